@@ -1,0 +1,88 @@
+# All that these targets write lies in .venv and .local. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.synced-with-lock
+
+# Byte code halves Airflow's start.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: venv
+venv: $(STAMP) ## the environment of the lock file, in .venv
+
+# uv comes at the version that the lock file pins, checked by its hash, into a bootstrap environment; then it syncs the rest.
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    || { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version)"; exit 1; }
+	@echo "» environment" >&2
+	@$(PYTHON) -m venv --clear $(VENV)
+	@sed -n '/^uv==/,/^[^ ]*==/{/^uv==/p;/^    --hash/p}' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
+	@touch $@
+
+.PHONY: lock
+lock: $(STAMP) ## renew requirements.lock from requirements*.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	    requirements-dev.txt --output-file requirements.lock
+
+.PHONY: demo
+demo: $(STAMP) ## run BATCH-018-01 on demo data and print what came out
+	@$(BIN)/python -m include.demo demo
+
+.PHONY: up
+up: $(STAMP) ## Airflow's UI on http://localhost:8080 (Ctrl-C ends it)
+	@$(BIN)/python -m include.demo up
+
+.PHONY: down
+down: $(STAMP) ## end what `make up` runs, and the database
+	@$(BIN)/python -m include.demo down
+
+.PHONY: env
+env: $(STAMP) ## exports for a shell: eval "$(make -s env)"
+	@$(BIN)/python -m include.demo env
+
+.PHONY: psql
+psql: $(STAMP) ## open the skill report database
+	@$(BIN)/python -m include.demo psql
+
+.PHONY: db-start db-stop db-reset
+db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded database
+	@$(BIN)/python -m include.demo $@
+
+.PHONY: test
+test: $(STAMP) ## all tests
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(STAMP) ## format, lint, types, import rules, SQL, Dockerfile
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=.:plugins $(BIN)/lint-imports --no-cache
+	$(BIN)/sqlfluff lint --processes 2 include benchmarks
+	$(BIN)/hadolint Dockerfile
+
+.PHONY: lock-check
+lock-check: $(STAMP) ## fail if requirements.lock is not what requirements*.txt say
+	@cp requirements.lock $(VENV)/requirements.lock.expected
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	    requirements-dev.txt --output-file $(VENV)/requirements.lock.expected
+	@diff -u requirements.lock $(VENV)/requirements.lock.expected
+
+.PHONY: bench
+bench: $(STAMP) ## measure BATCH-018-01 at 100, 1,000 and 10,000 tenants
+	@$(BIN)/python -m benchmarks.usage
+
+.PHONY: clean
+clean: ## delete .venv and .local (stop the database first)
+	rm -rf $(VENV) .local
