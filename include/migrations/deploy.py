@@ -1,0 +1,238 @@
+"""Bring a database to what this code needs: roles, schema ``batch``, views. One transaction: all of it, or nothing.
+
+Idempotent, and it upgrades from any earlier revision. A second deployer waits for the first. Migrations only go forward; a
+mistake is mended by the next one.
+
+The deploying role need not be a superuser. It owns the host's tables (or holds their privileges with grant option), may CREATE in
+the database, and has CREATEROLE as long as the batch roles do not exist. Where somebody else made those roles, it is a member of
+``batch_owner``, and to set passwords it also holds the ADMIN option on the other two (from PostgreSQL 16 on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+import sqlalchemy
+from alembic import command, op
+from alembic.config import Config
+from alembic.util import CommandError
+from psycopg import errors, sql
+
+from include.errors import SchemaError, reason_of
+from include.migrations.host_contract import HostVariant, check_host, check_single_tenant, load_contract
+
+_HERE = Path(__file__).parent
+
+# Any number, the same for all deployers of one database.
+_DEPLOY_LOCK = 7_018_019
+_LOCK_TIMEOUT = "60s"
+
+OWNER, TENANT, PLATFORM = "batch_owner", "batch_tenant", "batch_platform"
+
+
+def upgrade(dsn: str, *, passwords: dict[str, str] | None = None) -> HostVariant:
+    """Deploy to the database of ``dsn`` as a role that owns the host's tables and may create roles.
+
+    ``passwords`` (of ``batch_tenant`` and ``batch_platform``) lets these two roles log in; without it they stay roles to be
+    granted to logins that exist.
+    :returns: the host's variant. :raises SchemaError: the host, or the deploying role, lacks something; nothing was changed then.
+    """
+    with psycopg.connect(dsn) as driver:
+        deployer = driver.info.user
+        engine = sqlalchemy.create_engine(
+            "postgresql+psycopg://", creator=lambda: driver, poolclass=sqlalchemy.NullPool
+        )
+        try:
+            with engine.begin() as connection:
+                return _upgrade(connection, driver, passwords or {})
+        except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+            # SQLAlchemy wraps what fails in Alembic's own statements.
+            raise _explained(getattr(error, "orig", error), deployer) from None
+
+
+def run_sql_file(relative_path: str) -> None:
+    """Run a migration's plain SQL; for the files under ``versions/``."""
+    statements = (_HERE / relative_path).read_text(encoding="utf-8")
+    # Past SQLAlchemy's text(), which would read every ':name' as a parameter.
+    op.get_bind().connection.cursor().execute(statements)
+
+
+def check_deployment(connection: psycopg.Connection) -> None:
+    """That the database holds the current schema for the host as it is now; cheap enough for the start of every run.
+
+    :raises SchemaError: says what is missing and which command mends it.
+    """
+    upgrade_hint = "`python -m include.migrations upgrade` を実行してください"
+    variant = check_host(connection)
+    if connection.execute("SELECT to_regclass('batch.deployment')").fetchone() == (None,):
+        raise SchemaError(f"このデータベースにスキーマ batch がありません。{upgrade_hint}。")
+    deployed = connection.execute("SELECT host_variant, revision FROM batch.deployment").fetchone()
+    if deployed is None or deployed[1] != head_revision():
+        found = "なし" if deployed is None else deployed[1]
+        raise SchemaError(
+            f"スキーマ batch の版は {found} ですが、このコードには {head_revision()} が必要です。{upgrade_hint}。"
+        )
+    if deployed[0] != variant:
+        raise SchemaError(
+            f"スキーマ batch のビューはホストの {deployed[0]} 版のものですが、ホストは {variant} 版です。{upgrade_hint}。"
+        )
+    if variant is HostVariant.BASE:
+        check_single_tenant(_count(connection, "SELECT count(*) FROM batch.all_tenant"))
+
+
+def head_revision() -> str:
+    """The newest revision that this code brings."""
+    return max(path.name.split("_")[0] for path in (_HERE / "versions").glob("[0-9]*_*.py"))
+
+
+def _upgrade(
+    connection: sqlalchemy.Connection, driver: psycopg.Connection, passwords: dict[str, str]
+) -> HostVariant:
+    # The views name the host's tables without their schema.
+    driver.execute(
+        "SELECT set_config('lock_timeout', %s, true), set_config('search_path', 'public', true)",
+        [_LOCK_TIMEOUT],
+    )
+    driver.execute("SELECT pg_advisory_xact_lock(%s)", [_DEPLOY_LOCK])
+
+    variant = check_host(driver)
+    if variant is HostVariant.BASE:
+        check_single_tenant(_count(driver, 'SELECT count(*) FROM "MST_Tenant"'))
+
+    _create_roles(driver, passwords)
+    _grant_host_tables(driver, variant)
+    driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
+    driver.execute("SET LOCAL ROLE batch_owner")
+    _drop_views(driver)
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise SchemaError(
+            f"スキーマ batch はこのコード（版 {head_revision()}）が知らない版です: {error}。新しいコードからデプロイしてください。"
+        ) from error
+    for name in (f"host_views/{variant}.sql", "host_views/shared.sql"):
+        driver.execute((_HERE / name).read_bytes())
+    driver.execute(
+        """
+        INSERT INTO batch.deployment (host_variant, revision, deployed_at) VALUES (%s, %s, now())
+        ON CONFLICT (singleton) DO UPDATE SET
+            host_variant = excluded.host_variant, revision = excluded.revision, deployed_at = excluded.deployed_at
+        """,
+        [variant.value, head_revision()],
+    )
+    return variant
+
+
+def _explained(error: Exception, deployer: str) -> Exception:
+    """The error as a sentence about what to do, where there is one; otherwise as it is."""
+    match error:
+        case errors.LockNotAvailable():
+            return SchemaError(
+                f"別のデプロイか長い処理が {_LOCK_TIMEOUT} 以上データベースを占有しています。終わってからやり直してください。"
+            )
+        case errors.InsufficientPrivilege():
+            return _missing_privilege(reason_of(error), deployer)
+        case errors.DependentObjectsStillExist():
+            return SchemaError(
+                f"スキーマ batch のビューに依存するものが外にあり、作り直せません: {error.diag.message_detail}。"
+                "それらを削除してからやり直してください。"
+            )
+    return error
+
+
+def _missing_privilege(reason: str, deployer: str) -> SchemaError:
+    return SchemaError(
+        f'デプロイするロール "{deployer}" の権限が足りません: {reason}。'
+        "ホストの表の所有権、データベースの CREATE 権限、CREATEROLE が必要です。"
+        f"{OWNER} などのロールを別のロールが作っていた場合は、管理者が "
+        f'`GRANT {OWNER}, {TENANT}, {PLATFORM} TO "{deployer}" WITH ADMIN OPTION` を実行してください。'
+    )
+
+
+def _create_roles(driver: psycopg.Connection, passwords: dict[str, str]) -> None:
+    for role in (OWNER, TENANT, PLATFORM):
+        name = sql.Identifier(role)
+        if not _count(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
+            _change_role(driver, sql.SQL("CREATE ROLE {} NOLOGIN").format(name))
+        if role in passwords:
+            # Encrypted on this side, so that no server log can show it.
+            secret = driver.pgconn.encrypt_password(
+                passwords[role].encode(), role.encode(), b"scram-sha-256"
+            ).decode()
+            _change_role(driver, sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(secret)))
+    # Who made a role administers it, and from PostgreSQL 16 on that alone does not let them act as it.
+    act_as = "SET" if driver.info.server_version >= 16_00_00 else "MEMBER"
+    if not _count(driver, "SELECT pg_has_role(current_user, 'batch_owner', %s)::int", [act_as]):
+        _change_role(driver, sql.SQL("GRANT batch_owner TO CURRENT_USER"))
+
+
+def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) -> None:
+    """Roles belong to the whole server: another database's deployment may change the same one at this moment.
+
+    PostgreSQL then waits until that one is through, and fails ("tuple concurrently updated"); the next try finds its result.
+    """
+    for tries_left in (4, 3, 2, 1, 0):
+        try:
+            with driver.transaction():
+                driver.execute(statement)
+            return
+        except (errors.DuplicateObject, errors.UniqueViolation):
+            return
+        except errors.InternalError_:
+            if not tries_left:
+                raise
+
+
+def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None:
+    """Give the views' owner what the contract says, column by column, and take away what it no longer says."""
+    granted = driver.execute(
+        """
+        SELECT DISTINCT relation.relname
+        FROM pg_class AS relation
+        INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid
+        CROSS JOIN LATERAL aclexplode(relation.relacl || attribute.attacl) AS privilege
+        WHERE relation.relnamespace = 'public'::regnamespace AND privilege.grantee = 'batch_owner'::regrole
+        """
+    ).fetchall()
+    for (table_name,) in granted:
+        driver.execute(
+            sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table_name))
+        )
+    for table in load_contract():
+        names = list(table.columns_of(variant))
+        relation = sql.Identifier("public", table.name)
+        for privilege in table.privileges:
+            driver.execute(
+                sql.SQL("GRANT {} ({}) ON {} TO batch_owner").format(
+                    sql.SQL(privilege), sql.SQL(", ").join(map(sql.Identifier, names)), relation
+                )
+            )
+            # Somebody who may use the table but not pass that on gets a warning, not an error.
+            if not _count(
+                driver,
+                "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name",
+                [relation.as_string(driver), privilege, names],
+            ):
+                raise _missing_privilege(f"{privilege} on {table.name} cannot be granted", driver.info.user)
+
+
+def _drop_views(driver: psycopg.Connection) -> None:
+    """Drop all views of the schema, in one statement, so that it refuses where somebody else's view depends on one of them."""
+    names = driver.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'batch'::regnamespace AND relkind = 'v'"
+    ).fetchall()
+    if names:
+        views = sql.SQL(", ").join(sql.Identifier("batch", name) for (name,) in names)
+        driver.execute(sql.SQL("DROP VIEW {}").format(views))
+
+
+def _count(connection: psycopg.Connection, query: LiteralString, parameters: Sequence[object] = ()) -> int:
+    row = connection.execute(query, parameters).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,116 @@
+"""The preflight: what the batches need of the host's schema, compared with what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import psycopg
+import yaml
+
+from include.errors import SchemaError
+
+_CONTRACT_FILE = Path(__file__).with_name("host_contract.yaml")
+
+# The contract's type names, as pg_catalog.format_type() spells them without a length or precision.
+_CATALOGUE_TYPES = {"timestamp": "timestamp without time zone"}
+
+
+class HostVariant(StrEnum):
+    """Whether the host has run its multi-tenant migration, which gives employees and accounts a tenant."""
+
+    BASE = "base"
+    MULTI_TENANT = "multi_tenant"
+
+
+@dataclass(frozen=True)
+class HostTable:
+    """One host table: the columns that are needed, by type, and the privileges that the views' owner holds on it."""
+
+    name: str
+    columns: Mapping[str, str]
+    multi_tenant_columns: Mapping[str, str]
+    privileges: tuple[str, ...]
+
+    def columns_of(self, variant: HostVariant) -> Mapping[str, str]:
+        """The columns that the views of this variant use."""
+        if variant is HostVariant.BASE:
+            return self.columns
+        return {**self.columns, **self.multi_tenant_columns}
+
+
+def load_contract() -> tuple[HostTable, ...]:
+    """The tables of ``host_contract.yaml``."""
+    document = yaml.safe_load(_CONTRACT_FILE.read_text(encoding="utf-8"))
+    return tuple(
+        HostTable(
+            name=name,
+            columns=table["columns"],
+            multi_tenant_columns=document["multi_tenant_columns"].get(name, {}),
+            privileges=tuple(table["privileges"]),
+        )
+        for name, table in document["tables"].items()
+    )
+
+
+def check_host(connection: psycopg.Connection) -> HostVariant:
+    """The host's variant, once its schema was found to hold everything that the batches need.
+
+    Reads the catalogue only; a role without any privilege on the host's tables can call it.
+    :raises SchemaError: names every table or column that is missing or of another type.
+    """
+    actual = _host_columns(connection)
+    variant = HostVariant.MULTI_TENANT if "tenant_id" in actual.get("MST_Employee", {}) else HostVariant.BASE
+    problems = [problem for table in load_contract() for problem in _problems(table, actual, variant)]
+    if problems:
+        raise SchemaError(
+            "ホストのデータベースがバッチの要件を満たしていません: "
+            + "、".join(problems)
+            + "。ホストのスキーマを更新するか、接続先のデータベースを直してください。"
+        )
+    return variant
+
+
+def check_single_tenant(tenants: int) -> None:
+    """Without tenant columns all accounts belong to the one tenant; with several tenants nobody can say whose they are.
+
+    :raises SchemaError: a host of the base variant holds more than one tenant.
+    """
+    if tenants > 1:
+        raise SchemaError(
+            f'ホストに {tenants} テナントありますが、利用者のテナントを示す列 "MST_Employee"."tenant_id" がありません。'
+            "ホストのマルチテナント移行を行ってから `python -m include.migrations upgrade` を実行してください。"
+        )
+
+
+def _host_columns(connection: psycopg.Connection) -> dict[str, dict[str, str]]:
+    rows = connection.execute(
+        """
+        SELECT relation.relname, attribute.attname, regexp_replace(format_type(attribute.atttypid, NULL), '[(].*[)]', '')
+        FROM pg_attribute AS attribute
+        INNER JOIN pg_class AS relation ON attribute.attrelid = relation.oid
+        WHERE
+            relation.relnamespace = 'public'::regnamespace AND relation.relkind IN ('r', 'p')
+            AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        """
+    )
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, type_name in rows:
+        columns.setdefault(table, {})[column] = type_name
+    return columns
+
+
+def _problems(table: HostTable, actual: Mapping[str, Mapping[str, str]], variant: HostVariant) -> list[str]:
+    if table.name not in actual:
+        return [f'表 "{table.name}" がない']
+    problems = []
+    for column, type_name in table.columns_of(variant).items():
+        expected = _CATALOGUE_TYPES.get(type_name, type_name)
+        found = actual[table.name].get(column)
+        if found is None:
+            problems.append(f'列 "{table.name}"."{column}" がない')
+        elif found != expected:
+            problems.append(f'列 "{table.name}"."{column}" の型が {found}（必要なのは {expected}）')
+    return problems

@@ -1,0 +1,189 @@
+-- Views over the host's tables that are the same in both variants of the host. They are dropped and made again by every
+-- upgrade (they hold no data), as batch_owner.
+--
+-- all_*    normalise a host table once, for every tenant; only batch_platform may read them.
+-- the rest filter a host table that the batches write by the transaction's tenants; for batch_tenant.
+--
+-- *_utc columns are the host's TIMESTAMP(3) in UTC, left bare so that a day's bounds, given in UTC, compare without a conversion
+-- per row. Dates that people read are Asia/Tokyo.
+
+CREATE VIEW batch.all_tenant AS
+SELECT
+    tenant_id,
+    coalesce(nullif(btrim(tenant_code), ''), tenant_id) AS tenant_code,
+    coalesce(nullif(btrim(tenant_name), ''), tenant_code, tenant_id) AS tenant_name,
+    -- The host spells the status in several ways; a missing one is a tenant that was created without it and is in use.
+    CASE
+        WHEN is_deleted OR lower(btrim(status)) = 'deleted' THEN 'DELETED'
+        WHEN nullif(btrim(status), '') IS null THEN 'ACTIVE'
+        WHEN upper(btrim(status)) IN ('ACTIVE', 'INACTIVE', 'SUSPENDED', 'TRIAL', 'EXPIRED') THEN upper(btrim(status))
+        ELSE 'UNKNOWN'
+    END AS status,
+    upper(nullif(btrim(subscription_plan), '')) AS subscription_plan,
+    coalesce(nullif(btrim(timezone), ''), 'Asia/Tokyo') AS timezone,
+    coalesce(nullif(upper(btrim(currency_code)), ''), 'JPY') AS currency_code,
+    max_users,
+    max_storage_gb,
+    nullif(btrim(admin_email), '') AS admin_email,
+    nullif(btrim(contact_email), '') AS contact_email
+FROM "MST_Tenant";
+
+CREATE VIEW batch.all_tenant_setting AS
+SELECT
+    tenant_id,
+    setting_key,
+    setting_value,
+    effective_from AS effective_from_utc,
+    effective_until AS effective_until_utc
+FROM "MST_TenantSettings"
+WHERE NOT is_deleted;
+
+-- The only request log. It knows no tenant: join it through the user. An error is the server's: a 5xx answer, or no answer
+-- and an error level; a 4xx is the caller's.
+CREATE VIEW batch.all_api_request AS
+SELECT
+    user_id,
+    created_at AS requested_at_utc,
+    response_time AS response_time_ms,
+    coalesce(response_status >= 500, upper(log_level) IN ('ERROR', 'FATAL'), false) AS is_error
+FROM "SYS_SystemLog"
+WHERE request_url IS NOT null AND NOT is_deleted;
+
+-- What people did, by the user who did it. The audit log's flags and times are nullable.
+CREATE VIEW batch.all_user_action AS
+SELECT
+    user_id,
+    created_at AS acted_at_utc,
+    upper(action_type) = 'LOGIN'
+    AND coalesce(upper(result_status), 'SUCCESS') NOT IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED') AS is_login
+FROM "HIS_AuditLog"
+WHERE is_deleted IS NOT true AND created_at IS NOT null
+UNION ALL
+SELECT
+    updated_by AS user_id,
+    updated_at AS acted_at_utc,
+    false AS is_login
+FROM "TRN_EmployeeSkillGrade"
+UNION ALL
+SELECT
+    updated_by AS user_id,
+    updated_at AS acted_at_utc,
+    false AS is_login
+FROM "TRN_GoalProgress"
+UNION ALL
+SELECT
+    updated_by AS user_id,
+    updated_at AS acted_at_utc,
+    false AS is_login
+FROM "TRN_PDU"
+UNION ALL
+SELECT
+    updated_by AS user_id,
+    updated_at AS acted_at_utc,
+    false AS is_login
+FROM "TRN_ProjectRecord"
+UNION ALL
+SELECT
+    updated_by AS user_id,
+    updated_at AS acted_at_utc,
+    false AS is_login
+FROM "TRN_SkillEvidence"
+UNION ALL
+SELECT
+    updated_by AS user_id,
+    updated_at AS acted_at_utc,
+    false AS is_login
+FROM "TRN_SkillRecord"
+UNION ALL
+SELECT
+    updated_by AS user_id,
+    updated_at AS acted_at_utc,
+    false AS is_login
+FROM "TRN_TrainingHistory";
+
+CREATE VIEW batch.all_report AS
+SELECT
+    tenant_id,
+    created_at AS created_at_utc,
+    CASE WHEN upper(generation_status) = 'COMPLETED' THEN coalesce(completed_at, created_at) END AS completed_at_utc,
+    coalesce(file_size, 0)::bigint AS file_bytes
+FROM "HIS_ReportGeneration"
+WHERE NOT is_deleted;
+
+CREATE VIEW batch.all_skill_evidence AS
+SELECT
+    tenant_id,
+    created_at AS created_at_utc,
+    coalesce(file_size_kb, 0)::bigint * 1024 AS file_bytes
+FROM "TRN_SkillEvidence"
+WHERE NOT is_deleted;
+
+CREATE VIEW batch.all_skill_assessment AS
+SELECT
+    tenant_id,
+    assessment_date AS assessed_at_utc
+FROM "TRN_SkillRecord"
+WHERE assessment_date IS NOT null AND NOT is_deleted;
+
+CREATE VIEW batch.all_sent_notification AS
+SELECT
+    tenant_id,
+    sent_at AS sent_at_utc
+FROM "HIS_NotificationLog"
+-- The batches write SUCCESS, the application writes SENT; either in any case.
+WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND sent_at IS NOT null AND NOT is_deleted;
+
+-- The host's usage table, shown by the application: ours to fill, one tenant at a time.
+CREATE VIEW batch.tenant_usage WITH (security_barrier) AS
+SELECT
+    id,
+    usage_date,
+    tenant_id,
+    active_users,
+    total_logins,
+    api_requests,
+    file_storage_mb,
+    report_generations,
+    skill_assessments,
+    notification_sent,
+    peak_concurrent_users,
+    peak_time,
+    error_count,
+    response_time_avg_ms,
+    collection_timestamp,
+    is_deleted,
+    created_at,
+    updated_at
+FROM "SYS_TenantUsage"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+-- Not the key: INSERT ... ON CONFLICT (id) DO UPDATE reaches rows that the view does not show, and the check option looks at the
+-- new row only, so that setting tenant_id would take over another tenant's row.
+GRANT SELECT, INSERT, UPDATE (
+    active_users,
+    total_logins,
+    api_requests,
+    file_storage_mb,
+    report_generations,
+    skill_assessments,
+    notification_sent,
+    peak_concurrent_users,
+    peak_time,
+    error_count,
+    response_time_avg_ms,
+    collection_timestamp,
+    is_deleted,
+    updated_at
+) ON batch.tenant_usage TO batch_tenant;
+GRANT SELECT ON
+batch.all_tenant,
+batch.all_tenant_setting,
+batch.all_api_request,
+batch.all_user_action,
+batch.all_report,
+batch.all_skill_evidence,
+batch.all_skill_assessment,
+batch.all_sent_notification,
+batch.all_user
+TO batch_platform;

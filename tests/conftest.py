@@ -1,0 +1,167 @@
+"""Real PostgreSQL for every test that wants a database: one server for the session, a fresh copy of a template per test."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from include.demo.host_fixture import create_host_schema
+from include.demo.local_stack import EXTERNAL_DATABASE
+from include.demo.postgres_server import EmbeddedPostgres
+from include.migrations.deploy import PLATFORM, TENANT, upgrade
+from include.migrations.host_contract import HostVariant
+
+# Before the first import of airflow, which makes its home where this says (and by default in the person's home directory).
+_AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """The PostgreSQL server of this test session."""
+
+    admin_url: str
+    host: str
+    port: int
+
+    def dsn(self, dbname: str) -> str:
+        """The database as superuser."""
+        if self.admin_url.startswith(("postgresql://", "postgres://")):
+            return urlunsplit(urlsplit(self.admin_url)._replace(path=f"/{dbname}"))
+        return psycopg.conninfo.make_conninfo(self.admin_url, dbname=dbname)
+
+
+@dataclass(frozen=True)
+class Database:
+    """One test's own database, host schema and ours deployed."""
+
+    name: str
+    server: Server
+
+    @property
+    def dsn(self) -> str:
+        """As superuser."""
+        return self.server.dsn(self.name)
+
+    def connect(self, role: str | None = None) -> psycopg.Connection:
+        """In autocommit mode, as superuser or acting as ``role``."""
+        connection = psycopg.connect(self.dsn, autocommit=True)
+        if role:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        return connection
+
+    def airflow_connection(self, role: str) -> str:
+        """What AIRFLOW_CONN_... holds for this role."""
+        return f"postgres://{role}:{PASSWORDS[role]}@{self.server.host}:{self.server.port}/{self.name}?connect_timeout=10"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An embedded server of the session's own, or the external one that SKILL_BATCH_DATABASE_URL names."""
+    external = os.environ.get(EXTERNAL_DATABASE)
+    if external:
+        url = urlsplit(external)
+        yield Server(external, url.hostname or "127.0.0.1", url.port or 5432)
+        return
+    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
+    postgres.start()
+    try:
+        yield Server(postgres.admin_dsn(), "127.0.0.1", postgres.port)
+    finally:
+        postgres.reset()
+
+
+@pytest.fixture(scope="session")
+def templates(server: Server) -> Iterator[dict[HostVariant, str]]:
+    """An empty host in both variants, with our schema deployed, to copy databases from."""
+    names = {variant: f"template_{variant}_{os.getpid()}" for variant in HostVariant}
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        for variant, name in names.items():
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            with psycopg.connect(server.dsn(name)) as connection:
+                create_host_schema(connection, variant)
+            upgrade(server.dsn(name), passwords=PASSWORDS)
+        yield names
+        for name in names.values():
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database(
+    server: Server, templates: dict[HostVariant, str], request: pytest.FixtureRequest
+) -> Iterator[Database]:
+    """A database of the test's own: the multi-tenant host, empty, with our schema."""
+    yield from _copy(server, templates[HostVariant.MULTI_TENANT], request.node.name)
+
+
+@pytest.fixture
+def base_database(
+    server: Server, templates: dict[HostVariant, str], request: pytest.FixtureRequest
+) -> Iterator[Database]:
+    """The same before the host's multi-tenant migration."""
+    yield from _copy(server, templates[HostVariant.BASE], request.node.name)
+
+
+@pytest.fixture(scope="session")
+def airflow_metadata(server: Server) -> Iterator[str]:
+    """An empty database for Airflow's own metadata; its SQLAlchemy URL."""
+    name = f"airflow_{os.getpid()}"
+    role, password = "airflow_tests", "test-airflow"
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+        admin.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+        )
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(role))
+        )
+        yield f"postgresql+psycopg2://{role}:{password}@{server.host}:{server.port}/{name}"
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_blocked_statement(database: Database) -> None:
+    """Until a backend of this database waits for a lock."""
+    deadline = time.monotonic() + 60
+    with database.connect() as connection:
+        while time.monotonic() < deadline:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ).fetchone()
+            if row and row[0]:
+                return
+            time.sleep(0.1)
+    raise AssertionError("no statement came to wait for the lock within 60 s")
+
+
+def _copy(server: Server, template: str, test: str) -> Iterator[Database]:
+    name = f"{re.sub('[^a-z0-9]+', '_', test.lower())[:40]}_{os.urandom(4).hex()}"
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+        try:
+            yield Database(name, server)
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -1,0 +1,122 @@
+"""Rows of the host application's tables for tests: only what a test says, the rest as Prisma would leave it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+_ids = count(1)
+
+UPDATED_AT = datetime(2026, 10, 1)
+
+
+def insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
+    """One row of a host table."""
+    connection.execute(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            sql.Identifier("public", table),
+            sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join(sql.Placeholder() * len(values)),
+        ),
+        list(values.values()),
+    )
+
+
+def tenant(connection: psycopg.Connection, tenant_id: str, **values: Any) -> str:
+    """A tenant, ACTIVE unless said otherwise; returns its id."""
+    values = {
+        "tenant_code": tenant_id,
+        "tenant_name": tenant_id,
+        "status": "ACTIVE",
+        "updated_at": UPDATED_AT,
+    } | values
+    insert(connection, "MST_Tenant", tenant_id=tenant_id, **values)
+    return tenant_id
+
+
+def user(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    user_id: str,
+    *,
+    account_tenant_id: str | None = None,
+    **values: Any,
+) -> str:
+    """An employee of the tenant and their account, which names the employee by id; returns the user id."""
+    employee_id = f"emp_{user_id}"
+    insert(
+        connection,
+        "MST_Employee",
+        id=employee_id,
+        employee_code=f"{next(_ids):06}",
+        email=f"{user_id}@example.jp",
+        tenant_id=tenant_id,
+        updated_at=UPDATED_AT,
+    )
+    values = {
+        "employee_id": employee_id,
+        "tenant_id": account_tenant_id or tenant_id,
+        "created_at": datetime(2026, 4, 1),
+        "updated_at": UPDATED_AT,
+    } | values
+    insert(connection, "MST_UserAuth", user_id=user_id, login_id=user_id, **values)
+    return user_id
+
+
+def request(connection: psycopg.Connection, user_id: str | None, at: datetime, **values: Any) -> None:
+    """An API request in the log; ``at`` is UTC."""
+    values = {
+        "request_url": "/api/skills",
+        "response_status": 200,
+        "response_time": 100,
+        "log_level": "INFO",
+    } | values
+    insert(
+        connection,
+        "SYS_SystemLog",
+        id=f"log_{next(_ids)}",
+        user_id=user_id,
+        created_at=at,
+        updated_at=at,
+        **values,
+    )
+
+
+def audit(connection: psycopg.Connection, user_id: str | None, at: datetime | None, **values: Any) -> None:
+    """A row of the audit log; ``at`` is UTC and, like the flags, may be missing."""
+    values = {"action_type": "UPDATE", "result_status": "SUCCESS"} | values
+    insert(connection, "HIS_AuditLog", id=f"audit_{next(_ids)}", user_id=user_id, created_at=at, **values)
+
+
+def report(connection: psycopg.Connection, tenant_id: str, at: datetime, **values: Any) -> None:
+    """A generated report; ``at`` is UTC."""
+    values = {"generation_status": "COMPLETED", "file_size": 1_000, "completed_at": at} | values
+    insert(
+        connection,
+        "HIS_ReportGeneration",
+        id=f"report_{next(_ids)}",
+        tenant_id=tenant_id,
+        created_at=at,
+        updated_at=at,
+        **values,
+    )
+
+
+def break_reports_of(connection: psycopg.Connection, tenant_id: str) -> str:
+    """Make the report view overflow on this tenant's rows; returns the statement that mends it."""
+    row = connection.execute("SELECT pg_get_viewdef('batch.all_report'::regclass)").fetchone()
+    assert row is not None
+    healthy = str(row[0]).rstrip(";")
+    connection.execute(
+        f"""
+        CREATE OR REPLACE VIEW batch.all_report AS
+        SELECT tenant_id, created_at_utc, completed_at_utc,
+            CASE WHEN tenant_id = '{tenant_id}' THEN file_bytes * 9223372036854775807 ELSE file_bytes END AS file_bytes
+        FROM ({healthy}) AS report
+        """.encode()
+    )
+    return f"CREATE OR REPLACE VIEW batch.all_report AS {healthy}"

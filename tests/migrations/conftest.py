@@ -1,0 +1,68 @@
+"""Databases that hold the host's tables only: what a first deployment finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from include.demo.host_fixture import create_host_schema
+from include.migrations.host_contract import HostVariant
+from tests.conftest import Database, Server
+from tests.shared_database import shared_copy, shared_database
+
+__all__ = ["MakeHost", "shared_copy", "shared_database"]
+
+MakeHost = Callable[[HostVariant], Database]
+
+
+@pytest.fixture(scope="session")
+def host_templates(server: Server) -> Iterator[dict[HostVariant, str]]:
+    """An empty host in both variants, without our schema, to copy databases from."""
+    names = {variant: f"host_template_{variant}_{os.getpid()}" for variant in HostVariant}
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        for variant, name in names.items():
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            with psycopg.connect(server.dsn(name)) as connection:
+                create_host_schema(connection, variant)
+        yield names
+        for name in names.values():
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def make_host(server: Server, host_templates: dict[HostVariant, str]) -> Iterator[MakeHost]:
+    """Makes a host of a variant, in a database of its own, without our schema."""
+    names: list[str] = []
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+
+        def make(variant: HostVariant) -> Database:
+            name = f"host_{os.urandom(6).hex()}"
+            admin.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(host_templates[variant])
+                )
+            )
+            names.append(name)
+            return Database(name, server)
+
+        yield make
+        for name in names:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def host(make_host: MakeHost) -> Database:
+    """The multi-tenant host without our schema."""
+    return make_host(HostVariant.MULTI_TENANT)
+
+
+@pytest.fixture
+def deployed(server: Server, templates: dict[HostVariant, str]) -> Iterator[psycopg.Connection]:
+    """A superuser's read-only connection to a multi-tenant host with our schema, for tests that only ask its catalogue."""
+    with psycopg.connect(server.dsn(templates[HostVariant.MULTI_TENANT]), autocommit=True) as connection:
+        connection.read_only = True
+        yield connection

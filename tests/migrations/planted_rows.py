@@ -1,0 +1,114 @@
+"""A tenant's row for any table or view of schema ``batch``, made from the catalogue, so that a new table needs no new test."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from include.database import tenant_transaction
+
+# What check constraints ask for, where a value made from the type would not do.
+_CHECKED: dict[tuple[str, str], Any] = {
+    ("execution_log", "status"): "running",
+    ("tenant_outcome", "status"): "pending",
+    ("usage_warning", "kind"): "quota",
+}
+
+
+def plant(connection: psycopg.Connection, relation: str, tenant_id: str) -> None:
+    """As superuser: the tenant's row, and the rows that its foreign keys name. Planting it twice leaves one."""
+    plant_parents(connection, relation, tenant_id)
+    with tenant_transaction(connection, [tenant_id]):  # a view's check option asks superusers as well
+        insert(connection, relation, row_of(connection, relation, tenant_id), "ON CONFLICT DO NOTHING")
+
+
+def plant_parents(connection: psycopg.Connection, relation: str, tenant_id: str) -> None:
+    """The rows that the foreign keys of the tenant's row name."""
+    for parent in {parent for parent, _ in _foreign_keys(connection, relation).values()}:
+        plant(connection, parent, tenant_id)
+
+
+def row_of(connection: psycopg.Connection, relation: str, tenant_id: str) -> dict[str, Any]:
+    """The tenant's row: of a table the columns that have to be given, of a view all. Text names its column and tenant."""
+    foreign_keys = _foreign_keys(connection, relation)
+    row: dict[str, Any] = {}
+    for column, type_name in _columns(connection, relation).items():
+        table, source = foreign_keys.get(column, (relation, column))
+        row[column] = _value(table, source, type_name, tenant_id)
+    return row
+
+
+def insert(connection: psycopg.Connection, relation: str, row: dict[str, Any], on_conflict: str = "") -> None:
+    """Insert a row as whoever the connection is, in whatever context it has."""
+    connection.execute(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({}) {}").format(
+            sql.Identifier("batch", relation),
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+            sql.SQL(on_conflict),
+        ),
+        list(row.values()),
+    )
+
+
+def _columns(connection: psycopg.Connection, relation: str) -> dict[str, str]:
+    """Name and type of the columns to give."""
+    return dict(
+        connection.execute(
+            """
+            SELECT attname, format_type(atttypid, NULL)
+            FROM pg_attribute
+            INNER JOIN pg_class ON pg_class.oid = attrelid
+            WHERE
+                relnamespace = 'batch'::regnamespace AND relname = %s AND attnum > 0 AND NOT attisdropped
+                AND attgenerated = '' AND attidentity = ''
+                AND (relkind = 'v' OR attname = 'tenant_id' OR (attnotnull AND NOT atthasdef))
+            ORDER BY attnum
+            """,
+            [relation],
+        ).fetchall()
+    )
+
+
+def _foreign_keys(connection: psycopg.Connection, relation: str) -> dict[str, tuple[str, str]]:
+    """The table and column that each referencing column names."""
+    rows = connection.execute(
+        """
+        SELECT child.attname, parent_table.relname, parent.attname
+        FROM pg_constraint AS foreign_key
+        INNER JOIN pg_class AS child_table ON child_table.oid = conrelid
+        INNER JOIN pg_class AS parent_table ON parent_table.oid = confrelid
+        CROSS JOIN LATERAL unnest(conkey, confkey) AS pair (child_number, parent_number)
+        INNER JOIN pg_attribute AS child ON child.attrelid = conrelid AND child.attnum = child_number
+        INNER JOIN pg_attribute AS parent ON parent.attrelid = confrelid AND parent.attnum = parent_number
+        WHERE contype = 'f' AND connamespace = 'batch'::regnamespace AND child_table.relname = %s
+        """,
+        [relation],
+    )
+    return {column: (table, source) for column, table, source in rows}
+
+
+def _value(relation: str, column: str, type_name: str, tenant_id: str) -> Any:
+    if column == "tenant_id":
+        return tenant_id
+    if (relation, column) in _CHECKED:
+        return _CHECKED[relation, column]
+    text = f"{column} of {tenant_id}"
+    values: dict[str, Any] = {
+        "text": text,
+        "text[]": [text],
+        "integer": 1,
+        "bigint": 1,
+        "numeric": 1,
+        "boolean": False,
+        "date": date(2026, 10, 31),
+        "timestamp without time zone": datetime(2026, 10, 31),
+        "timestamp with time zone": datetime(2026, 10, 31, tzinfo=UTC),
+        "jsonb": Jsonb({}),
+    }
+    assert type_name in values, f"say here what batch.{relation}.{column} of type {type_name} may hold"
+    return values[type_name]

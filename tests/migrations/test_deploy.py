@@ -1,0 +1,550 @@
+"""Deploying: idempotent, all or nothing, one deployer at a time, without a superuser, and plain about what is missing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from include.demo.host_fixture import create_host_schema
+from include.demo.local_stack import EXTERNAL_DATABASE, PROJECT
+from include.demo.postgres_server import EmbeddedPostgres
+from include.errors import SchemaError
+from include.migrations import deploy
+from include.migrations.__main__ import main
+from include.migrations.deploy import PLATFORM, TENANT, check_deployment, head_revision, upgrade
+from include.migrations.host_contract import HostVariant
+from tests import host_rows
+from tests.conftest import PASSWORDS, Database, Server
+from tests.migrations.catalogue import relations, rows_of, snapshot
+from tests.migrations.conftest import MakeHost
+from tests.migrations.planted_rows import plant
+
+MULTI_TENANT_MIGRATION = PROJECT / "include" / "demo" / "host_schema" / "multi_tenant.sql"
+
+UPGRADE_COMMAND = "python -m include.migrations upgrade"
+
+# So that the batch roles exist and belong to somebody else (the superuser) wherever a test does not say otherwise.
+pytestmark = pytest.mark.usefixtures("templates")
+
+
+# Idempotent ------------------------------------------------------------------------------------------------------------
+
+
+def test_deploying_again_changes_neither_the_schema_nor_a_row(database: Database) -> None:
+    with database.connect() as connection:
+        for table in relations(connection, "r"):
+            for tenant_id in ("A", "B"):
+                if table not in ("alembic_version", "deployment"):
+                    plant(connection, table, tenant_id)
+        schema, rows = snapshot(connection), _rows(connection)
+        assert all(rows.values())
+
+        upgrade(database.dsn, passwords=PASSWORDS)
+
+        assert snapshot(connection) == schema
+        assert _rows(connection) == rows
+
+
+def test_deploying_again_mends_views_and_takes_back_privileges_beyond_the_contract(
+    database: Database,
+) -> None:
+    with database.connect() as connection:
+        views, privileges = relations(connection, "v"), _privileges_of_owner(connection)
+        connection.execute("DROP VIEW batch.all_tenant, batch.tenant_usage")
+        connection.execute('GRANT UPDATE ON "MST_Tenant" TO batch_owner')
+        connection.execute('GRANT SELECT (tenant_id) ON "MST_Department" TO batch_owner')
+        assert _privileges_of_owner(connection) > privileges
+
+        upgrade(database.dsn)
+
+        assert relations(connection, "v") == views
+        assert _privileges_of_owner(connection) == privileges
+
+
+# All or nothing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_host_that_lacks_a_column_is_left_exactly_as_it_was(host: Database) -> None:
+    with host.connect() as connection:
+        connection.execute('ALTER TABLE "SYS_SystemLog" DROP COLUMN request_url')
+        before = snapshot(connection)
+
+        with pytest.raises(SchemaError, match=r'"SYS_SystemLog"\."request_url" がない'):
+            upgrade(host.dsn, passwords=PASSWORDS)
+
+        assert snapshot(connection) == before
+
+
+def test_a_failure_in_the_middle_of_a_migration_leaves_nothing_behind(host: Database) -> None:
+    with host.connect() as connection:
+        connection.execute("CREATE SCHEMA batch")  # somebody else's, so that batch_owner may not create in it
+        before = snapshot(connection)
+
+        with pytest.raises(SchemaError, match="permission denied for schema batch"):
+            upgrade(host.dsn)
+
+        assert snapshot(connection) == before
+
+
+def test_a_host_before_its_multi_tenant_migration_may_hold_one_tenant_only(make_host: MakeHost) -> None:
+    host = make_host(HostVariant.BASE)
+    with host.connect() as connection:
+        host_rows.tenant(connection, "T1")
+        assert upgrade(host.dsn) is HostVariant.BASE
+        host_rows.tenant(connection, "T2")
+        before = snapshot(connection)
+
+        with pytest.raises(SchemaError, match=r'2 テナント.*"MST_Employee"\."tenant_id" がありません'):
+            upgrade(host.dsn)
+
+        assert snapshot(connection) == before
+
+
+def test_a_view_that_somebody_built_on_ours_is_named_and_not_dropped(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("CREATE VIEW public.tenant_report AS SELECT tenant_code FROM batch.all_tenant")
+
+        with pytest.raises(SchemaError, match=r"view tenant_report depends on view batch\.all_tenant"):
+            upgrade(database.dsn)
+
+        assert connection.execute("SELECT count(*) FROM public.tenant_report").fetchone() == (0,)
+
+
+def test_older_code_refuses_a_schema_that_newer_code_made(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("UPDATE batch.alembic_version SET version_num = '9999'")
+        before = snapshot(connection)
+
+        with pytest.raises(SchemaError, match=f"版 {head_revision()}.*9999.*新しいコードから"):
+            upgrade(database.dsn)
+
+        assert snapshot(connection) == before
+
+
+# One deployer at a time ------------------------------------------------------------------------------------------------
+
+
+def test_two_deployers_at_once_both_succeed_and_leave_one_schema(host: Database) -> None:
+    together = threading.Barrier(2)
+
+    def run() -> HostVariant:
+        together.wait()
+        return upgrade(host.dsn, passwords=PASSWORDS)
+
+    with ThreadPoolExecutor() as threads:
+        deployers = [threads.submit(run) for _ in range(2)]
+        assert [deployer.result() for deployer in deployers] == [HostVariant.MULTI_TENANT] * 2
+
+    with host.connect() as connection:
+        check_deployment(connection)
+        assert connection.execute("SELECT version_num FROM batch.alembic_version").fetchall() == [
+            (head_revision(),)
+        ]
+        schema = snapshot(connection)
+        upgrade(host.dsn)
+        assert snapshot(connection) == schema
+
+
+def test_a_deployment_of_another_database_that_is_changing_the_same_role_is_waited_for(
+    host: Database, server: Server
+) -> None:
+    with (
+        ThreadPoolExecutor() as threads,
+        psycopg.connect(server.dsn("postgres")) as other,
+        host.connect() as connection,
+    ):
+        other.execute("ALTER ROLE batch_tenant LOGIN PASSWORD 'of the other deployment'")
+        deployer = threads.submit(upgrade, host.dsn, passwords=PASSWORDS)
+        _until_somebody_waits(connection)
+        other.commit()
+
+        assert deployer.result() is HostVariant.MULTI_TENANT
+        check_deployment(connection)
+
+
+def test_a_deployer_that_waits_too_long_for_another_says_so(
+    host: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "_LOCK_TIMEOUT", "50ms")
+    with host.connect() as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [deploy._DEPLOY_LOCK])
+        before = snapshot(connection)
+
+        with pytest.raises(SchemaError, match=r"別のデプロイ.*50ms 以上"):
+            upgrade(host.dsn)
+
+        assert snapshot(connection) == before
+
+
+def test_a_deployer_that_waits_too_long_for_a_running_batch_says_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "_LOCK_TIMEOUT", "50ms")
+    with database.connect("batch_platform") as batch, batch.transaction():
+        batch.execute("SELECT FROM batch.all_tenant")
+
+        with pytest.raises(SchemaError, match="長い処理が 50ms 以上"):
+            upgrade(database.dsn)
+
+
+# What a run checks when it opens ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["database", "base_database"])
+def test_a_current_deployment_passes_the_check_of_a_run(variant: str, request: pytest.FixtureRequest) -> None:
+    deployed: Database = request.getfixturevalue(variant)
+    with deployed.connect(PLATFORM) as platform:
+        check_deployment(platform)
+
+
+def test_the_check_asks_for_a_deployment_where_there_is_none(host: Database) -> None:
+    with (
+        host.connect() as connection,
+        pytest.raises(SchemaError, match=f"batch がありません.*{UPGRADE_COMMAND}"),
+    ):
+        check_deployment(connection)
+
+
+def test_the_check_names_an_older_revision_and_the_needed_one(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("UPDATE batch.deployment SET revision = '0000'")
+    with (
+        database.connect(PLATFORM) as platform,
+        pytest.raises(SchemaError, match=f"版は 0000 .*{head_revision()} が必要.*{UPGRADE_COMMAND}"),
+    ):
+        check_deployment(platform)
+
+
+def test_the_check_asks_for_a_deployment_when_the_last_one_left_no_trace(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("DELETE FROM batch.deployment")
+    with (
+        database.connect(PLATFORM) as platform,
+        pytest.raises(SchemaError, match=f"版は なし .*{UPGRADE_COMMAND}"),
+    ):
+        check_deployment(platform)
+
+
+def test_the_check_names_a_column_that_the_host_renamed_after_the_deployment(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute('ALTER TABLE "MST_Tenant" RENAME COLUMN status TO state')
+    with (
+        database.connect(PLATFORM) as platform,
+        pytest.raises(SchemaError, match=r'"MST_Tenant"\."status" がない'),
+    ):
+        check_deployment(platform)
+
+
+def test_after_the_hosts_multi_tenant_migration_the_check_asks_for_an_upgrade_which_then_uses_its_columns(
+    base_database: Database,
+) -> None:
+    with base_database.connect() as host, base_database.connect(PLATFORM) as platform:
+        host_rows.tenant(host, "T1")
+        host.execute(MULTI_TENANT_MIGRATION.read_bytes())
+        host_rows.tenant(host, "T2")
+        host_rows.user(host, "T2", "u2")
+
+        with pytest.raises(SchemaError, match=f"base 版.*multi_tenant 版.*{UPGRADE_COMMAND}"):
+            check_deployment(platform)
+
+        assert upgrade(base_database.dsn) is HostVariant.MULTI_TENANT
+        check_deployment(platform)
+        assert platform.execute("SELECT user_id, tenant_id FROM batch.all_user").fetchall() == [("u2", "T2")]
+
+
+def test_the_check_refuses_a_second_tenant_that_appears_before_the_hosts_multi_tenant_migration(
+    base_database: Database,
+) -> None:
+    with base_database.connect() as host, base_database.connect(PLATFORM) as platform:
+        host_rows.tenant(host, "T1")
+        check_deployment(platform)
+        host_rows.tenant(host, "T2")
+
+        with pytest.raises(SchemaError, match="2 テナント"):
+            check_deployment(platform)
+
+
+# Logging in ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may trust its clients")
+@pytest.mark.parametrize("role", [TENANT, PLATFORM])
+def test_a_role_logs_in_over_tcp_with_its_password_and_with_no_other(database: Database, role: str) -> None:
+    with psycopg.connect(database.airflow_connection(role)) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == (role,)
+
+    wrong = make_conninfo(database.airflow_connection(role), password="wrong")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(wrong)
+
+
+@pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may trust its clients")
+def test_a_new_password_replaces_the_old_one(database: Database) -> None:
+    try:
+        upgrade(database.dsn, passwords={TENANT: "a new ' \\ one"})
+        psycopg.connect(make_conninfo(database.airflow_connection(TENANT), password="a new ' \\ one")).close()
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(database.airflow_connection(TENANT))
+    finally:
+        upgrade(database.dsn, passwords=PASSWORDS)
+
+
+# Without a superuser ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deployer(server: Server) -> Iterator[str]:
+    """A role that is no superuser, may create roles, and owns a database of its own name, with the host's tables in it."""
+    name = f"deployer_{os.urandom(4).hex()}"
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        _create_deployer(admin, name)
+        try:
+            with psycopg.connect(_as_deployer(server.dsn(name), name)) as connection:
+                create_host_schema(connection, HostVariant.MULTI_TENANT)
+            yield name
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def test_on_a_server_without_our_roles_the_owner_of_the_hosts_tables_deploys_with_createrole_alone(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("fresh"), durable=False)
+    server.start()
+    try:
+        with psycopg.connect(server.admin_dsn(), autocommit=True) as admin:
+            _create_deployer(admin, "deployer")
+            dsn = _as_deployer(server.admin_dsn("deployer"), "deployer")
+            with psycopg.connect(dsn) as connection:
+                create_host_schema(connection, HostVariant.MULTI_TENANT)
+            admin.execute("ALTER ROLE deployer NOCREATEROLE")
+            with pytest.raises(
+                SchemaError, match='"deployer" の権限が足りません: permission denied to create role'
+            ):
+                upgrade(dsn, passwords=PASSWORDS)
+            admin.execute("ALTER ROLE deployer CREATEROLE")
+
+        assert upgrade(dsn, passwords=PASSWORDS) is HostVariant.MULTI_TENANT
+        with psycopg.connect(dsn) as connection:
+            schema = snapshot(connection)
+            upgrade(dsn, passwords=PASSWORDS)
+            connection.rollback()
+            assert snapshot(connection) == schema
+        login = make_conninfo(
+            host="127.0.0.1",
+            port=server.port,
+            dbname="deployer",
+            user=PLATFORM,
+            password=PASSWORDS[PLATFORM],
+        )
+        with psycopg.connect(login) as platform:
+            check_deployment(platform)
+    finally:
+        server.reset()
+
+
+def test_a_deployer_who_may_not_act_as_the_roles_owner_is_told_which_grant_is_missing(
+    server: Server, deployer: str
+) -> None:
+    with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
+        before = snapshot(admin)
+        dsn = _as_deployer(server.dsn(deployer), deployer)
+
+        with pytest.raises(SchemaError) as raised:
+            upgrade(dsn, passwords=PASSWORDS)
+
+        grant = f'GRANT batch_owner, batch_tenant, batch_platform TO "{deployer}" WITH ADMIN OPTION'
+        assert f'"{deployer}" の権限が足りません' in str(raised.value)
+        assert f"`{grant}`" in str(raised.value)
+        assert snapshot(admin) == before
+
+        admin.execute(grant.encode())
+        assert upgrade(dsn, passwords=PASSWORDS) is HostVariant.MULTI_TENANT
+
+
+def test_a_member_of_batch_owner_deploys_without_createrole_when_no_password_is_to_be_set(
+    server: Server, deployer: str
+) -> None:
+    with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
+        admin.execute(sql.SQL("ALTER ROLE {} NOCREATEROLE").format(sql.Identifier(deployer)))
+        admin.execute(sql.SQL("GRANT batch_owner TO {}").format(sql.Identifier(deployer)))
+        dsn = _as_deployer(server.dsn(deployer), deployer)
+
+        assert upgrade(dsn) is HostVariant.MULTI_TENANT
+        with pytest.raises(SchemaError, match="権限が足りません: permission denied to alter role"):
+            upgrade(dsn, passwords=PASSWORDS)
+
+
+@pytest.mark.parametrize(
+    "privilege_without_grant_option", [None, "SELECT"], ids=["no privilege", "select only"]
+)
+def test_a_host_table_that_the_deployer_does_not_own_is_named(
+    server: Server, deployer: str, privilege_without_grant_option: str | None
+) -> None:
+    with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
+        admin.execute(sql.SQL("GRANT batch_owner TO {}").format(sql.Identifier(deployer)))
+        admin.execute('ALTER TABLE "HIS_AuditLog" OWNER TO CURRENT_USER')
+        if privilege_without_grant_option:
+            admin.execute(sql.SQL('GRANT SELECT ON "HIS_AuditLog" TO {}').format(sql.Identifier(deployer)))
+        before = snapshot(admin)
+
+        with pytest.raises(SchemaError, match=r"権限が足りません: .*HIS_AuditLog"):
+            upgrade(_as_deployer(server.dsn(deployer), deployer))
+
+        assert snapshot(admin) == before
+
+
+def test_a_table_of_somebody_else_beside_the_hosts_does_not_disturb(server: Server, deployer: str) -> None:
+    with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
+        admin.execute(sql.SQL("GRANT batch_owner TO {}").format(sql.Identifier(deployer)))
+        admin.execute("CREATE TABLE public.spatial_ref_sys (srid integer)")
+
+        assert upgrade(_as_deployer(server.dsn(deployer), deployer)) is HostVariant.MULTI_TENANT
+
+
+def test_the_deployers_own_search_path_does_not_matter(server: Server, deployer: str) -> None:
+    with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
+        admin.execute(sql.SQL("GRANT batch_owner TO {}").format(sql.Identifier(deployer)))
+        admin.execute(sql.SQL("ALTER ROLE {} SET search_path TO elsewhere").format(sql.Identifier(deployer)))
+
+        assert upgrade(_as_deployer(server.dsn(deployer), deployer)) is HostVariant.MULTI_TENANT
+
+
+# The command -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_deploys_and_checks(host: Database) -> None:
+    done = _command("upgrade", BATCH_ADMIN_DSN=host.dsn)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "Schema batch is up to date (multi_tenant variant of the host).\n"
+
+    done = _command("check", "--dsn", host.dsn)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "multi_tenant variant" in done.stdout
+
+
+def test_the_command_says_in_one_sentence_that_the_server_is_down() -> None:
+    with _port_that_nobody_serves() as port:
+        done = _command("upgrade", "--dsn", f"host=127.0.0.1 port={port} user=postgres dbname=postgres")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    _assert_one_sentence(done.stderr, "upgrade", "Connection refused")
+
+
+@pytest.mark.parametrize("action", ["upgrade", "check"])
+def test_the_command_says_in_one_sentence_what_the_host_lacks(
+    host: Database, action: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with host.connect() as connection:
+        connection.execute('ALTER TABLE "MST_Tenant" DROP COLUMN status')
+    monkeypatch.setattr(sys, "argv", ["include.migrations", action, "--dsn", host.dsn])
+
+    assert main() == 1
+    _assert_one_sentence(capsys.readouterr().err, action, '列 "MST_Tenant"."status" がない')
+
+
+@pytest.mark.parametrize("action", ["upgrade", "check"])
+def test_the_command_says_in_one_sentence_that_the_connection_string_is_none(
+    action: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["include.migrations", action, "--dsn", "nonsense"])
+
+    assert main() == 1
+    _assert_one_sentence(capsys.readouterr().err, action, "nonsense")
+
+
+def test_the_command_without_a_connection_string_says_how_to_give_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("BATCH_ADMIN_DSN", raising=False)
+    monkeypatch.setattr(sys, "argv", ["include.migrations", "upgrade"])
+
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "give --dsn or set BATCH_ADMIN_DSN" in capsys.readouterr().err
+
+
+# -----------------------------------------------------------------------------------------------------------------------
+
+
+def _command(action: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "include.migrations", action, *arguments],
+        cwd=PROJECT,
+        env={name: value for name, value in os.environ.items() if name != "BATCH_ADMIN_DSN"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _assert_one_sentence(text: str, action: str, essential: str) -> None:
+    assert text.startswith(f"{action}: ")
+    assert text.count("\n") == 1
+    assert essential in text
+
+
+@contextmanager
+def _port_that_nobody_serves() -> Iterator[int]:
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def _rows(connection: psycopg.Connection) -> dict[str, list[Any]]:
+    """The rows of all our tables, without the time of the deployment."""
+    contents = {table: rows_of(connection, table) for table in relations(connection, "r")}
+    for deployment in contents["deployment"]:
+        del deployment["deployed_at"]
+    return contents
+
+
+def _privileges_of_owner(connection: psycopg.Connection) -> set[tuple[Any, ...]]:
+    """What batch_owner was granted on the host, by table and column."""
+    return set(
+        connection.execute(
+            """
+            SELECT table_name, column_name, privilege_type FROM information_schema.column_privileges
+            WHERE grantee = 'batch_owner' AND table_schema = 'public'
+            UNION ALL
+            SELECT table_name, NULL, privilege_type FROM information_schema.table_privileges
+            WHERE grantee = 'batch_owner' AND table_schema = 'public'
+            """
+        )
+    )
+
+
+def _until_somebody_waits(connection: psycopg.Connection) -> None:
+    """Until a session of this database waits for a lock."""
+    waiting = """
+        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
+    deadline = time.monotonic() + 30
+    while connection.execute(waiting).fetchone() == (0,):
+        assert time.monotonic() < deadline, "nobody came to wait"
+        time.sleep(0.01)
+
+
+def _create_deployer(admin: psycopg.Connection, name: str) -> None:
+    """The role, and a database of its own under the same name."""
+    admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD 'deployer'").format(sql.Identifier(name)))
+    admin.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
+
+
+def _as_deployer(dsn: str, name: str) -> str:
+    return make_conninfo(dsn, user=name, password="deployer")

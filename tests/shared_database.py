@@ -1,0 +1,54 @@
+"""One deployed database for all tests that change rows only, emptied after each: a copy per test takes longer than the test.
+
+A ``conftest.py`` imports the fixtures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from include.migrations.host_contract import HostVariant
+from tests.conftest import Database, Server
+
+
+@pytest.fixture(scope="session")
+def shared_copy(server: Server, templates: dict[HostVariant, str]) -> Iterator[Database]:
+    """The multi-tenant host with our schema, for all tests of a folder."""
+    name = f"shared_{os.urandom(4).hex()}"  # each folder that imports the fixture has its own
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(templates[HostVariant.MULTI_TENANT])
+            )
+        )
+        yield Database(name, server)
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def shared_database(shared_copy: Database) -> Iterator[Database]:
+    """The shared database, empty. Not for tests that change a schema, a role or a privilege."""
+    yield shared_copy
+    with shared_copy.connect() as connection:
+        connection.execute(
+            """
+            DO $$
+            DECLARE
+                filled regclass;
+            BEGIN
+                FOR filled IN
+                    SELECT oid FROM pg_class
+                    WHERE
+                        relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'batch'::regnamespace)
+                        AND relname NOT IN ('alembic_version', 'deployment')
+                LOOP
+                    EXECUTE format('DELETE FROM %s', filled);
+                END LOOP;
+            END $$
+            """
+        )
