@@ -1,0 +1,63 @@
+"""Which date a run works on. Everything here is Asia/Tokyo; the host stores UTC."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from include.catalog import WorksOn
+from include.errors import ParameterError
+
+JAPAN = ZoneInfo("Asia/Tokyo")
+
+
+@dataclass(frozen=True)
+class UtcBounds:
+    """Half-open interval ``[start, end)`` of naive UTC timestamps, as the host's TIMESTAMP(3) columns hold them."""
+
+    start: datetime
+    end: datetime
+
+
+def business_date_of(run_instant: datetime, works_on: WorksOn) -> date:
+    """The date that a run of this instant works on.
+
+    ``run_instant`` is the run's own date (aware), never the clock: a run that is cleared a week later works on the same date.
+    For a month's batch the month is named by its first day.
+    """
+    run_date = run_instant.astimezone(JAPAN).date()
+    match works_on:
+        case WorksOn.RUN_DATE:
+            return run_date
+        case WorksOn.YESTERDAY:
+            return run_date - timedelta(days=1)
+        case WorksOn.PREVIOUS_MONTH:
+            return (run_date.replace(day=1) - timedelta(days=1)).replace(day=1)
+
+
+def utc_bounds(day: date) -> UtcBounds:
+    """The Japanese day as UTC: from 15:00 of the day before, to 15:00."""
+    start = datetime.combine(day, time(), JAPAN).astimezone(UTC).replace(tzinfo=None)
+    return UtcBounds(start, start + timedelta(days=1))
+
+
+def period_of(business_date: date, works_on: WorksOn) -> tuple[date, date]:
+    """First and last day (inclusive) of what a run for this date works on: the day itself, or its whole month."""
+    if works_on is not WorksOn.PREVIOUS_MONTH:
+        return business_date, business_date
+    last = business_date.replace(day=monthrange(business_date.year, business_date.month)[1])
+    return business_date.replace(day=1), last
+
+
+def require_past(last_day: date, now: datetime) -> None:
+    """A period is closed once; one that is not over yet would be closed with half of its usage.
+
+    :raises ParameterError: the Japanese day ``last_day`` has not ended at ``now`` (aware).
+    """
+    if last_day >= now.astimezone(JAPAN).date():
+        raise ParameterError(
+            f"対象期間の末日 {last_day:%Y-%m-%d} が日本時間でまだ終わっていません。"
+            "過去の業務日（business_date）を指定するか、翌日 0 時以降に実行してください。"
+        )

@@ -1,0 +1,71 @@
+"""The trigger form's values, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from include.errors import ParameterError
+
+# Nothing can have happened before; and a year such as 0001 is a slip of the keyboard.
+EARLIEST_BUSINESS_DATE = date(2000, 1, 1)
+
+
+@dataclass(frozen=True)
+class RunParameters:
+    """What an operator chose; empty values mean the run's own date and all active tenants."""
+
+    business_date: date | None
+    tenants: tuple[str, ...]
+    dry_run: bool
+
+
+def parse_parameters(values: Mapping[str, Any]) -> RunParameters:
+    """The parameters that every DAG has.
+
+    :raises ParameterError: names the parameter, the value and what is expected instead.
+    """
+    return RunParameters(
+        business_date=_date(values.get("business_date")),
+        tenants=_codes(values.get("tenants")),
+        dry_run=_flag(values.get("dry_run")),
+    )
+
+
+def _date(value: object) -> date | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            day = None
+        # date.fromisoformat() also takes 20261031 and 2026-W44-6; the form promises one spelling.
+        if day and day.isoformat() == value and day >= EARLIEST_BUSINESS_DATE:
+            return day
+    raise ParameterError(
+        f"業務日（business_date）{value!r} は使えません。{EARLIEST_BUSINESS_DATE} 以降の日付を "
+        "YYYY-MM-DD の形で指定してください（例: 2026-10-31）。"
+    )
+
+
+def _codes(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(code, str) for code in value):
+        raise ParameterError(
+            f'テナント（tenants）{value!r} はコードの一覧ではありません。["HD001"] の形で指定してください。'
+        )
+    return tuple(dict.fromkeys(code.strip() for code in value if code.strip()))
+
+
+def _flag(value: object) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise ParameterError(
+            f"ドライラン（dry_run）{value!r} は真偽値ではありません。true か false を指定してください。"
+        )
+    return value

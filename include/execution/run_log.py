@@ -1,0 +1,262 @@
+"""The execution log: opening a run, closing those whose run is gone, and closing a run with what became of its tenants.
+
+Everything here runs as ``batch_platform``. Source: the batch list, section 5.3 (``BatchMonitor``) and 6.3 (performance).
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from include.catalog import BatchSpec
+from include.database import is_tenant_id, read_sql
+from include.errors import BatchError, ParameterError
+from include.execution.resource_usage import ResourceUsage
+from include.execution.sharding import Tenant
+from include.execution.sql_directory import SQL
+from include.execution.tenant_work import Run
+
+# A usable tenant; TRIAL tenants use the product too (what they are not billed for is billing's matter).
+_ACTIVE = ("ACTIVE", "TRIAL")
+
+# A status that nobody knows, and an id that no transaction context can hold: mistakes in the host's data.
+_UNUSABLE_ID = "UNUSABLE ID"
+_NEEDS_ATTENTION = ("UNKNOWN", _UNUSABLE_ID)
+
+# Tenants and reasons that a summary spells out; the rest is a count.
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class TenantSelection:
+    """The tenants of a run, ordered by id, and those left out that somebody should look at, with their status."""
+
+    tenants: list[Tenant]
+    left_out: list[tuple[Tenant, str]]
+
+
+@dataclass(frozen=True)
+class RunningExecution:
+    """A row of the execution log that still says running."""
+
+    execution_id: str
+    dag_id: str
+    run_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class FailedTenant:
+    """A tenant that did not succeed, for people: under its code, with the reason."""
+
+    code: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended: the customer's ``BatchResult`` and who failed."""
+
+    execution_id: str
+    batch_id: str
+    business_date: date
+    status: Literal["completed", "partial", "failed"]
+    total_tenants: int
+    success_count: int
+    error_count: int
+    execution_seconds: float
+    records: int
+    failed_tenants: list[FailedTenant] = field(default_factory=list)
+
+    def sentence(self) -> str:
+        """One line for the log, the alert and the failed task."""
+        text = f"{self.batch_id} {self.business_date}: {self.total_tenants} テナント中 {self.success_count} 件成功"
+        if not self.failed_tenants:
+            return text
+        listed = "、".join(f"{tenant.code}: {tenant.reason}" for tenant in self.failed_tenants[:_LISTED])
+        more = len(self.failed_tenants) - _LISTED
+        return f"{text}、{self.error_count} 件失敗（{listed}" + (f"、ほか {more} 件）" if more > 0 else "）")
+
+
+class RunNotOpenedError(BatchError):
+    """The run could not even start; whoever failed to open it has said why."""
+
+
+class RunFailedError(BatchError):
+    """Not all tenants succeeded. The alert reads ``result``."""
+
+    def __init__(self, result: RunResult, step_error: str | None = None) -> None:
+        super().__init__(f"{result.sentence()}; {step_error}" if step_error else result.sentence())
+        self.result = result
+
+
+def select_tenants(platform: psycopg.Connection, codes: Sequence[str]) -> TenantSelection:
+    """The active tenants, or those of them that were asked for by code (or, where no tenant has such a code, by id).
+
+    :raises ParameterError: names the codes that no tenant has, and those whose tenant is not active, with its status.
+    """
+    by_code: dict[str, list[tuple[Tenant, str]]] = {}
+    by_id: dict[str, list[tuple[Tenant, str]]] = {}
+    for tenant_id, code, name, status in platform.execute(read_sql(SQL, "list_tenants")):
+        entry = (Tenant(tenant_id, code, name), status if is_tenant_id(tenant_id) else _UNUSABLE_ID)
+        by_id[tenant_id] = [entry]
+        by_code.setdefault(code, []).append(entry)
+    everybody = [entry for entries in by_id.values() for entry in entries]
+    if not codes:
+        return TenantSelection(
+            tenants=[tenant for tenant, status in everybody if status in _ACTIVE],
+            left_out=[entry for entry in everybody if entry[1] in _NEEDS_ATTENTION],
+        )
+
+    found = {code: by_code.get(code) or by_id.get(code, []) for code in codes}
+    missing = [code for code, entries in found.items() if not entries]
+    if missing:
+        raise ParameterError(
+            f"テナントコード {_quoted(missing)} は存在しません。パラメータ tenants を直してください。"
+        )
+    chosen = [entry for entries in found.values() for entry in entries]
+    inactive = [f"{tenant.code}（{status}）" for tenant, status in chosen if status not in _ACTIVE]
+    if inactive:
+        raise ParameterError(
+            f"稼働中でないテナントは処理できません: {'、'.join(inactive)}。パラメータ tenants を直してください。"
+        )
+    return TenantSelection(sorted({tenant for tenant, _ in chosen}, key=lambda tenant: tenant.id), [])
+
+
+def running_executions(platform: psycopg.Connection, batch_id: str) -> list[RunningExecution]:
+    """The batch's runs that the log believes to be running."""
+    with platform.cursor(row_factory=class_row(RunningExecution)) as cursor:
+        return cursor.execute(read_sql(SQL, "running_executions"), {"batch_id": batch_id}).fetchall()
+
+
+def orphan_reason(
+    execution: RunningExecution,
+    *,
+    reopened_by: tuple[str, str],
+    is_alive: Callable[[str, str], bool],
+    now: datetime,
+    time_limit: timedelta,
+) -> str | None:
+    """Why this running row belongs to nobody any more, or None while its run may still be working.
+
+    ``reopened_by`` is the DAG id and run id that opens now; ``is_alive`` asks Airflow whether a run has not ended yet. A killed
+    ``airflow dags test`` stays "running" in Airflow for ever; after twice its time limit it is taken for dead.
+    """
+    if (execution.dag_id, execution.run_id) == reopened_by:
+        return "終わる前に同じ実行がやり直されました"
+    if not is_alive(execution.dag_id, execution.run_id):
+        return "Airflow の実行が、ログを閉じずに終わっていました"
+    if now - execution.started_at > 2 * time_limit:
+        return f"制限時間（{time_limit}）の 2 倍を超えて実行中のままでした"
+    return None
+
+
+def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -> None:
+    """Close a running row as failed."""
+    platform.execute(
+        read_sql(SQL, "close_orphan"),
+        {"execution_id": execution_id, "error_message": f"孤立した実行として失敗にしました: {reason}"},
+    )
+
+
+def open_execution(
+    platform: psycopg.Connection,
+    spec: BatchSpec,
+    *,
+    dag_id: str,
+    run_id: str,
+    business_date: date,
+    dry_run: bool,
+    parameters: dict[str, Any],
+    tenants: Sequence[Tenant],
+) -> Run:
+    """Write the running row and one pending outcome per expected tenant."""
+    execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
+    with platform.transaction():
+        platform.execute(
+            read_sql(SQL, "open_execution"),
+            {
+                "execution_id": execution_id,
+                "batch_id": spec.id,
+                "dag_id": dag_id,
+                "run_id": run_id,
+                "business_date": business_date,
+                "dry_run": dry_run,
+                "parameters": Jsonb(parameters),
+                "execution_host": socket.gethostname(),
+                "total_tenants": len(tenants),
+            },
+        )
+        platform.execute(
+            read_sql(SQL, "expect_tenants"),
+            {"execution_id": execution_id, "tenant_ids": [tenant.id for tenant in tenants]},
+        )
+    return Run(execution_id, business_date, dry_run)
+
+
+def record_task_metric(
+    platform: psycopg.Connection, run: Run, task_id: str, map_index: int, usage: ResourceUsage
+) -> None:
+    """Keep what one task process used; a retried task replaces its figures."""
+    platform.execute(
+        read_sql(SQL, "record_task_metric"),
+        {
+            "execution_id": run.execution_id,
+            "task_id": task_id,
+            "map_index": map_index,
+            "wall_seconds": round(usage.wall_seconds, 3),
+            "cpu_seconds": round(usage.cpu_seconds, 3),
+            "peak_memory_bytes": usage.peak_memory_bytes,
+        },
+    )
+
+
+def close_execution(platform: psycopg.Connection, run: Run, error: str | None = None) -> RunResult:
+    """Compare the outcomes with the tenants expected, close the log row and write the run's performance metrics.
+
+    ``error`` is a failure of a step before the tenants' own. A tenant still pending has failed: nobody processed it. Closing again
+    (after an operator cleared an instance) takes the outcomes as they are then.
+    """
+    with platform.transaction():
+        row = platform.execute(
+            read_sql(SQL, "close_execution"),
+            {"execution_id": run.execution_id, "error": error},
+        ).fetchone()
+        if row is None:
+            raise LookupError(f"execution {run.execution_id} is not in the execution log")
+        batch_id, status, total, success, errors = row
+        failed = [
+            FailedTenant(code, name, reason)
+            for code, name, reason in platform.execute(
+                read_sql(SQL, "failed_tenants"), {"execution_id": run.execution_id}
+            )
+        ]
+        performance = platform.execute(
+            read_sql(SQL, "record_performance"), {"execution_id": run.execution_id}
+        ).fetchone()
+        assert performance is not None, "an upsert with RETURNING gives its row"
+    return RunResult(
+        execution_id=run.execution_id,
+        batch_id=batch_id,
+        business_date=run.business_date,
+        status=status,
+        total_tenants=total,
+        success_count=success,
+        error_count=errors,
+        execution_seconds=float(performance[0]),
+        records=int(performance[1]),
+        failed_tenants=failed,
+    )
+
+
+def _quoted(codes: Sequence[str]) -> str:
+    return "、".join(f"'{code}'" for code in codes)

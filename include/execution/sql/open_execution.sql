@@ -1,0 +1,24 @@
+INSERT INTO batch.execution_log (
+    execution_id,
+    batch_id,
+    dag_id,
+    run_id,
+    business_date,
+    dry_run,
+    parameters,
+    execution_host,
+    status,
+    total_tenants
+)
+VALUES (
+    %(execution_id)s,
+    %(batch_id)s,
+    %(dag_id)s,
+    %(run_id)s,
+    %(business_date)s,
+    %(dry_run)s,
+    %(parameters)s,
+    %(execution_host)s,
+    'running',
+    %(total_tenants)s
+);

@@ -1,0 +1,32 @@
+INSERT INTO batch.performance_metric (
+    execution_id, batch_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed
+)
+SELECT
+    log.execution_id,
+    log.batch_id,
+    log.business_date,
+    extract(EPOCH FROM log.ended_at - log.started_at) AS execution_seconds,
+    coalesce(used.cpu_seconds, 0) AS cpu_seconds,
+    coalesce(used.peak_memory_bytes, 0) AS peak_memory_bytes,
+    coalesce(done.records, 0) AS records_processed
+FROM batch.execution_log AS log
+CROSS JOIN
+    LATERAL (
+        SELECT
+            sum(metric.cpu_seconds) AS cpu_seconds,
+            max(metric.peak_memory_bytes) AS peak_memory_bytes
+        FROM batch.task_metric AS metric
+        WHERE metric.execution_id = log.execution_id
+    ) AS used
+CROSS JOIN
+    LATERAL (
+        SELECT sum(outcome.records) AS records
+        FROM batch.tenant_outcome AS outcome
+        WHERE outcome.execution_id = log.execution_id
+    ) AS done
+WHERE log.execution_id = %(execution_id)s
+-- The first closing's figures stand: a closing after somebody cleared an instance would count the hours in between.
+ON CONFLICT (execution_id) DO UPDATE
+    SET
+        records_processed = excluded.records_processed
+RETURNING execution_seconds, records_processed;

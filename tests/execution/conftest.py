@@ -1,0 +1,5 @@
+"""The execution frame's tests change rows only: they share one database."""
+
+from tests.shared_database import shared_copy, shared_database
+
+__all__ = ["shared_copy", "shared_database"]
