@@ -1,0 +1,152 @@
+"""BATCH-018-01: a day's usage per tenant, aggregated from the host's logs, written for the application and closed for billing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from include.database import read_sql
+from include.errors import SettingsError
+from include.execution.business_date import utc_bounds
+from include.execution.tenant_work import Run, TenantResult
+from include.settings import Settings, UsageSettings
+from include.tenant_management.tenant_usage.warnings import UsageFigures, UsageWarning, usage_warnings
+
+_HERE = Path(__file__).parent
+
+# What a surge is looked for in: the metrics that billing charges for.
+_BILLED_METRICS = ("active_users", "storage_bytes", "api_calls", "reports_generated")
+
+# Sorting a large log on disk costs more than this much of the server's memory, once per run.
+_COLLECT_WORK_MEM = "256MB"
+
+
+class TenantUsageBatch:
+    """The steps of BATCH-018-01; see ``TenantBatch`` for what each must hold to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
+        """Read every host log table once and leave one ``batch.usage_signal`` row per tenant."""
+        bounds = utc_bounds(run.business_date)
+        platform.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
+        platform.execute(
+            read_sql(_HERE, "collect_signals"),
+            {
+                "execution_id": run.execution_id,
+                "business_date": run.business_date,
+                "day_start": bounds.start,
+                "day_end": bounds.end,
+                "tenant_ids": list(tenant_ids),
+            },
+        )
+
+    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> list[str]:
+        """The tenants without a ``batch.usage_signal`` row of this run."""
+        rows = platform.execute(
+            read_sql(_HERE, "unprepared_tenants"),
+            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
+        )
+        return [tenant_id for (tenant_id,) in rows]
+
+    def process(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
+    ) -> list[TenantResult]:
+        """Write the host's ``SYS_TenantUsage``, close the day, keep the logins, record the warnings that are new."""
+        day = {"execution_id": run.execution_id, "business_date": run.business_date}
+        connection.execute(read_sql(_HERE, "write_host_usage"), day)
+        connection.execute(read_sql(_HERE, "keep_logins"), day)
+        connection.execute(read_sql(_HERE, "close_day"), day)
+        usage = self._settings.usage
+        with connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(
+                read_sql(_HERE, "load_closed_day"),
+                {
+                    **day,
+                    "month_start": run.business_date.replace(day=1),
+                    "history_start": run.business_date - timedelta(days=usage.surge_history_days),
+                },
+            ).fetchall()
+        results: list[TenantResult] = []
+        warnings: list[dict[str, Any]] = []
+        for row in rows:
+            settings, notes = self._tenant_settings(row)
+            found = usage_warnings(run.business_date, _figures(row), settings)
+            warnings.extend(_warning_row(row["tenant_id"], warning) for warning in found)
+            results.append(_result(row, found, notes))
+        if warnings:
+            connection.execute(read_sql(_HERE, "record_warnings"), {**day, "warnings": Jsonb(warnings)})
+        connection.execute(read_sql(_HERE, "use_up_signals"), day)
+        return results
+
+    def discard(self, platform: psycopg.Connection, run: Run) -> None:
+        """Delete the run's signals that no tenant's step has used up."""
+        platform.execute(
+            "DELETE FROM batch.usage_signal WHERE execution_id = %(execution_id)s",
+            {"execution_id": run.execution_id},
+        )
+
+    def _tenant_settings(self, row: dict[str, Any]) -> tuple[UsageSettings, tuple[str, ...]]:
+        """The thresholds and allowances that hold for a tenant: its overrides, over its contract, over its plan, over the defaults.
+
+        An override that does not hold must not keep the day from closing: the others' defaults apply, and the outcome says so.
+        """
+        plan = self._settings.plan_allowances.get(row["subscription_plan"] or "")
+        # A contract with 0 GB is a field left at its default, not a promise of no storage.
+        storage_gb = row["max_storage_gb"] or (plan.storage_gb if plan else None)
+        settings = self._settings.usage.model_copy(
+            update={
+                "storage_gb": None if storage_gb is None else Decimal(storage_gb),
+                "api_calls_per_month": plan.api_calls_per_month if plan else None,
+            }
+        )
+        if not row["setting_overrides"]:
+            return settings, ()
+        try:
+            return settings.overridden(row["setting_overrides"]), ()
+        except SettingsError as error:
+            return settings, (f"{error}（既定値で判定しました）",)
+
+
+def _figures(row: dict[str, Any]) -> UsageFigures:
+    return UsageFigures(
+        metrics={metric: row[metric] for metric in _BILLED_METRICS},
+        month_api_calls=int(row["month_api_calls"]),
+        means={
+            metric: row[f"mean_{metric}"] for metric in _BILLED_METRICS if row[f"mean_{metric}"] is not None
+        },
+        history_days=row["history_days"],
+    )
+
+
+def _result(row: dict[str, Any], warnings: Sequence[UsageWarning], notes: tuple[str, ...]) -> TenantResult:
+    details: dict[str, Any] = {metric: row[metric] for metric in ("registered_users", *_BILLED_METRICS)}
+    if warnings:
+        details["warnings"] = [
+            f"{warning.kind}:{warning.metric}:{warning.threshold_percent}" for warning in warnings
+        ]
+    return TenantResult(row["tenant_id"], details, records=row["api_calls"], notes=notes)
+
+
+def _warning_row(tenant_id: str, warning: UsageWarning) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant_id,
+        "kind": warning.kind,
+        "metric": warning.metric,
+        "threshold_percent": str(warning.threshold_percent),
+        "window_start": warning.window_start.isoformat(),
+        "observed": str(warning.observed),
+        "reference": str(warning.reference),
+        "audience": warning.audience,
+    }

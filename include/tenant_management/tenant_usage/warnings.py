@@ -1,0 +1,85 @@
+"""When a tenant's usage is worth a word: quotas nearly used up, and days far above the usual.
+
+Source: BATCH-018-01's rules; the thresholds are settings. Pure: figures in, warnings out. Delivery is the notification batches' work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from include.settings import UsageSettings
+
+TENANT_ADMINISTRATOR = "tenant_administrator"
+OPERATORS = "operators"
+
+GIGABYTE = 1024**3
+
+
+@dataclass(frozen=True)
+class UsageFigures:
+    """A tenant's usage on the business date, and what it is held against.
+
+    Storage in bytes; ``month_api_calls`` counts the month up to and with the business date. ``means`` holds the mean of the closed
+    days before, per metric, and ``history_days`` how many there were.
+    """
+
+    metrics: dict[str, int]
+    month_api_calls: int
+    means: dict[str, Decimal]
+    history_days: int
+
+
+@dataclass(frozen=True)
+class UsageWarning:
+    """One threshold passed. ``reference`` is the allowance (quota) or the mean (surge), in the unit of ``observed``."""
+
+    kind: str
+    metric: str
+    threshold_percent: Decimal
+    window_start: date
+    observed: Decimal
+    reference: Decimal
+    audience: tuple[str, ...]
+
+
+def usage_warnings(
+    business_date: date, usage: UsageFigures, settings: UsageSettings
+) -> tuple[UsageWarning, ...]:
+    """All warnings of a day. A quota that is absent or zero warns of nothing: there is nothing to hold the usage against."""
+    storage = None if settings.storage_gb is None else settings.storage_gb * GIGABYTE
+    api_calls = None if settings.api_calls_per_month is None else Decimal(settings.api_calls_per_month)
+    return (
+        *_quota(business_date, "storage_bytes", Decimal(usage.metrics["storage_bytes"]), storage, settings),
+        *_quota(business_date, "api_calls", Decimal(usage.month_api_calls), api_calls, settings),
+        *_surges(business_date, usage, settings),
+    )
+
+
+def _quota(
+    business_date: date, metric: str, observed: Decimal, allowance: Decimal | None, settings: UsageSettings
+) -> Iterator[UsageWarning]:
+    if not allowance:
+        return
+    levels = (
+        (settings.quota_warning_percent, (TENANT_ADMINISTRATOR,)),
+        (settings.quota_critical_percent, (TENANT_ADMINISTRATOR, OPERATORS)),
+    )
+    for threshold, audience in levels:
+        if observed * 100 >= threshold * allowance:
+            yield UsageWarning(
+                "quota", metric, threshold, business_date.replace(day=1), observed, allowance, audience
+            )
+
+
+def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -> Iterator[UsageWarning]:
+    if usage.history_days < settings.surge_min_history_days:
+        return
+    for metric, mean in usage.means.items():
+        observed = Decimal(usage.metrics[metric])
+        if mean > 0 and observed * 100 > settings.surge_percent * mean:
+            yield UsageWarning(
+                "surge", metric, settings.surge_percent, business_date, observed, mean, (OPERATORS,)
+            )
