@@ -1,0 +1,211 @@
+"""The commands behind the Makefile: ``python -m include.demo env|demo|up|down|db-start|db-stop|db-reset|psql``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+from include.demo.local_stack import LocalStack
+from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
+from include.demo.report import usage_report
+from include.demo.slack_stand_in import SlackStandIn
+from include.errors import BatchError
+
+DEMO_DAG = "batch_018_01_tenant_usage"
+# The run's date; the business date is the day before, the last one of the demo data.
+DEMO_DATE = "2026-11-01"
+
+_WHERE_TO_LOOK = """\
+どこを見るか:
+  make psql    TABLE batch.usage_day;  TABLE "SYS_TenantUsage";  TABLE batch.execution_log;
+  make up      Airflow の画面（実行、Clear、再実行）
+  eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01"""
+
+_UI_START_SECONDS = 120
+
+
+def env(stack: LocalStack) -> int:
+    """Prepare everything and print the exports for a shell: ``eval "$(make -s env)"``."""
+    _prepare(stack)
+    for name, value in stack.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+    print("unset PYTHONDONTWRITEBYTECODE")  # Airflow starts in half the time from byte code
+    return 0
+
+
+def demo(stack: LocalStack) -> int:
+    """Run BATCH-018-01 for a day of demo data through ``airflow dags test`` and print what came out."""
+    _prepare(stack)
+    log = stack.directory / "demo.log"
+    command = ["airflow", "dags", "test", DEMO_DAG, DEMO_DATE]
+    _say(f"running `{' '.join(command)}`; its log is {log}")
+    with _slack(stack), log.open("w") as output:
+        code = subprocess.run(
+            command,
+            env=os.environ | stack.environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    if code:
+        sys.stderr.write("".join(log.read_text().splitlines(keepends=True)[-40:]))
+        _say(f"`{' '.join(command)}` failed with exit code {code}")
+        return code
+    with stack.database() as connection:
+        print(f"\n{usage_report(connection)}\n")
+    print(_WHERE_TO_LOOK)
+    return 0
+
+
+def up(stack: LocalStack) -> int:
+    """Run Airflow (scheduler, API server, triggerer, DAG processor) and the stand-ins until Ctrl-C or ``make down``."""
+    _prepare(stack)
+    port = os.environ.get("AIRFLOW__API__PORT", "8080")
+    pid_file = stack.directory / "up.pid"
+    log = stack.directory / "airflow.log"
+    signal.signal(signal.SIGTERM, _interrupt)
+    with _slack(stack) as slack, log.open("a") as output:
+        # A group of its own: a signal to `airflow standalone` alone would leave its components running.
+        process = subprocess.Popen(
+            ["airflow", "standalone"],
+            env=os.environ | stack.environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        pid_file.write_text(str(os.getpid()))
+        try:
+            _wait_for_ui(process, port)
+            _say(
+                f"Airflow: http://localhost:{port}/   Slack stand-in: {slack.base_url.removesuffix('api/')}   log: {log}"
+            )
+            _say("Ctrl-C (or `make down` elsewhere) ends it")
+            return process.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            pid_file.unlink(missing_ok=True)
+            _end_group(process)
+
+
+def down(stack: LocalStack) -> int:
+    """End what ``make up`` runs, and the database."""
+    pid_file = stack.directory / "up.pid"
+    if pid_file.exists():
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+        while pid_file.exists():
+            time.sleep(0.2)
+    stack.server.stop()
+    return 0
+
+
+def db_start(stack: LocalStack) -> int:
+    """Start the embedded database."""
+    stack.start_database()
+    return 0
+
+
+def db_stop(stack: LocalStack) -> int:
+    """Stop the embedded database; its data stay."""
+    stack.server.stop()
+    return 0
+
+
+def db_reset(stack: LocalStack) -> int:
+    """Delete the embedded database, Airflow's metadata with it."""
+    stack.server.reset()
+    (stack.airflow_home / "imported_settings.sha256").unlink(missing_ok=True)
+    return 0
+
+
+def psql(stack: LocalStack) -> int:
+    """Open the skill report database."""
+    stack.start_database()
+    return subprocess.run([EmbeddedPostgres.binary("psql"), stack.admin_dsn()], check=False).returncode
+
+
+COMMANDS = {
+    "env": env,
+    "demo": demo,
+    "up": up,
+    "down": down,
+    "db-start": db_start,
+    "db-stop": db_stop,
+    "db-reset": db_reset,
+    "psql": psql,
+}
+
+
+def _prepare(stack: LocalStack) -> None:
+    stack.directory.mkdir(exist_ok=True)
+    _say("database")
+    stack.start_database()
+    _say("schema and demo data")
+    stack.deploy()
+    _say("Airflow's metadata")
+    stack.prepare_airflow()
+
+
+def _slack(stack: LocalStack) -> SlackStandIn:
+    url = urlsplit(stack.settings.connections["ops_slack"]["extra"]["base_url"])
+    try:
+        return SlackStandIn(url.port or 0, record=stack.directory / "slack.jsonl")
+    except OSError as error:
+        raise SystemExit(
+            f"The Slack stand-in cannot listen on {url.netloc} ({error.strerror}): is another `make up` running?"
+        ) from None
+
+
+def _wait_for_ui(process: subprocess.Popen[bytes], port: str) -> None:
+    for _ in range(_UI_START_SECONDS):
+        if process.poll() is not None:
+            raise SystemExit("Airflow ended while starting; its log says why.")
+        try:
+            with urllib.request.urlopen(f"http://localhost:{port}/api/v2/monitor/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+    raise SystemExit(f"Airflow did not answer on port {port} within {_UI_START_SECONDS} s; its log says why.")
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    for ending in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, ending)
+            process.wait(timeout=15)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    # Standard error: `make env` prints exports to the standard output.
+    print(f"» {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m include.demo", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    try:
+        return COMMANDS[parser.parse_args().command](LocalStack())
+    except (BatchError, EmbeddedPostgresError) as error:
+        _say(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

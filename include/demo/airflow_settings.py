@@ -1,0 +1,92 @@
+"""``airflow_settings.yaml`` (the Astro format) turned into what the Airflow command line imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# The connections that follow the database, wherever it is.
+DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db")
+
+
+@dataclass(frozen=True)
+class DatabaseAddress:
+    """Where the skill report database is reached over TCP."""
+
+    host: str
+    port: int
+    dbname: str
+
+
+@dataclass(frozen=True)
+class AirflowSettings:
+    """Connections, variables and pools, each in the shape that ``airflow ... import`` reads from JSON."""
+
+    connections: Mapping[str, Mapping[str, Any]]
+    variables: Mapping[str, str]
+    pools: Mapping[str, Mapping[str, Any]]
+
+    def at(self, address: DatabaseAddress) -> AirflowSettings:
+        """The same settings with the database connections pointing at ``address``."""
+        moved = {
+            conn_id: {
+                **connection,
+                **(
+                    {"host": address.host, "port": address.port, "schema": address.dbname}
+                    if conn_id in DATABASE_CONNECTIONS
+                    else {}
+                ),
+            }
+            for conn_id, connection in self.connections.items()
+        }
+        return AirflowSettings(moved, self.variables, self.pools)
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """The password of each database login, by role."""
+        return {
+            self.connections[conn_id]["login"]: self.connections[conn_id]["password"]
+            for conn_id in DATABASE_CONNECTIONS
+        }
+
+    @property
+    def database(self) -> DatabaseAddress:
+        """Where the settings file puts the database."""
+        connection = self.connections[DATABASE_CONNECTIONS[0]]
+        return DatabaseAddress(connection["host"], connection["port"], connection["schema"])
+
+
+def load_airflow_settings(path: Path) -> AirflowSettings:
+    """:raises KeyError: an entry lacks its name."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))["airflow"]
+    return AirflowSettings(
+        connections={
+            entry["conn_id"]: {
+                name: value
+                for name, value in {
+                    "conn_type": entry["conn_type"],
+                    "host": entry.get("conn_host"),
+                    "port": entry.get("conn_port"),
+                    "schema": entry.get("conn_schema"),
+                    "login": entry.get("conn_login"),
+                    "password": entry.get("conn_password"),
+                    "extra": entry.get("conn_extra"),
+                }.items()
+                if value is not None
+            }
+            for entry in document["connections"] or []
+        },
+        variables={entry["variable_name"]: entry["variable_value"] for entry in document["variables"] or []},
+        pools={
+            entry["pool_name"]: {
+                "slots": entry["pool_slot"],
+                "description": entry.get("pool_description", ""),
+                "include_deferred": False,
+            }
+            for entry in document["pools"] or []
+        },
+    )

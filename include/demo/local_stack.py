@@ -1,0 +1,158 @@
+"""Everything that ``make demo`` and ``make up`` stand on, under one ignored folder: database, demo data, Airflow's home."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg import sql
+
+from include.demo.airflow_settings import AirflowSettings, DatabaseAddress, load_airflow_settings
+from include.demo.generator import DEMO_SHAPE, load_demo_data
+from include.demo.history import close_days
+from include.demo.host_fixture import create_host_schema
+from include.demo.postgres_server import EmbeddedPostgres
+from include.migrations.deploy import PLATFORM, TENANT, upgrade
+from include.migrations.host_contract import HostVariant
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+# An external server (PostgreSQL 15 to 18) instead of the embedded one: a superuser's URL, naming the database to use.
+EXTERNAL_DATABASE = "SKILL_BATCH_DATABASE_URL"
+
+# Two databases of the embedded server; an external server holds the first one only.
+SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """The local installation. ``directory`` holds all that it writes."""
+
+    directory: Path = PROJECT / ".local"
+
+    @property
+    def settings(self) -> AirflowSettings:
+        """``airflow_settings.yaml``, pointing at the database that is really used."""
+        settings = load_airflow_settings(PROJECT / "airflow_settings.yaml")
+        external = os.environ.get(EXTERNAL_DATABASE)
+        if not external:
+            return settings
+        url = urlsplit(external)
+        return settings.at(
+            DatabaseAddress(url.hostname or "127.0.0.1", url.port or 5432, url.path.strip("/"))
+        )
+
+    @property
+    def server(self) -> EmbeddedPostgres:
+        """The embedded server, on the port that the settings file names."""
+        settings = load_airflow_settings(PROJECT / "airflow_settings.yaml")
+        return EmbeddedPostgres(self.directory / "postgres", settings.database.port)
+
+    @property
+    def airflow_home(self) -> Path:
+        """Airflow's home: configuration and task logs."""
+        return self.directory / "airflow"
+
+    def environment(self) -> dict[str, str]:
+        """What a shell needs so that ``airflow`` works on this project."""
+        socket = quote(str(self.server.socket_directory), safe="")
+        metadata = f"postgresql+psycopg2://postgres@/{AIRFLOW_METADATA}?host={socket}&port={self.server.port}"
+        return {
+            "AIRFLOW_HOME": str(self.airflow_home),
+            "PYTHONPATH": str(PROJECT),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            # The default of 32 forks 32 worker processes.
+            "AIRFLOW__CORE__PARALLELISM": "8",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
+            "AIRFLOW__API__BASE_URL": f"http://localhost:{os.environ.get('AIRFLOW__API__PORT', '8080')}",
+        }
+
+    def admin_dsn(self) -> str:
+        """The skill report database as the role that owns the host's tables."""
+        return os.environ.get(EXTERNAL_DATABASE) or self.server.admin_dsn(SKILL_REPORT)
+
+    def start_database(self) -> None:
+        """Start the embedded server and make its databases, unless an external server is used for the skill report data."""
+        self.server.start()
+        with psycopg.connect(self.server.admin_dsn(), autocommit=True) as connection:
+            existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+            for name in {SKILL_REPORT, AIRFLOW_METADATA} - existing:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def deploy(self) -> bool:
+        """Host schema, our schema and demo data, each only where it is missing. Returns whether demo data were loaded.
+
+        All days of the demo data but the last are closed, as if BATCH-018-01 had run every night.
+        """
+        with psycopg.connect(self.admin_dsn()) as connection:
+            fresh = connection.execute(
+                """SELECT to_regclass('public."MST_Tenant"') IS NULL"""
+            ).fetchone() == (True,)
+            if fresh:
+                create_host_schema(connection, HostVariant.MULTI_TENANT)
+                load_demo_data(connection, DEMO_SHAPE)
+        upgrade(self.admin_dsn(), passwords=self.settings.passwords)
+        if fresh:
+            with self.database(PLATFORM) as platform, self.database(TENANT) as connection:
+                close_days(platform, connection, DEMO_SHAPE.first_day, DEMO_SHAPE.days - 1)
+        return fresh
+
+    def prepare_airflow(self) -> None:
+        """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""
+        self.airflow_home.mkdir(parents=True, exist_ok=True)
+        self.airflow("db", "migrate")
+        settings = self.settings
+        parts = {
+            "connections": settings.connections,
+            "variables": settings.variables,
+            "pools": settings.pools,
+        }
+        text = json.dumps(parts, sort_keys=True)
+        imported = self.airflow_home / "imported_settings.sha256"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if imported.exists() and imported.read_text() == digest:
+            return
+        for part, content in parts.items():
+            if content:
+                file = self.airflow_home / f"{part}.json"
+                file.write_text(json.dumps(content), encoding="utf-8")
+                self.airflow(part, "import", str(file), *(["--overwrite"] if part == "connections" else []))
+        imported.write_text(digest)
+
+    def airflow(self, *arguments: str) -> None:
+        """Run one Airflow command quietly; its log is shown only when it fails."""
+        log = self.directory / "airflow-command.log"
+        with log.open("w") as output:
+            done = subprocess.run(
+                ["airflow", *arguments],
+                env=os.environ | self.environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            sys.stderr.write(log.read_text())
+            raise SystemExit(f"`airflow {' '.join(arguments)}` failed with exit code {done.returncode}.")
+
+    @contextmanager
+    def database(self, role: str | None = None) -> Iterator[psycopg.Connection]:
+        """The skill report database, as its owner or acting as ``role``."""
+        with psycopg.connect(self.admin_dsn(), autocommit=True) as connection:
+            if role:
+                connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            yield connection

@@ -1,0 +1,15 @@
+SELECT
+    log.execution_id,
+    log.status,
+    log.business_date,
+    log.total_tenants,
+    log.success_count,
+    log.error_count,
+    performance.records_processed,
+    round(performance.execution_seconds, 2) AS execution_seconds,
+    round(performance.peak_memory_bytes / 1048576.0) AS peak_memory_mb
+FROM batch.execution_log AS log
+INNER JOIN batch.performance_metric AS performance USING (execution_id)
+WHERE log.batch_id = 'BATCH-018-01'
+ORDER BY log.started_at DESC
+LIMIT 1;
