@@ -1,0 +1,37 @@
+"""
+### 目的
+テナントごとに前日（日本時間）の使用量を集計し、課金が受け付ける「締め済みの日」にします。
+
+### 処理の流れ
+1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
+2. `prepare` — ホストのログ各表を **1 回だけ** 読み、テナント別の集計を中間表に置きます。
+3. `process` — テナントごと（100 超ならまとめて約 40 組）に使用量を書き込み、日を締め、警告を記録します。
+4. `close_run` — 結果を集約し、実行ログと性能指標を記録。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
+
+### 入力
+`MST_Tenant`、`MST_UserAuth`、`MST_TenantSettings`、`SYS_SystemLog`、`HIS_AuditLog`、`HIS_ReportGeneration`、
+`HIS_NotificationLog`、`TRN_*`
+
+### 出力
+`SYS_TenantUsage`（画面用、MB 単位）、`batch.usage_day`（締め済みの日、課金用）、`batch.usage_warning`（容量・API の
+80 % / 95 %、平常の 200 % 超）、`batch.login_day`
+
+### 障害対応
+* **朝まで待てるか**: 待てます。ただし毎月 1 日 02:00 の課金（BATCH-018-02）は前月末日の締めを最大 2 時間待ちます。1 日に失敗したら
+  すぐ対応してください。
+* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。そのログの最後に理由が 1 文で出ます。一覧は
+  `batch.tenant_outcome`、実行全体は `batch.execution_log`。
+* **再実行**: 原因を除いてから、失敗した `process` のインスタンスだけを Clear（Downstream 付き）。何度実行しても同じ行になります。
+* **過去日の再集計**: Trigger で業務日とテナントコードを指定します。
+"""
+
+# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from include.catalog import TENANT_USAGE
+from skill_batch.dag_factory import batch_dag
+from skill_batch.tenant_flow import tenant_flow
+
+
+@batch_dag(TENANT_USAGE, doc_md=__doc__)
+def batch_018_01_tenant_usage() -> None:
+    """open_run ► prepare ► process × tenant ► close_run."""
+    tenant_flow(TENANT_USAGE)

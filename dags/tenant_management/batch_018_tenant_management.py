@@ -1,0 +1,29 @@
+"""
+### 目的
+テナント管理バッチ（BATCH-018）を、業務日とテナントを選んでまとめて手動実行します。停止明けの追い付き、新しいテナントの取り込み、
+1 テナントだけのやり直しに使います。定期実行は各バッチの DAG が行い、この DAG にスケジュールはありません。
+
+### 処理の流れ
+選んだバッチだけが、依存の順に動きます。失敗したバッチを必要とする後続だけが止まります。
+1. `tenant_usage` — BATCH-018-01 テナント使用量集計
+
+### 入力・出力
+各バッチの DAG の説明を見てください。
+
+### 障害対応
+* **朝まで待てるか**: 手動実行なので、実行した人が判断します。
+* **どこを見るか**: 赤いグループの中の `process`。インスタンス名がテナントコードです。
+* **再実行**: 失敗した `process` のインスタンスだけを Clear（Downstream 付き）。
+"""
+
+# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from include.catalog import TENANT_MANAGEMENT, TENANT_USAGE
+from skill_batch.dag_factory import batch_group, family_dag
+from skill_batch.tenant_flow import tenant_flow
+
+
+@family_dag(TENANT_MANAGEMENT, [TENANT_USAGE], doc_md=__doc__)
+def batch_018_tenant_management() -> None:
+    """The family's batches in dependency order."""
+    with batch_group(TENANT_USAGE):
+        tenant_flow(TENANT_USAGE)

@@ -1,0 +1,1 @@
+"""Hooks that this repository's DAGs, and other teams' DAGs, use."""

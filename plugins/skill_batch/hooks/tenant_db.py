@@ -1,0 +1,116 @@
+"""The two ways into the skill report database: as one tenant (or a shard of them), and across tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, ClassVar, LiteralString
+
+import psycopg
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from psycopg import sql
+
+from include.database import tenant_transaction
+from include.errors import ConnectionMissingError, DatabaseUnavailableError, SchemaError, reason_of
+
+_STREAM_BATCH_ROWS = 1_000
+
+
+class _BatchDbHook(PostgresHook):
+    """A PostgreSQL hook whose connections act as one of the batches' roles, in UTC, with a bounded statement time.
+
+    The connection's login must be that role or a member of it. Transactions are explicit: connections are in autocommit mode.
+
+    :param statement_timeout: no statement runs longer; a task passes its own time limit, so that a query never outlives it.
+    """
+
+    role: ClassVar[str]
+
+    def __init__(self, *args: Any, statement_timeout: timedelta | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.statement_timeout = statement_timeout
+
+    def get_conn(self) -> psycopg.Connection:
+        """Connect and take on the role.
+
+        :raises ConnectionMissingError: Airflow has no such connection.
+        :raises DatabaseUnavailableError: PostgreSQL does not answer, or refuses the login; another try may help.
+        :raises SchemaError: the login may not act as the role.
+        """
+        conn_id = self.get_conn_id()
+        try:
+            connection = super().get_conn()
+        except AirflowNotFoundException:
+            raise ConnectionMissingError(
+                f"Airflow の接続 '{conn_id}' が定義されていません。Connections で作成してください（種類 Postgres）。"
+            ) from None
+        except psycopg.OperationalError as error:
+            # libpq tells no SQLSTATE of a connection that failed: a wrong password and a server that starts up look alike.
+            raise DatabaseUnavailableError(
+                f"PostgreSQL {self.connection.host}:{self.connection.port or 5432} に接続できません（接続 '{conn_id}'）。"
+                f"起動するか接続の設定を直してから、このタスクを Clear してください（{reason_of(error)}）。"
+            ) from None
+        # psycopg 3 is a requirement of ours, so that the provider uses it.
+        assert isinstance(connection, psycopg.Connection)
+        connection.autocommit = True
+        try:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self.role)))
+        except psycopg.Error as error:
+            connection.close()
+            raise SchemaError(
+                f"接続 '{conn_id}' のログインはロール {self.role} になれません: {reason_of(error)}。"
+                f"`python -m include.migrations upgrade` を実行し、ログインに {self.role} を GRANT してください。"
+            ) from None
+        connection.execute(
+            "SELECT set_config('timezone', 'UTC', false), set_config('statement_timeout', %s, false)",
+            [f"{int(self.statement_timeout.total_seconds() * 1000) if self.statement_timeout else 0}ms"],
+        )
+        return connection
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection]:
+        """A connection that is closed at the end of the block; what it has committed stays."""
+        connection = self.get_conn()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+class TenantDbHook(_BatchDbHook):
+    """Per-tenant work, as ``batch_tenant``: row-level security shows the rows of the transaction's tenants and of nobody else."""
+
+    conn_name_attr = "tenant_db_conn_id"
+    default_conn_name = "batch_tenant_db"
+    hook_name = "Skill report database (tenant)"
+    role = "batch_tenant"
+
+    @contextmanager
+    def transaction(self, tenant_ids: Sequence[str]) -> Iterator[psycopg.Connection]:
+        """One connection with one transaction in the context of ``tenant_ids``; without the context no row is visible."""
+        with self.connect() as connection, tenant_transaction(connection, tenant_ids):
+            yield connection
+
+    def stream(
+        self,
+        query: LiteralString,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        tenant_ids: Sequence[str],
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query through a server-side cursor: memory stays flat, however many they are."""
+        with self.transaction(tenant_ids) as connection, connection.cursor(name="stream") as cursor:
+            cursor.itersize = _STREAM_BATCH_ROWS
+            cursor.execute(query, parameters)
+            yield from cursor
+
+
+class PlatformDbHook(_BatchDbHook):
+    """The few cross-tenant steps (opening, preparing, closing a run), as ``batch_platform``."""
+
+    conn_name_attr = "platform_db_conn_id"
+    default_conn_name = "batch_platform_db"
+    hook_name = "Skill report database (platform)"
+    role = "batch_platform"

@@ -1,0 +1,45 @@
+"""When a failed task is tried again (batch list, sections 5.2 and 6.2): after 2 s and after 4 s, and only if that can help."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import RetryDecision, RetryPolicy
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+BASE_DELAY = timedelta(seconds=2)
+
+# Shards that failed together (the database restarted) must not come back together: up to a quarter later.
+_JITTER = 0.25
+
+
+class RecoverableErrorsOnly(RetryPolicy):
+    """Retry recoverable errors with exponential backoff and jitter, fail at once on permanent ones.
+
+    How many tries there are is the task's ``retries``. A killed worker leaves no exception: Airflow then retries by itself.
+    """
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Context | None = None,  # noqa: ARG002 - the policy's interface
+    ) -> RetryDecision:
+        """Runs in the worker, where the exception is at hand."""
+        from include.errors import is_recoverable, reason_of
+
+        if not is_recoverable(exception):
+            return RetryDecision.fail(reason=f"not recoverable: {reason_of(exception)}")
+        # try_number goes on counting after a clear; the backoff starts anew with each block of tries.
+        step = (try_number - 1) % (max_tries + 1) if max_tries else 0
+        delay = BASE_DELAY * 2 ** min(step, 10) * (1 + random.uniform(0, _JITTER))
+        return RetryDecision.retry(delay=delay, reason=f"recoverable: {reason_of(exception)}")
+
+    def serialize(self) -> dict[str, Any]:
+        """Nothing to keep: the policy has no settings."""
+        return {}

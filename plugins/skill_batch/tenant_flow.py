@@ -1,0 +1,242 @@
+"""The flow of one run of a per-tenant batch, shared by its own DAG and by its family's DAG.
+
+::
+
+    open_run ──► prepare ──► process (one mapped instance per tenant, or per shard of tenants) ──► close_run
+
+Each task imports what it needs when it runs: parsing a DAG file costs nothing but Airflow.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from skill_batch.notifiers.failure_alert import FailureAlert
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.catalog import BatchSpec
+    from include.execution.tenant_work import Run, TenantBatch
+
+log = logging.getLogger(__name__)
+
+# At most this many mapped instances of a run at a time (batch list, section 5.2, "concurrency").
+CONCURRENCY = 5
+
+# The parameter of a family DAG that holds the ids of the batches to run.
+BATCHES_PARAMETER = "batches"
+
+_RUN_KEY = "run"
+
+
+def tenant_flow(spec: BatchSpec) -> None:
+    """Add the batch's tasks to the DAG, or to the task group, that is being built."""
+
+    @task(
+        task_id="open_run",
+        task_display_name="開始",
+        on_failure_callback=FailureAlert(spec.id, spec.name, spec.severity.name),
+    )
+    def open_run() -> list[dict[str, Any]]:
+        return _open_run(spec, get_current_context())
+
+    @task(task_id="prepare", task_display_name="ログ読込")
+    def prepare(run: dict[str, Any], shards: list[dict[str, Any]]) -> None:
+        _prepare(spec, run, shards, get_current_context())
+
+    @task(
+        task_id="process",
+        task_display_name="テナント処理",
+        max_active_tis_per_dagrun=CONCURRENCY,
+        map_index_template="{{ tenants_label }}",
+    )
+    def process(run: dict[str, Any], shard: dict[str, Any]) -> dict[str, int]:
+        return _process(spec, run, shard, get_current_context())
+
+    @task(
+        task_id="close_run",
+        task_display_name="終了・結果",
+        trigger_rule=TriggerRule.ALL_DONE,
+        on_failure_callback=FailureAlert(spec.id, spec.name, spec.severity.name),
+    )
+    def close_run() -> dict[str, Any]:
+        return _close_run(spec, get_current_context())
+
+    # Airflow maps over a task's return value only; the run travels beside it, under a key of its own.
+    shards = open_run()
+    run = shards[_RUN_KEY]  # type: ignore[index]
+    prepared = prepare(run, shards)  # type: ignore[arg-type]
+    processed = process.partial(run=run).expand(shard=shards)
+    prepared >> processed >> close_run()
+
+
+def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
+    """Check parameters and database, close orphaned log rows, write this run's, and hand out the shards of tenants."""
+    from include.execution import run_log
+    from include.execution.business_date import business_date_of, period_of, require_past
+    from include.execution.parameters import parse_parameters
+    from include.execution.sharding import shard_tenants
+    from include.migrations.deploy import check_deployment
+    from include.settings import load_settings
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    chosen = context["params"].get(BATCHES_PARAMETER)
+    if chosen is not None and spec.id not in chosen:
+        raise AirflowSkipException(f"{spec.id} は選ばれていません")
+
+    parameters = parse_parameters(context["params"])
+    business_date, last_day = period_of(
+        parameters.business_date or business_date_of(_run_instant(context), spec.works_on), spec.works_on
+    )
+    now = datetime.now(UTC)
+    require_past(last_day, now)
+    settings = load_settings()
+    dag_run = context["dag_run"]
+
+    with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+        check_deployment(platform)
+        selection = run_log.select_tenants(platform, parameters.tenants)
+        for execution in run_log.running_executions(platform, spec.id):
+            reason = run_log.orphan_reason(
+                execution,
+                reopened_by=(dag_run.dag_id, dag_run.run_id),
+                is_alive=_is_alive,
+                now=now,
+                time_limit=spec.time_limit,
+            )
+            if reason:
+                log.warning("Execution %s is orphaned: %s", execution.execution_id, reason)
+                run_log.close_orphan(platform, execution.execution_id, reason)
+        run = run_log.open_execution(
+            platform,
+            spec,
+            dag_id=dag_run.dag_id,
+            run_id=dag_run.run_id,
+            business_date=business_date,
+            dry_run=parameters.dry_run,
+            parameters=dict(context["params"]),
+            tenants=selection.tenants,
+        )
+    for tenant, status in selection.left_out:
+        log.warning("Tenant %s (%r) is left out: %s", tenant.code, tenant.id, status)
+    log.info(
+        "%s opened for %s with %d tenants%s",
+        run.execution_id,
+        business_date,
+        len(selection.tenants),
+        " (dry run)" if run.dry_run else "",
+    )
+    context["ti"].xcom_push(_RUN_KEY, {**asdict(run), "business_date": business_date.isoformat()})
+    return [asdict(shard) for shard in shard_tenants(selection.tenants, settings.execution)]
+
+
+def _prepare(
+    spec: BatchSpec, run_xcom: dict[str, Any], shards: list[dict[str, Any]], context: Context
+) -> None:
+    """Read the host's large tables once for all tenants of the run."""
+    from include.errors import reason_of
+    from include.execution import run_log, tenant_work
+    from include.execution.resource_usage import ResourceUsage
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    run, usage = _run_of(run_xcom), ResourceUsage()
+    tenant_ids = [tenant_id for shard in shards for tenant_id in shard["tenant_ids"]]
+    with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+        for tenant_id, error in tenant_work.prepare(platform, _implementation(spec), run, tenant_ids).items():
+            log.warning("Tenant %s cannot be prepared: %s", tenant_id, reason_of(error))
+        run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
+
+
+def _process(
+    spec: BatchSpec, run_xcom: dict[str, Any], shard: dict[str, Any], context: Context
+) -> dict[str, int]:
+    """Do one shard's tenants; the instance fails if any of them failed, so that an operator can clear exactly this one."""
+    from include.execution import run_log, tenant_work
+    from include.execution.resource_usage import ResourceUsage
+    from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+
+    context["tenants_label"] = shard["label"]  # type: ignore[typeddict-unknown-key]
+    run, usage = _run_of(run_xcom), ResourceUsage()
+    with (
+        PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform,
+        TenantDbHook(statement_timeout=spec.time_limit).connect() as connection,
+    ):
+        report = tenant_work.process_shard(
+            connection, platform, _implementation(spec), run, shard["tenant_ids"]
+        )
+        run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
+    for result in report.results:
+        for note in result.notes:
+            log.warning("Tenant %s: %s", result.tenant_id, note)
+    if report.failures:
+        raise tenant_work.TenantsFailedError(report.failures)
+    return {"tenants": len(report.results), "records": sum(result.records for result in report.results)}
+
+
+def _close_run(spec: BatchSpec, context: Context) -> dict[str, Any]:
+    """Close the execution log with what became of the tenants; fail unless all of them succeeded."""
+    from include.execution import run_log
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    ti = context["ti"]
+    group = ti.task_id.removesuffix("close_run")
+    states = ti.get_task_states(
+        dag_id=ti.dag_id, task_ids=[f"{group}open_run", f"{group}prepare"], run_ids=[ti.run_id]
+    ).get(ti.run_id, {})
+    if states.get(f"{group}open_run") == "skipped":
+        raise AirflowSkipException(f"{spec.id} は選ばれていません")
+    if states.get(f"{group}open_run") != "success":
+        raise run_log.RunNotOpenedError(
+            f"{spec.id} は開始できませんでした。理由は open_run のログと通知にあります。"
+        )
+    run = _run_of(ti.xcom_pull(task_ids=f"{group}open_run", key=_RUN_KEY))
+    prepared = states.get(f"{group}prepare")
+    error = None if prepared == "success" else "ログ読込（prepare）が失敗しました。理由はそのログにあります"
+    with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+        result = run_log.close_execution(platform, run, error)
+        _implementation(spec).discard(platform, run)
+    log.info("%s", result.sentence())
+    if result.status != "completed":
+        raise run_log.RunFailedError(result, error)
+    return {
+        "execution_id": result.execution_id,
+        "total_tenants": result.total_tenants,
+        "success_count": result.success_count,
+        "records": result.records,
+    }
+
+
+def _run_instant(context: Context) -> datetime:
+    """The run's own date; a run triggered without a logical date (API, form) has only ``run_after``."""
+    dag_run = context["dag_run"]
+    return dag_run.logical_date or dag_run.run_after
+
+
+def _is_alive(dag_id: str, run_id: str) -> bool:
+    """Whether Airflow still has this run, and not ended."""
+    ti = get_current_context()["ti"]
+    return ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
+
+
+def _run_of(xcom: dict[str, Any]) -> Run:
+    from include.execution.tenant_work import Run
+
+    return Run(**{**xcom, "business_date": date.fromisoformat(xcom["business_date"])})
+
+
+def _implementation(spec: BatchSpec) -> TenantBatch:
+    batch: TenantBatch = import_module(spec.module).create_batch()
+    return batch
+
+
+def _task_key(context: Context) -> tuple[str, int]:
+    ti = context["ti"]
+    return ti.task_id, -1 if ti.map_index is None else ti.map_index

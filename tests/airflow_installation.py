@@ -1,0 +1,90 @@
+"""An Airflow of the tests' own: its home, its metadata database, and the commands that a person would type."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.conftest import Database
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class AirflowInstallation:
+    """Commands run with these environment variables and no others of the caller's Airflow."""
+
+    environment: dict[str, str] = field(repr=False)
+
+    def with_connections(self, database: Database, slack_base_url: str | None = None) -> AirflowInstallation:
+        """The same Airflow with its connections pointing at a test's database and Slack stand-in."""
+        connections = {
+            "AIRFLOW_CONN_BATCH_TENANT_DB": database.airflow_connection("batch_tenant"),
+            "AIRFLOW_CONN_BATCH_PLATFORM_DB": database.airflow_connection("batch_platform"),
+        }
+        if slack_base_url:
+            connections["AIRFLOW_CONN_OPS_SLACK"] = slack_connection(slack_base_url)
+        return AirflowInstallation(self.environment | connections)
+
+    def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """``airflow ...``, with what it printed."""
+        return subprocess.run(
+            ["airflow", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+        """The same in the background, leading a process group of its own."""
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                ["airflow", *arguments],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
+    """What an ``airflow`` process of the tests sees."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW_", "PYTHONDONTWRITE"))
+    }
+    return inherited | {
+        "AIRFLOW_HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(PROJECT),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
+    }
+
+
+def slack_connection(base_url: str) -> str:
+    """``ops_slack`` pointing at a stand-in, as JSON."""
+    return (
+        '{"conn_type": "slack", "password": "xoxb-test-token", '
+        f'"extra": {{"base_url": "{base_url}", "channel": "#night-duty"}}}}'
+    )
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """``kill -9`` the whole process tree, as a lost machine would."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

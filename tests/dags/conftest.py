@@ -1,0 +1,28 @@
+"""A migrated Airflow for the session, shared by the tests of the DAGs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from include.demo.slack_stand_in import SlackStandIn
+from tests.airflow_installation import AirflowInstallation, airflow_environment
+
+
+@pytest.fixture(scope="session")
+def airflow(airflow_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowInstallation:
+    """Airflow on PostgreSQL, without any connection of ours."""
+    installation = AirflowInstallation(
+        airflow_environment(tmp_path_factory.mktemp("airflow"), airflow_metadata)
+    )
+    migrated = installation.run("db", "migrate")
+    assert migrated.returncode == 0, migrated.stdout
+    return installation
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackStandIn]:
+    """The operators' Slack."""
+    with SlackStandIn() as stand_in:
+        yield stand_in

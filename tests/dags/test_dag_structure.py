@@ -1,0 +1,160 @@
+"""What holds for every DAG, and a snapshot of each one's structure, so that a change shows in review."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+
+from include.catalog import BATCHES, FAMILIES, BatchSpec
+from skill_batch.retry_policy import RecoverableErrorsOnly
+from skill_batch.tenant_flow import CONCURRENCY
+from tests.airflow_installation import PROJECT
+
+SNAPSHOTS = Path(__file__).with_name("snapshots")
+UPDATE_SNAPSHOTS = "UPDATE_SNAPSHOTS"
+
+DAG_FILES = sorted((PROJECT / "dags").rglob("batch_*.py"))
+SECTIONS = ("目的", "処理の流れ", "入力", "出力", "障害対応")
+TRIAGE = ("朝まで待てるか", "どこを見るか", "再実行")
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, DAG]:
+    """All DAGs, parsed as the DAG processor does, without a database."""
+    bag = DagBag(dag_folder=str(PROJECT / "dags"))
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+def batch_dags(dags: dict[str, DAG]) -> list[tuple[BatchSpec, DAG]]:
+    """The scheduled DAGs with their registry entries."""
+    return [(spec, dags[spec.dag_id]) for spec in BATCHES if spec.dag_id in dags]
+
+
+def test_each_dag_file_holds_exactly_its_own_dag(dags: dict[str, DAG]) -> None:
+    assert {dag.dag_id: Path(dag.fileloc) for dag in dags.values()} == {path.stem: path for path in DAG_FILES}
+
+
+def test_every_dag_is_in_the_registry_and_in_its_familys_folder(dags: dict[str, DAG]) -> None:
+    expected = {spec.dag_id: spec.family.slug for spec in BATCHES} | {
+        family.dag_id: family.slug for family in FAMILIES
+    }
+    assert {dag_id: Path(dag.fileloc).parent.name for dag_id, dag in dags.items()} == {
+        dag_id: expected[dag_id] for dag_id in dags
+    }
+
+
+def test_the_scheduled_dags_follow_the_registry(dags: dict[str, DAG]) -> None:
+    assert batch_dags(dags)
+    for spec, dag in batch_dags(dags):
+        assert dag.schedule == spec.cron  # type: ignore[comparison-overlap]  # the factory gives it a cron
+        assert str(dag.timezone) == "Asia/Tokyo"
+        assert dag.dag_display_name == f"{spec.id} {spec.name}"
+        assert {spec.id, spec.family.slug} <= dag.tags
+        assert {task.execution_timeout for task in dag.tasks} == {spec.time_limit}
+        assert {task.retries for task in dag.tasks} == {2}
+        assert {task.priority_weight for task in dag.tasks} == {spec.priority_weight}
+
+
+def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        assert (dag.catchup, dag.max_active_runs) == (False, 1)
+        assert all(isinstance(task.retry_policy, RecoverableErrorsOnly) for task in dag.tasks)
+
+
+def test_only_the_family_dags_have_no_schedule(dags: dict[str, DAG]) -> None:
+    assert {dag.dag_id for dag in dags.values() if dag.schedule is None} == {
+        family.dag_id for family in FAMILIES if family.dag_id in dags
+    }
+
+
+def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        assert {"business_date", "tenants", "dry_run"} <= dag.params.keys()
+        for name in dag.params:
+            assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])
+
+
+def test_every_dags_page_says_its_purpose_and_what_to_do_at_night(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        assert dag.doc_md is not None
+        assert [title for title in SECTIONS if title not in dag.doc_md] == []
+        assert [note for note in TRIAGE if f"**{note}**" not in dag.doc_md] == []
+
+
+def test_mapped_tenants_run_five_at_a_time_under_their_own_names(dags: dict[str, DAG]) -> None:
+    mapped = [task for dag in dags.values() for task in dag.tasks if task.is_mapped]
+    assert mapped
+    for task in mapped:
+        assert task.max_active_tis_per_dagrun == CONCURRENCY == 5
+        assert task.map_index_template == "{{ tenants_label }}"
+
+
+def test_no_task_needs_an_airflow_pool(dags: dict[str, DAG]) -> None:
+    # A pool that nobody made would hang its tasks for ever.
+    assert {task.pool for dag in dags.values() for task in dag.tasks} == {"default_pool"}
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_parsing_a_dag_loads_no_driver_provider_or_rule(path: Path) -> None:
+    """What tasks need, tasks import; otherwise every parse of the DAG processor pays for it."""
+    listing = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import airflow.sdk, sys, runpy; before = set(sys.modules); "
+            f"runpy.run_path({str(path)!r}); print(*sorted(set(sys.modules) - before), sep='\\n')",
+        ],
+        env=os.environ | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = listing.stdout.split()
+    assert "include.catalog" in loaded
+    heavy = (
+        "psycopg",
+        "slack_sdk",
+        "sqlalchemy",
+        "yaml",
+        "include.execution",
+        "include.migrations",
+        "include.settings",
+    )
+    assert [module for module in loaded if module.startswith(heavy)] == []
+
+
+@pytest.mark.parametrize("dag_id", [path.stem for path in DAG_FILES])
+def test_the_structure_is_the_one_of_the_snapshot(dags: dict[str, DAG], dag_id: str) -> None:
+    actual = structure(dags[dag_id])
+    file = SNAPSHOTS / f"{dag_id}.json"
+    if os.environ.get(UPDATE_SNAPSHOTS):
+        file.write_text(json.dumps(actual, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    assert actual == json.loads(file.read_text(encoding="utf-8")), f"{UPDATE_SNAPSHOTS}=1 renews {file.name}"
+
+
+def structure(dag: DAG) -> dict[str, Any]:
+    """What an operator would notice: schedule, parameters, tasks and their order."""
+    return {
+        "schedule": dag.schedule,
+        "tags": sorted(dag.tags),
+        "params": {name: dag.params.get_param(name).schema for name in sorted(dag.params)},
+        "tasks": {
+            task.task_id: {
+                "upstream": sorted(task.upstream_task_ids),
+                "trigger_rule": task.trigger_rule.value,
+                "mapped": task.is_mapped,
+                "alerts": bool(task.on_failure_callback),
+            }
+            for task in sorted(dag.tasks, key=lambda task: task.task_id)
+        },
+    }

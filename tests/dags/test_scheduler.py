@@ -1,0 +1,229 @@
+"""A whole Airflow (scheduler, API server, DAG processor, LocalExecutor): trigger, kill a task, clear one tenant, re-run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+import psycopg
+import pytest
+
+from include.demo.slack_stand_in import SlackStandIn
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation, kill_group
+from tests.conftest import Database, wait_for_blocked_statement
+
+DAG_ID = "batch_018_01_tenant_usage"
+TENANTS = ["T001", "T002", "T003"]
+CONF = {"business_date": "2026-10-31"}
+RUN_SECONDS = 120
+
+
+@dataclass
+class Api:
+    """Airflow's REST API, as the UI uses it."""
+
+    url: str
+    token: str = ""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - the tests' own server
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.loads(answer.read() or b"null")
+
+    def trigger(self, **conf: Any) -> str:
+        body = {"logical_date": None, "conf": {**CONF, **conf}}
+        return str(self.call("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", body)["dag_run_id"])
+
+    def wait(self, run_id: str) -> str:
+        """The run's final state."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            state = self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{quote(run_id)}")["state"]
+            if state in ("success", "failed"):
+                return str(state)
+            time.sleep(0.5)
+        raise AssertionError(f"{run_id} did not end within {RUN_SECONDS} s")
+
+    def instances(self, run_id: str) -> list[dict[str, Any]]:
+        path = f"/api/v2/dags/{DAG_ID}/dagRuns/{quote(run_id)}/taskInstances"
+        return list(self.call("GET", path)["task_instances"])
+
+    def states(self, run_id: str) -> dict[str, str]:
+        """State by task, mapped instances under the name that the UI shows."""
+        return {ti["rendered_map_index"] or ti["task_id"]: ti["state"] for ti in self.instances(run_id)}
+
+    def clear(self, run_id: str, tenant_code: str) -> None:
+        """What the operator does: clear one tenant's instance, with downstream."""
+        (index,) = (
+            ti["map_index"] for ti in self.instances(run_id) if ti["rendered_map_index"] == tenant_code
+        )
+        self.call(
+            "POST",
+            f"/api/v2/dags/{DAG_ID}/clearTaskInstances",
+            {
+                "dag_run_id": run_id,
+                "task_ids": [["process", index]],
+                "include_downstream": True,
+                "only_failed": False,
+                "dry_run": False,
+            },
+        )
+
+
+@pytest.fixture
+def tenants(database: Database) -> None:
+    """Three tenants with a report each."""
+    with database.connect() as host:
+        for name in TENANTS:
+            host_rows.tenant(host, name)
+            host_rows.report(host, name, datetime(2026, 10, 31, 3, 0))
+
+
+@pytest.fixture
+def api(
+    airflow: AirflowInstallation,
+    database: Database,
+    slack: SlackStandIn,
+    unused_port: int,
+    tmp_path: Path,
+) -> Iterator[Api]:
+    installation = airflow.with_connections(database, slack.base_url)
+    installation.environment.update(
+        {
+            "AIRFLOW__API__PORT": str(unused_port),
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}/execution/",
+            # A killed worker's task is noticed after this many seconds without a heartbeat (by default 300).
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        }
+    )
+    log = tmp_path / "standalone.log"
+    process = installation.start("standalone", log=log)
+    try:
+        yield _wait_for_api(f"http://127.0.0.1:{unused_port}", log)
+    finally:
+        kill_group(process)
+
+
+def _wait_for_api(url: str, log: Path) -> Api:
+    api = Api(url)
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            api.token = api.call("GET", "/auth/token")["access_token"]
+            api.call("PATCH", f"/api/v2/dags/{DAG_ID}", {"is_paused": False})
+            return api
+        except (urllib.error.URLError, OSError, ValueError):
+            time.sleep(1)
+    raise AssertionError(f"Airflow did not come up: {log.read_text()[-3000:]}")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_operator_triggers_kills_clears_and_reruns(
+    api: Api, database: Database, slack: SlackStandIn
+) -> None:
+    _a_run_for_some_tenants_shows_them_by_name(api, database)
+    _a_killed_task_is_tried_again_and_the_run_completes(api, database)
+    _a_broken_tenant_is_cleared_alone_after_it_was_mended(api, database, slack)
+
+
+def _a_run_for_some_tenants_shows_them_by_name(api: Api, database: Database) -> None:
+    run_id = api.trigger(tenants=["T003", "T001"])
+    assert api.wait(run_id) == "success"
+    assert api.states(run_id) == dict.fromkeys(
+        ("open_run", "prepare", "T001", "T003", "close_run"), "success"
+    )
+    with database.connect() as connection:
+        written = connection.execute(
+            "SELECT tenant_id FROM batch.usage_day WHERE usage_date = '2026-10-31' ORDER BY tenant_id"
+        ).fetchall()
+    assert written == [("T001",), ("T003",)]
+
+
+def _a_killed_task_is_tried_again_and_the_run_completes(api: Api, database: Database) -> None:
+    with psycopg.connect(database.dsn) as blocker:
+        blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
+        run_id = api.trigger()
+        wait_for_blocked_statement(database)
+        _kill_tasks_of(database)
+    assert api.wait(run_id) == "success"
+    assert set(api.states(run_id).values()) == {"success"}
+    assert max(ti["try_number"] for ti in api.instances(run_id) if ti["task_id"] == "process") == 2
+    with database.connect() as connection:
+        assert connection.execute(
+            "SELECT status, success_count FROM batch.execution_log WHERE run_id = %s", [run_id]
+        ).fetchall() == [("completed", 3)]
+
+
+def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
+    api: Api, database: Database, slack: SlackStandIn
+) -> None:
+    with database.connect() as host:
+        healthy = host_rows.break_reports_of(host, "T002")
+        run_id = api.trigger()
+        assert api.wait(run_id) == "failed"
+        assert api.states(run_id) == {
+            "open_run": "success",
+            "prepare": "success",
+            "T001": "success",
+            "T002": "failed",
+            "T003": "success",
+            "close_run": "failed",
+        }
+        (message,) = slack.messages
+        assert "T002" in message["text"]
+        host.execute(healthy)
+
+    api.clear(run_id, "T002")
+
+    assert api.wait(run_id) == "success"
+    tries = {
+        ti["rendered_map_index"]: ti["try_number"]
+        for ti in api.instances(run_id)
+        if ti["task_id"] == "process"
+    }
+    assert tries == {"T001": 1, "T002": 2, "T003": 1}
+    with database.connect() as connection:
+        assert connection.execute(
+            "SELECT status, success_count, error_count FROM batch.execution_log WHERE run_id = %s", [run_id]
+        ).fetchall() == [("completed", 3, 0)]
+    assert len(slack.messages) == 1
+
+
+def _kill_tasks_of(database: Database) -> None:
+    """``kill -9`` the processes whose statements wait for the lock."""
+    with database.connect() as connection:
+        ports = {
+            port
+            for (port,) in connection.execute(
+                "SELECT client_port FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        }
+    pids = {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.laddr and connection.laddr.port in ports and connection.pid
+    }
+    clients = [pid for pid in pids if not psutil.Process(pid).name().startswith("postgres")]
+    assert clients
+    for pid in clients:
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,125 @@
+"""The failure alert: its words, its limits, and that it never makes anything worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from include.demo.slack_stand_in import SlackStandIn
+from include.errors import ParameterError
+from include.execution.run_log import FailedTenant, RunFailedError, RunNotOpenedError, RunResult
+from skill_batch.notifiers.failure_alert import FailureAlert
+from tests.airflow_installation import slack_connection
+
+LOG_URL = "http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/tasks/close_run?try_number=1"
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackStandIn]:
+    """The operators' Slack, as connection ops_slack."""
+    with SlackStandIn() as stand_in:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_in.base_url))
+        yield stand_in
+
+
+def alert(batch_id: str = "BATCH-018-01", severity: str = "MEDIUM") -> FailureAlert:
+    return FailureAlert(batch_id, "テナント使用量集計バッチ", severity)
+
+
+def context(error: BaseException, task_id: str = "close_run") -> Any:
+    """What Airflow hands to a failure callback."""
+    return {
+        "exception": error,
+        "ti": SimpleNamespace(dag_id="batch_018_01_tenant_usage", task_id=task_id, log_url=LOG_URL),
+        "dag_run": SimpleNamespace(run_id="manual__1"),
+    }
+
+
+def failed_run(failed: list[FailedTenant], total: int) -> RunFailedError:
+    return RunFailedError(
+        RunResult(
+            execution_id="BATCH-018-01_20261031_0a1b2c3d",
+            batch_id="BATCH-018-01",
+            business_date=date(2026, 10, 31),
+            status="partial",
+            total_tenants=total,
+            success_count=total - len(failed),
+            error_count=len(failed),
+            execution_seconds=1.0,
+            records=0,
+            failed_tenants=failed,
+        )
+    )
+
+
+def test_it_says_what_failed_for_whom_and_what_to_do(slack: SlackStandIn) -> None:
+    alert()(context(failed_run([FailedTenant("T002", "㈱髙橋", "bigint out of range")], 12)))
+
+    (message,) = slack.messages
+    lines = message["text"].splitlines()
+    assert lines[0].endswith("バッチ実行失敗: BATCH-018-01")
+    assert "実行ID: BATCH-018-01_20261031_0a1b2c3d" in lines
+    assert "業務日: 2026-10-31" in lines
+    assert "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 12 件中 1 件" in lines
+    assert "• T002 ㈱髙橋: bigint out of range" in lines
+    assert any(line.startswith("対処:") and "Clear" in line for line in lines)
+    assert "ログを開く: " + LOG_URL in lines
+    assert "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1" in lines
+
+
+def test_ten_tenants_are_listed_and_the_rest_counted(slack: SlackStandIn) -> None:
+    failed = [FailedTenant(f"T{number:03}", "name", "reason") for number in range(250)]
+    alert()(context(failed_run(failed, 10_000)))
+
+    (message,) = slack.messages
+    assert "T009" in message["text"]
+    assert "T010" not in message["text"]
+    assert "ほか 240 テナント" in message["text"]
+    assert all(len(block.get("text", {}).get("text", "")) <= 3_000 for block in message["blocks"])
+
+
+def test_a_tenants_name_cannot_become_a_mention_or_a_link(slack: SlackStandIn) -> None:
+    alert()(context(failed_run([FailedTenant("T1", "<!channel> & <http://evil|click>", "x" * 5_000)], 2)))
+
+    (message,) = slack.messages
+    section = next(block for block in message["blocks"] if "T1" in block.get("text", {}).get("text", ""))
+    assert "&lt;!channel&gt; &amp; &lt;http://evil|click&gt;" in section["text"]["text"]
+    assert "x" * 201 not in section["text"]["text"]
+
+
+def test_an_error_before_the_tenants_is_told_in_its_own_words(slack: SlackStandIn) -> None:
+    alert()(context(ParameterError("テナントコード 'X' は存在しません。"), task_id="open_run"))
+
+    (message,) = slack.messages
+    assert "エラー: テナントコード 'X' は存在しません。" in message["text"]
+    assert "open_run を Clear" in message["text"]
+
+
+def test_a_run_that_never_opened_has_already_alerted(slack: SlackStandIn) -> None:
+    alert()(context(RunNotOpenedError("open_run failed")))
+    assert slack.messages == []
+
+
+@pytest.mark.parametrize("failure", [(200, {"ok": False, "error": "channel_not_found"}), (503, {})])
+def test_slacks_refusal_is_logged_and_changes_nothing(
+    slack: SlackStandIn, failure: tuple[int, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    slack.failures.append(failure)
+    alert()(context(failed_run([FailedTenant("T1", "name", "reason")], 2)))
+    log = capsys.readouterr().out
+    assert slack.messages == []
+    assert "[error    ] The alert could not be delivered to Slack (ops_slack)" in log
+    assert "T1 name: reason" in log
+
+
+def test_without_the_connection_the_alert_is_still_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK", raising=False)
+    alert()(context(failed_run([FailedTenant("T1", "name", "reason")], 2)))
+    log = capsys.readouterr().out
+    assert "バッチ実行失敗: BATCH-018-01" in log

@@ -1,0 +1,44 @@
+"""One try and two retries, after 2 s and after 4 s, for recoverable errors only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from airflow.sdk import RetryAction
+
+from include.errors import DatabaseUnavailableError, ParameterError
+from include.execution.tenant_work import TenantFailure, TenantsFailedError
+from skill_batch.retry_policy import RecoverableErrorsOnly
+
+
+@pytest.mark.parametrize(
+    ("try_number", "seconds"),
+    [(1, 2), (2, 4), pytest.param(4, 2, id="first try after the operator cleared the task")],
+)
+def test_the_pause_doubles_with_each_try(try_number: int, seconds: int) -> None:
+    decision = RecoverableErrorsOnly().evaluate(DatabaseUnavailableError("down"), try_number, max_tries=2)
+    assert decision.action is RetryAction.RETRY
+    assert decision.retry_delay is not None
+    assert timedelta(seconds=seconds) <= decision.retry_delay <= timedelta(seconds=seconds * 1.25)
+
+
+def test_shards_that_failed_together_do_not_come_back_together() -> None:
+    decisions = [RecoverableErrorsOnly().evaluate(TimeoutError(), 1, max_tries=2) for _ in range(20)]
+    assert len({decision.retry_delay for decision in decisions}) > 1
+
+
+@pytest.mark.parametrize("error", [ParameterError("wrong"), KeyError("defect"), PermissionError("disk")])
+def test_a_permanent_error_fails_at_once(error: Exception) -> None:
+    assert RecoverableErrorsOnly().evaluate(error, 1, max_tries=2).action is RetryAction.FAIL
+
+
+@pytest.mark.parametrize(("recoverable", "action"), [(True, RetryAction.RETRY), (False, RetryAction.FAIL)])
+def test_a_shard_is_tried_again_if_that_helps_one_of_its_tenants(
+    recoverable: bool, action: RetryAction
+) -> None:
+    failures = [
+        TenantFailure("A", "22003", "overflow", False),
+        TenantFailure("B", "40P01", "deadlock", recoverable),
+    ]
+    assert RecoverableErrorsOnly().evaluate(TenantsFailedError(failures), 1, max_tries=2).action is action
