@@ -17,6 +17,7 @@ SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
 
 Percent = Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class _Section(BaseModel):
@@ -46,6 +47,10 @@ class UsageSettings(_Section):
     surge_percent: Percent
     surge_history_days: PositiveInt
     surge_min_history_days: PositiveInt
+    surge_min_active_users: Count
+    surge_min_storage_gb: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    surge_min_api_calls: Count
+    surge_min_reports_generated: Count
     storage_gb: Annotated[Decimal, Field(ge=0)] | None = None
     api_calls_per_month: Annotated[int, Field(ge=0)] | None = None
 

@@ -414,6 +414,15 @@ def test_a_day_above_twice_the_mean_of_the_closed_days_before_is_flagged(
     database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "A")
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="setting",
+        tenant_id="A",
+        setting_key="batch.usage.surge_min_api_calls",
+        setting_value="0",
+        updated_at=NOON,
+    )
     host_rows.user(host, "A", "user")
     for days_ago in range(1, 8):
         host_rows.request(host, "user", NOON - timedelta(days=days_ago))

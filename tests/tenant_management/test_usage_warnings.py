@@ -85,9 +85,9 @@ def test_an_absent_or_zero_quota_never_divides_and_never_warns(quota: int | None
     assert usage_warnings(DAY, figures(storage_bytes=10**15, month_api_calls=10**9), limits) == ()
 
 
-@pytest.mark.parametrize(("calls", "flagged"), [(200, False), (201, True)])
+@pytest.mark.parametrize(("calls", "flagged"), [(2000, False), (2001, True)])
 def test_a_surge_is_strictly_above_200_percent_of_the_mean(calls: int, flagged: bool) -> None:
-    usage = figures(api_calls=calls, means={"api_calls": Decimal(100)}, history_days=28)
+    usage = figures(api_calls=calls, means={"api_calls": Decimal(1000)}, history_days=28)
     assert bool(usage_warnings(DAY, usage, settings())) is flagged
 
 
@@ -100,6 +100,12 @@ def test_a_surge_needs_a_week_of_closed_days(days: int, flagged: bool) -> None:
 def test_a_tenant_that_was_idle_all_the_time_before_has_no_mean_to_be_above() -> None:
     usage = figures(api_calls=1000, means={"api_calls": Decimal(0)}, history_days=28)
     assert usage_warnings(DAY, usage, settings()) == ()
+
+
+@pytest.mark.parametrize(("calls", "flagged"), [(999, False), (1000, True)])
+def test_few_calls_are_no_surge_however_few_there_were_before(calls: int, flagged: bool) -> None:
+    usage = figures(api_calls=calls, means={"api_calls": Decimal(1)}, history_days=28)
+    assert bool(usage_warnings(DAY, usage, settings())) is flagged
 
 
 @given(

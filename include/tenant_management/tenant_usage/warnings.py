@@ -77,9 +77,15 @@ def _quota(
 def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -> Iterator[UsageWarning]:
     if usage.history_days < settings.surge_min_history_days:
         return
+    floors = {
+        "active_users": settings.surge_min_active_users,
+        "storage_bytes": settings.surge_min_storage_gb * GIGABYTE,
+        "api_calls": settings.surge_min_api_calls,
+        "reports_generated": settings.surge_min_reports_generated,
+    }
     for metric, mean in usage.means.items():
         observed = Decimal(usage.metrics[metric])
-        if mean > 0 and observed * 100 > settings.surge_percent * mean:
+        if mean > 0 and observed >= floors[metric] and observed * 100 > settings.surge_percent * mean:
             yield UsageWarning(
                 "surge", metric, settings.surge_percent, business_date, observed, mean, (OPERATORS,)
             )
