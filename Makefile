@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 30
 
 .PHONY: venv
 venv: $(STAMP) ## the environment of the lock file, in .venv
@@ -80,7 +80,8 @@ lock-check: $(STAMP) ## fail if requirements.lock is not what requirements*.txt 
 	@diff -u requirements.lock $(VENV)/requirements.lock.expected
 
 .PHONY: bench
-bench: $(STAMP) ## measure BATCH-018-01 at 100, 1,000 and 10,000 tenants
+bench: $(STAMP) ## measure BATCH-018-01 at 100, 1,000 and 10,000 tenants, and the import of the DAG files
+	@$(BIN)/python -m benchmarks.dag_import
 	@$(BIN)/python -m benchmarks.usage
 
 .PHONY: clean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -131,6 +132,26 @@ def test_parsing_a_dag_loads_no_driver_provider_or_rule(path: Path) -> None:
         "include.settings",
     )
     assert [module for module in loaded if module.startswith(heavy)] == []
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_a_dag_file_imports_only_airflow_sdk_skill_batch_and_include(path: Path) -> None:
+    imported = {
+        name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    }
+    assert imported
+    assert {
+        name for name in imported if not re.match(r"(airflow\.sdk|skill_batch|include)(\.|$)", name)
+    } == set()
+    assert {name for name in imported if name.startswith("include.demo")} == set()
 
 
 @pytest.mark.parametrize("dag_id", [path.stem for path in DAG_FILES])

@@ -78,10 +78,10 @@ def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -
     if usage.history_days < settings.surge_min_history_days:
         return
     floors = {
-        "active_users": settings.surge_min_active_users,
+        "active_users": Decimal(settings.surge_min_active_users),
         "storage_bytes": settings.surge_min_storage_gb * GIGABYTE,
-        "api_calls": settings.surge_min_api_calls,
-        "reports_generated": settings.surge_min_reports_generated,
+        "api_calls": Decimal(settings.surge_min_api_calls),
+        "reports_generated": Decimal(settings.surge_min_reports_generated),
     }
     for metric, mean in usage.means.items():
         observed = Decimal(usage.metrics[metric])

@@ -1,0 +1,228 @@
+"""BATCH-018-01 without Airflow's start-up, beside the sequential loop of the customer's list, in one run.
+
+The loop is the batch list's section 4.1: for each tenant four queries and a save. It is given indexes on the host's tables that the
+host does not have and that we may not make; the batch runs without them. Both read the same rows and must leave the same rows in
+SYS_TenantUsage; the batch closes the days, keeps the logins and records outcomes and warnings besides. The loop is shown twice: with
+plain statements, as a database hook sends them, and with statements that the server has prepared, its best case.
+
+Compare ratios, not seconds: the machine's speed is the same for both.
+
+    python -m benchmarks.usage [TENANTS ...]
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from include.catalog import TENANT_USAGE
+from include.database import read_sql
+from include.demo.generator import DataShape, benchmark_shape, load_demo_data
+from include.demo.host_fixture import create_host_schema
+from include.demo.postgres_server import EmbeddedPostgres
+from include.execution import run_log
+from include.execution.business_date import utc_bounds
+from include.execution.sharding import shard_tenants
+from include.execution.tenant_work import prepare, process_shard
+from include.migrations.deploy import upgrade
+from include.migrations.host_contract import HostVariant
+from include.settings import load_settings
+from include.tenant_management.tenant_usage import create_batch
+
+SIZES = (100, 1_000, 10_000)
+ROUNDS = 2
+REQUIRED_RATIO = 10
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds of the whole work, and the measuring process's peak memory in bytes."""
+
+    seconds: float
+    peak_memory_bytes: int
+
+
+def run_batch(dsn: str, day: date) -> None:
+    """One run, as the DAG's tasks do it, on one connection per role."""
+    batch = create_batch()
+    with (
+        psycopg.connect(dsn, autocommit=True) as platform,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        platform.execute("SET ROLE batch_platform")
+        connection.execute("SET ROLE batch_tenant")
+        tenants = run_log.select_tenants(platform, ()).tenants
+        run = run_log.open_execution(
+            platform,
+            TENANT_USAGE,
+            dag_id="benchmark",
+            run_id="benchmark",
+            business_date=day,
+            dry_run=False,
+            parameters={},
+            tenants=tenants,
+        )
+        assert not prepare(platform, batch, run, [tenant.id for tenant in tenants])
+        for shard in shard_tenants(tenants, load_settings().execution):
+            assert not process_shard(connection, platform, batch, run, shard.tenant_ids).failures
+        assert run_log.close_execution(platform, run).status == "completed"
+
+
+def run_plain_loop(dsn: str, day: date) -> None:
+    """The customer's loop: one tenant after the other, four queries and a save each."""
+    _loop(dsn, day, prepare_threshold=None)
+
+
+def run_prepared_loop(dsn: str, day: date) -> None:
+    """The same with statements that the server plans once."""
+    _loop(dsn, day, prepare_threshold=0)
+
+
+def _loop(dsn: str, day: date, *, prepare_threshold: int | None) -> None:
+    bounds = utc_bounds(day)
+    with psycopg.connect(
+        dsn, autocommit=True, row_factory=dict_row, prepare_threshold=prepare_threshold
+    ) as connection:
+        connection.execute("SET timezone TO 'UTC'")
+        tenants = connection.execute('SELECT tenant_id FROM "MST_Tenant" ORDER BY tenant_id').fetchall()
+        for tenant in tenants:
+            values = {**tenant, "day": day, "day_start": bounds.start, "day_end": bounds.end}
+            for name in ("user_count", "storage_usage", "api_call_count", "report_count"):
+                figures = connection.execute(read_sql(HERE, f"loop_{name}"), values).fetchone()
+                assert figures is not None
+                values |= figures
+            connection.execute(read_sql(HERE, "loop_save"), values)
+
+
+def measure(work: Callable[[str, date], None], dsn: str, day: date) -> Measurement:
+    """Run the work in a process of its own, so that its peak memory is its own."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(work, dsn, day, sender))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{work.__name__} failed")
+    measurement: Measurement = receiver.recv()
+    return measurement
+
+
+def _measured(work: Callable[[str, date], None], dsn: str, day: date, sender: Connection) -> None:
+    start = time.perf_counter()
+    work(dsn, day)
+    seconds = time.perf_counter() - start
+    sender.send(Measurement(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+
+
+class Databases:
+    """The benchmark's server and what is in it."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+
+    def load(self, name: str, shape: DataShape) -> str:
+        """A host with these data and our schema; the connection string of its owner."""
+        with psycopg.connect(self._server.admin_dsn(), autocommit=True) as admin:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        dsn = self._server.admin_dsn(name)
+        with psycopg.connect(dsn) as connection:
+            create_host_schema(connection, HostVariant.MULTI_TENANT)
+            load_demo_data(connection, shape)
+        upgrade(dsn)
+        self._vacuum(dsn)
+        return dsn
+
+    def copy_with_indexes(self, name: str, source: str) -> str:
+        """The same host with the loop's indexes."""
+        with psycopg.connect(self._server.admin_dsn(), autocommit=True) as admin:
+            admin.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
+            )
+        dsn = self._server.admin_dsn(name)
+        with psycopg.connect(dsn) as connection:
+            connection.execute((HERE / "sql" / "loop_indexes.sql").read_bytes())
+        self._vacuum(dsn)
+        return dsn
+
+    @staticmethod
+    def _vacuum(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+
+
+def best(work: Callable[[str, date], None], dsn: str, day: date) -> Measurement:
+    """The fastest of several rounds; the first one also warms the server's cache, for both alike."""
+    return min((measure(work, dsn, day) for _ in range(ROUNDS)), key=lambda measurement: measurement.seconds)
+
+
+def usage_rows(dsn: str) -> list[tuple[object, ...]]:
+    """What the application would show, in the order of the tenants."""
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(read_sql(HERE, "usage_rows")).fetchall()
+
+
+def main(sizes: tuple[int, ...]) -> int:
+    ratio = 0.0
+    with tempfile.TemporaryDirectory(prefix="usage-benchmark-") as directory:
+        server = EmbeddedPostgres(Path(directory))
+        server.start()
+        databases = Databases(server)
+        try:
+            print(f"{'':>19} {'batch':>19}  {'plain loop':>18}  {'prepared loop':>18}")
+            print(
+                f"{'tenants':>8} {'log rows':>10} {'tenants/s':>10} {'peak MB':>8}  {'tenants/s':>10} {'ratio':>7}"
+                f"  {'tenants/s':>10} {'ratio':>7}"
+            )
+            for tenants in sizes:
+                shape = benchmark_shape(tenants)
+                dsn = databases.load(f"batch_{tenants}", shape)
+                loop_dsn = databases.copy_with_indexes(f"loop_{tenants}", f"batch_{tenants}")
+                batch = best(run_batch, dsn, shape.first_day)
+                plain = best(run_plain_loop, loop_dsn, shape.first_day)
+                prepared = best(run_prepared_loop, loop_dsn, shape.first_day)
+                if usage_rows(dsn) != usage_rows(loop_dsn):
+                    raise SystemExit("batch and loop have left different rows")
+                ratio = plain.seconds / batch.seconds
+                print(
+                    f"{tenants:>8,} {shape.requests_per_day:>10,} {tenants / batch.seconds:>10,.0f}"
+                    f" {batch.peak_memory_bytes / 2**20:>8.0f}  {tenants / plain.seconds:>10,.0f} {ratio:>7.1f}"
+                    f"  {tenants / prepared.seconds:>10,.0f} {prepared.seconds / batch.seconds:>7.1f}",
+                    flush=True,
+                )
+            _memory_by_rows(databases)
+        finally:
+            server.reset()
+    print(
+        f"ratio to the plain loop at {sizes[-1]:,} tenants: {ratio:.1f} (required at 10,000: {REQUIRED_RATIO})"
+    )
+    return 0 if sizes[-1] < SIZES[-1] or ratio >= REQUIRED_RATIO else 1
+
+
+def _memory_by_rows(databases: Databases) -> None:
+    """The same tenants with ten times the log: memory must not follow."""
+    peaks = []
+    for factor in (1, 10):
+        shape = replace(benchmark_shape(1_000), requests_per_day=100_000 * factor)
+        dsn = databases.load(f"memory_{factor}", shape)
+        peaks.append(measure(run_batch, dsn, shape.first_day).peak_memory_bytes)
+    print(
+        f"peak memory, 1,000 tenants: {peaks[0] / 2**20:.0f} MB with 100,000 log rows,"
+        f" {peaks[1] / 2**20:.0f} MB with 1,000,000 (ratio {peaks[1] / peaks[0]:.2f})"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(tuple(int(argument) for argument in sys.argv[1:]) or SIZES))
