@@ -147,7 +147,7 @@ tenant_setting AS (
     FROM batch.all_tenant_setting
     WHERE
         tenant_id = any(%(tenant_ids)s::text[])
-        AND starts_with(setting_key, 'batch.usage.') AND setting_value IS NOT NULL
+        AND starts_with(setting_key, 'batch.usage.') AND setting_value IS NOT null
         AND coalesce(effective_from_utc < %(day_end)s, true)
         AND coalesce(effective_until_utc >= %(day_end)s, true)
     GROUP BY tenant_id
