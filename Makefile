@@ -10,6 +10,9 @@ STAMP := $(VENV)/.synced-with-lock
 # Byte code halves Airflow's start.
 unexport PYTHONDONTWRITEBYTECODE
 
+# The machine's certificates, as pip uses them: company networks have their own authority.
+UV := $(BIN)/uv --system-certs
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 30
@@ -25,12 +28,12 @@ $(STAMP): requirements.lock
 	@$(PYTHON) -m venv --clear $(VENV)
 	@sed -n '/^uv==/,/^[^ ]*==/{/^uv==/p;/^    --hash/p}' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	@touch $@
 
 .PHONY: lock
 lock: $(STAMP) ## renew requirements.lock from requirements*.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	    requirements-dev.txt --output-file requirements.lock
 
@@ -74,7 +77,7 @@ lint: $(STAMP) ## format, lint, types, import rules, SQL, Dockerfile
 .PHONY: lock-check
 lock-check: $(STAMP) ## fail if requirements.lock is not what requirements*.txt say
 	@cp requirements.lock $(VENV)/requirements.lock.expected
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	    requirements-dev.txt --output-file $(VENV)/requirements.lock.expected
 	@diff -u requirements.lock $(VENV)/requirements.lock.expected
