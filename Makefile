@@ -71,7 +71,7 @@ lint: $(STAMP) ## format, lint, types, import rules, SQL, Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=.:plugins $(BIN)/lint-imports --no-cache
-	$(BIN)/sqlfluff lint --processes 2 include benchmarks
+	$(BIN)/sqlfluff lint --processes 1 include benchmarks
 	$(BIN)/hadolint Dockerfile
 
 .PHONY: lock-check

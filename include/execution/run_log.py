@@ -87,15 +87,15 @@ class RunResult:
         return f"{text}、{self.error_count} 件失敗（{listed}" + (f"、ほか {more} 件）" if more > 0 else "）")
 
 
-class RunNotOpenedError(BatchError):
-    """The run could not even start; whoever failed to open it has said why."""
+class EarlierStepFailedError(BatchError):
+    """The run came to nothing because a step before the tenants' own failed; that step has said why, and has alerted."""
 
 
 class RunFailedError(BatchError):
     """Not all tenants succeeded. The alert reads ``result``."""
 
-    def __init__(self, result: RunResult, step_error: str | None = None) -> None:
-        super().__init__(f"{result.sentence()}; {step_error}" if step_error else result.sentence())
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result.sentence())
         self.result = result
 
 

@@ -48,7 +48,11 @@ def tenant_flow(spec: BatchSpec) -> None:
     def open_run() -> list[dict[str, Any]]:
         return _open_run(spec, get_current_context())
 
-    @task(task_id="prepare", task_display_name="ログ読込")
+    @task(
+        task_id="prepare",
+        task_display_name="ログ読込",
+        on_failure_callback=FailureAlert(spec.id, spec.name, spec.severity.name),
+    )
     def prepare(run: dict[str, Any], shards: list[dict[str, Any]]) -> None:
         _prepare(spec, run, shards, get_current_context())
 
@@ -182,7 +186,7 @@ def _process(
 
 
 def _close_run(spec: BatchSpec, context: Context) -> dict[str, Any]:
-    """Close the execution log with what became of the tenants; fail unless all of them succeeded."""
+    """Close the execution log with what became of the tenants; fail, and alert, unless all of them succeeded."""
     from include.execution import run_log
     from skill_batch.hooks.tenant_db import PlatformDbHook
 
@@ -194,18 +198,20 @@ def _close_run(spec: BatchSpec, context: Context) -> dict[str, Any]:
     if states.get(f"{group}open_run") == "skipped":
         raise AirflowSkipException(f"{spec.id} は選ばれていません")
     if states.get(f"{group}open_run") != "success":
-        raise run_log.RunNotOpenedError(
+        raise run_log.EarlierStepFailedError(
             f"{spec.id} は開始できませんでした。理由は open_run のログと通知にあります。"
         )
     run = _run_of(ti.xcom_pull(task_ids=f"{group}open_run", key=_RUN_KEY))
-    prepared = states.get(f"{group}prepare")
-    error = None if prepared == "success" else "ログ読込（prepare）が失敗しました。理由はそのログにあります"
+    prepared = states.get(f"{group}prepare") == "success"
+    error = None if prepared else "ログ読込（prepare）が失敗しました。理由はそのログと通知にあります。"
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         result = run_log.close_execution(platform, run, error)
         _implementation(spec).discard(platform, run)
     log.info("%s", result.sentence())
+    if error:
+        raise run_log.EarlierStepFailedError(error)
     if result.status != "completed":
-        raise run_log.RunFailedError(result, error)
+        raise run_log.RunFailedError(result)
     return {
         "execution_id": result.execution_id,
         "total_tenants": result.total_tenants,

@@ -175,6 +175,23 @@ def test_a_missing_host_column_is_named_in_one_alert_and_nothing_is_written(
 
 
 @pytest.mark.usefixtures("tenants")
+def test_a_log_that_cannot_be_read_at_all_fails_the_run_with_one_alert_that_says_why(
+    airflow: AirflowInstallation, database: Database, slack: SlackStandIn
+) -> None:
+    with database.connect() as host:
+        host.execute("REVOKE SELECT ON batch.all_api_request FROM batch_platform")
+
+    done = airflow.with_connections(database, slack.base_url).run("dags", "test", DAG_ID, RUN_DATE)
+
+    assert done.returncode != 0
+    (message,) = slack.messages
+    assert "permission denied for view all_api_request" in message["text"]
+    assert "prepare を Clear" in message["text"]
+    assert log_of_runs(database) == [("failed", date(2026, 10, 31))]
+    assert counted_tenants(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
 def test_a_missing_connection_is_named_in_one_alert(
     airflow: AirflowInstallation, database: Database, slack: SlackStandIn
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from include.demo.slack_stand_in import SlackStandIn
 from include.errors import ParameterError
-from include.execution.run_log import FailedTenant, RunFailedError, RunNotOpenedError, RunResult
+from include.execution.run_log import FailedTenant, RunFailedError, EarlierStepFailedError, RunResult
 from skill_batch.notifiers.failure_alert import FailureAlert
 from tests.airflow_installation import slack_connection
 
@@ -99,8 +99,15 @@ def test_an_error_before_the_tenants_is_told_in_its_own_words(slack: SlackStandI
     assert "open_run を Clear" in message["text"]
 
 
-def test_a_run_that_never_opened_has_already_alerted(slack: SlackStandIn) -> None:
-    alert()(context(RunNotOpenedError("open_run failed")))
+def test_a_killed_task_is_told_as_such(slack: SlackStandIn) -> None:
+    alert()({**context(ValueError()), "exception": None})
+
+    (message,) = slack.messages
+    assert "エラー: タスクのプロセスが応答しなくなりました" in message["text"]
+
+
+def test_an_earlier_steps_failure_has_already_alerted(slack: SlackStandIn) -> None:
+    alert()(context(EarlierStepFailedError("open_run failed")))
     assert slack.messages == []
 
 

@@ -22,6 +22,9 @@ _SECTION_LIMIT = 2_900
 _REASON_LIMIT = 200
 _SLACK_TIMEOUT_SECONDS = 10
 
+# Airflow reports a killed task without an exception.
+_KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
+
 _SEVERITY_MARKS = {"CRITICAL": "🔴", "HIGH": "🟠", "MEDIUM": "🟠"}
 
 
@@ -78,8 +81,8 @@ class FailureAlert(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Log the alert and post it to Slack."""
         error = context.get("exception")
-        if type(error).__name__ == "RunNotOpenedError":
-            return  # open_run has failed and has alerted with the reason
+        if type(error).__name__ == "EarlierStepFailedError":
+            return  # that step has alerted, with the reason
         alert = self.compose(context)
         self.log.error("%s", alert.as_text())
         try:
@@ -103,7 +106,7 @@ class FailureAlert(BaseNotifier):
                 lines=(
                     f"{self.batch_name}（重要度 {self.severity}）",
                     f"実行ID: {dag_run.run_id}",
-                    f"エラー: {_shorten(str(error))}",
+                    f"エラー: {_shorten(str(error)) if error else _KILLED}",
                 ),
                 tenants=(),
                 actions=(
