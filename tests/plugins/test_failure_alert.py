@@ -11,7 +11,7 @@ import pytest
 
 from include.demo.slack_stand_in import SlackStandIn
 from include.errors import ParameterError
-from include.execution.run_log import FailedTenant, RunFailedError, EarlierStepFailedError, RunResult
+from include.execution.run_log import EarlierStepFailedError, FailedTenant, RunFailedError, RunResult
 from skill_batch.notifiers.failure_alert import FailureAlert
 from tests.airflow_installation import slack_connection
 
