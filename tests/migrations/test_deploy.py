@@ -363,6 +363,10 @@ def test_a_deployer_who_may_not_act_as_the_roles_owner_is_told_which_grant_is_mi
     with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
         before = snapshot(admin)
         dsn = _as_deployer(server.dsn(deployer), deployer)
+        if admin.info.server_version < 160_000:
+            # CREATEROLE governs every role there, whoever made it.
+            assert upgrade(dsn, passwords=PASSWORDS) is HostVariant.MULTI_TENANT
+            return
 
         with pytest.raises(SchemaError) as raised:
             upgrade(dsn, passwords=PASSWORDS)
@@ -385,7 +389,7 @@ def test_a_member_of_batch_owner_deploys_without_createrole_when_no_password_is_
         dsn = _as_deployer(server.dsn(deployer), deployer)
 
         assert upgrade(dsn) is HostVariant.MULTI_TENANT
-        with pytest.raises(SchemaError, match="権限が足りません: permission denied to alter role"):
+        with pytest.raises(SchemaError, match="権限が足りません: permission denied"):
             upgrade(dsn, passwords=PASSWORDS)
 
 
