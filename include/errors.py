@@ -44,6 +44,23 @@ _RECOVERABLE_SQLSTATES = ("08", "40", "53", "55P03", "57P")
 _DATA_SQLSTATES = ("21", "22", "23", "38", "39", "44", "54", "P0")
 
 
+# What an operator meets at night, in their language; a code, or else its class.
+_MEANINGS = {
+    "22003": "数値が扱える範囲を超えました",
+    "22012": "0 で割ろうとしました",
+    "22": "データの値が正しくありません",
+    "23": "データが表の制約に反しています",
+    "40": "ほかの処理と競合しました",
+    "42501": "データベースの権限がありません",
+    "42": "データベースの表・列・関数が見つからないか、合っていません",
+    "44": "ほかのテナントの行に触れようとしました",
+    "53": "データベースサーバーの資源（接続数、メモリ、ディスク）が足りません",
+    "55P03": "ほかの処理が行や表を占有しています",
+    "57014": "制限時間内に終わりませんでした",
+    "57": "データベースサーバーが停止または再起動中です",
+}
+
+
 def is_recoverable(error: BaseException) -> bool:
     """Whether another try may help. Unknown errors are permanent: a defect does not go away by itself."""
     if isinstance(error, BatchError):
@@ -64,9 +81,11 @@ def is_about_data(error: Exception) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The error in one line, without a traceback and without the rows that PostgreSQL quotes in its details."""
+    """The error in one line for the operator, without a traceback and without the rows that PostgreSQL quotes in its details."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        text = f"{error.diag.message_primary} (SQLSTATE {error.sqlstate})"
+        cause = f"{error.diag.message_primary}、SQLSTATE {error.sqlstate}"
+        meaning = _MEANINGS.get(error.sqlstate or "") or _MEANINGS.get((error.sqlstate or "")[:2])
+        text = f"{meaning}（{cause}）" if meaning else f"データベースのエラーです（{cause}）"
     else:
         text = str(error) or type(error).__name__
     # What PostgreSQL cannot store (NUL, half a surrogate pair) must not keep the reason itself from being recorded.

@@ -13,7 +13,7 @@
 ### 障害対応
 * **朝まで待てるか**: 手動実行なので、実行した人が判断します。
 * **どこを見るか**: 赤いグループの中の `process`。インスタンス名がテナントコードです。
-* **再実行**: 失敗した `process` のインスタンスだけを Clear（Downstream 付き）。
+* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。
 """
 
 # (Airflow only parses files in which the words "airflow" and "dag" occur.)

@@ -79,7 +79,9 @@ def test_a_broken_tenant_ends_in_partial_with_one_alert_that_names_it(
     (message,) = slack.messages
     assert message["channel"] == "#night-duty"
     assert "バッチ実行失敗: BATCH-018-01" in message["text"]
-    assert "T002 ㈱T002: bigint out of range (SQLSTATE 22003)" in message["text"]
+    assert (
+        "T002 ㈱T002: 数値が扱える範囲を超えました（bigint out of range、SQLSTATE 22003）" in message["text"]
+    )
     assert "T001" not in message["text"].replace("BATCH-018-01", "")
 
 
@@ -186,7 +188,7 @@ def test_a_log_that_cannot_be_read_at_all_fails_the_run_with_one_alert_that_says
     assert done.returncode != 0
     (message,) = slack.messages
     assert "permission denied for view all_api_request" in message["text"]
-    assert "prepare を Clear" in message["text"]
+    assert "prepare を下流ごと消去（Clear）" in message["text"]
     assert log_of_runs(database) == [("failed", date(2026, 10, 31))]
     assert counted_tenants(database) == []
 

@@ -74,7 +74,7 @@ def test_the_servers_sqlstate_tells_whether_to_try_again_and_whose_error_it_is(
         recoverable,
         about_data,
     )
-    assert reason_of(error).endswith(f"(SQLSTATE {sqlstate})")
+    assert reason_of(error).endswith(f"、SQLSTATE {sqlstate}）")
 
 
 def test_a_deadlock_passes_and_is_nobodys_data(server: Server) -> None:

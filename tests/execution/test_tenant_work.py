@@ -31,7 +31,7 @@ from tests import host_rows
 from tests.conftest import Database
 
 DAY = date(2026, 10, 31)
-DIVISION = "division by zero (SQLSTATE 22012)"
+DIVISION = "0 で割ろうとしました（division by zero、SQLSTATE 22012）"
 
 
 @dataclass

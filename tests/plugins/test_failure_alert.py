@@ -61,7 +61,7 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: SlackStandIn) -> Non
 
     (message,) = slack.messages
     lines = message["text"].splitlines()
-    assert lines[0].endswith("バッチ実行失敗: BATCH-018-01")
+    assert lines[0] == "バッチ実行失敗: BATCH-018-01"
     assert "実行ID: BATCH-018-01_20261031_0a1b2c3d" in lines
     assert "業務日: 2026-10-31" in lines
     assert "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 12 件中 1 件" in lines
@@ -96,7 +96,7 @@ def test_an_error_before_the_tenants_is_told_in_its_own_words(slack: SlackStandI
 
     (message,) = slack.messages
     assert "エラー: テナントコード 'X' は存在しません。" in message["text"]
-    assert "open_run を Clear" in message["text"]
+    assert "open_run を下流ごと消去（Clear）" in message["text"]
 
 
 def test_a_killed_task_is_told_as_such(slack: SlackStandIn) -> None:

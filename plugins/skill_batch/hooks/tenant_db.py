@@ -50,7 +50,7 @@ class _BatchDbHook(PostgresHook):
             # libpq tells no SQLSTATE of a connection that failed: a wrong password and a server that starts up look alike.
             raise DatabaseUnavailableError(
                 f"PostgreSQL {self.connection.host}:{self.connection.port or 5432} に接続できません（接続 '{conn_id}'）。"
-                f"起動するか接続の設定を直してから、このタスクを Clear してください（{reason_of(error)}）。"
+                f"起動するか接続の設定を直してから、このタスクを消去（Clear）してください（{reason_of(error)}）。"
             ) from None
         # psycopg 3 is a requirement of ours, so that the provider uses it.
         assert isinstance(connection, psycopg.Connection)

@@ -25,8 +25,6 @@ _SLACK_TIMEOUT_SECONDS = 10
 # Airflow reports a killed task without an exception.
 _KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
 
-_SEVERITY_MARKS = {"CRITICAL": "🔴", "HIGH": "🟠", "MEDIUM": "🟠"}
-
 
 @dataclass(frozen=True)
 class Alert:
@@ -98,8 +96,7 @@ class FailureAlert(BaseNotifier):
         ti, dag_run, error = context["ti"], context["dag_run"], context.get("exception")
         result = getattr(error, "result", None)
         links = (("実行を開く", ti.log_url.split("/tasks/")[0]), ("ログを開く", ti.log_url))
-        mark = _SEVERITY_MARKS[self.severity]
-        title = f"{mark} バッチ実行失敗: {self.batch_id}"
+        title = f"バッチ実行失敗: {self.batch_id}"
         if result is None:
             return Alert(
                 title=title,
@@ -110,7 +107,8 @@ class FailureAlert(BaseNotifier):
                 ),
                 tenants=(),
                 actions=(
-                    f"対処: 原因を取り除き、画面でこの実行の {ti.task_id} を Clear してください（再実行しても二重に処理されません）。",
+                    f"対処: 原因を取り除き、画面でこの実行の {ti.task_id} を下流ごと消去（Clear）してください。"
+                    "再実行しても二重に処理されません。",
                 ),
                 links=links,
             )
@@ -135,7 +133,7 @@ class FailureAlert(BaseNotifier):
             ),
             tenants=("失敗したテナント:", *listed),
             actions=(
-                "対処: 原因を取り除き、画面で失敗した process のインスタンスだけを Clear（Downstream 付き）してください。"
+                "対処: 原因を取り除き、画面で失敗したテナントの process だけを下流ごと消去（Clear）してください。"
                 "成功したテナントの結果はそのまま残ります。",
             ),
             links=links,
