@@ -32,13 +32,10 @@ from include.database import read_sql
 from include.demo.generator import DataShape, benchmark_shape, load_demo_data
 from include.demo.host_fixture import create_host_schema
 from include.demo.postgres_server import EmbeddedPostgres
-from include.execution import run_log
+from include.demo.whole_run import run_batch
 from include.execution.business_date import utc_bounds
-from include.execution.sharding import shard_tenants
-from include.execution.tenant_work import prepare, process_shard
 from include.migrations.deploy import upgrade
 from include.migrations.host_contract import HostVariant
-from include.settings import load_settings
 from include.tenant_management.tenant_usage import create_batch
 
 SIZES = (100, 1_000, 10_000)
@@ -55,30 +52,15 @@ class Measurement:
     peak_memory_bytes: int
 
 
-def run_batch(dsn: str, day: date) -> None:
+def run_usage_batch(dsn: str, day: date) -> None:
     """One run, as the DAG's tasks do it, on one connection per role."""
-    batch = create_batch()
     with (
         psycopg.connect(dsn, autocommit=True) as platform,
         psycopg.connect(dsn, autocommit=True) as connection,
     ):
         platform.execute("SET ROLE batch_platform")
         connection.execute("SET ROLE batch_tenant")
-        tenants = run_log.select_tenants(platform, ()).tenants
-        run = run_log.open_execution(
-            platform,
-            TENANT_USAGE,
-            dag_id="benchmark",
-            run_id="benchmark",
-            business_date=day,
-            dry_run=False,
-            parameters={},
-            tenants=tenants,
-        )
-        assert not prepare(platform, batch, run, [tenant.id for tenant in tenants])
-        for shard in shard_tenants(tenants, load_settings().execution):
-            assert not process_shard(connection, platform, batch, run, shard.tenant_ids).failures
-        assert run_log.close_execution(platform, run).status == "completed"
+        assert run_batch(platform, connection, TENANT_USAGE, create_batch(), day).status == "completed"
 
 
 def run_plain_loop(dsn: str, day: date) -> None:
@@ -190,7 +172,7 @@ def main(sizes: tuple[int, ...]) -> int:
                 shape = benchmark_shape(tenants)
                 dsn = databases.load(f"batch_{tenants}", shape)
                 loop_dsn = databases.copy_with_indexes(f"loop_{tenants}", f"batch_{tenants}")
-                batch = best(run_batch, dsn, shape.first_day)
+                batch = best(run_usage_batch, dsn, shape.first_day)
                 plain = best(run_plain_loop, loop_dsn, shape.first_day)
                 prepared = best(run_prepared_loop, loop_dsn, shape.first_day)
                 if usage_rows(dsn) != usage_rows(loop_dsn):
@@ -217,7 +199,7 @@ def _memory_by_rows(databases: Databases) -> None:
     for factor in (1, 10):
         shape = replace(benchmark_shape(1_000), requests_per_day=100_000 * factor)
         dsn = databases.load(f"memory_{factor}", shape)
-        peaks.append(measure(run_batch, dsn, shape.first_day).peak_memory_bytes)
+        peaks.append(measure(run_usage_batch, dsn, shape.first_day).peak_memory_bytes)
     print(
         f"peak memory, 1,000 tenants: {peaks[0] / 2**20:.0f} MB with 100,000 log rows,"
         f" {peaks[1] / 2**20:.0f} MB with 1,000,000 (ratio {peaks[1] / peaks[0]:.2f})"

@@ -10,19 +10,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg import sql
 
+from include.catalog import TENANT_USAGE
 from include.demo.airflow_settings import AirflowSettings, DatabaseAddress, load_airflow_settings
 from include.demo.generator import DEMO_SHAPE, load_demo_data
-from include.demo.history import close_days
 from include.demo.host_fixture import create_host_schema
 from include.demo.postgres_server import EmbeddedPostgres
+from include.demo.whole_run import run_batch
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
+from include.tenant_management.tenant_usage import create_batch
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -109,7 +112,9 @@ class LocalStack:
         upgrade(self.admin_dsn(), passwords=self.settings.passwords)
         if fresh:
             with self.database(PLATFORM) as platform, self.database(TENANT) as connection:
-                close_days(platform, connection, DEMO_SHAPE.first_day, DEMO_SHAPE.days - 1)
+                for offset in range(DEMO_SHAPE.days - 1):
+                    day = DEMO_SHAPE.first_day + timedelta(days=offset)
+                    run_batch(platform, connection, TENANT_USAGE, create_batch(), day)
         return fresh
 
     def prepare_airflow(self) -> None:

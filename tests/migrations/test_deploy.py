@@ -333,7 +333,7 @@ def test_on_a_server_without_our_roles_the_owner_of_the_hosts_tables_deploys_wit
                 create_host_schema(connection, HostVariant.MULTI_TENANT)
             admin.execute("ALTER ROLE deployer NOCREATEROLE")
             with pytest.raises(
-                SchemaError, match='"deployer" の権限が足りません: .*permission denied to create role'
+                SchemaError, match=r'"deployer" の権限が足りません: .*permission denied to create role'
             ):
                 upgrade(dsn, passwords=PASSWORDS)
             admin.execute("ALTER ROLE deployer CREATEROLE")
@@ -389,7 +389,7 @@ def test_a_member_of_batch_owner_deploys_without_createrole_when_no_password_is_
         dsn = _as_deployer(server.dsn(deployer), deployer)
 
         assert upgrade(dsn) is HostVariant.MULTI_TENANT
-        with pytest.raises(SchemaError, match="権限が足りません: .*permission denied"):
+        with pytest.raises(SchemaError, match=r"権限が足りません: .*permission denied"):
             upgrade(dsn, passwords=PASSWORDS)
 
 

@@ -13,9 +13,11 @@ import pytest
 from psycopg.rows import dict_row
 
 from include.catalog import TENANT_USAGE
+from include.demo.whole_run import open_run, run_batch
 from include.execution import run_log
 from include.execution.run_log import RunResult
 from include.execution.tenant_work import prepare, process_shard
+from include.settings import ExecutionSettings
 from include.tenant_management.tenant_usage import create_batch
 from tests import host_rows
 from tests.conftest import Database
@@ -34,35 +36,26 @@ def host(database: Database) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def run_batch(
+def run_usage(
     database: Database,
     day: date = DAY,
     *,
-    tenants: tuple[str, ...] = (),
+    codes: tuple[str, ...] = (),
     dry_run: bool = False,
-    shard_size: int = 100,
+    shards: int = 1,
 ) -> RunResult:
-    """One whole run, as the DAG's tasks do it, without Airflow."""
-    batch = create_batch()
+    """One whole run, its tenants in this many shards."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        selection = run_log.select_tenants(platform, tenants)
-        run = run_log.open_execution(
+        return run_batch(
             platform,
+            connection,
             TENANT_USAGE,
-            dag_id="dag",
-            run_id="run",
-            business_date=day,
+            create_batch(),
+            day,
+            codes=codes,
             dry_run=dry_run,
-            parameters={},
-            tenants=selection.tenants,
+            sharding=ExecutionSettings(max_mapped_tenants=1, shards=shards),
         )
-        ids = [tenant.id for tenant in selection.tenants]
-        prepare(platform, batch, run, ids)
-        for start in range(0, len(ids), shard_size):
-            process_shard(connection, platform, batch, run, ids[start : start + shard_size])
-        result = run_log.close_execution(platform, run)
-        batch.discard(platform, run)
-        return result
 
 
 def host_usage(connection: psycopg.Connection, tenant_id: str, day: date = DAY) -> dict[str, Any]:
@@ -109,7 +102,7 @@ def test_requests_count_for_the_tenant_of_their_user(database: Database, host: p
     host_rows.request(host, "nobody", NOON)
     host_rows.request(host, None, NOON)
 
-    run_batch(database)
+    run_usage(database)
 
     assert host_usage(host, "A")["api_requests"] == 3
     assert host_usage(host, "B")["api_requests"] == 1
@@ -122,7 +115,7 @@ def test_the_day_is_the_japanese_one_to_the_millisecond(database: Database, host
     for at in (FIRST_INSTANT - millisecond, FIRST_INSTANT, LAST_INSTANT, LAST_INSTANT + millisecond):
         host_rows.request(host, "user", at)
 
-    run_batch(database)
+    run_usage(database)
 
     assert host_usage(host, "A")["api_requests"] == 2
     assert host_usage(host, "A")["usage_date"] == datetime(2026, 10, 31, 0, 0)
@@ -136,7 +129,7 @@ def test_lines_without_a_url_and_deleted_lines_are_no_requests(
     host_rows.request(host, "user", NOON, request_url=None)
     host_rows.request(host, "user", NOON, is_deleted=True)
 
-    run_batch(database)
+    run_usage(database)
 
     assert host_usage(host, "A")["api_requests"] == 0
     assert host_usage(host, "A")["active_users"] == 0
@@ -151,7 +144,7 @@ def test_errors_are_the_servers_and_the_mean_leaves_out_missing_times(
     host_rows.request(host, "user", NOON, response_status=404, response_time=100)
     host_rows.request(host, "user", NOON, response_status=None, log_level="error", response_time=None)
 
-    run_batch(database)
+    run_usage(database)
 
     usage = host_usage(host, "A")
     assert usage["error_count"] == 2
@@ -183,7 +176,7 @@ def test_active_users_are_distinct_accounts_with_any_activity(
         updated_by="edits",
     )
 
-    run_batch(database)
+    run_usage(database)
 
     assert host_usage(host, "A")["active_users"] == 4
     assert closed_day(host, "A")["registered_users"] == 5
@@ -200,7 +193,7 @@ def test_a_login_counts_once_even_if_only_the_last_login_tells_it(
         host_rows.audit(host, "audited", NOON, action_type="login")
     host_rows.audit(host, "failed", NOON, action_type="LOGIN", result_status="FAILURE")
 
-    run_batch(database)
+    run_usage(database)
 
     assert host_usage(host, "A")["total_logins"] == 4
 
@@ -210,10 +203,10 @@ def test_a_login_that_the_host_has_overwritten_since_still_counts(
 ) -> None:
     host_rows.tenant(host, "A")
     host_rows.user(host, "A", "user", last_login_at=NOON)
-    run_batch(database)
+    run_usage(database)
     host.execute('UPDATE "MST_UserAuth" SET last_login_at = %s', [NOON + timedelta(days=1)])
 
-    run_batch(database)
+    run_usage(database)
 
     assert host_usage(host, "A")["total_logins"] == 1
     assert host_usage(host, "A")["active_users"] == 1
@@ -236,7 +229,7 @@ def test_the_peak_is_the_earliest_of_the_fullest_japanese_hours(
     ):
         host_rows.request(host, user_id, at)
 
-    run_batch(database)
+    run_usage(database)
 
     usage = host_usage(host, "A")
     assert (usage["peak_concurrent_users"], usage["peak_time"]) == (2, datetime(2026, 10, 30, 15, 0))
@@ -261,7 +254,7 @@ def test_storage_is_the_snapshot_at_the_end_of_the_day(database: Database, host:
         updated_by="system",
     )
 
-    run_batch(database)
+    run_usage(database)
 
     usage = host_usage(host, "A")
     assert usage["file_storage_mb"] == Decimal(2)
@@ -277,7 +270,7 @@ def test_an_account_left_at_the_default_tenant_belongs_to_its_employees_tenant(
     host_rows.user(host, "B", "forgotten", account_tenant_id="default-tenant")
     host_rows.request(host, "forgotten", NOON)
 
-    run_batch(database)
+    run_usage(database)
 
     assert host_usage(host, "B")["api_requests"] == 1
     assert host_usage(host, "default-tenant")["api_requests"] == 0
@@ -288,7 +281,7 @@ def test_a_tenant_without_anybody_gets_zeros_and_a_closed_day(
 ) -> None:
     host_rows.tenant(host, "A", subscription_plan=None, max_storage_gb=None, timezone=None)
 
-    assert run_batch(database).status == "completed"
+    assert run_usage(database).status == "completed"
 
     usage = host_usage(host, "A")
     assert (usage["active_users"], usage["api_requests"], usage["peak_time"]) == (0, 0, None)
@@ -301,7 +294,7 @@ def test_only_tenants_in_use_are_counted(database: Database, host: psycopg.Conne
         host_rows.tenant(host, f"is {status}", status=status)
     host_rows.tenant(host, "soft-deleted", is_deleted=True)
 
-    run_batch(database)
+    run_usage(database)
 
     counted = host.execute('SELECT tenant_id FROM "SYS_TenantUsage" ORDER BY tenant_id').fetchall()
     assert counted == [("is ACTIVE",), ("is None",), ("is TRIAL",), ("is active",)]
@@ -315,7 +308,7 @@ def test_the_base_host_gives_everybody_to_its_one_tenant(base_database: Database
         )
         host_rows.request(host, "user", NOON)
 
-        run_batch(base_database)
+        run_usage(base_database)
 
         assert host_usage(host, "only")["api_requests"] == 1
 
@@ -325,10 +318,10 @@ def test_the_same_day_twice_changes_not_a_single_value(database: Database, host:
     host_rows.user(host, "A", "user", last_login_at=NOON)
     host_rows.request(host, "user", NOON)
     host_rows.report(host, "A", NOON, file_size=1_000_000_000)
-    run_batch(database)
+    run_usage(database)
     before = everything_written(host)
 
-    run_batch(database)
+    run_usage(database)
 
     assert everything_written(host) == before
     assert host.execute("SELECT count(*) FROM batch.usage_warning").fetchone() == (1,)
@@ -339,10 +332,10 @@ def test_a_late_log_line_raises_the_revision_of_the_closed_day(
 ) -> None:
     host_rows.tenant(host, "A")
     host_rows.user(host, "A", "user")
-    run_batch(database)
+    run_usage(database)
     host_rows.request(host, "user", NOON)
 
-    run_batch(database)
+    run_usage(database)
 
     assert (closed_day(host, "A")["api_calls"], closed_day(host, "A")["revision"]) == (1, 2)
 
@@ -353,7 +346,7 @@ def test_a_dry_run_computes_and_writes_nothing(database: Database, host: psycopg
     host_rows.request(host, "user", NOON)
     host_rows.report(host, "A", NOON, file_size=1_048_576_000)
 
-    result = run_batch(database, dry_run=True)
+    result = run_usage(database, dry_run=True)
 
     assert result.status == "completed"
     assert everything_written(host) == [[]] * 5
@@ -367,7 +360,7 @@ def test_only_the_chosen_tenants_are_written(database: Database, host: psycopg.C
     for tenant_id in ("A", "B"):
         host_rows.tenant(host, tenant_id)
 
-    run_batch(database, tenants=("B",))
+    run_usage(database, codes=("B",))
 
     assert host.execute('SELECT tenant_id FROM "SYS_TenantUsage"').fetchall() == [("B",)]
 
@@ -378,7 +371,7 @@ def test_each_quota_threshold_warns_once_a_month_and_again_the_next_month(
     host_rows.tenant(host, "A", max_storage_gb=1)
     host_rows.report(host, "A", datetime(2026, 10, 1), file_size=900_000_000)
     for day in (date(2026, 10, 30), DAY, date(2026, 11, 1), date(2026, 11, 2)):
-        run_batch(database, day)
+        run_usage(database, day)
 
     warned = host.execute(
         "SELECT window_start, business_date, threshold_percent FROM batch.usage_warning ORDER BY window_start"
@@ -404,7 +397,7 @@ def test_the_months_calls_add_up_over_the_closed_days(database: Database, host: 
     for days_ago in (2, 2, 1, 0):
         host_rows.request(host, "user", NOON - timedelta(days=days_ago))
     for days_ago in (2, 1, 0):
-        run_batch(database, DAY - timedelta(days=days_ago))
+        run_usage(database, DAY - timedelta(days=days_ago))
 
     warned = host.execute("SELECT business_date, observed, reference FROM batch.usage_warning").fetchall()
     assert warned == [(DAY, 4, 5)]
@@ -429,7 +422,7 @@ def test_a_day_above_twice_the_mean_of_the_closed_days_before_is_flagged(
     for _ in range(3):
         host_rows.request(host, "user", NOON)
     for days_ago in range(7, -1, -1):
-        run_batch(database, DAY - timedelta(days=days_ago))
+        run_usage(database, DAY - timedelta(days=days_ago))
 
     surges = host.execute(
         "SELECT metric, business_date, observed, reference FROM batch.usage_warning"
@@ -456,7 +449,7 @@ def test_a_tenant_setting_that_does_not_hold_is_reported_and_the_day_closes_with
         updated_at=NOON,
     )
 
-    assert run_batch(database).status == "completed"
+    assert run_usage(database).status == "completed"
 
     assert host.execute("SELECT threshold_percent FROM batch.usage_warning").fetchall() == [(80,)]
     (notes,) = host.execute("SELECT notes FROM batch.tenant_outcome").fetchone() or ([],)
@@ -469,7 +462,7 @@ def test_one_broken_tenant_fails_alone_with_its_reason(database: Database, host:
         host_rows.report(host, f"T{number}", NOON)
     host_rows.break_reports_of(host, "T4")
 
-    result = run_batch(database)
+    result = run_usage(database)
 
     assert (result.status, result.success_count, result.error_count) == ("partial", 8, 1)
     (failed,) = result.failed_tenants
@@ -488,17 +481,7 @@ def test_a_mended_tenant_succeeds_when_its_instance_is_cleared(
     healthy = host_rows.break_reports_of(host, "B")
     batch = create_batch()
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        tenants = run_log.select_tenants(platform, ()).tenants
-        run = run_log.open_execution(
-            platform,
-            TENANT_USAGE,
-            dag_id="dag",
-            run_id="run",
-            business_date=DAY,
-            dry_run=False,
-            parameters={},
-            tenants=tenants,
-        )
+        run, _ = open_run(platform, TENANT_USAGE, DAY)
         assert set(prepare(platform, batch, run, ["A", "B"])) == {"B"}
         assert not process_shard(connection, platform, batch, run, ["A"]).failures
         assert process_shard(connection, platform, batch, run, ["B"]).failures
@@ -516,17 +499,7 @@ def test_preparing_again_reads_the_logs_no_second_time(database: Database, host:
         host_rows.tenant(host, tenant_id)
     batch = create_batch()
     with database.connect("batch_platform") as platform:
-        tenants = run_log.select_tenants(platform, ()).tenants
-        run = run_log.open_execution(
-            platform,
-            TENANT_USAGE,
-            dag_id="dag",
-            run_id="run",
-            business_date=DAY,
-            dry_run=False,
-            parameters={},
-            tenants=tenants,
-        )
+        run, _ = open_run(platform, TENANT_USAGE, DAY)
         assert prepare(platform, batch, run, ["A", "B"]) == {}
         # A host that can no longer be read shows that nobody reads it.
         host.execute("ALTER VIEW batch.all_user RENAME TO hidden")
@@ -546,7 +519,7 @@ def test_two_runs_at_once_end_with_one_set_of_rows(database: Database, host: psy
 
     def work() -> None:
         start.wait()
-        results.append(run_batch(database, shard_size=5))
+        results.append(run_usage(database, shards=6))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:

@@ -1,0 +1,62 @@
+"""A whole run of a per-tenant batch without Airflow, step by step as the DAG's tasks do it: for demo data, tests and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import psycopg
+
+from include.catalog import BatchSpec
+from include.execution import run_log
+from include.execution.run_log import RunResult
+from include.execution.sharding import Tenant, shard_tenants
+from include.execution.tenant_work import Run, TenantBatch, prepare, process_shard
+from include.settings import ExecutionSettings, load_settings
+
+
+def open_run(
+    platform: psycopg.Connection,
+    spec: BatchSpec,
+    business_date: date,
+    *,
+    codes: Sequence[str] = (),
+    dry_run: bool = False,
+) -> tuple[Run, list[Tenant]]:
+    """Open a run for the active tenants, or for those with these codes."""
+    tenants = run_log.select_tenants(platform, codes).tenants
+    run = run_log.open_execution(
+        platform,
+        spec,
+        dag_id=spec.dag_id,
+        run_id="without Airflow",
+        business_date=business_date,
+        dry_run=dry_run,
+        parameters={},
+        tenants=tenants,
+    )
+    return run, tenants
+
+
+def run_batch(
+    platform: psycopg.Connection,
+    connection: psycopg.Connection,
+    spec: BatchSpec,
+    batch: TenantBatch,
+    business_date: date,
+    *,
+    codes: Sequence[str] = (),
+    dry_run: bool = False,
+    sharding: ExecutionSettings | None = None,
+) -> RunResult:
+    """Open, prepare, process shard after shard, close.
+
+    ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, both in autocommit mode.
+    """
+    run, tenants = open_run(platform, spec, business_date, codes=codes, dry_run=dry_run)
+    prepare(platform, batch, run, [tenant.id for tenant in tenants])
+    for shard in shard_tenants(tenants, sharding or load_settings().execution):
+        process_shard(connection, platform, batch, run, shard.tenant_ids)
+    result = run_log.close_execution(platform, run)
+    batch.discard(platform, run)
+    return result
