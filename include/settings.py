@@ -39,6 +39,10 @@ class PlanAllowance(_Section):
     api_calls_per_month: Annotated[int, Field(ge=0)] | None
 
 
+# The history is read for a whole shard at once.
+_SAME_FOR_ALL_TENANTS = frozenset({"surge_history_days"})
+
+
 class UsageSettings(_Section):
     """Thresholds of BATCH-018-01's warnings; each may be overridden for one tenant, and so may the plan's allowances."""
 
@@ -65,8 +69,11 @@ class UsageSettings(_Section):
     def overridden(self, overrides: Mapping[str, str | None]) -> UsageSettings:
         """These settings with a tenant's own values (from MST_TenantSettings, text) in place of the defaults.
 
-        :raises SettingsError: names the key that is unknown or whose value does not hold.
+        :raises SettingsError: names the key that is unknown, the same for all tenants, or whose value does not hold.
         """
+        common = _SAME_FOR_ALL_TENANTS.intersection(overrides)
+        if common:
+            raise SettingsError(f"tenant setting batch.usage.{min(common)}: the same for all tenants")
         try:
             return UsageSettings.model_validate({**self.model_dump(), **overrides})
         except ValidationError as error:

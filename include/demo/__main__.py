@@ -11,7 +11,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from urllib.parse import urlsplit
+
+import psutil
 
 from include.demo.local_stack import LocalStack
 from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
@@ -26,10 +29,11 @@ DEMO_DATE = "2026-11-01"
 _WHERE_TO_LOOK = """\
 どこを見るか:
   make psql    TABLE batch.usage_day;  TABLE "SYS_TenantUsage";  TABLE batch.execution_log;
-  make up      Airflow の画面（実行、Clear、再実行）
+  make up      Airflow の画面（実行、消去、再実行）
   eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01"""
 
 _UI_START_SECONDS = 120
+_END_SECONDS = 15
 
 
 def env(stack: LocalStack) -> int:
@@ -81,29 +85,28 @@ def up(stack: LocalStack) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        pid_file.write_text(str(os.getpid()))
+        pid_file.write_text(str(process.pid))
         try:
             _wait_for_ui(process, port)
             _say(
                 f"Airflow: http://localhost:{port}/   Slack stand-in: {slack.base_url.removesuffix('api/')}   log: {log}"
             )
             _say("Ctrl-C (or `make down` elsewhere) ends it")
-            return process.wait()
+            # `make down` ends Airflow by a signal; that is no failure.
+            return max(process.wait(), 0)
         except KeyboardInterrupt:
             return 0
         finally:
+            _end_airflow(process.pid)
             pid_file.unlink(missing_ok=True)
-            _end_group(process)
 
 
 def down(stack: LocalStack) -> int:
     """End what ``make up`` runs, and the database."""
     pid_file = stack.directory / "up.pid"
     if pid_file.exists():
-        pid = int(pid_file.read_text())
-        os.kill(pid, signal.SIGTERM)
-        while pid_file.exists():
-            time.sleep(0.2)
+        _end_airflow(int(pid_file.read_text()))
+        pid_file.unlink(missing_ok=True)
     stack.server.stop()
     return 0
 
@@ -177,15 +180,26 @@ def _wait_for_ui(process: subprocess.Popen[bytes], port: str) -> None:
     raise SystemExit(f"Airflow did not answer on port {port} within {_UI_START_SECONDS} s; its log says why.")
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def _end_airflow(leader: int) -> None:
+    """End Airflow's whole process group, also one that a killed `make up` has left behind."""
     for ending in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, ending)
-            process.wait(timeout=15)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+        # The number may belong to somebody else by now, and a zombie has no command line.
+        members = [
+            process
+            for process in psutil.process_iter(["pid", "cmdline"])
+            if "airflow" in " ".join(process.info["cmdline"] or []) and _group_of(process.pid) == leader
+        ]
+        for process in members:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(ending)
+        psutil.wait_procs(members, timeout=_END_SECONDS)
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _interrupt(*_: object) -> None:

@@ -97,8 +97,8 @@ class LocalStack:
             for name in {SKILL_REPORT, AIRFLOW_METADATA} - existing:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
-    def deploy(self) -> bool:
-        """Host schema, our schema and demo data, each only where it is missing. Returns whether demo data were loaded.
+    def deploy(self) -> None:
+        """Host schema, our schema and demo data, each only where it is missing.
 
         All days of the demo data but the last are closed, as if BATCH-018-01 had run every night.
         """
@@ -115,7 +115,6 @@ class LocalStack:
                 for offset in range(DEMO_SHAPE.days - 1):
                     day = DEMO_SHAPE.first_day + timedelta(days=offset)
                     run_batch(platform, connection, TENANT_USAGE, create_batch(), day)
-        return fresh
 
     def prepare_airflow(self) -> None:
         """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""

@@ -43,6 +43,7 @@ def tenant_flow(spec: BatchSpec) -> None:
     @task(
         task_id="open_run",
         task_display_name="開始",
+        show_return_value_in_logs=False,  # every tenant's id
         on_failure_callback=FailureAlert(spec.id, spec.name, spec.severity.name),
     )
     def open_run() -> list[dict[str, Any]]:

@@ -227,6 +227,18 @@ def test_a_database_that_is_down_is_tried_three_times_and_then_named_in_one_aler
     assert counted_tenants(database) == []
 
 
+def test_a_host_without_tenants_in_use_is_no_failure(
+    airflow: AirflowInstallation, database: Database, slack: SlackStandIn
+) -> None:
+    with database.connect() as host:
+        host_rows.tenant(host, "T001", status="SUSPENDED")
+
+    done = airflow.with_connections(database, slack.base_url).run("dags", "test", DAG_ID, RUN_DATE)
+
+    assert done.returncode == 0, done.stdout
+    assert log_of_runs(database) == [("completed", date(2026, 10, 31))]
+
+
 @pytest.mark.usefixtures("tenants")
 def test_the_familys_dag_skips_what_was_not_chosen(
     airflow: AirflowInstallation, database: Database, slack: SlackStandIn

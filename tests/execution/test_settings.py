@@ -135,7 +135,7 @@ def test_a_tenants_own_values_replace_the_defaults_and_leave_the_others() -> Non
         ("quota_warning_percent", None),
         ("surge_percent", "NaN"),
         ("surge_percent", "Infinity"),
-        ("surge_history_days", "7.5"),
+        ("surge_min_history_days", "7.5"),
         ("storage_gb", "-1"),
         ("storage_gb", "NaN"),
         ("api_calls_per_month", "1e400"),

@@ -432,7 +432,12 @@ def test_a_day_above_twice_the_mean_of_the_closed_days_before_is_flagged(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("quota_warning_percent", "eighty"), ("no_such_setting", "1"), ("quota_warning_percent", "")],
+    [
+        ("quota_warning_percent", "eighty"),
+        ("no_such_setting", "1"),
+        ("quota_warning_percent", ""),
+        ("surge_history_days", "7"),
+    ],
 )
 def test_a_tenant_setting_that_does_not_hold_is_reported_and_the_day_closes_with_the_defaults(
     database: Database, host: psycopg.Connection, key: str, value: str | None

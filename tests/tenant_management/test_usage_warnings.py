@@ -79,8 +79,8 @@ def test_a_quota_warning_belongs_to_its_month() -> None:
     assert warning.window_start == date(2026, 10, 1)
 
 
-@pytest.mark.parametrize("quota", [None, 0])
-def test_an_absent_or_zero_quota_never_divides_and_never_warns(quota: int | None) -> None:
+@pytest.mark.parametrize("quota", [None, 0, -1])
+def test_an_absent_zero_or_negative_quota_never_divides_and_never_warns(quota: int | None) -> None:
     limits = settings(api_calls_per_month=quota, storage_gb=None if quota is None else Decimal(quota))
     assert usage_warnings(DAY, figures(storage_bytes=10**15, month_api_calls=10**9), limits) == ()
 

@@ -48,7 +48,7 @@ class UsageWarning:
 def usage_warnings(
     business_date: date, usage: UsageFigures, settings: UsageSettings
 ) -> tuple[UsageWarning, ...]:
-    """All warnings of a day. A quota that is absent or zero warns of nothing: there is nothing to hold the usage against."""
+    """All warnings of a day. A quota that is absent, zero or negative warns of nothing: there is nothing to hold the usage against."""
     storage = None if settings.storage_gb is None else settings.storage_gb * GIGABYTE
     api_calls = None if settings.api_calls_per_month is None else Decimal(settings.api_calls_per_month)
     return (
@@ -61,7 +61,7 @@ def usage_warnings(
 def _quota(
     business_date: date, metric: str, observed: Decimal, allowance: Decimal | None, settings: UsageSettings
 ) -> Iterator[UsageWarning]:
-    if not allowance:
+    if allowance is None or allowance <= 0:
         return
     levels = (
         (settings.quota_warning_percent, (TENANT_ADMINISTRATOR,)),

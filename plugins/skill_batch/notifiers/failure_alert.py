@@ -87,9 +87,8 @@ class FailureAlert(BaseNotifier):
             self._post(alert)
         except Exception as undeliverable:
             # Whatever hinders it (no connection, Slack down, a revoked token), the batch's own outcome stands.
-            self.log.error(
-                "The alert could not be delivered to Slack (%s): %s", self.slack_conn_id, undeliverable
-            )
+            reason = _shorten(str(undeliverable))
+            self.log.error("The alert could not be delivered to Slack (%s): %s", self.slack_conn_id, reason)
 
     def compose(self, context: Context) -> Alert:
         """The alert for this failure. ``exception.result``, when there is one, tells the run's outcome by tenant."""
@@ -146,7 +145,11 @@ class FailureAlert(BaseNotifier):
         channel = hook.get_connection(self.slack_conn_id).extra_dejson.get("channel") or DEFAULT_CHANNEL
         hook.call(
             "chat.postMessage",
-            json={"channel": channel, "text": alert.as_text()[:_SECTION_LIMIT], "blocks": alert.as_blocks()},
+            json={
+                "channel": channel,
+                "text": _escape(alert.as_text())[:_SECTION_LIMIT],
+                "blocks": alert.as_blocks(),
+            },
         )
 
 
