@@ -1,7 +1,8 @@
-SELECT tenant_id
+SELECT listed.tenant_id
 FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
-EXCEPT
-SELECT tenant_id
-FROM batch.usage_signal
-WHERE execution_id = %(execution_id)s
-ORDER BY tenant_id;
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.usage_signal AS signal
+        WHERE signal.execution_id = %(execution_id)s AND signal.tenant_id = listed.tenant_id
+    )
+ORDER BY listed.tenant_id;
