@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import sql
@@ -107,16 +107,31 @@ def report(connection: psycopg.Connection, tenant_id: str, at: datetime, **value
 
 
 def break_reports_of(connection: psycopg.Connection, tenant_id: str) -> str:
-    """Make the report view overflow on this tenant's rows; returns the statement that mends it."""
-    row = connection.execute("SELECT pg_get_viewdef('batch.all_report'::regclass)").fetchone()
+    """Make a number of this tenant's reports overflow; returns the statement that mends it."""
+    return break_view(connection, "all_report", "file_bytes", "file_bytes * 9223372036854775807", tenant_id)
+
+
+def break_view(
+    connection: psycopg.Connection, view: str, column: str, broken: LiteralString, tenant_id: str
+) -> str:
+    """Put the expression ``broken`` in place of a view's column on this tenant's rows; returns the statement that mends it."""
+    row = connection.execute("SELECT pg_get_viewdef(%s::regclass)", [f"batch.{view}"]).fetchone()
     assert row is not None
-    healthy = str(row[0]).rstrip(";")
+    healthy = sql.SQL(cast("LiteralString", row[0].rstrip(";")))
+    columns = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum",
+        [f"batch.{view}"],
+    ).fetchall()
+    chosen = [
+        sql.SQL("CASE WHEN tenant_id = {} THEN {} ELSE {} END AS {}").format(
+            sql.Literal(tenant_id), sql.SQL(broken), sql.Identifier(name), sql.Identifier(name)
+        )
+        if name == column
+        else sql.Identifier(name)
+        for (name,) in columns
+    ]
+    replace = sql.SQL("CREATE OR REPLACE VIEW batch.{} AS ").format(sql.Identifier(view))
     connection.execute(
-        f"""
-        CREATE OR REPLACE VIEW batch.all_report AS
-        SELECT tenant_id, created_at_utc, completed_at_utc,
-            CASE WHEN tenant_id = '{tenant_id}' THEN file_bytes * 9223372036854775807 ELSE file_bytes END AS file_bytes
-        FROM ({healthy}) AS report
-        """.encode()
+        replace + sql.SQL("SELECT {} FROM ({}) AS healthy").format(sql.SQL(", ").join(chosen), healthy)
     )
-    return f"CREATE OR REPLACE VIEW batch.all_report AS {healthy}"
+    return (replace + healthy).as_string(connection)

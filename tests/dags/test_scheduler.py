@@ -190,7 +190,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
         }
         (message,) = slack.messages
         assert "T002" in message["text"]
-        host.execute(healthy)
+        host.execute(healthy.encode())
 
     api.clear(run_id, "T002")
 

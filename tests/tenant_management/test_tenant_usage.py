@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -477,6 +477,54 @@ def test_one_broken_tenant_fails_alone_with_its_reason(database: Database, host:
     assert written == {f"T{number}" for number in range(9)} - {"T4"}
 
 
+@pytest.mark.parametrize(
+    ("view", "column", "broken"),
+    [
+        ("all_user", "created_at_utc", "to_timestamp(1 / length(left(tenant_id, 0)))::timestamp(3)"),
+        ("all_user", "last_login_at_utc", "to_timestamp(1 / length(left(tenant_id, 0)))::timestamp(3)"),
+        ("all_report", "completed_at_utc", "to_timestamp(1 / length(left(tenant_id, 0)))::timestamp(3)"),
+        ("all_skill_evidence", "file_bytes", "1 / length(left(tenant_id, 0))"),
+        ("all_tenant_setting", "setting_value", "(1 / length(left(tenant_id, 0)))::text"),
+    ],
+)
+def test_whichever_view_a_tenant_breaks_the_others_are_counted(
+    database: Database, host: psycopg.Connection, view: str, column: str, broken: LiteralString
+) -> None:
+    for tenant_id in ("A", "B", "C", "D"):
+        host_rows.tenant(host, tenant_id)
+        host_rows.user(host, tenant_id, f"user_{tenant_id}", last_login_at=NOON)
+        host_rows.report(host, tenant_id, NOON)
+        host_rows.insert(
+            host,
+            "TRN_SkillEvidence",
+            id=f"evidence_{tenant_id}",
+            tenant_id=tenant_id,
+            file_size_kb=1,
+            created_at=NOON,
+            updated_at=NOON,
+            created_by="system",
+            updated_by="system",
+        )
+        host_rows.insert(
+            host,
+            "MST_TenantSettings",
+            id=f"setting_{tenant_id}",
+            tenant_id=tenant_id,
+            setting_key="batch.usage.quota_warning_percent",
+            setting_value="70",
+            updated_at=NOON,
+        )
+    host_rows.break_view(host, view, column, broken, "C")
+
+    result = run_usage(database)
+
+    assert result.status == "partial"
+    assert [tenant.code for tenant in result.failed_tenants] == ["C"]
+    assert "0 で割ろうとしました" in result.failed_tenants[0].reason
+    written = host.execute('SELECT tenant_id FROM "SYS_TenantUsage" ORDER BY tenant_id').fetchall()
+    assert written == [("A",), ("B",), ("D",)]
+
+
 def test_a_mended_tenant_succeeds_when_its_instance_is_cleared(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -492,7 +540,7 @@ def test_a_mended_tenant_succeeds_when_its_instance_is_cleared(
         assert process_shard(connection, platform, batch, run, ["B"]).failures
         assert run_log.close_execution(platform, run).status == "partial"
 
-        host.execute(healthy)
+        host.execute(healthy.encode())
         assert not process_shard(connection, platform, batch, run, ["B"]).failures
 
         assert run_log.close_execution(platform, run).status == "completed"

@@ -24,7 +24,18 @@ INSERT INTO batch.usage_signal (
     max_storage_gb,
     setting_overrides
 )
-WITH event AS (
+-- Materialized, so that nothing of a tenant left out is evaluated, whatever order the planner would like for the conditions.
+WITH person AS MATERIALIZED (
+    SELECT
+        user_id,
+        tenant_id,
+        last_login_at_utc,
+        created_at_utc
+    FROM batch.all_user
+    WHERE tenant_id = any(%(tenant_ids)s::text[])
+),
+
+event AS (
     SELECT
         user_id,
         1 AS calls,
@@ -56,10 +67,8 @@ WITH event AS (
         0 AS hours,
         0 AS audited_logins,
         true AS logged_in
-    FROM batch.all_user
-    WHERE
-        tenant_id = any(%(tenant_ids)s::text[])
-        AND last_login_at_utc >= %(day_start)s AND last_login_at_utc < %(day_end)s
+    FROM person
+    WHERE last_login_at_utc >= %(day_start)s AND last_login_at_utc < %(day_end)s
     UNION ALL
     -- The host's last login is overwritten by the next one: who was seen by an earlier run of the day counts as well.
     SELECT
@@ -126,8 +135,7 @@ active AS (
             count(*) FILTER (WHERE person_day.hours & (1 << 23) <> 0)
         ] AS users_by_hour
     FROM person_day
-    INNER JOIN batch.all_user AS person USING (user_id)
-    WHERE person.tenant_id = any(%(tenant_ids)s::text[])
+    INNER JOIN person USING (user_id)
     GROUP BY person.tenant_id
 ),
 
@@ -135,8 +143,8 @@ registered AS (
     SELECT
         tenant_id,
         count(*) AS users
-    FROM batch.all_user
-    WHERE tenant_id = any(%(tenant_ids)s::text[]) AND created_at_utc < %(day_end)s
+    FROM person
+    WHERE created_at_utc < %(day_end)s
     GROUP BY tenant_id
 ),
 
