@@ -29,8 +29,8 @@ WITH person AS MATERIALIZED (
     SELECT
         user_id,
         tenant_id,
-        last_login_at_utc,
-        created_at_utc
+        created_at_utc,
+        coalesce(last_login_at_utc >= %(day_start)s AND last_login_at_utc < %(day_end)s, false) AS logged_in
     FROM batch.all_user
     WHERE tenant_id = any(%(tenant_ids)s::text[])
 ),
@@ -38,46 +38,35 @@ WITH person AS MATERIALIZED (
 event AS (
     SELECT
         user_id,
-        1 AS calls,
-        is_error::integer AS errors,
+        true AS is_call,
+        is_error,
         response_time_ms,
         -- The hour of the Japanese day, as a bit.
-        1 << mod(date_part('hour', requested_at_utc)::integer + 9, 24) AS hours,
-        0 AS audited_logins,
+        1 << mod(date_part('hour', requested_at_utc)::integer + 9, 24) AS hour_bit,
+        false AS is_audited_login,
         false AS logged_in
     FROM batch.all_api_request
     WHERE requested_at_utc >= %(day_start)s AND requested_at_utc < %(day_end)s
     UNION ALL
     SELECT
         user_id,
-        0 AS calls,
-        0 AS errors,
+        false AS is_call,
+        false AS is_error,
         null AS response_time_ms,
-        0 AS hours,
-        is_login::integer AS audited_logins,
+        null AS hour_bit,
+        is_login AS is_audited_login,
         is_login AS logged_in
     FROM batch.all_user_action
     WHERE acted_at_utc >= %(day_start)s AND acted_at_utc < %(day_end)s
     UNION ALL
-    SELECT
-        user_id,
-        0 AS calls,
-        0 AS errors,
-        null AS response_time_ms,
-        0 AS hours,
-        0 AS audited_logins,
-        true AS logged_in
-    FROM person
-    WHERE last_login_at_utc >= %(day_start)s AND last_login_at_utc < %(day_end)s
-    UNION ALL
     -- The host's last login is overwritten by the next one: who was seen by an earlier run of the day counts as well.
     SELECT
         unnest(user_ids) AS user_id,
-        0 AS calls,
-        0 AS errors,
+        false AS is_call,
+        false AS is_error,
         null AS response_time_ms,
-        0 AS hours,
-        0 AS audited_logins,
+        null AS hour_bit,
+        false AS is_audited_login,
         true AS logged_in
     FROM batch.login_day
     WHERE login_date = %(business_date)s AND tenant_id = any(%(tenant_ids)s::text[])
@@ -86,12 +75,12 @@ event AS (
 person_day AS (
     SELECT
         user_id,
-        sum(calls) AS calls,
-        sum(errors) AS errors,
+        count(*) FILTER (WHERE is_call) AS calls,
+        count(*) FILTER (WHERE is_error) AS errors,
         sum(response_time_ms) AS response_ms,
         count(response_time_ms) AS timed_calls,
-        bit_or(hours) AS hours,
-        sum(audited_logins) AS audited_logins,
+        bit_or(hour_bit) AS hours,
+        count(*) FILTER (WHERE is_audited_login) AS audited_logins,
         bool_or(logged_in) AS logged_in
     FROM event
     GROUP BY user_id
@@ -102,8 +91,8 @@ active AS (
         person.tenant_id,
         count(*) AS users,
         -- A login that the audit log does not hold counts once: more the host does not tell.
-        sum(greatest(person_day.audited_logins, 1)) FILTER (WHERE person_day.logged_in) AS logins,
-        array_agg(person_day.user_id) FILTER (WHERE person_day.logged_in) AS login_user_ids,
+        sum(greatest(person_day.audited_logins, 1)) FILTER (WHERE person.logged_in OR person_day.logged_in) AS logins,
+        array_agg(person.user_id) FILTER (WHERE person.logged_in OR person_day.logged_in) AS login_user_ids,
         sum(person_day.calls) AS calls,
         sum(person_day.errors) AS errors,
         sum(person_day.response_ms) / nullif(sum(person_day.timed_calls), 0) AS response_time_avg_ms,
@@ -134,8 +123,9 @@ active AS (
             count(*) FILTER (WHERE person_day.hours & (1 << 22) <> 0),
             count(*) FILTER (WHERE person_day.hours & (1 << 23) <> 0)
         ] AS users_by_hour
-    FROM person_day
-    INNER JOIN person USING (user_id)
+    FROM person
+    LEFT JOIN person_day USING (user_id)
+    WHERE person.logged_in OR person_day.user_id IS NOT null
     GROUP BY person.tenant_id
 ),
 
