@@ -24,6 +24,13 @@ def read_sql(directory: Path, name: str) -> LiteralString:
     return text
 
 
+def count_of(connection: psycopg.Connection, query: LiteralString, parameters: Sequence[object] = ()) -> int:
+    """The one number of a query that always gives one row."""
+    row = connection.execute(query, parameters).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def is_tenant_id(tenant_id: str) -> bool:
     """Whether a transaction's context can hold this id: it is not empty and has neither the separator (U+001F) nor NUL in it."""
     return bool(tenant_id) and not {_TENANT_SEPARATOR, "\0"}.intersection(tenant_id)

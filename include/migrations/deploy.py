@@ -10,9 +10,7 @@ the database, and has CREATEROLE as long as the batch roles do not exist. Where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import LiteralString
 
 import psycopg
 import sqlalchemy
@@ -21,7 +19,9 @@ from alembic.config import Config
 from alembic.util import CommandError
 from psycopg import errors, sql
 
+from include.database import count_of
 from include.errors import SchemaError, reason_of
+from include.migrations.deployment_check import head_revision
 from include.migrations.host_contract import HostVariant, check_host, check_single_tenant, load_contract
 
 _HERE = Path(__file__).parent
@@ -60,34 +60,6 @@ def run_sql_file(relative_path: str) -> None:
     op.get_bind().connection.cursor().execute(statements)
 
 
-def check_deployment(connection: psycopg.Connection) -> None:
-    """That the database holds the current schema for the host as it is now; cheap enough for the start of every run.
-
-    :raises SchemaError: says what is missing and which command mends it.
-    """
-    upgrade_hint = "`python -m include.migrations upgrade` を実行してください"
-    variant = check_host(connection)
-    if connection.execute("SELECT to_regclass('batch.deployment')").fetchone() == (None,):
-        raise SchemaError(f"このデータベースにスキーマ batch がありません。{upgrade_hint}。")
-    deployed = connection.execute("SELECT host_variant, revision FROM batch.deployment").fetchone()
-    if deployed is None or deployed[1] != head_revision():
-        found = "なし" if deployed is None else deployed[1]
-        raise SchemaError(
-            f"スキーマ batch の版は {found} ですが、このコードには {head_revision()} が必要です。{upgrade_hint}。"
-        )
-    if deployed[0] != variant:
-        raise SchemaError(
-            f"スキーマ batch のビューはホストの {deployed[0]} 版のものですが、ホストは {variant} 版です。{upgrade_hint}。"
-        )
-    if variant is HostVariant.BASE:
-        check_single_tenant(_count(connection, "SELECT count(*) FROM batch.all_tenant"))
-
-
-def head_revision() -> str:
-    """The newest revision that this code brings."""
-    return max(path.name.split("_")[0] for path in (_HERE / "versions").glob("[0-9]*_*.py"))
-
-
 def _upgrade(
     connection: sqlalchemy.Connection, driver: psycopg.Connection, passwords: dict[str, str]
 ) -> HostVariant:
@@ -100,7 +72,7 @@ def _upgrade(
 
     variant = check_host(driver)
     if variant is HostVariant.BASE:
-        check_single_tenant(_count(driver, 'SELECT count(*) FROM "MST_Tenant"'))
+        check_single_tenant(count_of(driver, 'SELECT count(*) FROM "MST_Tenant"'))
 
     _create_roles(driver, passwords)
     _grant_host_tables(driver, variant)
@@ -158,7 +130,7 @@ def _missing_privilege(reason: str, deployer: str) -> SchemaError:
 def _create_roles(driver: psycopg.Connection, passwords: dict[str, str]) -> None:
     for role in (OWNER, TENANT, PLATFORM):
         name = sql.Identifier(role)
-        if not _count(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
+        if not count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
             _change_role(driver, sql.SQL("CREATE ROLE {} NOLOGIN").format(name))
         if role in passwords:
             # Encrypted on this side, so that no server log can show it.
@@ -168,7 +140,7 @@ def _create_roles(driver: psycopg.Connection, passwords: dict[str, str]) -> None
             _change_role(driver, sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(secret)))
     # Who made a role administers it, and from PostgreSQL 16 on that alone does not let them act as it.
     act_as = "SET" if driver.info.server_version >= 16_00_00 else "MEMBER"
-    if not _count(driver, "SELECT pg_has_role(current_user, 'batch_owner', %s)::int", [act_as]):
+    if not count_of(driver, "SELECT pg_has_role(current_user, 'batch_owner', %s)::int", [act_as]):
         _change_role(driver, sql.SQL("GRANT batch_owner TO CURRENT_USER"))
 
 
@@ -214,7 +186,7 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None
                 )
             )
             # Somebody who may use the table but not pass that on gets a warning, not an error.
-            if not _count(
+            if not count_of(
                 driver,
                 "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name",
                 [relation.as_string(driver), privilege, names],
@@ -230,9 +202,3 @@ def _drop_views(driver: psycopg.Connection) -> None:
     if names:
         views = sql.SQL(", ").join(sql.Identifier("batch", name) for (name,) in names)
         driver.execute(sql.SQL("DROP VIEW {}").format(views))
-
-
-def _count(connection: psycopg.Connection, query: LiteralString, parameters: Sequence[object] = ()) -> int:
-    row = connection.execute(query, parameters).fetchone()
-    assert row is not None
-    return int(row[0])

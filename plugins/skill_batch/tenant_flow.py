@@ -89,7 +89,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
     from include.execution.business_date import business_date_of, period_of, require_past
     from include.execution.parameters import parse_parameters
     from include.execution.sharding import shard_tenants
-    from include.migrations.deploy import check_deployment
+    from include.migrations.deployment_check import check_deployment
     from include.settings import load_settings
     from skill_batch.hooks.tenant_db import PlatformDbHook
 

@@ -24,7 +24,8 @@ from include.demo.postgres_server import EmbeddedPostgres
 from include.errors import SchemaError
 from include.migrations import deploy
 from include.migrations.__main__ import main
-from include.migrations.deploy import PLATFORM, TENANT, check_deployment, head_revision, upgrade
+from include.migrations.deploy import PLATFORM, TENANT, upgrade
+from include.migrations.deployment_check import check_deployment, head_revision
 from include.migrations.host_contract import HostVariant
 from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server
