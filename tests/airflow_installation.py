@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from include.demo.local_stack import PROJECT, airflow_environment
 from tests.conftest import Database
 
-PROJECT = Path(__file__).resolve().parents[1]
+__all__ = ["PROJECT", "AirflowInstallation", "environment_of", "kill_group", "slack_connection"]
 
 
 @dataclass(frozen=True)
@@ -54,26 +54,21 @@ class AirflowInstallation:
             )
 
 
-def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
-    """What an ``airflow`` process of the tests sees."""
+def environment_of(home: Path, metadata_url: str) -> dict[str, str]:
+    """What an ``airflow`` process of the tests sees: the project's own variables, and none of the caller's Airflow."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AIRFLOW_", "PYTHONDONTWRITE"))
     }
-    return inherited | {
-        "AIRFLOW_HOME": str(home),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(PROJECT),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
-    }
+    return (
+        inherited
+        | airflow_environment(home, metadata_url)
+        | {
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        }
+    )
 
 
 def slack_connection(base_url: str) -> str:

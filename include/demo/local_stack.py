@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -36,29 +37,49 @@ EXTERNAL_DATABASE = "SKILL_BATCH_DATABASE_URL"
 SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
 
 
+def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
+    """The variables by which an ``airflow`` process works on this project, with LocalExecutor."""
+    return {
+        "AIRFLOW_HOME": str(home),
+        "PYTHONPATH": str(PROJECT),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # The default of 32 forks 32 worker processes.
+        "AIRFLOW__CORE__PARALLELISM": "8",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
+    }
+
+
 @dataclass(frozen=True)
 class LocalStack:
     """The local installation. ``directory`` holds all that it writes."""
 
     directory: Path = PROJECT / ".local"
 
+    @cached_property
+    def _settings_file(self) -> AirflowSettings:
+        return load_airflow_settings(PROJECT / "airflow_settings.yaml")
+
     @property
     def settings(self) -> AirflowSettings:
         """``airflow_settings.yaml``, pointing at the database that is really used."""
-        settings = load_airflow_settings(PROJECT / "airflow_settings.yaml")
         external = os.environ.get(EXTERNAL_DATABASE)
         if not external:
-            return settings
+            return self._settings_file
         url = urlsplit(external)
-        return settings.at(
+        return self._settings_file.at(
             DatabaseAddress(url.hostname or "127.0.0.1", url.port or 5432, url.path.strip("/"))
         )
 
     @property
     def server(self) -> EmbeddedPostgres:
         """The embedded server, on the port that the settings file names."""
-        settings = load_airflow_settings(PROJECT / "airflow_settings.yaml")
-        return EmbeddedPostgres(self.directory / "postgres", settings.database.port)
+        return EmbeddedPostgres(self.directory / "postgres", self._settings_file.database.port)
 
     @property
     def airflow_home(self) -> Path:
@@ -67,22 +88,11 @@ class LocalStack:
 
     def environment(self) -> dict[str, str]:
         """What a shell needs so that ``airflow`` works on this project."""
-        socket = quote(str(self.server.socket_directory), safe="")
-        metadata = f"postgresql+psycopg2://postgres@/{AIRFLOW_METADATA}?host={socket}&port={self.server.port}"
-        return {
-            "AIRFLOW_HOME": str(self.airflow_home),
-            "PYTHONPATH": str(PROJECT),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            # The default of 32 forks 32 worker processes.
-            "AIRFLOW__CORE__PARALLELISM": "8",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
-            "AIRFLOW__API__BASE_URL": f"http://localhost:{os.environ.get('AIRFLOW__API__PORT', '8080')}",
+        server = self.server
+        socket = quote(str(server.socket_directory), safe="")
+        metadata = f"postgresql+psycopg2://postgres@/{AIRFLOW_METADATA}?host={socket}&port={server.port}"
+        return airflow_environment(self.airflow_home, metadata) | {
+            "AIRFLOW__API__BASE_URL": f"http://localhost:{os.environ.get('AIRFLOW__API__PORT', '8080')}"
         }
 
     def admin_dsn(self) -> str:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
@@ -21,8 +22,9 @@ from include.database import is_tenant_id, read_sql
 from include.errors import BatchError, ParameterError
 from include.execution.resource_usage import ResourceUsage
 from include.execution.sharding import Tenant
-from include.execution.sql_directory import SQL
 from include.execution.tenant_work import Run
+
+_HERE = Path(__file__).parent
 
 # A usable tenant; TRIAL tenants use the product too (what they are not billed for is billing's matter).
 _ACTIVE = ("ACTIVE", "TRIAL")
@@ -106,7 +108,7 @@ def select_tenants(platform: psycopg.Connection, codes: Sequence[str]) -> Tenant
     """
     by_code: dict[str, list[tuple[Tenant, str]]] = {}
     by_id: dict[str, list[tuple[Tenant, str]]] = {}
-    for tenant_id, code, name, status in platform.execute(read_sql(SQL, "list_tenants")):
+    for tenant_id, code, name, status in platform.execute(read_sql(_HERE, "list_tenants")):
         entry = (Tenant(tenant_id, code, name), status if is_tenant_id(tenant_id) else _UNUSABLE_ID)
         by_id[tenant_id] = [entry]
         by_code.setdefault(code, []).append(entry)
@@ -135,7 +137,7 @@ def select_tenants(platform: psycopg.Connection, codes: Sequence[str]) -> Tenant
 def running_executions(platform: psycopg.Connection, batch_id: str) -> list[RunningExecution]:
     """The batch's runs that the log believes to be running."""
     with platform.cursor(row_factory=class_row(RunningExecution)) as cursor:
-        return cursor.execute(read_sql(SQL, "running_executions"), {"batch_id": batch_id}).fetchall()
+        return cursor.execute(read_sql(_HERE, "running_executions"), {"batch_id": batch_id}).fetchall()
 
 
 def orphan_reason(
@@ -163,7 +165,7 @@ def orphan_reason(
 def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -> None:
     """Close a running row as failed."""
     platform.execute(
-        read_sql(SQL, "close_orphan"),
+        read_sql(_HERE, "close_orphan"),
         {"execution_id": execution_id, "error_message": f"孤立した実行として失敗にしました: {reason}"},
     )
 
@@ -183,7 +185,7 @@ def open_execution(
     execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
     with platform.transaction():
         platform.execute(
-            read_sql(SQL, "open_execution"),
+            read_sql(_HERE, "open_execution"),
             {
                 "execution_id": execution_id,
                 "batch_id": spec.id,
@@ -197,7 +199,7 @@ def open_execution(
             },
         )
         platform.execute(
-            read_sql(SQL, "expect_tenants"),
+            read_sql(_HERE, "expect_tenants"),
             {"execution_id": execution_id, "tenant_ids": [tenant.id for tenant in tenants]},
         )
     return Run(execution_id, business_date, dry_run)
@@ -208,7 +210,7 @@ def record_task_metric(
 ) -> None:
     """Keep what one task process used; a retried task replaces its figures."""
     platform.execute(
-        read_sql(SQL, "record_task_metric"),
+        read_sql(_HERE, "record_task_metric"),
         {
             "execution_id": run.execution_id,
             "task_id": task_id,
@@ -228,7 +230,7 @@ def close_execution(platform: psycopg.Connection, run: Run, error: str | None = 
     """
     with platform.transaction():
         row = platform.execute(
-            read_sql(SQL, "close_execution"),
+            read_sql(_HERE, "close_execution"),
             {"execution_id": run.execution_id, "error": error},
         ).fetchone()
         if row is None:
@@ -237,11 +239,11 @@ def close_execution(platform: psycopg.Connection, run: Run, error: str | None = 
         failed = [
             FailedTenant(code, name, reason)
             for code, name, reason in platform.execute(
-                read_sql(SQL, "failed_tenants"), {"execution_id": run.execution_id}
+                read_sql(_HERE, "failed_tenants"), {"execution_id": run.execution_id}
             )
         ]
         performance = platform.execute(
-            read_sql(SQL, "record_performance"), {"execution_id": run.execution_id}
+            read_sql(_HERE, "record_performance"), {"execution_id": run.execution_id}
         ).fetchone()
         assert performance is not None, "an upsert with RETURNING gives its row"
     return RunResult(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -12,7 +13,8 @@ from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
 from include.errors import BatchError, code_of, is_about_data, is_recoverable, reason_of
-from include.execution.sql_directory import SQL
+
+_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _isolate(tenant_ids: Sequence[str], work: Callable[[Sequence[str]], None]) -
 
 def _record(connection: psycopg.Connection, run: Run, outcomes: list[dict[str, Any]]) -> None:
     connection.execute(
-        read_sql(SQL, "record_outcomes"), {"execution_id": run.execution_id, "outcomes": Jsonb(outcomes)}
+        read_sql(_HERE, "record_outcomes"), {"execution_id": run.execution_id, "outcomes": Jsonb(outcomes)}
     )
 
 

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from include.demo.slack_stand_in import SlackStandIn
-from tests.airflow_installation import AirflowInstallation, airflow_environment
+from tests.airflow_installation import AirflowInstallation, environment_of
 
 
 @pytest.fixture(scope="session")
 def airflow(airflow_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowInstallation:
     """Airflow on PostgreSQL, without any connection of ours."""
-    installation = AirflowInstallation(
-        airflow_environment(tmp_path_factory.mktemp("airflow"), airflow_metadata)
-    )
+    installation = AirflowInstallation(environment_of(tmp_path_factory.mktemp("airflow"), airflow_metadata))
     migrated = installation.run("db", "migrate")
     assert migrated.returncode == 0, migrated.stdout
     return installation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -30,23 +29,9 @@ from include.execution.run_log import (
 from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run
 from tests import host_rows
-from tests.conftest import Database
 
 DAY = date(2026, 10, 31)
 NOW = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """A superuser, to plant the host's rows and to read everything."""
-    with shared_database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def platform(shared_database: Database) -> Iterator[psycopg.Connection]:
-    with shared_database.connect("batch_platform") as connection:
-        yield connection
 
 
 # Which tenants ---------------------------------------------------------------------------------------------------------

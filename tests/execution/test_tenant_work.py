@@ -100,19 +100,6 @@ class SeatBatch:
 
 
 @pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """A superuser, to plant the host's rows and to read everything."""
-    with shared_database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def platform(shared_database: Database) -> Iterator[psycopg.Connection]:
-    with shared_database.connect("batch_platform") as connection:
-        yield connection
-
-
-@pytest.fixture
 def connection(shared_database: Database) -> Iterator[psycopg.Connection]:
     with shared_database.connect("batch_tenant") as opened:
         yield opened
