@@ -89,7 +89,7 @@ def _default_args(spec: BatchSpec) -> dict[str, Any]:
         "owner": OWNER,
         "retries": spec.retries,
         "retry_delay": BASE_DELAY,
-        "retry_policy": RecoverableErrorsOnly(),
+        "retry_policy": RecoverableErrorsOnly(spec.retries),
         "execution_timeout": spec.time_limit,
         "priority_weight": spec.priority_weight,
         "weight_rule": "absolute",

@@ -20,8 +20,11 @@ _JITTER = 0.25
 class RecoverableErrorsOnly(RetryPolicy):
     """Retry recoverable errors with exponential backoff and jitter, fail at once on permanent ones.
 
-    How many tries there are is the task's ``retries``. A killed worker leaves no exception: Airflow then retries by itself.
+    ``retries`` is the task's own. A killed worker leaves no exception: Airflow then retries by itself.
     """
+
+    def __init__(self, retries: int = 2) -> None:
+        self.retries = retries
 
     def evaluate(
         self,
@@ -35,11 +38,12 @@ class RecoverableErrorsOnly(RetryPolicy):
 
         if not is_recoverable(exception):
             return RetryDecision.fail(reason=f"not recoverable: {reason_of(exception)}")
-        # try_number goes on counting after a clear; the backoff starts anew with each block of tries.
-        step = (try_number - 1) % (max_tries + 1) if max_tries else 0
-        delay = BASE_DELAY * 2 ** min(step, 10) * (1 + random.uniform(0, _JITTER))
+        # A clear gives the task its retries again: try_number goes on counting, and max_tries grows by what was used up. So the
+        # tries of this block began after max_tries - retries others.
+        step = (try_number - 1 - (max_tries - self.retries)) % (self.retries + 1)
+        delay = BASE_DELAY * 2**step * (1 + random.uniform(0, _JITTER))
         return RetryDecision.retry(delay=delay, reason=f"recoverable: {reason_of(exception)}")
 
     def serialize(self) -> dict[str, Any]:
-        """Nothing to keep: the policy has no settings."""
-        return {}
+        """The policy's only setting."""
+        return {"retries": self.retries}

@@ -23,6 +23,14 @@ def test_the_pause_doubles_with_each_try(try_number: int, seconds: int) -> None:
     assert timedelta(seconds=seconds) <= decision.retry_delay <= timedelta(seconds=seconds * 1.25)
 
 
+@pytest.mark.parametrize(("try_number", "seconds"), [(2, 2), (3, 4)])
+def test_the_pauses_begin_anew_after_a_clear(try_number: int, seconds: int) -> None:
+    # Cleared after one try: Airflow then sets max_tries to that try and the task's two retries.
+    decision = RecoverableErrorsOnly().evaluate(DatabaseUnavailableError("down"), try_number, max_tries=3)
+    assert decision.retry_delay is not None
+    assert timedelta(seconds=seconds) <= decision.retry_delay <= timedelta(seconds=seconds * 1.25)
+
+
 def test_shards_that_failed_together_do_not_come_back_together() -> None:
     decisions = [RecoverableErrorsOnly().evaluate(TimeoutError(), 1, max_tries=2) for _ in range(20)]
     assert len({decision.retry_delay for decision in decisions}) > 1
