@@ -51,12 +51,17 @@ def period_of(business_date: date, works_on: WorksOn) -> tuple[date, date]:
     return business_date.replace(day=1), last
 
 
+def is_past(last_day: date, now: datetime) -> bool:
+    """Whether the Japanese day has ended at ``now`` (aware)."""
+    return last_day < now.astimezone(JAPAN).date()
+
+
 def require_past(last_day: date, now: datetime) -> None:
     """A period is closed once; one that is not over yet would be closed with half of its usage.
 
     :raises ParameterError: the Japanese day ``last_day`` has not ended at ``now`` (aware).
     """
-    if last_day >= now.astimezone(JAPAN).date():
+    if not is_past(last_day, now):
         raise ParameterError(
             f"対象期間の末日 {last_day:%Y-%m-%d} が日本時間でまだ終わっていません。"
             "過去の業務日（business_date）を指定するか、翌日 0 時以降に実行してください。"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -101,14 +101,19 @@ class RunFailedError(BatchError):
         self.result = result
 
 
-def select_tenants(platform: psycopg.Connection, codes: Sequence[str]) -> TenantSelection:
+def select_tenants(
+    platform: psycopg.Connection, codes: Sequence[str], further: Collection[str] = ()
+) -> TenantSelection:
     """The active tenants, or those of them that were asked for by code (or, where no tenant has such a code, by id).
 
+    ``further`` are the ids of tenants that count as if they were active.
     :raises ParameterError: names the codes that no tenant has, and those whose tenant is not active, with its status.
     """
     by_code: dict[str, list[tuple[Tenant, str]]] = {}
     by_id: dict[str, list[tuple[Tenant, str]]] = {}
     for tenant_id, code, name, status in platform.execute(read_sql(_HERE, "list_tenants")):
+        if tenant_id in further:
+            status = "ACTIVE"
         entry = (Tenant(tenant_id, code, name), status if is_tenant_id(tenant_id) else _UNUSABLE_ID)
         by_id[tenant_id] = [entry]
         by_code.setdefault(code, []).append(entry)
@@ -177,9 +182,11 @@ def open_execution(
     dag_id: str,
     run_id: str,
     business_date: date,
+    run_date: date,
     dry_run: bool,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Any],
     tenants: Sequence[Tenant],
+    options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Write the running row and one pending outcome per expected tenant."""
     execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
@@ -193,7 +200,7 @@ def open_execution(
                 "run_id": run_id,
                 "business_date": business_date,
                 "dry_run": dry_run,
-                "parameters": Jsonb(parameters),
+                "parameters": Jsonb(dict(parameters)),
                 "execution_host": socket.gethostname(),
                 "total_tenants": len(tenants),
             },
@@ -202,7 +209,7 @@ def open_execution(
             read_sql(_HERE, "expect_tenants"),
             {"execution_id": execution_id, "tenant_ids": [tenant.id for tenant in tenants]},
         )
-    return Run(execution_id, business_date, dry_run)
+    return Run(execution_id, business_date, run_date, dry_run, options or {})
 
 
 def record_task_metric(

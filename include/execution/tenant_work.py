@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
 from include.errors import BatchError, code_of, is_about_data, is_recoverable, reason_of
+from include.execution.object_store import ObjectStore
+from include.execution.sharding import Tenant
 
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that the work belongs to; every row it leaves carries ``execution_id``. ``business_date`` is a Japanese date."""
+    """The run that the work belongs to; every row it leaves carries ``execution_id``.
+
+    ``business_date`` is what it works on, ``run_date`` the day of the run itself (never the clock), both in Asia/Tokyo; ``options``
+    are the batch's own parameters, checked (JSON values).
+    """
 
     execution_id: str
     business_date: date
+    run_date: date
     dry_run: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TenantResult:
-    """What came out for one tenant: figures for the execution log (JSON values), records read or written, remarks."""
+    """What came out for one tenant: figures for the execution log (JSON values), records read or written, remarks.
+
+    ``report`` is for the task's log only.
+    """
 
     tenant_id: str
     details: dict[str, Any]
     records: int
     notes: tuple[str, ...] = ()
+    report: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,21 +77,43 @@ class ShardReport:
     failures: list[TenantFailure] = field(default_factory=list)
 
 
-class TenantBatch(Protocol):
+class TenantBatch(ABC):
     """What a per-tenant batch implements. Every step may run again, and must then leave the same rows."""
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
+    # Whether ``deliver`` and ``finish`` have something to do, and so need the object store.
+    writes_files = False
+
+    def options(self, parameters: Mapping[str, Any], tenants: Sequence[Tenant]) -> dict[str, Any]:  # noqa: ARG002
+        """The batch's own parameters for the run of these tenants, as JSON values. :raises ParameterError: one cannot be used."""
+        return {}
+
+    def further_tenants(self, platform: psycopg.Connection, business_date: date) -> Collection[str]:  # noqa: ARG002
+        """Ids of tenants that are not active any more and that the batch works on all the same."""
+        return ()
+
+    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:  # noqa: B027
         """Read the host's large tables once for these tenants, into staging rows of the run."""
 
-    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> list[str]:
+    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
         """Which of these tenants have no staging rows (never prepared, failed then, or used up by an earlier try)."""
+        return ()
 
+    @abstractmethod
     def process(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> list[TenantResult]:
-        """Do the work of these tenants together, inside the transaction whose context they are, and use up their staging rows."""
+    ) -> Sequence[TenantResult | TenantFailure]:
+        """Do the work of these tenants together, inside the transaction whose context they are, and use up their staging rows.
 
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
+        A failure that is returned keeps what was written; one that is raised undoes it, and is looked for tenant by tenant.
+        """
+
+    def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:  # noqa: B027
+        """Write the tenant's files, once its work is committed; what was written before a kill is written again."""
+
+    def finish(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> None:  # noqa: B027
+        """Write the files that span tenants, after all of them, whether or not all succeeded."""
+
+    def discard(self, platform: psycopg.Connection, run: Run) -> None:  # noqa: B027
         """Delete the staging rows that the run has left."""
 
 
@@ -103,10 +138,12 @@ def process_shard(
     batch: TenantBatch,
     run: Run,
     tenant_ids: Sequence[str],
+    store: ObjectStore | None = None,
 ) -> ShardReport:
     """Do the shard's tenants together; when that fails, find the broken ones and do the others without them.
 
     Work and outcome of a tenant are written by one transaction. With ``dry_run`` the work is rolled back and only the outcome stays.
+    Files are written afterwards, into ``store``; a tenant whose files fail has failed, and its next try finds its work done.
     :raises psycopg.Error: the database failed for everybody; what was committed before stands.
     """
     errors = prepare(platform, batch, run, tenant_ids)
@@ -117,21 +154,38 @@ def process_shard(
             results = batch.process(connection, run, part)
             if run.dry_run:
                 raise psycopg.Rollback(transaction)
-            _record(connection, run, [_success(result) for result in results])
+            _record(connection, run, results)
         if run.dry_run:
             with tenant_transaction(connection, part):
-                _record(connection, run, [_success(result) for result in results])
-        report.results.extend(results)
+                _record(connection, run, results)
+        report.results.extend(result for result in results if isinstance(result, TenantResult))
+        report.failures.extend(result for result in results if isinstance(result, TenantFailure))
 
     errors |= _isolate([tenant_id for tenant_id in tenant_ids if tenant_id not in errors], work)
-    report.failures = [
-        TenantFailure(tenant_id, code_of(error), reason_of(error), is_recoverable(error))
-        for tenant_id, error in sorted(errors.items())
-    ]
-    if report.failures:
-        with tenant_transaction(connection, [failure.tenant_id for failure in report.failures]):
-            _record(connection, run, [_failure(failure) for failure in report.failures])
+    if store is not None and not run.dry_run:
+        errors |= _deliver(connection, batch, run, report, store)
+    failures = [_failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
+    if failures:
+        with tenant_transaction(connection, [failure.tenant_id for failure in failures]):
+            _record(connection, run, failures)
+    report.failures.extend(failures)
     return report
+
+
+def _deliver(
+    connection: psycopg.Connection, batch: TenantBatch, run: Run, report: ShardReport, store: ObjectStore
+) -> dict[str, Exception]:
+    """Write the files of the tenants that succeeded; those whose files fail are taken out of the report's results."""
+    errors: dict[str, Exception] = {}
+    for result in report.results:
+        try:
+            batch.deliver(connection, run, result.tenant_id, store)
+        except Exception as error:
+            if isinstance(error, psycopg.Error) and not is_about_data(error):
+                raise
+            errors[result.tenant_id] = error
+    report.results = [result for result in report.results if result.tenant_id not in errors]
+    return errors
 
 
 def _isolate(tenant_ids: Sequence[str], work: Callable[[Sequence[str]], None]) -> dict[str, Exception]:
@@ -153,29 +207,37 @@ def _isolate(tenant_ids: Sequence[str], work: Callable[[Sequence[str]], None]) -
     return {}
 
 
-def _record(connection: psycopg.Connection, run: Run, outcomes: list[dict[str, Any]]) -> None:
+def _record(
+    connection: psycopg.Connection, run: Run, outcomes: Sequence[TenantResult | TenantFailure]
+) -> None:
     connection.execute(
-        read_sql(_HERE, "record_outcomes"), {"execution_id": run.execution_id, "outcomes": Jsonb(outcomes)}
+        read_sql(_HERE, "record_outcomes"),
+        {
+            "execution_id": run.execution_id,
+            "outcomes": Jsonb([_outcome_row(outcome) for outcome in outcomes]),
+        },
     )
 
 
-def _success(result: TenantResult) -> dict[str, Any]:
+def _outcome_row(outcome: TenantResult | TenantFailure) -> dict[str, Any]:
+    if isinstance(outcome, TenantResult):
+        return {
+            "tenant_id": outcome.tenant_id,
+            "status": "success",
+            "details": outcome.details,
+            "notes": outcome.notes,
+            "records": outcome.records,
+        }
     return {
-        "tenant_id": result.tenant_id,
-        "status": "success",
-        "details": result.details,
-        "notes": result.notes,
-        "records": result.records,
-    }
-
-
-def _failure(failure: TenantFailure) -> dict[str, Any]:
-    return {
-        "tenant_id": failure.tenant_id,
+        "tenant_id": outcome.tenant_id,
         "status": "failed",
         "details": {},
         "notes": (),
         "records": 0,
-        "error_code": failure.code,
-        "error_message": failure.message,
+        "error_code": outcome.code,
+        "error_message": outcome.message,
     }
+
+
+def _failure_of(tenant_id: str, error: Exception) -> TenantFailure:
+    return TenantFailure(tenant_id, code_of(error), reason_of(error), is_recoverable(error))

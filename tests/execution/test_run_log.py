@@ -31,6 +31,7 @@ from include.execution.tenant_work import Run
 from tests import host_rows
 
 DAY = date(2026, 10, 31)
+RUN_DATE = date(2026, 11, 1)
 NOW = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
 
 
@@ -166,6 +167,7 @@ def test_opening_writes_a_running_row_and_a_pending_outcome_for_each_expected_te
         dag_id="batch_018_01_tenant_usage",
         run_id="manual__1",
         business_date=DAY,
+        run_date=RUN_DATE,
         dry_run=True,
         parameters=parameters,
         tenants=[Tenant("t1", "HD001", "山田商事"), Tenant("t2", "HD002", "佐藤商事")],
@@ -355,7 +357,7 @@ def test_the_runs_performance_sums_cpu_time_and_takes_the_highest_memory_of_its_
 
 def test_closing_a_run_that_was_never_opened_says_so(platform: psycopg.Connection) -> None:
     with pytest.raises(LookupError, match="BATCH-X_1 is not in the execution log"):
-        close_execution(platform, Run("BATCH-X_1", DAY))
+        close_execution(platform, Run("BATCH-X_1", DAY, RUN_DATE))
 
 
 # What is said of a run -------------------------------------------------------------------------------------------------
@@ -507,6 +509,7 @@ def open_run(platform: psycopg.Connection, *tenant_ids: str, spec: BatchSpec = T
         dag_id="dag",
         run_id="run",
         business_date=DAY,
+        run_date=RUN_DATE,
         dry_run=False,
         parameters={},
         tenants=[Tenant(tenant_id, tenant_id, tenant_id) for tenant_id in tenant_ids],

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import psycopg
@@ -21,6 +21,7 @@ from include.execution.sharding import Tenant
 from include.execution.tenant_work import (
     Run,
     ShardReport,
+    TenantBatch,
     TenantFailure,
     TenantResult,
     TenantsFailedError,
@@ -35,7 +36,7 @@ DIVISION = "0 で割ろうとしました（division by zero、SQLSTATE 22012）
 
 
 @dataclass
-class SeatBatch:
+class SeatBatch(TenantBatch):
     """Stages each tenant's seats (100 / max_users), then keeps a login_day row that names them.
 
     A tenant with max_users 0 breaks the staging; one with max_storage_gb 0 stages well and breaks the work.
@@ -340,6 +341,7 @@ def open_run(platform: psycopg.Connection, tenant_ids: Sequence[str], *, dry_run
         dag_id="dag",
         run_id="run",
         business_date=DAY,
+        run_date=DAY + timedelta(days=1),
         dry_run=dry_run,
         parameters={},
         tenants=[Tenant(tenant_id, tenant_id, tenant_id) for tenant_id in tenant_ids],

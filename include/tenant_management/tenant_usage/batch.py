@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from psycopg.types.json import Jsonb
 from include.database import read_sql
 from include.errors import SettingsError
 from include.execution.business_date import utc_bounds
-from include.execution.tenant_work import Run, TenantResult
+from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.settings import Settings, UsageSettings
+from include.tenant_management.billing.price_list import PriceList
+from include.tenant_management.billing.usage import Metric
 from include.tenant_management.tenant_usage.warnings import UsageFigures, UsageWarning, usage_warnings
 
 _HERE = Path(__file__).parent
@@ -28,11 +30,12 @@ _BILLED_METRICS = ("active_users", "storage_bytes", "api_calls", "reports_genera
 _COLLECT_WORK_MEM = "256MB"
 
 
-class TenantUsageBatch:
+class TenantUsageBatch(TenantBatch):
     """The steps of BATCH-018-01; see ``TenantBatch`` for what each must hold to."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, price_list: PriceList) -> None:
         self._settings = settings
+        self._price_list = price_list
 
     def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
         """Read every host log table once and leave one ``batch.usage_signal`` row per tenant."""
@@ -63,10 +66,11 @@ class TenantUsageBatch:
         run: Run,
         tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
     ) -> list[TenantResult]:
-        """Write the host's ``SYS_TenantUsage``, close the day, keep the logins, record the warnings that are new."""
+        """Write the host's ``SYS_TenantUsage``, keep logins and plan, close the day, record the warnings that are new."""
         day = {"execution_id": run.execution_id, "business_date": run.business_date}
         connection.execute(read_sql(_HERE, "write_host_usage"), day)
         connection.execute(read_sql(_HERE, "keep_logins"), day)
+        connection.execute(read_sql(_HERE, "keep_plan"), day)
         connection.execute(read_sql(_HERE, "close_day"), day)
         usage = self._settings.usage
         with connection.cursor(row_factory=dict_row) as cursor:
@@ -81,7 +85,7 @@ class TenantUsageBatch:
         results: list[TenantResult] = []
         warnings: list[dict[str, Any]] = []
         for row in rows:
-            settings, notes = self._tenant_settings(row)
+            settings, notes = self._tenant_settings(row, run.business_date)
             found = usage_warnings(run.business_date, _figures(row), settings)
             warnings.extend(_warning_row(row["tenant_id"], warning) for warning in found)
             results.append(_result(row, found, notes))
@@ -97,18 +101,21 @@ class TenantUsageBatch:
             {"execution_id": run.execution_id},
         )
 
-    def _tenant_settings(self, row: dict[str, Any]) -> tuple[UsageSettings, tuple[str, ...]]:
+    def _tenant_settings(
+        self, row: dict[str, Any], business_date: date
+    ) -> tuple[UsageSettings, tuple[str, ...]]:
         """The thresholds and allowances that hold for a tenant: its overrides, over its contract, over its plan, over the defaults.
 
         An override that does not hold must not keep the day from closing: the others' defaults apply, and the outcome says so.
         """
-        plan = self._settings.plan_allowances.get(row["subscription_plan"] or "")
+        allowances = self._price_list.included(row["subscription_plan"], business_date.replace(day=1))
         # A contract with 0 GB is a field left at its default, not a promise of no storage.
-        storage_gb = row["max_storage_gb"] or (plan.storage_gb if plan else None)
+        storage_gb = row["max_storage_gb"] or allowances.get(Metric.STORAGE_GB)
+        api_calls = allowances.get(Metric.API_CALLS)
         settings = self._settings.usage.model_copy(
             update={
                 "storage_gb": None if storage_gb is None else Decimal(storage_gb),
-                "api_calls_per_month": plan.api_calls_per_month if plan else None,
+                "api_calls_per_month": None if api_calls is None else int(api_calls),
             }
         )
         if not row["setting_overrides"]:

@@ -1,0 +1,62 @@
+"""Where files go that outlive a run: any file system that looks like a path, local or an object store."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+class ObjectStore:
+    """Files under one root: a ``pathlib.Path``, or whatever behaves like one (Airflow's ``ObjectStoragePath``).
+
+    A key is made of ids, never of names that people give, and joined by slashes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # An object store shows an object once it is whole; a directory shows a file from its first byte on.
+        self._shows_unfinished_files = getattr(root, "protocol", "") in ("", "file", "local")
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[IO[bytes]]:
+        """A file that takes the place of ``key`` when the block ends; after an error, what was there before still is.
+
+        :raises ValueError: the key leads out of the root. :raises OSError: the disk is full, the store is not reachable.
+        """
+        target = self._path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not self._shows_unfinished_files:
+            with target.open("wb") as file:
+                yield file
+            return
+        unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            with unfinished.open("wb") as file:
+                yield file
+            unfinished.rename(target)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+    def write(self, key: str, content: bytes) -> str:
+        """Put the content in place of ``key``; returns its location. Errors as ``writer``."""
+        with self.writer(key) as file:
+            file.write(content)
+        return self.location(key)
+
+    def read(self, key: str) -> bytes:
+        """The content. :raises FileNotFoundError: there is none."""
+        return bytes(self._path(key).read_bytes())
+
+    def location(self, key: str) -> str:
+        """Where people find it: a path, or a URL."""
+        return str(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+            raise ValueError(f"{key!r} is no key of an object store")
+        return self._root.joinpath(*parts)
