@@ -242,6 +242,24 @@ def test_batch_tenant_has_no_privilege_on_anything_but_what_filters_by_tenant(
     assert filtered < set(relations(deployed, "rv"))
 
 
+def test_batch_tenant_can_only_read_what_belongs_to_no_tenant(deployed: psycopg.Connection) -> None:
+    privileges = deployed.execute(
+        """
+        SELECT relname, privilege
+        FROM pg_class AS relation
+        CROSS JOIN unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
+        WHERE
+            relnamespace = 'batch'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+            AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation.oid AND attname = 'tenant_id')
+            AND CASE
+                WHEN privilege = 'DELETE' THEN has_table_privilege('batch_tenant', relation.oid, privilege)
+                ELSE has_any_column_privilege('batch_tenant', relation.oid, privilege)
+            END
+        """
+    ).fetchall()
+    assert privileges == [("exchange_rate", "SELECT")]
+
+
 def test_batch_tenant_has_no_privilege_that_row_level_security_does_not_bind(
     deployed: psycopg.Connection,
 ) -> None:
@@ -398,7 +416,7 @@ def _tenants_of(connection: psycopg.Connection, relation: str) -> list[str]:
 
 
 def _permitted(admin: psycopg.Connection, privilege: str) -> list[str]:
-    """The relations of schema batch on which batch_tenant has the privilege, at least for one column."""
+    """The relations with tenants' rows on which batch_tenant has the privilege, at least for one column."""
     whole = "has_table_privilege('batch_tenant', oid, %(privilege)s)"
     some_column = "has_any_column_privilege('batch_tenant', oid, %(privilege)s)"
     rows = admin.execute(
@@ -407,6 +425,7 @@ def _permitted(admin: psycopg.Connection, privilege: str) -> list[str]:
         WHERE
             relnamespace = 'batch'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
             AND {whole if privilege == "DELETE" else some_column}
+            AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'tenant_id')
         ORDER BY relname
         """,
         {"privilege": privilege},
@@ -431,7 +450,10 @@ def _updatable_column(admin: psycopg.Connection, relation: str) -> str:
 
 
 def _keys_without_tenant(admin: psycopg.Connection, relation: str) -> list[list[str]]:
-    """The columns of each unique key that two tenants' rows could share: of the table, or of the table under the view."""
+    """The columns of each unique key that two tenants' rows could share: of the table, or of the table under the view.
+
+    A key that holds a column which batch_tenant may not give is out of its reach.
+    """
     rows = admin.execute(
         """
         WITH base AS (
@@ -446,7 +468,9 @@ def _keys_without_tenant(admin: psycopg.Connection, relation: str) -> list[list[
         INNER JOIN pg_index ON indrelid = base.oid AND indisunique
         INNER JOIN pg_attribute ON attrelid = base.oid AND attnum = ANY (indkey)
         GROUP BY indexrelid
-        HAVING NOT bool_or(attname = 'tenant_id')
+        HAVING
+            NOT bool_or(attname = 'tenant_id')
+            AND bool_and(has_column_privilege('batch_tenant', to_regclass('batch.' || %(relation)s), attname, 'INSERT'))
         """,
         {"relation": relation},
     )

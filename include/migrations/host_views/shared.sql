@@ -25,8 +25,36 @@ SELECT
     max_users,
     max_storage_gb,
     nullif(btrim(admin_email), '') AS admin_email,
-    nullif(btrim(contact_email), '') AS contact_email
+    nullif(btrim(contact_email), '') AS contact_email,
+    nullif(btrim(postal_code), '') AS postal_code,
+    nullif(btrim(address), '') AS address,
+    -- Days in Japan; the last day of the contract belongs to it.
+    (contract_start_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_start,
+    (contract_end_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_end,
+    (created_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS created_on
 FROM "MST_Tenant";
+
+-- The same for the transaction's tenants; to read only, whatever the check option says.
+CREATE VIEW batch.tenant WITH (security_barrier) AS
+SELECT
+    tenant_id,
+    tenant_code,
+    tenant_name,
+    status,
+    subscription_plan,
+    currency_code,
+    admin_email,
+    contact_email,
+    postal_code,
+    address,
+    contract_start,
+    contract_end,
+    created_on
+FROM batch.all_tenant
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT ON batch.tenant TO batch_tenant;
 
 CREATE VIEW batch.all_tenant_setting AS
 SELECT
@@ -176,6 +204,84 @@ GRANT SELECT, INSERT, UPDATE (
     is_deleted,
     updated_at
 ) ON batch.tenant_usage TO batch_tenant;
+
+-- The application's invoices: one row per invoice of ours, under its id. Nobody but the application says that one is paid.
+CREATE VIEW batch.tenant_billing WITH (security_barrier) AS
+SELECT
+    id,
+    tenant_id,
+    billing_period_start,
+    billing_period_end,
+    billing_type,
+    plan_id,
+    plan_name,
+    base_amount,
+    usage_amount,
+    additional_amount,
+    discount_amount,
+    subtotal_amount,
+    tax_rate,
+    tax_amount,
+    total_amount,
+    currency_code,
+    usage_details,
+    billing_status,
+    invoice_number,
+    invoice_date,
+    due_date,
+    notes,
+    is_deleted,
+    created_at,
+    updated_at
+FROM "HIS_TenantBilling"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT, INSERT, UPDATE (
+    plan_id,
+    plan_name,
+    base_amount,
+    usage_amount,
+    additional_amount,
+    discount_amount,
+    subtotal_amount,
+    tax_rate,
+    tax_amount,
+    total_amount,
+    currency_code,
+    usage_details,
+    billing_status,
+    invoice_number,
+    invoice_date,
+    due_date,
+    notes,
+    updated_at
+) ON batch.tenant_billing TO batch_tenant;
+
+-- Notifications that wait for BATCH-019-01: the batches add them, and the sending batches do the rest.
+CREATE VIEW batch.tenant_notification WITH (security_barrier) AS
+SELECT
+    id,
+    tenant_id,
+    notification_type,
+    recipient_type,
+    recipient_address,
+    subject,
+    message_body,
+    message_format,
+    send_status,
+    send_attempts,
+    scheduled_at,
+    priority_level,
+    is_deleted,
+    created_at,
+    updated_at
+FROM "HIS_NotificationLog"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT, INSERT ON batch.tenant_notification TO batch_tenant;
+
 GRANT SELECT ON
 batch.all_tenant,
 batch.all_tenant_setting,
