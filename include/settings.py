@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -30,13 +30,6 @@ class ExecutionSettings(_Section):
     # Airflow refuses to map over more than core.max_map_length (1024) items.
     max_mapped_tenants: Annotated[int, Field(gt=0, le=1000)]
     shards: Annotated[int, Field(gt=0, le=1000)]
-
-
-class PlanAllowance(_Section):
-    """What a plan includes; None is unlimited."""
-
-    storage_gb: Annotated[Decimal, Field(ge=0)] | None
-    api_calls_per_month: Annotated[int, Field(ge=0)] | None
 
 
 # The history is read for a whole shard at once.
@@ -77,7 +70,31 @@ class UsageSettings(_Section):
         try:
             return UsageSettings.model_validate({**self.model_dump(), **overrides})
         except ValidationError as error:
-            raise SettingsError(_sentence(error, "tenant setting batch.usage.")) from None
+            raise SettingsError(sentence_of(error, "tenant setting batch.usage.")) from None
+
+
+class IssuerSettings(_Section):
+    """Who sends the invoices; ``corporate`` issuers have a corporate number in their registration number."""
+
+    name: str
+    corporate: bool
+    registration_number: str
+    postal_code: str
+    address: str
+    phone: str
+    email: str
+    contact: str
+    bank_account: str
+
+
+class BillingSettings(_Section):
+    """How BATCH-018-02 rounds, dates and holds invoices."""
+
+    rounding: Literal["floor", "half-up", "ceil"]
+    due_months: Annotated[int, Field(ge=0, le=12)]
+    approval_percent: Percent
+    usage_wait_hours: Annotated[int, Field(ge=0, le=3)]
+    issuer: IssuerSettings
 
 
 class Settings(_Section):
@@ -85,17 +102,35 @@ class Settings(_Section):
 
     execution: ExecutionSettings
     usage: UsageSettings
-    plan_allowances: dict[str, PlanAllowance]
+    billing: BillingSettings
+
+
+class _UniqueKeysLoader(yaml.SafeLoader):
+    """Of two equal keys YAML keeps the last one without a word: of two prices that is the wrong one to guess."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str) -> Any:
+    """:raises yaml.YAMLError: it is no YAML, or a mapping has a key twice."""
+    return yaml.load(text, Loader=_UniqueKeysLoader)  # noqa: S506 - a SafeLoader
 
 
 def parse_settings(text: str, source: str) -> Settings:
     """:raises SettingsError: names the file, the setting and what is wrong with it."""
     try:
-        return Settings.model_validate(yaml.safe_load(text))
+        return Settings.model_validate(load_yaml(text))
     except yaml.YAMLError as error:
         raise SettingsError(f"{source} is not YAML: {error}") from None
     except ValidationError as error:
-        raise SettingsError(_sentence(error, f"{source}: ")) from None
+        raise SettingsError(sentence_of(error, f"{source}: ")) from None
 
 
 @cache
@@ -104,7 +139,7 @@ def load_settings() -> Settings:
     return parse_settings(SETTINGS_FILE.read_text(encoding="utf-8"), SETTINGS_FILE.name)
 
 
-def _sentence(error: ValidationError, where: str) -> str:
+def sentence_of(error: ValidationError, where: str) -> str:
     return "; ".join(
         f"{where}{'.'.join(map(str, problem['loc']))}: {problem['msg']} (got {problem['input']!r})"
         if problem["loc"]

@@ -31,8 +31,8 @@ def test_the_deployed_file_holds_and_is_read_as_it_is_written() -> None:
     settings = load_settings()
     assert (settings.execution.max_mapped_tenants, settings.execution.shards) == (100, 40)
     assert settings.usage.quota_warning_percent == Decimal(80)
-    assert settings.plan_allowances["FREE"].storage_gb == Decimal(1)
-    assert settings.plan_allowances["ENTERPRISE"].api_calls_per_month is None
+    assert settings.billing.rounding == "floor"
+    assert settings.billing.issuer.corporate is True
 
 
 def test_settings_cannot_be_changed_by_whoever_reads_them() -> None:
@@ -51,8 +51,9 @@ def test_settings_cannot_be_changed_by_whoever_reads_them() -> None:
         ("usage.quota_warning_percent", -1),
         ("usage.surge_percent", float("nan")),
         ("usage.surge_history_days", 0),
-        ("plan_allowances.FREE.storage_gb", -5),
-        ("plan_allowances.FREE.api_calls_per_month", "1,000"),
+        ("billing.rounding", "up"),
+        ("billing.due_months", -1),
+        ("billing.issuer.corporate", "perhaps"),
     ],
 )
 def test_a_value_that_does_not_hold_is_named_with_file_setting_and_value(path: str, value: object) -> None:

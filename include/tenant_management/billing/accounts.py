@@ -1,0 +1,198 @@
+"""What the database knows about a tenant's month, and how it becomes the inputs of the calculation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from include.database import read_sql
+from include.settings import BillingSettings
+from include.tenant_management.billing.approval import PreviousTotal
+from include.tenant_management.billing.errors import BillingError
+from include.tenant_management.billing.invoice import Issuer, Recipient
+from include.tenant_management.billing.money import RoundingMode
+from include.tenant_management.billing.periods import Period, PlanChange, PlanPart, plan_parts
+from include.tenant_management.billing.price_list import Plan, PriceListVersion
+from include.tenant_management.billing.pricing import BillingInputs, PricedPart
+from include.tenant_management.billing.usage import UsageDay
+
+_HERE = Path(__file__).parent
+
+# The plan of a tenant whose status is TRIAL, whatever plan it tries: BATCH-018-01 records it under this name.
+TRIAL_PLAN = "TRIAL"
+
+_ACTIVE = ("ACTIVE", "TRIAL")
+
+
+@dataclass(frozen=True)
+class LiveInvoice:
+    """The invoice that a tenant has for a month; ``is_paid`` is the application's word."""
+
+    invoice_id: str
+    status: str
+    number: str | None
+    total: Decimal
+    is_paid: bool
+
+
+@dataclass(frozen=True)
+class BillingAccount:
+    """One tenant's month: its agreements, usage days and invoices. Dates are Asia/Tokyo."""
+
+    tenant_id: str
+    tenant_code: str
+    tenant_status: str
+    currency: str
+    contract_start: date | None
+    contract_end: date | None
+    plan_changes: tuple[PlanChange, ...]
+    recipient: Recipient
+    discounts: list[dict[str, Any]]
+    commitment: dict[str, Any] | None
+    exchange_rate: dict[str, Any] | None
+    usage_days: tuple[UsageDay, ...]
+    live: LiveInvoice | None
+    previous: PreviousTotal | None
+
+
+def load_accounts(connection: psycopg.Connection, period: Period) -> list[BillingAccount]:
+    """The accounts of the transaction's tenants, ordered by tenant id."""
+    month = {
+        "period_start": period.start,
+        "period_end": period.end,
+        "previous_start": period.previous_month().start,
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        usage = cursor.execute(read_sql(_HERE, "load_usage_days"), month).fetchall()
+        days = {
+            tenant_id: tuple(UsageDay.model_validate(row) for row in rows)
+            for tenant_id, rows in groupby(usage, key=lambda row: str(row.pop("tenant_id")))
+        }
+        accounts = cursor.execute(read_sql(_HERE, "load_accounts"), month).fetchall()
+    return [_account(row, days.get(row["tenant_id"], ())) for row in accounts]
+
+
+def inputs_of(
+    account: BillingAccount,
+    period: Period,
+    prices: PriceListVersion,
+    settings: BillingSettings,
+    *,
+    allow_incomplete: bool,
+) -> BillingInputs | None:
+    """The inputs of the tenant's invoice, or None where nothing is billable: no contract in the month, or only FREE and TRIAL.
+
+    :raises BillingError: the tenant has no plan, an unknown one, or a contract whose end nobody knows.
+    """
+    parts = [
+        PricedPart(plan_part=part, plan=_in_currency(plan, account.currency))
+        for part in _parts(account, period)
+        if (plan := _billable_plan(part, prices)) is not None
+    ]
+    if not parts:
+        return None
+    billed = [
+        day for day in account.usage_days if any(part.plan_part.part.holds(day.usage_date) for part in parts)
+    ]
+    return BillingInputs(
+        tenant_id=account.tenant_id,
+        tenant_code=account.tenant_code,
+        period=period,
+        currency=account.currency,
+        rounding=RoundingMode(settings.rounding),
+        tax_included=prices.tax_included,
+        price_list_version=prices.effective_from,
+        issuer=Issuer(**settings.issuer.model_dump(exclude={"corporate"})),
+        recipient=account.recipient,
+        parts=tuple(parts),
+        usage_days=tuple(billed),
+        allow_incomplete=allow_incomplete,
+        discounts=account.discounts,  # type: ignore[arg-type]  # pydantic checks and converts the rows
+        commitment=account.commitment,  # type: ignore[arg-type]
+        exchange_rate=account.exchange_rate,  # type: ignore[arg-type]
+    )
+
+
+def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
+    if not account.plan_changes:
+        raise BillingError(
+            "NO_PLAN",
+            "プランが設定されていません。MST_Tenant.subscription_plan か batch.plan_change に登録してください",
+        )
+    ended = account.contract_end is not None or account.plan_changes[-1].plan is None
+    if account.tenant_status not in _ACTIVE and not ended:
+        raise BillingError(
+            "CONTRACT_END_UNKNOWN",
+            f"状態が {account.tenant_status} ですが、契約終了日もプランの終了も分かりません。"
+            "MST_Tenant.contract_end_date か batch.plan_change（plan を NULL）に登録してください",
+        )
+    return plan_parts(
+        period, account.plan_changes, contract_start=account.contract_start, contract_end=account.contract_end
+    )
+
+
+def _billable_plan(part: PlanPart, prices: PriceListVersion) -> Plan | None:
+    if part.plan == TRIAL_PLAN:
+        return None
+    plan = prices.plans.get(part.plan)
+    if plan is None:
+        raise BillingError(
+            "UNKNOWN_PLAN",
+            f"プラン '{part.plan}' は料金表（{prices.effective_from} 版）にありません。"
+            "pricing_plans.yaml に追加するか、テナントのプランを直してください",
+        )
+    return plan if plan.billable else None
+
+
+def _in_currency(plan: Plan, currency: str) -> Plan:
+    """The plan with the prices that the invoice needs, and none besides."""
+    return plan.model_copy(
+        update={"prices": {name: price for name, price in plan.prices.items() if name == currency}}
+    )
+
+
+def _account(row: dict[str, Any], usage_days: Sequence[UsageDay]) -> BillingAccount:
+    return BillingAccount(
+        tenant_id=row["tenant_id"],
+        tenant_code=row["tenant_code"],
+        tenant_status=row["tenant_status"],
+        currency=row["currency"],
+        contract_start=row["contract_start"],
+        contract_end=row["contract_end"],
+        plan_changes=_plan_changes(row),
+        recipient=Recipient(
+            name=row["recipient_name"],
+            department=row["department"],
+            postal_code=row["postal_code"],
+            address=row["address"],
+            email=row["email"],
+        ),
+        discounts=row["discounts"],
+        commitment=row["commitment"],
+        exchange_rate=row["exchange_rate"],
+        usage_days=tuple(usage_days),
+        live=None
+        if row["live_invoice_id"] is None
+        else LiveInvoice(
+            row["live_invoice_id"], row["live_status"], row["live_number"], row["live_total"], row["is_paid"]
+        ),
+        previous=None
+        if row["previous_total"] is None
+        else PreviousTotal(row["previous_total"], row["previous_currency"]),
+    )
+
+
+def _plan_changes(row: dict[str, Any]) -> tuple[PlanChange, ...]:
+    """The plan history; where nobody has recorded one, the host's present plan, since ever."""
+    if row["plan_changes"]:
+        return tuple(PlanChange.model_validate(change) for change in row["plan_changes"])
+    plan = TRIAL_PLAN if row["tenant_status"] == "TRIAL" else row["subscription_plan"]
+    return () if plan is None else (PlanChange(effective_from=date.min, plan=plan),)

@@ -1,0 +1,506 @@
+"""The life of invoices in the database: draft, finalized, sent, void; and credits.
+
+Everything runs inside the transaction whose context is the tenants' (``tenant_transaction``). The database keeps what must never
+fail: one live invoice per tenant and month (a unique key), gapless numbers given at finalising, finalised invoices that never
+change (a trigger). Two runs at once therefore end with one set of invoices, whichever comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from include.database import read_sql
+from include.execution.business_date import JAPAN
+from include.settings import BillingSettings
+from include.tenant_management.billing.accounts import BillingAccount, inputs_of, load_accounts
+from include.tenant_management.billing.approval import hold_reason
+from include.tenant_management.billing.documents import require_printable
+from include.tenant_management.billing.errors import BillingError
+from include.tenant_management.billing.invoice import Invoice, InvoiceKind
+from include.tenant_management.billing.periods import Period
+from include.tenant_management.billing.price_list import PriceList
+from include.tenant_management.billing.pricing import BillingInputs, price
+from include.tenant_management.billing.qualified_invoice import require_qualified
+
+_HERE = Path(__file__).parent
+
+# When a notification about an invoice is due on the day of issue, Asia/Tokyo.
+_NOTIFY_AT = time(9, 0)
+
+
+class Settlement(StrEnum):
+    """How a tenant's month ended."""
+
+    PRICED = "priced"
+    FINALIZED = "finalized"
+    ALREADY_FINALIZED = "already finalized"
+    NOTHING_TO_PAY = "nothing to pay"
+    NOT_BILLABLE = "not billable"
+    HELD = "held"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for all tenants: the deployed price list and the issuer's settings."""
+
+    price_list: PriceList
+    settings: BillingSettings
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """What an operator may ask for. ``approved`` are codes (or ids) of tenants whose held invoice may be finalised.
+
+    ``recalculate`` voids invoices that are finalised, but never paid ones, and issues them anew; ``reason`` says why.
+    """
+
+    issued_on: date
+    actor: str
+    allow_incomplete: bool = False
+    recalculate: bool = False
+    reason: str = ""
+    approved: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class TenantSettlement:
+    """One tenant's month: how it ended, the invoice where there is one, and the reason where a person should know it."""
+
+    tenant_id: str
+    settlement: Settlement
+    invoice: Invoice | None = None
+    inputs: BillingInputs | None = None
+    number: str | None = None
+    reason: str | None = None
+    code: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredInvoice:
+    """An invoice as it stands in the database."""
+
+    invoice_id: str
+    tenant_id: str
+    status: str
+    is_paid: bool
+    credited: bool
+    input_hash: str
+    invoice: Invoice
+    inputs: BillingInputs
+
+
+@dataclass
+class _Draft:
+    account: BillingAccount
+    inputs: BillingInputs
+    invoice: Invoice
+    hold: str | None
+    refusal: BillingError | None
+
+
+def price_tenants(
+    connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
+) -> list[TenantSettlement]:
+    """Price the month of the transaction's tenants and write nothing. :raises BillingError: no price list holds for the month."""
+    priced = []
+    for account in load_accounts(connection, period):
+        outcome = _draft(account, period, terms, instructions)
+        if isinstance(outcome, _Draft):
+            outcome = TenantSettlement(
+                account.tenant_id,
+                Settlement.PRICED,
+                outcome.invoice,
+                outcome.inputs,
+                notes=tuple(str(problem) for problem in (outcome.hold, outcome.refusal) if problem),
+            )
+        priced.append(outcome)
+    return priced
+
+
+def settle_tenants(
+    connection: psycopg.Connection,
+    period: Period,
+    terms: Terms,
+    instructions: Instructions,
+    *,
+    execution_id: str,
+) -> list[TenantSettlement]:
+    """Price, save and finalise the month of the transaction's tenants; one settlement per tenant, in the order of their ids.
+
+    A finalised month is left as it is. A failure of one tenant is its settlement, and the others go on.
+    :raises BillingError: no price list holds for the month.
+    """
+    settlements: dict[str, TenantSettlement] = {}
+    drafts: list[_Draft] = []
+    replaced: list[str] = []
+    for account in load_accounts(connection, period):
+        done = _already_settled(account, instructions)
+        if done is not None:
+            settlements[account.tenant_id] = done
+            continue
+        outcome = _draft(account, period, terms, instructions)
+        if isinstance(outcome, _Draft):
+            drafts.append(outcome)
+            if account.live and account.live.status != "draft":
+                replaced.append(account.live.invoice_id)
+        else:
+            settlements[account.tenant_id] = outcome
+    if replaced:
+        _void(connection, replaced, instructions.reason)
+    invoice_ids = _save_drafts(connection, period, drafts, execution_id)
+    numbers = _finalize(
+        connection,
+        [invoice_ids[draft.account.tenant_id] for draft in drafts if _is_ready(draft, invoice_ids)],
+        period,
+        terms.settings,
+        instructions,
+    )
+    for draft in drafts:
+        settlement = _settlement_of(draft, invoice_ids.get(draft.account.tenant_id), numbers)
+        settlements[draft.account.tenant_id] = settlement
+    _write_host_rows(connection, [*replaced, *invoice_ids.values()])
+    _queue_notifications(
+        connection,
+        [
+            (invoice_ids[settlement.tenant_id], settlement)
+            for settlement in settlements.values()
+            if settlement.settlement is Settlement.FINALIZED
+        ],
+        instructions.issued_on,
+    )
+    return [settlements[tenant_id] for tenant_id in sorted(settlements)]
+
+
+def find_invoice(connection: psycopg.Connection, number: str) -> StoredInvoice:
+    """The invoice or credit of that number. :raises BillingError: the transaction's tenants have none."""
+    stored = _find(connection, number=number)
+    if stored is None:
+        raise BillingError("NO_SUCH_INVOICE", f"請求書 {number} は存在しません")
+    return stored
+
+
+def invoice_of_month(connection: psycopg.Connection, tenant_id: str, period: Period) -> StoredInvoice:
+    """The live invoice of the tenant's month, a draft too. :raises BillingError: there is none."""
+    stored = _find(connection, tenant_id=tenant_id, period_start=period.start)
+    if stored is None:
+        raise BillingError("NO_SUCH_INVOICE", f"{period.start:%Y-%m} の有効な請求書がありません")
+    return stored
+
+
+def _find(connection: psycopg.Connection, **key: object) -> StoredInvoice | None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            read_sql(_HERE, "find_invoice"),
+            {"number": None, "tenant_id": None, "period_start": None} | key,
+        ).fetchone()
+    if row is None:
+        return None
+    return StoredInvoice(
+        invoice_id=row["invoice_id"],
+        tenant_id=row["tenant_id"],
+        status=row["status"],
+        is_paid=row["is_paid"],
+        credited=row["credited"],
+        input_hash=row["input_hash"],
+        invoice=stored_document(row),
+        inputs=BillingInputs.model_validate(row["inputs"]),
+    )
+
+
+def stored_document(row: dict[str, Any]) -> Invoice:
+    """The document of an invoice row: its content, with what finalising gave it."""
+    return Invoice.model_validate(
+        row["content"] | {name: row[name] for name in ("number", "issued_on", "due_on")}
+    )
+
+
+def void_invoice(connection: psycopg.Connection, stored: StoredInvoice, reason: str) -> None:
+    """Take an invoice back that nobody has paid: it keeps its number, and the month may be billed anew. A draft is dropped likewise.
+
+    :raises BillingError: it is paid, credited, void already, or no reason is given.
+    """
+    _require_reason(reason)
+    _require_untouched(stored)
+    if stored.is_paid:
+        raise _paid_error(stored.invoice.number)
+    _void(connection, [stored.invoice_id], reason)
+    _write_host_rows(connection, [stored.invoice_id])
+
+
+def credit_invoice(
+    connection: psycopg.Connection,
+    stored: StoredInvoice,
+    reason: str,
+    *,
+    issued_on: date,
+    execution_id: str,
+) -> Invoice:
+    """Issue the credit (適格返還請求書) that exactly cancels an invoice, paid or not; the month may then be billed anew.
+
+    :raises BillingError: it is a draft or a credit itself, credited or void already, or no reason is given.
+    """
+    _require_reason(reason)
+    _require_untouched(stored)
+    if stored.invoice.kind is InvoiceKind.CREDIT or stored.invoice.number is None:
+        raise BillingError(
+            "NOT_CREDITABLE",
+            f"{_called(stored.invoice.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
+        )
+    credit = stored.invoice.credited()
+    row = connection.execute(
+        read_sql(_HERE, "insert_credit"),
+        {
+            "invoice_id": stored.invoice_id,
+            "content": Jsonb(credit.model_dump(mode="json")),
+            "execution_id": execution_id,
+        },
+    ).fetchone()
+    assert row is not None
+    connection.execute(read_sql(_HERE, "mark_credited"), {"invoice_id": stored.invoice_id})
+    numbers = _finalize_ids(connection, [row[0]], issued_on=issued_on, due_on=None, approved_by=reason)
+    _write_host_rows(connection, [row[0]])
+    return credit.model_copy(update={"number": numbers[row[0]], "issued_on": issued_on})
+
+
+def due_date(period: Period, issued_on: date, months: int) -> date:
+    """The end of the month that is ``months`` after the billing month, but never before the month of issue ends."""
+    month = period
+    for _ in range(months):
+        month = Period.month_of(month.next_day)
+    return max(month.end, Period.month_of(issued_on).end)
+
+
+def _already_settled(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
+    live = account.live
+    if live is None or live.status == "draft":
+        return None
+    if not instructions.recalculate:
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.ALREADY_FINALIZED,
+            number=live.number,
+            notes=(
+                f"{_called(live.number)}は確定済みのため、そのままです（再計算するには force_recalculate）",
+            ),
+        )
+    if live.is_paid:
+        return _failed(account.tenant_id, _paid_error(live.number))
+    return None
+
+
+def _draft(
+    account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
+) -> _Draft | TenantSettlement:
+    """The tenant's draft, or why there is none."""
+    prices = terms.price_list.version_for(period.start)
+    try:
+        inputs = inputs_of(
+            account, period, prices, terms.settings, allow_incomplete=instructions.allow_incomplete
+        )
+        if inputs is None:
+            return TenantSettlement(
+                account.tenant_id,
+                Settlement.NOT_BILLABLE,
+                notes=("請求対象の契約がありません（無料・試用・契約期間外）",),
+            )
+        invoice = price(inputs)
+    except BillingError as error:
+        return _failed(account.tenant_id, error)
+    approved = {account.tenant_id, account.tenant_code}.intersection(instructions.approved)
+    hold = None
+    if not approved:
+        hold = hold_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent)
+    return _Draft(account, inputs, invoice, hold, _refusal(invoice, terms.settings.issuer.corporate))
+
+
+def _refusal(invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
+    """Why the invoice cannot be finalised; one over nothing is not sent, and so need not be qualified."""
+    if invoice.total == 0:
+        return None
+    try:
+        require_qualified(invoice, corporate_issuer=corporate_issuer)
+        require_printable(invoice)
+    except BillingError as error:
+        return error
+    return None
+
+
+def _is_ready(draft: _Draft, invoice_ids: dict[str, str]) -> bool:
+    return draft.hold is None and draft.refusal is None and draft.account.tenant_id in invoice_ids
+
+
+def _settlement_of(draft: _Draft, invoice_id: str | None, numbers: dict[str, str | None]) -> TenantSettlement:
+    tenant_id = draft.account.tenant_id
+    if invoice_id is None:
+        # Another run finalised the month between our reading and our writing.
+        return TenantSettlement(
+            tenant_id,
+            Settlement.ALREADY_FINALIZED,
+            notes=("同時に動いた別の実行が確定したため、そのままです",),
+        )
+    if draft.refusal is not None:
+        return _failed(tenant_id, draft.refusal)
+    if draft.hold is not None:
+        return TenantSettlement(
+            tenant_id,
+            Settlement.HELD,
+            draft.invoice,
+            draft.inputs,
+            code="APPROVAL_NEEDED",
+            reason=f"{draft.hold}。内容を確認し、正しければパラメータ approve に "
+            f"'{draft.account.tenant_code}' を指定して再実行してください。",
+        )
+    settlement = Settlement.FINALIZED if draft.invoice.total else Settlement.NOTHING_TO_PAY
+    return TenantSettlement(tenant_id, settlement, draft.invoice, draft.inputs, number=numbers[invoice_id])
+
+
+def _save_drafts(
+    connection: psycopg.Connection, period: Period, drafts: Sequence[_Draft], execution_id: str
+) -> dict[str, str]:
+    """Invoice ids by tenant; a tenant whose month somebody else has finalised meanwhile is not among them."""
+    if not drafts:
+        return {}
+    rows = connection.execute(
+        read_sql(_HERE, "save_drafts"),
+        {
+            "period_start": period.start,
+            "period_end": period.end,
+            "execution_id": execution_id,
+            # One JSON value: quoting these texts as elements of arrays takes longer than all the pricing.
+            "drafts": Jsonb(
+                [
+                    {
+                        "tenant_id": draft.account.tenant_id,
+                        "currency": draft.invoice.currency,
+                        "total": str(draft.invoice.total),
+                        "content": draft.invoice.model_dump(mode="json"),
+                        "inputs": draft.inputs.model_dump(mode="json"),
+                        "input_hash": draft.inputs.digest(),
+                        "hold_reason": draft.hold,
+                    }
+                    for draft in drafts
+                ]
+            ),
+        },
+    )
+    return dict(rows.fetchall())
+
+
+def _finalize(
+    connection: psycopg.Connection,
+    invoice_ids: Sequence[str],
+    period: Period,
+    settings: BillingSettings,
+    instructions: Instructions,
+) -> dict[str, str | None]:
+    return _finalize_ids(
+        connection,
+        invoice_ids,
+        issued_on=instructions.issued_on,
+        due_on=due_date(period, instructions.issued_on, settings.due_months),
+        approved_by=instructions.actor if instructions.approved else None,
+    )
+
+
+def _finalize_ids(
+    connection: psycopg.Connection,
+    invoice_ids: Sequence[str],
+    *,
+    issued_on: date,
+    due_on: date | None,
+    approved_by: str | None,
+) -> dict[str, str | None]:
+    """Numbers by invoice id; none for a total of 0. From here on the transaction holds the month's counter: nothing slow follows."""
+    if not invoice_ids:
+        return {}
+    rows = connection.execute(
+        read_sql(_HERE, "finalize_invoices"),
+        {
+            "invoice_ids": list(invoice_ids),
+            "issued_on": issued_on,
+            "due_on": due_on,
+            "approved_by": approved_by,
+        },
+    )
+    return dict(rows.fetchall())
+
+
+def _void(connection: psycopg.Connection, invoice_ids: Sequence[str], reason: str) -> None:
+    connection.execute(read_sql(_HERE, "void_invoices"), {"invoice_ids": list(invoice_ids), "reason": reason})
+
+
+def _write_host_rows(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> None:
+    connection.execute(read_sql(_HERE, "write_host_billing"), {"invoice_ids": list(invoice_ids)})
+
+
+def _queue_notifications(
+    connection: psycopg.Connection,
+    finalized: Sequence[tuple[str, TenantSettlement]],
+    issued_on: date,
+) -> None:
+    letters = [
+        (invoice_id, settlement.tenant_id, settlement.invoice.recipient.email, *_letter(settlement))
+        for invoice_id, settlement in finalized
+        if settlement.invoice and settlement.invoice.recipient.email
+    ]
+    if not letters:
+        return
+    due = datetime.combine(issued_on, _NOTIFY_AT, JAPAN).astimezone(UTC).replace(tzinfo=None)
+    columns = [list(column) for column in zip(*letters, strict=True)]
+    names = ("invoice_ids", "tenant_ids", "addresses", "subjects", "bodies")
+    connection.execute(
+        read_sql(_HERE, "queue_notifications"), dict(zip(names, columns, strict=True)) | {"scheduled_at": due}
+    )
+
+
+def _letter(settlement: TenantSettlement) -> tuple[str, str]:
+    """Subject and text of the notification to the tenant's billing contact."""
+    invoice = settlement.invoice
+    assert invoice is not None
+    subject = f"【{invoice.issuer.name}】{invoice.period_start:%Y年%-m月}分 ご請求書 {settlement.number}"
+    body = (
+        f"{invoice.recipient.name} 御中\n\n"
+        f"{invoice.period_start:%Y年%-m月}分のご請求書を発行しました。\n\n"
+        f"請求書番号: {settlement.number}\n"
+        f"ご請求金額（税込）: {invoice.total:,f} {invoice.currency}\n\n"
+        "請求書は管理画面の「ご利用料金」からご確認いただけます。\n\n"
+        f"{invoice.issuer.name} {invoice.issuer.contact}\n{invoice.issuer.email} / {invoice.issuer.phone}\n"
+    )
+    return subject, body
+
+
+def _failed(tenant_id: str, error: BillingError) -> TenantSettlement:
+    return TenantSettlement(tenant_id, Settlement.FAILED, reason=str(error), code=error.code)
+
+
+def _paid_error(number: str | None) -> BillingError:
+    return BillingError(
+        "ALREADY_PAID",
+        f"{_called(number)}は入金済みのため取り消せません。訂正するには返還請求書（credit）を発行してください",
+    )
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise BillingError("NO_REASON", "理由が必要です。パラメータ reason に書いてください")
+
+
+def _require_untouched(stored: StoredInvoice) -> None:
+    if stored.status == "void" or stored.credited:
+        state = "取消済み" if stored.status == "void" else "返還済み"
+        raise BillingError("ALREADY_TAKEN_BACK", f"{_called(stored.invoice.number)}は{state}です")
+
+
+def _called(number: str | None) -> str:
+    return f"請求書 {number} " if number else "請求額 0 の請求 "

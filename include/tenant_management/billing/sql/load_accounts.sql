@@ -1,0 +1,87 @@
+-- One row per tenant of the transaction: what decides its invoice for the month, beside the price list and the usage days, and
+-- the invoices that it has for the month and the month before.
+SELECT
+    tenant.tenant_id,
+    tenant.tenant_code,
+    tenant.tenant_name,
+    tenant.status AS tenant_status,
+    tenant.subscription_plan,
+    tenant.currency_code AS currency,
+    tenant.contract_start,
+    tenant.contract_end,
+    profile.department,
+    coalesce(profile.recipient_name, tenant.tenant_name) AS recipient_name,
+    coalesce(profile.postal_code, tenant.postal_code) AS postal_code,
+    coalesce(profile.address, tenant.address) AS address,
+    coalesce(profile.email, tenant.contact_email, tenant.admin_email) AS email,
+    live.invoice_id AS live_invoice_id,
+    live.status AS live_status,
+    live.number AS live_number,
+    live.total AS live_total,
+    previous.total AS previous_total,
+    previous.currency AS previous_currency,
+    coalesce((
+        SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
+        WHERE billing.id = live.invoice_id
+    ), false) AS is_paid,
+    coalesce((
+        SELECT
+            jsonb_agg(
+                jsonb_build_object('effective_from', change.effective_from, 'plan', change.plan)
+                ORDER BY change.effective_from
+            )
+        FROM batch.plan_change AS change
+        WHERE change.tenant_id = tenant.tenant_id AND change.effective_from <= %(period_end)s
+    ), '[]') AS plan_changes,
+    coalesce((
+        SELECT
+            jsonb_agg(
+                jsonb_build_object(
+                    'name', discount.name,
+                    'kind', discount.kind,
+                    'value', discount.value::text,
+                    'currency', discount.currency,
+                    'metric', discount.metric,
+                    'valid_from', discount.valid_from,
+                    'valid_to', discount.valid_to
+                )
+                ORDER BY discount.valid_from, discount.name
+            )
+        FROM batch.discount
+        WHERE
+            discount.tenant_id = tenant.tenant_id AND discount.valid_from <= %(period_end)s
+            AND (discount.valid_to IS null OR discount.valid_to >= %(period_start)s)
+    ), '[]') AS discounts,
+    (
+        SELECT
+            jsonb_build_object(
+                'amount', commitment.amount::text,
+                'currency', commitment.currency,
+                'valid_from', commitment.valid_from,
+                'valid_to', commitment.valid_to
+            )
+        FROM batch.commitment
+        WHERE
+            commitment.tenant_id = tenant.tenant_id AND commitment.valid_from <= %(period_end)s
+            AND (commitment.valid_to IS null OR commitment.valid_to >= %(period_start)s)
+        ORDER BY commitment.valid_from DESC
+        LIMIT 1
+    ) AS commitment,
+    (
+        SELECT jsonb_build_object('yen_per_unit', rate.yen_per_unit::text, 'rate_date', rate.rate_date)
+        FROM batch.exchange_rate AS rate
+        WHERE rate.currency = tenant.currency_code AND rate.rate_date BETWEEN %(period_start)s AND %(period_end)s
+        ORDER BY rate.rate_date DESC
+        LIMIT 1
+    ) AS exchange_rate
+FROM batch.tenant
+LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
+LEFT JOIN batch.invoice AS live
+    ON
+        tenant.tenant_id = live.tenant_id AND live.period_start = %(period_start)s AND live.kind = 'invoice'
+        AND live.status <> 'void' AND NOT live.credited
+LEFT JOIN batch.invoice AS previous
+    ON
+        tenant.tenant_id = previous.tenant_id AND previous.period_start = %(previous_start)s AND previous.kind = 'invoice'
+        AND previous.status IN ('finalized', 'sent') AND NOT previous.credited
+ORDER BY tenant.tenant_id;

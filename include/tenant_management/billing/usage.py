@@ -1,0 +1,119 @@
+"""From a period's closed days to the quantity that a charge prices. Pure; days are Asia/Tokyo dates.
+
+``sum`` counts what happened (API calls, reports): it belongs to the days on which it happened. ``max``, ``average`` and ``latest`` read a
+level (users, storage), which is priced per month: summed over days it would be billed thirtyfold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import ROUND_CEILING, Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+from pydantic import BaseModel, ConfigDict
+
+BYTES_PER_GB = 1024**3
+
+
+class Metric(StrEnum):
+    """What can be charged for."""
+
+    ACTIVE_USERS = "active_users"
+    STORAGE_GB = "storage_gb"
+    API_CALLS = "api_calls"
+    REPORTS_GENERATED = "reports_generated"
+
+    @property
+    def unit(self) -> str:
+        """The unit on an invoice."""
+        return {"active_users": "人", "storage_gb": "GB", "api_calls": "回", "reports_generated": "件"}[self]
+
+    @property
+    def label(self) -> str:
+        """The name on an invoice."""
+        return {
+            "active_users": "利用者数",
+            "storage_gb": "ストレージ",
+            "api_calls": "API 呼び出し",
+            "reports_generated": "帳票作成",
+        }[self]
+
+
+class Aggregation(StrEnum):
+    """How a period's days make one figure."""
+
+    SUM = "sum"
+    MAX = "max"
+    AVERAGE = "average"
+    LATEST = "latest"
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the figure stands for a whole month, whatever number of days it was read on."""
+        return self is not Aggregation.SUM
+
+    @property
+    def label(self) -> str:
+        """The word in an explanation."""
+        return {"sum": "合計", "max": "最大", "average": "平均", "latest": "末日"}[self]
+
+
+# Quantities are rounded up to this step where the charge says nothing else.
+DEFAULT_STEP = {
+    Metric.ACTIVE_USERS: Decimal("0.01"),
+    Metric.STORAGE_GB: Decimal("0.1"),
+    Metric.API_CALLS: Decimal(1),
+    Metric.REPORTS_GENERATED: Decimal(1),
+}
+
+
+class UsageDay(BaseModel):
+    """One closed day of a tenant (``batch.usage_day``); ``revision`` rises when the day was closed again with other figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    usage_date: date
+    active_users: int
+    storage_bytes: int
+    api_calls: int
+    reports_generated: int
+    revision: int
+
+    def figure(self, metric: Metric) -> Fraction:
+        """The day's exact figure, storage in GB of 1,073,741,824 bytes."""
+        match metric:
+            case Metric.ACTIVE_USERS:
+                return Fraction(self.active_users)
+            case Metric.STORAGE_GB:
+                return Fraction(self.storage_bytes, BYTES_PER_GB)
+            case Metric.API_CALLS:
+                return Fraction(self.api_calls)
+            case Metric.REPORTS_GENERATED:
+                return Fraction(self.reports_generated)
+
+
+def quantity_of(
+    days: Sequence[UsageDay], metric: Metric, aggregation: Aggregation, *, step: Decimal
+) -> Decimal:
+    """The figure of some closed days, in their order, rounded up to the step; 0 without any day."""
+    if not days:
+        return Decimal(0)
+    figures = [day.figure(metric) for day in days]
+    match aggregation:
+        case Aggregation.SUM:
+            exact = sum(figures, Fraction(0))
+        case Aggregation.MAX:
+            exact = max(figures)
+        case Aggregation.AVERAGE:
+            exact = sum(figures, Fraction(0)) / len(figures)
+        case Aggregation.LATEST:
+            exact = figures[-1]
+    return round_up(exact, step)
+
+
+def round_up(exact: Fraction, step: Decimal) -> Decimal:
+    """The smallest multiple of the step that is not below."""
+    steps = -(-exact // Fraction(step))
+    return (Decimal(int(steps)) * step).quantize(step, ROUND_CEILING)
