@@ -38,7 +38,7 @@ lock: $(STAMP) ## renew requirements.lock from requirements*.txt
 	    requirements-dev.txt --output-file requirements.lock
 
 .PHONY: demo
-demo: $(STAMP) ## run BATCH-018-01 on demo data and print what came out
+demo: $(STAMP) ## run the batches on demo data and print what came out
 	@$(BIN)/python -m include.demo demo
 
 .PHONY: up
@@ -83,9 +83,10 @@ lock-check: $(STAMP) ## fail if requirements.lock is not what requirements*.txt 
 	@diff -u requirements.lock $(VENV)/requirements.lock.expected
 
 .PHONY: bench
-bench: $(STAMP) ## measure BATCH-018-01 at 100, 1,000 and 10,000 tenants, and the import of the DAG files
+bench: $(STAMP) ## measure usage and billing at up to 10,000 tenants, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.dag_import
 	@$(BIN)/python -m benchmarks.usage
+	@$(BIN)/python -m benchmarks.billing
 
 .PHONY: clean
 clean: ## delete .venv and .local (stop the database first)

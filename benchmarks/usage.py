@@ -12,44 +12,28 @@ Compare ratios, not seconds: the machine's speed is the same for both.
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import dict_row
 
+from benchmarks.measurement import Databases, Measurement, Work, measure, vacuum
 from include.catalog import TENANT_USAGE
 from include.database import read_sql
-from include.demo.generator import DataShape, benchmark_shape, load_demo_data
-from include.demo.host_fixture import create_host_schema
+from include.demo.generator import benchmark_shape
 from include.demo.postgres_server import EmbeddedPostgres
 from include.demo.whole_run import run_batch
 from include.execution.business_date import utc_bounds
-from include.migrations.deploy import upgrade
-from include.migrations.host_contract import HostVariant
 from include.tenant_management.tenant_usage import create_batch
 
 SIZES = (100, 1_000, 10_000)
 ROUNDS = 2
 REQUIRED_RATIO = 10
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Seconds of the whole work, and the measuring process's peak memory in bytes."""
-
-    seconds: float
-    peak_memory_bytes: int
 
 
 def run_usage_batch(dsn: str, day: date) -> None:
@@ -89,65 +73,16 @@ def _loop(dsn: str, day: date, *, prepare_threshold: int | None) -> None:
             connection.execute(read_sql(HERE, "loop_save"), values)
 
 
-def measure(work: Callable[[str, date], None], dsn: str, day: date) -> Measurement:
-    """Run the work in a process of its own, so that its peak memory is its own."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(work, dsn, day, sender))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(f"{work.__name__} failed")
-    measurement: Measurement = receiver.recv()
-    return measurement
-
-
-def _measured(work: Callable[[str, date], None], dsn: str, day: date, sender: Connection) -> None:
-    start = time.perf_counter()
-    work(dsn, day)
-    seconds = time.perf_counter() - start
-    sender.send(Measurement(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
-
-
-class Databases:
-    """The benchmark's server and what is in it."""
-
-    def __init__(self, server: EmbeddedPostgres) -> None:
-        self._server = server
-
-    def load(self, name: str, shape: DataShape) -> str:
-        """A host with these data and our schema; the connection string of its owner."""
-        with psycopg.connect(self._server.admin_dsn(), autocommit=True) as admin:
-            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        dsn = self._server.admin_dsn(name)
-        with psycopg.connect(dsn) as connection:
-            create_host_schema(connection, HostVariant.MULTI_TENANT)
-            load_demo_data(connection, shape)
-        upgrade(dsn)
-        self._vacuum(dsn)
-        return dsn
-
-    def copy_with_indexes(self, name: str, source: str) -> str:
-        """The same host with the loop's indexes."""
-        with psycopg.connect(self._server.admin_dsn(), autocommit=True) as admin:
-            admin.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
-            )
-        dsn = self._server.admin_dsn(name)
-        with psycopg.connect(dsn) as connection:
-            connection.execute((HERE / "sql" / "loop_indexes.sql").read_bytes())
-        self._vacuum(dsn)
-        return dsn
-
-    @staticmethod
-    def _vacuum(dsn: str) -> None:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute("VACUUM ANALYZE")
-
-
-def best(work: Callable[[str, date], None], dsn: str, day: date) -> Measurement:
+def best(work: Work, dsn: str, day: date) -> Measurement:
     """The fastest of several rounds; the first one also warms the server's cache, for both alike."""
     return min((measure(work, dsn, day) for _ in range(ROUNDS)), key=lambda measurement: measurement.seconds)
+
+
+def add_loop_indexes(dsn: str) -> None:
+    """What the loop would wish for."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute((HERE / "sql" / "loop_indexes.sql").read_bytes())
+    vacuum(dsn)
 
 
 def usage_rows(dsn: str) -> list[tuple[object, ...]]:
@@ -171,7 +106,8 @@ def main(sizes: tuple[int, ...]) -> int:
             for tenants in sizes:
                 shape = benchmark_shape(tenants)
                 dsn = databases.load(f"batch_{tenants}", shape)
-                loop_dsn = databases.copy_with_indexes(f"loop_{tenants}", f"batch_{tenants}")
+                loop_dsn = databases.copy(f"loop_{tenants}", f"batch_{tenants}")
+                add_loop_indexes(loop_dsn)
                 batch = best(run_usage_batch, dsn, shape.first_day)
                 plain = best(run_plain_loop, loop_dsn, shape.first_day)
                 prepared = best(run_prepared_loop, loop_dsn, shape.first_day)

@@ -16,19 +16,22 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from include.catalog import TENANT_BILLING, TENANT_USAGE
 from include.demo.local_stack import LocalStack
 from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
-from include.demo.report import usage_report
+from include.demo.report import billing_report, usage_report
 from include.demo.slack_stand_in import SlackStandIn
 from include.errors import BatchError
 
-DEMO_DAG = "batch_018_01_tenant_usage"
-# The run's date; the business date is the day before, the last one of the demo data.
+# The run's date: the business date is the day before, the last one of the demo data, and the billing month is October.
 DEMO_DATE = "2026-11-01"
+DEMO_RUNS = ((TENANT_USAGE, usage_report), (TENANT_BILLING, billing_report))
 
 _WHERE_TO_LOOK = """\
 どこを見るか:
-  make psql    TABLE batch.usage_day;  TABLE "SYS_TenantUsage";  TABLE batch.execution_log;
+  {invoices}
+               請求書（PDF、JSON）と会計用 CSV
+  make psql    TABLE batch.usage_day;  TABLE batch.invoice;  TABLE "HIS_TenantBilling";  TABLE batch.execution_log;
   make up      Airflow の画面（実行、消去、再実行）
   eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01"""
 
@@ -46,26 +49,28 @@ def env(stack: LocalStack) -> int:
 
 
 def demo(stack: LocalStack) -> int:
-    """Run BATCH-018-01 for a day of demo data through ``airflow dags test`` and print what came out."""
+    """Run the batches on the demo data through ``airflow dags test`` and print what came out."""
     _prepare(stack)
-    log = stack.directory / "demo.log"
-    command = ["airflow", "dags", "test", DEMO_DAG, DEMO_DATE]
-    _say(f"running `{' '.join(command)}`; its log is {log}")
-    with _slack(stack), log.open("w") as output:
-        code = subprocess.run(
-            command,
-            env=os.environ | stack.environment(),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-    if code:
-        sys.stderr.write("".join(log.read_text().splitlines(keepends=True)[-40:]))
-        _say(f"`{' '.join(command)}` failed with exit code {code}")
-        return code
-    with stack.database() as connection:
-        print(f"\n{usage_report(connection)}\n")
-    print(_WHERE_TO_LOOK)
+    with _slack(stack):
+        for spec, report in DEMO_RUNS:
+            log = stack.directory / f"{spec.dag_id}.log"
+            command = ["airflow", "dags", "test", spec.dag_id, DEMO_DATE]
+            _say(f"running `{' '.join(command)}`; its log is {log}")
+            with log.open("w") as output:
+                code = subprocess.run(
+                    command,
+                    env=os.environ | stack.environment(),
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                ).returncode
+            if code:
+                sys.stderr.write("".join(log.read_text().splitlines(keepends=True)[-40:]))
+                _say(f"`{' '.join(command)}` failed with exit code {code}")
+                return code
+            with stack.database() as connection:
+                print(f"\n{report(connection)}\n")
+    print(_WHERE_TO_LOOK.format(invoices=stack.storage / "invoices"))
     return 0
 
 

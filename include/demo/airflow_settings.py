@@ -12,6 +12,9 @@ import yaml
 # The connections that follow the database, wherever it is.
 DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db")
 
+# The variable that says where files go.
+STORAGE_VARIABLE = "batch_storage_url"
+
 
 @dataclass(frozen=True)
 class DatabaseAddress:
@@ -30,8 +33,8 @@ class AirflowSettings:
     variables: Mapping[str, str]
     pools: Mapping[str, Mapping[str, Any]]
 
-    def at(self, address: DatabaseAddress) -> AirflowSettings:
-        """The same settings with the database connections pointing at ``address``."""
+    def at(self, address: DatabaseAddress, storage: Path) -> AirflowSettings:
+        """The same settings with the database connections pointing at ``address``, and files going to the folder ``storage``."""
         moved = {
             conn_id: {
                 **connection,
@@ -43,7 +46,7 @@ class AirflowSettings:
             }
             for conn_id, connection in self.connections.items()
         }
-        return AirflowSettings(moved, self.variables, self.pools)
+        return AirflowSettings(moved, {**self.variables, STORAGE_VARIABLE: f"file://{storage}"}, self.pools)
 
     @property
     def passwords(self) -> dict[str, str]:

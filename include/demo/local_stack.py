@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from include.catalog import TENANT_USAGE
+from include.database import read_sql
 from include.demo.airflow_settings import AirflowSettings, DatabaseAddress, load_airflow_settings
 from include.demo.generator import DEMO_SHAPE, load_demo_data
 from include.demo.host_fixture import create_host_schema
@@ -67,14 +68,19 @@ class LocalStack:
 
     @property
     def settings(self) -> AirflowSettings:
-        """``airflow_settings.yaml``, pointing at the database that is really used."""
+        """``airflow_settings.yaml``, pointing at the database and the folder that are really used."""
         external = os.environ.get(EXTERNAL_DATABASE)
         if not external:
-            return self._settings_file
+            return self._settings_file.at(self._settings_file.database, self.storage)
         url = urlsplit(external)
         return self._settings_file.at(
-            DatabaseAddress(url.hostname or "127.0.0.1", url.port or 5432, url.path.strip("/"))
+            DatabaseAddress(url.hostname or "127.0.0.1", url.port or 5432, url.path.strip("/")), self.storage
         )
+
+    @property
+    def storage(self) -> Path:
+        """Where files go that an installation would keep in an object store: invoices, reports."""
+        return self.directory / "storage"
 
     @property
     def server(self) -> EmbeddedPostgres:
@@ -110,7 +116,8 @@ class LocalStack:
     def deploy(self) -> None:
         """Host schema, our schema and demo data, each only where it is missing.
 
-        All days of the demo data but the last are closed, as if BATCH-018-01 had run every night.
+        All days of the demo data but the last are closed, as if BATCH-018-01 had run every night, and some tenants have discounts and
+        the like.
         """
         with psycopg.connect(self.admin_dsn()) as connection:
             fresh = connection.execute(
@@ -125,6 +132,8 @@ class LocalStack:
                 for offset in range(DEMO_SHAPE.days - 1):
                     day = DEMO_SHAPE.first_day + timedelta(days=offset)
                     run_batch(platform, connection, TENANT_USAGE, create_batch(), day)
+            with self.database() as connection:
+                connection.execute(read_sql(Path(__file__).parent, "billing_facts"))
 
     def prepare_airflow(self) -> None:
         """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from include.catalog import TENANT_BILLING, TENANT_USAGE, BatchSpec
 from include.database import read_sql
 
 _HERE = Path(__file__).parent
@@ -15,42 +16,82 @@ _HERE = Path(__file__).parent
 
 def usage_report(connection: psycopg.Connection) -> str:
     """The last run of BATCH-018-01 and what it wrote, read back from the database."""
-    run = connection.execute(read_sql(_HERE, "run")).fetchone()
+    return _report(
+        connection,
+        TENANT_USAGE,
+        [
+            (
+                "使用量",
+                "usage",
+                (
+                    "テナント",
+                    "名称",
+                    "状態",
+                    "利用者",
+                    "登録者",
+                    "ログイン",
+                    "API",
+                    "エラー",
+                    "応答ms",
+                    "同時",
+                    "時刻",
+                    "容量MB",
+                    "帳票",
+                    "版",
+                ),
+            ),
+            (
+                "今月の警告（batch.usage_warning）",
+                "warnings",
+                ("テナント", "業務日", "種別", "指標", "しきい値", "実績", "通知先"),
+            ),
+            ("対象外のテナント", "left_out", ("テナント", "名称", "状態")),
+        ],
+    )
+
+
+def billing_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-018-02 and the month's invoices."""
+    return _report(
+        connection,
+        TENANT_BILLING,
+        [
+            (
+                "請求書（batch.invoice）",
+                "invoices",
+                (
+                    "テナント",
+                    "名称",
+                    "プラン",
+                    "請求書番号",
+                    "明細",
+                    "小計",
+                    "消費税",
+                    "合計",
+                    "通貨",
+                    "支払期限",
+                ),
+            )
+        ],
+    )
+
+
+def _report(
+    connection: psycopg.Connection, spec: BatchSpec, tables: Sequence[tuple[str, str, Sequence[str]]]
+) -> str:
+    """The batch's last run, and tables of it: title, name of the query, column heads."""
+    run = connection.execute(read_sql(_HERE, "run"), {"batch_id": spec.id}).fetchone()
     if run is None:
-        return "BATCH-018-01 はまだ実行されていません。"
+        return f"{spec.id} はまだ実行されていません。"
     execution_id, status, business_date, total, success, errors, records, seconds, memory = run
     key = {"execution_id": execution_id, "date": business_date}
     parts = [
-        f"BATCH-018-01 テナント使用量集計  業務日 {business_date}  実行ID {execution_id}",
+        f"{spec.id} {spec.name}  業務日 {business_date}  実行ID {execution_id}",
         f"結果 {status}: {total} テナント中 成功 {success} / 失敗 {errors}、"
-        f"ログ {records} 行、{seconds} 秒、最大メモリ {memory} MB",
-        _table(
-            (
-                "テナント",
-                "名称",
-                "状態",
-                "利用者",
-                "登録者",
-                "ログイン",
-                "API",
-                "エラー",
-                "応答ms",
-                "同時",
-                "時刻",
-                "容量MB",
-                "帳票",
-                "版",
-            ),
-            connection.execute(read_sql(_HERE, "usage"), key).fetchall(),
-        ),
-        "今月の警告（batch.usage_warning）",
-        _table(
-            ("テナント", "業務日", "種別", "指標", "しきい値", "実績", "通知先"),
-            connection.execute(read_sql(_HERE, "warnings"), key).fetchall(),
-        ),
-        "対象外のテナント",
-        _table(("テナント", "名称", "状態"), connection.execute(read_sql(_HERE, "left_out"), key).fetchall()),
+        f"{records} 行、{seconds} 秒、最大メモリ {memory} MB",
     ]
+    for title, query, header in tables:
+        parts += [title, _table(header, connection.execute(read_sql(_HERE, query), key).fetchall())]
     return "\n\n".join(parts)
 
 

@@ -153,12 +153,13 @@ DEMO_TENANTS = (
         users=0,
         traffic=0,
     ),
-    DemoTenant(  # its last day brings more than twice its mean
+    DemoTenant(  # its last day brings more than twice its mean; billed in another currency
         tenant_id="tenant_1751328000000",
         code='O\'Hara/../"X"',
         name="オハラ＆髙橋﨑コンサルティング㈱",
         name_en='O\'Hara & Takahashizaki "X" Consulting K.K.',
         domain="ohara.example",
+        currency="USD",
         traffic=2,
         last_day_traffic=20,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pendulum
@@ -18,10 +18,12 @@ START_DATE = pendulum.datetime(2026, 4, 1, tz="Asia/Tokyo")
 OWNER = "skill-report-batches"
 
 
-def batch_dag(spec: BatchSpec, doc_md: str | None) -> Callable[[Callable[[], None]], DAG]:
+def batch_dag(
+    spec: BatchSpec, doc_md: str | None, params: Mapping[str, Param] | None = None
+) -> Callable[[Callable[[], None]], DAG]:
     """Decorate a wiring function: the batch's own DAG, on its schedule.
 
-    ``doc_md`` is the DAG file's docstring; the UI shows it to the operators.
+    ``doc_md`` is the DAG file's docstring; the UI shows it to the operators. ``params`` are the batch's own, after the common ones.
     """
 
     def build(wiring: Callable[[], None]) -> DAG:
@@ -31,7 +33,7 @@ def batch_dag(spec: BatchSpec, doc_md: str | None) -> Callable[[Callable[[], Non
             description=spec.name,
             schedule=spec.cron,
             tags={spec.family.slug, spec.id, "scheduled"},
-            params=_parameters(),
+            params={**_parameters(), **(params or {})},
             default_args=_default_args(spec),
             **_common(doc_md),
         ) as dag:
@@ -42,11 +44,14 @@ def batch_dag(spec: BatchSpec, doc_md: str | None) -> Callable[[Callable[[], Non
 
 
 def family_dag(
-    family: BatchFamily, specs: Sequence[BatchSpec], doc_md: str | None
+    family: BatchFamily,
+    specs: Sequence[BatchSpec],
+    doc_md: str | None,
+    params: Mapping[str, Param] | None = None,
 ) -> Callable[[Callable[[], None]], DAG]:
     """Decorate a wiring function: the family's DAG, without a schedule, started by hand for the batches that the form chooses.
 
-    Each batch of ``specs`` is one ``batch_group``; the wiring puts them in order.
+    Each batch of ``specs`` is one ``batch_group``; the wiring puts them in order. ``params`` are the batches' own.
     """
 
     def build(wiring: Callable[[], None]) -> DAG:
@@ -56,7 +61,7 @@ def family_dag(
             description=f"{family.name}をまとめて手動実行する",
             schedule=None,
             tags={family.slug, "by-hand"},
-            params={**_parameters(), BATCHES_PARAMETER: _batches(specs)},
+            params={**_parameters(), BATCHES_PARAMETER: _batches(specs), **(params or {})},
             **_common(doc_md),
         ) as dag:
             wiring()

@@ -4,6 +4,8 @@
 
     open_run ──► prepare ──► process (one mapped instance per tenant, or per shard of tenants) ──► close_run
 
+A batch whose tenants need something else first gives another step in place of ``prepare``.
+
 Each task imports what it needs when it runs: parsing a DAG file costs nothing but Airflow.
 """
 
@@ -13,7 +15,7 @@ import logging
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
@@ -21,9 +23,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 from skill_batch.notifiers.failure_alert import FailureAlert
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from collections.abc import Callable
+
+    import psycopg
+    from airflow.sdk import BaseOperator, Context
 
     from include.catalog import BatchSpec
+    from include.execution.object_store import ObjectStore
     from include.execution.tenant_work import Run, TenantBatch
 
 log = logging.getLogger(__name__)
@@ -35,27 +41,42 @@ CONCURRENCY = 5
 BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
+_RUN_DATES = ("business_date", "run_date")
 
 
-def tenant_flow(spec: BatchSpec) -> None:
+# Builds the one task between open_run and process, from the registry's entry, the run and its shards.
+FirstStep: TypeAlias = "Callable[[BatchSpec, Any, Any], BaseOperator]"
+
+
+def read_logs(spec: BatchSpec, run: Any, shards: Any) -> BaseOperator:
+    """The first step of a batch that reads the host's large tables once for all tenants."""
+
+    @task(task_id="prepare", task_display_name="ログ読込", on_failure_callback=failure_alert(spec))
+    def prepare(run: dict[str, Any], shards: list[dict[str, Any]]) -> None:
+        _prepare(spec, run, shards, get_current_context())
+
+    operator: BaseOperator = prepare(run, shards).operator  # type: ignore[attr-defined]
+    return operator
+
+
+def failure_alert(spec: BatchSpec) -> FailureAlert:
+    """An alert of its own for each task: a notifier renders its texts in place."""
+    return FailureAlert(spec.id, spec.name, spec.severity.name)
+
+
+def tenant_flow(spec: BatchSpec, first_step: FirstStep = read_logs) -> None:
     """Add the batch's tasks to the DAG, or to the task group, that is being built."""
 
     @task(
         task_id="open_run",
         task_display_name="開始",
+        # In a family's DAG: a batch before this one that was not chosen is skipped, and only one that failed stops this one.
+        trigger_rule=TriggerRule.NONE_FAILED,
         show_return_value_in_logs=False,  # every tenant's id
-        on_failure_callback=FailureAlert(spec.id, spec.name, spec.severity.name),
+        on_failure_callback=failure_alert(spec),
     )
     def open_run() -> list[dict[str, Any]]:
         return _open_run(spec, get_current_context())
-
-    @task(
-        task_id="prepare",
-        task_display_name="ログ読込",
-        on_failure_callback=FailureAlert(spec.id, spec.name, spec.severity.name),
-    )
-    def prepare(run: dict[str, Any], shards: list[dict[str, Any]]) -> None:
-        _prepare(spec, run, shards, get_current_context())
 
     @task(
         task_id="process",
@@ -70,23 +91,24 @@ def tenant_flow(spec: BatchSpec) -> None:
         task_id="close_run",
         task_display_name="終了・結果",
         trigger_rule=TriggerRule.ALL_DONE,
-        on_failure_callback=FailureAlert(spec.id, spec.name, spec.severity.name),
+        on_failure_callback=failure_alert(spec),
     )
-    def close_run() -> dict[str, Any]:
-        return _close_run(spec, get_current_context())
+    def close_run(first_step_id: str) -> dict[str, Any]:
+        return _close_run(spec, first_step_id, get_current_context())
 
     # Airflow maps over a task's return value only; the run travels beside it, under a key of its own.
     shards = open_run()
     run = shards[_RUN_KEY]  # type: ignore[index]
-    prepared = prepare(run, shards)  # type: ignore[arg-type]
+    first = first_step(spec, run, shards)
     processed = process.partial(run=run).expand(shard=shards)
-    prepared >> processed >> close_run()
+    first >> processed >> close_run(first.task_id)
 
 
 def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
     """Check parameters and database, close orphaned log rows, write this run's, and hand out the shards of tenants."""
+    from include.catalog import WorksOn
     from include.execution import run_log
-    from include.execution.business_date import business_date_of, period_of, require_past
+    from include.execution.business_date import JAPAN, business_date_of, is_past, period_of, require_past
     from include.execution.parameters import parse_parameters
     from include.execution.sharding import shard_tenants
     from include.migrations.deployment_check import check_deployment
@@ -102,13 +124,23 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
         parameters.business_date or business_date_of(_run_instant(context), spec.works_on), spec.works_on
     )
     now = datetime.now(UTC)
+    if chosen is not None and spec.works_on is WorksOn.PREVIOUS_MONTH and not is_past(last_day, now):
+        # A family is caught up day by day; its monthly batches have their turn when the month is over.
+        raise AirflowSkipException(f"{business_date:%Y-%m} はまだ終わっていないため、{spec.id} は対象外です")
     require_past(last_day, now)
+    batch = _implementation(spec)
+    _store_of(
+        batch, parameters.dry_run
+    )  # whether there is a place for files shows before anything is written
     settings = load_settings()
     dag_run = context["dag_run"]
 
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         check_deployment(platform)
-        selection = run_log.select_tenants(platform, parameters.tenants)
+        selection = run_log.select_tenants(
+            platform, parameters.tenants, batch.further_tenants(platform, business_date)
+        )
+        options = batch.options(context["params"], selection.tenants)
         for execution in run_log.running_executions(platform, spec.id):
             reason = run_log.orphan_reason(
                 execution,
@@ -126,9 +158,11 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
             dag_id=dag_run.dag_id,
             run_id=dag_run.run_id,
             business_date=business_date,
+            run_date=_run_instant(context).astimezone(JAPAN).date(),
             dry_run=parameters.dry_run,
-            parameters=dict(context["params"]),
+            parameters=context["params"],
             tenants=selection.tenants,
+            options=options,
         )
     for tenant, status in selection.left_out:
         log.warning("Tenant %s (%r) is left out: %s", tenant.code, tenant.id, status)
@@ -139,7 +173,10 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
         len(selection.tenants),
         " (dry run)" if run.dry_run else "",
     )
-    context["ti"].xcom_push(_RUN_KEY, {**asdict(run), "business_date": business_date.isoformat()})
+    context["ti"].xcom_push(
+        _RUN_KEY,
+        {**asdict(run), **{name: getattr(run, name).isoformat() for name in _RUN_DATES}},
+    )
     return [asdict(shard) for shard in shard_tenants(selection.tenants, settings.execution)]
 
 
@@ -152,7 +189,7 @@ def _prepare(
     from include.execution.resource_usage import ResourceUsage
     from skill_batch.hooks.tenant_db import PlatformDbHook
 
-    run, usage = _run_of(run_xcom), ResourceUsage()
+    run, usage = run_of(run_xcom), ResourceUsage()
     tenant_ids = [tenant_id for shard in shards for tenant_id in shard["tenant_ids"]]
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         for tenant_id, error in tenant_work.prepare(platform, _implementation(spec), run, tenant_ids).items():
@@ -169,48 +206,58 @@ def _process(
     from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 
     context["tenants_label"] = shard["label"]  # type: ignore[typeddict-unknown-key]
-    run, usage = _run_of(run_xcom), ResourceUsage()
+    run, usage = run_of(run_xcom), ResourceUsage()
     with (
         PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform,
         TenantDbHook(statement_timeout=spec.time_limit).connect() as connection,
     ):
+        batch = _implementation(spec)
         report = tenant_work.process_shard(
-            connection, platform, _implementation(spec), run, shard["tenant_ids"]
+            connection, platform, batch, run, shard["tenant_ids"], _store_of(batch, run.dry_run)
         )
         run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
     for result in report.results:
         for note in result.notes:
             log.warning("Tenant %s: %s", result.tenant_id, note)
+        for line in result.report:
+            log.info("%s", line)
     if report.failures:
         raise tenant_work.TenantsFailedError(report.failures)
     return {"tenants": len(report.results), "records": sum(result.records for result in report.results)}
 
 
-def _close_run(spec: BatchSpec, context: Context) -> dict[str, Any]:
+def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[str, Any]:
     """Close the execution log with what became of the tenants; fail, and alert, unless all of them succeeded."""
+    from include.errors import reason_of
     from include.execution import run_log
     from skill_batch.hooks.tenant_db import PlatformDbHook
 
     ti = context["ti"]
-    group = ti.task_id.removesuffix("close_run")
+    opening_id = f"{ti.task_id.removesuffix('close_run')}open_run"
     states = ti.get_task_states(
-        dag_id=ti.dag_id, task_ids=[f"{group}open_run", f"{group}prepare"], run_ids=[ti.run_id]
+        dag_id=ti.dag_id, task_ids=[opening_id, first_step_id], run_ids=[ti.run_id]
     ).get(ti.run_id, {})
-    if states.get(f"{group}open_run") == "skipped":
-        raise AirflowSkipException(f"{spec.id} は選ばれていません")
-    if states.get(f"{group}open_run") != "success":
+    if states.get(opening_id) == "skipped":
+        raise AirflowSkipException(f"{spec.id} は実行されませんでした。理由は open_run のログにあります")
+    if states.get(opening_id) != "success":
         raise run_log.EarlierStepFailedError(
             f"{spec.id} は開始できませんでした。理由は open_run のログと通知にあります。"
         )
-    run = _run_of(ti.xcom_pull(task_ids=f"{group}open_run", key=_RUN_KEY))
-    prepared = states.get(f"{group}prepare") == "success"
-    error = None if prepared else "ログ読込（prepare）が失敗しました。理由はそのログと通知にあります。"
+    run = run_of(ti.xcom_pull(task_ids=opening_id, key=_RUN_KEY))
+    batch = _implementation(spec)
+    error: Exception | None = None
+    if states.get(first_step_id) != "success":
+        error = run_log.EarlierStepFailedError(
+            f"前段の {first_step_id} が失敗しました。理由はそのログと通知にあります。"
+        )
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
-        result = run_log.close_execution(platform, run, error)
-        _implementation(spec).discard(platform, run)
+        if error is None:
+            error = _finish(batch, platform, run)
+        result = run_log.close_execution(platform, run, reason_of(error) if error else None)
+        batch.discard(platform, run)
     log.info("%s", result.sentence())
     if error:
-        raise run_log.EarlierStepFailedError(error)
+        raise error
     if result.status != "completed":
         raise run_log.RunFailedError(result)
     return {
@@ -219,6 +266,24 @@ def _close_run(spec: BatchSpec, context: Context) -> dict[str, Any]:
         "success_count": result.success_count,
         "records": result.records,
     }
+
+
+def _finish(batch: TenantBatch, platform: psycopg.Connection, run: Run) -> Exception | None:
+    """Write the files that span tenants; returns what prevented it, so that the run is closed in any case."""
+    try:
+        store = _store_of(batch, run.dry_run)
+        if store:
+            batch.finish(platform, run, store)
+    except Exception as error:
+        return error
+    return None
+
+
+def _store_of(batch: TenantBatch, dry_run: bool) -> ObjectStore | None:
+    """The object store, for a batch that writes files, in a run that writes."""
+    from skill_batch.object_storage import object_store
+
+    return object_store() if batch.writes_files and not dry_run else None
 
 
 def _run_instant(context: Context) -> datetime:
@@ -233,10 +298,11 @@ def _is_alive(dag_id: str, run_id: str) -> bool:
     return ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
 
 
-def _run_of(xcom: dict[str, Any]) -> Run:
+def run_of(xcom: dict[str, Any]) -> Run:
+    """The run, from what ``open_run`` has put into XCom."""
     from include.execution.tenant_work import Run
 
-    return Run(**{**xcom, "business_date": date.fromisoformat(xcom["business_date"])})
+    return Run(**{**xcom, **{name: date.fromisoformat(xcom[name]) for name in _RUN_DATES}})
 
 
 def _implementation(spec: BatchSpec) -> TenantBatch:

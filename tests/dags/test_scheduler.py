@@ -9,8 +9,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,9 +23,11 @@ from include.demo.slack_stand_in import SlackStandIn
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, kill_group
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.tenant_management.billing_rows import close_month
 
-DAG_ID = "batch_018_01_tenant_usage"
+USAGE, BILLING = "batch_018_01_tenant_usage", "batch_018_02_tenant_billing"
 TENANTS = ["T001", "T002", "T003"]
+OCTOBER = date(2026, 10, 1)
 CONF = {"business_date": "2026-10-31"}
 RUN_SECONDS = 120
 
@@ -36,6 +38,7 @@ class Api:
 
     url: str
     token: str = ""
+    dag_id: str = USAGE
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(  # noqa: S310 - the tests' own server
@@ -47,22 +50,26 @@ class Api:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return json.loads(answer.read() or b"null")
 
+    def unpause(self) -> None:
+        """Also starts the latest scheduled run that was missed."""
+        self.call("PATCH", f"/api/v2/dags/{self.dag_id}", {"is_paused": False})
+
     def trigger(self, **conf: Any) -> str:
         body = {"logical_date": None, "conf": {**CONF, **conf}}
-        return str(self.call("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", body)["dag_run_id"])
+        return str(self.call("POST", f"/api/v2/dags/{self.dag_id}/dagRuns", body)["dag_run_id"])
 
     def wait(self, run_id: str) -> str:
         """The run's final state."""
         deadline = time.monotonic() + RUN_SECONDS
         while time.monotonic() < deadline:
-            state = self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{quote(run_id)}")["state"]
+            state = self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}")["state"]
             if state in ("success", "failed"):
                 return str(state)
             time.sleep(0.5)
         raise AssertionError(f"{run_id} did not end within {RUN_SECONDS} s")
 
     def instances(self, run_id: str) -> list[dict[str, Any]]:
-        path = f"/api/v2/dags/{DAG_ID}/dagRuns/{quote(run_id)}/taskInstances"
+        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}/taskInstances"
         return list(self.call("GET", path)["task_instances"])
 
     def states(self, run_id: str) -> dict[str, str]:
@@ -76,7 +83,7 @@ class Api:
         )
         self.call(
             "POST",
-            f"/api/v2/dags/{DAG_ID}/clearTaskInstances",
+            f"/api/v2/dags/{self.dag_id}/clearTaskInstances",
             {
                 "dag_run_id": run_id,
                 "task_ids": [["process", index]],
@@ -89,10 +96,10 @@ class Api:
 
 @pytest.fixture
 def tenants(database: Database) -> None:
-    """Three tenants with a report each."""
+    """Three tenants with a plan and a report each."""
     with database.connect() as host:
         for name in TENANTS:
-            host_rows.tenant(host, name)
+            host_rows.tenant(host, name, subscription_plan="BASIC")
             host_rows.report(host, name, datetime(2026, 10, 31, 3, 0))
 
 
@@ -108,6 +115,7 @@ def api(
     installation.environment.update(
         {
             "AIRFLOW__API__PORT": str(unused_port),
+            "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path / 'storage'}",
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}/execution/",
             # A killed worker's task is noticed after this many seconds without a heartbeat (by default 300).
@@ -129,7 +137,7 @@ def _wait_for_api(url: str, log: Path) -> Api:
     while time.monotonic() < deadline:
         try:
             api.token = api.call("GET", "/auth/token")["access_token"]
-            api.call("PATCH", f"/api/v2/dags/{DAG_ID}", {"is_paused": False})
+            api.unpause()
             return api
         except (urllib.error.URLError, OSError, ValueError):
             time.sleep(1)
@@ -143,6 +151,7 @@ def test_an_operator_triggers_kills_clears_and_reruns(
     _a_run_for_some_tenants_shows_them_by_name(api, database)
     _a_killed_task_is_tried_again_and_the_run_completes(api, database)
     _a_broken_tenant_is_cleared_alone_after_it_was_mended(api, database, slack)
+    _a_tenant_with_an_open_day_is_invoiced_after_a_clear(replace(api, dag_id=BILLING), database, slack)
 
 
 def _a_run_for_some_tenants_shows_them_by_name(api: Api, database: Database) -> None:
@@ -206,6 +215,38 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
             "SELECT status, success_count, error_count FROM batch.execution_log WHERE run_id = %s", [run_id]
         ).fetchall() == [("completed", 3, 0)]
     assert len(slack.messages) == 1
+
+
+def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
+    api: Api, database: Database, slack: SlackStandIn
+) -> None:
+    with database.connect() as host:
+        for name in TENANTS:  # the runs before have closed the last day
+            close_month(host, name, OCTOBER, last=30, without=[9] if name == "T002" else [])
+    api.unpause()
+    run_id = api.trigger()
+    assert api.wait(run_id) == "failed"
+    assert api.states(run_id) == {
+        "open_run": "success",
+        "wait_for_usage": "success",
+        "T001": "success",
+        "T002": "failed",
+        "T003": "success",
+        "close_run": "failed",
+    }
+    (message,) = (message for message in slack.messages if quote(run_id) in json.dumps(message))
+    assert "T002: 使用量が締まっていない日があります（1 日: 2026-10-09）" in message["text"]
+
+    with database.connect() as host:
+        close_month(host, "T002", OCTOBER, first=9, last=9)
+    api.clear(run_id, "T002")
+
+    assert api.wait(run_id) == "success"
+    with database.connect() as connection:
+        numbers = connection.execute("SELECT number FROM batch.invoice ORDER BY number").fetchall()
+        last = connection.execute("SELECT number FROM batch.invoice WHERE tenant_id = 'T002'").fetchall()
+    assert [number for (number,) in numbers] == [f"INV-2026-10-00{count}" for count in (1, 2, 3)]
+    assert last == [("INV-2026-10-003",)]
 
 
 def _kill_tasks_of(database: Database) -> None:

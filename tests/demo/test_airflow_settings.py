@@ -65,7 +65,11 @@ def test_only_the_database_connections_follow_an_external_server(tmp_path: Path)
     file = tmp_path / "airflow_settings.yaml"
     file.write_text(SAMPLE, encoding="utf-8")
 
-    moved = load_airflow_settings(file).at(DatabaseAddress("db.example.jp", 5433, "skills")).connections
+    moved = (
+        load_airflow_settings(file)
+        .at(DatabaseAddress("db.example.jp", 5433, "skills"), tmp_path / "storage")
+        .connections
+    )
 
     assert moved["other"]["host"] == "example.jp"
     assert "batch_tenant_db" in DATABASE_CONNECTIONS

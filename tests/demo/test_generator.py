@@ -191,7 +191,7 @@ def test_every_odd_tenant_is_there(demo: psycopg.Connection) -> None:
         ("TENANT004", "SUSPENDED", False, "BASIC", "Asia/Tokyo", "JPY", 100, 100),
         ("tenant_1719792000000", "ACTIVE", True, "FREE", "Asia/Tokyo", "JPY", 100, 100),
         ("tenant_1793372400000", "ACTIVE", False, "BASIC", "Asia/Tokyo", "JPY", 100, 100),
-        ("tenant_1751328000000", "ACTIVE", False, "STANDARD", "Asia/Tokyo", "JPY", 100, 100),
+        ("tenant_1751328000000", "ACTIVE", False, "STANDARD", "Asia/Tokyo", "USD", 100, 100),
         ("TENANT005", "ACTIVE", False, "PREMIUM", "Asia/Tokyo", "JPY", 0, 0),
     ]
     assert ('O\'Hara/../"X"',) in rows(demo, 'SELECT tenant_code FROM "MST_Tenant"')

@@ -534,7 +534,7 @@ def test_a_mended_tenant_succeeds_when_its_instance_is_cleared(
     healthy = host_rows.break_reports_of(host, "B")
     batch = create_batch()
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        run, _ = open_run(platform, TENANT_USAGE, DAY)
+        run, _ = open_run(platform, TENANT_USAGE, batch, DAY)
         assert set(prepare(platform, batch, run, ["A", "B"])) == {"B"}
         assert not process_shard(connection, platform, batch, run, ["A"]).failures
         assert process_shard(connection, platform, batch, run, ["B"]).failures
@@ -552,7 +552,7 @@ def test_preparing_again_reads_the_logs_no_second_time(database: Database, host:
         host_rows.tenant(host, tenant_id)
     batch = create_batch()
     with database.connect("batch_platform") as platform:
-        run, _ = open_run(platform, TENANT_USAGE, DAY)
+        run, _ = open_run(platform, TENANT_USAGE, batch, DAY)
         assert prepare(platform, batch, run, ["A", "B"]) == {}
         # A host that can no longer be read shows that nobody reads it.
         host.execute("ALTER VIEW batch.all_user RENAME TO hidden")

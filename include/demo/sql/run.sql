@@ -10,6 +10,6 @@ SELECT
     round(performance.peak_memory_bytes / 1048576.0) AS peak_memory_mb
 FROM batch.execution_log AS log
 INNER JOIN batch.performance_metric AS performance USING (execution_id)
-WHERE log.batch_id = 'BATCH-018-01'
+WHERE log.batch_id = %(batch_id)s
 ORDER BY log.started_at DESC
 LIMIT 1;

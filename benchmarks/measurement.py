@@ -1,0 +1,84 @@
+"""Measuring a piece of work in a process of its own, and databases to measure it on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from multiprocessing.connection import Connection
+
+import psycopg
+from psycopg import sql
+
+from include.demo.generator import DataShape, load_demo_data
+from include.demo.host_fixture import create_host_schema
+from include.demo.postgres_server import EmbeddedPostgres
+from include.migrations.deploy import upgrade
+from include.migrations.host_contract import HostVariant
+
+# Works on the database of a connection string, for a day or the month that holds it.
+Work = Callable[[str, date], None]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds of the whole work, and the measuring process's peak memory in bytes."""
+
+    seconds: float
+    peak_memory_bytes: int
+
+
+def measure(work: Work, dsn: str, day: date) -> Measurement:
+    """Run the work in a process of its own, so that its peak memory is its own."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(work, dsn, day, sender))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{work.__name__} failed")
+    measurement: Measurement = receiver.recv()
+    return measurement
+
+
+def _measured(work: Work, dsn: str, day: date, sender: Connection) -> None:
+    start = time.perf_counter()
+    work(dsn, day)
+    seconds = time.perf_counter() - start
+    sender.send(Measurement(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+
+
+class Databases:
+    """The benchmark's server and what is in it."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+
+    def load(self, name: str, shape: DataShape) -> str:
+        """A host with these data and our schema; the connection string of its owner."""
+        with psycopg.connect(self._server.admin_dsn(), autocommit=True) as admin:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        dsn = self._server.admin_dsn(name)
+        with psycopg.connect(dsn) as connection:
+            create_host_schema(connection, HostVariant.MULTI_TENANT)
+            load_demo_data(connection, shape)
+        upgrade(dsn)
+        vacuum(dsn)
+        return dsn
+
+    def copy(self, name: str, source: str) -> str:
+        """Another database with the same rows."""
+        with psycopg.connect(self._server.admin_dsn(), autocommit=True) as admin:
+            admin.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
+            )
+        return self._server.admin_dsn(name)
+
+
+def vacuum(dsn: str) -> None:
+    """Give the planner its statistics, as autovacuum does in production."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")

@@ -1,0 +1,32 @@
+-- Each active tenant's 31 closed days of October 2026, no two tenants alike.
+INSERT INTO batch.usage_day (
+    tenant_id,
+    usage_date,
+    registered_users,
+    active_users,
+    total_logins,
+    api_calls,
+    error_count,
+    peak_concurrent_users,
+    storage_bytes,
+    reports_generated,
+    skill_assessments,
+    notifications_sent,
+    closed_by
+)
+SELECT
+    tenant.tenant_id,
+    day.usage_date::date,
+    120 AS registered_users,
+    40 + mod(abs(hashtext(tenant.tenant_id)), 80) AS active_users,
+    90 AS total_logins,
+    20000 + mod(abs(hashtext(tenant.tenant_id || day.usage_date)), 9000) AS api_calls,
+    3 AS error_count,
+    17 AS peak_concurrent_users,
+    (60 + mod(abs(hashtext(tenant.tenant_id)), 40))::bigint * 1073741824 AS storage_bytes,
+    12 AS reports_generated,
+    4 AS skill_assessments,
+    30 AS notifications_sent,
+    'benchmark' AS closed_by
+FROM batch.all_tenant AS tenant
+CROSS JOIN generate_series('2026-10-01'::date, '2026-10-31'::date, '1 day') AS day (usage_date);

@@ -1,0 +1,41 @@
+"""
+### 目的
+テナントごとに前月（日本時間）の料金を計算し、適格請求書を確定・発行します。金額を扱うため最重要（CRITICAL）です。
+
+### 処理の流れ
+1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントと、月内に利用を終えたテナントを選びます。
+2. `wait_for_usage` — 月末日の使用量が締まる（BATCH-018-01）のを、ワーカーを使わずに最大 2 時間待ちます。
+3. `process` — テナントごとに計算・採番・確定し、請求書（PDF・JSON）を保存して、請求先への通知を登録します。
+4. `close_run` — 会計用 CSV を書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
+
+### 入力
+料金表 `pricing_plans.yaml`、`settings.yaml` の `billing`、`batch.usage_day`（締め済みの日）、`batch.plan_change`、
+`batch.discount`、`batch.commitment`、`batch.billing_profile`、`batch.exchange_rate`、`MST_Tenant`
+
+### 出力
+`batch.invoice`、`HIS_TenantBilling`、保存先の `invoices/YYYY-MM/`（`INV-YYYY-MM-NNN.pdf`、`.json`、`accounting-YYYY-MM.csv`）、
+`HIS_NotificationLog`（請求先への通知、送信待ち）
+
+### 障害対応
+* **朝まで待てるか**: 待てます。請求書が出ていないテナントがあるだけで、確定したものは変わりません。経理の始業までに対応してください。
+* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。理由はそのログの最後と `batch.tenant_outcome` にあります。
+    * *使用量が締まっていない* — 挙げられた日で BATCH-018-01 を実行し、`process` を消去。欠けたまま請求するなら `allow_incomplete`。
+    * *前月から 50 % を超えて変わった（保留）* — 正しければ、Trigger で業務日（前月の日付）、テナントコード、`approve` を指定。
+    * *プラン・価格・レートがない* — 挙げられた表か料金表を直し、`process` を消去。何も推測では計算しません。
+* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。確定済みの請求書は何度実行しても同じままです。
+* **確認だけ**: `dry_run` とテナントコードを指定して Trigger。`process` のログに計算の内訳が出ます。発行済みの内訳は操作「内訳の表示」。
+* **間違って発行した**: 入金前なら `force_recalculate` と理由で取り消して再発行。入金後なら操作「返還請求書の発行」の後に、もう一度請求。
+"""
+
+# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from include.catalog import TENANT_BILLING
+from skill_batch.billing_params import billing_params
+from skill_batch.dag_factory import batch_dag
+from skill_batch.sensors.closed_usage import wait_for_closed_usage
+from skill_batch.tenant_flow import tenant_flow
+
+
+@batch_dag(TENANT_BILLING, doc_md=__doc__, params=billing_params())
+def batch_018_02_tenant_billing() -> None:
+    """open_run ► wait_for_usage ► process × tenant ► close_run."""
+    tenant_flow(TENANT_BILLING, first_step=wait_for_closed_usage)

@@ -1,0 +1,205 @@
+"""BATCH-018-02: last month priced, taxed and invoiced once per tenant, with the documents that the accountant sends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.database import read_sql
+from include.errors import ParameterError
+from include.execution.object_store import ObjectStore
+from include.execution.sharding import Tenant
+from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
+from include.tenant_management.billing import archive
+from include.tenant_management.billing.errors import BillingError
+from include.tenant_management.billing.explanation import explain
+from include.tenant_management.billing.ledger import (
+    Instructions,
+    Settlement,
+    TenantSettlement,
+    Terms,
+    credit_invoice,
+    invoice_of_month,
+    price_tenants,
+    settle_tenants,
+    void_invoice,
+)
+from include.tenant_management.billing.periods import Period
+
+_BILLING = Path(archive.__file__).parent
+
+_SAMPLE_NOTE = "見本の料金表（pricing_plans.yaml の sample: true）で計算しました"
+
+
+class Action(StrEnum):
+    """What a run does: its ordinary work, or what an operator asks for with the invoices of single tenants."""
+
+    BILL = "bill"
+    EXPLAIN = "explain"
+    VOID = "void"
+    CREDIT = "credit"
+
+
+class TenantBillingBatch(TenantBatch):
+    """The steps of BATCH-018-02; see ``TenantBatch`` for what each must hold to."""
+
+    writes_files = True
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+
+    def options(self, parameters: Mapping[str, Any], tenants: Sequence[Tenant]) -> dict[str, Any]:
+        """``action``, ``approve`` (tenant codes), ``allow_incomplete``, ``force_recalculate`` and the ``reason`` of what is taken back."""
+        action = _action(parameters.get("action"))
+        recalculate = bool(parameters.get("force_recalculate"))
+        reason = str(parameters.get("reason") or "").strip()
+        if action is not Action.BILL and not parameters.get("tenants"):
+            raise ParameterError(
+                f"操作（action）{action} は全テナントには行えません。パラメータ tenants に対象のコードを指定してください。"
+            )
+        if not reason and (recalculate or action in (Action.VOID, Action.CREDIT)):
+            raise ParameterError(
+                "確定済みの請求書を取り消す、返還する、再発行するには理由が必要です。パラメータ reason に書いてください。"
+            )
+        return {
+            "action": action,
+            "approve": _codes(parameters.get("approve"), tenants),
+            "allow_incomplete": bool(parameters.get("allow_incomplete")),
+            "force_recalculate": recalculate,
+            "reason": reason,
+        }
+
+    def further_tenants(self, platform: psycopg.Connection, business_date: date) -> Collection[str]:
+        """Tenants that left in the month, or later, and still owe it."""
+        period = Period.month_of(business_date)
+        rows = platform.execute(
+            read_sql(_BILLING, "formerly_active_tenants"),
+            {"period_start": period.start, "period_end": period.end},
+        )
+        return {tenant_id for (tenant_id,) in rows}
+
+    def process(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        tenant_ids: Sequence[str],
+    ) -> list[TenantResult | TenantFailure]:
+        """Price the tenants' month, finalise what needs no approval, fill the host's rows, queue the notifications.
+
+        Or do what the operator asked for with the month's invoice of each tenant.
+        """
+        period = Period.month_of(run.business_date)
+        action = Action(run.options["action"])
+        if action is not Action.BILL:
+            return [self._act(connection, run, action, period, tenant_id) for tenant_id in tenant_ids]
+        instructions = Instructions(
+            issued_on=_issue_date(run, period),
+            actor=run.execution_id,
+            allow_incomplete=run.options["allow_incomplete"],
+            recalculate=run.options["force_recalculate"],
+            reason=run.options["reason"],
+            approved=run.options["approve"],
+        )
+        if run.dry_run:
+            settlements = price_tenants(connection, period, self._terms, instructions)
+        else:
+            settlements = settle_tenants(
+                connection, period, self._terms, instructions, execution_id=run.execution_id
+            )
+        return [self._outcome(settlement) for settlement in settlements]
+
+    def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
+        """The tenant's invoice as PDF and JSON."""
+        archive.write_documents(connection, tenant_id, run.business_date.replace(day=1), store)
+
+    def finish(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> None:
+        """The month's accounting CSV, of all tenants."""
+        archive.write_accounting_file(platform, run.business_date.replace(day=1), store)
+
+    def _act(
+        self, connection: psycopg.Connection, run: Run, action: Action, period: Period, tenant_id: str
+    ) -> TenantResult | TenantFailure:
+        """Explain, void or credit the tenant's invoice of the month."""
+        reason = run.options["reason"]
+        try:
+            stored = invoice_of_month(connection, tenant_id, period)
+            if action is Action.EXPLAIN:
+                report = tuple(explain(stored.invoice, stored.inputs))
+                return TenantResult(tenant_id, {"invoice_number": stored.invoice.number}, 0, report=report)
+            if action is Action.VOID:
+                void_invoice(connection, stored, reason)
+                return TenantResult(tenant_id, {"voided": stored.invoice.number}, 0)
+            credit = credit_invoice(
+                connection,
+                stored,
+                reason,
+                issued_on=_issue_date(run, period),
+                execution_id=run.execution_id,
+            )
+        except BillingError as error:
+            return TenantFailure(tenant_id, error.code, str(error), recoverable=False)
+        return TenantResult(
+            tenant_id, {"credited": stored.invoice.number, "invoice_number": credit.number}, 0
+        )
+
+    def _outcome(self, settlement: TenantSettlement) -> TenantResult | TenantFailure:
+        if settlement.settlement in (Settlement.FAILED, Settlement.HELD):
+            assert settlement.code is not None
+            assert settlement.reason is not None
+            return TenantFailure(settlement.tenant_id, settlement.code, settlement.reason, recoverable=False)
+        invoice = settlement.invoice
+        details: dict[str, Any] = {"settlement": settlement.settlement}
+        if settlement.number:
+            details["invoice_number"] = settlement.number
+        if settlement.settlement is Settlement.FINALIZED:
+            details["generatedInvoices"] = 1
+        if invoice:
+            # A number, so that the run's totals add it up: PostgreSQL reads its digits exactly, whatever Python makes of them.
+            details[f"totalAmount{invoice.currency}"] = float(invoice.total)
+        calculated = invoice is not None and self._terms.price_list.sample
+        return TenantResult(
+            settlement.tenant_id,
+            details,
+            records=len(settlement.inputs.usage_days) if settlement.inputs else 0,
+            notes=(*settlement.notes, *([_SAMPLE_NOTE] if calculated else [])),
+            report=tuple(explain(invoice, settlement.inputs))
+            if invoice and settlement.inputs and settlement.settlement is Settlement.PRICED
+            else (),
+        )
+
+
+def _issue_date(run: Run, period: Period) -> date:
+    """The day of the run; an invoice is never dated before its month is over."""
+    return max(run.run_date, period.next_day)
+
+
+def _action(value: object) -> Action:
+    try:
+        return Action(str(value or Action.BILL))
+    except ValueError:
+        raise ParameterError(
+            f"操作（action）{value!r} は使えません。{'、'.join(Action)} のどれかを指定してください。"
+        ) from None
+
+
+def _codes(value: object, tenants: Sequence[Tenant]) -> list[str]:
+    """Tenant codes that the operator approves. :raises ParameterError: names those that the run does not hold."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(code, str) for code in value):
+        raise ParameterError(
+            f'承認（approve）{value!r} はコードの一覧ではありません。["HD001"] の形で指定してください。'
+        )
+    codes = [code.strip() for code in value if code.strip()]
+    known = {name for tenant in tenants for name in (tenant.code, tenant.id)}
+    unknown = "、".join(f"'{code}'" for code in codes if code not in known)
+    if unknown:
+        raise ParameterError(
+            f"承認（approve）のテナントコード {unknown} はこの実行の対象ではありません。パラメータ approve か tenants を直してください。"
+        )
+    return codes

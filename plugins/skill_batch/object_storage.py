@@ -1,0 +1,29 @@
+"""The object store of this installation: invoices, reports, archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from airflow.sdk import ObjectStoragePath, Variable
+
+from include.errors import SettingsError
+from include.execution.object_store import ObjectStore
+
+VARIABLE = "batch_storage_url"
+
+
+def object_store() -> ObjectStore:
+    """The store that the Airflow Variable ``batch_storage_url`` names: ``file:///data/batch``, ``s3://aws_default@bucket/batch`` …
+
+    The part before ``@`` is an Airflow connection. :raises SettingsError: the variable is missing or no absolute URL.
+    """
+    url = Variable.get(VARIABLE, default="").strip()
+    scheme, _, rest = url.partition("://")
+    if not rest or (scheme == "file" and not rest.startswith("/")):
+        raise SettingsError(
+            f"ファイルの保存先がありません。Airflow の Variable '{VARIABLE}' に file:///data/batch や "
+            f"s3://aws_default@bucket/batch の形で設定してください（現在の値: '{url}'）。"
+        )
+    # It offers all that ObjectStore needs of a pathlib path, and the credentials of the connection.
+    return ObjectStore(cast("Path", ObjectStoragePath(url)))

@@ -1,0 +1,181 @@
+"""BATCH-018-02 through ``airflow dags test``: real processes, real PostgreSQL, real files."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from include.demo.slack_stand_in import SlackStandIn
+from include.execution.business_date import JAPAN
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation
+from tests.conftest import Database
+from tests.tenant_management.billing_rows import close_month
+
+DAG_ID = "batch_018_02_tenant_billing"
+FAMILY_DAG_ID = "batch_018_tenant_management"
+RUN_DATE = "2026-11-01"
+OCTOBER = date(2026, 10, 1)
+
+
+@pytest.fixture
+def tenants(database: Database) -> list[str]:
+    """Two tenants on BASIC with all of October closed."""
+    names = ["T001", "T002"]
+    with database.connect() as host:
+        for name in names:
+            host_rows.tenant(host, name, tenant_name=f"㈱{name}", subscription_plan="BASIC")
+            close_month(host, name, OCTOBER)
+    return names
+
+
+@pytest.fixture
+def installation(
+    airflow: AirflowInstallation, database: Database, slack: SlackStandIn, tmp_path: Path
+) -> AirflowInstallation:
+    """Airflow with this test's database, Slack and folder for files."""
+    connected = airflow.with_connections(database, slack.base_url)
+    storage = {"AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path / 'storage'}"}
+    return AirflowInstallation(connected.environment | storage)
+
+
+def numbers(database: Database) -> list[tuple[str, str, str | None]]:
+    """Tenant, status and number of all invoices, in the order of the numbers."""
+    with database.connect() as connection:
+        return connection.execute(
+            "SELECT tenant_id, status, number FROM batch.invoice ORDER BY number, tenant_id"
+        ).fetchall()
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothing(
+    installation: AirflowInstallation, database: Database, slack: SlackStandIn, tmp_path: Path
+) -> None:
+    first = installation.run("dags", "test", DAG_ID, RUN_DATE)
+    assert first.returncode == 0, first.stdout
+    invoiced = numbers(database)
+    folder = tmp_path / "storage" / "invoices" / "2026-10"
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    second = installation.run("dags", "test", DAG_ID, "2026-11-02")
+
+    assert second.returncode == 0, second.stdout
+    assert invoiced == [("T001", "finalized", "INV-2026-10-001"), ("T002", "finalized", "INV-2026-10-002")]
+    assert numbers(database) == invoiced
+    assert sorted(files) == [
+        "INV-2026-10-001.json",
+        "INV-2026-10-001.pdf",
+        "INV-2026-10-002.json",
+        "INV-2026-10-002.pdf",
+        "accounting-2026-10.csv",
+    ]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert json.loads(files["INV-2026-10-001.json"])["issued_on"] == "2026-11-01"
+    assert "請求書 INV-2026-10-001 は確定済みのため、そのままです" in second.stdout
+    assert slack.messages == []
+
+
+def test_a_tenant_with_an_open_day_is_named_with_the_day_and_invoiced_once_it_is_closed(
+    installation: AirflowInstallation, database: Database, slack: SlackStandIn, tenants: list[str]
+) -> None:
+    with database.connect() as host:
+        host.execute("DELETE FROM batch.usage_day WHERE tenant_id = 'T001' AND usage_date = '2026-10-17'")
+
+    failed = installation.run("dags", "test", DAG_ID, RUN_DATE)
+
+    assert failed.returncode != 0
+    assert numbers(database) == [("T002", "finalized", "INV-2026-10-001")]
+    (message,) = slack.messages
+    assert "バッチ実行失敗: BATCH-018-02" in message["text"]
+    assert "T001 ㈱T001: 使用量が締まっていない日があります（1 日: 2026-10-17）" in message["text"]
+
+    with database.connect() as host:
+        close_month(host, tenants[0], OCTOBER, first=17, last=17)
+    done = installation.run("dags", "test", DAG_ID, RUN_DATE)
+
+    assert done.returncode == 0, done.stdout
+    assert numbers(database) == [
+        ("T002", "finalized", "INV-2026-10-001"),
+        ("T001", "finalized", "INV-2026-10-002"),
+    ]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_dry_run_explains_the_calculation_in_the_log_and_writes_nothing(
+    installation: AirflowInstallation, database: Database, tmp_path: Path
+) -> None:
+    done = installation.run(
+        "dags", "test", DAG_ID, RUN_DATE, "--conf", '{"dry_run": true, "tenants": ["T001"]}'
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "1. ベーシックプラン 基本料金: 10,000" in done.stdout
+    assert "2026-10-31" in done.stdout
+    assert numbers(database) == []
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.usefixtures("tenants")
+def test_without_a_place_for_files_the_invoices_stand_and_the_alert_says_what_is_missing(
+    installation: AirflowInstallation, database: Database, slack: SlackStandIn
+) -> None:
+    environment = dict(installation.environment)
+    del environment["AIRFLOW_VAR_BATCH_STORAGE_URL"]
+
+    done = AirflowInstallation(environment).run("dags", "test", DAG_ID, RUN_DATE)
+
+    assert done.returncode != 0
+    (message,) = slack.messages
+    assert "Variable 'batch_storage_url'" in message["text"]
+    assert numbers(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_action_on_all_tenants_is_refused_before_anything_is_written(
+    installation: AirflowInstallation, database: Database, slack: SlackStandIn
+) -> None:
+    done = installation.run(
+        "dags", "test", DAG_ID, RUN_DATE, "--conf", '{"action": "void", "reason": "テスト"}'
+    )
+
+    assert done.returncode != 0
+    (message,) = slack.messages
+    assert "パラメータ tenants に対象のコードを指定してください" in message["text"]
+    assert numbers(database) == []
+
+
+def test_the_familys_dag_closes_the_last_day_and_then_bills_the_month(
+    installation: AirflowInstallation, database: Database, tenants: list[str]
+) -> None:
+    with database.connect() as host:
+        host.execute("DELETE FROM batch.usage_day WHERE usage_date = '2026-10-31'")
+
+    done = installation.run(
+        "dags", "test", FAMILY_DAG_ID, "2026-11-05", "--conf", '{"business_date": "2026-10-31"}'
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert [tenant_id for tenant_id, _, number in numbers(database) if number] == tenants
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_familys_dag_leaves_a_month_alone_that_is_not_over(
+    installation: AirflowInstallation, database: Database, slack: SlackStandIn
+) -> None:
+    today = datetime.now(UTC).astimezone(JAPAN).date()
+
+    done = installation.run(
+        "dags",
+        "test",
+        FAMILY_DAG_ID,
+        str(today + timedelta(days=1)),
+        "--conf",
+        json.dumps({"business_date": str(today), "batches": ["BATCH-018-02"]}),
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert numbers(database) == []
+    assert slack.messages == []

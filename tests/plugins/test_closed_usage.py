@@ -1,0 +1,93 @@
+"""Billing's wait for the last day's usage, as Airflow calls it, at moments of its night."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.catalog import TENANT_BILLING
+from include.demo.whole_run import open_run
+from include.tenant_management.tenant_billing import create_batch
+from skill_batch.sensors import closed_usage
+from skill_batch.sensors.closed_usage import ClosedUsageSensor
+from tests import host_rows
+from tests.conftest import Database
+from tests.tenant_management.billing_rows import close_month
+
+OCTOBER = date(2026, 10, 1)
+# 02:00 on the 1st of November in Japan.
+SCHEDULED = datetime(2026, 10, 31, 17, 0, tzinfo=UTC)
+
+
+class Night(datetime):
+    """A clock that stands at the moment the test says."""
+
+    moment = SCHEDULED
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return cls.moment.astimezone(tz)
+
+
+@pytest.fixture
+def host(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
+    """A tenant whose October is closed but for the last day, on a night that the tests set."""
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", database.airflow_connection("batch_platform"))
+    monkeypatch.setattr(closed_usage, "datetime", Night)
+    monkeypatch.setattr(Night, "moment", SCHEDULED)
+    with database.connect() as connection:
+        host_rows.tenant(connection, "T001", subscription_plan="BASIC")
+        close_month(connection, "T001", OCTOBER, last=30)
+        yield connection
+
+
+def sensor_of_a_run_at(
+    database: Database, host: psycopg.Connection, opened_at: datetime
+) -> ClosedUsageSensor:
+    """The sensor of a billing run of October that was opened at this moment."""
+    with database.connect("batch_platform") as platform:
+        run, _ = open_run(platform, TENANT_BILLING, create_batch(), OCTOBER)
+    host.execute("UPDATE batch.execution_log SET started_at = %s", [opened_at])
+    return ClosedUsageSensor(
+        task_id="wait_for_usage",
+        run={
+            "execution_id": run.execution_id,
+            "business_date": str(run.business_date),
+            "run_date": str(run.run_date),
+            "dry_run": False,
+            "options": run.options,
+        },
+        statement_timeout=timedelta(minutes=1),
+    )
+
+
+def test_it_waits_until_the_last_day_is_closed(database: Database, host: psycopg.Connection) -> None:
+    sensor = sensor_of_a_run_at(database, host, SCHEDULED)
+    assert sensor.mode == "reschedule"
+    assert sensor.poke({}) is False
+
+    close_month(host, "T001", OCTOBER, first=31)
+
+    assert sensor.poke({}) is True
+
+
+def test_after_two_hours_it_goes_on_without(
+    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = sensor_of_a_run_at(database, host, SCHEDULED)
+
+    monkeypatch.setattr(Night, "moment", SCHEDULED + timedelta(minutes=119))
+    assert sensor.poke({}) is False
+    monkeypatch.setattr(Night, "moment", SCHEDULED + timedelta(minutes=120))
+    assert sensor.poke({}) is True
+
+
+def test_on_any_other_day_it_does_not_wait(
+    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Night, "moment", SCHEDULED + timedelta(days=1))
+    assert sensor_of_a_run_at(database, host, Night.moment).poke({}) is True

@@ -1,0 +1,272 @@
+"""What decides an invoice, as rows for tests: closed days, plans, discounts; runs of BATCH-018-02 on them; what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from include.catalog import TENANT_BILLING
+from include.demo.whole_run import open_run, run_batch
+from include.execution.object_store import ObjectStore
+from include.execution.run_log import RunResult
+from include.execution.tenant_work import ShardReport, process_shard
+from include.settings import ExecutionSettings, load_settings
+from include.tenant_management.billing.periods import Period
+from include.tenant_management.billing.usage import BYTES_PER_GB
+from include.tenant_management.tenant_billing import create_batch
+from tests import host_rows
+from tests.conftest import Database
+
+MONTH = date(2026, 10, 1)
+OCTOBER = Period.month_of(MONTH)
+FIRST_OF_NOVEMBER = OCTOBER.next_day
+
+_DAY = {
+    "registered_users": 0,
+    "active_users": 0,
+    "total_logins": 0,
+    "api_calls": 0,
+    "error_count": 0,
+    "peak_concurrent_users": 0,
+    "reports_generated": 0,
+    "skill_assessments": 0,
+    "notifications_sent": 0,
+    "closed_by": "test",
+}
+
+
+def insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
+    """One row of a table of ours."""
+    connection.execute(
+        sql.SQL("INSERT INTO batch.{} ({}) VALUES ({})").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join(sql.Placeholder() * len(values)),
+        ),
+        list(values.values()),
+    )
+
+
+# What decides an invoice -------------------------------------------------------------------------------------------------
+
+
+def customer(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    plan: str | None = "BASIC",
+    *,
+    months: Sequence[date] = (MONTH,),
+    **values: Any,
+) -> str:
+    """A tenant with a plan (¥10,000 and tax unless said otherwise) that used nothing in months that are closed; returns its id."""
+    host_rows.tenant(connection, tenant_id, subscription_plan=plan, **values)
+    for month in months:
+        close_month(connection, tenant_id, month)
+    return tenant_id
+
+
+def close_month(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    month: date = MONTH,
+    *,
+    first: int = 1,
+    last: int = 31,
+    without: Collection[int] = (),
+    storage_gb: int = 0,
+    **figures: int,
+) -> None:
+    """Close the month's days from the first to the last but some, all alike; without figures nobody used anything."""
+    row = _DAY | {"storage_bytes": storage_gb * BYTES_PER_GB} | figures
+    days = [
+        day for day in Period.month_of(month).dates() if first <= day.day <= last and day.day not in without
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            sql.SQL("INSERT INTO batch.usage_day (tenant_id, usage_date, {}) VALUES ({})").format(
+                sql.SQL(", ").join(map(sql.Identifier, row)),
+                sql.SQL(", ").join(sql.Placeholder() * (len(row) + 2)),
+            ),
+            [[tenant_id, day, *row.values()] for day in days],
+        )
+
+
+def plan_change(
+    connection: psycopg.Connection, tenant_id: str, effective_from: date, plan: str | None
+) -> None:
+    """From this day on the tenant has the plan, or none any more."""
+    insert(
+        connection,
+        "plan_change",
+        tenant_id=tenant_id,
+        effective_from=effective_from,
+        plan=plan,
+        recorded_by="test",
+    )
+
+
+def discount(connection: psycopg.Connection, tenant_id: str, **values: Any) -> None:
+    """A discount that is valid for ever, all of it off unless said otherwise."""
+    values = {
+        "name": "特別値引き",
+        "kind": "percentage",
+        "value": 100,
+        "valid_from": date(2026, 1, 1),
+    } | values
+    insert(connection, "discount", tenant_id=tenant_id, **values)
+
+
+def commitment(connection: psycopg.Connection, tenant_id: str, amount: int, currency: str = "JPY") -> None:
+    """What the tenant pays at least."""
+    insert(
+        connection,
+        "commitment",
+        tenant_id=tenant_id,
+        valid_from=date(2026, 1, 1),
+        amount=amount,
+        currency=currency,
+    )
+
+
+def exchange_rate(
+    connection: psycopg.Connection, rate_date: date, yen_per_unit: str, currency: str = "USD"
+) -> None:
+    """What a unit of the currency is worth on a day."""
+    insert(connection, "exchange_rate", currency=currency, rate_date=rate_date, yen_per_unit=yen_per_unit)
+
+
+def billing_profile(connection: psycopg.Connection, tenant_id: str, **values: Any) -> None:
+    """Whom the tenant's invoices are for."""
+    insert(connection, "billing_profile", tenant_id=tenant_id, **values)
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------------
+
+
+def run_billing(
+    database: Database,
+    month: date = MONTH,
+    *,
+    codes: Sequence[str] = (),
+    dry_run: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    store: ObjectStore | None = None,
+    shards: int | None = None,
+) -> RunResult:
+    """One whole run on the first of the next month: tenant by tenant, as long as there are few, or in this many shards.
+
+    Within a shard the order of the numbers is nobody's promise.
+    """
+    sharding = load_settings().execution
+    if shards:
+        sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(
+            platform,
+            connection,
+            TENANT_BILLING,
+            create_batch(),
+            month,
+            codes=codes,
+            dry_run=dry_run,
+            parameters=parameters,
+            store=store,
+            sharding=sharding,
+        )
+
+
+def bill_as_task(
+    database: Database,
+    month: date = MONTH,
+    *,
+    codes: Sequence[str] = (),
+    dry_run: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    run_date: date | None = None,
+) -> ShardReport:
+    """Only the tenants' step of a run, on another day if told so: with the lines that nothing but its task's log shows."""
+    batch = create_batch()
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        run, tenants = open_run(
+            platform,
+            TENANT_BILLING,
+            batch,
+            month,
+            codes=codes,
+            dry_run=dry_run,
+            parameters=parameters,
+        )
+        run = replace(run, run_date=run_date or run.run_date)
+        return process_shard(connection, platform, batch, run, [tenant.id for tenant in tenants])
+
+
+# What came out -------------------------------------------------------------------------------------------------------------
+
+
+def invoices(
+    connection: psycopg.Connection, tenant_id: str | None = None, month: date = MONTH
+) -> list[dict[str, Any]]:
+    """A month's invoices and credits, of one tenant or of all, in the order in which they were made."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            SELECT * FROM batch.invoice
+            WHERE period_start = %(month)s AND tenant_id = coalesce(%(tenant_id)s, tenant_id)
+            ORDER BY created_at, tenant_id, kind DESC
+            """,
+            {"month": month, "tenant_id": tenant_id},
+        ).fetchall()
+
+
+def invoice(connection: psycopg.Connection, tenant_id: str, month: date = MONTH) -> dict[str, Any]:
+    """The tenant's only one."""
+    (row,) = invoices(connection, tenant_id, month)
+    return row
+
+
+def host_billing(connection: psycopg.Connection, invoice_id: str) -> dict[str, Any]:
+    """The invoice as the application shows it."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute('SELECT * FROM "HIS_TenantBilling" WHERE id = %s', [invoice_id]).fetchone()
+    assert row is not None, f"the application has no row for {invoice_id}"
+    return row
+
+
+def numbers(connection: psycopg.Connection, month: date = MONTH) -> list[str]:
+    """All numbers that the month's invoices and credits have, in the order of their text."""
+    return sorted(row["number"] for row in invoices(connection, month=month) if row["number"])
+
+
+def outcomes(connection: psycopg.Connection, result: RunResult) -> dict[str, dict[str, Any]]:
+    """What the execution log holds for each tenant of the run."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            "SELECT * FROM batch.tenant_outcome WHERE execution_id = %s ORDER BY tenant_id",
+            [result.execution_id],
+        ).fetchall()
+    return {row["tenant_id"]: row for row in rows}
+
+
+def reasons(result: RunResult) -> dict[str, str]:
+    """Why tenants failed, by their codes."""
+    return {tenant.code: tenant.reason for tenant in result.failed_tenants}
+
+
+def everything_written(connection: psycopg.Connection) -> dict[str, list[Any]]:
+    """All rows that billing leaves, except the log of its runs."""
+    return {
+        table: connection.execute(sql.SQL("TABLE {} ORDER BY 1, 2, 3").format(name)).fetchall()
+        for table, name in (
+            ("invoice", sql.Identifier("batch", "invoice")),
+            ("counter", sql.Identifier("batch", "invoice_counter")),
+            ("document", sql.Identifier("batch", "invoice_document")),
+            ("host billing", sql.Identifier("HIS_TenantBilling")),
+            ("notification", sql.Identifier("HIS_NotificationLog")),
+        )
+    }
