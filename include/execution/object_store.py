@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from typing import IO
 
 
@@ -29,9 +31,15 @@ class ObjectStore:
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not self._shows_unfinished_files:
-            with target.open("wb") as file:
-                yield file
+            # Closing an object's file puts it in place, also after an error: so it is opened once all of its content is there.
+            with TemporaryFile() as content:
+                yield content
+                content.seek(0)
+                with target.open("wb") as file:
+                    copyfileobj(content, file)
             return
+        if target.is_dir():
+            raise IsADirectoryError(f"{target} is a directory")
         unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             with unfinished.open("wb") as file:

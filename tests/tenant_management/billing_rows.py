@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -65,7 +65,8 @@ def customer(
     **values: Any,
 ) -> str:
     """A tenant with a plan (¥10,000 and tax unless said otherwise) that used nothing in months that are closed; returns its id."""
-    host_rows.tenant(connection, tenant_id, subscription_plan=plan, **values)
+    values = {"subscription_plan": plan, "created_at": datetime(2026, 1, 1)} | values
+    host_rows.tenant(connection, tenant_id, **values)
     for month in months:
         close_month(connection, tenant_id, month)
     return tenant_id

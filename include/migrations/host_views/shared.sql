@@ -280,7 +280,7 @@ FROM "HIS_NotificationLog"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
-GRANT SELECT, INSERT ON batch.tenant_notification TO batch_tenant;
+GRANT SELECT, INSERT, UPDATE (is_deleted, updated_at) ON batch.tenant_notification TO batch_tenant;
 
 GRANT SELECT ON
 batch.all_tenant,

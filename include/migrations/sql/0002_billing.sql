@@ -98,13 +98,14 @@ CREATE TABLE batch.invoice (
     hold_reason text,
     approved_by text,
     credits_invoice_id text REFERENCES batch.invoice,
+    credit_reason text,
     credited boolean NOT NULL DEFAULT false,
     execution_id text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     finalized_at timestamptz,
     voided_at timestamptz,
     void_reason text,
-    CHECK ((kind = 'credit') = (credits_invoice_id IS NOT null)),
+    CHECK ((kind = 'credit') = (credits_invoice_id IS NOT null AND credit_reason IS NOT null)),
     CHECK (status NOT IN ('finalized', 'sent') OR (finalized_at IS NOT null AND issued_on IS NOT null)),
     CHECK (status NOT IN ('finalized', 'sent') OR (number IS NOT null) = (total <> 0)),
     CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null))
@@ -116,11 +117,11 @@ CREATE UNIQUE INDEX invoice_live_credit ON batch.invoice (tenant_id, credits_inv
 WHERE kind = 'credit' AND status <> 'void';
 CREATE INDEX invoice_by_month ON batch.invoice (period_start, number);
 CALL batch.make_tenant_table('batch.invoice');
--- The number and the times of its life are the database's to give (guard_invoice).
-REVOKE INSERT, UPDATE, DELETE ON batch.invoice FROM batch_tenant;
+-- The number and the times of its life are the database's to give (guard_invoice); across tenants invoices are only read.
+REVOKE INSERT, UPDATE, DELETE ON batch.invoice FROM batch_tenant, batch_platform;
 GRANT INSERT (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, hold_reason,
-    credits_invoice_id, execution_id
+    credits_invoice_id, credit_reason, execution_id
 ), UPDATE (
     status, issued_on, due_on, currency, total, content, inputs, input_hash, hold_reason, approved_by, credited, execution_id,
     void_reason
@@ -161,6 +162,9 @@ BEGIN
         NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id, NEW.finalized_at
     ) THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is %s and never changes', OLD.number, OLD.status);
+    END IF;
+    IF NEW.invoice_id <> OLD.invoice_id OR (OLD.credited AND NOT NEW.credited) OR (NEW.credited AND NEW.status = 'void') THEN
+        RAISE restrict_violation USING MESSAGE = format('invoice %s is credited, and neither void nor another', OLD.number);
     END IF;
     IF OLD.status = NEW.status THEN
         RETURN NEW;

@@ -134,9 +134,21 @@ def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
             f"状態が {account.tenant_status} ですが、契約終了日もプランの終了も分かりません。"
             "MST_Tenant.contract_end_date か batch.plan_change（plan を NULL）に登録してください",
         )
+    _require_known_beginning(account, period)
     return plan_parts(
         period, account.plan_changes, contract_start=account.contract_start, contract_end=account.contract_end
     )
+
+
+def _require_known_beginning(account: BillingAccount, period: Period) -> None:
+    """That the plan history goes back to the contract's first day of the month, or to the first day of use."""
+    known_since = account.plan_changes[0].effective_from
+    begins = account.contract_start or next((day.usage_date for day in account.usage_days), None)
+    if begins is not None and max(begins, period.start) < known_since <= period.end:
+        raise BillingError(
+            "PLAN_UNKNOWN",
+            f"{max(begins, period.start)} から {known_since} の前日までのプランが分かりません。batch.plan_change に登録してください",
+        )
 
 
 def _billable_plan(part: PlanPart, prices: PriceListVersion) -> Plan | None:

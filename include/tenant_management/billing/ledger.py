@@ -7,7 +7,7 @@ change (a trigger). Two runs at once therefore end with one set of invoices, whi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 from include.database import read_sql
 from include.execution.business_date import JAPAN
 from include.settings import BillingSettings
-from include.tenant_management.billing.accounts import BillingAccount, inputs_of, load_accounts
+from include.tenant_management.billing.accounts import BillingAccount, LiveInvoice, inputs_of, load_accounts
 from include.tenant_management.billing.approval import hold_reason
 from include.tenant_management.billing.documents import require_printable
 from include.tenant_management.billing.errors import BillingError
@@ -106,6 +106,7 @@ class _Draft:
     inputs: BillingInputs
     invoice: Invoice
     hold: str | None
+    approved: bool
     refusal: BillingError | None
 
 
@@ -122,7 +123,10 @@ def price_tenants(
                 Settlement.PRICED,
                 outcome.invoice,
                 outcome.inputs,
-                notes=tuple(str(problem) for problem in (outcome.hold, outcome.refusal) if problem),
+                notes=(
+                    *(str(problem) for problem in (outcome.hold, outcome.refusal) if problem),
+                    *_already_issued(account),
+                ),
             )
         priced.append(outcome)
     return priced
@@ -141,35 +145,46 @@ def settle_tenants(
     A finalised month is left as it is. A failure of one tenant is its settlement, and the others go on.
     :raises BillingError: no price list holds for the month.
     """
+    if instructions.recalculate:
+        _require_reason(instructions.reason)
     settlements: dict[str, TenantSettlement] = {}
     drafts: list[_Draft] = []
     replaced: list[str] = []
+    obsolete: list[str] = []
     for account in load_accounts(connection, period):
-        done = _already_settled(account, instructions)
-        if done is not None:
-            settlements[account.tenant_id] = done
-            continue
-        outcome = _draft(account, period, terms, instructions)
+        outcome = _already_settled(account, instructions) or _draft(account, period, terms, instructions)
+        live = account.live if account.live and account.live.status != "draft" else None
+        if isinstance(outcome, _Draft) and live and outcome.refusal:
+            # What was issued stands until something better can be issued in its place.
+            outcome = _failed(account.tenant_id, outcome.refusal)
         if isinstance(outcome, _Draft):
             drafts.append(outcome)
-            if account.live and account.live.status != "draft":
-                replaced.append(account.live.invoice_id)
-        else:
-            settlements[account.tenant_id] = outcome
-    if replaced:
-        _void(connection, replaced, instructions.reason)
+            if live:
+                replaced.append(live.invoice_id)
+            continue
+        if outcome.settlement is Settlement.NOT_BILLABLE and account.live:
+            if live:
+                outcome = _failed(account.tenant_id, _not_billable_any_more(live))
+            else:
+                obsolete.append(account.live.invoice_id)
+        settlements[account.tenant_id] = outcome
+    _void(connection, replaced, instructions.reason)
+    _void(connection, obsolete, "請求対象の契約がなくなったため")
     invoice_ids = _save_drafts(connection, period, drafts, execution_id)
+    ready = [draft for draft in drafts if _is_ready(draft, invoice_ids)]
     numbers = _finalize(
         connection,
-        [invoice_ids[draft.account.tenant_id] for draft in drafts if _is_ready(draft, invoice_ids)],
-        period,
-        terms.settings,
-        instructions,
+        [invoice_ids[draft.account.tenant_id] for draft in ready],
+        issued_on=instructions.issued_on,
+        due_on=due_date(period, instructions.issued_on, terms.settings.due_months),
+        approved_by={
+            invoice_ids[draft.account.tenant_id]: instructions.actor for draft in ready if draft.hold
+        },
     )
     for draft in drafts:
         settlement = _settlement_of(draft, invoice_ids.get(draft.account.tenant_id), numbers)
         settlements[draft.account.tenant_id] = settlement
-    _write_host_rows(connection, [*replaced, *invoice_ids.values()])
+    _write_host_rows(connection, [*replaced, *obsolete, *invoice_ids.values()])
     _queue_notifications(
         connection,
         [
@@ -228,12 +243,14 @@ def stored_document(row: dict[str, Any]) -> Invoice:
 def void_invoice(connection: psycopg.Connection, stored: StoredInvoice, reason: str) -> None:
     """Take an invoice back that nobody has paid: it keeps its number, and the month may be billed anew. A draft is dropped likewise.
 
-    :raises BillingError: it is paid, credited, void already, or no reason is given.
+    :raises BillingError: it is paid, credited, a credit, void already, or no reason is given.
     """
     _require_reason(reason)
     _require_untouched(stored)
     if stored.is_paid:
         raise _paid_error(stored.invoice.number)
+    if stored.invoice.kind is InvoiceKind.CREDIT:
+        raise BillingError("IS_A_CREDIT", f"返還請求書 {stored.invoice.number} は取り消せません")
     _void(connection, [stored.invoice_id], reason)
     _write_host_rows(connection, [stored.invoice_id])
 
@@ -263,12 +280,13 @@ def credit_invoice(
         {
             "invoice_id": stored.invoice_id,
             "content": Jsonb(credit.model_dump(mode="json")),
+            "reason": reason,
             "execution_id": execution_id,
         },
     ).fetchone()
     assert row is not None
     connection.execute(read_sql(_HERE, "mark_credited"), {"invoice_id": stored.invoice_id})
-    numbers = _finalize_ids(connection, [row[0]], issued_on=issued_on, due_on=None, approved_by=reason)
+    numbers = _finalize(connection, [row[0]], issued_on=issued_on)
     _write_host_rows(connection, [row[0]])
     return credit.model_copy(update={"number": numbers[row[0]], "issued_on": issued_on})
 
@@ -279,6 +297,13 @@ def due_date(period: Period, issued_on: date, months: int) -> date:
     for _ in range(months):
         month = Period.month_of(month.next_day)
     return max(month.end, Period.month_of(issued_on).end)
+
+
+def _already_issued(account: BillingAccount) -> tuple[str, ...]:
+    live = account.live
+    if live is None or live.status == "draft":
+        return ()
+    return (f"{_called(live.number)}は確定済みで、この計算では変わりません",)
 
 
 def _already_settled(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
@@ -303,10 +328,13 @@ def _draft(
     account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
 ) -> _Draft | TenantSettlement:
     """The tenant's draft, or why there is none."""
-    prices = terms.price_list.version_for(period.start)
     try:
         inputs = inputs_of(
-            account, period, prices, terms.settings, allow_incomplete=instructions.allow_incomplete
+            account,
+            period,
+            terms.price_list.version_for(period.start),
+            terms.settings,
+            allow_incomplete=instructions.allow_incomplete,
         )
         if inputs is None:
             return TenantSettlement(
@@ -317,11 +345,14 @@ def _draft(
         invoice = price(inputs)
     except BillingError as error:
         return _failed(account.tenant_id, error)
-    approved = {account.tenant_id, account.tenant_code}.intersection(instructions.approved)
-    hold = None
-    if not approved:
-        hold = hold_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent)
-    return _Draft(account, inputs, invoice, hold, _refusal(invoice, terms.settings.issuer.corporate))
+    return _Draft(
+        account,
+        inputs,
+        invoice,
+        hold=hold_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent),
+        approved=bool({account.tenant_id, account.tenant_code}.intersection(instructions.approved)),
+        refusal=_refusal(invoice, terms.settings.issuer.corporate),
+    )
 
 
 def _refusal(invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
@@ -337,7 +368,8 @@ def _refusal(invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
 
 
 def _is_ready(draft: _Draft, invoice_ids: dict[str, str]) -> bool:
-    return draft.hold is None and draft.refusal is None and draft.account.tenant_id in invoice_ids
+    held = draft.hold is not None and not draft.approved
+    return not held and draft.refusal is None and draft.account.tenant_id in invoice_ids
 
 
 def _settlement_of(draft: _Draft, invoice_id: str | None, numbers: dict[str, str | None]) -> TenantSettlement:
@@ -351,7 +383,7 @@ def _settlement_of(draft: _Draft, invoice_id: str | None, numbers: dict[str, str
         )
     if draft.refusal is not None:
         return _failed(tenant_id, draft.refusal)
-    if draft.hold is not None:
+    if draft.hold is not None and not draft.approved:
         return TenantSettlement(
             tenant_id,
             Settlement.HELD,
@@ -400,44 +432,47 @@ def _save_drafts(
 def _finalize(
     connection: psycopg.Connection,
     invoice_ids: Sequence[str],
-    period: Period,
-    settings: BillingSettings,
-    instructions: Instructions,
-) -> dict[str, str | None]:
-    return _finalize_ids(
-        connection,
-        invoice_ids,
-        issued_on=instructions.issued_on,
-        due_on=due_date(period, instructions.issued_on, settings.due_months),
-        approved_by=instructions.actor if instructions.approved else None,
-    )
-
-
-def _finalize_ids(
-    connection: psycopg.Connection,
-    invoice_ids: Sequence[str],
     *,
     issued_on: date,
-    due_on: date | None,
-    approved_by: str | None,
+    due_on: date | None = None,
+    approved_by: Mapping[str, str] | None = None,
 ) -> dict[str, str | None]:
-    """Numbers by invoice id; none for a total of 0. From here on the transaction holds the month's counter: nothing slow follows."""
+    """Numbers by invoice id, given in this order; none for a total of 0.
+
+    From here on the transaction holds the month's counter: nothing slow follows.
+    """
     if not invoice_ids:
         return {}
-    rows = connection.execute(
-        read_sql(_HERE, "finalize_invoices"),
-        {
-            "invoice_ids": list(invoice_ids),
-            "issued_on": issued_on,
-            "due_on": due_on,
-            "approved_by": approved_by,
-        },
-    )
-    return dict(rows.fetchall())
+    numbers: dict[str, str | None] = {}
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            read_sql(_HERE, "finalize_invoice"),
+            [
+                {
+                    "invoice_id": invoice_id,
+                    "issued_on": issued_on,
+                    "due_on": due_on,
+                    "approved_by": (approved_by or {}).get(invoice_id),
+                }
+                for invoice_id in invoice_ids
+            ],
+            returning=True,
+        )
+        while True:
+            numbers.update(cursor.fetchall())
+            if not cursor.nextset():
+                return numbers
 
 
 def _void(connection: psycopg.Connection, invoice_ids: Sequence[str], reason: str) -> None:
-    connection.execute(read_sql(_HERE, "void_invoices"), {"invoice_ids": list(invoice_ids), "reason": reason})
+    if invoice_ids:
+        connection.execute(
+            read_sql(_HERE, "void_invoices"), {"invoice_ids": list(invoice_ids), "reason": reason}
+        )
+        connection.execute(
+            read_sql(_HERE, "withdraw_notifications"),
+            {"notification_ids": [_notification_id(invoice_id) for invoice_id in invoice_ids]},
+        )
 
 
 def _write_host_rows(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> None:
@@ -450,7 +485,12 @@ def _queue_notifications(
     issued_on: date,
 ) -> None:
     letters = [
-        (invoice_id, settlement.tenant_id, settlement.invoice.recipient.email, *_letter(settlement))
+        (
+            _notification_id(invoice_id),
+            settlement.tenant_id,
+            settlement.invoice.recipient.email,
+            *_letter(settlement),
+        )
         for invoice_id, settlement in finalized
         if settlement.invoice and settlement.invoice.recipient.email
     ]
@@ -458,10 +498,14 @@ def _queue_notifications(
         return
     due = datetime.combine(issued_on, _NOTIFY_AT, JAPAN).astimezone(UTC).replace(tzinfo=None)
     columns = [list(column) for column in zip(*letters, strict=True)]
-    names = ("invoice_ids", "tenant_ids", "addresses", "subjects", "bodies")
+    names = ("notification_ids", "tenant_ids", "addresses", "subjects", "bodies")
     connection.execute(
         read_sql(_HERE, "queue_notifications"), dict(zip(names, columns, strict=True)) | {"scheduled_at": due}
     )
+
+
+def _notification_id(invoice_id: str) -> str:
+    return f"invoice-{invoice_id}"
 
 
 def _letter(settlement: TenantSettlement) -> tuple[str, str]:
@@ -484,6 +528,13 @@ def _failed(tenant_id: str, error: BillingError) -> TenantSettlement:
     return TenantSettlement(tenant_id, Settlement.FAILED, reason=str(error), code=error.code)
 
 
+def _not_billable_any_more(live: LiveInvoice) -> BillingError:
+    return BillingError(
+        "NOT_BILLABLE_ANY_MORE",
+        f"請求対象の契約がありませんが、{_called(live.number)}が確定済みです。取消（void）か返還請求書（credit）で訂正してください",
+    )
+
+
 def _paid_error(number: str | None) -> BillingError:
     return BillingError(
         "ALREADY_PAID",
@@ -503,4 +554,4 @@ def _require_untouched(stored: StoredInvoice) -> None:
 
 
 def _called(number: str | None) -> str:
-    return f"請求書 {number} " if number else "請求額 0 の請求 "
+    return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"

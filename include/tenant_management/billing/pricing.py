@@ -142,8 +142,7 @@ def price(inputs: BillingInputs) -> Invoice:
 
 def calculated_lines(inputs: BillingInputs) -> list[InvoiceLine]:
     """All lines in the order of the calculation, also those that come to nothing: what an explanation shows. Errors as ``price``."""
-    if not inputs.allow_incomplete:
-        require_closed_days(inputs)
+    require_closed_days(inputs)
     calculation = _Calculation(inputs)
     for priced in inputs.parts:
         calculation.add_part(priced)
@@ -154,7 +153,9 @@ def calculated_lines(inputs: BillingInputs) -> list[InvoiceLine]:
 
 
 def require_closed_days(inputs: BillingInputs) -> None:
-    """:raises BillingError: names the days of the tenant's parts that BATCH-018-01 has not closed."""
+    """:raises BillingError: names the days of the tenant's parts that BATCH-018-01 has not closed; those may be allowed, but not all."""
+    if inputs.allow_incomplete and inputs.usage_days:
+        return
     closed = {day.usage_date for day in inputs.usage_days}
     missing = [day for priced in inputs.parts for day in priced.plan_part.part.dates() if day not in closed]
     if missing:
@@ -163,7 +164,8 @@ def require_closed_days(inputs: BillingInputs) -> None:
         raise BillingError(
             "USAGE_NOT_CLOSED",
             f"使用量が締まっていない日があります（{len(missing)} 日: {listed}{more}）。BATCH-018-01 をその日付で実行してから"
-            "消去（Clear）するか、欠けたまま請求するなら allow_incomplete を指定してください",
+            "消去（Clear）してください"
+            + ("" if not inputs.usage_days else "。欠けたまま請求するなら allow_incomplete を指定します"),
         )
 
 

@@ -174,6 +174,11 @@ class BillingHook(BaseHook):
 
     def document(self, tenant_id: str, number: str, format_name: str = "pdf") -> bytes:
         """The invoice as ``pdf`` or ``json``, the same bytes as in the object store."""
+        if format_name not in archive.RENDERERS:
+            raise BillingError(
+                "UNKNOWN_FORMAT",
+                f"形式 '{format_name}' はありません。{'、'.join(archive.RENDERERS)} のどれかです",
+            )
         return archive.RENDERERS[format_name](self.invoice(tenant_id, number).invoice)
 
     def write_documents(self, tenant_id: str, month: date) -> None:

@@ -10,6 +10,7 @@ INSERT INTO batch.invoice (
     inputs,
     input_hash,
     credits_invoice_id,
+    credit_reason,
     execution_id
 )
 SELECT
@@ -24,6 +25,7 @@ SELECT
     inputs,
     input_hash,
     invoice_id AS credits_invoice_id,
+    %(reason)s AS credit_reason,
     %(execution_id)s
 FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s

@@ -8,7 +8,12 @@ SELECT
     tenant.subscription_plan,
     tenant.currency_code AS currency,
     tenant.contract_start,
-    tenant.contract_end,
+    -- A plan that ends after the month, with nothing after it, ends the contract as well.
+    coalesce(tenant.contract_end, (
+        SELECT min(change.effective_from) - 1 FROM batch.plan_change AS change
+        WHERE
+            change.tenant_id = tenant.tenant_id AND change.plan IS null AND change.effective_from > %(period_end)s
+    )) AS contract_end,
     profile.department,
     coalesce(profile.recipient_name, tenant.tenant_name) AS recipient_name,
     coalesce(profile.postal_code, tenant.postal_code) AS postal_code,

@@ -17,7 +17,7 @@ INSERT INTO batch.tenant_notification (
     updated_at
 )
 SELECT
-    'invoice-' || letter.invoice_id AS id,
+    letter.notification_id AS id,
     letter.tenant_id,
     'EMAIL' AS notification_type,
     'BILLING_CONTACT' AS recipient_type,
@@ -34,10 +34,10 @@ SELECT
     now() AT TIME ZONE 'UTC' AS updated_at
 FROM
     unnest(
-        %(invoice_ids)s::text[],
+        %(notification_ids)s::text[],
         %(tenant_ids)s::text[],
         %(addresses)s::text[],
         %(subjects)s::text[],
         %(bodies)s::text[]
-    ) AS letter (invoice_id, tenant_id, recipient_address, subject, message_body)
+    ) AS letter (notification_id, tenant_id, recipient_address, subject, message_body)
 ON CONFLICT (id) DO NOTHING;

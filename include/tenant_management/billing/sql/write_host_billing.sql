@@ -56,6 +56,7 @@ SELECT
     invoice.due_on::timestamp AS due_date,
     coalesce(
         invoice.void_reason,
+        invoice.credit_reason,
         CASE WHEN invoice.status = 'draft' THEN invoice.hold_reason END,
         CASE WHEN invoice.total = 0 THEN '請求額 0 のため請求書番号なし' END
     ) AS notes,

@@ -1,0 +1,240 @@
+"""Files that outlive a run: whole or not at all, the bytes as given, and never outside of the root."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import fsspec  # type: ignore[import-untyped]
+import pytest
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem  # type: ignore[import-untyped]
+from upath import UPath
+
+from include.execution.object_store import ObjectStore
+
+KEY = "invoices/2026-10/INV-2026-10-001.pdf"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A directory that does not exist yet, in one that holds nothing else."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(root: Path) -> ObjectStore:
+    return ObjectStore(root)
+
+
+def files(root: Path) -> list[str]:
+    """Whatever is below the root."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+def write_half(store: ObjectStore, key: str, error: type[BaseException]) -> None:
+    """Begin to write, and fail."""
+    with store.writer(key) as file:
+        file.write(b"half of the wo")
+        raise error
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\r\n\x00\xff\xfe\x1a", "請求書\r\n".encode(), bytes(range(256)) * 5_000]
+)
+def test_the_bytes_come_back_as_they_were_given(store: ObjectStore, root: Path, content: bytes) -> None:
+    location = store.write(KEY, content)
+
+    assert store.read(KEY) == content
+    assert location == store.location(KEY) == str(root / KEY)
+    assert Path(location).read_bytes() == content
+    assert files(root) == [KEY]
+
+
+def test_a_second_write_takes_the_place_of_the_first(store: ObjectStore, root: Path) -> None:
+    store.write(KEY, b"first, and longer")
+    store.write(KEY, b"second")
+
+    assert store.read(KEY) == b"second"
+    assert files(root) == [KEY]
+
+
+def test_a_file_that_was_never_written_is_not_found(store: ObjectStore) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.read(KEY)
+
+
+def test_until_the_block_ends_readers_see_what_was_there_before(store: ObjectStore) -> None:
+    store.write(KEY, b"before")
+
+    with store.writer(KEY) as file:
+        file.write(b"after")
+        file.flush()
+        assert store.read(KEY) == b"before"
+
+    assert store.read(KEY) == b"after"
+
+
+def test_a_reader_that_has_opened_the_file_reads_it_to_its_end(store: ObjectStore) -> None:
+    with Path(store.write(KEY, b"before")).open("rb") as reader:
+        store.write(KEY, b"after, and longer")
+        assert reader.read() == b"before"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError, KeyboardInterrupt])
+def test_after_an_error_in_the_block_nothing_is_left_of_it(
+    store: ObjectStore, root: Path, error: type[BaseException]
+) -> None:
+    store.write(KEY, b"before")
+    for key in (KEY, "another"):
+        with pytest.raises(error):
+            write_half(store, key, error)
+
+    assert files(root) == [KEY]
+    assert store.read(KEY) == b"before"
+
+
+def test_a_directory_in_the_place_of_the_file_is_an_error_and_leaves_nothing(
+    store: ObjectStore, root: Path
+) -> None:
+    (root / KEY).mkdir(parents=True)
+
+    with pytest.raises(IsADirectoryError):
+        store.write(KEY, b"content")
+
+    assert files(root) == []
+
+
+def test_a_file_in_the_place_of_a_directory_is_an_error(store: ObjectStore, root: Path) -> None:
+    store.write("invoices", b"a file")
+
+    with pytest.raises(OSError, match="invoices"):
+        store.write(KEY, b"content")
+
+    assert files(root) == ["invoices"]
+
+
+def test_writers_at_once_end_with_one_whole_file(store: ObjectStore, root: Path) -> None:
+    contents = [bytes([number]) * 100_000 for number in range(8)]
+    start = threading.Barrier(len(contents))
+
+    def write(content: bytes) -> None:
+        start.wait()
+        store.write(KEY, content)
+
+    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert store.read(KEY) in contents
+    assert files(root) == [KEY]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/",
+        "/etc/passwd",
+        "..",
+        "../outside",
+        "invoices/../../outside",
+        "invoices/..",
+        ".",
+        "invoices/./a",
+        "invoices//a",
+        "invoices/",
+        "..\\outside",
+        "invoices\\..\\..\\outside",
+        "C:\\outside",
+        "invoices/a\0.pdf",
+    ],
+)
+def test_a_key_that_leads_elsewhere_is_refused(store: ObjectStore, root: Path, key: str) -> None:
+    for attempt in (store.location, store.read, lambda key: store.write(key, b"content")):
+        with pytest.raises(ValueError, match="is no key of an object store"):
+            attempt(key)
+
+    assert list(root.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "...", "a/..b/c..", "請求書/令和 8 年.pdf", "~", "$HOME", "%2e%2e", "-rf"]
+)
+def test_an_unusual_name_is_a_name(store: ObjectStore, root: Path, key: str) -> None:
+    store.write(key, b"content")
+
+    assert files(root) == [key]
+    assert store.read(key) == b"content"
+
+
+# A store that shows an object once it is whole ---------------------------------------------------------------------------
+
+
+class Upload(AbstractBufferedFile):  # type: ignore[misc]
+    """As s3fs and gcsfs have it: bytes are collected, and closing the file makes the object."""
+
+    def _initiate_upload(self) -> None:
+        self.parts = b""
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self.parts += self.buffer.getvalue()
+        if final:
+            Bucket.objects[self.path] = self.parts
+        return True
+
+
+class Bucket(AbstractFileSystem):  # type: ignore[misc]
+    """An object store without a network."""
+
+    protocol = "bucket"
+    cachable = False
+    objects: ClassVar[dict[str, bytes]] = {}
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+        return Upload(self, path, mode=mode)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Directories are nothing but a part of the key."""
+
+    def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
+        """Likewise."""
+
+
+NOT_TESTED_BY_UPATH = pytest.mark.filterwarnings(
+    "ignore:UPath 'bucket' filesystem not explicitly implemented"
+)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """A store in an empty bucket."""
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    monkeypatch.setattr(Bucket, "objects", {})
+    return ObjectStore(cast("Path", UPath("bucket://name/batch")))
+
+
+@NOT_TESTED_BY_UPATH
+def test_an_object_store_needs_no_name_for_what_is_unfinished(bucket: ObjectStore) -> None:
+    bucket.write(KEY, b"before")
+    with bucket.writer(KEY) as file:
+        file.write(b"after")
+        assert list(Bucket.objects.values()) == [b"before"]
+
+    assert Bucket.objects == {f"name/batch/{KEY}": b"after"}
+    assert bucket.location(KEY) == f"bucket://name/batch/{KEY}"
+
+
+@NOT_TESTED_BY_UPATH
+def test_after_an_error_in_the_block_an_object_store_still_has_what_was_there_before(
+    bucket: ObjectStore,
+) -> None:
+    bucket.write(KEY, b"before")
+
+    for key in (KEY, "another"):
+        with pytest.raises(RuntimeError):
+            write_half(bucket, key, RuntimeError)
+
+    assert Bucket.objects == {f"name/batch/{KEY}": b"before"}

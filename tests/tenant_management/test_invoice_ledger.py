@@ -1,0 +1,779 @@
+"""The life of invoices in the database: numbers without a gap whoever dies, one live invoice, and nothing finalised ever changes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import date
+from decimal import Decimal
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from include.catalog import TENANT_BILLING
+from include.database import tenant_transaction
+from include.demo.whole_run import open_run
+from include.execution.run_log import RunResult
+from include.execution.sharding import Shard
+from include.execution.tenant_work import Run, TenantFailure, TenantResult, process_shard
+from include.settings import load_settings
+from include.tenant_management.billing.errors import BillingError
+from include.tenant_management.billing.invoice import Invoice
+from include.tenant_management.billing.ledger import (
+    Instructions,
+    Settlement,
+    TenantSettlement,
+    Terms,
+    credit_invoice,
+    due_date,
+    find_invoice,
+    invoice_of_month,
+    price_tenants,
+    settle_tenants,
+    void_invoice,
+)
+from include.tenant_management.billing.periods import Period
+from include.tenant_management.billing.price_list import load_price_list
+from include.tenant_management.tenant_billing import create_batch
+from include.tenant_management.tenant_billing.batch import TenantBillingBatch
+from tests import host_rows
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.tenant_management import billing_rows
+from tests.tenant_management.billing_rows import (
+    FIRST_OF_NOVEMBER,
+    MONTH,
+    OCTOBER,
+    customer,
+    everything_written,
+    host_billing,
+    invoice,
+    invoices,
+    numbers,
+    run_billing,
+)
+
+TERMS = Terms(load_price_list(), load_settings().billing)
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """These tests change rows only."""
+    return shared_database
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """A superuser, to plant rows with and to read results from."""
+    with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection]:
+    """The tenants' steps' connection."""
+    with database.connect("batch_tenant") as opened:
+        yield opened
+
+
+def settle(
+    connection: psycopg.Connection, *tenant_ids: str, period: Period = OCTOBER, **instructions: Any
+) -> list[TenantSettlement]:
+    """Settle these tenants' month in one transaction."""
+    with tenant_transaction(connection, tenant_ids):
+        return settle_here(connection, period, **instructions)
+
+
+def settle_each(connection: psycopg.Connection, *tenant_ids: str, period: Period = OCTOBER) -> None:
+    """Settle these tenants' month one after the other, so that their numbers are in this order."""
+    for tenant_id in tenant_ids:
+        settle(connection, tenant_id, period=period)
+
+
+def settle_here(
+    connection: psycopg.Connection, period: Period = OCTOBER, **instructions: Any
+) -> list[TenantSettlement]:
+    """Settle the tenants of the transaction that is open."""
+    given: dict[str, Any] = {"issued_on": period.next_day, "actor": "somebody"} | instructions
+    return settle_tenants(connection, period, TERMS, Instructions(**given), execution_id="test")
+
+
+def credit(connection: psycopg.Connection, tenant_id: str, number: str, reason: str = "訂正") -> Invoice:
+    """Credit an invoice in a transaction of its own."""
+    with tenant_transaction(connection, [tenant_id]):
+        return credit_invoice(
+            connection,
+            find_invoice(connection, number),
+            reason,
+            issued_on=FIRST_OF_NOVEMBER,
+            execution_id="test",
+        )
+
+
+def void(connection: psycopg.Connection, tenant_id: str, number: str, reason: str = "訂正") -> None:
+    """Void an invoice in a transaction of its own."""
+    with tenant_transaction(connection, [tenant_id]):
+        void_invoice(connection, find_invoice(connection, number), reason)
+
+
+def expected_numbers(count: int, series: str = "INV") -> list[str]:
+    """The first numbers of October."""
+    return [f"{series}-2026-10-{number:03}" for number in range(1, count + 1)]
+
+
+# Many at once, and some of them killed -----------------------------------------------------------------------------------
+
+TENANTS, SHARD_SIZE, LANES = 200, 5, 5
+
+
+class StuckBatch(TenantBillingBatch):
+    """Finalises its tenants, says so, and never comes to the end of its transaction once it has met one of them."""
+
+    def __init__(self, tenant_id: str, finalized: Event) -> None:
+        super().__init__(TERMS)
+        self._tenant_id = tenant_id
+        self._finalized = finalized
+
+    def process(
+        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
+    ) -> list[TenantResult | TenantFailure]:
+        results = super().process(connection, run, tenant_ids)
+        if self._tenant_id in tenant_ids:
+            self._finalized.set()
+            time.sleep(300)
+        return results
+
+
+def bill_shards(
+    database: Database, run: Run, shards: Sequence[Shard], stuck_at: str | None, finalized: Event
+) -> None:
+    """What one process of a run does: its shards, one after the other. Runs in a process of its own."""
+    batch = create_batch() if stuck_at is None else StuckBatch(stuck_at, finalized)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        for shard in shards:
+            process_shard(connection, platform, batch, run, shard.tenant_ids)
+
+
+def test_numbers_have_neither_gap_nor_repeat_when_processes_compete_and_are_killed(
+    database: Database, host: psycopg.Connection
+) -> None:
+    ids = [f"T{number:03}" for number in range(TENANTS)]
+    for tenant_id in ids:
+        host_rows.tenant(host, tenant_id, subscription_plan="BASIC", contact_email="billing@example.jp")
+    billing_rows.close_month(host, ids[0])
+    host.execute(
+        """
+        INSERT INTO batch.usage_day
+        SELECT (jsonb_populate_record(day, jsonb_build_object('tenant_id', tenant.tenant_id))).*
+        FROM batch.usage_day AS day
+        INNER JOIN batch.all_tenant AS tenant ON tenant.tenant_id <> day.tenant_id
+        """
+    )
+    with database.connect("batch_platform") as platform:
+        run, _ = open_run(platform, TENANT_BILLING, create_batch(), MONTH)
+    shards = [Shard("", ids[start : start + SHARD_SIZE]) for start in range(0, TENANTS, SHARD_SIZE)]
+    lanes = [shards[lane::LANES] for lane in range(LANES)]
+    # Two processes compete for each of the first three lanes, from both ends; of the last two, each has one process that dies in
+    # its third shard. One of those that compete dies as well.
+    plans: list[tuple[list[Shard], str | None]] = [
+        *((lane, None) for lane in lanes[:3]),
+        *((lane[::-1], None) for lane in lanes[:2]),
+        *((lane[::-1], lane[4].tenant_ids[0]) for lane in lanes[2:3]),
+        *((lane, lane[2].tenant_ids[3]) for lane in lanes[3:]),
+    ]
+    spawn = multiprocessing.get_context("spawn")
+    processes: list[tuple[SpawnProcess, Event]] = []
+    with ExitStack() as cleanup:
+        for lane, stuck_at in plans:
+            finalized = spawn.Event()
+            process = spawn.Process(target=bill_shards, args=(database, run, lane, stuck_at, finalized))
+            process.start()
+            cleanup.callback(process.kill)
+            processes.append((process, finalized))
+        stuck = processes[5:]
+        deadline = time.monotonic() + 60
+        while any(process.is_alive() for process, _ in stuck):
+            assert time.monotonic() < deadline, "a process that was to be killed never came to its shard"
+            for process, finalized in stuck:
+                # It holds the counter, and everybody else waits for it, until the server notices its death.
+                if process.is_alive() and finalized.wait(0.02):
+                    process.kill()
+                    process.join()
+        for process, _ in processes:
+            process.join(60)
+    assert [process.exitcode for process, _ in processes] == [0] * 5 + [-9] * 3
+
+    left = numbers(host)
+    assert left == expected_numbers(len(left))
+    # Both lanes with a single process were left after two of their eight shards.
+    assert len(left) == TENANTS - 2 * 6 * SHARD_SIZE
+    assert {row["status"] for row in invoices(host)} == {"finalized"}
+
+    assert run_billing(database, shards=40).status == "completed"
+
+    assert numbers(host) == expected_numbers(TENANTS)
+    assert [row["tenant_id"] for row in sorted(invoices(host), key=lambda row: str(row["tenant_id"]))] == ids
+    assert host.execute("SELECT last_number FROM batch.invoice_counter").fetchall() == [(TENANTS,)]
+    for table in ("HIS_TenantBilling", "HIS_NotificationLog"):
+        count = host.execute(f'SELECT count(*), count(DISTINCT tenant_id) FROM "{table}"').fetchone()
+        assert count == (TENANTS, TENANTS), table
+
+
+def test_two_runs_at_once_end_with_one_set_of_invoices(database: Database, host: psycopg.Connection) -> None:
+    ids = [customer(host, f"T{number:02}", contact_email="billing@example.jp") for number in range(30)]
+    results: list[RunResult] = []
+    start = threading.Barrier(2)
+
+    def work(shards: int) -> None:
+        start.wait()
+        results.append(run_billing(database, shards=shards))
+
+    threads = [threading.Thread(target=work, args=(shards,)) for shards in (6, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [result.status for result in results] == ["completed", "completed"]
+    assert numbers(host) == expected_numbers(30)
+    assert sorted(row["tenant_id"] for row in invoices(host)) == ids
+    settlements = [
+        details["settlement"]
+        for (details,) in host.execute("SELECT details FROM batch.tenant_outcome").fetchall()
+    ]
+    assert settlements.count("finalized") == settlements.count("already finalized") == 30
+    assert host.execute('SELECT count(*) FROM "HIS_NotificationLog"').fetchone() == (30,)
+
+
+def settle_elsewhere(
+    database: Database, tenant_id: str, **instructions: Any
+) -> tuple[threading.Thread, list[TenantSettlement]]:
+    """Settle the tenant on another connection, as far as it comes while this one's transaction is open; its results follow."""
+    settled: list[TenantSettlement] = []
+
+    def work() -> None:
+        with database.connect("batch_tenant") as connection:
+            settled.extend(settle(connection, tenant_id, **instructions))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_for_blocked_statement(database)
+    return thread, settled
+
+
+def test_whoever_comes_second_finds_the_month_finalised(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    with tenant_transaction(connection, ["A"]):
+        settle_here(connection)
+        thread, settled = settle_elsewhere(database, "A")
+    thread.join()
+
+    (second,) = settled
+    assert (second.settlement, second.invoice) == (Settlement.ALREADY_FINALIZED, None)
+    assert second.notes == ("同時に動いた別の実行が確定したため、そのままです",)
+    assert numbers(host) == expected_numbers(1)
+
+
+def test_whoever_comes_second_finalises_when_the_first_one_fails(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    with tenant_transaction(connection, ["A"]) as transaction:
+        settle_here(connection)
+        thread, settled = settle_elsewhere(database, "A")
+        raise psycopg.Rollback(transaction)
+    thread.join()
+
+    (second,) = settled
+    assert (second.settlement, second.number) == (Settlement.FINALIZED, "INV-2026-10-001")
+    assert len(invoices(host)) == 1
+
+
+def test_two_recalculations_at_once_void_the_invoice_once_and_issue_one(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    again: dict[str, Any] = {"recalculate": True, "reason": "訂正"}
+    with tenant_transaction(connection, ["A"]):
+        settle_here(connection, **again)
+        thread, settled = settle_elsewhere(database, "A", **again)
+    thread.join()
+
+    assert [each.settlement for each in settled] == [Settlement.ALREADY_FINALIZED]
+    assert [(row["status"], row["number"]) for row in invoices(host)] == [
+        ("void", "INV-2026-10-001"),
+        ("finalized", "INV-2026-10-002"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("void", "credit"), ("credit", "void"), ("credit", "credit"), ("void", "void")],
+)
+def test_two_operators_at_once_take_an_invoice_back_once(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection, first: str, second: str
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+
+    def act(on: psycopg.Connection, action: str, stored: Any) -> None:
+        if action == "void":
+            void_invoice(on, stored, "訂正")
+        else:
+            credit_invoice(on, stored, "訂正", issued_on=FIRST_OF_NOVEMBER, execution_id="test")
+
+    def act_late() -> None:
+        with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):
+            stored = find_invoice(other, "INV-2026-10-001")
+            with tenant_transaction(connection, ["A"]):
+                act(connection, first, find_invoice(connection, "INV-2026-10-001"))
+            act(other, second, stored)
+
+    if first == second == "void":
+        act_late()
+    else:
+        with pytest.raises((BillingError, errors.IntegrityError)):
+            act_late()
+
+    original = invoices(host)[0]
+    credits = [row for row in invoices(host) if row["kind"] == "credit"]
+    assert (original["status"] == "void", original["credited"], len(credits)) == (
+        (True, False, 0) if first == "void" else (False, True, 1)
+    )
+
+
+# Numbers -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_that_is_rolled_back_gives_its_numbers_back(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for tenant_id in ("A", "B", "C"):
+        customer(host, tenant_id)
+    with tenant_transaction(connection, ["A", "B"]) as transaction:
+        assert {settled.number for settled in settle_here(connection)} == set(expected_numbers(2))
+        raise psycopg.Rollback(transaction)
+
+    assert everything_written(host) == {name: [] for name in everything_written(host)}
+    assert [settled.number for settled in settle(connection, "C")] == expected_numbers(1)
+
+
+def test_numbers_grow_past_999(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+    for tenant_id in ("A", "B", "C"):
+        customer(host, tenant_id)
+    billing_rows.insert(host, "invoice_counter", series="INV", billing_month=MONTH, last_number=998)
+
+    assert {settled.number for settled in settle(connection, "A", "B", "C")} == {
+        "INV-2026-10-999",
+        "INV-2026-10-1000",
+        "INV-2026-10-1001",
+    }
+
+
+def test_months_and_credits_have_series_of_their_own(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    november = Period.month_of(FIRST_OF_NOVEMBER)
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id, months=(MONTH, november.start))
+    settle_each(connection, "A", "B")
+    settle(connection, "A", period=november)
+
+    assert credit(connection, "B", "INV-2026-10-002").number == "CRN-2026-10-001"
+    assert credit(connection, "A", "INV-2026-11-001").number == "CRN-2026-11-001"
+    assert credit(connection, "A", "INV-2026-10-001").number == "CRN-2026-10-002"
+
+    assert host.execute("TABLE batch.invoice_counter ORDER BY 1, 2").fetchall() == [
+        ("CRN", MONTH, 2),
+        ("CRN", november.start, 1),
+        ("INV", MONTH, 2),
+        ("INV", november.start, 1),
+    ]
+
+
+def test_a_voided_number_is_never_given_again(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    void(connection, "A", "INV-2026-10-001")
+
+    assert [settled.number for settled in settle(connection, "A")] == ["INV-2026-10-002"]
+
+
+@pytest.mark.parametrize(
+    ("issued_on", "months", "due"),
+    [
+        (date(2026, 11, 1), 1, date(2026, 11, 30)),
+        (date(2026, 11, 1), 0, date(2026, 11, 30)),
+        (date(2026, 11, 1), 2, date(2026, 12, 31)),
+        (date(2026, 11, 30), 4, date(2027, 2, 28)),
+        (date(2027, 3, 5), 1, date(2027, 3, 31)),
+    ],
+)
+def test_an_invoice_is_due_at_the_end_of_a_month_that_has_not_passed(
+    issued_on: date, months: int, due: date
+) -> None:
+    assert due_date(OCTOBER, issued_on, months) == due
+
+
+# What is stored ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_read_back_is_what_was_calculated(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A", "STANDARD", months=(), currency_code="USD")
+    billing_rows.close_month(host, "A", active_users=47, storage_gb=51, reports_generated=3)
+    billing_rows.discount(host, "A", name="割引", value="12.5")
+    billing_rows.exchange_rate(host, OCTOBER.end, "151.235")
+    (settled,) = settle(connection, "A")
+    assert settled.invoice is not None
+
+    with tenant_transaction(connection, ["A"]):
+        stored = find_invoice(connection, "INV-2026-10-001")
+        assert invoice_of_month(connection, "A", OCTOBER) == stored
+
+    assert stored.invoice == settled.invoice.finalized(
+        "INV-2026-10-001", FIRST_OF_NOVEMBER, date(2026, 11, 30)
+    )
+    assert stored.inputs == settled.inputs
+    assert stored.input_hash == stored.inputs.digest()
+    assert (stored.tenant_id, stored.status, stored.is_paid, stored.credited) == (
+        "A",
+        "finalized",
+        False,
+        False,
+    )
+
+
+def test_an_invoice_that_was_sent_is_finalised_for_every_purpose(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    with tenant_transaction(connection, ["A"]):
+        connection.execute("UPDATE batch.invoice SET status = 'sent'")
+
+    assert [settled.settlement for settled in settle(connection, "A")] == [Settlement.ALREADY_FINALIZED]
+    void(connection, "A", "INV-2026-10-001")
+    assert invoice(host, "A")["status"] == "void"
+
+
+def test_pricing_writes_nothing(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+    customer(host, "A")
+    with tenant_transaction(connection, ["A"]):
+        (priced,) = price_tenants(
+            connection, OCTOBER, TERMS, Instructions(issued_on=FIRST_OF_NOVEMBER, actor="somebody")
+        )
+
+    assert (priced.settlement, priced.number, priced.invoice and priced.invoice.total) == (
+        Settlement.PRICED,
+        None,
+        Decimal(11_000),
+    )
+    assert invoices(host) == []
+
+
+def test_tenants_of_a_transaction_are_settled_together_each_on_its_own_days(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", active_users=21)
+    customer(host, "B", months=())
+    billing_rows.close_month(host, "B", active_users=22)
+    billing_rows.discount(host, "B", name="B だけ", kind="fixed", value=1, currency="JPY")
+
+    settled = settle(connection, "B", "A")
+
+    assert [(each.tenant_id, each.invoice and each.invoice.subtotal) for each in settled] == [
+        ("A", Decimal(10_500)),
+        ("B", Decimal(10_999)),
+    ]
+
+
+# Taking back -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["", " ", "　"])
+def test_nothing_is_taken_back_without_a_reason(
+    host: psycopg.Connection, connection: psycopg.Connection, reason: str
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    rows = everything_written(host)
+
+    for take_back in (void, credit):
+        with pytest.raises(BillingError, match="理由が必要です"):
+            take_back(connection, "A", "INV-2026-10-001", reason)
+
+    assert everything_written(host) == rows
+
+
+def test_what_was_taken_back_is_not_taken_back_again(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id)
+    settle_each(connection, "A", "B")
+    void(connection, "A", "INV-2026-10-001")
+    credit(connection, "B", "INV-2026-10-002")
+    rows = everything_written(host)
+
+    for take_back in (void, credit):
+        with pytest.raises(BillingError, match="請求書 INV-2026-10-001 は取消済みです"):
+            take_back(connection, "A", "INV-2026-10-001")
+        with pytest.raises(BillingError, match="請求書 INV-2026-10-002 は返還済みです"):
+            take_back(connection, "B", "INV-2026-10-002")
+
+    assert everything_written(host) == rows
+
+
+def test_a_credit_is_final(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    credit(connection, "A", "INV-2026-10-001")
+    rows = everything_written(host)
+
+    for take_back in (credit, void):
+        with pytest.raises(BillingError):
+            take_back(connection, "A", "CRN-2026-10-001")
+
+    assert everything_written(host) == rows
+
+
+def test_a_paid_invoice_is_credited_and_stays_paid(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID', notes = '入金確認'""")
+    paid = host_billing(host, invoice(host, "A")["invoice_id"])
+
+    with pytest.raises(BillingError, match="入金済みのため取り消せません"):
+        void(connection, "A", "INV-2026-10-001")
+    assert credit(connection, "A", "INV-2026-10-001").total == Decimal(-11_000)
+
+    assert host_billing(host, paid["id"]) == paid
+
+
+def test_only_the_application_says_that_an_invoice_is_paid(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    """A draft's row that the application already calls paid keeps that word when the invoice is finalised."""
+    september = OCTOBER.previous_month()
+    customer(host, "A", months=(september.start,))
+    settle(connection, "A", period=september)
+    billing_rows.close_month(host, "A", active_users=100)
+    assert [settled.settlement for settled in settle(connection, "A")] == [Settlement.HELD]
+    invoice_id = invoice(host, "A")["invoice_id"]
+    assert host_billing(host, invoice_id)["billing_status"] == "CALCULATED"
+    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID' WHERE id = %s""", [invoice_id])
+
+    settle(connection, "A", approved=["A"], actor="経理部 佐藤")
+
+    assert invoice(host, "A")["approved_by"] == "経理部 佐藤"
+    row = host_billing(host, invoice_id)
+    assert (row["billing_status"], row["invoice_number"]) == ("PAID", "INV-2026-10-001")
+
+
+# Other tenants -----------------------------------------------------------------------------------------------------------
+
+
+def test_another_tenants_invoice_does_not_exist(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id)
+    settle_each(connection, "A", "B")
+
+    with tenant_transaction(connection, ["A"]):
+        with pytest.raises(BillingError, match="請求書 INV-2026-10-002 は存在しません"):
+            find_invoice(connection, "INV-2026-10-002")
+        with pytest.raises(BillingError, match="2026-10 の有効な請求書がありません"):
+            invoice_of_month(connection, "B", OCTOBER)
+        assert find_invoice(connection, "INV-2026-10-001").tenant_id == "A"
+
+
+def test_another_tenants_invoice_cannot_be_taken_back_even_by_who_holds_it(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id)
+    settle_each(connection, "A", "B")
+    with tenant_transaction(connection, ["B"]):
+        theirs = find_invoice(connection, "INV-2026-10-002")
+    rows = everything_written(host)
+
+    with tenant_transaction(connection, ["A"]):
+        void_invoice(connection, theirs, "訂正")
+
+    assert everything_written(host) == rows
+
+
+def test_only_the_transactions_tenant_is_settled(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id)
+
+    assert [settled.tenant_id for settled in settle(connection, "B")] == ["B"]
+    assert settle(connection, "nobody") == []
+    assert [row["tenant_id"] for row in invoices(host)] == ["B"]
+
+
+# Nothing finalised changes -----------------------------------------------------------------------------------------------
+
+FROZEN = {
+    "tenant_id": "'B'",
+    "period_start": "'2026-11-01'",
+    "period_end": "'2026-10-30'",
+    "number": "'INV-2026-10-777'",
+    "issued_on": "'2026-11-02'",
+    "due_on": "'2026-12-31'",
+    "currency": "'USD'",
+    "total": "1",
+    "content": 'content || \'{"total": "1"}\'',
+    "inputs": 'inputs || \'{"currency": "USD"}\'',
+    "input_hash": "''",
+    "finalized_at": "now()",
+    "status": "'draft'",
+}
+
+
+@pytest.mark.parametrize("status", ["finalized", "sent", "void"])
+def test_an_invoice_with_a_number_never_changes_and_never_goes_not_even_by_a_superuser(
+    host: psycopg.Connection, connection: psycopg.Connection, status: str
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    if status != "finalized":
+        host.execute(
+            "UPDATE batch.invoice SET status = %s, void_reason = %s",
+            [status, "訂正" if status == "void" else None],
+        )
+    rows = everything_written(host)
+
+    for column, value in FROZEN.items():
+        with pytest.raises(errors.RestrictViolation, match="invoice INV-2026-10-001 "):
+            host.execute(f"UPDATE batch.invoice SET {column} = {value}".encode())
+    with pytest.raises(errors.RestrictViolation, match="cannot be deleted"):
+        host.execute("DELETE FROM batch.invoice")
+    for earlier in {"sent": ["finalized"], "void": ["finalized", "sent"]}.get(status, []):
+        with pytest.raises(errors.RestrictViolation, match=f"cannot go from {status} to {earlier}"):
+            host.execute("UPDATE batch.invoice SET status = %s", [earlier])
+
+    assert everything_written(host) == rows
+
+
+def test_the_steps_across_tenants_only_read_invoices(database: Database) -> None:
+    with database.connect("batch_platform") as platform:
+        assert platform.execute("SELECT FROM batch.invoice").rowcount == 0
+        for statement in (
+            "INSERT INTO batch.invoice (invoice_id) VALUES ('1')",
+            "UPDATE batch.invoice SET total = 1",
+            "DELETE FROM batch.invoice",
+        ):
+            with pytest.raises(errors.InsufficientPrivilege):
+                platform.execute(statement.encode())
+
+
+@pytest.mark.parametrize("change", ["credited = false", "invoice_id = 'another'"])
+def test_a_credited_invoice_stays_credited_and_every_invoice_keeps_its_id(
+    host: psycopg.Connection, connection: psycopg.Connection, change: str
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    host.execute("UPDATE batch.invoice SET credited = true")
+    rows = everything_written(host)
+
+    with pytest.raises(errors.RestrictViolation):
+        host.execute(f"UPDATE batch.invoice SET {change}".encode())
+
+    assert everything_written(host) == rows
+
+
+def test_the_owner_of_the_tables_sees_no_invoice_to_change(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    rows = everything_written(host)
+
+    with database.connect("batch_owner") as owner:
+        assert owner.execute("UPDATE batch.invoice SET total = 1").rowcount == 0
+        assert owner.execute("DELETE FROM batch.invoice").rowcount == 0
+
+    assert everything_written(host) == rows
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE batch.invoice SET number = 'INV-2026-10-777'",
+        "UPDATE batch.invoice SET finalized_at = now()",
+        "UPDATE batch.invoice SET voided_at = now()",
+        "UPDATE batch.invoice SET tenant_id = 'B'",
+        "UPDATE batch.invoice SET period_start = '2026-11-01'",
+        "UPDATE batch.invoice SET invoice_id = 'mine'",
+        "DELETE FROM batch.invoice",
+        """
+        INSERT INTO batch.invoice (
+            invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, execution_id,
+            number
+        ) VALUES ('1', 'A', 'invoice', '2026-11-01', '2026-11-30', 'JPY', 1, '{}', '{}', '', '', 'INV-2026-11-001')
+        """,
+        """
+        INSERT INTO batch.invoice (
+            invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, execution_id,
+            status
+        ) VALUES ('1', 'A', 'invoice', '2026-11-01', '2026-11-30', 'JPY', 1, '{}', '{}', '', '', 'finalized')
+        """,
+        "SELECT * FROM batch.invoice_counter",
+        "UPDATE batch.invoice_counter SET last_number = 0",
+        "SELECT batch.guard_invoice()",
+    ],
+)
+def test_a_tenants_step_cannot_write_what_is_the_databases_to_give(
+    host: psycopg.Connection, connection: psycopg.Connection, statement: str
+) -> None:
+    """Not even on a draft."""
+    customer(host, "A", tenant_name=" ")
+    billing_rows.billing_profile(host, "A", recipient_name=" ")
+    assert [settled.code for settled in settle(connection, "A")] == ["NOT_QUALIFIED"]
+    assert invoice(host, "A")["status"] == "draft"
+    rows = everything_written(host)
+
+    with pytest.raises(errors.InsufficientPrivilege), tenant_transaction(connection, ["A"]):
+        connection.execute(statement.encode())
+
+    assert everything_written(host) == rows
+
+
+def test_a_second_live_invoice_of_a_month_is_refused_by_the_database(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+
+    with pytest.raises(errors.UniqueViolation, match="invoice_live"), tenant_transaction(connection, ["A"]):
+        connection.execute(
+            """
+            INSERT INTO batch.invoice (
+                invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, execution_id
+            )
+            SELECT 'second', tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, ''
+            FROM batch.invoice
+            """
+        )
+
+    assert len(invoices(host)) == 1

@@ -1,0 +1,207 @@
+"""The plan history that BATCH-018-01 keeps: the host shows the present plan only, and billing needs to know since when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.catalog import TENANT_USAGE
+from include.demo.whole_run import run_batch
+from include.execution.run_log import RunResult
+from include.tenant_management.tenant_usage import create_batch
+from tests import host_rows
+from tests.conftest import Database
+from tests.tenant_management import billing_rows
+
+DAY = date(2026, 10, 31)
+NEXT_DAY = date(2026, 11, 1)
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """These tests change rows only."""
+    return shared_database
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The host's side."""
+    with database.connect() as connection:
+        yield connection
+
+
+def run_usage(database: Database, day: date = DAY, **fields: Any) -> RunResult:
+    """One whole run of BATCH-018-01."""
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(platform, connection, TENANT_USAGE, create_batch(), day, **fields)
+
+
+def subscribe(host: psycopg.Connection, **values: Any) -> None:
+    """What the host shows of tenant A from now on."""
+    for column, value in values.items():
+        host.execute(f'UPDATE "MST_Tenant" SET {column} = %s WHERE tenant_id = %s'.encode(), [value, "A"])
+
+
+def history(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[Any, ...]]:
+    """Since when the tenant has had which plan."""
+    return host.execute(
+        "SELECT effective_from, plan FROM batch.plan_change WHERE tenant_id = %s ORDER BY effective_from",
+        [tenant_id],
+    ).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("dates", "since"),
+    [
+        # 2026-04-01 in Japan begins at 15:00 UTC of the day before.
+        ({"contract_start_date": datetime(2026, 3, 31, 15, 0)}, date(2026, 4, 1)),
+        ({"contract_start_date": datetime(2026, 3, 31, 14, 59)}, date(2026, 3, 31)),
+        ({"created_at": datetime(2026, 5, 9, 16, 0)}, date(2026, 5, 10)),
+        (
+            {"contract_start_date": datetime(2026, 4, 1), "created_at": datetime(2026, 5, 9)},
+            date(2026, 4, 1),
+        ),
+        ({"contract_start_date": datetime(2026, 12, 1)}, DAY),
+        ({"created_at": datetime(2026, 11, 5)}, DAY),
+    ],
+)
+def test_a_tenant_seen_for_the_first_time_has_had_its_plan_since_its_contract_began(
+    database: Database, host: psycopg.Connection, dates: dict[str, datetime], since: date
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan=" basic ", **dates)
+
+    result = run_usage(database)
+
+    assert history(host) == [(since, "BASIC")]
+    recorded = host.execute("SELECT recorded_by FROM batch.plan_change").fetchone()
+    assert recorded == (result.execution_id,)
+
+
+def test_a_change_holds_from_the_business_date_on(database: Database, host: psycopg.Connection) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 30))
+    subscribe(host, subscription_plan="STANDARD")
+    run_usage(database, DAY)
+    subscribe(host, subscription_plan="BASIC")
+    run_usage(database, NEXT_DAY)
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC"), (DAY, "STANDARD"), (NEXT_DAY, "BASIC")]
+
+
+def test_the_same_day_twice_changes_nothing(database: Database, host: psycopg.Connection) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC")
+    run_usage(database)
+    rows = host.execute("TABLE batch.plan_change").fetchall()
+
+    run_usage(database)
+    run_usage(database, NEXT_DAY)
+
+    assert host.execute("TABLE batch.plan_change").fetchall() == rows
+
+
+def test_the_last_run_of_a_day_has_the_last_word_on_its_plan(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 30))
+    for plan in ("STANDARD", "PREMIUM"):
+        subscribe(host, subscription_plan=plan)
+        run_usage(database, DAY)
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC"), (DAY, "PREMIUM")]
+
+
+def test_a_plan_that_is_missing_for_a_while_changes_nothing(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 30))
+    for plan in (None, " "):
+        subscribe(host, subscription_plan=plan)
+        run_usage(database, DAY)
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC")]
+
+
+def test_a_tenant_without_a_plan_has_no_history(database: Database, host: psycopg.Connection) -> None:
+    host_rows.tenant(host, "A", subscription_plan=None)
+
+    assert run_usage(database).status == "completed"
+
+    assert history(host) == []
+
+
+def test_a_trial_is_recorded_as_such_whatever_plan_it_tries(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(
+        host, "A", status="trial", subscription_plan="PREMIUM", contract_start_date=datetime(2026, 10, 1)
+    )
+    host_rows.tenant(host, "B", status="TRIAL", contract_start_date=datetime(2026, 10, 1))
+    run_usage(database, date(2026, 10, 30))
+    subscribe(host, status="ACTIVE")
+    run_usage(database, DAY)
+
+    assert history(host) == [(date(2026, 10, 1), "TRIAL"), (DAY, "PREMIUM")]
+    assert history(host, "B") == [(date(2026, 10, 1), "TRIAL")]
+
+
+def test_an_old_day_that_is_closed_again_does_not_record_todays_plan(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    for day in (date(2026, 10, 30), DAY):
+        run_usage(database, day)
+    subscribe(host, subscription_plan="PREMIUM")
+
+    run_usage(database, date(2026, 10, 30))
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC")]
+    run_usage(database, NEXT_DAY)
+    assert history(host) == [(date(2026, 4, 1), "BASIC"), (NEXT_DAY, "PREMIUM")]
+
+
+def test_an_end_that_somebody_recorded_is_not_undone(database: Database, host: psycopg.Connection) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 29))
+    billing_rows.plan_change(host, "A", date(2026, 10, 30), None)
+
+    for day in (date(2026, 10, 30), DAY, NEXT_DAY):
+        run_usage(database, day)
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC"), (date(2026, 10, 30), None)]
+
+
+def test_what_somebody_recorded_for_later_does_not_hold_yet(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    billing_rows.plan_change(host, "A", date(2026, 12, 1), "PREMIUM")
+
+    run_usage(database)
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC"), (date(2026, 12, 1), "PREMIUM")]
+
+
+def test_a_dry_run_records_no_plan(database: Database, host: psycopg.Connection) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC")
+
+    run_usage(database, dry_run=True)
+
+    assert history(host) == []
+
+
+def test_each_tenant_has_a_history_of_its_own(database: Database, host: psycopg.Connection) -> None:
+    for tenant_id, plan in (("A", "BASIC"), ("B", "STANDARD")):
+        host_rows.tenant(host, tenant_id, subscription_plan=plan, contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 30))
+    subscribe(host, subscription_plan="PREMIUM")
+
+    run_usage(database)
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC"), (DAY, "PREMIUM")]
+    assert history(host, "B") == [(date(2026, 4, 1), "STANDARD")]

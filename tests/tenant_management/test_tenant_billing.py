@@ -1,0 +1,1361 @@
+"""BATCH-018-02 on real rows: who is billed for what, what stops one tenant and nobody else, and what a second run changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.errors import ParameterError
+from include.execution.object_store import ObjectStore
+from include.execution.tenant_work import TenantFailure
+from include.tenant_management.billing.invoice import Invoice
+from tests import host_rows
+from tests.conftest import Database
+from tests.tenant_management import billing_rows
+from tests.tenant_management.billing_rows import (
+    FIRST_OF_NOVEMBER,
+    MONTH,
+    OCTOBER,
+    bill_as_task,
+    customer,
+    everything_written,
+    host_billing,
+    invoice,
+    invoices,
+    numbers,
+    outcomes,
+    reasons,
+    run_billing,
+)
+
+SEPTEMBER, NOVEMBER = date(2026, 9, 1), date(2026, 11, 1)
+SAMPLE = "見本の料金表（pricing_plans.yaml の sample: true）で計算しました"
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """These tests change rows only."""
+    return shared_database
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """A superuser, to plant rows with and to read results from."""
+    with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    """An empty directory for files."""
+    return ObjectStore(tmp_path / "store")
+
+
+def files(store: ObjectStore) -> dict[str, bytes]:
+    """All files of the store by their keys."""
+    root = Path(store.location("root")).parent
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+    }
+
+
+# An ordinary month -------------------------------------------------------------------------------------------------------
+
+
+def test_a_months_usage_becomes_a_numbered_invoice(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", last=30, active_users=12, api_calls=4_000, storage_gb=12)
+    billing_rows.close_month(host, "A", first=31, active_users=25, api_calls=5_000, storage_gb=12)
+
+    result = run_billing(database)
+
+    assert result.status == "completed"
+    billed = invoice(host, "A")
+    assert (billed["status"], billed["number"], billed["issued_on"], billed["due_on"]) == (
+        "finalized",
+        "INV-2026-10-001",
+        FIRST_OF_NOVEMBER,
+        date(2026, 11, 30),
+    )
+    # 10,000, 5 more users at 500, 2 more GB at 100, 25,000 more calls in 3 packages at 200; and 10 % tax.
+    assert [line["amount"] for line in billed["content"]["lines"]] == ["10000", "2500", "200", "600"]
+    assert billed["total"] == Decimal(14_630)
+    outcome = outcomes(host, result)["A"]
+    assert outcome["details"] == {
+        "settlement": "finalized",
+        "invoice_number": "INV-2026-10-001",
+        "generatedInvoices": 1,
+        "totalAmountJPY": 14_630,
+    }
+    assert (outcome["records"], outcome["notes"]) == (31, [SAMPLE])
+
+
+def test_the_applications_row_has_the_amounts_and_the_japanese_dates_at_midnight(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", "STANDARD", months=())
+    billing_rows.close_month(host, "A", reports_generated=10)
+    billing_rows.discount(host, "A", name="割引", value=10)
+    billing_rows.discount(host, "A", name="値引き", kind="fixed", value=790, currency="JPY")
+    billing_rows.commitment(host, "A", 40_000)
+
+    run_billing(database)
+
+    billed = invoice(host, "A")
+    row = host_billing(host, billed["invoice_id"])
+    midnight = datetime(2026, 10, 1, 0, 0, 0)
+    assert (row["billing_period_start"], row["billing_period_end"]) == (midnight, datetime(2026, 10, 31))
+    assert (row["invoice_date"], row["due_date"]) == (datetime(2026, 11, 1), datetime(2026, 11, 30))
+    assert {name: row[name] for name in row if name.endswith(("_amount", "_rate"))} == {
+        "base_amount": 30_000,
+        "usage_amount": 3_100,
+        "discount_amount": 3_310 + 790,
+        "additional_amount": 11_000,
+        "subtotal_amount": 40_000,
+        "tax_rate": 10,
+        "tax_amount": 4_000,
+        "total_amount": 44_000,
+    }
+    assert (row["tenant_id"], row["billing_type"], row["plan_id"], row["plan_name"]) == (
+        "A",
+        "MONTHLY",
+        "STANDARD",
+        "スタンダードプラン",
+    )
+    assert (row["currency_code"], row["billing_status"], row["invoice_number"], row["notes"]) == (
+        "JPY",
+        "INVOICED",
+        "INV-2026-10-001",
+        None,
+    )
+
+
+def test_a_foreign_currency_is_billed_with_its_tax_in_yen(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", "STANDARD", currency_code="usd")
+    billing_rows.exchange_rate(host, date(2026, 10, 30), "150.25")
+    billing_rows.exchange_rate(host, date(2026, 10, 15), "999")
+    billing_rows.exchange_rate(host, date(2026, 11, 1), "888")
+
+    run_billing(database)
+
+    billed = invoice(host, "A")
+    assert (billed["currency"], billed["total"]) == ("USD", Decimal("220.00"))
+    (in_yen,) = billed["content"]["yen_tax"]["totals"]
+    assert (in_yen["taxable_amount"], in_yen["tax_amount"]) == ("30050", "3005")
+    assert billed["content"]["yen_tax"]["rate_date"] == "2026-10-30"
+    assert host_billing(host, billed["invoice_id"])["tax_amount"] == Decimal("20.00")
+
+
+def test_a_plan_change_in_the_month_makes_one_base_line_per_plan(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", "STANDARD")
+    billing_rows.plan_change(host, "A", date(2026, 4, 1), "BASIC")
+    billing_rows.plan_change(host, "A", date(2026, 10, 11), "STANDARD")
+
+    run_billing(database)
+
+    lines = invoice(host, "A")["content"]["lines"]
+    assert [
+        (line["description"], line["amount"], line["service_from"], line["service_to"]) for line in lines
+    ] == [
+        ("ベーシックプラン 基本料金", "3225", "2026-10-01", "2026-10-10"),
+        ("スタンダードプラン 基本料金", "20322", "2026-10-11", "2026-10-31"),
+    ]
+
+
+def test_a_plan_that_began_after_the_month_does_not_price_it(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", "PREMIUM")
+    billing_rows.plan_change(host, "A", date(2026, 4, 1), "BASIC")
+    billing_rows.plan_change(host, "A", date(2026, 11, 1), "PREMIUM")
+
+    run_billing(database)
+
+    assert invoice(host, "A")["total"] == Decimal(11_000)
+
+
+def test_free_and_trial_tenants_get_no_invoice_and_use_up_no_number(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", "FREE")
+    customer(host, "B", "PREMIUM", status="TRIAL")
+    customer(host, "C", "BASIC")
+    billing_rows.plan_change(host, "C", date(2026, 1, 1), "TRIAL")
+    customer(host, "D", "BASIC")
+
+    result = run_billing(database)
+
+    assert result.status == "completed"
+    assert [(row["tenant_id"], row["number"]) for row in invoices(host)] == [("D", "INV-2026-10-001")]
+    assert host.execute('SELECT tenant_id FROM "HIS_TenantBilling"').fetchall() == [("D",)]
+    for tenant_id in ("A", "B", "C"):
+        outcome = outcomes(host, result)[tenant_id]
+        assert outcome["details"] == {"settlement": "not billable"}
+        assert outcome["notes"] == ["請求対象の契約がありません（無料・試用・契約期間外）"]
+
+
+def test_the_days_after_a_trial_are_billed_and_those_of_it_need_not_be_closed(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.plan_change(host, "A", date(2026, 9, 1), "TRIAL")
+    billing_rows.plan_change(host, "A", date(2026, 10, 22), "BASIC")
+    billing_rows.close_month(host, "A", first=22, active_users=1)
+
+    assert run_billing(database).status == "completed"
+
+    (line,) = invoice(host, "A")["content"]["lines"]
+    assert (line["amount"], line["service_from"]) == ("3225", "2026-10-22")
+
+
+def test_a_total_of_nothing_is_closed_without_number_documents_or_letter(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    billing_rows.discount(host, "A", value=100)
+    customer(host, "B")
+
+    result = run_billing(database, store=store)
+
+    billed = invoice(host, "A")
+    assert (billed["status"], billed["number"], billed["total"]) == ("finalized", None, 0)
+    assert outcomes(host, result)["A"]["details"] == {"settlement": "nothing to pay", "totalAmountJPY": 0}
+    row = host_billing(host, billed["invoice_id"])
+    assert (row["billing_status"], row["invoice_number"], row["total_amount"], row["notes"]) == (
+        "INVOICED",
+        None,
+        0,
+        "請求額 0 のため請求書番号なし",
+    )
+    assert numbers(host) == ["INV-2026-10-001"]
+    assert host.execute("SELECT DISTINCT tenant_id FROM batch.invoice_document").fetchall() == [("B",)]
+    assert host.execute('SELECT count(*) FROM "HIS_NotificationLog"').fetchone() == (0,)
+    again = run_billing(database)
+    assert outcomes(host, again)["A"]["details"] == {"settlement": "already finalized"}
+
+
+def test_an_invoice_is_dated_on_the_day_of_the_run_but_never_before_its_month_is_over(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    customer(host, "B")
+
+    bill_as_task(database, codes=["A"], run_date=date(2026, 12, 3))
+    bill_as_task(database, codes=["B"], run_date=date(2026, 10, 20))
+
+    assert [(row["issued_on"], row["due_on"]) for row in invoices(host)] == [
+        (date(2026, 12, 3), date(2026, 12, 31)),
+        (date(2026, 11, 1), date(2026, 11, 30)),
+    ]
+
+
+# The same month again ----------------------------------------------------------------------------------------------------
+
+
+def test_a_finalised_month_stays_as_it_is_and_the_run_says_so(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    customer(host, "B", "STANDARD", contact_email="b@example.jp")
+    run_billing(database, store=store)
+    rows, written = everything_written(host), files(store)
+
+    again = run_billing(database, store=store)
+
+    assert again.status == "completed"
+    assert everything_written(host) == rows
+    assert files(store) == written
+    assert outcomes(host, again)["A"]["details"] == {
+        "settlement": "already finalized",
+        "invoice_number": "INV-2026-10-001",
+    }
+    assert outcomes(host, again)["A"]["notes"] == [
+        "請求書 INV-2026-10-001 は確定済みのため、そのままです（再計算するには force_recalculate）"
+    ]
+
+
+def test_days_that_were_closed_again_change_no_finalised_invoice(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    host.execute("UPDATE batch.usage_day SET active_users = 1000, revision = 2")
+    rows = everything_written(host)
+
+    assert run_billing(database).status == "completed"
+
+    assert everything_written(host) == rows
+
+
+def test_each_month_has_numbers_of_its_own(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A", months=(MONTH, NOVEMBER))
+    customer(host, "B", months=(MONTH, NOVEMBER))
+
+    run_billing(database)
+    run_billing(database, NOVEMBER)
+
+    assert numbers(host) == ["INV-2026-10-001", "INV-2026-10-002"]
+    assert numbers(host, NOVEMBER) == ["INV-2026-11-001", "INV-2026-11-002"]
+
+
+def test_the_business_date_may_be_any_day_of_the_month(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    run_billing(database, date(2026, 10, 17))
+    run_billing(database, date(2026, 10, 31))
+
+    assert (invoice(host, "A")["period_start"], invoice(host, "A")["period_end"]) == (
+        OCTOBER.start,
+        OCTOBER.end,
+    )
+
+
+# What stops one tenant ---------------------------------------------------------------------------------------------------
+
+
+def test_days_that_are_not_closed_stop_their_tenant_until_they_are(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", without=(7, 31))
+    customer(host, "B")
+
+    first = run_billing(database)
+
+    assert (first.status, first.success_count) == ("partial", 1)
+    assert reasons(first)["A"].startswith(
+        "使用量が締まっていない日があります（2 日: 2026-10-07、2026-10-31）。BATCH-018-01 をその日付で実行してから"
+    )
+    assert outcomes(host, first)["A"]["error_code"] == "USAGE_NOT_CLOSED"
+    assert [row["tenant_id"] for row in invoices(host)] == ["B"]
+
+    billing_rows.close_month(host, "A", first=7, last=7)
+    billing_rows.close_month(host, "A", first=31, last=31)
+    assert run_billing(database).status == "completed"
+    assert (invoice(host, "A")["number"], invoice(host, "B")["number"]) == (
+        "INV-2026-10-002",
+        "INV-2026-10-001",
+    )
+
+
+def test_an_operator_may_bill_the_days_that_are_closed(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", without=(7,), api_calls=10_000)
+
+    assert run_billing(database, parameters={"allow_incomplete": True}).status == "completed"
+
+    billed = invoice(host, "A")
+    assert billed["total"] == Decimal(15_400)  # 200,000 of 300,000 calls in 20 packages
+    assert (billed["inputs"]["allow_incomplete"], len(billed["inputs"]["usage_days"])) == (True, 30)
+
+
+def test_a_month_without_a_single_closed_day_is_not_billed_whatever_is_allowed(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+
+    result = run_billing(database, parameters={"allow_incomplete": True})
+
+    assert outcomes(host, result)["A"]["error_code"] == "USAGE_NOT_CLOSED"
+    assert "（31 日: 2026-10-01、" in reasons(result)["A"]
+    assert "2026-10-10 ほか 21 日）" in reasons(result)["A"]
+    assert invoices(host) == []
+
+
+def _no_plan(host: psycopg.Connection) -> None:
+    customer(host, "X", None)
+
+
+def _unknown_plan(host: psycopg.Connection) -> None:
+    customer(host, "X", "GOLD")
+
+
+def _no_price(host: psycopg.Connection) -> None:
+    customer(host, "X", "BASIC", currency_code="USD")
+
+
+def _no_exchange_rate(host: psycopg.Connection) -> None:
+    customer(host, "X", "STANDARD", currency_code="USD")
+    billing_rows.exchange_rate(host, date(2026, 9, 30), "150")
+    billing_rows.exchange_rate(host, date(2026, 11, 1), "150")
+
+
+def _no_recipient(host: psycopg.Connection) -> None:
+    customer(host, "X")
+    billing_rows.billing_profile(host, "X", recipient_name="　")
+
+
+def _unprintable_recipient(host: psycopg.Connection) -> None:
+    customer(host, "X", tenant_name="株式会社\U0001f680")
+
+
+def _discount_in_another_currency(host: psycopg.Connection) -> None:
+    customer(host, "X")
+    billing_rows.discount(host, "X", kind="fixed", value=5, currency="USD")
+
+
+def _commitment_in_another_currency(host: psycopg.Connection) -> None:
+    customer(host, "X")
+    billing_rows.commitment(host, "X", 100, "USD")
+
+
+def _left_on_an_unknown_day(host: psycopg.Connection) -> None:
+    customer(host, "X", status="EXPIRED")
+
+
+def _a_date_that_python_cannot_hold(host: psycopg.Connection) -> None:
+    customer(host, "X", contract_end_date=None)
+    host.execute("""UPDATE "MST_Tenant" SET contract_end_date = 'infinity' WHERE tenant_id = 'X'""")
+
+
+@pytest.mark.parametrize(
+    ("break_tenant", "code", "reason"),
+    [
+        (_no_plan, "NO_PLAN", "プランが設定されていません。MST_Tenant.subscription_plan か"),
+        (_unknown_plan, "UNKNOWN_PLAN", "プラン 'GOLD' は料金表（2026-04-01 版）にありません。"),
+        (_no_price, "NO_PRICE", "プラン BASIC に通貨 USD の価格がありません（料金表 2026-04-01 版）。"),
+        (_no_exchange_rate, "NO_EXCHANGE_RATE", "USD の円換算レートがありません（2026-10-31 以前、"),
+        (_no_recipient, "NOT_QUALIFIED", "適格請求書の記載事項が欠けているため確定できません: 交付を受ける"),
+        (_unprintable_recipient, "UNPRINTABLE_CHARACTER", "請求書に印刷できない文字「\U0001f680」があります。"),
+        (_discount_in_another_currency, "DISCOUNT_CURRENCY", "値引き「特別値引き」の通貨 USD がテナントの通貨 JPY"),
+        (_commitment_in_another_currency, "COMMITMENT_CURRENCY", "最低利用料金の通貨 USD がテナントの通貨 JPY"),
+        (_left_on_an_unknown_day, "CONTRACT_END_UNKNOWN", "状態が EXPIRED ですが、契約終了日もプランの終了も"),
+        (_a_date_that_python_cannot_hold, "DataError", "date too large"),
+    ],
+)  # fmt: skip
+def test_a_tenant_that_cannot_be_billed_fails_alone_with_the_reason_and_nothing_is_guessed(
+    database: Database,
+    host: psycopg.Connection,
+    break_tenant: Callable[[psycopg.Connection], None],
+    code: str,
+    reason: str,
+) -> None:
+    customer(host, "A")
+    break_tenant(host)
+    customer(host, "Z")
+
+    result = run_billing(database, shards=1)
+
+    assert (result.status, result.success_count, result.error_count) == ("partial", 2, 1)
+    assert outcomes(host, result)["X"]["error_code"] == code
+    assert reasons(result)["X"].startswith(reason)
+    assert [row["number"] for row in invoices(host, "X")] in ([], [None])
+    assert {row["tenant_id"] for row in invoices(host) if row["number"]} == {"A", "Z"}
+    assert numbers(host) == ["INV-2026-10-001", "INV-2026-10-002"]
+
+
+def test_a_month_before_the_first_price_list_is_billed_to_nobody(
+    database: Database, host: psycopg.Connection
+) -> None:
+    march = date(2026, 3, 1)
+    customer(host, "A", months=(march,))
+
+    result = run_billing(database, march)
+
+    assert reasons(result)["A"].startswith("2026-03 に有効な料金表がありません（最初の版は 2026-04-01）。")
+    assert outcomes(host, result)["A"]["error_code"] == "NO_PRICE_LIST"
+    assert invoices(host, month=march) == []
+
+
+# Tenants that left -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["EXPIRED", "INACTIVE", "deleted", "SUSPENDED"])
+def test_a_tenant_that_left_in_the_month_pays_its_days(
+    database: Database, host: psycopg.Connection, status: str
+) -> None:
+    # Until the end of October 15 in Japan, which the host's column holds in UTC.
+    customer(host, "A", months=(), status=status, contract_end_date=datetime(2026, 10, 15, 14, 59))
+    billing_rows.close_month(host, "A", last=15)
+
+    assert run_billing(database).status == "completed"
+
+    billed = invoice(host, "A")
+    (line,) = billed["content"]["lines"]
+    assert (line["amount"], line["service_to"]) == ("4838", "2026-10-15")
+    assert billed["number"] == "INV-2026-10-001"
+
+
+def test_a_tenant_that_left_in_the_month_before_its_days_were_closed_is_not_forgotten(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(), status="EXPIRED", contract_end_date=datetime(2026, 10, 2, 14, 59))
+
+    result = run_billing(database)
+
+    assert reasons(result)["A"].startswith(
+        "使用量が締まっていない日があります（2 日: 2026-10-01、2026-10-02）"
+    )
+
+
+def test_a_tenant_whose_plan_ended_in_the_month_pays_until_then(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(), is_deleted=True)
+    billing_rows.close_month(host, "A", last=20)
+    billing_rows.plan_change(host, "A", date(2026, 4, 1), "BASIC")
+    billing_rows.plan_change(host, "A", date(2026, 10, 21), None)
+
+    assert run_billing(database).status == "completed"
+
+    assert invoice(host, "A")["content"]["lines"][0]["service_to"] == "2026-10-20"
+
+
+@pytest.mark.parametrize("first_day_without", [date(2026, 11, 1), date(2026, 11, 20)])
+def test_a_tenant_whose_plan_ended_after_the_month_pays_all_of_it(
+    database: Database, host: psycopg.Connection, first_day_without: date
+) -> None:
+    customer(host, "A", status="EXPIRED")
+    billing_rows.plan_change(host, "A", date(2026, 4, 1), "BASIC")
+    billing_rows.plan_change(host, "A", first_day_without, None)
+
+    result = run_billing(database)
+
+    assert reasons(result) == {}
+    assert invoice(host, "A")["total"] == Decimal(11_000)
+
+
+def test_tenants_that_left_before_the_month_are_not_in_the_run(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(), status="EXPIRED", contract_end_date=datetime(2026, 9, 30, 14, 59))
+    customer(host, "B", months=(), status="deleted")
+    billing_rows.plan_change(host, "B", date(2026, 4, 1), "BASIC")
+    billing_rows.plan_change(host, "B", OCTOBER.start, None)
+    customer(host, "C")
+
+    result = run_billing(database)
+
+    assert list(outcomes(host, result)) == ["C"]
+    with pytest.raises(ParameterError, match="稼働中でないテナントは処理できません: A（EXPIRED）"):
+        run_billing(database, codes=["A"])
+
+
+def test_a_contract_that_ended_before_the_month_is_not_billed_though_the_tenant_is_active(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", contract_end_date=datetime(2026, 9, 30, 14, 59))
+
+    result = run_billing(database)
+
+    assert outcomes(host, result)["A"]["details"] == {"settlement": "not billable"}
+    assert invoices(host) == []
+
+
+def test_a_contract_that_began_in_the_month_is_billed_from_then_on(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(), contract_start_date=datetime(2026, 10, 10, 15, 0))
+    billing_rows.close_month(host, "A", first=11)
+
+    assert run_billing(database).status == "completed"
+
+    assert invoice(host, "A")["content"]["lines"][0]["service_from"] == "2026-10-11"
+
+
+# Approval ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jump(database: Database, host: psycopg.Connection) -> None:
+    """A's and B's October come to more than half as much again as their September, C's to just as much. A's code is HD001."""
+    for tenant_id, code in (("A", "HD001"), ("B", "B"), ("C", "C")):
+        customer(host, tenant_id, months=(SEPTEMBER,), tenant_code=code)
+    run_billing(database, SEPTEMBER)
+    for tenant_id in ("A", "B"):
+        billing_rows.close_month(host, tenant_id, active_users=31)
+    billing_rows.close_month(host, "C", active_users=30)
+
+
+@pytest.mark.usefixtures("jump")
+def test_a_total_that_jumps_is_held_as_a_draft_and_the_operator_is_told_what_to_do(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    result = run_billing(database, store=store)
+
+    assert result.status == "partial"
+    hold = "請求額 17,050 JPY が前月の 11,000 JPY から 50 % を超えて変わりました（+55.0 %）"
+    assert reasons(result)["HD001"] == (
+        f"{hold}。内容を確認し、正しければパラメータ approve に 'HD001' を指定して再実行してください。"
+    )
+    assert outcomes(host, result)["A"]["error_code"] == "APPROVAL_NEEDED"
+    draft = invoice(host, "A")
+    assert (draft["status"], draft["number"], draft["hold_reason"]) == ("draft", None, hold)
+    row = host_billing(host, draft["invoice_id"])
+    assert (row["billing_status"], row["invoice_number"], row["notes"]) == ("CALCULATED", None, hold)
+    assert invoice(host, "C")["number"] == "INV-2026-10-001"
+    assert [key for key in files(store) if "INV" in key] == [
+        "invoices/2026-10/INV-2026-10-001.json",
+        "invoices/2026-10/INV-2026-10-001.pdf",
+    ]
+
+
+@pytest.mark.usefixtures("jump")
+@pytest.mark.parametrize("name", ["HD001", " HD001 ", "A"])
+def test_an_invoice_that_is_approved_by_code_or_id_is_finalised_and_the_others_stay_held(
+    database: Database, host: psycopg.Connection, name: str
+) -> None:
+    run_billing(database)
+
+    result = run_billing(database, parameters={"approve": [name]})
+
+    approved = invoice(host, "A")
+    assert (approved["status"], approved["number"]) == ("finalized", "INV-2026-10-002")
+    assert "（+55.0 %）" in approved["hold_reason"]
+    assert approved["approved_by"] == result.execution_id
+    assert host_billing(host, approved["invoice_id"])["billing_status"] == "INVOICED"
+    assert host_billing(host, approved["invoice_id"])["notes"] is None
+    assert list(reasons(result)) == ["B"]
+    assert invoice(host, "B")["status"] == "draft"
+
+
+@pytest.mark.usefixtures("jump")
+def test_an_approval_is_recorded_for_the_approved_tenant_only(
+    database: Database, host: psycopg.Connection
+) -> None:
+    result = run_billing(database, parameters={"approve": ["HD001"]}, shards=1)
+
+    assert {row["tenant_id"]: row["approved_by"] for row in invoices(host)} == {
+        "A": result.execution_id,
+        "B": None,
+        "C": None,
+    }
+
+
+@pytest.mark.usefixtures("jump")
+def test_an_approval_of_a_tenant_that_the_run_does_not_hold_is_named(
+    database: Database, host: psycopg.Connection
+) -> None:
+    with pytest.raises(
+        ParameterError, match="承認（approve）のテナントコード 'NOBODY'、'B' はこの実行の対象"
+    ):
+        run_billing(database, codes=["HD001"], parameters={"approve": ["HD001", "NOBODY", "B"]})
+
+    assert invoices(host) == []
+
+
+@pytest.mark.usefixtures("jump")
+def test_a_draft_is_calculated_anew_by_the_next_run(database: Database, host: psycopg.Connection) -> None:
+    run_billing(database)
+    draft = invoice(host, "A")
+    host.execute(
+        "UPDATE batch.usage_day SET active_users = 22, revision = 2 WHERE tenant_id = 'A' AND usage_date >= %s",
+        [MONTH],
+    )
+
+    result = run_billing(database)
+
+    assert list(reasons(result)) == ["B"]
+    billed = invoice(host, "A")
+    assert billed["invoice_id"] == draft["invoice_id"]
+    assert (draft["total"], billed["total"]) == (17_050, 12_100)
+    assert (billed["status"], billed["hold_reason"]) == ("finalized", None)
+    assert billed["input_hash"] != draft["input_hash"]
+    assert host_billing(host, billed["invoice_id"])["total_amount"] == 12_100
+
+
+def test_the_month_after_an_invoice_over_nothing_is_held(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(SEPTEMBER, MONTH))
+    billing_rows.discount(host, "A", valid_to=date(2026, 9, 30))
+    run_billing(database, SEPTEMBER)
+
+    assert "（前月は 0）" in reasons(run_billing(database))["A"]
+
+
+# Taking back -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recalculation_voids_the_invoice_and_issues_a_new_one(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    customer(host, "B")
+    run_billing(database, store=store)
+    untouched = invoice(host, "B")
+    host.execute("UPDATE batch.usage_day SET active_users = 22, revision = 2 WHERE tenant_id = 'A'")
+
+    result = run_billing(
+        database,
+        codes=["A"],
+        parameters={"force_recalculate": True, "reason": "使用量の訂正"},
+        store=store,
+    )
+
+    assert result.status == "completed"
+    old, new = invoices(host, "A")
+    assert (old["status"], old["number"], old["total"]) == ("void", "INV-2026-10-001", 11_000)
+    assert old["void_reason"] == "使用量の訂正"
+    assert (new["status"], new["number"], new["total"]) == ("finalized", "INV-2026-10-003", 12_100)
+    cancelled = host_billing(host, old["invoice_id"])
+    assert (cancelled["billing_status"], cancelled["notes"]) == ("CANCELLED", "使用量の訂正")
+    assert cancelled["total_amount"] == 11_000
+    assert host_billing(host, new["invoice_id"])["billing_status"] == "INVOICED"
+    assert invoice(host, "B") == untouched
+    assert "invoices/2026-10/INV-2026-10-003.pdf" in files(store)
+    assert "INV-2026-10-001" in files(store)["invoices/2026-10/accounting-2026-10.csv"].decode("utf-8-sig")
+    letters = host.execute('SELECT id FROM "HIS_NotificationLog" ORDER BY id').fetchall()
+    assert letters == sorted([(f"invoice-{old['invoice_id']}",), (f"invoice-{new['invoice_id']}",)])
+
+
+def _days_are_missing(host: psycopg.Connection) -> None:
+    host.execute("DELETE FROM batch.usage_day WHERE tenant_id = 'A' AND usage_date = '2026-10-31'")
+
+
+def _recipient_is_missing(host: psycopg.Connection) -> None:
+    billing_rows.billing_profile(host, "A", recipient_name=" ")
+
+
+@pytest.mark.parametrize(
+    ("break_tenant", "code"),
+    [(_days_are_missing, "USAGE_NOT_CLOSED"), (_recipient_is_missing, "NOT_QUALIFIED")],
+)
+def test_a_recalculation_that_comes_to_no_new_invoice_leaves_the_old_one(
+    database: Database,
+    host: psycopg.Connection,
+    break_tenant: Callable[[psycopg.Connection], None],
+    code: str,
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    rows = everything_written(host)
+    break_tenant(host)
+
+    result = run_billing(database, parameters={"force_recalculate": True, "reason": "訂正"})
+
+    assert outcomes(host, result)["A"]["error_code"] == code
+    assert everything_written(host) == rows
+
+
+def test_a_paid_invoice_is_not_recalculated_and_stays_paid(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    customer(host, "B")
+    run_billing(database)
+    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'paid' WHERE tenant_id = 'A'""")
+
+    result = run_billing(database, parameters={"force_recalculate": True, "reason": "訂正"})
+
+    assert reasons(result) == {
+        "A": "請求書 INV-2026-10-001 は入金済みのため取り消せません。訂正するには返還請求書（credit）を発行してください。"
+    }
+    assert outcomes(host, result)["A"]["error_code"] == "ALREADY_PAID"
+    paid = invoice(host, "A")
+    assert (paid["status"], paid["number"]) == ("finalized", "INV-2026-10-001")
+    assert host_billing(host, paid["invoice_id"])["billing_status"] == "paid"
+    assert [row["number"] for row in invoices(host, "B")] == ["INV-2026-10-002", "INV-2026-10-003"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"force_recalculate": True}, "理由が必要です。パラメータ reason に書いてください"),
+        ({"force_recalculate": True, "reason": "  "}, "理由が必要です。パラメータ reason に書いてください"),
+        ({"action": "void", "tenants": ["A"]}, "理由が必要です。パラメータ reason に書いてください"),
+        ({"action": "credit", "tenants": ["A"], "reason": None}, "理由が必要です。パラメータ reason に"),
+        (
+            {"action": "void", "reason": "訂正"},
+            r"（action）void は全テナントには行えません。パラメータ tenants",
+        ),
+        ({"action": "credit", "reason": "訂正"}, r"（action）credit は全テナントには行えません。"),
+        ({"action": "explain", "tenants": []}, r"（action）explain は全テナントには行えません。"),
+        ({"action": "delete"}, "（action）'delete' は使えません。bill、explain、void、credit のどれかを"),
+        ({"approve": "A"}, "承認（approve）'A' はコードの一覧ではありません"),
+        ({"approve": [1]}, r"承認（approve）\[1\] はコードの一覧ではありません"),
+    ],
+)
+def test_a_parameter_that_does_not_hold_is_refused_before_anything_happens(
+    database: Database, host: psycopg.Connection, parameters: dict[str, Any], complaint: str
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    rows = everything_written(host)
+    runs = host.execute("SELECT count(*) FROM batch.execution_log").fetchone()
+
+    with pytest.raises(ParameterError, match=complaint):
+        run_billing(database, parameters=parameters)
+
+    assert everything_written(host) == rows
+    assert host.execute("SELECT count(*) FROM batch.execution_log").fetchone() == runs
+
+
+def act(database: Database, action: str, reason: str = "", *codes: str, **fields: Any) -> Any:
+    """A run of that action for these tenants, or for A."""
+    return run_billing(
+        database,
+        codes=codes or ("A",),
+        parameters={"action": action, "tenants": list(codes or ("A",)), "reason": reason},
+        **fields,
+    )
+
+
+def test_a_voided_invoice_keeps_its_number_and_its_month_may_be_billed_again(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    customer(host, "B")
+    run_billing(database)
+
+    result = act(database, "void", "宛先の誤り")
+
+    assert outcomes(host, result)["A"]["details"] == {"voided": "INV-2026-10-001"}
+    voided = invoice(host, "A")
+    assert (voided["status"], voided["number"], voided["void_reason"]) == (
+        "void",
+        "INV-2026-10-001",
+        "宛先の誤り",
+    )
+    assert host_billing(host, voided["invoice_id"])["billing_status"] == "CANCELLED"
+    assert invoice(host, "B")["status"] == "finalized"
+
+    run_billing(database)
+    assert [(row["status"], row["number"]) for row in invoices(host, "A")] == [
+        ("void", "INV-2026-10-001"),
+        ("finalized", "INV-2026-10-003"),
+    ]
+
+
+@pytest.mark.usefixtures("jump")
+def test_a_held_draft_can_be_voided_and_takes_no_number(database: Database, host: psycopg.Connection) -> None:
+    run_billing(database)
+
+    assert act(database, "void", "誤り").status == "completed"
+
+    dropped = invoice(host, "A")
+    assert (dropped["status"], dropped["number"]) == ("void", None)
+    assert host_billing(host, dropped["invoice_id"])["billing_status"] == "CANCELLED"
+
+
+def test_a_paid_invoice_is_not_voided(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    run_billing(database)
+    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID'""")
+    rows = everything_written(host)
+
+    result = act(database, "void", "誤り")
+
+    assert outcomes(host, result)["A"]["error_code"] == "ALREADY_PAID"
+    assert everything_written(host) == rows
+
+
+@pytest.mark.parametrize("billing_status", ["INVOICED", "PAID"])
+def test_a_credit_cancels_the_invoice_exactly_and_its_month_may_be_billed_again(
+    database: Database, host: psycopg.Connection, store: ObjectStore, billing_status: str
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", active_users=25)
+    billing_rows.discount(host, "A", value=10)
+    run_billing(database, store=store)
+    host.execute('UPDATE "HIS_TenantBilling" SET billing_status = %s', [billing_status])
+    original = invoice(host, "A")
+    shown = host_billing(host, original["invoice_id"])
+
+    result = act(database, "credit", "値引きの誤り", store=store)
+
+    assert outcomes(host, result)["A"]["details"] == {
+        "credited": "INV-2026-10-001",
+        "invoice_number": "CRN-2026-10-001",
+    }
+    kept, credit = invoices(host, "A")
+    assert kept == original | {"credited": True}
+    assert host_billing(host, original["invoice_id"]) == shown
+    assert (credit["kind"], credit["number"], credit["credits_invoice_id"]) == (
+        "credit",
+        "CRN-2026-10-001",
+        original["invoice_id"],
+    )
+    assert (credit["total"], credit["issued_on"]) == (-original["total"], FIRST_OF_NOVEMBER)
+    assert (credit["credit_reason"], credit["approved_by"]) == ("値引きの誤り", None)
+    assert credit["content"]["original_number"] == "INV-2026-10-001"
+    for mine, theirs in zip(credit["content"]["lines"], original["content"]["lines"], strict=True):
+        assert Decimal(mine["amount"]) == -Decimal(theirs["amount"])
+    row = host_billing(host, credit["invoice_id"])
+    assert (row["billing_type"], row["billing_status"], row["invoice_number"], row["notes"]) == (
+        "CREDIT",
+        "INVOICED",
+        "CRN-2026-10-001",
+        "値引きの誤り",
+    )
+    for name in ("base_amount", "usage_amount", "discount_amount", "subtotal_amount", "total_amount"):
+        assert row[name] == -shown[name] != 0, name
+    assert {"invoices/2026-10/CRN-2026-10-001.json", "invoices/2026-10/CRN-2026-10-001.pdf"} < set(
+        files(store)
+    )
+
+    again = run_billing(database, store=store)
+    assert outcomes(host, again)["A"]["details"]["invoice_number"] == "INV-2026-10-002"
+    assert [row["number"] for row in invoices(host, "A")] == [
+        "INV-2026-10-001",
+        "CRN-2026-10-001",
+        "INV-2026-10-002",
+    ]
+
+
+def test_a_month_without_a_live_invoice_cannot_be_acted_on(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    customer(host, "B")
+    run_billing(database)
+    act(database, "credit", "訂正", "A")
+    act(database, "void", "訂正", "B")
+    rows = everything_written(host)
+
+    for action in ("credit", "void", "explain"):
+        result = act(database, action, "訂正", "A", "B")
+        assert set(reasons(result).values()) == {"2026-10 の有効な請求書がありません。"}
+    assert everything_written(host) == rows
+
+
+def test_an_invoice_over_nothing_cannot_be_credited(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    billing_rows.discount(host, "A")
+    run_billing(database)
+
+    result = act(database, "credit", "訂正")
+
+    assert reasons(result) == {
+        "A": "番号のない請求（下書きか請求額 0）は返還できません。返還請求書は番号のある請求書にだけ発行できます。"
+    }
+    assert invoice(host, "A")["credited"] is False
+
+
+def test_one_tenant_that_cannot_be_acted_on_fails_alone(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    customer(host, "B", "FREE")
+    customer(host, "C")
+    run_billing(database)
+
+    result = act(database, "void", "訂正", "A", "B", "C")
+
+    assert (result.status, list(reasons(result))) == ("partial", ["B"])
+    assert {row["status"] for row in invoices(host)} == {"void"}
+
+
+def test_an_explanation_goes_down_to_the_closed_days_and_changes_nothing(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", active_users=25)
+    run_billing(database)
+    host.execute("UPDATE batch.usage_day SET active_users = 1, revision = 2")
+    rows = everything_written(host)
+
+    report = bill_as_task(database, codes=["A"], parameters={"action": "explain", "tenants": ["A"]})
+
+    (result,) = report.results
+    billed = invoice(host, "A")
+    assert result.report[0] == "INV-2026-10-001 A 2026-10-01 – 2026-10-31 JPY"
+    assert f"入力の SHA-256 {billed['input_hash']}" in result.report[1]
+    assert sum(line.startswith("  2026-10-") for line in result.report) == 31
+    assert "  2. 追加利用者: 2,500（端数処理前 2,500）" in result.report
+    assert result.report[-1] == "合計 13,750 JPY"
+    assert everything_written(host) == rows
+
+
+# The letter --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("profile", "tenant", "address"),
+    [
+        ("profile@example.jp", {"contact_email": "contact@example.jp"}, "profile@example.jp"),
+        (
+            None,
+            {"contact_email": "contact@example.jp", "admin_email": "admin@example.jp"},
+            "contact@example.jp",
+        ),
+        (None, {"contact_email": " ", "admin_email": "admin@example.jp"}, "admin@example.jp"),
+    ],
+)
+def test_the_billing_contact_gets_one_letter_at_nine_on_the_day_of_issue(
+    database: Database,
+    host: psycopg.Connection,
+    profile: str | None,
+    tenant: dict[str, Any],
+    address: str,
+) -> None:
+    customer(host, "A", tenant_name="株式会社青葉商事", **tenant)
+    billing_rows.billing_profile(host, "A", recipient_name="青葉商事 本社", email=profile)
+
+    run_billing(database)
+    run_billing(database)
+
+    letters = host.execute(
+        """
+        SELECT tenant_id, send_status, notification_type, recipient_address, scheduled_at, send_attempts, is_deleted
+        FROM "HIS_NotificationLog"
+        """
+    ).fetchall()
+    # 09:00 in Japan, as the host keeps it: in UTC.
+    assert letters == [("A", "PENDING", "EMAIL", address, datetime(2026, 11, 1, 0, 0), 0, False)]
+    (subject, body) = host.execute('SELECT subject, message_body FROM "HIS_NotificationLog"').fetchone() or (
+        "",
+        "",
+    )
+    assert subject == "【サンプルクラウドサービス株式会社】2026年10月分 ご請求書 INV-2026-10-001"
+    assert body.startswith("青葉商事 本社 御中\n")
+    assert "ご請求金額（税込）: 11,000 JPY" in body
+
+
+def test_without_an_address_there_is_no_letter_and_the_invoice_is_issued_all_the_same(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+
+    run_billing(database)
+
+    assert invoice(host, "A")["status"] == "finalized"
+    assert host.execute('SELECT count(*) FROM "HIS_NotificationLog"').fetchone() == (0,)
+
+
+# The files ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_invoice_is_kept_as_pdf_and_json_and_the_month_as_csv(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A")
+
+    run_billing(database, store=store)
+
+    written = files(store)
+    assert list(written) == [
+        "invoices/2026-10/INV-2026-10-001.json",
+        "invoices/2026-10/INV-2026-10-001.pdf",
+        "invoices/2026-10/accounting-2026-10.csv",
+    ]
+    recorded = host.execute(
+        "SELECT invoice_id, tenant_id, format, location, sha256, bytes FROM batch.invoice_document ORDER BY format"
+    ).fetchall()
+    billed = invoice(host, "A")
+    assert recorded == [
+        (
+            billed["invoice_id"],
+            "A",
+            name,
+            store.location(f"invoices/2026-10/INV-2026-10-001.{name}"),
+            hashlib.sha256(written[f"invoices/2026-10/INV-2026-10-001.{name}"]).hexdigest(),
+            len(written[f"invoices/2026-10/INV-2026-10-001.{name}"]),
+        )
+        for name in ("json", "pdf")
+    ]
+    assert written["invoices/2026-10/INV-2026-10-001.pdf"].startswith(b"%PDF-")
+    document = Invoice.model_validate_json(written["invoices/2026-10/INV-2026-10-001.json"])
+    assert (document.number, document.issued_on, document.due_on, document.total) == (
+        "INV-2026-10-001",
+        billed["issued_on"],
+        billed["due_on"],
+        billed["total"],
+    )
+    (head, row) = written["invoices/2026-10/accounting-2026-10.csv"].decode("utf-8-sig").splitlines()
+    assert head.startswith("請求書番号,種別,状態")
+    assert row.startswith("INV-2026-10-001,請求,確定,2026-11-01,2026-11-30,2026-10-01,2026-10-31,A,A,JPY")
+
+
+def test_the_accounting_file_lists_all_numbers_in_their_order_void_ones_and_credits_too(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    for tenant_id in ("A", "B", "C"):
+        customer(host, tenant_id)
+    billing_rows.insert(host, "invoice_counter", series="INV", billing_month=MONTH, last_number=998)
+    run_billing(database)
+    act(database, "credit", "訂正", "A")
+    act(database, "void", "訂正", "B", store=store)
+
+    listed = files(store)["invoices/2026-10/accounting-2026-10.csv"].decode("utf-8-sig").splitlines()[1:]
+
+    assert [tuple(line.split(",")[:3]) for line in listed] == [
+        ("INV-2026-10-999", "請求", "確定"),
+        ("INV-2026-10-1000", "請求", "取消"),
+        ("INV-2026-10-1001", "請求", "確定"),
+        ("CRN-2026-10-001", "返還", "確定"),
+    ]
+    assert sum(int(line.split(",")[14]) for line in listed) == 11_000
+
+
+@pytest.mark.parametrize("broken_format", ["pdf", "json"])
+def test_a_file_that_cannot_be_written_fails_its_tenant_only_and_the_next_run_writes_it(
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    broken_format: str,
+) -> None:
+    for tenant_id in ("A", "B", "C"):
+        customer(host, tenant_id)
+    in_the_way = Path(store.location(f"invoices/2026-10/INV-2026-10-002.{broken_format}"))
+    in_the_way.mkdir(parents=True)
+
+    first = run_billing(database, store=store)
+
+    assert (first.status, list(reasons(first))) == ("partial", ["B"])
+    assert outcomes(host, first)["B"]["error_code"] == "IsADirectoryError"
+    assert [(row["status"], row["number"]) for row in invoices(host)] == [
+        ("finalized", f"INV-2026-10-00{number}") for number in (1, 2, 3)
+    ]
+    assert _documents(host) == {"A": 2, "B": 0, "C": 2}
+    assert [key for key in files(store) if ".part" in key] == []
+
+    in_the_way.rmdir()
+    again = run_billing(database, store=store)
+    assert again.status == "completed"
+    assert numbers(host) == [f"INV-2026-10-00{number}" for number in (1, 2, 3)]
+    assert {f"invoices/2026-10/INV-2026-10-002.{name}" for name in ("pdf", "json")} < set(files(store))
+    assert _documents(host) == {"A": 2, "B": 2, "C": 2}
+
+
+def _documents(host: psycopg.Connection) -> dict[str, int]:
+    """How many files are recorded of each tenant that has an invoice."""
+    return dict(
+        host.execute(
+            """
+            SELECT invoice.tenant_id, count(document.format)
+            FROM batch.invoice LEFT JOIN batch.invoice_document AS document USING (invoice_id) GROUP BY 1
+            """
+        ).fetchall()
+    )
+
+
+class Killed(BaseException):
+    """As a SIGKILL: nothing after it runs."""
+
+
+class StoreKilledAfterwards(ObjectStore):
+    """The process dies when the file is written, and before anybody has recorded it."""
+
+    def write(self, key: str, content: bytes) -> str:
+        super().write(key, content)
+        raise Killed
+
+
+def test_a_kill_between_file_and_record_costs_nothing(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A")
+    root = Path(store.location("root")).parent
+    with pytest.raises(Killed):
+        run_billing(database, store=StoreKilledAfterwards(root))
+    ((key, content),) = files(store).items()
+    assert key == "invoices/2026-10/INV-2026-10-001.pdf"
+    assert host.execute("SELECT count(*) FROM batch.invoice_document").fetchone() == (0,)
+    unrecorded = (root / key).stat().st_ino
+
+    assert run_billing(database, store=store).status == "completed"
+
+    assert files(store)[key] == content
+    assert (root / key).stat().st_ino != unrecorded
+    assert numbers(host) == ["INV-2026-10-001"]
+    assert host.execute("SELECT sha256 FROM batch.invoice_document WHERE format = 'pdf'").fetchone() == (
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def test_files_of_which_one_is_not_recorded_are_written_again(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A")
+    run_billing(database, store=store)
+    written = files(store)
+    recorded = "SELECT format, location, sha256, bytes FROM batch.invoice_document ORDER BY format"
+    records = host.execute(recorded).fetchall()
+    host.execute("DELETE FROM batch.invoice_document WHERE format = 'json'")
+    Path(store.location("invoices/2026-10/INV-2026-10-001.json")).unlink()
+
+    assert run_billing(database, store=store).status == "completed"
+
+    assert files(store) == written
+    assert host.execute(recorded).fetchall() == records
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc", """it's "quoted"; --""", "\\..\\x", "テナント/一", "%s%(x)s{0}"]
+)
+def test_whatever_a_tenant_is_called_its_files_are_called_after_the_number(
+    database: Database, host: psycopg.Connection, store: ObjectStore, name: str
+) -> None:
+    customer(host, name, contact_email="a@example.jp")
+    root = Path(store.location("root")).parent
+
+    assert run_billing(database, store=store).status == "completed"
+
+    assert invoice(host, name)["number"] == "INV-2026-10-001"
+    assert {str(path.relative_to(root)) for path in root.rglob("*")} == {
+        "invoices",
+        "invoices/2026-10",
+        "invoices/2026-10/INV-2026-10-001.json",
+        "invoices/2026-10/INV-2026-10-001.pdf",
+        "invoices/2026-10/accounting-2026-10.csv",
+    }
+    assert list(root.parent.iterdir()) == [root]
+    assert host.execute('SELECT tenant_id FROM "HIS_NotificationLog"').fetchall() == [(name,)]
+
+
+# Without writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_reports_every_step_and_writes_nothing_but_its_log(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    customer(host, "B", "GOLD")
+    empty = everything_written(host)
+
+    result = run_billing(database, dry_run=True, store=store)
+
+    assert everything_written(host) == empty
+    assert not any(empty.values())
+    assert files(store) == {}
+    assert outcomes(host, result)["A"]["details"] == {"settlement": "priced", "totalAmountJPY": 11_000}
+    assert list(reasons(result)) == ["B"]
+    (priced,) = bill_as_task(database, codes=["A"], dry_run=True).results
+    assert priced.report[0] == "（未確定） A 2026-10-01 – 2026-10-31 JPY"
+    assert "  1. ベーシックプラン 基本料金: 10,000（端数処理前 10,000）" in priced.report
+    assert priced.report[-1] == "合計 11,000 JPY"
+
+
+@pytest.mark.usefixtures("jump")
+def test_a_dry_run_says_what_would_be_held_or_refused(database: Database, host: psycopg.Connection) -> None:
+    billing_rows.billing_profile(host, "C", recipient_name=" ")
+    rows = everything_written(host)
+
+    report = bill_as_task(database, dry_run=True)
+
+    notes = {result.tenant_id: " ".join(result.notes) for result in report.results}
+    assert "50 % を超えて変わりました" in notes["A"]
+    assert "適格請求書の記載事項が欠けている" in notes["C"]
+    assert everything_written(host) == rows
+
+
+def test_a_dry_run_of_an_action_takes_nothing_back(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    run_billing(database)
+    rows = everything_written(host)
+
+    for action in ("void", "credit"):
+        assert act(database, action, "訂正", dry_run=True).status == "completed"
+
+    assert everything_written(host) == rows
+
+
+# The tenants of a run ----------------------------------------------------------------------------------------------------
+
+
+def test_only_the_chosen_tenants_are_billed(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    customer(host, "B", tenant_code="CODE-B")
+
+    run_billing(database, codes=["CODE-B"])
+
+    assert [row["tenant_id"] for row in invoices(host)] == ["B"]
+
+
+def test_shards_go_on_with_the_numbers_of_the_shard_before(
+    database: Database, host: psycopg.Connection
+) -> None:
+    ids = [f"T{number}" for number in range(7)]
+    for tenant_id in ids:
+        customer(host, tenant_id)
+
+    run_billing(database, shards=3)
+
+    numbered = {row["tenant_id"]: int(row["number"][-3:]) for row in invoices(host)}
+    assert [sorted(numbered[tenant_id] for tenant_id in shard) for shard in (ids[:3], ids[3:5], ids[5:])] == [
+        [1, 2, 3],
+        [4, 5],
+        [6, 7],
+    ]
+
+
+def test_the_totals_of_the_run_are_those_of_its_invoices(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "broken", subscription_plan="BASIC")
+    customer(host, "A")
+    customer(host, "B", "STANDARD")
+    customer(host, "C", "FREE")
+    customer(host, "D", "STANDARD", currency_code="USD")
+    billing_rows.exchange_rate(host, date(2026, 10, 31), "150")
+
+    run_billing(database)
+
+    (result,) = host.execute("SELECT result FROM batch.execution_log").fetchone() or ({},)
+    assert result["totals"] == {"generatedInvoices": 3, "totalAmountJPY": 44_000, "totalAmountUSD": 220}
+
+
+def test_a_shards_report_names_the_failures_as_not_recoverable(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", "GOLD")
+
+    (failure,) = bill_as_task(database).failures
+
+    assert isinstance(failure, TenantFailure)
+    assert (failure.tenant_id, failure.code, failure.recoverable) == ("A", "UNKNOWN_PLAN", False)
+
+
+def test_a_draft_of_a_tenant_that_owes_nothing_any_more_is_taken_back(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(SEPTEMBER, MONTH))
+    run_billing(database, month=SEPTEMBER)
+    billing_rows.commitment(host, "A", 90_000)
+    assert run_billing(database).status == "failed"  # held for its difference from September
+    host.execute("""UPDATE "MST_Tenant" SET subscription_plan = 'FREE' """)
+
+    run_billing(database)
+
+    assert host.execute(
+        "SELECT status, void_reason FROM batch.invoice WHERE period_start = %s", [MONTH]
+    ).fetchall() == [("void", "請求対象の契約がなくなったため")]
+
+
+def test_a_letter_that_waits_is_withdrawn_with_its_invoice(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", contact_email="keiri@a.example")
+    run_billing(database)
+    run_billing(database, parameters={"force_recalculate": True, "reason": "訂正"})
+
+    letters = host.execute(
+        """SELECT is_deleted, subject FROM "HIS_NotificationLog" ORDER BY subject"""
+    ).fetchall()
+    assert [(withdrawn, subject[-15:]) for withdrawn, subject in letters] == [
+        (True, "INV-2026-10-001"),
+        (False, "INV-2026-10-002"),
+    ]
+
+
+def test_days_before_the_first_plan_that_anybody_knows_stop_the_tenant(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", plan=None)
+    billing_rows.plan_change(host, "A", MONTH.replace(day=11), "BASIC")
+
+    assert reasons(run_billing(database)) == {
+        "A": "2026-10-01 から 2026-10-11 の前日までのプランが分かりません。batch.plan_change に登録してください。"
+    }
+
+
+def test_a_dry_run_of_a_finalised_month_says_that_it_is_finalised(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    run_billing(database, dry_run=True)
+
+    (notes,) = host.execute(
+        "SELECT notes FROM batch.tenant_outcome INNER JOIN batch.execution_log USING (execution_id) WHERE dry_run"
+    ).fetchone() or ([],)
+    assert "請求書 INV-2026-10-001 は確定済みで、この計算では変わりません" in notes
