@@ -114,10 +114,11 @@ def test_two_runs_of_one_day_at_once_end_with_one_set_of_rows(
     airflow: AirflowInstallation, database: Database, tenants: list[str], slack: SlackStandIn, tmp_path: Path
 ) -> None:
     installation = airflow.with_connections(database, slack.base_url)
-    day = '{"business_date": "2026-10-31"}'
+    day = '"business_date": "2026-10-31"'
+    confs = {DAG_ID: f"{{{day}}}", FAMILY_DAG_ID: f'{{{day}, "batches": ["BATCH-018-01"]}}'}
     processes = [
-        installation.start("dags", "test", dag_id, RUN_DATE, "--conf", day, log=tmp_path / f"{dag_id}.log")
-        for dag_id in (DAG_ID, FAMILY_DAG_ID)
+        installation.start("dags", "test", dag_id, RUN_DATE, "--conf", conf, log=tmp_path / f"{dag_id}.log")
+        for dag_id, conf in confs.items()
     ]
 
     codes = [process.wait(timeout=120) for process in processes]

@@ -81,6 +81,17 @@ def test_a_tenant_seen_for_the_first_time_has_had_its_plan_since_its_contract_be
     assert recorded == (result.execution_id,)
 
 
+def test_a_tenant_whose_days_were_closed_before_anybody_kept_plans_has_had_its_plan_since_the_first_of_them(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", created_at=datetime(2026, 11, 20))
+    billing_rows.close_month(host, "A", date(2026, 10, 1), first=3, last=30)
+
+    run_usage(database)
+
+    assert history(host) == [(date(2026, 10, 3), "BASIC")]
+
+
 def test_a_change_holds_from_the_business_date_on(database: Database, host: psycopg.Connection) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
     run_usage(database, date(2026, 10, 30))

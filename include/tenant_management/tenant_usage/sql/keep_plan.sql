@@ -1,13 +1,20 @@
 -- The host keeps the present plan only, and billing needs to know since when. So a plan that differs from the last one recorded
 -- is recorded from this day on, but only while no later day is closed: the plan that the host shows now says nothing about an
--- old day. A tenant seen for the first time has had its plan since its contract began. A missing plan is no end of the plan,
--- and an end that somebody recorded is not undone.
+-- old day. A tenant seen for the first time has had its plan since its contract began, or since its first closed day. A missing
+-- plan is no end of the plan, and an end that somebody recorded is not undone.
 INSERT INTO batch.plan_change AS change (tenant_id, effective_from, plan, recorded_by)
 SELECT
     tenant.tenant_id,
     CASE
         WHEN last.tenant_id IS null
-            THEN least(coalesce(tenant.contract_start, tenant.created_on), %(business_date)s::date)
+            THEN least(
+                coalesce(tenant.contract_start, tenant.created_on),
+                (
+                    SELECT min(day.usage_date) FROM batch.usage_day AS day
+                    WHERE day.tenant_id = tenant.tenant_id
+                ),
+                %(business_date)s::date
+            )
         ELSE %(business_date)s::date
     END AS effective_from,
     shown.plan,
