@@ -39,7 +39,7 @@ def measure(work: Work, dsn: str, day: date) -> Measurement:
     process.start()
     process.join()
     if process.exitcode:
-        raise SystemExit(f"{work.__name__} failed")
+        raise SystemExit(f"{work} failed")
     measurement: Measurement = receiver.recv()
     return measurement
 

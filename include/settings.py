@@ -97,12 +97,22 @@ class BillingSettings(_Section):
     issuer: IssuerSettings
 
 
+class NotificationSettings(_Section):
+    """When reminders are due, in days before, and what is too late to send."""
+
+    expire_hours: PositiveInt
+    certificate_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    goal_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    language: Literal["ja", "en"]
+
+
 class Settings(_Section):
     """The whole file."""
 
     execution: ExecutionSettings
     usage: UsageSettings
     billing: BillingSettings
+    notification: NotificationSettings
 
 
 class _UniqueKeysLoader(yaml.SafeLoader):

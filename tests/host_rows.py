@@ -14,13 +14,16 @@ _ids = count(1)
 UPDATED_AT = datetime(2026, 10, 1)
 
 
-def insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
+def insert(
+    connection: psycopg.Connection, table: str, on_conflict: LiteralString = "", /, **values: Any
+) -> None:
     """One row of a host table."""
     connection.execute(
-        sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({}) {}").format(
             sql.Identifier("public", table),
             sql.SQL(", ").join(map(sql.Identifier, values)),
             sql.SQL(", ").join(sql.Placeholder() * len(values)),
+            sql.SQL(on_conflict),
         ),
         list(values.values()),
     )
@@ -32,6 +35,7 @@ def tenant(connection: psycopg.Connection, tenant_id: str, **values: Any) -> str
         "tenant_code": tenant_id,
         "tenant_name": tenant_id,
         "status": "ACTIVE",
+        "created_at": datetime(2026, 4, 1),
         "updated_at": UPDATED_AT,
     } | values
     insert(connection, "MST_Tenant", tenant_id=tenant_id, **values)

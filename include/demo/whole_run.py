@@ -15,6 +15,7 @@ from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult
 from include.execution.sharding import Tenant, shard_tenants
 from include.execution.tenant_work import Run, TenantBatch, prepare, process_shard
+from include.notification.message import Network
 from include.settings import ExecutionSettings, load_settings
 
 
@@ -40,7 +41,7 @@ def open_run(
         dry_run=dry_run,
         parameters=parameters or {},
         tenants=tenants,
-        options=batch.options(parameters or {}, tenants),
+        options=batch.options(parameters or {}, tenants, all_tenants=not codes),
     )
     return run, tenants
 
@@ -57,6 +58,7 @@ def run_batch(
     parameters: Mapping[str, Any] | None = None,
     sharding: ExecutionSettings | None = None,
     store: ObjectStore | None = None,
+    network: Network | None = None,
 ) -> RunResult:
     """Open, prepare, process shard after shard, close.
 
@@ -67,7 +69,7 @@ def run_batch(
     )
     prepare(platform, batch, run, [tenant.id for tenant in tenants])
     for shard in shard_tenants(tenants, sharding or load_settings().execution):
-        process_shard(connection, platform, batch, run, shard.tenant_ids, store)
+        process_shard(connection, platform, batch, run, shard.tenant_ids, store, network)
     if store and not run.dry_run:
         batch.finish(platform, run, store)
     result = run_log.close_execution(platform, run)

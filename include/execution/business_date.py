@@ -56,11 +56,17 @@ def is_past(last_day: date, now: datetime) -> bool:
     return last_day < now.astimezone(JAPAN).date()
 
 
-def require_past(last_day: date, now: datetime) -> None:
-    """A period is closed once; one that is not over yet would be closed with half of its usage.
+def require_past(last_day: date, works_on: WorksOn, now: datetime) -> None:
+    """A period is closed once; one that is not over yet would be closed with half of its usage. A run's own day has to have begun.
 
-    :raises ParameterError: the Japanese day ``last_day`` has not ended at ``now`` (aware).
+    :raises ParameterError: the Japanese day ``last_day`` has not ended (or begun) at ``now`` (aware).
     """
+    if works_on is WorksOn.RUN_DATE:
+        if last_day > now.astimezone(JAPAN).date():
+            raise ParameterError(
+                f"業務日 {last_day:%Y-%m-%d} は日本時間でまだ始まっていません。今日までの業務日（business_date）を指定してください。"
+            )
+        return
     if not is_past(last_day, now):
         raise ParameterError(
             f"対象期間の末日 {last_day:%Y-%m-%d} が日本時間でまだ終わっていません。"

@@ -27,7 +27,7 @@ from include.execution.tenant_work import Run
 _HERE = Path(__file__).parent
 
 # A usable tenant; TRIAL tenants use the product too (what they are not billed for is billing's matter).
-_ACTIVE = ("ACTIVE", "TRIAL")
+ACTIVE_STATUSES = ("ACTIVE", "TRIAL")
 
 # A status that nobody knows, and an id that no transaction context can hold: mistakes in the host's data.
 _UNUSABLE_ID = "UNUSABLE ID"
@@ -66,7 +66,7 @@ class FailedTenant:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended: the customer's ``BatchResult`` and who failed."""
+    """How a run ended: the customer's ``BatchResult`` and who failed; ``error`` is what failed besides the tenants."""
 
     execution_id: str
     batch_id: str
@@ -78,6 +78,7 @@ class RunResult:
     execution_seconds: float
     records: int
     failed_tenants: list[FailedTenant] = field(default_factory=list)
+    error: str | None = None
 
     def sentence(self) -> str:
         """One line for the log, the alert and the failed task."""
@@ -120,7 +121,7 @@ def select_tenants(
     everybody = [entry for entries in by_id.values() for entry in entries]
     if not codes:
         return TenantSelection(
-            tenants=[tenant for tenant, status in everybody if status in _ACTIVE],
+            tenants=[tenant for tenant, status in everybody if status in ACTIVE_STATUSES],
             left_out=[entry for entry in everybody if entry[1] in _NEEDS_ATTENTION],
         )
 
@@ -131,7 +132,7 @@ def select_tenants(
             f"テナントコード {_quoted(missing)} は存在しません。パラメータ tenants を直してください。"
         )
     chosen = [entry for entries in found.values() for entry in entries]
-    inactive = [f"{tenant.code}（{status}）" for tenant, status in chosen if status not in _ACTIVE]
+    inactive = [f"{tenant.code}（{status}）" for tenant, status in chosen if status not in ACTIVE_STATUSES]
     if inactive:
         raise ParameterError(
             f"稼働中でないテナントは処理できません: {'、'.join(inactive)}。パラメータ tenants を直してください。"
@@ -264,6 +265,7 @@ def close_execution(platform: psycopg.Connection, run: Run, error: str | None = 
         execution_seconds=float(performance[0]),
         records=int(performance[1]),
         failed_tenants=failed,
+        error=error,
     )
 
 

@@ -16,6 +16,7 @@ from include.database import read_sql, tenant_transaction
 from include.errors import BatchError, code_of, is_about_data, is_recoverable, reason_of
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
+from include.notification.message import Network
 
 _HERE = Path(__file__).parent
 
@@ -24,8 +25,8 @@ _HERE = Path(__file__).parent
 class Run:
     """The run that the work belongs to; every row it leaves carries ``execution_id``.
 
-    ``business_date`` is what it works on, ``run_date`` the day of the run itself (never the clock), both in Asia/Tokyo; ``options``
-    are the batch's own parameters, checked (JSON values).
+    ``business_date`` is what it works on, ``run_date`` the day on which it is done (a step that is cleared later is done later), both in
+    Asia/Tokyo; ``options`` are the batch's own parameters, checked (JSON values).
     """
 
     execution_id: str
@@ -80,11 +81,21 @@ class ShardReport:
 class TenantBatch(ABC):
     """What a per-tenant batch implements. Every step may run again, and must then leave the same rows."""
 
-    # Whether ``deliver`` and ``finish`` have something to do, and so need the object store.
+    # Whether ``deliver`` and ``finish`` have something to do, and so need the object store; whether ``send`` has.
     writes_files = False
+    sends_messages = False
 
-    def options(self, parameters: Mapping[str, Any], tenants: Sequence[Tenant]) -> dict[str, Any]:  # noqa: ARG002
-        """The batch's own parameters for the run of these tenants, as JSON values. :raises ParameterError: one cannot be used."""
+    def options(
+        self,
+        parameters: Mapping[str, Any],  # noqa: ARG002
+        tenants: Sequence[Tenant],  # noqa: ARG002
+        *,
+        all_tenants: bool,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """The batch's own parameters for the run of these tenants (all, or those that were named), as JSON values.
+
+        :raises ParameterError: one cannot be used.
+        """
         return {}
 
     def further_tenants(self, platform: psycopg.Connection, business_date: date) -> Collection[str]:  # noqa: ARG002
@@ -109,6 +120,19 @@ class TenantBatch(ABC):
 
     def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:  # noqa: B027
         """Write the tenant's files, once its work is committed; what was written before a kill is written again."""
+
+    def send(
+        self,
+        connection: psycopg.Connection,  # noqa: ARG002
+        run: Run,  # noqa: ARG002
+        results: Sequence[TenantResult],
+        network: Network,  # noqa: ARG002
+    ) -> Sequence[TenantResult | TenantFailure]:
+        """Reach people, once the shard's work is committed; returns the results with what became of the messages.
+
+        Each step is a transaction of its own, and a message is claimed before it is sent: a kill leaves it in doubt, never sent twice.
+        """
+        return results
 
     def finish(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> None:  # noqa: B027
         """Write the files that span tenants, after all of them, whether or not all succeeded."""
@@ -139,11 +163,13 @@ def process_shard(
     run: Run,
     tenant_ids: Sequence[str],
     store: ObjectStore | None = None,
+    network: Network | None = None,
 ) -> ShardReport:
     """Do the shard's tenants together; when that fails, find the broken ones and do the others without them.
 
     Work and outcome of a tenant are written by one transaction. With ``dry_run`` the work is rolled back and only the outcome stays.
-    Files are written afterwards, into ``store``; a tenant whose files fail has failed, and its next try finds its work done.
+    Files are written and messages sent afterwards, into ``store`` and through ``network``; a tenant whose files fail has failed, and its
+    next try finds its work done.
     :raises psycopg.Error: the database failed for everybody; what was committed before stands.
     """
     errors = prepare(platform, batch, run, tenant_ids)
@@ -164,12 +190,25 @@ def process_shard(
     errors |= _isolate([tenant_id for tenant_id in tenant_ids if tenant_id not in errors], work)
     if store is not None and not run.dry_run:
         errors |= _deliver(connection, batch, run, report, store)
+    if network is not None and not run.dry_run and report.results:
+        _send(connection, batch, run, report, network)
     failures = [_failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
     if failures:
         with tenant_transaction(connection, [failure.tenant_id for failure in failures]):
             _record(connection, run, failures)
     report.failures.extend(failures)
     return report
+
+
+def _send(
+    connection: psycopg.Connection, batch: TenantBatch, run: Run, report: ShardReport, network: Network
+) -> None:
+    """Send the messages of the tenants that succeeded, and record what became of them in their outcomes."""
+    outcomes = batch.send(connection, run, report.results, network)
+    with tenant_transaction(connection, [outcome.tenant_id for outcome in outcomes]):
+        _record(connection, run, outcomes)
+    report.results = [outcome for outcome in outcomes if isinstance(outcome, TenantResult)]
+    report.failures.extend(outcome for outcome in outcomes if isinstance(outcome, TenantFailure))
 
 
 def _deliver(

@@ -12,7 +12,7 @@ Each task imports what it needs when it runs: parsing a DAG file costs nothing b
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from include.catalog import BatchSpec
     from include.execution.object_store import ObjectStore
     from include.execution.tenant_work import Run, TenantBatch
+    from include.notification.message import Network
 
 log = logging.getLogger(__name__)
 
@@ -127,11 +128,11 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
     if chosen is not None and spec.works_on is WorksOn.PREVIOUS_MONTH and not is_past(last_day, now):
         # A family is caught up day by day; its monthly batches have their turn when the month is over.
         raise AirflowSkipException(f"{business_date:%Y-%m} はまだ終わっていないため、{spec.id} は対象外です")
-    require_past(last_day, now)
+    require_past(last_day, spec.works_on, now)
     batch = _implementation(spec)
-    _store_of(
-        batch, parameters.dry_run
-    )  # whether there is a place for files shows before anything is written
+    # Whether the places for files and the mail server are named shows before anything is written.
+    _store_of(batch, parameters.dry_run)
+    _network_of(batch, parameters.dry_run)
     settings = load_settings()
     dag_run = context["dag_run"]
 
@@ -140,7 +141,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
         selection = run_log.select_tenants(
             platform, parameters.tenants, batch.further_tenants(platform, business_date)
         )
-        options = batch.options(context["params"], selection.tenants)
+        options = batch.options(context["params"], selection.tenants, all_tenants=not parameters.tenants)
         for execution in run_log.running_executions(platform, spec.id):
             reason = run_log.orphan_reason(
                 execution,
@@ -202,18 +203,27 @@ def _process(
 ) -> dict[str, int]:
     """Do one shard's tenants; the instance fails if any of them failed, so that an operator can clear exactly this one."""
     from include.execution import run_log, tenant_work
+    from include.execution.business_date import JAPAN
     from include.execution.resource_usage import ResourceUsage
     from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 
     context["tenants_label"] = shard["label"]  # type: ignore[typeddict-unknown-key]
     run, usage = run_of(run_xcom), ResourceUsage()
+    # An instance that is cleared later does its work later, and what it dates says so.
+    run = replace(run, run_date=max(run.run_date, datetime.now(UTC).astimezone(JAPAN).date()))
     with (
         PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform,
         TenantDbHook(statement_timeout=spec.time_limit).connect() as connection,
     ):
         batch = _implementation(spec)
         report = tenant_work.process_shard(
-            connection, platform, batch, run, shard["tenant_ids"], _store_of(batch, run.dry_run)
+            connection,
+            platform,
+            batch,
+            run,
+            shard["tenant_ids"],
+            _store_of(batch, run.dry_run),
+            _network_of(batch, run.dry_run),
         )
         run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
     for result in report.results:
@@ -256,7 +266,7 @@ def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[st
         result = run_log.close_execution(platform, run, reason_of(error) if error else None)
         batch.discard(platform, run)
     log.info("%s", result.sentence())
-    if error:
+    if isinstance(error, run_log.EarlierStepFailedError) or (error and not result.failed_tenants):
         raise error
     if result.status != "completed":
         raise run_log.RunFailedError(result)
@@ -284,6 +294,13 @@ def _store_of(batch: TenantBatch, dry_run: bool) -> ObjectStore | None:
     from skill_batch.object_storage import object_store
 
     return object_store() if batch.writes_files and not dry_run else None
+
+
+def _network_of(batch: TenantBatch, dry_run: bool) -> Network | None:
+    """What messages go through, for a batch that sends, in a run that does."""
+    from skill_batch.network import network
+
+    return network() if batch.sends_messages and not dry_run else None
 
 
 def _run_instant(context: Context) -> datetime:

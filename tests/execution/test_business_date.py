@@ -102,18 +102,29 @@ def test_a_monthly_batchs_period_is_the_whole_month_of_whatever_day_names_it(
     assert period_of(day, WorksOn.PREVIOUS_MONTH) == (first, last)
 
 
-def test_a_period_may_be_closed_from_midnight_in_japan_on() -> None:
+@pytest.mark.parametrize("works_on", [WorksOn.YESTERDAY, WorksOn.PREVIOUS_MONTH])
+def test_a_period_may_be_closed_from_midnight_in_japan_on(works_on: WorksOn) -> None:
     last_day = date(2026, 10, 31)
-    require_past(last_day, datetime(2026, 10, 31, 15, 0, tzinfo=UTC))
+    require_past(last_day, works_on, datetime(2026, 10, 31, 15, 0, tzinfo=UTC))
     with pytest.raises(ParameterError, match=r"2026-10-31 が日本時間でまだ終わっていません.*business_date"):
-        require_past(last_day, datetime(2026, 10, 31, 14, 59, 59, tzinfo=UTC))
+        require_past(last_day, works_on, datetime(2026, 10, 31, 14, 59, 59, tzinfo=UTC))
 
 
-@given(DAYS, INSTANTS)
-def test_a_period_is_refused_exactly_while_its_last_day_is_not_over(last_day: date, now: datetime) -> None:
-    over = now.astimezone(UTC).replace(tzinfo=None) >= utc_bounds(last_day).end
-    if over:
-        require_past(last_day, now)
+def test_a_runs_own_day_may_be_worked_on_from_its_beginning_in_japan_on() -> None:
+    today = date(2026, 10, 31)
+    require_past(today, WorksOn.RUN_DATE, datetime(2026, 10, 30, 15, 0, tzinfo=UTC))
+    with pytest.raises(ParameterError, match=r"2026-10-31 は日本時間でまだ始まっていません.*business_date"):
+        require_past(today, WorksOn.RUN_DATE, datetime(2026, 10, 30, 14, 59, 59, tzinfo=UTC))
+
+
+@given(DAYS, st.sampled_from(WorksOn), INSTANTS)
+def test_a_period_is_refused_exactly_while_its_last_day_is_not_over_and_a_runs_own_until_it_begins(
+    last_day: date, works_on: WorksOn, now: datetime
+) -> None:
+    bounds = utc_bounds(last_day)
+    allowed_from = bounds.start if works_on is WorksOn.RUN_DATE else bounds.end
+    if now.astimezone(UTC).replace(tzinfo=None) >= allowed_from:
+        require_past(last_day, works_on, now)
     else:
         with pytest.raises(ParameterError):
-            require_past(last_day, now)
+            require_past(last_day, works_on, now)

@@ -17,6 +17,7 @@ def test_an_empty_form_means_the_runs_own_date_all_tenants_and_a_real_run() -> N
     assert parse_parameters({}) == RunParameters(None, (), False)
     assert parse_parameters({"business_date": None, "tenants": None, "dry_run": None}) == parse_parameters({})
     assert parse_parameters({"business_date": "", "tenants": [], "dry_run": False}) == parse_parameters({})
+    assert parse_parameters({"tenants": ["", " 　"]}) == parse_parameters({})
 
 
 def test_a_filled_form_is_taken_as_it_is_and_other_batches_parameters_are_left_alone() -> None:

@@ -218,7 +218,7 @@ def test_a_run_whose_tenants_all_succeeded_is_completed_with_the_sum_of_their_fi
     assert (result.records, result.failed_tenants) == (15, [])
     row = log_row(host, run)
     assert (row["status"], row["success_count"], row["error_count"]) == ("completed", 2, 0)
-    assert row["error_message"] is None
+    assert row["error_message"] is result.error is None
     assert row["ended_at"] >= row["started_at"]
     assert datetime.fromisoformat(row["result"].pop("executedAt")) == row["started_at"]
     assert row["result"] == {
@@ -295,7 +295,8 @@ def test_a_run_with_a_failed_step_is_not_completed_and_keeps_the_steps_error(
     if succeeded:
         succeed(host, run, "t1")
 
-    assert close_execution(platform, run, "ログ読込が失敗しました").status == status
+    result = close_execution(platform, run, "ログ読込が失敗しました")
+    assert (result.status, result.error) == (status, "ログ読込が失敗しました")
     assert log_row(host, run)["error_message"] == "ログ読込が失敗しました"
 
 

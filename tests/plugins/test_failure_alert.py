@@ -39,7 +39,7 @@ def context(error: BaseException, task_id: str = "close_run") -> Any:
     }
 
 
-def failed_run(failed: list[FailedTenant], total: int) -> RunFailedError:
+def failed_run(failed: list[FailedTenant], total: int, error: str | None = None) -> RunFailedError:
     return RunFailedError(
         RunResult(
             execution_id="BATCH-018-01_20261031_0a1b2c3d",
@@ -52,6 +52,7 @@ def failed_run(failed: list[FailedTenant], total: int) -> RunFailedError:
             execution_seconds=1.0,
             records=0,
             failed_tenants=failed,
+            error=error,
         )
     )
 
@@ -69,6 +70,17 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: SlackStandIn) -> Non
     assert any(line.startswith("対処:") and "Clear" in line for line in lines)
     assert "ログを開く: " + LOG_URL in lines
     assert "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1" in lines
+
+
+def test_what_failed_besides_the_tenants_is_told_too(slack: SlackStandIn) -> None:
+    failed = [FailedTenant("T002", "㈱髙橋", "bigint out of range")]
+    alert()(context(failed_run(failed, 12)))
+    alert()(context(failed_run(failed, 12, "OSError: No space left on device")))
+
+    without, with_it = (message["text"].splitlines() for message in slack.messages)
+    assert not any(line.startswith("ほかのエラー") for line in without)
+    assert "ほかのエラー: OSError: No space left on device" in with_it
+    assert "• T002 ㈱髙橋: bigint out of range" in with_it
 
 
 def test_ten_tenants_are_listed_and_the_rest_counted(slack: SlackStandIn) -> None:

@@ -31,7 +31,8 @@ SELECT
     -- Days in Japan; the last day of the contract belongs to it.
     (contract_start_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_start,
     (contract_end_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_end,
-    (created_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS created_on
+    (created_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS created_on,
+    (updated_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS updated_on
 FROM "MST_Tenant";
 
 -- The same for the transaction's tenants; to read only, whatever the check option says.
@@ -49,7 +50,8 @@ SELECT
     address,
     contract_start,
     contract_end,
-    created_on
+    created_on,
+    updated_on
 FROM batch.all_tenant
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -258,7 +260,7 @@ GRANT SELECT, INSERT, UPDATE (
     updated_at
 ) ON batch.tenant_billing TO batch_tenant;
 
--- Notifications that wait for BATCH-019-01: the batches add them, and the sending batches do the rest.
+-- The application's notifications: the batches add their own, send what waits, and write down what became of it.
 CREATE VIEW batch.tenant_notification WITH (security_barrier) AS
 SELECT
     id,
@@ -272,6 +274,9 @@ SELECT
     send_status,
     send_attempts,
     scheduled_at,
+    sent_at,
+    response_code,
+    error_details,
     priority_level,
     is_deleted,
     created_at,
@@ -280,7 +285,109 @@ FROM "HIS_NotificationLog"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
-GRANT SELECT, INSERT, UPDATE (is_deleted, updated_at) ON batch.tenant_notification TO batch_tenant;
+GRANT SELECT, INSERT, UPDATE (
+    send_status,
+    send_attempts,
+    sent_at,
+    response_code,
+    error_details,
+    is_deleted,
+    updated_at
+) ON batch.tenant_notification TO batch_tenant;
+
+-- What waits to be sent. The type is the channel, spelled in several ways; an unknown one is nobody's.
+CREATE VIEW batch.all_waiting_notification AS
+SELECT
+    id,
+    tenant_id,
+    CASE regexp_replace(upper(notification_type), '[^A-Z]', '', 'g')
+        WHEN 'EMAIL' THEN 'email'
+        WHEN 'MAIL' THEN 'email'
+        WHEN 'SLACK' THEN 'slack'
+        WHEN 'TEAMS' THEN 'teams'
+        WHEN 'LINEWORKS' THEN 'line_works'
+        WHEN 'LINE' THEN 'line_works'
+    END AS channel,
+    coalesce(btrim(recipient_address), '') AS destination,
+    coalesce(btrim(subject), '') AS subject,
+    coalesce(message_body, '') AS body,
+    CASE upper(btrim(priority_level)) WHEN 'HIGH' THEN 1 WHEN 'URGENT' THEN 1 WHEN 'LOW' THEN 3 ELSE 2 END AS priority,
+    scheduled_at AS scheduled_at_utc
+FROM "HIS_NotificationLog"
+WHERE upper(btrim(send_status)) = 'PENDING' AND scheduled_at IS NOT null AND tenant_id IS NOT null AND NOT is_deleted;
+
+-- Certificates with an end, by the employee who holds them. The employee is named by id or by code.
+CREATE VIEW batch.all_expiring_certificate AS
+SELECT
+    record.id AS record_id,
+    record.tenant_id,
+    employee.employee_id,
+    employee.full_name,
+    employee.email,
+    coalesce(certificate.certification_name, record.certification_id) AS certificate_name,
+    (record.expiry_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS expires_on
+FROM "TRN_SkillRecord" AS record
+INNER JOIN batch.all_employee_key AS employee
+    ON record.tenant_id = employee.tenant_id AND record.employee_id = employee.employee_key
+LEFT JOIN "MST_Certification" AS certificate ON record.certification_id = certificate.certification_code
+WHERE record.certification_id IS NOT null AND record.expiry_date IS NOT null AND NOT record.is_deleted;
+
+-- Goals that are still open, with the day by which they were to be reached.
+CREATE VIEW batch.all_open_goal AS
+SELECT
+    goal.id AS goal_id,
+    goal.tenant_id,
+    employee.employee_id,
+    employee.full_name,
+    employee.email,
+    coalesce(nullif(btrim(goal.goal_title), ''), goal.goal_id, goal.id) AS goal_title,
+    (goal.target_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS due_on
+FROM "TRN_GoalProgress" AS goal
+INNER JOIN batch.all_employee_key AS employee
+    ON goal.tenant_id = employee.tenant_id AND goal.employee_id = employee.employee_key
+WHERE
+    goal.target_date IS NOT null AND goal.completion_date IS null AND NOT goal.is_deleted
+    AND coalesce(upper(btrim(goal.achievement_status)), '') NOT IN ('ACHIEVED', 'COMPLETED', 'CANCELLED', 'CANCELED');
+
+-- How a tenant is reached: credentials are JSON in text, and secret.
+CREATE VIEW batch.tenant_integration WITH (security_barrier) AS
+SELECT
+    id,
+    tenant_id,
+    integration_key,
+    integration_type,
+    endpoint_url,
+    auth_config,
+    connection_config,
+    is_enabled,
+    health_status,
+    last_health_check,
+    is_deleted,
+    updated_at
+FROM "SYS_IntegrationConfig"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT, UPDATE (health_status, last_health_check) ON batch.tenant_integration TO batch_tenant;
+
+CREATE VIEW batch.tenant_template WITH (security_barrier) AS
+SELECT
+    id,
+    tenant_id,
+    template_key,
+    notification_type,
+    language_code,
+    subject_template,
+    body_template,
+    format_type,
+    sample_data,
+    is_active,
+    is_deleted
+FROM "MST_NotificationTemplate"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT ON batch.tenant_template TO batch_tenant;
 
 GRANT SELECT ON
 batch.all_tenant,
@@ -291,5 +398,9 @@ batch.all_report,
 batch.all_skill_evidence,
 batch.all_skill_assessment,
 batch.all_sent_notification,
-batch.all_user
+batch.all_user,
+batch.all_waiting_notification,
+batch.all_employee_key,
+batch.all_expiring_certificate,
+batch.all_open_goal
 TO batch_platform;

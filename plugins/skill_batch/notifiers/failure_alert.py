@@ -129,6 +129,7 @@ class FailureAlert(BaseNotifier):
                 f"実行ID: {result.execution_id}",
                 f"業務日: {result.business_date:%Y-%m-%d}",
                 f"エラー: {outcome} — {result.total_tenants} 件中 {result.error_count} 件",
+                *([f"ほかのエラー: {_shorten(result.error)}"] if result.error else []),
             ),
             tenants=("失敗したテナント:", *listed),
             actions=(

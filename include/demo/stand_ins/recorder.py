@@ -1,0 +1,63 @@
+"""What has arrived at the stand-ins."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# They have no place in a file or on a page, invented or not.
+_SECRET_HEADERS = frozenset({"authorization"})
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """One message as its service received it.
+
+    ``destination`` is the address, the Slack channel, the workflow's id or ``users/ID`` and ``channels/ID``; ``rich`` the HTML, the
+    blocks or the card.
+    """
+
+    channel: str
+    destination: str
+    text: str
+    subject: str = ""
+    rich: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    arrived_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def as_json(self) -> dict[str, Any]:
+        """For the JSON page and the file."""
+        return {**asdict(self), "arrived_at": self.arrived_at.isoformat()}
+
+
+class Recorder:
+    """A list that several threads use, and a file of JSON lines if one is wanted."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._messages: list[Arrived] = []
+        self._file = file
+        self._lock = threading.Lock()
+
+    def add(self, message: Arrived) -> None:
+        """Record one message."""
+        with self._lock:
+            self._messages.append(message)
+            if self._file:
+                with self._file.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(message.as_json(), ensure_ascii=False) + "\n")
+
+    @property
+    def messages(self) -> list[Arrived]:
+        """All so far, oldest first."""
+        with self._lock:
+            return list(self._messages)
+
+
+def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers without secrets."""
+    return {name: str(value) for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}

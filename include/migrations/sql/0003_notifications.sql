@@ -1,0 +1,77 @@
+-- Notifications (BATCH-019): what has to reach people, once.
+
+CREATE TABLE batch.outbox (
+    message_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    dedupe_key text NOT NULL,
+    channel text NOT NULL CHECK (channel IN ('email', 'slack', 'teams', 'line_works')),
+    destination text NOT NULL,
+    subject text NOT NULL,
+    body text NOT NULL,
+    rich jsonb,
+    priority smallint NOT NULL DEFAULT 2 CHECK (priority BETWEEN 1 AND 3),
+    host_log_id text,
+    status text NOT NULL DEFAULT 'pending' CHECK (
+        status IN ('pending', 'sending', 'retry', 'sent', 'ambiguous', 'dead', 'expired', 'discarded')
+    ),
+    attempts smallint NOT NULL DEFAULT 0,
+    due_at timestamptz NOT NULL,
+    next_attempt_at timestamptz NOT NULL,
+    lease_owner text,
+    lease_until timestamptz,
+    provider_message_id text,
+    error_code text,
+    error_class text,
+    error_detail text,
+    decided_by text,
+    reported_at timestamptz,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    UNIQUE (tenant_id, dedupe_key),
+    CHECK ((status = 'sending') = (lease_owner IS NOT null AND lease_until IS NOT null)),
+    CHECK ((status IN ('pending', 'sending', 'retry', 'ambiguous')) = (finished_at IS null))
+);
+CREATE INDEX outbox_due ON batch.outbox (tenant_id, channel, priority, next_attempt_at) WHERE status IN ('pending', 'retry');
+CREATE INDEX outbox_leased ON batch.outbox (lease_until) WHERE status = 'sending';
+CREATE INDEX outbox_unreported ON batch.outbox (tenant_id) WHERE status IN ('dead', 'expired', 'ambiguous')
+AND reported_at IS null;
+CALL batch.make_tenant_table('batch.outbox');
+COMMENT ON TABLE batch.outbox IS
+'One row per message and destination. Claimed (sending, under a lease) and committed before the network is touched.';
+COMMENT ON COLUMN batch.outbox.priority IS '1 HIGH, 2 MEDIUM, 3 LOW';
+COMMENT ON COLUMN batch.outbox.decided_by IS 'The operator who requeued, discarded or resolved it';
+
+CREATE TABLE batch.channel_circuit (
+    tenant_id text NOT NULL,
+    channel text NOT NULL CHECK (channel IN ('email', 'slack', 'teams', 'line_works')),
+    error_code text NOT NULL,
+    reason text NOT NULL,
+    opened_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, channel)
+);
+CALL batch.make_tenant_table('batch.channel_circuit');
+COMMENT ON TABLE batch.channel_circuit IS
+'Channels that nothing is sent through until somebody mends them (a revoked token, a deleted workflow); the queue waits.';
+
+CREATE TABLE batch.suppressed_address (
+    tenant_id text NOT NULL,
+    address text NOT NULL,
+    error_code text NOT NULL,
+    suppressed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, address)
+);
+CALL batch.make_tenant_table('batch.suppressed_address');
+COMMENT ON TABLE batch.suppressed_address IS 'E-mail addresses that do not exist: writing to them again costs reputation.';
+
+-- One pass over the application's notifications, certificates and goals fills it, the per-tenant step empties it. Unlogged: what
+-- a crash takes is collected again.
+CREATE UNLOGGED TABLE batch.notification_signal (
+    execution_id text NOT NULL,
+    tenant_id text NOT NULL,
+    waiting jsonb NOT NULL,
+    certificates jsonb NOT NULL,
+    goals jsonb NOT NULL,
+    PRIMARY KEY (execution_id, tenant_id)
+);
+CALL batch.make_tenant_table('batch.notification_signal');

@@ -1,0 +1,44 @@
+"""The services' clients: one per tenant and channel, all with the same face (``ChannelClient``)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import aiohttp
+
+from include.notification.channels.base import ChannelClient, Finding
+from include.notification.channels.email import EmailClient
+from include.notification.channels.line_works import LineWorksClient
+from include.notification.channels.slack import SlackClient
+from include.notification.channels.teams import TeamsClient
+from include.notification.message import (
+    ChannelConfig,
+    EmailConfig,
+    LineWorksConfig,
+    SlackConfig,
+    TeamsConfig,
+)
+
+__all__ = ["ChannelClient", "Finding", "connect"]
+
+
+def connect(
+    config: ChannelConfig,
+    session: aiohttp.ClientSession,
+    *,
+    allowed_hosts: Collection[str] = (),
+    smtp_timeout: float = 30,
+) -> ChannelClient:
+    """The client that a tenant's settings ask for. No network yet; keep it for all the tenant's messages of a run.
+
+    ``session`` is from ``guarded_session`` with the same ``allowed_hosts``, and the same for all clients; ``smtp_timeout`` is in seconds.
+    """
+    match config:
+        case EmailConfig():
+            return EmailClient(config, timeout=smtp_timeout)
+        case SlackConfig():
+            return SlackClient(config, session, allowed_hosts)
+        case TeamsConfig():
+            return TeamsClient(config, session, allowed_hosts)
+        case LineWorksConfig():
+            return LineWorksClient(config, session, allowed_hosts)

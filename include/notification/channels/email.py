@@ -1,0 +1,238 @@
+"""E-mail over SMTP. Not the standard library's ``email``, which is found all the same: imports are absolute."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from email.headerregistry import BaseHeader, HeaderRegistry, UniqueUnstructuredHeader
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.policy import Policy
+from email.utils import formataddr, parseaddr
+
+import aiosmtplib
+
+from include.notification.channels.base import Finding, finding
+from include.notification.message import EmailConfig, Message
+from include.notification.outcome import Channel, ErrorClass, Outcome, SendResult, error_table, failed
+
+# Connections at once to one tenant's server: most servers take no more than a few from one client.
+CONNECTIONS = 4
+
+_SECURITIES = ("tls", "starttls", "none")
+
+# Stricter than RFC 5322 on exotic forms (quotes, comments), and laxer on dots: Japanese carriers gave out addresses such as
+# "a..b.@docomo.ne.jp", which are in use.
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}"
+)
+_LONGEST_ADDRESS = 254
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
+
+# UnicodeError: a host name that no resolver can be asked for.
+_FAILURES = (aiosmtplib.SMTPException, OSError, UnicodeError)
+
+
+class EmailClient:
+    """A ``ChannelClient``. Connections are kept for the next message until ``aclose``."""
+
+    def __init__(self, config: EmailConfig, *, timeout: float = 30) -> None:
+        """``timeout``: seconds for each of the server's answers."""
+        self._config = config
+        self._timeout = timeout
+        self._display_name, self._sender = parseaddr(_one_line(config.sender))
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._idle: list[aiosmtplib.SMTP] = []
+
+    def check(self, message: Message) -> SendResult | None:
+        """See ``ChannelClient``."""
+        if refusal := self._check_settings():
+            return refusal
+        return None if is_address(message.destination) else failed(Channel.EMAIL, "invalid_address")
+
+    async def send(self, message: Message) -> SendResult:
+        """See ``ChannelClient``. The provider's message id is the Message-ID, which is the same for every try."""
+        if (refusal := self.check(message)) is not None:
+            return refusal
+        letter = self._letter(message)
+        async with self._slots:
+            try:
+                server = await self._addressed(message.destination)
+            except _FAILURES as error:
+                return _not_sent(error)
+            try:
+                async with self._step(server):
+                    await server.data(letter.as_bytes())
+            except _FAILURES as error:
+                return _perhaps_sent(error)
+            self._idle.append(server)
+        return SendResult(Outcome.SENT, provider_message_id=str(letter["Message-ID"]))
+
+    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+        """See ``ChannelClient``. Logs in and names the sender; of destinations, only the form can be told."""
+        if refusal := self._check_settings():
+            return finding(refusal)
+        try:
+            server = await self._connected()
+            async with self._step(server):
+                await server.mail(self._sender)
+                await server.rset()
+            self._idle.append(server)
+        except _FAILURES as error:
+            return finding(_not_sent(error))
+        malformed = failed(Channel.EMAIL, "invalid_address")
+        return [found for name in destinations if not is_address(name) for found in finding(malformed, name)]
+
+    async def aclose(self) -> None:
+        """Take leave of the server."""
+        while self._idle:
+            server = self._idle.pop()
+            with suppress(*_FAILURES):
+                await server.quit()
+            server.close()
+
+    def _check_settings(self) -> SendResult | None:
+        host = self._config.host
+        if not host or host != _one_line(host) or not is_address(self._sender):
+            return failed(Channel.EMAIL, "not_configured")
+        if self._config.security not in _SECURITIES:
+            return failed(Channel.EMAIL, "not_configured", "security is none of tls, starttls, none")
+        return None
+
+    def _letter(self, message: Message) -> EmailMessage:
+        letter = EmailMessage(_LETTER_POLICY)
+        letter["Message-ID"] = f"<{_one_line(message.message_id)}@{self._sender.rpartition('@')[2]}>"
+        letter["Date"] = datetime.now(UTC)
+        letter["From"] = formataddr((self._display_name, self._sender))
+        letter["To"] = message.destination
+        letter["Subject"] = _one_line(message.subject)
+        if url := _one_line(self._config.unsubscribe_url):
+            letter["List-Unsubscribe"] = f"<{url}>"
+            if url.startswith("https:"):
+                letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        # Base64 passes every server, whatever it thinks of eight bits and of long lines.
+        letter.set_content(message.text, cte="base64")
+        if message.rich:
+            letter.add_alternative(message.rich, subtype="html", cte="base64")
+        return letter
+
+    async def _addressed(self, recipient: str) -> aiosmtplib.SMTP:
+        """A connection on which the server has agreed to sender and recipient: nothing has been sent yet."""
+        while self._idle:
+            # The server may have hung up on one that was idle.
+            with suppress(aiosmtplib.SMTPServerDisconnected):
+                return await self._address(self._idle.pop(), recipient)
+        return await self._address(await self._connected(), recipient)
+
+    async def _address(self, server: aiosmtplib.SMTP, recipient: str) -> aiosmtplib.SMTP:
+        async with self._step(server):
+            await server.mail(self._sender)
+            await server.rcpt(recipient)
+        return server
+
+    @asynccontextmanager
+    async def _step(self, server: aiosmtplib.SMTP) -> AsyncIterator[None]:
+        """A step after which, if it fails, the connection is kept when it is as good as new, and closed otherwise."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
+                with suppress(*_FAILURES):
+                    await server.rset()
+                    self._idle.append(server)
+            else:
+                server.close()
+            raise
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        config = self._config
+        server = aiosmtplib.SMTP(
+            hostname=config.host,
+            port=config.port,
+            username=config.login or None,
+            password=config.password or None,
+            timeout=self._timeout,
+            use_tls=config.security == "tls",
+            # Never as the server pleases: whoever sits in between would strike STARTTLS from its offers.
+            start_tls=config.security == "starttls",
+        )
+        await server.connect()
+        return server
+
+
+def is_address(text: str) -> bool:
+    """Whether it can be an e-mail address's form; without display name."""
+    return len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
+
+
+def _not_sent(error: Exception) -> SendResult:
+    """A failure before the letter itself was on its way."""
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError) and error.code >= 500:
+        # "535 5.7.8": the login, and not the sender that 5.7 is about.
+        return failed(Channel.EMAIL, "535", _shown(error))
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        code = _code(error)
+        if not isinstance(error, aiosmtplib.SMTPRecipientRefused) and _blames_message(code):
+            # Nobody has heard of the recipient or the letter yet: it is us whom the server does not want.
+            code = "5.7"
+        return failed(Channel.EMAIL, code, _shown(error))
+    if isinstance(error, ConnectionError | TimeoutError) or not isinstance(error, aiosmtplib.SMTPException):
+        return failed(Channel.EMAIL, "connection_refused", type(error).__name__)
+    return failed(
+        Channel.EMAIL, "5.7", "the server does not offer what the settings ask for (STARTTLS, AUTH)"
+    )
+
+
+def _perhaps_sent(error: Exception) -> SendResult:
+    """A failure once the letter was on its way: a refusal is one, but silence may be anything."""
+    if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
+        return failed(Channel.EMAIL, _code(error), _shown(error))
+    code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
+    return failed(Channel.EMAIL, code, type(error).__name__)
+
+
+def _code(error: aiosmtplib.SMTPResponseException) -> str:
+    """The table's code for a refusal: the enhanced status code in full, its first two numbers, the reply code, or either's class."""
+    enhanced = _enhanced(error)
+    candidates = (
+        enhanced,
+        enhanced.rpartition(".")[0],
+        str(error.code),
+        f"smtp_{(enhanced or str(error.code))[0]}",
+    )
+    return next((code for code in candidates if code in error_table(Channel.EMAIL)), "unknown")
+
+
+def _enhanced(error: aiosmtplib.SMTPResponseException) -> str:
+    found = _ENHANCED.match(error.message)
+    return found.group() if found else ""
+
+
+def _shown(error: aiosmtplib.SMTPResponseException) -> str:
+    # The reply's text usually quotes the recipient.
+    return f"SMTP {error.code} {_enhanced(error)}".strip()
+
+
+def _blames_message(code: str) -> bool:
+    return error_table(Channel.EMAIL)[code].error_class in (ErrorClass.ADDRESS, ErrorClass.PAYLOAD)
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and other control characters, which would begin a header of their own."""
+    return _CONTROLS.sub(" ", text).strip()
+
+
+class _UnfoldedHeader(UniqueUnstructuredHeader, BaseHeader):  # type: ignore[misc]  # max_count, in typeshed
+    """A header whose value must stay as it is: Python would encode a URL that is longer than a line."""
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("List-Unsubscribe", _UnfoldedHeader)
+_LETTER_POLICY = SMTP_POLICY.clone(header_factory=_HEADERS)

@@ -1,0 +1,110 @@
+"""How a tenant is reached: its rows of SYS_IntegrationConfig, read into one configuration per channel.
+
+Credentials are JSON in text. Nothing here, and no error, ever shows one.
+
+==========  =====================================================  ==============================================
+channel     auth_config                                            connection_config, endpoint_url
+==========  =====================================================  ==============================================
+slack       ``bot_token``, or ``webhook_url`` in its place         ``base_url`` (only for stand-ins)
+teams       ``webhook_url``                                        or the webhook as endpoint_url
+line_works  ``client_id``, ``client_secret``,                      ``bot_id``; ``auth_url``, ``base_url``
+            ``service_account``, ``private_key``
+==========  =====================================================  ==============================================
+
+E-mail goes through the installation's own server; a tenant has no configuration for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from include.database import read_sql
+from include.notification.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
+from include.notification.outbox import Lane
+from include.notification.outcome import Channel
+
+_HERE = Path(__file__).parent
+
+_SPELLINGS = {
+    "slack": Channel.SLACK,
+    "teams": Channel.TEAMS,
+    "msteams": Channel.TEAMS,
+    "microsoftteams": Channel.TEAMS,
+    "lineworks": Channel.LINE_WORKS,
+    "line": Channel.LINE_WORKS,
+}
+
+
+def channel_of(*names: str | None) -> Channel | None:
+    """The channel that a key or a type names, however it is spelled (``line-works``, ``lineWorks``, ``MS Teams``)."""
+    for name in names:
+        found = _SPELLINGS.get(re.sub(r"[^a-z]", "", (name or "").lower()))
+        if found:
+            return found
+    return None
+
+
+def load_configs(connection: psycopg.Connection) -> dict[Lane, ChannelConfig]:
+    """The usable configurations of the transaction's tenants; of two for one channel, the one changed last."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(read_sql(_HERE, "load_integrations")).fetchall()
+    configs: dict[Lane, ChannelConfig] = {}
+    for row in rows:
+        channel = channel_of(row["integration_key"], row["integration_type"])
+        config = channel and config_of(channel, row)
+        if channel and config:
+            configs[Lane(row["tenant_id"], channel)] = config
+    return configs
+
+
+def config_of(channel: Channel, row: Mapping[str, Any]) -> ChannelConfig | None:
+    """A row's configuration, or None where something that the channel needs is missing."""
+    auth, connection = _object(row["auth_config"]), _object(row["connection_config"])
+    match channel:
+        case Channel.SLACK:
+            token, webhook = _first(auth, "bot_token", "token"), _first(auth, "webhook_url")
+            base_url = _first(connection, "base_url") or SlackConfig.base_url
+            return SlackConfig(token, webhook, base_url) if token or webhook else None
+        case Channel.TEAMS:
+            webhook = _first(auth, "webhook_url") or (row["endpoint_url"] or "").strip()
+            return TeamsConfig(webhook) if webhook else None
+        case Channel.LINE_WORKS:
+            needed = [
+                _first(connection, "bot_id") or _first(auth, "bot_id"),
+                *(
+                    _first(auth, name)
+                    for name in ("client_id", "client_secret", "service_account", "private_key")
+                ),
+            ]
+            urls = {name: value for name in ("auth_url", "base_url") if (value := _first(connection, name))}
+            return LineWorksConfig(*needed, **urls) if all(needed) else None
+    return None
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """A JSON object in text; anything else is none."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _first(values: Mapping[str, Any], *names: str) -> str:
+    for name in names:
+        value = values.get(name)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
+
+
+def tenants_of(lanes: Sequence[Lane]) -> list[str]:
+    """The tenants of some lanes, each once, in order."""
+    return sorted({lane.tenant_id for lane in lanes})

@@ -1,0 +1,80 @@
+"""What is sent, and with which of a tenant's credentials. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from include.notification.outcome import Channel
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message to one destination, rendered.
+
+    ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
+    ``users/ID`` and ``channels/ID`` of LINE WORKS; Teams has none, its webhook is the destination. ``text`` is there for every channel;
+    ``rich`` is the channel's own form: HTML (a string), Slack blocks or the body of an Adaptive Card (lists).
+    """
+
+    message_id: str
+    tenant_id: str
+    channel: Channel
+    destination: str
+    subject: str
+    text: str
+    rich: Any = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class SlackConfig:
+    """A bot token, or an incoming webhook in its place."""
+
+    token: str = field(default="", repr=False)
+    webhook_url: str = field(default="", repr=False)
+    base_url: str = "https://slack.com/api/"
+
+
+@dataclass(frozen=True)
+class TeamsConfig:
+    """A Workflows (Power Automate) webhook; its query holds the secret."""
+
+    webhook_url: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LineWorksConfig:
+    """A bot and the service account that speaks for it."""
+
+    bot_id: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    service_account: str
+    private_key: str = field(repr=False)
+    scope: str = "bot bot.message"
+    auth_url: str = "https://auth.worksmobile.com/oauth2/v2.0/token"
+    base_url: str = "https://www.worksapis.com/v1.0/"
+
+
+@dataclass(frozen=True)
+class EmailConfig:
+    """An SMTP server. ``security`` is ``tls`` (from the first byte), ``starttls`` or ``none`` (local stand-ins)."""
+
+    host: str
+    port: int
+    sender: str
+    login: str = ""
+    password: str = field(default="", repr=False)
+    security: str = "starttls"
+    unsubscribe_url: str = ""
+
+
+ChannelConfig = SlackConfig | TeamsConfig | LineWorksConfig | EmailConfig
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the installation sends through: its mail server, and hosts (``host:port``) that may be private (local stand-ins)."""
+
+    email: EmailConfig | None = None
+    allowed_hosts: frozenset[str] = frozenset()

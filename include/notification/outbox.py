@@ -1,0 +1,203 @@
+"""The outbox: messages wait here, are claimed, sent, and told apart by what became of them.
+
+Unless it says otherwise a function runs in a transaction of its own, in the context of the tenants it is about. Moments are aware and
+come in as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from include.database import read_sql, tenant_transaction
+from include.notification.message import Message
+from include.notification.outcome import Channel, SendResult
+from include.notification.retry import Status, Transition
+
+_HERE = Path(__file__).parent
+
+# Longer than any client waits for its service: a lease that ran out belongs to a sender that is gone.
+LEASE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A message to be put into the outbox. ``dedupe_key`` names the occasion: a second one with the same key is not added.
+
+    ``priority`` is 1 (HIGH) to 3 (LOW); ``host_log_id`` the application's own row (HIS_NotificationLog) for it.
+    """
+
+    tenant_id: str
+    dedupe_key: str
+    channel: Channel
+    destination: str
+    subject: str
+    body: str
+    due_at: datetime
+    rich: Any = None
+    priority: int = 2
+    host_log_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One tenant's queue for one channel; lanes never wait for each other."""
+
+    tenant_id: str
+    channel: Channel
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A message under this sender's lease, and how often it was tried before."""
+
+    message: Message
+    attempts: int
+    host_log_id: str | None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of a claimed message, and where it goes."""
+
+    claimed: Claimed
+    result: SendResult
+    transition: Transition
+
+
+def enqueue(connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
+    """Add messages inside the caller's transaction; returns how many were new."""
+    if not drafts:
+        return 0
+    rows = [{**asdict(draft), "due_at": draft.due_at.isoformat()} for draft in drafts]
+    return connection.execute(
+        read_sql(_HERE, "enqueue"), {"messages": Jsonb(rows), "created_by": created_by}
+    ).rowcount
+
+
+def due_lanes(
+    connection: psycopg.Connection,
+    tenant_ids: Sequence[str],
+    statuses: Iterable[Status],
+    now: datetime,
+) -> list[Lane]:
+    """The lanes of these tenants that have something due and are not closed."""
+    with tenant_transaction(connection, tenant_ids):
+        rows = connection.execute(
+            read_sql(_HERE, "due_lanes"), {"statuses": list(statuses), "now": now}
+        ).fetchall()
+    return [Lane(tenant_id, Channel(channel)) for tenant_id, channel in rows]
+
+
+def claim(
+    connection: psycopg.Connection,
+    lane: Lane,
+    statuses: Iterable[Status],
+    *,
+    count: int,
+    owner: str,
+    due_before: datetime,
+    now: datetime,
+) -> list[Claimed]:
+    """Take up to so many due messages of a lane, high priority first, under a lease from now on that is committed when this returns."""
+    with (
+        tenant_transaction(connection, [lane.tenant_id]),
+        connection.cursor(row_factory=dict_row) as cursor,
+    ):
+        rows = cursor.execute(
+            read_sql(_HERE, "claim"),
+            {
+                "tenant_id": lane.tenant_id,
+                "channel": lane.channel,
+                "statuses": list(statuses),
+                "count": count,
+                "owner": owner,
+                "due_before": due_before,
+                "lease_until": now + LEASE,
+            },
+        ).fetchall()
+    return [
+        Claimed(
+            Message(
+                row["message_id"],
+                row["tenant_id"],
+                Channel(row["channel"]),
+                row["destination"],
+                row["subject"],
+                row["body"],
+                row["rich"],
+            ),
+            row["attempts"],
+            row["host_log_id"],
+        )
+        for row in rows
+    ]
+
+
+def suppressed_addresses(connection: psycopg.Connection, tenant_id: str) -> frozenset[str]:
+    """The tenant's addresses that are not written to any more, in lower case."""
+    with tenant_transaction(connection, [tenant_id]):
+        rows = connection.execute("SELECT address FROM batch.suppressed_address").fetchall()
+    return frozenset(address for (address,) in rows)
+
+
+def record(
+    connection: psycopg.Connection, lane: Lane, sent: Sequence[Sent], *, owner: str, now: datetime
+) -> None:
+    """Write down what became of claimed messages; close the channel, keep dead addresses."""
+    with tenant_transaction(connection, [lane.tenant_id]), connection.cursor() as cursor:
+        cursor.executemany(
+            read_sql(_HERE, "record_result"), [_result_row(entry, owner, now) for entry in sent]
+        )
+        mirrored = [entry.claimed.message.message_id for entry in sent if entry.claimed.host_log_id]
+        if mirrored:
+            cursor.execute(read_sql(_HERE, "mirror_to_host"), {"message_ids": mirrored})
+        for entry in sent:
+            error = entry.result.error
+            if error is None:
+                continue
+            about = {"tenant_id": lane.tenant_id, "error_code": error.code, "now": now}
+            if entry.transition.closes_channel:
+                cursor.execute(
+                    read_sql(_HERE, "open_circuit"),
+                    about | {"channel": lane.channel, "reason": error.meaning},
+                )
+            if entry.transition.suppresses_address:
+                cursor.execute(
+                    read_sql(_HERE, "suppress_address"),
+                    about | {"address": entry.claimed.message.destination},
+                )
+
+
+def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Status]:
+    """Inside the caller's transaction: messages of its tenants whose sender is gone, by id, and where they are now.
+
+    Parked for an operator, or (e-mail, which may be repeated) due again.
+    """
+    rows = connection.execute(read_sql(_HERE, "park_crashed"), {"now": now}).fetchall()
+    parked = [message_id for message_id, _ in rows]
+    connection.execute(read_sql(_HERE, "mirror_to_host"), {"message_ids": parked})
+    return {message_id: Status(status) for message_id, status in rows}
+
+
+def _result_row(entry: Sent, owner: str, now: datetime) -> dict[str, Any]:
+    error = entry.result.error
+    return {
+        "message_id": entry.claimed.message.message_id,
+        "status": entry.transition.status,
+        "attempts": entry.transition.attempts,
+        "next_attempt_at": entry.transition.next_attempt_at,
+        "provider_message_id": entry.result.provider_message_id,
+        "error_code": error and error.code,
+        "error_class": error and error.error_class,
+        "error_detail": error and f"{error.meaning}（{entry.result.detail or error.code}）",
+        "owner": owner,
+        "now": now,
+    }

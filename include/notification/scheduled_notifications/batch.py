@@ -1,0 +1,231 @@
+"""BATCH-019-01: what the application wants sent by nine o'clock, and the reminders of the day, once each over the right channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from include.database import read_sql
+from include.execution.business_date import JAPAN
+from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
+from include.notification import outbox
+from include.notification.delivery import DeliveryReport, deliver
+from include.notification.message import Network
+from include.notification.outbox import Draft
+from include.notification.outcome import Channel
+from include.notification.reminders import (
+    CERTIFICATE_EXPIRY,
+    GOAL_DUE,
+    Occasion,
+    default_template,
+    reminders,
+)
+from include.notification.retry import Status
+from include.notification.templates import Template
+from include.settings import NotificationSettings
+
+_HERE = Path(__file__).parent
+
+# What is scheduled up to this time of the run's day is due.
+_SEND_AT = time(9, 0)
+
+
+class ScheduledNotificationsBatch(TenantBatch):
+    """The steps of BATCH-019-01; see ``TenantBatch`` for what each must hold to."""
+
+    sends_messages = True
+
+    def __init__(self, settings: NotificationSettings) -> None:
+        self._settings = settings
+
+    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
+        """Read notifications, certificates and goals once, and leave one ``batch.notification_signal`` row per tenant."""
+        platform.execute(
+            read_sql(_HERE, "collect_signals"),
+            {
+                "execution_id": run.execution_id,
+                "tenant_ids": list(tenant_ids),
+                "cutoff": _cutoff(run).astimezone(UTC).replace(tzinfo=None),
+                "today": run.business_date,
+                "certificate_days": max(self._settings.certificate_days),
+                "goal_days": max(self._settings.goal_days),
+            },
+        )
+
+    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> Sequence[str]:
+        """The tenants without a ``batch.notification_signal`` row of this run."""
+        rows = platform.execute(
+            read_sql(_HERE, "unprepared_tenants"),
+            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
+        )
+        return [tenant_id for (tenant_id,) in rows]
+
+    def process(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
+    ) -> list[TenantResult]:
+        """Put what is due into the outbox, each once; what waited too long is marked in the application's row."""
+        with connection.cursor(row_factory=dict_row) as cursor:
+            signals = cursor.execute(
+                read_sql(_HERE, "use_up_signals"), {"execution_id": run.execution_id}
+            ).fetchall()
+            templates = cursor.execute(
+                read_sql(_HERE, "load_templates"), {"template_keys": [CERTIFICATE_EXPIRY, GOAL_DUE]}
+            ).fetchall()
+        results = []
+        for signal in sorted(signals, key=lambda row: str(row["tenant_id"])):
+            own = [row for row in templates if row["tenant_id"] == signal["tenant_id"]]
+            results.append(self._enqueue(connection, run, signal, self._templates(own)))
+        return results
+
+    def send(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        results: Sequence[TenantResult],
+        network: Network,
+    ) -> Sequence[TenantResult | TenantFailure]:
+        """Send everything that is due for these tenants; the customer's counts go into the outcomes."""
+        reports = deliver(
+            connection,
+            [result.tenant_id for result in results],
+            network,
+            owner=run.execution_id,
+            clock=lambda: datetime.now(UTC),
+            statuses=(Status.PENDING,),
+        )
+        return [_with_counts(result, reports.get(result.tenant_id, DeliveryReport())) for result in results]
+
+    def discard(self, platform: psycopg.Connection, run: Run) -> None:
+        """Delete the run's signals that no tenant's step has used up."""
+        platform.execute(
+            "DELETE FROM batch.notification_signal WHERE execution_id = %(execution_id)s",
+            {"execution_id": run.execution_id},
+        )
+
+    def _enqueue(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        signal: Mapping[str, Any],
+        templates: Mapping[str, Template],
+    ) -> TenantResult:
+        tenant_id, cutoff = signal["tenant_id"], _cutoff(run)
+        oldest = cutoff - timedelta(hours=self._settings.expire_hours)
+        waiting = [(row, _scheduled_at(row)) for row in signal["waiting"]]
+        expired = [row["id"] for row, scheduled_at in waiting if scheduled_at < oldest]
+        nowhere = [row["id"] for row, at in waiting if at >= oldest and row["channel"] is None]
+        drafts = [
+            _draft(tenant_id, row, scheduled_at)
+            for row, scheduled_at in waiting
+            if scheduled_at >= oldest and row["channel"] is not None
+        ]
+        reminded = reminders(
+            tenant_id,
+            [*map(_certificate, signal["certificates"]), *map(_goal, signal["goals"])],
+            run.business_date,
+            days_before={
+                CERTIFICATE_EXPIRY: self._settings.certificate_days,
+                GOAL_DUE: self._settings.goal_days,
+            },
+            templates=templates,
+            due_at=cutoff,
+        )
+        queued = outbox.enqueue(connection, [*drafts, *reminded.drafts], created_by=run.execution_id)
+        notes = list(reminded.notes)
+        for ids, code, reason in (
+            (expired, "expired", f"予定から {self._settings.expire_hours} 時間以上過ぎたため送信しません"),
+            (nowhere, "unknown_channel", "通知の種類（notification_type）が分からないため送信しません"),
+        ):
+            if ids:
+                connection.execute(
+                    read_sql(_HERE, "expire_host_notifications"), {"ids": ids, "code": code, "reason": reason}
+                )
+                notes.append(f"{len(ids)} 件: {reason}")
+        details = {"queued": queued, "expired": len(expired)}
+        return TenantResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
+
+    def _templates(self, own: Sequence[Mapping[str, Any]]) -> dict[str, Template]:
+        """The tenant's templates in its language, or else in Japanese, or else the built-in ones."""
+        language = self._settings.language
+        chosen = {key: default_template(key, language) for key in (CERTIFICATE_EXPIRY, GOAL_DUE)}
+        for wanted in ("ja", language):
+            for row in own:
+                if row["language"] == wanted:
+                    key = row["template_key"]
+                    chosen[key] = Template(
+                        key, Channel.EMAIL, wanted, row["subject"], row["body"], row["is_html"]
+                    )
+        return chosen
+
+
+def _cutoff(run: Run) -> datetime:
+    return datetime.combine(run.business_date, _SEND_AT, JAPAN)
+
+
+def _scheduled_at(row: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["scheduled_at_utc"]).replace(tzinfo=UTC)
+
+
+def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime) -> Draft:
+    return Draft(
+        tenant_id=tenant_id,
+        dedupe_key=f"host:{row['id']}",
+        channel=Channel(row["channel"]),
+        destination=row["destination"],
+        subject=row["subject"],
+        body=row["body"],
+        due_at=scheduled_at,
+        priority=row["priority"],
+        host_log_id=row["id"],
+    )
+
+
+def _certificate(row: Mapping[str, Any]) -> Occasion:
+    ends_on = date.fromisoformat(row["expires_on"])
+    return Occasion(
+        CERTIFICATE_EXPIRY,
+        row["record_id"],
+        row["email"],
+        ends_on,
+        {
+            "full_name": row["full_name"] or "",
+            "certificate_name": row["certificate_name"],
+            "expires_on": f"{ends_on:%Y/%m/%d}",
+        },
+    )
+
+
+def _goal(row: Mapping[str, Any]) -> Occasion:
+    due_on = date.fromisoformat(row["due_on"])
+    return Occasion(
+        GOAL_DUE,
+        row["goal_id"],
+        row["email"],
+        due_on,
+        {
+            "full_name": row["full_name"] or "",
+            "goal_title": row["goal_title"],
+            "due_on": f"{due_on:%Y/%m/%d}",
+        },
+    )
+
+
+def _with_counts(result: TenantResult, report: DeliveryReport) -> TenantResult:
+    counts = {
+        "totalNotifications": report.total(),
+        "sentCount": report.total(Status.SENT),
+        "failedCount": report.total(Status.DEAD),
+        "retryCount": report.total(Status.RETRY),
+        "ambiguousCount": report.total(Status.AMBIGUOUS),
+        **{f"sent_{channel}": by_status[Status.SENT] for channel, by_status in report.counts.items()},
+    }
+    return replace(result, details=result.details | counts)

@@ -1,0 +1,242 @@
+"""Templates that tenants write: placeholders, conditions and a few filters, and nothing else.
+
+A template is untrusted. It is rendered in Jinja's immutable sandbox, and before that its syntax is looked through: only what cannot
+loop, call, multiply or reach into an object is let in. So rendering ends at once and its output is bounded by what goes in.
+Placeholders are ``{{name}}``; an unknown one is an error that names the template and the variable.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from html.parser import HTMLParser
+
+from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from include.errors import BatchError
+from include.notification.outcome import Channel
+
+# Characters of a template, and of what it renders to: far above any message, far below what hurts.
+MAX_TEMPLATE = 20_000
+MAX_OUTPUT = 40_000
+
+# Characters of one of Slack's sections.
+_SECTION = 3_000
+
+_ALLOWED = (
+    nodes.Template,
+    nodes.Output,
+    nodes.TemplateData,
+    nodes.Name,
+    nodes.Const,
+    nodes.Filter,
+    nodes.If,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Test,
+)
+_ALLOWED_FILTERS = frozenset({"default", "upper", "lower", "trim", "title", "truncate", "int", "round"})
+_ALLOWED_TESTS = frozenset({"defined", "undefined", "none", "eq", "ne", "lt", "le", "gt", "ge", "in"})
+
+
+class TemplateRefusedError(BatchError):
+    """A template that cannot be used, by its key: its syntax, an unknown variable, or too much of it."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A tenant's own template, or the built-in one. ``key`` names it in errors; ``language`` is ``ja`` or ``en``.
+
+    ``is_html``: the body of an e-mail is HTML, and its plain text is made from it.
+    """
+
+    key: str
+    channel: Channel
+    language: str
+    subject: str
+    body: str
+    is_html: bool = False
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A subject that fits into a header, the plain text, and the channel's own form (HTML, blocks, card; None: plain text only)."""
+
+    subject: str
+    text: str
+    rich: object = None
+
+
+def render(template: Template, variables: Mapping[str, object]) -> Rendered:
+    """The message for the template's channel, with every value escaped as the channel needs it.
+
+    :raises TemplateRefusedError: names the template's key, and the unknown variable or what is not allowed.
+    """
+    subject = " ".join(_render(template, template.subject, variables, _plain).split())
+    if template.is_html:
+        page = _render(template, template.body, variables, html.escape)
+        return Rendered(subject, _text_of(page), page)
+    text = _render(template, template.body, variables, _plain)
+    marked_up = _render(template, template.body, variables, _ESCAPES[template.channel])
+    return Rendered(subject, text, _RICH[template.channel](subject, marked_up))
+
+
+def check(template: Template, sample: Mapping[str, object]) -> list[str]:
+    """What is wrong with a template when it is rendered with its own sample data; nothing is sent."""
+    try:
+        render(template, sample)
+    except TemplateRefusedError as error:
+        return [str(error)]
+    return []
+
+
+def variables_of(sample_data: str | None) -> dict[str, object]:
+    """The sample data of MST_NotificationTemplate (a JSON object in text); empty for anything else."""
+    try:
+        data = json.loads(sample_data or "{}")
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _render(
+    template: Template, source: str, variables: Mapping[str, object], escape: Callable[[str], str]
+) -> str:
+    if len(source) > MAX_TEMPLATE:
+        raise _refused(template, f"{MAX_TEMPLATE:,} 文字を超えています")
+    environment = _environment(escape)
+    try:
+        _require_harmless(template, environment.parse(source))
+        output = environment.from_string(source).render(variables)
+    except TemplateError as error:
+        raise _refused(template, str(error)) from None
+    except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
+        raise _refused(template, f"計算できません（{error}）") from None
+    if len(output) > MAX_OUTPUT:
+        raise _refused(template, f"出力が {MAX_OUTPUT:,} 文字を超えました")
+    return output
+
+
+def _require_harmless(template: Template, tree: nodes.Template) -> None:
+    for node in tree.find_all(nodes.Node):
+        if not isinstance(node, _ALLOWED) or (isinstance(node, nodes.Name) and node.name == "self"):
+            raise _refused(
+                template, f"{type(node).__name__} は使えません（置き換え、条件、一部のフィルターだけです）"
+            )
+        if isinstance(node, nodes.Filter) and node.name not in _ALLOWED_FILTERS:
+            raise _refused(template, f"フィルター {node.name} は使えません")
+        if isinstance(node, nodes.Test) and node.name not in _ALLOWED_TESTS:
+            raise _refused(template, f"条件 {node.name} は使えません")
+
+
+@cache
+def _environment(escape: Callable[[str], str]) -> ImmutableSandboxedEnvironment:
+    """Every value is escaped as it is printed, whatever a filter has made of it; what the template itself says is not."""
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=lambda value: value if isinstance(value, Undefined) else escape(_text(value)),
+    )
+    environment.globals.clear()
+    return environment
+
+
+def _refused(template: Template, reason: str) -> TemplateRefusedError:
+    return TemplateRefusedError(
+        f"テンプレート '{template.key}'（{template.channel}、{template.language}）を使えません: {reason}"
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _plain(value: str) -> str:
+    return value
+
+
+def _mrkdwn(value: str) -> str:
+    """Slack's three control characters; with them escaped nothing in a value is a link or a mention."""
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _card_text(value: str) -> str:
+    """Adaptive Cards take a part of Markdown: what would begin a link or emphasis is taken literally."""
+    return "".join(f"\\{character}" if character in "\\`*_[]()#+-!|~<>" else character for character in value)
+
+
+_ESCAPES: dict[Channel, Callable[[str], str]] = {
+    Channel.EMAIL: _plain,
+    Channel.SLACK: _mrkdwn,
+    Channel.TEAMS: _card_text,
+    Channel.LINE_WORKS: _plain,
+}
+
+
+def _html_page(subject: str, body: str) -> str:
+    lines = html.escape(body).replace("\n", "<br>\n")
+    return f"<html><body><h3>{html.escape(subject)}</h3><p>{lines}</p></body></html>"
+
+
+class _TextOfHtml(HTMLParser):
+    """Collects the text; a paragraph, a break and a row begin a line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        if tag in ("p", "br", "div", "li", "tr", "h1", "h2", "h3"):
+            self.parts.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+
+def _text_of(page: str) -> str:
+    parser = _TextOfHtml()
+    parser.feed(page)
+    return "\n".join(line.strip() for line in "".join(parser.parts).splitlines() if line.strip())
+
+
+def _blocks(subject: str, body: str) -> list[dict[str, object]]:
+    sections: list[dict[str, object]] = [
+        {"type": "section", "text": {"type": "mrkdwn", "text": body[start : start + _SECTION]}}
+        for start in range(0, len(body), _SECTION)
+    ]
+    return [
+        {
+            "type": "header",
+            "text": {"type": "plain_text", "text": textwrap.shorten(subject, 150, placeholder="…")},
+        },
+        *sections,
+    ]
+
+
+def _card(subject: str, body: str) -> list[dict[str, object]]:
+    return [
+        {
+            "type": "TextBlock",
+            "size": "Medium",
+            "weight": "Bolder",
+            "wrap": True,
+            "text": _card_text(subject),
+        },
+        {"type": "TextBlock", "wrap": True, "text": body},
+    ]
+
+
+_RICH: dict[Channel, Callable[[str, str], object]] = {
+    Channel.EMAIL: _html_page,
+    Channel.SLACK: _blocks,
+    Channel.TEAMS: _card,
+    Channel.LINE_WORKS: lambda _subject, _body: None,
+}

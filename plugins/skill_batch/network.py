@@ -1,0 +1,55 @@
+"""What this installation sends messages through."""
+
+from __future__ import annotations
+
+from airflow.sdk import BaseHook, Variable
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from include.errors import ConnectionMissingError
+from include.notification.message import EmailConfig, Network
+
+SMTP_CONN_ID = "batch_smtp"
+ALLOWED_HOSTS_VARIABLE = "batch_allowed_hosts"
+
+_DEFAULT_PORTS = {"tls": 465, "starttls": 587, "none": 25}
+
+
+def network() -> Network:
+    """The mail server of the connection ``batch_smtp`` (the SMTP provider's form), and hosts that may be private.
+
+    The Variable ``batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production.
+    :raises ConnectionMissingError: there is no mail server.
+    """
+    hosts = Variable.get(ALLOWED_HOSTS_VARIABLE, default="")
+    return Network(
+        email=mail_server(),
+        allowed_hosts=frozenset(host.strip() for host in hosts.split(",") if host.strip()),
+    )
+
+
+def mail_server() -> EmailConfig:
+    """``batch_smtp`` as the mail client reads it. :raises ConnectionMissingError: it is not defined, or has no sender."""
+    try:
+        connection = BaseHook.get_connection(SMTP_CONN_ID)
+    except AirflowNotFoundException:
+        raise ConnectionMissingError(
+            f"Airflow の接続 '{SMTP_CONN_ID}' が定義されていません。Connections で作成してください（種類 SMTP）。"
+        ) from None
+    extra = connection.extra_dejson
+    sender = extra.get("from_email") or connection.login
+    if not connection.host or not sender:
+        raise ConnectionMissingError(
+            f"Airflow の接続 '{SMTP_CONN_ID}' にホストか送信元（From email）がありません。"
+        )
+    security = "none" if extra.get("disable_tls") else "starttls"
+    if not extra.get("disable_ssl", False):
+        security = "tls"
+    return EmailConfig(
+        host=connection.host,
+        port=connection.port or _DEFAULT_PORTS[security],
+        sender=sender,
+        login=connection.login or "",
+        password=connection.password or "",
+        security=security,
+        unsubscribe_url=extra.get("unsubscribe_url", ""),
+    )
