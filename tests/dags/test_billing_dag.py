@@ -78,7 +78,7 @@ def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothi
         "accounting-2026-10.csv",
     ]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
-    assert json.loads(files["INV-2026-10-001.json"])["issued_on"] == "2026-11-01"
+    assert json.loads(files["INV-2026-10-001.json"])["issued_on"] == str(datetime.now(JAPAN).date())
     assert "請求書 INV-2026-10-001 は確定済みのため、そのままです" in second.stdout
     assert slack.messages == []
 
@@ -124,7 +124,7 @@ def test_a_dry_run_explains_the_calculation_in_the_log_and_writes_nothing(
 
 
 @pytest.mark.usefixtures("tenants")
-def test_without_a_place_for_files_the_invoices_stand_and_the_alert_says_what_is_missing(
+def test_without_a_place_for_files_nothing_is_invoiced_and_the_alert_says_what_is_missing(
     installation: AirflowInstallation, database: Database, slack: SlackStandIn
 ) -> None:
     environment = dict(installation.environment)
@@ -143,12 +143,12 @@ def test_an_action_on_all_tenants_is_refused_before_anything_is_written(
     installation: AirflowInstallation, database: Database, slack: SlackStandIn
 ) -> None:
     done = installation.run(
-        "dags", "test", DAG_ID, RUN_DATE, "--conf", '{"action": "void", "reason": "テスト"}'
+        "dags", "test", DAG_ID, RUN_DATE, "--conf", '{"action": "void", "reason": "テスト", "tenants": [""]}'
     )
 
     assert done.returncode != 0
     (message,) = slack.messages
-    assert "パラメータ tenants に対象のコードを指定してください" in message["text"]
+    assert "「テナントコード」（tenants）に対象のコードを指定してください" in message["text"]
     assert numbers(database) == []
 
 

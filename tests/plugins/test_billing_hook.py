@@ -62,8 +62,8 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def finalize(hook: BillingHook, tenant_id: str = "A", month: date = MONTH) -> str:
-    """Finalise the tenant's month; returns the number."""
-    settled = hook.finalize(tenant_id, month, issued_on=FIRST_OF_NOVEMBER, actor="somebody")
+    """Finalise the tenant's month, and nothing that is finalised already; returns the number."""
+    settled = hook.finalize(tenant_id, month, issued_on=FIRST_OF_NOVEMBER, actor="the billing DAG")
     assert settled.settlement is Settlement.FINALIZED, settled
     assert settled.number is not None
     return settled.number
@@ -225,6 +225,47 @@ def test_a_reissued_invoice_gets_a_new_number_and_the_old_one_is_kept(
     assert host_billing(host, old["invoice_id"])["billing_status"] == "CANCELLED"
 
 
+def test_a_new_total_that_would_be_held_leaves_the_old_invoice_unless_it_is_approved(
+    hook: BillingHook, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(SEPTEMBER, MONTH))
+    finalize(hook, month=SEPTEMBER)
+    finalize(hook)
+    host.execute(
+        "UPDATE batch.usage_day SET active_users = 100, revision = 2 WHERE usage_date >= %s", [MONTH]
+    )
+    rows = everything_written(host)
+
+    held = hook.reissue("A", MONTH, "使用量の訂正", issued_on=FIRST_OF_NOVEMBER, actor="経理部 佐藤")
+
+    assert (held.settlement, held.code) == (Settlement.HELD, "APPROVAL_NEEDED")
+    assert everything_written(host) == rows
+
+    approved = hook.reissue(
+        "A", MONTH, "使用量の訂正", issued_on=FIRST_OF_NOVEMBER, actor="経理部 佐藤", approve=True
+    )
+    assert (approved.settlement, approved.number) == (Settlement.FINALIZED, "INV-2026-10-002")
+    old, new = invoices(host, "A")
+    assert (old["status"], old["voided_by"]) == ("void", "経理部 佐藤")
+    assert (new["approved_by"], new["total"]) == ("経理部 佐藤", 55_000)
+
+
+def test_who_has_finalised_an_invoice_may_also_reissue_it(
+    hook: BillingHook, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    hook.finalize("A", MONTH, issued_on=FIRST_OF_NOVEMBER, actor="経理部 佐藤")
+    host.execute("UPDATE batch.usage_day SET active_users = 22, revision = 2")
+
+    reissued = hook.reissue("A", MONTH, "使用量の訂正", issued_on=FIRST_OF_NOVEMBER, actor="経理部 佐藤")
+
+    assert (reissued.settlement, reissued.number) == (Settlement.FINALIZED, "INV-2026-10-002")
+    assert [(row["status"], row["total"]) for row in invoices(host, "A")] == [
+        ("void", 11_000),
+        ("finalized", 12_100),
+    ]
+
+
 def test_a_paid_invoice_is_not_reissued(hook: BillingHook, host: psycopg.Connection) -> None:
     customer(host, "A")
     finalize(hook)
@@ -247,7 +288,7 @@ def test_nothing_is_taken_back_without_a_reason(
     rows = everything_written(host)
     attempts: dict[str, Callable[[], object]] = {
         "reissue": lambda: hook.reissue("A", MONTH, reason, issued_on=FIRST_OF_NOVEMBER, actor="somebody"),
-        "void": lambda: hook.void("A", number, reason),
+        "void": lambda: hook.void("A", number, reason, actor="somebody"),
         "credit": lambda: hook.credit("A", number, reason, issued_on=FIRST_OF_NOVEMBER, actor="somebody"),
     }
 
@@ -261,13 +302,14 @@ def test_a_voided_invoice_is_given_back_as_it_stands(hook: BillingHook, host: ps
     customer(host, "A")
     number = finalize(hook)
 
-    voided = hook.void("A", number, "宛先の誤り")
+    voided = hook.void("A", number, "宛先の誤り", actor="経理部 佐藤")
 
     assert (voided.status, voided.invoice.number) == ("void", number)
-    assert invoice(host, "A")["void_reason"] == "宛先の誤り"
+    row = invoice(host, "A")
+    assert (row["void_reason"], row["voided_by"]) == ("宛先の誤り", "経理部 佐藤")
     assert finalize(hook) == "INV-2026-10-002"
     with pytest.raises(BillingError, match="請求書 INV-2026-10-001 は取消済みです"):
-        hook.void("A", number, "もう一度")
+        hook.void("A", number, "もう一度", actor="somebody")
 
 
 def test_a_credit_is_given_back_with_its_number_and_leaves_the_original_credited(
@@ -318,7 +360,7 @@ def test_a_number_that_the_tenant_does_not_have_is_named(
         lambda: hook.invoice("A", number),
         lambda: hook.explain("A", number),
         lambda: hook.document("A", number),
-        lambda: hook.void("A", number, "訂正"),
+        lambda: hook.void("A", number, "訂正", actor="somebody"),
         lambda: hook.credit("A", number, "訂正", issued_on=FIRST_OF_NOVEMBER, actor="somebody"),
     ]
     for attempt in attempts:
@@ -357,6 +399,18 @@ def test_an_explanation_says_what_was_calculated_then(hook: BillingHook, host: p
     assert lines[0] == "INV-2026-10-001 A 2026-10-01 – 2026-10-31 JPY"
     assert "  2. 追加利用者: 2,500（端数処理前 2,500）" in lines
     assert lines[-1] == "合計 13,750 JPY"
+
+
+def test_the_explanation_of_a_credit_names_the_invoice_that_it_cancels(
+    hook: BillingHook, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    number = finalize(hook)
+    hook.credit("A", number, "訂正", issued_on=FIRST_OF_NOVEMBER, actor="somebody")
+
+    assert list(hook.explain("A", "CRN-2026-10-001")) == [
+        "CRN-2026-10-001 は INV-2026-10-001 の全額を取り消す返還請求書です。内訳は元の請求書を表示してください。"
+    ]
 
 
 def test_a_document_has_the_bytes_that_are_in_the_object_store(

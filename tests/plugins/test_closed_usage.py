@@ -46,11 +46,13 @@ def host(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycop
 
 
 def sensor_of_a_run_at(
-    database: Database, host: psycopg.Connection, opened_at: datetime
+    database: Database, host: psycopg.Connection, opened_at: datetime, **parameters: Any
 ) -> ClosedUsageSensor:
     """The sensor of a billing run of October that was opened at this moment."""
     with database.connect("batch_platform") as platform:
-        run, _ = open_run(platform, TENANT_BILLING, create_batch(), OCTOBER)
+        run, _ = open_run(
+            platform, TENANT_BILLING, create_batch(), OCTOBER, codes=["T001"], parameters=parameters
+        )
     host.execute("UPDATE batch.execution_log SET started_at = %s", [opened_at])
     return ClosedUsageSensor(
         task_id="wait_for_usage",
@@ -91,3 +93,18 @@ def test_on_any_other_day_it_does_not_wait(
 ) -> None:
     monkeypatch.setattr(Night, "moment", SCHEDULED + timedelta(days=1))
     assert sensor_of_a_run_at(database, host, Night.moment).poke({}) is True
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"allow_incomplete": True},
+        {"action": "explain"},
+        {"action": "void", "reason": "訂正"},
+        {"action": "credit", "reason": "訂正"},
+    ],
+)
+def test_what_needs_no_closed_day_does_not_wait_for_one(
+    database: Database, host: psycopg.Connection, parameters: dict[str, Any]
+) -> None:
+    assert sensor_of_a_run_at(database, host, SCHEDULED, **parameters).poke({}) is True

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from include.catalog import TENANT_BILLING
+from include.catalog import TENANT_BILLING, TENANT_USAGE
 from include.demo.whole_run import open_run, run_batch
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult
@@ -20,6 +20,7 @@ from include.settings import ExecutionSettings, load_settings
 from include.tenant_management.billing.periods import Period
 from include.tenant_management.billing.usage import BYTES_PER_GB
 from include.tenant_management.tenant_billing import create_batch
+from include.tenant_management.tenant_usage import create_batch as create_usage_batch
 from tests import host_rows
 from tests.conftest import Database
 
@@ -180,6 +181,12 @@ def run_billing(
             store=store,
             sharding=sharding,
         )
+
+
+def run_usage(database: Database, day: date, **fields: Any) -> RunResult:
+    """One whole run of BATCH-018-01, the night after the day."""
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(platform, connection, TENANT_USAGE, create_usage_batch(), day, **fields)
 
 
 def bill_as_task(

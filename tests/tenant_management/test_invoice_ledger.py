@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
+from itertools import count
 from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -61,6 +62,8 @@ from tests.tenant_management.billing_rows import (
 
 TERMS = Terms(load_price_list(), load_settings().billing)
 
+_runs = count(1)
+
 
 @pytest.fixture
 def database(shared_database: Database) -> Database:
@@ -99,9 +102,9 @@ def settle_each(connection: psycopg.Connection, *tenant_ids: str, period: Period
 def settle_here(
     connection: psycopg.Connection, period: Period = OCTOBER, **instructions: Any
 ) -> list[TenantSettlement]:
-    """Settle the tenants of the transaction that is open."""
-    given: dict[str, Any] = {"issued_on": period.next_day, "actor": "somebody"} | instructions
-    return settle_tenants(connection, period, TERMS, Instructions(**given), execution_id="test")
+    """Settle the tenants of the transaction that is open, as a run of its own unless the actor is said."""
+    given: dict[str, Any] = {"issued_on": period.next_day, "actor": f"run {next(_runs)}"} | instructions
+    return settle_tenants(connection, period, TERMS, Instructions(**given))
 
 
 def credit(connection: psycopg.Connection, tenant_id: str, number: str, reason: str = "訂正") -> Invoice:
@@ -112,14 +115,14 @@ def credit(connection: psycopg.Connection, tenant_id: str, number: str, reason: 
             find_invoice(connection, number),
             reason,
             issued_on=FIRST_OF_NOVEMBER,
-            execution_id="test",
+            actor="test",
         )
 
 
 def void(connection: psycopg.Connection, tenant_id: str, number: str, reason: str = "訂正") -> None:
     """Void an invoice in a transaction of its own."""
     with tenant_transaction(connection, [tenant_id]):
-        void_invoice(connection, find_invoice(connection, number), reason)
+        void_invoice(connection, find_invoice(connection, number), reason, actor="test")
 
 
 def expected_numbers(count: int, series: str = "INV") -> list[str]:
@@ -308,7 +311,9 @@ def test_two_recalculations_at_once_void_the_invoice_once_and_issue_one(
         thread, settled = settle_elsewhere(database, "A", **again)
     thread.join()
 
-    assert [each.settlement for each in settled] == [Settlement.ALREADY_FINALIZED]
+    (second,) = settled
+    assert second.settlement is not Settlement.FINALIZED
+    assert "入金済み" not in (second.reason or "")
     assert [(row["status"], row["number"]) for row in invoices(host)] == [
         ("void", "INV-2026-10-001"),
         ("finalized", "INV-2026-10-002"),
@@ -327,9 +332,9 @@ def test_two_operators_at_once_take_an_invoice_back_once(
 
     def act(on: psycopg.Connection, action: str, stored: Any) -> None:
         if action == "void":
-            void_invoice(on, stored, "訂正")
+            void_invoice(on, stored, "訂正", actor=f"to {action}")
         else:
-            credit_invoice(on, stored, "訂正", issued_on=FIRST_OF_NOVEMBER, execution_id="test")
+            credit_invoice(on, stored, "訂正", issued_on=FIRST_OF_NOVEMBER, actor=f"to {action}")
 
     def act_late() -> None:
         with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):
@@ -338,17 +343,86 @@ def test_two_operators_at_once_take_an_invoice_back_once(
                 act(connection, first, find_invoice(connection, "INV-2026-10-001"))
             act(other, second, stored)
 
-    if first == second == "void":
+    with pytest.raises((BillingError, errors.IntegrityError)):
         act_late()
-    else:
-        with pytest.raises((BillingError, errors.IntegrityError)):
-            act_late()
 
     original = invoices(host)[0]
     credits = [row for row in invoices(host) if row["kind"] == "credit"]
     assert (original["status"] == "void", original["credited"], len(credits)) == (
         (True, False, 0) if first == "void" else (False, True, 1)
     )
+
+
+def test_an_invoice_that_is_paid_while_it_is_recalculated_stands(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    settle(connection, "A")
+    with host.transaction():
+        host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID'""")
+        rows = everything_written(host)
+        thread, settled = settle_elsewhere(database, "A", recalculate=True, reason="訂正")
+    thread.join()
+
+    assert [(each.settlement, each.code) for each in settled] == [(Settlement.FAILED, "ALREADY_PAID")]
+    assert everything_written(host) == rows
+
+
+def test_an_invoice_that_is_paid_while_it_is_voided_stands(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    settle(connection, "A")
+    with tenant_transaction(connection, ["A"]):
+        read_before = find_invoice(connection, "INV-2026-10-001")
+    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'paid'""")
+    rows = everything_written(host)
+
+    with (
+        pytest.raises(BillingError, match="入金済みのため取り消せません"),
+        tenant_transaction(connection, ["A"]),
+    ):
+        void_invoice(connection, read_before, "訂正", actor="test")
+
+    assert everything_written(host) == rows
+
+
+def test_a_void_that_comes_second_does_not_say_that_the_invoice_is_paid(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    with tenant_transaction(connection, ["A"]):
+        read_before = find_invoice(connection, "INV-2026-10-001")
+    void(connection, "A", "INV-2026-10-001")
+
+    with pytest.raises(BillingError) as refused, tenant_transaction(connection, ["A"]):
+        void_invoice(connection, read_before, "訂正", actor="test")
+
+    assert "入金済み" not in str(refused.value)
+
+
+@pytest.mark.parametrize("percent_off", [0, 100])
+def test_the_same_actor_finds_its_own_invoice_as_it_was_finalised(
+    host: psycopg.Connection, connection: psycopg.Connection, percent_off: int
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    if percent_off:
+        billing_rows.discount(host, "A", value=percent_off)
+    (first,) = settle(connection, "A", actor="one run", resumable=True)
+    rows = everything_written(host)
+
+    (again,) = settle(connection, "A", actor="one run", resumable=True)
+
+    assert (again.settlement, again.number, again.total, again.currency) == (
+        first.settlement,
+        first.number,
+        first.total,
+        first.currency,
+    )
+    assert first.settlement in (Settlement.FINALIZED, Settlement.NOTHING_TO_PAY)
+    assert everything_written(host) == rows
+    assert [each.settlement for each in settle(connection, "A")] == [Settlement.ALREADY_FINALIZED]
 
 
 # Numbers -----------------------------------------------------------------------------------------------------------------
@@ -570,7 +644,7 @@ def test_only_the_application_says_that_an_invoice_is_paid(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     """A draft's row that the application already calls paid keeps that word when the invoice is finalised."""
-    september = OCTOBER.previous_month()
+    september = Period.month_of(date(2026, 9, 1))
     customer(host, "A", months=(september.start,))
     settle(connection, "A", period=september)
     billing_rows.close_month(host, "A", active_users=100)
@@ -614,8 +688,10 @@ def test_another_tenants_invoice_cannot_be_taken_back_even_by_who_holds_it(
         theirs = find_invoice(connection, "INV-2026-10-002")
     rows = everything_written(host)
 
-    with tenant_transaction(connection, ["A"]):
-        void_invoice(connection, theirs, "訂正")
+    with pytest.raises(BillingError), tenant_transaction(connection, ["A"]):
+        void_invoice(connection, theirs, "訂正", actor="test")
+    with pytest.raises((AssertionError, BillingError)), tenant_transaction(connection, ["A"]):
+        credit_invoice(connection, theirs, "訂正", issued_on=FIRST_OF_NOVEMBER, actor="test")
 
     assert everything_written(host) == rows
 
@@ -646,6 +722,9 @@ FROZEN = {
     "inputs": 'inputs || \'{"currency": "USD"}\'',
     "input_hash": "''",
     "finalized_at": "now()",
+    "hold_reason": "'held'",
+    "approved_by": "'somebody'",
+    "execution_id": "'another run'",
     "status": "'draft'",
 }
 
@@ -658,8 +737,8 @@ def test_an_invoice_with_a_number_never_changes_and_never_goes_not_even_by_a_sup
     settle(connection, "A")
     if status != "finalized":
         host.execute(
-            "UPDATE batch.invoice SET status = %s, void_reason = %s",
-            [status, "訂正" if status == "void" else None],
+            "UPDATE batch.invoice SET status = %s, void_reason = %s, voided_by = %s",
+            [status, *(["訂正", "test"] if status == "void" else [None, None])],
         )
     rows = everything_written(host)
 
@@ -675,13 +754,22 @@ def test_an_invoice_with_a_number_never_changes_and_never_goes_not_even_by_a_sup
     assert everything_written(host) == rows
 
 
-def test_the_steps_across_tenants_only_read_invoices(database: Database) -> None:
+def test_the_steps_across_tenants_only_read_invoices_and_their_numbers(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+
     with database.connect("batch_platform") as platform:
-        assert platform.execute("SELECT FROM batch.invoice").rowcount == 0
+        for table in ("invoice", "invoice_counter"):
+            assert platform.execute(f"SELECT FROM batch.{table}".encode()).rowcount == 1
         for statement in (
             "INSERT INTO batch.invoice (invoice_id) VALUES ('1')",
             "UPDATE batch.invoice SET total = 1",
             "DELETE FROM batch.invoice",
+            "INSERT INTO batch.invoice_counter VALUES ('INV', '2026-10-01', 7)",
+            "UPDATE batch.invoice_counter SET last_number = 0",
+            "DELETE FROM batch.invoice_counter",
         ):
             with pytest.raises(errors.InsufficientPrivilege):
                 platform.execute(statement.encode())
@@ -693,7 +781,7 @@ def test_a_credited_invoice_stays_credited_and_every_invoice_keeps_its_id(
 ) -> None:
     customer(host, "A")
     settle(connection, "A")
-    host.execute("UPDATE batch.invoice SET credited = true")
+    credit(connection, "A", "INV-2026-10-001")
     rows = everything_written(host)
 
     with pytest.raises(errors.RestrictViolation):
@@ -702,7 +790,56 @@ def test_a_credited_invoice_stays_credited_and_every_invoice_keeps_its_id(
     assert everything_written(host) == rows
 
 
-def test_the_owner_of_the_tables_sees_no_invoice_to_change(
+@pytest.mark.parametrize("credit_status", [None, "draft", "void"])
+def test_an_invoice_without_a_credit_that_is_final_is_not_credited_not_even_by_a_superuser(
+    host: psycopg.Connection, connection: psycopg.Connection, credit_status: str | None
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    if credit_status:
+        host.execute(
+            """
+            INSERT INTO batch.invoice (
+                invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash,
+                credits_invoice_id, credit_reason, execution_id, status, voided_at, void_reason, voided_by
+            )
+            SELECT
+                'credit', tenant_id, 'credit', period_start, period_end, currency, -total, content, inputs, input_hash,
+                invoice_id, '訂正', '', %(status)s, CASE %(status)s WHEN 'void' THEN now() END,
+                CASE %(status)s WHEN 'void' THEN '訂正' END, CASE %(status)s WHEN 'void' THEN 'test' END
+            FROM batch.invoice
+            """,
+            {"status": credit_status},
+        )
+    rows = everything_written(host)
+    credited = "UPDATE batch.invoice SET credited = true WHERE kind = 'invoice'"
+
+    with pytest.raises(errors.RestrictViolation, match="invoice INV-2026-10-001 has no credit"):
+        host.execute(credited.encode())
+    with (
+        pytest.raises(errors.RestrictViolation, match="has no credit"),
+        tenant_transaction(connection, ["A"]),
+    ):
+        connection.execute(credited.encode())
+
+    assert everything_written(host) == rows
+
+
+def test_an_invoice_is_not_void_without_a_reason_and_the_name_of_who_did_it(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    settle(connection, "A")
+    rows = everything_written(host)
+
+    for given in ("void_reason = '訂正'", "voided_by = 'test'"):
+        with pytest.raises(errors.CheckViolation):
+            host.execute(f"UPDATE batch.invoice SET status = 'void', {given}".encode())
+
+    assert everything_written(host) == rows
+
+
+def test_the_owner_of_the_tables_reads_invoices_for_the_guard_and_changes_none(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -710,6 +847,7 @@ def test_the_owner_of_the_tables_sees_no_invoice_to_change(
     rows = everything_written(host)
 
     with database.connect("batch_owner") as owner:
+        assert owner.execute("SELECT tenant_id FROM batch.invoice").fetchall() == [("A",)]
         assert owner.execute("UPDATE batch.invoice SET total = 1").rowcount == 0
         assert owner.execute("DELETE FROM batch.invoice").rowcount == 0
 

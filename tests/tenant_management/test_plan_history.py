@@ -9,10 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.catalog import TENANT_USAGE
-from include.demo.whole_run import run_batch
 from include.execution.run_log import RunResult
-from include.tenant_management.tenant_usage import create_batch
 from tests import host_rows
 from tests.conftest import Database
 from tests.tenant_management import billing_rows
@@ -35,9 +32,8 @@ def host(database: Database) -> Iterator[psycopg.Connection]:
 
 
 def run_usage(database: Database, day: date = DAY, **fields: Any) -> RunResult:
-    """One whole run of BATCH-018-01."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        return run_batch(platform, connection, TENANT_USAGE, create_batch(), day, **fields)
+    """One whole run of BATCH-018-01, the night after the day."""
+    return billing_rows.run_usage(database, day, **fields)
 
 
 def subscribe(host: psycopg.Connection, **values: Any) -> None:
@@ -187,15 +183,117 @@ def test_an_end_that_somebody_recorded_is_not_undone(database: Database, host: p
     assert history(host) == [(date(2026, 4, 1), "BASIC"), (date(2026, 10, 30), None)]
 
 
-def test_what_somebody_recorded_for_later_does_not_hold_yet(
+def test_a_history_that_somebody_has_entered_is_not_added_to_at_first_sight(
     database: Database, host: psycopg.Connection
 ) -> None:
+    """Also one that begins later: what was before is for a person to say, and billing asks for it."""
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
     billing_rows.plan_change(host, "A", date(2026, 12, 1), "PREMIUM")
 
     run_usage(database)
 
-    assert history(host) == [(date(2026, 4, 1), "BASIC"), (date(2026, 12, 1), "PREMIUM")]
+    assert history(host) == [(date(2026, 12, 1), "PREMIUM")]
+    billing_rows.close_month(host, "A", last=30)
+    assert billing_rows.reasons(billing_rows.run_billing(database))["A"].startswith(
+        "プランが設定されていません。"
+    )
+
+
+def test_what_an_accountant_has_entered_stands_however_often_the_host_is_looked_at(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 29))
+    billing_rows.plan_change(host, "A", date(2026, 10, 30), "PREMIUM")
+    entered = host.execute("TABLE batch.plan_change").fetchall()
+
+    for day in (date(2026, 10, 30), DAY, DAY, NEXT_DAY):
+        run_usage(database, day)
+
+    assert host.execute("TABLE batch.plan_change").fetchall() == entered
+
+
+def test_what_an_accountant_has_entered_for_a_day_goes_before_what_the_host_shows_on_it(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 30))
+    billing_rows.plan_change(host, "A", DAY, "PREMIUM")
+    billing_rows.plan_change(host, "A", date(2026, 12, 1), "FREE")
+    subscribe(host, subscription_plan="STANDARD")
+
+    run_usage(database, DAY)
+    run_usage(database, NEXT_DAY)
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC"), (DAY, "PREMIUM"), (date(2026, 12, 1), "FREE")]
+
+
+@pytest.mark.parametrize(
+    ("updated_at", "since"),
+    [
+        (datetime(2026, 9, 1), DAY),
+        # 23:59 in Japan, and midnight.
+        (datetime(2026, 10, 31, 14, 59, 59), DAY),
+        (datetime(2026, 10, 31, 15, 0), NEXT_DAY),
+        (datetime(2026, 10, 31, 16, 30), NEXT_DAY),
+        # Not later than the night of the run, even if the task is told of it later.
+        (datetime(2026, 11, 20), NEXT_DAY),
+    ],
+)
+def test_a_change_holds_from_the_day_on_which_the_host_changed_it_and_never_after_the_run(
+    database: Database, host: psycopg.Connection, updated_at: datetime, since: date
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 30))
+    subscribe(host, subscription_plan="PREMIUM", updated_at=updated_at)
+
+    run_usage(database, DAY)
+
+    assert history(host) == [(date(2026, 4, 1), "BASIC"), (since, "PREMIUM")]
+
+
+def test_a_change_just_after_midnight_on_the_1st_is_not_billed_in_the_month_before(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    billing_rows.close_month(host, "A", last=29)
+    run_usage(database, date(2026, 10, 30))
+    # 00:10 in Japan; BATCH-018-01 looks at 01:00.
+    subscribe(host, subscription_plan="PREMIUM", updated_at=datetime(2026, 10, 31, 15, 10))
+    run_usage(database, DAY)
+
+    assert billing_rows.run_billing(database).status == "completed"
+
+    assert [line["description"] for line in billing_rows.invoice(host, "A")["content"]["lines"]][:1] == [
+        "ベーシックプラン 基本料金"
+    ]
+    assert billing_rows.invoice(host, "A")["total"] == 11_000
+
+
+def test_the_second_change_of_a_day_is_not_lost(database: Database, host: psycopg.Connection) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 30))
+    # 00:10 in Japan, before the night's look, and 10:00, after it.
+    subscribe(host, subscription_plan="STANDARD", updated_at=datetime(2026, 10, 31, 15, 10))
+    run_usage(database, DAY)
+    subscribe(host, subscription_plan="PREMIUM", updated_at=datetime(2026, 11, 1, 1, 0))
+    run_usage(database, NEXT_DAY)
+    run_usage(database, date(2026, 11, 2))
+
+    assert history(host)[-1][1] == "PREMIUM"
+
+
+def test_a_plan_seen_is_kept_with_its_day_and_an_old_day_does_not_replace_it(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 30))
+    subscribe(host, subscription_plan="STANDARD")
+    run_usage(database, DAY)
+    subscribe(host, subscription_plan="PREMIUM")
+    run_usage(database, date(2026, 10, 30))
+
+    assert host.execute("TABLE batch.plan_seen").fetchall() == [("A", "STANDARD", DAY)]
 
 
 def test_a_dry_run_records_no_plan(database: Database, host: psycopg.Connection) -> None:

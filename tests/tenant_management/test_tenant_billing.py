@@ -14,6 +14,7 @@ import pytest
 
 from include.errors import ParameterError
 from include.execution.object_store import ObjectStore
+from include.execution.parameters import parse_parameters
 from include.execution.tenant_work import TenantFailure
 from include.tenant_management.billing.invoice import Invoice
 from tests import host_rows
@@ -281,7 +282,7 @@ def test_a_finalised_month_stays_as_it_is_and_the_run_says_so(
         "invoice_number": "INV-2026-10-001",
     }
     assert outcomes(host, again)["A"]["notes"] == [
-        "請求書 INV-2026-10-001 は確定済みのため、そのままです（再計算するには force_recalculate）"
+        "請求書 INV-2026-10-001 は確定済みのため、そのままです（計算し直すには「取消して再発行」）"
     ]
 
 
@@ -399,6 +400,10 @@ def _unprintable_recipient(host: psycopg.Connection) -> None:
     customer(host, "X", tenant_name="株式会社\U0001f680")
 
 
+def _recipient_that_rings(host: psycopg.Connection) -> None:
+    customer(host, "X", tenant_name="株式会社\a鈴")
+
+
 def _discount_in_another_currency(host: psycopg.Connection) -> None:
     customer(host, "X")
     billing_rows.discount(host, "X", kind="fixed", value=5, currency="USD")
@@ -419,24 +424,26 @@ def _a_date_that_python_cannot_hold(host: psycopg.Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_tenant", "code", "reason"),
+    ("break_tenant", "drafts", "code", "reason"),
     [
-        (_no_plan, "NO_PLAN", "プランが設定されていません。MST_Tenant.subscription_plan か"),
-        (_unknown_plan, "UNKNOWN_PLAN", "プラン 'GOLD' は料金表（2026-04-01 版）にありません。"),
-        (_no_price, "NO_PRICE", "プラン BASIC に通貨 USD の価格がありません（料金表 2026-04-01 版）。"),
-        (_no_exchange_rate, "NO_EXCHANGE_RATE", "USD の円換算レートがありません（2026-10-31 以前、"),
-        (_no_recipient, "NOT_QUALIFIED", "適格請求書の記載事項が欠けているため確定できません: 交付を受ける"),
-        (_unprintable_recipient, "UNPRINTABLE_CHARACTER", "請求書に印刷できない文字「\U0001f680」があります。"),
-        (_discount_in_another_currency, "DISCOUNT_CURRENCY", "値引き「特別値引き」の通貨 USD がテナントの通貨 JPY"),
-        (_commitment_in_another_currency, "COMMITMENT_CURRENCY", "最低利用料金の通貨 USD がテナントの通貨 JPY"),
-        (_left_on_an_unknown_day, "CONTRACT_END_UNKNOWN", "状態が EXPIRED ですが、契約終了日もプランの終了も"),
-        (_a_date_that_python_cannot_hold, "DataError", "date too large"),
+        (_no_plan, 0, "NO_PLAN", "プランが設定されていません。MST_Tenant.subscription_plan か"),
+        (_unknown_plan, 0, "UNKNOWN_PLAN", "プラン 'GOLD' は料金表（2026-04-01 版）にありません。"),
+        (_no_price, 0, "NO_PRICE", "プラン BASIC に通貨 USD の価格がありません（料金表 2026-04-01 版）。"),
+        (_no_exchange_rate, 0, "NO_EXCHANGE_RATE", "USD の円換算レートがありません（2026-10-31 以前、"),
+        (_no_recipient, 1, "NOT_QUALIFIED", "適格請求書の記載事項が欠けているため確定できません: 交付を受ける"),
+        (_unprintable_recipient, 1, "UNPRINTABLE_CHARACTER", "請求書に印刷できない文字「\U0001f680」があります。"),
+        (_recipient_that_rings, 1, "UNPRINTABLE_CHARACTER", "請求書に印刷できない文字「U+0007」があります。"),
+        (_discount_in_another_currency, 0, "DISCOUNT_CURRENCY", "値引き「特別値引き」の通貨 USD がテナントの通貨 JPY"),
+        (_commitment_in_another_currency, 0, "COMMITMENT_CURRENCY", "最低利用料金の通貨 USD がテナントの通貨 JPY"),
+        (_left_on_an_unknown_day, 0, "CONTRACT_END_UNKNOWN", "状態が EXPIRED ですが、契約終了日もプランの終了も"),
+        (_a_date_that_python_cannot_hold, 0, "DataError", "date too large"),
     ],
 )  # fmt: skip
 def test_a_tenant_that_cannot_be_billed_fails_alone_with_the_reason_and_nothing_is_guessed(
     database: Database,
     host: psycopg.Connection,
     break_tenant: Callable[[psycopg.Connection], None],
+    drafts: int,
     code: str,
     reason: str,
 ) -> None:
@@ -449,7 +456,7 @@ def test_a_tenant_that_cannot_be_billed_fails_alone_with_the_reason_and_nothing_
     assert (result.status, result.success_count, result.error_count) == ("partial", 2, 1)
     assert outcomes(host, result)["X"]["error_code"] == code
     assert reasons(result)["X"].startswith(reason)
-    assert [row["number"] for row in invoices(host, "X")] in ([], [None])
+    assert [(row["status"], row["number"]) for row in invoices(host, "X")] == [("draft", None)] * drafts
     assert {row["tenant_id"] for row in invoices(host) if row["number"]} == {"A", "Z"}
     assert numbers(host) == ["INV-2026-10-001", "INV-2026-10-002"]
 
@@ -552,6 +559,118 @@ def test_a_contract_that_ended_before_the_month_is_not_billed_though_the_tenant_
     assert invoices(host) == []
 
 
+@pytest.mark.parametrize(
+    ("contract", "reason"),
+    [
+        (
+            {"contract_end_date": datetime(2026, 9, 30, 14, 59)},
+            "稼働中で、契約期間の外の 31 日（2026-10-01 から）に利用があります。",
+        ),
+        (
+            {"contract_end_date": datetime(2026, 10, 29, 14, 59)},
+            "稼働中で、契約期間の外の 2 日（2026-10-30 から）に利用があります。",
+        ),
+        (
+            {"contract_start_date": datetime(2026, 10, 2, 15, 0)},
+            "稼働中で、契約期間の外の 2 日（2026-10-01 から）に利用があります。",
+        ),
+        (
+            {"contract_start_date": datetime(2026, 11, 10)},
+            "稼働中で、契約期間の外の 31 日（2026-10-01 から）に利用があります。",
+        ),
+    ],
+)
+@pytest.mark.parametrize("figure", ["active_users", "api_calls"])
+def test_an_active_tenant_that_used_the_product_outside_its_contract_is_not_passed_over(
+    database: Database, host: psycopg.Connection, contract: dict[str, Any], reason: str, figure: str
+) -> None:
+    customer(host, "A", months=(), **contract)
+    used: dict[str, Any] = {figure: 1}
+    billing_rows.close_month(host, "A", **used)
+
+    result = run_billing(database)
+
+    assert outcomes(host, result)["A"]["error_code"] == "USED_OUTSIDE_CONTRACT"
+    assert reasons(result)["A"].startswith(reason)
+    assert invoices(host) == []
+
+
+@pytest.mark.parametrize("status", ["TRIAL", "EXPIRED"])
+def test_use_after_the_contract_stops_nobody_but_active_tenants(
+    database: Database, host: psycopg.Connection, status: str
+) -> None:
+    customer(host, "A", months=(), status=status, contract_end_date=datetime(2026, 10, 15, 14, 59))
+    billing_rows.plan_change(host, "A", date(2026, 4, 1), "BASIC")
+    billing_rows.close_month(host, "A", active_users=1)
+
+    assert run_billing(database).status == "completed"
+
+    assert invoice(host, "A")["content"]["lines"][0]["service_to"] == "2026-10-15"
+
+
+def test_files_that_lie_there_after_the_contract_are_no_use_of_it(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(), contract_end_date=datetime(2026, 9, 30, 14, 59))
+    billing_rows.close_month(host, "A", storage_gb=100, registered_users=3)
+
+    result = run_billing(database)
+
+    assert outcomes(host, result)["A"]["details"] == {"settlement": "not billable"}
+
+
+def test_the_last_days_of_a_tenant_that_left_are_closed_by_the_usage_batch_and_billed(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(), status="EXPIRED", contract_end_date=datetime(2026, 10, 15, 14, 59))
+    billing_rows.close_month(host, "A", last=13)
+    for day in (14, 15, 16):
+        billing_rows.run_usage(database, MONTH.replace(day=day))
+    closed = host.execute("SELECT max(usage_date), count(*) FROM batch.usage_day").fetchone()
+    assert closed == (date(2026, 10, 15), 15)
+
+    assert run_billing(database).status == "completed"
+
+    (line,) = invoice(host, "A")["content"]["lines"]
+    assert (line["amount"], line["service_to"]) == ("4838", "2026-10-15")
+
+
+def test_a_tenant_that_was_created_after_the_month_owes_nothing_for_it(
+    database: Database, host: psycopg.Connection
+) -> None:
+    # November 1 in Japan begins at 15:00 UTC of the day before.
+    customer(host, "A", months=(), created_at=datetime(2026, 10, 31, 15, 0))
+
+    result = run_billing(database)
+
+    assert outcomes(host, result)["A"]["details"] == {"settlement": "not billable"}
+    assert invoices(host) == []
+
+
+def test_a_tenant_without_a_contract_day_is_billed_from_the_day_of_its_creation(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(), created_at=datetime(2026, 10, 21, 15, 0))
+    billing_rows.close_month(host, "A", first=22)
+
+    assert run_billing(database).status == "completed"
+
+    (line,) = invoice(host, "A")["content"]["lines"]
+    assert (line["amount"], line["service_from"]) == ("3225", "2026-10-22")
+
+
+def test_the_plan_that_the_host_shows_is_no_guess_at_an_earlier_one(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", "PREMIUM")
+    billing_rows.plan_change(host, "A", date(2026, 11, 1), "PREMIUM")
+
+    result = run_billing(database)
+
+    assert outcomes(host, result)["A"]["error_code"] == "NO_PLAN"
+    assert invoices(host) == []
+
+
 def test_a_contract_that_began_in_the_month_is_billed_from_then_on(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -586,7 +705,8 @@ def test_a_total_that_jumps_is_held_as_a_draft_and_the_operator_is_told_what_to_
     assert result.status == "partial"
     hold = "請求額 17,050 JPY が前月の 11,000 JPY から 50 % を超えて変わりました（+55.0 %）"
     assert reasons(result)["HD001"] == (
-        f"{hold}。内容を確認し、正しければパラメータ approve に 'HD001' を指定して再実行してください。"
+        f"{hold}。内容を確認し、正しければ Trigger で業務日 2026-10-01、テナントコード 'HD001'、"
+        "「請求額の承認」（approve）'HD001' を指定してください。"
     )
     assert outcomes(host, result)["A"]["error_code"] == "APPROVAL_NEEDED"
     draft = invoice(host, "A")
@@ -664,6 +784,69 @@ def test_a_draft_is_calculated_anew_by_the_next_run(database: Database, host: ps
     assert host_billing(host, billed["invoice_id"])["total_amount"] == 12_100
 
 
+@pytest.mark.usefixtures("jump")
+def test_an_approval_is_of_the_draft_that_was_held_and_of_no_other(
+    database: Database, host: psycopg.Connection
+) -> None:
+    run_billing(database)
+    host.execute(
+        "UPDATE batch.usage_day SET active_users = 90, revision = 2 WHERE tenant_id = 'A' AND usage_date >= %s",
+        [MONTH],
+    )
+
+    held = run_billing(database, codes=["HD001"], parameters={"approve": ["HD001"]})
+
+    hold = "保留中の下書きから計算が変わりました。請求額 49,500 JPY が前月の 11,000 JPY から 50 % を超えて変わりました"
+    assert outcomes(host, held)["A"]["error_code"] == "APPROVAL_NEEDED"
+    assert reasons(held)["HD001"].startswith(hold)
+    draft = invoice(host, "A")
+    assert (draft["status"], draft["number"], draft["total"], draft["approved_by"]) == (
+        "draft",
+        None,
+        49_500,
+        None,
+    )
+    assert draft["hold_reason"].startswith(hold)
+
+    approved = run_billing(database, codes=["HD001"], parameters={"approve": ["HD001"]})
+    billed = invoice(host, "A")
+    assert (billed["status"], billed["total"], billed["approved_by"]) == (
+        "finalized",
+        49_500,
+        approved.execution_id,
+    )
+
+
+@pytest.mark.parametrize("gap", ["no run", "void", "credited"])
+def test_a_month_without_an_invoice_does_not_hide_the_jump_from_the_month_before_it(
+    database: Database, host: psycopg.Connection, gap: str
+) -> None:
+    august = date(2026, 8, 1)
+    customer(host, "A", months=(august,))
+    run_billing(database, august)
+    if gap != "no run":
+        billing_rows.close_month(host, "A", SEPTEMBER, active_users=30)
+        run_billing(database, SEPTEMBER)
+        action = "void" if gap == "void" else "credit"
+        run_billing(database, SEPTEMBER, codes=["A"], parameters={"action": action, "reason": "訂正"})
+    billing_rows.close_month(host, "A", active_users=31)
+
+    result = run_billing(database)
+
+    assert outcomes(host, result)["A"]["error_code"] == "APPROVAL_NEEDED"
+    assert "の 11,000 JPY から 50 % を超えて変わりました（+55.0 %）" in reasons(result)["A"]
+
+
+def test_a_later_month_is_nothing_to_compare_an_earlier_one_with(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=(NOVEMBER,))
+    run_billing(database, NOVEMBER)
+    billing_rows.close_month(host, "A", active_users=31)
+
+    assert run_billing(database).status == "completed"
+
+
 def test_the_month_after_an_invoice_over_nothing_is_held(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -717,9 +900,22 @@ def _recipient_is_missing(host: psycopg.Connection) -> None:
     billing_rows.billing_profile(host, "A", recipient_name=" ")
 
 
+def _recipient_cannot_be_printed(host: psycopg.Connection) -> None:
+    billing_rows.billing_profile(host, "A", recipient_name="青葉\a商事")
+
+
+def _nothing_is_billable(host: psycopg.Connection) -> None:
+    host.execute("""UPDATE "MST_Tenant" SET subscription_plan = 'FREE'""")
+
+
 @pytest.mark.parametrize(
     ("break_tenant", "code"),
-    [(_days_are_missing, "USAGE_NOT_CLOSED"), (_recipient_is_missing, "NOT_QUALIFIED")],
+    [
+        (_days_are_missing, "USAGE_NOT_CLOSED"),
+        (_recipient_is_missing, "NOT_QUALIFIED"),
+        (_recipient_cannot_be_printed, "UNPRINTABLE_CHARACTER"),
+        (_nothing_is_billable, "NOT_BILLABLE_ANY_MORE"),
+    ],
 )
 def test_a_recalculation_that_comes_to_no_new_invoice_leaves_the_old_one(
     database: Database,
@@ -732,10 +928,36 @@ def test_a_recalculation_that_comes_to_no_new_invoice_leaves_the_old_one(
     rows = everything_written(host)
     break_tenant(host)
 
-    result = run_billing(database, parameters={"force_recalculate": True, "reason": "訂正"})
+    result = run_billing(database, codes=["A"], parameters={"force_recalculate": True, "reason": "訂正"})
 
     assert outcomes(host, result)["A"]["error_code"] == code
     assert everything_written(host) == rows
+
+
+def test_a_recalculation_that_would_be_held_leaves_the_issued_invoice_until_it_is_approved(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A", months=(SEPTEMBER, MONTH), contact_email="a@example.jp")
+    run_billing(database, SEPTEMBER)
+    run_billing(database, store=store)
+    rows, written = everything_written(host), files(store)
+    host.execute("UPDATE batch.usage_day SET active_users = 31, revision = 2 WHERE usage_date >= %s", [MONTH])
+    recalculate = {"force_recalculate": True, "reason": "使用量の訂正"}
+
+    held = run_billing(database, codes=["A"], parameters=recalculate, store=store)
+
+    assert outcomes(host, held)["A"]["error_code"] == "APPROVAL_NEEDED"
+    assert reasons(held)["A"].endswith(
+        "「請求額の承認」（approve）'A'、「取消して再発行」 を指定してください。"
+    )
+    assert everything_written(host) == rows
+    assert files(store) == written
+
+    approved = run_billing(database, codes=["A"], parameters=recalculate | {"approve": ["A"]}, store=store)
+    assert approved.status == "completed"
+    old, new = invoices(host, "A")
+    assert (old["status"], old["voided_by"]) == ("void", approved.execution_id)
+    assert (new["status"], new["total"], new["approved_by"]) == ("finalized", 17_050, approved.execution_id)
 
 
 def test_a_paid_invoice_is_not_recalculated_and_stays_paid(
@@ -746,7 +968,7 @@ def test_a_paid_invoice_is_not_recalculated_and_stays_paid(
     run_billing(database)
     host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'paid' WHERE tenant_id = 'A'""")
 
-    result = run_billing(database, parameters={"force_recalculate": True, "reason": "訂正"})
+    result = run_billing(database, codes=["A", "B"], parameters={"force_recalculate": True, "reason": "訂正"})
 
     assert reasons(result) == {
         "A": "請求書 INV-2026-10-001 は入金済みのため取り消せません。訂正するには返還請求書（credit）を発行してください。"
@@ -758,34 +980,49 @@ def test_a_paid_invoice_is_not_recalculated_and_stays_paid(
     assert [row["number"] for row in invoices(host, "B")] == ["INV-2026-10-002", "INV-2026-10-003"]
 
 
+NOT_FOR_ALL = "は、全テナントには行えません。「テナントコード」（tenants）に対象のコードを指定して"
+NO_REASON = "理由が必要です。「理由」（reason）に書いてください"
+
+
 @pytest.mark.parametrize(
-    ("parameters", "complaint"),
+    ("codes", "parameters", "complaint"),
     [
-        ({"force_recalculate": True}, "理由が必要です。パラメータ reason に書いてください"),
-        ({"force_recalculate": True, "reason": "  "}, "理由が必要です。パラメータ reason に書いてください"),
-        ({"action": "void", "tenants": ["A"]}, "理由が必要です。パラメータ reason に書いてください"),
-        ({"action": "credit", "tenants": ["A"], "reason": None}, "理由が必要です。パラメータ reason に"),
+        (["A"], {"force_recalculate": True}, NO_REASON),
+        (["A"], {"force_recalculate": True, "reason": " 　"}, NO_REASON),
+        (["A"], {"action": "void"}, NO_REASON),
+        (["A"], {"action": "credit", "reason": None}, NO_REASON),
+        ([], {"force_recalculate": True, "reason": "訂正"}, NOT_FOR_ALL),
+        ([], {"action": "void", "reason": "訂正"}, NOT_FOR_ALL),
+        ([], {"action": "credit", "reason": "訂正"}, NOT_FOR_ALL),
+        ([], {"action": "explain"}, NOT_FOR_ALL),
+        ([""], {"force_recalculate": True, "reason": "訂正"}, NOT_FOR_ALL),
+        (["", " 　"], {"action": "void", "reason": "訂正"}, NOT_FOR_ALL),
+        ([""], {"action": "credit", "reason": "訂正"}, NOT_FOR_ALL),
+        ([" "], {"action": "explain"}, NOT_FOR_ALL),
         (
-            {"action": "void", "reason": "訂正"},
-            r"（action）void は全テナントには行えません。パラメータ tenants",
+            ["A"],
+            {"action": "delete"},
+            "（action）'delete' は使えません。bill、explain、void、credit のどれかを",
         ),
-        ({"action": "credit", "reason": "訂正"}, r"（action）credit は全テナントには行えません。"),
-        ({"action": "explain", "tenants": []}, r"（action）explain は全テナントには行えません。"),
-        ({"action": "delete"}, "（action）'delete' は使えません。bill、explain、void、credit のどれかを"),
-        ({"approve": "A"}, "承認（approve）'A' はコードの一覧ではありません"),
-        ({"approve": [1]}, r"承認（approve）\[1\] はコードの一覧ではありません"),
+        ([], {"approve": "A"}, "承認（approve）'A' はコードの一覧ではありません"),
+        ([], {"approve": [1]}, r"承認（approve）\[1\] はコードの一覧ではありません"),
     ],
 )
 def test_a_parameter_that_does_not_hold_is_refused_before_anything_happens(
-    database: Database, host: psycopg.Connection, parameters: dict[str, Any], complaint: str
+    database: Database,
+    host: psycopg.Connection,
+    codes: list[str],
+    parameters: dict[str, Any],
+    complaint: str,
 ) -> None:
     customer(host, "A")
     run_billing(database)
     rows = everything_written(host)
     runs = host.execute("SELECT count(*) FROM batch.execution_log").fetchone()
 
+    form = {"tenants": codes} | parameters
     with pytest.raises(ParameterError, match=complaint):
-        run_billing(database, parameters=parameters)
+        run_billing(database, codes=parse_parameters(form).tenants, parameters=form)
 
     assert everything_written(host) == rows
     assert host.execute("SELECT count(*) FROM batch.execution_log").fetchone() == runs
@@ -812,10 +1049,11 @@ def test_a_voided_invoice_keeps_its_number_and_its_month_may_be_billed_again(
 
     assert outcomes(host, result)["A"]["details"] == {"voided": "INV-2026-10-001"}
     voided = invoice(host, "A")
-    assert (voided["status"], voided["number"], voided["void_reason"]) == (
+    assert (voided["status"], voided["number"], voided["void_reason"], voided["voided_by"]) == (
         "void",
         "INV-2026-10-001",
         "宛先の誤り",
+        result.execution_id,
     )
     assert host_billing(host, voided["invoice_id"])["billing_status"] == "CANCELLED"
     assert invoice(host, "B")["status"] == "finalized"
@@ -864,10 +1102,7 @@ def test_a_credit_cancels_the_invoice_exactly_and_its_month_may_be_billed_again(
 
     result = act(database, "credit", "値引きの誤り", store=store)
 
-    assert outcomes(host, result)["A"]["details"] == {
-        "credited": "INV-2026-10-001",
-        "invoice_number": "CRN-2026-10-001",
-    }
+    assert outcomes(host, result)["A"]["details"] == {"credited": "CRN-2026-10-001"}
     kept, credit = invoices(host, "A")
     assert kept == original | {"credited": True}
     assert host_billing(host, original["invoice_id"]) == shown
@@ -962,6 +1197,43 @@ def test_an_explanation_goes_down_to_the_closed_days_and_changes_nothing(
     assert sum(line.startswith("  2026-10-") for line in result.report) == 31
     assert "  2. 追加利用者: 2,500（端数処理前 2,500）" in result.report
     assert result.report[-1] == "合計 13,750 JPY"
+    assert everything_written(host) == rows
+
+
+def test_an_explanation_numbers_the_lines_as_the_paper_does_and_shows_those_of_nothing_too(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", storage_gb=12)
+    run_billing(database)
+
+    (result,) = bill_as_task(database, codes=["A"], parameters={"action": "explain"}).results
+
+    lines = invoice(host, "A")["content"]["lines"]
+    shown = [line.strip() for line in result.report if line.startswith("  ") and line[2] in "–0123456789"]
+    shown = [line for line in shown if not line.startswith("2026")]
+    assert [line["position"] for line in lines] == [1, 2]
+    assert [line for line in shown if not line.startswith("–")] == [
+        f"{line['position']}. {line['description']}: {int(line['amount']):,}（端数処理前 {int(line['amount']):,}）"
+        for line in lines
+    ]
+    assert "–. 追加利用者: 0（端数処理前 0）" in shown
+    assert shown.index("–. 追加利用者: 0（端数処理前 0）") == 1
+
+
+def test_an_explanation_writes_no_file_not_even_one_that_is_missing(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    rows = everything_written(host)
+
+    result = run_billing(
+        database, codes=["A"], parameters={"action": "explain", "tenants": ["A"]}, store=store
+    )
+
+    assert result.status == "completed"
+    assert files(store) == {}
     assert everything_written(host) == rows
 
 
@@ -1326,7 +1598,7 @@ def test_a_letter_that_waits_is_withdrawn_with_its_invoice(
 ) -> None:
     customer(host, "A", contact_email="keiri@a.example")
     run_billing(database)
-    run_billing(database, parameters={"force_recalculate": True, "reason": "訂正"})
+    run_billing(database, codes=["A"], parameters={"force_recalculate": True, "reason": "訂正"})
 
     letters = host.execute(
         """SELECT is_deleted, subject FROM "HIS_NotificationLog" ORDER BY subject"""
@@ -1335,6 +1607,23 @@ def test_a_letter_that_waits_is_withdrawn_with_its_invoice(
         (True, "INV-2026-10-001"),
         (False, "INV-2026-10-002"),
     ]
+
+
+@pytest.mark.parametrize(("send_status", "withdrawn"), [("PENDING", True), ("SENT", False)])
+def test_a_credit_withdraws_the_letter_of_its_original_unless_it_has_been_sent(
+    database: Database, host: psycopg.Connection, send_status: str, withdrawn: bool
+) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id, contact_email="keiri@a.example")
+    run_billing(database)
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = %s""", [send_status])
+
+    act(database, "credit", "訂正")
+
+    letters = host.execute(
+        """SELECT tenant_id, is_deleted FROM "HIS_NotificationLog" ORDER BY tenant_id"""
+    ).fetchall()
+    assert letters == [("A", withdrawn), ("B", False)]
 
 
 def test_days_before_the_first_plan_that_anybody_knows_stop_the_tenant(

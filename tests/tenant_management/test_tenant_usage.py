@@ -300,6 +300,30 @@ def test_only_tenants_in_use_are_counted(database: Database, host: psycopg.Conne
     assert counted == [("is ACTIVE",), ("is None",), ("is TRIAL",), ("is active",)]
 
 
+def test_tenants_that_left_are_counted_until_their_contract_ends(
+    database: Database, host: psycopg.Connection
+) -> None:
+    # Contract days in UTC: until the end of October 31 in Japan, of October 30, from November 1 on, and without an end.
+    for tenant_id, values in {
+        "today is the last": {"contract_end_date": datetime(2026, 10, 31, 14, 59)},
+        "yesterday was": {"contract_end_date": datetime(2026, 10, 30, 14, 59)},
+        "tomorrow is the first": {
+            "contract_start_date": datetime(2026, 10, 31, 15, 0),
+            "contract_end_date": datetime(2026, 12, 1),
+        },
+        "nobody knows": {},
+    }.items():
+        host_rows.tenant(host, tenant_id, status="EXPIRED", **values)
+    host_rows.user(host, "today is the last", "u1")
+    host_rows.request(host, "u1", NOON)
+
+    assert run_usage(database).status == "completed"
+
+    assert host.execute("SELECT tenant_id, api_calls, active_users FROM batch.usage_day").fetchall() == [
+        ("today is the last", 1, 1)
+    ]
+
+
 def test_the_base_host_gives_everybody_to_its_one_tenant(base_database: Database) -> None:
     with base_database.connect() as host:
         host_rows.tenant(host, "only")

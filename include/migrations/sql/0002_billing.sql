@@ -27,6 +27,15 @@ CALL batch.make_tenant_table('batch.plan_change');
 COMMENT ON TABLE batch.plan_change IS
 'Plan history (Asia/Tokyo dates): each row holds until the tenant''s next one; plan NULL ends it.';
 
+CREATE TABLE batch.plan_seen (
+    tenant_id text PRIMARY KEY,
+    plan text NOT NULL,
+    seen_on date NOT NULL
+);
+CALL batch.make_tenant_table('batch.plan_seen');
+COMMENT ON TABLE batch.plan_seen IS
+'The plan that the host showed last: only a change of it makes a row of plan_change, so that what people enter there stands.';
+
 CREATE TABLE batch.discount (
     tenant_id text NOT NULL,
     name text NOT NULL,
@@ -105,10 +114,11 @@ CREATE TABLE batch.invoice (
     finalized_at timestamptz,
     voided_at timestamptz,
     void_reason text,
+    voided_by text,
     CHECK ((kind = 'credit') = (credits_invoice_id IS NOT null AND credit_reason IS NOT null)),
     CHECK (status NOT IN ('finalized', 'sent') OR (finalized_at IS NOT null AND issued_on IS NOT null)),
     CHECK (status NOT IN ('finalized', 'sent') OR (number IS NOT null) = (total <> 0)),
-    CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null))
+    CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null))
 );
 -- One live invoice per tenant and month, and one live credit per invoice, however many runs there are at once.
 CREATE UNIQUE INDEX invoice_live ON batch.invoice (tenant_id, period_start)
@@ -124,7 +134,7 @@ GRANT INSERT (
     credits_invoice_id, credit_reason, execution_id
 ), UPDATE (
     status, issued_on, due_on, currency, total, content, inputs, input_hash, hold_reason, approved_by, credited, execution_id,
-    void_reason
+    void_reason, voided_by
 ) ON batch.invoice TO batch_tenant;
 COMMENT ON TABLE batch.invoice IS
 'content: the invoice as on paper; inputs: all that decided it; input_hash: their SHA-256. Frozen when finalised.';
@@ -138,6 +148,9 @@ CREATE TABLE batch.invoice_counter (
 );
 CALL batch.make_platform_table('batch.invoice_counter');
 CREATE POLICY numbering ON batch.invoice_counter TO batch_owner USING (true) WITH CHECK (true);
+REVOKE INSERT, UPDATE, DELETE ON batch.invoice_counter FROM batch_platform;
+-- The guard looks whether a credit exists.
+CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.invoice_counter IS
 'The last number given per series and month: a row and not a sequence, because a sequence leaves gaps when a transaction fails.';
 
@@ -156,15 +169,23 @@ BEGIN
     END IF;
     IF OLD.status <> 'draft' AND (
         OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.due_on, OLD.currency, OLD.total,
-        OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id, OLD.finalized_at
+        OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id, OLD.finalized_at, OLD.hold_reason, OLD.approved_by,
+        OLD.execution_id
     ) IS DISTINCT FROM (
         NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.due_on, NEW.currency, NEW.total,
-        NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id, NEW.finalized_at
+        NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id, NEW.finalized_at, NEW.hold_reason, NEW.approved_by,
+        NEW.execution_id
     ) THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is %s and never changes', OLD.number, OLD.status);
     END IF;
     IF NEW.invoice_id <> OLD.invoice_id OR (OLD.credited AND NOT NEW.credited) OR (NEW.credited AND NEW.status = 'void') THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is credited, and neither void nor another', OLD.number);
+    END IF;
+    IF NEW.credited AND NOT OLD.credited AND NOT EXISTS (
+        SELECT FROM batch.invoice AS credit
+        WHERE credit.credits_invoice_id = NEW.invoice_id AND credit.status IN ('finalized', 'sent')
+    ) THEN
+        RAISE restrict_violation USING MESSAGE = format('invoice %s has no credit', OLD.number);
     END IF;
     IF OLD.status = NEW.status THEN
         RETURN NEW;

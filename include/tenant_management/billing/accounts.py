@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from include.database import read_sql
+from include.execution.run_log import ACTIVE_STATUSES
 from include.settings import BillingSettings
 from include.tenant_management.billing.approval import PreviousTotal
 from include.tenant_management.billing.errors import BillingError
@@ -29,17 +31,18 @@ _HERE = Path(__file__).parent
 # The plan of a tenant whose status is TRIAL, whatever plan it tries: BATCH-018-01 records it under this name.
 TRIAL_PLAN = "TRIAL"
 
-_ACTIVE = ("ACTIVE", "TRIAL")
-
 
 @dataclass(frozen=True)
 class LiveInvoice:
-    """The invoice that a tenant has for a month; ``is_paid`` is the application's word."""
+    """The invoice that a tenant has for a month, and the run that made it; ``is_paid`` is the application's word."""
 
     invoice_id: str
     status: str
     number: str | None
     total: Decimal
+    currency: str
+    input_hash: str
+    execution_id: str
     is_paid: bool
 
 
@@ -62,19 +65,20 @@ class BillingAccount:
     live: LiveInvoice | None
     previous: PreviousTotal | None
 
+    @property
+    def issued(self) -> LiveInvoice | None:
+        """The live invoice, unless it is a draft."""
+        return self.live if self.live and self.live.status != "draft" else None
+
 
 def load_accounts(connection: psycopg.Connection, period: Period) -> list[BillingAccount]:
     """The accounts of the transaction's tenants, ordered by tenant id."""
-    month = {
-        "period_start": period.start,
-        "period_end": period.end,
-        "previous_start": period.previous_month().start,
-    }
+    month = {"period_start": period.start, "period_end": period.end}
     with connection.cursor(row_factory=dict_row) as cursor:
         usage = cursor.execute(read_sql(_HERE, "load_usage_days"), month).fetchall()
         days = {
             tenant_id: tuple(UsageDay.model_validate(row) for row in rows)
-            for tenant_id, rows in groupby(usage, key=lambda row: str(row.pop("tenant_id")))
+            for tenant_id, rows in groupby(usage, key=itemgetter("tenant_id"))
         }
         accounts = cursor.execute(read_sql(_HERE, "load_accounts"), month).fetchall()
     return [_account(row, days.get(row["tenant_id"], ())) for row in accounts]
@@ -122,13 +126,17 @@ def inputs_of(
 
 
 def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
+    contract = period.clipped(account.contract_start, account.contract_end)
+    _require_contract_for_use(account, contract)
+    if contract is None:
+        return ()
     if not account.plan_changes:
         raise BillingError(
             "NO_PLAN",
             "プランが設定されていません。MST_Tenant.subscription_plan か batch.plan_change に登録してください",
         )
     ended = account.contract_end is not None or account.plan_changes[-1].plan is None
-    if account.tenant_status not in _ACTIVE and not ended:
+    if account.tenant_status not in ACTIVE_STATUSES and not ended:
         raise BillingError(
             "CONTRACT_END_UNKNOWN",
             f"状態が {account.tenant_status} ですが、契約終了日もプランの終了も分かりません。"
@@ -138,6 +146,23 @@ def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
     return plan_parts(
         period, account.plan_changes, contract_start=account.contract_start, contract_end=account.contract_end
     )
+
+
+def _require_contract_for_use(account: BillingAccount, contract: Period | None) -> None:
+    """That an active tenant, other than one on trial, did not use the product outside its contract: a renewal was not entered."""
+    if account.tenant_status != "ACTIVE":
+        return
+    outside = [
+        day.usage_date
+        for day in account.usage_days
+        if (day.active_users or day.api_calls) and not (contract and contract.holds(day.usage_date))
+    ]
+    if outside:
+        raise BillingError(
+            "USED_OUTSIDE_CONTRACT",
+            f"稼働中で、契約期間の外の {len(outside)} 日（{outside[0]} から）に利用があります。"
+            "MST_Tenant の契約開始日・終了日を直してください",
+        )
 
 
 def _require_known_beginning(account: BillingAccount, period: Period) -> None:
@@ -194,7 +219,14 @@ def _account(row: dict[str, Any], usage_days: Sequence[UsageDay]) -> BillingAcco
         live=None
         if row["live_invoice_id"] is None
         else LiveInvoice(
-            row["live_invoice_id"], row["live_status"], row["live_number"], row["live_total"], row["is_paid"]
+            row["live_invoice_id"],
+            row["live_status"],
+            row["live_number"],
+            row["live_total"],
+            row["live_currency"],
+            row["live_input_hash"],
+            row["live_execution_id"],
+            row["is_paid"],
         ),
         previous=None
         if row["previous_total"] is None
@@ -203,8 +235,8 @@ def _account(row: dict[str, Any], usage_days: Sequence[UsageDay]) -> BillingAcco
 
 
 def _plan_changes(row: dict[str, Any]) -> tuple[PlanChange, ...]:
-    """The plan history; where nobody has recorded one, the host's present plan, since ever."""
-    if row["plan_changes"]:
+    """The plan history up to the month's end; where nobody has recorded any, the host's present plan, since ever."""
+    if row["has_plan_history"]:
         return tuple(PlanChange.model_validate(change) for change in row["plan_changes"])
     plan = TRIAL_PLAN if row["tenant_status"] == "TRIAL" else row["subscription_plan"]
     return () if plan is None else (PlanChange(effective_from=date.min, plan=plan),)

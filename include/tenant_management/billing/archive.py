@@ -23,6 +23,9 @@ RENDERERS = {"pdf": render_pdf, "json": render_json}
 
 _STREAM_ROWS = 500
 
+# Any number that no other lock of ours has; the month comes beside it.
+_ACCOUNTING_LOCK = 18_02
+
 
 def document_key(invoice: Invoice, format_name: str) -> str:
     """``invoices/2026-10/INV-2026-10-001.pdf``."""
@@ -64,9 +67,14 @@ def write_documents(
 
 
 def write_accounting_file(platform: psycopg.Connection, period_start: date, store: ObjectStore) -> int:
-    """Write the month's accounting CSV over all tenants, in the order of the numbers; returns its rows. Memory stays flat."""
-    with platform.transaction(), store.writer(accounting_key(period_start)) as file:
-        return write_accounting_csv(file, _numbered_invoices(platform, period_start))
+    """Write the month's accounting CSV over all tenants, in the order of the numbers; returns its rows. Memory stays flat.
+
+    Two writers take turns, so that the file in place is never the older one's.
+    """
+    with platform.transaction():
+        platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_ACCOUNTING_LOCK, period_start.toordinal()])
+        with store.writer(accounting_key(period_start)) as file:
+            return write_accounting_csv(file, _numbered_invoices(platform, period_start))
 
 
 def _numbered_invoices(platform: psycopg.Connection, period_start: date) -> Iterator[tuple[str, Invoice]]:

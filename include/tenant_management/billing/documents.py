@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -111,12 +112,33 @@ def render_pdf(invoice: Invoice) -> bytes:
 def require_printable(invoice: Invoice) -> None:
     """That the fonts have all of the invoice's characters, before a number is given to what could then never be printed.
 
-    :raises BillingError: as ``render_pdf``, which is asked only where a character is outside JIS X 0213: the fonts hold all of that.
+    :raises BillingError: as ``render_pdf``, which is asked only where a character is outside JIS X 0213 (the fonts hold all of that),
+        controls something or is put onto another.
     """
-    try:
-        render_json(invoice).decode().encode("euc_jis_2004")
-    except UnicodeEncodeError:
+    if any(_is_doubtful(character) for character in set(_texts(invoice.model_dump()))):
         render_pdf(invoice)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The characters of all texts in a value."""
+    if isinstance(value, str):
+        yield from value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
+
+
+def _is_doubtful(character: str) -> bool:
+    if unicodedata.category(character) == "Cc" or unicodedata.combining(character):
+        return character not in "\n\t"
+    try:
+        character.encode("euc_jis_2004")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def render_json(invoice: Invoice) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 
-from include.tenant_management.billing.invoice import Invoice, InvoiceLine
+from include.tenant_management.billing.invoice import Invoice, InvoiceKind, InvoiceLine
 from include.tenant_management.billing.pricing import BillingInputs, PricedPart, calculated_lines
 from include.tenant_management.billing.usage import Metric
 
@@ -16,14 +16,19 @@ def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
 
     Pricing the frozen inputs once more gives the lines: what is explained is what was calculated, not a description of it.
     """
+    if invoice.kind is InvoiceKind.CREDIT:
+        yield f"{invoice.number} は {invoice.original_number} の全額を取り消す返還請求書です。内訳は元の請求書を表示してください。"
+        return
     yield f"{invoice.number or '（未確定）'} {inputs.tenant_code} {inputs.period.start} – {inputs.period.end} {inputs.currency}"
     yield f"料金表 {inputs.price_list_version} 版、端数処理 {inputs.rounding}、入力の SHA-256 {inputs.digest()}"
     for priced in inputs.parts:
         yield f"プラン {priced.plan_part.plan}（{priced.plan.name}）: {priced.plan_part.part.start} – {priced.plan_part.part.end}"
         yield from _daily_rows(inputs, priced)
-    yield "明細:"
+    yield "明細（番号は請求書の行、– は 0 のため載らない行）:"
+    shown = 0
     for line in calculated_lines(inputs):
-        yield from _line(line)
+        shown += bool(line.amount)
+        yield from _line(line, str(shown) if line.amount else "–")
     yield f"小計 {invoice.subtotal:,f}"
     for total in invoice.tax_totals:
         kind = "内税" if invoice.tax_included else "外税"
@@ -55,6 +60,6 @@ def _figure(value: Fraction, metric: Metric) -> str:
     return f"{float(value):,.3f}" if metric is Metric.STORAGE_GB else f"{int(value):,}"
 
 
-def _line(line: InvoiceLine) -> Iterator[str]:
-    yield f"  {line.position}. {line.description}: {line.amount:,f}（端数処理前 {line.exact_amount:,f}）"
+def _line(line: InvoiceLine, number: str) -> Iterator[str]:
+    yield f"  {number}. {line.description}: {line.amount:,f}（端数処理前 {line.exact_amount:,f}）"
     yield from (f"     {step}" for step in line.explanation)

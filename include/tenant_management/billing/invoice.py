@@ -118,12 +118,8 @@ class Invoice(Document):
     tax: Decimal
     total: Decimal
 
-    def amount_of(self, *kinds: LineKind) -> Decimal:
-        """The sum of the displayed amounts of the lines of these kinds."""
-        return sum((line.amount for line in self.lines if line.kind in kinds), Decimal(0))
-
-    def finalized(self, number: str, issued_on: date, due_on: date) -> Self:
-        """The invoice with what only finalising gives it."""
+    def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
+        """The invoice with what only finalising gives it; a draft has none of it, a credit nothing to be due."""
         return self.model_copy(update={"number": number, "issued_on": issued_on, "due_on": due_on})
 
     def credited(self) -> Invoice:

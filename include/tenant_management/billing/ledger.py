@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,15 @@ class Terms:
 
 @dataclass(frozen=True)
 class Instructions:
-    """What an operator may ask for. ``approved`` are codes (or ids) of tenants whose held invoice may be finalised.
+    """What an operator may ask for. ``approved`` are codes (or ids) of tenants whose held invoice may be finalised, as it was held.
 
-    ``recalculate`` voids invoices that are finalised, but never paid ones, and issues them anew; ``reason`` says why.
+    ``recalculate`` voids invoices that are finalised, but never paid ones, and issues them anew; ``reason`` says why. ``actor`` is the
+    run, or the person, that does it. A run may be retried (``resumable``): what it has issued it does not issue again.
     """
 
     issued_on: date
     actor: str
+    resumable: bool = False
     allow_incomplete: bool = False
     recalculate: bool = False
     reason: str = ""
@@ -81,6 +84,8 @@ class TenantSettlement:
     invoice: Invoice | None = None
     inputs: BillingInputs | None = None
     number: str | None = None
+    total: Decimal | None = None
+    currency: str | None = None
     reason: str | None = None
     code: str | None = None
     notes: tuple[str, ...] = ()
@@ -113,7 +118,7 @@ class _Draft:
 def price_tenants(
     connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
 ) -> list[TenantSettlement]:
-    """Price the month of the transaction's tenants and write nothing. :raises BillingError: no price list holds for the month."""
+    """Price the month of the transaction's tenants and write nothing."""
     priced = []
     for account in load_accounts(connection, period):
         outcome = _draft(account, period, terms, instructions)
@@ -123,6 +128,8 @@ def price_tenants(
                 Settlement.PRICED,
                 outcome.invoice,
                 outcome.inputs,
+                total=outcome.invoice.total,
+                currency=outcome.invoice.currency,
                 notes=(
                     *(str(problem) for problem in (outcome.hold, outcome.refusal) if problem),
                     *_already_issued(account),
@@ -133,45 +140,50 @@ def price_tenants(
 
 
 def settle_tenants(
-    connection: psycopg.Connection,
-    period: Period,
-    terms: Terms,
-    instructions: Instructions,
-    *,
-    execution_id: str,
+    connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
 ) -> list[TenantSettlement]:
     """Price, save and finalise the month of the transaction's tenants; one settlement per tenant, in the order of their ids.
 
     A finalised month is left as it is. A failure of one tenant is its settlement, and the others go on.
-    :raises BillingError: no price list holds for the month.
+    :raises BillingError: a recalculation is asked for without a reason.
     """
     if instructions.recalculate:
         _require_reason(instructions.reason)
     settlements: dict[str, TenantSettlement] = {}
     drafts: list[_Draft] = []
-    replaced: list[str] = []
     obsolete: list[str] = []
     for account in load_accounts(connection, period):
         outcome = _already_settled(account, instructions) or _draft(account, period, terms, instructions)
-        live = account.live if account.live and account.live.status != "draft" else None
-        if isinstance(outcome, _Draft) and live and outcome.refusal:
+        issued = account.issued
+        if isinstance(outcome, _Draft) and issued:
             # What was issued stands until something better can be issued in its place.
-            outcome = _failed(account.tenant_id, outcome.refusal)
+            outcome = _obstacle(outcome, period) or outcome
         if isinstance(outcome, _Draft):
             drafts.append(outcome)
-            if live:
-                replaced.append(live.invoice_id)
             continue
         if outcome.settlement is Settlement.NOT_BILLABLE and account.live:
-            if live:
-                outcome = _failed(account.tenant_id, _not_billable_any_more(live))
+            if issued:
+                outcome = _failed(account.tenant_id, _not_billable_any_more(issued))
             else:
                 obsolete.append(account.live.invoice_id)
         settlements[account.tenant_id] = outcome
-    _void(connection, replaced, instructions.reason)
-    _void(connection, obsolete, "請求対象の契約がなくなったため")
-    invoice_ids = _save_drafts(connection, period, drafts, execution_id)
-    ready = [draft for draft in drafts if _is_ready(draft, invoice_ids)]
+
+    replaced = [draft.account.issued.invoice_id for draft in drafts if draft.account.issued]
+    voided = _void(connection, replaced, instructions.reason, instructions.actor)
+    for draft in [draft for draft in drafts if draft.account.issued]:
+        assert draft.account.issued is not None
+        if draft.account.issued.invoice_id not in voided:
+            drafts.remove(draft)
+            error = _not_voided(connection, draft.account.issued.number)
+            settlements[draft.account.tenant_id] = _failed(draft.account.tenant_id, error)
+    _void(connection, obsolete, "請求対象の契約がなくなったため", instructions.actor)
+
+    invoice_ids = _save_drafts(connection, period, drafts, instructions.actor)
+    ready = [
+        draft
+        for draft in drafts
+        if draft.account.tenant_id in invoice_ids and _obstacle(draft, period) is None
+    ]
     numbers = _finalize(
         connection,
         [invoice_ids[draft.account.tenant_id] for draft in ready],
@@ -182,15 +194,16 @@ def settle_tenants(
         },
     )
     for draft in drafts:
-        settlement = _settlement_of(draft, invoice_ids.get(draft.account.tenant_id), numbers)
-        settlements[draft.account.tenant_id] = settlement
-    _write_host_rows(connection, [*replaced, *obsolete, *invoice_ids.values()])
+        settlements[draft.account.tenant_id] = _settlement_of(
+            draft, period, invoice_ids.get(draft.account.tenant_id), numbers
+        )
+    _write_host_rows(connection, [*voided, *obsolete, *invoice_ids.values()])
     _queue_notifications(
         connection,
         [
-            (invoice_ids[settlement.tenant_id], settlement)
-            for settlement in settlements.values()
-            if settlement.settlement is Settlement.FINALIZED
+            (invoice_ids[draft.account.tenant_id], settlements[draft.account.tenant_id])
+            for draft in ready
+            if settlements[draft.account.tenant_id].settlement is Settlement.FINALIZED
         ],
         instructions.issued_on,
     )
@@ -235,33 +248,25 @@ def _find(connection: psycopg.Connection, **key: object) -> StoredInvoice | None
 
 def stored_document(row: dict[str, Any]) -> Invoice:
     """The document of an invoice row: its content, with what finalising gave it."""
-    return Invoice.model_validate(
-        row["content"] | {name: row[name] for name in ("number", "issued_on", "due_on")}
-    )
+    return Invoice.model_validate(row["content"]).finalized(row["number"], row["issued_on"], row["due_on"])
 
 
-def void_invoice(connection: psycopg.Connection, stored: StoredInvoice, reason: str) -> None:
+def void_invoice(connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
     """Take an invoice back that nobody has paid: it keeps its number, and the month may be billed anew. A draft is dropped likewise.
 
     :raises BillingError: it is paid, credited, a credit, void already, or no reason is given.
     """
     _require_reason(reason)
     _require_untouched(stored)
-    if stored.is_paid:
-        raise _paid_error(stored.invoice.number)
     if stored.invoice.kind is InvoiceKind.CREDIT:
         raise BillingError("IS_A_CREDIT", f"返還請求書 {stored.invoice.number} は取り消せません")
-    _void(connection, [stored.invoice_id], reason)
+    if stored.invoice_id not in _void(connection, [stored.invoice_id], reason, actor):
+        raise _not_voided(connection, stored.invoice.number)
     _write_host_rows(connection, [stored.invoice_id])
 
 
 def credit_invoice(
-    connection: psycopg.Connection,
-    stored: StoredInvoice,
-    reason: str,
-    *,
-    issued_on: date,
-    execution_id: str,
+    connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, issued_on: date, actor: str
 ) -> Invoice:
     """Issue the credit (適格返還請求書) that exactly cancels an invoice, paid or not; the month may then be billed anew.
 
@@ -281,14 +286,34 @@ def credit_invoice(
             "invoice_id": stored.invoice_id,
             "content": Jsonb(credit.model_dump(mode="json")),
             "reason": reason,
-            "execution_id": execution_id,
+            "execution_id": actor,
         },
     ).fetchone()
     assert row is not None
-    connection.execute(read_sql(_HERE, "mark_credited"), {"invoice_id": stored.invoice_id})
     numbers = _finalize(connection, [row[0]], issued_on=issued_on)
+    connection.execute(read_sql(_HERE, "mark_credited"), {"invoice_id": stored.invoice_id})
+    _withdraw_notifications(connection, [stored.invoice_id])
     _write_host_rows(connection, [row[0]])
-    return credit.model_copy(update={"number": numbers[row[0]], "issued_on": issued_on})
+    return credit.finalized(numbers[row[0]], issued_on, None)
+
+
+def already_done(
+    connection: psycopg.Connection, tenant_id: str, period: Period, actor: str, *, credit: bool
+) -> list[str | None]:
+    """What this actor has taken back, or the credit that it has issued, for the tenant's month: a retry does nothing twice.
+
+    One number, None where it was a draft; the list is empty if there is nothing.
+    """
+    rows = connection.execute(
+        read_sql(_HERE, "find_by_execution"),
+        {
+            "tenant_id": tenant_id,
+            "period_start": period.start,
+            "execution_id": actor,
+            "kind": "credit" if credit else "invoice",
+        },
+    )
+    return [number for (number,) in rows]
 
 
 def due_date(period: Period, issued_on: date, months: int) -> date:
@@ -300,27 +325,35 @@ def due_date(period: Period, issued_on: date, months: int) -> date:
 
 
 def _already_issued(account: BillingAccount) -> tuple[str, ...]:
-    live = account.live
-    if live is None or live.status == "draft":
+    if account.issued is None:
         return ()
-    return (f"{_called(live.number)}は確定済みで、この計算では変わりません",)
+    return (f"{_called(account.issued.number)}は確定済みで、この計算では変わりません",)
 
 
 def _already_settled(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
-    live = account.live
-    if live is None or live.status == "draft":
+    issued = account.issued
+    if issued is None:
         return None
+    if instructions.resumable and issued.execution_id == instructions.actor:
+        # This run's own work, before it was retried or cleared.
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.FINALIZED if issued.number else Settlement.NOTHING_TO_PAY,
+            number=issued.number,
+            total=issued.total,
+            currency=issued.currency,
+        )
     if not instructions.recalculate:
         return TenantSettlement(
             account.tenant_id,
             Settlement.ALREADY_FINALIZED,
-            number=live.number,
+            number=issued.number,
             notes=(
-                f"{_called(live.number)}は確定済みのため、そのままです（再計算するには force_recalculate）",
+                f"{_called(issued.number)}は確定済みのため、そのままです（計算し直すには「取消して再発行」）",
             ),
         )
-    if live.is_paid:
-        return _failed(account.tenant_id, _paid_error(live.number))
+    if issued.is_paid:
+        return _failed(account.tenant_id, _paid_error(issued.number))
     return None
 
 
@@ -345,12 +378,18 @@ def _draft(
         invoice = price(inputs)
     except BillingError as error:
         return _failed(account.tenant_id, error)
+    hold = hold_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent)
+    named = {account.tenant_id, account.tenant_code}.intersection(instructions.approved)
+    seen = account.live.input_hash if account.live and account.live.status == "draft" else None
+    if hold and named and seen not in (None, inputs.digest()):
+        # Approved was the draft that somebody looked at, and nothing else.
+        named, hold = set(), f"保留中の下書きから計算が変わりました。{hold}"
     return _Draft(
         account,
         inputs,
         invoice,
-        hold=hold_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent),
-        approved=bool({account.tenant_id, account.tenant_code}.intersection(instructions.approved)),
+        hold=hold,
+        approved=bool(named),
         refusal=_refusal(invoice, terms.settings.issuer.corporate),
     )
 
@@ -367,12 +406,29 @@ def _refusal(invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
     return None
 
 
-def _is_ready(draft: _Draft, invoice_ids: dict[str, str]) -> bool:
-    held = draft.hold is not None and not draft.approved
-    return not held and draft.refusal is None and draft.account.tenant_id in invoice_ids
+def _obstacle(draft: _Draft, period: Period) -> TenantSettlement | None:
+    """Why the draft cannot be finalised now: it is refused, or it waits for an approval."""
+    account = draft.account
+    if draft.refusal is not None:
+        return _failed(account.tenant_id, draft.refusal)
+    if draft.hold is None or draft.approved:
+        return None
+    return TenantSettlement(
+        account.tenant_id,
+        Settlement.HELD,
+        draft.invoice,
+        draft.inputs,
+        code="APPROVAL_NEEDED",
+        reason=f"{draft.hold}。内容を確認し、正しければ Trigger で業務日 {period.start}、テナントコード '{account.tenant_code}'、"
+        f"「請求額の承認」（approve）'{account.tenant_code}'"
+        + ("、「取消して再発行」" if account.issued else "")
+        + " を指定してください。",
+    )
 
 
-def _settlement_of(draft: _Draft, invoice_id: str | None, numbers: dict[str, str | None]) -> TenantSettlement:
+def _settlement_of(
+    draft: _Draft, period: Period, invoice_id: str | None, numbers: Mapping[str, str | None]
+) -> TenantSettlement:
     tenant_id = draft.account.tenant_id
     if invoice_id is None:
         # Another run finalised the month between our reading and our writing.
@@ -381,20 +437,15 @@ def _settlement_of(draft: _Draft, invoice_id: str | None, numbers: dict[str, str
             Settlement.ALREADY_FINALIZED,
             notes=("同時に動いた別の実行が確定したため、そのままです",),
         )
-    if draft.refusal is not None:
-        return _failed(tenant_id, draft.refusal)
-    if draft.hold is not None and not draft.approved:
-        return TenantSettlement(
-            tenant_id,
-            Settlement.HELD,
-            draft.invoice,
-            draft.inputs,
-            code="APPROVAL_NEEDED",
-            reason=f"{draft.hold}。内容を確認し、正しければパラメータ approve に "
-            f"'{draft.account.tenant_code}' を指定して再実行してください。",
-        )
-    settlement = Settlement.FINALIZED if draft.invoice.total else Settlement.NOTHING_TO_PAY
-    return TenantSettlement(tenant_id, settlement, draft.invoice, draft.inputs, number=numbers[invoice_id])
+    return _obstacle(draft, period) or TenantSettlement(
+        tenant_id,
+        Settlement.FINALIZED if draft.invoice.total else Settlement.NOTHING_TO_PAY,
+        draft.invoice,
+        draft.inputs,
+        number=numbers[invoice_id],
+        total=draft.invoice.total,
+        currency=draft.invoice.currency,
+    )
 
 
 def _save_drafts(
@@ -437,10 +488,7 @@ def _finalize(
     due_on: date | None = None,
     approved_by: Mapping[str, str] | None = None,
 ) -> dict[str, str | None]:
-    """Numbers by invoice id, given in this order; none for a total of 0.
-
-    From here on the transaction holds the month's counter: nothing slow follows.
-    """
+    """Numbers by invoice id, given in this order; none for a total of 0. From here on the transaction holds the month's counter."""
     if not invoice_ids:
         return {}
     numbers: dict[str, str | None] = {}
@@ -464,15 +512,24 @@ def _finalize(
                 return numbers
 
 
-def _void(connection: psycopg.Connection, invoice_ids: Sequence[str], reason: str) -> None:
-    if invoice_ids:
-        connection.execute(
-            read_sql(_HERE, "void_invoices"), {"invoice_ids": list(invoice_ids), "reason": reason}
-        )
-        connection.execute(
-            read_sql(_HERE, "withdraw_notifications"),
-            {"notification_ids": [_notification_id(invoice_id) for invoice_id in invoice_ids]},
-        )
+def _void(connection: psycopg.Connection, invoice_ids: Sequence[str], reason: str, actor: str) -> set[str]:
+    """Take invoices back; returns those that were: one that is paid, credited or void by now is not."""
+    if not invoice_ids:
+        return set()
+    rows = connection.execute(
+        read_sql(_HERE, "void_invoices"),
+        {"invoice_ids": list(invoice_ids), "reason": reason, "voided_by": actor},
+    )
+    voided = {invoice_id for (invoice_id,) in rows}
+    _withdraw_notifications(connection, voided)
+    return voided
+
+
+def _withdraw_notifications(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> None:
+    connection.execute(
+        read_sql(_HERE, "withdraw_notifications"),
+        {"notification_ids": [_notification_id(invoice_id) for invoice_id in invoice_ids]},
+    )
 
 
 def _write_host_rows(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> None:
@@ -528,10 +585,10 @@ def _failed(tenant_id: str, error: BillingError) -> TenantSettlement:
     return TenantSettlement(tenant_id, Settlement.FAILED, reason=str(error), code=error.code)
 
 
-def _not_billable_any_more(live: LiveInvoice) -> BillingError:
+def _not_billable_any_more(issued: LiveInvoice) -> BillingError:
     return BillingError(
         "NOT_BILLABLE_ANY_MORE",
-        f"請求対象の契約がありませんが、{_called(live.number)}が確定済みです。取消（void）か返還請求書（credit）で訂正してください",
+        f"請求対象の契約がありませんが、{_called(issued.number)}が確定済みです。取消（void）か返還請求書（credit）で訂正してください",
     )
 
 
@@ -542,9 +599,19 @@ def _paid_error(number: str | None) -> BillingError:
     )
 
 
+def _not_voided(connection: psycopg.Connection, number: str | None) -> BillingError:
+    """Why an invoice that was read as alive has not been voided: it has been paid or taken back since."""
+    now = _find(connection, number=number) if number else None
+    if now and now.is_paid and now.status != "void" and not now.credited:
+        return _paid_error(number)
+    return BillingError(
+        "ALREADY_TAKEN_BACK", f"{_called(number)}は、同時に動いた別の実行がすでに取り消したか返還しました"
+    )
+
+
 def _require_reason(reason: str) -> None:
     if not reason.strip():
-        raise BillingError("NO_REASON", "理由が必要です。パラメータ reason に書いてください")
+        raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
 
 
 def _require_untouched(stored: StoredInvoice) -> None:

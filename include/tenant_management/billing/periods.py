@@ -53,10 +53,6 @@ class Period(BaseModel):
         """Whether the day is in it."""
         return self.start <= day <= self.end
 
-    def previous_month(self) -> Period:
-        """The month before."""
-        return Period.month_of(self.start - ONE_DAY)
-
 
 class PlanChange(BaseModel):
     """From ``effective_from`` on the tenant has this plan; None: none any more."""

@@ -257,7 +257,7 @@ class PriceListVersion(_Entry):
 
 
 class PriceList(_Entry):
-    """All versions. ``sample``: the prices are an example, and every result says so."""
+    """All versions. ``sample``: the prices are an example, and what is calculated with them says so in its outcome."""
 
     sample: bool
     versions: Annotated[tuple[PriceListVersion, ...], Field(min_length=1)]

@@ -165,7 +165,11 @@ def require_closed_days(inputs: BillingInputs) -> None:
             "USAGE_NOT_CLOSED",
             f"使用量が締まっていない日があります（{len(missing)} 日: {listed}{more}）。BATCH-018-01 をその日付で実行してから"
             "消去（Clear）してください"
-            + ("" if not inputs.usage_days else "。欠けたまま請求するなら allow_incomplete を指定します"),
+            + (
+                ""
+                if not inputs.usage_days
+                else "。欠けたまま請求するなら「未締め日を許す」（allow_incomplete）を指定します"
+            ),
         )
 
 

@@ -23,6 +23,7 @@ from include.tenant_management.billing.ledger import (
     Settlement,
     TenantSettlement,
     Terms,
+    already_done,
     credit_invoice,
     invoice_of_month,
     price_tenants,
@@ -53,18 +54,21 @@ class TenantBillingBatch(TenantBatch):
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
 
-    def options(self, parameters: Mapping[str, Any], tenants: Sequence[Tenant]) -> dict[str, Any]:
+    def options(
+        self, parameters: Mapping[str, Any], tenants: Sequence[Tenant], *, all_tenants: bool
+    ) -> dict[str, Any]:
         """``action``, ``approve`` (tenant codes), ``allow_incomplete``, ``force_recalculate`` and the ``reason`` of what is taken back."""
         action = _action(parameters.get("action"))
         recalculate = bool(parameters.get("force_recalculate"))
         reason = str(parameters.get("reason") or "").strip()
-        if action is not Action.BILL and not parameters.get("tenants"):
+        if all_tenants and (recalculate or action is not Action.BILL):
             raise ParameterError(
-                f"操作（action）{action} は全テナントには行えません。パラメータ tenants に対象のコードを指定してください。"
+                "「取消して再発行」と、請求以外の「操作」は、全テナントには行えません。"
+                "「テナントコード」（tenants）に対象のコードを指定してください。"
             )
         if not reason and (recalculate or action in (Action.VOID, Action.CREDIT)):
             raise ParameterError(
-                "確定済みの請求書を取り消す、返還する、再発行するには理由が必要です。パラメータ reason に書いてください。"
+                "確定済みの請求書を取り消す、返還する、再発行するには理由が必要です。「理由」（reason）に書いてください。"
             )
         return {
             "action": action,
@@ -100,6 +104,7 @@ class TenantBillingBatch(TenantBatch):
         instructions = Instructions(
             issued_on=_issue_date(run, period),
             actor=run.execution_id,
+            resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
             recalculate=run.options["force_recalculate"],
             reason=run.options["reason"],
@@ -108,73 +113,76 @@ class TenantBillingBatch(TenantBatch):
         if run.dry_run:
             settlements = price_tenants(connection, period, self._terms, instructions)
         else:
-            settlements = settle_tenants(
-                connection, period, self._terms, instructions, execution_id=run.execution_id
-            )
+            settlements = settle_tenants(connection, period, self._terms, instructions)
         return [self._outcome(settlement) for settlement in settlements]
 
     def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
         """The tenant's invoice as PDF and JSON."""
+        if run.options["action"] == Action.EXPLAIN:
+            return
         archive.write_documents(connection, tenant_id, run.business_date.replace(day=1), store)
 
     def finish(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> None:
         """The month's accounting CSV, of all tenants."""
+        if run.options["action"] == Action.EXPLAIN:
+            return
         archive.write_accounting_file(platform, run.business_date.replace(day=1), store)
 
     def _act(
         self, connection: psycopg.Connection, run: Run, action: Action, period: Period, tenant_id: str
     ) -> TenantResult | TenantFailure:
-        """Explain, void or credit the tenant's invoice of the month."""
-        reason = run.options["reason"]
+        """Explain, void or credit the tenant's invoice of the month; a retry finds it done, and does not turn to the next invoice."""
+        reason, actor = run.options["reason"], run.execution_id
+        result = "credited" if action is Action.CREDIT else "voided"
         try:
+            if action is not Action.EXPLAIN:
+                done = already_done(connection, tenant_id, period, actor, credit=action is Action.CREDIT)
+                if done:
+                    return TenantResult(tenant_id, {result: done[0]}, 0)
             stored = invoice_of_month(connection, tenant_id, period)
             if action is Action.EXPLAIN:
                 report = tuple(explain(stored.invoice, stored.inputs))
                 return TenantResult(tenant_id, {"invoice_number": stored.invoice.number}, 0, report=report)
             if action is Action.VOID:
-                void_invoice(connection, stored, reason)
-                return TenantResult(tenant_id, {"voided": stored.invoice.number}, 0)
+                void_invoice(connection, stored, reason, actor=actor)
+                return TenantResult(tenant_id, {result: stored.invoice.number}, 0)
             credit = credit_invoice(
-                connection,
-                stored,
-                reason,
-                issued_on=_issue_date(run, period),
-                execution_id=run.execution_id,
+                connection, stored, reason, issued_on=_issue_date(run, period), actor=actor
             )
         except BillingError as error:
             return TenantFailure(tenant_id, error.code, str(error), recoverable=False)
-        return TenantResult(
-            tenant_id, {"credited": stored.invoice.number, "invoice_number": credit.number}, 0
-        )
+        return TenantResult(tenant_id, {result: credit.number}, 0)
 
     def _outcome(self, settlement: TenantSettlement) -> TenantResult | TenantFailure:
         if settlement.settlement in (Settlement.FAILED, Settlement.HELD):
             assert settlement.code is not None
             assert settlement.reason is not None
             return TenantFailure(settlement.tenant_id, settlement.code, settlement.reason, recoverable=False)
-        invoice = settlement.invoice
         details: dict[str, Any] = {"settlement": settlement.settlement}
         if settlement.number:
             details["invoice_number"] = settlement.number
         if settlement.settlement is Settlement.FINALIZED:
             details["generatedInvoices"] = 1
-        if invoice:
+        if settlement.total is not None:
             # A number, so that the run's totals add it up: PostgreSQL reads its digits exactly, whatever Python makes of them.
-            details[f"totalAmount{invoice.currency}"] = float(invoice.total)
-        calculated = invoice is not None and self._terms.price_list.sample
+            details[f"totalAmount{settlement.currency}"] = float(settlement.total)
+        is_dry = settlement.settlement is Settlement.PRICED
         return TenantResult(
             settlement.tenant_id,
             details,
             records=len(settlement.inputs.usage_days) if settlement.inputs else 0,
-            notes=(*settlement.notes, *([_SAMPLE_NOTE] if calculated else [])),
-            report=tuple(explain(invoice, settlement.inputs))
-            if invoice and settlement.inputs and settlement.settlement is Settlement.PRICED
+            notes=(
+                *settlement.notes,
+                *([_SAMPLE_NOTE] if settlement.invoice and self._terms.price_list.sample else []),
+            ),
+            report=tuple(explain(settlement.invoice, settlement.inputs))
+            if is_dry and settlement.invoice and settlement.inputs
             else (),
         )
 
 
 def _issue_date(run: Run, period: Period) -> date:
-    """The day of the run; an invoice is never dated before its month is over."""
+    """The day on which the work is done; an invoice is never dated before its month is over."""
     return max(run.run_date, period.next_day)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -37,6 +37,11 @@ class TenantUsageBatch(TenantBatch):
         self._settings = settings
         self._price_list = price_list
 
+    def further_tenants(self, platform: psycopg.Connection, business_date: date) -> Collection[str]:
+        """Tenants that are not active any more and were under contract on the day."""
+        rows = platform.execute(read_sql(_HERE, "tenants_under_contract"), {"business_date": business_date})
+        return {tenant_id for (tenant_id,) in rows}
+
     def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
         """Read every host log table once and leave one ``batch.usage_signal`` row per tenant."""
         bounds = utc_bounds(run.business_date)
@@ -67,7 +72,11 @@ class TenantUsageBatch(TenantBatch):
         tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
     ) -> list[TenantResult]:
         """Write the host's ``SYS_TenantUsage``, keep logins and plan, close the day, record the warnings that are new."""
-        day = {"execution_id": run.execution_id, "business_date": run.business_date}
+        day = {
+            "execution_id": run.execution_id,
+            "business_date": run.business_date,
+            "run_date": run.run_date,
+        }
         connection.execute(read_sql(_HERE, "write_host_usage"), day)
         connection.execute(read_sql(_HERE, "keep_logins"), day)
         connection.execute(read_sql(_HERE, "keep_plan"), day)

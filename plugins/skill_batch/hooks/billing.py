@@ -132,19 +132,30 @@ class BillingHook(BaseHook):
         return self.finalize(tenant_id, month, issued_on=issued_on, actor=actor, approve=True)
 
     def reissue(
-        self, tenant_id: str, month: date, reason: str, *, issued_on: date, actor: str
+        self,
+        tenant_id: str,
+        month: date,
+        reason: str,
+        *,
+        issued_on: date,
+        actor: str,
+        approve: bool = False,
     ) -> TenantSettlement:
-        """Void the month's invoice, unless it is paid, and issue it anew under a new number; both are kept."""
+        """Void the month's invoice, unless it is paid, and issue it anew under a new number; both are kept.
+
+        Where the new total would be held, the old invoice stands, unless ``approve`` says that the total is right.
+        """
+        approved = (tenant_id,) if approve else ()
         return self._settle(
             tenant_id,
             month,
-            Instructions(issued_on, actor, recalculate=True, reason=reason, approved=(tenant_id,)),
+            Instructions(issued_on, actor, recalculate=True, reason=reason, approved=approved),
         )
 
-    def void(self, tenant_id: str, number: str, reason: str) -> StoredInvoice:
+    def void(self, tenant_id: str, number: str, reason: str, *, actor: str) -> StoredInvoice:
         """Take back an invoice that nobody has paid; it keeps its number."""
         with self._transaction(tenant_id) as connection:
-            ledger.void_invoice(connection, find_invoice(connection, number), reason)
+            ledger.void_invoice(connection, find_invoice(connection, number), reason, actor=actor)
             return find_invoice(connection, number)
 
     def credit(
@@ -157,7 +168,7 @@ class BillingHook(BaseHook):
                 find_invoice(connection, number),
                 reason,
                 issued_on=issued_on,
-                execution_id=actor,
+                actor=actor,
             )
             assert credit.number is not None
             return find_invoice(connection, credit.number)
@@ -173,7 +184,7 @@ class BillingHook(BaseHook):
         return explain(stored.invoice, stored.inputs)
 
     def document(self, tenant_id: str, number: str, format_name: str = "pdf") -> bytes:
-        """The invoice as ``pdf`` or ``json``, the same bytes as in the object store."""
+        """The invoice as ``pdf`` or ``json``, made anew; the same invoice gives the same bytes."""
         if format_name not in archive.RENDERERS:
             raise BillingError(
                 "UNKNOWN_FORMAT",
@@ -198,13 +209,7 @@ class BillingHook(BaseHook):
 
     def _settle(self, tenant_id: str, month: date, instructions: Instructions) -> TenantSettlement:
         with self._transaction(tenant_id) as connection:
-            settlements = settle_tenants(
-                connection,
-                Period.month_of(month),
-                self._terms(),
-                instructions,
-                execution_id=instructions.actor,
-            )
+            settlements = settle_tenants(connection, Period.month_of(month), self._terms(), instructions)
         return self._only(tenant_id, settlements)
 
     @staticmethod

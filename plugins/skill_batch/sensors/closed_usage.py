@@ -42,7 +42,7 @@ class ClosedUsageSensor(BaseSensorOperator):
         from skill_batch.hooks.tenant_db import PlatformDbHook
 
         run = run_of(self.run)
-        if run.options["allow_incomplete"]:
+        if run.options["allow_incomplete"] or run.options["action"] != "bill":
             return True
         period = Period.month_of(run.business_date)
         with PlatformDbHook(statement_timeout=self.statement_timeout).connect() as platform:

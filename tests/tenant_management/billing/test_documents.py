@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +21,7 @@ from include.tenant_management.billing.documents import (
     ACCOUNTING_COLUMNS,
     render_json,
     render_pdf,
+    require_printable,
     write_accounting_csv,
 )
 from include.tenant_management.billing.errors import BillingError
@@ -186,6 +187,25 @@ def test_a_character_without_a_glyph_is_named_instead_of_printed_as_a_box(charac
         render_pdf(samples.invoice(samples.ordinary().lines, recipient=recipient))
     assert caught.value.code == "UNPRINTABLE_CHARACTER"
     assert "青葉商事御中" in shown(samples.ordinary()), "the next invoice is not affected"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\a", "\0", "\x1b", "\x7f", "\n", "\t", "か\u3099", "か\u309a", "e\u0301", "葛\U000e0100", "\u200b", "\ufeff", "\ue000", "①"],
+)  # fmt: skip
+def test_what_is_found_printable_is_what_can_be_printed(text: str) -> None:
+    recipient = samples.RECIPIENT.model_copy(update={"name": f"青葉{text}商事"})
+    invoice = samples.invoice(samples.ordinary().lines, recipient=recipient)
+
+    def is_refused(check: Callable[[Invoice], object]) -> bool:
+        try:
+            check(invoice)
+        except BillingError:
+            return True
+        return False
+
+    assert is_refused(require_printable) == is_refused(render_pdf)
+    assert is_refused(require_printable) == (text in "\a\0\x1b\x7f\ufeff\ue000")
 
 
 def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:

@@ -126,7 +126,7 @@ def test_february_of_a_leap_year_has_29_days() -> None:
     assert parts(*changes, period=february) == [("BASIC", 1, 28), ("STANDARD", 29, 29)]
 
 
-def test_a_month_knows_its_days_and_the_month_before() -> None:
+def test_a_month_knows_its_days() -> None:
     assert Period(start=date(2026, 10, 1), end=date(2026, 10, 31)) == OCTOBER
     assert [day.day for day in OCTOBER.dates()] == list(range(1, 32))
     assert [OCTOBER.holds(date(2026, *day)) for day in [(9, 30), (10, 1), (10, 31), (11, 1)]] == [
@@ -135,8 +135,8 @@ def test_a_month_knows_its_days_and_the_month_before() -> None:
         True,
         False,
     ]
-    january = Period.month_of(date(2027, 1, 31))
-    assert january.previous_month() == Period(start=date(2026, 12, 1), end=date(2026, 12, 31))
+    assert OCTOBER.next_day == date(2026, 11, 1)
+    assert Period.month_of(date(2026, 12, 31)).next_day == date(2027, 1, 1)
 
 
 @pytest.mark.parametrize(

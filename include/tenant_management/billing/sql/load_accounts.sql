@@ -7,8 +7,8 @@ SELECT
     tenant.status AS tenant_status,
     tenant.subscription_plan,
     tenant.currency_code AS currency,
-    tenant.contract_start,
-    -- A plan that ends after the month, with nothing after it, ends the contract as well.
+    coalesce(tenant.contract_start, tenant.created_on) AS contract_start,
+    -- A plan that ends after the month ends the contract as well.
     coalesce(tenant.contract_end, (
         SELECT min(change.effective_from) - 1 FROM batch.plan_change AS change
         WHERE
@@ -23,6 +23,9 @@ SELECT
     live.status AS live_status,
     live.number AS live_number,
     live.total AS live_total,
+    live.currency AS live_currency,
+    live.input_hash AS live_input_hash,
+    live.execution_id AS live_execution_id,
     previous.total AS previous_total,
     previous.currency AS previous_currency,
     coalesce((
@@ -38,6 +41,10 @@ SELECT
         FROM batch.plan_change AS change
         WHERE change.tenant_id = tenant.tenant_id AND change.effective_from <= %(period_end)s
     ), '[]') AS plan_changes,
+    exists(
+        SELECT FROM batch.plan_change AS known
+        WHERE known.tenant_id = tenant.tenant_id
+    ) AS has_plan_history,
     coalesce((
         SELECT
             jsonb_agg(
@@ -85,8 +92,16 @@ LEFT JOIN batch.invoice AS live
     ON
         tenant.tenant_id = live.tenant_id AND live.period_start = %(period_start)s AND live.kind = 'invoice'
         AND live.status <> 'void' AND NOT live.credited
-LEFT JOIN batch.invoice AS previous
-    ON
-        tenant.tenant_id = previous.tenant_id AND previous.period_start = %(previous_start)s AND previous.kind = 'invoice'
-        AND previous.status IN ('finalized', 'sent') AND NOT previous.credited
+-- The last month that was invoiced: the month before, or, where that one has no invoice, an earlier one.
+LEFT JOIN LATERAL (
+    SELECT
+        past.total,
+        past.currency
+    FROM batch.invoice AS past
+    WHERE
+        past.tenant_id = tenant.tenant_id AND past.period_start < %(period_start)s AND past.kind = 'invoice'
+        AND past.status IN ('finalized', 'sent') AND NOT past.credited
+    ORDER BY past.period_start DESC
+    LIMIT 1
+) AS previous ON true
 ORDER BY tenant.tenant_id;

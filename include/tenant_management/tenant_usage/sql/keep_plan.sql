@@ -1,47 +1,71 @@
--- The host keeps the present plan only, and billing needs to know since when. So a plan that differs from the last one recorded
--- is recorded from this day on, but only while no later day is closed: the plan that the host shows now says nothing about an
--- old day. A tenant seen for the first time has had its plan since its contract began, or since its first closed day. A missing
--- plan is no end of the plan, and an end that somebody recorded is not undone.
-INSERT INTO batch.plan_change AS change (tenant_id, effective_from, plan, recorded_by)
-SELECT
-    tenant.tenant_id,
-    CASE
-        WHEN last.tenant_id IS null
-            THEN least(
-                coalesce(tenant.contract_start, tenant.created_on),
-                (
-                    SELECT min(day.usage_date) FROM batch.usage_day AS day
-                    WHERE day.tenant_id = tenant.tenant_id
-                ),
-                %(business_date)s::date
-            )
-        ELSE %(business_date)s::date
-    END AS effective_from,
-    shown.plan,
-    %(execution_id)s AS recorded_by
-FROM batch.tenant
-CROSS JOIN
-    LATERAL (
-        SELECT CASE WHEN tenant.status = 'TRIAL' THEN 'TRIAL' ELSE tenant.subscription_plan END AS plan
-    ) AS shown
-LEFT JOIN LATERAL (
+-- The host keeps the present plan only, and billing needs to know since when. What it shows on the newest closed day is kept
+-- (plan_seen), and a plan that differs from what it showed before is recorded as a change: from the day on which the tenant's row
+-- was last changed, which is never before this day and never after the run's. An old day says nothing about the present plan.
+--
+-- A tenant seen for the first time has had its plan since its contract began, or since its first closed day. A missing plan is no
+-- change. What people have entered for a day stands; what an earlier look at the day recorded gives way to the later one.
+WITH shown AS (
     SELECT
-        past.tenant_id,
-        past.plan
-    FROM batch.plan_change AS past
-    WHERE past.tenant_id = tenant.tenant_id AND past.effective_from <= %(business_date)s
-    ORDER BY past.effective_from DESC
-    LIMIT 1
-) AS last ON true
+        tenant.tenant_id,
+        tenant.updated_on,
+        coalesce(tenant.contract_start, tenant.created_on) AS began_on,
+        CASE WHEN tenant.status = 'TRIAL' THEN 'TRIAL' ELSE tenant.subscription_plan END AS plan
+    FROM batch.tenant
+    WHERE
+        NOT EXISTS (
+            SELECT FROM batch.usage_day AS later
+            WHERE later.tenant_id = tenant.tenant_id AND later.usage_date > %(business_date)s
+        )
+),
+
+changed AS (
+    SELECT
+        shown.*,
+        seen.plan IS null AS is_first
+    FROM shown
+    LEFT JOIN batch.plan_seen AS seen ON shown.tenant_id = seen.tenant_id
+    WHERE shown.plan IS NOT null AND shown.plan IS DISTINCT FROM seen.plan
+),
+
+kept AS (
+    INSERT INTO batch.plan_seen AS seen (tenant_id, plan, seen_on)
+    SELECT
+        tenant_id,
+        plan,
+        %(business_date)s AS seen_on
+    FROM changed
+    ON CONFLICT (tenant_id) DO UPDATE SET plan = excluded.plan, seen_on = excluded.seen_on
+)
+
+INSERT INTO batch.plan_change AS known (tenant_id, effective_from, plan, recorded_by)
+SELECT
+    changed.tenant_id,
+    CASE
+        WHEN changed.is_first
+            THEN
+                least(
+                    changed.began_on,
+                    (
+                        SELECT min(day.usage_date) FROM batch.usage_day AS day
+                        WHERE day.tenant_id = changed.tenant_id
+                    ),
+                    %(business_date)s::date
+                )
+        ELSE greatest(%(business_date)s::date, least(changed.updated_on, %(run_date)s::date))
+    END AS effective_from,
+    changed.plan,
+    %(execution_id)s AS recorded_by
+FROM changed
 WHERE
-    shown.plan IS NOT null
-    AND (last.tenant_id IS null OR last.plan <> shown.plan)
-    AND NOT EXISTS (
-        SELECT FROM batch.usage_day AS later
-        WHERE later.tenant_id = tenant.tenant_id AND later.usage_date > %(business_date)s
+    NOT changed.is_first
+    OR NOT EXISTS (
+        SELECT FROM batch.plan_change AS recorded
+        WHERE recorded.tenant_id = changed.tenant_id
     )
-ORDER BY tenant.tenant_id
-ON CONFLICT (tenant_id, effective_from) DO UPDATE SET
-    plan = excluded.plan,
-    recorded_by = excluded.recorded_by,
-    recorded_at = now();
+ORDER BY changed.tenant_id
+ON CONFLICT (tenant_id, effective_from) DO UPDATE
+    SET plan = excluded.plan, recorded_by = excluded.recorded_by, recorded_at = now()
+    WHERE (known.tenant_id, known.plan) IN (SELECT
+        seen.tenant_id,
+        seen.plan
+    FROM batch.plan_seen AS seen);
