@@ -83,10 +83,12 @@ lock-check: $(STAMP) ## fail if requirements.lock is not what requirements*.txt 
 	@diff -u requirements.lock $(VENV)/requirements.lock.expected
 
 .PHONY: bench
-bench: $(STAMP) ## measure usage and billing at up to 10,000 tenants, and the import of the DAG files
+bench: $(STAMP) ## measure usage, billing and notifications at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.dag_import
 	@$(BIN)/python -m benchmarks.usage
 	@$(BIN)/python -m benchmarks.billing
+	@$(BIN)/python -m benchmarks.notifications
+	@$(BIN)/python -m benchmarks.log_cleanup
 
 .PHONY: clean
 clean: ## delete .venv and .local (stop the database first)

@@ -32,6 +32,7 @@ from include.notification.message import Network, SlackConfig
 from include.notification.outbox import Lane
 from include.notification.outcome import Channel
 from include.notification.retry import Status
+from include.settings import load_settings
 
 SIZES = (100,)
 MESSAGES_PER_TENANT = 50
@@ -53,7 +54,14 @@ def send_all(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:  # noq
         tenant_ids = _tenants(connection)
         connection.execute("SET ROLE batch_tenant")
         network = Network(allowed_hosts=allowed_hosts)
-        deliver(connection, tenant_ids, network, owner="benchmark", clock=lambda: datetime.now(UTC))
+        deliver(
+            connection,
+            tenant_ids,
+            network,
+            owner="benchmark",
+            clock=lambda: datetime.now(UTC),
+            settings=load_settings().notification,
+        )
 
 
 def send_in_a_loop(slack: SlackConfig, allowed_hosts: frozenset[str], dsn: str, day: date) -> None:  # noqa: ARG001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from decimal import Decimal
 from functools import cache
@@ -9,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from include.errors import SettingsError
 
@@ -97,13 +106,52 @@ class BillingSettings(_Section):
     issuer: IssuerSettings
 
 
+def _listed(value: object) -> object:
+    """A tenant's own value is text: ``30, 7, 1``."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+# How long before its day anything is reminded of at most.
+LONGEST_REMINDER_DAYS = 90
+
+
+def _quiet_hours(value: str) -> str:
+    if value and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("must be like 22:00-07:00, or empty")
+    return value
+
+
+DaysBefore = Annotated[
+    tuple[Annotated[int, Field(gt=0, le=LONGEST_REMINDER_DAYS)], ...],
+    Field(min_length=1),
+    BeforeValidator(_listed),
+]
+
+
 class NotificationSettings(_Section):
-    """When reminders are due, in days before, and what is too late to send."""
+    """When BATCH-019 sends, what it gives up and what it keeps; each may be overridden for one tenant.
+
+    Hours and days are whole; ``quiet_hours`` (Asia/Tokyo) is ``22:00-07:00`` or empty.
+    """
 
     expire_hours: PositiveInt
-    certificate_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    goal_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    give_up_hours: PositiveInt
+    certificate_days: DaysBefore
+    goal_days: DaysBefore
     language: Literal["ja", "en"]
+    quiet_hours: Annotated[str, AfterValidator(_quiet_hours)]
+    retention_days: PositiveInt
+    auto_disable: bool
+
+    def overridden(self, overrides: Mapping[str, str | None]) -> NotificationSettings:
+        """These settings with a tenant's own values (from MST_TenantSettings, text) in place of the defaults.
+
+        :raises SettingsError: names the key that is unknown or whose value does not hold.
+        """
+        try:
+            return NotificationSettings.model_validate({**self.model_dump(), **overrides})
+        except ValidationError as error:
+            raise SettingsError(sentence_of(error, "tenant setting batch.notification.")) from None
 
 
 class Settings(_Section):

@@ -98,6 +98,11 @@ class TenantBatch(ABC):
         """
         return {}
 
+    def verify(  # noqa: B027
+        self, platform: psycopg.Connection, options: Mapping[str, Any], tenants: Sequence[Tenant]
+    ) -> None:
+        """Look whether what the options name is there, before the run is opened. :raises ParameterError: it is not."""
+
     def further_tenants(self, platform: psycopg.Connection, business_date: date) -> Collection[str]:  # noqa: ARG002
         """Ids of tenants that are not active any more and that the batch works on all the same."""
         return ()

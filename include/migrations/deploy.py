@@ -180,17 +180,20 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None
         names = list(table.columns_of(variant))
         relation = sql.Identifier("public", table.name)
         for privilege in table.privileges:
+            # Whoever deletes a row deletes all its columns.
+            whole = privilege == "DELETE"
+            columns = sql.SQL("" if whole else "({})").format(sql.SQL(", ").join(map(sql.Identifier, names)))
             driver.execute(
-                sql.SQL("GRANT {} ({}) ON {} TO batch_owner").format(
-                    sql.SQL(privilege), sql.SQL(", ").join(map(sql.Identifier, names)), relation
-                )
+                sql.SQL("GRANT {} {} ON {} TO batch_owner").format(sql.SQL(privilege), columns, relation)
             )
             # Somebody who may use the table but not pass that on gets a warning, not an error.
-            if not count_of(
-                driver,
-                "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name",
-                [relation.as_string(driver), privilege, names],
-            ):
+            check = (
+                "SELECT has_table_privilege('batch_owner', %s::regclass, %s)::int"
+                if whole
+                else "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name"
+            )
+            about = [relation.as_string(driver), privilege]
+            if not count_of(driver, check, about if whole else [*about, names]):
                 raise _missing_privilege(f"{privilege} on {table.name} cannot be granted", driver.info.user)
 
 

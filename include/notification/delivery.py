@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,15 +15,19 @@ import psycopg
 from include.database import read_sql, tenant_transaction
 from include.notification import outbox
 from include.notification.address_guard import guarded_session
-from include.notification.channels import ChannelClient, connect
+from include.notification.channels import ChannelClient, NotConfigured, connect
 from include.notification.integrations import load_configs
-from include.notification.message import ChannelConfig, Message, Network
+from include.notification.message import ChannelConfig, Network, secrets_of
 from include.notification.outbox import Lane
-from include.notification.outcome import Channel, SendResult, failed
+from include.notification.outcome import Channel
+from include.notification.preferences import is_quiet, load_preferences
 from include.notification.retry import Status
 from include.notification.sender import LaneReport, Sender
+from include.settings import NotificationSettings
 
 _HERE = Path(__file__).parent
+
+_MASKED = 20
 
 
 @dataclass
@@ -48,53 +53,66 @@ def deliver(
     *,
     owner: str,
     clock: Callable[[], datetime],
+    settings: NotificationSettings,
     statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
+    stop_at: datetime | None = None,
 ) -> dict[str, DeliveryReport]:
-    """Send what is due for these tenants now; a report for each tenant that had something.
+    """Send what is due for these tenants now, in their quiet hours only what is urgent; a report for each tenant that had something.
 
-    ``connection`` acts as ``batch_tenant``, in autocommit mode. :raises psycopg.Error: the database failed; messages in flight are
-    parked once their lease has run out.
+    ``connection`` acts as ``batch_tenant``, in autocommit mode. After ``stop_at`` nothing more is begun.
+    :raises psycopg.Error: the database failed; messages in flight are parked once their lease has run out.
     """
+    now = clock()
     with tenant_transaction(connection, tenant_ids):
         connection.execute(read_sql(_HERE, "reopen_channels"))
         configs = load_configs(connection)
-    lanes = outbox.due_lanes(connection, tenant_ids, statuses, clock())
+        preferences = load_preferences(connection, settings, now)
+    quiet = {tenant_id for tenant_id, own in preferences.items() if is_quiet(own.settings.quiet_hours, now)}
+    lanes = outbox.due_lanes(connection, tenant_ids, statuses, now)
+    mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
+
+    def sender_through(client_of: Callable[[Lane], ChannelClient]) -> Sender:
+        return Sender(
+            connection, client_of, owner=owner, clock=clock, statuses=statuses, quiet=quiet, stop_at=stop_at
+        )
+
     reports: dict[str, DeliveryReport] = {}
-    for report in asyncio.run(_drain(connection, lanes, configs, network, owner, clock, statuses)):
+    for report in asyncio.run(_drain(lanes, configs, network, sender_through)):
         of_tenant = reports.setdefault(report.lane.tenant_id, DeliveryReport())
         of_tenant.counts[report.lane.channel] = report.counts
     return reports
 
 
+def mask_secrets(configs: Sequence[ChannelConfig], network: Network) -> None:
+    """Have the secrets of a few configurations kept out of logs, should anything ever write one.
+
+    Not of many: every log line is searched for each of them.
+    """
+    if network.mask and len(configs) <= _MASKED:
+        for config in configs:
+            for secret in secrets_of(config):
+                network.mask(secret)
+
+
 async def _drain(
-    connection: psycopg.Connection,
     lanes: Sequence[Lane],
-    configs: dict[Lane, ChannelConfig],
+    configs: Mapping[Lane, ChannelConfig],
     network: Network,
-    owner: str,
-    clock: Callable[[], datetime],
-    statuses: Collection[Status],
+    sender_through: Callable[[Callable[[Lane], ChannelClient]], Sender],
 ) -> list[LaneReport]:
-    async with guarded_session(network.allowed_hosts) as session:
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(guarded_session(network.allowed_hosts))
 
-        def client_of(lane: Lane) -> ChannelClient | _NotConfigured:
-            config = network.email if lane.channel is Channel.EMAIL else configs.get(lane)
+        async def client_for(config: ChannelConfig | None, channel: Channel) -> ChannelClient:
             if config is None:
-                return _NotConfigured(lane.channel)
-            return connect(config, session, allowed_hosts=network.allowed_hosts)
+                return NotConfigured(channel)
+            client = connect(config, session, allowed_hosts=network.allowed_hosts)
+            return await stack.enter_async_context(aclosing(client))
 
-        sender = Sender(connection, client_of, owner=owner, clock=clock, statuses=statuses)
-        return await sender.drain(lanes)
-
-
-class _NotConfigured:
-    """Stands where a channel has no settings: every message waits until it has."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def check(self, message: Message) -> SendResult:  # noqa: ARG002 - the client's face
-        return failed(self._channel, "not_configured")
-
-    async def send(self, message: Message) -> SendResult:
-        return self.check(message)
+        # One mail server for everybody: its connections are shared.
+        mail = await client_for(network.email, Channel.EMAIL)
+        clients = {
+            lane: mail if lane.channel is Channel.EMAIL else await client_for(configs.get(lane), lane.channel)
+            for lane in lanes
+        }
+        return await sender_through(clients.__getitem__).drain(lanes)

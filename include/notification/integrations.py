@@ -7,7 +7,7 @@ channel     auth_config                                            connection_co
 ==========  =====================================================  ==============================================
 slack       ``bot_token``, or ``webhook_url`` in its place         ``base_url`` (only for stand-ins)
 teams       ``webhook_url``                                        or the webhook as endpoint_url
-line_works  ``client_id``, ``client_secret``,                      ``bot_id``; ``auth_url``, ``base_url``
+line_works  ``client_id``, ``client_secret``,                      ``bot_id``, ``scope``; ``auth_url``, ``base_url``
             ``service_account``, ``private_key``
 ==========  =====================================================  ==============================================
 
@@ -31,6 +31,8 @@ from include.notification.outbox import Lane
 from include.notification.outcome import Channel
 
 _HERE = Path(__file__).parent
+
+_UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 
 _SPELLINGS = {
     "slack": Channel.SLACK,
@@ -83,7 +85,11 @@ def config_of(channel: Channel, row: Mapping[str, Any]) -> ChannelConfig | None:
                     for name in ("client_id", "client_secret", "service_account", "private_key")
                 ),
             ]
-            urls = {name: value for name in ("auth_url", "base_url") if (value := _first(connection, name))}
+            urls = {
+                name: value
+                for name in ("auth_url", "base_url", "scope")
+                if (value := _first(connection, name))
+            }
             return LineWorksConfig(*needed, **urls) if all(needed) else None
     return None
 
@@ -92,7 +98,7 @@ def _object(text: str | None) -> dict[str, Any]:
     """A JSON object in text; anything else is none."""
     try:
         value = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -100,7 +106,8 @@ def _object(text: str | None) -> dict[str, Any]:
 def _first(values: Mapping[str, Any], *names: str) -> str:
     for name in names:
         value = values.get(name)
-        if isinstance(value, str) and value.strip():
+        # JSON can spell characters that no text can be encoded with; no credential has one.
+        if isinstance(value, str) and value.strip() and not _UNENCODABLE.search(value):
             return value.strip()
     return ""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from include.notification.outcome import Channel
@@ -14,16 +15,17 @@ class Message:
 
     ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
     ``users/ID`` and ``channels/ID`` of LINE WORKS; Teams has none, its webhook is the destination. ``text`` is there for every channel;
-    ``rich`` is the channel's own form: HTML (a string), Slack blocks or the body of an Adaptive Card (lists).
+    ``rich`` is the channel's own form: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). Addresses and texts stay out
+    of the repr, and so out of logs.
     """
 
     message_id: str
     tenant_id: str
     channel: Channel
-    destination: str
-    subject: str
-    text: str
-    rich: Any = field(default=None, compare=False)
+    destination: str = field(repr=False)
+    subject: str = field(repr=False)
+    text: str = field(repr=False)
+    rich: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,18 @@ class EmailConfig:
 ChannelConfig = SlackConfig | TeamsConfig | LineWorksConfig | EmailConfig
 
 
+def secrets_of(config: ChannelConfig) -> list[str]:
+    """The values of a configuration that must never be seen: those that its repr leaves out."""
+    return [value for each in fields(config) if not each.repr and (value := getattr(config, each.name))]
+
+
 @dataclass(frozen=True)
 class Network:
-    """What the installation sends through: its mail server, and hosts (``host:port``) that may be private (local stand-ins)."""
+    """What the installation sends through: its mail server, and hosts (``host:port``) that may be private (local stand-ins).
+
+    ``mask`` is told a tenant's secrets before they are used, to keep them out of whatever is logged.
+    """
 
     email: EmailConfig | None = None
     allowed_hosts: frozenset[str] = frozenset()
+    mask: Callable[[str], None] | None = field(default=None, repr=False)

@@ -6,7 +6,7 @@ come in as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,19 +19,23 @@ from psycopg.types.json import Jsonb
 from include.database import read_sql, tenant_transaction
 from include.notification.message import Message
 from include.notification.outcome import Channel, SendResult
-from include.notification.retry import Status, Transition
+from include.notification.retry import MAX_ATTEMPTS, Status, Transition
 
 _HERE = Path(__file__).parent
 
-# Longer than any client waits for its service: a lease that ran out belongs to a sender that is gone.
+# Longer than the slowest send (``sender.SEND_LIMIT``): a lease that ran out belongs to a sender that is gone.
 LEASE = timedelta(minutes=5)
+
+# How long a message keeps its occasion from being told again, unless its producer says otherwise.
+_DEDUPE = timedelta(days=90)
 
 
 @dataclass(frozen=True)
 class Draft:
     """A message to be put into the outbox. ``dedupe_key`` names the occasion: a second one with the same key is not added.
 
-    ``priority`` is 1 (HIGH) to 3 (LOW); ``host_log_id`` the application's own row (HIS_NotificationLog) for it.
+    ``priority`` is 1 (HIGH) to 3 (LOW); ``host_log_id`` the application's own row (HIS_NotificationLog) for it; ``dedupe_until`` the moment
+    after which nobody asks for it again.
     """
 
     tenant_id: str
@@ -44,6 +48,7 @@ class Draft:
     rich: Any = None
     priority: int = 2
     host_log_id: str | None = None
+    dedupe_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,14 @@ def enqueue(connection: psycopg.Connection, drafts: Sequence[Draft], *, created_
     """Add messages inside the caller's transaction; returns how many were new."""
     if not drafts:
         return 0
-    rows = [{**asdict(draft), "due_at": draft.due_at.isoformat()} for draft in drafts]
+    rows = [
+        asdict(draft)
+        | {
+            "due_at": draft.due_at.isoformat(),
+            "dedupe_until": (draft.dedupe_until or draft.due_at + _DEDUPE).isoformat(),
+        }
+        for draft in drafts
+    ]
     return connection.execute(
         read_sql(_HERE, "enqueue"), {"messages": Jsonb(rows), "created_by": created_by}
     ).rowcount
@@ -105,40 +117,65 @@ def claim(
     owner: str,
     due_before: datetime,
     now: datetime,
+    urgent_only: bool = False,
 ) -> list[Claimed]:
-    """Take up to so many due messages of a lane, high priority first, under a lease from now on that is committed when this returns."""
-    with (
-        tenant_transaction(connection, [lane.tenant_id]),
-        connection.cursor(row_factory=dict_row) as cursor,
-    ):
-        rows = cursor.execute(
-            read_sql(_HERE, "claim"),
-            {
-                "tenant_id": lane.tenant_id,
-                "channel": lane.channel,
-                "statuses": list(statuses),
-                "count": count,
-                "owner": owner,
-                "due_before": due_before,
-                "lease_until": now + LEASE,
-            },
-        ).fetchall()
-    return [
-        Claimed(
-            Message(
-                row["message_id"],
-                row["tenant_id"],
-                Channel(row["channel"]),
-                row["destination"],
-                row["subject"],
-                row["body"],
-                row["rich"],
-            ),
-            row["attempts"],
-            row["host_log_id"],
-        )
-        for row in rows
-    ]
+    """Take up to so many due messages of a lane, high priority first, under a lease from now on that is committed when this returns.
+
+    ``urgent_only``: of priority 1 alone.
+    """
+    return exchange(
+        connection,
+        lane,
+        (),
+        statuses,
+        count=count,
+        owner=owner,
+        due_before=due_before,
+        now=now,
+        urgent_only=urgent_only,
+    )
+
+
+def record(
+    connection: psycopg.Connection, lane: Lane, sent: Sequence[Sent], *, owner: str, now: datetime
+) -> None:
+    """Write down what became of claimed messages; close the channel, keep dead addresses."""
+    exchange(connection, lane, sent, (), count=0, owner=owner, due_before=now, now=now)
+
+
+def exchange(
+    connection: psycopg.Connection,
+    lane: Lane,
+    sent: Sequence[Sent],
+    statuses: Iterable[Status],
+    *,
+    count: int,
+    owner: str,
+    due_before: datetime,
+    now: datetime,
+    urgent_only: bool = False,
+) -> list[Claimed]:
+    """``record`` what was sent and ``claim`` the next messages, in one transaction and few round trips."""
+    with connection.pipeline(), tenant_transaction(connection, [lane.tenant_id]):
+        if sent:
+            _record(connection, lane, sent, owner, now)
+        if not count:
+            return []
+        with connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(
+                read_sql(_HERE, "claim"),
+                {
+                    "tenant_id": lane.tenant_id,
+                    "channel": lane.channel,
+                    "statuses": list(statuses),
+                    "count": count,
+                    "owner": owner,
+                    "due_before": due_before,
+                    "lease_until": now + LEASE,
+                    "lowest_priority": 1 if urgent_only else 3,
+                },
+            ).fetchall()
+    return [_claimed(row) for row in rows]
 
 
 def suppressed_addresses(connection: psycopg.Connection, tenant_id: str) -> frozenset[str]:
@@ -148,43 +185,60 @@ def suppressed_addresses(connection: psycopg.Connection, tenant_id: str) -> froz
     return frozenset(address for (address,) in rows)
 
 
-def record(
-    connection: psycopg.Connection, lane: Lane, sent: Sequence[Sent], *, owner: str, now: datetime
-) -> None:
-    """Write down what became of claimed messages; close the channel, keep dead addresses."""
-    with tenant_transaction(connection, [lane.tenant_id]), connection.cursor() as cursor:
-        cursor.executemany(
-            read_sql(_HERE, "record_result"), [_result_row(entry, owner, now) for entry in sent]
-        )
-        mirrored = [entry.claimed.message.message_id for entry in sent if entry.claimed.host_log_id]
-        if mirrored:
-            cursor.execute(read_sql(_HERE, "mirror_to_host"), {"message_ids": mirrored})
-        for entry in sent:
-            error = entry.result.error
-            if error is None:
-                continue
-            about = {"tenant_id": lane.tenant_id, "error_code": error.code, "now": now}
-            if entry.transition.closes_channel:
-                cursor.execute(
-                    read_sql(_HERE, "open_circuit"),
-                    about | {"channel": lane.channel, "reason": error.meaning},
-                )
-            if entry.transition.suppresses_address:
-                cursor.execute(
-                    read_sql(_HERE, "suppress_address"),
-                    about | {"address": entry.claimed.message.destination},
-                )
-
-
 def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Status]:
     """Inside the caller's transaction: messages of its tenants whose sender is gone, by id, and where they are now.
 
     Parked for an operator, or (e-mail, which may be repeated) due again.
     """
-    rows = connection.execute(read_sql(_HERE, "park_crashed"), {"now": now}).fetchall()
-    parked = [message_id for message_id, _ in rows]
-    connection.execute(read_sql(_HERE, "mirror_to_host"), {"message_ids": parked})
+    rows = connection.execute(
+        read_sql(_HERE, "park_crashed"), {"now": now, "most_letters": MAX_ATTEMPTS[Channel.EMAIL]}
+    ).fetchall()
+    mirror_to_host(connection, [message_id for message_id, _ in rows])
     return {message_id: Status(status) for message_id, status in rows}
+
+
+def mirror_to_host(connection: psycopg.Connection, message_ids: Sequence[str]) -> None:
+    """Inside the caller's transaction: show in the application's own rows where its messages are."""
+    if message_ids:
+        connection.execute(read_sql(_HERE, "mirror_to_host"), {"message_ids": list(message_ids)})
+
+
+def _claimed(row: Mapping[str, Any]) -> Claimed:
+    message = Message(
+        row["message_id"],
+        row["tenant_id"],
+        Channel(row["channel"]),
+        row["destination"],
+        row["subject"],
+        row["body"],
+        row["rich"],
+    )
+    return Claimed(message, row["attempts"], row["host_log_id"])
+
+
+def _record(
+    connection: psycopg.Connection, lane: Lane, sent: Sequence[Sent], owner: str, now: datetime
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            read_sql(_HERE, "record_result"), [_result_row(entry, owner, now) for entry in sent]
+        )
+    mirror_to_host(
+        connection, [entry.claimed.message.message_id for entry in sent if entry.claimed.host_log_id]
+    )
+    for entry in sent:
+        error = entry.result.error
+        if error is None:
+            continue
+        about = {"tenant_id": lane.tenant_id, "error_code": error.code, "now": now}
+        if entry.transition.closes_channel:
+            connection.execute(
+                read_sql(_HERE, "open_circuit"), about | {"channel": lane.channel, "reason": error.meaning}
+            )
+        if entry.transition.suppresses_address:
+            connection.execute(
+                read_sql(_HERE, "suppress_address"), about | {"address": entry.claimed.message.destination}
+            )
 
 
 def _result_row(entry: Sent, owner: str, now: datetime) -> dict[str, Any]:

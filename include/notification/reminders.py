@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from functools import cache
-from pathlib import Path
+from datetime import date, datetime, timedelta
 
 from include.notification.outbox import Draft
 from include.notification.outcome import Channel
 from include.notification.templates import Template, TemplateRefusedError, render
-from include.settings import load_yaml
-
-_DEFAULTS_FILE = Path(__file__).with_name("default_templates.yaml")
 
 CERTIFICATE_EXPIRY = "certificate_expiry"
 GOAL_DUE = "goal_due"
@@ -78,6 +73,8 @@ def reminders(
                 body=rendered.text,
                 rich=rendered.rich,
                 due_at=due_at,
+                # The day after, nobody is reminded of it any more.
+                dedupe_until=due_at + timedelta(days=days_left + 1),
             )
         )
     notes = [
@@ -87,20 +84,8 @@ def reminders(
     return Reminders(drafts, notes)
 
 
-def default_template(key: str, language: str) -> Template:
-    """The built-in template of a reminder."""
-    text = _defaults()[key][language]
-    return Template(key, Channel.EMAIL, language, text["subject"], text["body"])
-
-
 def _threshold(days_left: int, days_before: Sequence[int]) -> int | None:
     """The reminder that is due with so many days left: 30, 7, 1 and 28 days left is that of 30. None: too early, or over."""
     if days_left < 0:
         return None
     return min((days for days in days_before if days_left <= days), default=None)
-
-
-@cache
-def _defaults() -> dict[str, dict[str, dict[str, str]]]:
-    defaults: dict[str, dict[str, dict[str, str]]] = load_yaml(_DEFAULTS_FILE.read_text(encoding="utf-8"))
-    return defaults

@@ -2,6 +2,7 @@
 
 A lane claims a few messages, commits, sends them side by side within its channel's pace, records what became of them, and claims the
 next. A slow or dead channel so holds up nobody but itself, and a sender that is killed leaves no more in doubt than it had in flight.
+Nothing waits for a turn of the network while it is claimed: the lease is longer than the slowest send.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 import psycopg
 
 from include.notification import outbox
+from include.notification.channels.base import ChannelClient
+from include.notification.channels.email import CONNECTIONS
 from include.notification.message import Message
 from include.notification.outbox import Claimed, Lane, Sent
 from include.notification.outcome import Channel, SendResult, failed
@@ -26,21 +28,17 @@ from include.notification.retry import Status, transition
 # Messages of a lane that are under way at once, which is also what a killed sender leaves in doubt.
 _SIDE_BY_SIDE = {Channel.EMAIL: 10, Channel.SLACK: 5, Channel.TEAMS: 4, Channel.LINE_WORKS: 4}
 
-# Sends under way over all lanes.
-_IN_FLIGHT = 200
+# Lanes of a channel that send at once. All e-mail goes through one server, the others each through the tenant's own way.
+_LANES_AT_ONCE = {Channel.EMAIL: CONNECTIONS, Channel.SLACK: 100, Channel.TEAMS: 100, Channel.LINE_WORKS: 100}
+
+# Seconds for which a lane may keep its turn while others wait for one. Slow lanes give way after each few messages.
+_TURN_SECONDS = 1.0
+
+# Seconds that one send may take, all of its requests together; well within the outbox's lease.
+SEND_LIMIT = 120
 
 # Seconds between two sends. Slack takes one message a second into a channel; LINE WORKS 240 requests a minute.
 _PACE = {Channel.EMAIL: 0.0, Channel.SLACK: 1.0, Channel.TEAMS: 0.25, Channel.LINE_WORKS: 0.25}
-
-
-class ChannelClient(Protocol):
-    """What a lane sends through."""
-
-    def check(self, message: Message) -> SendResult | None:
-        """What is wrong with the message before anything is sent."""
-
-    async def send(self, message: Message) -> SendResult:
-        """Send; never raises for what a service answers, or does not answer."""
 
 
 @dataclass
@@ -52,7 +50,10 @@ class LaneReport:
 
 
 class Sender:
-    """Drains lanes. ``connection`` acts as ``batch_tenant`` and is used by nobody else meanwhile; ``clock`` gives aware moments."""
+    """Drains lanes. ``connection`` acts as ``batch_tenant`` and is used by nobody else meanwhile; ``clock`` gives aware moments.
+
+    ``quiet`` tenants get nothing but what is urgent (priority 1). After ``stop_at`` nothing more is claimed: what is left stays due.
+    """
 
     def __init__(
         self,
@@ -62,14 +63,19 @@ class Sender:
         owner: str,
         clock: Callable[[], datetime],
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
+        quiet: Collection[str] = (),
+        stop_at: datetime | None = None,
     ) -> None:
         self._connection = connection
         self._client_of = client_of
         self._owner = owner
         self._clock = clock
         self._statuses = statuses
+        self._quiet = quiet
+        self._stop_at = stop_at
         self._database = asyncio.Lock()
-        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
+        self._unfinished: Counter[Channel] = Counter()
+        self._turns = {channel: asyncio.Semaphore(lanes) for channel, lanes in _LANES_AT_ONCE.items()}
         self._due_before = clock()
 
     async def drain(self, lanes: Sequence[Lane]) -> list[LaneReport]:
@@ -77,18 +83,34 @@ class Sender:
 
         :raises psycopg.Error: the database failed; messages in flight are parked once their lease has run out.
         """
+        self._unfinished = Counter(lane.channel for lane in lanes)
         return list(await asyncio.gather(*(self._drain_lane(lane) for lane in lanes)))
 
     async def _drain_lane(self, lane: Lane) -> LaneReport:
         report, client, pace = LaneReport(lane), self._client_of(lane), _Pace(_PACE[lane.channel])
         suppressed = await self._suppressed(lane)
-        while claimed := await self._claim(lane):
-            sent = await asyncio.gather(*(self._send(client, pace, entry, suppressed) for entry in claimed))
-            await self._record(lane, sent)
-            report.counts.update(entry.transition.status for entry in sent)
-            if any(entry.transition.closes_channel for entry in sent):
-                break
+        is_drained = False
+        while not is_drained:
+            async with self._turns[lane.channel]:
+                is_drained = await self._take_turn(report, client, pace, suppressed)
+        self._unfinished[lane.channel] -= 1
         return report
+
+    async def _take_turn(
+        self, report: LaneReport, client: ChannelClient, pace: _Pace, suppressed: frozenset[str]
+    ) -> bool:
+        """Send what the lane has, for so long as no other lane waits, or for a short while; returns whether nothing is left."""
+        lane, began = report.lane, time.monotonic()
+        claimed = await self._exchange(lane)
+        while claimed:
+            sent = await asyncio.gather(*(self._send(client, pace, entry, suppressed) for entry in claimed))
+            report.counts.update(entry.transition.status for entry in sent)
+            is_closed = any(entry.transition.closes_channel for entry in sent)
+            gives_way = self._turns[lane.channel].locked() and time.monotonic() - began > _TURN_SECONDS
+            claimed = await self._exchange(lane, sent, claims=not (is_closed or gives_way))
+            if gives_way and not is_closed:
+                return False
+        return True
 
     async def _send(
         self, client: ChannelClient, pace: _Pace, claimed: Claimed, suppressed: frozenset[str]
@@ -100,8 +122,7 @@ class Sender:
             result = client.check(message)
         if result is None:
             await pace.turn(_paced_by(message))
-            async with self._in_flight:
-                result = await client.send(message)
+            result = await _send_in_time(client, message)
         return Sent(
             claimed,
             result,
@@ -120,24 +141,42 @@ class Sender:
         async with self._database:
             return await asyncio.to_thread(outbox.suppressed_addresses, self._connection, lane.tenant_id)
 
-    async def _claim(self, lane: Lane) -> list[Claimed]:
+    async def _exchange(self, lane: Lane, sent: Sequence[Sent] = (), *, claims: bool = True) -> list[Claimed]:
+        """Record what was sent, and claim what comes next."""
+        now = self._clock()
+        if self._stop_at is not None and now >= self._stop_at:
+            claims = False
         async with self._database:
             return await asyncio.to_thread(
-                outbox.claim,
+                outbox.exchange,
                 self._connection,
                 lane,
+                sent,
                 self._statuses,
-                count=_SIDE_BY_SIDE[lane.channel],
+                count=self._side_by_side(lane.channel) if claims else 0,
                 owner=self._owner,
                 due_before=self._due_before,
-                now=self._clock(),
+                now=now,
+                urgent_only=lane.tenant_id in self._quiet,
             )
 
-    async def _record(self, lane: Lane, sent: Sequence[Sent]) -> None:
-        async with self._database:
-            await asyncio.to_thread(
-                outbox.record, self._connection, lane, sent, owner=self._owner, now=self._clock()
-            )
+    def _side_by_side(self, channel: Channel) -> int:
+        """How many messages a lane may have under way: all e-mail shares the mail server's connections."""
+        if channel is not Channel.EMAIL:
+            return _SIDE_BY_SIDE[channel]
+        lanes = min(self._unfinished[channel], _LANES_AT_ONCE[channel])
+        return min(_SIDE_BY_SIDE[channel], max(1, CONNECTIONS // max(1, lanes)))
+
+
+async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
+    try:
+        async with asyncio.timeout(SEND_LIMIT):
+            return await client.send(message)
+    except TimeoutError:
+        return failed(message.channel, "timeout", f"{SEND_LIMIT} s")
+    except Exception as error:
+        # A client never raises; should one do so all the same, nobody else's lane ends with it.
+        return failed(message.channel, "connection_lost", type(error).__name__)
 
 
 class _Pace:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import html
 import json
-import textwrap
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from html.parser import HTMLParser
@@ -19,14 +19,21 @@ from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from include.errors import BatchError
+from include.notification.channels.line_works import LONGEST_TEXT
 from include.notification.outcome import Channel
 
 # Characters of a template, and of what it renders to: far above any message, far below what hurts.
 MAX_TEMPLATE = 20_000
 MAX_OUTPUT = 40_000
+# Of a template's syntax: Jinja's own work grows with its square, and ends in a RecursionError.
+MAX_DEPTH = 20
 
-# Characters of one of Slack's sections.
+# Characters of one of Slack's sections, and of its header.
 _SECTION = 3_000
+_HEADER = 150
+
+# What no JSON column of PostgreSQL holds.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 _ALLOWED = (
     nodes.Template,
@@ -84,9 +91,35 @@ def render(template: Template, variables: Mapping[str, object]) -> Rendered:
     if template.is_html:
         page = _render(template, template.body, variables, html.escape)
         return Rendered(subject, _text_of(page), page)
-    text = _render(template, template.body, variables, _plain)
     marked_up = _render(template, template.body, variables, _ESCAPES[template.channel])
-    return Rendered(subject, text, _RICH[template.channel](subject, marked_up))
+    plain = _render(template, template.body, variables, _plain)
+    return _for_channel(template.channel, subject, plain, marked_up)
+
+
+def literal(channel: Channel, subject: str, body: str, *, is_html: bool = False) -> Rendered:
+    """The message for a channel of texts that are no templates: all of it is shown as it is, and nothing of it is markup.
+
+    ``is_html``: the body is a page of the application's own making, for e-mail; other channels get its text.
+    """
+    subject = " ".join(subject.split())
+    plain = _text_of(body) if is_html else body
+    if is_html and channel is Channel.EMAIL:
+        return Rendered(subject, plain, body)
+    return _for_channel(channel, subject, plain, _ESCAPES[channel](plain))
+
+
+def _for_channel(channel: Channel, subject: str, plain: str, marked_up: str) -> Rendered:
+    """The message from its body, as it is and with the channel's markup. Where a message has no subject line, the text begins with it."""
+    match channel:
+        case Channel.SLACK:
+            # Slack shows the text in its notifications, and reads the control characters there too.
+            text = f"{_mrkdwn(subject)}\n{marked_up}" if subject else marked_up
+        case Channel.LINE_WORKS:
+            whole = f"{subject}\n\n{plain}" if subject else plain
+            text = whole if len(whole) <= LONGEST_TEXT else plain
+        case _:
+            text = plain
+    return Rendered(subject, text, _RICH[channel](subject, marked_up))
 
 
 def check(template: Template, sample: Mapping[str, object]) -> list[str]:
@@ -102,7 +135,7 @@ def variables_of(sample_data: str | None) -> dict[str, object]:
     """The sample data of MST_NotificationTemplate (a JSON object in text); empty for anything else."""
     try:
         data = json.loads(sample_data or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -115,17 +148,34 @@ def _render(
     environment = _environment(escape)
     try:
         _require_harmless(template, environment.parse(source))
-        output = environment.from_string(source).render(variables)
+        return _limited(template, environment.from_string(source).generate(variables))
+    except TemplateRefusedError:
+        raise
     except TemplateError as error:
         raise _refused(template, str(error)) from None
-    except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
-        raise _refused(template, f"計算できません（{error}）") from None
-    if len(output) > MAX_OUTPUT:
-        raise _refused(template, f"出力が {MAX_OUTPUT:,} 文字を超えました")
-    return output
+    except Exception as error:
+        # A filter's assertion, Python's own limits of nesting: whatever it is, it is the template's doing.
+        raise _refused(template, f"計算できません（{type(error).__name__}: {error}）") from None
+
+
+def _limited(template: Template, parts: Iterable[str]) -> str:
+    """The parts together, as long as they are not too much; no more of them is made than that."""
+    output: list[str] = []
+    length = 0
+    for part in parts:
+        length += len(part)
+        if length > MAX_OUTPUT:
+            raise _refused(template, f"出力が {MAX_OUTPUT:,} 文字を超えました")
+        output.append(part)
+    return "".join(output)
 
 
 def _require_harmless(template: Template, tree: nodes.Template) -> None:
+    level: list[nodes.Node] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in node.iter_child_nodes()]
+    if level:
+        raise _refused(template, "入れ子が深すぎます")
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _ALLOWED) or (isinstance(node, nodes.Name) and node.name == "self"):
             raise _refused(
@@ -156,7 +206,7 @@ def _refused(template: Template, reason: str) -> TemplateRefusedError:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else _UNSTORABLE.sub("", str(value))
 
 
 def _plain(value: str) -> str:
@@ -186,39 +236,66 @@ def _html_page(subject: str, body: str) -> str:
     return f"<html><body><h3>{html.escape(subject)}</h3><p>{lines}</p></body></html>"
 
 
+_LINES = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3"})
+_HIDDEN = frozenset({"script", "style", "title"})
+
+
 class _TextOfHtml(HTMLParser):
-    """Collects the text; a paragraph, a break and a row begin a line."""
+    """Collects the text; a paragraph, a break and a row begin and end a line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.parts: list[str] = []
+        self._hidden = 0
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:  # noqa: ARG002
+        # Browsers take "<![anything" for a comment; Python raises.
+        return self.parse_bogus_comment(i)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _HIDDEN and self._hidden:
+            self._hidden -= 1
+        if tag in _LINES:
+            self.parts.append("\n")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        if tag in ("p", "br", "div", "li", "tr", "h1", "h2", "h3"):
+        self._hidden += tag in _HIDDEN
+        if tag in _LINES:
             self.parts.append("\n")
 
     def handle_data(self, data: str) -> None:
-        self.parts.append(data)
+        if not self._hidden:
+            self.parts.append(data)
 
 
 def _text_of(page: str) -> str:
     parser = _TextOfHtml()
-    parser.feed(page)
+    # The break lets go of a text that the parser still holds for the end of something; close() takes quadratic time over broken tags.
+    parser.feed(f"{page}<br>")
     return "\n".join(line.strip() for line in "".join(parser.parts).splitlines() if line.strip())
 
 
 def _blocks(subject: str, body: str) -> list[dict[str, object]]:
     sections: list[dict[str, object]] = [
-        {"type": "section", "text": {"type": "mrkdwn", "text": body[start : start + _SECTION]}}
-        for start in range(0, len(body), _SECTION)
+        {"type": "section", "text": {"type": "mrkdwn", "text": part}} for part in _sections(body)
     ]
-    return [
-        {
-            "type": "header",
-            "text": {"type": "plain_text", "text": textwrap.shorten(subject, 150, placeholder="…")},
-        },
-        *sections,
-    ]
+    # Japanese has no spaces to shorten it at.
+    subject = " ".join(subject.split())
+    shown = subject if len(subject) <= _HEADER else f"{subject[: _HEADER - 1]}…"
+    header: dict[str, object] = {"type": "header", "text": {"type": "plain_text", "text": shown}}
+    return [header, *sections] if shown else sections
+
+
+def _sections(body: str) -> Iterator[str]:
+    """As much as a section holds at a time; an escaped character (&amp;) stays in one piece."""
+    start = 0
+    while start < len(body):
+        end = start + _SECTION
+        begun = body.rfind("&", end - 4, end)
+        if begun > start and end < len(body) and ";" not in body[begun:end]:
+            end = begun
+        yield body[start:end]
+        start = end
 
 
 def _card(subject: str, body: str) -> list[dict[str, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
 
 from include.errors import ConnectionMissingError
 from include.notification.message import EmailConfig, Network
@@ -24,6 +25,7 @@ def network() -> Network:
     return Network(
         email=mail_server(),
         allowed_hosts=frozenset(host.strip() for host in hosts.split(",") if host.strip()),
+        mask=mask_secret,
     )
 
 

@@ -11,13 +11,14 @@ def retry_params() -> dict[str, Param]:
         "action": Param(
             "send",
             type="string",
-            enum=["send", "list", "requeue", "discard", "mark_sent"],
+            enum=["send", "list", "requeue", "discard", "mark_sent", "reopen"],
             values_display={
                 "send": "再送（期限の来たものを送信）",
                 "list": "一覧（待機・保留・失敗の通知。何も変更しません）",
                 "requeue": "選んだ通知を再送",
                 "discard": "選んだ通知を破棄",
                 "mark_sent": "選んだ通知を送信済みにする",
+                "reopen": "停止中のチャネルを再開して送信",
             },
             title="操作",
             description="「一覧」の結果は process のログに出ます。",

@@ -142,6 +142,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
             platform, parameters.tenants, batch.further_tenants(platform, business_date)
         )
         options = batch.options(context["params"], selection.tenants, all_tenants=not parameters.tenants)
+        batch.verify(platform, options, selection.tenants)
         for execution in run_log.running_executions(platform, spec.id):
             reason = run_log.orphan_reason(
                 execution,

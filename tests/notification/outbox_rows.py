@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from importlib import import_module
 from itertools import count
 from typing import Any
 
 import psycopg
 
-from include.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.catalog import SCHEDULED_NOTIFICATIONS, BatchSpec
 from include.demo.stand_ins import StandIns
 from include.demo.whole_run import run_batch
 from include.execution.run_log import RunResult
@@ -67,7 +69,7 @@ def integration(
 
 def waiting(host: psycopg.Connection, tenant_id: str, kind: str = "EMAIL", **values: Any) -> str:
     """A notification of the application that waits; returns its id."""
-    log_id = f"ntf_{next(_ids)}"
+    log_id = str(values.pop("id", f"ntf_{next(_ids)}"))
     values = {
         "recipient_address": "member@example.jp",
         "subject": "お知らせ",
@@ -90,12 +92,11 @@ def run_notifications(
     spec: BatchSpec = SCHEDULED_NOTIFICATIONS,
     codes: Sequence[str] = (),
     dry_run: bool = False,
+    through: Network | None = None,
     **parameters: Any,
 ) -> RunResult:
-    """One whole run of the sending batches."""
-    from include.notification import notification_retry, scheduled_notifications
-
-    batch = (notification_retry if spec is NOTIFICATION_RETRY else scheduled_notifications).create_batch()
+    """One whole run of a batch that sends or asks."""
+    batch = import_module(spec.module).create_batch()
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
             platform,
@@ -106,7 +107,7 @@ def run_notifications(
             codes=codes,
             dry_run=dry_run,
             parameters=parameters,
-            network=network(stand_ins),
+            network=through or network(stand_ins),
         )
 
 
@@ -122,3 +123,11 @@ def make_due(host: psycopg.Connection) -> None:
         "UPDATE batch.outbox SET next_attempt_at = %s WHERE status IN ('retry', 'pending')",
         [datetime(2026, 11, 1, tzinfo=UTC)],
     )
+
+
+def wait_for(services: StandIns, messages: int) -> None:
+    """Until so many messages have arrived."""
+    deadline = time.monotonic() + 60
+    while len(services.messages) < messages:
+        assert time.monotonic() < deadline, f"only {len(services.messages)} messages have arrived"
+        time.sleep(0.01)

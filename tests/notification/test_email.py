@@ -180,7 +180,7 @@ class TestAReply:
             ("552 5.2.2 Mailbox full", "5.2.2"),
             ("450 5.1.1 Known by its enhanced code", "5.1.1"),
             ("550 4.7.1 Greylisted", "4.7"),
-            ("550 5.7.26 Unauthenticated mail", "5.7"),
+            ("550 5.7.26 Unauthenticated mail", "policy"),
             ("550 5.1.10 Null MX", "smtp_5"),
             ("550 5.2.1 Mailbox disabled", "smtp_5"),
             ("452 4.2.2 Mailbox full for now", "smtp_4"),
@@ -224,7 +224,7 @@ class TestAReply:
     @pytest.mark.parametrize(
         ("reply", "code"),
         [
-            ("554 5.7.1 Spam", "5.7"),
+            ("554 5.7.1 Spam", "policy"),
             ("552 5.2.2 Full", "5.2.2"),
             ("451 Later", "smtp_4"),
             ("554 No", "smtp_5"),

@@ -51,6 +51,16 @@ def answered_by_webhook(tenant: Tenant, channel: Channel, code: str) -> SendResu
     return _send(tenant, channel, tenant.slack_webhook)
 
 
+def refused_sender(tenant: Tenant, channel: Channel, code: str) -> SendResult:
+    tenant.services.fail_next(channel, code, command="MAIL")
+    return _send(tenant, channel)
+
+
+def refused_by_policy(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    tenant.services.fail_next(channel, "5.7", command="RCPT")
+    return _send(tenant, channel)
+
+
 def token_refused(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
     tenant.services.fail_next("line_works_auth", "invalid_client")
     return _send(tenant, channel)
@@ -159,10 +169,23 @@ ROWS: dict[Channel, dict[str, Row]] = {
                 "token_expired",
                 "missing_scope",
                 "no_permission",
+                "restricted_action",
+                "ekm_access_denied",
+                "team_access_not_granted",
             ),
             _REVOKED,
         ),
-        "action_prohibited": replace(_REVOKED, provoke=answered_by_webhook),
+        **dict.fromkeys(
+            (
+                "action_prohibited",
+                "no_service",
+                "no_active_hooks",
+                "invalid_token",
+                "no_team",
+                "team_disabled",
+            ),
+            replace(_REVOKED, provoke=answered_by_webhook),
+        ),
         "channel_not_found": _NOBODY,
         "not_in_channel": _NOBODY,
         "is_archived": _NOBODY,
@@ -221,7 +244,8 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "4.7": _DOWN,
         "smtp_4": _DOWN,
         **dict.fromkeys(("5.1.1", "5.1.2", "5.1.3", "5.1.6"), _NO_ADDRESS),
-        "5.7": Row(PERMANENT, ErrorClass.CONFIGURATION),
+        "5.7": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
+        "policy": Row(PERMANENT, ErrorClass.DESTINATION, refused_by_policy),
         "535": _REVOKED,
         "smtp_5": _MALFORMED,
         "invalid_address": Row(PERMANENT, ErrorClass.ADDRESS, of_message(destination="taro@")),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,9 +15,10 @@ import pytest
 from include.demo.stand_ins import StandIns
 from include.notification.delivery import deliver
 from include.notification.message import Network
+from include.settings import load_settings
 from tests import host_rows
 from tests.conftest import Database
-from tests.notification.outbox_rows import network, slack
+from tests.notification.outbox_rows import network, slack, wait_for
 from tests.shared_database import shared_copy, shared_database
 
 __all__ = ["shared_copy", "shared_database"]
@@ -59,7 +59,14 @@ def send(dsn: str, through: Network, owner: str) -> None:
     """A worker: everything that is due for everybody."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SET ROLE batch_tenant")
-        deliver(connection, TENANTS, through, owner=owner, clock=lambda: datetime.now(UTC))
+        deliver(
+            connection,
+            TENANTS,
+            through,
+            owner=owner,
+            clock=lambda: datetime.now(UTC),
+            settings=load_settings().notification,
+        )
 
 
 def test_ten_thousand_messages_are_delivered_once_or_known_to_be_in_doubt(
@@ -111,10 +118,3 @@ def park(database: Database) -> None:
 
     with database.connect("batch_tenant") as connection, tenant_transaction(connection, TENANTS):
         park_crashed(connection, datetime.now(UTC))
-
-
-def wait_for(services: StandIns, messages: int) -> None:
-    deadline = time.monotonic() + 60
-    while len(services.messages) < messages:
-        assert time.monotonic() < deadline, "the worker has sent nothing"
-        time.sleep(0.01)

@@ -179,7 +179,14 @@ class TestTheDailyCheck:
     def test_does_not_hold_a_scope_against_a_bot_that_it_needs_for_asking_only(self, tenant: Tenant) -> None:
         tenant.services.refuse_recipient("2000001", "FORBIDDEN")
 
-        assert tenant.validate(tenant.line_works) == []
+        assert tenant.validate(replace(tenant.line_works, scope="bot.message")) == []
+
+    def test_finds_a_bot_that_the_scope_should_show_and_that_is_kept_from_us(self, tenant: Tenant) -> None:
+        tenant.services.refuse_recipient("2000001", "FORBIDDEN")
+
+        [found] = tenant.validate(tenant.line_works)
+
+        assert found.error.code == "FORBIDDEN"
 
     def test_finds_refused_credentials(self, tenant: Tenant) -> None:
         tenant.services.fail_next("line_works_auth", "invalid_client")

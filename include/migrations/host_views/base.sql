@@ -9,14 +9,15 @@ SELECT
 FROM "MST_UserAuth"
 WHERE NOT is_deleted;
 
--- Employees under each key by which other rows name them, before the host's multi-tenant migration.
-CREATE VIEW batch.all_employee_key AS
+-- Employees, those who have left included, before the host's multi-tenant migration.
+CREATE VIEW batch.all_employee AS
 SELECT
-    employee.id AS employee_id,
-    named.employee_key,
-    employee.full_name,
-    nullif(btrim(employee.email), '') AS email,
+    id AS employee_id,
+    employee_code,
+    full_name,
+    nullif(btrim(email), '') AS email,
+    employment_status,
+    employee_status,
+    is_deleted,
     (SELECT tenant_id FROM "MST_Tenant") AS tenant_id
-FROM "MST_Employee" AS employee
-CROSS JOIN LATERAL (VALUES (employee.id), (employee.employee_code)) AS named (employee_key)
-WHERE NOT employee.is_deleted;
+FROM "MST_Employee";

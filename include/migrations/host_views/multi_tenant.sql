@@ -21,14 +21,15 @@ FROM "MST_UserAuth" AS account
 LEFT JOIN "MST_Employee" AS employee ON account.employee_id = employee.id
 WHERE (account.tenant_id = 'default-tenant' OR account.tenant_id IS null) AND NOT account.is_deleted;
 
--- Employees under each key by which other rows name them: the id, and the code, which is unique within the tenant.
-CREATE VIEW batch.all_employee_key AS
+-- Employees, those who have left included.
+CREATE VIEW batch.all_employee AS
 SELECT
-    employee.id AS employee_id,
-    named.employee_key,
-    employee.full_name,
-    nullif(btrim(employee.email), '') AS email,
-    employee.tenant_id
-FROM "MST_Employee" AS employee
-CROSS JOIN LATERAL (VALUES (employee.id), (employee.employee_code)) AS named (employee_key)
-WHERE NOT employee.is_deleted;
+    id AS employee_id,
+    employee_code,
+    full_name,
+    nullif(btrim(email), '') AS email,
+    employment_status,
+    employee_status,
+    is_deleted,
+    tenant_id
+FROM "MST_Employee";

@@ -22,6 +22,7 @@ SELECT
     upper(nullif(btrim(subscription_plan), '')) AS subscription_plan,
     coalesce(nullif(btrim(timezone), ''), 'Asia/Tokyo') AS timezone,
     coalesce(nullif(upper(btrim(currency_code)), ''), 'JPY') AS currency_code,
+    lower(left(nullif(btrim(locale), ''), 2)) AS language,
     max_users,
     max_storage_gb,
     nullif(btrim(admin_email), '') AS admin_email,
@@ -44,6 +45,7 @@ SELECT
     status,
     subscription_plan,
     currency_code,
+    language,
     admin_email,
     contact_email,
     postal_code,
@@ -67,6 +69,21 @@ SELECT
     effective_until AS effective_until_utc
 FROM "MST_TenantSettings"
 WHERE NOT is_deleted;
+
+CREATE VIEW batch.tenant_setting WITH (security_barrier) AS
+SELECT
+    id,
+    tenant_id,
+    setting_key,
+    setting_value,
+    effective_from,
+    effective_until,
+    is_deleted
+FROM "MST_TenantSettings"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT ON batch.tenant_setting TO batch_tenant;
 
 -- The only request log. It knows no tenant: join it through the user. An error is the server's: a 5xx answer, or no answer
 -- and an error level; a 4xx is the caller's.
@@ -265,6 +282,9 @@ CREATE VIEW batch.tenant_notification WITH (security_barrier) AS
 SELECT
     id,
     tenant_id,
+    notification_id,
+    setting_id,
+    template_id,
     notification_type,
     recipient_type,
     recipient_address,
@@ -273,10 +293,15 @@ SELECT
     message_format,
     send_status,
     send_attempts,
+    max_retry_count,
     scheduled_at,
     sent_at,
+    delivered_at,
+    opened_at,
     response_code,
+    response_message,
     error_details,
+    integration_config_id,
     priority_level,
     is_deleted,
     created_at,
@@ -285,7 +310,7 @@ FROM "HIS_NotificationLog"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
-GRANT SELECT, INSERT, UPDATE (
+GRANT SELECT, INSERT, DELETE, UPDATE (
     send_status,
     send_attempts,
     sent_at,
@@ -294,6 +319,21 @@ GRANT SELECT, INSERT, UPDATE (
     is_deleted,
     updated_at
 ) ON batch.tenant_notification TO batch_tenant;
+
+-- Notifications that nothing happens to any more: sent, given up, or withdrawn by the application.
+CREATE VIEW batch.all_finished_notification AS
+SELECT
+    id,
+    tenant_id,
+    coalesce(sent_at, updated_at, created_at) AS finished_at_utc
+FROM "HIS_NotificationLog"
+WHERE
+    tenant_id IS NOT null
+    AND (
+        is_deleted OR upper(btrim(send_status)) IN (
+            'SUCCESS', 'SENT', 'DELIVERED', 'OPENED', 'FAILED', 'BOUNCED', 'EXPIRED', 'CANCELLED', 'CANCELED', 'SKIPPED'
+        )
+    );
 
 -- What waits to be sent. The type is the channel, spelled in several ways; an unknown one is nobody's.
 CREATE VIEW batch.all_waiting_notification AS
@@ -305,16 +345,54 @@ SELECT
         WHEN 'MAIL' THEN 'email'
         WHEN 'SLACK' THEN 'slack'
         WHEN 'TEAMS' THEN 'teams'
+        WHEN 'MSTEAMS' THEN 'teams'
+        WHEN 'MICROSOFTTEAMS' THEN 'teams'
         WHEN 'LINEWORKS' THEN 'line_works'
         WHEN 'LINE' THEN 'line_works'
     END AS channel,
     coalesce(btrim(recipient_address), '') AS destination,
     coalesce(btrim(subject), '') AS subject,
     coalesce(message_body, '') AS body,
+    upper(btrim(coalesce(message_format, ''))) = 'HTML' AS is_html,
     CASE upper(btrim(priority_level)) WHEN 'HIGH' THEN 1 WHEN 'URGENT' THEN 1 WHEN 'LOW' THEN 3 ELSE 2 END AS priority,
     scheduled_at AS scheduled_at_utc
 FROM "HIS_NotificationLog"
 WHERE upper(btrim(send_status)) = 'PENDING' AND scheduled_at IS NOT null AND tenant_id IS NOT null AND NOT is_deleted;
+
+-- Who has left. The host spells it in several ways; whoever has no status is there.
+CREATE VIEW batch.all_employment AS
+SELECT
+    employee_id,
+    tenant_id,
+    employee_code,
+    full_name,
+    email,
+    NOT is_deleted
+    AND coalesce(upper(btrim(employment_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職')
+    AND coalesce(upper(btrim(employee_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職') AS is_employed
+FROM batch.all_employee;
+
+-- Employees under each key by which other rows name them: the id, and the code, which is unique within the tenant.
+CREATE VIEW batch.all_employee_key AS
+SELECT
+    employee.employee_id,
+    named.employee_key,
+    employee.full_name,
+    employee.email,
+    employee.tenant_id
+FROM batch.all_employment AS employee
+CROSS JOIN LATERAL (VALUES (employee.employee_id), (employee.employee_code)) AS named (employee_key)
+WHERE employee.is_employed;
+
+-- The mailboxes of those who have left, unless somebody who is there has the same one.
+CREATE VIEW batch.all_former_mailbox AS
+SELECT
+    tenant_id,
+    lower(email) AS email
+FROM batch.all_employment
+WHERE email IS NOT null
+GROUP BY tenant_id, lower(email)
+HAVING NOT bool_or(is_employed);
 
 -- Certificates with an end, by the employee who holds them. The employee is named by id or by code.
 CREATE VIEW batch.all_expiring_certificate AS
@@ -368,7 +446,7 @@ FROM "SYS_IntegrationConfig"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
-GRANT SELECT, UPDATE (health_status, last_health_check) ON batch.tenant_integration TO batch_tenant;
+GRANT SELECT, UPDATE (health_status, last_health_check, is_enabled) ON batch.tenant_integration TO batch_tenant;
 
 CREATE VIEW batch.tenant_template WITH (security_barrier) AS
 SELECT
@@ -389,6 +467,25 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_template TO batch_tenant;
 
+-- Which events are told to whom, over which channel.
+CREATE VIEW batch.tenant_notification_setting WITH (security_barrier) AS
+SELECT
+    id,
+    tenant_id,
+    setting_key,
+    notification_type,
+    target_audience,
+    trigger_event,
+    template_id,
+    channel_config,
+    is_enabled,
+    is_deleted
+FROM "MST_NotificationSettings"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT ON batch.tenant_notification_setting TO batch_tenant;
+
 GRANT SELECT ON
 batch.all_tenant,
 batch.all_tenant_setting,
@@ -400,7 +497,11 @@ batch.all_skill_assessment,
 batch.all_sent_notification,
 batch.all_user,
 batch.all_waiting_notification,
+batch.all_finished_notification,
+batch.all_employee,
+batch.all_employment,
 batch.all_employee_key,
+batch.all_former_mailbox,
 batch.all_expiring_certificate,
 batch.all_open_goal
 TO batch_platform;

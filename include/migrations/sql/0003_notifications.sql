@@ -24,9 +24,10 @@ CREATE TABLE batch.outbox (
     error_class text,
     error_detail text,
     decided_by text,
-    reported_at timestamptz,
+    reported_by text,
     created_by text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    dedupe_until timestamptz NOT NULL DEFAULT now() + interval '90 days',
     finished_at timestamptz,
     UNIQUE (tenant_id, dedupe_key),
     CHECK ((status = 'sending') = (lease_owner IS NOT null AND lease_until IS NOT null)),
@@ -34,12 +35,16 @@ CREATE TABLE batch.outbox (
 );
 CREATE INDEX outbox_due ON batch.outbox (tenant_id, channel, priority, next_attempt_at) WHERE status IN ('pending', 'retry');
 CREATE INDEX outbox_leased ON batch.outbox (lease_until) WHERE status = 'sending';
+CREATE INDEX outbox_unfinished ON batch.outbox (tenant_id, host_log_id) WHERE finished_at IS null;
 CREATE INDEX outbox_unreported ON batch.outbox (tenant_id) WHERE status IN ('dead', 'expired', 'ambiguous')
-AND reported_at IS null;
+AND reported_by IS null;
 CALL batch.make_tenant_table('batch.outbox');
 COMMENT ON TABLE batch.outbox IS
 'One row per message and destination. Claimed (sending, under a lease) and committed before the network is touched.';
 COMMENT ON COLUMN batch.outbox.priority IS '1 HIGH, 2 MEDIUM, 3 LOW';
+COMMENT ON COLUMN batch.outbox.dedupe_until IS
+'Until then the row keeps its occasion from being told again, however long ago it was sent';
+COMMENT ON COLUMN batch.outbox.reported_by IS 'The run that told the operators that nothing happens to it any more';
 COMMENT ON COLUMN batch.outbox.decided_by IS 'The operator who requeued, discarded or resolved it';
 
 CREATE TABLE batch.channel_circuit (
@@ -48,6 +53,7 @@ CREATE TABLE batch.channel_circuit (
     error_code text NOT NULL,
     reason text NOT NULL,
     opened_at timestamptz NOT NULL DEFAULT now(),
+    reported_by text,
     PRIMARY KEY (tenant_id, channel)
 );
 CALL batch.make_tenant_table('batch.channel_circuit');
@@ -75,3 +81,35 @@ CREATE UNLOGGED TABLE batch.notification_signal (
     PRIMARY KEY (execution_id, tenant_id)
 );
 CALL batch.make_tenant_table('batch.notification_signal');
+
+-- Finished notifications of the application that are old enough to be archived, found in one pass; the per-tenant step empties
+-- it.
+CREATE UNLOGGED TABLE batch.old_notification (
+    execution_id text NOT NULL,
+    tenant_id text NOT NULL,
+    notification_id text NOT NULL,
+    PRIMARY KEY (execution_id, tenant_id, notification_id)
+);
+CALL batch.make_tenant_table('batch.old_notification');
+
+-- Mailboxes of people who have left, collected in one pass; the per-tenant step empties it.
+CREATE UNLOGGED TABLE batch.former_mailbox (
+    execution_id text NOT NULL,
+    tenant_id text NOT NULL,
+    addresses text[] NOT NULL,
+    PRIMARY KEY (execution_id, tenant_id)
+);
+CALL batch.make_tenant_table('batch.former_mailbox');
+
+CREATE TABLE batch.setting_finding (
+    tenant_id text NOT NULL,
+    subject text NOT NULL,
+    code text NOT NULL,
+    detail text NOT NULL,
+    found_on date NOT NULL,
+    found_by text NOT NULL,
+    PRIMARY KEY (tenant_id, subject, code)
+);
+CALL batch.make_tenant_table('batch.setting_finding');
+COMMENT ON TABLE batch.setting_finding IS
+'What is wrong with a tenant''s notification settings at present, since when (Asia/Tokyo): told once, when it is found.';

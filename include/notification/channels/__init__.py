@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import aiohttp
 
-from include.notification.channels.base import ChannelClient, Finding
+from include.notification.channels.base import ChannelClient, Finding, NotConfigured
 from include.notification.channels.email import EmailClient
 from include.notification.channels.line_works import LineWorksClient
 from include.notification.channels.slack import SlackClient
@@ -19,7 +19,7 @@ from include.notification.message import (
     TeamsConfig,
 )
 
-__all__ = ["ChannelClient", "Finding", "connect"]
+__all__ = ["ChannelClient", "Finding", "NotConfigured", "connect"]
 
 
 def connect(

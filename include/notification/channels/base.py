@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from include.notification.message import Message
-from include.notification.outcome import ErrorCode, SendResult
+from include.notification.outcome import Channel, ErrorCode, SendResult, failed
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,28 @@ class ChannelClient(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections of its own; the session stays open. For ``contextlib.aclosing``."""
+
+
+class NotConfigured:
+    """A ``ChannelClient`` in the place of a channel that has no settings: every message waits until it has."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def check(self, message: Message) -> SendResult:  # noqa: ARG002
+        """See ``ChannelClient``."""
+        return failed(self._channel, "not_configured")
+
+    async def send(self, message: Message) -> SendResult:
+        """See ``ChannelClient``."""
+        return self.check(message)
+
+    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:  # noqa: ARG002
+        """See ``ChannelClient``."""
+        return finding(failed(self._channel, "not_configured"))
+
+    async def aclose(self) -> None:
+        """Nothing of its own."""
 
 
 def finding(result: SendResult | None, destination: str = "") -> list[Finding]:

@@ -19,8 +19,8 @@ from include.notification.channels.base import Finding, finding
 from include.notification.message import EmailConfig, Message
 from include.notification.outcome import Channel, ErrorClass, Outcome, SendResult, error_table, failed
 
-# Connections at once to one tenant's server: most servers take no more than a few from one client.
-CONNECTIONS = 4
+# Connections at once to the mail server; most take some dozens from one client.
+CONNECTIONS = 20
 
 _SECURITIES = ("tls", "starttls", "none")
 
@@ -176,7 +176,9 @@ def _not_sent(error: Exception) -> SendResult:
         return failed(Channel.EMAIL, "535", _shown(error))
     if isinstance(error, aiosmtplib.SMTPResponseException):
         code = _code(error)
-        if not isinstance(error, aiosmtplib.SMTPRecipientRefused) and _blames_message(code):
+        if isinstance(error, aiosmtplib.SMTPRecipientRefused):
+            return _refused_letter(error)
+        if _blames_message(code):
             # Nobody has heard of the recipient or the letter yet: it is us whom the server does not want.
             code = "5.7"
         return failed(Channel.EMAIL, code, _shown(error))
@@ -190,9 +192,15 @@ def _not_sent(error: Exception) -> SendResult:
 def _perhaps_sent(error: Exception) -> SendResult:
     """A failure once the letter was on its way: a refusal is one, but silence may be anything."""
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
-        return failed(Channel.EMAIL, _code(error), _shown(error))
+        return _refused_letter(error)
     code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
     return failed(Channel.EMAIL, code, type(error).__name__)
+
+
+def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
+    """A refusal of one recipient or letter. A policy (5.7) that refuses these says nothing about the next ones: the channel stays open."""
+    code = _code(error)
+    return failed(Channel.EMAIL, "policy" if code == "5.7" else code, _shown(error))
 
 
 def _code(error: aiosmtplib.SMTPResponseException) -> str:

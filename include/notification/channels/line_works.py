@@ -78,8 +78,9 @@ class LineWorksClient:
         code = answer.error.code if isinstance(answer, SendResult) and answer.error else ""
         if code in ("NOT_FOUND", "http_404"):
             return finding(failed(Channel.LINE_WORKS, "not_configured", "there is no such bot"))
-        # Sending does not need the scope that asking does.
-        if isinstance(answer, SendResult) and code not in ("FORBIDDEN", "http_403"):
+        # Asking needs a scope that sending does not.
+        may_ask = not {"bot", "bot.read"}.isdisjoint(self._config.scope.split())
+        if isinstance(answer, SendResult) and (may_ask or code not in ("FORBIDDEN", "http_403")):
             return finding(answer)
         malformed = failed(Channel.LINE_WORKS, "NOT_FOUND", "neither users/ID nor channels/ID")
         return [

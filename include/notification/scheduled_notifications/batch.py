@@ -19,21 +19,25 @@ from include.notification.delivery import DeliveryReport, deliver
 from include.notification.message import Network
 from include.notification.outbox import Draft
 from include.notification.outcome import Channel
+from include.notification.preferences import Preferences, load_preferences
 from include.notification.reminders import (
     CERTIFICATE_EXPIRY,
     GOAL_DUE,
     Occasion,
-    default_template,
     reminders,
 )
 from include.notification.retry import Status
-from include.notification.templates import Template
-from include.settings import NotificationSettings
+from include.notification.template_store import load_templates
+from include.notification.templates import Template, literal
+from include.settings import LONGEST_REMINDER_DAYS, NotificationSettings
 
 _HERE = Path(__file__).parent
 
 # What is scheduled up to this time of the run's day is due.
 _SEND_AT = time(9, 0)
+
+# After which a run begins no more sends: what is left is for the hourly run, and nothing is cut off by the batch's time limit (1 h).
+_TIME_TO_SEND = timedelta(minutes=50)
 
 
 class ScheduledNotificationsBatch(TenantBatch):
@@ -53,8 +57,8 @@ class ScheduledNotificationsBatch(TenantBatch):
                 "tenant_ids": list(tenant_ids),
                 "cutoff": _cutoff(run).astimezone(UTC).replace(tzinfo=None),
                 "today": run.business_date,
-                "certificate_days": max(self._settings.certificate_days),
-                "goal_days": max(self._settings.goal_days),
+                # Each tenant has days of its own.
+                "last_day": run.business_date + timedelta(days=LONGEST_REMINDER_DAYS),
             },
         )
 
@@ -77,14 +81,18 @@ class ScheduledNotificationsBatch(TenantBatch):
             signals = cursor.execute(
                 read_sql(_HERE, "use_up_signals"), {"execution_id": run.execution_id}
             ).fetchall()
-            templates = cursor.execute(
-                read_sql(_HERE, "load_templates"), {"template_keys": [CERTIFICATE_EXPIRY, GOAL_DUE]}
-            ).fetchall()
-        results = []
-        for signal in sorted(signals, key=lambda row: str(row["tenant_id"])):
-            own = [row for row in templates if row["tenant_id"] == signal["tenant_id"]]
-            results.append(self._enqueue(connection, run, signal, self._templates(own)))
-        return results
+        preferences = load_preferences(connection, self._settings, _cutoff(run))
+        templates = load_templates(
+            connection,
+            [CERTIFICATE_EXPIRY, GOAL_DUE],
+            {tenant_id: own.settings.language for tenant_id, own in preferences.items()},
+        )
+        return [
+            self._enqueue(
+                connection, run, signal, preferences[signal["tenant_id"]], templates[signal["tenant_id"]]
+            )
+            for signal in sorted(signals, key=lambda row: str(row["tenant_id"]))
+        ]
 
     def send(
         self,
@@ -100,7 +108,9 @@ class ScheduledNotificationsBatch(TenantBatch):
             network,
             owner=run.execution_id,
             clock=lambda: datetime.now(UTC),
+            settings=self._settings,
             statuses=(Status.PENDING,),
+            stop_at=datetime.now(UTC) + _TIME_TO_SEND,
         )
         return [_with_counts(result, reports.get(result.tenant_id, DeliveryReport())) for result in results]
 
@@ -116,10 +126,11 @@ class ScheduledNotificationsBatch(TenantBatch):
         connection: psycopg.Connection,
         run: Run,
         signal: Mapping[str, Any],
+        preferences: Preferences,
         templates: Mapping[str, Template],
     ) -> TenantResult:
-        tenant_id, cutoff = signal["tenant_id"], _cutoff(run)
-        oldest = cutoff - timedelta(hours=self._settings.expire_hours)
+        tenant_id, cutoff, settings = signal["tenant_id"], _cutoff(run), preferences.settings
+        oldest = cutoff - timedelta(hours=settings.expire_hours)
         waiting = [(row, _scheduled_at(row)) for row in signal["waiting"]]
         expired = [row["id"] for row, scheduled_at in waiting if scheduled_at < oldest]
         nowhere = [row["id"] for row, at in waiting if at >= oldest and row["channel"] is None]
@@ -133,16 +144,16 @@ class ScheduledNotificationsBatch(TenantBatch):
             [*map(_certificate, signal["certificates"]), *map(_goal, signal["goals"])],
             run.business_date,
             days_before={
-                CERTIFICATE_EXPIRY: self._settings.certificate_days,
-                GOAL_DUE: self._settings.goal_days,
+                CERTIFICATE_EXPIRY: settings.certificate_days,
+                GOAL_DUE: settings.goal_days,
             },
             templates=templates,
             due_at=cutoff,
         )
         queued = outbox.enqueue(connection, [*drafts, *reminded.drafts], created_by=run.execution_id)
-        notes = list(reminded.notes)
+        notes = [*([preferences.problem] if preferences.problem else []), *reminded.notes]
         for ids, code, reason in (
-            (expired, "expired", f"予定から {self._settings.expire_hours} 時間以上過ぎたため送信しません"),
+            (expired, "expired", f"予定から {settings.expire_hours} 時間以上過ぎたため送信しません"),
             (nowhere, "unknown_channel", "通知の種類（notification_type）が分からないため送信しません"),
         ):
             if ids:
@@ -152,19 +163,6 @@ class ScheduledNotificationsBatch(TenantBatch):
                 notes.append(f"{len(ids)} 件: {reason}")
         details = {"queued": queued, "expired": len(expired)}
         return TenantResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
-
-    def _templates(self, own: Sequence[Mapping[str, Any]]) -> dict[str, Template]:
-        """The tenant's templates in its language, or else in Japanese, or else the built-in ones."""
-        language = self._settings.language
-        chosen = {key: default_template(key, language) for key in (CERTIFICATE_EXPIRY, GOAL_DUE)}
-        for wanted in ("ja", language):
-            for row in own:
-                if row["language"] == wanted:
-                    key = row["template_key"]
-                    chosen[key] = Template(
-                        key, Channel.EMAIL, wanted, row["subject"], row["body"], row["is_html"]
-                    )
-        return chosen
 
 
 def _cutoff(run: Run) -> datetime:
@@ -176,13 +174,16 @@ def _scheduled_at(row: Mapping[str, Any]) -> datetime:
 
 
 def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime) -> Draft:
+    channel = Channel(row["channel"])
+    shown = literal(channel, row["subject"], row["body"], is_html=row["is_html"])
     return Draft(
         tenant_id=tenant_id,
         dedupe_key=f"host:{row['id']}",
-        channel=Channel(row["channel"]),
+        channel=channel,
         destination=row["destination"],
-        subject=row["subject"],
-        body=row["body"],
+        subject=shown.subject,
+        body=shown.text,
+        rich=shown.rich,
         due_at=scheduled_at,
         priority=row["priority"],
         host_log_id=row["id"],

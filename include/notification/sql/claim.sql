@@ -5,23 +5,31 @@ WITH due AS (
     FROM batch.outbox
     WHERE
         tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
-        AND next_attempt_at <= %(due_before)s
+        AND next_attempt_at <= %(due_before)s AND priority <= %(lowest_priority)s
     ORDER BY priority, due_at, message_id
     LIMIT %(count)s
     FOR UPDATE SKIP LOCKED
+),
+
+claimed AS (
+    UPDATE batch.outbox AS message
+    SET status = 'sending', lease_owner = %(owner)s, lease_until = %(lease_until)s
+    FROM due
+    WHERE message.message_id = due.message_id
+    RETURNING
+        message.message_id,
+        message.tenant_id,
+        message.channel,
+        message.destination,
+        message.subject,
+        message.body,
+        message.rich,
+        message.attempts,
+        message.host_log_id,
+        message.priority,
+        message.due_at
 )
 
-UPDATE batch.outbox AS message
-SET status = 'sending', lease_owner = %(owner)s, lease_until = %(lease_until)s
-FROM due
-WHERE message.message_id = due.message_id
-RETURNING
-    message.message_id,
-    message.tenant_id,
-    message.channel,
-    message.destination,
-    message.subject,
-    message.body,
-    message.rich,
-    message.attempts,
-    message.host_log_id;
+SELECT *
+FROM claimed
+ORDER BY priority, due_at, message_id;

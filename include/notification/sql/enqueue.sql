@@ -12,6 +12,7 @@ INSERT INTO batch.outbox (
     host_log_id,
     due_at,
     next_attempt_at,
+    dedupe_until,
     created_by
 )
 SELECT
@@ -27,6 +28,7 @@ SELECT
     message.host_log_id,
     message.due_at,
     message.due_at AS next_attempt_at,
+    message.dedupe_until,
     %(created_by)s
 FROM
     jsonb_to_recordset(%(messages)s) AS message (
@@ -39,7 +41,8 @@ FROM
         rich jsonb,
         priority smallint,
         host_log_id text,
-        due_at timestamptz
+        due_at timestamptz,
+        dedupe_until timestamptz
     )
 ORDER BY message.tenant_id, message.dedupe_key
 ON CONFLICT (tenant_id, dedupe_key) DO NOTHING

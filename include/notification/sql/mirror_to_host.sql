@@ -2,7 +2,8 @@
 UPDATE batch.tenant_notification AS shown
 SET
     send_status = CASE message.status
-        WHEN 'sent' THEN 'SUCCESS' WHEN 'retry' THEN 'RETRY' WHEN 'sending' THEN 'SENDING' ELSE 'FAILED'
+        WHEN 'sent' THEN 'SUCCESS' WHEN 'sending' THEN 'SENDING' WHEN 'retry' THEN 'RETRY' WHEN 'pending' THEN 'RETRY' ELSE
+            'FAILED'
     END,
     send_attempts = message.attempts,
     sent_at = CASE WHEN message.status = 'sent' THEN message.finished_at AT TIME ZONE 'UTC' END,

@@ -1,7 +1,7 @@
 -- Messages whose sender is gone: they may have arrived. E-mail carries the same Message-ID again and may be repeated.
 UPDATE batch.outbox
 SET
-    status = CASE WHEN channel = 'email' THEN 'retry' ELSE 'ambiguous' END,
+    status = CASE WHEN channel = 'email' AND attempts + 1 < %(most_letters)s THEN 'retry' ELSE 'ambiguous' END,
     attempts = attempts + 1,
     next_attempt_at = %(now)s,
     lease_owner = null,

@@ -1,8 +1,10 @@
--- Told once: whoever takes them, reports them.
+-- Told once: the run that takes them reports them, and reports them again only when it is cleared itself.
 WITH taken AS (
     UPDATE batch.outbox
-    SET reported_at = %(now)s
-    WHERE status IN ('dead', 'ambiguous') AND reported_at IS null
+    SET reported_by = %(execution_id)s
+    WHERE
+        status IN ('dead', 'ambiguous', 'expired')
+        AND (reported_by IS null OR reported_by = %(execution_id)s)
     RETURNING
         tenant_id,
         status,

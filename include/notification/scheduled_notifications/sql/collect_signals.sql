@@ -22,7 +22,7 @@ LEFT JOIN (
         jsonb_agg(to_jsonb(certificate) ORDER BY certificate.expires_on, certificate.record_id) AS rows
     FROM batch.all_expiring_certificate AS certificate
     WHERE
-        certificate.expires_on BETWEEN %(today)s AND %(today)s + %(certificate_days)s
+        certificate.expires_on BETWEEN %(today)s AND %(last_day)s
         AND certificate.tenant_id = any(%(tenant_ids)s)
     GROUP BY certificate.tenant_id
 ) AS certificates ON listed.tenant_id = certificates.tenant_id
@@ -32,7 +32,7 @@ LEFT JOIN (
         jsonb_agg(to_jsonb(goal) ORDER BY goal.due_on, goal.goal_id) AS rows
     FROM batch.all_open_goal AS goal
     WHERE
-        goal.due_on BETWEEN %(today)s AND %(today)s + %(goal_days)s
+        goal.due_on BETWEEN %(today)s AND %(last_day)s
         AND goal.tenant_id = any(%(tenant_ids)s)
     GROUP BY goal.tenant_id
 ) AS goals ON listed.tenant_id = goals.tenant_id

@@ -1,7 +1,13 @@
-UPDATE batch.tenant_notification
+-- Not what waits in the outbox, behind a closed channel: the outbox itself says what becomes of that.
+UPDATE batch.tenant_notification AS shown
 SET
     send_status = 'FAILED',
     response_code = %(code)s,
     error_details = %(reason)s,
     updated_at = now() AT TIME ZONE 'UTC'
-WHERE id = any(%(ids)s) AND upper(btrim(send_status)) = 'PENDING';
+WHERE
+    id = any(%(ids)s) AND upper(btrim(send_status)) = 'PENDING'
+    AND NOT EXISTS (
+        SELECT FROM batch.outbox AS message
+        WHERE message.tenant_id = shown.tenant_id AND message.dedupe_key = 'host:' || shown.id
+    );

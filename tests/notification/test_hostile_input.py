@@ -1,0 +1,204 @@
+"""What tenants write, services answer and accidents leave behind, and that stops nobody else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+
+from include.demo.stand_ins import StandIns
+from include.notification.integrations import config_of
+from include.notification.outbox import Lane
+from include.notification.outcome import Channel
+from include.notification.templates import TemplateRefusedError, literal, variables_of
+from tests import host_rows
+from tests.conftest import Database
+from tests.notification.outbox_rows import integration, run_notifications, slack, statuses, waiting
+from tests.notification.sending import key_pair
+from tests.notification.test_integrations import row
+from tests.notification.test_outbox import NOW, claim, draft, park, put, state
+from tests.notification.test_templates import sections, written
+from tests.shared_database import shared_copy, shared_database
+
+__all__ = ["shared_copy", "shared_database"]
+
+DEEP = "[" * 100_000
+
+
+@pytest.fixture
+def host(shared_database: Database) -> Iterator[psycopg.Connection]:
+    with shared_database.connect() as connection:
+        host_rows.tenant(connection, "A")
+        host_rows.tenant(connection, "B")
+        yield connection
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ name|truncate(2) }}",
+        "{{ " + "(" * 5_000 + "name" + ")" * 5_000 + " }}",
+        "{{ " + "not " * 4_000 + "name }}",
+        "{% if 1 %}" * 200 + "{% endif %}" * 200,
+        "{{ name" + "|upper" * 300 + " }}",
+        "{{ name" + "|upper" * 3_000 + " }}",
+    ],
+    ids=lambda body: body[:30],
+)
+def test_what_python_itself_refuses_is_refused(body: str) -> None:
+    with pytest.raises(TemplateRefusedError):
+        written(body, name="a")
+
+
+@pytest.mark.parametrize("body", ['a{{ "\\x00" }}b', 'a{{ "\\ud800" }}b'])
+def test_no_character_comes_out_that_the_database_refuses(body: str) -> None:
+    assert written(body).text == "ab"
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<p>こちら</p>see Q&A", "こちら\nsee Q&A"),
+        ("<style>p { color: red }</style><p>本文</p><script>x()</script>", "本文"),
+        ("<p>a</p><![x[ b ><p>c</p>", "a\nc"),
+    ],
+)
+def test_plain_text_of_a_page_is_what_a_reader_sees(page: str, text: str) -> None:
+    assert written(page, is_html=True).text == text
+
+
+def test_a_long_subject_is_cut_and_not_dropped_and_an_empty_one_left_out() -> None:
+    blocks = literal(Channel.SLACK, "あ" * 200, "本文").rich
+    assert isinstance(blocks, list)
+    assert blocks[0]["text"]["text"] == "あ" * 149 + "…"
+    blocks = literal(Channel.SLACK, "", "本文").rich
+    assert isinstance(blocks, list)
+    assert [block["type"] for block in blocks] == ["section"]
+
+
+@pytest.mark.parametrize("character", ["あ", "&"])
+def test_a_text_of_forty_thousand_characters_fits_into_slacks_blocks(character: str) -> None:
+    post = literal(Channel.SLACK, "件名", character * 39_999 if character != "&" else "&" * 7_999)
+    assert isinstance(post.rich, list)
+    assert len(post.rich) <= 50
+    assert f"件名\n{sections(post)}" == post.text
+    assert all(len(block["text"]["text"]) <= 3_000 for block in post.rich)
+
+
+def test_json_that_is_too_deep_is_no_configuration() -> None:
+    assert config_of(Channel.SLACK, row(DEEP, DEEP)) is None
+    assert variables_of(DEEP) == {}
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        DEEP,
+        json.dumps(
+            {
+                "client_id": "\ud800",
+                "client_secret": "x",
+                "service_account": "x",
+                "private_key": key_pair()[0],
+                "bot_id": "1",
+            }
+        ),
+    ],
+    ids=["deep", "surrogate"],
+)
+def test_one_tenants_broken_settings_stop_nobody_else(
+    shared_database: Database, host: psycopg.Connection, auth: str
+) -> None:
+    with StandIns() as services:
+        integration(
+            host,
+            "A",
+            "line_works",
+            auth={},
+            connection={"auth_url": services.line_works_auth_url, "base_url": services.line_works_base_url},
+        )
+        host.execute('UPDATE "SYS_IntegrationConfig" SET auth_config = %s', [auth])
+        slack(host, "B", services)
+        waiting(host, "A", "LINE", recipient_address="users/u")
+        waiting(host, "B", "SLACK", recipient_address="C1")
+
+        run_notifications(shared_database, services)
+
+    assert statuses(host) == {("line_works", "retry"): 1, ("slack", "sent"): 1}
+
+
+def test_a_letter_whose_sender_is_lost_again_and_again_is_parked(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    letter, now = Lane("A", Channel.EMAIL), NOW
+    with shared_database.connect("batch_tenant") as connection:
+        put(connection, draft("k1", letter))
+        for _ in range(5):
+            claim(connection, letter, now=now)
+            now += timedelta(minutes=6)
+            park(connection, now)
+    assert state(host, "k1")[:2] == ("ambiguous", 3)
+
+
+def test_claimed_messages_come_in_their_order(shared_database: Database, host: psycopg.Connection) -> None:
+    with shared_database.connect("batch_tenant") as connection:
+        put(
+            connection,
+            *(draft(f"k{n}", priority=1 + n % 3, due_at=NOW - timedelta(minutes=n)) for n in range(600)),
+        )
+        host.execute("ANALYZE batch.outbox")
+        claimed = [entry for _ in range(60) for entry in claim(connection, count=10)]
+    names: dict[str, str] = dict(host.execute("SELECT message_id, dedupe_key FROM batch.outbox").fetchall())
+    expected = host.execute(
+        "SELECT dedupe_key FROM batch.outbox ORDER BY priority, due_at, message_id"
+    ).fetchall()
+    assert [(names[entry.message.message_id],) for entry in claimed] == expected
+
+
+def test_a_channel_that_only_the_type_names_opens_again(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    with StandIns() as services:
+        integration(host, "A", "notify-1", auth={"bot_token": "revoked"},
+                    connection={"base_url": services.slack_base_url})  # fmt: skip
+        host.execute("UPDATE \"SYS_IntegrationConfig\" SET integration_type = 'SLACK'")
+        waiting(host, "A", "SLACK", recipient_address="C1")
+        run_notifications(shared_database, services)
+        assert statuses(host) == {("slack", "retry"): 1}
+        host.execute(
+            'UPDATE "SYS_IntegrationConfig" SET auth_config = \'{"bot_token": "xoxb-a"}\','
+            " updated_at = now() AT TIME ZONE 'UTC' + interval '1 minute'"
+        )
+        from include.catalog import NOTIFICATION_RETRY
+        from tests.notification.outbox_rows import make_due
+
+        make_due(host)
+        run_notifications(shared_database, services, spec=NOTIFICATION_RETRY)
+    assert statuses(host) == {("slack", "sent"): 1}
+
+
+def test_what_waits_in_the_outbox_is_not_shown_as_expired(
+    shared_database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with StandIns() as services:
+        for number in range(8):
+            waiting(host, "A", "SLACK", recipient_address=f"C{number}")
+        run_notifications(shared_database, services)
+        monkeypatch.setattr("tests.notification.outbox_rows.TODAY", datetime(2026, 11, 3).date())
+        run_notifications(shared_database, services)
+    shown = host.execute('SELECT DISTINCT send_status FROM "HIS_NotificationLog" ORDER BY 1').fetchall()
+    assert shown == [("PENDING",), ("RETRY",)]
+
+
+@pytest.mark.parametrize("kind", ["MS Teams", "Microsoft Teams"])
+def test_a_notification_by_teams_is_known_however_it_is_spelled(
+    shared_database: Database, host: psycopg.Connection, kind: str
+) -> None:
+    with StandIns() as services:
+        integration(host, "A", "teams", auth={"webhook_url": services.teams_webhook_url})
+        waiting(host, "A", kind, recipient_address="")
+        run_notifications(shared_database, services)
+    assert statuses(host) == {("teams", "sent"): 1}
