@@ -1,0 +1,294 @@
+"""One tenant's old rows of one table: into compressed files with a manifest, read back, and only then out of the database.
+
+The files say themselves what is deleted: a row goes if it still is, byte for byte, what a verified file holds. So it does not matter what
+the application, another run or a kill does in between; a row that has changed stays for the next run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from gzip import GzipFile
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.database import read_sql, tenant_transaction
+from include.errors import BatchError, is_recoverable, reason_of
+from include.execution.object_store import ObjectStore
+
+_HERE = Path(__file__).parent
+
+# Rows read by one statement, and rows deleted by one transaction.
+CHUNK_ROWS = 1_000
+
+# A file ends at whichever comes first: one of them at a time is in memory.
+PART_ROWS = 10_000
+PART_BYTES = 32 * 2**20  # before compression
+
+
+class ArchiveError(BatchError):
+    """An archive cannot be written, or is not what was written. What is in no verified file is not deleted."""
+
+    def __init__(self, message: str, *, recoverable: bool) -> None:
+        super().__init__(message)
+        self.recoverable = recoverable
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table to archive. ``name`` is in the names of its files and of its statements."""
+
+    name: str
+    table: str
+    id_column: str
+
+    def staging_id(self, execution_id: str) -> str:
+        """What a run's ids of this table are staged under in ``batch.old_notification.execution_id``."""
+        return execution_id if self is NOTIFICATIONS else f"{execution_id}:{self.name}"
+
+
+NOTIFICATIONS = Source("notifications", "HIS_NotificationLog", "id")
+MESSAGES = Source("messages", "batch.outbox", "message_id")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Whose rows are archived, and which: those that finished before ``cutoff`` (naive UTC) and that nothing needs ``today`` (aware)."""
+
+    execution_id: str
+    business_date: date
+    tenant_id: str
+    tenant_code: str
+    retention_days: int
+    cutoff: datetime
+    today: datetime
+
+
+@dataclass(frozen=True)
+class ArchivedFile:
+    """What the manifest says about a file. Ids are in the order of the rows, times are the earliest and the latest (UTC)."""
+
+    key: str
+    sha256: str
+    bytes: int
+    rows: int
+    first_id: str
+    last_id: str
+    finished_from: str
+    finished_to: str
+
+
+def archive(connection: psycopg.Connection, source: Source, job: Job, store: ObjectStore) -> int:
+    """Archive and delete the tenant's staged rows of a table, those that still are to go; returns how many were deleted.
+
+    ``connection`` is in autocommit mode: nothing is locked while files are written. File names are made of what is in the files, so that
+    nothing ever takes the place of an archive whose rows are deleted already. Only what a manifest names is an archive.
+    :raises ArchiveError: a file cannot be written, or is not what was written.
+    """
+    files = [
+        _write_part(store, source, job, number, part)
+        for number, part in enumerate(_parts(_rows(connection, source, job)), start=1)
+    ]
+    if not files:
+        return 0
+    manifest = _manifest(source, job, files)
+    manifest_sha256 = hashlib.sha256(manifest).hexdigest()
+    manifest_key = f"{_prefix(source, job)}-{manifest_sha256[:12]}.manifest.json"
+    _write(store, source, manifest_key, manifest)
+    _read_back(store, manifest_key, manifest_sha256)
+    for file in files:
+        rows = sum(1 for _ in _lines(store, file))
+        if rows != file.rows:
+            raise ArchiveError(
+                f"書庫 {store.location(file.key)} は {file.rows} 行のはずが {rows} 行です。"
+                f"{source.table} からは何も削除していません。",
+                recoverable=False,
+            )
+    return sum(
+        _delete(connection, source, job, lines)
+        for file in files
+        for lines in _chunks(_lines(store, file), CHUNK_ROWS)
+    )
+
+
+def tenant_folder(tenant_id: str) -> str:
+    """A folder name for any tenant id whatsoever, its own; readable for ordinary ids."""
+    readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
+    return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
+
+
+# Reading rows ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row to be archived; ``line`` is PostgreSQL's own JSON, which can hold whatever the row can."""
+
+    id: str
+    finished_at: str
+    line: bytes
+
+
+def _rows(connection: psycopg.Connection, source: Source, job: Job) -> Iterator[_Row]:
+    """The staged rows that are to go, in the order of their ids. No transaction is open between two chunks."""
+    last_id = ""
+    while True:
+        with tenant_transaction(connection, [job.tenant_id]):
+            ids = [
+                row_id
+                for (row_id,) in connection.execute(
+                    read_sql(_HERE, "collected_ids"),
+                    {
+                        "staging_id": source.staging_id(job.execution_id),
+                        "tenant_id": job.tenant_id,
+                        "after": last_id,
+                        "count": CHUNK_ROWS,
+                    },
+                )
+            ]
+            if not ids:
+                return
+            rows = connection.execute(
+                read_sql(_HERE, f"{source.name}_to_archive"), _about(job, ids)
+            ).fetchall()
+        last_id = ids[-1]
+        for row_id, finished_at, line in rows:
+            yield _Row(row_id, finished_at, line.encode() + b"\n")
+
+
+def _delete(connection: psycopg.Connection, source: Source, job: Job, lines: list[bytes]) -> int:
+    """Delete these archived rows, but for those that have changed since, or that somebody holds just now."""
+    about = _about(job, [json.loads(line)[source.id_column] for line in lines])
+    digests = [hashlib.sha256(line.removesuffix(b"\n")).digest() for line in lines]
+    with tenant_transaction(connection, [job.tenant_id]):
+        return connection.execute(
+            read_sql(_HERE, f"delete_{source.name}"), {**about, "digests": digests}
+        ).rowcount
+
+
+def _about(job: Job, ids: list[str]) -> dict[str, Any]:
+    return {"ids": ids, "tenant_id": job.tenant_id, "cutoff": job.cutoff, "today": job.today}
+
+
+# Files -------------------------------------------------------------------------------------------------------------------
+
+
+class _Part:
+    """The content of one file, in the making. The same rows give the same bytes."""
+
+    def __init__(self, first: _Row) -> None:
+        self._buffer = BytesIO()
+        self._file = GzipFile(filename="", mode="wb", fileobj=self._buffer, mtime=0)
+        self._bytes = self.rows = 0
+        self.first = self.last = first
+        self.finished_from = self.finished_to = first.finished_at
+
+    def add(self, row: _Row) -> bool:
+        """Whether the file is full with this row."""
+        self._bytes += self._file.write(row.line)
+        self.rows += 1
+        self.last = row
+        self.finished_from = min(self.finished_from, row.finished_at)
+        self.finished_to = max(self.finished_to, row.finished_at)
+        return self.rows >= PART_ROWS or self._bytes >= PART_BYTES
+
+    def content(self) -> bytes:
+        """The whole file; nothing can be added any more."""
+        self._file.close()
+        return self._buffer.getvalue()
+
+
+def _parts(rows: Iterable[_Row]) -> Iterator[_Part]:
+    part: _Part | None = None
+    for row in rows:
+        part = part or _Part(row)
+        if part.add(row):
+            yield part
+            part = None
+    if part:
+        yield part
+
+
+def _write_part(store: ObjectStore, source: Source, job: Job, number: int, part: _Part) -> ArchivedFile:
+    content = part.content()
+    sha256 = hashlib.sha256(content).hexdigest()
+    key = f"{_prefix(source, job)}-{number:04}-{sha256[:12]}.jsonl.gz"
+    _write(store, source, key, content)
+    return ArchivedFile(
+        key=key,
+        sha256=sha256,
+        bytes=len(content),
+        rows=part.rows,
+        first_id=part.first.id,
+        last_id=part.last.id,
+        finished_from=part.finished_from,
+        finished_to=part.finished_to,
+    )
+
+
+def _manifest(source: Source, job: Job, files: list[ArchivedFile]) -> bytes:
+    content = {
+        "table": source.table,
+        "tenant_id": job.tenant_id,
+        "tenant_code": job.tenant_code,
+        "execution_id": job.execution_id,
+        "business_date": f"{job.business_date}",
+        "retention_days": job.retention_days,
+        "finished_before_utc": job.cutoff.isoformat(),
+        "rows": sum(file.rows for file in files),
+        "files": [asdict(file) for file in files],
+    }
+    return json.dumps(content, ensure_ascii=False, indent=2).encode()
+
+
+def _prefix(source: Source, job: Job) -> str:
+    folder = f"notification_log/{tenant_folder(job.tenant_id)}/{job.business_date}"
+    return f"{folder}/{job.execution_id}-{source.name}"
+
+
+def _write(store: ObjectStore, source: Source, key: str, content: bytes) -> None:
+    try:
+        store.write(key, content)
+    except OSError as error:
+        raise ArchiveError(
+            f"書庫 {store.location(key)} に書き込めません（{reason_of(error)}）。{source.table} からは何も削除していません。"
+            "保存先の空き容量・権限・接続を確かめてから、この process を消去（Clear）してください。",
+            recoverable=is_recoverable(error),
+        ) from error
+
+
+def _read_back(store: ObjectStore, key: str, sha256: str) -> bytes:
+    """The content as the store has it. It is read again when rows are deleted: nothing but what is there now is relied upon."""
+    try:
+        content = store.read(key)
+    except OSError as error:
+        raise ArchiveError(
+            f"書庫 {store.location(key)} を読み戻せません（{reason_of(error)}）。確認できていない行は削除していません。"
+            "保存先を確かめてから、この process を消去（Clear）してください。",
+            recoverable=is_recoverable(error),
+        ) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ArchiveError(
+            f"書庫 {store.location(key)} を読み戻すと、書き込んだ内容と違います。確認できていない行は削除していません。"
+            "保存先の故障を確かめてから、この process を消去（Clear）してください。",
+            recoverable=True,  # written once more, it may well be right
+        )
+    return content
+
+
+def _lines(store: ObjectStore, file: ArchivedFile) -> Iterator[bytes]:
+    with GzipFile(fileobj=BytesIO(_read_back(store, file.key, file.sha256))) as lines:
+        yield from lines
+
+
+def _chunks(lines: Iterator[bytes], size: int) -> Iterator[list[bytes]]:
+    while chunk := list(islice(lines, size)):
+        yield chunk
