@@ -1,0 +1,393 @@
+"""BATCH-019-05: do the tenants' notification settings work? Asked every day, without sending anything to anybody's channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from include.database import read_sql, tenant_transaction
+from include.execution.business_date import JAPAN
+from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
+from include.notification import outbox
+from include.notification.address_guard import guarded_session
+from include.notification.channels import Finding, NotConfigured, connect
+from include.notification.delivery import mask_secrets
+from include.notification.integrations import channel_of, config_of
+from include.notification.message import ChannelConfig, Network
+from include.notification.notices import SETTINGS_BROKEN, load_administrators, notice
+from include.notification.notification_settings_check.rules import (
+    SettingFinding,
+    TenantSettings,
+    destinations_of,
+    findings_in,
+)
+from include.notification.outbox import Lane
+from include.notification.outcome import Channel, ErrorClass, Outcome, failed
+from include.notification.preferences import Preferences, load_preferences
+from include.notification.retry import CLOSES_CHANNEL
+from include.notification.template_store import load_templates
+from include.settings import NotificationSettings
+
+_HERE = Path(__file__).parent
+
+# Channels that are asked at once, and the seconds that one may take over it.
+_SIDE_BY_SIDE = 50
+_TIME_TO_ANSWER = 60
+
+# How findings of a service are named: apart from those of the rows, which are found without asking.
+_SERVICE_PREFIX = "接続先 "
+
+# When the administrators are written to, Asia/Tokyo: what is found goes out with the day's notifications.
+_NOTIFY_AT = time(9, 0)
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """One row of SYS_IntegrationConfig that is in use; without a configuration something is missing in it."""
+
+    integration_id: str
+    lane: Lane
+    config: ChannelConfig | None
+    destinations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a channel's service said: what is broken, and why it could not be asked."""
+
+    channel: _Channel
+    broken: tuple[Finding, ...] = ()
+    unasked: tuple[Finding, ...] = ()
+
+    @property
+    def health(self) -> str:
+        """For the application's page of integrations."""
+        if self.broken or self.channel.config is None:
+            return "UNHEALTHY"
+        return "UNKNOWN" if self.unasked else "HEALTHY"
+
+
+class NotificationSettingsCheckBatch(TenantBatch):
+    """The steps of BATCH-019-05; see ``TenantBatch`` for what each must hold to."""
+
+    sends_messages = True
+
+    def __init__(self, settings: NotificationSettings) -> None:
+        self._settings = settings
+
+    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
+        """Read the employees once, and leave the mailboxes of those who have left for each tenant."""
+        platform.execute(
+            read_sql(_HERE, "collect_mailboxes"),
+            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
+        )
+
+    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> Sequence[str]:
+        """The tenants without a ``batch.former_mailbox`` row of this run."""
+        rows = platform.execute(
+            read_sql(_HERE, "unprepared_tenants"),
+            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
+        )
+        return [tenant_id for (tenant_id,) in rows]
+
+    def process(
+        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
+    ) -> list[TenantResult]:
+        """Look through the tenants' rows, and keep what is wrong with them."""
+        found = self._found_in_rows(connection, run)
+        for tenant_id in tenant_ids:
+            _keep(connection, run, tenant_id, found[tenant_id], of_services=False)
+        return [_result(tenant_id, found[tenant_id]) for tenant_id in tenant_ids]
+
+    def send(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        results: Sequence[TenantResult],
+        network: Network,
+    ) -> Sequence[TenantResult | TenantFailure]:
+        """Ask the services, sending nothing; keep what they say, and queue a letter about what is newly wrong.
+
+        A mail server that does not take the installation's own mail is the operators' matter: every tenant of the run fails.
+        """
+        tenant_ids = [result.tenant_id for result in results]
+        with tenant_transaction(connection, tenant_ids):
+            channels = _load_channels(connection)
+            preferences = load_preferences(connection, self._settings, datetime.now(UTC))
+        mask_secrets([channel.config for channel in channels if channel.config], network)
+        answers, mail = asyncio.run(_ask(channels, network))
+        checked = [
+            self._conclude(
+                connection,
+                run,
+                result,
+                [answer for answer in answers if answer.channel.lane.tenant_id == result.tenant_id],
+                preferences[result.tenant_id],
+            )
+            for result in results
+        ]
+        broken = next(filter(_is_broken, mail), None)
+        if broken:
+            return [_mail_failure(tenant_id, broken) for tenant_id in tenant_ids]
+        if not mail:
+            with tenant_transaction(connection, tenant_ids):
+                connection.execute(read_sql(_HERE, "reopen_mail"))
+        return checked
+
+    def discard(self, platform: psycopg.Connection, run: Run) -> None:
+        """Delete the run's rows that no tenant's step has used up."""
+        platform.execute(
+            "DELETE FROM batch.former_mailbox WHERE execution_id = %(execution_id)s",
+            {"execution_id": run.execution_id},
+        )
+
+    def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
+        preferences = load_preferences(connection, self._settings, datetime.now(UTC))
+        with connection.cursor(row_factory=dict_row) as cursor:
+            integrations = cursor.execute(read_sql(_HERE, "load_integrations")).fetchall()
+            templates = cursor.execute(read_sql(_HERE, "load_templates")).fetchall()
+            settings = cursor.execute(read_sql(_HERE, "load_settings")).fetchall()
+            mailboxes = cursor.execute(
+                read_sql(_HERE, "use_up_mailboxes"), {"execution_id": run.execution_id}
+            ).fetchall()
+        former = {row["tenant_id"]: frozenset(row["addresses"]) for row in mailboxes}
+        return {
+            tenant_id: findings_in(
+                TenantSettings(
+                    integrations=_of(tenant_id, integrations),
+                    templates=_of(tenant_id, templates),
+                    settings=_of(tenant_id, settings),
+                    former_mailboxes=former.get(tenant_id, frozenset()),
+                    preferences_problem=own.problem,
+                )
+            )
+            for tenant_id, own in preferences.items()
+        }
+
+    def _conclude(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        result: TenantResult,
+        answers: Sequence[_Answer],
+        preferences: Preferences,
+    ) -> TenantResult:
+        """Write down what the services said about one tenant's channels."""
+        tenant_id = result.tenant_id
+        found = sorted(
+            {_setting_finding(answer.channel, each) for answer in answers for each in answer.broken}
+        )
+        notes = [
+            f"{_subject(answer.channel)}: 確認できませんでした（{each.error.meaning}）"
+            for answer in answers
+            for each in answer.unasked
+        ]
+        with tenant_transaction(connection, [tenant_id]):
+            unanswered = [_subject(answer.channel) for answer in answers if answer.unasked]
+            _keep(connection, run, tenant_id, found, of_services=True, unanswered=unanswered)
+            for answer in answers:
+                notes += self._record_health(connection, answer, preferences)
+            newly = self._tell(connection, run, tenant_id, preferences)
+        return replace(
+            result,
+            details=result.details
+            | {
+                "checkedChannels": len(answers),
+                "brokenSettings": int(result.details["brokenSettings"]) + len(found),
+                "newlyBroken": newly,
+            },
+            notes=(*result.notes, *notes, *(each.sentence() for each in found)),
+        )
+
+    def _record_health(
+        self, connection: psycopg.Connection, answer: _Answer, preferences: Preferences
+    ) -> list[str]:
+        """Show the channel's health to the application; open it again, or switch it off. Returns remarks."""
+        lane = answer.channel.lane
+        switch_off = preferences.settings.auto_disable and any(
+            each.error.error_class in CLOSES_CHANNEL for each in answer.broken
+        )
+        connection.execute(
+            read_sql(_HERE, "record_health"),
+            {
+                "integration_id": answer.channel.integration_id,
+                "health": answer.health,
+                "now": datetime.now(UTC).replace(tzinfo=None),
+                "switch_off": switch_off,
+            },
+        )
+        if answer.health == "HEALTHY" and lane.channel is not Channel.TEAMS:
+            # Slack and LINE WORKS have answered to these credentials; of a Teams webhook only the form is known.
+            connection.execute(
+                read_sql(_HERE, "reopen_channel"), {"tenant_id": lane.tenant_id, "channel": lane.channel}
+            )
+        return [f"{_subject(answer.channel)}: 外部連携を無効にしました（auto_disable）"] if switch_off else []
+
+    def _tell(
+        self, connection: psycopg.Connection, run: Run, tenant_id: str, preferences: Preferences
+    ) -> int:
+        """Queue one letter about all that this run has found for the first time; returns how much that is."""
+        rows = connection.execute(
+            read_sql(_HERE, "found_by"), {"tenant_id": tenant_id, "execution_id": run.execution_id}
+        ).fetchall()
+        address = load_administrators(connection).get(tenant_id)
+        if rows and address:
+            language = preferences.settings.language
+            template = load_templates(connection, [SETTINGS_BROKEN], {tenant_id: language})[tenant_id]
+            letter = notice(
+                tenant_id,
+                template[SETTINGS_BROKEN],
+                address,
+                {
+                    "count": len(rows),
+                    "findings": "\n".join(f"・{subject}: {detail}" for subject, detail in rows),
+                },
+                dedupe_key=f"{SETTINGS_BROKEN}:{run.execution_id}",
+                due_at=_notify_at(run.run_date),
+            )
+            outbox.enqueue(connection, [letter], created_by=run.execution_id)
+        return len(rows)
+
+
+async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_Answer], list[Finding]]:
+    """What each channel's service says, and what the mail server says."""
+    at_once = asyncio.Semaphore(_SIDE_BY_SIDE)
+    async with guarded_session(network.allowed_hosts) as session:
+
+        async def ask(
+            config: ChannelConfig | None, channel: Channel, named: Collection[str]
+        ) -> list[Finding]:
+            if config is None:
+                return await NotConfigured(channel).validate() if channel is Channel.EMAIL else []
+            async with at_once:
+                return await _validate(config, channel, named, session, network)
+
+        mail, *told = await asyncio.gather(
+            ask(network.email, Channel.EMAIL, ()),
+            *(ask(channel.config, channel.lane.channel, channel.destinations) for channel in channels),
+        )
+    answers = [
+        _Answer(
+            channel,
+            tuple(each for each in findings if _is_broken(each)),
+            tuple(each for each in findings if not _is_broken(each)),
+        )
+        for channel, findings in zip(channels, told, strict=True)
+    ]
+    return answers, mail
+
+
+async def _validate(
+    config: ChannelConfig,
+    channel: Channel,
+    destinations: Collection[str],
+    session: aiohttp.ClientSession,
+    network: Network,
+) -> list[Finding]:
+    try:
+        async with (
+            asyncio.timeout(_TIME_TO_ANSWER),
+            aclosing(connect(config, session, allowed_hosts=network.allowed_hosts)) as client,
+        ):
+            return await client.validate(destinations)
+    except TimeoutError:
+        error = failed(channel, "timeout").error
+        assert error is not None
+        return [Finding(error)]
+
+
+def _load_channels(connection: psycopg.Connection) -> list[_Channel]:
+    """The channels in use of the transaction's tenants: of two for one channel, the one changed last."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(read_sql(_HERE, "load_integrations")).fetchall()
+        settings = cursor.execute(read_sql(_HERE, "load_settings")).fetchall()
+    channels: dict[Lane, _Channel] = {}
+    for row in rows:
+        channel = channel_of(row["integration_key"], row["integration_type"])
+        if channel and channel is not Channel.EMAIL:
+            named = [
+                destination
+                for setting in _of(row["tenant_id"], settings)
+                if channel_of(setting["notification_type"]) is channel
+                for destination in destinations_of(setting)
+            ]
+            lane = Lane(row["tenant_id"], channel)
+            channels[lane] = _Channel(row["id"], lane, config_of(channel, row), tuple(dict.fromkeys(named)))
+    return list(channels.values())
+
+
+def _keep(
+    connection: psycopg.Connection,
+    run: Run,
+    tenant_id: str,
+    found: Sequence[SettingFinding],
+    *,
+    of_services: bool,
+    unanswered: Sequence[str] = (),
+) -> None:
+    """Replace what was found earlier, in the rows or by the services; what a service said that does not answer now stays."""
+    connection.execute(
+        read_sql(_HERE, "keep_findings"),
+        {
+            "tenant_id": tenant_id,
+            "found_on": run.run_date,
+            "found_by": run.execution_id,
+            "of_services": of_services,
+            "service_prefix": _SERVICE_PREFIX,
+            "unanswered": list(unanswered),
+            "findings": Jsonb(
+                [{"subject": each.subject, "code": each.code, "detail": each.detail} for each in found]
+            ),
+        },
+    )
+
+
+def _subject(channel: _Channel) -> str:
+    return f"{_SERVICE_PREFIX}{channel.lane.channel}"
+
+
+def _setting_finding(channel: _Channel, finding: Finding) -> SettingFinding:
+    about = "（通知設定の宛先の 1 つ）" if finding.destination else ""
+    return SettingFinding(_subject(channel), finding.error.code, f"{finding.error.meaning}{about}")
+
+
+def _is_broken(finding: Finding) -> bool:
+    """Whether nothing arrives until somebody mends it; otherwise the service could not be asked."""
+    return finding.error.outcome is Outcome.PERMANENT and finding.error.error_class is not ErrorClass.SERVICE
+
+
+def _mail_failure(tenant_id: str, finding: Finding) -> TenantFailure:
+    return TenantFailure(
+        tenant_id,
+        "MAIL_SERVER",
+        f"メールサーバーを使えません: {finding.error.meaning}。Airflow の接続 'batch_smtp' を直してください。"
+        "それまでメールは送信待ちになります。",
+        recoverable=False,
+    )
+
+
+def _result(tenant_id: str, found: Sequence[SettingFinding]) -> TenantResult:
+    return TenantResult(
+        tenant_id,
+        {"brokenSettings": len(found)},
+        records=0,
+        notes=tuple(each.sentence() for each in found),
+    )
+
+
+def _of(tenant_id: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in rows if row["tenant_id"] == tenant_id]
+
+
+def _notify_at(day: date) -> datetime:
+    return datetime.combine(day, _NOTIFY_AT, JAPAN)

@@ -1,0 +1,192 @@
+"""What can be told about a tenant's notification settings without asking anybody. Pure: rows in, findings out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from include.notification.channels.email import is_address
+from include.notification.channels.line_works import LONGEST_TEXT
+from include.notification.integrations import channel_of, config_of
+from include.notification.outcome import Channel
+from include.notification.templates import Template, TemplateRefusedError, render, variables_of
+
+
+@dataclass(frozen=True, order=True)
+class SettingFinding:
+    """One thing that does not work. ``subject`` names the setting, ``code`` the problem, ``detail`` is the sentence for people."""
+
+    subject: str
+    code: str
+    detail: str
+
+    def sentence(self) -> str:
+        """For logs and letters."""
+        return f"{self.subject}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class TenantSettings:
+    """A tenant's rows, as they are in the database; ``former_mailboxes`` in lower case."""
+
+    integrations: Sequence[Mapping[str, Any]] = ()
+    templates: Sequence[Mapping[str, Any]] = ()
+    settings: Sequence[Mapping[str, Any]] = ()
+    former_mailboxes: Collection[str] = ()
+    preferences_problem: str | None = None
+
+
+def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
+    """All that is wrong, in a fixed order."""
+    found = [
+        *_preferences(tenant.preferences_problem),
+        *_integrations(tenant.integrations),
+        *_templates(tenant.templates),
+        *_settings(tenant),
+    ]
+    return sorted(set(found))
+
+
+def destinations_of(setting: Mapping[str, Any]) -> list[str]:
+    """Whom a row of MST_NotificationSettings names (``channel_config``): addresses, Slack channels, ``users/ID`` of LINE WORKS."""
+    config = _json_object(setting["channel_config"]) or {}
+    named: list[Any] = []
+    for key in ("recipients", "channels", "destinations"):
+        value = config.get(key)
+        named += value if isinstance(value, list) else []
+    named += [config[key] for key in ("recipient", "channel", "channel_id", "destination") if key in config]
+    return [text.strip() for text in named if isinstance(text, str) and text.strip()]
+
+
+def _preferences(problem: str | None) -> Iterator[SettingFinding]:
+    if problem:
+        yield SettingFinding("MST_TenantSettings", "invalid_setting", problem)
+
+
+def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]:
+    usable: Counter[Channel] = Counter()
+    for row in rows:
+        channel = channel_of(row["integration_key"], row["integration_type"])
+        if channel is None or channel is Channel.EMAIL:
+            continue  # no channel of ours
+        usable[channel] += 1
+        if config_of(channel, row) is None:
+            yield SettingFinding(
+                channel,
+                "incomplete",
+                f"SYS_IntegrationConfig '{row['integration_key']}' の認証情報が足りないか、JSON として読めません",
+            )
+    for channel, count in usable.items():
+        if count > 1:
+            yield SettingFinding(
+                channel,
+                "duplicate",
+                f"有効な設定が {count} 件あります（最後に変更したものを使います）",
+            )
+
+
+def _templates(rows: Sequence[Mapping[str, Any]]) -> Iterator[SettingFinding]:
+    seen: Counter[tuple[str, Channel, str]] = Counter()
+    for row in rows:
+        subject = f"テンプレート {row['template_key']}（{row['notification_type']}、{row['language']}）"
+        channel = _channel(row["notification_type"])
+        if channel is None:
+            yield SettingFinding(subject, "unknown_channel", "通知の種類（notification_type）が分かりません")
+            continue
+        seen[row["template_key"], channel, row["language"]] += 1
+        yield from _template(subject, channel, row)
+    for (key, channel, language), count in seen.items():
+        if count > 1:
+            yield SettingFinding(
+                f"テンプレート {key}（{channel}、{language}）",
+                "duplicate",
+                f"同じテンプレートが {count} 件あります",
+            )
+
+
+def _template(subject: str, channel: Channel, row: Mapping[str, Any]) -> Iterator[SettingFinding]:
+    sample = row["sample_data"]
+    if _json_object(sample) is None:
+        yield SettingFinding(subject, "bad_sample", "見本データ（sample_data）を JSON として読めません")
+        return
+    template = Template(
+        row["template_key"], channel, row["language"], row["subject"], row["body"], row["is_html"]
+    )
+    try:
+        rendered = render(template, variables_of(sample))
+    except TemplateRefusedError as error:
+        yield SettingFinding(subject, "template_refused", str(error))
+        return
+    if channel is Channel.LINE_WORKS and len(rendered.text) > LONGEST_TEXT:
+        yield SettingFinding(subject, "too_long", f"見本データで {LONGEST_TEXT:,} 文字を超えます")
+
+
+def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
+    known_templates = {row["id"] for row in tenant.templates} | {
+        row["template_key"] for row in tenant.templates
+    }
+    configured = {
+        channel
+        for row in tenant.integrations
+        if (channel := channel_of(row["integration_key"], row["integration_type"]))
+    } | {Channel.EMAIL}
+    seen: Counter[tuple[object, ...]] = Counter()
+    for row in tenant.settings:
+        subject = f"通知設定 {row['setting_key']}"
+        channel = _channel(row["notification_type"])
+        if channel is None:
+            yield SettingFinding(subject, "unknown_channel", "通知の種類（notification_type）が分かりません")
+            continue
+        if channel not in configured:
+            yield SettingFinding(subject, "not_configured", f"{channel} の外部連携が設定されていません")
+        if row["template_id"] and row["template_id"] not in known_templates:
+            yield SettingFinding(
+                subject, "no_template", f"テンプレート '{row['template_id']}' がないか無効です"
+            )
+        if _json_object(row["channel_config"]) is None:
+            yield SettingFinding(subject, "bad_config", "宛先（channel_config）を JSON として読めません")
+        destinations = destinations_of(row)
+        if channel is Channel.EMAIL:
+            yield from _mailboxes(subject, destinations, tenant.former_mailboxes)
+        for event in [row["trigger_event"]] if row["trigger_event"] else []:
+            for destination in destinations:
+                seen[event, channel, destination.lower()] += 1
+    for (event, channel_name, _), count in seen.items():
+        if count > 1:
+            yield SettingFinding(
+                f"通知設定（{event}、{channel_name}）",
+                "duplicate",
+                f"同じ宛先への設定が {count} 件あり、同じ通知が重複します",
+            )
+
+
+def _mailboxes(
+    subject: str, addresses: Sequence[str], former_mailboxes: Collection[str]
+) -> Iterator[SettingFinding]:
+    # Whose address it is, is nobody's business in a log: how many says enough.
+    malformed = sum(not is_address(address) for address in addresses)
+    if malformed:
+        yield SettingFinding(
+            subject, "invalid_address", f"メールアドレスの形式が正しくない宛先が {malformed} 件あります"
+        )
+    left = sum(address.lower() in former_mailboxes for address in addresses)
+    if left:
+        yield SettingFinding(subject, "recipient_left", f"退職した社員の宛先が {left} 件あります")
+
+
+def _channel(notification_type: str | None) -> Channel | None:
+    if (notification_type or "").strip().lower() in ("email", "mail", "e-mail"):
+        return Channel.EMAIL
+    return channel_of(notification_type)
+
+
+def _json_object(text: str | None) -> dict[str, Any] | None:
+    """A JSON object in text; without text an empty one, None for anything else."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,32 @@
+-- What is still wrong keeps its day; what is mended goes.
+WITH found AS (
+    SELECT DISTINCT ON (finding.subject, finding.code)
+        finding.subject,
+        finding.code,
+        finding.detail
+    FROM jsonb_to_recordset(%(findings)s) AS finding (subject text, code text, detail text)
+    ORDER BY finding.subject, finding.code, finding.detail
+),
+
+mended AS (
+    DELETE FROM batch.setting_finding AS kept
+    WHERE
+        kept.tenant_id = %(tenant_id)s
+        AND starts_with(kept.subject, %(service_prefix)s) = %(of_services)s
+        AND kept.subject <> all(%(unanswered)s)
+        AND NOT EXISTS (
+            SELECT FROM found
+            WHERE found.subject = kept.subject AND found.code = kept.code
+        )
+)
+
+INSERT INTO batch.setting_finding AS kept (tenant_id, subject, code, detail, found_on, found_by)
+SELECT
+    %(tenant_id)s,
+    found.subject,
+    found.code,
+    found.detail,
+    %(found_on)s,
+    %(found_by)s
+FROM found
+ON CONFLICT (tenant_id, subject, code) DO UPDATE SET detail = excluded.detail;
