@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,22 @@ from psycopg.types.json import Jsonb
 
 from include.database import read_sql
 from include.errors import SettingsError
-from include.execution.business_date import utc_bounds
+from include.execution.business_date import JAPAN, utc_bounds
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
+from include.notification import outbox
+from include.notification.notices import USAGE_WARNING, load_administrators
+from include.notification.preferences import load_preferences
+from include.notification.template_store import load_templates
 from include.settings import Settings, UsageSettings
 from include.tenant_management.billing.price_list import PriceList
 from include.tenant_management.billing.usage import Metric
-from include.tenant_management.tenant_usage.warnings import UsageFigures, UsageWarning, usage_warnings
+from include.tenant_management.tenant_usage.letters import usage_letter
+from include.tenant_management.tenant_usage.warnings import (
+    TENANT_ADMINISTRATOR,
+    UsageFigures,
+    UsageWarning,
+    usage_warnings,
+)
 
 _HERE = Path(__file__).parent
 
@@ -92,14 +102,14 @@ class TenantUsageBatch(TenantBatch):
                 },
             ).fetchall()
         results: list[TenantResult] = []
-        warnings: list[dict[str, Any]] = []
+        warnings: list[tuple[str, UsageWarning]] = []
         for row in rows:
             settings, notes = self._tenant_settings(row, run.business_date)
             found = usage_warnings(run.business_date, _figures(row), settings)
-            warnings.extend(_warning_row(row["tenant_id"], warning) for warning in found)
+            warnings.extend((row["tenant_id"], warning) for warning in found)
             results.append(_result(row, found, notes))
         if warnings:
-            connection.execute(read_sql(_HERE, "record_warnings"), {**day, "warnings": Jsonb(warnings)})
+            self._warn(connection, run, warnings)
         connection.execute(read_sql(_HERE, "use_up_signals"), day)
         return results
 
@@ -108,6 +118,47 @@ class TenantUsageBatch(TenantBatch):
         platform.execute(
             "DELETE FROM batch.usage_signal WHERE execution_id = %(execution_id)s",
             {"execution_id": run.execution_id},
+        )
+
+    def _warn(
+        self, connection: psycopg.Connection, run: Run, warnings: Sequence[tuple[str, UsageWarning]]
+    ) -> None:
+        """Record the warnings that are new, and queue the letters to the administrators for those that concern them."""
+        new = connection.execute(
+            read_sql(_HERE, "record_warnings"),
+            {
+                "execution_id": run.execution_id,
+                "business_date": run.business_date,
+                "warnings": Jsonb([_warning_row(tenant_id, warning) for tenant_id, warning in warnings]),
+            },
+        ).fetchall()
+        # Of several thresholds that are passed at once, the highest says all. (They rise in the list.)
+        told = {
+            (tenant_id, warning.metric): warning
+            for tenant_id, warning in warnings
+            if TENANT_ADMINISTRATOR in warning.audience
+            and (tenant_id, warning.metric, warning.threshold_percent) in new
+        }
+        if not told:
+            return
+        languages = {
+            tenant_id: own.settings.language
+            for tenant_id, own in load_preferences(
+                connection, self._settings.notification, datetime.combine(run.run_date, time(), JAPAN)
+            ).items()
+        }
+        templates = load_templates(connection, [USAGE_WARNING], languages)
+        addresses = load_administrators(connection)
+        outbox.enqueue(
+            connection,
+            [
+                usage_letter(
+                    tenant_id, warning, addresses[tenant_id], templates[tenant_id], run_date=run.run_date
+                )
+                for (tenant_id, _), warning in told.items()
+                if tenant_id in addresses
+            ],
+            created_by=run.execution_id,
         )
 
     def _tenant_settings(

@@ -34,4 +34,8 @@ FROM
         audience text[]
     )
 ORDER BY warning.tenant_id
-ON CONFLICT (tenant_id, kind, metric, threshold_percent, window_start) DO NOTHING;
+ON CONFLICT (tenant_id, kind, metric, threshold_percent, window_start) DO NOTHING
+RETURNING
+    tenant_id,
+    metric,
+    threshold_percent;

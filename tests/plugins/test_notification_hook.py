@@ -1,0 +1,108 @@
+"""The hook that other teams' DAGs notify with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from include.demo.stand_ins import StandIns
+from include.notification.outbox import Draft
+from include.notification.outcome import Channel
+from include.notification.retry import Status
+from skill_batch.hooks.notification import NotificationHook
+from tests import host_rows
+from tests.conftest import Database
+from tests.notification.outbox_rows import slack
+
+
+@pytest.fixture
+def services() -> Iterator[StandIns]:
+    """The services."""
+    with StandIns() as stand_ins:
+        yield stand_ins
+
+
+@pytest.fixture
+def hook(shared_database: Database, services: StandIns, monkeypatch: pytest.MonkeyPatch) -> NotificationHook:
+    """With Airflow's connections pointing at the database and the stand-ins."""
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_TENANT_DB", shared_database.airflow_connection("batch_tenant"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_BATCH_SMTP",
+        f"smtp://127.0.0.1:{services.smtp_port}/?from_email=no-reply%40example.jp&disable_tls=true&disable_ssl=true",
+    )
+    monkeypatch.setenv("AIRFLOW_VAR_BATCH_ALLOWED_HOSTS", ",".join(services.allowed_hosts))
+    return NotificationHook()
+
+
+@pytest.fixture
+def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Connection]:
+    """The application's side, with tenant A and its Slack, and tenant B without one."""
+    with shared_database.connect() as connection:
+        for tenant_id in ("A", "B"):
+            host_rows.tenant(connection, tenant_id)
+        slack(connection, "A", services)
+        yield connection
+
+
+@pytest.mark.usefixtures("host")
+def test_a_message_is_sent_now_and_its_occasion_once(hook: NotificationHook, services: StandIns) -> None:
+    arguments = ("A", Channel.SLACK, "C1", "件名", "<!channel> 本文")
+
+    first = hook.send(*arguments, dedupe_key="other-team:1")
+    second = hook.send(*arguments, dedupe_key="other-team:1")
+
+    assert (first, second) == (Status.SENT, Status.SENT)
+    (arrived,) = services.messages
+    assert (arrived.destination, arrived.text) == ("C1", "件名\n&lt;!channel&gt; 本文")
+
+
+@pytest.mark.usefixtures("host")
+def test_many_are_sent_together_and_each_says_where_it_is(hook: NotificationHook, services: StandIns) -> None:
+    def draft(tenant_id: str, channel: Channel, destination: str) -> Draft:
+        return Draft(
+            tenant_id, f"{channel}:{destination}", channel, destination, "件名", "本文", datetime.now(UTC)
+        )
+
+    services.refuse_recipient("nobody@example.jp", "5.1.1")
+
+    states = hook.send_many(
+        [
+            draft("A", Channel.SLACK, "C1"),
+            draft("A", Channel.EMAIL, "nobody@example.jp"),
+            draft("B", Channel.EMAIL, "b@example.jp"),
+            draft("B", Channel.SLACK, "C1"),
+        ]
+    )
+
+    assert states == [Status.SENT, Status.DEAD, Status.SENT, Status.RETRY]
+    assert hook.send_many([]) == []
+
+
+@pytest.mark.usefixtures("host")
+def test_a_channel_is_validated_without_sending(hook: NotificationHook, services: StandIns) -> None:
+    services.refuse_recipient("C2", "is_archived")
+
+    assert hook.validate("A", Channel.SLACK, ["C1"]) == []
+    assert [found.error.code for found in hook.validate("A", Channel.SLACK, ["C2"])] == ["is_archived"]
+    assert [found.error.code for found in hook.validate("B", Channel.SLACK)] == ["not_configured"]
+    assert hook.validate("B", Channel.EMAIL) == []
+    assert services.messages == []
+
+
+@pytest.mark.usefixtures("host")
+def test_the_connection_test_says_what_is_wrong(
+    hook: NotificationHook, services: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hook.test_connection() == (True, "Connection successfully tested")
+
+    services.fail_next("email", "550 5.7.1 Not your domain", command="MAIL")
+    assert hook.test_connection() == (False, "SMTP: 送信元の設定か権限が拒否されました（SMTP 550 5.7.1）")
+
+    monkeypatch.delenv("AIRFLOW_CONN_BATCH_SMTP")
+    works, reason = hook.test_connection()
+    assert not works
+    assert "Airflow の接続 'batch_smtp' が定義されていません" in reason
+    assert services.messages == []

@@ -1,0 +1,105 @@
+"""The letters about quotas that BATCH-018-01 queues for the tenants' administrators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import host_rows
+from tests.conftest import Database
+from tests.tenant_management.billing_rows import run_usage
+
+DAY = date(2026, 10, 31)
+GIGABYTE_IN_KB = 1024**2
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """These tests change rows only."""
+    return shared_database
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The host's side."""
+    with database.connect() as connection:
+        yield connection
+
+
+def stored(host: psycopg.Connection, tenant_id: str, gigabytes: float, **values: Any) -> None:
+    """A tenant with 10 GB of storage in its contract, and files of this size."""
+    host_rows.tenant(
+        host, tenant_id, **({"admin_email": f"admin@{tenant_id}.example.jp", "max_storage_gb": 10} | values)
+    )
+    host_rows.insert(
+        host,
+        "TRN_SkillEvidence",
+        id=f"film_{tenant_id}",
+        tenant_id=tenant_id,
+        file_size_kb=int(gigabytes * GIGABYTE_IN_KB),
+        created_at=datetime(2026, 10, 1),
+        updated_at=datetime(2026, 10, 1),
+        created_by="x",
+        updated_by="x",
+    )
+
+
+def letters(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    """To whom, about what, and when."""
+    return host.execute(
+        "SELECT destination, subject, due_at FROM batch.outbox ORDER BY destination"
+    ).fetchall()
+
+
+def test_the_administrator_is_told_the_highest_threshold_once(
+    database: Database, host: psycopg.Connection
+) -> None:
+    stored(host, "A", 9.6)
+    stored(host, "B", 8.5, locale="en-US")
+    stored(host, "C", 7.9)
+
+    run_usage(database, DAY)
+    told = letters(host)
+    run_usage(database, DAY)
+
+    assert [(destination, subject) for destination, subject, _ in told] == [
+        ("admin@A.example.jp", "【ご利用状況のお知らせ】ストレージ使用量が契約の 95 % を超えました"),
+        ("admin@B.example.jp", "Your storage is above 80 % of your contract"),
+    ]
+    assert all(due_at.astimezone(UTC).hour == 0 for _, _, due_at in told)  # nine o'clock in Japan
+    assert letters(host) == told
+
+
+def test_the_next_threshold_and_the_next_month_are_told_again(
+    database: Database, host: psycopg.Connection
+) -> None:
+    stored(host, "A", 8.5)
+    run_usage(database, date(2026, 10, 30))
+    host.execute('UPDATE "TRN_SkillEvidence" SET file_size_kb = %s', [int(9.6 * GIGABYTE_IN_KB)])
+    run_usage(database, DAY)
+    run_usage(database, date(2026, 11, 1))
+
+    assert sorted(subject.split("の ")[1][:2] for _, subject, _ in letters(host)) == ["80", "95", "95"]
+
+
+def test_a_dry_run_tells_nobody(database: Database, host: psycopg.Connection) -> None:
+    stored(host, "A", 9.6)
+
+    run_usage(database, DAY, dry_run=True)
+
+    assert letters(host) == []
+
+
+def test_without_an_address_nobody_is_told_and_the_warning_stands(
+    database: Database, host: psycopg.Connection
+) -> None:
+    stored(host, "A", 9.6, admin_email=None)
+
+    assert run_usage(database, DAY).status == "completed"
+
+    assert letters(host) == []
+    assert host.execute("SELECT count(*) FROM batch.usage_warning").fetchone() == (2,)
