@@ -9,9 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from include.demo.local_stack import PROJECT, airflow_environment
+from include.demo.stand_ins import StandIns
 from tests.conftest import Database
 
-__all__ = ["PROJECT", "AirflowInstallation", "environment_of", "kill_group", "slack_connection"]
+__all__ = [
+    "PROJECT",
+    "AirflowInstallation",
+    "environment_of",
+    "kill_group",
+    "slack_connection",
+    "smtp_connection",
+]
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,14 @@ def slack_connection(base_url: str) -> str:
     return (
         '{"conn_type": "slack", "password": "xoxb-test-token", '
         f'"extra": {{"base_url": "{base_url}", "channel": "#night-duty"}}}}'
+    )
+
+
+def smtp_connection(services: StandIns) -> str:
+    """``batch_smtp`` pointing at the stand-ins, as JSON."""
+    return (
+        f'{{"conn_type": "smtp", "host": "127.0.0.1", "port": {services.smtp_port}, '
+        '"extra": {"from_email": "no-reply@example.jp", "disable_ssl": true, "disable_tls": true}}'
     )
 
 

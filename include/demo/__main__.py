@@ -11,27 +11,68 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
+import psycopg
 
-from include.catalog import TENANT_BILLING, TENANT_USAGE
+from include.catalog import (
+    NOTIFICATION_LOG_CLEANUP,
+    NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
+    SCHEDULED_NOTIFICATIONS,
+    TENANT_BILLING,
+    TENANT_USAGE,
+    BatchSpec,
+)
 from include.demo.local_stack import LocalStack
+from include.demo.notifications import REFUSED_BY_STAND_INS, play_the_first_of_november
 from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
-from include.demo.report import billing_report, usage_report
-from include.demo.slack_stand_in import SlackStandIn
+from include.demo.report import (
+    billing_report,
+    log_cleanup_report,
+    retry_report,
+    scheduled_report,
+    settings_report,
+    usage_report,
+)
+from include.demo.stand_ins import StandIns
 from include.errors import BatchError
 
 # The run's date: the business date is the day before, the last one of the demo data, and the billing month is October.
 DEMO_DATE = "2026-11-01"
-DEMO_RUNS = ((TENANT_USAGE, usage_report), (TENANT_BILLING, billing_report))
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """A batch of the demo. ``is_red``: it has to fail, because telling the operators is its work."""
+
+    spec: BatchSpec
+    report: Callable[[psycopg.Connection], str]
+    is_red: bool = False
+
+
+DEMO_RUNS = (
+    DemoRun(TENANT_USAGE, usage_report),
+    DemoRun(TENANT_BILLING, billing_report),
+    DemoRun(NOTIFICATION_SETTINGS_CHECK, settings_report),
+    DemoRun(SCHEDULED_NOTIFICATIONS, scheduled_report),
+    DemoRun(NOTIFICATION_RETRY, retry_report, is_red=True),
+    DemoRun(NOTIFICATION_LOG_CLEANUP, log_cleanup_report),
+)
 
 _WHERE_TO_LOOK = """\
 どこを見るか:
-  {invoices}
+  {storage}/invoices
                請求書（PDF、JSON）と会計用 CSV
-  make psql    TABLE batch.usage_day;  TABLE batch.invoice;  TABLE "HIS_TenantBilling";  TABLE batch.execution_log;
+  {storage}/notification_log
+               保管した通知ログ（JSON Lines、gzip）
+  {arrived}
+               届いたメール・Slack・Teams・LINE WORKS・運用アラート（make up の間は http://127.0.0.1:{port}/）
+  make psql    TABLE batch.usage_day;  TABLE batch.invoice;  TABLE batch.outbox;  TABLE batch.execution_log;
   make up      Airflow の画面（実行、消去、再実行）
   eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01"""
 
@@ -51,10 +92,11 @@ def env(stack: LocalStack) -> int:
 def demo(stack: LocalStack) -> int:
     """Run the batches on the demo data through ``airflow dags test`` and print what came out."""
     _prepare(stack)
-    with _slack(stack):
-        for spec, report in DEMO_RUNS:
-            log = stack.directory / f"{spec.dag_id}.log"
-            command = ["airflow", "dags", "test", spec.dag_id, DEMO_DATE]
+    _arrived(stack).unlink(missing_ok=True)
+    with _stand_ins(stack):
+        for run in DEMO_RUNS:
+            log = stack.directory / f"{run.spec.dag_id}.log"
+            command = ["airflow", "dags", "test", run.spec.dag_id, DEMO_DATE]
             _say(f"running `{' '.join(command)}`; its log is {log}")
             with log.open("w") as output:
                 code = subprocess.run(
@@ -64,13 +106,15 @@ def demo(stack: LocalStack) -> int:
                     stderr=subprocess.STDOUT,
                     check=False,
                 ).returncode
-            if code:
+            if bool(code) != run.is_red:
                 sys.stderr.write("".join(log.read_text().splitlines(keepends=True)[-40:]))
-                _say(f"`{' '.join(command)}` failed with exit code {code}")
-                return code
+                _say(f"`{' '.join(command)}` ended with exit code {code}")
+                return code or 1
             with stack.database() as connection:
-                print(f"\n{report(connection)}\n")
-    print(_WHERE_TO_LOOK.format(invoices=stack.storage / "invoices"))
+                play_the_first_of_november(connection)
+                print(f"\n{run.report(connection)}\n")
+    http_port, _ = stack.stand_in_ports
+    print(_WHERE_TO_LOOK.format(storage=stack.storage, arrived=_arrived(stack), port=http_port))
     return 0
 
 
@@ -81,7 +125,7 @@ def up(stack: LocalStack) -> int:
     pid_file = stack.directory / "up.pid"
     log = stack.directory / "airflow.log"
     signal.signal(signal.SIGTERM, _interrupt)
-    with _slack(stack) as slack, log.open("a") as output:
+    with _stand_ins(stack) as stand_ins, log.open("a") as output:
         # A group of its own: a signal to `airflow standalone` alone would leave its components running.
         process = subprocess.Popen(
             ["airflow", "standalone"],
@@ -93,9 +137,7 @@ def up(stack: LocalStack) -> int:
         pid_file.write_text(str(process.pid))
         try:
             _wait_for_ui(process, port)
-            _say(
-                f"Airflow: http://localhost:{port}/   Slack stand-in: {slack.base_url.removesuffix('api/')}   log: {log}"
-            )
+            _say(f"Airflow: http://localhost:{port}/   what arrived: {stand_ins.page_url}   log: {log}")
             _say("Ctrl-C (or `make down` elsewhere) ends it")
             # `make down` ends Airflow by a signal; that is no failure.
             return max(process.wait(), 0)
@@ -163,14 +205,28 @@ def _prepare(stack: LocalStack) -> None:
     stack.prepare_airflow()
 
 
-def _slack(stack: LocalStack) -> SlackStandIn:
-    url = urlsplit(stack.settings.connections["ops_slack"]["extra"]["base_url"])
+def _arrived(stack: LocalStack) -> Path:
+    """The record of what the stand-ins have received."""
+    return stack.directory / "arrived.jsonl"
+
+
+@contextmanager
+def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
+    """Slack, Teams, LINE WORKS and the mail server, on the ports that the settings file names; with what is planted to go wrong."""
+    http, smtp = stack.stand_in_ports
+    stand_ins = StandIns(http, smtp, record=_arrived(stack))
     try:
-        return SlackStandIn(url.port or 0, record=stack.directory / "slack.jsonl")
+        stand_ins.__enter__()
     except OSError as error:
         raise SystemExit(
-            f"The Slack stand-in cannot listen on {url.netloc} ({error.strerror}): is another `make up` running?"
+            f"The stand-ins cannot listen on the ports {http} and {smtp} ({error.strerror}): is another `make up` running?"
         ) from None
+    try:
+        for recipient, code in REFUSED_BY_STAND_INS.items():
+            stand_ins.refuse_recipient(recipient, code)
+        yield stand_ins
+    finally:
+        stand_ins.__exit__()
 
 
 def _wait_for_ui(process: subprocess.Popen[bytes], port: str) -> None:

@@ -23,6 +23,7 @@ from include.database import read_sql
 from include.demo.airflow_settings import AirflowSettings, DatabaseAddress, load_airflow_settings
 from include.demo.generator import DEMO_SHAPE, load_demo_data
 from include.demo.host_fixture import create_host_schema
+from include.demo.notifications import plant_notifications
 from include.demo.postgres_server import EmbeddedPostgres
 from include.demo.whole_run import run_batch
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
@@ -88,6 +89,14 @@ class LocalStack:
         return EmbeddedPostgres(self.directory / "postgres", self._settings_file.database.port)
 
     @property
+    def stand_in_ports(self) -> tuple[int, int]:
+        """Where the settings file expects the services and the mail server that the stand-ins take the place of: HTTP, SMTP."""
+        connections = self.settings.connections
+        url = urlsplit(connections["ops_slack"]["extra"]["base_url"])
+        assert url.port is not None
+        return url.port, connections["batch_smtp"]["port"]
+
+    @property
     def airflow_home(self) -> Path:
         """Airflow's home: configuration and task logs."""
         return self.directory / "airflow"
@@ -116,8 +125,8 @@ class LocalStack:
     def deploy(self) -> None:
         """Host schema, our schema and demo data, each only where it is missing.
 
-        All days of the demo data but the last are closed, as if BATCH-018-01 had run every night, and some tenants have discounts and
-        the like.
+        All days of the demo data but the last are closed, as if BATCH-018-01 had run every night; some tenants have discounts and the
+        like, and channels whose services are the stand-ins.
         """
         with psycopg.connect(self.admin_dsn()) as connection:
             fresh = connection.execute(
@@ -134,6 +143,7 @@ class LocalStack:
                     run_batch(platform, connection, TENANT_USAGE, create_batch(), day)
             with self.database() as connection:
                 connection.execute(read_sql(Path(__file__).parent, "billing_facts"))
+                plant_notifications(connection, self.stand_in_ports[0])
 
     def prepare_airflow(self) -> None:
         """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""

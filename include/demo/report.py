@@ -8,7 +8,15 @@ from pathlib import Path
 
 import psycopg
 
-from include.catalog import TENANT_BILLING, TENANT_USAGE, BatchSpec
+from include.catalog import (
+    NOTIFICATION_LOG_CLEANUP,
+    NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
+    SCHEDULED_NOTIFICATIONS,
+    TENANT_BILLING,
+    TENANT_USAGE,
+    BatchSpec,
+)
 from include.database import read_sql
 
 _HERE = Path(__file__).parent
@@ -73,6 +81,49 @@ def billing_report(connection: psycopg.Connection) -> str:
                 ),
             )
         ],
+    )
+
+
+def settings_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-019-05 and what is wrong with the tenants' settings."""
+    return _report(
+        connection,
+        NOTIFICATION_SETTINGS_CHECK,
+        [("問題のある通知設定（batch.setting_finding）", "findings", ("テナント", "設定", "問題"))],
+    )
+
+
+def scheduled_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-019-01 and where the messages are."""
+    return _report(
+        connection,
+        SCHEDULED_NOTIFICATIONS,
+        [("通知（batch.outbox）", "messages", ("テナント", "チャネル", "状態", "件数", "理由"))],
+    )
+
+
+def retry_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-019-02 and what it told the operators."""
+    return _report(
+        connection,
+        NOTIFICATION_RETRY,
+        [
+            ("運用者への報告（失敗したテナント）", "failures", ("テナント", "理由")),
+            (
+                "停止したチャネル（batch.channel_circuit）",
+                "closed_channels",
+                ("テナント", "チャネル", "理由"),
+            ),
+        ],
+    )
+
+
+def log_cleanup_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-019-04 and what it archived."""
+    return _report(
+        connection,
+        NOTIFICATION_LOG_CLEANUP,
+        [("保管して削除した行", "archived", ("テナント", "通知ログ", "送信箱"))],
     )
 
 

@@ -31,6 +31,8 @@ def open_run(
 ) -> tuple[Run, list[Tenant]]:
     """Open a run for the batch's tenants, or for those with these codes, on the day after the period that it works on."""
     tenants = run_log.select_tenants(platform, codes, batch.further_tenants(platform, business_date)).tenants
+    options = batch.options(parameters or {}, tenants, all_tenants=not codes)
+    batch.verify(platform, options, tenants)
     run = run_log.open_execution(
         platform,
         spec,
@@ -41,7 +43,7 @@ def open_run(
         dry_run=dry_run,
         parameters=parameters or {},
         tenants=tenants,
-        options=batch.options(parameters or {}, tenants, all_tenants=not codes),
+        options=options,
     )
     return run, tenants
 

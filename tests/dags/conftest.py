@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from include.demo.slack_stand_in import SlackStandIn
+from include.demo.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, environment_of
 
 
@@ -20,7 +20,7 @@ def airflow(airflow_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def slack() -> Iterator[SlackStandIn]:
+def slack() -> Iterator[StandIns]:
     """The operators' Slack."""
-    with SlackStandIn() as stand_in:
+    with StandIns() as stand_in:
         yield stand_in

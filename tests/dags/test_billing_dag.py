@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.demo.slack_stand_in import SlackStandIn
+from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
@@ -34,10 +34,10 @@ def tenants(database: Database) -> list[str]:
 
 @pytest.fixture
 def installation(
-    airflow: AirflowInstallation, database: Database, slack: SlackStandIn, tmp_path: Path
+    airflow: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
 ) -> AirflowInstallation:
     """Airflow with this test's database, Slack and folder for files."""
-    connected = airflow.with_connections(database, slack.base_url)
+    connected = airflow.with_connections(database, slack.slack_base_url)
     storage = {"AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path / 'storage'}"}
     return AirflowInstallation(connected.environment | storage)
 
@@ -52,7 +52,7 @@ def numbers(database: Database) -> list[tuple[str, str, str | None]]:
 
 @pytest.mark.usefixtures("tenants")
 def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothing(
-    installation: AirflowInstallation, database: Database, slack: SlackStandIn, tmp_path: Path
+    installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
     first = installation.run("dags", "test", DAG_ID, RUN_DATE)
     assert first.returncode == 0, first.stdout
@@ -84,7 +84,7 @@ def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothi
 
 
 def test_a_tenant_with_an_open_day_is_named_with_the_day_and_invoiced_once_it_is_closed(
-    installation: AirflowInstallation, database: Database, slack: SlackStandIn, tenants: list[str]
+    installation: AirflowInstallation, database: Database, slack: StandIns, tenants: list[str]
 ) -> None:
     with database.connect() as host:
         host.execute("DELETE FROM batch.usage_day WHERE tenant_id = 'T001' AND usage_date = '2026-10-17'")
@@ -94,8 +94,8 @@ def test_a_tenant_with_an_open_day_is_named_with_the_day_and_invoiced_once_it_is
     assert failed.returncode != 0
     assert numbers(database) == [("T002", "finalized", "INV-2026-10-001")]
     (message,) = slack.messages
-    assert "バッチ実行失敗: BATCH-018-02" in message["text"]
-    assert "T001 ㈱T001: 使用量が締まっていない日があります（1 日: 2026-10-17）" in message["text"]
+    assert "バッチ実行失敗: BATCH-018-02" in message.text
+    assert "T001 ㈱T001: 使用量が締まっていない日があります（1 日: 2026-10-17）" in message.text
 
     with database.connect() as host:
         close_month(host, tenants[0], OCTOBER, first=17, last=17)
@@ -125,7 +125,7 @@ def test_a_dry_run_explains_the_calculation_in_the_log_and_writes_nothing(
 
 @pytest.mark.usefixtures("tenants")
 def test_without_a_place_for_files_nothing_is_invoiced_and_the_alert_says_what_is_missing(
-    installation: AirflowInstallation, database: Database, slack: SlackStandIn
+    installation: AirflowInstallation, database: Database, slack: StandIns
 ) -> None:
     environment = dict(installation.environment)
     del environment["AIRFLOW_VAR_BATCH_STORAGE_URL"]
@@ -134,13 +134,13 @@ def test_without_a_place_for_files_nothing_is_invoiced_and_the_alert_says_what_i
 
     assert done.returncode != 0
     (message,) = slack.messages
-    assert "Variable 'batch_storage_url'" in message["text"]
+    assert "Variable 'batch_storage_url'" in message.text
     assert numbers(database) == []
 
 
 @pytest.mark.usefixtures("tenants")
 def test_an_action_on_all_tenants_is_refused_before_anything_is_written(
-    installation: AirflowInstallation, database: Database, slack: SlackStandIn
+    installation: AirflowInstallation, database: Database, slack: StandIns
 ) -> None:
     done = installation.run(
         "dags", "test", DAG_ID, RUN_DATE, "--conf", '{"action": "void", "reason": "テスト", "tenants": [""]}'
@@ -148,7 +148,7 @@ def test_an_action_on_all_tenants_is_refused_before_anything_is_written(
 
     assert done.returncode != 0
     (message,) = slack.messages
-    assert "「テナントコード」（tenants）に対象のコードを指定してください" in message["text"]
+    assert "「テナントコード」（tenants）に対象のコードを指定してください" in message.text
     assert numbers(database) == []
 
 
@@ -168,7 +168,7 @@ def test_the_familys_dag_closes_the_last_day_and_then_bills_the_month(
 
 @pytest.mark.usefixtures("tenants")
 def test_the_familys_dag_leaves_a_month_alone_that_is_not_over(
-    installation: AirflowInstallation, database: Database, slack: SlackStandIn
+    installation: AirflowInstallation, database: Database, slack: StandIns
 ) -> None:
     today = datetime.now(UTC).astimezone(JAPAN).date()
 

@@ -10,7 +10,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,13 +20,17 @@ import psutil
 import psycopg
 import pytest
 
-from include.demo.slack_stand_in import SlackStandIn
+from include.demo.stand_ins import StandIns
+from include.execution.business_date import JAPAN
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation, kill_group
+from tests.airflow_installation import AirflowInstallation, kill_group, smtp_connection
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.notification.outbox_rows import slack as slack_of
+from tests.notification.outbox_rows import statuses, wait_for, waiting
 from tests.tenant_management.billing_rows import close_month
 
 USAGE, BILLING = "batch_018_01_tenant_usage", "batch_018_02_tenant_billing"
+SENDING, RETRY = "batch_019_01_scheduled_notifications", "batch_019_02_notification_retry"
 TENANTS = ["T001", "T002", "T003"]
 OCTOBER = date(2026, 10, 1)
 CONF = {"business_date": "2026-10-31"}
@@ -53,6 +58,17 @@ class Api:
     def unpause(self) -> None:
         """Also starts the latest scheduled run that was missed."""
         self.call("PATCH", f"/api/v2/dags/{self.dag_id}", {"is_paused": False})
+
+    def rest(self) -> None:
+        """Start the scheduled run that was missed, and wait until nothing runs."""
+        self.unpause()
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            runs = self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns")["dag_runs"]
+            if runs and all(run["state"] in ("success", "failed") for run in runs):
+                return
+            time.sleep(0.5)
+        raise AssertionError(f"{self.dag_id} does not come to rest")
 
     def trigger(self, **conf: Any) -> str:
         body = {"logical_date": None, "conf": {**CONF, **conf}}
@@ -107,15 +123,17 @@ def tenants(database: Database) -> None:
 def api(
     airflow: AirflowInstallation,
     database: Database,
-    slack: SlackStandIn,
+    slack: StandIns,
     unused_port: int,
     tmp_path: Path,
 ) -> Iterator[Api]:
-    installation = airflow.with_connections(database, slack.base_url)
+    installation = airflow.with_connections(database, slack.slack_base_url)
     installation.environment.update(
         {
             "AIRFLOW__API__PORT": str(unused_port),
             "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path / 'storage'}",
+            "AIRFLOW_VAR_BATCH_ALLOWED_HOSTS": ",".join(slack.allowed_hosts),
+            "AIRFLOW_CONN_BATCH_SMTP": smtp_connection(slack),
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}/execution/",
             # A killed worker's task is noticed after this many seconds without a heartbeat (by default 300).
@@ -145,13 +163,12 @@ def _wait_for_api(url: str, log: Path) -> Api:
 
 
 @pytest.mark.usefixtures("tenants")
-def test_an_operator_triggers_kills_clears_and_reruns(
-    api: Api, database: Database, slack: SlackStandIn
-) -> None:
+def test_an_operator_triggers_kills_clears_and_reruns(api: Api, database: Database, slack: StandIns) -> None:
     _a_run_for_some_tenants_shows_them_by_name(api, database)
     _a_killed_task_is_tried_again_and_the_run_completes(api, database)
     _a_broken_tenant_is_cleared_alone_after_it_was_mended(api, database, slack)
     _a_tenant_with_an_open_day_is_invoiced_after_a_clear(replace(api, dag_id=BILLING), database, slack)
+    _what_a_killed_worker_was_sending_is_never_sent_twice(api, database, slack)
 
 
 def _a_run_for_some_tenants_shows_them_by_name(api: Api, database: Database) -> None:
@@ -183,7 +200,7 @@ def _a_killed_task_is_tried_again_and_the_run_completes(api: Api, database: Data
 
 
 def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
-    api: Api, database: Database, slack: SlackStandIn
+    api: Api, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
         healthy = host_rows.break_reports_of(host, "T002")
@@ -198,7 +215,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
             "close_run": "failed",
         }
         (message,) = slack.messages
-        assert "T002" in message["text"]
+        assert "T002" in message.text
         host.execute(healthy.encode())
 
     api.clear(run_id, "T002")
@@ -218,7 +235,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
 
 
 def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
-    api: Api, database: Database, slack: SlackStandIn
+    api: Api, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
         for name in TENANTS:  # the runs before have closed the last day
@@ -234,8 +251,8 @@ def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
         "T003": "success",
         "close_run": "failed",
     }
-    (message,) = (message for message in slack.messages if quote(run_id) in json.dumps(message))
-    assert "T002: 使用量が締まっていない日があります（1 日: 2026-10-09）" in message["text"]
+    (message,) = (message for message in slack.messages if quote(run_id) in message.text)
+    assert "T002: 使用量が締まっていない日があります（1 日: 2026-10-09）" in message.text
 
     with database.connect() as host:
         close_month(host, "T002", OCTOBER, first=9, last=9)
@@ -249,20 +266,55 @@ def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
     assert last == [("INV-2026-10-003",)]
 
 
-def _kill_tasks_of(database: Database) -> None:
-    """``kill -9`` the processes whose statements wait for the lock."""
+def _what_a_killed_worker_was_sending_is_never_sent_twice(
+    api: Api, database: Database, slack: StandIns
+) -> None:
+    sending, retry = replace(api, dag_id=SENDING), replace(api, dag_id=RETRY)
+    sending.rest()
+    retry.rest()
+    today = datetime.now(JAPAN).date()
+    # Ten o'clock of the day before, in Japan: it has waited for less than a day, whatever time it is now.
+    yesterday = datetime.combine(today - timedelta(days=1), clock_time(1, 0))
+    with database.connect() as host:
+        slack_of(host, "T001", slack)
+        for number in range(3):
+            waiting(host, "T001", "SLACK", recipient_address=f"C{number}", scheduled_at=yesterday)
+    alerts = len(slack.messages)
+    slack.latency("slack", 20)
+    run_id = sending.trigger(business_date=str(today), tenants=["T001"])
+    wait_for(slack, alerts + 3)
+    _kill_tasks_of(database, waiting_for="Client")
+    slack.latency("slack", 0)
+
+    assert sending.wait(run_id) == "success"
+    with database.connect() as host:
+        assert statuses(host) == {("slack", "sending"): 3}
+        host.execute("UPDATE batch.outbox SET lease_until = now() - interval '1 second'")
+    run_id = retry.trigger(business_date=str(today))
+
+    assert retry.wait(run_id) == "failed"
+    with database.connect() as host:
+        assert statuses(host) == {("slack", "ambiguous"): 3}
+    *posts, alert = slack.messages[alerts:]
+    assert sorted(post.destination for post in posts) == ["C0", "C1", "C2"]
+    assert "T001: 届いたか分からない通知 3 件" in alert.text
+
+
+def _kill_tasks_of(database: Database, waiting_for: str = "Lock") -> None:
+    """``kill -9`` the processes whose connections wait: their statements for a lock, or the server for what they say next."""
     with database.connect() as connection:
         ports = {
             port
             for (port,) in connection.execute(
                 "SELECT client_port FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                " WHERE datname = current_database() AND wait_event_type = %s",
+                [waiting_for],
             )
         }
     pids = {
         connection.pid
         for connection in psutil.net_connections("tcp")
-        if connection.laddr and connection.laddr.port in ports and connection.pid
+        if connection.laddr and connection.laddr.port in ports and connection.pid not in (None, os.getpid())
     }
     clients = [pid for pid in pids if not psutil.Process(pid).name().startswith("postgres")]
     assert clients

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from include.demo.slack_stand_in import SlackStandIn
+from include.demo.stand_ins import StandIns
 from include.errors import ParameterError
 from include.execution.run_log import EarlierStepFailedError, FailedTenant, RunFailedError, RunResult
 from skill_batch.notifiers.failure_alert import FailureAlert
@@ -19,10 +19,10 @@ LOG_URL = "http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/
 
 
 @pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackStandIn]:
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
     """The operators' Slack, as connection ops_slack."""
-    with SlackStandIn() as stand_in:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_in.base_url))
+    with StandIns() as stand_in:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_in.slack_base_url))
         yield stand_in
 
 
@@ -57,11 +57,11 @@ def failed_run(failed: list[FailedTenant], total: int, error: str | None = None)
     )
 
 
-def test_it_says_what_failed_for_whom_and_what_to_do(slack: SlackStandIn) -> None:
+def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
     alert()(context(failed_run([FailedTenant("T002", "㈱髙橋", "bigint out of range")], 12)))
 
     (message,) = slack.messages
-    lines = message["text"].splitlines()
+    lines = message.text.splitlines()
     assert lines[0] == "バッチ実行失敗: BATCH-018-01"
     assert "実行ID: BATCH-018-01_20261031_0a1b2c3d" in lines
     assert "業務日: 2026-10-31" in lines
@@ -72,62 +72,62 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: SlackStandIn) -> Non
     assert "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1" in lines
 
 
-def test_what_failed_besides_the_tenants_is_told_too(slack: SlackStandIn) -> None:
+def test_what_failed_besides_the_tenants_is_told_too(slack: StandIns) -> None:
     failed = [FailedTenant("T002", "㈱髙橋", "bigint out of range")]
     alert()(context(failed_run(failed, 12)))
     alert()(context(failed_run(failed, 12, "OSError: No space left on device")))
 
-    without, with_it = (message["text"].splitlines() for message in slack.messages)
+    without, with_it = (message.text.splitlines() for message in slack.messages)
     assert not any(line.startswith("ほかのエラー") for line in without)
     assert "ほかのエラー: OSError: No space left on device" in with_it
     assert "• T002 ㈱髙橋: bigint out of range" in with_it
 
 
-def test_ten_tenants_are_listed_and_the_rest_counted(slack: SlackStandIn) -> None:
+def test_ten_tenants_are_listed_and_the_rest_counted(slack: StandIns) -> None:
     failed = [FailedTenant(f"T{number:03}", "name", "reason") for number in range(250)]
     alert()(context(failed_run(failed, 10_000)))
 
     (message,) = slack.messages
-    assert "T009" in message["text"]
-    assert "T010" not in message["text"]
-    assert "ほか 240 テナント" in message["text"]
-    assert all(len(block.get("text", {}).get("text", "")) <= 3_000 for block in message["blocks"])
+    assert "T009" in message.text
+    assert "T010" not in message.text
+    assert "ほか 240 テナント" in message.text
+    assert all(len(block.get("text", {}).get("text", "")) <= 3_000 for block in message.rich)
 
 
-def test_a_tenants_name_cannot_become_a_mention_or_a_link(slack: SlackStandIn) -> None:
+def test_a_tenants_name_cannot_become_a_mention_or_a_link(slack: StandIns) -> None:
     alert()(context(failed_run([FailedTenant("T1", "<!channel> & <http://evil|click>", "x" * 5_000)], 2)))
 
     (message,) = slack.messages
-    section = next(block for block in message["blocks"] if "T1" in block.get("text", {}).get("text", ""))
+    section = next(block for block in message.rich if "T1" in block.get("text", {}).get("text", ""))
     assert "&lt;!channel&gt; &amp; &lt;http://evil|click&gt;" in section["text"]["text"]
     assert "x" * 201 not in section["text"]["text"]
 
 
-def test_an_error_before_the_tenants_is_told_in_its_own_words(slack: SlackStandIn) -> None:
+def test_an_error_before_the_tenants_is_told_in_its_own_words(slack: StandIns) -> None:
     alert()(context(ParameterError("テナントコード 'X' は存在しません。"), task_id="open_run"))
 
     (message,) = slack.messages
-    assert "エラー: テナントコード 'X' は存在しません。" in message["text"]
-    assert "open_run を下流ごと消去（Clear）" in message["text"]
+    assert "エラー: テナントコード 'X' は存在しません。" in message.text
+    assert "open_run を下流ごと消去（Clear）" in message.text
 
 
-def test_a_killed_task_is_told_as_such(slack: SlackStandIn) -> None:
+def test_a_killed_task_is_told_as_such(slack: StandIns) -> None:
     alert()({**context(ValueError()), "exception": None})
 
     (message,) = slack.messages
-    assert "エラー: タスクのプロセスが応答しなくなりました" in message["text"]
+    assert "エラー: タスクのプロセスが応答しなくなりました" in message.text
 
 
-def test_an_earlier_steps_failure_has_already_alerted(slack: SlackStandIn) -> None:
+def test_an_earlier_steps_failure_has_already_alerted(slack: StandIns) -> None:
     alert()(context(EarlierStepFailedError("open_run failed")))
     assert slack.messages == []
 
 
-@pytest.mark.parametrize("failure", [(200, {"ok": False, "error": "channel_not_found"}), (503, {})])
+@pytest.mark.parametrize("failure", ["channel_not_found", 503])
 def test_slacks_refusal_is_logged_and_changes_nothing(
-    slack: SlackStandIn, failure: tuple[int, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    slack: StandIns, failure: str | int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slack.failures.append(failure)
+    slack.fail_next("slack", failure)
     alert()(context(failed_run([FailedTenant("T1", "name", "reason")], 2)))
     log = capsys.readouterr().out
     assert slack.messages == []

@@ -18,11 +18,19 @@ from include.demo.stand_ins.http_services import WORKFLOW_ID, WORKFLOW_SIGNATURE
 from include.demo.stand_ins.recorder import Arrived, Recorder
 from include.demo.stand_ins.smtp import SmtpService
 
-__all__ = ["Arrived", "StandIns"]
+__all__ = ["Arrived", "StandIns", "teams_webhook_url"]
 
 T = TypeVar("T")
 
 _START_SECONDS = 10
+
+
+def teams_webhook_url(base_url: str) -> str:
+    """A workflow's trigger at stand-ins under this address, signature included."""
+    return (
+        f"{base_url}workflows/{WORKFLOW_ID}/triggers/manual/paths/invoke"
+        f"?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={WORKFLOW_SIGNATURE}"
+    )
 
 
 class StandIns:
@@ -102,10 +110,7 @@ class StandIns:
     @property
     def teams_webhook_url(self) -> str:
         """A workflow's trigger, signature included."""
-        return (
-            f"{self.page_url}workflows/{WORKFLOW_ID}/triggers/manual/paths/invoke"
-            f"?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={WORKFLOW_SIGNATURE}"
-        )
+        return teams_webhook_url(self.page_url)
 
     @property
     def line_works_auth_url(self) -> str:

@@ -1,0 +1,107 @@
+"""BATCH-019 through ``airflow dags test``: real processes, real PostgreSQL, real sockets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from include.demo.stand_ins import StandIns
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation, smtp_connection
+from tests.conftest import Database
+from tests.notification import outbox_rows
+
+RUN_DATE = "2026-11-01"
+
+
+@pytest.fixture
+def installation(
+    airflow: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+) -> AirflowInstallation:
+    """Airflow with this test's database, services and folder for files."""
+    environment = airflow.with_connections(database, slack.slack_base_url).environment | {
+        "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path / 'storage'}",
+        "AIRFLOW_VAR_BATCH_ALLOWED_HOSTS": ",".join(slack.allowed_hosts),
+        "AIRFLOW_CONN_BATCH_SMTP": smtp_connection(slack),
+    }
+    return AirflowInstallation(environment)
+
+
+def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
+    installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+) -> None:
+    with database.connect() as host:
+        for tenant_id in ("T001", "T002"):
+            host_rows.tenant(host, tenant_id, admin_email=f"admin@{tenant_id}.example.jp")
+        outbox_rows.slack(host, "T001", slack)
+        outbox_rows.waiting(host, "T001", "SLACK", recipient_address="C1", message_body="極秘の本文")
+        outbox_rows.waiting(host, "T002", recipient_address="member@t002.example.jp")
+        outbox_rows.waiting(
+            host,
+            "T002",
+            id="old",
+            send_status="SUCCESS",
+            scheduled_at=datetime(2026, 7, 1),
+            updated_at=datetime(2026, 7, 1),
+        )
+
+    done = installation.run("dags", "test", "batch_019_notification", RUN_DATE, timeout=240)
+
+    assert done.returncode == 0, done.stdout
+    assert sorted(arrived.destination for arrived in slack.messages) == ["C1", "member@t002.example.jp"]
+    with database.connect() as host:
+        assert outbox_rows.statuses(host) == {("slack", "sent"): 1, ("email", "sent"): 1}
+        assert host.execute(
+            """SELECT count(*) FROM "HIS_NotificationLog" WHERE send_status = 'SUCCESS'"""
+        ).fetchone() == (2,)
+        assert host.execute(
+            "SELECT batch_id, status FROM batch.execution_log ORDER BY batch_id"
+        ).fetchall() == [
+            ("BATCH-019-01", "completed"),
+            ("BATCH-019-02", "completed"),
+            ("BATCH-019-04", "completed"),
+            ("BATCH-019-05", "completed"),
+        ]
+    assert len(list((tmp_path / "storage" / "notification_log").rglob("*.jsonl.gz"))) == 1
+    for secret in ("xoxb-test", "極秘の本文", "member@t002.example.jp"):
+        assert secret not in done.stdout
+
+
+def test_without_a_mail_server_nothing_is_opened_and_the_alert_names_the_connection(
+    installation: AirflowInstallation, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        host_rows.tenant(host, "T001")
+        outbox_rows.waiting(host, "T001")
+    del installation.environment["AIRFLOW_CONN_BATCH_SMTP"]
+
+    done = installation.run("dags", "test", "batch_019_01_scheduled_notifications", RUN_DATE)
+
+    assert done.returncode != 0
+    (alert,) = slack.messages
+    assert "Airflow の接続 'batch_smtp' が定義されていません" in alert.text
+    with database.connect() as host:
+        assert host.execute("SELECT count(*) FROM batch.execution_log").fetchone() == (0,)
+        assert outbox_rows.statuses(host) == {}
+
+
+def test_what_finally_failed_turns_the_hourly_run_red_and_is_told_by_tenant(
+    installation: AirflowInstallation, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        for tenant_id in ("T001", "T002"):
+            host_rows.tenant(host, tenant_id)
+            outbox_rows.waiting(host, tenant_id, recipient_address=f"{tenant_id}@example.jp")
+    slack.refuse_recipient("T002@example.jp", "5.1.1")
+    outbox_rows.run_notifications(database, slack)
+
+    done = installation.run("dags", "test", "batch_019_02_notification_retry", RUN_DATE)
+
+    assert done.returncode != 0
+    alert = slack.messages[-1]
+    assert "バッチ実行失敗: BATCH-019-02" in alert.text
+    assert "T002: 送信できなかった通知 1 件（email 1 件: 宛先のメールアドレスがありません" in alert.text
+    assert "T001" not in alert.text
+    assert "example.jp" not in alert.text.replace("airflow.example", "")
