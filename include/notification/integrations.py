@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,16 @@ def channel_of(*names: str | None) -> Channel | None:
     return None
 
 
+def load_integrations(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    """The rows in use of the transaction's tenants; the one changed last comes last."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(read_sql(_HERE, "load_integrations")).fetchall()
+
+
 def load_configs(connection: psycopg.Connection) -> dict[Lane, ChannelConfig]:
     """The usable configurations of the transaction's tenants; of two for one channel, the one changed last."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(read_sql(_HERE, "load_integrations")).fetchall()
     configs: dict[Lane, ChannelConfig] = {}
-    for row in rows:
+    for row in load_integrations(connection):
         channel = channel_of(row["integration_key"], row["integration_type"])
         config = channel and config_of(channel, row)
         if channel and config:
@@ -110,8 +114,3 @@ def _first(values: Mapping[str, Any], *names: str) -> str:
         if isinstance(value, str) and value.strip() and not _UNENCODABLE.search(value):
             return value.strip()
     return ""
-
-
-def tenants_of(lanes: Sequence[Lane]) -> list[str]:
-    """The tenants of some lanes, each once, in order."""
-    return sorted({lane.tenant_id for lane in lanes})

@@ -1,21 +1,48 @@
-"""Fresh stand-ins for each test, and a tenant whose settings point at them."""
+"""Fresh stand-ins and an empty database for each test, and a tenant whose settings point at the stand-ins."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from include.demo.stand_ins import StandIns
+from tests.conftest import Database
 from tests.notification.sending import Tenant, key_pair
+from tests.shared_database import shared_copy, shared_database
+
+__all__ = ["shared_copy", "shared_database"]
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """These tests change rows only."""
+    return shared_database
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The application's side."""
+    with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection]:
+    """What a worker has: it acts as ``batch_tenant``."""
+    with database.connect("batch_tenant") as connection:
+        yield connection
 
 
 @pytest.fixture
 def services() -> Iterator[StandIns]:
+    """The services."""
     with StandIns(line_works_public_key=key_pair()[1]) as stand_ins:
         yield stand_ins
 
 
 @pytest.fixture
 def tenant(services: StandIns) -> Tenant:
+    """One tenant's settings."""
     return Tenant(services)

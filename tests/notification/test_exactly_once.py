@@ -19,18 +19,9 @@ from include.settings import load_settings
 from tests import host_rows
 from tests.conftest import Database
 from tests.notification.outbox_rows import network, slack, wait_for
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
 
 TENANTS = [f"T{number:03}" for number in range(100)]
 MESSAGES = 10_000
-
-
-@pytest.fixture
-def services() -> Iterator[StandIns]:
-    with StandIns() as stand_ins:
-        yield stand_ins
 
 
 @pytest.fixture

@@ -21,9 +21,6 @@ from tests.notification.sending import key_pair
 from tests.notification.test_integrations import row
 from tests.notification.test_outbox import NOW, claim, draft, park, put, state
 from tests.notification.test_templates import sections, written
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
 
 DEEP = "[" * 100_000
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.database import tenant_transaction
-from include.notification.integrations import channel_of, config_of, load_configs, tenants_of
+from include.notification.integrations import channel_of, config_of, load_configs
 from include.notification.message import (
     ChannelConfig,
     LineWorksConfig,
@@ -25,9 +25,6 @@ from include.notification.outbox import Lane
 from include.notification.outcome import Channel
 from tests import host_rows
 from tests.conftest import Database
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
 
 EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
@@ -50,13 +47,6 @@ def host(shared_database: Database) -> Iterator[psycopg.Connection]:
     with shared_database.connect() as connection:
         host_rows.tenant(connection, "A")
         host_rows.tenant(connection, "B")
-        yield connection
-
-
-@pytest.fixture
-def connection(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """Ours."""
-    with shared_database.connect("batch_tenant") as connection:
         yield connection
 
 
@@ -354,9 +344,3 @@ def test_another_tenants_row_stays_out(host: psycopg.Connection, connection: psy
     assert configs(connection, "A", "B").keys() == {of_a, of_b, Lane("B", TEAMS)}
     assert configs(connection, "C") == {}
     assert load_configs(connection) == {}
-
-
-def test_the_tenants_of_lanes_are_each_named_once() -> None:
-    lanes = [Lane("B", SLACK), Lane("A", EMAIL), Lane("B", EMAIL)]
-
-    assert tenants_of(lanes) == ["A", "B"]

@@ -6,7 +6,7 @@ import errno
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -27,9 +27,6 @@ from include.notification.notification_log_cleanup import create_batch
 from include.notification.notification_log_cleanup.archive import tenant_folder
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
 
 TODAY = date(2026, 11, 1)
 # Of the 90th day before it, in Japan: what finished then stays.
@@ -37,19 +34,6 @@ FIRST_KEPT = datetime(2026, 8, 2, 15)
 OLD = datetime(2026, 7, 1, 3, 4, 5, 678_000)
 
 _ids = count(1)
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side."""
-    with database.connect() as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,22 +26,6 @@ from tests.notification.outbox_rows import (
     statuses,
     waiting,
 )
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side, with tenants A and B and their Slack."""
-    with database.connect() as connection:
-        yield connection
 
 
 @pytest.fixture

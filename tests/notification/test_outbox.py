@@ -30,9 +30,6 @@ from tests.notification.outbox_rows import (
     statuses,
     waiting,
 )
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
 
 EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
@@ -40,12 +37,6 @@ NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
 DUE = (Status.PENDING, Status.RETRY)
 A = Lane("A", SLACK)
 SENT = SendResult(Outcome.SENT, provider_message_id="ts-1")
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
 
 
 @pytest.fixture
@@ -58,23 +49,10 @@ def host(database: Database) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    """A sender's."""
-    with database.connect("batch_tenant") as connection:
-        yield connection
-
-
-@pytest.fixture
 def another(database: Database) -> Iterator[psycopg.Connection]:
     """Another sender's."""
     with database.connect("batch_tenant") as connection:
         yield connection
-
-
-@pytest.fixture
-def services() -> Iterator[StandIns]:
-    with StandIns() as stand_ins:
-        yield stand_ins
 
 
 def draft(key: str, lane: Lane = A, **values: Any) -> Draft:

@@ -27,9 +27,6 @@ from include.notification.template_store import default_template
 from include.notification.templates import Template
 from tests import host_rows
 from tests.conftest import Database
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
 
 ENDS_ON = date(2026, 12, 1)
 DUE_AT = datetime(2026, 11, 1, tzinfo=UTC)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 
 import psycopg
-import pytest
 
 from include.catalog import NOTIFICATION_RETRY
 from include.demo.stand_ins import StandIns
@@ -19,29 +17,6 @@ from tests.notification.outbox_rows import (
     statuses,
     waiting,
 )
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side."""
-    with database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def services() -> Iterator[StandIns]:
-    """The services."""
-    with StandIns() as stand_ins:
-        yield stand_ins
 
 
 def shown(host: psycopg.Connection, log_id: str) -> tuple[str, int, str | None]:

@@ -18,17 +18,8 @@ from tests import host_rows
 from tests.conftest import Database
 from tests.notification.outbox_rows import integration, network, run_notifications, slack, statuses, waiting
 from tests.notification.sending import key_pair
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
 
 UPDATED_AT = datetime(2026, 10, 1)
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
 
 
 @pytest.fixture

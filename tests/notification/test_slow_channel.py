@@ -27,9 +27,6 @@ from include.settings import load_settings
 from tests import host_rows
 from tests.conftest import Database
 from tests.notification.outbox_rows import integration, network, slack
-from tests.shared_database import shared_copy, shared_database
-
-__all__ = ["shared_copy", "shared_database"]
 
 EMAIL, SLACK = Channel.EMAIL, Channel.SLACK
 
@@ -44,13 +41,6 @@ EACH = 4
 LATENCY = 10.0
 # Seconds by which everybody else is done before the slow one has answered.
 AHEAD = timedelta(seconds=5)
-
-
-@pytest.fixture
-def services() -> Iterator[StandIns]:
-    """Everybody's but the slow tenant's."""
-    with StandIns() as stand_ins:
-        yield stand_ins
 
 
 @pytest.fixture
@@ -79,13 +69,6 @@ def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Conn
             connection.execute("RESET ROLE")
         for tenant_id in OTHERS:
             slack(connection, tenant_id, services)
-        yield connection
-
-
-@pytest.fixture
-def connection(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """The sender's."""
-    with shared_database.connect("batch_tenant") as connection:
         yield connection
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
@@ -22,7 +23,7 @@ from include.notification import outbox
 from include.notification.address_guard import guarded_session
 from include.notification.channels import Finding, NotConfigured, connect
 from include.notification.delivery import mask_secrets
-from include.notification.integrations import channel_of, config_of
+from include.notification.integrations import channel_of, config_of, load_integrations
 from include.notification.message import ChannelConfig, Network
 from include.notification.notices import SETTINGS_BROKEN, load_administrators, notice
 from include.notification.notification_settings_check.rules import (
@@ -126,12 +127,15 @@ class NotificationSettingsCheckBatch(TenantBatch):
             preferences = load_preferences(connection, self._settings, datetime.now(UTC))
         mask_secrets([channel.config for channel in channels if channel.config], network)
         answers, mail = asyncio.run(_ask(channels, network))
+        of_tenant: defaultdict[str, list[_Answer]] = defaultdict(list)
+        for answer in answers:
+            of_tenant[answer.channel.lane.tenant_id].append(answer)
         checked = [
             self._conclude(
                 connection,
                 run,
                 result,
-                [answer for answer in answers if answer.channel.lane.tenant_id == result.tenant_id],
+                of_tenant[result.tenant_id],
                 preferences[result.tenant_id],
             )
             for result in results
@@ -153,10 +157,10 @@ class NotificationSettingsCheckBatch(TenantBatch):
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
         preferences = load_preferences(connection, self._settings, datetime.now(UTC))
+        integrations = _by_tenant(load_integrations(connection))
         with connection.cursor(row_factory=dict_row) as cursor:
-            integrations = cursor.execute(read_sql(_HERE, "load_integrations")).fetchall()
-            templates = cursor.execute(read_sql(_HERE, "load_templates")).fetchall()
-            settings = cursor.execute(read_sql(_HERE, "load_settings")).fetchall()
+            templates = _by_tenant(cursor.execute(read_sql(_HERE, "load_templates")))
+            settings = _by_tenant(cursor.execute(read_sql(_HERE, "load_settings")))
             mailboxes = cursor.execute(
                 read_sql(_HERE, "use_up_mailboxes"), {"execution_id": run.execution_id}
             ).fetchall()
@@ -164,9 +168,9 @@ class NotificationSettingsCheckBatch(TenantBatch):
         return {
             tenant_id: findings_in(
                 TenantSettings(
-                    integrations=_of(tenant_id, integrations),
-                    templates=_of(tenant_id, templates),
-                    settings=_of(tenant_id, settings),
+                    integrations=integrations[tenant_id],
+                    templates=templates[tenant_id],
+                    settings=settings[tenant_id],
                     former_mailboxes=former.get(tenant_id, frozenset()),
                     preferences_problem=own.problem,
                 )
@@ -309,15 +313,14 @@ async def _validate(
 def _load_channels(connection: psycopg.Connection) -> list[_Channel]:
     """The channels in use of the transaction's tenants: of two for one channel, the one changed last."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(read_sql(_HERE, "load_integrations")).fetchall()
-        settings = cursor.execute(read_sql(_HERE, "load_settings")).fetchall()
+        settings = _by_tenant(cursor.execute(read_sql(_HERE, "load_settings")))
     channels: dict[Lane, _Channel] = {}
-    for row in rows:
+    for row in load_integrations(connection):
         channel = channel_of(row["integration_key"], row["integration_type"])
         if channel and channel is not Channel.EMAIL:
             named = [
                 destination
-                for setting in _of(row["tenant_id"], settings)
+                for setting in settings[row["tenant_id"]]
                 if channel_of(setting["notification_type"]) is channel
                 for destination in destinations_of(setting)
             ]
@@ -385,8 +388,11 @@ def _result(tenant_id: str, found: Sequence[SettingFinding]) -> TenantResult:
     )
 
 
-def _of(tenant_id: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [row for row in rows if row["tenant_id"] == tenant_id]
+def _by_tenant(rows: Iterable[dict[str, Any]]) -> defaultdict[str, list[dict[str, Any]]]:
+    grouped: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        grouped[row["tenant_id"]].append(row)
+    return grouped
 
 
 def _notify_at(day: date) -> datetime:

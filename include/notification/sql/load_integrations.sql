@@ -1,4 +1,5 @@
 SELECT
+    id,
     tenant_id,
     integration_key,
     integration_type,
