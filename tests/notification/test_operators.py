@@ -212,7 +212,7 @@ def test_what_nobody_wants_any_more_is_given_up_and_told(
 
     assert statuses(host) == {("slack", "expired"): 1}
     assert (
-        "期限切れの通知 1 件（slack 1 件: 予定から 72 時間を過ぎたため送信をやめました"
+        "期限切れの通知 1 件。Trigger の操作「一覧」で確認し、再送・破棄・送信済みのどれかに決めてください（slack 1 件: 予定から"
         in told.failed_tenants[0].reason
     )
     assert host.execute(

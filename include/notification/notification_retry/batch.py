@@ -236,7 +236,8 @@ def _final_failure(
     if messages:
         words = "、".join(f"{_FINAL_WORDS[status]} {count} 件" for status, count in counts.items() if count)
         sentences.append(
-            f"{words}（{reasons}）。Trigger の操作「一覧」で確認し、再送・破棄・送信済みのどれかに決めてください"
+            # The alert cuts what is long: what to do comes before the details.
+            f"{words}。Trigger の操作「一覧」で確認し、再送・破棄・送信済みのどれかに決めてください（{reasons}）"
         )
     sentences += [
         f"チャネル {row['channel']} を停止しました（{row['reason']}、待機 {row['messages']} 件）。"
