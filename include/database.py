@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -11,6 +12,8 @@ from typing import LiteralString
 import psycopg
 
 # Joins the tenants of a shard in the setting batch.tenant_id; see batch.current_tenants().
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
 _TENANT_SEPARATOR = "\x1f"
 
 
@@ -52,3 +55,8 @@ def tenant_transaction(
             "SELECT set_config('batch.tenant_id', %s, true)", [_TENANT_SEPARATOR.join(tenant_ids)]
         )
         yield transaction
+
+
+def storable(text: str) -> str:
+    """The text without what PostgreSQL cannot hold: NUL, and halves of surrogate pairs."""
+    return _UNSTORABLE.sub("", text)

@@ -154,6 +154,33 @@ class NotificationSettings(_Section):
             raise SettingsError(sentence_of(error, "tenant setting batch.notification.")) from None
 
 
+class InactivitySettings(_Section):
+    """Days without a person's activity after which BATCH-018-04 raises a tenant's stage; each may be overridden for one tenant."""
+
+    attention_days: PositiveInt
+    warning_days: PositiveInt
+    critical_days: PositiveInt
+    include_trial: bool
+
+    @model_validator(mode="after")
+    def _days_rise(self) -> Self:
+        if not self.attention_days < self.warning_days < self.critical_days:
+            raise ValueError(
+                "attention_days must be below warning_days, and warning_days below critical_days"
+            )
+        return self
+
+    def overridden(self, overrides: Mapping[str, str | None]) -> InactivitySettings:
+        """These settings with a tenant's own values (from MST_TenantSettings, text) in place of the defaults.
+
+        :raises SettingsError: names the key that is unknown or whose value does not hold.
+        """
+        try:
+            return InactivitySettings.model_validate({**self.model_dump(), **overrides})
+        except ValidationError as error:
+            raise SettingsError(sentence_of(error, "tenant setting batch.inactivity.")) from None
+
+
 class Settings(_Section):
     """The whole file."""
 
@@ -161,6 +188,7 @@ class Settings(_Section):
     usage: UsageSettings
     billing: BillingSettings
     notification: NotificationSettings
+    inactivity: InactivitySettings
 
 
 class _UniqueKeysLoader(yaml.SafeLoader):

@@ -26,7 +26,8 @@ class Run:
     """The run that the work belongs to; every row it leaves carries ``execution_id``.
 
     ``business_date`` is what it works on, ``run_date`` the day on which it is done (a step that is cleared later is done later), both in
-    Asia/Tokyo; ``options`` are the batch's own parameters, checked (JSON values).
+    Asia/Tokyo; ``options`` are the batch's own parameters, checked (JSON values). ``send_seconds`` is each shard's share of the
+    batch's time limit: after it no more sends begin.
     """
 
     execution_id: str
@@ -34,6 +35,7 @@ class Run:
     run_date: date
     dry_run: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    send_seconds: int = 600
 
 
 @dataclass(frozen=True)
@@ -173,19 +175,20 @@ def process_shard(
     """Do the shard's tenants together; when that fails, find the broken ones and do the others without them.
 
     Work and outcome of a tenant are written by one transaction. With ``dry_run`` the work is rolled back and only the outcome stays.
-    Files are written and messages sent afterwards, into ``store`` and through ``network``; a tenant whose files fail has failed, and its
-    next try finds its work done.
+    Files are written and messages sent afterwards, into ``store`` and through ``network``; until then a tenant's outcome is pending, so
+    that a worker lost in between shows. A tenant whose files fail has failed, and its next try finds its work done.
     :raises psycopg.Error: the database failed for everybody; what was committed before stands.
     """
     errors = prepare(platform, batch, run, tenant_ids)
     report = ShardReport()
+    goes_on = not run.dry_run and (store is not None or network is not None)
 
     def work(part: Sequence[str]) -> None:
         with tenant_transaction(connection, part) as transaction:
             results = batch.process(connection, run, part)
             if run.dry_run:
                 raise psycopg.Rollback(transaction)
-            _record(connection, run, results)
+            _record(connection, run, results, unfinished=goes_on)
         if run.dry_run:
             with tenant_transaction(connection, part):
                 _record(connection, run, results)
@@ -195,25 +198,17 @@ def process_shard(
     errors |= _isolate([tenant_id for tenant_id in tenant_ids if tenant_id not in errors], work)
     if store is not None and not run.dry_run:
         errors |= _deliver(connection, batch, run, report, store)
-    if network is not None and not run.dry_run and report.results:
-        _send(connection, batch, run, report, network)
     failures = [_failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
-    if failures:
-        with tenant_transaction(connection, [failure.tenant_id for failure in failures]):
-            _record(connection, run, failures)
+    if network is not None and not run.dry_run and report.results:
+        outcomes = batch.send(connection, run, report.results, network)
+        report.results = [outcome for outcome in outcomes if isinstance(outcome, TenantResult)]
+        failures += [outcome for outcome in outcomes if isinstance(outcome, TenantFailure)]
+    last = [*(report.results if goes_on else ()), *failures]
+    if last:
+        with tenant_transaction(connection, [outcome.tenant_id for outcome in last]):
+            _record(connection, run, last)
     report.failures.extend(failures)
     return report
-
-
-def _send(
-    connection: psycopg.Connection, batch: TenantBatch, run: Run, report: ShardReport, network: Network
-) -> None:
-    """Send the messages of the tenants that succeeded, and record what became of them in their outcomes."""
-    outcomes = batch.send(connection, run, report.results, network)
-    with tenant_transaction(connection, [outcome.tenant_id for outcome in outcomes]):
-        _record(connection, run, outcomes)
-    report.results = [outcome for outcome in outcomes if isinstance(outcome, TenantResult)]
-    report.failures.extend(outcome for outcome in outcomes if isinstance(outcome, TenantFailure))
 
 
 def _deliver(
@@ -252,22 +247,26 @@ def _isolate(tenant_ids: Sequence[str], work: Callable[[Sequence[str]], None]) -
 
 
 def _record(
-    connection: psycopg.Connection, run: Run, outcomes: Sequence[TenantResult | TenantFailure]
+    connection: psycopg.Connection,
+    run: Run,
+    outcomes: Sequence[TenantResult | TenantFailure],
+    *,
+    unfinished: bool = False,
 ) -> None:
     connection.execute(
         read_sql(_HERE, "record_outcomes"),
         {
             "execution_id": run.execution_id,
-            "outcomes": Jsonb([_outcome_row(outcome) for outcome in outcomes]),
+            "outcomes": Jsonb([_outcome_row(outcome, unfinished=unfinished) for outcome in outcomes]),
         },
     )
 
 
-def _outcome_row(outcome: TenantResult | TenantFailure) -> dict[str, Any]:
+def _outcome_row(outcome: TenantResult | TenantFailure, *, unfinished: bool) -> dict[str, Any]:
     if isinstance(outcome, TenantResult):
         return {
             "tenant_id": outcome.tenant_id,
-            "status": "success",
+            "status": "pending" if unfinished else "success",
             "details": outcome.details,
             "notes": outcome.notes,
             "records": outcome.records,

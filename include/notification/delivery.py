@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -13,10 +14,11 @@ from pathlib import Path
 import psycopg
 
 from include.database import read_sql, tenant_transaction
+from include.execution.tenant_work import Run, TenantFailure
 from include.notification import outbox
 from include.notification.address_guard import guarded_session
 from include.notification.channels import ChannelClient, NotConfigured, connect
-from include.notification.integrations import load_configs
+from include.notification.integrations import configs_of, load_integrations, rate_limits_of
 from include.notification.message import ChannelConfig, Network, secrets_of
 from include.notification.outbox import Lane
 from include.notification.outcome import Channel
@@ -32,9 +34,10 @@ _MASKED = 20
 
 @dataclass
 class DeliveryReport:
-    """What became of a tenant's messages, by channel and status, and which of its channels are closed and why."""
+    """What became of a tenant's messages, by channel and status; ``problems`` are what ended single channels before their time."""
 
     counts: dict[Channel, Counter[Status]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     def total(self, *statuses: Status) -> int:
         """Messages over all channels; in these statuses, or in any."""
@@ -65,22 +68,47 @@ def deliver(
     now = clock()
     with tenant_transaction(connection, tenant_ids):
         connection.execute(read_sql(_HERE, "reopen_channels"))
-        configs = load_configs(connection)
+        integrations = load_integrations(connection)
         preferences = load_preferences(connection, settings, now)
+    configs = configs_of(integrations)
     quiet = {tenant_id for tenant_id, own in preferences.items() if is_quiet(own.settings.quiet_hours, now)}
     lanes = outbox.due_lanes(connection, tenant_ids, statuses, now)
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
 
     def sender_through(client_of: Callable[[Lane], ChannelClient]) -> Sender:
         return Sender(
-            connection, client_of, owner=owner, clock=clock, statuses=statuses, quiet=quiet, stop_at=stop_at
+            connection,
+            client_of,
+            owner=owner,
+            clock=clock,
+            started_at=now,
+            statuses=statuses,
+            quiet=quiet,
+            rate_limits=rate_limits_of(integrations),
+            stop_at=stop_at,
         )
 
     reports: dict[str, DeliveryReport] = {}
     for report in asyncio.run(_drain(lanes, configs, network, sender_through)):
         of_tenant = reports.setdefault(report.lane.tenant_id, DeliveryReport())
         of_tenant.counts[report.lane.channel] = report.counts
+        if report.problem:
+            of_tenant.problems.append(f"{report.lane.channel}: {report.problem}")
     return reports
+
+
+def owner_of(run: Run) -> str:
+    """Who claims: every try of a run on its own, so that one that was taken for dead does not speak for its successor."""
+    return f"{run.execution_id}/{secrets.token_hex(4)}"
+
+
+def failure_of(tenant_id: str, report: DeliveryReport) -> TenantFailure | None:
+    """The tenant's failure, if one of its channels ended before its time; its last messages are parked once their lease has run out."""
+    if not report.problems:
+        return None
+    return TenantFailure(
+        tenant_id, "CHANNEL_FAILED", f"送信を中断しました（{'、'.join(report.problems)}）", recoverable=False
+    )
 
 
 def mask_secrets(configs: Sequence[ChannelConfig], network: Network) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,28 @@ def load_integrations(connection: psycopg.Connection) -> list[dict[str, Any]]:
 
 def load_configs(connection: psycopg.Connection) -> dict[Lane, ChannelConfig]:
     """The usable configurations of the transaction's tenants; of two for one channel, the one changed last."""
+    return configs_of(load_integrations(connection))
+
+
+def configs_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, ChannelConfig]:
+    """The usable configurations among rows of ``load_integrations``."""
     configs: dict[Lane, ChannelConfig] = {}
-    for row in load_integrations(connection):
+    for row in rows:
         channel = channel_of(row["integration_key"], row["integration_type"])
         config = channel and config_of(channel, row)
         if channel and config:
             configs[Lane(row["tenant_id"], channel)] = config
     return configs
+
+
+def rate_limits_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, int]:
+    """Messages a minute, where a tenant allows fewer than its service (``rate_limit_per_minute``)."""
+    return {
+        Lane(row["tenant_id"], channel): row["rate_limit_per_minute"]
+        for row in rows
+        if (channel := channel_of(row["integration_key"], row["integration_type"]))
+        and (row["rate_limit_per_minute"] or 0) > 0
+    }
 
 
 def config_of(channel: Channel, row: Mapping[str, Any]) -> ChannelConfig | None:

@@ -18,6 +18,8 @@ _HERE = Path(__file__).parent
 
 USAGE_WARNING = "usage_warning"
 SETTINGS_BROKEN = "notification_settings_broken"
+INACTIVITY_WARNING = "inactivity_warning"
+INACTIVITY_CRITICAL = "inactivity_critical"
 
 
 def load_administrators(connection: psycopg.Connection) -> dict[str, str]:

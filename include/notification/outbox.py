@@ -7,7 +7,7 @@ come in as arguments.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.database import read_sql, tenant_transaction
+from include.database import read_sql, storable, tenant_transaction
 from include.notification.message import Message
 from include.notification.outcome import Channel, SendResult
 from include.notification.retry import MAX_ATTEMPTS, Status, Transition
@@ -25,6 +25,9 @@ _HERE = Path(__file__).parent
 
 # Longer than the slowest send (``sender.SEND_LIMIT``): a lease that ran out belongs to a sender that is gone.
 LEASE = timedelta(minutes=5)
+
+# Messages that one statement adds.
+_ENQUEUED = 1_000
 
 # How long a message keeps its occasion from being told again, unless its producer says otherwise.
 _DEDUPE = timedelta(days=90)
@@ -41,11 +44,11 @@ class Draft:
     tenant_id: str
     dedupe_key: str
     channel: Channel
-    destination: str
-    subject: str
-    body: str
+    destination: str = field(repr=False)
+    subject: str = field(repr=False)
+    body: str = field(repr=False)
     due_at: datetime
-    rich: Any = None
+    rich: Any = field(default=None, repr=False)
     priority: int = 2
     host_log_id: str | None = None
     dedupe_until: datetime | None = None
@@ -79,19 +82,16 @@ class Sent:
 
 def enqueue(connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
     """Add messages inside the caller's transaction; returns how many were new."""
-    if not drafts:
-        return 0
-    rows = [
-        asdict(draft)
-        | {
-            "due_at": draft.due_at.isoformat(),
-            "dedupe_until": (draft.dedupe_until or draft.due_at + _DEDUPE).isoformat(),
-        }
-        for draft in drafts
-    ]
-    return connection.execute(
-        read_sql(_HERE, "enqueue"), {"messages": Jsonb(rows), "created_by": created_by}
-    ).rowcount
+    return sum(
+        connection.execute(
+            read_sql(_HERE, "enqueue"),
+            {
+                "messages": Jsonb([_message_row(draft) for draft in drafts[start : start + _ENQUEUED]]),
+                "created_by": created_by,
+            },
+        ).rowcount
+        for start in range(0, len(drafts), _ENQUEUED)
+    )
 
 
 def due_lanes(
@@ -130,7 +130,7 @@ def claim(
         statuses,
         count=count,
         owner=owner,
-        due_before=due_before,
+        started_at=due_before,
         now=now,
         urgent_only=urgent_only,
     )
@@ -140,7 +140,7 @@ def record(
     connection: psycopg.Connection, lane: Lane, sent: Sequence[Sent], *, owner: str, now: datetime
 ) -> None:
     """Write down what became of claimed messages; close the channel, keep dead addresses."""
-    exchange(connection, lane, sent, (), count=0, owner=owner, due_before=now, now=now)
+    exchange(connection, lane, sent, (), count=0, owner=owner, started_at=now, now=now)
 
 
 def exchange(
@@ -151,14 +151,18 @@ def exchange(
     *,
     count: int,
     owner: str,
-    due_before: datetime,
+    started_at: datetime,
     now: datetime,
     urgent_only: bool = False,
 ) -> list[Claimed]:
-    """``record`` what was sent and ``claim`` the next messages, in one transaction and few round trips."""
+    """``record`` what was sent and ``claim`` the next messages, in one transaction and few round trips.
+
+    ``started_at`` is when the sender began: what was due then is claimed, and a channel that closes counts as closed since then, because
+    its settings were read then.
+    """
     with connection.pipeline(), tenant_transaction(connection, [lane.tenant_id]):
         if sent:
-            _record(connection, lane, sent, owner, now)
+            _record(connection, lane, sent, owner, now, closed_at=started_at)
         if not count:
             return []
         with connection.cursor(row_factory=dict_row) as cursor:
@@ -170,7 +174,7 @@ def exchange(
                     "statuses": list(statuses),
                     "count": count,
                     "owner": owner,
-                    "due_before": due_before,
+                    "due_before": started_at,
                     "lease_until": now + LEASE,
                     "lowest_priority": 1 if urgent_only else 3,
                 },
@@ -197,10 +201,25 @@ def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Sta
     return {message_id: Status(status) for message_id, status in rows}
 
 
+def mirror_rest(connection: psycopg.Connection) -> None:
+    """Inside the caller's transaction: show in the application's rows what somebody's lock has kept from being shown."""
+    rows = connection.execute(read_sql(_HERE, "not_mirrored")).fetchall()
+    mirror_to_host(connection, [message_id for (message_id,) in rows])
+
+
 def mirror_to_host(connection: psycopg.Connection, message_ids: Sequence[str]) -> None:
     """Inside the caller's transaction: show in the application's own rows where its messages are."""
     if message_ids:
         connection.execute(read_sql(_HERE, "mirror_to_host"), {"message_ids": list(message_ids)})
+
+
+def _message_row(draft: Draft) -> dict[str, Any]:
+    row = asdict(draft) | {
+        "due_at": draft.due_at.isoformat(),
+        "dedupe_until": (draft.dedupe_until or draft.due_at + _DEDUPE).isoformat(),
+    }
+    # PostgreSQL refuses these, and quotes the whole text when it does.
+    return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _claimed(row: Mapping[str, Any]) -> Claimed:
@@ -217,7 +236,13 @@ def _claimed(row: Mapping[str, Any]) -> Claimed:
 
 
 def _record(
-    connection: psycopg.Connection, lane: Lane, sent: Sequence[Sent], owner: str, now: datetime
+    connection: psycopg.Connection,
+    lane: Lane,
+    sent: Sequence[Sent],
+    owner: str,
+    now: datetime,
+    *,
+    closed_at: datetime,
 ) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -233,7 +258,8 @@ def _record(
         about = {"tenant_id": lane.tenant_id, "error_code": error.code, "now": now}
         if entry.transition.closes_channel:
             connection.execute(
-                read_sql(_HERE, "open_circuit"), about | {"channel": lane.channel, "reason": error.meaning}
+                read_sql(_HERE, "open_circuit"),
+                about | {"now": closed_at, "channel": lane.channel, "reason": error.meaning},
             )
         if entry.transition.suppresses_address:
             connection.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from include.notification.outbox import Draft
@@ -20,9 +20,9 @@ class Occasion:
 
     template_key: str
     reference: str
-    email: str | None
+    email: str | None = field(repr=False)
     ends_on: date
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def transition(
     if not result.counts_as_attempt:
         return Transition(Status.RETRY, attempts, now + (result.retry_after or RATE_LIMIT_PAUSE))
     if attempts >= MAX_ATTEMPTS[channel]:
-        return Transition(Status.DEAD, attempts, now)
+        lost = Status.AMBIGUOUS if result.outcome is Outcome.AMBIGUOUS else Status.DEAD
+        return Transition(lost, attempts, now)
     wait = result.retry_after or (error and error.wait) or backoff(attempts, spread)
     return Transition(Status.RETRY, attempts, now + wait)
 

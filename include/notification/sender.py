@@ -11,18 +11,19 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import psycopg
 
+from include.errors import is_about_data, reason_of
 from include.notification import outbox
 from include.notification.channels.base import ChannelClient
 from include.notification.channels.email import CONNECTIONS
 from include.notification.message import Message
 from include.notification.outbox import Claimed, Lane, Sent
-from include.notification.outcome import Channel, SendResult, failed
+from include.notification.outcome import Channel, ErrorClass, SendResult, failed
 from include.notification.retry import Status, transition
 
 # Messages of a lane that are under way at once, which is also what a killed sender leaves in doubt.
@@ -41,18 +42,25 @@ SEND_LIMIT = 120
 _PACE = {Channel.EMAIL: 0.0, Channel.SLACK: 1.0, Channel.TEAMS: 0.25, Channel.LINE_WORKS: 0.25}
 
 
+# Where all of a lane's messages end with one of these, the service takes nothing now.
+_OF_THE_SERVICE = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.SERVICE, ErrorClass.NETWORK})
+
+
 @dataclass
 class LaneReport:
-    """How a lane's messages ended, by status."""
+    """How a lane's messages ended, by status; ``problem`` is what ended the lane itself: its last messages are parked in time."""
 
     lane: Lane
     counts: Counter[Status] = field(default_factory=Counter)
+    problem: str | None = None
 
 
 class Sender:
     """Drains lanes. ``connection`` acts as ``batch_tenant`` and is used by nobody else meanwhile; ``clock`` gives aware moments.
 
-    ``quiet`` tenants get nothing but what is urgent (priority 1). After ``stop_at`` nothing more is claimed: what is left stays due.
+    ``quiet`` tenants get nothing but what is urgent (priority 1); ``rate_limits`` are messages a minute of single lanes. After ``stop_at``
+    nothing more is claimed: what is left stays due. ``started_at`` is before the channels' settings were read: what is due then is sent,
+    and a channel that closes has been closed since.
     """
 
     def __init__(
@@ -62,8 +70,10 @@ class Sender:
         *,
         owner: str,
         clock: Callable[[], datetime],
+        started_at: datetime,
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
         quiet: Collection[str] = (),
+        rate_limits: Mapping[Lane, int] | None = None,
         stop_at: datetime | None = None,
     ) -> None:
         self._connection = connection
@@ -72,11 +82,12 @@ class Sender:
         self._clock = clock
         self._statuses = statuses
         self._quiet = quiet
+        self._rate_limits = rate_limits or {}
         self._stop_at = stop_at
         self._database = asyncio.Lock()
         self._unfinished: Counter[Channel] = Counter()
         self._turns = {channel: asyncio.Semaphore(lanes) for channel, lanes in _LANES_AT_ONCE.items()}
-        self._due_before = clock()
+        self._started_at = started_at
 
     async def drain(self, lanes: Sequence[Lane]) -> list[LaneReport]:
         """Send what is due in these lanes now; what is put off by this run is not tried again by it.
@@ -87,12 +98,19 @@ class Sender:
         return list(await asyncio.gather(*(self._drain_lane(lane) for lane in lanes)))
 
     async def _drain_lane(self, lane: Lane) -> LaneReport:
-        report, client, pace = LaneReport(lane), self._client_of(lane), _Pace(_PACE[lane.channel])
+        report, client = LaneReport(lane), self._client_of(lane)
+        pace = _Pace(_PACE[lane.channel], self._rate_limits.get(lane))
         suppressed = await self._suppressed(lane)
         is_drained = False
-        while not is_drained:
-            async with self._turns[lane.channel]:
-                is_drained = await self._take_turn(report, client, pace, suppressed)
+        try:
+            while not is_drained:
+                async with self._turns[lane.channel]:
+                    is_drained = await self._take_turn(report, client, pace, suppressed)
+        except Exception as error:
+            # What one tenant's data can cause ends its lane, and nobody else's.
+            if not is_about_data(error):
+                raise
+            report.problem = reason_of(error)
         self._unfinished[lane.channel] -= 1
         return report
 
@@ -105,10 +123,11 @@ class Sender:
         while claimed:
             sent = await asyncio.gather(*(self._send(client, pace, entry, suppressed) for entry in claimed))
             report.counts.update(entry.transition.status for entry in sent)
-            is_closed = any(entry.transition.closes_channel for entry in sent)
+            # A service that takes nothing is left alone: the rest waits for the next run, and is not put in doubt as well.
+            is_over = any(entry.transition.closes_channel for entry in sent) or all(map(_failed_there, sent))
             gives_way = self._turns[lane.channel].locked() and time.monotonic() - began > _TURN_SECONDS
-            claimed = await self._exchange(lane, sent, claims=not (is_closed or gives_way))
-            if gives_way and not is_closed:
+            claimed = await self._exchange(lane, sent, claims=not (is_over or gives_way))
+            if gives_way and not is_over:
                 return False
         return True
 
@@ -143,8 +162,7 @@ class Sender:
 
     async def _exchange(self, lane: Lane, sent: Sequence[Sent] = (), *, claims: bool = True) -> list[Claimed]:
         """Record what was sent, and claim what comes next."""
-        now = self._clock()
-        if self._stop_at is not None and now >= self._stop_at:
+        if self._stop_at is not None and self._clock() >= self._stop_at:
             claims = False
         async with self._database:
             return await asyncio.to_thread(
@@ -153,19 +171,23 @@ class Sender:
                 lane,
                 sent,
                 self._statuses,
-                count=self._side_by_side(lane.channel) if claims else 0,
+                count=self._side_by_side(lane) if claims else 0,
                 owner=self._owner,
-                due_before=self._due_before,
-                now=now,
+                started_at=self._started_at,
+                now=self._clock(),
                 urgent_only=lane.tenant_id in self._quiet,
             )
 
-    def _side_by_side(self, channel: Channel) -> int:
-        """How many messages a lane may have under way: all e-mail shares the mail server's connections."""
-        if channel is not Channel.EMAIL:
-            return _SIDE_BY_SIDE[channel]
-        lanes = min(self._unfinished[channel], _LANES_AT_ONCE[channel])
-        return min(_SIDE_BY_SIDE[channel], max(1, CONNECTIONS // max(1, lanes)))
+    def _side_by_side(self, lane: Lane) -> int:
+        """How many messages the lane may have under way: all e-mail shares the mail server's connections.
+
+        Of a lane with a limit no more than it may send within the next minute, so that none outlives its lease while it waits.
+        """
+        count = min(_SIDE_BY_SIDE[lane.channel], self._rate_limits.get(lane, _SIDE_BY_SIDE[lane.channel]))
+        if lane.channel is not Channel.EMAIL:
+            return count
+        lanes = min(self._unfinished[lane.channel], _LANES_AT_ONCE[lane.channel])
+        return min(count, max(1, CONNECTIONS // max(1, lanes)))
 
 
 async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
@@ -180,19 +202,27 @@ async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
 
 
 class _Pace:
-    """Hands out turns that are at least ``interval`` seconds apart, per key."""
+    """Hands out turns at least ``interval`` seconds apart per key, and over all keys no more than ``per_minute``."""
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, per_minute: int | None = None) -> None:
         self._interval = interval
+        self._between_all = 60 / per_minute if per_minute else 0.0
+        self._next_of_all = 0.0
         self._next_turn: dict[str, float] = {}
 
     async def turn(self, key: str) -> None:
         """Wait for the key's next turn."""
         now = time.monotonic()
-        turn = max(now, self._next_turn.get(key, now))
+        turn = max(now, self._next_of_all, self._next_turn.get(key, now))
         self._next_turn[key] = turn + self._interval
+        self._next_of_all = turn + self._between_all if self._between_all else 0.0
         if turn > now:
             await asyncio.sleep(turn - now)
+
+
+def _failed_there(entry: Sent) -> bool:
+    error = entry.result.error
+    return error is not None and error.error_class in _OF_THE_SERVICE
 
 
 def _paced_by(message: Message) -> str:

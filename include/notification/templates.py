@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from html.parser import HTMLParser
 
 from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
+from jinja2 import Template as CompiledTemplate
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from include.database import storable
 from include.errors import BatchError
 from include.notification.channels.line_works import LONGEST_TEXT
 from include.notification.outcome import Channel
@@ -32,8 +33,7 @@ MAX_DEPTH = 20
 _SECTION = 3_000
 _HEADER = 150
 
-# What no JSON column of PostgreSQL holds.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_MOST_DIGITS = 10
 
 _ALLOWED = (
     nodes.Template,
@@ -77,9 +77,9 @@ class Template:
 class Rendered:
     """A subject that fits into a header, the plain text, and the channel's own form (HTML, blocks, card; None: plain text only)."""
 
-    subject: str
-    text: str
-    rich: object = None
+    subject: str = field(repr=False)
+    text: str = field(repr=False)
+    rich: object = field(default=None, repr=False)
 
 
 def render(template: Template, variables: Mapping[str, object]) -> Rendered:
@@ -101,7 +101,7 @@ def literal(channel: Channel, subject: str, body: str, *, is_html: bool = False)
 
     ``is_html``: the body is a page of the application's own making, for e-mail; other channels get its text.
     """
-    subject = " ".join(subject.split())
+    subject, body = " ".join(storable(subject).split()), storable(body)
     plain = _text_of(body) if is_html else body
     if is_html and channel is Channel.EMAIL:
         return Rendered(subject, plain, body)
@@ -145,17 +145,23 @@ def _render(
 ) -> str:
     if len(source) > MAX_TEMPLATE:
         raise _refused(template, f"{MAX_TEMPLATE:,} 文字を超えています")
-    environment = _environment(escape)
     try:
-        _require_harmless(template, environment.parse(source))
-        return _limited(template, environment.from_string(source).generate(variables))
+        return _limited(template, _compiled(escape, source).generate(variables))
     except TemplateRefusedError:
         raise
     except TemplateError as error:
         raise _refused(template, str(error)) from None
     except Exception as error:
-        # A filter's assertion, Python's own limits of nesting: whatever it is, it is the template's doing.
-        raise _refused(template, f"計算できません（{type(error).__name__}: {error}）") from None
+        # A filter's assertion, Python's own limits of nesting: whatever it is, it is the template's doing. Its words may quote a value.
+        raise _refused(template, f"計算できません（{type(error).__name__}）") from None
+
+
+@lru_cache(maxsize=512)
+def _compiled(escape: Callable[[str], str], source: str) -> CompiledTemplate:
+    """The template's code, made once for all that it is rendered for. :raises TemplateError: it is no template, or not allowed."""
+    environment = _environment(escape)
+    _require_harmless(environment.parse(source))
+    return environment.from_string(source)
 
 
 def _limited(template: Template, parts: Iterable[str]) -> str:
@@ -170,21 +176,21 @@ def _limited(template: Template, parts: Iterable[str]) -> str:
     return "".join(output)
 
 
-def _require_harmless(template: Template, tree: nodes.Template) -> None:
+def _require_harmless(tree: nodes.Template) -> None:
     level: list[nodes.Node] = [tree]
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in node.iter_child_nodes()]
     if level:
-        raise _refused(template, "入れ子が深すぎます")
+        raise TemplateError("入れ子が深すぎます")
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _ALLOWED) or (isinstance(node, nodes.Name) and node.name == "self"):
-            raise _refused(
-                template, f"{type(node).__name__} は使えません（置き換え、条件、一部のフィルターだけです）"
+            raise TemplateError(
+                f"{type(node).__name__} は使えません（置き換え、条件、一部のフィルターだけです）"
             )
         if isinstance(node, nodes.Filter) and node.name not in _ALLOWED_FILTERS:
-            raise _refused(template, f"フィルター {node.name} は使えません")
+            raise TemplateError(f"フィルター {node.name} は使えません")
         if isinstance(node, nodes.Test) and node.name not in _ALLOWED_TESTS:
-            raise _refused(template, f"条件 {node.name} は使えません")
+            raise TemplateError(f"条件 {node.name} は使えません")
 
 
 @cache
@@ -196,7 +202,15 @@ def _environment(escape: Callable[[str], str]) -> ImmutableSandboxedEnvironment:
         finalize=lambda value: value if isinstance(value, Undefined) else escape(_text(value)),
     )
     environment.globals.clear()
+    environment.filters["round"] = _rounded
     return environment
+
+
+def _rounded(value: float, precision: int = 0) -> float:
+    """Not Jinja's own: that raises ten to whatever power the template says."""
+    if not isinstance(precision, int) or not 0 <= precision <= _MOST_DIGITS:
+        raise ValueError(f"round takes 0 to {_MOST_DIGITS} digits")
+    return round(float(value), precision)
 
 
 def _refused(template: Template, reason: str) -> TemplateRefusedError:
@@ -206,7 +220,7 @@ def _refused(template: Template, reason: str) -> TemplateRefusedError:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else _UNSTORABLE.sub("", str(value))
+    return "" if value is None else storable(str(value))
 
 
 def _plain(value: str) -> str:

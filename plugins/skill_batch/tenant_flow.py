@@ -12,6 +12,7 @@ Each task imports what it needs when it runs: parsing a DAG file costs nothing b
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from importlib import import_module
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 
 # At most this many mapped instances of a run at a time (batch list, section 5.2, "concurrency").
 CONCURRENCY = 5
+
+# How much of a batch's time limit sending may take, and what a shard gets at least.
+_SENDING_SHARE = 0.8
+_LEAST_SEND_SECONDS = 60
 
 # The parameter of a family DAG that holds the ids of the batches to run.
 BATCHES_PARAMETER = "batches"
@@ -166,6 +171,8 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
             tenants=selection.tenants,
             options=options,
         )
+    shards = shard_tenants(selection.tenants, settings.execution)
+    run = replace(run, send_seconds=_send_seconds(spec, len(shards)))
     for tenant, status in selection.left_out:
         log.warning("Tenant %s (%r) is left out: %s", tenant.code, tenant.id, status)
     log.info(
@@ -179,7 +186,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
         _RUN_KEY,
         {**asdict(run), **{name: getattr(run, name).isoformat() for name in _RUN_DATES}},
     )
-    return [asdict(shard) for shard in shard_tenants(selection.tenants, settings.execution)]
+    return [asdict(shard) for shard in shards]
 
 
 def _prepare(
@@ -288,6 +295,13 @@ def _finish(batch: TenantBatch, platform: psycopg.Connection, run: Run) -> Excep
     except Exception as error:
         return error
     return None
+
+
+def _send_seconds(spec: BatchSpec, shards: int) -> int:
+    """A shard's share of the time limit, so that a few long queues leave all others their turn; the rest waits for the next run."""
+    waves = math.ceil(shards / CONCURRENCY)
+    share: float = spec.time_limit.total_seconds() * _SENDING_SHARE / max(1, waves)
+    return max(_LEAST_SEND_SECONDS, int(share))
 
 
 def _store_of(batch: TenantBatch, dry_run: bool) -> ObjectStore | None:

@@ -22,6 +22,10 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("invoice_document", "format"): "pdf",
     ("outbox", "channel"): "email",
     ("channel_circuit", "channel"): "email",
+    ("tenant_inactivity", "stage"): "none",
+    ("inactivity_change", "from_stage"): "none",
+    ("inactivity_change", "to_stage"): "warning",
+    ("inactivity_change", "reason"): "inactivity",
 }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import psycopg
 import pytest
 
+from include.catalog import NOTIFICATION_RETRY
 from include.demo.stand_ins import StandIns
 from include.notification.integrations import config_of
 from include.notification.outbox import Lane
@@ -17,7 +19,7 @@ from include.notification.templates import TemplateRefusedError, literal, variab
 from tests import host_rows
 from tests.conftest import Database
 from tests.notification.outbox_rows import integration, run_notifications, slack, statuses, waiting
-from tests.notification.sending import key_pair
+from tests.notification.sending import Tenant, key_pair, message
 from tests.notification.test_integrations import row
 from tests.notification.test_outbox import NOW, claim, draft, park, put, state
 from tests.notification.test_templates import sections, written
@@ -199,3 +201,79 @@ def test_a_notification_by_teams_is_known_however_it_is_spelled(
         waiting(host, "A", kind, recipient_address="")
         run_notifications(shared_database, services)
     assert statuses(host) == {("teams", "sent"): 1}
+
+
+def test_a_row_that_the_application_holds_holds_up_nobody(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    with StandIns() as services, shared_database.connect() as application:
+        held = waiting(host, "A", recipient_address="a@example.jp")
+        free = waiting(host, "B", recipient_address="b@example.jp")
+        with application.transaction():
+            application.execute('SELECT FROM "HIS_NotificationLog" WHERE id = %s FOR UPDATE', [held])
+            run_notifications(shared_database, services)
+            assert sorted(arrived.destination for arrived in services.messages) == [
+                "a@example.jp",
+                "b@example.jp",
+            ]
+            assert send_status(host, free) == "SUCCESS"
+        assert send_status(host, held) == "PENDING"
+
+        run_notifications(shared_database, services, spec=NOTIFICATION_RETRY)
+
+    assert send_status(host, held) == "SUCCESS"
+    assert len(services.messages) == 2
+
+
+def send_status(host: psycopg.Connection, log_id: str) -> str:
+    row = host.execute('SELECT send_status FROM "HIS_NotificationLog" WHERE id = %s', [log_id]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_a_service_that_takes_nothing_is_left_alone_until_the_next_run(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    with StandIns() as services:
+        slack(host, "A", services)
+        for number in range(30):
+            waiting(host, "A", "SLACK", recipient_address=f"C{number}")
+        services.fail_next("slack", "ratelimited", times=30, retry_after=3600)
+
+        run_notifications(shared_database, services)
+
+        assert statuses(host) == {("slack", "retry"): 5, ("slack", "pending"): 25}
+
+
+def test_a_worker_that_dies_while_it_sends_leaves_no_success_behind(
+    shared_database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting(host, "A")
+
+    def die(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("include.notification.scheduled_notifications.batch.deliver", die)
+    with StandIns() as services, pytest.raises(MemoryError):
+        run_notifications(shared_database, services)
+
+    assert host.execute("SELECT DISTINCT status FROM batch.tenant_outcome").fetchall() == [("pending",)]
+
+
+def test_round_takes_no_more_digits_than_a_number_has() -> None:
+    assert written("{{ x|round(1) }}", x=1.25).text == "1.2"
+    for digits in ("10000000", "-1"):
+        with pytest.raises(TemplateRefusedError):
+            written("{{ 1|round(" + digits + ") }}")
+
+
+@pytest.mark.parametrize("channel", [Channel.SLACK, Channel.LINE_WORKS])
+def test_credentials_are_only_shown_to_the_service_itself(channel: Channel) -> None:
+    tenant = Tenant(StandIns())
+    elsewhere = {"base_url": "https://example.com/api/"}
+    config = replace(tenant.config(channel), **elsewhere)  # type: ignore[arg-type]
+
+    result = tenant.send(config, message(channel))
+
+    assert result.error is not None
+    assert result.error.code == "refused_address"

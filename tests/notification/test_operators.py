@@ -9,12 +9,15 @@ import psycopg
 import pytest
 
 from include.catalog import NOTIFICATION_RETRY
+from include.database import tenant_transaction
 from include.demo.stand_ins import StandIns
 from include.demo.whole_run import open_run
 from include.errors import ParameterError
 from include.execution.run_log import RunResult
 from include.execution.tenant_work import ShardReport, process_shard
 from include.notification.notification_retry import create_batch
+from include.notification.outbox import Draft, enqueue
+from include.notification.outcome import Channel
 from tests import host_rows
 from tests.conftest import Database
 from tests.notification.outbox_rows import (
@@ -243,3 +246,63 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent(
     host.execute('DELETE FROM "MST_TenantSettings"')
     run_notifications(database, services, spec=NOTIFICATION_RETRY)
     assert [arrived.destination for arrived in services.messages] == ["now@example.jp", "later@example.jp"]
+
+
+def test_a_run_that_is_cleared_decides_nothing_anew(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    batch = create_batch()
+    services.fail_next("slack", "internal_error")
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        run, _ = open_run(
+            platform,
+            NOTIFICATION_RETRY,
+            batch,
+            TODAY,
+            codes=["A"],
+            parameters={"action": "requeue", "messages": [parked]},
+        )
+        process_shard(connection, platform, batch, run, ["A"], None, network(services))
+        assert statuses(host) == {("slack", "ambiguous"): 1}
+        process_shard(connection, platform, batch, run, ["A"], None, network(services))
+
+    assert (services.messages, statuses(host)) == ([], {("slack", "ambiguous"): 1})
+
+
+def test_what_a_lost_run_was_about_to_tell_the_next_one_tells(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    batch = create_batch()
+    with database.connect("batch_platform") as platform:
+        run, _ = open_run(platform, NOTIFICATION_RETRY, batch, TODAY)
+    # Killed between taking the failures and saying so.
+    host.execute("UPDATE batch.outbox SET reported_by = %s", [run.execution_id])
+
+    told = run_notifications(database, services, spec=NOTIFICATION_RETRY)
+    again = run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert parked
+    assert (told.status, again.status) == ("partial", "completed")
+
+
+def test_a_letter_is_not_given_up_before_its_time(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A")
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="hasty",
+        tenant_id="A",
+        setting_key="batch.notification.give_up_hours",
+        setting_value="1",
+        updated_at=datetime(2026, 10, 1),
+    )
+    soon = datetime.now(UTC) + timedelta(minutes=30)
+    draft = Draft("A", "soon", Channel.EMAIL, "a@example.jp", "件名", "本文", soon)
+    with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A"]):
+        enqueue(connection, [draft], created_by="test")
+
+    run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert statuses(host) == {("email", "pending"): 1}

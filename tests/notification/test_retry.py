@@ -152,7 +152,7 @@ def test_what_may_have_arrived_is_parked_or_in_a_letter_repeated(channel: Channe
 
     if channel is EMAIL:
         assert (step.status, step.attempts, step.next_attempt_at) == (Status.RETRY, 1, NOW + HOUR)
-        assert after(channel, code, 2).status is Status.DEAD
+        assert after(channel, code, 2).status is Status.AMBIGUOUS
     else:
         assert (step.status, step.attempts) == (Status.AMBIGUOUS, 1)
     assert not step.closes_channel

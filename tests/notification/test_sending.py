@@ -183,3 +183,19 @@ def test_reminders_go_out_once_per_threshold_and_make_up_for_a_missed_day(
     (arrived,) = services.messages
     assert arrived.destination == "hanako@example.jp"
     assert "CERT1 の期限まであと 28 日です" in arrived.subject
+
+
+def test_a_tenants_own_rate_limit_is_kept(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A")
+    slack(host, "A", services)
+    host.execute('UPDATE "SYS_IntegrationConfig" SET rate_limit_per_minute = 120')
+    for number in range(4):
+        waiting(host, "A", "SLACK", recipient_address=f"C{number}")
+
+    run_notifications(database, services)
+
+    moments = sorted(arrived.arrived_at for arrived in services.messages)
+    assert len(moments) == 4
+    assert (moments[-1] - moments[0]).total_seconds() >= 1.4

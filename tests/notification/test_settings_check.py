@@ -387,3 +387,45 @@ def test_another_tenants_settings_stay_out(
         """SELECT health_status FROM "SYS_IntegrationConfig" WHERE tenant_id = 'B'"""
     ).fetchall() == [(None,)]
     assert host.execute("SELECT DISTINCT tenant_id FROM batch.outbox").fetchall() == [("A",)]
+
+
+def test_a_webhook_that_was_closed_is_not_opened_by_looking_at_its_url(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    integration(host, "A", "slack", auth={"webhook_url": services.slack_webhook_url})
+    waiting(host, "A", "SLACK")
+    services.fail_next("slack", "no_service")
+    run_notifications(database, services)
+
+    check(database, services)
+
+    assert host.execute("SELECT error_code FROM batch.channel_circuit").fetchall() == [("no_service",)]
+
+
+def test_a_mail_server_that_cannot_be_reached_is_told_before_nine(
+    database: Database, host: psycopg.Connection, services: StandIns, unused_port: int
+) -> None:
+    mail = network(services)
+    assert mail.email is not None
+    gone = replace(mail, email=replace(mail.email, port=unused_port))
+
+    result = check(database, services, through=gone)
+
+    assert result.status == "failed"
+    assert "メールサーバーに接続できません" in result.failed_tenants[0].reason
+    assert letters(host) == []
+
+
+def test_what_could_not_be_told_is_told_when_there_is_somebody_to_tell(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host.execute('UPDATE "MST_Tenant" SET admin_email = NULL')
+    template(host, "t1", "{{no_such}}")
+    check(database, services)
+    assert letters(host) == []
+
+    host.execute("""UPDATE "MST_Tenant" SET admin_email = 'admin@example.jp'""")
+    check(database, services)
+    check(database, services)
+
+    assert len(letters(host)) == 1

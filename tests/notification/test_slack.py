@@ -112,7 +112,7 @@ def test_the_environments_proxy_is_not_taken(
     assert tenant.send(tenant.slack, message(SLACK)).outcome is Outcome.SENT
 
 
-@pytest.mark.parametrize("host", ["hooks.invalid", "hooks..example.com", "h" * 64 + ".example.com"])
+@pytest.mark.parametrize("host", ["hooks-invalid.slack.com", "hooks..slack.com", "h" * 64 + ".slack.com"])
 def test_a_host_without_address_may_have_one_later(tenant: Tenant, host: str) -> None:
     gone = SlackConfig(webhook_url=f"https://{host}/services/T0/B0/x")
 

@@ -67,8 +67,8 @@ def test_the_administrator_is_told_the_highest_threshold_once(
     run_usage(database, DAY)
 
     assert [(destination, subject) for destination, subject, _ in told] == [
-        ("admin@A.example.jp", "【ご利用状況のお知らせ】ストレージ使用量が契約の 95 % を超えました"),
-        ("admin@B.example.jp", "Your storage is above 80 % of your contract"),
+        ("admin@A.example.jp", "【ご利用状況のお知らせ】ストレージ使用量が契約の 95 % に達しました"),
+        ("admin@B.example.jp", "Your storage has reached 80 % of your contract"),
     ]
     assert all(due_at.astimezone(UTC).hour == 0 for _, _, due_at in told)  # nine o'clock in Japan
     assert letters(host) == told

@@ -18,7 +18,7 @@ SELECT
     outcome.records,
     outcome.error_code,
     outcome.error_message,
-    1 AS attempts
+    (outcome.status <> 'pending')::integer AS attempts
 FROM
     jsonb_to_recordset(%(outcomes)s) AS outcome (
         tenant_id text,
@@ -37,5 +37,5 @@ ON CONFLICT (execution_id, tenant_id) DO UPDATE SET
     records = excluded.records,
     error_code = excluded.error_code,
     error_message = excluded.error_message,
-    attempts = recorded.attempts + 1,
+    attempts = recorded.attempts + excluded.attempts,
     recorded_at = clock_timestamp();

@@ -96,56 +96,67 @@ SELECT
 FROM "SYS_SystemLog"
 WHERE request_url IS NOT null AND NOT is_deleted;
 
--- What people did, by the user who did it. The audit log's flags and times are nullable.
+-- What people did, by the user who did it. The audit log's flags and times are nullable. A login that failed is one that somebody
+-- tried, whoever it was.
 CREATE VIEW batch.all_user_action AS
 SELECT
     user_id,
     created_at AS acted_at_utc,
     upper(action_type) = 'LOGIN'
-    AND coalesce(upper(result_status), 'SUCCESS') NOT IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED') AS is_login
+    AND coalesce(upper(result_status), 'SUCCESS') NOT IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED') AS is_login,
+    coalesce(
+        upper(action_type) = 'LOGIN' AND upper(result_status) IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED'), false
+    ) AS is_failed_login
 FROM "HIS_AuditLog"
 WHERE is_deleted IS NOT true AND created_at IS NOT null
 UNION ALL
 SELECT
     updated_by AS user_id,
     updated_at AS acted_at_utc,
-    false AS is_login
+    false AS is_login,
+    false AS is_failed_login
 FROM "TRN_EmployeeSkillGrade"
 UNION ALL
 SELECT
     updated_by AS user_id,
     updated_at AS acted_at_utc,
-    false AS is_login
+    false AS is_login,
+    false AS is_failed_login
 FROM "TRN_GoalProgress"
 UNION ALL
 SELECT
     updated_by AS user_id,
     updated_at AS acted_at_utc,
-    false AS is_login
+    false AS is_login,
+    false AS is_failed_login
 FROM "TRN_PDU"
 UNION ALL
 SELECT
     updated_by AS user_id,
     updated_at AS acted_at_utc,
-    false AS is_login
+    false AS is_login,
+    false AS is_failed_login
 FROM "TRN_ProjectRecord"
 UNION ALL
 SELECT
     updated_by AS user_id,
     updated_at AS acted_at_utc,
-    false AS is_login
+    false AS is_login,
+    false AS is_failed_login
 FROM "TRN_SkillEvidence"
 UNION ALL
 SELECT
     updated_by AS user_id,
     updated_at AS acted_at_utc,
-    false AS is_login
+    false AS is_login,
+    false AS is_failed_login
 FROM "TRN_SkillRecord"
 UNION ALL
 SELECT
     updated_by AS user_id,
     updated_at AS acted_at_utc,
-    false AS is_login
+    false AS is_login,
+    false AS is_failed_login
 FROM "TRN_TrainingHistory";
 
 CREATE VIEW batch.all_report AS
@@ -437,6 +448,7 @@ SELECT
     endpoint_url,
     auth_config,
     connection_config,
+    rate_limit_per_minute,
     is_enabled,
     health_status,
     last_health_check,

@@ -11,6 +11,7 @@ CREATE TABLE batch.outbox (
     rich jsonb,
     priority smallint NOT NULL DEFAULT 2 CHECK (priority BETWEEN 1 AND 3),
     host_log_id text,
+    mirrored_status text NOT NULL DEFAULT 'pending',
     status text NOT NULL DEFAULT 'pending' CHECK (
         status IN ('pending', 'sending', 'retry', 'sent', 'ambiguous', 'dead', 'expired', 'discarded')
     ),
@@ -36,12 +37,13 @@ CREATE TABLE batch.outbox (
 CREATE INDEX outbox_due ON batch.outbox (tenant_id, channel, priority, next_attempt_at) WHERE status IN ('pending', 'retry');
 CREATE INDEX outbox_leased ON batch.outbox (lease_until) WHERE status = 'sending';
 CREATE INDEX outbox_unfinished ON batch.outbox (tenant_id, host_log_id) WHERE finished_at IS null;
-CREATE INDEX outbox_unreported ON batch.outbox (tenant_id) WHERE status IN ('dead', 'expired', 'ambiguous')
-AND reported_by IS null;
+CREATE INDEX outbox_not_mirrored ON batch.outbox (tenant_id) WHERE host_log_id IS NOT null AND mirrored_status <> status;
+CREATE INDEX outbox_undelivered ON batch.outbox (tenant_id) WHERE status IN ('dead', 'expired', 'ambiguous');
 CALL batch.make_tenant_table('batch.outbox');
 COMMENT ON TABLE batch.outbox IS
 'One row per message and destination. Claimed (sending, under a lease) and committed before the network is touched.';
 COMMENT ON COLUMN batch.outbox.priority IS '1 HIGH, 2 MEDIUM, 3 LOW';
+COMMENT ON COLUMN batch.outbox.mirrored_status IS 'What the application''s own row shows';
 COMMENT ON COLUMN batch.outbox.dedupe_until IS
 'Until then the row keeps its occasion from being told again, however long ago it was sent';
 COMMENT ON COLUMN batch.outbox.reported_by IS 'The run that told the operators that nothing happens to it any more';
@@ -107,7 +109,7 @@ CREATE TABLE batch.setting_finding (
     code text NOT NULL,
     detail text NOT NULL,
     found_on date NOT NULL,
-    found_by text NOT NULL,
+    told_by text,
     PRIMARY KEY (tenant_id, subject, code)
 );
 CALL batch.make_tenant_table('batch.setting_finding');

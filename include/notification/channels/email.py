@@ -33,6 +33,8 @@ _LONGEST_ADDRESS = 254
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
 
+_CLOSING = 421
+
 # UnicodeError: a host name that no resolver can be asked for.
 _FAILURES = (aiosmtplib.SMTPException, OSError, UnicodeError)
 
@@ -123,9 +125,14 @@ class EmailClient:
     async def _addressed(self, recipient: str) -> aiosmtplib.SMTP:
         """A connection on which the server has agreed to sender and recipient: nothing has been sent yet."""
         while self._idle:
-            # The server may have hung up on one that was idle.
-            with suppress(aiosmtplib.SMTPServerDisconnected):
+            # The server may have hung up on one that was idle, with or without a word (421).
+            try:
                 return await self._address(self._idle.pop(), recipient)
+            except aiosmtplib.SMTPServerDisconnected:
+                continue
+            except aiosmtplib.SMTPResponseException as error:
+                if error.code != _CLOSING:
+                    raise
         return await self._address(await self._connected(), recipient)
 
     async def _address(self, server: aiosmtplib.SMTP, recipient: str) -> aiosmtplib.SMTP:

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from include.notification.address_guard import RefusedAddressError, check_url
+from include.notification.address_guard import RefusedAddressError, check_url, is_allowed
 from include.notification.outcome import Channel, SendResult, error_table, failed
 
 LONGEST_WAIT = timedelta(hours=1)
@@ -99,10 +99,16 @@ def refused(
     return failed(channel, by_status, f"{detail} {named}".strip(), retry_after=retry_after)
 
 
-def refused_url(channel: Channel, url: str, allowed_hosts: Collection[str]) -> SendResult | None:
-    """``check_url`` as a result; None: it may be called."""
+def refused_url(
+    channel: Channel, url: str, allowed_hosts: Collection[str], domains: Collection[str] = ()
+) -> SendResult | None:
+    """``check_url`` as a result; None: it may be called. ``domains``: those that are the service's own."""
     try:
         check_url(url, allowed_hosts)
+        host = URL(url).host or ""
+        is_own = any(host == domain or host.endswith(f".{domain}") for domain in domains)
+        if domains and not is_own and not is_allowed(url, allowed_hosts):
+            raise RefusedAddressError(f"{host} はこのサービスの URL ではありません")
     except RefusedAddressError as error:
         return unanswered(channel, error)
     return None

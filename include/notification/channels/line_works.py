@@ -31,6 +31,7 @@ from include.notification.outcome import Channel, Outcome, SendResult, failed
 LONGEST_TEXT = 2_000
 
 _ASSERTION_LIFETIME = timedelta(hours=1)
+_LONGEST_LIFETIME_SECONDS = 86_400
 # A token is given up this long before its end, so that it does not end on the way.
 _MARGIN_SECONDS = 300
 
@@ -102,9 +103,9 @@ class LineWorksClient:
             )
         ):
             return failed(Channel.LINE_WORKS, "not_configured")
-        return refused_url(Channel.LINE_WORKS, config.auth_url, self._allowed_hosts) or refused_url(
-            Channel.LINE_WORKS, config.base_url, self._allowed_hosts
-        )
+        return refused_url(
+            Channel.LINE_WORKS, config.auth_url, self._allowed_hosts, ("worksmobile.com",)
+        ) or refused_url(Channel.LINE_WORKS, config.base_url, self._allowed_hosts, ("worksapis.com",))
 
     async def _call(self, method: str, path: Sequence[str], **options: Any) -> Answer | SendResult:
         """One request about the bot, to the segments of a path: its answer if it is a success, otherwise what it means.
@@ -149,13 +150,21 @@ class _AccessToken:
         self._fetching = asyncio.Lock()
         self._value = ""
         self._usable_until = 0.0
+        self._failure: SendResult | None = None
+        self._failed_at = 0.0
 
     async def get(self, instead_of: str = "") -> str | SendResult:
-        """The token, another one than ``instead_of``; or why there is none. Messages at once wait for the same one."""
+        """The token, another one than ``instead_of``; or why there is none. Messages at once wait for the same one, or the same failure."""
+        asked_at = time.monotonic()
         async with self._fetching:
-            if not self._value or self._value == instead_of or time.monotonic() >= self._usable_until:
-                return await self._fetch()
-            return self._value
+            if self._failure is not None and self._failed_at >= asked_at:
+                return self._failure
+            if self._value and self._value != instead_of and time.monotonic() < self._usable_until:
+                return self._value
+            token = await self._fetch()
+            self._failure = token if isinstance(token, SendResult) else None
+            self._failed_at = time.monotonic()
+            return token
 
     async def _fetch(self) -> str | SendResult:
         self._value = ""
@@ -212,7 +221,7 @@ def _meaning(answer: Answer, code: object = None) -> SendResult:
 def _seconds(value: object) -> int:
     """LINE WORKS writes the lifetime as a string; one that cannot be read makes the token good for this once."""
     try:
-        return int(str(value))
+        return min(int(str(value)), _LONGEST_LIFETIME_SECONDS)
     except ValueError:
         return 0
 

@@ -28,6 +28,7 @@ LONGEST_TEXT = 40_000
 MOST_BLOCKS = 50
 LONGEST_SECTION = 3_000
 
+_TIMESTAMP = re.compile(r"[0-9.]{1,40}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 # At DEBUG the SDK logs whole messages.
@@ -67,7 +68,7 @@ class SlackClient:
         )
         if isinstance(answer, SendResult):
             return answer
-        return SendResult(Outcome.SENT, provider_message_id=str(answer.get("ts", "")))
+        return SendResult(Outcome.SENT, provider_message_id=_timestamp(answer.get("ts")))
 
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
         """See ``ChannelClient``. A webhook cannot be asked anything without posting, so only its URL is looked at."""
@@ -78,7 +79,9 @@ class SlackClient:
         answer = await self._call(self._api.auth_test())
         if isinstance(answer, SendResult):
             return finding(answer)
-        scopes = str(answer.headers.get("x-oauth-scopes", "")).split(",")
+        scopes = {name.strip() for name in str(answer.headers.get("x-oauth-scopes", "")).split(",")} - {""}
+        if scopes and "chat:write" not in scopes:
+            return finding(failed(Channel.SLACK, "missing_scope", "chat:write"))
         found: list[Finding] = []
         for destination in destinations:
             # Users and direct messages are no channels.
@@ -94,7 +97,7 @@ class SlackClient:
             return failed(Channel.SLACK, "not_configured")
         if self._token and not _TOKEN.fullmatch(self._token):
             return failed(Channel.SLACK, "invalid_auth", "the token has characters that no token has")
-        return refused_url(Channel.SLACK, self._url, self._allowed_hosts)
+        return refused_url(Channel.SLACK, self._url, self._allowed_hosts, ("slack.com", "slack-gov.com"))
 
     def _check_message(self, message: Message) -> SendResult | None:
         blocks = message.rich or []
@@ -146,12 +149,18 @@ class SlackClient:
             # Posting does not need the scope that looking does.
             asked_in_vain = answer.error is not None and answer.error.code == "missing_scope"
             return None if asked_in_vain else answer
-        about: Mapping[str, Any] = answer.get("channel") or {}
+        facts = answer.get("channel")
+        about: Mapping[str, Any] = facts if isinstance(facts, Mapping) else {}
         if about.get("is_archived"):
             return failed(Channel.SLACK, "is_archived")
         if about.get("is_member") or (may_post_to_public and not about.get("is_private")):
             return None
         return failed(Channel.SLACK, "not_in_channel")
+
+
+def _timestamp(value: object) -> str | None:
+    """Slack's name for a message; whatever else the answer holds there is nobody's."""
+    return value if isinstance(value, str) and _TIMESTAMP.fullmatch(value) else None
 
 
 def _body(message: Message) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -19,7 +20,7 @@ from include.execution.business_date import JAPAN
 from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
 from include.notification import outbox
-from include.notification.delivery import DeliveryReport, deliver
+from include.notification.delivery import DeliveryReport, deliver, failure_of, owner_of
 from include.notification.message import Network
 from include.notification.outcome import Channel
 from include.notification.preferences import load_preferences
@@ -30,9 +31,6 @@ _HERE = Path(__file__).parent
 
 # Messages that one tenant's listing shows.
 _LISTED = 200
-
-# After which a run begins no more sends: the next one goes on, and nothing is cut off by the batch's time limit (30 min).
-_TIME_TO_SEND = timedelta(minutes=24)
 
 
 class Action(StrEnum):
@@ -139,6 +137,7 @@ class NotificationRetryBatch(TenantBatch):
             ).fetchall()
             outbox.mirror_to_host(connection, [message_id for _, message_id in decided])
             return _counted(tenant_ids, action.value, decided)
+        outbox.mirror_rest(connection)
         outbox.park_crashed(connection, now)
         self._give_up(connection, run, now)
         return [TenantResult(tenant_id, {}, 0) for tenant_id in tenant_ids]
@@ -159,19 +158,18 @@ class NotificationRetryBatch(TenantBatch):
             connection,
             tenant_ids,
             network,
-            owner=run.execution_id,
+            owner=owner_of(run),
             clock=lambda: datetime.now(UTC),
             settings=self._settings,
-            stop_at=now + _TIME_TO_SEND,
+            stop_at=now + timedelta(seconds=run.send_seconds),
         )
         failures = _final_failures(connection, run, tenant_ids)
         return [
             failures.get(result.tenant_id)
-            or replace(
-                result,
-                details=result.details | _counts(reports.get(result.tenant_id, DeliveryReport())),
-            )
+            or failure_of(result.tenant_id, report)
+            or replace(result, details=result.details | _counts(report))
             for result in results
+            for report in [reports.get(result.tenant_id, DeliveryReport())]
         ]
 
     def _give_up(self, connection: psycopg.Connection, run: Run, now: datetime) -> None:
@@ -181,7 +179,7 @@ class NotificationRetryBatch(TenantBatch):
             read_sql(_HERE, "give_up"),
             {
                 "now": now,
-                "day_end": day_end,
+                "until": min(now, day_end),
                 "tenant_ids": list(preferences),
                 "give_up_hours": [own.settings.give_up_hours for own in preferences.values()],
             },
@@ -191,10 +189,8 @@ class NotificationRetryBatch(TenantBatch):
 
 def _counted(tenant_ids: Sequence[str], name: str, rows: Sequence[tuple[Any, ...]]) -> list[TenantResult]:
     """Each tenant's result with the number of its rows, which begin with the tenant's id."""
-    return [
-        TenantResult(tenant_id, {name: sum(row[0] == tenant_id for row in rows)}, 0)
-        for tenant_id in tenant_ids
-    ]
+    numbers = Counter(row[0] for row in rows)
+    return [TenantResult(tenant_id, {name: numbers[tenant_id]}, 0) for tenant_id in tenant_ids]
 
 
 def _counts(report: DeliveryReport) -> dict[str, int]:
@@ -213,14 +209,11 @@ def _final_failures(
     with tenant_transaction(connection, tenant_ids), connection.cursor(row_factory=dict_row) as cursor:
         messages = cursor.execute(read_sql(_HERE, "take_final_failures"), about).fetchall()
         channels = cursor.execute(read_sql(_HERE, "take_closed_channels"), about).fetchall()
-    return {
-        tenant_id: _final_failure(
-            tenant_id,
-            [row for row in messages if row["tenant_id"] == tenant_id],
-            [row for row in channels if row["tenant_id"] == tenant_id],
-        )
-        for tenant_id in sorted({str(row["tenant_id"]) for row in [*messages, *channels]})
-    }
+    by_tenant: dict[str, tuple[list[Any], list[Any]]] = {}
+    for place, rows in enumerate((messages, channels)):
+        for row in rows:
+            by_tenant.setdefault(row["tenant_id"], ([], []))[place].append(row)
+    return {tenant_id: _final_failure(tenant_id, *found) for tenant_id, found in by_tenant.items()}
 
 
 def _final_failure(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from include.notification.address_guard import guarded_session
 from include.notification.channels import Finding, NotConfigured, connect
 from include.notification.delivery import mask_secrets
 from include.notification.integrations import channel_of, config_of, load_integrations
-from include.notification.message import ChannelConfig, Network
+from include.notification.message import ChannelConfig, Network, SlackConfig, TeamsConfig
 from include.notification.notices import SETTINGS_BROKEN, load_administrators, notice
 from include.notification.notification_settings_check.rules import (
     SettingFinding,
@@ -59,7 +60,7 @@ class _Channel:
     integration_id: str
     lane: Lane
     config: ChannelConfig | None
-    destinations: tuple[str, ...]
+    destinations: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class NotificationSettingsCheckBatch(TenantBatch):
         tenant_ids = [result.tenant_id for result in results]
         with tenant_transaction(connection, tenant_ids):
             channels = _load_channels(connection)
-            preferences = load_preferences(connection, self._settings, datetime.now(UTC))
+            preferences = load_preferences(connection, self._settings, _notify_at(run.business_date))
         mask_secrets([channel.config for channel in channels if channel.config], network)
         answers, mail = asyncio.run(_ask(channels, network))
         of_tenant: defaultdict[str, list[_Answer]] = defaultdict(list)
@@ -140,12 +141,10 @@ class NotificationSettingsCheckBatch(TenantBatch):
             )
             for result in results
         ]
-        broken = next(filter(_is_broken, mail), None)
-        if broken:
-            return [_mail_failure(tenant_id, broken) for tenant_id in tenant_ids]
-        if not mail:
-            with tenant_transaction(connection, tenant_ids):
-                connection.execute(read_sql(_HERE, "reopen_mail"))
+        if mail:
+            return [_mail_failure(tenant_id, mail[0]) for tenant_id in tenant_ids]
+        with tenant_transaction(connection, tenant_ids):
+            connection.execute(read_sql(_HERE, "reopen_mail"))
         return checked
 
     def discard(self, platform: psycopg.Connection, run: Run) -> None:
@@ -156,7 +155,7 @@ class NotificationSettingsCheckBatch(TenantBatch):
         )
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
-        preferences = load_preferences(connection, self._settings, datetime.now(UTC))
+        preferences = load_preferences(connection, self._settings, _notify_at(run.business_date))
         integrations = _by_tenant(load_integrations(connection))
         with connection.cursor(row_factory=dict_row) as cursor:
             templates = _by_tenant(cursor.execute(read_sql(_HERE, "load_templates")))
@@ -230,8 +229,8 @@ class NotificationSettingsCheckBatch(TenantBatch):
                 "switch_off": switch_off,
             },
         )
-        if answer.health == "HEALTHY" and lane.channel is not Channel.TEAMS:
-            # Slack and LINE WORKS have answered to these credentials; of a Teams webhook only the form is known.
+        if answer.health == "HEALTHY" and not _is_webhook(answer.channel.config):
+            # The service has answered to these credentials; of a webhook only the form is known.
             connection.execute(
                 read_sql(_HERE, "reopen_channel"), {"tenant_id": lane.tenant_id, "channel": lane.channel}
             )
@@ -240,12 +239,16 @@ class NotificationSettingsCheckBatch(TenantBatch):
     def _tell(
         self, connection: psycopg.Connection, run: Run, tenant_id: str, preferences: Preferences
     ) -> int:
-        """Queue one letter about all that this run has found for the first time; returns how much that is."""
-        rows = connection.execute(
-            read_sql(_HERE, "found_by"), {"tenant_id": tenant_id, "execution_id": run.execution_id}
-        ).fetchall()
+        """Queue one letter about all that the administrator has not been told yet; returns how much that is."""
         address = load_administrators(connection).get(tenant_id)
-        if rows and address:
+        if address is None:
+            return 0
+        rows = connection.execute(
+            read_sql(_HERE, "take_untold"), {"tenant_id": tenant_id, "execution_id": run.execution_id}
+        ).fetchall()
+        if rows:
+            rows.sort()
+            digest = hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
             language = preferences.settings.language
             template = load_templates(connection, [SETTINGS_BROKEN], {tenant_id: language})[tenant_id]
             letter = notice(
@@ -256,7 +259,7 @@ class NotificationSettingsCheckBatch(TenantBatch):
                     "count": len(rows),
                     "findings": "\n".join(f"・{subject}: {detail}" for subject, detail in rows),
                 },
-                dedupe_key=f"{SETTINGS_BROKEN}:{run.execution_id}",
+                dedupe_key=f"{SETTINGS_BROKEN}:{run.execution_id}:{digest}",
                 due_at=_notify_at(run.run_date),
             )
             outbox.enqueue(connection, [letter], created_by=run.execution_id)
@@ -304,10 +307,12 @@ async def _validate(
             aclosing(connect(config, session, allowed_hosts=network.allowed_hosts)) as client,
         ):
             return await client.validate(destinations)
-    except TimeoutError:
-        error = failed(channel, "timeout").error
+    except Exception as problem:
+        # A client never raises; should one do so, nobody else's check ends with it.
+        code = "timeout" if isinstance(problem, TimeoutError) else "connection_lost"
+        error = failed(channel, code).error
         assert error is not None
-        return [Finding(error)]
+        return [Finding(error, type(problem).__name__)]
 
 
 def _load_channels(connection: psycopg.Connection) -> list[_Channel]:
@@ -344,7 +349,6 @@ def _keep(
         {
             "tenant_id": tenant_id,
             "found_on": run.run_date,
-            "found_by": run.execution_id,
             "of_services": of_services,
             "service_prefix": _SERVICE_PREFIX,
             "unanswered": list(unanswered),
@@ -364,6 +368,10 @@ def _setting_finding(channel: _Channel, finding: Finding) -> SettingFinding:
     return SettingFinding(_subject(channel), finding.error.code, f"{finding.error.meaning}{about}")
 
 
+def _is_webhook(config: ChannelConfig | None) -> bool:
+    return isinstance(config, TeamsConfig) or (isinstance(config, SlackConfig) and not config.token)
+
+
 def _is_broken(finding: Finding) -> bool:
     """Whether nothing arrives until somebody mends it; otherwise the service could not be asked."""
     return finding.error.outcome is Outcome.PERMANENT and finding.error.error_class is not ErrorClass.SERVICE
@@ -375,7 +383,7 @@ def _mail_failure(tenant_id: str, finding: Finding) -> TenantFailure:
         "MAIL_SERVER",
         f"メールサーバーを使えません: {finding.error.meaning}。Airflow の接続 'batch_smtp' を直してください。"
         "それまでメールは送信待ちになります。",
-        recoverable=False,
+        recoverable=not _is_broken(finding),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from include.notification.channels.email import is_address
@@ -32,10 +32,10 @@ class SettingFinding:
 class TenantSettings:
     """A tenant's rows, as they are in the database; ``former_mailboxes`` in lower case."""
 
-    integrations: Sequence[Mapping[str, Any]] = ()
-    templates: Sequence[Mapping[str, Any]] = ()
-    settings: Sequence[Mapping[str, Any]] = ()
-    former_mailboxes: Collection[str] = ()
+    integrations: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    templates: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    settings: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    former_mailboxes: Collection[str] = field(default=(), repr=False)
     preferences_problem: str | None = None
 
 
@@ -187,6 +187,6 @@ def _json_object(text: str | None) -> dict[str, Any] | None:
     """A JSON object in text; without text an empty one, None for anything else."""
     try:
         value = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

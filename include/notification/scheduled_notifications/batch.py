@@ -15,7 +15,7 @@ from include.database import read_sql
 from include.execution.business_date import JAPAN
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
 from include.notification import outbox
-from include.notification.delivery import DeliveryReport, deliver
+from include.notification.delivery import DeliveryReport, deliver, failure_of, owner_of
 from include.notification.message import Network
 from include.notification.outbox import Draft
 from include.notification.outcome import Channel
@@ -35,9 +35,6 @@ _HERE = Path(__file__).parent
 
 # What is scheduled up to this time of the run's day is due.
 _SEND_AT = time(9, 0)
-
-# After which a run begins no more sends: what is left is for the hourly run, and nothing is cut off by the batch's time limit (1 h).
-_TIME_TO_SEND = timedelta(minutes=50)
 
 
 class ScheduledNotificationsBatch(TenantBatch):
@@ -106,13 +103,17 @@ class ScheduledNotificationsBatch(TenantBatch):
             connection,
             [result.tenant_id for result in results],
             network,
-            owner=run.execution_id,
+            owner=owner_of(run),
             clock=lambda: datetime.now(UTC),
             settings=self._settings,
             statuses=(Status.PENDING,),
-            stop_at=datetime.now(UTC) + _TIME_TO_SEND,
+            stop_at=datetime.now(UTC) + timedelta(seconds=run.send_seconds),
         )
-        return [_with_counts(result, reports.get(result.tenant_id, DeliveryReport())) for result in results]
+        return [
+            failure_of(result.tenant_id, report) or _with_counts(result, report)
+            for result in results
+            for report in [reports.get(result.tenant_id, DeliveryReport())]
+        ]
 
     def discard(self, platform: psycopg.Connection, run: Run) -> None:
         """Delete the run's signals that no tenant's step has used up."""

@@ -11,4 +11,10 @@ SET
     error_class = %(error_class)s,
     error_detail = %(error_detail)s,
     finished_at = CASE WHEN %(status)s IN ('sent', 'dead') THEN %(now)s::timestamptz END
-WHERE message_id = %(message_id)s AND status = 'sending' AND lease_owner = %(owner)s;
+WHERE
+    message_id = %(message_id)s
+    AND (
+        (status = 'sending' AND lease_owner = %(owner)s)
+        -- It was taken for lost, and has arrived all the same.
+        OR (%(status)s = 'sent' AND status IN ('retry', 'ambiguous') AND error_code = 'sender_lost')
+    );

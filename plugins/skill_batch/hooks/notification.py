@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ from include.notification.templates import literal
 from include.settings import load_settings
 from skill_batch.hooks.tenant_db import TenantDbHook
 from skill_batch.network import network
+
+# After which a call begins no more sends: the tenants may have long queues. What is left is the hourly batch's.
+_TIME_TO_SEND = timedelta(minutes=2)
 
 
 class NotificationHook(BaseHook):
@@ -117,6 +120,7 @@ class NotificationHook(BaseHook):
                 clock=lambda: datetime.now(UTC),
                 settings=load_settings().notification,
                 statuses=(Status.PENDING,),
+                stop_at=datetime.now(UTC) + _TIME_TO_SEND,
             )
             with (
                 tenant_transaction(connection, tenant_ids),

@@ -13,7 +13,10 @@ WITH decided AS (
         error_class = CASE WHEN %(status)s <> 'sent' THEN error_class END,
         error_detail = CASE WHEN %(status)s <> 'sent' THEN error_detail END,
         decided_by = %(execution_id)s
-    WHERE message_id = any(%(message_ids)s) AND status IN ('ambiguous', 'dead', 'expired', 'retry')
+    -- Decided once: a run that is done again decides nothing anew about what has become of it since.
+    WHERE
+        message_id = any(%(message_ids)s) AND status IN ('ambiguous', 'dead', 'expired', 'retry')
+        AND decided_by IS DISTINCT FROM %(execution_id)s
     RETURNING
         tenant_id,
         channel,

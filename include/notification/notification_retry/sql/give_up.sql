@@ -11,5 +11,5 @@ FROM
     unnest(%(tenant_ids)s::text[], %(give_up_hours)s::integer[]) AS tenant (tenant_id, give_up_hours)
 WHERE
     message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
-    AND message.due_at < %(day_end)s::timestamptz - tenant.give_up_hours * interval '1 hour'
+    AND message.due_at < %(until)s::timestamptz - tenant.give_up_hours * interval '1 hour'
 RETURNING message.message_id;

@@ -23,7 +23,7 @@ FROM (
     FROM batch.outbox AS message
     LEFT JOIN batch.channel_circuit AS circuit
         ON message.tenant_id = circuit.tenant_id AND message.channel = circuit.channel
-    WHERE message.status NOT IN ('sent', 'discarded')
+    WHERE message.status IN ('ambiguous', 'dead', 'expired', 'retry', 'pending', 'sending')
     WINDOW tenants AS (PARTITION BY message.tenant_id)
 ) AS listed
 WHERE place <= %(count)s

@@ -1,10 +1,19 @@
--- Told once: the run that takes them reports them, and reports them again only when it is cleared itself.
+-- Told once: the run that takes them reports them, and again only when it is cleared itself.
 WITH taken AS (
     UPDATE batch.outbox
     SET reported_by = %(execution_id)s
     WHERE
         status IN ('dead', 'ambiguous', 'expired')
-        AND (reported_by IS null OR reported_by = %(execution_id)s)
+        AND (
+            reported_by IS null OR reported_by = %(execution_id)s
+            -- The run that took them was lost before it had said so.
+            OR EXISTS (
+                SELECT FROM batch.tenant_outcome AS told
+                WHERE
+                    told.tenant_id = outbox.tenant_id AND told.execution_id = outbox.reported_by
+                    AND told.error_code IS DISTINCT FROM 'NOTIFICATIONS_FAILED'
+            )
+        )
     RETURNING
         tenant_id,
         status,

@@ -20,13 +20,12 @@ mended AS (
         )
 )
 
-INSERT INTO batch.setting_finding AS kept (tenant_id, subject, code, detail, found_on, found_by)
+INSERT INTO batch.setting_finding AS kept (tenant_id, subject, code, detail, found_on)
 SELECT
     %(tenant_id)s,
     found.subject,
     found.code,
     found.detail,
-    %(found_on)s,
-    %(found_by)s
+    %(found_on)s
 FROM found
 ON CONFLICT (tenant_id, subject, code) DO UPDATE SET detail = excluded.detail;

@@ -3,7 +3,7 @@ SELECT
     tenant_id,
     template_key,
     notification_type,
-    lower(language_code) AS language,
+    lower(left(language_code, 2)) AS language,
     coalesce(subject_template, '') AS subject,
     coalesce(body_template, '') AS body,
     upper(coalesce(format_type, '')) = 'HTML' AS is_html,

@@ -6,7 +6,13 @@ SET
     error_details = %(reason)s,
     updated_at = now() AT TIME ZONE 'UTC'
 WHERE
-    id = any(%(ids)s) AND upper(btrim(send_status)) = 'PENDING'
+    -- Whoever holds a row holds up nobody: it is found again tomorrow.
+    id IN (
+        SELECT free.id FROM batch.tenant_notification AS free
+        WHERE free.id = any(%(ids)s)
+        FOR UPDATE SKIP LOCKED
+    )
+    AND upper(btrim(send_status)) = 'PENDING'
     AND NOT EXISTS (
         SELECT FROM batch.outbox AS message
         WHERE message.tenant_id = shown.tenant_id AND message.dedupe_key = 'host:' || shown.id
