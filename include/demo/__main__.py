@@ -20,6 +20,7 @@ import psutil
 import psycopg
 
 from include.catalog import (
+    INACTIVE_TENANTS,
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
@@ -33,6 +34,7 @@ from include.demo.notifications import REFUSED_BY_STAND_INS, play_the_first_of_n
 from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from include.demo.report import (
     billing_report,
+    inactivity_report,
     log_cleanup_report,
     retry_report,
     scheduled_report,
@@ -58,6 +60,7 @@ class DemoRun:
 DEMO_RUNS = (
     DemoRun(TENANT_USAGE, usage_report),
     DemoRun(TENANT_BILLING, billing_report),
+    DemoRun(INACTIVE_TENANTS, inactivity_report),
     DemoRun(NOTIFICATION_SETTINGS_CHECK, settings_report),
     DemoRun(SCHEDULED_NOTIFICATIONS, scheduled_report),
     DemoRun(NOTIFICATION_RETRY, retry_report, is_red=True),

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 
 from include.catalog import (
+    INACTIVE_TENANTS,
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
@@ -79,6 +80,21 @@ def billing_report(connection: psycopg.Connection) -> str:
                     "通貨",
                     "支払期限",
                 ),
+            )
+        ],
+    )
+
+
+def inactivity_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-018-04 and the stages that it gave."""
+    return _report(
+        connection,
+        INACTIVE_TENANTS,
+        [
+            (
+                "非アクティブテナント（batch.tenant_inactivity）",
+                "inactivity",
+                ("テナント", "段階", "日数", "最終利用"),
             )
         ],
     )

@@ -144,6 +144,10 @@ class TenantBatch(ABC):
     def finish(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> None:  # noqa: B027
         """Write the files that span tenants, after all of them, whether or not all succeeded."""
 
+    def digest(self, platform: psycopg.Connection, run: Run) -> Sequence[str]:  # noqa: ARG002
+        """What the operators read after a run whether or not it failed, a title first; with no lines nothing is sent."""
+        return ()
+
     def discard(self, platform: psycopg.Connection, run: Run) -> None:  # noqa: B027
         """Delete the staging rows that the run has left."""
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from skill_batch.notifiers.failure_alert import FailureAlert
+from skill_batch.notifiers.failure_alert import Alert, FailureAlert, post_to_operators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import psycopg
     from airflow.sdk import BaseOperator, Context
@@ -273,7 +273,10 @@ def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[st
             error = _finish(batch, platform, run)
         result = run_log.close_execution(platform, run, reason_of(error) if error else None)
         batch.discard(platform, run)
+        digest = () if run.dry_run else batch.digest(platform, run)
     log.info("%s", result.sentence())
+    if digest:
+        _post_digest(digest, ti.log_url)
     if isinstance(error, run_log.EarlierStepFailedError) or (error and not result.failed_tenants):
         raise error
     if result.status != "completed":
@@ -284,6 +287,15 @@ def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[st
         "success_count": result.success_count,
         "records": result.records,
     }
+
+
+def _post_digest(lines: Sequence[str], log_url: str) -> None:
+    """Send the operators the batch's own words, a title first; the log has them in any case."""
+    for line in lines:
+        log.info("%s", line)
+    title, *rest = lines
+    links = (("実行を開く", log_url.split("/tasks/")[0]),)
+    post_to_operators(Alert(title, tuple(rest), tenants=(), actions=(), links=links))
 
 
 def _finish(batch: TenantBatch, platform: psycopg.Connection, run: Run) -> Exception | None:

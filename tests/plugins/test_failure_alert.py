@@ -125,14 +125,18 @@ def test_an_earlier_steps_failure_has_already_alerted(slack: StandIns) -> None:
 
 @pytest.mark.parametrize("failure", ["channel_not_found", 503])
 def test_slacks_refusal_is_logged_and_changes_nothing(
-    slack: StandIns, failure: str | int, capsys: pytest.CaptureFixture[str]
+    slack: StandIns,
+    failure: str | int,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     slack.fail_next("slack", failure)
     alert()(context(failed_run([FailedTenant("T1", "name", "reason")], 2)))
-    log = capsys.readouterr().out
     assert slack.messages == []
-    assert "[error    ] The alert could not be delivered to Slack (ops_slack)" in log
-    assert "T1 name: reason" in log
+    (error,) = (record for record in caplog.records if record.name == "skill_batch.notifiers.failure_alert")
+    assert error.levelname == "ERROR"
+    assert error.getMessage().startswith("The alert could not be delivered to Slack (ops_slack)")
+    assert "T1 name: reason" in capsys.readouterr().out
 
 
 def test_without_the_connection_the_alert_is_still_in_the_log(

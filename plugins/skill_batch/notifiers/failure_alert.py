@@ -1,7 +1,8 @@
-"""The failure alert: what failed, for whom, and what to do, on the operators' Slack and in the log."""
+"""The failure alert: what failed, for whom, and what to do, on the operators' Slack and in the log; and how anything gets there."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from airflow.sdk import BaseNotifier
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
 
 # Operators' Slack: a Slack API connection with the bot token as password, and in its extra the `channel`.
 OPS_SLACK_CONN_ID = "ops_slack"
@@ -83,12 +86,7 @@ class FailureAlert(BaseNotifier):
             return  # that step has alerted, with the reason
         alert = self.compose(context)
         self.log.error("%s", alert.as_text())
-        try:
-            self._post(alert)
-        except Exception as undeliverable:
-            # Whatever hinders it (no connection, Slack down, a revoked token), the batch's own outcome stands.
-            reason = _shorten(str(undeliverable))
-            self.log.error("The alert could not be delivered to Slack (%s): %s", self.slack_conn_id, reason)
+        post_to_operators(alert, self.slack_conn_id)
 
     def compose(self, context: Context) -> Alert:
         """The alert for this failure. ``exception.result``, when there is one, tells the run's outcome by tenant."""
@@ -139,11 +137,14 @@ class FailureAlert(BaseNotifier):
             links=links,
         )
 
-    def _post(self, alert: Alert) -> None:
-        from airflow.providers.slack.hooks.slack import SlackHook
 
-        hook = SlackHook(slack_conn_id=self.slack_conn_id, timeout=_SLACK_TIMEOUT_SECONDS)
-        channel = hook.get_connection(self.slack_conn_id).extra_dejson.get("channel") or DEFAULT_CHANNEL
+def post_to_operators(alert: Alert, slack_conn_id: str = OPS_SLACK_CONN_ID) -> None:
+    """Post to the channel that the connection names, and log it; what hinders the posting is logged at ERROR and never raised."""
+    from airflow.providers.slack.hooks.slack import SlackHook
+
+    try:
+        hook = SlackHook(slack_conn_id=slack_conn_id, timeout=_SLACK_TIMEOUT_SECONDS)
+        channel = hook.get_connection(slack_conn_id).extra_dejson.get("channel") or DEFAULT_CHANNEL
         hook.call(
             "chat.postMessage",
             json={
@@ -151,6 +152,11 @@ class FailureAlert(BaseNotifier):
                 "text": _escape(alert.as_text())[:_SECTION_LIMIT],
                 "blocks": alert.as_blocks(),
             },
+        )
+    except Exception as undeliverable:
+        # Whatever hinders it (no connection, Slack down, a revoked token), the batch's own outcome stands.
+        log.error(
+            "The alert could not be delivered to Slack (%s): %s", slack_conn_id, _shorten(str(undeliverable))
         )
 
 

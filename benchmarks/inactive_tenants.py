@@ -1,0 +1,85 @@
+"""BATCH-018-04 without Airflow's start-up: tenants judged per second, and whether memory grows with them.
+
+The worst day is the first one, on which every tenant is found critical at once: a row, a step and a letter for each. The day after
+finds the same and tells nobody. One process, one core: a run has five of them.
+
+    python -m benchmarks.inactive_tenants [TENANTS ...]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from datetime import date, timedelta
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.measurement import Databases, measure
+from include.catalog import INACTIVE_TENANTS
+from include.database import count_of
+from include.demo.generator import benchmark_shape
+from include.demo.postgres_server import EmbeddedPostgres
+from include.demo.whole_run import run_batch
+from include.settings import load_settings
+from include.tenant_management.inactive_tenants import create_batch
+
+SIZES = (1_000, 10_000)
+# 10,000 tenants in a tenth of the time limit, by one process.
+REQUIRED_TENANTS_PER_SECOND = 56
+ALLOWED_MEMORY_RATIO = 1.25
+
+
+def run_inactivity(dsn: str, day: date) -> None:
+    """One run, as the DAG's tasks do it."""
+    with (
+        psycopg.connect(dsn, autocommit=True) as platform,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        platform.execute("SET ROLE batch_platform")
+        connection.execute("SET ROLE batch_tenant")
+        assert run_batch(platform, connection, INACTIVE_TENANTS, create_batch(), day).status == "completed"
+
+
+def letters(dsn: str) -> int:
+    """Messages in the outbox."""
+    with psycopg.connect(dsn) as connection:
+        return count_of(connection, "SELECT count(*) FROM batch.outbox")
+
+
+def main(sizes: tuple[int, ...]) -> int:
+    rates, peaks = [], []
+    with tempfile.TemporaryDirectory(prefix="inactivity-benchmark-") as directory:
+        server = EmbeddedPostgres(Path(directory))
+        server.start()
+        databases = Databases(server)
+        try:
+            print(f"{'tenants':>8} {'letters':>8} {'tenants/s':>10} {'the day after':>14} {'peak MB':>8}")
+            for tenants in sizes:
+                shape = benchmark_shape(tenants)
+                dsn = databases.load(f"inactivity_{tenants}", shape)
+                day = shape.first_day + timedelta(days=load_settings().inactivity.critical_days)
+                first = measure(run_inactivity, dsn, day)
+                written = letters(dsn)
+                second = measure(run_inactivity, dsn, day + timedelta(days=1))
+                if letters(dsn) != written:
+                    raise SystemExit("the day after has told somebody again")
+                rates.append(tenants / first.seconds)
+                peaks.append(max(first.peak_memory_bytes, second.peak_memory_bytes))
+                print(
+                    f"{tenants:>8,} {written:>8,} {rates[-1]:>10,.0f} {tenants / second.seconds:>14,.0f}"
+                    f" {peaks[-1] / 2**20:>8.0f}",
+                    flush=True,
+                )
+        finally:
+            server.reset()
+    ratio = peaks[-1] / peaks[0]
+    print(
+        f"{rates[-1]:,.0f} tenants/s at {sizes[-1]:,} (required: {REQUIRED_TENANTS_PER_SECOND});"
+        f" memory ratio {ratio:.2f} (allowed: {ALLOWED_MEMORY_RATIO})"
+    )
+    return 0 if rates[-1] >= REQUIRED_TENANTS_PER_SECOND and ratio <= ALLOWED_MEMORY_RATIO else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(tuple(int(argument) for argument in sys.argv[1:]) or SIZES))

@@ -1,0 +1,63 @@
+"""What the operators read after a run. Pure: rows in, lines out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from include.tenant_management.inactive_tenants.rules import Stage
+
+STAGE_NAMES = {
+    Stage.NONE: "なし",
+    Stage.ATTENTION: "注意",
+    Stage.WARNING: "警告",
+    Stage.CRITICAL: "重大",
+}
+
+# Tenants that are spelled out; the rest is a count.
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class InactiveTenant:
+    """A tenant with a stage, under the names that people know; ``is_new``: it has reached the stage on the run's day."""
+
+    tenant_code: str
+    tenant_name: str
+    stage: Stage
+    days: int
+    last_activity_on: date | None
+    is_new: bool
+
+
+def digest_lines(business_date: date, tenants: Sequence[InactiveTenant]) -> list[str]:
+    """How many tenants are inactive, and those that are so for the first time, worst first.
+
+    Those that were listed on an earlier day are in the counts only: each stage is told once.
+    """
+    counts = Counter(tenant.stage for tenant in tenants)
+    stages = [stage for stage in reversed(Stage) if stage is not Stage.NONE]
+    figures = "、".join(f"{STAGE_NAMES[stage]} {counts[stage]}" for stage in stages)
+    new = sorted((tenant for tenant in tenants if tenant.is_new), key=_worst_first)
+    lines = [f"非アクティブテナント（{business_date:%Y-%m-%d}）: {figures}、うち新規 {len(new)}"]
+    lines += [f"・{_described(tenant)}" for tenant in new[:_LISTED]]
+    if len(new) > _LISTED:
+        lines.append(f"ほか {len(new) - _LISTED} テナント")
+    return lines
+
+
+def last_activity_text(last_activity_on: date | None) -> str:
+    return f"最終利用 {last_activity_on:%Y-%m-%d}" if last_activity_on else "利用実績なし"
+
+
+def _worst_first(tenant: InactiveTenant) -> tuple[int, int, str]:
+    return -tenant.stage.rank, -tenant.days, tenant.tenant_code
+
+
+def _described(tenant: InactiveTenant) -> str:
+    # The names are the tenants' own: a line break in one must not make a line of its own.
+    name = " ".join(f"{tenant.tenant_code} {tenant.tenant_name}".split())
+    activity = last_activity_text(tenant.last_activity_on)
+    return f"【{STAGE_NAMES[tenant.stage]}】{name}: {tenant.days} 日（{activity}）"

@@ -1,0 +1,72 @@
+"""What a tenant's contact reads when nobody has used the service for long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from include.execution.business_date import JAPAN
+from include.notification.notices import INACTIVITY_CRITICAL, INACTIVITY_WARNING, notice
+from include.notification.outbox import Draft
+from include.notification.templates import Template
+from include.tenant_management.inactive_tenants.rules import Stage
+
+# Letters go out with the day's notifications, Asia/Tokyo.
+_NOTIFY_AT = time(9, 0)
+
+# A stage that falls and rises again within one period of inactivity (settings, a trial) is not told again for so long.
+_DEDUPE = timedelta(days=366)
+
+TEMPLATE_OF = {Stage.WARNING: INACTIVITY_WARNING, Stage.CRITICAL: INACTIVITY_CRITICAL}
+
+_NEVER = {
+    "ja": "まだご利用がありません（{began_on} から）",
+    "en": "none yet (since {began_on})",
+}
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Where a tenant's letters go, and the name that they greet."""
+
+    address: str
+    tenant_name: str
+
+
+@dataclass(frozen=True)
+class Silence:
+    """How long a tenant has been without anybody, as of a day; ``since`` is the last activity, or without any the beginning."""
+
+    stage: Stage
+    days: int
+    since: date
+    last_activity_on: date | None
+    as_of: date
+
+
+def inactivity_letter(
+    tenant_id: str, silence: Silence, contact: Contact, templates: Mapping[str, Template], *, run_date: date
+) -> Draft:
+    """The e-mail about a stage that has one, due at nine on the run's day; one per stage and period of inactivity."""
+    key = TEMPLATE_OF[silence.stage]
+    template = templates[key]
+    due_at = datetime.combine(run_date, _NOTIFY_AT, JAPAN)
+    return notice(
+        tenant_id,
+        template,
+        contact.address,
+        {
+            "tenant_name": contact.tenant_name,
+            "days": silence.days,
+            "as_of": silence.as_of.isoformat(),
+            "last_activity": (
+                silence.last_activity_on.isoformat()
+                if silence.last_activity_on
+                else _NEVER[template.language].format(began_on=silence.since.isoformat())
+            ),
+        },
+        dedupe_key=f"{key}:{silence.since}",
+        due_at=due_at,
+        dedupe_until=due_at + _DEDUPE,
+    )
