@@ -41,9 +41,12 @@ SEND_LIMIT = 120
 # Seconds between two sends. Slack takes one message a second into a channel; LINE WORKS 240 requests a minute.
 _PACE = {Channel.EMAIL: 0.0, Channel.SLACK: 1.0, Channel.TEAMS: 0.25, Channel.LINE_WORKS: 0.25}
 
-
-# Where all of a lane's messages end with one of these, the service takes nothing now.
-_OF_THE_SERVICE = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.SERVICE, ErrorClass.NETWORK})
+# Where all messages that are under way end with one of these, the service takes nothing now. What a mail server puts off (4xx) is mostly
+# one recipient's matter.
+_OF_THE_SERVICE = dict.fromkeys(
+    Channel, frozenset({ErrorClass.RATE_LIMIT, ErrorClass.SERVICE, ErrorClass.NETWORK})
+)
+_OF_THE_SERVICE[Channel.EMAIL] = frozenset({ErrorClass.NETWORK})
 
 
 @dataclass
@@ -222,7 +225,7 @@ class _Pace:
 
 def _failed_there(entry: Sent) -> bool:
     error = entry.result.error
-    return error is not None and error.error_class in _OF_THE_SERVICE
+    return error is not None and error.error_class in _OF_THE_SERVICE[entry.claimed.message.channel]
 
 
 def _paced_by(message: Message) -> str:

@@ -277,3 +277,17 @@ def test_credentials_are_only_shown_to_the_service_itself(channel: Channel) -> N
 
     assert result.error is not None
     assert result.error.code == "refused_address"
+
+
+def test_a_recipient_that_is_put_off_does_not_keep_the_others_waiting(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    with StandIns() as services:
+        services.refuse_recipient("a0@example.jp", "450 4.7.1 Greylisted")
+        for tenant_id in ("A", "B"):
+            for number in range(20):
+                waiting(host, tenant_id, recipient_address=f"{tenant_id.lower()}{number}@example.jp")
+
+        run_notifications(shared_database, services)
+
+        assert statuses(host) == {("email", "retry"): 1, ("email", "sent"): 39}

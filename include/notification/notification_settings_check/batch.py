@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
+from include.errors import code_of, is_about_data, reason_of
 from include.execution.business_date import JAPAN
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
 from include.notification import outbox
@@ -132,7 +133,7 @@ class NotificationSettingsCheckBatch(TenantBatch):
         for answer in answers:
             of_tenant[answer.channel.lane.tenant_id].append(answer)
         checked = [
-            self._conclude(
+            self._conclude_alone(
                 connection,
                 run,
                 result,
@@ -176,6 +177,22 @@ class NotificationSettingsCheckBatch(TenantBatch):
             )
             for tenant_id, own in preferences.items()
         }
+
+    def _conclude_alone(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        result: TenantResult,
+        answers: Sequence[_Answer],
+        preferences: Preferences,
+    ) -> TenantResult | TenantFailure:
+        """What one tenant's rows break is that tenant's failure."""
+        try:
+            return self._conclude(connection, run, result, answers, preferences)
+        except Exception as error:
+            if not is_about_data(error):
+                raise
+            return TenantFailure(result.tenant_id, code_of(error), reason_of(error), recoverable=False)
 
     def _conclude(
         self,
