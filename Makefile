@@ -88,6 +88,7 @@ bench: $(STAMP) ## measure usage, billing and notifications at scale, and the im
 	@$(BIN)/python -m benchmarks.usage
 	@$(BIN)/python -m benchmarks.billing
 	@$(BIN)/python -m benchmarks.inactive_tenants
+	@$(BIN)/python -m benchmarks.settings_sync
 	@$(BIN)/python -m benchmarks.notifications
 	@$(BIN)/python -m benchmarks.log_cleanup
 

@@ -7,7 +7,8 @@
 選んだバッチだけが、依存の順に動きます。失敗したバッチを必要とする後続だけが止まります。
 1. `tenant_usage` — BATCH-018-01 テナント使用量集計
 2. `inactive_tenants` — BATCH-018-04 非アクティブテナント検知
-3. `tenant_billing` — BATCH-018-02 テナント課金計算（業務日の月。まだ終わっていない月なら何もしません）
+3. `settings_sync` — BATCH-018-05 テナント設定同期（取り消しはこのバッチ自身の DAG で）
+4. `tenant_billing` — BATCH-018-02 テナント課金計算（業務日の月。まだ終わっていない月なら何もしません）
 
 ### 入力・出力
 各バッチの DAG の説明を見てください。
@@ -19,7 +20,13 @@
 """
 
 # (Airflow only parses files in which the words "airflow" and "dag" occur.)
-from include.catalog import INACTIVE_TENANTS, TENANT_BILLING, TENANT_MANAGEMENT, TENANT_USAGE
+from include.catalog import (
+    INACTIVE_TENANTS,
+    SETTINGS_SYNC,
+    TENANT_BILLING,
+    TENANT_MANAGEMENT,
+    TENANT_USAGE,
+)
 from skill_batch.billing_params import billing_params
 from skill_batch.dag_factory import batch_group, family_dag
 from skill_batch.sensors.closed_usage import wait_for_closed_usage
@@ -28,7 +35,7 @@ from skill_batch.tenant_flow import tenant_flow
 
 @family_dag(
     TENANT_MANAGEMENT,
-    [TENANT_USAGE, INACTIVE_TENANTS, TENANT_BILLING],
+    [TENANT_USAGE, INACTIVE_TENANTS, SETTINGS_SYNC, TENANT_BILLING],
     doc_md=__doc__,
     params=billing_params(),
 )
@@ -40,4 +47,6 @@ def batch_018_tenant_management() -> None:
         tenant_flow(TENANT_BILLING, first_step=wait_for_closed_usage)
     with batch_group(INACTIVE_TENANTS) as inactive:
         tenant_flow(INACTIVE_TENANTS)
+    with batch_group(SETTINGS_SYNC):
+        tenant_flow(SETTINGS_SYNC)
     usage >> [inactive, billing]

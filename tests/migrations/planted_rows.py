@@ -26,6 +26,8 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("inactivity_change", "from_stage"): "none",
     ("inactivity_change", "to_stage"): "warning",
     ("inactivity_change", "reason"): "inactivity",
+    ("applied_setting", "source"): "plan",
+    ("setting_change", "kind"): "inserted",
 }
 
 

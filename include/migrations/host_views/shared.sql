@@ -46,6 +46,8 @@ SELECT
     subscription_plan,
     currency_code,
     language,
+    max_users,
+    max_storage_gb,
     admin_email,
     contact_email,
     postal_code,
@@ -74,16 +76,32 @@ CREATE VIEW batch.tenant_setting WITH (security_barrier) AS
 SELECT
     id,
     tenant_id,
+    setting_category,
     setting_key,
+    setting_name,
+    data_type,
     setting_value,
+    validation_rules,
+    is_required,
+    is_encrypted,
+    is_system_managed,
+    is_user_configurable,
     effective_from,
     effective_until,
-    is_deleted
+    last_modified_by,
+    is_deleted,
+    updated_at
 FROM "MST_TenantSettings"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
-GRANT SELECT ON batch.tenant_setting TO batch_tenant;
+-- What a setting means is the application's: only its value is ever changed.
+GRANT SELECT, INSERT, UPDATE (
+    setting_value,
+    last_modified_by,
+    is_deleted,
+    updated_at
+) ON batch.tenant_setting TO batch_tenant;
 
 -- The only request log. It knows no tenant: join it through the user. An error is the server's: a 5xx answer, or no answer
 -- and an error level; a 4xx is the caller's.

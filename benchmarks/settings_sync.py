@@ -1,0 +1,85 @@
+"""BATCH-018-05 without Airflow's start-up: tenants synchronised per second, and whether memory grows with them.
+
+The worst day is the first one, on which every tenant lacks every setting. The day after finds nothing to do. One process, one core: a
+run has five of them.
+
+    python -m benchmarks.settings_sync [TENANTS ...]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from datetime import date, timedelta
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.measurement import Databases, measure
+from include.catalog import SETTINGS_SYNC
+from include.database import count_of
+from include.demo.generator import benchmark_shape
+from include.demo.postgres_server import EmbeddedPostgres
+from include.demo.whole_run import run_batch
+from include.tenant_management.settings_sync.batch import SettingsSyncBatch
+from include.tenant_management.settings_sync.plan_settings import load_plan_settings
+
+SIZES = (1_000, 10_000)
+# 10,000 tenants in a tenth of the time limit, by one process.
+REQUIRED_TENANTS_PER_SECOND = 37
+ALLOWED_MEMORY_RATIO = 1.25
+
+
+def run_sync(dsn: str, day: date) -> None:
+    """One run, as the DAG's tasks do it."""
+    with (
+        psycopg.connect(dsn, autocommit=True) as platform,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        platform.execute("SET ROLE batch_platform")
+        connection.execute("SET ROLE batch_tenant")
+        batch = SettingsSyncBatch(load_plan_settings().model_copy(update={"sample": False}))
+        assert run_batch(platform, connection, SETTINGS_SYNC, batch, day).status == "completed"
+
+
+def changes(dsn: str) -> int:
+    """Settings that were written."""
+    with psycopg.connect(dsn) as connection:
+        return count_of(connection, "SELECT count(*) FROM batch.setting_change")
+
+
+def main(sizes: tuple[int, ...]) -> int:
+    rates, peaks = [], []
+    with tempfile.TemporaryDirectory(prefix="settings-benchmark-") as directory:
+        server = EmbeddedPostgres(Path(directory))
+        server.start()
+        databases = Databases(server)
+        try:
+            print(f"{'tenants':>8} {'changes':>8} {'tenants/s':>10} {'the day after':>14} {'peak MB':>8}")
+            for tenants in sizes:
+                shape = benchmark_shape(tenants)
+                dsn = databases.load(f"settings_{tenants}", shape)
+                first = measure(run_sync, dsn, shape.first_day)
+                written = changes(dsn)
+                second = measure(run_sync, dsn, shape.first_day + timedelta(days=1))
+                if changes(dsn) != written:
+                    raise SystemExit("the day after has changed something again")
+                rates.append(tenants / first.seconds)
+                peaks.append(max(first.peak_memory_bytes, second.peak_memory_bytes))
+                print(
+                    f"{tenants:>8,} {written:>8,} {rates[-1]:>10,.0f} {tenants / second.seconds:>14,.0f}"
+                    f" {peaks[-1] / 2**20:>8.0f}",
+                    flush=True,
+                )
+        finally:
+            server.reset()
+    ratio = peaks[-1] / peaks[0]
+    print(
+        f"{rates[-1]:,.0f} tenants/s at {sizes[-1]:,} (required: {REQUIRED_TENANTS_PER_SECOND});"
+        f" memory ratio {ratio:.2f} (allowed: {ALLOWED_MEMORY_RATIO})"
+    )
+    return 0 if rates[-1] >= REQUIRED_TENANTS_PER_SECOND and ratio <= ALLOWED_MEMORY_RATIO else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(tuple(int(argument) for argument in sys.argv[1:]) or SIZES))

@@ -1,0 +1,41 @@
+"""
+### 目的
+テナントの設定（`MST_TenantSettings`）を、プランと契約のあるべき値と毎日照合し、不足とプラン変更の分だけを直します。人が決めた値は
+上書きせず、知らせます。**セキュリティ・認証・パスワード・請求・支払いの設定は、決して書き込みません。**
+
+### 処理の流れ
+1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
+2. `prepare` — 何もしません。
+3. `process` — テナントごとに、あるべき値・前回適用した値・現在の値を比べ、直せるものを直し、残りを重要度つきで報告します。
+4. `close_run` — 結果（不足・差異・修正・報告の件数）を集約します。
+
+直すのは `plan_settings.yaml` にあるキーだけです。行がなければ追加し、前回適用した値のままならプランの新しい値にします。契約（`max_users`、
+`max_storage_gb`）で決めた上限と、このバッチ以外が変えた値は上書きしません。`batch.*` の設定には触れません。
+
+### 入力
+`plan_settings.yaml`、`MST_Tenant`、`MST_TenantSettings`、`batch.applied_setting`（前回適用した値）
+
+### 出力
+`MST_TenantSettings`、`batch.applied_setting`、`batch.setting_change`（変更の履歴: 前後の値、理由、実行）、`batch.setting_plan`
+
+### 障害対応
+* **朝まで待てるか**: 待てます。次の日の実行が続きを行います。
+* **どこを見るか**: 行った変更は `process` のログ、人が見るべきことは同じログの警告と `batch.tenant_outcome` の `notes`、件数は
+  `details` にあります。
+* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。同じ変更が二重に行われることはありません。
+* **確認だけ**: `dry_run` を指定して Trigger。`process` のログに予定が出ます。
+* **取り消し**: Trigger で操作「取り消し」と実行ID を指定します（`{"action": "undo", "execution": "BATCH-018-05_…"}`）。値は元のとおりに
+  戻り、取り消した値は、あるべき値が変わるまで再び適用されません。その後に誰かが変えた設定は戻さず、報告します。
+"""
+
+# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from include.catalog import SETTINGS_SYNC
+from skill_batch.dag_factory import batch_dag
+from skill_batch.settings_sync_params import settings_sync_params
+from skill_batch.tenant_flow import tenant_flow
+
+
+@batch_dag(SETTINGS_SYNC, doc_md=__doc__, params=settings_sync_params())
+def batch_018_05_settings_sync() -> None:
+    """open_run ► prepare ► process × tenant ► close_run."""
+    tenant_flow(SETTINGS_SYNC)

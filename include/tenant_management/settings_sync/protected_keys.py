@@ -1,0 +1,71 @@
+"""Which settings are never written and whose values are never shown: security, authentication, passwords, billing, payment.
+
+What is written is decided by the plans' own list, which this module checks when it is loaded; a key of the host is compared with that
+list letter by letter. Protection errs on the safe side: a harmless key that holds one of these words by chance is not written either.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+
+# Found anywhere in a key once its separators and case are gone.
+_FRAGMENTS = """
+    secur secret credential token crypt cipher firewall whitelist allowlist blocklist ipaddress iprange privatekey accesskey apikey
+    signingkey sshkey hmac salt permission privilege rbac
+    auth login logon signin signon session lockout saml oidc ldap jwt sso mfa 2fa otp twofactor twostep multifactor fido captcha
+    password passwd passphrase passcode passkey passwrd pword pswd pwd
+    bill invoic pay charg card credit debit tax bank iban swift stripe price pricing refund discount subscript
+    セキュリティ 認証 認可 権限 暗号 秘密 機密 資格情報 トークン パスワード 暗証 ログイン 多要素 二段階 二要素
+    請求 課金 支払 決済 料金 価格 税 カード 銀行 口座 振込 返金 割引
+"""
+
+# Too short to look for inside other words.
+_WORDS = "pw psw pass pin sec vat fee fees cvv cvc key keys acl tls ssl csrf cors"
+
+# Digits and signs that stand for letters; a 1 is an i or an l.
+_LOOKALIKES = [str.maketrans("0134578@$!|", letters) for letters in ("oieastbasii", "oleastbasll")]
+
+_JAPANESE = ("HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC")
+
+
+def squeezed(key: str) -> str:
+    """The key without what spellings differ in: width, case, accents, separators, invisible characters."""
+    return "".join(letter for letter in _plain(key).casefold() if letter.isalnum())
+
+
+@lru_cache(maxsize=4096)
+def is_protected(key: str) -> bool:
+    """Whether the key, or a category, is about something that this batch must not touch, in any of its spellings.
+
+    Letters of other scripts, Cyrillic ones among them, count as protected: they can look like anything.
+    """
+    plain = _plain(key)
+    if any(letter.isalpha() and not _is_expected(letter) for letter in plain.casefold()):
+        return True
+    letters = squeezed(key)
+    readings = [letters, *(squeezed(plain.translate(lookalikes)) for lookalikes in _LOOKALIKES)]
+    if any(fragment in reading for fragment in _PLAIN_FRAGMENTS for reading in readings):
+        return True
+    return not _PROTECTED_WORDS.isdisjoint(_words(plain))
+
+
+def _plain(text: str) -> str:
+    # Compatibility forms first (full width, half-width katakana), then without accents and voicing marks.
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in decomposed if unicodedata.category(letter) not in ("Mn", "Cf"))
+
+
+def _words(plain: str) -> Iterable[str]:
+    spaced = re.sub("([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", plain)
+    return re.findall("[a-z]+", spaced.casefold())
+
+
+def _is_expected(letter: str) -> bool:
+    return letter.isascii() or unicodedata.name(letter, "").startswith(_JAPANESE)
+
+
+_PLAIN_FRAGMENTS = tuple(squeezed(fragment) for fragment in _FRAGMENTS.split())
+_PROTECTED_WORDS = frozenset(_WORDS.split())

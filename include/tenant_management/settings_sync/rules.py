@@ -1,0 +1,169 @@
+"""What to do about a tenant's settings: what they should be, what was last applied, and what they are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from include.tenant_management.settings_sync.plan_settings import (
+    Desired,
+    SettingDefinition,
+    Source,
+)
+from include.tenant_management.settings_sync.protected_keys import squeezed
+from include.tenant_management.settings_sync.validation import (
+    Problem,
+    Setting,
+    Severity,
+    has_type,
+    problems_of,
+    same_value,
+)
+
+_SHOWN = 60
+
+
+class Kind(StrEnum):
+    """What happens to the row of a setting that is fixed."""
+
+    INSERTED = "inserted"
+    REVIVED = "revived"
+    UPDATED = "updated"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that is fixed; ``before`` is its row (of a setting that is revived, the deleted one), if there is one."""
+
+    key: str
+    kind: Kind
+    before: Setting | None
+    to: Desired
+    reason: str
+
+
+@dataclass
+class SyncPlan:
+    """What is done for one tenant. ``adopted``: settings that are right without us, known from now on as applied."""
+
+    changes: list[Change] = field(default_factory=list)
+    adopted: dict[str, Desired] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    missing: int = 0
+    drifted: int = 0
+    protected: int = 0
+
+
+@dataclass(frozen=True)
+class PlanStep:
+    """The tenant's plan now, and the one as of the last run (None: none yet)."""
+
+    now: str
+    before: str | None
+
+
+def plan_sync(
+    settings: Sequence[Setting],
+    definitions: Mapping[str, SettingDefinition],
+    desired: Mapping[str, Desired],
+    applied: Mapping[str, Desired],
+    undone: Mapping[str, str],
+    step: PlanStep | None,
+) -> SyncPlan:
+    """Compare three ways. Only a value that is still the one last applied is replaced, and only one that nobody negotiated.
+
+    ``undone`` has the values that an operator has taken back: they are not applied again until something else is wanted. Without a
+    ``step`` the plan is unknown, and ``desired`` empty.
+    """
+    plan = SyncPlan()
+    alive = [setting for setting in settings if not setting.is_deleted]
+    for setting in alive:
+        plan.protected += setting.is_protected
+        plan.problems += problems_of(setting)
+    rows = {setting.key: setting for setting in settings}
+    spellings = {squeezed(setting.key): setting.key for setting in alive if setting.key not in definitions}
+    for key, to in desired.items():
+        assert step is not None
+        before = rows.get(key)
+        if before is not None and before.is_protected:
+            plan.problems.append(
+                Problem(Severity.HIGH, key, "保護された区分か暗号化された設定のため、同期しません")
+            )
+        elif before is None or before.is_deleted:
+            _plan_missing(plan, key, before, to, undone.get(key), spellings.get(squeezed(key)), step)
+        else:
+            _plan_present(plan, before, definitions[key], to, applied.get(key), undone.get(key), step)
+    plan.problems.sort(key=lambda problem: (-problem.severity, problem.key))
+    return plan
+
+
+def _plan_missing(
+    plan: SyncPlan,
+    key: str,
+    deleted: Setting | None,
+    to: Desired,
+    undone: str | None,
+    twin: str | None,
+    step: PlanStep,
+) -> None:
+    plan.missing += 1
+    if twin is not None:
+        plan.problems.append(
+            Problem(Severity.MEDIUM, key, f"別の綴り（{shown(twin)}）で登録されているため、追加しません")
+        )
+    elif undone == to.value:
+        plan.problems.append(_taken_back(key))
+    else:
+        kind = Kind.REVIVED if deleted else Kind.INSERTED
+        origin = "契約" if to.source is Source.CONTRACT else f"プラン {step.now}"
+        plan.changes.append(Change(key, kind, deleted, to, f"{origin} の設定がない"))
+
+
+def _plan_present(
+    plan: SyncPlan,
+    setting: Setting,
+    definition: SettingDefinition,
+    to: Desired,
+    applied: Desired | None,
+    undone: str | None,
+    step: PlanStep,
+) -> None:
+    key, data_type = setting.key, definition.data_type
+    if not setting.is_in_effect:
+        plan.problems.append(Problem(Severity.MEDIUM, key, "有効期間の外です"))
+    if same_value(setting.value, to.value, data_type):
+        if applied is None or applied != to:
+            plan.adopted[key] = to
+        return
+    plan.drifted += 1
+    if not setting.data_type and setting.value is not None and not has_type(setting.value, data_type):
+        plan.problems.append(Problem(Severity.HIGH, key, f"値が {data_type} の形ではありません"))
+    difference = f"現在 {shown(setting.value)}、あるべき値 {to.value}"
+    if Source.CONTRACT in (to.source, applied.source if applied else None):
+        text = f"契約で決めた上限です（{difference}）。上書きしません"
+    elif applied is None or not same_value(setting.value, applied.value, data_type):
+        text = f"このバッチ以外が決めた値です（{difference}）。上書きしません"
+    elif undone == to.value:
+        plan.problems.append(_taken_back(key))
+        return
+    else:
+        is_other_plan = step.before is not None and step.before != step.now
+        reason = (
+            f"プラン変更 {step.before} → {step.now}" if is_other_plan else f"プラン {step.now} の既定値の変更"
+        )
+        plan.changes.append(Change(key, Kind.UPDATED, setting, to, reason))
+        return
+    plan.problems.append(Problem(Severity.MEDIUM, key, text))
+
+
+def _taken_back(key: str) -> Problem:
+    return Problem(Severity.LOW, key, "取り消された変更のため、適用しません")
+
+
+def shown(text: str | None) -> str:
+    """A key or an allow-listed value in one line of the log."""
+    if text is None:
+        return "（なし）"
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"

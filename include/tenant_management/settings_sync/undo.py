@@ -1,0 +1,77 @@
+"""Which of a run's changes can be taken back, and what the rows are then. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from include.tenant_management.settings_sync.rules import Kind
+
+ACTOR_PREFIX = "batch:"
+
+
+def actor_of(execution_id: str) -> str:
+    """How a run signs in ``last_modified_by``."""
+    return f"{ACTOR_PREFIX}{execution_id}"
+
+
+@dataclass
+class Restored:
+    """A setting as it was before the run; ``applied_value`` and ``applied_source`` as they were known then (None: not at all)."""
+
+    tenant_id: str
+    setting_key: str
+    setting_value: str | None
+    is_deleted: bool
+    last_modified_by: str | None
+    applied_value: str | None
+    applied_source: str | None
+
+
+@dataclass
+class UndoPlan:
+    """What is restored, and the settings of each tenant that somebody has changed since."""
+
+    restored: list[Restored] = field(default_factory=list)
+    conflicts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def plan_undo(changes: Iterable[Mapping[str, Any]], execution_id: str, undone_by: str) -> UndoPlan:
+    """Take the changes of a run back, those of one setting from the newest to the oldest, all of them or none.
+
+    ``changes`` are rows by tenant, key and falling time, each with the setting as it is now.
+    """
+    plan = UndoPlan()
+    for (tenant_id, key), group in groupby(changes, key=lambda row: (row["tenant_id"], row["setting_key"])):
+        of_setting = list(group)
+        now = of_setting[0]
+        value, is_deleted, modified_by = now["setting_value"], now["is_deleted"], now["last_modified_by"]
+        for change in of_setting:
+            if (
+                is_deleted is not False
+                or value != change["new_value"]
+                or modified_by != actor_of(execution_id)
+            ):
+                plan.conflicts.append((tenant_id, key))
+                break
+            is_deleted = change["kind"] != Kind.UPDATED
+            if change["kind"] == Kind.INSERTED:
+                modified_by = actor_of(undone_by)
+            else:
+                value, modified_by = change["old_value"], change["old_modified_by"]
+        else:
+            oldest = of_setting[-1]
+            plan.restored.append(
+                Restored(
+                    tenant_id,
+                    key,
+                    value,
+                    is_deleted,
+                    modified_by,
+                    oldest["old_applied_value"],
+                    oldest["old_applied_source"],
+                )
+            )
+    return plan

@@ -1,0 +1,684 @@
+"""BATCH-018-05 against real rows: what is written, what never is, and that a run can be taken back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from psycopg.rows import dict_row
+
+from include.catalog import SETTINGS_SYNC
+from include.database import tenant_transaction
+from include.demo.whole_run import open_run, run_batch
+from include.errors import ParameterError
+from include.execution.run_log import RunResult
+from include.execution.tenant_work import process_shard
+from include.settings import ExecutionSettings
+from include.tenant_management import settings_sync
+from include.tenant_management.settings_sync.batch import SettingsSyncBatch
+from include.tenant_management.settings_sync.plan_settings import load_plan_settings
+from tests import host_rows
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.tenant_management.test_settings_sync_rules import protected_spellings
+
+DAY = date(2026, 10, 31)
+NOON = datetime(2026, 10, 31, 3, 0)
+
+BASIC = {
+    "limits.max_users": "20",
+    "limits.storage_gb": "10",
+    "limits.api_calls_per_month": "100000",
+    "features.report_pdf": "true",
+    "features.api_access": "false",
+    "features.slack_integration": "false",
+}
+STANDARD = BASIC | {
+    "limits.max_users": "50",
+    "limits.storage_gb": "50",
+    "limits.api_calls_per_month": "500000",
+    "features.api_access": "true",
+}
+
+
+def create_batch() -> SettingsSyncBatch:
+    """The batch with the deployed plans, as if they were no sample."""
+    return SettingsSyncBatch(load_plan_settings().model_copy(update={"sample": False}))
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """These tests change rows only."""
+    return shared_database
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The host's side."""
+    with database.connect() as connection:
+        yield connection
+
+
+def run(
+    database: Database,
+    day: date = DAY,
+    *,
+    codes: tuple[str, ...] = (),
+    dry_run: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    shards: int = 1,
+) -> RunResult:
+    """One whole run, its tenants in this many shards."""
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(
+            platform,
+            connection,
+            SETTINGS_SYNC,
+            create_batch(),
+            day,
+            codes=codes,
+            dry_run=dry_run,
+            parameters=parameters,
+            sharding=ExecutionSettings(max_mapped_tenants=1, shards=shards),
+        )
+
+
+def undo(database: Database, execution_id: str, **arguments: Any) -> RunResult:
+    return run(database, parameters={"action": "undo", "execution": execution_id}, **arguments)
+
+
+def tenant(host: psycopg.Connection, tenant_id: str = "A", plan: str | None = "BASIC", **values: Any) -> None:
+    host_rows.tenant(host, tenant_id, subscription_plan=plan, **values)
+
+
+def setting(
+    host: psycopg.Connection, key: str, value: str | None, tenant_id: str = "A", **values: Any
+) -> None:
+    row = {"last_modified_by": "user-1", "updated_at": NOON} | values
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id=f"{key} of {tenant_id}",
+        tenant_id=tenant_id,
+        setting_key=key,
+        setting_value=value,
+        **row,
+    )
+
+
+def change(host: psycopg.Connection, key: str, value: str, tenant_id: str = "A") -> None:
+    """Somebody changes the setting in the application."""
+    host.execute(
+        'UPDATE "MST_TenantSettings" SET setting_value = %s, last_modified_by = %s'
+        " WHERE tenant_id = %s AND setting_key = %s",
+        [value, "user-1", tenant_id, key],
+    )
+
+
+def move(host: psycopg.Connection, plan: str, tenant_id: str = "A") -> None:
+    host.execute('UPDATE "MST_Tenant" SET subscription_plan = %s WHERE tenant_id = %s', [plan, tenant_id])
+
+
+def values(host: psycopg.Connection, tenant_id: str = "A") -> dict[str, str]:
+    return dict(
+        host.execute(
+            'SELECT setting_key, setting_value FROM "MST_TenantSettings" WHERE tenant_id = %s AND NOT is_deleted',
+            [tenant_id],
+        ).fetchall()
+    )
+
+
+def host_settings(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute('SELECT * FROM "MST_TenantSettings" ORDER BY tenant_id, setting_key').fetchall()
+
+
+def everything_written(host: psycopg.Connection) -> list[Any]:
+    """All rows that the batch leaves, except the log of its runs."""
+    return [
+        host_settings(host),
+        host.execute("SELECT * FROM batch.setting_plan ORDER BY tenant_id").fetchall(),
+        host.execute("SELECT * FROM batch.applied_setting ORDER BY tenant_id, setting_key").fetchall(),
+        host.execute(
+            "SELECT * FROM batch.setting_change ORDER BY tenant_id, setting_key, changed_at"
+        ).fetchall(),
+    ]
+
+
+def outcome(host: psycopg.Connection, tenant_id: str = "A") -> dict[str, Any]:
+    """Of the newest run."""
+    with host.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            "SELECT * FROM batch.tenant_outcome WHERE tenant_id = %s ORDER BY recorded_at DESC LIMIT 1",
+            [tenant_id],
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def notes(host: psycopg.Connection, tenant_id: str = "A") -> str:
+    return "\n".join(outcome(host, tenant_id)["notes"])
+
+
+def counts(host: psycopg.Connection, *names: str, tenant_id: str = "A") -> tuple[int, ...]:
+    return tuple(outcome(host, tenant_id)["details"][name] for name in names)
+
+
+def history(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute(
+        "SELECT setting_key, kind, old_value, new_value, reason FROM batch.setting_change"
+        " ORDER BY changed_at, setting_key"
+    ).fetchall()
+
+
+# What is written -------------------------------------------------------------------------------------------------------
+
+
+def test_settings_that_are_missing_are_added_with_old_new_reason_and_actor(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    setting(host, "ui.theme", "dark")
+
+    result = run(database)
+
+    assert result.status == "completed"
+    assert values(host) == {**BASIC, "ui.theme": "dark"}
+    assert counts(host, "missing", "drifted", "fixed", "reported") == (6, 0, 6, 0)
+    assert ("limits.max_users", "inserted", None, "20", "プラン BASIC の設定がない") in history(host)
+    assert host.execute("SELECT DISTINCT execution_id, changed_by FROM batch.setting_change").fetchall() == [
+        (result.execution_id, f"batch:{result.execution_id}")
+    ]
+    row = host.execute(
+        'SELECT setting_category, setting_name, data_type, last_modified_by, is_encrypted FROM "MST_TenantSettings"'
+        " WHERE setting_key = 'features.report_pdf'"
+    ).fetchone()
+    assert row == ("FEATURES", "PDF 帳票", "BOOLEAN", f"batch:{result.execution_id}", False)
+
+
+def test_the_second_run_changes_nothing(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    tenant(host, "B", "PREMIUM", max_users=700)
+    setting(host, "limits.storage_gb", "999", "B")
+    run(database)
+    before = everything_written(host)
+
+    assert run(database).status == "completed"
+    assert run(database, DAY + timedelta(days=1)).status == "completed"
+
+    assert everything_written(host) == before
+
+
+def test_a_plan_change_moves_what_is_still_as_applied(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    run(database)
+    change(host, "limits.api_calls_per_month", "123456")
+    move(host, "STANDARD")
+
+    run(database, DAY + timedelta(days=1))
+
+    assert values(host) == STANDARD | {"limits.api_calls_per_month": "123456"}
+    assert history(host)[-1] == ("limits.storage_gb", "updated", "10", "50", "プラン変更 BASIC → STANDARD")
+    assert counts(host, "drifted", "fixed", "medium") == (4, 3, 1)
+    assert (
+        "limits.api_calls_per_month: このバッチ以外が決めた値です（現在 123456、あるべき値 500000）"
+        in notes(host)
+    )
+
+
+def test_settings_that_are_right_already_are_adopted_and_follow_the_plan_from_then_on(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    for key, value in BASIC.items():
+        setting(host, key, value.upper() if value in ("true", "false") else f"{value}.0")
+    before = host_settings(host)
+    run(database)
+    assert host_settings(host) == before
+    assert history(host) == []
+
+    move(host, "STANDARD")
+    run(database, DAY + timedelta(days=1))
+
+    assert values(host)["limits.max_users"] == "50"
+    assert values(host)["features.report_pdf"] == "TRUE"
+
+
+def test_a_deleted_row_is_revived_and_no_twin_is_made(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    setting(host, "limits.max_users", "7", is_deleted=True)
+    setting(host, "limits.storageGB", "99")
+
+    run(database)
+
+    assert ("limits.max_users", "revived", "7", "20", "プラン BASIC の設定がない") in history(host)
+    assert values(host) == {
+        **{key: value for key, value in BASIC.items() if key != "limits.storage_gb"},
+        "limits.storageGB": "99",
+    }
+    assert "別の綴り（limits.storageGB）で登録されているため、追加しません" in notes(host)
+
+
+def test_a_tenant_on_trial_without_a_plan_has_the_trials(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host, plan=None, status="TRIAL")
+    run(database)
+    assert values(host)["limits.max_users"] == "10"
+
+
+# What people have decided ----------------------------------------------------------------------------------------------
+
+
+def test_a_negotiated_limit_is_never_overwritten(database: Database, host: psycopg.Connection) -> None:
+    tenant(host, max_users=500)
+    tenant(host, "B")
+    setting(host, "limits.max_users", "300")
+    setting(host, "limits.max_users", "80", "B")
+
+    for day, plan in enumerate(("BASIC", "STANDARD", "FREE", "PREMIUM")):
+        for tenant_id in ("A", "B"):
+            move(host, plan, tenant_id)
+        run(database, DAY + timedelta(days=day))
+        assert (values(host)["limits.max_users"], values(host, "B")["limits.max_users"]) == ("300", "80")
+        assert "契約で決めた上限です（現在 300、あるべき値 500）。上書きしません" in notes(host)
+        assert "このバッチ以外が決めた値です（現在 80、" in notes(host, "B")
+
+
+def test_a_contract_that_is_written_once_outlives_its_own_change(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host, max_users=500, max_storage_gb=70)
+    run(database)
+    assert values(host) == BASIC | {"limits.max_users": "500", "limits.storage_gb": "70"}
+
+    host.execute('UPDATE "MST_Tenant" SET max_users = 900, max_storage_gb = NULL')
+    run(database, DAY + timedelta(days=1))
+
+    assert values(host) == BASIC | {"limits.max_users": "500", "limits.storage_gb": "70"}
+    assert counts(host, "drifted", "fixed", "medium") == (2, 0, 2)
+
+
+def test_the_operators_overrides_are_never_touched_nor_looked_at(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    for name in (
+        "batch.usage.storage_gb",
+        "batch.usage.limits",
+        "batch.notification.language",
+        "batch.inactivity.warning_days",
+    ):
+        setting(host, name, "odd", data_type="INTEGER", is_system_managed=True, validation_rules="{")
+    before = host_settings(host)
+
+    run(database)
+
+    assert [row for row in host_settings(host) if row in before] == before
+    assert counts(host, "reported", "protectedSettings") == (0, 0)
+
+
+# What is protected -----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=protected_spellings())
+def test_protected_settings_are_never_written_and_their_values_never_kept(
+    database: Database, host: psycopg.Connection, key: str
+) -> None:
+    for table in ("MST_Tenant", "MST_TenantSettings"):
+        host.execute(f'DELETE FROM "{table}"')
+    tenant(host)
+    setting(
+        host,
+        key,
+        "hunter2",
+        data_type="INTEGER",
+        is_system_managed=True,
+        validation_rules="{",
+        is_required=True,
+    )
+    query = 'SELECT * FROM "MST_TenantSettings" WHERE setting_key = %s'
+    before = host.execute(query, [key]).fetchall()
+
+    for day, plan in enumerate(("BASIC", "PREMIUM")):
+        move(host, plan)
+        assert run(database, DAY + timedelta(days=day)).status == "completed"
+
+    assert host.execute(query, [key]).fetchall() == before
+    assert counts(host, "protectedSettings", "critical") == (1, 2)
+    kept = [
+        host.execute(query).fetchall()
+        for query in (
+            "SELECT t::text FROM batch.setting_change AS t",
+            "SELECT t::text FROM batch.applied_setting AS t",
+            "SELECT t::text FROM batch.tenant_outcome AS t",
+        )
+    ]
+    assert "hunter2" not in str(kept)
+    host.execute("DELETE FROM batch.execution_log")
+
+
+@pytest.mark.parametrize("values_of_row", [{"setting_category": "SECURITY"}, {"is_encrypted": True}])
+def test_a_plans_key_in_a_protected_row_is_reported_only(
+    database: Database, host: psycopg.Connection, values_of_row: dict[str, Any]
+) -> None:
+    tenant(host)
+    setting(host, "limits.max_users", "secret", **values_of_row)
+    setting(host, "limits.storage_gb", "secret", is_deleted=True, **values_of_row)
+
+    run(database)
+
+    assert values(host)["limits.max_users"] == "secret"
+    assert "limits.storage_gb" not in values(host)
+    assert notes(host).count("保護された区分か暗号化された設定のため、同期しません") == 2
+    assert "secret" not in notes(host)
+
+
+# What is reported ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plan", "text"),
+    [("GOLD", "プラン GOLD は"), (None, "プランがありません"), ("a\nb", "プラン A B は")],
+)
+def test_an_unknown_plan_is_reported_and_nothing_is_written(
+    database: Database, host: psycopg.Connection, plan: str | None, text: str
+) -> None:
+    tenant(host, plan=plan)
+    setting(host, "limits.max_users", "5", data_type="BOOLEAN")
+    before = host_settings(host)
+
+    assert run(database).status == "completed"
+
+    assert host_settings(host) == before
+    assert notes(host).startswith(f"【高】{text}")
+    assert counts(host, "high", "fixed") == (2, 0)
+
+
+def test_broken_rules_wrong_types_and_changed_system_settings_are_reported_by_severity(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    setting(host, "ui.rules", "x", validation_rules="{broken")
+    setting(host, "ui.typed", "x", data_type="INTEGER")
+    setting(host, "ui.managed", "x", is_system_managed=True)
+    setting(host, "ui.reversed", "x", effective_from=NOON, effective_until=NOON - timedelta(days=1))
+    setting(host, "ui.endless", "x", effective_from="-infinity", effective_until="infinity")
+    setting(host, "limits.max_users", "20", effective_until=NOON - timedelta(days=1))
+    setting(host, "ui.line\nbreak", "x", data_type="odd")
+
+    run(database)
+
+    assert counts(host, "critical", "high", "medium", "low") == (0, 2, 3, 1)
+    assert outcome(host)["notes"] == [
+        "【高】ui.managed: システム管理の設定が利用者に変更されています",
+        "【高】ui.typed: 値が data_type（INTEGER）の形ではありません",
+        "【中】limits.max_users: 有効期間の外です",
+        "【中】ui.reversed: 有効期間の終わりが始まりより前です",
+        "【中】ui.rules: validation_rules が JSON ではありません",
+    ]
+
+
+def test_a_long_list_of_problems_is_cut(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    for number in range(100):
+        setting(host, f"ui.number{number}", "x", data_type="INTEGER")
+    run(database)
+    assert outcome(host)["notes"][-1] == "ほか 70 件"
+    assert counts(host, "high") == (100,)
+
+
+# Dry run ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    batch = create_batch()
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY, dry_run=True)
+        report = process_shard(connection, platform, batch, opened, ["A"])
+
+    assert everything_written(host) == [[], [], [], []]
+    assert (
+        "A: 予定: 追加 limits.max_users: （なし） → 20（プラン BASIC の設定がない）"
+        in report.results[0].report
+    )
+    assert counts(host, "fixed") == (6,)
+
+
+# Undo ------------------------------------------------------------------------------------------------------------------
+
+
+def test_undo_restores_the_exact_old_values_and_the_next_run_leaves_them(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    setting(host, "limits.max_users", " 7 ", is_deleted=True)
+    setting(host, "limits.storage_gb", "10.0", last_modified_by=None)
+    run(database)
+    state = (
+        'SELECT setting_key, setting_value, is_deleted, last_modified_by FROM "MST_TenantSettings" ORDER BY 1'
+    )
+    first, applied = host.execute(state).fetchall(), everything_written(host)[2]
+    move(host, "STANDARD")
+    second = run(database, DAY + timedelta(days=1))
+    assert values(host) == STANDARD
+
+    assert undo(database, second.execution_id).status == "completed"
+
+    assert host.execute(state).fetchall() == first
+    assert values(host)["limits.storage_gb"] == "10.0"
+    assert [row[:4] for row in everything_written(host)[2]] == [row[:4] for row in applied]
+    assert counts(host, "undone", "undoConflicts") == (4, 0)
+    run(database, DAY + timedelta(days=2))
+    assert host.execute(state).fetchall() == first
+    assert counts(host, "fixed", "low") == (0, 4)
+
+    move(host, "PREMIUM")
+    run(database, DAY + timedelta(days=3))
+    assert values(host)["limits.max_users"] == "200"
+
+
+def test_undo_of_the_first_run_takes_its_rows_away_again(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    setting(host, "limits.max_users", " 7 ", is_deleted=True)
+    setting(host, "ui.theme", "dark")
+    first = run(database)
+    move(host, "STANDARD")
+    second = run(database, DAY + timedelta(days=1))
+
+    undo(database, first.execution_id)
+    assert counts(host, "undone", "undoConflicts") == (2, 4)  # those that the second run has changed stay
+    undo(database, second.execution_id)
+    undo(database, first.execution_id)
+
+    assert values(host) == {"ui.theme": "dark"}
+    assert host.execute(
+        'SELECT setting_value, is_deleted, last_modified_by FROM "MST_TenantSettings"'
+        " WHERE setting_key = 'limits.max_users'"
+    ).fetchall() == [(" 7 ", True, "user-1")]
+    assert everything_written(host)[2] == []
+    with pytest.raises(ParameterError, match="すべて取り消し済み"):
+        undo(database, first.execution_id)
+
+
+def test_what_somebody_has_changed_since_is_reported_and_not_restored(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    done = run(database)
+    change(host, "limits.max_users", "33")
+    change(host, "features.report_pdf", "true")  # away and back: it is theirs now
+    host.execute("""DELETE FROM "MST_TenantSettings" WHERE setting_key = 'features.api_access'""")
+
+    undo(database, done.execution_id)
+
+    assert values(host) == {"limits.max_users": "33", "features.report_pdf": "true"}
+    assert counts(host, "undone", "undoConflicts") == (3, 3)
+    assert "limits.max_users: その後に変更されているため、元に戻しません" in notes(host)
+
+
+def test_undo_of_some_tenants_and_as_a_dry_run(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    tenant(host, "B")
+    done = run(database)
+    before = everything_written(host)
+    undo(database, done.execution_id, dry_run=True)
+    assert everything_written(host) == before
+
+    undo(database, done.execution_id, codes=("B",))
+
+    assert (values(host), values(host, "B")) == (BASIC, {})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"action": "undo", "execution": ""}, "実行ID"),
+        ({"action": "undo"}, "実行ID"),
+        ({"action": "undo", "execution": "no such"}, "記録はありません"),
+        ({"action": "undo", "execution": "without Airflow"}, "run_id です。.*BATCH-018-05_"),
+        ({"action": "sync", "execution": "x"}, "undo"),
+        ({"action": "void", "execution": ""}, "使えません"),
+    ],
+)
+def test_an_undo_that_cannot_be_done_is_refused_before_the_run_opens(
+    database: Database, host: psycopg.Connection, parameters: dict[str, Any], reason: str
+) -> None:
+    tenant(host)
+    run(database)
+    before = everything_written(host)
+    with pytest.raises(ParameterError, match=reason):
+        run(database, parameters=parameters)
+    assert everything_written(host) == before
+
+
+def test_another_batchs_action_in_the_familys_form_is_not_ours(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    assert run(database, parameters={"action": "explain"}).status == "completed"
+    assert values(host) == BASIC
+
+
+# Others ----------------------------------------------------------------------------------------------------------------
+
+
+def test_another_tenants_rows_stay_out(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    tenant(host, "B")
+    done = run(database, codes=("B",))
+    move(host, "STANDARD", "B")
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        batch = create_batch()
+        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
+        with tenant_transaction(connection, ["A"]):
+            results = batch.process(connection, opened, ["A", "B"])
+        assert [result.tenant_id for result in results] == ["A"]
+        with tenant_transaction(connection, ["A"]):
+            assert connection.execute("SELECT DISTINCT tenant_id FROM batch.setting_change").fetchall() == [
+                ("A",)
+            ]
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute('SELECT FROM "MST_TenantSettings"')
+
+    assert (values(host), values(host, "B")) == (BASIC, BASIC)
+    undo(database, done.execution_id)
+    assert (values(host), values(host, "B")) == (BASIC, {})
+
+
+def test_a_tenant_id_that_looks_like_a_path_is_only_an_id(
+    database: Database, host: psycopg.Connection
+) -> None:
+    for tenant_id in ("../../etc", "it's", "%s {x}"):
+        tenant(host, tenant_id)
+    assert run(database, shards=3).status == "completed"
+    assert values(host, "../../etc") == values(host, "it's") == values(host, "%s {x}") == BASIC
+
+
+def test_one_broken_tenant_does_not_stop_the_others(database: Database, host: psycopg.Connection) -> None:
+    for tenant_id in ("A", "B", "C"):
+        tenant(host, tenant_id)
+    mend = host_rows.break_view(host, "all_tenant", "max_users", "(1 / (max_users - max_users))", "B")
+    host.execute("""UPDATE "MST_Tenant" SET max_users = 5""")
+    try:
+        result = run(database)
+    finally:
+        host.execute(mend)
+
+    assert (result.status, result.error_count) == ("partial", 1)
+    assert values(host, "A") == values(host, "C") == BASIC | {"limits.max_users": "5"}
+    assert values(host, "B") == {}
+
+
+def test_two_runs_at_once_do_everything_once(database: Database, host: psycopg.Connection) -> None:
+    for number in range(20):
+        tenant(host, f"T{number}")
+    results: list[RunResult] = []
+    threads = [threading.Thread(target=lambda: results.append(run(database, shards=4))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [result.status for result in results] == ["completed"] * 3
+    assert host.execute("SELECT count(*) FROM batch.setting_change").fetchone() == (120,)
+    assert host.execute('SELECT count(*) FROM "MST_TenantSettings"').fetchone() == (120,)
+
+
+def test_a_run_that_meets_another_goes_on_from_where_that_one_ends(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    run(database)
+    host.execute('DELETE FROM "MST_TenantSettings"')
+    batch, results = create_batch(), list[RunResult]()
+    later = threading.Thread(target=lambda: results.append(run(database)))
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
+        with tenant_transaction(connection, ["A"]):
+            batch.process(connection, opened, ["A"])
+            later.start()
+            wait_for_blocked_statement(database)
+        later.join()
+
+    assert [result.status for result in results] == ["completed"]
+    assert counts(host, "missing", "fixed", "reported") == (0, 0, 0)
+    assert len(history(host)) == 12
+
+
+def test_a_row_that_the_application_adds_meanwhile_is_its_own(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    results: list[RunResult] = []
+    ours = threading.Thread(target=lambda: results.append(run(database)))
+    with host.transaction():
+        setting(host, "limits.max_users", "77")
+        ours.start()
+        wait_for_blocked_statement(database)
+    ours.join()
+
+    assert values(host) == BASIC | {"limits.max_users": "77"}
+    assert len(history(host)) == 5
+    assert "同時に登録されたため" in notes(host)
+    assert "limits.max_users" not in {row[1] for row in everything_written(host)[2]}
+
+
+def test_a_sample_of_plans_is_never_applied(database: Database, host: psycopg.Connection) -> None:
+    host_rows.tenant(host, "A", subscription_plan="BASIC")
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        result = run_batch(
+            platform, connection, SETTINGS_SYNC, settings_sync.create_batch(), date(2026, 11, 1)
+        )
+
+    assert result.status == "completed"
+    assert host.execute('SELECT count(*) FROM "MST_TenantSettings"').fetchone() == (0,)
+    assert host.execute("SELECT count(*) FROM batch.applied_setting").fetchone() == (0,)
+    assert "見本の一覧のため書き込みません" in notes(host)
