@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -44,12 +44,13 @@ class Problem:
 class Setting:
     """A row of MST_TenantSettings that is not deleted (or of a plan's key, deleted or not).
 
-    ``is_in_effect``: on the business date; ``is_reversed``: its period ends before it begins.
+    ``is_in_effect``: on the business date; ``is_reversed``: its period ends before it begins. The value may be a secret: it is not in the
+    repr.
     """
 
     id: str
     key: str
-    value: str | None
+    value: str | None = field(repr=False)
     category: str | None = None
     data_type: str | None = None
     validation_rules: str | None = None
