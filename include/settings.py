@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
@@ -33,6 +33,27 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class _TenantSection(_Section):
+    """A section whose settings may be overridden for one tenant, by rows of MST_TenantSettings with keys ``batch.<name>.*``."""
+
+    override_name: ClassVar[str]
+    same_for_all: ClassVar[frozenset[str]] = frozenset()
+
+    def overridden(self, overrides: Mapping[str, str | None]) -> Self:
+        """These settings with a tenant's own values (text) in place of the defaults.
+
+        :raises SettingsError: names the key that is unknown, the same for all tenants, or whose value does not hold.
+        """
+        prefix = f"tenant setting batch.{self.override_name}."
+        common = self.same_for_all.intersection(overrides)
+        if common:
+            raise SettingsError(f"{prefix}{min(common)}: the same for all tenants")
+        try:
+            return self.model_validate({**self.model_dump(), **overrides})
+        except ValidationError as error:
+            raise SettingsError(sentence_of(error, prefix)) from None
+
+
 class ExecutionSettings(_Section):
     """How a run is spread over mapped task instances."""
 
@@ -41,12 +62,12 @@ class ExecutionSettings(_Section):
     shards: Annotated[int, Field(gt=0, le=1000)]
 
 
-# The history is read for a whole shard at once.
-_SAME_FOR_ALL_TENANTS = frozenset({"surge_history_days"})
-
-
-class UsageSettings(_Section):
+class UsageSettings(_TenantSection):
     """Thresholds of BATCH-018-01's warnings; each may be overridden for one tenant, and so may the plan's allowances."""
+
+    override_name = "usage"
+    # The history is read for a whole shard at once.
+    same_for_all = frozenset({"surge_history_days"})
 
     quota_warning_percent: Percent
     quota_critical_percent: Percent
@@ -67,19 +88,6 @@ class UsageSettings(_Section):
         if self.surge_min_history_days > self.surge_history_days:
             raise ValueError("surge_min_history_days must not exceed surge_history_days")
         return self
-
-    def overridden(self, overrides: Mapping[str, str | None]) -> UsageSettings:
-        """These settings with a tenant's own values (from MST_TenantSettings, text) in place of the defaults.
-
-        :raises SettingsError: names the key that is unknown, the same for all tenants, or whose value does not hold.
-        """
-        common = _SAME_FOR_ALL_TENANTS.intersection(overrides)
-        if common:
-            raise SettingsError(f"tenant setting batch.usage.{min(common)}: the same for all tenants")
-        try:
-            return UsageSettings.model_validate({**self.model_dump(), **overrides})
-        except ValidationError as error:
-            raise SettingsError(sentence_of(error, "tenant setting batch.usage.")) from None
 
 
 class IssuerSettings(_Section):
@@ -128,11 +136,13 @@ DaysBefore = Annotated[
 ]
 
 
-class NotificationSettings(_Section):
+class NotificationSettings(_TenantSection):
     """When BATCH-019 sends, what it gives up and what it keeps; each may be overridden for one tenant.
 
     Hours and days are whole; ``quiet_hours`` (Asia/Tokyo) is ``22:00-07:00`` or empty.
     """
+
+    override_name = "notification"
 
     expire_hours: PositiveInt
     give_up_hours: PositiveInt
@@ -143,19 +153,11 @@ class NotificationSettings(_Section):
     retention_days: PositiveInt
     auto_disable: bool
 
-    def overridden(self, overrides: Mapping[str, str | None]) -> NotificationSettings:
-        """These settings with a tenant's own values (from MST_TenantSettings, text) in place of the defaults.
 
-        :raises SettingsError: names the key that is unknown or whose value does not hold.
-        """
-        try:
-            return NotificationSettings.model_validate({**self.model_dump(), **overrides})
-        except ValidationError as error:
-            raise SettingsError(sentence_of(error, "tenant setting batch.notification.")) from None
-
-
-class InactivitySettings(_Section):
+class InactivitySettings(_TenantSection):
     """Days without a person's activity after which BATCH-018-04 raises a tenant's stage; each may be overridden for one tenant."""
+
+    override_name = "inactivity"
 
     attention_days: PositiveInt
     warning_days: PositiveInt
@@ -169,16 +171,6 @@ class InactivitySettings(_Section):
                 "attention_days must be below warning_days, and warning_days below critical_days"
             )
         return self
-
-    def overridden(self, overrides: Mapping[str, str | None]) -> InactivitySettings:
-        """These settings with a tenant's own values (from MST_TenantSettings, text) in place of the defaults.
-
-        :raises SettingsError: names the key that is unknown or whose value does not hold.
-        """
-        try:
-            return InactivitySettings.model_validate({**self.model_dump(), **overrides})
-        except ValidationError as error:
-            raise SettingsError(sentence_of(error, "tenant setting batch.inactivity.")) from None
 
 
 class Settings(_Section):

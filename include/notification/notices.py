@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime, time
 from pathlib import Path
 
 import psycopg
 
 from include.database import read_sql
+from include.execution.business_date import JAPAN
 from include.notification.outbox import Draft
 from include.notification.outcome import Channel
 from include.notification.template_store import default_template
@@ -16,10 +17,17 @@ from include.notification.templates import Template, TemplateRefusedError, rende
 
 _HERE = Path(__file__).parent
 
+_SENDING_TIME = time(9, 0)
+
 USAGE_WARNING = "usage_warning"
 SETTINGS_BROKEN = "notification_settings_broken"
 INACTIVITY_WARNING = "inactivity_warning"
 INACTIVITY_CRITICAL = "inactivity_critical"
+
+
+def sending_time(day: date) -> datetime:
+    """Nine o'clock of a Japanese day, when BATCH-019-01 sends what is due: aware, Asia/Tokyo."""
+    return datetime.combine(day, _SENDING_TIME, JAPAN)
 
 
 def load_administrators(connection: psycopg.Connection) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
 from include.errors import code_of, is_about_data, reason_of
-from include.execution.business_date import JAPAN
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
 from include.notification import outbox
 from include.notification.address_guard import guarded_session
@@ -27,7 +26,7 @@ from include.notification.channels import Finding, NotConfigured, connect
 from include.notification.delivery import mask_secrets
 from include.notification.integrations import channel_of, config_of, load_integrations
 from include.notification.message import ChannelConfig, Network, SlackConfig, TeamsConfig
-from include.notification.notices import SETTINGS_BROKEN, load_administrators, notice
+from include.notification.notices import SETTINGS_BROKEN, load_administrators, notice, sending_time
 from include.notification.notification_settings_check.rules import (
     SettingFinding,
     TenantSettings,
@@ -49,9 +48,6 @@ _TIME_TO_ANSWER = 60
 
 # How findings of a service are named: apart from those of the rows, which are found without asking.
 _SERVICE_PREFIX = "接続先 "
-
-# When the administrators are written to, Asia/Tokyo: what is found goes out with the day's notifications.
-_NOTIFY_AT = time(9, 0)
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ class NotificationSettingsCheckBatch(TenantBatch):
         tenant_ids = [result.tenant_id for result in results]
         with tenant_transaction(connection, tenant_ids):
             channels = _load_channels(connection)
-            preferences = load_preferences(connection, self._settings, _notify_at(run.business_date))
+            preferences = load_preferences(connection, self._settings, sending_time(run.business_date))
         mask_secrets([channel.config for channel in channels if channel.config], network)
         answers, mail = asyncio.run(_ask(channels, network))
         of_tenant: defaultdict[str, list[_Answer]] = defaultdict(list)
@@ -156,7 +152,7 @@ class NotificationSettingsCheckBatch(TenantBatch):
         )
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
-        preferences = load_preferences(connection, self._settings, _notify_at(run.business_date))
+        preferences = load_preferences(connection, self._settings, sending_time(run.business_date))
         integrations = _by_tenant(load_integrations(connection))
         with connection.cursor(row_factory=dict_row) as cursor:
             templates = _by_tenant(cursor.execute(read_sql(_HERE, "load_templates")))
@@ -277,7 +273,7 @@ class NotificationSettingsCheckBatch(TenantBatch):
                     "findings": "\n".join(f"・{subject}: {detail}" for subject, detail in rows),
                 },
                 dedupe_key=f"{SETTINGS_BROKEN}:{run.execution_id}:{digest}",
-                due_at=_notify_at(run.run_date),
+                due_at=sending_time(run.run_date),
             )
             outbox.enqueue(connection, [letter], created_by=run.execution_id)
         return len(rows)
@@ -418,7 +414,3 @@ def _by_tenant(rows: Iterable[dict[str, Any]]) -> defaultdict[str, list[dict[str
     for row in rows:
         grouped[row["tenant_id"]].append(row)
     return grouped
-
-
-def _notify_at(day: date) -> datetime:
-    return datetime.combine(day, _NOTIFY_AT, JAPAN)

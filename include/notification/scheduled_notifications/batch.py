@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from include.database import read_sql
-from include.execution.business_date import JAPAN
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
 from include.notification import outbox
 from include.notification.delivery import DeliveryReport, deliver, failure_of, owner_of
 from include.notification.message import Network
+from include.notification.notices import sending_time
 from include.notification.outbox import Draft
 from include.notification.outcome import Channel
 from include.notification.preferences import Preferences, load_preferences
@@ -32,9 +32,6 @@ from include.notification.templates import Template, literal
 from include.settings import LONGEST_REMINDER_DAYS, NotificationSettings
 
 _HERE = Path(__file__).parent
-
-# What is scheduled up to this time of the run's day is due.
-_SEND_AT = time(9, 0)
 
 
 class ScheduledNotificationsBatch(TenantBatch):
@@ -167,7 +164,8 @@ class ScheduledNotificationsBatch(TenantBatch):
 
 
 def _cutoff(run: Run) -> datetime:
-    return datetime.combine(run.business_date, _SEND_AT, JAPAN)
+    # What is scheduled up to this time of the run's day is due.
+    return sending_time(run.business_date)
 
 
 def _scheduled_at(row: Mapping[str, Any]) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql
-from include.execution.business_date import JAPAN
+from include.notification.notices import sending_time
 from include.settings import BillingSettings
 from include.tenant_management.billing.accounts import BillingAccount, LiveInvoice, inputs_of, load_accounts
 from include.tenant_management.billing.approval import hold_reason
@@ -33,9 +33,6 @@ from include.tenant_management.billing.pricing import BillingInputs, price
 from include.tenant_management.billing.qualified_invoice import require_qualified
 
 _HERE = Path(__file__).parent
-
-# When a notification about an invoice is due on the day of issue, Asia/Tokyo.
-_NOTIFY_AT = time(9, 0)
 
 
 class Settlement(StrEnum):
@@ -553,7 +550,7 @@ def _queue_notifications(
     ]
     if not letters:
         return
-    due = datetime.combine(issued_on, _NOTIFY_AT, JAPAN).astimezone(UTC).replace(tzinfo=None)
+    due = sending_time(issued_on).astimezone(UTC).replace(tzinfo=None)
     columns = [list(column) for column in zip(*letters, strict=True)]
     names = ("notification_ids", "tenant_ids", "addresses", "subjects", "bodies")
     connection.execute(

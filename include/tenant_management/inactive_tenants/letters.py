@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 
-from include.execution.business_date import JAPAN
-from include.notification.notices import INACTIVITY_CRITICAL, INACTIVITY_WARNING, notice
+from include.notification.notices import INACTIVITY_CRITICAL, INACTIVITY_WARNING, notice, sending_time
 from include.notification.outbox import Draft
 from include.notification.templates import Template
 from include.tenant_management.inactive_tenants.rules import Stage
-
-# Letters go out with the day's notifications, Asia/Tokyo.
-_NOTIFY_AT = time(9, 0)
 
 # A stage that falls and rises again within one period of inactivity (settings, a trial) is not told again for so long.
 _DEDUPE = timedelta(days=366)
@@ -51,7 +47,7 @@ def inactivity_letter(
     """The e-mail about a stage that has one, due at nine on the run's day; one per stage and period of inactivity."""
     key = TEMPLATE_OF[silence.stage]
     template = templates[key]
-    due_at = datetime.combine(run_date, _NOTIFY_AT, JAPAN)
+    due_at = sending_time(run_date)
     return notice(
         tenant_id,
         template,

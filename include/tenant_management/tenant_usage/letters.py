@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
-from include.execution.business_date import JAPAN
-from include.notification.notices import USAGE_WARNING, notice
+from include.notification.notices import USAGE_WARNING, notice, sending_time
 from include.notification.outbox import Draft
 from include.notification.templates import Template
 from include.tenant_management.tenant_usage.warnings import GIGABYTE, UsageWarning
-
-# Letters go out with the day's notifications, Asia/Tokyo.
-_NOTIFY_AT = time(9, 0)
 
 _METRICS = {
     "ja": {"storage_bytes": "ストレージ使用量", "api_calls": "API 呼び出し回数"},
@@ -42,8 +38,8 @@ def usage_letter(
         dedupe_key=(
             f"{USAGE_WARNING}:{warning.metric}:{warning.threshold_percent.normalize():f}:{warning.window_start}"
         ),
-        due_at=datetime.combine(run_date, _NOTIFY_AT, JAPAN),
-        dedupe_until=datetime.combine(month_end + timedelta(days=31), _NOTIFY_AT, JAPAN),
+        due_at=sending_time(run_date),
+        dedupe_until=sending_time(month_end + timedelta(days=31)),
     )
 
 
