@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
@@ -87,6 +88,9 @@ class TenantBatch(ABC):
     writes_files = False
     sends_messages = False
 
+    # The table of schema batch that ``prepare`` fills with a row per tenant of the run, and ``process`` uses up.
+    staging_table: str | None = None
+
     def options(
         self,
         parameters: Mapping[str, Any],  # noqa: ARG002
@@ -112,9 +116,25 @@ class TenantBatch(ABC):
     def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:  # noqa: B027
         """Read the host's large tables once for these tenants, into staging rows of the run."""
 
-    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
-        """Which of these tenants have no staging rows (never prepared, failed then, or used up by an earlier try)."""
-        return ()
+    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> Sequence[str]:
+        """Which of these tenants have no staging row (never prepared, failed then, or used up by an earlier try), in order."""
+        if self.staging_table is None:
+            return ()
+        rows = platform.execute(
+            sql.SQL(
+                """
+                SELECT listed.tenant_id
+                FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
+                WHERE NOT EXISTS (
+                    SELECT FROM {staging} AS staged
+                    WHERE staged.execution_id = %(execution_id)s AND staged.tenant_id = listed.tenant_id
+                )
+                ORDER BY listed.tenant_id
+                """
+            ).format(staging=sql.Identifier("batch", self.staging_table)),
+            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
+        )
+        return [tenant_id for (tenant_id,) in rows]
 
     @abstractmethod
     def process(
@@ -148,8 +168,15 @@ class TenantBatch(ABC):
         """What the operators read after a run whether or not it failed, a title first; with no lines nothing is sent."""
         return ()
 
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:  # noqa: B027
-        """Delete the staging rows that the run has left."""
+    def discard(self, platform: psycopg.Connection, run: Run) -> None:
+        """Delete the staging rows that no tenant's step has used up."""
+        if self.staging_table is not None:
+            platform.execute(
+                sql.SQL("DELETE FROM {} WHERE execution_id = %s").format(
+                    sql.Identifier("batch", self.staging_table)
+                ),
+                [run.execution_id],
+            )
 
 
 def prepare(

@@ -42,6 +42,7 @@ class SeatBatch(TenantBatch):
     A tenant with max_users 0 breaks the staging; one with max_storage_gb 0 stages well and breaks the work.
     """
 
+    staging_table = "usage_signal"
     before_work: Callable[[psycopg.Connection], object] = lambda _: None
     after_write: Callable[[psycopg.Connection], object] = lambda _: None
     prepared: list[list[str]] = field(default_factory=list)
@@ -62,15 +63,6 @@ class SeatBatch(TenantBatch):
             """,
             [run.execution_id, list(tenant_ids)],
         )
-
-    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> list[str]:
-        staged = {
-            tenant_id
-            for (tenant_id,) in platform.execute(
-                "SELECT tenant_id FROM batch.usage_signal WHERE execution_id = %s", [run.execution_id]
-            )
-        }
-        return [tenant_id for tenant_id in tenant_ids if tenant_id not in staged]
 
     def process(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
@@ -95,9 +87,6 @@ class SeatBatch(TenantBatch):
             [run.execution_id],
         ).fetchall()
         return [TenantResult(tenant_id, {"seats": seats}, records=1) for tenant_id, seats, _ in rows]
-
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
-        platform.execute("DELETE FROM batch.usage_signal WHERE execution_id = %s", [run.execution_id])
 
 
 @pytest.fixture

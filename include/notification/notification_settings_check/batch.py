@@ -80,6 +80,7 @@ class NotificationSettingsCheckBatch(TenantBatch):
     """The steps of BATCH-019-05; see ``TenantBatch`` for what each must hold to."""
 
     sends_messages = True
+    staging_table = "former_mailbox"
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._settings = settings
@@ -90,14 +91,6 @@ class NotificationSettingsCheckBatch(TenantBatch):
             read_sql(_HERE, "collect_mailboxes"),
             {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
         )
-
-    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> Sequence[str]:
-        """The tenants without a ``batch.former_mailbox`` row of this run."""
-        rows = platform.execute(
-            read_sql(_HERE, "unprepared_tenants"),
-            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
-        )
-        return [tenant_id for (tenant_id,) in rows]
 
     def process(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
@@ -143,13 +136,6 @@ class NotificationSettingsCheckBatch(TenantBatch):
         with tenant_transaction(connection, tenant_ids):
             connection.execute(read_sql(_HERE, "reopen_mail"))
         return checked
-
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
-        """Delete the run's rows that no tenant's step has used up."""
-        platform.execute(
-            "DELETE FROM batch.former_mailbox WHERE execution_id = %(execution_id)s",
-            {"execution_id": run.execution_id},
-        )
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
         preferences = load_preferences(connection, self._settings, sending_time(run.business_date))

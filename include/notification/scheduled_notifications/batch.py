@@ -38,6 +38,7 @@ class ScheduledNotificationsBatch(TenantBatch):
     """The steps of BATCH-019-01; see ``TenantBatch`` for what each must hold to."""
 
     sends_messages = True
+    staging_table = "notification_signal"
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._settings = settings
@@ -55,14 +56,6 @@ class ScheduledNotificationsBatch(TenantBatch):
                 "last_day": run.business_date + timedelta(days=LONGEST_REMINDER_DAYS),
             },
         )
-
-    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> Sequence[str]:
-        """The tenants without a ``batch.notification_signal`` row of this run."""
-        rows = platform.execute(
-            read_sql(_HERE, "unprepared_tenants"),
-            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
-        )
-        return [tenant_id for (tenant_id,) in rows]
 
     def process(
         self,
@@ -111,13 +104,6 @@ class ScheduledNotificationsBatch(TenantBatch):
             for result in results
             for report in [reports.get(result.tenant_id, DeliveryReport())]
         ]
-
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
-        """Delete the run's signals that no tenant's step has used up."""
-        platform.execute(
-            "DELETE FROM batch.notification_signal WHERE execution_id = %(execution_id)s",
-            {"execution_id": run.execution_id},
-        )
 
     def _enqueue(
         self,

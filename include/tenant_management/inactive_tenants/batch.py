@@ -65,6 +65,8 @@ class _Judgement:
 class InactiveTenantsBatch(TenantBatch):
     """The steps of BATCH-018-04; see ``TenantBatch`` for what each must hold to."""
 
+    staging_table = "inactivity_signal"
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
@@ -81,14 +83,6 @@ class InactiveTenantsBatch(TenantBatch):
                 "tenant_ids": list(tenant_ids),
             },
         )
-
-    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> list[str]:
-        """The tenants without a ``batch.inactivity_signal`` row of this run."""
-        rows = platform.execute(
-            read_sql(_HERE, "unprepared_tenants"),
-            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
-        )
-        return [tenant_id for (tenant_id,) in rows]
 
     def process(
         self,
@@ -114,13 +108,6 @@ class InactiveTenantsBatch(TenantBatch):
         unreachable = self._tell(connection, run, told) if told else set()
         connection.execute(read_sql(_HERE, "use_up_signals"), day)
         return [_result(judgement, judgement.tenant_id in unreachable) for judgement in judgements]
-
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
-        """Delete the run's signals that no tenant's step has used up."""
-        platform.execute(
-            "DELETE FROM batch.inactivity_signal WHERE execution_id = %(execution_id)s",
-            {"execution_id": run.execution_id},
-        )
 
     def digest(self, platform: psycopg.Connection, run: Run) -> list[str]:
         """What the operators read about the run, if a tenant has reached a stage; from its outcomes, so that it says the same again."""

@@ -43,6 +43,8 @@ _COLLECT_WORK_MEM = "256MB"
 class TenantUsageBatch(TenantBatch):
     """The steps of BATCH-018-01; see ``TenantBatch`` for what each must hold to."""
 
+    staging_table = "usage_signal"
+
     def __init__(self, settings: Settings, price_list: PriceList) -> None:
         self._settings = settings
         self._price_list = price_list
@@ -66,14 +68,6 @@ class TenantUsageBatch(TenantBatch):
                 "tenant_ids": list(tenant_ids),
             },
         )
-
-    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> list[str]:
-        """The tenants without a ``batch.usage_signal`` row of this run."""
-        rows = platform.execute(
-            read_sql(_HERE, "unprepared_tenants"),
-            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
-        )
-        return [tenant_id for (tenant_id,) in rows]
 
     def process(
         self,
@@ -112,13 +106,6 @@ class TenantUsageBatch(TenantBatch):
             self._warn(connection, run, warnings)
         connection.execute(read_sql(_HERE, "use_up_signals"), day)
         return results
-
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
-        """Delete the run's signals that no tenant's step has used up."""
-        platform.execute(
-            "DELETE FROM batch.usage_signal WHERE execution_id = %(execution_id)s",
-            {"execution_id": run.execution_id},
-        )
 
     def _warn(
         self, connection: psycopg.Connection, run: Run, warnings: Sequence[tuple[str, UsageWarning]]
