@@ -62,8 +62,8 @@ db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded databa
 	@$(BIN)/python -m include.demo $@
 
 .PHONY: test
-test: $(STAMP) ## all tests
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## all tests, a process per core
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: lint
 lint: $(STAMP) ## format, lint, types, import rules, SQL, Dockerfile
@@ -89,7 +89,9 @@ bench: $(STAMP) ## measure usage, billing and notifications at scale, and the im
 	@$(BIN)/python -m benchmarks.billing
 	@$(BIN)/python -m benchmarks.inactive_tenants
 	@$(BIN)/python -m benchmarks.settings_sync
+	@$(BIN)/python -m benchmarks.tenant_monitoring
 	@$(BIN)/python -m benchmarks.notifications
+	@$(BIN)/python -m benchmarks.external_sync
 	@$(BIN)/python -m benchmarks.log_cleanup
 
 .PHONY: clean
