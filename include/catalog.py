@@ -68,6 +68,11 @@ class BatchSpec:
     retries: int = 2
 
     @property
+    def run_severity(self) -> Severity:
+        """How urgent it is that a run failed or is late: every failed batch alerts at once (batch list, section 5.3)."""
+        return max(self.severity, Severity.HIGH)
+
+    @property
     def dag_id(self) -> str:
         """``batch_018_01_tenant_usage`` for BATCH-018-01."""
         return f"{self.id.lower().replace('-', '_')}_{self.slug}"

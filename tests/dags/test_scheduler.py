@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -23,8 +18,9 @@ import pytest
 from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation, kill_group, smtp_connection
+from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.dags.running_airflow import Api, running_airflow
 from tests.notification.outbox_rows import slack as slack_of
 from tests.notification.outbox_rows import statuses, wait_for, waiting
 from tests.tenant_management.billing_rows import close_month
@@ -34,80 +30,6 @@ SENDING, RETRY = "batch_019_01_scheduled_notifications", "batch_019_02_notificat
 TENANTS = ["T001", "T002", "T003"]
 OCTOBER = date(2026, 10, 1)
 CONF = {"business_date": "2026-10-31"}
-RUN_SECONDS = 120
-
-
-@dataclass
-class Api:
-    """Airflow's REST API, as the UI uses it."""
-
-    url: str
-    token: str = ""
-    dag_id: str = USAGE
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - the tests' own server
-            self.url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return json.loads(answer.read() or b"null")
-
-    def unpause(self) -> None:
-        """Also starts the latest scheduled run that was missed."""
-        self.call("PATCH", f"/api/v2/dags/{self.dag_id}", {"is_paused": False})
-
-    def rest(self) -> None:
-        """Start the scheduled run that was missed, and wait until nothing runs."""
-        self.unpause()
-        deadline = time.monotonic() + RUN_SECONDS
-        while time.monotonic() < deadline:
-            runs = self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns")["dag_runs"]
-            if runs and all(run["state"] in ("success", "failed") for run in runs):
-                return
-            time.sleep(0.5)
-        raise AssertionError(f"{self.dag_id} does not come to rest")
-
-    def trigger(self, **conf: Any) -> str:
-        body = {"logical_date": None, "conf": {**CONF, **conf}}
-        return str(self.call("POST", f"/api/v2/dags/{self.dag_id}/dagRuns", body)["dag_run_id"])
-
-    def wait(self, run_id: str) -> str:
-        """The run's final state."""
-        deadline = time.monotonic() + RUN_SECONDS
-        while time.monotonic() < deadline:
-            state = self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}")["state"]
-            if state in ("success", "failed"):
-                return str(state)
-            time.sleep(0.5)
-        raise AssertionError(f"{run_id} did not end within {RUN_SECONDS} s")
-
-    def instances(self, run_id: str) -> list[dict[str, Any]]:
-        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}/taskInstances"
-        return list(self.call("GET", path)["task_instances"])
-
-    def states(self, run_id: str) -> dict[str, str]:
-        """State by task, mapped instances under the name that the UI shows."""
-        return {ti["rendered_map_index"] or ti["task_id"]: ti["state"] for ti in self.instances(run_id)}
-
-    def clear(self, run_id: str, tenant_code: str) -> None:
-        """What the operator does: clear one tenant's instance, with downstream."""
-        (index,) = (
-            ti["map_index"] for ti in self.instances(run_id) if ti["rendered_map_index"] == tenant_code
-        )
-        self.call(
-            "POST",
-            f"/api/v2/dags/{self.dag_id}/clearTaskInstances",
-            {
-                "dag_run_id": run_id,
-                "task_ids": [["process", index]],
-                "include_downstream": True,
-                "only_failed": False,
-                "dry_run": False,
-            },
-        )
 
 
 @pytest.fixture
@@ -121,45 +43,12 @@ def tenants(database: Database) -> None:
 
 @pytest.fixture
 def api(
-    airflow: AirflowInstallation,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
+    airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
 ) -> Iterator[Api]:
-    installation = airflow.with_connections(database, slack.slack_base_url)
-    installation.environment.update(
-        {
-            "AIRFLOW__API__PORT": str(unused_port),
-            "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path / 'storage'}",
-            "AIRFLOW_VAR_BATCH_ALLOWED_HOSTS": ",".join(slack.allowed_hosts),
-            "AIRFLOW_CONN_BATCH_SMTP": smtp_connection(slack),
-            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}/execution/",
-            # A killed worker's task is noticed after this many seconds without a heartbeat (by default 300).
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
-        }
-    )
-    log = tmp_path / "standalone.log"
-    process = installation.start("standalone", log=log)
-    try:
-        yield _wait_for_api(f"http://127.0.0.1:{unused_port}", log)
-    finally:
-        kill_group(process)
-
-
-def _wait_for_api(url: str, log: Path) -> Api:
-    api = Api(url)
-    deadline = time.monotonic() + RUN_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            api.token = api.call("GET", "/auth/token")["access_token"]
-            api.unpause()
-            return api
-        except (urllib.error.URLError, OSError, ValueError):
-            time.sleep(1)
-    raise AssertionError(f"Airflow did not come up: {log.read_text()[-3000:]}")
+    with running_airflow(airflow, database, slack, tmp_path, unused_port) as api:
+        api = replace(api, dag_id=USAGE)
+        api.unpause()
+        yield api
 
 
 @pytest.mark.usefixtures("tenants")
@@ -172,7 +61,7 @@ def test_an_operator_triggers_kills_clears_and_reruns(api: Api, database: Databa
 
 
 def _a_run_for_some_tenants_shows_them_by_name(api: Api, database: Database) -> None:
-    run_id = api.trigger(tenants=["T003", "T001"])
+    run_id = api.trigger(**CONF, tenants=["T003", "T001"])
     assert api.wait(run_id) == "success"
     assert api.states(run_id) == dict.fromkeys(
         ("open_run", "prepare", "T001", "T003", "close_run"), "success"
@@ -187,7 +76,7 @@ def _a_run_for_some_tenants_shows_them_by_name(api: Api, database: Database) -> 
 def _a_killed_task_is_tried_again_and_the_run_completes(api: Api, database: Database) -> None:
     with psycopg.connect(database.dsn) as blocker:
         blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
-        run_id = api.trigger()
+        run_id = api.trigger(**CONF)
         wait_for_blocked_statement(database)
         _kill_tasks_of(database)
     assert api.wait(run_id) == "success"
@@ -204,7 +93,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
 ) -> None:
     with database.connect() as host:
         healthy = host_rows.break_reports_of(host, "T002")
-        run_id = api.trigger()
+        run_id = api.trigger(**CONF)
         assert api.wait(run_id) == "failed"
         assert api.states(run_id) == {
             "open_run": "success",
@@ -241,7 +130,7 @@ def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
         for name in TENANTS:  # the runs before have closed the last day
             close_month(host, name, OCTOBER, last=30, without=[9] if name == "T002" else [])
     api.unpause()
-    run_id = api.trigger()
+    run_id = api.trigger(**CONF)
     assert api.wait(run_id) == "failed"
     assert api.states(run_id) == {
         "open_run": "success",

@@ -7,7 +7,7 @@ from pathlib import Path
 from include.demo.airflow_settings import DATABASE_CONNECTIONS, DatabaseAddress, load_airflow_settings
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.network import ALLOWED_HOSTS_VARIABLE, SMTP_CONN_ID
-from skill_batch.notifiers.failure_alert import OPS_SLACK_CONN_ID
+from skill_batch.notifiers.delivery import OPS_EMAIL_CONN_ID, OPS_SLACK_CONN_ID
 from skill_batch.object_storage import VARIABLE
 from tests.airflow_installation import PROJECT
 
@@ -40,6 +40,7 @@ def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> 
         TenantDbHook.default_conn_name,
         PlatformDbHook.default_conn_name,
         OPS_SLACK_CONN_ID,
+        OPS_EMAIL_CONN_ID,
         SMTP_CONN_ID,
     }
     assert set(settings.variables) == {VARIABLE, ALLOWED_HOSTS_VARIABLE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,8 @@ LOG_URL = "http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/
 
 @pytest.fixture
 def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
-    """The operators' Slack, as connection ops_slack."""
+    """The operators' Slack, as connection ops_slack; there is no database."""
+    monkeypatch.delenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", raising=False)
     with StandIns() as stand_in:
         monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_in.slack_base_url))
         yield stand_in
@@ -30,11 +32,18 @@ def alert(batch_id: str = "BATCH-018-01", severity: str = "MEDIUM") -> FailureAl
     return FailureAlert(batch_id, "テナント使用量集計バッチ", severity)
 
 
-def context(error: BaseException, task_id: str = "close_run") -> Any:
+def context(error: BaseException, task_id: str = "close_run", try_number: int = 1) -> Any:
     """What Airflow hands to a failure callback."""
     return {
         "exception": error,
-        "ti": SimpleNamespace(dag_id="batch_018_01_tenant_usage", task_id=task_id, log_url=LOG_URL),
+        "ti": SimpleNamespace(
+            dag_id="batch_018_01_tenant_usage",
+            run_id="manual__1",
+            task_id=task_id,
+            map_index=-1,
+            try_number=try_number,
+            log_url=LOG_URL,
+        ),
         "dag_run": SimpleNamespace(run_id="manual__1"),
     }
 
@@ -49,7 +58,7 @@ def failed_run(failed: list[FailedTenant], total: int, error: str | None = None)
             total_tenants=total,
             success_count=total - len(failed),
             error_count=len(failed),
-            execution_seconds=1.0,
+            execution_seconds=Decimal(1),
             records=0,
             failed_tenants=failed,
             error=error,
@@ -133,9 +142,11 @@ def test_slacks_refusal_is_logged_and_changes_nothing(
     slack.fail_next("slack", failure)
     alert()(context(failed_run([FailedTenant("T1", "name", "reason")], 2)))
     assert slack.messages == []
-    (error,) = (record for record in caplog.records if record.name == "skill_batch.notifiers.failure_alert")
+    (error,) = (record for record in caplog.records if record.name == "skill_batch.notifiers.delivery")
     assert error.levelname == "ERROR"
-    assert error.getMessage().startswith("The alert could not be delivered to Slack (ops_slack)")
+    assert error.getMessage().startswith(
+        "The alert 'バッチ実行失敗: BATCH-018-01' could not be delivered by slack and will not be tried again"
+    )
     assert "T1 name: reason" in capsys.readouterr().out
 
 

@@ -1,14 +1,26 @@
 INSERT INTO batch.performance_metric (
-    execution_id, batch_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed
+    execution_id,
+    batch_id,
+    run_id,
+    business_date,
+    execution_seconds,
+    cpu_seconds,
+    peak_memory_bytes,
+    records_processed,
+    is_comparable
 )
 SELECT
     log.execution_id,
     log.batch_id,
+    log.run_id,
     log.business_date,
     extract(EPOCH FROM log.ended_at - log.started_at) AS execution_seconds,
     coalesce(used.cpu_seconds, 0) AS cpu_seconds,
     coalesce(used.peak_memory_bytes, 0) AS peak_memory_bytes,
-    coalesce(done.records, 0) AS records_processed
+    coalesce(done.records, 0) AS records_processed,
+    log.status = 'completed'
+    AND NOT log.dry_run
+    AND coalesce(log.parameters -> 'tenants', '[]') IN ('[]', 'null') AS is_comparable
 FROM batch.execution_log AS log
 CROSS JOIN
     LATERAL (

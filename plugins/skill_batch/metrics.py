@@ -1,0 +1,25 @@
+"""What a run reports to StatsD or OpenTelemetry, through Airflow's own metrics (``[metrics]`` in its configuration).
+
+Names come after Airflow's prefix (``airflow.`` by default); docs/metrics.md lists them with their units.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk.observability.stats import Stats
+
+if TYPE_CHECKING:
+    from include.execution.run_log import RunResult
+
+PREFIX = "skill_batch"
+
+
+def record_metrics(result: RunResult) -> None:
+    """Count the run and its tenants, and measure it; each metric is tagged with the batch's id."""
+    tags = {"batch_id": result.batch_id}
+    Stats.incr(f"{PREFIX}.runs.{result.status}", tags=tags)
+    Stats.incr(f"{PREFIX}.tenants.succeeded", count=result.success_count, tags=tags)
+    Stats.incr(f"{PREFIX}.tenants.failed", count=result.error_count, tags=tags)
+    Stats.incr(f"{PREFIX}.records", count=result.records, tags=tags)
+    Stats.timing(f"{PREFIX}.run.duration", float(result.execution_seconds) * 1000, tags=tags)

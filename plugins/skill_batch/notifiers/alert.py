@@ -1,0 +1,115 @@
+"""What the operators are told: a message, before and after it is dressed for Slack or for e-mail."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from html import escape
+from typing import Any
+from zoneinfo import ZoneInfo
+
+JAPAN = ZoneInfo("Asia/Tokyo")
+
+# Tenants that a message names one by one; the rest is a count.
+LISTED_TENANTS = 10
+
+# Slack refuses a header of more than 150 characters and a section of more than 3,000.
+_HEADER_LIMIT = 150
+_SECTION_LIMIT = 2_900
+_REASON_LIMIT = 200
+
+_COLOURS = {"CRITICAL": "#b42318", "HIGH": "#b54708", "MEDIUM": "#175cd3"}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One message: what happened (``title``, ``lines``), for whom (``tenants``), what to do (``actions``), where to look (``links``).
+
+    ``arose_at`` is the moment it is about, so that a message that arrives late says so; ``severity`` is the registry's name for it.
+    """
+
+    title: str
+    lines: tuple[str, ...]
+    tenants: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    severity: str = "MEDIUM"
+    arose_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def as_text(self) -> str:
+        """Plain text, for the log, Slack's notification preview and the mail's first part."""
+        links = tuple(f"{label}: {url}" for label, url in self.links)
+        return "\n".join((self.title, *self.lines, *self.tenants, *self.actions, *links, self._moment()))
+
+    def as_blocks(self) -> list[dict[str, Any]]:
+        """Slack Block Kit."""
+        links = [f"<{url}|{label}>" for label, url in self.links]
+        return [
+            {"type": "header", "text": {"type": "plain_text", "text": self.title[:_HEADER_LIMIT]}},
+            *(
+                {
+                    "type": "section",
+                    "text": {"type": "mrkdwn", "text": "\n".join(map(escape_slack, part))[:_SECTION_LIMIT]},
+                }
+                for part in self._parts()
+            ),
+            {
+                "type": "context",
+                "elements": [{"type": "mrkdwn", "text": "  ".join((*links, self._moment()))}],
+            },
+        ]
+
+    def as_mail(self, sender: str, recipients: str, message_id: str) -> EmailMessage:
+        """Text and HTML; ``message_id`` stays the same over attempts, so that a mail program shows a second copy as the first."""
+        mail = EmailMessage()
+        mail["Subject"] = f"[{self.severity}] {' '.join(self.title.split())}"
+        mail["From"], mail["To"] = sender, recipients
+        mail["Date"], mail["Message-ID"] = format_datetime(self.arose_at), message_id
+        mail.set_content(self.as_text())
+        mail.add_alternative(self._html(), subtype="html")
+        return mail
+
+    def as_json(self) -> dict[str, Any]:
+        """For the table of alerts; ``from_json`` reads it back."""
+        return {**asdict(self), "arose_at": self.arose_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Alert:
+        """The alert that ``as_json`` has written."""
+        texts = {name: tuple(value[name]) for name in ("lines", "tenants", "actions")}
+        links = tuple((label, url) for label, url in value["links"])
+        return cls(
+            **{**value, **texts, "links": links, "arose_at": datetime.fromisoformat(value["arose_at"])}
+        )
+
+    def _parts(self) -> list[tuple[str, ...]]:
+        return [part for part in (self.lines, self.tenants, self.actions) if part]
+
+    def _moment(self) -> str:
+        return f"発生: {self.arose_at.astimezone(JAPAN):%Y-%m-%d %H:%M:%S}（日本時間）"
+
+    def _html(self) -> str:
+        colour = _COLOURS.get(self.severity, _COLOURS["MEDIUM"])
+        parts = "".join(
+            f'<p style="margin:0 0 12px">{"<br>".join(map(escape, part))}</p>' for part in self._parts()
+        )
+        links = " ".join(f'<a href="{escape(url)}">{escape(label)}</a>' for label, url in self.links)
+        return (
+            '<div style="font-family:sans-serif;font-size:14px;line-height:1.6;color:#1d2939">'
+            f'<h1 style="font-size:18px;margin:0 0 12px;padding-left:10px;border-left:4px solid {colour}">{escape(self.title)}</h1>'
+            f"{parts}<p>{links}</p>"
+            f'<p style="color:#667085;font-size:12px">{self._moment()} ・ 重要度 {escape(self.severity)}</p></div>'
+        )
+
+
+def escape_slack(text: str) -> str:
+    """Slack's three control characters; a tenant's name must not become a link or a mention."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def shorten(reason: str) -> str:
+    """A reason in one line of at most 200 characters."""
+    line = " ".join(reason.split())
+    return line if len(line) <= _REASON_LIMIT else f"{line[: _REASON_LIMIT - 1]}…"

@@ -1,0 +1,270 @@
+"""How alerts reach the operators: once, by every channel of their severity, and later if a channel is down.
+
+An alert is written to ``batch.operator_alert`` before the network is touched, under a key that stands for the one thing that happened;
+whoever finds the key taken stays silent. What a channel does not take waits there and is sent with the next run of any batch. Where the
+database cannot be reached either, the alert goes out all the same, unguarded, and what is then undeliverable is in the log at ERROR.
+Nothing here raises: a batch's outcome never depends on whether somebody could be told.
+
+The triggerer loads this, on some platforms without ``include``: connections come in as ``Channels``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from skill_batch.notifiers.alert import Alert, escape_slack, shorten
+
+if TYPE_CHECKING:
+    import psycopg
+    from airflow.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+# Operators' Slack: a Slack API connection with the bot token as password, and in its extra the `channel`.
+OPS_SLACK_CONN_ID = "ops_slack"
+# Operators' mail: an SMTP connection whose extra holds the sender as `from_email` and the recipients, joined by commas, as `to_email`.
+OPS_EMAIL_CONN_ID = "ops_email"
+PLATFORM_DB_CONN_ID = "batch_platform_db"
+
+DEFAULT_CHANNEL = "#batch-alerts"
+
+_TIMEOUT_SECONDS = 10
+# Longer than a channel's timeouts together: after it, who was sending is dead.
+_LEASE_SECONDS = 60
+# What waits is tried again after 1, 2, 4 ... minutes, at most hourly, for three days: the story is told by then.
+_KEPT_HOURS = 72
+# Slack cuts a longer text; the blocks carry the rest.
+_SLACK_TEXT_LIMIT = 2_900
+# One call sends at most so many that waited, so that a morning's backlog does not hold up a batch.
+_BACKLOG = 20
+
+_RECORD = """
+INSERT INTO batch.operator_alert (alert_key, channel, severity, message, due_at)
+SELECT %(key)s, channel, %(severity)s, %(message)s, clock_timestamp() + make_interval(secs => %(lease)s)
+FROM unnest(%(channels)s::text[]) AS channel
+ON CONFLICT (alert_key, channel) DO NOTHING
+RETURNING channel
+"""
+_CLAIM = """
+UPDATE batch.operator_alert AS alert
+SET due_at = clock_timestamp() + make_interval(secs => %(lease)s)
+FROM (
+    SELECT alert_key, channel FROM batch.operator_alert
+    WHERE due_at <= clock_timestamp()
+    ORDER BY created_at
+    LIMIT %(backlog)s
+    FOR UPDATE SKIP LOCKED
+) AS due
+WHERE alert.alert_key = due.alert_key AND alert.channel = due.channel
+RETURNING alert.alert_key, alert.channel, alert.message, alert.created_at
+"""
+_DELIVERED = """
+UPDATE batch.operator_alert
+SET due_at = null, attempts = attempts + 1, delivered_at = clock_timestamp(), last_error = null
+WHERE alert_key = %(key)s AND channel = %(channel)s
+"""
+_UNDELIVERED = """
+UPDATE batch.operator_alert
+SET
+    attempts = attempts + 1,
+    last_error = %(error)s,
+    due_at = CASE
+        WHEN created_at > clock_timestamp() - make_interval(hours => %(kept)s)
+            THEN clock_timestamp() + least(interval '1 minute' * 2 ^ attempts, interval '1 hour')
+    END
+WHERE alert_key = %(key)s AND channel = %(channel)s
+RETURNING due_at
+"""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The connections that an alert needs; one that Airflow does not define is None. Their passwords stay out of the repr."""
+
+    slack: Connection | None = field(repr=False)
+    email: Connection | None = field(repr=False)
+    database: Connection | None = field(repr=False)
+
+
+def load_channels() -> Channels:
+    """The connections, as Airflow has them now."""
+    return Channels(*map(_connection, (OPS_SLACK_CONN_ID, OPS_EMAIL_CONN_ID, PLATFORM_DB_CONN_ID)))
+
+
+def deliver(alert: Alert, key: str, channels: Channels) -> bool:
+    """Tell the operators, unless ``key`` has been told (or is waiting to be); returns whether they are, or will be by a later run."""
+    names = ["slack", "email"] if alert.severity == "CRITICAL" else ["slack"]
+    with open_database(channels.database) as database:
+        if database is not None:
+            names = _record(database, alert, key, names)
+        sent = [_send(alert, key, name, channels, database) for name in names]
+    return all(sent)
+
+
+def deliver_waiting(channels: Channels) -> int:
+    """Send what waits for another attempt; returns how many were tried."""
+    with open_database(channels.database) as database:
+        if database is None:
+            return 0
+        waiting = database.execute(_CLAIM, {"lease": _LEASE_SECONDS, "backlog": _BACKLOG}).fetchall()
+        for key, name, message, _ in sorted(waiting, key=lambda row: row[3]):
+            _send(Alert.from_json(message), key, name, channels, database)
+        return len(waiting)
+
+
+def _record(database: psycopg.Connection, alert: Alert, key: str, names: list[str]) -> list[str]:
+    """Write the alert down; returns the channels by which this process, and no other, is to send it."""
+    import psycopg
+    from psycopg.types.json import Jsonb
+
+    try:
+        rows = database.execute(
+            _RECORD,
+            {
+                "key": key,
+                "severity": alert.severity,
+                "message": Jsonb(alert.as_json()),
+                "channels": names,
+                "lease": _LEASE_SECONDS,
+            },
+        )
+        return [name for (name,) in rows]
+    except psycopg.Error as error:
+        log.error("The alert could not be written down, and goes out unguarded: %s", shorten(str(error)))
+        return names
+
+
+def _send(alert: Alert, key: str, name: str, channels: Channels, database: psycopg.Connection | None) -> bool:
+    """Send by one channel; returns whether it was delivered, or is kept for another attempt."""
+    try:
+        if name == "slack":
+            _post(alert, channels.slack)
+        else:
+            _mail(alert, key, channels.email)
+    except Exception as error:
+        # Whatever hinders it (no connection, a service that is down, a revoked token), the batch's own outcome stands.
+        reason = shorten(str(error))
+        waits = _note(
+            database, _UNDELIVERED, {"key": key, "channel": name, "error": reason, "kept": _KEPT_HOURS}
+        )
+        log.error(
+            "The alert '%s' could not be delivered by %s and %s: %s",
+            alert.title,
+            name,
+            "is kept for another attempt" if waits else "will not be tried again",
+            reason,
+        )
+        return waits
+    _note(database, _DELIVERED, {"key": key, "channel": name})
+    return True
+
+
+def _note(database: psycopg.Connection | None, statement: Any, parameters: dict[str, Any]) -> bool:
+    """Write down what became of it; returns whether it waits for another attempt."""
+    import psycopg
+
+    if database is None:
+        return False
+    try:
+        cursor = database.execute(statement, parameters)
+        row = cursor.fetchone() if cursor.description else None
+    except psycopg.Error as error:
+        # The lease runs out, and the next run of a batch sends it: twice is better than never.
+        log.error("What became of an alert could not be written down: %s", shorten(str(error)))
+        return True
+    return row is not None and row[0] is not None
+
+
+def _post(alert: Alert, connection: Connection | None) -> None:
+    from slack_sdk import WebClient
+
+    if connection is None:
+        raise LookupError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' が定義されていません")
+    extra = connection.extra_dejson
+    client = WebClient(
+        token=connection.password,
+        timeout=_TIMEOUT_SECONDS,
+        proxy=extra.get("proxy"),
+        **({"base_url": extra["base_url"]} if extra.get("base_url") else {}),
+    )
+    client.chat_postMessage(
+        channel=extra.get("channel") or DEFAULT_CHANNEL,
+        text=escape_slack(alert.as_text())[:_SLACK_TEXT_LIMIT],
+        blocks=alert.as_blocks(),
+    )
+
+
+def _mail(alert: Alert, key: str, connection: Connection | None) -> None:
+    if connection is None:
+        raise LookupError(f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' が定義されていません")
+    extra = connection.extra_dejson
+    sender, recipients = extra.get("from_email") or connection.login, extra.get("to_email")
+    if not connection.host or not sender or not recipients:
+        raise LookupError(
+            f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' にホスト、送信元（from_email）、宛先（to_email）のどれかがありません"
+        )
+    import smtplib
+    import ssl
+
+    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    mail = alert.as_mail(sender, recipients, f"<{digest}@{sender.rpartition('@')[2].strip('>')}>")
+    implicit_tls = not extra.get("disable_ssl", False)
+    client: Callable[..., smtplib.SMTP] = smtplib.SMTP_SSL if implicit_tls else smtplib.SMTP
+    with client(
+        connection.host, connection.port or (465 if implicit_tls else 25), timeout=_TIMEOUT_SECONDS
+    ) as server:
+        if not implicit_tls and not extra.get("disable_tls", False):
+            server.starttls(context=ssl.create_default_context())
+        if connection.login and connection.password:
+            server.login(connection.login, connection.password)
+        server.send_message(mail)
+
+
+@contextmanager
+def open_database(connection: Connection | None) -> Iterator[psycopg.Connection | None]:
+    """The table of alerts, as ``batch_platform``; None where it cannot be reached."""
+    import psycopg
+
+    database: psycopg.Connection | None = None
+    if connection is not None:
+        try:
+            database = psycopg.connect(
+                host=connection.host,
+                port=connection.port or 5432,
+                dbname=connection.schema,
+                user=connection.login,
+                password=connection.password,
+                autocommit=True,
+                **{"connect_timeout": _TIMEOUT_SECONDS, **_tls_of(connection)},
+            )
+            database.execute("SET ROLE batch_platform")
+            database.execute("SET statement_timeout = '15s'")
+        except psycopg.Error as error:
+            log.error("The table of alerts cannot be reached: %s", shorten(str(error)))
+            if database is not None:
+                database.close()
+                database = None
+    try:
+        yield database
+    finally:
+        if database is not None:
+            database.close()
+
+
+def _tls_of(connection: Connection) -> dict[str, Any]:
+    return {name: value for name, value in connection.extra_dejson.items() if name.startswith("ssl")}
+
+
+def _connection(conn_id: str) -> Connection | None:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return None

@@ -1,0 +1,189 @@
+"""A whole Airflow of the tests' own (scheduler, triggerer, DAG processor, API server, LocalExecutor), and its REST API."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from include.demo.stand_ins import StandIns
+from tests.airflow_installation import AirflowInstallation, kill_group, smtp_connection
+from tests.conftest import Database
+
+RUN_SECONDS = 120
+
+
+@dataclass
+class Api:
+    """Airflow's REST API, as the UI uses it."""
+
+    url: str
+    token: str = ""
+    dag_id: str = ""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - the tests' own server
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.loads(answer.read() or b"null")
+
+    def unpause(self) -> None:
+        """As soon as the DAG is there. Also starts the latest scheduled run that was missed."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while True:
+            try:
+                self.call("PATCH", f"/api/v2/dags/{self.dag_id}", {"is_paused": False})
+                return
+            except urllib.error.HTTPError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def rest(self) -> None:
+        """Start the scheduled run that was missed, and wait until nothing runs."""
+        self.unpause()
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            runs = self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns")["dag_runs"]
+            if runs and all(run["state"] in ("success", "failed") for run in runs):
+                return
+            time.sleep(0.5)
+        raise AssertionError(f"{self.dag_id} does not come to rest")
+
+    def trigger(self, **conf: Any) -> str:
+        body = {"logical_date": None, "conf": conf}
+        return str(self.call("POST", f"/api/v2/dags/{self.dag_id}/dagRuns", body)["dag_run_id"])
+
+    def state(self, run_id: str) -> str:
+        return str(self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}")["state"])
+
+    def wait(self, run_id: str) -> str:
+        """The run's final state."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            state = self.state(run_id)
+            if state in ("success", "failed"):
+                return str(state)
+            time.sleep(0.5)
+        raise AssertionError(f"{run_id} did not end within {RUN_SECONDS} s")
+
+    def instances(self, run_id: str) -> list[dict[str, Any]]:
+        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}/taskInstances"
+        return list(self.call("GET", path)["task_instances"])
+
+    def states(self, run_id: str) -> dict[str, str]:
+        """State by task, mapped instances under the name that the UI shows."""
+        return {ti["rendered_map_index"] or ti["task_id"]: ti["state"] for ti in self.instances(run_id)}
+
+    def clear(self, run_id: str, tenant_code: str) -> None:
+        """What the operator does: clear one tenant's instance, with downstream. One that still runs has only its index."""
+        instances = [ti for ti in self.instances(run_id) if ti["task_id"] == "process"]
+        (index,) = (
+            ti["map_index"]
+            for ti in instances
+            if ti["rendered_map_index"] == tenant_code or (ti["state"] == "running" and len(instances) == 1)
+        )
+        self.call(
+            "POST",
+            f"/api/v2/dags/{self.dag_id}/clearTaskInstances",
+            {
+                "dag_run_id": run_id,
+                "task_ids": [["process", index]],
+                "include_downstream": True,
+                "only_failed": False,
+                "dry_run": False,
+            },
+        )
+
+
+def copy_run(
+    metadata_url: str,
+    dag_id: str,
+    run_id: str,
+    logical_date: datetime,
+    *,
+    ended_at: datetime | None = None,
+    like: str | None = None,
+) -> None:
+    """In Airflow's own tables, a successful run of the DAG, made from one that there is (of the DAG ``like``)."""
+    with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
+        changed = ("id", "dag_id", "run_id", "logical_date", "start_date", "end_date")
+        columns = [
+            column
+            for (column,) in airflow.execute(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = 'dag_run' AND column_name <> ALL (%s)",
+                [list(changed)],
+            )
+        ]
+        airflow.execute(
+            sql.SQL(
+                """
+                INSERT INTO dag_run (dag_id, run_id, logical_date, start_date, end_date, {names})
+                SELECT %s, %s, %s, %s, %s, {names} FROM dag_run WHERE dag_id = %s AND state = 'success' LIMIT 1
+                """
+            ).format(names=sql.SQL(", ").join(map(sql.Identifier, columns))),
+            [dag_id, run_id, logical_date, logical_date, ended_at or logical_date, like or dag_id],
+        )
+
+
+@contextmanager
+def running_airflow(
+    airflow: AirflowInstallation,
+    database: Database,
+    services: StandIns,
+    folder: Path,
+    port: int,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Api]:
+    """``airflow standalone`` until the end of the block, where it is killed; ``variables`` are further environment variables."""
+    installation = airflow.with_connections(database, services.slack_base_url)
+    installation.environment.update(
+        {
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{folder / 'storage'}",
+            "AIRFLOW_VAR_BATCH_ALLOWED_HOSTS": ",".join(services.allowed_hosts),
+            "AIRFLOW_CONN_BATCH_SMTP": smtp_connection(services),
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            # A killed worker's task is noticed after this many seconds without a heartbeat (by default 300).
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+            # And a killed scheduler's tasks go over to the next one after this many (by default 30, looked for every 300).
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+        }
+        | dict(variables or {})
+    )
+    log = folder / "standalone.log"
+    process = installation.start("standalone", log=log)
+    try:
+        yield _wait_for_api(f"http://127.0.0.1:{port}", log)
+    finally:
+        kill_group(process)
+
+
+def _wait_for_api(url: str, log: Path) -> Api:
+    api = Api(url)
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            api.token = api.call("GET", "/auth/token")["access_token"]
+            return api
+        except (urllib.error.URLError, OSError, ValueError):
+            time.sleep(1)
+    raise AssertionError(f"Airflow did not come up: {log.read_text()[-3000:]}")

@@ -1,0 +1,230 @@
+"""Deadlines in a whole Airflow: late and slow runs are told while they run, once, whatever is killed; nobody hears of a good run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from include.demo.stand_ins import StandIns
+from include.demo.stand_ins.recorder import Arrived
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.dags.running_airflow import Api, copy_run, running_airflow
+
+USAGE = "batch_018_01_tenant_usage"
+CONF = {"business_date": "2026-10-31"}
+DEADLINE_SECONDS = 15
+ALERT_SECONDS = 60
+LATE, SLOW = "バッチ制限時間超過: BATCH-018-01", "バッチ性能低下: BATCH-018-01"
+
+# The batch's own DAG with deadlines that pass within a test; the tasks keep their time limit, so that the run goes on.
+SHORT_DEADLINES = f"""
+# Airflow parses files in which the words "airflow" and "dag" occur.
+from datetime import timedelta
+
+from include.catalog import TENANT_USAGE
+from skill_batch.dag_factory import batch_dag
+from skill_batch.deadlines import deadlines_of
+from skill_batch.tenant_flow import tenant_flow
+
+SPEC = TENANT_USAGE
+
+
+@batch_dag(SPEC, None)
+def {USAGE}() -> None:
+    tenant_flow(SPEC)
+
+
+{USAGE}.deadline = deadlines_of(SPEC.id, SPEC.name, SPEC.run_severity.name, timedelta(seconds={DEADLINE_SECONDS}))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, database: Database) -> Path:
+    """A DAG folder of the test's own; one tenant is there."""
+    with database.connect() as host:
+        host_rows.tenant(host, "T001", subscription_plan="BASIC")
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / f"{USAGE}.py").write_text(SHORT_DEADLINES, encoding="utf-8")
+    return tmp_path
+
+
+@contextmanager
+def blocked(database: Database) -> Iterator[psycopg.Connection]:
+    """A connection that keeps everybody from writing the usage, until it rolls back."""
+    with psycopg.connect(database.dsn) as blocker:
+        block(blocker)
+        yield blocker
+        blocker.rollback()
+
+
+def block(blocker: psycopg.Connection) -> None:
+    blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
+
+
+def told(slack: StandIns, title: str) -> list[Arrived]:
+    return [message for message in slack.messages if message.text.startswith(title)]
+
+
+def wait_until(happened: Callable[[], object], seconds: float = ALERT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"nothing within {seconds} s"
+        time.sleep(0.5)
+
+
+def remember_runs(metadata: str, database: Database, seconds: int) -> None:
+    """Five earlier runs that took so long, made from the one that there is, for Airflow and for our execution log."""
+    now = datetime.now(UTC)
+    for day in range(1, 6):
+        began_at = now - timedelta(days=day)
+        copy_run(metadata, USAGE, f"earlier_{day}", began_at, ended_at=began_at + timedelta(seconds=seconds))
+    with database.connect("batch_platform") as platform:
+        platform.execute(
+            """
+            INSERT INTO batch.performance_metric (
+                execution_id, batch_id, run_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed,
+                is_comparable
+            )
+            SELECT 'earlier_' || day, batch_id, 'earlier_' || day, business_date, %s, 1, 1, 1, true
+            FROM batch.performance_metric, generate_series(1, 5) AS day
+            """,
+            [seconds],
+        )
+        platform.execute(
+            "UPDATE batch.performance_metric SET is_comparable = false WHERE execution_id NOT LIKE 'earlier%'"
+        )
+
+
+def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
+    airflow: AirflowInstallation,
+    airflow_metadata: str,
+    database: Database,
+    slack: StandIns,
+    folder: Path,
+    unused_port: int,
+) -> None:
+    start = partial(
+        running_airflow,
+        airflow,
+        database,
+        slack,
+        folder,
+        unused_port,
+        {
+            "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
+        },
+    )
+    with blocked(database) as blocker:
+        with start() as api:
+            api = replace(api, dag_id=USAGE)
+            blocker.rollback()
+            api.rest()
+            assert slack.messages == []  # a success alerts nobody
+
+            _edit_something_else(api, folder)
+            remember_runs(airflow_metadata, database, seconds=22)
+            block(blocker)
+            run_id = api.trigger(**CONF)
+            wait_for_blocked_statement(database)
+            wait_until(lambda: told(slack, LATE))
+            assert api.state(run_id) == "running"
+            # One deadline has passed, and the other one is pending: clearing works.
+            api.clear(run_id, "T001")
+            wait_until(lambda: told(slack, SLOW))
+            assert api.state(run_id) == "running"
+            blocker.rollback()
+            assert api.wait(run_id) == "success"
+
+            block(blocker)
+            killed = api.trigger(**CONF)
+            wait_for_blocked_statement(database)
+        # Scheduler, triggerer and worker were killed while it ran; its deadline passes while nobody is there.
+        time.sleep(DEADLINE_SECONDS)
+        with start() as api:
+            api = replace(api, dag_id=USAGE)
+            wait_until(lambda: len(told(slack, LATE)) == 2)
+            assert api.state(killed) == "running"
+            blocker.rollback()
+            assert api.wait(killed) == "success"
+
+            _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api, database, slack)
+
+    late, late_again = told(slack, LATE)
+    (slow,) = (message for message in told(slack, SLOW) if run_id in message.text)
+    for message in (late, slow):
+        assert f"実行ID: {run_id}" in message.text
+        assert (
+            f"実行を開く: http://127.0.0.1:{unused_port}/dags/{USAGE}/runs/{quote(run_id, safe='')}"
+            in message.text
+        )
+    assert "（制限時間 15.0秒）" in late.text
+    assert "平均: 22.0秒（直近 5 回の成功した実行）" in slow.text
+    assert f"実行ID: {killed}" in late_again.text
+    with database.connect() as host:
+        assert host.execute(
+            "SELECT run_id, status FROM batch.execution_log WHERE run_id = ANY (%s) ORDER BY started_at",
+            [[run_id, killed]],
+        ).fetchall() == [(run_id, "completed"), (killed, "completed")]
+
+
+def _edit_something_else(api: Api, folder: Path) -> None:
+    """A new version of the DAG, whose deadlines are the same."""
+    file = folder / "dags" / f"{USAGE}.py"
+    file.write_text(file.read_text(encoding="utf-8") + f"{USAGE}.description = 'edited'\n", encoding="utf-8")
+    path = f"/api/v2/dags/{USAGE}/dagVersions"
+    wait_until(lambda: api.call("GET", path)["total_entries"] == 2)
+
+
+def _a_failed_run_is_told_once_and_its_deadlines_say_nothing(
+    api: Api, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
+        host_rows.break_reports_of(host, "T001")
+    before = len(slack.messages)
+    run_id = api.trigger(**CONF)
+    assert api.wait(run_id) == "failed"
+    time.sleep(DEADLINE_SECONDS + 5)
+    (message,) = slack.messages[before:]
+    assert message.text.startswith("バッチ実行失敗: BATCH-018-01")
+    assert "T001" in message.text
+
+
+PLAIN_DEADLINE = """
+from datetime import timedelta
+
+from airflow.sdk import DAG, task
+from skill_batch.deadlines import late_deadline
+
+with DAG("plain", deadline=late_deadline("X", "X", "HIGH", timedelta(hours=1))):
+
+    @task
+    def succeed() -> None:
+        pass
+
+    succeed()
+"""
+
+
+def test_airflow_still_needs_our_dag_class_for_the_test_of_a_dag_with_deadlines(
+    airflow: AirflowInstallation, tmp_path: Path
+) -> None:
+    """When this fails, Airflow is mended, and ``BatchDag`` may go."""
+    (tmp_path / "plain.py").write_text(PLAIN_DEADLINE, encoding="utf-8")
+    installation = AirflowInstallation(airflow.environment | {"AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)})
+    tested = installation.run("dags", "test", "plain")
+    assert tested.returncode == 1
+    assert "deadline_alert" in tested.stdout, tested.stdout[-3000:]

@@ -1,0 +1,218 @@
+"""Alerts are told once, by every channel of their severity, later if a channel is down, and never cost a batch its outcome."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from include.demo.stand_ins import StandIns
+from skill_batch.notifiers.alert import Alert
+from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
+from tests.airflow_installation import slack_connection
+from tests.conftest import Database
+
+AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
+
+
+def alert(severity: str = "HIGH", title: str = "バッチ実行失敗: BATCH-018-02") -> Alert:
+    return Alert(
+        title,
+        ("テナント課金計算バッチ", "エラー: <b>12</b> 件中 1 件"),
+        tenants=("失敗したテナント:", "• T002 <!channel> & ㈱髙橋: 理由"),
+        actions=("対処: 消去（Clear）してください。",),
+        links=(("実行を開く", "http://airflow.example/dags/d/runs/r?a=1&b=2"),),
+        severity=severity,
+        arose_at=AROSE_AT,
+    )
+
+
+def email_connection(services: StandIns) -> str:
+    return (
+        f'{{"conn_type": "smtp", "host": "127.0.0.1", "port": {services.smtp_port}, "extra": {{"from_email": "alerts@example.jp", '
+        '"to_email": "night@example.jp", "disable_ssl": true, "disable_tls": true}}'
+    )
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
+    """The operators' Slack and mail, and the table of alerts."""
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
+    with StandIns() as stand_ins:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(stand_ins))
+        yield stand_ins
+
+
+@pytest.fixture
+def platform(shared_database: Database) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    with shared_database.connect("batch_platform") as connection:
+        connection.row_factory = dict_row  # type: ignore[assignment]
+        yield connection  # type: ignore[misc]
+
+
+def rows(platform: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
+    return platform.execute("SELECT * FROM batch.operator_alert ORDER BY alert_key, channel").fetchall()
+
+
+def make_due(platform: psycopg.Connection[dict[str, Any]]) -> None:
+    platform.execute("UPDATE batch.operator_alert SET due_at = now() WHERE due_at IS NOT NULL")
+
+
+def services_of(stand_ins: StandIns) -> list[str]:
+    return [message.channel for message in stand_ins.messages]
+
+
+def test_critical_goes_to_slack_and_mail_and_the_rest_to_slack(services: StandIns) -> None:
+    deliver(alert("HIGH"), "a", load_channels())
+    assert services_of(services) == ["slack"]
+    deliver(alert("CRITICAL"), "b", load_channels())
+    assert services_of(services) == ["slack", "slack", "email"]
+
+
+def test_the_mail_says_the_same_as_text_and_html_and_keeps_markup_from_the_data(services: StandIns) -> None:
+    deliver(alert("CRITICAL"), "a", load_channels())
+    slack, mail = services.messages
+    assert mail.subject == "[CRITICAL] バッチ実行失敗: BATCH-018-02"
+    assert mail.destination == "night@example.jp"
+    assert "発生: 2026-11-02 02:13:00（日本時間）" in mail.text
+    assert "発生: 2026-11-02 02:13:00（日本時間）" in slack.text
+    assert "• T002 <!channel> & ㈱髙橋: 理由" in mail.text
+    assert "エラー: &lt;b&gt;12&lt;/b&gt; 件中" in mail.rich
+    assert 'href="http://airflow.example/dags/d/runs/r?a=1&amp;b=2"' in mail.rich
+
+
+def test_what_is_told_under_one_key_is_told_once_even_at_the_same_time(services: StandIns) -> None:
+    channels = load_channels()
+    threads = [threading.Thread(target=deliver, args=(alert("CRITICAL"), "a", channels)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    deliver(alert("CRITICAL"), "a", channels)
+    assert sorted(services_of(services)) == ["email", "slack"]
+
+
+def test_what_slack_refuses_arrives_later_once_and_says_when_it_arose(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    services.fail_next("slack", 503)
+    deliver(alert("CRITICAL"), "a", load_channels())
+    assert services_of(services) == ["email"]
+    assert "could not be delivered by slack and is kept for another attempt" in caplog.text
+
+    assert deliver_waiting(load_channels()) == 0  # not yet: a minute has to pass
+    make_due(platform)
+    assert deliver_waiting(load_channels()) == 1
+    assert deliver_waiting(load_channels()) == 0
+    assert services_of(services) == ["email", "slack"]
+    assert "発生: 2026-11-02 02:13:00（日本時間）" in services.messages[-1].text
+    assert [(row["channel"], row["attempts"], row["due_at"]) for row in rows(platform)] == [
+        ("email", 1, None),
+        ("slack", 2, None),
+    ]
+    assert all(row["delivered_at"] for row in rows(platform))
+
+
+def test_attempts_grow_apart_and_end_after_three_days(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    waits = []
+    services.fail_next("slack", "channel_not_found", times=9)
+    deliver(alert(), "a", load_channels())
+    for _ in range(7):
+        (row,) = rows(platform)
+        waits.append(round((row["due_at"] - datetime.now(UTC)).total_seconds() / 60))
+        make_due(platform)
+        deliver_waiting(load_channels())
+    assert waits == [1, 2, 4, 8, 16, 32, 60]
+
+    platform.execute(
+        "UPDATE batch.operator_alert SET created_at = created_at - interval '73 hours', due_at = now()"
+    )
+    caplog.clear()
+    assert deliver_waiting(load_channels()) == 1
+    (row,) = rows(platform)
+    assert (row["due_at"], row["delivered_at"]) == (None, None)
+    assert "channel_not_found" in row["last_error"]
+    assert "will not be tried again" in caplog.text
+    assert deliver_waiting(load_channels()) == 0
+
+
+def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]]
+) -> None:
+    services.latency("slack", 5)
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - dies while Slack keeps it waiting
+        deliver(alert(), "a", load_channels())
+        os._exit(0)
+    deadline = time.monotonic() + 30
+    while not rows(platform) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    services.latency("slack", 0)
+
+    assert deliver_waiting(load_channels()) == 0  # its lease has not run out
+    make_due(platform)
+    assert deliver_waiting(load_channels()) == 1
+    assert [row["delivered_at"] is not None for row in rows(platform)] == [True]
+
+
+def test_a_backlog_arrives_in_the_order_in_which_it_arose(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]]
+) -> None:
+    services.fail_next("slack", 503, times=25)
+    for number in range(25):
+        deliver(alert(title=f"{number}"), f"{number:02}", load_channels())
+    make_due(platform)
+    assert deliver_waiting(load_channels()) == 20
+    assert deliver_waiting(load_channels()) == 5
+    assert [message.text.splitlines()[0] for message in services.messages] == [
+        str(number) for number in range(25)
+    ]
+
+
+def test_both_channels_down_is_an_error_in_the_log_and_nothing_else(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_OPS_EMAIL", '{"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {}}'
+    )
+    monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK")
+    assert deliver(alert("CRITICAL"), "a", load_channels()) is True  # later
+    assert services.messages == []
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 2
+    assert "Airflow の接続 'ops_slack' が定義されていません" in errors[0]
+    assert "宛先（to_email）" in errors[1]
+
+
+def test_without_the_database_the_alert_goes_out_all_the_same(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unused_port: int
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", f"postgres://x:y@127.0.0.1:{unused_port}/z")
+    assert deliver(alert(), "a", load_channels()) is True
+    assert services_of(services) == ["slack"]
+    assert "The table of alerts cannot be reached" in caplog.text
+    assert deliver_waiting(load_channels()) == 0
+    monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK")
+    assert deliver(alert(), "a", load_channels()) is False  # nobody was told, and nothing is kept
+
+
+def test_no_secret_comes_into_a_log_or_a_row(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    services.fail_next("slack", "invalid_auth")
+    deliver(alert(), "a", load_channels())
+    assert "xoxb" not in caplog.text
+    assert "xoxb" not in str(rows(platform))
+    assert "xoxb" not in repr(load_channels())

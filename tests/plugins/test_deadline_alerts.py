@@ -1,0 +1,140 @@
+"""The alerts about time, called as the triggerer does: silent about runs that ended in time or failed, patient with cleared ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from include.demo.stand_ins import StandIns
+from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
+from tests.airflow_installation import slack_connection
+from tests.conftest import Database
+
+DAG_ID, RUN_ID = "batch_018_01_tenant_usage", "scheduled__2026-11-25T16:30:00+00:00"
+LIMIT_SECONDS = 3_600
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example")
+    with StandIns() as stand_ins:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
+        yield stand_ins
+
+
+def context(queued_ago: float, allowed: float, **run: Any) -> Any:
+    """What Airflow hands to the callback of a run that was queued so many seconds ago."""
+    queued_at = datetime.now(UTC) - timedelta(seconds=queued_ago)
+    return {
+        "dag_run": {
+            "dag_id": DAG_ID,
+            "dag_run_id": RUN_ID,
+            "state": "running",
+            "queued_at": queued_at.isoformat(),
+            "start_date": queued_at.isoformat(),
+            "run_after": queued_at.isoformat(),
+            "end_date": None,
+            **run,
+        },
+        "deadline": {"id": "1", "deadline_time": queued_at + timedelta(seconds=allowed)},
+    }
+
+
+def late(about: Any) -> None:
+    notifier = LateRunAlert("BATCH-018-01", "テナント使用量集計バッチ", "HIGH", LIMIT_SECONDS, context=about)
+    asyncio.run(_awaited(notifier))
+
+
+def slow(about: Any) -> None:
+    asyncio.run(_awaited(SlowRunAlert("BATCH-018-01", "テナント使用量集計バッチ", context=about)))
+
+
+async def _awaited(notifier: Any) -> None:
+    assert await notifier is None
+
+
+def running(database: Database) -> None:
+    """The execution log says that the run is running."""
+    with database.connect("batch_platform") as platform:
+        platform.execute(
+            """
+            INSERT INTO batch.execution_log (
+                execution_id, batch_id, dag_id, run_id, business_date, dry_run, parameters, execution_host, status, total_tenants
+            )
+            VALUES ('e', 'BATCH-018-01', %s, %s, '2026-11-25', false, '{}', 'host', 'running', 1)
+            """,
+            [DAG_ID, RUN_ID],
+        )
+
+
+def test_a_late_run_is_told_once_with_times_what_to_do_and_where(services: StandIns) -> None:
+    for _ in range(2):
+        late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS))
+    (message,) = services.messages
+    lines = message.text.splitlines()
+    assert lines[0] == "バッチ制限時間超過: BATCH-018-01"
+    assert "経過時間: 1時間00分05秒（制限時間 1時間00分00秒）" in lines
+    assert any(line.startswith("対処:") for line in lines)
+    assert (
+        "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/scheduled__2026-11-25T16%3A30%3A00%2B00%3A00"
+        in lines
+    )
+
+
+def test_a_run_that_failed_or_ended_in_time_is_not_told(services: StandIns) -> None:
+    late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="failed"))
+    in_time = (datetime.now(UTC) - timedelta(seconds=60)).isoformat()
+    late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="success", end_date=in_time))
+    assert services.messages == []
+
+
+def test_a_run_that_ended_too_late_is_told(services: StandIns) -> None:
+    late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="success", end_date=datetime.now(UTC).isoformat()))
+    assert len(services.messages) == 1
+
+
+@pytest.mark.parametrize("still_runs", [True, False])
+def test_a_cleared_run_has_its_time_again(
+    services: StandIns, shared_database: Database, still_runs: bool
+) -> None:
+    if still_runs:
+        running(shared_database)
+    about = context(LIMIT_SECONDS + 5, LIMIT_SECONDS)
+    about["dag_run"]["queued_at"] = (datetime.now(UTC) - timedelta(seconds=LIMIT_SECONDS - 1)).isoformat()
+    late(about)
+    assert [message.text.splitlines()[0] for message in services.messages] == (
+        ["バッチ制限時間超過: BATCH-018-01"] if still_runs else []
+    )
+
+
+def test_a_slow_run_is_told_with_the_execution_logs_average(
+    services: StandIns, shared_database: Database
+) -> None:
+    with shared_database.connect("batch_platform") as platform:
+        platform.execute(
+            """
+            INSERT INTO batch.performance_metric (
+                execution_id, batch_id, run_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed,
+                is_comparable
+            )
+            SELECT 'e' || n, 'BATCH-018-01', 'r' || n, '2026-11-01', 60, 1, 1, 1, true FROM generate_series(1, 5) AS n
+            """
+        )
+    slow(context(120, 90))
+    (message,) = services.messages
+    assert message.text.startswith("バッチ性能低下: BATCH-018-01")
+    assert "平均: 1分00秒（直近 5 回の成功した実行）、比率: 2.00 倍（通知は 1.5 倍超）" in message.text
+
+
+def test_without_the_execution_log_the_deadline_itself_gives_the_average(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_BATCH_PLATFORM_DB")
+    slow(context(120, 90))
+    (message,) = services.messages
+    assert "平均: 1分00秒、比率: 2.00 倍" in message.text
