@@ -8,7 +8,8 @@
 1. `notification_settings_check` — BATCH-019-05 通知設定検証
 2. `scheduled_notifications` — BATCH-019-01 定期通知送信
 3. `notification_retry` — BATCH-019-02 通知失敗リトライ（「操作」はこのバッチのものです）
-4. `notification_log_cleanup` — BATCH-019-04 通知ログクリーンアップ
+4. `external_sync` — BATCH-019-03 外部システム連携
+5. `notification_log_cleanup` — BATCH-019-04 通知ログクリーンアップ
 
 ### 入力・出力
 各バッチの DAG の説明を見てください。
@@ -21,6 +22,7 @@
 
 # (Airflow only parses files in which the words "airflow" and "dag" occur.)
 from include.catalog import (
+    EXTERNAL_SYNC,
     NOTIFICATION,
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
@@ -38,6 +40,7 @@ from skill_batch.tenant_flow import tenant_flow
         NOTIFICATION_SETTINGS_CHECK,
         SCHEDULED_NOTIFICATIONS,
         NOTIFICATION_RETRY,
+        EXTERNAL_SYNC,
         NOTIFICATION_LOG_CLEANUP,
     ],
     doc_md=__doc__,
@@ -51,6 +54,8 @@ def batch_019_notification() -> None:
         tenant_flow(SCHEDULED_NOTIFICATIONS)
     with batch_group(NOTIFICATION_RETRY) as retry:
         tenant_flow(NOTIFICATION_RETRY)
+    with batch_group(EXTERNAL_SYNC):
+        tenant_flow(EXTERNAL_SYNC)
     with batch_group(NOTIFICATION_LOG_CLEANUP):
         tenant_flow(NOTIFICATION_LOG_CLEANUP)
     scheduled >> retry

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,7 +76,7 @@ class RunResult:
     total_tenants: int
     success_count: int
     error_count: int
-    execution_seconds: float
+    execution_seconds: Decimal
     records: int
     failed_tenants: list[FailedTenant] = field(default_factory=list)
     error: str | None = None
@@ -168,12 +169,13 @@ def orphan_reason(
     return None
 
 
-def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -> None:
-    """Close a running row as failed."""
-    platform.execute(
+def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -> bool:
+    """Close a running row as failed; returns whether it was still running."""
+    closed = platform.execute(
         read_sql(_HERE, "close_orphan"),
         {"execution_id": execution_id, "error_message": f"孤立した実行として失敗にしました: {reason}"},
     )
+    return closed.rowcount == 1
 
 
 def open_execution(
@@ -188,9 +190,12 @@ def open_execution(
     parameters: Mapping[str, Any],
     tenants: Sequence[Tenant],
     options: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Sequence[str]] | None = None,
+    run_at: datetime | None = None,
 ) -> Run:
-    """Write the running row and one pending outcome per expected tenant."""
+    """Write the running row and one pending outcome per expected tenant, or per part of its work (by tenant id)."""
     execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
+    expected = [(tenant.id, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
     with platform.transaction():
         platform.execute(
             read_sql(_HERE, "open_execution"),
@@ -208,9 +213,13 @@ def open_execution(
         )
         platform.execute(
             read_sql(_HERE, "expect_tenants"),
-            {"execution_id": execution_id, "tenant_ids": [tenant.id for tenant in tenants]},
+            {
+                "execution_id": execution_id,
+                "tenant_ids": [tenant_id for tenant_id, _ in expected],
+                "parts": [part for _, part in expected],
+            },
         )
-    return Run(execution_id, business_date, run_date, dry_run, options or {})
+    return Run(execution_id, business_date, run_date, dry_run, options or {}, run_at=run_at)
 
 
 def record_task_metric(
@@ -262,7 +271,7 @@ def close_execution(platform: psycopg.Connection, run: Run, error: str | None = 
         total_tenants=total,
         success_count=success,
         error_count=errors,
-        execution_seconds=float(performance[0]),
+        execution_seconds=performance[0],
         records=int(performance[1]),
         failed_tenants=failed,
         error=error,

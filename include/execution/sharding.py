@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from include.settings import ExecutionSettings
@@ -19,27 +20,47 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Shard:
-    """The tenants of one mapped instance, and the label under which the UI shows it."""
+    """The tenants of one mapped instance, the part of their work that it does, and the label under which the UI shows it."""
 
     label: str
     tenant_ids: list[str]
+    part: str = ""
 
 
-def shard_tenants(tenants: Sequence[Tenant], settings: ExecutionSettings) -> list[Shard]:
+def shard_tenants(
+    tenants: Sequence[Tenant],
+    settings: ExecutionSettings,
+    parts: Mapping[str, Sequence[str]] | None = None,
+) -> list[Shard]:
     """One shard per tenant while the UI can show them; above that, balanced shards.
 
-    A mapped instance costs about 0.2 s of scheduling, whatever it does. The order of ``tenants`` is kept, so that the same
-    tenants make the same shards.
+    Where a tenant's work falls into ``parts`` (by tenant id), each of them counts as one, and a balanced shard holds one part only. A
+    mapped instance costs about 0.2 s of scheduling, whatever it does. The order of ``tenants`` is kept, so that the same tenants
+    make the same shards.
     """
-    if len(tenants) <= settings.max_mapped_tenants:
-        return [Shard(tenant.code, [tenant.id]) for tenant in tenants]
-    size, larger = divmod(len(tenants), settings.shards)
-    shards, start = [], 0
-    for index in range(settings.shards):
-        part = tenants[start : start + size + (index < larger)]
-        start += len(part)
-        if part:
-            shards.append(
-                Shard(f"{part[0].code} – {part[-1].code} ({len(part)})", [tenant.id for tenant in part])
-            )
-    return shards
+    work = [(tenant, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
+    if len(work) <= settings.max_mapped_tenants:
+        return [Shard(_label(tenant.code, part), [tenant.id], part) for tenant, part in work]
+    of_part: defaultdict[str, list[Tenant]] = defaultdict(list)
+    for tenant, part in work:
+        of_part[part].append(tenant)
+    return [
+        shard
+        for part, its_tenants in sorted(of_part.items())
+        for shard in _balanced(its_tenants, max(1, settings.shards * len(its_tenants) // len(work)), part)
+    ]
+
+
+def _balanced(tenants: Sequence[Tenant], shards: int, part: str) -> Iterator[Shard]:
+    size, larger = divmod(len(tenants), shards)
+    start = 0
+    for index in range(shards):
+        those = tenants[start : start + size + (index < larger)]
+        start += len(those)
+        if those:
+            label = f"{those[0].code} – {those[-1].code} ({len(those)})"
+            yield Shard(_label(label, part), [tenant.id for tenant in those], part)
+
+
+def _label(tenants: str, part: str) -> str:
+    return f"{tenants} {part}" if part else tenants

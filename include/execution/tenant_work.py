@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
 from include.errors import BatchError, code_of, is_about_data, is_recoverable, reason_of
+from include.execution.business_date import JAPAN
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
 from include.notification.message import Network
@@ -28,7 +29,8 @@ class Run:
 
     ``business_date`` is what it works on, ``run_date`` the day on which it is done (a step that is cleared later is done later), both in
     Asia/Tokyo; ``options`` are the batch's own parameters, checked (JSON values). ``send_seconds`` is each shard's share of the
-    batch's time limit: after it no more sends begin.
+    batch's time limit: after it no more sends begin. ``part`` is the part of the tenants' work that a shard does, see
+    ``TenantBatch.parts``. ``run_at`` (aware) is the run's own moment, its logical date, whenever it is done.
     """
 
     execution_id: str
@@ -37,6 +39,14 @@ class Run:
     dry_run: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     send_seconds: int = 600
+    part: str = ""
+    run_at: datetime | None = None
+
+    @property
+    def as_of(self) -> datetime:
+        """The moment (Asia/Tokyo) up to which the run looks: its own, or the end of an earlier business date."""
+        day_end = datetime.combine(self.business_date + timedelta(days=1), time(), JAPAN)
+        return min(self.run_at.astimezone(JAPAN), day_end) if self.run_at else day_end
 
 
 @dataclass(frozen=True)
@@ -84,9 +94,10 @@ class ShardReport:
 class TenantBatch(ABC):
     """What a per-tenant batch implements. Every step may run again, and must then leave the same rows."""
 
-    # Whether ``deliver`` and ``finish`` have something to do, and so need the object store; whether ``send`` has.
+    # Whether ``deliver`` and ``finish`` have something to do, and so need the object store; whether ``send`` has; whether ``fetch`` has.
     writes_files = False
     sends_messages = False
+    asks_services = False
 
     # The table of schema batch that ``prepare`` fills with a row per tenant of the run, and ``process`` uses up.
     staging_table: str | None = None
@@ -113,6 +124,18 @@ class TenantBatch(ABC):
         """Ids of tenants that are not active any more and that the batch works on all the same."""
         return ()
 
+    def parts(
+        self,
+        platform: psycopg.Connection,  # noqa: ARG002
+        tenants: Sequence[Tenant],  # noqa: ARG002
+    ) -> Mapping[str, Sequence[str]]:
+        """The parts of each tenant's work, by tenant id, where one must not fail with another.
+
+        Each has a mapped instance and an outcome of its own.
+        A tenant that is not there is worked on as a whole, which is the part ``""``.
+        """
+        return {}
+
     def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:  # noqa: B027
         """Read the host's large tables once for these tenants, into staging rows of the run."""
 
@@ -135,6 +158,19 @@ class TenantBatch(ABC):
             {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
         )
         return [tenant_id for (tenant_id,) in rows]
+
+    def fetch(
+        self,
+        connection: psycopg.Connection,  # noqa: ARG002
+        run: Run,  # noqa: ARG002
+        tenant_ids: Sequence[str],  # noqa: ARG002
+        network: Network,  # noqa: ARG002
+    ) -> Mapping[str, Exception]:
+        """Read from outside services what ``process`` works on, into staging rows, also in a dry run; returns who failed, by tenant.
+
+        Each step is a transaction of its own, and another try goes on where a killed one was.
+        """
+        return {}
 
     @abstractmethod
     def process(
@@ -165,7 +201,10 @@ class TenantBatch(ABC):
         """Write the files that span tenants, after all of them, whether or not all succeeded."""
 
     def digest(self, platform: psycopg.Connection, run: Run) -> Sequence[str]:  # noqa: ARG002
-        """What the operators read after a run whether or not it failed, a title first; with no lines nothing is sent."""
+        """What the operators read after a run whether or not it failed, a title first; with no lines nothing is sent.
+
+        What it writes is committed when the words are on their way, so that what it marks as told is.
+        """
         return ()
 
     def discard(self, platform: psycopg.Connection, run: Run) -> None:
@@ -206,13 +245,18 @@ def process_shard(
     """Do the shard's tenants together; when that fails, find the broken ones and do the others without them.
 
     Work and outcome of a tenant are written by one transaction. With ``dry_run`` the work is rolled back and only the outcome stays.
-    Files are written and messages sent afterwards, into ``store`` and through ``network``; until then a tenant's outcome is pending, so
-    that a worker lost in between shows. A tenant whose files fail has failed, and its next try finds its work done.
+    Services are asked before. Files are written and messages sent afterwards, into ``store`` and through ``network``; until then a
+    tenant's outcome is pending, so that a worker lost in between shows. A tenant whose files fail has failed, and its next try finds
+    its work done.
     :raises psycopg.Error: the database failed for everybody; what was committed before stands.
     """
     errors = prepare(platform, batch, run, tenant_ids)
+    if network is not None and batch.asks_services:
+        ready = [tenant_id for tenant_id in tenant_ids if tenant_id not in errors]
+        errors |= batch.fetch(connection, run, ready, network)
     report = ShardReport()
-    goes_on = not run.dry_run and (store is not None or network is not None)
+    sends = network is not None and batch.sends_messages
+    goes_on = not run.dry_run and (store is not None or sends)
 
     def work(part: Sequence[str]) -> None:
         with tenant_transaction(connection, part) as transaction:
@@ -230,7 +274,7 @@ def process_shard(
     if store is not None and not run.dry_run:
         errors |= _deliver(connection, batch, run, report, store)
     failures = [_failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
-    if network is not None and not run.dry_run and report.results:
+    if network is not None and sends and not run.dry_run and report.results:
         outcomes = batch.send(connection, run, report.results, network)
         report.results = [outcome for outcome in outcomes if isinstance(outcome, TenantResult)]
         failures += [outcome for outcome in outcomes if isinstance(outcome, TenantFailure)]
@@ -288,6 +332,7 @@ def _record(
         read_sql(_HERE, "record_outcomes"),
         {
             "execution_id": run.execution_id,
+            "part": run.part,
             "outcomes": Jsonb([_outcome_row(outcome, unfinished=unfinished) for outcome in outcomes]),
         },
     )

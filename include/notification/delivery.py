@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -26,6 +27,9 @@ from include.notification.preferences import is_quiet, load_preferences
 from include.notification.retry import Status
 from include.notification.sender import LaneReport, Sender
 from include.settings import NotificationSettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _HERE = Path(__file__).parent
 
@@ -111,7 +115,7 @@ def failure_of(tenant_id: str, report: DeliveryReport) -> TenantFailure | None:
     )
 
 
-def mask_secrets(configs: Sequence[ChannelConfig], network: Network) -> None:
+def mask_secrets(configs: Sequence[DataclassInstance], network: Network) -> None:
     """Have the secrets of a few configurations kept out of logs, should anything ever write one.
 
     Not of many: every log line is searched for each of them.

@@ -87,33 +87,33 @@ def rate_limits_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, int]:
 
 def config_of(channel: Channel, row: Mapping[str, Any]) -> ChannelConfig | None:
     """A row's configuration, or None where something that the channel needs is missing."""
-    auth, connection = _object(row["auth_config"]), _object(row["connection_config"])
+    auth, connection = json_object(row["auth_config"]), json_object(row["connection_config"])
     match channel:
         case Channel.SLACK:
-            token, webhook = _first(auth, "bot_token", "token"), _first(auth, "webhook_url")
-            base_url = _first(connection, "base_url") or SlackConfig.base_url
+            token, webhook = first_text(auth, "bot_token", "token"), first_text(auth, "webhook_url")
+            base_url = first_text(connection, "base_url") or SlackConfig.base_url
             return SlackConfig(token, webhook, base_url) if token or webhook else None
         case Channel.TEAMS:
-            webhook = _first(auth, "webhook_url") or (row["endpoint_url"] or "").strip()
+            webhook = first_text(auth, "webhook_url") or (row["endpoint_url"] or "").strip()
             return TeamsConfig(webhook) if webhook else None
         case Channel.LINE_WORKS:
             needed = [
-                _first(connection, "bot_id") or _first(auth, "bot_id"),
+                first_text(connection, "bot_id") or first_text(auth, "bot_id"),
                 *(
-                    _first(auth, name)
+                    first_text(auth, name)
                     for name in ("client_id", "client_secret", "service_account", "private_key")
                 ),
             ]
             urls = {
                 name: value
-                for name in ("auth_url", "base_url", "scope")
-                if (value := _first(connection, name))
+                for name in ("auth_url", "base_url", "scope", "domain_id")
+                if (value := first_text(connection, name))
             }
             return LineWorksConfig(*needed, **urls) if all(needed) else None
     return None
 
 
-def _object(text: str | None) -> dict[str, Any]:
+def json_object(text: str | None) -> dict[str, Any]:
     """A JSON object in text; anything else is none."""
     try:
         value = json.loads(text or "{}")
@@ -122,7 +122,8 @@ def _object(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _first(values: Mapping[str, Any], *names: str) -> str:
+def first_text(values: Mapping[str, Any], *names: str) -> str:
+    """The first of these values that is a text and not empty, without blanks around it; empty if none is."""
     for name in names:
         value = values.get(name)
         # JSON can spell characters that no text can be encoded with; no credential has one.

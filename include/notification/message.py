@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from include.notification.outcome import Channel
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class TeamsConfig:
 
 @dataclass(frozen=True)
 class LineWorksConfig:
-    """A bot and the service account that speaks for it."""
+    """A bot and the service account that speaks for it. ``domain_id``: whose directory is read, where a company has several."""
 
     bot_id: str
     client_id: str
@@ -56,6 +59,7 @@ class LineWorksConfig:
     scope: str = "bot bot.message"
     auth_url: str = "https://auth.worksmobile.com/oauth2/v2.0/token"
     base_url: str = "https://www.worksapis.com/v1.0/"
+    domain_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class EmailConfig:
 ChannelConfig = SlackConfig | TeamsConfig | LineWorksConfig | EmailConfig
 
 
-def secrets_of(config: ChannelConfig) -> list[str]:
+def secrets_of(config: DataclassInstance) -> list[str]:
     """The values of a configuration that must never be seen: those that its repr leaves out."""
     return [value for each in fields(config) if not each.repr and (value := getattr(config, each.name))]
 

@@ -15,15 +15,16 @@ ALLOWED_HOSTS_VARIABLE = "batch_allowed_hosts"
 _DEFAULT_PORTS = {"tls": 465, "starttls": 587, "none": 25}
 
 
-def network() -> Network:
+def network(*, with_mail: bool = True) -> Network:
     """The mail server of the connection ``batch_smtp`` (the SMTP provider's form), and hosts that may be private.
 
-    The Variable ``batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production.
+    The Variable ``batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production. A batch that only asks services needs
+    no mail server.
     :raises ConnectionMissingError: there is no mail server.
     """
     hosts = Variable.get(ALLOWED_HOSTS_VARIABLE, default="")
     return Network(
-        email=mail_server(),
+        email=mail_server() if with_mail else None,
         allowed_hosts=frozenset(host.strip() for host in hosts.split(",") if host.strip()),
         mask=mask_secret,
     )

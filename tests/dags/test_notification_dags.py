@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from include.demo.stand_ins import StandIns
+from include.demo.stand_ins import StandInDirectory, StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, smtp_connection
 from tests.conftest import Database
-from tests.notification import outbox_rows
+from tests.notification import directory_rows, outbox_rows
 
 RUN_DATE = "2026-11-01"
 
@@ -35,6 +35,8 @@ def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
     with database.connect() as host:
         for tenant_id in ("T001", "T002"):
             host_rows.tenant(host, tenant_id, admin_email=f"admin@{tenant_id}.example.jp")
+        slack.show_directory("slack", "xoxb-test", StandInDirectory([[directory_rows.member(1)]]))
+        directory_rows.employees(host, [1], "T001", email="e1@a.example.jp")
         outbox_rows.slack(host, "T001", slack)
         outbox_rows.waiting(host, "T001", "SLACK", recipient_address="C1", message_body="極秘の本文")
         outbox_rows.waiting(host, "T002", recipient_address="member@t002.example.jp")
@@ -61,11 +63,13 @@ def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
         ).fetchall() == [
             ("BATCH-019-01", "completed"),
             ("BATCH-019-02", "completed"),
+            ("BATCH-019-03", "completed"),
             ("BATCH-019-04", "completed"),
             ("BATCH-019-05", "completed"),
         ]
+        assert directory_rows.links(host, "T001") == [("U0001", "T001-E1", "active")]
     assert len(list((tmp_path / "storage" / "notification_log").rglob("*.jsonl.gz"))) == 1
-    for secret in ("xoxb-test", "極秘の本文", "member@t002.example.jp"):
+    for secret in ("xoxb-test", "極秘の本文", "member@t002.example.jp", "e1@a.example.jp"):
         assert secret not in done.stdout
 
 

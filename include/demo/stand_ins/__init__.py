@@ -13,12 +13,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from include.demo.stand_ins.directories import MISSING, StandInDirectory
 from include.demo.stand_ins.faults import HANG_UP, Fault, Faults
 from include.demo.stand_ins.http_services import WORKFLOW_ID, WORKFLOW_SIGNATURE, HttpServices
 from include.demo.stand_ins.recorder import Arrived, Recorder
 from include.demo.stand_ins.smtp import SmtpService
 
-__all__ = ["Arrived", "StandIns", "teams_webhook_url"]
+__all__ = ["MISSING", "Arrived", "StandInDirectory", "StandIns", "teams_webhook_url"]
 
 T = TypeVar("T")
 
@@ -40,7 +41,8 @@ class StandIns:
     services refuse what comes faster than they really allow. With a ``line_works_public_key`` (PEM), the signatures of LINE WORKS'
     token requests are checked. With ``smtp_tls`` the mail server offers STARTTLS, or speaks TLS from the first byte.
 
-    Services are named ``slack``, ``teams``, ``line_works``, ``line_works_auth`` (its token requests) and ``email``.
+    Services are named ``slack``, ``teams``, ``line_works``, ``line_works_auth`` (its token requests), ``graph``, ``graph_auth`` and
+    ``email``.
     """
 
     def __init__(
@@ -122,7 +124,31 @@ class StandIns:
         """Of the API."""
         return f"{self.page_url}v1.0/"
 
+    @property
+    def graph_auth_url(self) -> str:
+        """Where Microsoft's tokens come from."""
+        return self.page_url
+
+    @property
+    def graph_base_url(self) -> str:
+        """Of Microsoft Graph."""
+        return f"{self.page_url}graph/v1.0/"
+
+    # Who is there.
+
+    def show_directory(self, service: str, account: str, directory: StandInDirectory) -> None:
+        """What somebody's people and channels are from now on.
+
+        ``account`` is a bot token of ``slack``, a directory's id of ``teams``, a client id of ``line_works``.
+        """
+        self._http.directories.put(service, account, directory)
+
     # What happened.
+
+    @property
+    def refused_for_rate(self) -> int:
+        """How many questions about directories came too fast."""
+        return self._http.directories.refused_for_rate
 
     @property
     def messages(self) -> list[Arrived]:
@@ -174,7 +200,7 @@ class StandIns:
 
     def limit_rates(self, enforced: bool) -> None:
         """Switch the services' rate limits."""
-        self._http.rate_limits = enforced
+        self._http.limit_rates(enforced)
 
     def shorten_tokens(self, seconds: int) -> None:
         """The lifetime of LINE WORKS' access tokens from now on."""

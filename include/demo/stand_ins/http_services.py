@@ -12,6 +12,7 @@ from typing import Any
 import jwt
 from aiohttp import web
 
+from include.demo.stand_ins.directories import Directories
 from include.demo.stand_ins.faults import HANG_UP, Fault, Faults, RateLimit
 from include.demo.stand_ins.page import listing
 from include.demo.stand_ins.recorder import Arrived, Recorder, shown_headers
@@ -47,12 +48,13 @@ class HttpServices:
     def __init__(
         self, recorder: Recorder, faults: Faults, *, rate_limits: bool, line_works_public_key: str = ""
     ) -> None:
-        self.rate_limits = rate_limits
         self.slack_scopes = "chat:write,channels:read"
         # The lifetime of LINE WORKS' tokens, in seconds.
         self.token_lifetime = 86_400
         self.tokens_issued = 0
-        self.valid_tokens: set[str] = set()
+        # LINE WORKS' tokens, and for which client each was made.
+        self.valid_tokens: dict[str, str] = {}
+        self.directories = Directories(faults)
         self._recorder = recorder
         self._faults = faults
         self._line_works_public_key = line_works_public_key
@@ -60,7 +62,12 @@ class HttpServices:
         self._slack_limit = RateLimit(1, 1)
         self._teams_limit = RateLimit(4, 1)
         self._line_works_limit = RateLimit(240, 60)
+        self.limit_rates(rate_limits)
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
+
+    def limit_rates(self, enforced: bool) -> None:
+        """Switch the services' rate limits."""
+        self.rate_limits = self.directories.rate_limits = enforced
 
     async def start(self, port: int) -> int:
         """Listen on loopback; 0 takes a free port. Returns the port."""
@@ -83,7 +90,10 @@ class HttpServices:
                 web.post("/workflows/{workflow}/triggers/manual/paths/invoke", self._teams),
                 web.post("/oauth2/v2.0/token", self._line_works_token),
                 web.get("/v1.0/bots/{bot}", self._line_works_bot),
+                web.get("/v1.0/{api:users|groups}", self._line_works_directory),
+                web.get("/v1.0/bots/{bot}/channels/{channel}", self._line_works_directory),
                 web.post("/v1.0/bots/{bot}/{kind:users|channels}/{recipient}/messages", self._line_works),
+                *self.directories.routes(),
             ]
         )
         return application
@@ -114,6 +124,8 @@ class HttpServices:
             )
         if method == "conversations.info":
             return self._slack_channel(str(body.get("channel", "")))
+        if method in ("users.list", "conversations.list"):
+            return self.directories.slack(method, token, request.query)
         if method == "chat.postMessage":
             return await self._slack_post(request, body)
         return _slack_api_refusal("unknown_method")
@@ -199,7 +211,7 @@ class HttpServices:
         await self._hesitate(request, "line_works_auth")
         token = f"line-works-{secrets.token_hex(8)}"
         self.tokens_issued += 1
-        self.valid_tokens.add(token)
+        self.valid_tokens[token] = str(form["client_id"])
         return web.json_response(
             {
                 "access_token": token,
@@ -239,6 +251,13 @@ class HttpServices:
             return self._line_works_refusal(code)
         return web.json_response({"botId": request.match_info["bot"], "botName": "stand-in"})
 
+    async def _line_works_directory(self, request: web.Request) -> web.Response:
+        if (refusal := await self._line_works_problem(request)) is not None:
+            return refusal
+        client_id = self.valid_tokens[_bearer(request)]
+        api, channel = request.match_info.get("api", "rooms"), request.match_info.get("channel", "")
+        return self.directories.line_works(api, client_id, request.query, channel)
+
     async def _line_works(self, request: web.Request) -> web.Response:
         body = _object(await request.text())
         if (refusal := await self._line_works_problem(request)) is not None:
@@ -261,8 +280,7 @@ class HttpServices:
     async def _line_works_problem(self, request: web.Request) -> web.Response | None:
         if (fault := self._faults.take("line_works")) is not None:
             return _failure(request, fault, self._line_works_refusal)
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return None if token in self.valid_tokens else self._line_works_refusal("UNAUTHORIZED")
+        return None if _bearer(request) in self.valid_tokens else self._line_works_refusal("UNAUTHORIZED")
 
     def _line_works_refusal(self, code: str | int, retry_after: str | int | None = None) -> web.Response:
         headers = {"rateLimit-limit": str(self._line_works_limit.requests), "rateLimit-remaining": "0"}
@@ -291,6 +309,10 @@ class HttpServices:
         if self._faults.take(service, HANG_UP):
             assert request.transport is not None
             request.transport.abort()
+
+
+def _bearer(request: web.Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def _failure(request: web.Request, fault: Fault, refusal: _Refusal) -> web.Response:

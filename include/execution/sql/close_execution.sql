@@ -1,12 +1,16 @@
 -- The counts come from the outcome rows, so that a second closing (after an instance was cleared) is right as well. A total is
--- the sum over the tenants of each numeric figure in their details; `results` lists the tenants that failed, and every tenant's
--- own row stays in tenant_outcome.
+-- the sum over the tenants of each numeric figure in their details; `results` lists what failed, and every tenant's own rows stay
+-- in tenant_outcome. A tenant whose work falls into parts has succeeded when all of them have.
 WITH outcome AS (
     SELECT
-        count(*) FILTER (WHERE status = 'success') AS success_count,
-        count(*) FILTER (WHERE status <> 'success') AS error_count
-    FROM batch.tenant_outcome
-    WHERE execution_id = %(execution_id)s
+        count(*) FILTER (WHERE has_succeeded) AS success_count,
+        count(*) FILTER (WHERE NOT has_succeeded) AS error_count
+    FROM (
+        SELECT bool_and(status = 'success') AS has_succeeded
+        FROM batch.tenant_outcome
+        WHERE execution_id = %(execution_id)s
+        GROUP BY tenant_id
+    ) AS tenants
 ),
 
 totals AS (
@@ -23,16 +27,21 @@ totals AS (
 ),
 
 listed AS (
-    SELECT jsonb_agg(jsonb_build_object('tenantId', tenant_id, 'status', status, 'error', error_message)) AS failures
+    SELECT
+        jsonb_agg(
+            jsonb_build_object('tenantId', tenant_id, 'status', status, 'error', error_message)
+            || CASE WHEN part = '' THEN '{}' ELSE jsonb_build_object('part', part) END
+        ) AS failures
     FROM (
         SELECT
             tenant_id,
+            part,
             status,
             error_message
         FROM batch.tenant_outcome
         WHERE execution_id = %(execution_id)s AND status <> 'success'
-        ORDER BY tenant_id
-    ) AS failed_tenants
+        ORDER BY tenant_id, part
+    ) AS failed_parts
 )
 
 UPDATE batch.execution_log AS log

@@ -1,6 +1,7 @@
 INSERT INTO batch.tenant_outcome AS recorded (
     execution_id,
     tenant_id,
+    part,
     status,
     details,
     notes,
@@ -12,6 +13,7 @@ INSERT INTO batch.tenant_outcome AS recorded (
 SELECT
     %(execution_id)s,
     outcome.tenant_id,
+    %(part)s,
     outcome.status,
     outcome.details,
     outcome.notes,
@@ -30,7 +32,7 @@ FROM
         error_message text
     )
 ORDER BY outcome.tenant_id
-ON CONFLICT (execution_id, tenant_id) DO UPDATE SET
+ON CONFLICT (execution_id, tenant_id, part) DO UPDATE SET
     status = excluded.status,
     details = excluded.details,
     notes = excluded.notes,

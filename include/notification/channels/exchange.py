@@ -56,15 +56,22 @@ class Answer:
         return value if isinstance(value, dict) else {}
 
 
-async def request(session: aiohttp.ClientSession, method: str, url: str | URL, **options: Any) -> Answer:
-    """Make one request and read its answer. :raises: one of ``UNANSWERED``."""
+async def request(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str | URL,
+    *,
+    longest: int = _LONGEST_ANSWER,
+    **options: Any,
+) -> Answer:
+    """Make one request and read its answer, up to ``longest`` bytes of it. :raises: one of ``UNANSWERED``."""
     async with session.request(method, url, **options) as response:
-        body = b""
+        body = bytearray()
         async for chunk in response.content.iter_chunked(4096):
             body += chunk
-            if len(body) > _LONGEST_ANSWER:
+            if len(body) > longest:
                 break
-        return Answer(response.status, response.headers, body[:_LONGEST_ANSWER])
+        return Answer(response.status, response.headers, bytes(body[:longest]))
 
 
 def unanswered(channel: Channel, error: BaseException) -> SendResult:

@@ -45,7 +45,7 @@ class LineWorksClient:
         self._config = config
         self._session = session
         self._allowed_hosts = allowed_hosts
-        self._token = _AccessToken(config, session)
+        self._token = AccessToken(config, session)
 
     def check(self, message: Message) -> SendResult | None:
         """See ``ChannelClient``."""
@@ -141,7 +141,7 @@ class LineWorksClient:
             return unanswered(Channel.LINE_WORKS, error)
 
 
-class _AccessToken:
+class AccessToken:
     """The service account's access token, fetched when it is first needed and again shortly before its end."""
 
     def __init__(self, config: LineWorksConfig, session: aiohttp.ClientSession) -> None:

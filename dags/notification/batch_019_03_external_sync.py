@@ -1,0 +1,46 @@
+"""
+### 目的
+Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み、社員とアカウントの連携を合わせます。アーカイブされたり、なくなったりした
+チャンネルへの通知設定を無効にし、テナントの管理者に知らせます。**社員のデータは変えません。解除するのは連携だけです。**
+
+### 処理の流れ
+1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントと、使っているサービスを選びます。
+2. `prepare` — 何もしません。
+3. `process` — **テナントとサービスごと**に、名簿を最後まで読み（途中で失敗したら何も変えません）、計画を立てて保存し、1 つの
+   トランザクションで適用します。
+4. `close_run` — 結果を集約します。適用を保留した名簿があれば、運用者に 1 通知らせます。
+
+連携は、連携済みのアカウント ID、社員番号、確認済みで双方に 1 件だけのメールアドレスの順に探します。あいまいなものは連携せず、報告します。
+
+### 入力
+`SYS_IntegrationConfig`、`MST_Employee`、`MST_NotificationSettings`、`batch.account_link`、各サービスの名簿とチャンネル
+
+### 出力
+`batch.account_link`（連携）、`batch.directory_account`・`batch.directory_channel`（名簿の写し）、`batch.sync_plan`（計画と理由）、
+`batch.directory_change`（変更の履歴）、`batch.directory_sync`、`MST_NotificationSettings`（`is_enabled`）、`batch.outbox`
+
+### 障害対応
+* **朝まで待てるか**: 待てます。連携は前回のまま使われ、次の日の実行が続きを行います。
+* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードとサービスです。理由はそのログの最後と `batch.tenant_outcome` に、
+  計画は同じログと `batch.sync_plan` にあります。
+    * *トークン・権限がない* — テナントの管理者に、アプリの権限の追加を依頼してください。名簿を使わないなら、外部連携の
+      `connection_config` に `"directory_sync": false`。
+    * *名簿を読み終わらない* — サービスの障害です。直った後に `process` を消去すると、続きから読みます。
+    * *適用を保留した* — アカウントの 2 割（50 件未満なら 25 件）を超えて名簿から消えたか、名簿が空、メールアドレスが 1 件もないかです。
+      サービスの管理画面で確認し、正しければ、テナントを指定して「大量の解除を許可」で実行してください（空の名簿は許可できません）。
+    * *あいまい* — 正しい組を `batch.account_link` に `matched_by = 'operator'` で登録すると、以後はそれを使います。
+* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。適用済みの計画が二重に適用されることはありません。
+* **確認だけ**: `dry_run` を指定して Trigger。名簿を読み、計画をログと `batch.sync_plan` に残し、何も変えません。
+"""
+
+# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from include.catalog import EXTERNAL_SYNC
+from skill_batch.dag_factory import batch_dag
+from skill_batch.external_sync_params import external_sync_params
+from skill_batch.tenant_flow import tenant_flow
+
+
+@batch_dag(EXTERNAL_SYNC, doc_md=__doc__, params=external_sync_params())
+def batch_019_03_external_sync() -> None:
+    """open_run ► prepare ► process × tenant and service ► close_run."""
+    tenant_flow(EXTERNAL_SYNC)

@@ -1,0 +1,40 @@
+"""The services' directories, all with the same face (``Directory``)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import aiohttp
+
+from include.notification.external_sync.credentials import DirectoryConfig, GraphConfig
+from include.notification.external_sync.directories.base import Directory
+from include.notification.external_sync.directories.calls import Patience
+from include.notification.external_sync.directories.graph import GraphDirectory
+from include.notification.external_sync.directories.line_works import LineWorksDirectory
+from include.notification.external_sync.directories.slack import SlackDirectory
+from include.notification.message import SlackConfig
+
+__all__ = ["Directory", "Patience", "open_directory"]
+
+
+def open_directory(
+    config: DirectoryConfig,
+    session: aiohttp.ClientSession,
+    allowed_hosts: Collection[str],
+    patience: Patience,
+    *,
+    delta_link: str = "",
+    rooms: Collection[str] = (),
+) -> Directory:
+    """The directory behind a tenant's credentials; no network yet. ``session`` is from ``guarded_session`` with these ``allowed_hosts``.
+
+    ``delta_link`` is where an earlier listing has ended (Teams), ``rooms`` the talk rooms to ask for (LINE WORKS).
+    :raises ListingError: its address must not be called.
+    """
+    match config:
+        case SlackConfig():
+            return SlackDirectory(config, session, allowed_hosts, patience)
+        case GraphConfig():
+            return GraphDirectory(config, session, allowed_hosts, patience, delta_link)
+        case _:
+            return LineWorksDirectory(config, session, allowed_hosts, patience, rooms)

@@ -1,0 +1,179 @@
+"""Slack's members and channels: ``users.list`` and ``conversations.list`` of the Web API."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from include.notification.channels.exchange import refused_url, safe_code
+from include.notification.external_sync.directories.base import (
+    Account,
+    AccountKind,
+    AccountState,
+    ListedChannel,
+    ListingError,
+    Page,
+    Position,
+    StartOverError,
+    address,
+    following,
+    identity,
+    items,
+    one_line,
+)
+from include.notification.external_sync.directories.calls import (
+    Pace,
+    Patience,
+    TryAgainError,
+    patiently,
+    refused_for_now,
+)
+from include.notification.message import SlackConfig
+from include.notification.outcome import Channel
+
+_SERVICE = "Slack"
+
+# As Slack advises; a page may hold fewer.
+_PAGE_SIZE = 200
+# Both methods are of Slack's tier 2, each counted on its own.
+_CALLS_PER_MINUTE = 20
+
+# The one bot that is not marked as one.
+_SLACKBOT = "USLACKBOT"
+
+_MEMBERS = Position("members")
+_CHANNELS = Position("channels")
+
+_CREDENTIAL = "トークンが使えません。Slack アプリを再インストールし、bot_token を更新してください"
+_REASONS = {
+    "missing_scope": "トークンに権限がありません。users:read、users:read.email、channels:read、groups:read を付けてください",
+    "no_permission": "トークンに権限がありません。Slack の管理者に確認してください",
+    "invalid_auth": _CREDENTIAL,
+    "not_authed": _CREDENTIAL,
+    "account_inactive": _CREDENTIAL,
+    "token_revoked": _CREDENTIAL,
+    "token_expired": _CREDENTIAL,
+    "ekm_access_denied": "Slack の管理者がアクセスを停止しています",
+}
+_RATE_CODES = ("ratelimited", "rate_limited")
+# Of its own trouble; a question that may have arrived may be asked again.
+_TROUBLE_CODES = ("service_unavailable", "request_timeout", "internal_error", "fatal_error")
+
+# At DEBUG the SDK logs whole answers.
+_SDK_LOGGER = logging.getLogger(f"{__name__}.sdk")
+_SDK_LOGGER.setLevel(logging.WARNING)
+
+
+class SlackDirectory:
+    """A ``Directory``: members (deactivated ones stay in the list), then public channels and the private ones that the bot is in."""
+
+    start = _MEMBERS
+    beginning = _MEMBERS
+
+    def __init__(
+        self,
+        config: SlackConfig,
+        session: aiohttp.ClientSession,
+        allowed_hosts: Collection[str],
+        patience: Patience,
+    ) -> None:
+        if refusal := refused_url(
+            Channel.SLACK, config.base_url, allowed_hosts, ("slack.com", "slack-gov.com")
+        ):
+            raise ListingError(refusal.detail)
+        self._patience = patience
+        self._paces = {"users.list": Pace(_CALLS_PER_MINUTE), "conversations.list": Pace(_CALLS_PER_MINUTE)}
+        self._api = AsyncWebClient(
+            config.token, base_url=config.base_url, session=session, retry_handlers=[], logger=_SDK_LOGGER
+        )
+        # The SDK takes one from the environment.
+        self._api.proxy = None
+
+    async def page(self, at: Position) -> Page:
+        """See ``Directory``."""
+        if at.step == _MEMBERS.step:
+            body = await self._list("users.list", at)
+            accounts = [_account(member) for member in items(body, "members", _SERVICE)]
+            return Page(accounts=accounts, next=following(at, _next_cursor(body), _CHANNELS))
+        body = await self._list(
+            "conversations.list", at, types="public_channel,private_channel", exclude_archived="false"
+        )
+        channels = [_channel(channel) for channel in items(body, "channels", _SERVICE)]
+        return Page(channels=channels, next=following(at, _next_cursor(body), None))
+
+    async def _list(self, method: str, at: Position, **options: str) -> Mapping[str, Any]:
+        parameters = {"limit": str(_PAGE_SIZE), **options} | ({"cursor": at.cursor} if at.cursor else {})
+
+        async def call() -> Mapping[str, Any]:
+            try:
+                answer = await self._api.api_call(method, http_verb="GET", params=parameters)
+                return answer.data if isinstance(answer.data, dict) else {}
+            except SlackApiError as error:
+                raise _meaning(error.response) from None
+            except (AttributeError, ValueError, RecursionError):
+                # The SDK takes every answer of status 200 for a JSON object: this one is a login page or the like.
+                raise ListingError("応答が Slack のものではありません") from None
+
+        return await patiently(call, self._paces[method], self._patience)
+
+
+def _next_cursor(body: Mapping[str, Any]) -> object:
+    metadata = body.get("response_metadata")
+    return metadata.get("next_cursor") if isinstance(metadata, dict) else None
+
+
+def _meaning(response: Any) -> Exception:
+    """Of an answer other than success; the SDK gives aiohttp's own response for one whose JSON is broken."""
+    is_slacks = isinstance(response, AsyncSlackResponse)
+    status = response.status_code if is_slacks else response.status
+    body = response.data if is_slacks else None
+    code = safe_code(body.get("error")) if isinstance(body, dict) else ""
+    if code in _RATE_CODES:
+        status = 429
+    if code in _TROUBLE_CODES:
+        return TryAgainError(f"{_SERVICE} が一時的に使えません（{code}）")
+    if code == "invalid_cursor":
+        return StartOverError("続きの位置が無効になったため、一覧を最初から読み直しました")
+    return refused_for_now(status, response.headers, _SERVICE) or ListingError(
+        f"{_REASONS.get(code, 'Slack が一覧を返しません')}（{code or f'HTTP {status}'}）"
+    )
+
+
+def _account(member: Mapping[str, Any]) -> Account:
+    external_id = identity(member.get("id"), "利用者")
+    given = member.get("profile")
+    profile: Mapping[str, Any] = given if isinstance(given, dict) else {}
+    kind = AccountKind.MEMBER
+    if member.get("is_bot") or member.get("is_workflow_bot") or external_id == _SLACKBOT:
+        kind = AccountKind.BOT
+    elif member.get("is_restricted") or member.get("is_ultra_restricted") or member.get("is_stranger"):
+        kind = AccountKind.GUEST
+    state = AccountState.ACTIVE
+    if member.get("deleted"):
+        state = AccountState.DELETED
+    elif member.get("is_invited_user"):
+        state = AccountState.PENDING
+    return Account(
+        external_id,
+        email=address(profile.get("email")),
+        # Slack says so of addresses that were entered and never confirmed; of all others it says nothing else.
+        is_email_verified=member.get("is_email_confirmed") is not False,
+        display_name=one_line(profile.get("real_name")) or one_line(member.get("real_name")),
+        kind=kind,
+        state=state,
+    )
+
+
+def _channel(channel: Mapping[str, Any]) -> ListedChannel:
+    return ListedChannel(
+        identity(channel.get("id"), "チャンネル"),
+        name=one_line(channel.get("name")),
+        kind="private" if channel.get("is_private") else "public",
+        is_archived=channel.get("is_archived") is True,
+    )

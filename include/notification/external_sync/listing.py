@@ -1,0 +1,139 @@
+"""Reads a directory to its end, page by page into staging rows: nothing is held in memory, and a killed listing goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from include.database import read_sql, tenant_transaction
+from include.notification.external_sync.directories import Directory
+from include.notification.external_sync.directories.base import (
+    Account,
+    ListedChannel,
+    ListingError,
+    Page,
+    Position,
+    StartOverError,
+)
+from include.notification.outcome import Channel
+
+_HERE = Path(__file__).parent
+
+# A service that never comes to an end is stopped: 10,000 pages are a million accounts.
+_MOST_PAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One tenant's directory at one provider, in one run. ``run_date`` is the day on which it is done (Asia/Tokyo)."""
+
+    tenant_id: str
+    provider: Channel
+    execution_id: str
+    run_date: date
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What names its rows."""
+        return {
+            "tenant_id": self.tenant_id,
+            "provider": self.provider,
+            "execution_id": self.execution_id,
+            "run_date": self.run_date,
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a listing has come; it is complete when nothing is ``due``."""
+
+    due: Position | None
+    pages: int = 0
+    delta_link: str = ""
+    started_over: str = ""
+
+
+async def read_listing(connection: psycopg.Connection, unit: Unit, directory: Directory) -> None:
+    """Read what is missing of the unit's listing; each page and the progress are one transaction.
+
+    :raises ListingError: it is not complete, and why. What has been read stays, for another try of the same run.
+    """
+    progress = load_progress(connection, unit)
+    if progress is None:
+        progress = _begin(connection, unit, directory.start, directory.beginning)
+    while progress.due is not None:
+        if progress.pages >= _MOST_PAGES:
+            raise ListingError(f"一覧が {_MOST_PAGES:,} ページを超えても終わりません")
+        try:
+            page = await directory.page(progress.due)
+        except StartOverError as error:
+            if progress.started_over:
+                raise ListingError(f"{error}が、また中断されました", recoverable=True) from None
+            progress = _begin(connection, unit, directory.beginning, directory.beginning, str(error))
+        else:
+            progress = _store(connection, unit, progress, page)
+
+
+def load_progress(connection: psycopg.Connection, unit: Unit) -> Progress | None:
+    """How far the unit's listing is; None: it has not begun."""
+    with tenant_transaction(connection, [unit.tenant_id]), connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(read_sql(_HERE, "load_progress"), unit.key).fetchone()
+    if row is None:
+        return None
+    due = Position(row["step"], row["cursor"]) if row["step"] is not None else None
+    return Progress(due, row["pages"], row["delta_link"], row["started_over"])
+
+
+def _begin(
+    connection: psycopg.Connection,
+    unit: Unit,
+    start: Position,
+    beginning: Position,
+    started_over: str = "",
+) -> Progress:
+    with tenant_transaction(connection, [unit.tenant_id]):
+        connection.execute(
+            read_sql(_HERE, "begin_listing"),
+            {**unit.key, "step": start.step, "cursor": start.cursor, "started_over": started_over},
+        )
+        if start != beginning:
+            connection.execute(read_sql(_HERE, "seed_accounts"), unit.key)
+    return Progress(start, started_over=started_over)
+
+
+def _store(connection: psycopg.Connection, unit: Unit, progress: Progress, page: Page) -> Progress:
+    after = page.next
+    with tenant_transaction(connection, [unit.tenant_id]):
+        if page.accounts:
+            connection.execute(
+                read_sql(_HERE, "store_accounts"), {**unit.key, "accounts": _rows(page.accounts)}
+            )
+        if page.removed:
+            connection.execute(
+                read_sql(_HERE, "remove_accounts"), {**unit.key, "removed": list(page.removed)}
+            )
+        if page.channels:
+            connection.execute(
+                read_sql(_HERE, "store_channels"), {**unit.key, "channels": _rows(page.channels)}
+            )
+        connection.execute(
+            read_sql(_HERE, "store_progress"),
+            {
+                **unit.key,
+                "step": after.step if after else None,
+                "cursor": after.cursor if after else "",
+                "delta_link": page.delta_link,
+            },
+        )
+    return Progress(after, progress.pages + 1, page.delta_link or progress.delta_link, progress.started_over)
+
+
+def _rows(entries: Sequence[Account | ListedChannel]) -> Jsonb:
+    return Jsonb([asdict(entry) | {"place": place} for place, entry in enumerate(entries)])

@@ -1,0 +1,11 @@
+SELECT
+    external_id,
+    email,
+    is_email_verified,
+    employee_code,
+    display_name,
+    kind,
+    state
+FROM batch.listed_account
+WHERE execution_id = %(execution_id)s AND tenant_id = %(tenant_id)s AND provider = %(provider)s
+ORDER BY external_id COLLATE "C";

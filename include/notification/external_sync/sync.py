@@ -1,0 +1,281 @@
+"""A complete listing becomes a plan, and a plan is applied: once, by one transaction, and only to the world that it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from include.database import read_sql, tenant_transaction
+from include.notification import outbox
+from include.notification.external_sync.directories.base import (
+    Account,
+    AccountKind,
+    AccountState,
+    ListedChannel,
+    one_line,
+)
+from include.notification.external_sync.listing import Unit, load_progress
+from include.notification.external_sync.rules import (
+    MARKS,
+    Employee,
+    EntryKind,
+    KnownChannel,
+    Link,
+    MappedSetting,
+    PlanEntry,
+    SyncPlan,
+    World,
+    plan_sync,
+)
+from include.notification.integrations import channel_of
+from include.notification.notices import CHANNELS_GONE, load_administrators, notice, sending_time
+from include.notification.notification_settings_check.rules import destinations_of
+from include.notification.outcome import Channel
+from include.notification.preferences import load_preferences
+from include.notification.template_store import load_templates
+from include.settings import ExternalSyncSettings, NotificationSettings
+
+_HERE = Path(__file__).parent
+
+PROVIDER_NAMES = {
+    Channel.SLACK: "Slack",
+    Channel.TEAMS: "Microsoft Teams",
+    Channel.LINE_WORKS: "LINE WORKS",
+}
+
+PLANNED, APPLIED, HELD, SKIPPED = "planned", "applied", "held", "skipped"
+
+
+@dataclass(frozen=True)
+class KeptPlan:
+    """A plan as it is kept (``batch.sync_plan``), and what became of it; ``reason``: why it is held or skipped."""
+
+    status: str
+    plan_hash: str
+    world_hash: str
+    entries: Sequence[PlanEntry]
+    problems: Sequence[str]
+    counts: Mapping[str, int]
+    reason: str = ""
+
+
+def plan_directory(
+    connection: psycopg.Connection, unit: Unit, settings: ExternalSyncSettings, *, allow_many: bool = False
+) -> KeptPlan:
+    """Make and keep the plan for the unit's complete listing, in a transaction of its own."""
+    progress = load_progress(connection, unit)
+    assert progress is not None, "only a listing that was begun is planned"
+    assert progress.due is None, "only a complete listing is planned"
+    with tenant_transaction(connection, [unit.tenant_id]):
+        _expect_many_rows(connection)
+        # Before the rows: a change in between makes the plan one of a world that is gone, and it is refused.
+        world_hash = _world_hash(connection, unit)
+        world = _load_world(connection, unit, progress.started_over)
+        plan = plan_sync(world, settings, allow_many=allow_many)
+        return _keep(connection, unit, plan, world_hash)
+
+
+def skip_directory(connection: psycopg.Connection, unit: Unit, reason: str) -> None:
+    """Keep why the unit has nothing to do, in a transaction of its own."""
+    with tenant_transaction(connection, [unit.tenant_id]):
+        _write_plan(connection, unit, KeptPlan(SKIPPED, "", "", (), (), {}, reason))
+
+
+def load_plan(connection: psycopg.Connection, unit: Unit) -> KeptPlan | None:
+    """Inside the caller's transaction: the unit's plan, locked; None: there is none."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(read_sql(_HERE, "load_plan"), unit.key).fetchone()
+    if row is None:
+        return None
+    entries = [PlanEntry(**{**entry, "kind": EntryKind(entry["kind"])}) for entry in row.pop("entries")]
+    return KeptPlan(entries=entries, **row)
+
+
+def apply_plan(
+    connection: psycopg.Connection, unit: Unit, plan: KeptPlan, notifications: NotificationSettings
+) -> bool:
+    """Inside the caller's transaction: apply a plan; one that is applied already changes nothing again.
+
+    Returns whether it holds: False, with nothing changed, where the world is another one by now.
+    """
+    if plan.status not in (PLANNED, HELD):
+        return True
+    _expect_many_rows(connection)
+    connection.execute(read_sql(_HERE, "begin_sync"), unit.key)
+    connection.execute(read_sql(_HERE, "lock_sync"), unit.key)
+    settings = [entry.subject_id for entry in plan.entries if entry.kind is EntryKind.DISABLE_SETTING]
+    connection.execute(read_sql(_HERE, "lock_settings"), {**unit.key, "setting_ids": settings})
+    if _world_hash(connection, unit) != plan.world_hash:
+        return False
+    about = {
+        **unit.key,
+        "entries": Jsonb([asdict(entry) for entry in plan.entries]),
+        "plan_hash": plan.plan_hash,
+        "marks": sorted(MARKS),
+    }
+    connection.execute(read_sql(_HERE, "remember_absences"), about)
+    if plan.status == PLANNED:
+        # The links that end make room for the new ones of the same employees.
+        for statement in (
+            "end_links",
+            "make_links",
+            "revive_links",
+            "mirror_accounts",
+            "remember_absent_channels",
+            "forget_channels",
+            "mirror_channels",
+            "disable_settings",
+            "record_changes",
+        ):
+            connection.execute(read_sql(_HERE, statement), about)
+        _tell_administrator(connection, unit, plan, notifications)
+        connection.execute(
+            read_sql(_HERE, "end_sync"), {**about, "delta_link": _delta_link(connection, unit)}
+        )
+        connection.execute(read_sql(_HERE, "end_plan"), unit.key)
+    connection.execute(read_sql(_HERE, "use_up_listing"), unit.key)
+    return True
+
+
+def _expect_many_rows(connection: psycopg.Connection) -> None:
+    """For this transaction: the tables may have grown by a whole directory since anybody has gathered statistics about them.
+
+    Taken for empty, two of them are joined row by row: seconds for 10,000 accounts, minutes for 100,000.
+    """
+    connection.execute("SET LOCAL enable_nestloop = off")
+
+
+def _world_hash(connection: psycopg.Connection, unit: Unit) -> str:
+    row = connection.execute(read_sql(_HERE, "world_hash"), unit.key).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _load_world(connection: psycopg.Connection, unit: Unit, started_over: str) -> World:
+    with connection.cursor(row_factory=dict_row) as cursor:
+
+        def rows(statement: str) -> list[dict[str, Any]]:
+            return cursor.execute(read_sql(_HERE, statement), unit.key).fetchall()
+
+        return World(
+            unit.provider,
+            unit.execution_id,
+            accounts=[_account(row) for row in rows("load_accounts")],
+            employees=[Employee(**row) for row in rows("load_employees")],
+            links=[
+                Link(
+                    row["external_id"],
+                    row["employee_id"],
+                    row["is_active"],
+                    row["absent_by"],
+                    _account(row) if row["kind"] else None,
+                )
+                for row in rows("load_links")
+            ],
+            channels=[ListedChannel(**row) for row in rows("load_channels")],
+            known_channels=[
+                KnownChannel(absent_by=row.pop("absent_by"), channel=ListedChannel(**row))
+                for row in rows("load_known_channels")
+            ],
+            settings=[
+                MappedSetting(
+                    row["id"],
+                    # The tenant's own: a line break in it must not make a line of its own.
+                    one_line(row["setting_key"]) or row["id"],
+                    tuple(dict.fromkeys(destinations_of(row))),
+                )
+                for row in rows("load_settings")
+                if channel_of(row["notification_type"]) is unit.provider
+            ],
+            started_over=started_over,
+        )
+
+
+def _account(row: Mapping[str, Any]) -> Account:
+    return Account(
+        row["external_id"],
+        row["email"],
+        row["is_email_verified"],
+        row["employee_code"],
+        row["display_name"],
+        AccountKind(row["kind"]),
+        AccountState(row["state"]),
+    )
+
+
+def _keep(connection: psycopg.Connection, unit: Unit, plan: SyncPlan, world_hash: str) -> KeptPlan:
+    kept = KeptPlan(
+        HELD if plan.held else PLANNED,
+        plan.digest(world_hash),
+        world_hash,
+        plan.entries,
+        plan.problems,
+        plan.counts,
+        plan.held,
+    )
+    _write_plan(connection, unit, kept)
+    return kept
+
+
+def _write_plan(connection: psycopg.Connection, unit: Unit, plan: KeptPlan) -> None:
+    connection.execute(
+        read_sql(_HERE, "keep_plan"),
+        {
+            **unit.key,
+            "status": plan.status,
+            "plan_hash": plan.plan_hash,
+            "world_hash": plan.world_hash,
+            "entries": Jsonb([asdict(entry) for entry in plan.entries]),
+            "problems": Jsonb(list(plan.problems)),
+            "counts": Jsonb(dict(plan.counts)),
+            "reason": plan.reason,
+        },
+    )
+
+
+def _delta_link(connection: psycopg.Connection, unit: Unit) -> str:
+    """Where the listing that was applied has ended."""
+    row = connection.execute(read_sql(_HERE, "load_progress"), unit.key).fetchone()
+    assert row is not None
+    return str(row[3])
+
+
+def _tell_administrator(
+    connection: psycopg.Connection, unit: Unit, plan: KeptPlan, notifications: NotificationSettings
+) -> None:
+    """One letter about the notification settings whose channels are gone; about one that still reaches somebody, once."""
+    disabled = [entry for entry in plan.entries if entry.kind is EntryKind.DISABLE_SETTING]
+    affected = [entry for entry in plan.entries if entry.kind is EntryKind.SETTING_AFFECTED]
+    address = load_administrators(connection).get(unit.tenant_id)
+    if not (disabled or affected) or address is None:
+        return
+    lines = [
+        *(f"・{entry.reason}。この通知設定を無効にしました。" for entry in disabled),
+        *(f"・{entry.reason}。ほかの宛先への通知は続けます。" for entry in affected),
+    ]
+    occasion = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    due_at = sending_time(unit.run_date)
+    language = load_preferences(connection, notifications, due_at)[unit.tenant_id].settings.language
+    template = load_templates(connection, [CHANNELS_GONE], {unit.tenant_id: language})[unit.tenant_id]
+    letter = notice(
+        unit.tenant_id,
+        template[CHANNELS_GONE],
+        address,
+        {
+            "service": PROVIDER_NAMES[unit.provider],
+            "count": len(lines),
+            "findings": "\n".join(lines),
+        },
+        dedupe_key=":".join(
+            [CHANNELS_GONE, unit.provider, *([unit.execution_id] if disabled else []), occasion]
+        ),
+        due_at=due_at,
+    )
+    outbox.enqueue(connection, [letter], created_by=unit.execution_id)
