@@ -25,6 +25,7 @@ from include.errors import SettingsError
 SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
 
 Percent = Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)]
+Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -52,6 +53,15 @@ class _TenantSection(_Section):
             return self.model_validate({**self.model_dump(), **overrides})
         except ValidationError as error:
             raise SettingsError(sentence_of(error, prefix)) from None
+
+    def overridden_if_valid(self, overrides: Mapping[str, str | None]) -> tuple[Self, tuple[str, ...]]:
+        """The same where the tenant's own values must not hinder the work: with one that does not hold, these, and a remark."""
+        if not overrides:
+            return self, ()
+        try:
+            return self.overridden(overrides), ()
+        except SettingsError as error:
+            return self, (f"{error}（既定値で判定しました）",)
 
 
 class ExecutionSettings(_Section):
@@ -173,6 +183,58 @@ class InactivitySettings(_TenantSection):
         return self
 
 
+class MonitoringSettings(_TenantSection):
+    """What BATCH-018-03 calls a breach; each may be overridden for one tenant, but for what concerns all tenants together."""
+
+    override_name = "monitoring"
+    same_for_all = frozenset({"platform_percent", "platform_min_tenants", "reminder_hour"})
+
+    error_rate_warning_percent: Percent
+    error_rate_critical_percent: Percent
+    response_warning_seconds: Positive
+    response_critical_seconds: Positive
+    min_calls: PositiveInt
+    quota_warning_percent: Percent
+    quota_critical_percent: Percent
+    failed_logins_warning: PositiveInt
+    failed_logins_critical: PositiveInt
+    failing_batches_warning: PositiveInt
+    failing_batches_critical: PositiveInt
+    stuck_outbox_hours: PositiveInt
+    stuck_host_hours: PositiveInt
+    stuck_messages_warning: PositiveInt
+    stuck_messages_critical: PositiveInt
+    contract_end_days: Count
+    anomaly_score: Positive
+    anomaly_min_calls: PositiveInt
+    anomaly_min_failed_logins: PositiveInt
+    anomaly_min_change_percent: Percent
+    anomaly_floor_percent: Percent
+    platform_percent: Percent
+    platform_min_tenants: PositiveInt
+    reminder_hour: Annotated[int, Field(ge=0, le=23)]
+
+    @model_validator(mode="after")
+    def _thresholds_rise(self) -> Self:
+        values = self.model_dump()
+        for name, warning in values.items():
+            critical = name.replace("_warning", "_critical")
+            if critical != name and warning >= values[critical]:
+                raise ValueError(f"{name} must be below {critical}")
+        return self
+
+
+class ExternalSyncSettings(_Section):
+    """How many links BATCH-019-03 may end in one run before an operator has to look; the same for all tenants.
+
+    A directory with fewer than ``small_directory_links`` links has a number (``most_ending_links``), any other a percentage.
+    """
+
+    most_ending_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
+    small_directory_links: PositiveInt
+    most_ending_links: Count
+
+
 class Settings(_Section):
     """The whole file."""
 
@@ -181,6 +243,8 @@ class Settings(_Section):
     billing: BillingSettings
     notification: NotificationSettings
     inactivity: InactivitySettings
+    external_sync: ExternalSyncSettings
+    monitoring: MonitoringSettings
 
 
 class _UniqueKeysLoader(yaml.SafeLoader):

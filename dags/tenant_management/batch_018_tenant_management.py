@@ -8,7 +8,8 @@
 1. `tenant_usage` — BATCH-018-01 テナント使用量集計
 2. `inactive_tenants` — BATCH-018-04 非アクティブテナント検知
 3. `settings_sync` — BATCH-018-05 テナント設定同期（取り消しはこのバッチ自身の DAG で）
-4. `tenant_billing` — BATCH-018-02 テナント課金計算（業務日の月。まだ終わっていない月なら何もしません）
+4. `tenant_monitoring` — BATCH-018-03 テナント状態監視（過ぎた業務日は測るだけで、知らせません）
+5. `tenant_billing` — BATCH-018-02 テナント課金計算（業務日の月。まだ終わっていない月なら何もしません）
 
 ### 入力・出力
 各バッチの DAG の説明を見てください。
@@ -25,17 +26,19 @@ from include.catalog import (
     SETTINGS_SYNC,
     TENANT_BILLING,
     TENANT_MANAGEMENT,
+    TENANT_MONITORING,
     TENANT_USAGE,
 )
 from skill_batch.billing_params import billing_params
 from skill_batch.dag_factory import batch_group, family_dag
+from skill_batch.run_watch import watch_runs_and_read_logs
 from skill_batch.sensors.closed_usage import wait_for_closed_usage
 from skill_batch.tenant_flow import tenant_flow
 
 
 @family_dag(
     TENANT_MANAGEMENT,
-    [TENANT_USAGE, INACTIVE_TENANTS, SETTINGS_SYNC, TENANT_BILLING],
+    [TENANT_USAGE, INACTIVE_TENANTS, SETTINGS_SYNC, TENANT_MONITORING, TENANT_BILLING],
     doc_md=__doc__,
     params=billing_params(),
 )
@@ -49,4 +52,6 @@ def batch_018_tenant_management() -> None:
         tenant_flow(INACTIVE_TENANTS)
     with batch_group(SETTINGS_SYNC):
         tenant_flow(SETTINGS_SYNC)
+    with batch_group(TENANT_MONITORING):
+        tenant_flow(TENANT_MONITORING, first_step=watch_runs_and_read_logs)
     usage >> [inactive, billing]

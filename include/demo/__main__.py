@@ -20,22 +20,28 @@ import psutil
 import psycopg
 
 from include.catalog import (
+    EXTERNAL_SYNC,
     INACTIVE_TENANTS,
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
     TENANT_BILLING,
+    TENANT_MONITORING,
     TENANT_USAGE,
     BatchSpec,
 )
+from include.demo.directories import show_directories
 from include.demo.local_stack import LocalStack
+from include.demo.monitoring import MONITORING_RUNS
 from include.demo.notifications import REFUSED_BY_STAND_INS, play_the_first_of_november
 from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from include.demo.report import (
     billing_report,
+    external_sync_report,
     inactivity_report,
     log_cleanup_report,
+    monitoring_report,
     retry_report,
     scheduled_report,
     settings_report,
@@ -50,11 +56,12 @@ DEMO_DATE = "2026-11-01"
 
 @dataclass(frozen=True)
 class DemoRun:
-    """A batch of the demo. ``is_red``: it has to fail, because telling the operators is its work."""
+    """A batch of the demo. ``is_red``: it has to fail, because telling the operators is its work. ``date`` is the run's own."""
 
     spec: BatchSpec
     report: Callable[[psycopg.Connection], str]
     is_red: bool = False
+    date: str = DEMO_DATE
 
 
 DEMO_RUNS = (
@@ -62,7 +69,9 @@ DEMO_RUNS = (
     DemoRun(TENANT_BILLING, billing_report),
     DemoRun(INACTIVE_TENANTS, inactivity_report),
     DemoRun(NOTIFICATION_SETTINGS_CHECK, settings_report),
+    DemoRun(EXTERNAL_SYNC, external_sync_report, is_red=True),
     DemoRun(SCHEDULED_NOTIFICATIONS, scheduled_report),
+    *(DemoRun(TENANT_MONITORING, monitoring_report, date=moment) for moment in MONITORING_RUNS),
     DemoRun(NOTIFICATION_RETRY, retry_report, is_red=True),
     DemoRun(NOTIFICATION_LOG_CLEANUP, log_cleanup_report),
 )
@@ -99,7 +108,7 @@ def demo(stack: LocalStack) -> int:
     with _stand_ins(stack):
         for run in DEMO_RUNS:
             log = stack.directory / f"{run.spec.dag_id}.log"
-            command = ["airflow", "dags", "test", run.spec.dag_id, DEMO_DATE]
+            command = ["airflow", "dags", "test", run.spec.dag_id, run.date]
             _say(f"running `{' '.join(command)}`; its log is {log}")
             with log.open("w") as output:
                 code = subprocess.run(
@@ -227,6 +236,8 @@ def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
     try:
         for recipient, code in REFUSED_BY_STAND_INS.items():
             stand_ins.refuse_recipient(recipient, code)
+        with stack.database() as connection:
+            show_directories(stand_ins, connection)
         yield stand_ins
     finally:
         stand_ins.__exit__()

@@ -23,6 +23,7 @@ from include.database import read_sql
 from include.demo.airflow_settings import AirflowSettings, DatabaseAddress, load_airflow_settings
 from include.demo.generator import DEMO_SHAPE, load_demo_data
 from include.demo.host_fixture import create_host_schema
+from include.demo.monitoring import plant_trouble
 from include.demo.notifications import plant_notifications
 from include.demo.postgres_server import EmbeddedPostgres
 from include.demo.whole_run import run_batch
@@ -144,6 +145,7 @@ class LocalStack:
             with self.database() as connection:
                 connection.execute(read_sql(Path(__file__).parent, "billing_facts"))
                 plant_notifications(connection, self.stand_in_ports[0])
+                plant_trouble(connection)
 
     def prepare_airflow(self) -> None:
         """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""

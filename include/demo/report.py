@@ -9,12 +9,14 @@ from pathlib import Path
 import psycopg
 
 from include.catalog import (
+    EXTERNAL_SYNC,
     INACTIVE_TENANTS,
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
     TENANT_BILLING,
+    TENANT_MONITORING,
     TENANT_USAGE,
     BatchSpec,
 )
@@ -100,12 +102,51 @@ def inactivity_report(connection: psycopg.Connection) -> str:
     )
 
 
+def monitoring_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-018-03: what breached, which incidents are open, and what reached the operators' Slack."""
+    return _report(
+        connection,
+        TENANT_MONITORING,
+        [
+            ("この 1 時間の異常", "breaches", ("テナント", "項目", "API", "エラー")),
+            (
+                "続いている異常（batch.incident）",
+                "incidents",
+                ("テナント", "重大度", "開始", "通知", "計算"),
+            ),
+            ("運用者の Slack に届いた知らせ", "digest", ("本文",)),
+        ],
+    )
+
+
 def settings_report(connection: psycopg.Connection) -> str:
     """The last run of BATCH-019-05 and what is wrong with the tenants' settings."""
     return _report(
         connection,
         NOTIFICATION_SETTINGS_CHECK,
         [("問題のある通知設定（batch.setting_finding）", "findings", ("テナント", "設定", "問題"))],
+    )
+
+
+def external_sync_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-019-03: the links, what only people can settle, and which channels are gone."""
+    return _report(
+        connection,
+        EXTERNAL_SYNC,
+        [
+            (
+                "連携（batch.account_link）",
+                "links",
+                ("テナント", "サービス", "有効", "社員番号で", "メールで"),
+            ),
+            ("連携しなかったアカウント", "unsettled", ("テナント", "サービス", "理由")),
+            (
+                "チャンネルと通知設定の変更（batch.directory_change）",
+                "channel_changes",
+                ("テナント", "サービス", "対象", "変更"),
+            ),
+            ("失敗したテナント", "failures", ("テナント", "理由")),
+        ],
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -28,6 +29,7 @@ def open_run(
     codes: Sequence[str] = (),
     dry_run: bool = False,
     parameters: Mapping[str, Any] | None = None,
+    run_at: datetime | None = None,
 ) -> tuple[Run, list[Tenant]]:
     """Open a run for the batch's tenants, or for those with these codes, on the day after the period that it works on."""
     tenants = run_log.select_tenants(platform, codes, batch.further_tenants(platform, business_date)).tenants
@@ -44,6 +46,8 @@ def open_run(
         parameters=parameters or {},
         tenants=tenants,
         options=options,
+        parts=batch.parts(platform, tenants),
+        run_at=run_at,
     )
     return run, tenants
 
@@ -61,17 +65,27 @@ def run_batch(
     sharding: ExecutionSettings | None = None,
     store: ObjectStore | None = None,
     network: Network | None = None,
+    run_at: datetime | None = None,
 ) -> RunResult:
     """Open, prepare, process shard after shard, close.
 
     ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, both in autocommit mode.
     """
     run, tenants = open_run(
-        platform, spec, batch, business_date, codes=codes, dry_run=dry_run, parameters=parameters
+        platform,
+        spec,
+        batch,
+        business_date,
+        codes=codes,
+        dry_run=dry_run,
+        parameters=parameters,
+        run_at=run_at,
     )
     prepare(platform, batch, run, [tenant.id for tenant in tenants])
-    for shard in shard_tenants(tenants, sharding or load_settings().execution):
-        process_shard(connection, platform, batch, run, shard.tenant_ids, store, network)
+    parts = batch.parts(platform, tenants)
+    for shard in shard_tenants(tenants, sharding or load_settings().execution, parts):
+        own = replace(run, part=shard.part)
+        process_shard(connection, platform, batch, own, shard.tenant_ids, store, network)
     if store and not run.dry_run:
         batch.finish(platform, run, store)
     result = run_log.close_execution(platform, run)

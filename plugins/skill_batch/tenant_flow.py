@@ -11,6 +11,7 @@ Each task imports what it needs when it runs: parsing a DAG file costs nothing b
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from dataclasses import asdict, replace
@@ -21,18 +22,26 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from skill_batch.notifiers.failure_alert import Alert, FailureAlert, post_to_operators
+from skill_batch.metrics import record_metrics
+from skill_batch.notifiers.alert import Alert
+from skill_batch.notifiers.deadline_alert import slow_alert
+from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
+from skill_batch.notifiers.failure_alert import FailureAlert
+from skill_batch.performance import load_history, slowness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import psycopg
     from airflow.sdk import BaseOperator, Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from include.catalog import BatchSpec
     from include.execution.object_store import ObjectStore
+    from include.execution.run_log import RunResult
     from include.execution.tenant_work import Run, TenantBatch
     from include.notification.message import Network
+    from skill_batch.performance import Slowness
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +56,7 @@ _LEAST_SEND_SECONDS = 60
 BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
-_RUN_DATES = ("business_date", "run_date")
+_RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 
 
 # Builds the one task between open_run and process, from the registry's entry, the run and its shards.
@@ -67,7 +76,7 @@ def read_logs(spec: BatchSpec, run: Any, shards: Any) -> BaseOperator:
 
 def failure_alert(spec: BatchSpec) -> FailureAlert:
     """An alert of its own for each task: a notifier renders its texts in place."""
-    return FailureAlert(spec.id, spec.name, spec.severity.name)
+    return FailureAlert(spec.id, spec.name, spec.run_severity.name)
 
 
 def tenant_flow(spec: BatchSpec, first_step: FirstStep = read_logs) -> None:
@@ -148,6 +157,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
         )
         options = batch.options(context["params"], selection.tenants, all_tenants=not parameters.tenants)
         batch.verify(platform, options, selection.tenants)
+        parts = batch.parts(platform, selection.tenants)
         for execution in run_log.running_executions(platform, spec.id):
             reason = run_log.orphan_reason(
                 execution,
@@ -170,8 +180,10 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
             parameters=context["params"],
             tenants=selection.tenants,
             options=options,
+            parts=parts,
+            run_at=_run_instant(context),
         )
-    shards = shard_tenants(selection.tenants, settings.execution)
+    shards = shard_tenants(selection.tenants, settings.execution, parts)
     run = replace(run, send_seconds=_send_seconds(spec, len(shards)))
     for tenant, status in selection.left_out:
         log.warning("Tenant %s (%r) is left out: %s", tenant.code, tenant.id, status)
@@ -218,7 +230,8 @@ def _process(
     context["tenants_label"] = shard["label"]  # type: ignore[typeddict-unknown-key]
     run, usage = run_of(run_xcom), ResourceUsage()
     # An instance that is cleared later does its work later, and what it dates says so.
-    run = replace(run, run_date=max(run.run_date, datetime.now(UTC).astimezone(JAPAN).date()))
+    today = datetime.now(UTC).astimezone(JAPAN).date()
+    run = replace(run, part=shard["part"], run_date=max(run.run_date, today))
     with (
         PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform,
         TenantDbHook(statement_timeout=spec.time_limit).connect() as connection,
@@ -246,6 +259,8 @@ def _process(
 
 def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[str, Any]:
     """Close the execution log with what became of the tenants; fail, and alert, unless all of them succeeded."""
+    import psycopg
+
     from include.errors import reason_of
     from include.execution import run_log
     from skill_batch.hooks.tenant_db import PlatformDbHook
@@ -273,10 +288,15 @@ def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[st
             error = _finish(batch, platform, run)
         result = run_log.close_execution(platform, run, reason_of(error) if error else None)
         batch.discard(platform, run)
-        digest = () if run.dry_run else batch.digest(platform, run)
-    log.info("%s", result.sentence())
-    if digest:
-        _post_digest(digest, ti.log_url)
+        slow = _slowness(platform, spec, run, result, ti.run_id)
+        log.info("%s", result.sentence())
+        if not run.dry_run:
+            # What the digest marks as told is told, or else told by the next run.
+            with platform.transaction() as transaction:
+                if not _tell_digest(batch.digest(platform, run), result, ti):
+                    raise psycopg.Rollback(transaction)
+    _tell_operators(spec, result, slow, ti)
+    record_metrics(result)
     if isinstance(error, run_log.EarlierStepFailedError) or (error and not result.failed_tenants):
         raise error
     if result.status != "completed":
@@ -289,13 +309,43 @@ def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[st
     }
 
 
-def _post_digest(lines: Sequence[str], log_url: str) -> None:
-    """Send the operators the batch's own words, a title first; the log has them in any case."""
-    for line in lines:
+def _slowness(
+    platform: psycopg.Connection, spec: BatchSpec, run: Run, result: RunResult, run_id: str
+) -> Slowness | None:
+    """How slow the run was, if it did what the earlier ones did: completed, and wrote."""
+    if run.dry_run or result.status != "completed":
+        return None
+    return slowness(result.execution_seconds, load_history(platform, spec.id, run_id))
+
+
+def _tell_digest(digest: Sequence[str], result: RunResult, ti: RuntimeTaskInstance) -> bool:
+    """Send the batch's own words, a title first; the log has them in any case. Returns whether they are on their way."""
+    for line in digest:
         log.info("%s", line)
-    title, *rest = lines
-    links = (("実行を開く", log_url.split("/tasks/")[0]),)
-    post_to_operators(Alert(title, tuple(rest), tenants=(), actions=(), links=links))
+    if not digest:
+        return True
+    title, *rest = digest
+    # Closed again with the same words (an instance was cleared), they are not said again.
+    words = hashlib.sha256("\n".join(digest).encode()).hexdigest()[:16]
+    alert = Alert(title, tuple(rest), links=_links(ti))
+    return deliver(alert, f"digest:{result.execution_id}:{words}", load_channels())
+
+
+def _tell_operators(
+    spec: BatchSpec, result: RunResult, slow: Slowness | None, ti: RuntimeTaskInstance
+) -> None:
+    """Send the performance alert, and what earlier runs could not deliver. A failure is told by the task's callback."""
+    channels = load_channels()
+    if slow:
+        alert = slow_alert(spec.id, spec.name, result.execution_id, slow, _links(ti), has_ended=True)
+        log.warning("%s", alert.as_text())
+        # The key of the alert that may have been sent while the run was still going.
+        deliver(alert, f"slow:{ti.dag_id}:{ti.run_id}", channels)
+    deliver_waiting(channels)
+
+
+def _links(ti: RuntimeTaskInstance) -> tuple[tuple[str, str], ...]:
+    return (("実行を開く", ti.log_url.split("/tasks/")[0]),)
 
 
 def _finish(batch: TenantBatch, platform: psycopg.Connection, run: Run) -> Exception | None:
@@ -324,10 +374,11 @@ def _store_of(batch: TenantBatch, dry_run: bool) -> ObjectStore | None:
 
 
 def _network_of(batch: TenantBatch, dry_run: bool) -> Network | None:
-    """What messages go through, for a batch that sends, in a run that does."""
+    """What messages go through, for a batch that sends, in a run that does, and services are asked through, in any run."""
     from skill_batch.network import network
 
-    return network() if batch.sends_messages and not dry_run else None
+    sends = batch.sends_messages and not dry_run
+    return network(with_mail=sends) if sends or batch.asks_services else None
 
 
 def _run_instant(context: Context) -> datetime:
@@ -346,7 +397,8 @@ def run_of(xcom: dict[str, Any]) -> Run:
     """The run, from what ``open_run`` has put into XCom."""
     from include.execution.tenant_work import Run
 
-    return Run(**{**xcom, **{name: date.fromisoformat(xcom[name]) for name in _RUN_DATES}})
+    dates = {name: kind.fromisoformat(xcom[name]) for name, kind in _RUN_DATES.items() if name in xcom}
+    return Run(**{**xcom, **dates})
 
 
 def _implementation(spec: BatchSpec) -> TenantBatch:

@@ -28,6 +28,20 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("inactivity_change", "reason"): "inactivity",
     ("applied_setting", "source"): "plan",
     ("setting_change", "kind"): "inserted",
+    ("incident", "severity"): "warning",
+    ("directory_listing", "provider"): "slack",
+    ("directory_sync", "provider"): "slack",
+    ("directory_account", "provider"): "slack",
+    ("directory_account", "kind"): "member",
+    ("directory_account", "state"): "active",
+    ("directory_channel", "provider"): "slack",
+    ("account_link", "provider"): "slack",
+    ("account_link", "matched_by"): "email",
+    ("sync_plan", "provider"): "slack",
+    ("sync_plan", "status"): "planned",
+    ("directory_change", "kind"): "link",
+    ("operator_alert", "channel"): "slack",
+    ("operator_alert", "severity"): "HIGH",
 }
 
 
@@ -35,6 +49,17 @@ def plant(connection: psycopg.Connection, relation: str, tenant_id: str) -> None
     """As superuser: the tenant's row, and the rows that its foreign keys name. Planting it twice leaves one."""
     if relation == "tenant":  # its columns are made from the host's
         host_rows.tenant(connection, tenant_id)
+        return
+    if relation == "tenant_employee":  # the same
+        host_rows.insert(
+            connection,
+            "MST_Employee",
+            "ON CONFLICT DO NOTHING",
+            id=f"employee of {tenant_id}",
+            employee_code="000001",
+            tenant_id=tenant_id,
+            updated_at=host_rows.UPDATED_AT,
+        )
         return
     plant_parents(connection, relation, tenant_id)
     host_table = _host_table_of(connection, relation)

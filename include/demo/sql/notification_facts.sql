@@ -14,7 +14,9 @@ VALUES
 ),
 (
     'int_2', 'default-tenant', 'microsoft-teams', 'CHAT', %(teams_webhook_url)s,
-    null, null, true, '2026-10-01'
+    '{"tenant_id": "demo-entra", "client_id": "demo-app", "client_secret": "demo-secret"}',
+    jsonb_build_object('graph_auth_url', %(services)s::text, 'graph_base_url', %(services)s || 'graph/v1.0/')::text,
+    true, '2026-10-01'
 ),
 (
     'int_3', 'default-tenant', 'line-works', 'CHAT', null,
@@ -28,7 +30,7 @@ VALUES
 ),
 (
     'int_4', 'tenant_1735689600000', 'slack', 'CHAT', null,
-    '{"bot_token": "xoxb-demo"}', jsonb_build_object('base_url', %(services)s || 'api/')::text, true, '2026-10-01'
+    '{"bot_token": "xoxb-demo-mfg"}', jsonb_build_object('base_url', %(services)s || 'api/')::text, true, '2026-10-01'
 ),
 -- The token was revoked.
 (
@@ -44,7 +46,7 @@ VALUES
 (
     'int_7', 'TENANT002', 'lineWorks', 'CHAT', null,
     jsonb_build_object(
-        'client_id', 'demo-client', 'client_secret', 'demo-secret',
+        'client_id', 'demo-client-ymz', 'client_secret', 'demo-secret',
         'service_account', 'bot@demo', 'private_key', %(private_key)s::text
     )::text,
     jsonb_build_object(

@@ -509,12 +509,36 @@ SELECT
     template_id,
     channel_config,
     is_enabled,
-    is_deleted
+    is_deleted,
+    updated_at
 FROM "MST_NotificationSettings"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
-GRANT SELECT ON batch.tenant_notification_setting TO batch_tenant;
+GRANT SELECT, UPDATE (is_enabled, updated_at) ON batch.tenant_notification_setting TO batch_tenant;
+
+-- Which services the tenants use; their credentials are in tenant_integration only.
+CREATE VIEW batch.all_integration AS
+SELECT
+    tenant_id,
+    integration_key,
+    integration_type
+FROM "SYS_IntegrationConfig"
+WHERE coalesce(is_enabled, true) AND NOT is_deleted;
+
+-- The transaction's tenants' people, those who have left included; to read only, whatever the check option says.
+CREATE VIEW batch.tenant_employee WITH (security_barrier) AS
+SELECT
+    employee_id,
+    tenant_id,
+    employee_code,
+    email,
+    is_employed
+FROM batch.all_employment
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT ON batch.tenant_employee TO batch_tenant;
 
 GRANT SELECT ON
 batch.all_tenant,
@@ -530,6 +554,7 @@ batch.all_waiting_notification,
 batch.all_finished_notification,
 batch.all_employee,
 batch.all_employment,
+batch.all_integration,
 batch.all_employee_key,
 batch.all_former_mailbox,
 batch.all_expiring_certificate,

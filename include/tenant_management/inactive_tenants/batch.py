@@ -13,13 +13,12 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql
-from include.errors import SettingsError
 from include.execution.business_date import JAPAN, utc_bounds
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.notification import outbox
 from include.notification.preferences import load_preferences
 from include.notification.template_store import load_templates
-from include.settings import InactivitySettings, Settings
+from include.settings import Settings
 from include.tenant_management.inactive_tenants.digest import (
     STAGE_NAMES,
     InactiveTenant,
@@ -119,7 +118,8 @@ class InactiveTenantsBatch(TenantBatch):
         return digest_lines(run.business_date, tenants) if any(tenant.is_new for tenant in tenants) else []
 
     def _judge(self, row: dict[str, Any], run: Run) -> _Judgement:
-        settings, notes = self._tenant_settings(row)
+        # An override that does not hold must not hide that nobody is there any more.
+        settings, notes = self._settings.inactivity.overridden_if_valid(row["setting_overrides"])
         is_excluded = row["is_trial"] and not settings.include_trial
         known_activity_on, before = row["known_activity_on"], Stage(row["known_stage"])
         last_activity_on = latest_activity(row["last_activity_on"], known_activity_on, run.business_date)
@@ -146,16 +146,6 @@ class InactiveTenantsBatch(TenantBatch):
             is_excluded=is_excluded,
             notes=notes,
         )
-
-    def _tenant_settings(self, row: dict[str, Any]) -> tuple[InactivitySettings, tuple[str, ...]]:
-        """The tenant's overrides over the defaults; one that does not hold must not hide that nobody is there any more."""
-        settings = self._settings.inactivity
-        if not row["setting_overrides"]:
-            return settings, ()
-        try:
-            return settings.overridden(row["setting_overrides"]), ()
-        except SettingsError as error:
-            return settings, (f"{error}（既定値で判定しました）",)
 
     def _tell(self, connection: psycopg.Connection, run: Run, told: dict[str, Silence]) -> set[str]:
         """Queue the letters; returns the tenants that have nobody to write to."""

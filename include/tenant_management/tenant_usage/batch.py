@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql
-from include.errors import SettingsError
 from include.execution.business_date import JAPAN, utc_bounds
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.notification import outbox
@@ -22,7 +20,7 @@ from include.notification.preferences import load_preferences
 from include.notification.template_store import load_templates
 from include.settings import Settings, UsageSettings
 from include.tenant_management.billing.price_list import PriceList
-from include.tenant_management.billing.usage import Metric
+from include.tenant_management.tenant_usage.allowances import with_allowances
 from include.tenant_management.tenant_usage.letters import usage_letter
 from include.tenant_management.tenant_usage.warnings import (
     TENANT_ADMINISTRATOR,
@@ -155,22 +153,14 @@ class TenantUsageBatch(TenantBatch):
 
         An override that does not hold must not keep the day from closing: the others' defaults apply, and the outcome says so.
         """
-        allowances = self._price_list.included(row["subscription_plan"], business_date.replace(day=1))
-        # A contract with 0 GB is a field left at its default, not a promise of no storage.
-        storage_gb = row["max_storage_gb"] or allowances.get(Metric.STORAGE_GB)
-        api_calls = allowances.get(Metric.API_CALLS)
-        settings = self._settings.usage.model_copy(
-            update={
-                "storage_gb": None if storage_gb is None else Decimal(storage_gb),
-                "api_calls_per_month": None if api_calls is None else int(api_calls),
-            }
+        settings = with_allowances(
+            self._settings.usage,
+            self._price_list,
+            plan=row["subscription_plan"],
+            max_storage_gb=row["max_storage_gb"],
+            day=business_date,
         )
-        if not row["setting_overrides"]:
-            return settings, ()
-        try:
-            return settings.overridden(row["setting_overrides"]), ()
-        except SettingsError as error:
-            return settings, (f"{error}（既定値で判定しました）",)
+        return settings.overridden_if_valid(row["setting_overrides"])
 
 
 def _figures(row: dict[str, Any]) -> UsageFigures:

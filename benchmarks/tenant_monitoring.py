@@ -1,0 +1,132 @@
+"""BATCH-018-03 without Airflow's start-up: tenants checked per second, and whether memory grows with them.
+
+The first run measures four weeks of every tenant, an ordinary one the last hour. In the storm every tenant breaches at once: an incident
+each, and one alert. One process, one core: a run has five of them.
+
+    python -m benchmarks.tenant_monitoring [TENANTS ...]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.measurement import Databases, Measurement, measure, vacuum
+from include.catalog import TENANT_MONITORING
+from include.database import count_of, read_sql
+from include.demo.generator import DataShape, benchmark_shape
+from include.demo.postgres_server import EmbeddedPostgres
+from include.demo.whole_run import run_batch
+from include.execution.business_date import JAPAN
+from include.execution.tenant_work import Run
+from include.tenant_management.tenant_monitoring import create_batch
+
+SIZES = (1_000, 10_000)
+# 10,000 tenants in five minutes, by one process.
+REQUIRED_TENANTS_PER_SECOND = 34
+ALLOWED_MEMORY_RATIO = 1.5
+
+# A Friday; the four before it are no holidays.
+DAY = date(2026, 10, 30)
+# The hours (Asia/Tokyo) at whose end the first run, the ordinary one, the one before the storm and the storm's look.
+CHECKS = (10, 11, 12, 13)
+FAILING = (12, 13)
+
+
+def shape_of(tenants: int) -> DataShape:
+    """Five weeks of any number of like tenants with 20 users, a request a day, and what ``plant_hours`` adds."""
+    return replace(
+        benchmark_shape(tenants),
+        first_day=DAY - timedelta(weeks=5),
+        days=36,
+        requests_per_day=tenants,
+    )
+
+
+def plant_hours(dsn: str) -> None:
+    """Traffic in the hours that are checked, and in the same hours of the four weeks before."""
+    hours = {
+        datetime.combine(DAY - timedelta(weeks=weeks), time(check - 1), JAPAN): check in FAILING and not weeks
+        for weeks in range(5)
+        for check in CHECKS
+    }
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            read_sql(Path(__file__).parent, "monitored_hours"),
+            {
+                "hours": [hour.astimezone(UTC).replace(tzinfo=None) for hour in hours],
+                "fails": list(hours.values()),
+            },
+        )
+
+
+def run_check(dsn: str, day: date, *, check: int) -> None:
+    """One run, as the DAG's tasks do it, up to the words for the operators."""
+    run_at = datetime.combine(day, time(check), JAPAN)
+    batch = create_batch()
+    with (
+        psycopg.connect(dsn, autocommit=True) as platform,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        platform.execute("SET ROLE batch_platform")
+        connection.execute("SET ROLE batch_tenant")
+        result = run_batch(platform, connection, TENANT_MONITORING, batch, day, run_at=run_at)
+        assert result.status == "completed"
+        run = Run(result.execution_id, day, day, options={"all_tenants": True}, run_at=run_at)
+        batch.digest(platform, run)
+
+
+def counted(dsn: str, table: str) -> int:
+    """Rows of a table of ours."""
+    queries = {
+        "hourly_measure": "SELECT count(*) FROM batch.hourly_measure",
+        "incident": "SELECT count(*) FROM batch.incident",
+    }
+    with psycopg.connect(dsn) as connection:
+        return count_of(connection, queries[table])
+
+
+def main(sizes: tuple[int, ...]) -> int:
+    slowest, peaks = 0.0, []
+    with tempfile.TemporaryDirectory(prefix="monitoring-benchmark-") as directory:
+        server = EmbeddedPostgres(Path(directory))
+        server.start()
+        databases = Databases(server)
+        try:
+            print(
+                f"{'tenants':>8} {'measures':>10} {'first run':>10} {'ordinary':>9} {'storm':>6} {'incidents':>10} {'peak MB':>8}"
+            )
+            for tenants in sizes:
+                dsn = databases.load(f"monitoring_{tenants}", shape_of(tenants))
+                plant_hours(dsn)
+                vacuum(dsn)
+                runs: list[Measurement] = []
+                for check in CHECKS:
+                    runs.append(measure(partial(run_check, check=check), dsn, DAY))
+                    vacuum(dsn)
+                slowest = max(run.seconds for run in runs)
+                peaks.append(max(run.peak_memory_bytes for run in runs))
+                first, ordinary, _, storm = runs
+                print(
+                    f"{tenants:>8,} {counted(dsn, 'hourly_measure'):>10,} {first.seconds:>8.1f} s {ordinary.seconds:>7.1f} s"
+                    f" {storm.seconds:>4.1f} s {counted(dsn, 'incident'):>10,} {peaks[-1] / 2**20:>8.0f}",
+                    flush=True,
+                )
+        finally:
+            server.reset()
+    rate, ratio = sizes[-1] / slowest, peaks[-1] / peaks[0]
+    print(
+        f"{rate:,.0f} tenants/s at {sizes[-1]:,} in the slowest run (required: {REQUIRED_TENANTS_PER_SECOND});"
+        f" memory ratio {ratio:.2f} (allowed: {ALLOWED_MEMORY_RATIO})"
+    )
+    return 0 if rate >= REQUIRED_TENANTS_PER_SECOND and ratio <= ALLOWED_MEMORY_RATIO else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(tuple(int(argument) for argument in sys.argv[1:]) or SIZES))

@@ -1,0 +1,177 @@
+"""What the operators read after a run. Pure: news in, lines out. What is worst, for whom and what to do comes first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from include.tenant_management.tenant_monitoring.checks import TEXTS, Check
+from include.tenant_management.tenant_monitoring.incidents import Severity
+
+# Tenants that are spelled out; the rest is a count.
+_LISTED = 10
+_NAME_LIMIT = 30
+
+_SEVERITY_NAMES = {Severity.WARNING: "警戒", Severity.CRITICAL: "重大"}
+
+
+class What(StrEnum):
+    """What has become of an incident since it was told last."""
+
+    OPENED = "opened"
+    WORSE = "worse"
+    REOPENED = "reopened"
+    CLOSED = "closed"
+    REMINDER = "reminder"
+
+
+# What asks somebody to do something now.
+_ALARMS = (What.OPENED, What.WORSE, What.REOPENED)
+_ALARM_NAMES = {What.OPENED: "新規", What.WORSE: "悪化", What.REOPENED: "再発"}
+
+
+@dataclass(frozen=True)
+class IncidentNews:
+    """News of one tenant's incident, under the names that people know. Moments are aware, in Asia/Tokyo."""
+
+    what: What
+    check: Check
+    severity: Severity
+    tenant_code: str
+    tenant_name: str
+    evidence: str
+    opened_at: datetime
+    closed_at: datetime | None
+    is_recovered: bool
+
+
+@dataclass(frozen=True)
+class PlatformNews:
+    """News of a platform incident."""
+
+    what: What
+    check: Check
+    evidence: str
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class News:
+    """All that is to be told after the check at ``check_at``; ``notices`` are about the batches themselves."""
+
+    check_at: datetime
+    platform: Sequence[PlatformNews]
+    incidents: Sequence[IncidentNews]
+    notices: Sequence[str]
+
+
+def digest_lines(news: News) -> list[str]:
+    """The title, then platform incidents, tenants with what to do, what is over, what goes on, and notices; nothing without news."""
+    if not (news.platform or news.incidents or news.notices):
+        return []
+    alarms = sorted((each for each in news.incidents if each.what in _ALARMS), key=_worst_first)
+    reminders = sorted((each for each in news.incidents if each.what is What.REMINDER), key=_worst_first)
+    closed = sorted((each for each in news.incidents if each.what is What.CLOSED), key=_worst_first)
+    return [
+        f"テナント監視 {_moment(news.check_at)}: {'、'.join(_figures(news, alarms, reminders, closed))}",
+        *_platform_lines(news.platform),
+        *_listed(alarms, _LISTED, _alarm),
+        *_actions(alarms),
+        *_closed_lines("回復", [each for each in closed if each.is_recovered]),
+        *_closed_lines(
+            "監視終了（稼働中でなくなったテナント）", [each for each in closed if not each.is_recovered]
+        ),
+        *_listed(reminders, max(0, _LISTED - len(alarms)), _reminder, "継続中 "),
+        *news.notices,
+    ]
+
+
+def _figures(
+    news: News,
+    alarms: Sequence[IncidentNews],
+    reminders: Sequence[IncidentNews],
+    closed: Sequence[IncidentNews],
+) -> Iterator[str]:
+    of_platform = Counter("回復" if each.what is What.CLOSED else "発生" for each in news.platform)
+    for name, count in of_platform.items():
+        yield f"全体障害 {name} {count}"
+    by_what = Counter(each.what for each in alarms)
+    for what, name in _ALARM_NAMES.items():
+        if by_what[what]:
+            critical = sum(each.what is what and each.severity is Severity.CRITICAL for each in alarms)
+            yield f"{name} {by_what[what]}" + (f"（重大 {critical}）" if critical else "")
+    for name, count in (("回復", len(closed)), ("継続", len(reminders)), ("バッチ", len(news.notices))):
+        if count:
+            yield f"{name} {count}"
+
+
+def _platform_lines(platform: Sequence[PlatformNews]) -> Iterator[str]:
+    for each in sorted(platform, key=lambda each: list(Check).index(each.check)):
+        text = TEXTS[each.check]
+        if each.what is What.CLOSED:
+            yield f"【全体障害 回復】{text.name}（{_period(each.opened_at, each.closed_at)}）。続いているテナントは個別に通知します"
+            continue
+        going_on = f"（{_moment(each.opened_at)} から継続）" if each.what is What.REMINDER else ""
+        yield f"【全体障害】{each.evidence}{going_on}。テナント別の通知は回復まで止めます"
+        yield f"→ {text.platform_action}"
+
+
+def _alarm(news: IncidentNews) -> str:
+    name = "" if news.what is What.OPENED else f"・{_ALARM_NAMES[news.what]}"
+    return f"【{_SEVERITY_NAMES[news.severity]}{name}】{_tenant(news)}: {news.evidence}"
+
+
+def _reminder(news: IncidentNews) -> str:
+    return f"継続中【{_SEVERITY_NAMES[news.severity]}】{_tenant(news)}: {news.evidence}、{_moment(news.opened_at)} から"
+
+
+def _actions(alarms: Sequence[IncidentNews]) -> Iterator[str]:
+    """What to do, once per check."""
+    checks = {each.check for each in alarms}
+    for check in Check:
+        if check in checks:
+            yield f"→ {TEXTS[check].name}: {TEXTS[check].action}"
+
+
+def _closed_lines(title: str, closed: Sequence[IncidentNews]) -> Iterator[str]:
+    if closed:
+        listed = [
+            f"{_one_line(each.tenant_code)} {TEXTS[each.check].name}（{_period(each.opened_at, each.closed_at)}）"
+            for each in closed[:_LISTED]
+        ]
+        more = [f"ほか {len(closed) - _LISTED} 件"] if len(closed) > _LISTED else []
+        yield f"{title}: {'、'.join(listed + more)}"
+
+
+def _listed(
+    news: Sequence[IncidentNews], listed: int, line: Callable[[IncidentNews], str], rest: str = ""
+) -> Iterator[str]:
+    yield from map(line, news[:listed])
+    if len(news) > listed:
+        yield f"{rest}ほか {len(news) - listed} 件"
+
+
+def _worst_first(news: IncidentNews) -> tuple[bool, int, str]:
+    return news.severity is not Severity.CRITICAL, list(Check).index(news.check), news.tenant_code
+
+
+def _tenant(news: IncidentNews) -> str:
+    """The names are the tenants' own: a line break in one must not make a line of its own, nor a long one hide the others."""
+    name = _one_line(news.tenant_name)
+    return f"{_one_line(news.tenant_code)} {name if len(name) <= _NAME_LIMIT else f'{name[: _NAME_LIMIT - 1]}…'}".rstrip()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%m-%d %H:%M}"
+
+
+def _period(start: datetime, end: datetime | None) -> str:
+    return "〜".join(_moment(moment) for moment in (start, end) if moment)

@@ -1,0 +1,144 @@
+"""The first step of BATCH-018-03: look after the runs of all batches, then read the logs.
+
+Rows of the execution log whose run is gone are closed; runs over their time limit are told (their deadline has done so already, unless
+they were cleared since); so are schedules that fired without making a run.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import get_current_context, task
+
+from skill_batch.notifiers.alert import JAPAN, Alert
+from skill_batch.notifiers.deadline_alert import late_alert, run_links
+from skill_batch.notifiers.delivery import Channels, deliver, load_channels
+from skill_batch.tenant_flow import failure_alert, read_logs, run_of
+
+if TYPE_CHECKING:
+    import psycopg
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
+
+    from include.catalog import BatchSpec
+    from include.execution.run_log import RunningExecution
+    from include.execution.schedule import MissedStart
+    from include.execution.tenant_work import Run
+    from include.tenant_management.tenant_monitoring.orphans import RunState
+
+log = logging.getLogger(__name__)
+
+
+def watch_runs_and_read_logs(spec: BatchSpec, run: Any, shards: Any) -> BaseOperator:
+    """A task that looks after the runs of all batches, before the one that reads the host's tables; returns the latter."""
+
+    @task(
+        task_id="watch_runs",
+        task_display_name="実行の見回り",
+        on_failure_callback=failure_alert(spec),
+    )
+    def watch_runs(run: dict[str, Any]) -> None:
+        _watch_runs(spec, run, get_current_context()["ti"])
+
+    watched = watch_runs(run)
+    prepared = read_logs(spec, run, shards)
+    watched >> prepared
+    return prepared
+
+
+def _watch_runs(spec: BatchSpec, run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    run, now = run_of(run_xcom), datetime.now(UTC)
+    alerts: list[tuple[str, Alert]] = []
+    with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+        alerts += _running(platform, run, ti, now)
+    alerts += _not_started(ti, now)
+    channels = Channels(None, None, None) if run.dry_run else load_channels()
+    for key, alert in alerts:
+        log.warning("%s", alert.as_text())
+        if not run.dry_run:
+            deliver(alert, key, channels)
+
+
+def _running(
+    platform: psycopg.Connection, run: Run, ti: RuntimeTaskInstance, now: datetime
+) -> list[tuple[str, Alert]]:
+    """Close the rows whose run is gone; returns the alerts about those that run for too long."""
+    from include.tenant_management.tenant_monitoring import orphans
+
+    late = []
+    for spec, execution in orphans.running_rows(platform, run.execution_id):
+        state = _state_of(ti, execution.dag_id, execution.run_id)
+        reason = orphans.orphan_reason(spec, execution, state, now=now)
+        elapsed = now - execution.started_at
+        if reason is None:
+            log.info("%s is running (%s)", execution.execution_id, state)
+            if state is orphans.RunState.ALIVE and elapsed > spec.time_limit:
+                late.append(_late(spec, execution, elapsed))
+        elif run.dry_run:
+            log.info("%s would be closed (dry run): %s", execution.execution_id, reason)
+        elif orphans.close_orphan(platform, spec, execution, reason):
+            log.warning("%s is closed as an orphan: %s", execution.execution_id, reason)
+    return late
+
+
+def _late(spec: BatchSpec, execution: RunningExecution, elapsed: timedelta) -> tuple[str, Alert]:
+    # The key of the deadline's own alert; in a family's DAG the deadline is about all its batches together.
+    key = f"late:{execution.dag_id}:{execution.run_id}"
+    if execution.dag_id != spec.dag_id:
+        key = f"{key}:{spec.id}"
+    alert = late_alert(
+        spec.id,
+        spec.name,
+        spec.run_severity.name,
+        execution.execution_id,
+        elapsed,
+        spec.time_limit,
+        run_links(execution.dag_id, execution.run_id),
+    )
+    return key, alert
+
+
+def _not_started(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[str, Alert]]:
+    """The alerts about schedules that fired without making a run: the DAG is paused or broken, or nobody scheduled."""
+    from include.catalog import BATCHES
+    from include.execution.schedule import missed_starts
+
+    def has_run(spec: BatchSpec, firings: list[datetime]) -> bool:
+        return ti.get_dr_count(dag_id=spec.dag_id, logical_dates=firings) > 0
+
+    return [
+        (f"not-started:{missed.spec.dag_id}:{missed.fired_at.isoformat()}", _not_started_alert(missed))
+        for missed in missed_starts(BATCHES, now, has_run)
+    ]
+
+
+def _not_started_alert(missed: MissedStart) -> Alert:
+    from include.execution.business_date import business_date_of
+
+    spec = missed.spec
+    business_date = business_date_of(missed.fired_at, spec.works_on)
+    return Alert(
+        title=f"バッチ未開始: {spec.id}",
+        lines=(
+            f"{spec.name}（重要度 {spec.run_severity.name}）",
+            f"予定: {missed.fired_at.astimezone(JAPAN):%Y-%m-%d %H:%M}（日本時間）の実行がありません",
+        ),
+        actions=(
+            "対処: 画面で DAG が一時停止（Paused）でないか、Import Errors がないか、スケジューラーが動いているかを確認してください。"
+            f"直したら、{spec.dag_id} を業務日 {business_date:%Y-%m-%d} で Trigger してください。",
+        ),
+        severity=spec.run_severity.name,
+    )
+
+
+def _state_of(ti: RuntimeTaskInstance, dag_id: str, run_id: str) -> RunState:
+    from include.tenant_management.tenant_monitoring.orphans import RunState
+
+    # Asking for the state itself fails alike for a run that is not there and for a server that does not answer.
+    if ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]):
+        return RunState.ALIVE
+    return RunState.ENDED if ti.get_dr_count(dag_id=dag_id, run_ids=[run_id]) else RunState.UNKNOWN

@@ -1,0 +1,63 @@
+"""BATCH-018-03 through ``airflow dags test``: the operators hear of an incident, of a lost run, and of one that never began."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from include.catalog import INACTIVE_TENANTS, TENANT_MONITORING, TENANT_USAGE
+from include.demo.stand_ins import StandIns
+from include.execution.business_date import JAPAN
+from include.execution.schedule import GRACE, firings_before
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation
+from tests.conftest import Database
+from tests.dags.running_airflow import copy_run
+
+# Full hours, in UTC.
+CHECKS = (datetime(2026, 11, 4, 1), datetime(2026, 11, 4, 2))
+
+
+def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
+    airflow: AirflowInstallation, airflow_metadata: str, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        host_rows.tenant(host, "T001", tenant_name="㈱髙橋 <!channel>")
+        host_rows.user(host, "T001", "hanako")
+        for check_at in CHECKS:
+            for call in range(30):
+                at = check_at - timedelta(minutes=call + 1)
+                host_rows.request(host, "hanako", at, response_status=500 if call < 10 else 200)
+        installation = airflow.with_connections(database, slack.slack_base_url)
+
+        first = installation.run("dags", "test", TENANT_MONITORING.dag_id, f"{CHECKS[0]}+00:00")
+        # The first run has ended; as far as the log knows, it and a run of another batch have not.
+        host.execute(
+            """
+            INSERT INTO batch.execution_log (
+                execution_id, batch_id, dag_id, run_id, business_date, dry_run, parameters, execution_host, status, total_tenants
+            )
+            SELECT 'lost', %s, dag_id, run_id, business_date, false, '{}', execution_host, 'running', 1
+            FROM batch.execution_log
+            """,
+            [TENANT_USAGE.id],
+        )
+        # A schedule that was in use the day before, and has made no run since.
+        last, before = firings_before(INACTIVE_TENANTS.cron, datetime.now(UTC) - GRACE, 2)
+        dag_id = INACTIVE_TENANTS.dag_id
+        copy_run(airflow_metadata, dag_id, "scheduled__before", before, like=TENANT_MONITORING.dag_id)
+        second = installation.run("dags", "test", TENANT_MONITORING.dag_id, f"{CHECKS[1]}+00:00")
+        lost = host.execute("SELECT status FROM batch.execution_log WHERE execution_id = 'lost'").fetchone()
+
+    assert (first.returncode, second.returncode) == (0, 0), second.stdout
+    not_started, digest = slack.messages
+    lines = digest.text.splitlines()
+    assert lines[:3] == [
+        "テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",
+        "【重大】T001 ㈱髙橋 &lt;!channel&gt;: エラー率 33.3 % = 10 / 30 件（警戒 5 %、重大 10 %）",
+        "→ エラー率: SYS_SystemLog で 5xx の URL を確認し、アプリ担当へ連絡",
+    ]
+    assert lines[3].startswith("【孤立した実行】BATCH-018-01 テナント使用量集計バッチ（")
+    assert "Airflow の実行が、ログを閉じずに終わっていました。失敗にしました。" in lines[3]
+    assert lost == ("failed",)
+    assert not_started.text.startswith("バッチ未開始: BATCH-018-04")
+    assert f"予定: {last.astimezone(JAPAN):%Y-%m-%d %H:%M}（日本時間）の実行がありません" in not_started.text
