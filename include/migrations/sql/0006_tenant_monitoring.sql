@@ -108,4 +108,4 @@ CREATE TABLE batch.orphan_notice (
     told_at timestamptz
 );
 CALL batch.make_platform_table('batch.orphan_notice');
-COMMENT ON TABLE batch.orphan_notice IS 'Runs that were closed as orphans: what the operators are told once, with the next digest';
+COMMENT ON TABLE batch.orphan_notice IS 'Runs that were closed as orphans, for the operators to read once, in the next digest';
