@@ -8,7 +8,8 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -36,6 +37,8 @@ class Server:
     admin_url: str
     host: str
     port: int
+    # None of an external server.
+    postgres: EmbeddedPostgres | None = field(default=None, compare=False)
 
     def dsn(self, dbname: str) -> str:
         """The database as superuser."""
@@ -68,6 +71,12 @@ class Database:
         return f"postgres://{role}:{PASSWORDS[role]}@{self.server.host}:{self.server.port}/{self.name}?connect_timeout=10"
 
 
+def administer(server: Server, statement: LiteralString, *names: str) -> None:
+    """One statement as superuser, with these names in it. On a connection of its own: a test may have killed the server since."""
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An embedded server of the session's own, or the external one that SKILL_BATCH_DATABASE_URL names."""
@@ -79,7 +88,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     postgres = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
     postgres.start()
     try:
-        yield Server(postgres.admin_dsn(), "127.0.0.1", postgres.port)
+        yield Server(postgres.admin_dsn(), "127.0.0.1", postgres.port, postgres)
     finally:
         postgres.reset()
 
@@ -88,15 +97,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def templates(server: Server) -> Iterator[dict[HostVariant, str]]:
     """An empty host in both variants, with our schema deployed, to copy databases from."""
     names = {variant: f"template_{variant}_{os.getpid()}" for variant in HostVariant}
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
-        for variant, name in names.items():
-            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            with psycopg.connect(server.dsn(name)) as connection:
-                create_host_schema(connection, variant)
-            upgrade(server.dsn(name), passwords=PASSWORDS)
-        yield names
-        for name in names.values():
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    for variant, name in names.items():
+        administer(server, "CREATE DATABASE {}", name)
+        with psycopg.connect(server.dsn(name)) as connection:
+            create_host_schema(connection, variant)
+        upgrade(server.dsn(name), passwords=PASSWORDS)
+    yield names
+    for name in names.values():
+        administer(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture
@@ -120,17 +128,12 @@ def airflow_metadata(server: Server) -> Iterator[str]:
     """An empty database for Airflow's own metadata; its SQLAlchemy URL."""
     name = f"airflow_{os.getpid()}"
     role, password = "airflow_tests", "test-airflow"
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
-        admin.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
-        )
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(role))
-        )
-        yield f"postgresql+psycopg2://{role}:{password}@{server.host}:{server.port}/{name}"
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-        admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    administer(server, "DROP ROLE IF EXISTS {}", role)
+    administer(server, f"CREATE ROLE {{}} LOGIN PASSWORD '{password}'", role)
+    administer(server, "CREATE DATABASE {} OWNER {}", name, role)
+    yield f"postgresql+psycopg2://{role}:{password}@{server.host}:{server.port}/{name}"
+    administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+    administer(server, "DROP ROLE {}", role)
 
 
 @pytest.fixture
@@ -157,11 +160,8 @@ def wait_for_blocked_statement(database: Database) -> None:
 
 def _copy(server: Server, template: str, test: str) -> Iterator[Database]:
     name = f"{re.sub('[^a-z0-9]+', '_', test.lower())[:40]}_{os.urandom(4).hex()}"
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
-        try:
-            yield Database(name, server)
-        finally:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    administer(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    try:
+        yield Database(name, server)
+    finally:
+        administer(server, "DROP DATABASE {} WITH (FORCE)", name)

@@ -8,26 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from include.migrations.host_contract import HostVariant
-from tests.conftest import Database, Server
+from tests.conftest import Database, Server, administer
 
 
 @pytest.fixture(scope="session")
 def shared_copy(server: Server, templates: dict[HostVariant, str]) -> Iterator[Database]:
     """The multi-tenant host with our schema, for all tests of a folder."""
     name = f"shared_{os.urandom(4).hex()}"  # each folder that imports the fixture has its own
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(templates[HostVariant.MULTI_TENANT])
-            )
-        )
-        yield Database(name, server)
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    administer(server, "CREATE DATABASE {} TEMPLATE {}", name, templates[HostVariant.MULTI_TENANT])
+    yield Database(name, server)
+    administer(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture

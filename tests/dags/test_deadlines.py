@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from include.demo.stand_ins import StandIns
 from include.demo.stand_ins.recorder import Arrived
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
-from tests.conftest import Database, wait_for_blocked_statement
+from tests.conftest import Database, Server, administer, wait_for_blocked_statement
 from tests.dags.running_airflow import Api, copy_run, running_airflow
 
 USAGE = "batch_018_01_tenant_usage"
@@ -61,12 +63,24 @@ def folder(tmp_path: Path, database: Database) -> Path:
 
 
 @contextmanager
-def blocked(database: Database) -> Iterator[psycopg.Connection]:
-    """A connection that keeps everybody from writing the usage, until it rolls back."""
+def blocked(database: Database) -> Iterator[None]:
+    """Nobody writes the usage until the end of the block."""
     with psycopg.connect(database.dsn) as blocker:
         block(blocker)
-        yield blocker
+        yield
         blocker.rollback()
+
+
+def kill_and_restart(server: Server, after_seconds: float) -> None:
+    """``kill -9`` PostgreSQL; an external server is left alone."""
+    if server.postgres:
+        # It does not wait for the disk, and so would lose what a server of production has written.
+        administer(server, "CHECKPOINT")
+        pid = (server.postgres.directory / "data" / "postmaster.pid").read_text().splitlines()[0]
+        os.kill(int(pid), signal.SIGKILL)
+    time.sleep(after_seconds)
+    if server.postgres:
+        server.postgres.start()
 
 
 def block(blocker: psycopg.Connection) -> None:
@@ -107,9 +121,11 @@ def remember_runs(metadata: str, database: Database, seconds: int) -> None:
         )
 
 
+@pytest.mark.timeout(600)  # it waits for deadlines, and for what Airflow does about a killed scheduler
 def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
     airflow: AirflowInstallation,
     airflow_metadata: str,
+    server: Server,
     database: Database,
     slack: StandIns,
     folder: Path,
@@ -127,16 +143,14 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
         },
     )
-    with blocked(database) as blocker:
-        with start() as api:
-            api = replace(api, dag_id=USAGE)
-            blocker.rollback()
-            api.rest()
-            assert slack.messages == []  # a success alerts nobody
+    with start() as api:
+        api = replace(api, dag_id=USAGE)
+        api.rest()
+        assert slack.messages == []  # a success alerts nobody
 
-            _edit_something_else(api, folder)
-            remember_runs(airflow_metadata, database, seconds=22)
-            block(blocker)
+        _edit_something_else(api, folder)
+        remember_runs(airflow_metadata, database, seconds=22)
+        with blocked(database):
             run_id = api.trigger(**CONF)
             wait_for_blocked_statement(database)
             wait_until(lambda: told(slack, LATE))
@@ -145,22 +159,20 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
             api.clear(run_id, "T001")
             wait_until(lambda: told(slack, SLOW))
             assert api.state(run_id) == "running"
-            blocker.rollback()
-            assert api.wait(run_id) == "success"
+        assert api.wait(run_id) == "success"
 
-            block(blocker)
-            killed = api.trigger(**CONF)
-            wait_for_blocked_statement(database)
-        # Scheduler, triggerer and worker were killed while it ran; its deadline passes while nobody is there.
-        time.sleep(DEADLINE_SECONDS)
-        with start() as api:
-            api = replace(api, dag_id=USAGE)
-            wait_until(lambda: len(told(slack, LATE)) == 2)
-            assert api.state(killed) == "running"
-            blocker.rollback()
-            assert api.wait(killed) == "success"
+        blocker = psycopg.connect(database.dsn)
+        block(blocker)
+        killed = api.trigger(**CONF)
+        wait_for_blocked_statement(database)
+    # Scheduler, triggerer and worker were killed while it ran, and now the database; the deadline passes while nobody is there.
+    kill_and_restart(server, after_seconds=DEADLINE_SECONDS)
+    with start() as api:
+        api = replace(api, dag_id=USAGE)
+        wait_until(lambda: len(told(slack, LATE)) == 2)
+        assert api.wait(killed) == "success"
 
-            _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api, database, slack)
+        _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api, database, slack)
 
     late, late_again = told(slack, LATE)
     (slow,) = (message for message in told(slack, SLOW) if run_id in message.text)
