@@ -87,6 +87,14 @@ def block(blocker: psycopg.Connection) -> None:
     blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
 
 
+def wait_until_blocked(api: Api, run_id: str, database: Database) -> None:
+    """Until the run's own work waits for the lock."""
+    wait_until(
+        lambda: ("process", "running") in {(ti["task_id"], ti["state"]) for ti in api.instances(run_id)}
+    )
+    wait_for_blocked_statement(database)
+
+
 def told(slack: StandIns, title: str) -> list[Arrived]:
     return [message for message in slack.messages if message.text.startswith(title)]
 
@@ -152,7 +160,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
         remember_runs(airflow_metadata, database, seconds=22)
         with blocked(database):
             run_id = api.trigger(**CONF)
-            wait_for_blocked_statement(database)
+            wait_until_blocked(api, run_id, database)
             wait_until(lambda: told(slack, LATE))
             assert api.state(run_id) == "running"
             # One deadline has passed, and the other one is pending: clearing works.
@@ -164,7 +172,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
         blocker = psycopg.connect(database.dsn)
         block(blocker)
         killed = api.trigger(**CONF)
-        wait_for_blocked_statement(database)
+        wait_until_blocked(api, killed, database)
     # Scheduler, triggerer and worker were killed while it ran, and now the database; the deadline passes while nobody is there.
     kill_and_restart(server, after_seconds=DEADLINE_SECONDS)
     with start() as api:
