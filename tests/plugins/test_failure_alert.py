@@ -78,6 +78,7 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
     assert "• T002 ㈱髙橋: bigint out of range" in lines
     assert any(line.startswith("対処:") and "Clear" in line for line in lines)
     assert "ログを開く: " + LOG_URL in lines
+    assert "手順を開く: http://airflow.example/dags/batch_018_01_tenant_usage" in lines
     assert "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1" in lines
 
 

@@ -229,11 +229,14 @@ def slow_alert(
 
 
 def run_links(dag_id: str, run_id: str) -> tuple[tuple[str, str], ...]:
-    """The run's page in Airflow's UI, as an alert's links."""
+    """The run's page in Airflow's UI, and the DAG's, whose documentation is the runbook."""
     from airflow.sdk.configuration import conf
 
     base = conf.get("api", "base_url", fallback="").rstrip("/")
-    return (("実行を開く", f"{base}/dags/{dag_id}/runs/{quote(run_id, safe='')}"),)
+    return (
+        ("実行を開く", f"{base}/dags/{dag_id}/runs/{quote(run_id, safe='')}"),
+        ("手順を開く", f"{base}/dags/{dag_id}"),
+    )
 
 
 def _moment(value: datetime | str) -> datetime:

@@ -49,7 +49,14 @@ class FailureAlert(BaseNotifier):
         """The alert for this failure. ``exception.result``, when there is one, tells the run's outcome by tenant."""
         ti, dag_run, error = context["ti"], context["dag_run"], context.get("exception")
         result = getattr(error, "result", None)
-        links = (("実行を開く", ti.log_url.split("/tasks/")[0]), ("ログを開く", ti.log_url))
+        links = (
+            ("実行を開く", ti.log_url.split("/tasks/")[0]),
+            ("ログを開く", ti.log_url),
+            (
+                "手順を開く",
+                ti.log_url.split("/runs/")[0],
+            ),  # the DAG's page, whose documentation is the runbook
+        )
         title = f"バッチ実行失敗: {self.batch_id}"
         if result is None:
             return Alert(
