@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -58,13 +59,13 @@ UPDATE batch.operator_alert AS alert
 SET due_at = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM (
     SELECT alert_key, channel FROM batch.operator_alert
-    WHERE due_at <= clock_timestamp()
+    WHERE due_at <= clock_timestamp() AND channel <> ALL (%(down)s)
     ORDER BY created_at
-    LIMIT %(backlog)s
+    LIMIT 1
     FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE alert.alert_key = due.alert_key AND alert.channel = due.channel
-RETURNING alert.alert_key, alert.channel, alert.message, alert.created_at
+RETURNING alert.alert_key, alert.channel, alert.message
 """
 _DELIVERED = """
 UPDATE batch.operator_alert
@@ -83,6 +84,14 @@ SET
 WHERE alert_key = %(key)s AND channel = %(channel)s
 RETURNING due_at
 """
+
+
+class _Outcome(Enum):
+    """What became of a message: KEPT for another attempt, or LOST but for the log."""
+
+    DELIVERED = auto()
+    KEPT = auto()
+    LOST = auto()
 
 
 @dataclass(frozen=True)
@@ -105,8 +114,8 @@ def deliver(alert: Alert, key: str, channels: Channels) -> bool:
     with open_database(channels.database) as database:
         if database is not None:
             names = _record(database, alert, key, names)
-        sent = [_send(alert, key, name, channels, database) for name in names]
-    return all(sent)
+        outcomes = [_send(alert, key, name, channels, database) for name in names]
+    return _Outcome.LOST not in outcomes
 
 
 def deliver_waiting(channels: Channels) -> int:
@@ -114,10 +123,25 @@ def deliver_waiting(channels: Channels) -> int:
     with open_database(channels.database) as database:
         if database is None:
             return 0
-        waiting = database.execute(_CLAIM, {"lease": _LEASE_SECONDS, "backlog": _BACKLOG}).fetchall()
-        for key, name, message, _ in sorted(waiting, key=lambda row: row[3]):
-            _send(Alert.from_json(message), key, name, channels, database)
-        return len(waiting)
+        tried, down = 0, list[str]()
+        # One claim at a time: a lease covers one message, not a backlog of them. A channel that refuses one would refuse the next.
+        while tried < _BACKLOG and (row := _claim(database, down)):
+            key, name, message = row
+            if _send(Alert.from_json(message), key, name, channels, database) is not _Outcome.DELIVERED:
+                down.append(name)
+            tried += 1
+        return tried
+
+
+def _claim(database: psycopg.Connection, down: list[str]) -> tuple[str, str, dict[str, Any]] | None:
+    """The oldest alert that is due, for this process alone to send; key, channel, message."""
+    import psycopg
+
+    try:
+        return database.execute(_CLAIM, {"lease": _LEASE_SECONDS, "down": down}).fetchone()
+    except psycopg.Error as error:
+        log.error("The alerts that wait could not be read: %s", shorten(str(error)))
+        return None
 
 
 def _record(database: psycopg.Connection, alert: Alert, key: str, names: list[str]) -> list[str]:
@@ -142,8 +166,10 @@ def _record(database: psycopg.Connection, alert: Alert, key: str, names: list[st
         return names
 
 
-def _send(alert: Alert, key: str, name: str, channels: Channels, database: psycopg.Connection | None) -> bool:
-    """Send by one channel; returns whether it was delivered, or is kept for another attempt."""
+def _send(
+    alert: Alert, key: str, name: str, channels: Channels, database: psycopg.Connection | None
+) -> _Outcome:
+    """Send by one channel."""
     try:
         if name == "slack":
             _post(alert, channels.slack)
@@ -162,9 +188,9 @@ def _send(alert: Alert, key: str, name: str, channels: Channels, database: psyco
             "is kept for another attempt" if waits else "will not be tried again",
             reason,
         )
-        return waits
+        return _Outcome.KEPT if waits else _Outcome.LOST
     _note(database, _DELIVERED, {"key": key, "channel": name})
-    return True
+    return _Outcome.DELIVERED
 
 
 def _note(database: psycopg.Connection | None, statement: Any, parameters: dict[str, Any]) -> bool:
