@@ -111,6 +111,12 @@ class Api:
         )
 
 
+def forget_runs(metadata_url: str, dag_id: str) -> None:
+    """Delete from Airflow's own tables what other tests have left of this DAG."""
+    with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
+        airflow.execute("DELETE FROM dag_run WHERE dag_id = %s", [dag_id])
+
+
 def copy_run(
     metadata_url: str,
     dag_id: str,
@@ -122,7 +128,7 @@ def copy_run(
 ) -> None:
     """In Airflow's own tables, a successful run of the DAG, made from one that there is (of the DAG ``like``)."""
     with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
-        changed = ("id", "dag_id", "run_id", "logical_date", "start_date", "end_date")
+        changed = ("id", "dag_id", "run_id", "logical_date", "start_date", "end_date", "conf", "clear_number")
         columns = [
             column
             for (column,) in airflow.execute(
@@ -133,8 +139,9 @@ def copy_run(
         airflow.execute(
             sql.SQL(
                 """
-                INSERT INTO dag_run (dag_id, run_id, logical_date, start_date, end_date, {names})
-                SELECT %s, %s, %s, %s, %s, {names} FROM dag_run WHERE dag_id = %s AND state = 'success' LIMIT 1
+                INSERT INTO dag_run (dag_id, run_id, logical_date, start_date, end_date, conf, clear_number, {names})
+                SELECT %s, %s, %s, %s, %s, '{{}}', 0, {names} FROM dag_run WHERE dag_id = %s AND state = 'success'
+                LIMIT 1
                 """
             ).format(names=sql.SQL(", ").join(map(sql.Identifier, columns))),
             [dag_id, run_id, logical_date, logical_date, ended_at or logical_date, like or dag_id],

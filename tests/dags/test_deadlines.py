@@ -21,7 +21,7 @@ from include.demo.stand_ins.recorder import Arrived
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, Server, administer, wait_for_blocked_statement
-from tests.dags.running_airflow import Api, copy_run, running_airflow
+from tests.dags.running_airflow import Api, copy_run, forget_runs, running_airflow
 
 USAGE = "batch_018_01_tenant_usage"
 CONF = {"business_date": "2026-10-31"}
@@ -119,8 +119,8 @@ def remember_runs(metadata: str, database: Database, seconds: int) -> None:
                 execution_id, batch_id, run_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed,
                 is_comparable
             )
-            SELECT 'earlier_' || day, batch_id, 'earlier_' || day, business_date, %s, 1, 1, 1, true
-            FROM batch.performance_metric, generate_series(1, 5) AS day
+            SELECT 'earlier_' || day, 'BATCH-018-01', 'earlier_' || day, '2026-10-31', %s, 1, 1, 1, true
+            FROM generate_series(1, 5) AS day
             """,
             [seconds],
         )
@@ -151,8 +151,11 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
         },
     )
+    forget_runs(airflow_metadata, USAGE)
     with start() as api:
         api = replace(api, dag_id=USAGE)
+        api.unpause()
+        assert api.wait(api.trigger(**CONF)) == "success"
         api.rest()
         assert slack.messages == []  # a success alerts nobody
 
