@@ -87,12 +87,16 @@ bench: $(STAMP) ## measure usage, billing and notifications at scale, and the im
 	@$(BIN)/python -m benchmarks.dag_import
 	@$(BIN)/python -m benchmarks.usage
 	@$(BIN)/python -m benchmarks.billing
+	@$(BIN)/python -m benchmarks.statistics
+	@$(BIN)/python -m benchmarks.monthly_reports
 	@$(BIN)/python -m benchmarks.inactive_tenants
 	@$(BIN)/python -m benchmarks.settings_sync
 	@$(BIN)/python -m benchmarks.tenant_monitoring
 	@$(BIN)/python -m benchmarks.notifications
 	@$(BIN)/python -m benchmarks.external_sync
 	@$(BIN)/python -m benchmarks.log_cleanup
+	@$(BIN)/python -m benchmarks.backup
+	@$(BIN)/python -m benchmarks.log_deletion
 
 .PHONY: clean
 clean: ## delete .venv and .local (stop the database first)

@@ -96,7 +96,6 @@ DATA_BACKUP = BatchSpec(
     cron="0 2 * * *",
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
-    per_tenant=False,
 )
 LOG_CLEANUP = BatchSpec(
     id="BATCH-002",

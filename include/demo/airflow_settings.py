@@ -12,8 +12,13 @@ import yaml
 # The connections that follow the database, wherever it is.
 DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db")
 
-# The variable that says where files go.
+# The one that backs it up, with a login of its own.
+BACKUP_CONNECTION = "batch_backup_db"
+
+# The variables that say where files go, where pg_dump is, and where the application's log files lie.
 STORAGE_VARIABLE = "batch_storage_url"
+TOOLS_VARIABLE = "batch_postgres_bin"
+LOG_ROOTS_VARIABLE = "batch_log_roots"
 
 
 @dataclass(frozen=True)
@@ -33,20 +38,25 @@ class AirflowSettings:
     variables: Mapping[str, str]
     pools: Mapping[str, Mapping[str, Any]]
 
-    def at(self, address: DatabaseAddress, storage: Path) -> AirflowSettings:
-        """The same settings with the database connections pointing at ``address``, and files going to the folder ``storage``."""
+    def at(self, address: DatabaseAddress, storage: Path, tools: Path, logs: Path) -> AirflowSettings:
+        """The same settings with the database connections pointing at ``address``, and the variables naming these folders."""
         moved = {
             conn_id: {
                 **connection,
                 **(
                     {"host": address.host, "port": address.port, "schema": address.dbname}
-                    if conn_id in DATABASE_CONNECTIONS
+                    if conn_id in (*DATABASE_CONNECTIONS, BACKUP_CONNECTION)
                     else {}
                 ),
             }
             for conn_id, connection in self.connections.items()
         }
-        return AirflowSettings(moved, {**self.variables, STORAGE_VARIABLE: f"file://{storage}"}, self.pools)
+        places = {
+            STORAGE_VARIABLE: f"file://{storage}",
+            TOOLS_VARIABLE: str(tools),
+            LOG_ROOTS_VARIABLE: str(logs),
+        }
+        return AirflowSettings(moved, {**self.variables, **places}, self.pools)
 
     @property
     def passwords(self) -> dict[str, str]:

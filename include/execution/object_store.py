@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import copyfileobj
+from shutil import copyfileobj, disk_usage
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -59,6 +59,34 @@ class ObjectStore:
         """The content. :raises FileNotFoundError: there is none."""
         return bytes(self._path(key).read_bytes())
 
+    @contextmanager
+    def reader(self, key: str) -> Iterator[IO[bytes]]:
+        """The content as a stream. :raises FileNotFoundError: there is none."""
+        with self._path(key).open("rb") as file:
+            yield file
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file or folder."""
+        return bool(self._path(key).exists())
+
+    def names(self, key: str) -> list[str]:
+        """What is in the folder, by name; nothing if it is not there."""
+        folder = self._path(key)
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    def delete(self, key: str) -> None:
+        """Delete the file, or the folder with all that is in it; what is not there needs no deleting."""
+        _delete(self._path(key))
+
+    def free_bytes(self) -> int | None:
+        """How much more it can hold; None for an object store, which has no end."""
+        if not self._shows_unfinished_files:
+            return None
+        folder = Path(getattr(self._root, "path", self._root))
+        while not folder.exists():
+            folder = folder.parent
+        return disk_usage(folder).free
+
     def location(self, key: str) -> str:
         """Where people find it: a path, or a URL."""
         return str(self._path(key))
@@ -68,3 +96,13 @@ class ObjectStore:
         if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
             raise ValueError(f"{key!r} is no key of an object store")
         return self._root.joinpath(*parts)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        for child in list(path.iterdir()):
+            _delete(child)
+        with suppress(FileNotFoundError):  # an object store's folder is gone with its last file
+            path.rmdir()
+    else:
+        path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from include.catalog import BatchSpec
+from include.catalog import BATCHES, BatchSpec
 from include.database import is_tenant_id, read_sql
 from include.errors import BatchError, ParameterError
 from include.execution.resource_usage import ResourceUsage
@@ -33,6 +33,9 @@ ACTIVE_STATUSES = ("ACTIVE", "TRIAL")
 # A status that nobody knows, and an id that no transaction context can hold: mistakes in the host's data.
 _UNUSABLE_ID = "UNUSABLE ID"
 _NEEDS_ATTENTION = ("UNKNOWN", _UNUSABLE_ID)
+
+# Batches whose runs count units of their own instead of tenants.
+_NOT_PER_TENANT = frozenset(spec.id for spec in BATCHES if not spec.per_tenant)
 
 # Tenants and reasons that a summary spells out; the rest is a count.
 _LISTED = 10
@@ -83,7 +86,10 @@ class RunResult:
 
     def sentence(self) -> str:
         """One line for the log, the alert and the failed task."""
-        text = f"{self.batch_id} {self.business_date}: {self.total_tenants} テナント中 {self.success_count} 件成功"
+        unit = "件" if self.batch_id in _NOT_PER_TENANT else "テナント"
+        text = (
+            f"{self.batch_id} {self.business_date}: {self.total_tenants} {unit}中 {self.success_count} 件成功"
+        )
         if not self.failed_tenants:
             return text
         listed = "、".join(f"{tenant.code}: {tenant.reason}" for tenant in self.failed_tenants[:_LISTED])
@@ -248,7 +254,7 @@ def close_execution(platform: psycopg.Connection, run: Run, error: str | None = 
     with platform.transaction():
         row = platform.execute(
             read_sql(_HERE, "close_execution"),
-            {"execution_id": run.execution_id, "error": error},
+            {"execution_id": run.execution_id, "error": error, "not_per_tenant": list(_NOT_PER_TENANT)},
         ).fetchone()
         if row is None:
             raise LookupError(f"execution {run.execution_id} is not in the execution log")

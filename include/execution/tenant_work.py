@@ -14,8 +14,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
-from include.errors import BatchError, code_of, is_about_data, is_recoverable, reason_of
+from include.errors import BatchError, ParameterError, code_of, is_about_data, is_recoverable, reason_of
 from include.execution.business_date import JAPAN
+from include.execution.installation import Installation
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
 from include.notification.message import Network
@@ -91,8 +92,8 @@ class ShardReport:
     failures: list[TenantFailure] = field(default_factory=list)
 
 
-class TenantBatch(ABC):
-    """What a per-tenant batch implements. Every step may run again, and must then leave the same rows."""
+class Batch(ABC):  # noqa: B024 - a batch is a TenantBatch or a PlatformBatch
+    """What all batches have. Every step may run again, and must then leave the same rows."""
 
     # Whether ``deliver`` and ``finish`` have something to do, and so need the object store; whether ``send`` has; whether ``fetch`` has.
     writes_files = False
@@ -101,6 +102,9 @@ class TenantBatch(ABC):
 
     # The table of schema batch that ``prepare`` fills with a row per tenant of the run, and ``process`` uses up.
     staging_table: str | None = None
+
+    def install(self, installation: Installation) -> None:  # noqa: B027
+        """Keep what tells where this installation has its things; nothing is asked before a step needs it."""
 
     def options(
         self,
@@ -172,15 +176,6 @@ class TenantBatch(ABC):
         """
         return {}
 
-    @abstractmethod
-    def process(
-        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> Sequence[TenantResult | TenantFailure]:
-        """Do the work of these tenants together, inside the transaction whose context they are, and use up their staging rows.
-
-        A failure that is returned keeps what was written; one that is raised undoes it, and is looked for tenant by tenant.
-        """
-
     def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:  # noqa: B027
         """Write the tenant's files, once its work is committed; what was written before a kill is written again."""
 
@@ -218,8 +213,43 @@ class TenantBatch(ABC):
             )
 
 
+class TenantBatch(Batch):
+    """A batch that works on tenants."""
+
+    @abstractmethod
+    def process(
+        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
+    ) -> Sequence[TenantResult | TenantFailure]:
+        """Do the work of these tenants together, inside the transaction whose context they are, and use up their staging rows.
+
+        A failure that is returned keeps what was written; one that is raised undoes it, and is looked for tenant by tenant.
+        """
+
+
+class PlatformBatch(Batch):
+    """A batch that is not per tenant: it works on units of its own, each with a mapped instance and an outcome, as a tenant has."""
+
+    @abstractmethod
+    def units(self) -> Sequence[Tenant]:
+        """The units, in order: ids, the labels that the UI shows, names for people."""
+
+    @abstractmethod
+    def work(
+        self, platform: psycopg.Connection, run: Run, unit_id: str, store: ObjectStore | None
+    ) -> TenantResult:
+        """Do one unit in as many transactions as it takes; without a store (a dry run) say what would be done, and write nothing."""
+
+    def select(self, codes: Sequence[str]) -> list[Tenant]:
+        """The units of a run. :raises ParameterError: tenants were asked for."""
+        if codes:
+            raise ParameterError(
+                "このバッチはテナント別ではありません。パラメータ tenants を空にしてください。"
+            )
+        return list(self.units())
+
+
 def prepare(
-    platform: psycopg.Connection, batch: TenantBatch, run: Run, tenant_ids: Sequence[str]
+    platform: psycopg.Connection, batch: Batch, run: Run, tenant_ids: Sequence[str]
 ) -> dict[str, Exception]:
     """Prepare the tenants that are not prepared yet in one pass, and leave out those whose rows break it; returns why, by tenant.
 
@@ -283,6 +313,29 @@ def process_shard(
         with tenant_transaction(connection, [outcome.tenant_id for outcome in last]):
             _record(connection, run, last)
     report.failures.extend(failures)
+    return report
+
+
+def work_on_units(
+    platform: psycopg.Connection,
+    batch: PlatformBatch,
+    run: Run,
+    unit_ids: Sequence[str],
+    store: ObjectStore | None,
+) -> ShardReport:
+    """Do one unit after the other; one that fails does not keep the next from its turn.
+
+    :raises psycopg.Error: the connection is lost, so that nothing can be recorded.
+    """
+    report = ShardReport()
+    for unit_id in unit_ids:
+        try:
+            report.results.append(batch.work(platform, run, unit_id, store))
+        except Exception as error:
+            if platform.closed:
+                raise
+            report.failures.append(_failure_of(unit_id, error))
+    _record(platform, run, [*report.results, *report.failures])
     return report
 
 

@@ -1,10 +1,11 @@
-"""The flow of one run of a per-tenant batch, shared by its own DAG and by its family's DAG.
+"""The flow of one run of a batch, shared by its own DAG and by its family's DAG.
 
 ::
 
     open_run ──► prepare ──► process (one mapped instance per tenant, or per shard of tenants) ──► close_run
 
-A batch whose tenants need something else first gives another step in place of ``prepare``.
+A batch whose tenants need something else first gives another step in place of ``prepare``. A batch that is not per tenant has units of
+its own in the tenants' place (``PlatformBatch``), each an instance and an outcome, and nothing to prepare.
 
 Each task imports what it needs when it runs: parsing a DAG file costs nothing but Airflow.
 """
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
     from include.catalog import BatchSpec
     from include.execution.object_store import ObjectStore
-    from include.execution.run_log import RunResult
-    from include.execution.tenant_work import Run, TenantBatch
+    from include.execution.run_log import RunResult, TenantSelection
+    from include.execution.tenant_work import Batch, Run
     from include.notification.message import Network
     from skill_batch.performance import Slowness
 
@@ -79,8 +80,8 @@ def failure_alert(spec: BatchSpec) -> FailureAlert:
     return FailureAlert(spec.id, spec.name, spec.run_severity.name)
 
 
-def tenant_flow(spec: BatchSpec, first_step: FirstStep = read_logs) -> None:
-    """Add the batch's tasks to the DAG, or to the task group, that is being built."""
+def tenant_flow(spec: BatchSpec, first_step: FirstStep | None = read_logs) -> None:
+    """Add the batch's tasks to the DAG, or to the task group, that is being built. Without a first step, units follow at once."""
 
     @task(
         task_id="open_run",
@@ -108,14 +109,17 @@ def tenant_flow(spec: BatchSpec, first_step: FirstStep = read_logs) -> None:
         trigger_rule=TriggerRule.ALL_DONE,
         on_failure_callback=failure_alert(spec),
     )
-    def close_run(first_step_id: str) -> dict[str, Any]:
+    def close_run(first_step_id: str | None) -> dict[str, Any]:
         return _close_run(spec, first_step_id, get_current_context())
 
     # Airflow maps over a task's return value only; the run travels beside it, under a key of its own.
     shards = open_run()
     run = shards[_RUN_KEY]  # type: ignore[index]
-    first = first_step(spec, run, shards)
     processed = process.partial(run=run).expand(shard=shards)
+    if first_step is None:
+        processed >> close_run(None)
+        return
+    first = first_step(spec, run, shards)
     first >> processed >> close_run(first.task_id)
 
 
@@ -152,9 +156,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
 
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         check_deployment(platform)
-        selection = run_log.select_tenants(
-            platform, parameters.tenants, batch.further_tenants(platform, business_date)
-        )
+        selection = _select(platform, batch, parameters.tenants, business_date)
         options = batch.options(context["params"], selection.tenants, all_tenants=not parameters.tenants)
         batch.verify(platform, options, selection.tenants)
         parts = batch.parts(platform, selection.tenants)
@@ -201,6 +203,18 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
     return [asdict(shard) for shard in shards]
 
 
+def _select(
+    platform: psycopg.Connection, batch: Batch, codes: Sequence[str], business_date: date
+) -> TenantSelection:
+    """The tenants of the run, or the units of a batch that is not per tenant."""
+    from include.execution.run_log import TenantSelection, select_tenants
+    from include.execution.tenant_work import PlatformBatch
+
+    if isinstance(batch, PlatformBatch):
+        return TenantSelection(batch.select(codes), [])
+    return select_tenants(platform, codes, batch.further_tenants(platform, business_date))
+
+
 def _prepare(
     spec: BatchSpec, run_xcom: dict[str, Any], shards: list[dict[str, Any]], context: Context
 ) -> None:
@@ -215,6 +229,24 @@ def _prepare(
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         for tenant_id, error in tenant_work.prepare(platform, _implementation(spec), run, tenant_ids).items():
             log.warning("Tenant %s cannot be prepared: %s", tenant_id, reason_of(error))
+        run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
+
+
+def run_step(
+    spec: BatchSpec,
+    run_xcom: dict[str, Any],
+    context: Context,
+    step: Callable[[Batch, psycopg.Connection, Run, ObjectStore | None], None],
+) -> None:
+    """Do a step of a batch's own for the whole run, and keep what it used."""
+    from include.execution import run_log
+    from include.execution.resource_usage import ResourceUsage
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    run, usage = run_of(run_xcom), ResourceUsage()
+    batch = _implementation(spec)
+    with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+        step(batch, platform, run, _store_of(batch, run.dry_run))
         run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
 
 
@@ -237,15 +269,20 @@ def _process(
         TenantDbHook(statement_timeout=spec.time_limit).connect() as connection,
     ):
         batch = _implementation(spec)
-        report = tenant_work.process_shard(
-            connection,
-            platform,
-            batch,
-            run,
-            shard["tenant_ids"],
-            _store_of(batch, run.dry_run),
-            _network_of(batch, run.dry_run),
-        )
+        store = _store_of(batch, run.dry_run)
+        if isinstance(batch, tenant_work.PlatformBatch):
+            report = tenant_work.work_on_units(platform, batch, run, shard["tenant_ids"], store)
+        else:
+            assert isinstance(batch, tenant_work.TenantBatch), "a batch is one or the other"
+            report = tenant_work.process_shard(
+                connection,
+                platform,
+                batch,
+                run,
+                shard["tenant_ids"],
+                store,
+                _network_of(batch, run.dry_run),
+            )
         run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
     for result in report.results:
         for note in result.notes:
@@ -257,7 +294,7 @@ def _process(
     return {"tenants": len(report.results), "records": sum(result.records for result in report.results)}
 
 
-def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[str, Any]:
+def _close_run(spec: BatchSpec, first_step_id: str | None, context: Context) -> dict[str, Any]:
     """Close the execution log with what became of the tenants; fail, and alert, unless all of them succeeded."""
     import psycopg
 
@@ -268,7 +305,9 @@ def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[st
     ti = context["ti"]
     opening_id = f"{ti.task_id.removesuffix('close_run')}open_run"
     states = ti.get_task_states(
-        dag_id=ti.dag_id, task_ids=[opening_id, first_step_id], run_ids=[ti.run_id]
+        dag_id=ti.dag_id,
+        task_ids=[opening_id, *([first_step_id] if first_step_id else [])],
+        run_ids=[ti.run_id],
     ).get(ti.run_id, {})
     if states.get(opening_id) == "skipped":
         raise AirflowSkipException(f"{spec.id} は実行されませんでした。理由は open_run のログにあります")
@@ -279,7 +318,7 @@ def _close_run(spec: BatchSpec, first_step_id: str, context: Context) -> dict[st
     run = run_of(ti.xcom_pull(task_ids=opening_id, key=_RUN_KEY))
     batch = _implementation(spec)
     error: Exception | None = None
-    if states.get(first_step_id) != "success":
+    if first_step_id and states.get(first_step_id) != "success":
         error = run_log.EarlierStepFailedError(
             f"前段の {first_step_id} が失敗しました。理由はそのログと通知にあります。"
         )
@@ -348,7 +387,7 @@ def _links(ti: RuntimeTaskInstance) -> tuple[tuple[str, str], ...]:
     return (("実行を開く", ti.log_url.split("/tasks/")[0]),)
 
 
-def _finish(batch: TenantBatch, platform: psycopg.Connection, run: Run) -> Exception | None:
+def _finish(batch: Batch, platform: psycopg.Connection, run: Run) -> Exception | None:
     """Write the files that span tenants; returns what prevented it, so that the run is closed in any case."""
     try:
         store = _store_of(batch, run.dry_run)
@@ -366,14 +405,14 @@ def _send_seconds(spec: BatchSpec, shards: int) -> int:
     return max(_LEAST_SEND_SECONDS, int(share))
 
 
-def _store_of(batch: TenantBatch, dry_run: bool) -> ObjectStore | None:
+def _store_of(batch: Batch, dry_run: bool) -> ObjectStore | None:
     """The object store, for a batch that writes files, in a run that writes."""
     from skill_batch.object_storage import object_store
 
     return object_store() if batch.writes_files and not dry_run else None
 
 
-def _network_of(batch: TenantBatch, dry_run: bool) -> Network | None:
+def _network_of(batch: Batch, dry_run: bool) -> Network | None:
     """What messages go through, for a batch that sends, in a run that does, and services are asked through, in any run."""
     from skill_batch.network import network
 
@@ -401,8 +440,11 @@ def run_of(xcom: dict[str, Any]) -> Run:
     return Run(**{**xcom, **dates})
 
 
-def _implementation(spec: BatchSpec) -> TenantBatch:
-    batch: TenantBatch = import_module(spec.module).create_batch()
+def _implementation(spec: BatchSpec) -> Batch:
+    from skill_batch.installation import AirflowInstallation
+
+    batch: Batch = import_module(spec.module).create_batch()
+    batch.install(AirflowInstallation())
     return batch
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from include.demo.airflow_settings import DATABASE_CONNECTIONS, DatabaseAddress, load_airflow_settings
+from include.data_management.data_backup.server import BIN_VARIABLE, CONNECTION
+from include.data_management.log_cleanup.batch import ROOTS_VARIABLE
+from include.demo.airflow_settings import (
+    BACKUP_CONNECTION,
+    DATABASE_CONNECTIONS,
+    LOG_ROOTS_VARIABLE,
+    TOOLS_VARIABLE,
+    DatabaseAddress,
+    load_airflow_settings,
+)
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.network import ALLOWED_HOSTS_VARIABLE, SMTP_CONN_ID
 from skill_batch.notifiers.delivery import OPS_EMAIL_CONN_ID, OPS_SLACK_CONN_ID
@@ -42,8 +51,14 @@ def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> 
         OPS_SLACK_CONN_ID,
         OPS_EMAIL_CONN_ID,
         SMTP_CONN_ID,
+        BACKUP_CONNECTION,
     }
-    assert set(settings.variables) == {VARIABLE, ALLOWED_HOSTS_VARIABLE}
+    assert set(settings.variables) == {VARIABLE, ALLOWED_HOSTS_VARIABLE, BIN_VARIABLE, ROOTS_VARIABLE}
+    assert (CONNECTION, BIN_VARIABLE, ROOTS_VARIABLE) == (
+        BACKUP_CONNECTION,
+        TOOLS_VARIABLE,
+        LOG_ROOTS_VARIABLE,
+    )
     assert settings.passwords.keys() == {TenantDbHook.role, PlatformDbHook.role}
     assert settings.database.host == "127.0.0.1"
 
@@ -72,7 +87,12 @@ def test_only_the_database_connections_follow_an_external_server(tmp_path: Path)
 
     moved = (
         load_airflow_settings(file)
-        .at(DatabaseAddress("db.example.jp", 5433, "skills"), tmp_path / "storage")
+        .at(
+            DatabaseAddress("db.example.jp", 5433, "skills"),
+            tmp_path / "storage",
+            tmp_path / "bin",
+            tmp_path / "logs",
+        )
         .connections
     )
 

@@ -238,3 +238,36 @@ def test_after_an_error_in_the_block_an_object_store_still_has_what_was_there_be
             write_half(bucket, key, RuntimeError)
 
     assert Bucket.objects == {f"name/batch/{KEY}": b"before"}
+
+
+@pytest.mark.parametrize("kind", ["folder", "object store"])
+def test_what_is_stored_can_be_listed_read_and_deleted(kind: str, root: Path) -> None:
+    place = root if kind == "folder" else cast("Path", UPath(f"memory://{root.name}-listing/batch"))
+    store = ObjectStore(place)
+    for name in ("a/one", "a/b/two", "c"):
+        store.write(name, name.encode())
+
+    assert store.names("a") == ["b", "one"]
+    assert store.names("nowhere") == []
+    with store.reader("a/b/two") as file:
+        assert file.read() == b"a/b/two"
+    with pytest.raises(FileNotFoundError), store.reader("a/three"):
+        pass
+    store.delete("a")
+    store.delete("a")
+    assert [store.exists(name) for name in ("a", "a/b/two", "c")] == [False, False, True]
+    assert (store.free_bytes() is None) == (kind == "object store")
+
+
+def test_deleting_a_folder_does_not_follow_a_link_out_of_it(root: Path, tmp_path: Path) -> None:
+    store = ObjectStore(root)
+    store.write("a/one", b"1")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    (root / "a/link").symlink_to(outside)
+
+    store.delete("a")
+
+    assert (outside / "kept").read_text() == "kept"
+    assert not (root / "a").exists()

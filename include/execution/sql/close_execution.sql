@@ -56,7 +56,16 @@ SET
     error_count = outcome.error_count,
     error_message = coalesce(
         %(error)s::text,
-        CASE WHEN outcome.error_count > 0 THEN format('%%s テナント中 %%s 件失敗', log.total_tenants, outcome.error_count) END
+        CASE
+            WHEN outcome.error_count > 0
+                THEN
+                    format(
+                        '%%s %%s中 %%s 件失敗',
+                        log.total_tenants,
+                        CASE WHEN log.batch_id = any(%(not_per_tenant)s) THEN '件' ELSE 'テナント' END,
+                        outcome.error_count
+                    )
+        END
     ),
     result = jsonb_build_object(
         'batchId', log.batch_id,

@@ -1,0 +1,38 @@
+"""
+### 目的
+古いログファイルを圧縮・保管・削除し、古い行を小さな単位で削除します。`HIS_AuditLog` は追記専用のため、削除しません。
+
+### 処理の流れ
+1. `open_run` — 設定を確認し、実行ログを開始。
+2. `process` — 種別ごとに 1 インスタンス。`files <種別>` は 7 日を過ぎたファイルを gzip にし、保存期間
+   （app 30 日、access 7、error 90、batch 30、debug 3、audit 365、security 180）を過ぎたものを削除します。
+   error・audit・security は削除の前にオブジェクトストレージへ保管し、読み返して確かめます。
+   `rows <種別>` は古い行を 1,000 行ずつ、1 回ごとに確定しながら削除します。
+3. `close_run` — 種別ごとのファイル数、行数、空いたバイト数を集約し、運用の Slack に送ります。
+
+リンクの先、使用中のファイル、種別や名前の分からないものには**触れず**、`notes` と Slack に「要確認」として出します。
+
+### 入力
+Variable `batch_log_roots`（ログのフォルダー。その下の `app`、`access` などが種別）、`SYS_SystemLog`（180 日）、
+`SYS_TokenStore`（期限の 1 日後）、`batch.execution_log`（90 日）、`batch.performance_metric`（400 日）、
+`batch.operator_alert`（送信後 90 日）
+
+### 出力
+`log_archive/<種別>/<年月>/`（保管したログ、gzip）、実行ログの件数
+
+### 障害対応
+* **朝まで待てるか**: 待てます。次の週に続きから削除します。ディスクが残り少ないときは、手動で実行してください。
+* **どこを見るか**: 赤い `process` のインスタンスのログ。何が消えるかはドライランで先に一覧できます。
+* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。途中まで消した分はそのままで、続きから進みます。
+"""
+
+# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from include.catalog import LOG_CLEANUP
+from skill_batch.dag_factory import batch_dag
+from skill_batch.tenant_flow import tenant_flow
+
+
+@batch_dag(LOG_CLEANUP, doc_md=__doc__)
+def batch_002_log_cleanup() -> None:
+    """open_run ► process × class ► close_run."""
+    tenant_flow(LOG_CLEANUP, first_step=None)

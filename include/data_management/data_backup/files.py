@@ -1,0 +1,272 @@
+"""A backup's files: compressed, perhaps encrypted, and listed with their SHA-256 in manifests.
+
+``<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and ``manifest.json``, which
+is written last and lists the other manifests: without it there is no backup. Compression is zstd, encryption the age format
+(X25519, authenticated chunk by chunk), so that ``age -d -i key | zstd -d`` opens a file without any of this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pyrage  # type: ignore[import-untyped]
+import zstandard
+
+from include.errors import BatchError, SettingsError
+from include.execution.object_store import ObjectStore
+
+KEY_CONNECTION = "batch_backup_key"
+MANIFEST = "manifest.json"
+DUMP_MANIFEST = "dump.json"
+
+_BLOCK_BYTES = 1 << 20
+
+
+class BackupDamagedError(BatchError):
+    """A file of a backup is missing, was changed, or does not open."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as it is stored; ``path`` is relative to the backup's folder, ``rows`` are those of a table's export."""
+
+    path: str
+    bytes: int
+    sha256: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class TableContent:
+    """A table's content: number of rows, and the sum of their 64-bit hashes, which knows no order."""
+
+    schema: str
+    name: str
+    rows: int
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup, its dump or one tenant's export consists of."""
+
+    about: dict[str, Any]
+    files: list[StoredFile] = field(default_factory=list)
+    tables: list[TableContent] = field(default_factory=list)
+
+    def as_json(self) -> bytes:
+        """For people too; the same content gives the same bytes."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, content: bytes, name: str) -> Manifest:
+        """:raises BackupDamagedError: it is no manifest."""
+        try:
+            parts = json.loads(content)
+            return cls(
+                dict(parts["about"]),
+                [StoredFile(**part) for part in parts["files"]],
+                [TableContent(**part) for part in parts["tables"]],
+            )
+        except (ValueError, KeyError, TypeError):
+            raise BackupDamagedError(
+                f"目録 {name} が壊れています。別のバックアップを使ってください。"
+            ) from None
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the files that it lists itself."""
+        return sum(file.bytes for file in self.files)
+
+
+class Packer:
+    """Writes and reads the files of one backup. ``identity`` is the age key (``AGE-SECRET-KEY-1…``), None for no encryption."""
+
+    def __init__(
+        self, store: ObjectStore, folder: str, *, level: int = 3, identity: str | None = None
+    ) -> None:
+        self.store = store
+        self.folder = folder
+        self._level = level
+        self._identity = _parse_identity(identity) if identity else None
+        self.suffix = ".zst.age" if identity else ".zst"
+
+    def __repr__(self) -> str:
+        return f"Packer({self.folder!r})"
+
+    def pack(self, source: IO[bytes], path: str, rows: int | None = None) -> StoredFile:
+        """Store the source's bytes at ``path``, extended by the suffix, through a temporary name.
+
+        :raises OSError: the store is full or not reachable.
+        """
+        path += self.suffix
+        with self.store.writer(self.key(path)) as target:
+            sink = _HashingWriter(target)
+            packed = zstandard.ZstdCompressor(level=self._level, write_checksum=True).stream_reader(source)
+            if self._identity is None:
+                shutil.copyfileobj(packed, cast("IO[bytes]", sink), _BLOCK_BYTES)
+            else:
+                pyrage.encrypt_io(packed, sink, [self._identity.to_public()])
+        return StoredFile(path, sink.bytes, sink.digest(), rows)
+
+    @contextmanager
+    def unpacked(self, file: StoredFile) -> Iterator[IO[bytes]]:
+        """The file's content as it was packed, once what is stored has proved to be what the manifest lists.
+
+        :raises BackupDamagedError: it is missing, differs, or the key does not open it.
+        """
+        key = self.key(file.path)
+        with tempfile.TemporaryFile() as stored:
+            sink = _HashingWriter(stored)
+            try:
+                with self.store.reader(key) as source:
+                    shutil.copyfileobj(source, cast("IO[bytes]", sink), _BLOCK_BYTES)
+            except FileNotFoundError:
+                raise BackupDamagedError(
+                    f"バックアップのファイル {self.store.location(key)} がありません。別のバックアップを使ってください。"
+                ) from None
+            if (sink.bytes, sink.digest()) != (file.bytes, file.sha256):
+                raise BackupDamagedError(
+                    f"バックアップのファイル {self.store.location(key)} の内容が目録と一致しません"
+                    f"（{sink.bytes} バイト、目録では {file.bytes} バイト）。別のバックアップを使ってください。"
+                )
+            stored.seek(0)
+            if not file.path.endswith(".age"):
+                yield _decompressed(stored)
+                return
+            with tempfile.TemporaryFile() as decrypted:
+                self._decrypt(stored, decrypted, key)
+                decrypted.seek(0)
+                yield _decompressed(decrypted)
+
+    def write_manifest(self, manifest: Manifest, path: str) -> StoredFile:
+        """Store a manifest as it is, readable for everybody who may read the store; it holds no rows."""
+        content = manifest.as_json()
+        self.store.write(self.key(path), content)
+        return StoredFile(path, len(content), hashlib.sha256(content).hexdigest())
+
+    def read_manifest(self, path: str, sha256: str | None = None) -> Manifest:
+        """:raises BackupDamagedError: it is not there, no manifest, or not the one with this SHA-256."""
+        location = self.store.location(self.key(path))
+        try:
+            content = self.store.read(self.key(path))
+        except FileNotFoundError:
+            raise BackupDamagedError(
+                f"目録 {location} がありません。このバックアップは完成していないため使えません。"
+            ) from None
+        if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+            raise BackupDamagedError(
+                f"目録 {location} が書き換えられています。別のバックアップを使ってください。"
+            )
+        return Manifest.parse(content, location)
+
+    def entry(self, path: str) -> tuple[StoredFile, Manifest]:
+        """A manifest that is stored already, and what another one lists about it. Errors as ``read_manifest``."""
+        manifest = self.read_manifest(path)
+        content = self.store.read(self.key(path))
+        return StoredFile(path, len(content), hashlib.sha256(content).hexdigest()), manifest
+
+    def key(self, path: str) -> str:
+        """The store's key of a path in the backup."""
+        return f"{self.folder}/{path}"
+
+    def _decrypt(self, stored: IO[bytes], decrypted: IO[bytes], key: str) -> None:
+        if self._identity is None:
+            raise BackupDamagedError(
+                f"ファイル {self.store.location(key)} は暗号化されています。鍵を接続 '{KEY_CONNECTION}' のパスワードに設定してください。"
+            )
+        try:
+            pyrage.decrypt_io(stored, decrypted, [self._identity])
+        except pyrage.DecryptError:
+            raise BackupDamagedError(
+                f"接続 '{KEY_CONNECTION}' の鍵ではファイル {self.store.location(key)} を開けません。取得時の鍵を設定してください。"
+            ) from None
+
+
+class CopyStream(io.RawIOBase):
+    """What a COPY gives, as a file to read. ``next_block`` gives its blocks, and an empty one at the end."""
+
+    def __init__(self, next_block: Callable[[], Any]) -> None:
+        self._next_block = next_block
+        self._rest = b""
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many bytes, fewer only at the end."""
+        parts, missing = [self._rest], (size if size >= 0 else 1 << 62) - len(self._rest)
+        while missing > 0 and (block := bytes(self._next_block())):
+            parts.append(block)
+            missing -= len(block)
+        content = b"".join(parts)
+        if size < 0:
+            size = len(content)
+        self._rest = content[size:]
+        return content[:size]
+
+
+class _HashingWriter:
+    """Counts and hashes what it passes on."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, block: bytes) -> int:
+        self._target.write(block)
+        self._hash.update(block)
+        self.bytes += len(block)
+        return len(block)
+
+    def flush(self) -> None:
+        self._target.flush()
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _decompressed(source: IO[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(source))
+
+
+def _parse_identity(key: str) -> pyrage.x25519.Identity:
+    try:
+        return pyrage.x25519.Identity.from_str(key.strip())
+    except pyrage.IdentityError:
+        raise SettingsError(
+            f"接続 '{KEY_CONNECTION}' のパスワードは age の鍵（AGE-SECRET-KEY-1…）ではありません。`age-keygen` で作成してください。"
+        ) from None
+
+
+def differences(expected: Sequence[TableContent], found: Sequence[TableContent]) -> list[str]:
+    """Which tables are not as they should be, in words."""
+    theirs: Mapping[tuple[str, str], TableContent] = {(table.schema, table.name): table for table in found}
+    lines = []
+    for table in expected:
+        other = theirs.get((table.schema, table.name))
+        name = f"{table.schema}.{table.name}"
+        if other is None:
+            lines.append(f"{name} がありません")
+        elif other.rows != table.rows:
+            lines.append(f"{name} は {table.rows} 行のはずが {other.rows} 行です")
+        elif other.content_hash != table.content_hash:
+            lines.append(f"{name} の内容が違います")
+    return lines
+
+
+def write_out(packer: Packer, file: StoredFile, target: Path) -> None:
+    """The file's content at ``target``. Errors as ``Packer.unpacked``."""
+    with packer.unpacked(file) as source, target.open("wb") as sink:
+        shutil.copyfileobj(source, sink, _BLOCK_BYTES)

@@ -1,0 +1,135 @@
+"""Restoring: the whole database into a new one, one tenant beside the live rows or over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from include.data_management.data_backup.files import (
+    DUMP_MANIFEST,
+    MANIFEST,
+    BackupDamagedError,
+    Manifest,
+    Packer,
+    differences,
+    write_out,
+)
+from include.data_management.data_backup.server import (
+    DatabaseServer,
+    list_tables,
+    spool_folder,
+    table_contents,
+)
+from include.data_management.data_backup.tenant_export import (
+    Conflict,
+    compare,
+    manifest_path,
+    merge,
+    restore_tenant,
+)
+
+
+@dataclass(frozen=True)
+class TenantRestore:
+    """What came of restoring a tenant: the schema that holds the rows, how they compare with the live ones, rows merged."""
+
+    schema: str
+    rows: int
+    conflicts: list[Conflict] = field(default_factory=list)
+    merged_rows: int | None = None
+
+    def lines(self) -> list[str]:
+        """The report, for people."""
+        lines = [conflict.sentence() for conflict in self.conflicts] or ["現在の行との違いはありません。"]
+        lines.insert(0, f"{self.rows} 行をスキーマ {self.schema} に復元しました。")
+        if self.merged_rows is not None:
+            lines.append(f"{self.merged_rows} 行を現在の表に反映しました（取得後に増えた行は残しています）。")
+        return lines
+
+
+def fetch_dump(packer: Packer, folder: Path, sha256: str | None = None) -> Manifest:
+    """Put a dump's files back where pg_restore reads them; returns the dump's manifest.
+
+    :raises BackupDamagedError: a file is missing or changed, or the key does not open it.
+    """
+    manifest = packer.read_manifest(DUMP_MANIFEST, sha256)
+    for file in manifest.files:
+        name = file.path.removeprefix("dump/").removesuffix(packer_suffix(file.path))
+        if "/" in name or name in ("", ".", ".."):
+            raise BackupDamagedError(
+                f"目録のパス {file.path!r} は使えません。別のバックアップを使ってください。"
+            )
+        write_out(packer, file, folder / name)
+    return manifest
+
+
+def packer_suffix(path: str) -> str:
+    """What packing has added to the file's name."""
+    return ".zst.age" if path.endswith(".age") else ".zst"
+
+
+def restore_database(
+    server: DatabaseServer,
+    packer: Packer,
+    database: str,
+    jobs: int,
+    *,
+    sha256: str | None = None,
+    with_owners: bool = True,
+) -> Manifest:
+    """Restore a whole dump into a new database and compare every table with what the snapshot held; returns the manifest.
+
+    ``sha256`` is that of the dump's manifest, as the backup's manifest lists it. A database that cannot be completed is dropped.
+    :raises BackupDamagedError: it differs. :raises BackupError: the database exists, or pg_restore fails.
+    """
+    with spool_folder() as spool:
+        manifest = fetch_dump(packer, Path(spool), sha256)
+        exists = database in server.databases(database)
+        try:
+            server.restore(Path(spool), database, jobs, with_owners=with_owners)
+            with server.connect(database) as connection:
+                wrong = differences(manifest.tables, table_contents(connection, list_tables(connection)))
+            if wrong:
+                raise BackupDamagedError(f"復元結果が取得時と一致しません: {'、'.join(wrong)}")
+        except BaseException:
+            if not exists:
+                server.drop(database)
+            raise
+    return manifest
+
+
+def entry_of(manifest: Manifest, path: str) -> str:
+    """The SHA-256 that a backup's manifest gives for one of the others. :raises BackupDamagedError: it lists no such file."""
+    for file in manifest.files:
+        if file.path == path:
+            return file.sha256
+    raise BackupDamagedError(
+        f"バックアップの目録に {path} がありません（取得時にいなかったテナントではありませんか）。"
+    )
+
+
+def restore_one_tenant(
+    connection: psycopg.Connection,
+    packer: Packer,
+    tenant_id: str,
+    *,
+    manifest_sha256: str | None = None,
+    merged: bool = False,
+    kept: bool = True,
+) -> TenantRestore:
+    """Restore a tenant into a schema of its own and compare it with the live rows; ``merged`` also puts it over them.
+
+    One transaction: all of it, or nothing. With ``kept`` false nothing stays but the report (a dry run).
+    """
+    top = packer.read_manifest(MANIFEST, manifest_sha256)
+    path = manifest_path(tenant_id)
+    manifest = packer.read_manifest(path, entry_of(top, path))
+    with connection.transaction() as transaction:
+        schema = restore_tenant(connection, packer, manifest)
+        conflicts = compare(connection, schema, manifest)
+        rows = merge(connection, schema, manifest) if merged else None
+        if not kept:
+            raise psycopg.Rollback(transaction)
+    return TenantRestore(schema, int(manifest.about["rows"]), conflicts, rows)

@@ -1,0 +1,269 @@
+"""The PostgreSQL server as pg_dump and pg_restore see it, and the content of its tables."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from include.data_management.data_backup.files import TableContent
+from include.database import count_of, read_sql
+from include.errors import BatchError, DatabaseUnavailableError, SettingsError, reason_of
+
+_HERE = Path(__file__).parent
+
+CONNECTION = "batch_backup_db"
+BIN_VARIABLE = "batch_postgres_bin"
+
+# Databases into which a backup is restored to verify it; see DatabaseServer.scratch_database.
+_SCRATCH_PREFIX = "batch_backup_check_"
+
+_SPOOL_PREFIX = "batch-backup-"
+_SPOOL_MAX_AGE_SECONDS = 24 * 3600
+
+
+class BackupError(BatchError):
+    """The backup cannot be taken, or is not what it has to be."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the database; ``has_tenant``: its rows carry a tenant_id."""
+
+    schema: str
+    name: str
+    has_tenant: bool
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Quoted, with its schema."""
+        return sql.Identifier(self.schema, self.name)
+
+
+class DatabaseServer:
+    """``dsn`` names the database to back up and a login that sees all rows; ``bin_dir`` is where the tools lie ('': on the PATH)."""
+
+    def __init__(self, dsn: str, bin_dir: str = "") -> None:
+        self._dsn = dsn
+        self._bin_dir = bin_dir
+
+    def __repr__(self) -> str:
+        return "DatabaseServer()"  # the connection string holds a password
+
+    def connect(self, database: str | None = None) -> psycopg.Connection:
+        """In autocommit mode, values printed the same everywhere. :raises DatabaseUnavailableError: nobody answers."""
+        try:
+            return psycopg.connect(
+                make_conninfo(self._dsn, **({"dbname": database} if database else {})),
+                autocommit=True,
+                options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c row_security=off",
+            )
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailableError(
+                f"バックアップ用の接続 '{CONNECTION}' で PostgreSQL に接続できません: {reason_of(error)}"
+            ) from None
+
+    @property
+    def scratch_prefix(self) -> str:
+        """How the scratch databases of this database begin, so that another installation on the server keeps its own."""
+        name = str(conninfo_to_dict(self._dsn).get("dbname") or "")
+        return f"{_SCRATCH_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:8]}_"
+
+    def scratch_database(self, backup_id: str) -> str:
+        """The database into which this backup is restored to verify it; anything of that name is ours to drop."""
+        return f"{self.scratch_prefix}{backup_id.lower()}"
+
+    def check(self) -> int:
+        """Look whether this login and these tools can take a whole backup; returns the database's size in bytes.
+
+        :raises SettingsError: the login misses rows or may not create databases. :raises BackupError: pg_dump is missing or too old.
+        """
+        with self.connect() as connection:
+            hidden = [name for (name,) in connection.execute(read_sql(_HERE, "hidden_tables"))]
+            if hidden:
+                raise SettingsError(
+                    f"接続 '{CONNECTION}' のログインには行レベルセキュリティで見えない行があります"
+                    f"（{'、'.join(hidden[:3])} など {len(hidden)} 表）。スーパーユーザーか BYPASSRLS のロールにしてください。"
+                )
+            if not count_of(
+                connection,
+                "SELECT (rolsuper OR rolcreatedb)::int FROM pg_roles WHERE rolname = current_user",
+            ):
+                raise SettingsError(
+                    f"接続 '{CONNECTION}' のログインは検証用のデータベースを作れません。CREATEDB を与えてください。"
+                )
+            size = count_of(connection, "SELECT pg_database_size(current_database())")
+            server_version = connection.info.server_version // 10_000
+        for tool in ("pg_dump", "pg_restore"):
+            version = self._version(tool)
+            if version < server_version:
+                raise BackupError(
+                    f"{tool} {version} はサーバー（PostgreSQL {server_version}）より古いため使えません。"
+                    f"{server_version} 以上を入れ、その場所を Variable '{BIN_VARIABLE}' に設定してください。"
+                )
+        return size
+
+    def dump(self, snapshot: str, folder: Path, jobs: int) -> None:
+        """``pg_dump -Fd`` of the whole database as the exported snapshot shows it, not compressed. :raises BackupError: it fails."""
+        options = ["--format=directory", f"--jobs={jobs}", "--compress=0", f"--snapshot={snapshot}"]
+        self._run("pg_dump", [*options, f"--file={folder}"])
+
+    def restore(self, folder: Path, database: str, jobs: int, *, with_owners: bool) -> None:
+        """Create the database and restore a dump into it.
+
+        ``with_owners`` needs the roles and a superuser; a check needs neither. :raises BackupError: it is there already, or the
+        restore fails.
+        """
+        with self.connect() as connection:
+            try:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(database))
+                )
+            except psycopg.errors.DuplicateDatabase:
+                raise BackupError(
+                    f"データベース '{database}' は既にあります。別の名前を指定してください（上書きはしません）。"
+                ) from None
+        options = ["--exit-on-error", f"--jobs={jobs}"]
+        if not with_owners:
+            options += ["--no-owner", "--no-privileges"]
+        self._run("pg_restore", [*options, str(folder)], database)
+
+    def is_superuser(self) -> bool:
+        """Whether the login can restore owners and privileges."""
+        with self.connect() as connection:
+            return bool(
+                count_of(connection, "SELECT rolsuper::int FROM pg_roles WHERE rolname = current_user")
+            )
+
+    def databases(self, prefix: str) -> list[str]:
+        """Names of the databases that begin so."""
+        with self.connect() as connection:
+            rows = connection.execute(
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY datname", [prefix]
+            )
+            return [name for (name,) in rows]
+
+    def drop(self, database: str) -> None:
+        """Drop the database, whoever is connected to it."""
+        with self.connect() as connection:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+            )
+
+    def _version(self, tool: str) -> int:
+        """The tool's major version."""
+        done = self._start(tool, ["--version"])
+        text = done.communicate()[0]
+        found = re.search(r"\(PostgreSQL\) (\d+)", text)
+        if done.returncode or not found:
+            raise BackupError(f"{tool} --version の結果が読めません: {text.strip()[:200]}")
+        return int(found[1])
+
+    def _run(self, tool: str, options: Sequence[str], database: str | None = None) -> None:
+        """:raises BackupError: it ends in an error, or is killed; with the last line that it said."""
+        process = self._start(tool, options, database)
+        try:
+            text = process.communicate()[0]
+        except BaseException:
+            # The task ends (time limit, SIGTERM): nobody is left to take what the tool makes.
+            process.terminate()
+            process.wait()
+            raise
+        if process.returncode:
+            last = text.strip().splitlines()[-1:] or ["（出力なし）"]
+            how = (
+                f"シグナル {-process.returncode} で強制終了されました"
+                if process.returncode < 0
+                else f"終了コード {process.returncode} で失敗しました"
+            )
+            raise BackupError(f"{tool} が{how}: {last[0]}")
+
+    def _start(self, tool: str, options: Sequence[str], database: str | None = None) -> subprocess.Popen[str]:
+        path = shutil.which(tool, path=self._bin_dir or None)
+        if path is None:
+            raise BackupError(
+                f"{tool} が見つかりません。PostgreSQL のクライアントを入れ、その場所を Variable '{BIN_VARIABLE}' に設定してください。"
+            )
+        parts = {key: str(value) for key, value in conninfo_to_dict(self._dsn).items() if value is not None}
+        # Every user of the machine may read command lines; the environment only this one.
+        password = parts.pop("password", None)
+        if database:
+            parts["dbname"] = database
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        environment |= {"LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
+        return subprocess.Popen(
+            [path, *options, *([] if options == ["--version"] else [f"--dbname={make_conninfo(**parts)}"])],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+
+
+@contextmanager
+def exported_snapshot(connection: psycopg.Connection) -> Iterator[str]:
+    """One snapshot for others to work on, until the block ends; this connection sees the same."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+        assert row is not None
+        yield str(row[0])
+
+
+def list_tables(connection: psycopg.Connection) -> list[Table]:
+    """All tables, by schema and name."""
+    return [Table(*row) for row in connection.execute(read_sql(_HERE, "list_tables"))]
+
+
+def table_contents(
+    connection: psycopg.Connection, tables: Sequence[Table], tenant_id: str | None = None
+) -> list[TableContent]:
+    """Rows and content hash of each table: of all rows, or of those of one tenant (only the tables that have some)."""
+    if not tables:
+        return []
+    whose = sql.SQL("") if tenant_id is None else sql.SQL(" WHERE content.tenant_id = {}").format(tenant_id)
+    parts = [
+        sql.SQL(
+            "SELECT {schema}::text, {name}::text, count(*),"
+            " coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text FROM {table} AS content"
+        ).format(schema=table.schema, name=table.name, table=table.identifier)
+        + whose
+        for table in tables
+    ]
+    # In one statement: a tenant has rows in few of many tables, and asking them one by one takes longer than the answers.
+    found = [TableContent(*row) for row in connection.execute(sql.SQL(" UNION ALL ").join(parts))]
+    by_name = {(content.schema, content.name): content for content in found}
+    contents = [by_name[table.schema, table.name] for table in tables]
+    return [content for content in contents if tenant_id is None or content.rows]
+
+
+def index_tenants(connection: psycopg.Connection) -> None:
+    """Let a restored database find a tenant's rows: the host has no index for that, and every export would read all of a table."""
+    for table in list_tables(connection):
+        if table.has_tenant:
+            connection.execute(sql.SQL("CREATE INDEX ON {} (tenant_id)").format(table.identifier))
+    connection.execute("ANALYZE")
+
+
+def spool_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where a dump lies before it is stored, and when it is fetched. What killed processes have left there goes first."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_SPOOL_PREFIX}*"):
+        with suppress(FileNotFoundError):  # another process was faster
+            status = left.lstat()
+            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _SPOOL_MAX_AGE_SECONDS:
+                shutil.rmtree(left)
+    return tempfile.TemporaryDirectory(prefix=_SPOOL_PREFIX)

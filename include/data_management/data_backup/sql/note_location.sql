@@ -1,0 +1,2 @@
+UPDATE batch.backup SET location = %(location)s
+WHERE backup_id = %(backup_id)s;

@@ -1,0 +1,5 @@
+SELECT
+    backup_id,
+    status
+FROM batch.backup
+WHERE execution_id = %(execution_id)s;

@@ -1,0 +1,82 @@
+"""Old rows, deleted in short transactions.
+
+A table is read once: a cursor that outlives its transaction (WITH HOLD) leaves the keys of the old rows in the server's temporary
+space, without a snapshot that keeps vacuum waiting. Each chunk is then found by its primary key, the one index that the host has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from include.database import read_sql
+from include.execution.business_date import utc_bounds
+from include.settings import LogRowSettings
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class RowClass:
+    """A kind of old rows: its name for people, the setting that says how old, the steps (a table each) in their order."""
+
+    label: str
+    setting: str
+    tables: tuple[str, ...]
+    is_host: bool = False
+
+
+ROW_CLASSES = {
+    "system_log": RowClass("SYS_SystemLog", "system_log", ("system_log",), is_host=True),
+    "expired_token": RowClass("期限切れの SYS_TokenStore", "expired_token", ("expired_token",), is_host=True),
+    "execution_log": RowClass(
+        "バッチの実行ログ", "execution_log", ("tenant_outcome", "task_metric", "execution_log")
+    ),
+    "performance_metric": RowClass("性能の記録", "performance_metric", ("performance_metric",)),
+    "delivered_alert": RowClass("送信済みの運用アラート", "delivered_alert", ("delivered_alert",)),
+}
+
+
+def cutoff(business_date: date, row_class: RowClass, settings: LogRowSettings) -> datetime:
+    """Rows from before this moment go: those of the last so many days (Asia/Tokyo) before the business date stay.
+
+    Without a zone (UTC) for the host's timestamps, aware for ours.
+    """
+    days: int = getattr(settings, row_class.setting)
+    start = utc_bounds(business_date - timedelta(days=days)).start
+    return start if row_class.is_host else start.replace(tzinfo=UTC)
+
+
+def count_old(platform: psycopg.Connection, row_class: RowClass, before: datetime) -> int:
+    """How many rows would go."""
+    queries = [sql.SQL(read_sql(_HERE, f"old_{table}").rstrip().rstrip(";")) for table in row_class.tables]
+    total = 0
+    for query in queries:
+        row = platform.execute(
+            sql.SQL("SELECT count(*) FROM ({}) AS old").format(query), {"before": before}
+        ).fetchone()
+        assert row is not None
+        total += int(row[0])
+    return total
+
+
+def delete_old(
+    platform: psycopg.Connection, row_class: RowClass, before: datetime, chunk_rows: int
+) -> Iterator[int]:
+    """Delete the rows, chunk by chunk, each committed before the next; gives the rows of each.
+
+    ``platform`` is in autocommit mode. A kill costs the chunk that it meets; the next run goes on.
+    """
+    for table in row_class.tables:
+        statement = read_sql(_HERE, f"delete_{table}")
+        with platform.cursor(name=f"old_{table}", withhold=True) as cursor:
+            cursor.execute(read_sql(_HERE, f"old_{table}"), {"before": before})
+            while keys := cursor.fetchmany(chunk_rows):
+                names = ("ids", "ids2", "ids3")
+                parameters = dict(zip(names, map(list, zip(*keys, strict=True)), strict=False))
+                yield platform.execute(statement, {**parameters, "before": before}).rowcount

@@ -1,0 +1,6 @@
+DELETE FROM batch.operator_alert AS alert
+USING unnest(%(ids)s::text[], %(ids2)s::text[]) AS old (alert_key, channel)
+WHERE
+    alert.alert_key = old.alert_key
+    AND alert.channel = old.channel
+    AND alert.delivered_at < %(before)s;

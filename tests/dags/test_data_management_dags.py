@@ -1,0 +1,68 @@
+"""BATCH-001 and BATCH-002 through ``airflow dags test``: a backup, a tenant restored beside the live rows, a clean-up."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from include.demo.data_management import let_back_up
+from include.demo.postgres_server import EmbeddedPostgres
+from include.demo.stand_ins import StandIns
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation
+from tests.conftest import Database
+
+
+def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
+    airflow: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+) -> None:
+    role = f"backup_{os.urandom(4).hex()}"
+    with database.connect() as host:
+        host_rows.tenant(host, "T001")
+        host_rows.user(host, "T001", "u1")
+        host_rows.request(host, "u1", datetime(2026, 1, 1))
+        let_back_up(host, {"login": role, "password": "test-backup"})
+    logs = tmp_path / "logs"
+    (logs / "debug").mkdir(parents=True)
+    (logs / "debug" / "a.log").write_text("old")
+    os.utime(logs / "debug" / "a.log", (0, 0))
+    (logs / "unknown").mkdir()
+    connected = airflow.with_connections(database, slack.slack_base_url)
+    address = f"{database.server.host}:{database.server.port}/{database.name}"
+    installation = AirflowInstallation(
+        connected.environment
+        | {
+            "AIRFLOW_CONN_BATCH_BACKUP_DB": f"postgres://{role}:test-backup@{address}",
+            "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path}/store",
+            "AIRFLOW_VAR_BATCH_POSTGRES_BIN": str(EmbeddedPostgres.binary("pg_dump").parent),
+            "AIRFLOW_VAR_BATCH_LOG_ROOTS": str(logs),
+        }
+    )
+    try:
+        taken = installation.run("dags", "test", "batch_001_data_backup", "2026-11-01")
+        assert taken.returncode == 0, taken.stdout
+        with database.connect() as host:
+            host.execute("""UPDATE "MST_Employee" SET full_name = '変更後' """)
+        compared = installation.run(
+            *("dags", "test", "batch_001_data_backup", "2026-11-02"),
+            *("--conf", '{"action": "compare", "tenants": ["T001"]}'),
+        )
+        assert compared.returncode == 0, compared.stdout
+        assert "public.MST_Employee: 復元 1 行、現在と異なる 1 行" in compared.stdout
+        assert "test-backup" not in taken.stdout + compared.stdout
+        cleaned = installation.run("dags", "test", "batch_002_log_cleanup", "2026-11-01")
+        assert cleaned.returncode == 0, cleaned.stdout
+    finally:
+        with database.connect() as host:
+            host.execute(f"DROP OWNED BY {role} CASCADE")
+            host.execute(f"DROP ROLE {role}")
+
+    assert (tmp_path / "store/backups/BKP_20261101_001/manifest.json").exists()
+    assert list((logs / "debug").iterdir()) == []
+    with database.connect() as host:
+        assert host.execute('SELECT count(*) FROM "SYS_SystemLog"').fetchone() == (0,)
+        assert host.execute("SELECT DISTINCT status FROM batch.execution_log").fetchall() == [("completed",)]
+    (message,) = slack.messages
+    assert "rows/system_log: 削除 1 行" in message.text
+    assert "files/?: 要確認 1 件" in message.text
