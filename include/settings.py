@@ -139,6 +139,8 @@ def _quiet_hours(value: str) -> str:
     return value
 
 
+EmailAddress = Annotated[str, Field(pattern=r"^[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+$", max_length=254)]
+
 DaysBefore = Annotated[
     tuple[Annotated[int, Field(gt=0, le=LONGEST_REMINDER_DAYS)], ...],
     Field(min_length=1),
@@ -224,6 +226,20 @@ class MonitoringSettings(_TenantSection):
         return self
 
 
+class MonthlyReportSettings(_TenantSection):
+    """How BATCH-004's reports look and who is told; each may be overridden for one tenant.
+
+    ``recipients`` are e-mail addresses (a tenant's own value joins them by commas); without any its administrator is told.
+    """
+
+    override_name = "monthly_report"
+
+    colour: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")]
+    recipients: Annotated[tuple[EmailAddress, ...], BeforeValidator(_listed)]
+    language: Literal["ja", "en"]
+    fiscal_start_month: Annotated[int, Field(ge=1, le=12)]
+
+
 class ExternalSyncSettings(_Section):
     """How many links BATCH-019-03 may end in one run before an operator has to look; the same for all tenants.
 
@@ -233,6 +249,50 @@ class ExternalSyncSettings(_Section):
     most_ending_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
     small_directory_links: PositiveInt
     most_ending_links: Count
+
+
+class RetentionSettings(_Section):
+    """How many backups BATCH-001 keeps: the last one of each of the newest days, ISO weeks and months that have one."""
+
+    daily: PositiveInt
+    weekly: Count
+    monthly: Count
+
+
+class BackupSettings(_Section):
+    """How BATCH-001 dumps, stores and keeps; the same for all tenants."""
+
+    jobs: Annotated[int, Field(gt=0, le=32)]
+    compression_level: Annotated[int, Field(ge=1, le=19)]
+    encrypted: bool
+    least_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
+    retention: RetentionSettings
+
+
+class LogClassSettings(_Section):
+    """How long one class of log files stays, in whole days, and whether it is archived before it is deleted."""
+
+    retention_days: PositiveInt
+    archived: bool
+
+
+class LogRowSettings(_Section):
+    """After how many days BATCH-002 deletes old rows."""
+
+    system_log: PositiveInt
+    expired_token: PositiveInt
+    execution_log: PositiveInt
+    performance_metric: PositiveInt
+    delivered_alert: PositiveInt
+
+
+class LogCleanupSettings(_Section):
+    """What BATCH-002 compresses and deletes; the same for all tenants."""
+
+    compress_days: PositiveInt
+    chunk_rows: Annotated[int, Field(gt=0, le=100_000)]
+    classes: Annotated[dict[str, LogClassSettings], Field(min_length=1)]
+    row_days: LogRowSettings
 
 
 class Settings(_Section):
@@ -245,6 +305,9 @@ class Settings(_Section):
     inactivity: InactivitySettings
     external_sync: ExternalSyncSettings
     monitoring: MonitoringSettings
+    monthly_report: MonthlyReportSettings
+    backup: BackupSettings
+    log_cleanup: LogCleanupSettings
 
 
 class _UniqueKeysLoader(yaml.SafeLoader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -11,21 +12,25 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import psycopg
 
 from include.catalog import (
+    DATA_BACKUP,
     EXTERNAL_SYNC,
     INACTIVE_TENANTS,
+    LOG_CLEANUP,
+    MONTHLY_REPORT,
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
+    STATISTICS,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
@@ -37,14 +42,19 @@ from include.demo.monitoring import MONITORING_RUNS
 from include.demo.notifications import REFUSED_BY_STAND_INS, play_the_first_of_november
 from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from include.demo.report import (
+    backup_report,
     billing_report,
+    cleanup_report,
     external_sync_report,
     inactivity_report,
     log_cleanup_report,
     monitoring_report,
+    monthly_report,
+    restore_report,
     retry_report,
     scheduled_report,
     settings_report,
+    statistics_report,
     usage_report,
 )
 from include.demo.stand_ins import StandIns
@@ -56,17 +66,24 @@ DEMO_DATE = "2026-11-01"
 
 @dataclass(frozen=True)
 class DemoRun:
-    """A batch of the demo. ``is_red``: it has to fail, because telling the operators is its work. ``date`` is the run's own."""
+    """A batch of the demo. ``is_red``: it has to fail, because telling the operators is its work. ``date`` is the run's own.
+
+    ``form`` is what somebody would choose in the trigger form.
+    """
 
     spec: BatchSpec
     report: Callable[[psycopg.Connection], str]
     is_red: bool = False
     date: str = DEMO_DATE
+    form: Mapping[str, object] = field(default_factory=dict)
 
 
 DEMO_RUNS = (
+    DemoRun(DATA_BACKUP, backup_report),
+    DemoRun(STATISTICS, statistics_report),
     DemoRun(TENANT_USAGE, usage_report),
     DemoRun(TENANT_BILLING, billing_report),
+    DemoRun(MONTHLY_REPORT, monthly_report),
     DemoRun(INACTIVE_TENANTS, inactivity_report),
     DemoRun(NOTIFICATION_SETTINGS_CHECK, settings_report),
     DemoRun(EXTERNAL_SYNC, external_sync_report, is_red=True),
@@ -74,12 +91,18 @@ DEMO_RUNS = (
     *(DemoRun(TENANT_MONITORING, monitoring_report, date=moment) for moment in MONITORING_RUNS),
     DemoRun(NOTIFICATION_RETRY, retry_report, is_red=True),
     DemoRun(NOTIFICATION_LOG_CLEANUP, log_cleanup_report),
+    DemoRun(LOG_CLEANUP, cleanup_report),
+    DemoRun(DATA_BACKUP, restore_report, form={"action": "compare", "tenants": ["TKH-HD"]}),
 )
 
 _WHERE_TO_LOOK = """\
 どこを見るか:
   {storage}/invoices
                請求書（PDF、JSON）と会計用 CSV
+  {storage}/reports
+               月次レポート（Excel、PDF）
+  {storage}/backups、{storage}/log_archive
+               バックアップ（manifest.json に一覧）、保管したログファイル
   {storage}/notification_log
                保管した通知ログ（JSON Lines、gzip）
   {arrived}
@@ -109,6 +132,7 @@ def demo(stack: LocalStack) -> int:
         for run in DEMO_RUNS:
             log = stack.directory / f"{run.spec.dag_id}.log"
             command = ["airflow", "dags", "test", run.spec.dag_id, run.date]
+            command += ["--conf", json.dumps(run.form)] if run.form else []
             _say(f"running `{' '.join(command)}`; its log is {log}")
             with log.open("w") as output:
                 code = subprocess.run(

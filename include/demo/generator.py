@@ -145,6 +145,13 @@ class Company:
     def department_code(self, number: int) -> str:
         return f"D{self.index:05d}-{number:02d}"
 
+    def job_type(self, number: int) -> str:
+        return f"JOB{self.index:05d}-{number % SKILLS_PER_TENANT:02d}"
+
+    def skill_code(self, number: int) -> str:
+        """Skills are numbered per tenant: employee codes repeat, their pairs with a skill must not."""
+        return f"SKL{self.index:05d}-{number % SKILLS_PER_TENANT:02d}"
+
     def user_id(self, person: int) -> str:
         return f"usr_{self.index:05d}_{person:05d}"
 
@@ -421,13 +428,72 @@ def department_rows(world: World) -> Iterator[Row]:
             )
 
 
+SKILL_CATEGORIES: Final = (
+    "プログラミング言語",
+    "データベース",
+    "クラウド",
+    "プロジェクト管理",
+    "語学",
+)
+
+
+@host_table(
+    "MST_SkillCategory",
+    """
+    category_code category_name category_level display_order
+    category_status created_at updated_at
+    """,
+)
+def skill_category_rows(world: World) -> Iterator[Row]:
+    """The same for all tenants, as the host has them."""
+    founded = world.begin - timedelta(days=400)
+    for number, name in enumerate(SKILL_CATEGORIES):
+        yield (f"CAT{number:02d}", name, 1, number, "ACTIVE", founded, founded)
+
+
+SKILLS_PER_TENANT: Final = 20
+
+
+@host_table(
+    "MST_SkillItem",
+    "skill_code skill_name skill_category_id created_at updated_at",
+)
+def skill_item_rows(world: World) -> Iterator[Row]:
+    founded = world.begin - timedelta(days=400)
+    for company in world.companies:
+        for number in range(SKILLS_PER_TENANT):
+            category = number % len(SKILL_CATEGORIES)
+            name = f"{SKILL_CATEGORIES[category]} {number // len(SKILL_CATEGORIES) + 1}"
+            yield (company.skill_code(number), name, f"CAT{category:02d}", founded, founded)
+
+
+@host_table(
+    "MST_JobTypeSkill",
+    """
+    id job_type_id skill_item_id required_level
+    skill_status created_at updated_at
+    """,
+)
+def job_type_skill_rows(world: World) -> Iterator[Row]:
+    """What each of a company's job types requires: the two skills of the people who have it."""
+    founded = world.begin - timedelta(days=400)
+    for company in world.companies:
+        for job in range(SKILLS_PER_TENANT):
+            for row in range(2):
+                requirement = f"jts_{company.index:05d}_{job:02d}_{row}"
+                yield (
+                    *(requirement, company.job_type(job), company.skill_code(job + 7 * row), 2 + row),
+                    *("ACTIVE", founded, founded),
+                )
+
+
 @host_table(
     "MST_Employee",
     """
     id employee_code
     full_name full_name_kana
     email hire_date
-    department_id employment_status employee_status
+    department_id job_type_id employment_status employee_status
     is_deleted created_at updated_at
     """,
     gained_tenant_id=True,
@@ -445,7 +511,8 @@ def employee_rows(world: World) -> Iterator[Row]:
                 *(company.employee_id(person), code),
                 *(f"{surname.kanji} {given.kanji}", f"{surname.kana} {given.kana}"),
                 *(None if person % 41 == 40 else f"{code.lower()}@{company.tenant.domain}", hired),
-                *(company.department_code(person % company.departments), "FULL_TIME", status),
+                *(company.department_code(person % company.departments), company.job_type(person)),
+                *("FULL_TIME", status),
                 *(person % 53 == 52, created, created, company.id),
             )
 
@@ -641,9 +708,6 @@ def login_events(world: World, company: Company) -> Iterator[AuditEvent]:
         yield AuditEvent(company.id, user, "LOGIN", "MST_UserAuth", user, "SUCCESS", last_login)
 
 
-SKILLS_PER_TENANT: Final = 20
-
-
 @host_table(
     "TRN_SkillRecord",
     """
@@ -660,8 +724,7 @@ def skill_record_rows(world: World) -> Iterator[Row]:
                 changed = world.last_change(company, random)
                 created = min(changed, world.earlier(random, 365))
                 record = f"skr_{company.index:05d}_{person:05d}_{row}"
-                # Skills are numbered per tenant: employee codes repeat, their pairs with a skill must not.
-                skill = f"SKL{company.index:05d}-{(person + 7 * row) % SKILLS_PER_TENANT:02d}"
+                skill = company.skill_code(person + 7 * row)
                 level = 1 + int(random.random() * 4)
                 yield (
                     *(record, company.employee_key(person, row), skill, level),

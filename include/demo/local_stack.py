@@ -18,9 +18,16 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg import sql
 
-from include.catalog import TENANT_USAGE
+from include.catalog import STATISTICS, TENANT_USAGE
+from include.data_management import statistics
 from include.database import read_sql
-from include.demo.airflow_settings import AirflowSettings, DatabaseAddress, load_airflow_settings
+from include.demo.airflow_settings import (
+    BACKUP_CONNECTION,
+    AirflowSettings,
+    DatabaseAddress,
+    load_airflow_settings,
+)
+from include.demo.data_management import let_back_up, plant_log_files, plant_old_rows
 from include.demo.generator import DEMO_SHAPE, load_demo_data
 from include.demo.host_fixture import create_host_schema
 from include.demo.monitoring import plant_trouble
@@ -29,7 +36,7 @@ from include.demo.postgres_server import EmbeddedPostgres
 from include.demo.whole_run import run_batch
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
-from include.tenant_management.tenant_usage import create_batch
+from include.tenant_management import tenant_usage
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -72,17 +79,22 @@ class LocalStack:
     def settings(self) -> AirflowSettings:
         """``airflow_settings.yaml``, pointing at the database and the folder that are really used."""
         external = os.environ.get(EXTERNAL_DATABASE)
-        if not external:
-            return self._settings_file.at(self._settings_file.database, self.storage)
-        url = urlsplit(external)
-        return self._settings_file.at(
-            DatabaseAddress(url.hostname or "127.0.0.1", url.port or 5432, url.path.strip("/")), self.storage
-        )
+        address = self._settings_file.database
+        if external:
+            url = urlsplit(external)
+            address = DatabaseAddress(url.hostname or "127.0.0.1", url.port or 5432, url.path.strip("/"))
+        tools = EmbeddedPostgres.binary("pg_dump").parent
+        return self._settings_file.at(address, self.storage, tools, self.application_logs)
 
     @property
     def storage(self) -> Path:
         """Where files go that an installation would keep in an object store: invoices, reports."""
         return self.directory / "storage"
+
+    @property
+    def application_logs(self) -> Path:
+        """Where the application's log files lie."""
+        return self.directory / "logs"
 
     @property
     def server(self) -> EmbeddedPostgres:
@@ -126,8 +138,8 @@ class LocalStack:
     def deploy(self) -> None:
         """Host schema, our schema and demo data, each only where it is missing.
 
-        All days of the demo data but the last are closed, as if BATCH-018-01 had run every night; some tenants have discounts and the
-        like, and channels whose services are the stand-ins.
+        All days of the demo data but the last are closed, as if BATCH-003 and BATCH-018-01 had run every night; some tenants have discounts
+        and the like, and channels whose services are the stand-ins.
         """
         with psycopg.connect(self.admin_dsn()) as connection:
             fresh = connection.execute(
@@ -137,15 +149,20 @@ class LocalStack:
                 create_host_schema(connection, HostVariant.MULTI_TENANT)
                 load_demo_data(connection, DEMO_SHAPE)
         upgrade(self.admin_dsn(), passwords=self.settings.passwords)
+        with self.database() as connection:
+            let_back_up(connection, self.settings.connections[BACKUP_CONNECTION])
         if fresh:
             with self.database(PLATFORM) as platform, self.database(TENANT) as connection:
                 for offset in range(DEMO_SHAPE.days - 1):
                     day = DEMO_SHAPE.first_day + timedelta(days=offset)
-                    run_batch(platform, connection, TENANT_USAGE, create_batch(), day)
+                    run_batch(platform, connection, STATISTICS, statistics.create_batch(), day)
+                    run_batch(platform, connection, TENANT_USAGE, tenant_usage.create_batch(), day)
             with self.database() as connection:
                 connection.execute(read_sql(Path(__file__).parent, "billing_facts"))
                 plant_notifications(connection, self.stand_in_ports[0])
                 plant_trouble(connection)
+                plant_old_rows(connection)
+            plant_log_files(self.application_logs)
 
     def prepare_airflow(self) -> None:
         """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""

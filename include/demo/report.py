@@ -9,12 +9,16 @@ from pathlib import Path
 import psycopg
 
 from include.catalog import (
+    DATA_BACKUP,
     EXTERNAL_SYNC,
     INACTIVE_TENANTS,
+    LOG_CLEANUP,
+    MONTHLY_REPORT,
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
+    STATISTICS,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
@@ -23,6 +27,49 @@ from include.catalog import (
 from include.database import read_sql
 
 _HERE = Path(__file__).parent
+
+
+def statistics_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-003 and the day that it kept."""
+    return _report(
+        connection,
+        STATISTICS,
+        [
+            (
+                "1 日の統計（batch.statistics_day）",
+                "statistics",
+                (
+                    "テナント",
+                    "登録者",
+                    "利用者",
+                    "ログイン",
+                    "API",
+                    "エラー率",
+                    "社員",
+                    "スキル",
+                    "平均レベル",
+                    "充足率",
+                    "目標達成",
+                    "部署（5 人以上）",
+                ),
+            )
+        ],
+    )
+
+
+def monthly_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-004 and where the reports are."""
+    return _report(
+        connection,
+        MONTHLY_REPORT,
+        [
+            (
+                "月次レポート（batch.monthly_report_file）",
+                "report_files",
+                ("テナント", "欠けた日", "KB", "保存先"),
+            )
+        ],
+    )
 
 
 def usage_report(connection: psycopg.Connection) -> str:
@@ -175,6 +222,46 @@ def retry_report(connection: psycopg.Connection) -> str:
     )
 
 
+def backup_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-001 and the backups that there are."""
+    return _report(
+        connection,
+        DATA_BACKUP,
+        [
+            (
+                "バックアップ（復元して比べたものが verified）",
+                "backup",
+                ("ID", "状態", "テナント", "ダンプ（バイト）", "合計（バイト）", "目録の SHA-256"),
+            )
+        ],
+    )
+
+
+def restore_report(connection: psycopg.Connection) -> str:
+    """The tenant that was restored beside the live rows, and how both compare."""
+    return _report(
+        connection,
+        DATA_BACKUP,
+        [
+            (
+                "別スキーマに復元したテナント（取得後の変化が違いになります）",
+                "restored",
+                ("テナント", "復元した行", "現在と異なる", "現在ない", "取得後に増えた", "反映"),
+            )
+        ],
+    )
+
+
+def cleanup_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-002, class by class, and what it left alone."""
+    heads = ("種別", "削除", "圧縮", "保管", "解放（バイト）", "行の削除", "要確認")
+    return _report(
+        connection,
+        LOG_CLEANUP,
+        [("片付けたもの", "cleaned", heads), ("触れなかったもの", "untouched", ("理由",))],
+    )
+
+
 def log_cleanup_report(connection: psycopg.Connection) -> str:
     """The last run of BATCH-019-04 and what it archived."""
     return _report(
@@ -195,7 +282,7 @@ def _report(
     key = {"execution_id": execution_id, "date": business_date}
     parts = [
         f"{spec.id} {spec.name}  業務日 {business_date}  実行ID {execution_id}",
-        f"結果 {status}: {total} テナント中 成功 {success} / 失敗 {errors}、"
+        f"結果 {status}: {total} {'テナント' if spec.per_tenant else '件'}中 成功 {success} / 失敗 {errors}、"
         f"{records} 行、{seconds} 秒、最大メモリ {memory} MB",
     ]
     for title, query, header in tables:

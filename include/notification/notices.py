@@ -23,6 +23,7 @@ USAGE_WARNING = "usage_warning"
 SETTINGS_BROKEN = "notification_settings_broken"
 INACTIVITY_WARNING = "inactivity_warning"
 INACTIVITY_CRITICAL = "inactivity_critical"
+MONTHLY_REPORT = "monthly_report"
 CHANNELS_GONE = "notification_channels_gone"
 
 

@@ -15,6 +15,7 @@ from tests import host_rows
 _CHECKED: dict[tuple[str, str], Any] = {
     ("execution_log", "status"): "running",
     ("tenant_outcome", "status"): "pending",
+    ("backup", "status"): "running",
     ("usage_warning", "kind"): "quota",
     ("discount", "kind"): "percentage",
     ("invoice", "kind"): "invoice",
@@ -40,6 +41,10 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("sync_plan", "provider"): "slack",
     ("sync_plan", "status"): "planned",
     ("directory_change", "kind"): "link",
+    ("statistics_group", "dimension"): "category",
+    ("statistics_group", "people"): 5,
+    ("monthly_report", "report_month"): date(2026, 10, 1),
+    ("monthly_report_file", "format"): "pdf",
     ("operator_alert", "channel"): "slack",
     ("operator_alert", "severity"): "HIGH",
 }

@@ -8,7 +8,8 @@ SELECT
     user_id,
     tenant_id,
     last_login_at AS last_login_at_utc,
-    created_at AS created_at_utc
+    created_at AS created_at_utc,
+    employee_id AS employee_key
 FROM "MST_UserAuth"
 WHERE tenant_id <> 'default-tenant' AND NOT is_deleted
 UNION ALL
@@ -16,7 +17,8 @@ SELECT
     account.user_id,
     coalesce(employee.tenant_id, account.tenant_id) AS tenant_id,
     account.last_login_at AS last_login_at_utc,
-    account.created_at AS created_at_utc
+    account.created_at AS created_at_utc,
+    account.employee_id AS employee_key
 FROM "MST_UserAuth" AS account
 LEFT JOIN "MST_Employee" AS employee ON account.employee_id = employee.id
 WHERE (account.tenant_id = 'default-tenant' OR account.tenant_id IS null) AND NOT account.is_deleted;
@@ -31,5 +33,14 @@ SELECT
     employment_status,
     employee_status,
     is_deleted,
-    tenant_id
+    tenant_id,
+    nullif(btrim(department_id), '') AS department_code,
+    nullif(btrim(job_type_id), '') AS job_type_id
 FROM "MST_Employee";
+
+CREATE VIEW batch.all_department AS
+SELECT
+    department_code,
+    nullif(btrim(department_name), '') AS department_name,
+    tenant_id
+FROM "MST_Department";

@@ -398,7 +398,9 @@ SELECT
     email,
     NOT is_deleted
     AND coalesce(upper(btrim(employment_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職')
-    AND coalesce(upper(btrim(employee_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職') AS is_employed
+    AND coalesce(upper(btrim(employee_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職') AS is_employed,
+    department_code,
+    job_type_id
 FROM batch.all_employee;
 
 -- Employees under each key by which other rows name them: the id, and the code, which is unique within the tenant.
@@ -540,6 +542,181 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_employee TO batch_tenant;
 
+-- How well people know what: one row per record, by the key that names its employee. Levels begin at 1; the record's own category
+-- goes before that of its skill.
+CREATE VIEW batch.all_skill_record AS
+SELECT
+    record.tenant_id,
+    record.employee_id AS employee_key,
+    record.skill_item_id,
+    CASE WHEN record.skill_level > 0 THEN record.skill_level END AS skill_level,
+    coalesce(
+        nullif(btrim(record.skill_category_id), ''),
+        nullif(btrim(item.skill_category_id), ''),
+        nullif(btrim(skill.category_id), '')
+    ) AS category_code,
+    record.created_at AS created_at_utc
+FROM "TRN_SkillRecord" AS record
+LEFT JOIN "MST_SkillItem" AS item ON record.skill_item_id = item.skill_code
+LEFT JOIN "MST_Skill" AS skill ON record.skill_item_id = skill.id
+WHERE record.skill_item_id IS NOT null AND NOT record.is_deleted;
+
+CREATE VIEW batch.all_skill_category AS
+SELECT
+    category_code,
+    nullif(btrim(category_name), '') AS category_name
+FROM "MST_SkillCategory";
+
+-- Which job types people have: the one in their own row, and those that they are assigned to.
+CREATE VIEW batch.all_employee_job_type AS
+SELECT
+    tenant_id,
+    employee_id AS employee_key,
+    job_type_id,
+    null::timestamp AS effective_from_utc,
+    null::timestamp AS effective_until_utc
+FROM batch.all_employment
+WHERE is_employed AND job_type_id IS NOT null
+UNION ALL
+SELECT
+    employee.tenant_id,
+    assignment.employee_id AS employee_key,
+    assignment.job_type_id,
+    assignment.effective_start_date AS effective_from_utc,
+    assignment.effective_end_date AS effective_until_utc
+FROM "MST_EmployeeJobType" AS assignment
+-- By id only: without a tenant of its own an assignment that names a code could be anybody's.
+INNER JOIN batch.all_employment AS employee ON assignment.employee_id = employee.employee_id
+WHERE
+    employee.is_employed AND assignment.job_type_id IS NOT null AND NOT assignment.is_deleted
+    AND coalesce(upper(btrim(assignment.assignment_status)), 'ACTIVE') = 'ACTIVE';
+
+-- What a job type requires, and how well.
+CREATE VIEW batch.all_required_skill AS
+SELECT
+    job_type_id,
+    skill_item_id,
+    required_level,
+    effective_date AS effective_from_utc,
+    expiry_date AS effective_until_utc
+FROM "MST_JobTypeSkill"
+WHERE required_level > 0 AND NOT is_deleted AND coalesce(upper(btrim(skill_status)), 'ACTIVE') = 'ACTIVE';
+
+CREATE VIEW batch.all_goal AS
+SELECT
+    tenant_id,
+    employee_id AS employee_key,
+    CASE
+        WHEN upper(btrim(achievement_status)) IN ('ACHIEVED', 'COMPLETED') THEN 'completed'
+        WHEN upper(btrim(achievement_status)) = 'IN_PROGRESS' THEN 'in_progress'
+        WHEN coalesce(upper(btrim(achievement_status)), '') IN ('', 'NOT_STARTED') THEN 'not_started'
+        ELSE 'other'
+    END AS status,
+    created_at AS created_at_utc
+FROM "TRN_GoalProgress"
+WHERE NOT is_deleted;
+
+-- Certificates that people hold or held; one without an end never expires.
+CREATE VIEW batch.all_certificate AS
+SELECT
+    tenant_id,
+    employee_id AS employee_key,
+    CASE
+        WHEN isfinite(expiry_date) THEN (expiry_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
+    END AS expires_on,
+    created_at AS created_at_utc
+FROM "TRN_SkillRecord"
+WHERE certification_id IS NOT null AND NOT is_deleted;
+
+-- Trainings that are over and that people took part in.
+CREATE VIEW batch.all_completed_training AS
+SELECT
+    tenant_id,
+    employee_id AS employee_key,
+    coalesce(end_date, start_date) AS ended_at_utc,
+    coalesce(duration_hours, 0) AS duration_hours
+FROM "TRN_TrainingHistory"
+WHERE
+    coalesce(end_date, start_date) IS NOT null AND NOT is_deleted
+    AND coalesce(upper(btrim(attendance_status)), '') NOT IN ('ABSENT', 'CANCELLED', 'CANCELED', 'PLANNED', 'REGISTERED', '欠席');
+
+-- The application's reports: the batches add the monthly ones, under ids of their own.
+CREATE VIEW batch.tenant_report WITH (security_barrier) AS
+SELECT
+    id,
+    tenant_id,
+    requested_by,
+    report_title,
+    report_category,
+    output_format,
+    generation_status,
+    parameters,
+    file_path,
+    file_size,
+    requested_at,
+    started_at,
+    completed_at,
+    error_message,
+    created_at,
+    updated_at,
+    is_deleted
+FROM "HIS_ReportGeneration"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT, INSERT, UPDATE (
+    report_title,
+    generation_status,
+    file_path,
+    file_size,
+    completed_at,
+    error_message,
+    updated_at,
+    is_deleted
+) ON batch.tenant_report TO batch_tenant;
+
+-- What the application shows of the backups.
+CREATE VIEW batch.all_backup_history AS
+SELECT
+    id,
+    backup_id,
+    backup_type,
+    backup_scope,
+    target_objects,
+    backup_start_time,
+    backup_end_time,
+    backup_status,
+    backup_file_path,
+    backup_file_size,
+    compression_type,
+    encryption_enabled,
+    checksum,
+    backup_trigger,
+    executed_by,
+    error_message,
+    recovery_tested,
+    recovery_test_date,
+    is_deleted,
+    updated_at
+FROM "SYS_BackupHistory";
+
+GRANT SELECT, INSERT, UPDATE ON batch.all_backup_history TO batch_platform;
+
+-- Rows that grow old and are deleted: they are found by their age, and deleted by their key.
+CREATE VIEW batch.all_system_log AS
+SELECT
+    id,
+    created_at AS created_at_utc
+FROM "SYS_SystemLog";
+
+CREATE VIEW batch.all_token AS
+SELECT
+    id,
+    expires_at AS expires_at_utc
+FROM "SYS_TokenStore";
+
+GRANT SELECT, DELETE ON batch.all_system_log, batch.all_token TO batch_platform;
+
 GRANT SELECT ON
 batch.all_tenant,
 batch.all_tenant_setting,
@@ -558,5 +735,13 @@ batch.all_integration,
 batch.all_employee_key,
 batch.all_former_mailbox,
 batch.all_expiring_certificate,
-batch.all_open_goal
+batch.all_open_goal,
+batch.all_department,
+batch.all_skill_record,
+batch.all_skill_category,
+batch.all_employee_job_type,
+batch.all_required_skill,
+batch.all_goal,
+batch.all_certificate,
+batch.all_completed_training
 TO batch_platform;

@@ -7,30 +7,21 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
-from functools import cache
-from importlib.resources import files
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
-
-from typst import Compiler, Fonts, TypstError
 
 from include.tenant_management.billing.consumption_tax import TaxCategory, TaxTotal
 from include.tenant_management.billing.errors import BillingError
 from include.tenant_management.billing.invoice import Invoice, InvoiceKind, InvoiceLine, YenTax
 from include.tenant_management.billing.money import EXACT, YEN, minor_unit
+from include.typesetting import UnprintableError, compile_pdf
 
 _TEMPLATE = Path(__file__).with_name("invoice.typ")
-_FONT_PACKAGES = ("noto_cjk_sans_jp_regular", "noto_cjk_sans_jp_bold")
-
-# How typst refuses a character without a glyph, and how it writes one that cannot be seen.
-_UNPRINTABLE = re.compile(r'(?:the text|disallowed codepoint) `"(.+?)"`')
-_ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 
 # The accountant's columns in their order. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency; the tax is in yen too
 # (消費税額（円）), at the rate and day beside it when the currency is another. Dates are ISO 8601, 税率 is in percent.
@@ -88,25 +79,16 @@ def render_pdf(invoice: Invoice) -> bytes:
     """
     data = json.dumps(_printed(invoice), ensure_ascii=False)
     try:
-        pdf = _compiler().compile(
-            format="pdf",
-            sys_inputs={"invoice": data},
-            timestamp=_document_date(invoice),
-            # For the archive. It forbids a missing glyph, which typst would otherwise print as a box.
-            pdf_standards="a-2a",
+        # For the archive. It forbids a missing glyph, which typst would otherwise print as a box.
+        return compile_pdf(
+            _TEMPLATE, "invoice", data, dated=invoice.issued_on or invoice.period_end, standards="a-2a"
         )
-    except TypstError as error:
-        unprintable = _UNPRINTABLE.search(error.message)
-        if unprintable is None:
-            raise
-        character = _ESCAPED.sub(lambda escaped: f"U+{escaped[1].upper():0>4}", unprintable[1])
+    except UnprintableError as error:
         raise BillingError(
             "UNPRINTABLE_CHARACTER",
-            f"請求書に印刷できない文字「{character}」があります。"
+            f"請求書に印刷できない文字「{error.character}」があります。"
             "発行者、請求先または明細のその文字を、日本語フォントにある文字に直してください",
         ) from error
-    assert isinstance(pdf, bytes)
-    return pdf
 
 
 def require_printable(invoice: Invoice) -> None:
@@ -166,23 +148,6 @@ def write_accounting_csv(stream: IO[bytes], entries: Iterable[tuple[str, Invoice
     finally:
         text.detach()
     return count
-
-
-@cache
-def _compiler() -> Compiler:
-    """The process's compiler: the fonts are read once, and none but ours are ever used."""
-    fonts = Fonts(
-        include_system_fonts=False,
-        include_embedded_fonts=False,
-        font_paths=[str(files(package)) for package in _FONT_PACKAGES],
-    )
-    return Compiler(str(_TEMPLATE), font_paths=fonts, ignore_system_fonts=True)
-
-
-def _document_date(invoice: Invoice) -> datetime:
-    """Midnight UTC: the day it was issued on, in Tokyo as well as for a reader that shows UTC."""
-    day = invoice.issued_on or invoice.period_end
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _printed(invoice: Invoice) -> dict[str, Any]:

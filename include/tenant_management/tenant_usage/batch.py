@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql
-from include.execution.business_date import JAPAN, utc_bounds
+from include.execution.business_date import JAPAN
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.notification import outbox
 from include.notification.notices import USAGE_WARNING, load_administrators
@@ -22,6 +22,7 @@ from include.settings import Settings, UsageSettings
 from include.tenant_management.billing.price_list import PriceList
 from include.tenant_management.tenant_usage.allowances import with_allowances
 from include.tenant_management.tenant_usage.letters import usage_letter
+from include.tenant_management.tenant_usage.signals import collect_signals, keep_logins, use_up_signals
 from include.tenant_management.tenant_usage.warnings import (
     TENANT_ADMINISTRATOR,
     UsageFigures,
@@ -33,9 +34,6 @@ _HERE = Path(__file__).parent
 
 # What a surge is looked for in: the metrics that billing charges for.
 _BILLED_METRICS = ("active_users", "storage_bytes", "api_calls", "reports_generated")
-
-# Sorting a large log on disk costs more than this much of the server's memory, once per run.
-_COLLECT_WORK_MEM = "256MB"
 
 
 class TenantUsageBatch(TenantBatch):
@@ -54,18 +52,7 @@ class TenantUsageBatch(TenantBatch):
 
     def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
         """Read every host log table once and leave one ``batch.usage_signal`` row per tenant."""
-        bounds = utc_bounds(run.business_date)
-        platform.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
-        platform.execute(
-            read_sql(_HERE, "collect_signals"),
-            {
-                "execution_id": run.execution_id,
-                "business_date": run.business_date,
-                "day_start": bounds.start,
-                "day_end": bounds.end,
-                "tenant_ids": list(tenant_ids),
-            },
-        )
+        collect_signals(platform, run, tenant_ids)
 
     def process(
         self,
@@ -80,7 +67,7 @@ class TenantUsageBatch(TenantBatch):
             "run_date": run.run_date,
         }
         connection.execute(read_sql(_HERE, "write_host_usage"), day)
-        connection.execute(read_sql(_HERE, "keep_logins"), day)
+        keep_logins(connection, run)
         connection.execute(read_sql(_HERE, "keep_plan"), day)
         connection.execute(read_sql(_HERE, "close_day"), day)
         usage = self._settings.usage
@@ -102,7 +89,7 @@ class TenantUsageBatch(TenantBatch):
             results.append(_result(row, found, notes))
         if warnings:
             self._warn(connection, run, warnings)
-        connection.execute(read_sql(_HERE, "use_up_signals"), day)
+        use_up_signals(connection, run)
         return results
 
     def _warn(

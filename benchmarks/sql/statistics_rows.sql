@@ -1,0 +1,82 @@
+-- Daily statistics of every tenant for the seven months that a report of October reads, and ten groups of each on the last day.
+INSERT INTO batch.statistics_day (
+    tenant_id,
+    statistics_date,
+    recorded_by,
+    users_total,
+    users_active,
+    users_new,
+    logins,
+    api_calls,
+    api_errors,
+    reports_generated,
+    skill_assessments,
+    notifications_sent,
+    storage_bytes,
+    employees,
+    skill_records,
+    rated_records,
+    level_sum,
+    coverage_met,
+    coverage_target,
+    goals_not_started,
+    goals_in_progress,
+    goals_completed,
+    goals_other,
+    certificates_held,
+    certificates_expiring,
+    certificates_expired,
+    trainings_completed,
+    training_hours
+)
+SELECT
+    tenant.tenant_id,
+    day.at::date,
+    'benchmark',
+    100 + day.number / 10,
+    20 + mod(day.number, 60),
+    mod(day.number, 3),
+    40 + mod(day.number, 50),
+    900 + mod(day.number * 37, 400),
+    mod(day.number, 20),
+    5,
+    3,
+    20,
+    1000000000,
+    100,
+    300,
+    280,
+    800 + day.number,
+    400 + day.number,
+    800,
+    20,
+    30,
+    10,
+    2,
+    50,
+    5,
+    1,
+    100,
+    500
+FROM batch.all_tenant AS tenant
+CROSS JOIN generate_series('2026-04-01'::timestamp, '2026-10-31', '1 day') WITH ORDINALITY AS day (at, number);
+
+INSERT INTO batch.statistics_group
+SELECT
+    tenant.tenant_id,
+    '2026-10-31'::date,
+    dimension.name,
+    'G' || number,
+    false,
+    'グループ ' || number,
+    5 + number,
+    40,
+    2.5,
+    5,
+    10,
+    12,
+    8,
+    5
+FROM batch.all_tenant AS tenant
+CROSS JOIN (VALUES ('category'), ('department')) AS dimension (name)
+CROSS JOIN generate_series(1, 5) AS number;

@@ -1,0 +1,72 @@
+"""BATCH-003 without Airflow's start-up: tenants counted per second, and whether memory grows with them.
+
+One process, one core: a run has five of them.
+
+    python -m benchmarks.statistics [TENANTS ...]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.measurement import Databases, measure
+from include.catalog import STATISTICS
+from include.data_management.statistics import create_batch
+from include.demo.generator import benchmark_shape
+from include.demo.postgres_server import EmbeddedPostgres
+from include.demo.whole_run import run_batch
+
+SIZES = (1_000, 10_000)
+# 10,000 tenants in a twentieth of the time limit, by one process.
+REQUIRED_TENANTS_PER_SECOND = 56
+ALLOWED_MEMORY_RATIO = 1.25
+
+
+def run_statistics(dsn: str, day: date) -> None:
+    """One run, as the DAG's tasks do it."""
+    with (
+        psycopg.connect(dsn, autocommit=True) as platform,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        platform.execute("SET ROLE batch_platform")
+        connection.execute("SET ROLE batch_tenant")
+        assert run_batch(platform, connection, STATISTICS, create_batch(), day).status == "completed"
+
+
+def main(sizes: tuple[int, ...]) -> int:
+    rates, peaks = [], []
+    with tempfile.TemporaryDirectory(prefix="statistics-benchmark-") as directory:
+        server = EmbeddedPostgres(Path(directory))
+        server.start()
+        databases = Databases(server)
+        try:
+            print(f"{'tenants':>8} {'seconds':>8} {'tenants/s':>10} {'again':>8} {'peak MB':>8}")
+            for tenants in sizes:
+                shape = benchmark_shape(tenants)
+                dsn = databases.load(f"statistics_{tenants}", shape)
+                first = measure(run_statistics, dsn, shape.first_day)
+                again = measure(run_statistics, dsn, shape.first_day)
+                rates.append(tenants / first.seconds)
+                peaks.append(max(first.peak_memory_bytes, again.peak_memory_bytes))
+                print(
+                    f"{tenants:>8,} {first.seconds:>8.1f} {rates[-1]:>10,.0f} {again.seconds:>8.1f}"
+                    f" {peaks[-1] / 2**20:>8.0f}",
+                    flush=True,
+                )
+        finally:
+            server.reset()
+    ratio = peaks[-1] / peaks[0]
+    print(
+        f"{rates[-1]:,.0f} tenants/s at {sizes[-1]:,} (required: {REQUIRED_TENANTS_PER_SECOND});"
+        f" memory ratio {ratio:.2f} (allowed: {ALLOWED_MEMORY_RATIO})"
+    )
+    return 0 if rates[-1] >= REQUIRED_TENANTS_PER_SECOND and ratio <= ALLOWED_MEMORY_RATIO else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(tuple(int(argument) for argument in sys.argv[1:]) or SIZES))

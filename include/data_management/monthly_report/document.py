@@ -1,0 +1,182 @@
+"""The report as a PDF: A4, Japanese fonts embedded, charts as vectors. The template shows ready texts; nothing is calculated there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from include.data_management.monthly_report.report import Figure, MonthlyReport, SkillGroup, Unit, last_day_of
+from include.data_management.monthly_report.wording import (
+    difference_text,
+    group_name,
+    growth_text,
+    month_text,
+    notices,
+    short_month,
+    tone,
+    value_text,
+    words,
+)
+from include.typesetting import compile_pdf
+
+_TEMPLATE = Path(__file__).with_name("report.typ")
+
+_TILES = (
+    "users_total",
+    "users_active",
+    "logins",
+    "api_calls",
+    "mean_level",
+    "coverage_rate",
+    "goal_rate",
+    "certificates_expiring",
+)
+
+_MONTH_COLUMNS = {
+    "users_active": Unit.MEAN,
+    "logins": Unit.COUNT,
+    "api_calls": Unit.COUNT,
+    "error_rate": Unit.PERCENT,
+    "mean_level": Unit.LEVEL,
+    "coverage_rate": Unit.PERCENT,
+    "goal_rate": Unit.PERCENT,
+}
+
+
+def render_pdf(report: MonthlyReport) -> bytes:
+    """The report as a PDF. The same report gives the same bytes.
+
+    A character that the fonts do not have is printed as a box. For threads and forks see ``compile_pdf``.
+    """
+    # The day after the month, so that the bytes do not depend on when it is made.
+    dated = last_day_of(report.month) + timedelta(days=1)
+    return compile_pdf(_TEMPLATE, "report", json.dumps(_printed(report), ensure_ascii=False), dated=dated)
+
+
+def _printed(report: MonthlyReport) -> dict[str, Any]:
+    text, language = words(report.language), report.language
+    certificates = [(name, report.figure(key).current) for key, name in text["certificates"].items()]
+    return {
+        "language": language,
+        "colour": report.colour,
+        "title": text["title"],
+        "tenant": report.tenant_name,
+        "month": month_text(report.month, language),
+        "period": text["period"].format(
+            first=report.month.isoformat(), last=last_day_of(report.month).isoformat()
+        ),
+        "headings": text["headings"] | {"fiscal": text["fiscal_year"].format(year=report.fiscal_year)},
+        "notices": notices(report),
+        "tiles": [_tile(report.figure(key), text) for key in _TILES],
+        "columns": text["columns"],
+        "figures": [_figure_row(figure, text) for figure in report.figures],
+        "growth_note": text["growth_note"],
+        "charts": text["charts"],
+        "axes": text["axes"],
+        "days": {
+            "labels": [str(day.date.day) for day in report.days],
+            "weekend": [day.date.weekday() >= 5 for day in report.days],
+            "missing": [day.is_missing for day in report.days],
+            **{
+                key: _numbers([getattr(day, key) for day in report.days])
+                for key in ("users_active", "logins", "api_calls", "error_rate")
+            },
+        },
+        "missing_mark": text["missing_mark"],
+        "months": {
+            "labels": [short_month(month.month, language) for month in report.months],
+            **{
+                key: _numbers([getattr(month, key) for month in report.months])
+                for key in ("users_active", "coverage_rate", "goal_rate")
+            },
+        },
+        "month_rows": [
+            [
+                month_text(month.month, language),
+                *(value_text(getattr(month, key), unit) for key, unit in _MONTH_COLUMNS.items()),
+            ]
+            for month in report.months
+        ],
+        "month_columns": [
+            text["month"],
+            *(text["figures"][key] for key in _MONTH_COLUMNS),
+        ],
+        "coverage_name": text["figures"]["coverage_rate"],
+        "goal_rate_name": text["figures"]["goal_rate"],
+        "goals": _bars([(text["goals"][key], count) for key, count in report.goals]),
+        "certificates": _bars(certificates),
+        "levels": [text["skills"]["level"].format(number=number) for number in range(1, 5)]
+        + [text["skills"]["level_5"]],
+        "skill_columns": text["skills"],
+        "groups": [
+            {
+                "title": text["charts"][key],
+                "column": text["skills"][dimension],
+                "rows": [_group_row(group, dimension, language) for group in groups],
+            }
+            for key, dimension, groups in (
+                ("categories", "category", report.categories),
+                ("departments", "department", report.departments),
+            )
+        ],
+        "no_groups": text["no_groups"],
+        "privacy": text["privacy"],
+        "definition_columns": [text["columns"]["figure"], text["definition"]],
+        "definitions": [
+            [text["figures"][key], definition] for key, definition in text["definitions"].items()
+        ],
+        "definition_notes": [text["definition_intro"], text["fiscal_definition"]],
+    }
+
+
+def _tile(figure: Figure, text: dict[str, Any]) -> dict[str, str]:
+    return {
+        "name": text["figures"][figure.key],
+        "value": value_text(figure.current, figure.unit),
+        "change": difference_text(figure),
+        "tone": tone(figure),
+        "against": text["columns"]["previous"],
+    }
+
+
+def _figure_row(figure: Figure, text: dict[str, Any]) -> dict[str, str]:
+    return {
+        "name": text["figures"][figure.key],
+        "current": value_text(figure.current, figure.unit),
+        "previous": value_text(figure.previous, figure.unit),
+        "difference": difference_text(figure),
+        "growth": growth_text(figure),
+        "fiscal": value_text(figure.fiscal, figure.fiscal_unit),
+        "kind": text["columns"][figure.fiscal_kind],
+        "tone": tone(figure),
+    }
+
+
+def _group_row(group: SkillGroup, dimension: str, language: str) -> dict[str, Any]:
+    return {
+        "name": group_name(group, dimension, language),
+        "people": value_text(Decimal(group.people), Unit.COUNT),
+        "records": value_text(Decimal(group.records), Unit.COUNT),
+        "mean": value_text(group.mean_level, Unit.LEVEL),
+        "levels": list(group.levels),
+    }
+
+
+def _bars(rows: Sequence[tuple[str, Decimal | int | None]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "value": int(count or 0),
+            "text": value_text(None if count is None else Decimal(count), Unit.COUNT),
+        }
+        for name, count in rows
+    ]
+
+
+def _numbers(values: Sequence[Decimal | int | None]) -> list[float | None]:
+    """Numbers for a chart: where a bar ends, to be seen and not to be read."""
+    return [None if value is None else float(value) for value in values]

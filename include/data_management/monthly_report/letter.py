@@ -1,0 +1,84 @@
+"""The letter to a tenant's administrators: that the month's report is there, and its main figures, the same as in the files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from include.data_management.monthly_report.report import MonthlyReport
+from include.data_management.monthly_report.wording import (
+    difference_text,
+    month_text,
+    notices,
+    value_text,
+    words,
+)
+from include.notification.notices import notice, sending_time
+from include.notification.outbox import Draft
+from include.notification.templates import Template
+
+# A month's report is told once, however often it is made again.
+_DEDUPE = timedelta(days=400)
+
+_SUMMARY = (
+    "users_total",
+    "users_active",
+    "logins",
+    "api_calls",
+    "error_rate",
+    "mean_level",
+    "coverage_rate",
+    "goal_rate",
+    "certificates_expiring",
+)
+
+_FORMAT_NAMES = {"excel": "Excel", "pdf": "PDF"}
+
+
+def summary_lines(report: MonthlyReport) -> list[str]:
+    """The main figures, each with its difference to the month before."""
+    text = words(report.language)
+    return [
+        f"{text['figures'][figure.key]}: {value_text(figure.current, figure.unit)}"
+        f"（{text['columns']['difference']} {difference_text(figure)}）"
+        for figure in map(report.figure, _SUMMARY)
+    ]
+
+
+def report_letters(
+    tenant_id: str,
+    report: MonthlyReport,
+    addresses: Sequence[str],
+    template: Template,
+    *,
+    formats: Sequence[str],
+    run_date: date,
+) -> list[Draft]:
+    """One e-mail per address, due at nine on the run's day; one per month and address, whatever is made again."""
+    due_at = sending_time(run_date)
+    text = words(report.language)
+    variables = {
+        "tenant_name": report.tenant_name,
+        "month": month_text(report.month, report.language),
+        "files": text["listed"].join(_FORMAT_NAMES[name] for name in formats),
+        "summary": "\n".join(f"・{line}" for line in summary_lines(report)),
+        "notices": "\n".join(notices(report)),
+    }
+    return [
+        notice(
+            tenant_id,
+            template,
+            address,
+            variables,
+            dedupe_key=f"{template.key}:{report.month:%Y-%m}:{_digest(address)}",
+            due_at=due_at,
+            dedupe_until=due_at + _DEDUPE,
+        )
+        for address in dict.fromkeys(addresses)
+    ]
+
+
+def _digest(address: str) -> str:
+    """Tells addresses apart without showing them where keys are logged."""
+    return hashlib.sha256(address.lower().encode()).hexdigest()[:12]

@@ -1,0 +1,31 @@
+SELECT
+    statistics_date,
+    users_total,
+    users_active,
+    users_new,
+    logins,
+    api_calls,
+    api_errors,
+    api_error_rate,
+    reports_generated,
+    skill_assessments,
+    notifications_sent,
+    storage_bytes,
+    employees,
+    skill_records,
+    rated_records,
+    level_sum,
+    coverage_met,
+    coverage_target,
+    goals_not_started,
+    goals_in_progress,
+    goals_completed,
+    goals_other,
+    certificates_held,
+    certificates_expiring,
+    certificates_expired,
+    trainings_completed,
+    training_hours
+FROM batch.statistics_day
+WHERE tenant_id = %(tenant_id)s AND statistics_date BETWEEN %(first_day)s AND %(last_day)s
+ORDER BY statistics_date;

@@ -1,0 +1,336 @@
+"""BATCH-004 from real statistics to real files: read back, every part says the same; made twice, the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import psycopg
+import pypdf
+import pytest
+from openpyxl.workbook import Workbook
+
+from include.catalog import MONTHLY_REPORT
+from include.data_management.monthly_report import batch as monthly_report
+from include.data_management.monthly_report import create_batch
+from include.demo.whole_run import run_batch
+from include.execution.object_store import ObjectStore
+from include.execution.run_log import RunResult
+from tests import host_rows
+from tests.conftest import Database
+from tests.data_management import statistics_rows
+
+MONTH, LAST_DAY = date(2026, 10, 1), date(2026, 10, 31)
+# openpyxl cannot show data bars.
+pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:UserWarning")
+
+SHEETS = ["月次サマリー", "ユーザー統計", "機能利用状況", "KPI分析", "スキル分析", "定義"]
+HOSTILE = '=HYPERLINK("https://evil.example","x")'
+
+
+@pytest.fixture
+def host(shared_database: Database) -> Iterator[psycopg.Connection]:
+    """The host's side."""
+    with shared_database.connect() as connection:
+        yield connection
+
+
+def run(database: Database, store: Path, *, codes: Sequence[str] = (), dry_run: bool = False) -> RunResult:
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(
+            platform,
+            connection,
+            MONTHLY_REPORT,
+            create_batch(),
+            MONTH,
+            codes=codes,
+            dry_run=dry_run,
+            store=ObjectStore(store),
+        )
+
+
+def tenant(host: psycopg.Connection, tenant_id: str = "T1", **values: Any) -> str:
+    return host_rows.tenant(
+        host, tenant_id, **({"admin_email": f"admin@{len(tenant_id)}.example.jp"} | values)
+    )
+
+
+def setting(host: psycopg.Connection, tenant_id: str, name: str, value: str) -> None:
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id=f"{tenant_id} {name}",
+        tenant_id=tenant_id,
+        setting_key=f"batch.monthly_report.{name}",
+        setting_value=value,
+        updated_at=host_rows.UPDATED_AT,
+    )
+
+
+def files(store: Path) -> dict[str, Path]:
+    """All that is in the store, by extension."""
+    return {path.suffix: path for path in sorted(store.rglob("*")) if path.is_file()}
+
+
+def opened(path: Path) -> Workbook:
+    return openpyxl.load_workbook(BytesIO(path.read_bytes()))
+
+
+def pages(path: Path) -> list[str]:
+    return [page.extract_text() for page in pypdf.PdfReader(path).pages]
+
+
+def cells(book: Workbook, sheet: str) -> list[list[Any]]:
+    return [[cell.value for cell in row] for row in book[sheet].iter_rows()]
+
+
+def row_of(book: Workbook, sheet: str, name: str) -> list[Any]:
+    """The row that begins with the name."""
+    return next(row for row in cells(book, sheet) if row[0] == name)
+
+
+def charts_of(sheet: Any) -> list[Any]:
+    """A sheet's charts; openpyxl has no public name for them."""
+    return list(sheet._charts)
+
+
+def letters(host: psycopg.Connection) -> list[tuple[str, str, str, str]]:
+    return host.execute(
+        "SELECT destination, subject, body, rich #>> '{}' FROM batch.outbox ORDER BY tenant_id, destination"
+    ).fetchall()
+
+
+def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "../../etc", tenant_code="TKH/1 髙", tenant_name="髙橋﨑ホールディングス")
+    for code, name in (("000001", HOSTILE), ("000002", "髙橋﨑 𠮷子"), ("000010", "<b>@channel</b>")):
+        host_rows.insert(
+            host,
+            "MST_Employee",
+            id=f"e{code}",
+            employee_code=code,
+            full_name=name,
+            department_id="D1",
+            tenant_id="../../etc",
+            updated_at=host_rows.UPDATED_AT,
+        )
+    host_rows.insert(
+        host,
+        "MST_UserAuth",
+        user_id="u1",
+        login_id="u1",
+        employee_id="000002",
+        tenant_id="../../etc",
+        last_login_at=datetime(2026, 10, 31, 14, 59),
+        updated_at=host_rows.UPDATED_AT,
+    )
+    missing = date(2026, 10, 7)
+    common = {"employees": 63, "rated_records": 100, "skill_records": 120, "coverage_target": 200}
+    statistics_rows.days(
+        host,
+        "../../etc",
+        date(2026, 9, 1),
+        date(2026, 9, 30),
+        common
+        | {"logins": 40, "api_calls": 100, "users_active": 4, "users_total": 10, "level_sum": 250}
+        | {"coverage_met": 150},
+    )
+    statistics_rows.days(
+        host,
+        "../../etc",
+        MONTH,
+        LAST_DAY,
+        common
+        | {"logins": 41, "api_calls": 1_234, "api_errors": 60, "users_active": 5, "users_new": 1}
+        | {"users_total": 12, "level_sum": 287, "coverage_met": 160}
+        | {"goals_completed": 1, "goals_in_progress": 2, "certificates_expiring": 3},
+        without=[missing],
+    )
+    statistics_rows.group(host, "../../etc", LAST_DAY, "category", "プログラミング", 20)
+    statistics_rows.group(host, "../../etc", LAST_DAY, "department", HOSTILE, 6)
+    statistics_rows.group(host, "../../etc", LAST_DAY, "department", None, 7)
+
+    assert run(shared_database, tmp_path).status == "completed"
+
+    # Under a folder of the id's own, and with a name that leads nowhere else.
+    written = files(tmp_path)
+    assert len(written) == 2
+    for path in written.values():
+        assert path.parent.parent.name.startswith("______etc-")
+        assert path.name == f"月次レポート_TKH_1_髙_2026-10{path.suffix}"
+
+    book, document = opened(written[".xlsx"]), pages(written[".pdf"])
+    assert book.sheetnames == SHEETS
+    ((address, subject, body, rich),) = letters(host)
+    assert (address, subject) == ("admin@9.example.jp", "【月次レポート】2026年10月 のレポートができました")
+    # 30 days have data. current, previous, difference, growth, fiscal year (since April; data since September)
+    for name, shown, row in (
+        ("ログイン数", "1,230", [1_230, 1_200, "+30", "+2.5 %", 2_430, "累計"]),
+        ("API 呼び出し数", "37,020", [37_020, 3_000, "+34,020", "+1,134.0 %", 40_020, "累計"]),
+        ("API エラー率", "4.9 %", [4.9, 0, "+4.9 pt", "—", 4.5, "平均"]),
+        ("平均アクティブユーザー数（1 日）", "5.0", [5, 4, "+1.0", "+25.0 %", 4.5, "平均"]),
+        ("必要スキル充足率", "80.0 %", [80, 75, "+5.0 pt", "—", 77.5, "平均"]),
+        ("平均スキルレベル", "2.87", [2.87, 2.5, "+0.37", "—", 2.69, "平均"]),
+        ("目標達成率", "33.3 %", [33.3, "—", "—", "—", 33.3, "平均"]),
+        ("90 日以内に期限の資格", "3", [3, 0, "+3", "—", 1.5, "平均"]),
+    ):
+        assert row_of(book, "月次サマリー", name)[1:7] == row, name
+        front = re.sub(r"\s+", " ", document[0])
+        assert f"{name} {shown} " in front, name
+        if name in body:
+            assert f"{name}: {shown}（増減 {row[2]}）" in body
+            assert shown in rich
+    assert body.count("増減") == 10
+    assert "髙橋﨑ホールディングス" in document[0]
+    assert "髙橋﨑ホールディングス 管理者様" in body
+
+    # The day that is missing is told first, and is no zero.
+    notice = "データのない日が 1 日あります: 10/7（水）"
+    assert notice in document[0].replace("\n", "")
+    assert any(str(row[0]).startswith(notice) for row in cells(book, "月次サマリー")[:8])
+    assert notice in body
+    assert row_of(book, "ユーザー統計", datetime(2026, 10, 7))[1:5] == [None] * 4  # type: ignore[arg-type]
+    assert row_of(book, "機能利用状況", datetime(2026, 10, 8))[1:4] == [1_234, 60, 4.9]  # type: ignore[arg-type]
+
+    # People: texts, whatever they look like.
+    people = {row[0]: row for row in cells(book, "ユーザー統計") if str(row[0]).startswith("0000")}
+    assert list(people) == ["000001", "000002", "000010"]
+    assert people["000001"][1] == HOSTILE
+    assert people["000002"][1:5] == ["髙橋﨑 𠮷子", "D1", "あり", datetime(2026, 10, 31)]
+    assert [row[0] for row in cells(book, "スキル分析") if row[1] in (6, 7)] == [
+        HOSTILE,
+        "その他（小さなグループの合計）",
+    ]
+    every = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert {cell.data_type for cell in every} <= {"s", "n", "d"}
+    assert not any(cell.hyperlink for cell in every)
+
+    # What is printed fits, every chart has a title and named axes, and the PDF brings its fonts.
+    for sheet in book.worksheets:
+        # One page wide (the default, which the file leaves out), and as long as it takes.
+        assert sheet.page_setup.paperSize == 9
+        assert sheet.sheet_properties.pageSetUpPr is not None
+        assert sheet.sheet_properties.pageSetUpPr.fitToPage
+        assert sheet.page_setup.fitToWidth in (None, 1)
+        assert sheet.print_area
+        for chart in charts_of(sheet):
+            assert chart.title is not None
+            assert chart.x_axis.title is not None
+            assert chart.y_axis.title is not None
+    assert [len(charts_of(sheet)) for sheet in book.worksheets] == [1, 2, 2, 2, 4, 0]
+    fonts: set[str] = set()
+    for page in pypdf.PdfReader(written[".pdf"]).pages:
+        assert [round(float(side)) for side in page.mediabox[2:]] == [595, 842]
+        for font in page["/Resources"]["/Font"].values():  # type: ignore[index]
+            (inner,) = font.get_object()["/DescendantFonts"]
+            descriptor = inner.get_object()["/FontDescriptor"].get_object()
+            assert "/FontFile3" in descriptor
+            fonts.add(descriptor["/FontName"].split("+")[1])
+    assert all(name.startswith("NotoSansCJKjp") for name in fonts)
+
+    # The application links both files.
+    linked = host.execute(
+        """
+        SELECT output_format, generation_status, file_path, file_size, report_title
+        FROM "HIS_ReportGeneration" WHERE tenant_id = '../../etc' ORDER BY output_format
+        """
+    ).fetchall()
+    assert linked == [
+        (name, "COMPLETED", str(path), path.stat().st_size, "月次レポート 2026年10月")
+        for name, path in (("excel", written[".xlsx"]), ("pdf", written[".pdf"]))
+    ]
+    for name, sha256 in host.execute("SELECT format, sha256 FROM batch.monthly_report_file"):
+        path = written[{"excel": ".xlsx", "pdf": ".pdf"}[name]]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    for staging in ("report_signal", "report_person"):
+        assert host.execute(f"SELECT count(*) FROM batch.{staging}").fetchone() == (0,)
+
+    # Made again: the same bytes, the same rows, no second letter.
+    before = {path: path.read_bytes() for path in written.values()}
+    run(shared_database, tmp_path)
+    assert {path: path.read_bytes() for path in files(tmp_path).values()} == before
+    assert len(letters(host)) == 1
+    assert host.execute("SELECT revision FROM batch.monthly_report").fetchall() == [(1,)]
+    assert host.execute("""SELECT count(*) FROM "HIS_ReportGeneration" """).fetchone() == (2,)
+
+
+def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "EMPTY", locale="en-US")
+    statistics_rows.days(host, "EMPTY", MONTH, LAST_DAY)
+    tenant(host, "NO-DATA", admin_email=None, contact_email=None)
+    setting(host, "NO-DATA", "colour", "red")
+    setting(host, "NO-DATA", "recipients", "board@example.jp, ceo@example.jp")
+    tenant(host, "DRY")
+
+    assert run(shared_database, tmp_path / "dry", codes=["DRY"], dry_run=True).status == "completed"
+    assert not (tmp_path / "dry").exists()
+    assert letters(host) == []
+    assert run(shared_database, tmp_path, codes=["EMPTY", "NO-DATA"]).status == "completed"
+
+    english = next(path for path in tmp_path.rglob("*EMPTY*.pdf"))
+    front = pages(english)[0].replace("\n", " ")
+    assert "No employees and no accounts are registered." in front
+    assert "Monthly Report" in front
+    assert "None" not in front
+    book = opened(english.with_suffix(".xlsx"))
+    assert book.sheetnames == ["Summary", "Users", "Usage", "KPIs", "Skills", "Definitions"]
+    assert row_of(book, "Summary", "API error rate")[1:4] == ["—", "—", "—"]
+    assert row_of(book, "Summary", "Logins")[1:6] == [0, "—", "—", "—", 0]
+    assert any(row[0] == "No employees are registered." for row in cells(book, "Users"))
+
+    nothing = next(path for path in tmp_path.rglob("*NO-DATA*.pdf"))
+    assert "この月の統計データがありません。" in pages(nothing)[0].replace("\n", "")
+    # A colour that does not hold is remarked on, and keeps the other settings of the tenant from holding, as everywhere.
+    notes = host.execute(
+        "SELECT array_to_string(notes, ' ') FROM batch.tenant_outcome WHERE tenant_id = 'NO-DATA'"
+    ).fetchone()
+    assert notes is not None
+    assert "batch.monthly_report.colour" in notes[0]
+    assert "統計のない日が 31 日あります" in notes[0]
+    assert [address for address, *_ in letters(host)] == ["admin@5.example.jp"]
+
+    host.execute("""UPDATE "MST_TenantSettings" SET setting_value = '#006644' WHERE setting_value = 'red'""")
+    run(shared_database, tmp_path, codes=["NO-DATA"])
+    assert [address for address, *_ in letters(host)] == [
+        "admin@5.example.jp",
+        "board@example.jp",
+        "ceo@example.jp",
+    ]
+
+
+def test_without_a_pdf_the_workbook_is_delivered_and_the_tenant_has_failed(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant(host, "T1")
+    tenant(host, "T2")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1})
+
+    def broken(report: Any) -> bytes:
+        if report.tenant_code == "T1":
+            raise ValueError("no paper")
+        return b"%PDF"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(monthly_report, "render_pdf", broken)
+        result = run(shared_database, tmp_path)
+
+    assert (result.status, [failed.code for failed in result.failed_tenants]) == ("partial", ["T1"])
+    assert result.failed_tenants[0].reason.startswith("PDF を作れませんでした（no paper）。Excel は保存し")
+    shown = """SELECT output_format FROM "HIS_ReportGeneration" WHERE tenant_id = 'T1' ORDER BY 1"""
+    assert host.execute(shown).fetchall() == [("excel",)]
+    assert "月次レポート（Excel）ができました" in letters(host)[0][2]
+    assert len(letters(host)) == 2
+
+    # The cause is gone: the PDF joins the workbook, and nobody is told twice.
+    assert run(shared_database, tmp_path, codes=["T1"]).status == "completed"
+    assert host.execute(shown).fetchall() == [("excel",), ("pdf",)]
+    assert len(letters(host)) == 2
