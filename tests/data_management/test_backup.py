@@ -36,6 +36,9 @@ HOSTILE = "../../etc"
 def backups(database: Database, tmp_path: Path) -> Backups:
     """Two tenants with people, settings and requests; one of them has a name that would lead elsewhere."""
     with database.connect() as host:
+        host.execute(
+            'ALTER TABLE "MST_Employee" ADD COLUMN code_length integer GENERATED ALWAYS AS (length(employee_code)) STORED'
+        )
         for tenant_id in ("A", HOSTILE):
             host_rows.tenant(host, tenant_id, tenant_name='=HYPERLINK("x"), "髙橋﨑"\n二行目')
             for number in range(30):

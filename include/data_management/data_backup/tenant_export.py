@@ -90,7 +90,8 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
         target = sql.Identifier(schema, _restored_name(content.schema, content.name))
         try:
             connection.execute(
-                sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING GENERATED)").format(
+                # A generated column is an ordinary one here: it takes what the snapshot held.
+                sql.SQL("CREATE TABLE {} (LIKE {})").format(
                     target, sql.Identifier(content.schema, content.name)
                 )
             )
@@ -236,7 +237,7 @@ def merge(connection: psycopg.Connection, schema: str, manifest: Manifest) -> in
             continue
         table = Table(content.schema, content.name, has_tenant=True)
         key = _primary_key(connection, table)
-        columns = _columns(connection, content.schema, content.name)
+        columns = _columns(connection, content.schema, content.name, are_written=True)
         source = sql.Identifier(schema, _restored_name(content.schema, content.name))
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
         same_key = _same_key(key)
@@ -261,7 +262,7 @@ def merge(connection: psycopg.Connection, schema: str, manifest: Manifest) -> in
             sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others
         )
         statement = sql.SQL(
-            "INSERT INTO {live} AS live ({names}) SELECT {names} FROM {source} ON CONFLICT ({key}) DO "
+            "INSERT INTO {live} AS live ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {source} ON CONFLICT ({key}) DO "
         ).format(
             live=table.identifier,
             names=names,
@@ -290,14 +291,18 @@ def _restored_name(schema: str, name: str) -> str:
     return name if schema == MERGED_SCHEMA else f"{schema}.{name}"
 
 
-def _columns(connection: psycopg.Connection, schema: str, name: str) -> list[str]:
+def _columns(
+    connection: psycopg.Connection, schema: str, name: str, *, are_written: bool = False
+) -> list[str]:
+    """The table's columns, or (``are_written``) those that an INSERT may give: a generated one makes itself."""
     rows = connection.execute(
         """
         SELECT attname FROM pg_attribute
         WHERE attrelid = (quote_ident(%s) || '.' || quote_ident(%s))::regclass AND attnum > 0 AND NOT attisdropped
+            AND NOT (%s AND attgenerated <> '')
         ORDER BY attnum
         """,
-        [schema, name],
+        [schema, name, are_written],
     )
     return [column for (column,) in rows]
 
