@@ -57,6 +57,21 @@ def tenant_transaction(
         yield transaction
 
 
+@contextmanager
+def tenant_turn(connection: psycopg.Connection, lock: int, tenant_id: str) -> Iterator[None]:
+    """Whoever works on the tenant under the same ``lock`` waits for each other, across transactions.
+
+    A lost connection gives the turn back. ``lock`` is a number of the caller's own.
+    """
+    key = [lock, tenant_id]
+    connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", key)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", key)
+
+
 def storable(text: str) -> str:
     """The text without what PostgreSQL cannot hold: NUL, and halves of surrogate pairs."""
     return _UNSTORABLE.sub("", text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -96,6 +98,12 @@ class ObjectStore:
         if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
             raise ValueError(f"{key!r} is no key of an object store")
         return self._root.joinpath(*parts)
+
+
+def tenant_folder(tenant_id: str) -> str:
+    """A folder name for any tenant id whatsoever, its own; readable for ordinary ids."""
+    readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
+    return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
 
 
 def _delete(path: Path) -> None:

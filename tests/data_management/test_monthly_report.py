@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from io import BytesIO
 from pathlib import Path
@@ -19,11 +22,12 @@ from openpyxl.workbook import Workbook
 from include.catalog import MONTHLY_REPORT
 from include.data_management.monthly_report import batch as monthly_report
 from include.data_management.monthly_report import create_batch
-from include.demo.whole_run import run_batch
+from include.demo.whole_run import open_run, run_batch
 from include.execution.object_store import ObjectStore
-from include.execution.run_log import RunResult
+from include.execution.run_log import RunResult, close_execution
+from include.execution.tenant_work import Run, ShardReport, process_shard
 from tests import host_rows
-from tests.conftest import Database
+from tests.conftest import Database, wait_for_blocked_statement
 from tests.data_management import statistics_rows
 
 MONTH, LAST_DAY = date(2026, 10, 1), date(2026, 10, 31)
@@ -55,6 +59,66 @@ def run(database: Database, store: Path, *, codes: Sequence[str] = (), dry_run: 
         )
 
 
+def opened(database: Database, *codes: str) -> Run:
+    """A run whose tenants are still to be worked on."""
+    with database.connect("batch_platform") as platform:
+        return open_run(platform, MONTHLY_REPORT, create_batch(), MONTH, codes=codes)[0]
+
+
+def work_on(database: Database, a_run: Run, store: ObjectStore, *tenant_ids: str) -> ShardReport:
+    """A shard's try, as a worker does it."""
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return process_shard(connection, platform, create_batch(), a_run, tenant_ids, store)
+
+
+def closed(database: Database, a_run: Run) -> RunResult:
+    with database.connect("batch_platform") as platform:
+        return close_execution(platform, a_run)
+
+
+class WatchedStore(ObjectStore):
+    """Calls ``after_write`` with the key once a file is in place."""
+
+    def __init__(self, root: Path, after_write: Callable[[str], object]) -> None:
+        super().__init__(root)
+        self._after_write = after_write
+
+    def write(self, key: str, content: bytes) -> str:
+        location = super().write(key, content)
+        self._after_write(key)
+        return location
+
+
+def employee(host: psycopg.Connection, tenant_id: str, name: str) -> None:
+    host_rows.insert(
+        host,
+        "MST_Employee",
+        id=f"{tenant_id} {name}",
+        employee_code=f"{tenant_id} {name}",
+        full_name=name,
+        tenant_id=tenant_id,
+        updated_at=host_rows.UPDATED_AT,
+    )
+
+
+def assert_recorded_as_it_lies(host: psycopg.Connection, store: Path) -> None:
+    """Every file is recorded, and the application knows it, just as it is."""
+    recorded = host.execute(
+        """
+        SELECT file.location, file.sha256, file.size_bytes, shown.file_size, shown.generation_status
+        FROM batch.monthly_report_file AS file
+        INNER JOIN "HIS_ReportGeneration" AS shown
+            ON file.tenant_id = shown.tenant_id AND file.location = shown.file_path
+        """
+    ).fetchall()
+    lying = [path for path in store.rglob("*") if path.is_file()]
+    contents = {str(path): path.read_bytes() for path in lying}
+    assert sorted(recorded) == sorted(
+        (location, hashlib.sha256(content).hexdigest(), len(content), len(content), "COMPLETED")
+        for location, content in contents.items()
+    )
+
+
 def tenant(host: psycopg.Connection, tenant_id: str = "T1", **values: Any) -> str:
     return host_rows.tenant(
         host, tenant_id, **({"admin_email": f"admin@{len(tenant_id)}.example.jp"} | values)
@@ -78,7 +142,7 @@ def files(store: Path) -> dict[str, Path]:
     return {path.suffix: path for path in sorted(store.rglob("*")) if path.is_file()}
 
 
-def opened(path: Path) -> Workbook:
+def book_of(path: Path) -> Workbook:
     return openpyxl.load_workbook(BytesIO(path.read_bytes()))
 
 
@@ -166,7 +230,7 @@ def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
         assert path.parent.parent.name.startswith("______etc-")
         assert path.name == f"月次レポート_TKH_1_髙_2026-10{path.suffix}"
 
-    book, document = opened(written[".xlsx"]), pages(written[".pdf"])
+    book, document = book_of(written[".xlsx"]), pages(written[".pdf"])
     assert book.sheetnames == SHEETS
     ((address, subject, body, rich),) = letters(host)
     assert (address, subject) == ("admin@9.example.jp", "【月次レポート】2026年10月 のレポートができました")
@@ -281,7 +345,7 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
     assert "No employees and no accounts are registered." in front
     assert "Monthly Report" in front
     assert "None" not in front
-    book = opened(english.with_suffix(".xlsx"))
+    book = book_of(english.with_suffix(".xlsx"))
     assert book.sheetnames == ["Summary", "Users", "Usage", "KPIs", "Skills", "Definitions"]
     assert row_of(book, "Summary", "API error rate")[1:4] == ["—", "—", "—"]
     assert row_of(book, "Summary", "Logins")[1:6] == [0, "—", "—", "—", 0]
@@ -334,3 +398,168 @@ def test_without_a_pdf_the_workbook_is_delivered_and_the_tenant_has_failed(
     assert run(shared_database, tmp_path, codes=["T1"]).status == "completed"
     assert host.execute(shown).fetchall() == [("excel",), ("pdf",)]
     assert len(letters(host)) == 2
+
+
+def test_a_pdf_of_older_figures_is_not_linked_beside_a_new_workbook(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
+    run(shared_database, tmp_path)
+    host.execute("UPDATE batch.statistics_day SET logins = 3")
+
+    def broken(_: Any) -> bytes:
+        raise ValueError("no paper")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(monthly_report, "render_pdf", broken)
+        assert run(shared_database, tmp_path).status == "failed"
+    linked = """
+        SELECT output_format FROM "HIS_ReportGeneration"
+        WHERE generation_status = 'COMPLETED' ORDER BY output_format
+    """
+    assert host.execute(linked).fetchall() == [("excel",)]
+    assert row_of(book_of(files(tmp_path)[".xlsx"]), "月次サマリー", "ログイン数")[1] == 93
+
+    # After that both say the changed figures, under the same rows, and the letter is not sent again.
+    assert run(shared_database, tmp_path).status == "completed"
+    assert "ログイン数 93 " in re.sub(r"\s+", " ", pages(files(tmp_path)[".pdf"])[0])
+    assert host.execute(linked).fetchall() == [("excel",), ("pdf",)]
+    assert host.execute("SELECT revision FROM batch.monthly_report").fetchall() == [(2,)]
+    assert len(letters(host)) == 1
+    assert_recorded_as_it_lies(host, tmp_path)
+
+
+def _die_after_the_workbook(database: Database, a_run: Run, root: Path) -> None:
+    def die(_: str) -> None:
+        os._exit(137)
+
+    work_on(database, a_run, WatchedStore(root, die), "T1", "T2")
+
+
+def test_a_worker_that_dies_between_file_and_row_leaves_a_report_that_its_next_try_completes(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    for tenant_id in ("T1", "T2"):
+        tenant(host, tenant_id)
+        employee(host, tenant_id, "佐藤")
+        statistics_rows.days(host, tenant_id, MONTH, LAST_DAY, {"users_total": 1})
+    a_run = opened(shared_database)
+    worker = multiprocessing.get_context("spawn").Process(
+        target=_die_after_the_workbook, args=(shared_database, a_run, tmp_path)
+    )
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 137
+    assert list(files(tmp_path)) == [".xlsx"]
+    for table in ("batch.monthly_report_file", "batch.outbox", '"HIS_ReportGeneration"'):
+        assert host.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+    # The outcome was pending; nothing of the figures is lost, nor are the people, who were read once.
+    report = work_on(shared_database, a_run, ObjectStore(tmp_path), "T1", "T2")
+    assert ([result.tenant_id for result in report.results], report.failures) == (["T1", "T2"], [])
+    assert closed(shared_database, a_run).status == "completed"
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 4
+    for path in tmp_path.rglob("*.xlsx"):
+        assert any(row[1] == "佐藤" for row in cells(book_of(path), "ユーザー統計"))
+    assert len(letters(host)) == 2
+    assert_recorded_as_it_lies(host, tmp_path)
+
+
+def test_runs_and_tries_at_once_take_turns_and_leave_one_whole_report(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    employee(host, "T1", "佐藤")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1})
+    first, second = opened(shared_database), opened(shared_database)
+    plain = ObjectStore(tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        others: list[Any] = []
+
+        # Between the first run's workbook and its row: the same run's next try, whose worker was believed dead, and another run of
+        # the month, which finds one person more.
+        def others_come(key: str) -> None:
+            if key.endswith(".xlsx") and not others:
+                employee(host, "T1", "鈴木")
+                others.append(pool.submit(work_on, shared_database, first, plain, "T1"))
+                wait_for_blocked_statement(shared_database)
+                others.append(pool.submit(work_on, shared_database, second, plain, "T1"))
+
+        report = work_on(shared_database, first, WatchedStore(tmp_path, others_come), "T1")
+        assert report.failures == []
+        retry, other = (each.result() for each in others)
+
+    # The first run's people were used up by then: rather than list nobody, its next try says so and is tried again.
+    assert [(failure.tenant_id, failure.recoverable) for failure in retry.failures] == [("T1", True)]
+    assert other.failures == []
+    assert_recorded_as_it_lies(host, tmp_path)
+    assert work_on(shared_database, first, plain, "T1").failures == []
+    assert [closed(shared_database, each).status for each in (first, second)] == ["completed"] * 2
+    people = {row[1] for row in cells(book_of(files(tmp_path)[".xlsx"]), "ユーザー統計")}
+    assert {"佐藤", "鈴木"} <= people
+    assert len(letters(host)) == 1
+    assert sorted(files(tmp_path)) == [".pdf", ".xlsx"]
+    assert_recorded_as_it_lies(host, tmp_path)
+
+
+def test_a_tenant_s_files_hold_nothing_of_another_s_and_lie_in_a_folder_of_its_own(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Alike in everything that could lead from one to the other: the codes of people, the folders' readable parts."""
+    root = tmp_path / "store"
+    ids = ("../../etc", "__/__/etc", "T1")
+    names = ("<img src=x>=1+1", "@channel & Co.", '=HYPERLINK("x")')
+    for number, (tenant_id, name) in enumerate(zip(ids, names, strict=True)):
+        secret = f"秘密{number}"
+        tenant(
+            host,
+            tenant_id,
+            tenant_code=f"code{number}",
+            tenant_name=name,
+            admin_email=f"{number}@a.example.jp",
+        )
+        host_rows.insert(
+            host,
+            "MST_Department",
+            department_code=f"D{number}",
+            department_name=f"{secret}部",
+            tenant_id=tenant_id,
+            updated_at=host_rows.UPDATED_AT,
+        )
+        host_rows.insert(
+            host,
+            "MST_Employee",
+            id=f"e{number}",
+            employee_code="0001",
+            full_name=f"{secret}さん",
+            department_id=f"D{number}",
+            tenant_id=tenant_id,
+            updated_at=host_rows.UPDATED_AT,
+        )
+        statistics_rows.days(host, tenant_id, MONTH, LAST_DAY, {"users_total": 1, "logins": 10**number})
+        statistics_rows.group(host, tenant_id, LAST_DAY, "department", f"{secret}課", 6)
+
+    assert run(shared_database, root).status == "completed"
+
+    assert [path for path in tmp_path.iterdir() if path != root] == []
+    folders = sorted((root / "reports").iterdir())
+    assert len(folders) == 3
+    written = letters(host)
+    for number, name in enumerate(names):
+        (workbook,) = root.rglob(f"*code{number}*.xlsx")
+        (pdf,) = root.rglob(f"*code{number}*.pdf")
+        assert workbook.parent == pdf.parent
+        assert workbook.parent.parent in folders
+        book = book_of(workbook)
+        every = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+        (letter,) = [letter for letter in written if letter[0] == f"{number}@a.example.jp"]
+        everything = "".join(str(cell.value) for cell in every) + "".join(pages(pdf)) + "".join(letter)
+        assert {cell.data_type for cell in every} <= {"s", "n", "d"}
+        assert set(re.findall(r"秘密\d", everything)) == {f"秘密{number}"}
+        assert f"{name}　2026年10月" in {cell.value for cell in every}
+        assert name in re.sub(r"\s+", " ", pages(pdf)[0])
+        assert f"{31 * 10**number:,}" in letter[2]
+        # In the mail's HTML a name is text.
+        assert "<img" not in letter[3]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,11 +16,13 @@ from psycopg.rows import dict_row
 
 from include.catalog import STATISTICS, TENANT_USAGE
 from include.data_management.statistics import create_batch
-from include.demo.whole_run import run_batch
-from include.execution.run_log import RunResult
+from include.data_management.statistics.batch import StatisticsBatch
+from include.demo.whole_run import open_run, run_batch
+from include.execution.run_log import RunResult, close_execution
+from include.execution.tenant_work import Run, TenantResult, prepare, process_shard
 from include.tenant_management import tenant_usage
 from tests import host_rows
-from tests.conftest import Database
+from tests.conftest import Database, wait_for_blocked_statement
 
 DAY = date(2026, 10, 31)
 NOON = datetime(2026, 10, 31, 3, 0)
@@ -38,6 +43,13 @@ def run(
 ) -> RunResult:
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(platform, connection, STATISTICS, create_batch(), day, dry_run=dry_run, codes=codes)
+
+
+def work_on(database: Database, a_run: Run, *tenant_ids: str, batch: StatisticsBatch | None = None) -> None:
+    """A shard's try, as a worker does it."""
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        report = process_shard(connection, platform, batch or create_batch(), a_run, tenant_ids)
+    assert report.failures == []
 
 
 def days(host: psycopg.Connection, tenant_id: str = "T1") -> list[dict[str, Any]]:
@@ -347,3 +359,123 @@ def test_one_tenant_s_broken_rows_stop_nobody_else_and_a_dry_run_keeps_nothing(
     assert [len(days(host, tenant_id)) for tenant_id in ("T1", "T2", "T3")] == [1, 0, 1]
     assert run(shared_database).status == "completed"
     assert len(days(host, "T2")) == 1
+
+
+def test_tenants_that_use_the_same_codes_are_counted_apart(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    for tenant_id, level in (("../../etc", 2), ("T2", 4)):
+        host_rows.tenant(host, tenant_id)
+        for number in range(5):
+            host_rows.insert(
+                host,
+                "MST_Employee",
+                id=f"{tenant_id} {number}",
+                employee_code=f"000{number}",
+                tenant_id=tenant_id,
+                department_id="D",
+                updated_at=LONG_AGO,
+            )
+            transaction(
+                host,
+                "TRN_SkillRecord",
+                f"{tenant_id} {number}",
+                f"000{number}",
+                tenant_id,
+                skill_item_id=f"S{level}",
+                skill_level=level,
+                skill_category_id="C",
+            )
+    # It names somebody of the other tenant, and is nobody's.
+    transaction(host, "TRN_SkillRecord", "astray", "T2 0", "../../etc", skill_item_id="S9", skill_level=5)
+
+    run(shared_database)
+    for tenant_id, level in (("../../etc", 2), ("T2", 4)):
+        (day,) = days(host, tenant_id)
+        assert (day["employees"], day["skill_records"], day["mean_level"]) == (5, 5, level)
+        for dimension, code in (("department", "D"), ("category", "C")):
+            assert groups(host, dimension, tenant_id) == [(code, 5, 5)]
+
+    # A run of one tenant leaves the other's day alone, whatever has changed.
+    host.execute("""DELETE FROM "TRN_SkillRecord" WHERE employee_id = '0004'""")
+    run(shared_database, codes=["T2"])
+    assert [len(groups(host, "category", tenant_id)) for tenant_id in ("../../etc", "T2")] == [1, 0]
+    assert [days(host, tenant_id)[0]["revision"] for tenant_id in ("../../etc", "T2")] == [1, 2]
+
+
+class _DiesBeforeItsCommit(StatisticsBatch):
+    def process(
+        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
+    ) -> list[TenantResult]:
+        super().process(connection, run, tenant_ids)
+        os._exit(137)
+
+
+def _die(database: Database, a_run: Run) -> None:
+    work_on(database, a_run, "T1", batch=_DiesBeforeItsCommit())
+
+
+def test_a_worker_that_dies_leaves_the_day_as_it_was_and_its_next_try_completes_it(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "T1")
+    for number in range(5):
+        skill(host, employee(host, f"e{number}", department_id="D"), "S1", 3)
+    run(shared_database)
+    before = days(host), groups(host, "department")
+    skill(host, "e0", "S2", 3)
+    with shared_database.connect("batch_platform") as platform:
+        a_run, _ = open_run(platform, STATISTICS, create_batch(), DAY)
+
+    worker = multiprocessing.get_context("spawn").Process(target=_die, args=(shared_database, a_run))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 137
+    assert (days(host), groups(host, "department")) == before
+
+    work_on(shared_database, a_run, "T1")
+    with shared_database.connect("batch_platform") as platform:
+        assert close_execution(platform, a_run).status == "completed"
+    assert [(row["skill_records"], row["revision"]) for row in days(host)] == [(6, 2)]
+    assert groups(host, "department") == [("D", 5, 6)]
+
+
+def test_two_runs_of_a_day_at_once_leave_one_whole_day_and_forget_no_login(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "T1")
+    host_rows.user(host, "T1", "early", last_login_at=NOON)
+    for number in range(5):
+        skill(host, employee(host, f"e{number}", department_id="D"), "S1", 3)
+    runs = []
+    for _ in range(2):
+        with shared_database.connect("batch_platform") as platform:
+            a_run, _ = open_run(platform, STATISTICS, create_batch(), DAY)
+            prepare(platform, create_batch(), a_run, ["T1"])
+        runs.append(a_run)
+        # The second run reads a host that has overwritten one login and has another, and one more record.
+        host.execute("""UPDATE "MST_UserAuth" SET last_login_at = '2026-11-01' WHERE user_id = 'early'""")
+        if len(runs) == 1:
+            host_rows.user(host, "T1", "late", last_login_at=LAST_INSTANT)
+            skill(host, "e0", "S2", 3)
+
+    others: list[Any] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        class Slow(StatisticsBatch):
+            def process(
+                self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
+            ) -> list[TenantResult]:
+                results = super().process(connection, run, tenant_ids)
+                others.append(pool.submit(work_on, shared_database, runs[1], "T1"))
+                wait_for_blocked_statement(shared_database)
+                return results
+
+        work_on(shared_database, runs[0], "T1", batch=Slow())
+        others[0].result()
+
+    assert [(row["skill_records"], row["revision"]) for row in days(host)] == [(6, 2)]
+    assert groups(host, "department") == [("D", 5, 6)]
+    assert host.execute("SELECT user_ids FROM batch.login_day").fetchall() == [(["early", "late"],)]
+    for staging in ("statistics_signal", "usage_signal"):
+        assert host.execute(f"SELECT count(*) FROM batch.{staging}").fetchone() == (0,)

@@ -28,6 +28,7 @@ from include.data_management.data_backup.server import (
     list_tables,
     table_contents,
 )
+from include.execution.object_store import tenant_folder
 
 # What a merge may write: the host application's rows. Ours (invoices, the outbox) must not go back in time.
 MERGED_SCHEMA = "public"
@@ -36,15 +37,9 @@ _BLOCK_BYTES = 1 << 20
 _LISTED_KEYS = 5
 
 
-def tenant_folder(tenant_id: str) -> str:
-    """A folder of its own for any tenant id whatsoever; readable for ordinary ids."""
-    readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
-    return f"tenants/{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
-
-
 def manifest_path(tenant_id: str) -> str:
     """Where a tenant's own manifest lies in a backup."""
-    return f"{tenant_folder(tenant_id)}/manifest.json"
+    return f"tenants/{tenant_folder(tenant_id)}/manifest.json"
 
 
 def restored_schema(tenant_id: str) -> str:
@@ -68,7 +63,7 @@ def export_tenant(snapshot: psycopg.Connection, packer: Packer, tenant_id: str) 
         )
         with snapshot.cursor().copy(query) as copy:
             source = cast("io.BufferedIOBase", CopyStream(copy.read))
-            path = f"{tenant_folder(tenant_id)}/{content.schema}.{content.name}.csv"
+            path = f"tenants/{tenant_folder(tenant_id)}/{content.schema}.{content.name}.csv"
             files.append(packer.pack(source, path, content.rows))  # type: ignore[arg-type]
     about = {"tenant_id": tenant_id, "rows": sum(content.rows for content in contents)}
     return packer.write_manifest(Manifest(about, files, contents), manifest_path(tenant_id))

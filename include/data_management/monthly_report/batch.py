@@ -25,14 +25,13 @@ from include.data_management.monthly_report.report import (
 )
 from include.data_management.monthly_report.wording import month_text, title
 from include.data_management.monthly_report.workbook import Person, write_workbook
-from include.database import read_sql, tenant_transaction
+from include.database import read_sql, tenant_transaction, tenant_turn
 from include.errors import BatchError, reason_of
 from include.execution.business_date import utc_bounds
-from include.execution.object_store import ObjectStore
+from include.execution.object_store import ObjectStore, tenant_folder
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.notification import outbox
 from include.notification.notices import MONTHLY_REPORT, load_administrators
-from include.notification.notification_log_cleanup.archive import tenant_folder
 from include.notification.template_store import load_templates
 from include.settings import MonthlyReportSettings, Settings
 
@@ -45,12 +44,21 @@ _HOST_ROWS = UUID("7d1c3a52-8f0e-4d5b-9a64-0b1f6f8f2c11")
 
 _PEOPLE_AT_A_TIME = 500
 
+# Any number that no other lock of ours has; the tenant comes beside it.
+_TENANT_LOCK = 4
+
 # Missing days that a remark names; more of them are counted.
 _NAMED_DAYS = 10
 
 
 class DocumentFailedError(BatchError):
     """The PDF could not be made; the workbook was delivered all the same."""
+
+
+class PeopleUsedUpError(BatchError):
+    """Another try of the run has delivered meanwhile, and used up the people that this one was to list."""
+
+    recoverable = True
 
 
 class MonthlyReportBatch(TenantBatch):
@@ -115,16 +123,20 @@ class MonthlyReportBatch(TenantBatch):
                 },
             )
             results.append(_result(tenant_id, report, notes))
-        connection.execute(read_sql(_HERE, "use_up_signals"), {"execution_id": run.execution_id})
         return results
 
     def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
         """Write the workbook and the PDF, show them in the application, and queue the letter to the administrators.
 
+        Two runs take turns, so that what is recorded of a file is what lies there.
         :raises DocumentFailedError: there is no PDF; everything else is done.
+        :raises PeopleUsedUpError: another try of the run was faster.
         """
-        month = run.business_date.replace(day=1)
-        report, recipients = _stored_report(connection, tenant_id, month)
+        with tenant_turn(connection, _TENANT_LOCK, tenant_id):
+            self._deliver(connection, run, tenant_id, store)
+
+    def _deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
+        report, recipients = _stored_report(connection, run, tenant_id)
         written = [_write(store, tenant_id, report, "excel", _workbook(connection, run, tenant_id, report))]
         failure: Exception | None = None
         try:
@@ -150,13 +162,16 @@ class MonthlyReportBatch(TenantBatch):
         written: Sequence[dict[str, Any]],
         recipients: Sequence[str],
     ) -> None:
-        """In one transaction: the files' records, the application's rows and the letters; the people are not needed any more."""
+        """In one transaction: the files' records, the application's rows and the letters; what was staged is used up.
+
+        A PDF of an earlier run is withdrawn when this one has none: beside the new workbook it would show other figures.
+        """
         month_name = month_text(report.month, report.language)
         with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
             for file in written:
                 row = {
                     **file,
-                    "id": str(uuid5(_HOST_ROWS, f"{tenant_id}/{report.month}/{file['format']}")),
+                    "id": _host_row(tenant_id, report, file["format"]),
                     "tenant_id": tenant_id,
                     "month": report.month,
                     "execution_id": run.execution_id,
@@ -165,6 +180,10 @@ class MonthlyReportBatch(TenantBatch):
                 }
                 cursor.execute(read_sql(_HERE, "record_file"), row)
                 cursor.execute(read_sql(_HERE, "show_file"), row)
+            for format_name in EXTENSIONS.keys() - {file["format"] for file in written}:
+                cursor.execute(
+                    read_sql(_HERE, "withdraw_file"), {"id": _host_row(tenant_id, report, format_name)}
+                )
             administrators = load_administrators(connection)
             addresses = recipients or [address for address in [administrators.get(tenant_id)] if address]
             templates = load_templates(connection, [MONTHLY_REPORT], {tenant_id: report.language})
@@ -180,7 +199,8 @@ class MonthlyReportBatch(TenantBatch):
                 ),
                 created_by=run.execution_id,
             )
-            cursor.execute(read_sql(_HERE, "use_up_people"), {"execution_id": run.execution_id})
+            for staged in ("use_up_people", "use_up_signals"):
+                cursor.execute(read_sql(_HERE, staged), {"execution_id": run.execution_id})
 
     def discard(self, platform: psycopg.Connection, run: Run) -> None:
         """Delete what no tenant's step has used up, the people too."""
@@ -200,6 +220,10 @@ def object_key(tenant_id: str, report: MonthlyReport, format_name: str) -> str:
     code = re.sub(r"[^\w-]", "_", report.tenant_code)[:40]
     name = f"月次レポート_{code}_{report.month:%Y-%m}.{EXTENSIONS[format_name]}"
     return f"reports/{tenant_folder(tenant_id)}/{report.month:%Y-%m}/{name}"
+
+
+def _host_row(tenant_id: str, report: MonthlyReport, format_name: str) -> str:
+    return str(uuid5(_HOST_ROWS, f"{tenant_id}/{report.month}/{format_name}"))
 
 
 def _write(
@@ -228,12 +252,21 @@ def _workbook(connection: psycopg.Connection, run: Run, tenant_id: str, report: 
 
 
 def _stored_report(
-    connection: psycopg.Connection, tenant_id: str, month: date
+    connection: psycopg.Connection, run: Run, tenant_id: str
 ) -> tuple[MonthlyReport, Sequence[str]]:
+    """The report as it was kept last, by whichever run, and whom the tenant wants told."""
     with tenant_transaction(connection, [tenant_id]):
-        row = connection.execute(read_sql(_HERE, "load_report"), {"month": month}).fetchone()
+        row = connection.execute(
+            read_sql(_HERE, "load_report"),
+            {"month": run.business_date.replace(day=1), "execution_id": run.execution_id},
+        ).fetchone()
     assert row is not None
-    contents, recipients = row
+    contents, recipients, has_people = row
+    if not has_people:
+        raise PeopleUsedUpError(
+            "同じ実行の別の試行が、先にレポートを保存しました。この試行は何も書いていません。"
+            "自動で再試行されない場合は、この process を消去してください"
+        )
     return MonthlyReport.model_validate(contents), recipients
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -22,7 +21,7 @@ import psycopg
 
 from include.database import read_sql, tenant_transaction
 from include.errors import BatchError, is_recoverable, reason_of
-from include.execution.object_store import ObjectStore
+from include.execution.object_store import ObjectStore, tenant_folder
 
 _HERE = Path(__file__).parent
 
@@ -117,12 +116,6 @@ def archive(connection: psycopg.Connection, source: Source, job: Job, store: Obj
         for file in files
         for lines in _chunks(_lines(store, file), CHUNK_ROWS)
     )
-
-
-def tenant_folder(tenant_id: str) -> str:
-    """A folder name for any tenant id whatsoever, its own; readable for ordinary ids."""
-    readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
-    return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
 
 
 # Reading rows ------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from include.database import read_sql, tenant_transaction
+from include.database import read_sql, tenant_transaction, tenant_turn
 from include.execution.business_date import utc_bounds
 from include.execution.object_store import ObjectStore
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
@@ -101,7 +100,8 @@ class NotificationLogCleanupBatch(TenantBatch):
 
     def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
         """Archive, read back, delete: first the notifications, then the messages of the outbox, whose notifications are gone by then."""
-        with _turn(connection, tenant_id):
+        # So that two runs do not archive the same rows twice.
+        with tenant_turn(connection, _TENANT_LOCK, tenant_id):
             job = self._job(connection, run, tenant_id)
             for source in (NOTIFICATIONS, MESSAGES):
                 archive(connection, source, job, store)
@@ -147,15 +147,3 @@ def _cutoff(run: Run, retention_days: int) -> datetime:
     """The start of the first Japanese day that stays, as naive UTC."""
     days = min(retention_days, (run.business_date - _FIRST_DAY).days)
     return utc_bounds(run.business_date - timedelta(days=days)).start
-
-
-@contextmanager
-def _turn(connection: psycopg.Connection, tenant_id: str) -> Iterator[None]:
-    """Two runs take turns at a tenant, so that its rows do not end up in two archives. A lost connection gives the turn back."""
-    key = [_TENANT_LOCK, tenant_id]
-    connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", key)
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", key)

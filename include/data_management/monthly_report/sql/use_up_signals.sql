@@ -1,3 +1,3 @@
--- In the transaction that keeps the reports: a later try finds no signals and reads the host anew.
+-- In the transaction that records the files: until then the next try of a killed one has its people, afterwards it reads anew.
 DELETE FROM batch.report_signal
 WHERE execution_id = %(execution_id)s;
