@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -156,7 +157,8 @@ def test_data_survive_when_every_process_of_the_server_is_killed(durable_server:
     killed = processes(server)
     # The postmaster first: it would restart its children.
     for pid in sorted(killed, key=lambda pid: pid != postmaster_pid(server)):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has noticed the postmaster's end
+            os.kill(pid, signal.SIGKILL)
     wait_until_dead(killed)
     assert not server.is_running()
     server.start()
