@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND status = 'running'
 """
 
 
-class _RunAlert(BaseNotifier):
+class _RunAlert(BaseNotifier, ABC):
     """What both have in common: silent about a run that has ended in time or has failed (which has alerted by itself).
 
     A run that was cleared since its deadline was worked out has its time again: it is waited for here, where waiting costs nothing.
@@ -66,15 +67,15 @@ class _RunAlert(BaseNotifier):
         key = f"{self.key}:{run['dag_id']}:{run['dag_run_id']}"
         await asyncio.to_thread(deliver, alert, key, channels)
 
+    @abstractmethod
     def time_of(
         self, run: dict[str, Any], deadline_at: datetime, channels: Channels
     ) -> tuple[datetime, timedelta]:
         """Since when the run's time counts, and how much of it the run has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compose(self, run: dict[str, Any], elapsed: timedelta) -> Alert:
         """The alert, after ``time_of``."""
-        raise NotImplementedError
 
 
 class LateRunAlert(_RunAlert):
