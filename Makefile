@@ -83,7 +83,7 @@ lock-check: $(STAMP) ## fail if requirements.lock is not what requirements*.txt 
 	@diff -u requirements.lock $(VENV)/requirements.lock.expected
 
 .PHONY: bench
-bench: $(STAMP) ## measure usage, billing and notifications at scale, and the import of the DAG files
+bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.dag_import
 	@$(BIN)/python -m benchmarks.usage
 	@$(BIN)/python -m benchmarks.billing

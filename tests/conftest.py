@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import LiteralString
+from typing import TYPE_CHECKING, LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -21,6 +21,9 @@ from include.demo.local_stack import EXTERNAL_DATABASE
 from include.demo.postgres_server import EmbeddedPostgres
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
+
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
 
 # Before the first import of airflow, which makes its home where this says (and by default in the person's home directory).
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
@@ -165,3 +168,12 @@ def _copy(server: Server, template: str, test: str) -> Iterator[Database]:
         yield Database(name, server)
     finally:
         administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def s3() -> Iterator[S3Server]:
+    """An S3 server with an empty bucket."""
+    from tests.s3_server import s3_server  # its libraries take a second
+
+    with s3_server() as running:
+        yield running

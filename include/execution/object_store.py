@@ -10,7 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copyfileobj, disk_usage
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 class ObjectStore:
@@ -21,8 +24,8 @@ class ObjectStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        # An object store shows an object once it is whole; a directory shows a file from its first byte on.
-        self._shows_unfinished_files = getattr(root, "protocol", "") in ("", "file", "local")
+        # An object store has no folders, shows an object once it is whole, and has no end.
+        self._is_folder = getattr(root, "protocol", "") in ("", "file", "local")
 
     @contextmanager
     def writer(self, key: str) -> Iterator[IO[bytes]]:
@@ -31,15 +34,14 @@ class ObjectStore:
         :raises ValueError: the key leads out of the root. :raises OSError: the disk is full, the store is not reachable.
         """
         target = self._path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not self._shows_unfinished_files:
-            # Closing an object's file puts it in place, also after an error: so it is opened once all of its content is there.
+        if not self._is_folder:
+            # Begun once all of the content is there: an upload that waits for its source may be given up by the store.
             with TemporaryFile() as content:
                 yield content
                 content.seek(0)
-                with target.open("wb") as file:
-                    copyfileobj(content, file)
+                _upload(content, target)
             return
+        target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a directory")
         unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -69,20 +71,25 @@ class ObjectStore:
 
     def exists(self, key: str) -> bool:
         """Whether there is such a file or folder."""
-        return bool(self._path(key).exists())
+        return bool(self._now(key).exists())
 
     def names(self, key: str) -> list[str]:
         """What is in the folder, by name; nothing if it is not there."""
-        folder = self._path(key)
+        folder = self._now(key)
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     def delete(self, key: str) -> None:
         """Delete the file, or the folder with all that is in it; what is not there needs no deleting."""
-        _delete(self._path(key))
+        path = self._now(key)
+        if self._is_folder:
+            _delete(path)
+        else:
+            with suppress(FileNotFoundError):
+                _filesystem(path).rm(_key(path), recursive=True)
 
     def free_bytes(self) -> int | None:
         """How much more it can hold; None for an object store, which has no end."""
-        if not self._shows_unfinished_files:
+        if not self._is_folder:
             return None
         folder = Path(getattr(self._root, "path", self._root))
         while not folder.exists():
@@ -92,6 +99,13 @@ class ObjectStore:
     def location(self, key: str) -> str:
         """Where people find it: a path, or a URL."""
         return str(self._path(key))
+
+    def _now(self, key: str) -> Path:
+        """The path, without what an object store's client remembers of listings: other tasks write there too."""
+        path = self._path(key)
+        if not self._is_folder:
+            _filesystem(path).invalidate_cache()
+        return path
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -110,7 +124,29 @@ def _delete(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         for child in list(path.iterdir()):
             _delete(child)
-        with suppress(FileNotFoundError):  # an object store's folder is gone with its last file
-            path.rmdir()
+        path.rmdir()
     else:
         path.unlink(missing_ok=True)
+
+
+def _upload(content: IO[bytes], target: Path) -> None:
+    """Put the content in place. Closing an object's file completes the upload, also of half the content: after an error it is given up."""
+    file = _filesystem(target).open(_key(target), "wb")
+    try:
+        copyfileobj(content, file)
+        file.close()
+    except BaseException:
+        # Whatever came in between: what is said is the first error, and nothing may close the file later on.
+        with suppress(Exception):
+            file.discard()
+        file.closed = True
+        raise
+
+
+def _filesystem(path: Path) -> Any:
+    """Fsspec's, which is below every path that is not local."""
+    return cast("UPath", path).fs
+
+
+def _key(path: Path) -> str:
+    return cast("UPath", path).path

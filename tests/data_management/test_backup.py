@@ -7,12 +7,10 @@ import os
 import stat
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import psycopg
 import pyrage  # type: ignore[import-untyped]
 import pytest
-from upath import UPath
 
 from include.data_management.data_backup.__main__ import main
 from include.data_management.data_backup.files import MANIFEST, BackupDamagedError
@@ -25,9 +23,11 @@ from include.data_management.data_backup.server import (
 from include.data_management.data_backup.tenant_export import manifest_path, restored_schema
 from include.errors import BatchError, ParameterError, SettingsError
 from include.execution.object_store import ObjectStore
+from include.settings import RetentionSettings
 from tests import host_rows
 from tests.conftest import Database
 from tests.data_management.backups import BIN, TODAY, Backups, login
+from tests.s3_server import BUCKET, S3Server, nothing
 
 HOSTILE = "../../etc"
 
@@ -311,13 +311,53 @@ def test_a_login_that_does_not_see_all_rows_is_refused_and_a_small_one_suffices(
             admin.execute(f"DROP ROLE {role}")
 
 
-def test_an_object_store_takes_a_backup_and_gives_it_back(backups: Backups) -> None:
-    backups.root = cast("Path", UPath(f"memory://{backups.database.name}/batch"))
+def test_a_bucket_takes_backups_and_gives_them_back_and_lets_old_ones_go(
+    backups: Backups, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backups.root = s3.path("batch")
+    backups.settings = backups.settings.model_copy(
+        update={"retention": RetentionSettings(daily=1, weekly=0, monthly=0)}
+    )
+    older = [backups.take(TODAY - timedelta(days=number)) for number in (3, 2, 1)]
+
+    # A file of the dump cannot be stored: no backup, and the older ones stay.
+    s3.refuses = lambda request: (
+        request["REQUEST_METHOD"] == "PUT" and request["PATH_INFO"].endswith("toc.dat.zst")
+    )
+    run, _ = backups.open()
+    with pytest.raises(PermissionError):
+        backups.first_steps(run)
+    with pytest.raises(BackupError):
+        backups.close(run)
+    s3.refuses = nothing
+    assert [status(backups.database, backup_id)[0] for backup_id in older] == ["verified"] * 3
+
     backup_id = backups.take()
-    before = of_tenant(backups.database, "A")
+    assert backups.store.names("backups") == [*older[1:], backup_id]
+    assert [status(backups.database, each)[0] for each in older] == ["deleted", "verified", "verified"]
+
+    # The command finds the credentials as Amazon's tools do.
+    for name, value in {"BATCH_BACKUP_DSN": backups.database.dsn, **s3.environment}.items():
+        monkeypatch.setenv(name, value)
+    command = ["--store", f"s3://{BUCKET}/batch", "--bin", BIN]
+    assert main([*command, "list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*older[1:], backup_id]
+    assert main([*command, "tenant", backup_id, "A"]) == 0
+    assert of_restored(backups.database, "A") == of_tenant(backups.database, "A")
+
     with backups.server.connect() as connection:
-        assert restore_one_tenant(connection, backups.packer(backup_id), "A").rows > 60
-    assert of_restored(backups.database, "A") == before
+        # A flipped byte and a missing object, in the bucket itself.
+        (exported,) = [
+            key for key in s3.names(f"batch/backups/{backup_id}/tenants/A-") if "MST_Employee." in key
+        ]
+        content = bytearray(s3.client.get_object(Bucket=BUCKET, Key=exported)["Body"].read())
+        content[len(content) // 2] ^= 1
+        s3.client.put_object(Bucket=BUCKET, Key=exported, Body=bytes(content))
+        with pytest.raises(BackupDamagedError, match="内容が目録と一致しません"):
+            restore_one_tenant(connection, backups.packer(backup_id), "A")
+        s3.client.delete_object(Bucket=BUCKET, Key=exported)
+        with pytest.raises(BackupDamagedError, match=r"MST_Employee.* がありません"):
+            restore_one_tenant(connection, backups.packer(backup_id), "A")
 
 
 def test_the_form_is_checked_before_anything_runs(backups: Backups) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, ClassVar, cast
 
-import fsspec  # type: ignore[import-untyped]
 import pytest
-from fsspec.spec import AbstractBufferedFile, AbstractFileSystem  # type: ignore[import-untyped]
-from upath import UPath
 
 from include.execution.object_store import ObjectStore
+from tests.s3_server import BUCKET, S3Server
 
 KEY = "invoices/2026-10/INV-2026-10-001.pdf"
 
@@ -173,77 +170,66 @@ def test_an_unusual_name_is_a_name(store: ObjectStore, root: Path, key: str) -> 
 # A store that shows an object once it is whole ---------------------------------------------------------------------------
 
 
-class Upload(AbstractBufferedFile):  # type: ignore[misc]
-    """As s3fs and gcsfs have it: bytes are collected, and closing the file makes the object."""
-
-    def _initiate_upload(self) -> None:
-        self.parts = b""
-
-    def _upload_chunk(self, final: bool = False) -> bool:
-        self.parts += self.buffer.getvalue()
-        if final:
-            Bucket.objects[self.path] = self.parts
-        return True
+PART_BYTES = 50 << 20  # what s3fs collects before it uploads in parts
 
 
-class Bucket(AbstractFileSystem):  # type: ignore[misc]
-    """An object store without a network."""
-
-    protocol = "bucket"
-    cachable = False
-    objects: ClassVar[dict[str, bytes]] = {}
-
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
-        return Upload(self, path, mode=mode)
-
-    def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Directories are nothing but a part of the key."""
-
-    def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
-        """Likewise."""
-
-
-NOT_TESTED_BY_UPATH = pytest.mark.filterwarnings(
-    "ignore:UPath 'bucket' filesystem not explicitly implemented"
-)
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    """A store in an empty bucket."""
-    fsspec.register_implementation("bucket", Bucket, clobber=True)
-    monkeypatch.setattr(Bucket, "objects", {})
-    return ObjectStore(cast("Path", UPath("bucket://name/batch")))
-
-
-@NOT_TESTED_BY_UPATH
-def test_an_object_store_needs_no_name_for_what_is_unfinished(bucket: ObjectStore) -> None:
+def test_an_object_store_needs_no_name_for_what_is_unfinished(s3: S3Server) -> None:
+    bucket = ObjectStore(s3.path("batch"))
     bucket.write(KEY, b"before")
     with bucket.writer(KEY) as file:
         file.write(b"after")
-        assert list(Bucket.objects.values()) == [b"before"]
+        assert bucket.read(KEY) == b"before"
 
-    assert Bucket.objects == {f"name/batch/{KEY}": b"after"}
-    assert bucket.location(KEY) == f"bucket://name/batch/{KEY}"
+    assert s3.names() == [f"batch/{KEY}"]
+    assert bucket.read(KEY) == b"after"
+    assert bucket.location(KEY) == f"s3://{BUCKET}/batch/{KEY}"
 
 
-@NOT_TESTED_BY_UPATH
-def test_after_an_error_in_the_block_an_object_store_still_has_what_was_there_before(
-    bucket: ObjectStore,
-) -> None:
+def test_after_an_error_in_the_block_an_object_store_still_has_what_was_there_before(s3: S3Server) -> None:
+    bucket = ObjectStore(s3.path("batch"))
     bucket.write(KEY, b"before")
 
     for key in (KEY, "another"):
         with pytest.raises(RuntimeError):
             write_half(bucket, key, RuntimeError)
 
-    assert Bucket.objects == {f"name/batch/{KEY}": b"before"}
+    assert s3.names() == [f"batch/{KEY}"]
+    assert bucket.read(KEY) == b"before"
+
+
+@pytest.mark.parametrize(
+    ("refused", "size"),
+    [("uploadId", PART_BYTES + 1), ("partNumber=2", PART_BYTES + 1), ("", 5)],
+    ids=["its first part", "its last part", "a small one"],
+)
+def test_an_upload_that_fails_leaves_no_short_object(s3: S3Server, refused: str, size: int) -> None:
+    bucket = ObjectStore(s3.path("batch"))
+    bucket.write(KEY, b"before")
+    s3.refuses = lambda request: request["REQUEST_METHOD"] == "PUT" and refused in request["QUERY_STRING"]
+
+    for key in (KEY, "another"):
+        with pytest.raises(PermissionError, match="Access Denied"):
+            bucket.write(key, bytes(size))
+
+    assert s3.names() == [f"batch/{KEY}"]
+    assert bucket.read(KEY) == b"before"
+    assert s3.unfinished_uploads() == 0
+
+
+def test_what_another_task_has_written_since_is_seen(s3: S3Server) -> None:
+    here, there = ObjectStore(s3.path("batch")), ObjectStore(s3.path("batch"))
+    assert (here.names("a"), here.exists("a/two")) == ([], False)
+    there.write("a/one", b"1")
+    assert here.names("a") == ["one"]
+    s3.client.put_object(Bucket=BUCKET, Key="batch/a/two", Body=b"2")
+    assert (here.names("a"), here.exists("a/two")) == (["one", "two"], True)
+    s3.client.delete_object(Bucket=BUCKET, Key="batch/a/two")
+    assert (here.names("a"), here.exists("a/two")) == (["one"], False)
 
 
 @pytest.mark.parametrize("kind", ["folder", "object store"])
-def test_what_is_stored_can_be_listed_read_and_deleted(kind: str, root: Path) -> None:
-    place = root if kind == "folder" else cast("Path", UPath(f"memory://{root.name}-listing/batch"))
-    store = ObjectStore(place)
+def test_what_is_stored_can_be_listed_read_and_deleted(kind: str, root: Path, s3: S3Server) -> None:
+    store = ObjectStore(root if kind == "folder" else s3.path("batch"))
     for name in ("a/one", "a/b/two", "c"):
         store.write(name, name.encode())
 

@@ -11,13 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.errors import SettingsError
 from include.execution.sharding import Tenant
 from include.tenant_management.billing.errors import BillingError
 from include.tenant_management.billing.invoice import Invoice
 from include.tenant_management.billing.ledger import Settlement
 from skill_batch.hooks.billing import BillingHook
-from skill_batch.object_storage import object_store
 from tests.conftest import Database
 from tests.tenant_management import billing_rows
 from tests.tenant_management.billing_rows import (
@@ -442,72 +440,3 @@ def test_a_document_has_the_bytes_that_are_in_the_object_store(
     )
     assert hook.document("A", number) == hook.document("A", number, "pdf")
     assert number in (folder / "accounting-2026-10.csv").read_text("utf-8-sig")
-
-
-# Where files go ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_store_is_where_the_variable_says(storage: Path) -> None:
-    store = object_store()
-
-    location = store.write("a/b.txt", b"first")
-    store.write("a/b.txt", b"second")
-
-    assert location == f"file://{storage}/a/b.txt"
-    assert store.read("a/b.txt") == b"second"
-    assert [path.name for path in (storage / "a").iterdir()] == ["b.txt"]
-
-
-def test_an_error_in_the_block_leaves_nothing_in_the_store(storage: Path) -> None:
-    store = object_store()
-    store.write("a/b.txt", b"before")
-
-    def fail() -> None:
-        with store.writer("a/b.txt") as file:
-            file.write(b"half of the wo")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-
-    assert store.read("a/b.txt") == b"before"
-    assert [path.name for path in (storage / "a").iterdir()] == ["b.txt"]
-
-
-def test_a_directory_in_the_place_of_a_file_is_an_error_and_no_success(storage: Path) -> None:
-    in_the_way = storage / "a/b.txt"
-    in_the_way.mkdir(parents=True)
-
-    with pytest.raises(OSError, match=r"b\.txt"):
-        object_store().write("a/b.txt", b"content")
-
-    assert list(in_the_way.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        None,
-        "",
-        "  ",
-        "data/batch",
-        "/data/batch",
-        "./data",
-        "file:data/batch",
-        "file://",
-        "file://data/batch",
-        "file://./data",
-        "s3://",
-    ],
-)
-def test_a_store_that_is_nowhere_is_an_error_that_names_the_variable(
-    monkeypatch: pytest.MonkeyPatch, url: str | None
-) -> None:
-    monkeypatch.delenv("AIRFLOW_VAR_BATCH_STORAGE_URL", raising=False)
-    if url is not None:
-        monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", url)
-
-    with pytest.raises(SettingsError, match="Variable 'batch_storage_url' に file:///data/batch") as caught:
-        object_store()
-
-    assert f"（現在の値: '{(url or '').strip()}'）" in str(caught.value)

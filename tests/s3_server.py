@@ -1,0 +1,118 @@
+"""An S3 server on a socket (moto's), which can be told to refuse requests."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3  # type: ignore[import-untyped]
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from upath import UPath
+from werkzeug.serving import make_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+BUCKET = "skill-report"
+_KEY, _SECRET, _REGION = "test-key", "test-secret", "ap-northeast-1"
+_REFUSAL = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
+
+def nothing(environ: WSGIEnvironment) -> bool:  # noqa: ARG001
+    """Refuse nothing."""
+    return False
+
+
+@dataclass
+class S3Server:
+    """The server, with one bucket. ``refuses`` says of a request (WSGI) whether it is answered 403."""
+
+    app: Any
+    refuses: Callable[[WSGIEnvironment], bool] = nothing
+    requests: list[str] = field(default_factory=list)
+    port: int = 0
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}")
+        if self.refuses(environ):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response("403 Forbidden", [("Content-Type", "application/xml")])
+            return [_REFUSAL]
+        return cast("Iterable[bytes]", self.app(environ, start_response))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> Any:
+        """Amazon's own client, to look from outside."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=_KEY,
+            aws_secret_access_key=_SECRET,
+            region_name=_REGION,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where Amazon's own tools look."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.url,
+            "AWS_ACCESS_KEY_ID": _KEY,
+            "AWS_SECRET_ACCESS_KEY": _SECRET,
+            "AWS_DEFAULT_REGION": _REGION,
+        }
+
+    @property
+    def airflow_connection(self) -> str:
+        """What AIRFLOW_CONN_... holds for it."""
+        return json.dumps(
+            {
+                "conn_type": "aws",
+                "login": _KEY,
+                "password": _SECRET,
+                "extra": {"endpoint_url": self.url, "region_name": _REGION},
+            }
+        )
+
+    def path(self, folder: str) -> Path:
+        """A folder in the bucket, without Airflow."""
+        return cast(
+            "Path",
+            UPath(f"s3://{BUCKET}/{folder}", endpoint_url=self.url, key=_KEY, secret=_SECRET),
+        )
+
+    def names(self, folder: str = "") -> list[str]:
+        """What the bucket holds below the folder, by name."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=folder)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def unfinished_uploads(self) -> int:
+        return len(self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []))
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """A running server with an empty bucket."""
+    server = S3Server(DomainDispatcherApplication(create_backend_app))
+    listener = make_server("127.0.0.1", 0, server, threaded=True)
+    server.port = listener.server_port
+    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread.start()
+    try:
+        server.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION})
+        yield server
+        # What moto holds is the process's, not the server's.
+        for key in server.names():
+            server.client.delete_object(Bucket=BUCKET, Key=key)
+        server.client.delete_bucket(Bucket=BUCKET)
+    finally:
+        listener.shutdown()
+        thread.join()
