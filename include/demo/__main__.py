@@ -68,14 +68,20 @@ DEMO_DATE = "2026-11-01"
 class DemoRun:
     """A batch of the demo. ``is_red``: it has to fail, because telling the operators is its work. ``date`` is the run's own.
 
-    ``form`` is what somebody would choose in the trigger form.
+    ``tells_once``: it is red once only, so that a second demo on the same data finds it green. ``form`` is what somebody would choose
+    in the trigger form.
     """
 
     spec: BatchSpec
     report: Callable[[psycopg.Connection], str]
     is_red: bool = False
+    tells_once: bool = False
     date: str = DEMO_DATE
     form: Mapping[str, object] = field(default_factory=dict)
+
+    def ended_well(self, exit_code: int) -> bool:
+        """Whether this is how it has to end."""
+        return bool(exit_code) == self.is_red or (self.tells_once and exit_code == 0)
 
 
 DEMO_RUNS = (
@@ -89,7 +95,7 @@ DEMO_RUNS = (
     DemoRun(EXTERNAL_SYNC, external_sync_report, is_red=True),
     DemoRun(SCHEDULED_NOTIFICATIONS, scheduled_report),
     *(DemoRun(TENANT_MONITORING, monitoring_report, date=moment) for moment in MONITORING_RUNS),
-    DemoRun(NOTIFICATION_RETRY, retry_report, is_red=True),
+    DemoRun(NOTIFICATION_RETRY, retry_report, is_red=True, tells_once=True),
     DemoRun(NOTIFICATION_LOG_CLEANUP, log_cleanup_report),
     DemoRun(LOG_CLEANUP, cleanup_report),
     DemoRun(DATA_BACKUP, restore_report, form={"action": "compare", "tenants": ["TKH-HD"]}),
@@ -142,7 +148,7 @@ def demo(stack: LocalStack) -> int:
                     stderr=subprocess.STDOUT,
                     check=False,
                 ).returncode
-            if bool(code) != run.is_red:
+            if not run.ended_well(code):
                 sys.stderr.write("".join(log.read_text().splitlines(keepends=True)[-40:]))
                 _say(f"`{' '.join(command)}` ended with exit code {code}")
                 return code or 1

@@ -34,7 +34,7 @@ _LOG_FILES = {
 def let_back_up(connection: psycopg.Connection, login: Mapping[str, Any]) -> None:
     """Make the login of BATCH-001: all rows, to read and to restore, and databases of its own; no superuser."""
     name, database = sql.Identifier(login["login"]), sql.Identifier(connection.info.dbname)
-    if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [login["login"]]).fetchone():
+    if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [login["login"]]).fetchone():
         connection.execute(sql.SQL("CREATE ROLE {}").format(name))
     connection.execute(
         sql.SQL("ALTER ROLE {} LOGIN BYPASSRLS CREATEDB PASSWORD {}").format(
