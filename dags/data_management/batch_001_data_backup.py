@@ -38,4 +38,4 @@ from skill_batch.tenant_flow import tenant_flow
 @batch_dag(DATA_BACKUP, doc_md=__doc__, params=backup_params())
 def batch_001_data_backup() -> None:
     """open_run ► dump ► check ► process × tenant ► close_run."""
-    tenant_flow(DATA_BACKUP, first_step=dump_and_check)
+    tenant_flow(DATA_BACKUP, first_steps=dump_and_check)

@@ -35,4 +35,4 @@ from skill_batch.tenant_flow import tenant_flow
 @batch_dag(LOG_CLEANUP, doc_md=__doc__)
 def batch_002_log_cleanup() -> None:
     """open_run ► process × class ► close_run."""
-    tenant_flow(LOG_CLEANUP, first_step=None)
+    tenant_flow(LOG_CLEANUP, first_steps=None)

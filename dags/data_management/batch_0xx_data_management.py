@@ -32,9 +32,9 @@ from skill_batch.tenant_flow import tenant_flow
 def batch_0xx_data_management() -> None:
     """The family's batches: what is cleaned up has been backed up, and what is reported has been counted."""
     with batch_group(DATA_BACKUP) as backup:
-        tenant_flow(DATA_BACKUP, first_step=dump_and_check)
+        tenant_flow(DATA_BACKUP, first_steps=dump_and_check)
     with batch_group(LOG_CLEANUP) as cleanup:
-        tenant_flow(LOG_CLEANUP, first_step=None)
+        tenant_flow(LOG_CLEANUP, first_steps=None)
     with batch_group(STATISTICS) as statistics:
         tenant_flow(STATISTICS)
     with batch_group(MONTHLY_REPORT) as report:

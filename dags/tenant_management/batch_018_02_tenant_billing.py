@@ -38,4 +38,4 @@ from skill_batch.tenant_flow import tenant_flow
 @batch_dag(TENANT_BILLING, doc_md=__doc__, params=billing_params())
 def batch_018_02_tenant_billing() -> None:
     """open_run ► wait_for_usage ► process × tenant ► close_run."""
-    tenant_flow(TENANT_BILLING, first_step=wait_for_closed_usage)
+    tenant_flow(TENANT_BILLING, first_steps=wait_for_closed_usage)

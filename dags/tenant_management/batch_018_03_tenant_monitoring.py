@@ -46,4 +46,4 @@ from skill_batch.tenant_flow import tenant_flow
 @batch_dag(TENANT_MONITORING, doc_md=__doc__)
 def batch_018_03_tenant_monitoring() -> None:
     """open_run ► watch_runs ► prepare ► process × tenant ► close_run."""
-    tenant_flow(TENANT_MONITORING, first_step=watch_runs_and_read_logs)
+    tenant_flow(TENANT_MONITORING, first_steps=watch_runs_and_read_logs)

@@ -47,11 +47,11 @@ def batch_018_tenant_management() -> None:
     with batch_group(TENANT_USAGE) as usage:
         tenant_flow(TENANT_USAGE)
     with batch_group(TENANT_BILLING) as billing:
-        tenant_flow(TENANT_BILLING, first_step=wait_for_closed_usage)
+        tenant_flow(TENANT_BILLING, first_steps=wait_for_closed_usage)
     with batch_group(INACTIVE_TENANTS) as inactive:
         tenant_flow(INACTIVE_TENANTS)
     with batch_group(SETTINGS_SYNC):
         tenant_flow(SETTINGS_SYNC)
     with batch_group(TENANT_MONITORING):
-        tenant_flow(TENANT_MONITORING, first_step=watch_runs_and_read_logs)
+        tenant_flow(TENANT_MONITORING, first_steps=watch_runs_and_read_logs)
     usage >> [inactive, billing]

@@ -9,13 +9,11 @@ from airflow.sdk import Param, get_current_context, task
 from skill_batch.tenant_flow import failure_alert, run_step
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
-
     from include.catalog import BatchSpec
     from include.data_management.data_backup.batch import DataBackupBatch
 
 
-def dump_and_check(spec: BatchSpec, run: Any, _: Any) -> BaseOperator:
+def dump_and_check(spec: BatchSpec, run: Any, _: Any) -> list[Any]:
     """``dump``, then ``check``; the tenants' exports are read from the database that ``check`` restores."""
 
     @task(task_id="dump", task_display_name="ダンプ", on_failure_callback=failure_alert(spec))
@@ -36,10 +34,7 @@ def dump_and_check(spec: BatchSpec, run: Any, _: Any) -> BaseOperator:
             lambda batch, *step: cast("DataBackupBatch", batch).check(*step),
         )
 
-    checked = check(run)
-    dump(run) >> checked
-    operator: BaseOperator = checked.operator  # type: ignore[attr-defined]
-    return operator
+    return [dump(run), check(run)]
 
 
 def backup_params() -> dict[str, Param]:

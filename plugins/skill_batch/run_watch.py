@@ -19,7 +19,6 @@ from skill_batch.tenant_flow import failure_alert, read_logs, run_of
 
 if TYPE_CHECKING:
     import psycopg
-    from airflow.sdk import BaseOperator
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from include.catalog import BatchSpec
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def watch_runs_and_read_logs(spec: BatchSpec, run: Any, shards: Any) -> BaseOperator:
-    """A task that looks after the runs of all batches, before the one that reads the host's tables; returns the latter."""
+def watch_runs_and_read_logs(spec: BatchSpec, run: Any, shards: Any) -> list[Any]:
+    """A task that looks after the runs of all batches, before the one that reads the host's tables."""
 
     @task(
         task_id="watch_runs",
@@ -42,10 +41,7 @@ def watch_runs_and_read_logs(spec: BatchSpec, run: Any, shards: Any) -> BaseOper
     def watch_runs(run: dict[str, Any]) -> None:
         _watch_runs(spec, run, get_current_context()["ti"])
 
-    watched = watch_runs(run)
-    prepared = read_logs(spec, run, shards)
-    watched >> prepared
-    return prepared
+    return [watch_runs(run), *read_logs(spec, run, shards)]
 
 
 def _watch_runs(spec: BatchSpec, run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:

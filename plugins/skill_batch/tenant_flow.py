@@ -20,7 +20,7 @@ from datetime import UTC, date, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from airflow.sdk import TriggerRule, get_current_context, task
+from airflow.sdk import TriggerRule, chain, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from skill_batch.metrics import record_metrics
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import psycopg
-    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from include.catalog import BatchSpec
@@ -60,19 +60,18 @@ _RUN_KEY = "run"
 _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 
 
-# Builds the one task between open_run and process, from the registry's entry, the run and its shards.
-FirstStep: TypeAlias = "Callable[[BatchSpec, Any, Any], BaseOperator]"
+# Builds the tasks between open_run and process, in their order, from the registry's entry, the run and its shards; gives their outputs.
+FirstSteps: TypeAlias = "Callable[[BatchSpec, Any, Any], list[Any]]"
 
 
-def read_logs(spec: BatchSpec, run: Any, shards: Any) -> BaseOperator:
+def read_logs(spec: BatchSpec, run: Any, shards: Any) -> list[Any]:
     """The first step of a batch that reads the host's large tables once for all tenants."""
 
     @task(task_id="prepare", task_display_name="ログ読込", on_failure_callback=failure_alert(spec))
     def prepare(run: dict[str, Any], shards: list[dict[str, Any]]) -> None:
         _prepare(spec, run, shards, get_current_context())
 
-    operator: BaseOperator = prepare(run, shards).operator  # type: ignore[attr-defined]
-    return operator
+    return [prepare(run, shards)]
 
 
 def failure_alert(spec: BatchSpec) -> FailureAlert:
@@ -80,8 +79,8 @@ def failure_alert(spec: BatchSpec) -> FailureAlert:
     return FailureAlert(spec.id, spec.name, spec.run_severity.name)
 
 
-def tenant_flow(spec: BatchSpec, first_step: FirstStep | None = read_logs) -> None:
-    """Add the batch's tasks to the DAG, or to the task group, that is being built. Without a first step, units follow at once."""
+def tenant_flow(spec: BatchSpec, first_steps: FirstSteps | None = read_logs) -> None:
+    """Add the batch's tasks to the DAG, or to the task group, that is being built. Without first steps, the units follow at once."""
 
     @task(
         task_id="open_run",
@@ -109,18 +108,15 @@ def tenant_flow(spec: BatchSpec, first_step: FirstStep | None = read_logs) -> No
         trigger_rule=TriggerRule.ALL_DONE,
         on_failure_callback=failure_alert(spec),
     )
-    def close_run(first_step_id: str | None) -> dict[str, Any]:
-        return _close_run(spec, first_step_id, get_current_context())
+    def close_run(first_step_ids: list[str]) -> dict[str, Any]:
+        return _close_run(spec, first_step_ids, get_current_context())
 
     # Airflow maps over a task's return value only; the run travels beside it, under a key of its own.
     shards = open_run()
     run = shards[_RUN_KEY]  # type: ignore[index]
     processed = process.partial(run=run).expand(shard=shards)
-    if first_step is None:
-        processed >> close_run(None)
-        return
-    first = first_step(spec, run, shards)
-    first >> processed >> close_run(first.task_id)
+    steps = first_steps(spec, run, shards) if first_steps else []
+    chain(*steps, processed, close_run([step.operator.task_id for step in steps]))
 
 
 def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
@@ -294,7 +290,7 @@ def _process(
     return {"tenants": len(report.results), "records": sum(result.records for result in report.results)}
 
 
-def _close_run(spec: BatchSpec, first_step_id: str | None, context: Context) -> dict[str, Any]:
+def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> dict[str, Any]:
     """Close the execution log with what became of the tenants; fail, and alert, unless all of them succeeded."""
     import psycopg
 
@@ -306,7 +302,7 @@ def _close_run(spec: BatchSpec, first_step_id: str | None, context: Context) -> 
     opening_id = f"{ti.task_id.removesuffix('close_run')}open_run"
     states = ti.get_task_states(
         dag_id=ti.dag_id,
-        task_ids=[opening_id, *([first_step_id] if first_step_id else [])],
+        task_ids=[opening_id, *first_step_ids],
         run_ids=[ti.run_id],
     ).get(ti.run_id, {})
     if states.get(opening_id) == "skipped":
@@ -318,9 +314,11 @@ def _close_run(spec: BatchSpec, first_step_id: str | None, context: Context) -> 
     run = run_of(ti.xcom_pull(task_ids=opening_id, key=_RUN_KEY))
     batch = _implementation(spec)
     error: Exception | None = None
-    if first_step_id and states.get(first_step_id) != "success":
+    # The first of them: those after it were not even begun.
+    unsuccessful = next((step for step in first_step_ids if states.get(step) != "success"), None)
+    if unsuccessful:
         error = run_log.EarlierStepFailedError(
-            f"前段の {first_step_id} が失敗しました。理由はそのログと通知にあります。"
+            f"前段の {unsuccessful} が失敗しました。理由はそのログと通知にあります。"
         )
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         if error is None:

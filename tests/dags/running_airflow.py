@@ -55,7 +55,7 @@ class Api:
                 time.sleep(0.5)
 
     def rest(self) -> None:
-        """Start the scheduled run that was missed, and wait until it and all others have ended. Only once for a DAG: then none is missed."""
+        """Start the scheduled run that was missed, and wait until it and all others have ended. Once for a DAG: then none is missed."""
         self.unpause()
         deadline = time.monotonic() + RUN_SECONDS
         while time.monotonic() < deadline:

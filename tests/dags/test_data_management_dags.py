@@ -51,6 +51,13 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
         assert compared.returncode == 0, compared.stdout
         assert "public.MST_Employee: 復元 1 行、現在と異なる 1 行" in compared.stdout
         assert "test-backup" not in taken.stdout + compared.stdout
+        (tmp_path / "in the way").touch()
+        nowhere = {"AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path}/in the way/store"}
+        failed = AirflowInstallation(installation.environment | nowhere).run(
+            "dags", "test", "batch_001_data_backup", "2026-11-03"
+        )
+        assert failed.returncode == 1
+        assert "前段の dump が失敗しました" in failed.stdout
         cleaned = installation.run("dags", "test", "batch_002_log_cleanup", "2026-11-01")
         assert cleaned.returncode == 0, cleaned.stdout
     finally:

@@ -11,7 +11,7 @@ from airflow.sdk import BaseSensorOperator
 from skill_batch.tenant_flow import failure_alert, run_of
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk import Context
 
     from include.catalog import BatchSpec
 
@@ -59,12 +59,13 @@ class ClosedUsageSensor(BaseSensorOperator):
         return not waiting
 
 
-def wait_for_closed_usage(spec: BatchSpec, run: Any, shards: Any) -> BaseOperator:  # noqa: ARG001 - a first step
+def wait_for_closed_usage(spec: BatchSpec, run: Any, shards: Any) -> list[Any]:  # noqa: ARG001 - a first step
     """The first step of billing."""
-    return ClosedUsageSensor(
+    sensor = ClosedUsageSensor(
         task_id="wait_for_usage",
         task_display_name="使用量の締め待ち",
         run=run,
         statement_timeout=spec.time_limit,
         on_failure_callback=failure_alert(spec),
     )
+    return [sensor.output]
