@@ -69,7 +69,15 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
     assert list((logs / "debug").iterdir()) == []
     with database.connect() as host:
         assert host.execute('SELECT count(*) FROM "SYS_SystemLog"').fetchone() == (0,)
-        assert host.execute("SELECT DISTINCT status FROM batch.execution_log").fetchall() == [("completed",)]
-    (message,) = slack.messages
+        assert host.execute(
+            "SELECT batch_id, status FROM batch.execution_log ORDER BY started_at"
+        ).fetchall() == [
+            ("BATCH-001", "completed"),
+            ("BATCH-001", "completed"),
+            ("BATCH-001", "failed"),
+            ("BATCH-002", "completed"),
+        ]
+    alert, message = slack.messages
+    assert "Not a directory" in alert.text
     assert "rows/system_log: 削除 1 行" in message.text
     assert "files/?: 要確認 1 件" in message.text
