@@ -14,16 +14,18 @@ from include.execution.business_date import JAPAN
 # Airflow makes a run within seconds of its time; a restart of the scheduler takes minutes.
 GRACE = timedelta(minutes=15)
 
-# A batch counts as scheduled if one of so many firings before made a run: one that is paused for good is soon no news.
-_LOOKED_BACK = 3
+# So many firings are looked at: an outage may span several, and after it Airflow makes up for the last one only.
+_LOOKED_AT = 8
+# A batch of which so many of the last firings made no run is paused for good, and no news.
+_NO_NEWS = 4
 
 
 @dataclass(frozen=True)
 class MissedStart:
-    """A firing of a batch's schedule (aware) that made no run."""
+    """Firings of a batch's schedule (aware, newest first) that made no run."""
 
     spec: BatchSpec
-    fired_at: datetime
+    fired_at: tuple[datetime, ...]
 
 
 def firings_before(cron: str, moment: datetime, count: int) -> list[datetime]:
@@ -33,15 +35,23 @@ def firings_before(cron: str, moment: datetime, count: int) -> list[datetime]:
 
 
 def missed_starts(
-    specs: Iterable[BatchSpec], now: datetime, has_run: Callable[[BatchSpec, list[datetime]], bool]
+    specs: Iterable[BatchSpec], now: datetime, count_runs: Callable[[BatchSpec, list[datetime]], int]
 ) -> list[MissedStart]:
-    """The batches whose last firing made no run, although their schedule is in use.
+    """The batches with firings that made no run although the schedule was in use: an earlier one did.
 
-    ``has_run`` asks Airflow whether a run of the batch exists for one of these times. The last quarter of an hour is not judged yet.
+    ``count_runs`` asks Airflow how many of these firings made a run. The last quarter of an hour is not judged yet.
     """
     missed = []
     for spec in specs:
-        last, *before = firings_before(spec.cron, now - GRACE, 1 + _LOOKED_BACK)
-        if not has_run(spec, [last]) and has_run(spec, before):
-            missed.append(MissedStart(spec, last))
+        firings = firings_before(spec.cron, now - GRACE, _LOOKED_AT)
+        if count_runs(spec, firings) in (0, len(firings)):
+            continue
+        made = [count_runs(spec, [firing]) > 0 for firing in firings]
+        if any(made[:_NO_NEWS]):
+            first = max(index for index, has_run in enumerate(made) if has_run)
+            without = tuple(
+                firing for firing, has_run in zip(firings[:first], made, strict=False) if not has_run
+            )
+            if without:
+                missed.append(MissedStart(spec, without))
     return missed

@@ -103,12 +103,13 @@ def _not_started(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[str, Aler
     from include.catalog import BATCHES
     from include.execution.schedule import missed_starts
 
-    def has_run(spec: BatchSpec, firings: list[datetime]) -> bool:
-        return ti.get_dr_count(dag_id=spec.dag_id, logical_dates=firings) > 0
+    def count_runs(spec: BatchSpec, firings: list[datetime]) -> int:
+        return ti.get_dr_count(dag_id=spec.dag_id, logical_dates=firings)
 
     return [
-        (f"not-started:{missed.spec.dag_id}:{missed.fired_at.isoformat()}", _not_started_alert(missed))
-        for missed in missed_starts(BATCHES, now, has_run)
+        # Told again with the next one that is missed.
+        (f"not-started:{missed.spec.dag_id}:{missed.fired_at[0].isoformat()}", _not_started_alert(missed))
+        for missed in missed_starts(BATCHES, now, count_runs)
     ]
 
 
@@ -116,16 +117,17 @@ def _not_started_alert(missed: MissedStart) -> Alert:
     from include.execution.business_date import business_date_of
 
     spec = missed.spec
-    business_date = business_date_of(missed.fired_at, spec.works_on)
+    times = "、".join(f"{fired_at.astimezone(JAPAN):%Y-%m-%d %H:%M}" for fired_at in missed.fired_at)
+    days = sorted({business_date_of(fired_at, spec.works_on) for fired_at in missed.fired_at})
     return Alert(
         title=f"バッチ未開始: {spec.id}",
         lines=(
             f"{spec.name}（重要度 {spec.run_severity.name}）",
-            f"予定: {missed.fired_at.astimezone(JAPAN):%Y-%m-%d %H:%M}（日本時間）の実行がありません",
+            f"予定: {times}（日本時間）の実行がありません",
         ),
         actions=(
             "対処: 画面で DAG が一時停止（Paused）でないか、Import Errors がないか、スケジューラーが動いているかを確認してください。"
-            f"直したら、{spec.dag_id} を業務日 {business_date:%Y-%m-%d} で Trigger してください。",
+            f"直したら、{spec.dag_id} を業務日 {'、'.join(day.isoformat() for day in days)} で Trigger してください。",
         ),
         severity=spec.run_severity.name,
     )

@@ -19,11 +19,11 @@ def runs(*fired_at: datetime) -> dict[BatchSpec, set[datetime]]:
     return {TENANT_USAGE: set(fired_at)}
 
 
-def missed_by(now: datetime, existing: dict[BatchSpec, set[datetime]]) -> list[tuple[str, datetime]]:
-    found = missed_starts(
-        existing, now, lambda spec, firings: any(firing in existing[spec] for firing in firings)
-    )
-    return [(missed.spec.id, missed.fired_at) for missed in found]
+def missed_by(
+    now: datetime, existing: dict[BatchSpec, set[datetime]]
+) -> list[tuple[str, *tuple[datetime, ...]]]:
+    found = missed_starts(existing, now, lambda spec, firings: len(existing[spec].intersection(firings)))
+    return [(missed.spec.id, *missed.fired_at) for missed in found]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,13 @@ def test_a_batch_that_is_not_scheduled_or_paused_for_days_is_no_news() -> None:
     assert missed_by(japan(2026, 11, 25, 12), runs()) == []
     assert missed_by(japan(2026, 11, 25, 12), runs(japan(2026, 11, 22, 1, 30))) != []
     assert missed_by(japan(2026, 11, 25, 12), runs(japan(2026, 11, 21, 1, 30))) == []
+
+
+def test_every_firing_of_a_longer_outage_is_missed_also_after_airflow_has_made_up_for_the_last() -> None:
+    before, made_up = japan(2026, 11, 20, 1, 30), japan(2026, 11, 23, 1, 30)
+    assert missed_by(japan(2026, 11, 23, 10), runs(before, made_up)) == [
+        ("BATCH-018-01", japan(2026, 11, 22, 1, 30), japan(2026, 11, 21, 1, 30)),
+    ]
 
 
 def test_hourly_and_monthly_schedules_are_judged_by_their_own_firings() -> None:
