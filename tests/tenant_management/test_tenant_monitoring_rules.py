@@ -440,24 +440,40 @@ def last(results: str) -> Incident | None:
     return play(results)[-1][1]
 
 
-@pytest.mark.parametrize("results", ["w", "-w-", "w--w", "w--w--w", "w      w"])
+@pytest.mark.parametrize("results", ["w", "-w-", "w--w", "w--w--w", f"w{' ' * 26}w"])
 def test_one_breach_of_three_checks_is_no_incident(results: str) -> None:
     assert last(results) is None
 
 
-@pytest.mark.parametrize("results", ["ww", "w-w", "-w-w", "w w", "w     w"])
+@pytest.mark.parametrize("results", ["ww", "w-w", "-w-w", "w w", "w     w", f"w{' ' * 23}w"])
 def test_two_breaches_of_the_last_three_checks_open_an_incident(results: str) -> None:
     assert openings(results) == [(len(results) - 1, HOUR + timedelta(hours=len(results) - 1), 0)]
 
 
 @pytest.mark.parametrize(
     ("results", "is_closed"),
-    [("ww--", False), ("ww---", True), ("ww--w--", False), ("ww-  --", True), ("ww--      -", False)],
+    [
+        ("ww--", False),
+        ("ww---", True),
+        ("ww--w--", False),
+        ("ww-  --", True),
+        ("ww--      -", True),
+        (f"ww-{' ' * 70}--", True),
+        (f"ww{' ' * 70}---", True),
+    ],
 )
 def test_three_clean_checks_in_a_row_close_it(results: str, is_closed: bool) -> None:
     incident = last(results)
     assert incident is not None
     assert (incident.closed_at is not None) is is_closed
+
+
+def test_a_tenant_that_is_used_for_two_hours_a_day_is_told_of_two_days_trouble_and_of_its_end() -> None:
+    day = "{}" + " " * 22
+    assert len(openings(day.format("w-") + day.format("ww"))) == 1
+    incident = last(day.format("ww") + day.format("--") + day.format("--"))
+    assert incident is not None
+    assert incident.closed_at == HOUR + timedelta(hours=48)
 
 
 def test_a_value_that_flips_every_hour_is_one_incident() -> None:

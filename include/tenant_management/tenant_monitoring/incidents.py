@@ -14,8 +14,8 @@ from enum import StrEnum
 _RESULTS = 3
 _BREACHES_TO_OPEN = 2
 
-# Results further apart than this say nothing about each other.
-FORGET_AFTER = timedelta(hours=6)
+# Breaches further apart than this say nothing about each other. A tenant that is used for an hour a day has one result a day.
+FORGET_AFTER = timedelta(hours=26)
 # An incident that is back so soon after it was closed was never over.
 REOPEN_WITHIN = timedelta(hours=6)
 
@@ -49,9 +49,9 @@ class Recent:
     results: str = ""
     at: datetime | None = None
 
-    def then(self, *, is_breach: bool, at: datetime) -> Recent:
-        """With one more result."""
-        known = self.results if self.at and at - self.at <= FORGET_AFTER else ""
+    def then(self, *, is_breach: bool, at: datetime, is_open: bool) -> Recent:
+        """With one more result; what there is already counts whatever its age while an incident ``is_open``, so that all can end."""
+        known = self.results if is_open or (self.at and at - self.at <= FORGET_AFTER) else ""
         return Recent((known + (BREACHED if is_breach else CLEAN))[-_RESULTS:], at)
 
     @property
@@ -92,8 +92,9 @@ def step(
 
     A breach that ``is_confirmed`` in another way opens an incident alone.
     """
-    recent = recent.then(is_breach=breach is not None, at=at)
-    if incident is not None and incident.closed_at is None:
+    is_open = incident is not None and incident.closed_at is None
+    recent = recent.then(is_breach=breach is not None, at=at, is_open=is_open)
+    if incident is not None and is_open:
         if breach is not None:
             severity = worse(incident.severity, breach.severity)
             return recent, replace(incident, severity=severity, evidence=breach.evidence, breached_at=at)
