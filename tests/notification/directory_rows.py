@@ -214,9 +214,9 @@ def everything(host: psycopg.Connection) -> list[tuple[str, ...]]:
     """All rows that a sync may change, but for what it remembers about runs."""
     return host.execute(
         """
-        SELECT 'link', row_to_json(link)::jsonb - 'absent_by' - 'absent_on' - 'changed_by' FROM batch.account_link AS link
+        SELECT 'link', row_to_json(link)::jsonb - 'absent_on' - 'is_absence_doubtful' - 'changed_by' FROM batch.account_link AS link
         UNION ALL SELECT 'account', row_to_json(account)::jsonb FROM batch.directory_account AS account
-        UNION ALL SELECT 'channel', row_to_json(channel)::jsonb - 'absent_by' FROM batch.directory_channel AS channel
+        UNION ALL SELECT 'channel', row_to_json(channel)::jsonb - 'absent_on' FROM batch.directory_channel AS channel
         UNION ALL SELECT 'setting', row_to_json(setting)::jsonb FROM "MST_NotificationSettings" AS setting
         UNION ALL SELECT 'change', row_to_json(change)::jsonb FROM batch.directory_change AS change
         UNION ALL SELECT 'message', jsonb_build_array(dedupe_key) FROM batch.outbox

@@ -254,7 +254,7 @@ def test_a_page_that_fails_leaves_everything_as_it_was(
     assert [result.status for result in results] == ["failed", "failed"]
     assert everything(host) == before
     assert "Slack" in outcome(host)["error"] or "トークン" in outcome(host)["error"]
-    assert host.execute("SELECT count(*) FROM batch.account_link WHERE absent_by IS NOT NULL").fetchone() == (
+    assert host.execute("SELECT count(*) FROM batch.account_link WHERE absent_on IS NOT NULL").fetchone() == (
         0,
     )
     assert host.execute("SELECT count(*) FROM batch.listed_account").fetchone() == (0,)
@@ -290,7 +290,7 @@ def test_a_listing_that_cannot_be_true_changes_nothing_and_is_told(
     assert everything(host) == before
     assert outcome(host)["details"]["held"] == 1
     assert outcome(host)["notes"][0].startswith(f"適用を保留しました: {reason}")
-    assert host.execute("SELECT count(*) FROM batch.account_link WHERE absent_by IS NOT NULL").fetchone() == (
+    assert host.execute("SELECT count(*) FROM batch.account_link WHERE absent_on IS NOT NULL").fetchone() == (
         0,
     )
 
@@ -382,7 +382,7 @@ def test_an_expired_delta_token_starts_over_ends_no_link_and_is_told(
     run_sync(database, services, AFTER)
     assert {status for *_, status in links(host)} == {"active"}
     assert outcome(host, "teams")["notes"] == [
-        "前回からの変更の記録（差分トークン）が使えなくなったため、名簿を最初から読み直しました。この実行では連携を解除しません"
+        "前回からの変更の記録（差分トークン）が使えなくなったため、名簿を最初から読み直しました。この実行では連携を解除せず、消えたチャンネルも判断しません"
     ]
 
     run_sync(database, services, AFTER + timedelta(days=1))
@@ -438,13 +438,19 @@ def test_a_channel_is_gone_after_two_listings_without_it(
 ) -> None:
     employees(host, [1])
     directory = line_works(host, services)
-    directory.pages, directory.rooms = [[line_works_user(1)]], {"R1": {"channelId": "R1", "title": "連絡"}}
+    directory.pages = [[line_works_user(1)]]
     setting(host, "room", "line", '{"destination": "channels/R1"}')
+    setting(host, "other", "line", '{"destination": "channels/R2"}')
+    other, both = {"R2": {"title": "他"}}, {"R1": {"title": "連絡"}, "R2": {"title": "他"}}
     enabled = []
-    for number, rooms in enumerate([{"R1": {"title": "連絡"}}, {}, {"R1": {"title": "連絡"}}, {}, {}, {}]):
+    for number, rooms in enumerate([both, other, both, other, other, other]):
         directory.rooms = rooms
         run_sync(database, services, DAY + timedelta(days=number))
-        enabled.append(host.execute('SELECT is_enabled FROM "MST_NotificationSettings"').fetchone())
+        enabled.append(
+            host.execute(
+                """SELECT is_enabled FROM "MST_NotificationSettings" WHERE setting_key = 'room'"""
+            ).fetchone()
+        )
 
     assert enabled == [(True,)] * 4 + [(False,)] * 2
     assert [kind for kind, _ in changes(host)] == ["channel_vanished", "disable_setting", "link"]

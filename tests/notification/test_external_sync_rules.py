@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -30,7 +31,8 @@ from include.notification.outcome import Channel
 from include.settings import ExternalSyncSettings
 
 LIMITS = ExternalSyncSettings(most_ending_percent=Decimal(20), small_directory_links=50, most_ending_links=25)
-RUN = "run-2"
+TODAY = date(2026, 11, 25)
+YESTERDAY = TODAY - timedelta(days=1)
 
 
 def account(number: int, **values: object) -> Account:
@@ -46,7 +48,7 @@ def employee(number: int, email: str | None = "") -> Employee:
 
 
 def world(accounts: list[Account], employees: list[Employee], **values: object) -> World:
-    return replace(World(Channel.SLACK, RUN, accounts, employees), **values)  # type: ignore[arg-type]
+    return replace(World(Channel.SLACK, TODAY, accounts, employees), **values)  # type: ignore[arg-type]
 
 
 def made(plan: SyncPlan, *kinds: EntryKind) -> list[tuple[str, str | None]]:
@@ -116,10 +118,10 @@ def test_an_address_whatever_its_case_is_the_same() -> None:
 
 
 def test_an_account_that_was_made_anew_waits_until_the_old_one_is_gone() -> None:
-    old = Link("OLD", "E1", absent_by="run-1", account=account(1, external_id="OLD"))
+    old = Link("OLD", "E1", absent_on=YESTERDAY, account=account(1, external_id="OLD"))
     fresh = [account(1)]
 
-    first = plan_sync(world(fresh, [employee(1)], links=[replace(old, absent_by=None)]), LIMITS)
+    first = plan_sync(world(fresh, [employee(1)], links=[replace(old, absent_on=None)]), LIMITS)
     second = plan_sync(world(fresh, [employee(1)], links=[old]), LIMITS)
 
     assert (made(first, EntryKind.ABSENT), linked(first)) == ([("OLD", "E1")], [])
@@ -151,7 +153,7 @@ def test_nobody_who_has_left_is_linked_again_and_their_links_are_counted() -> No
     ],
 )
 def test_the_limits_are_strict(active: int, absent: int, held: bool) -> None:
-    links = [Link(f"U{number}", f"E{number}", absent_by="run-1") for number in range(active)]
+    links = [Link(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(active)]
     listed = [account(number) for number in range(absent, active)]
     here = world(listed, [employee(number) for number in range(active)], links=links)
 
@@ -163,6 +165,107 @@ def test_the_limits_are_strict(active: int, absent: int, held: bool) -> None:
     if held:
         assert {entry.kind for entry in plan.entries} <= MARKS
         assert f"連携 {active:,} 件のうち {absent:,} 件" in plan.held
+
+
+@pytest.mark.parametrize(("active", "held"), [(25, True), (3, True), (2, False)])
+def test_everybody_at_once_is_the_directory_of_another_company(active: int, held: bool) -> None:
+    links = [Link(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(active)]
+
+    plan = plan_sync(world([account(99)], [], links=links), LIMITS)
+
+    assert bool(plan.held) is held
+    assert len(made(plan, EntryKind.DEACTIVATE)) == (0 if held else active)
+
+
+def test_two_listings_of_one_day_may_have_seen_one_outage() -> None:
+    gone, other = Link("U1", "E1", absent_on=TODAY), Link("U2", "E2")
+
+    plan = plan_sync(world([account(2)], [], links=[gone, other]), LIMITS)
+
+    assert plan.entries == []
+    assert made(
+        plan_sync(world([account(2)], [], links=[replace(gone, absent_on=YESTERDAY), other]), LIMITS),
+        EntryKind.DEACTIVATE,
+    )
+
+
+def test_a_listing_that_was_held_is_the_first_of_two_for_an_operator_only() -> None:
+    everybody = [Link(f"U{number}", f"E{number}") for number in range(100)]
+    listed = [account(number) for number in range(80)]
+    held = plan_sync(world([account(99)], [], links=everybody), LIMITS)
+    doubtful = applied(world([], [], links=everybody), held).links
+
+    next_day = world(listed, [], links=doubtful, run_date=TODAY + timedelta(days=1))
+    second = plan_sync(next_day, LIMITS)
+
+    assert held.held
+    assert (second.held, made(second, EntryKind.DEACTIVATE)) == ("", [])
+    assert len(made(second, EntryKind.ABSENT)) == 20
+    assert (
+        len(made(plan_sync(next_day, LIMITS, allow_many=True), EntryKind.DEACTIVATE)) == 19
+    )  # all but U99, which was there
+    third = replace(applied(next_day, second), run_date=TODAY + timedelta(days=2))
+    assert len(made(plan_sync(third, LIMITS), EntryKind.DEACTIVATE)) == 20
+
+
+def known_channels(count: int, absent_on: date | None) -> list[KnownChannel]:
+    return [KnownChannel(ListedChannel(f"C{number}", f"c{number}"), absent_on) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("known", "listed", "held"),
+    [
+        (30, 0, True),
+        (2, 0, True),
+        (1, 0, True),
+        (30, 5, False),
+        (30, 3, True),
+        (100, 80, False),
+        (100, 79, True),
+    ],
+)
+def test_an_empty_or_poor_list_of_channels_is_not_believed(known: int, listed: int, held: bool) -> None:
+    here = world(
+        [account(1)],
+        [],
+        channels=[ListedChannel(f"C{number}", f"c{number}") for number in range(listed)],
+        known_channels=known_channels(known, YESTERDAY),
+        settings=[MappedSetting(f"s{number}", "s", (f"C{number}",)) for number in range(known)],
+    )
+
+    plan = plan_sync(here, LIMITS)
+
+    assert bool(plan.held) is held
+    assert len(made(plan, EntryKind.DISABLE_SETTING)) == (0 if held else known - listed)
+    allowed = plan_sync(here, LIMITS, allow_many=True)
+    assert len(made(allowed, EntryKind.DISABLE_SETTING)) == known - listed
+
+
+def test_a_listing_that_began_again_ends_no_channel() -> None:
+    here = world(
+        [account(1)],
+        [],
+        channels=[ListedChannel("C0", "c0")],
+        known_channels=known_channels(2, YESTERDAY),
+        settings=[MappedSetting("s1", "s", ("C1",))],
+        started_over="最初からやり直しました",
+    )
+
+    assert made(plan_sync(here, LIMITS), EntryKind.CHANNEL_VANISHED, EntryKind.DISABLE_SETTING) == []
+
+
+@pytest.mark.parametrize("is_archived", [True, False])
+def test_a_setting_stays_that_names_a_channel_by_a_name_which_another_one_has_now(is_archived: bool) -> None:
+    old = ListedChannel("C1", "alerts", is_archived=is_archived)
+    here = world(
+        [account(1)],
+        [],
+        channels=[ListedChannel("C2", "alerts"), *([old] if is_archived else [])],
+        known_channels=[KnownChannel(old, None if is_archived else YESTERDAY)],
+        settings=[MappedSetting("by name", "s", ("#alerts",)), MappedSetting("by id", "s", ("C1",))],
+    )
+
+    assert made(plan_sync(here, LIMITS), EntryKind.DISABLE_SETTING) == [("by id", None)]
 
 
 def test_no_override_makes_an_empty_listing_believable() -> None:
@@ -189,7 +292,7 @@ def test_a_setting_is_useless_when_all_its_channels_are_gone() -> None:
         MappedSetting("s5", "nobody", ()),
         MappedSetting("s6", "vanished", ("C3",)),
     ]
-    known = [KnownChannel(ListedChannel("C3", "x"), absent_by="run-1")]
+    known = [KnownChannel(ListedChannel("C3", "x"), absent_on=YESTERDAY), KnownChannel(channels[1])]
 
     plan = plan_sync(
         world([account(1)], [], channels=channels, known_channels=known, settings=mapped), LIMITS
@@ -254,11 +357,17 @@ def applied(before: World, plan: SyncPlan) -> World:
                 assert entry.employee_id is not None
                 links[entry.subject_id] = Link(entry.subject_id, entry.employee_id)
             case EntryKind.DEACTIVATE:
-                links[entry.subject_id] = replace(links[entry.subject_id], is_active=False, absent_by=None)
+                links[entry.subject_id] = replace(
+                    links[entry.subject_id], is_active=False, absent_on=None, is_absence_doubtful=False
+                )
             case EntryKind.ABSENT:
-                links[entry.subject_id] = replace(links[entry.subject_id], absent_by=before.execution_id)
+                links[entry.subject_id] = replace(
+                    links[entry.subject_id], absent_on=before.run_date, is_absence_doubtful=bool(plan.held)
+                )
             case EntryKind.RETURNED:
-                links[entry.subject_id] = replace(links[entry.subject_id], absent_by=None)
+                links[entry.subject_id] = replace(
+                    links[entry.subject_id], absent_on=None, is_absence_doubtful=False
+                )
     listed = {each.external_id: each for each in before.accounts}
     if not plan.held:
         links = {key: replace(link, account=listed.get(key)) for key, link in links.items()}
@@ -270,9 +379,9 @@ def applied(before: World, plan: SyncPlan) -> World:
 def test_a_sync_is_idempotent_and_comes_to_rest(
     listings: list[list[Account]], employees: list[Employee]
 ) -> None:
-    here = World(Channel.SLACK, "", [], employees)
+    here = World(Channel.SLACK, TODAY, [], employees)
     for number, listing in enumerate([*listings, *[listings[-1]] * 3]):
-        here = replace(here, execution_id=f"run-{number}", accounts=listing)
+        here = replace(here, run_date=TODAY + timedelta(days=number), accounts=listing)
         plan = plan_sync(here, LIMITS)
         assert plan.digest("w") == plan_sync(here, LIMITS).digest("w")
         after = applied(here, plan)

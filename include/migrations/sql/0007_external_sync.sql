@@ -92,13 +92,13 @@ CREATE TABLE batch.directory_channel (
     name text,
     kind text NOT NULL,
     is_archived boolean NOT NULL,
-    absent_by text,
+    absent_on date,
     PRIMARY KEY (tenant_id, provider, external_id)
 );
 CALL batch.make_tenant_table('batch.directory_channel');
 COMMENT ON TABLE batch.directory_channel IS
 'The channels of the last listing that was applied, and those that were absent from it for the first time.';
-COMMENT ON COLUMN batch.directory_channel.absent_by IS 'The run whose listing was the first without it; null: it is there';
+COMMENT ON COLUMN batch.directory_channel.absent_on IS 'The day of the first listing without it; null: it is there';
 
 CREATE TABLE batch.account_link (
     tenant_id text NOT NULL,
@@ -107,19 +107,19 @@ CREATE TABLE batch.account_link (
     employee_id text NOT NULL,
     matched_by text NOT NULL CHECK (matched_by IN ('employee_code', 'email', 'operator')),
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'inactive')),
-    absent_by text,
     absent_on date,
+    is_absence_doubtful boolean NOT NULL DEFAULT false,
     linked_on date NOT NULL,
     changed_by text NOT NULL,
     PRIMARY KEY (tenant_id, provider, external_id),
-    CHECK ((absent_by IS null) = (absent_on IS null))
+    CHECK (absent_on IS NOT null OR NOT is_absence_doubtful)
 );
 CREATE UNIQUE INDEX account_link_of_employee ON batch.account_link (tenant_id, provider, employee_id) WHERE status = 'active';
 CALL batch.make_tenant_table('batch.account_link');
 COMMENT ON TABLE batch.account_link IS
 'Whose account it is. An operator settles what is ambiguous by a row of their own (matched_by operator); an inactive row stays.';
-COMMENT ON COLUMN batch.account_link.absent_by IS
-'The run whose complete listing was the first without the account; null: it is there';
+COMMENT ON COLUMN batch.account_link.absent_on IS
+'The day of the first complete listing without the account; null: it is there. Doubtful: that listing was held';
 
 CREATE TABLE batch.sync_plan (
     tenant_id text NOT NULL,

@@ -1,7 +1,7 @@
 """What a listing means for the links and channels: a pure function of what is known, listed and employed.
 
 Source: BATCH-019-03's rules. A link is found by the account's id, else by the employee code, else by an e-mail address that is verified
-and unique on both sides. Only links end, never employees, and only those absent from two complete listings in a row.
+and unique on both sides. Only links end, never employees, and only those absent from complete listings of two days in a row.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
@@ -87,22 +88,23 @@ class Employee:
 class Link:
     """An account that belongs to an employee; ``account`` is how it was last seen, None: in no listing that was applied.
 
-    ``absent_by`` is the run whose complete listing was the first without it.
+    ``absent_on`` is the day (Asia/Tokyo) of the first complete listing without it; ``is_absence_doubtful``: that listing was held.
     """
 
     external_id: str
     employee_id: str
     is_active: bool = True
-    absent_by: str | None = None
+    absent_on: date | None = None
+    is_absence_doubtful: bool = False
     account: Account | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KnownChannel:
-    """A channel as it was last seen."""
+    """A channel as it was last seen; ``absent_on`` is the day (Asia/Tokyo) of the first complete listing without it."""
 
     channel: ListedChannel
-    absent_by: str | None = None
+    absent_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,13 @@ class MappedSetting:
 
 @dataclass(frozen=True)
 class World:
-    """All that a plan depends on. ``started_over``: the listing had to begin again, and why; such a one ends no link."""
+    """All that a plan depends on, on ``run_date`` (Asia/Tokyo).
+
+    ``started_over``: the listing had to begin again, and why; such a one ends no link and no channel.
+    """
 
     provider: Channel
-    execution_id: str
+    run_date: date
     accounts: Sequence[Account]
     employees: Sequence[Employee]
     links: Sequence[Link] = ()
@@ -150,7 +155,7 @@ class PlanEntry:
 class SyncPlan:
     """What to do, in a fixed order; what only people can settle (``problems``); figures for the execution log.
 
-    ``held`` says why nothing is applied; the entries then only remember who was absent.
+    ``held`` says why nothing is applied; the entries then only remember who was absent, for the run in which an operator allows it.
     """
 
     entries: Sequence[PlanEntry]
@@ -179,12 +184,15 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
     counts = _counts(world, people, active)
     if held := _unbelievable(people):
         return SyncPlan([], [], counts, held)
-    remembered = [*_absences(world, absent), *_returns(active, ids)]
-    if not allow_many and (held := _too_many(len(absent), len(active), settings)):
-        return SyncPlan(_ordered(remembered), [], counts, held)
+    returned = list(_returns(active, ids))
+    if not allow_many and (held := _too_many(_OF_LINKS, len(absent), len(active), settings)):
+        return SyncPlan(_ordered([*_absences(world, absent, is_held=True), *returned]), [], counts, held)
+    if not allow_many and (held := _too_many_channels(world, settings)):
+        return SyncPlan(returned, [], counts, held)
 
     problems: list[str] = []
-    endings = list(_endings(world, absent))
+    remembered = [*_absences(world, absent, is_held=False), *returned]
+    endings = list(_endings(world, absent, allow_many=allow_many))
     # Whose link ends may have another account in the same plan: otherwise that would take one more run.
     ended = {entry.subject_id for entry in endings}
     entries = [
@@ -200,7 +208,7 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
     if left := sum(link.employee_id not in employed for link in active):
         problems.append(f"退職した社員の連携が {left} 件あります（アカウントが名簿から消えると解除します）")
     if world.started_over:
-        problems.append(f"{world.started_over}。この実行では連携を解除しません")
+        problems.append(f"{world.started_over}。この実行では連携を解除せず、消えたチャンネルも判断しません")
     counts |= {
         "linked": done[EntryKind.LINK] + done[EntryKind.RELINK],
         "updated": done[EntryKind.UPDATE],
@@ -250,54 +258,90 @@ def _unbelievable(people: Sequence[Account]) -> str:
     return ""
 
 
-def _too_many(absent: int, active: int, settings: ExternalSyncSettings) -> str:
+@dataclass(frozen=True)
+class _Kind:
+    """What the sentence about too many calls them, and where; from how many on all at once are never believed."""
+
+    name: str
+    place: str
+    all_from: int
+
+
+# A link comes back with its account; a notification setting, once disabled, stays so.
+_OF_LINKS = _Kind("連携", "のアカウントが名簿", 3)
+_OF_CHANNELS = _Kind("通知設定の宛先のチャンネル", "が一覧", 1)
+
+
+def _too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
+    """Why the list of channels is not believed: a bot without its permissions, or another one, is shown few or none.
+
+    Counted are those that settings name; of the others nothing depends.
+    """
+    listed = {channel.external_id for channel in world.channels}
+    named = {name for setting in world.settings for name in setting.destinations}
+    at_stake = [
+        each.channel.external_id
+        for each in world.known_channels
+        if not each.channel.is_archived and not named.isdisjoint(_spellings(world.provider, each.channel))
+    ]
+    absent = sum(external_id not in listed for external_id in at_stake)
+    # One of one may well be gone, where others are listed.
+    if absent == len(at_stake) == 1 and listed:
+        return ""
+    return _too_many(_OF_CHANNELS, absent, len(at_stake), settings)
+
+
+def _too_many(kind: _Kind, absent: int, active: int, settings: ExternalSyncSettings) -> str:
+    """Why so many are not believed. All at once are those of another workspace, whose token it is."""
     if active >= settings.small_directory_links:
         is_many = absent * 100 > active * settings.most_ending_percent
         limit = f"{settings.most_ending_percent} %"
     else:
         is_many = absent > settings.most_ending_links
         limit = f"{settings.most_ending_links} 件"
-    if not is_many:
+    if not is_many and (absent < active or active < kind.all_from):
         return ""
     return (
-        f"連携 {active:,} 件のうち {absent:,} 件のアカウントが名簿から消えています（上限 {limit}）。"
-        "サービスの管理画面で確認し、正しければ、このテナントを指定して「大量の解除を許可」で実行してください"
+        f"{kind.name} {active:,} 件のうち {absent:,} 件{kind.place}から消えています（上限 {limit}）。"
+        "サービスの管理画面と、トークンの接続先・権限を確認し、正しければ、このテナントを指定して「大量の解除を許可」で実行してください"
     )
 
 
-def _absences(world: World, absent: Sequence[Link]) -> Iterator[PlanEntry]:
+def _absences(world: World, absent: Sequence[Link], *, is_held: bool) -> Iterator[PlanEntry]:
+    """What to remember of a listing; of one that is believed also where an earlier one was not."""
     for link in absent:
-        if link.absent_by is None:
+        if link.absent_on is None or (link.is_absence_doubtful and not is_held):
             yield PlanEntry(
                 EntryKind.ABSENT,
                 link.external_id,
                 "名簿にありません。次の名簿にもなければ解除します",
                 link.employee_id,
-                after={"absent_by": world.execution_id},
+                after={"absent_on": world.run_date.isoformat(), "is_doubtful": is_held},
             )
 
 
 def _returns(active: Sequence[Link], ids: Collection[str]) -> Iterator[PlanEntry]:
     for link in active:
-        if link.absent_by is not None and link.external_id in ids:
+        if link.absent_on is not None and link.external_id in ids:
             yield PlanEntry(
                 EntryKind.RETURNED,
                 link.external_id,
                 "名簿に戻りました",
                 link.employee_id,
-                after={"absent_by": None},
+                after={"absent_on": None},
             )
 
 
-def _endings(world: World, absent: Sequence[Link]) -> Iterator[PlanEntry]:
+def _endings(world: World, absent: Sequence[Link], *, allow_many: bool) -> Iterator[PlanEntry]:
     for link in absent:
-        # A run that is repeated has seen no second listing.
-        if link.absent_by in (None, world.execution_id) or world.started_over:
+        # Two listings of one day may have seen one outage.
+        is_first = link.absent_on is None or link.absent_on >= world.run_date
+        if is_first or (link.is_absence_doubtful and not allow_many) or world.started_over:
             continue
         yield PlanEntry(
             EntryKind.DEACTIVATE,
             link.external_id,
-            "2 回続けて名簿にありません",
+            "2 日続けて名簿にありません",
             link.employee_id,
             before={"status": "active"},
             after={"status": "inactive"},
@@ -398,8 +442,9 @@ class _Matches:
 
 def _vanished(world: World) -> Iterator[KnownChannel]:
     listed = {channel.external_id for channel in world.channels}
-    for known in world.known_channels:
-        if known.channel.external_id not in listed and known.absent_by not in (None, world.execution_id):
+    for known in () if world.started_over else world.known_channels:
+        is_absent = known.channel.external_id not in listed
+        if is_absent and known.absent_on is not None and known.absent_on < world.run_date:
             yield known
 
 
@@ -425,29 +470,36 @@ def _channel_changes(world: World) -> Iterator[PlanEntry]:
                 after={"is_archived": channel.is_archived},
             )
     for each in world.known_channels:
-        if each.absent_by is None and each.channel.external_id not in listed:
+        if each.absent_on is None and each.channel.external_id not in listed:
             yield PlanEntry(
                 EntryKind.CHANNEL_ABSENT,
                 each.channel.external_id,
                 "チャンネルの一覧にありません",
-                after={"absent_by": world.execution_id},
+                after={"absent_on": world.run_date.isoformat()},
             )
     for each in _vanished(world):
         yield PlanEntry(
             EntryKind.CHANNEL_VANISHED,
             each.channel.external_id,
-            "2 回続けてチャンネルの一覧にありません",
+            "2 日続けてチャンネルの一覧にありません",
             before={"name": each.channel.name},
         )
 
 
 def _settings(world: World) -> Iterator[PlanEntry]:
-    """What becomes of settings whose destinations are archived, or absent from two complete listings in a row."""
+    """What becomes of settings whose destinations are archived, or absent from complete listings of two days in a row."""
     archived = [channel for channel in world.channels if channel.is_archived]
+    # A channel of the same name may have taken a former one's place.
+    reachable = {
+        name
+        for channel in world.channels
+        if not channel.is_archived
+        for name in _spellings(world.provider, channel)
+    }
     gone = {
         name: channel
         for channel in [*archived, *(known.channel for known in _vanished(world))]
-        for name in _spellings(world.provider, channel)
+        for name in _spellings(world.provider, channel) - reachable
     }
     for setting in world.settings:
         affected = [gone[name] for name in setting.destinations if name in gone]

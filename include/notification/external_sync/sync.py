@@ -166,7 +166,7 @@ def _load_world(connection: psycopg.Connection, unit: Unit, started_over: str) -
 
         return World(
             unit.provider,
-            unit.execution_id,
+            unit.run_date,
             accounts=[_account(row) for row in rows("load_accounts")],
             employees=[Employee(**row) for row in rows("load_employees")],
             links=[
@@ -174,14 +174,15 @@ def _load_world(connection: psycopg.Connection, unit: Unit, started_over: str) -
                     row["external_id"],
                     row["employee_id"],
                     row["is_active"],
-                    row["absent_by"],
+                    row["absent_on"],
+                    row["is_absence_doubtful"],
                     _account(row) if row["kind"] else None,
                 )
                 for row in rows("load_links")
             ],
             channels=[ListedChannel(**row) for row in rows("load_channels")],
             known_channels=[
-                KnownChannel(absent_by=row.pop("absent_by"), channel=ListedChannel(**row))
+                KnownChannel(absent_on=row.pop("absent_on"), channel=ListedChannel(**row))
                 for row in rows("load_known_channels")
             ],
             settings=[

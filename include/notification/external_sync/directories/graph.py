@@ -114,7 +114,11 @@ class GraphDirectory:
             elif not user.keys() >= set(_FIELDS):
                 # It may hold nothing but what has changed.
                 url = self._url("users", user_id, **{"$select": _SELECT})
-                whole = await self._get(url, missing_ok=True) or None
+                whole = await self._get(url, missing_ok=True)
+                if (
+                    not whole
+                ):  # not known to all of Graph's servers, or removed since: that comes as a change of its own
+                    continue
             if whole is None:
                 removed.append(user_id)
             else:

@@ -1,8 +1,8 @@
 UPDATE batch.account_link AS link
 SET
     status = 'inactive',
-    absent_by = null,
     absent_on = null,
+    is_absence_doubtful = false,
     changed_by = %(execution_id)s
 FROM jsonb_to_recordset(%(entries)s) AS entry (kind text, subject_id text)
 WHERE

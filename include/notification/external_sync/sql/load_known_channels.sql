@@ -4,7 +4,7 @@ SELECT
     kind,
     is_archived,
     parent_id,
-    absent_by
+    absent_on
 FROM batch.directory_channel
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s
 ORDER BY external_id COLLATE "C";

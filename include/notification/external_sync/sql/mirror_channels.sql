@@ -16,9 +16,9 @@ ON CONFLICT (tenant_id, provider, external_id) DO UPDATE SET
     name = excluded.name,
     kind = excluded.kind,
     is_archived = excluded.is_archived,
-    absent_by = null
+    absent_on = null
 WHERE (
-    known.parent_id, known.name, known.kind, known.is_archived, known.absent_by
+    known.parent_id, known.name, known.kind, known.is_archived, known.absent_on
 ) IS DISTINCT FROM (
     excluded.parent_id, excluded.name, excluded.kind, excluded.is_archived, null
 );

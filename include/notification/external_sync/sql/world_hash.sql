@@ -51,7 +51,7 @@ FROM (
         'known channels' AS name,
         coalesce(
             string_agg(
-                jsonb_build_array(external_id, parent_id, name, kind, is_archived, absent_by)::text,
+                jsonb_build_array(external_id, parent_id, name, kind, is_archived, absent_on)::text,
                 '' ORDER BY external_id COLLATE "C"
             ), ''
         ) AS content
@@ -62,7 +62,7 @@ FROM (
         'links' AS name,
         coalesce(
             string_agg(
-                jsonb_build_array(external_id, employee_id, status, absent_by)::text,
+                jsonb_build_array(external_id, employee_id, status, absent_on, is_absence_doubtful)::text,
                 '' ORDER BY external_id COLLATE "C"
             ), ''
         ) AS content
