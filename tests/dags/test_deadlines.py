@@ -187,9 +187,13 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
         wait_until(lambda: len(told(slack, LATE)) == 2)
         assert api.wait(killed) == "success"
 
-        _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api, database, slack)
+        with database.connect() as host:
+            host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
+            mend = host_rows.break_reports_of(host, "T001")
+        _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api, slack)
+        cleared = _a_failed_run_that_is_cleared_has_its_time_again(api, database, slack, mend)
 
-    assert [run_of(message) for message in told(slack, LATE)] == [run_id, killed]
+    assert [run_of(message) for message in told(slack, LATE)] == [run_id, killed, cleared]
     late = told(slack, LATE)[0]
     (slow,) = (message for message in told(slack, SLOW) if run_of(message) == run_id)
     for message in (late, slow):
@@ -221,12 +225,7 @@ def _edit(api: Api, folder: Path, before: str, after: str) -> None:
     wait_until(lambda: api.call("GET", path)["total_entries"] > versions)
 
 
-def _a_failed_run_is_told_once_and_its_deadlines_say_nothing(
-    api: Api, database: Database, slack: StandIns
-) -> None:
-    with database.connect() as host:
-        host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
-        host_rows.break_reports_of(host, "T001")
+def _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api: Api, slack: StandIns) -> None:
     before = len(slack.messages)
     run_id = api.trigger(**CONF)
     assert api.wait(run_id) == "failed"
@@ -234,6 +233,21 @@ def _a_failed_run_is_told_once_and_its_deadlines_say_nothing(
     (message,) = slack.messages[before:]
     assert message.text.startswith("バッチ実行失敗: BATCH-018-01")
     assert "T001" in message.text
+
+
+def _a_failed_run_that_is_cleared_has_its_time_again(
+    api: Api, database: Database, slack: StandIns, mend: str
+) -> str:
+    run_id = api.trigger(**CONF)
+    assert api.wait(run_id) == "failed"
+    with database.connect() as host:
+        host.execute(mend.encode())
+    with blocked(database):
+        api.clear(run_id, "T001")
+        wait_until(lambda: run_id in map(run_of, told(slack, LATE)))
+        assert api.state(run_id) == "running"
+    assert api.wait(run_id) == "success"
+    return run_id
 
 
 PLAIN_DEADLINE = """

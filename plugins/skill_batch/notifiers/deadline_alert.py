@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_STILL_RUNNING = """
-SELECT count(*) > 0 FROM batch.execution_log
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND status = 'running'
-"""
-
 
 class _RunAlert(BaseNotifier, ABC):
     """What both have in common: silent about a run that has ended in time or has failed (which has alerted by itself).
@@ -36,8 +31,9 @@ class _RunAlert(BaseNotifier, ABC):
     A run that was cleared since its deadline was worked out has its time again: it is waited for here, where waiting costs nothing.
     """
 
-    # Which of a run's alerts it is.
+    # Which of a run's alerts it is, and in which states a run has nothing to tell.
     key: str
+    silent_states = frozenset({"failed"})
 
     def __init__(self, batch_id: str, batch_name: str, context: Context | None = None) -> None:
         super().__init__(context=context)
@@ -51,7 +47,7 @@ class _RunAlert(BaseNotifier, ABC):
         run: dict[str, Any] = context["dag_run"]  # type: ignore[assignment]
         deadline_at = _moment(context["deadline"]["deadline_time"])  # type: ignore[typeddict-item]
         ended_at = _moment(run["end_date"]) if run["end_date"] else None
-        if run["state"] == "failed" or (ended_at and ended_at <= deadline_at):
+        if run["state"] in self.silent_states or (ended_at and ended_at <= deadline_at):
             self.log.info("%s %s is %s: nothing to tell", self.batch_id, run["dag_run_id"], run["state"])
             return
         channels = await sync_to_async(load_channels)()
@@ -60,7 +56,7 @@ class _RunAlert(BaseNotifier, ABC):
         if left > timedelta(0):
             self.log.info("%s %s has %s left", self.batch_id, run["dag_run_id"], left)
             await asyncio.sleep(left.total_seconds() + 1)
-            if not await asyncio.to_thread(_still_runs, run, channels):
+            if not await sync_to_async(_still_runs)(run):
                 return
         alert = self.compose(run, (ended_at or datetime.now(UTC)) - begun_at)
         self.log.warning("%s", alert.as_text())
@@ -116,6 +112,8 @@ class SlowRunAlert(_RunAlert):
     """A run that takes more than one and a half times as long as usual (batch list, section 6.3)."""
 
     key = "slow"
+    # One that has not begun takes no time of its own; if it turns out slow, its end tells.
+    silent_states = frozenset({"failed", "queued"})
 
     def __init__(self, batch_id: str, batch_name: str, context: Context | None = None) -> None:
         super().__init__(batch_id, batch_name, context)
@@ -146,21 +144,14 @@ class SlowRunAlert(_RunAlert):
         )
 
 
-def _still_runs(run: dict[str, Any], channels: Channels) -> bool:
-    """Whether the execution log says so; False where it cannot be read."""
-    import psycopg
+def _still_runs(run: dict[str, Any]) -> bool:
+    """Whether Airflow says so: of a run that was cleared, the execution log knows how it ended before."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    with open_database(channels.database) as database:
-        if database is None:
-            return False
-        try:
-            row = database.execute(
-                _STILL_RUNNING, {"dag_id": run["dag_id"], "run_id": run["dag_run_id"]}
-            ).fetchone()
-        except psycopg.Error:
-            log.exception("The execution log cannot be read")
-            return False
-        return row == (True,)
+    alive = ["queued", "running"]
+    return (
+        RuntimeTaskInstance.get_dr_count(dag_id=run["dag_id"], run_ids=[run["dag_run_id"]], states=alive) > 0
+    )
 
 
 def _history(batch_id: str, run_id: str, channels: Channels) -> list[Decimal]:
