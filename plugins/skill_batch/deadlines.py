@@ -18,7 +18,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert, deadline_reference
 
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
-from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
+from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS, ORDINARY_ACTIONS
 
 if TYPE_CHECKING:
     from airflow.models import DagRun
@@ -79,7 +79,7 @@ class RunBegins(_RunReference):
 class UsualEnd(_RunReference):
     """When a run that takes ``factor`` times the average of the DAG's last comparable runs would end; none with too few of them.
 
-    Comparable are successful runs that nobody cleared, wrote, and worked on all tenants.
+    Comparable are successful runs that nobody cleared, wrote, did the batch's own work, and that on all tenants.
     """
 
     factor: float = float(FACTOR)
@@ -91,6 +91,8 @@ class UsualEnd(_RunReference):
         from airflow.models import DagRun
         from sqlalchemy import select
 
+        if not _is_ordinary(run.conf or {}):
+            return None
         rows = session.execute(
             select(DagRun.start_date, DagRun.end_date, DagRun.conf)
             .where(
@@ -107,12 +109,17 @@ class UsualEnd(_RunReference):
         seconds = [
             (ended_at - started_at).total_seconds()
             for started_at, ended_at, conf in rows
-            if not (conf or {}).get("dry_run") and not (conf or {}).get("tenants")
+            if _is_ordinary(conf or {})
         ][: self.last_runs]
         if len(seconds) < self.least_runs:
             return None
         usual = self.factor * sum(seconds) / len(seconds)
         return begins_at + timedelta(seconds=max(usual, self.least_seconds))
+
+
+def _is_ordinary(conf: dict[str, Any]) -> bool:
+    is_own_work = conf.get("action") in (None, *ORDINARY_ACTIONS)
+    return is_own_work and not conf.get("dry_run") and not conf.get("tenants")
 
 
 def deadlines_of(batch_id: str, batch_name: str, severity: str, time_limit: timedelta) -> list[DeadlineAlert]:

@@ -28,7 +28,7 @@ from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.deadline_alert import slow_alert
 from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
 from skill_batch.notifiers.failure_alert import FailureAlert
-from skill_batch.performance import load_history, slowness
+from skill_batch.performance import ORDINARY_ACTIONS, load_history, slowness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -332,8 +332,9 @@ def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> 
             with platform.transaction() as transaction:
                 if not _tell_digest(batch.digest(platform, run), result, ti):
                     raise psycopg.Rollback(transaction)
-    _tell_operators(spec, result, slow, ti)
-    record_metrics(result)
+    if not run.dry_run:
+        _tell_operators(spec, result, slow, ti)
+        record_metrics(result)
     if isinstance(error, run_log.EarlierStepFailedError) or (error and not result.failed_tenants):
         raise error
     if result.status != "completed":
@@ -349,8 +350,9 @@ def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> 
 def _slowness(
     platform: psycopg.Connection, spec: BatchSpec, run: Run, result: RunResult, run_id: str
 ) -> Slowness | None:
-    """How slow the run was, if it did what the earlier ones did: completed, and wrote."""
-    if run.dry_run or result.status != "completed":
+    """How slow the run was, if it did what the earlier ones did: completed, wrote, and did the batch's own work."""
+    is_own_work = run.options.get("action") in (None, *ORDINARY_ACTIONS)
+    if run.dry_run or not is_own_work or result.status != "completed":
         return None
     return slowness(result.execution_seconds, load_history(platform, spec.id, run_id))
 

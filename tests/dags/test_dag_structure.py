@@ -16,6 +16,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
 from include.catalog import BATCHES, FAMILIES, BatchSpec
+from skill_batch.performance import ORDINARY_ACTIONS
 from skill_batch.retry_policy import RecoverableErrorsOnly
 from skill_batch.tenant_flow import CONCURRENCY
 from tests.airflow_installation import PROJECT
@@ -52,6 +53,11 @@ def test_every_dag_is_in_the_registry_and_in_its_familys_folder(dags: dict[str, 
     assert {dag_id: Path(dag.fileloc).parent.name for dag_id, dag in dags.items()} == {
         dag_id: expected[dag_id] for dag_id in dags
     }
+
+
+def test_what_each_form_does_by_itself_counts_as_the_batchs_own_work(dags: dict[str, DAG]) -> None:
+    defaults = {dag.params["action"] for dag in dags.values() if "action" in dag.params}
+    assert defaults == set(ORDINARY_ACTIONS)
 
 
 def test_the_scheduled_dags_follow_the_registry(dags: dict[str, DAG]) -> None:

@@ -357,6 +357,31 @@ def test_the_runs_performance_sums_cpu_time_and_takes_the_highest_memory_of_its_
     ).fetchall() == [("BATCH-018-01", DAY, 0.75, 300, 42)]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "is_comparable"),
+    [
+        ({}, True),
+        ({"action": "backup", "tenants": None}, True),
+        ({"action": "restore_database"}, False),
+        ({"action": "list"}, False),
+        ({"tenants": ["T1"]}, False),
+    ],
+)
+def test_later_runs_are_measured_by_those_that_did_the_batchs_own_work_for_all(
+    host: psycopg.Connection,
+    platform: psycopg.Connection,
+    parameters: dict[str, object],
+    is_comparable: bool,
+) -> None:
+    run = open_run(platform, "t1")
+    host.execute("UPDATE batch.execution_log SET parameters = %s", [Jsonb(parameters)])
+    succeed(host, run, "t1")
+
+    close_execution(platform, run)
+
+    assert host.execute("SELECT is_comparable FROM batch.performance_metric").fetchone() == (is_comparable,)
+
+
 def test_closing_a_run_that_was_never_opened_says_so(platform: psycopg.Connection) -> None:
     with pytest.raises(LookupError, match="BATCH-X_1 is not in the execution log"):
         close_execution(platform, Run("BATCH-X_1", DAY, RUN_DATE))

@@ -165,6 +165,54 @@ def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
     make_due(platform)
     assert deliver_waiting(load_channels()) == 1
     assert [row["delivered_at"] is not None for row in rows(platform)] == [True]
+    # Nobody knows whether the first one arrived.
+    assert services.messages[-1].text.startswith("（再送）バッチ実行失敗")
+
+
+def test_what_slack_took_without_an_answer_is_repeated_once_and_says_so(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    services.drop_connection("slack")
+    services.fail_next("slack", 503)
+    services.drop_connection("slack")
+    deliver(alert(), "a", load_channels())
+    for _ in range(2):
+        make_due(platform)
+        assert deliver_waiting(load_channels()) == 1
+    assert [message.text.splitlines()[0] for message in services.messages] == [
+        "バッチ実行失敗: BATCH-018-02",
+        "（再送）バッチ実行失敗: BATCH-018-02",
+    ]
+    assert "will not be tried again" in caplog.text
+    assert deliver_waiting(load_channels()) == 0
+
+
+def test_a_slow_answer_is_none_and_a_refusal_leaves_no_doubt(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skill_batch.notifiers.delivery._TIMEOUT_SECONDS", 1)
+    services.latency("slack", 3)
+    deliver(alert(title="slow"), "a", load_channels())
+    services.latency("slack", 0)
+    services.fail_next("slack", "channel_not_found")
+    deliver(alert(title="refused"), "b", load_channels())
+    assert [row["in_doubt"] for row in rows(platform)] == [True, False]
+    make_due(platform)
+    assert deliver_waiting(load_channels()) == 2
+    assert [message.text.splitlines()[0] for message in services.messages] == [
+        "slow",
+        "（再送）slow",
+        "refused",
+    ]
+
+
+def test_a_long_alert_reaches_slack_whole(services: StandIns) -> None:
+    lines = tuple(f"{number}: {'長' * 90}" for number in range(100))
+    deliver(Alert("title", lines, tenants=("x" * 5_000,)), "a", load_channels())
+    (message,) = services.messages
+    sections = [block["text"]["text"] for block in message.rich if block["type"] == "section"]
+    assert "\n".join(sections[:-1]).splitlines() == list(lines)
+    assert max(map(len, sections)) <= 3_000
 
 
 def test_a_backlog_arrives_in_the_order_in_which_it_arose(

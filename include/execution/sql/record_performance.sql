@@ -20,6 +20,8 @@ SELECT
     coalesce(done.records, 0) AS records_processed,
     log.status = 'completed'
     AND NOT log.dry_run
+    -- What the forms' operations are where nobody chooses one.
+    AND coalesce(log.parameters ->> 'action', '') IN ('', 'backup', 'bill', 'send', 'sync')
     AND coalesce(log.parameters -> 'tenants', '[]') IN ('[]', 'null') AS is_comparable
 FROM batch.execution_log AS log
 CROSS JOIN

@@ -8,6 +8,7 @@ CREATE TABLE batch.operator_alert (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     due_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
+    in_doubt boolean NOT NULL DEFAULT true,
     delivered_at timestamptz,
     last_error text,
     PRIMARY KEY (alert_key, channel),
@@ -17,7 +18,9 @@ CREATE INDEX operator_alert_due ON batch.operator_alert (due_at) WHERE due_at IS
 CALL batch.make_platform_table('batch.operator_alert');
 COMMENT ON TABLE batch.operator_alert IS 'One row per alert and channel; the key stands for the one thing that happened.';
 COMMENT ON COLUMN batch.operator_alert.due_at IS
-'When the next attempt may be made: while somebody is sending, the end of the lease; null: delivered, or given up after 72 hours';
+'When the next attempt may be made: while somebody is sending, the end of the lease; null: delivered, or given up';
+COMMENT ON COLUMN batch.operator_alert.in_doubt IS
+'Nobody knows whether it has arrived: an attempt goes on, its process was killed, or its answer was lost';
 
 -- The comparison of a run with the ones before it needs a longer memory than the execution log has: a monthly batch's last 20
 -- runs reach back further than 90 days. So the row says itself whether it may be compared.
@@ -28,9 +31,12 @@ ADD COLUMN is_comparable boolean NOT NULL DEFAULT false;
 UPDATE batch.performance_metric AS metric
 SET
     run_id = log.run_id,
-    is_comparable = log.status = 'completed' AND NOT log.dry_run AND coalesce(log.parameters -> 'tenants', '[]') IN ('[]', 'null')
+    is_comparable = log.status = 'completed'
+    AND NOT log.dry_run
+    AND coalesce(log.parameters ->> 'action', '') IN ('', 'bill', 'send', 'sync')
+    AND coalesce(log.parameters -> 'tenants', '[]') IN ('[]', 'null')
 FROM batch.execution_log AS log
 WHERE log.execution_id = metric.execution_id;
 ALTER TABLE batch.performance_metric ALTER COLUMN run_id DROP DEFAULT, ALTER COLUMN is_comparable DROP DEFAULT;
 COMMENT ON COLUMN batch.performance_metric.is_comparable IS
-'The run completed at its first closing, wrote, and worked on all tenants: the next one is measured by the average of such runs';
+'The run completed at its first closing, wrote, and did the batch''s own work on all tenants: the next one is measured by such runs';

@@ -15,9 +15,10 @@ JAPAN = ZoneInfo("Asia/Tokyo")
 # Tenants that a message names one by one; the rest is a count.
 LISTED_TENANTS = 10
 
-# Slack refuses a header of more than 150 characters and a section of more than 3,000.
+# Slack refuses a header of more than 150 characters, a section of more than 3,000, and more than 50 blocks.
 _HEADER_LIMIT = 150
 _SECTION_LIMIT = 2_900
+_SECTIONS_LIMIT = 47
 _REASON_LIMIT = 200
 
 _COLOURS = {"CRITICAL": "#b42318", "HIGH": "#b54708", "MEDIUM": "#175cd3"}
@@ -46,15 +47,12 @@ class Alert:
     def as_blocks(self) -> list[dict[str, Any]]:
         """Slack Block Kit."""
         links = [f"<{url}|{label}>" for label, url in self.links]
+        sections = [text for part in self._parts() for text in _sections(part)]
+        if len(sections) > _SECTIONS_LIMIT:
+            sections[_SECTIONS_LIMIT - 1 :] = ["（長いため省略しました。全文は実行のログにあります）"]
         return [
             {"type": "header", "text": {"type": "plain_text", "text": self.title[:_HEADER_LIMIT]}},
-            *(
-                {
-                    "type": "section",
-                    "text": {"type": "mrkdwn", "text": "\n".join(map(escape_slack, part))[:_SECTION_LIMIT]},
-                }
-                for part in self._parts()
-            ),
+            *({"type": "section", "text": {"type": "mrkdwn", "text": text}} for text in sections),
             {
                 "type": "context",
                 "elements": [{"type": "mrkdwn", "text": "  ".join((*links, self._moment()))}],
@@ -102,6 +100,17 @@ class Alert:
             f"{parts}<p>{links}</p>"
             f'<p style="color:#667085;font-size:12px">{self._moment()} ・ 重要度 {escape(self.severity)}</p></div>'
         )
+
+
+def _sections(lines: tuple[str, ...]) -> list[str]:
+    """The lines in as few texts as Slack takes; no line is torn but one that is too long by itself."""
+    sections = [""]
+    for line in map(escape_slack, lines):
+        line = line[:_SECTION_LIMIT]
+        if sections[-1] and len(sections[-1]) + 1 + len(line) > _SECTION_LIMIT:
+            sections.append("")
+        sections[-1] += f"\n{line}" if sections[-1] else line
+    return sections
 
 
 def escape_slack(text: str) -> str:

@@ -3,6 +3,7 @@
 An alert is written to ``batch.operator_alert`` before the network is touched, under a key that stands for the one thing that happened;
 whoever finds the key taken stays silent. What a channel does not take waits there and is sent with the next run of any batch. Where the
 database cannot be reached either, the alert goes out all the same, unguarded, and what is then undeliverable is in the log at ERROR.
+Where nobody knows whether it arrived (no answer, a killed process), it is sent once more and says so: an alert twice is better than none.
 Nothing here raises: a batch's outcome never depends on whether somebody could be told.
 
 The triggerer loads this, on some platforms without ``include``: connections come in as ``Channels``.
@@ -14,7 +15,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from skill_batch.notifiers.alert import Alert, escape_slack, shorten
 
 if TYPE_CHECKING:
+    import smtplib
+
     import psycopg
     from airflow.sdk import Connection
 
@@ -56,34 +59,45 @@ RETURNING channel
 """
 _CLAIM = """
 UPDATE batch.operator_alert AS alert
-SET due_at = clock_timestamp() + make_interval(secs => %(lease)s)
+SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), in_doubt = true
 FROM (
-    SELECT alert_key, channel FROM batch.operator_alert
+    SELECT alert_key, channel, in_doubt FROM batch.operator_alert
     WHERE due_at <= clock_timestamp() AND channel <> ALL (%(down)s)
     ORDER BY created_at
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE alert.alert_key = due.alert_key AND alert.channel = due.channel
-RETURNING alert.alert_key, alert.channel, alert.message
+RETURNING alert.alert_key, alert.channel, alert.message, due.in_doubt
+"""
+# Those before it in the same alert have used up some of the lease.
+_RENEW = """
+UPDATE batch.operator_alert SET due_at = clock_timestamp() + make_interval(secs => %(lease)s)
+WHERE alert_key = %(key)s AND channel = %(channel)s AND due_at IS NOT NULL
 """
 _DELIVERED = """
 UPDATE batch.operator_alert
-SET due_at = null, attempts = attempts + 1, delivered_at = clock_timestamp(), last_error = null
+SET due_at = null, attempts = attempts + 1, in_doubt = false, delivered_at = clock_timestamp(), last_error = null
 WHERE alert_key = %(key)s AND channel = %(channel)s
 """
 _UNDELIVERED = """
 UPDATE batch.operator_alert
 SET
     attempts = attempts + 1,
+    in_doubt = %(in_doubt)s OR %(is_repeat)s,
     last_error = %(error)s,
     due_at = CASE
+        WHEN %(in_doubt)s AND %(is_repeat)s THEN null
         WHEN created_at > clock_timestamp() - make_interval(hours => %(kept)s)
             THEN clock_timestamp() + least(interval '1 minute' * 2 ^ attempts, interval '1 hour')
     END
 WHERE alert_key = %(key)s AND channel = %(channel)s
 RETURNING due_at
 """
+
+
+class _NotSentError(Exception):
+    """It went wrong before the message was handed over."""
 
 
 class _Outcome(Enum):
@@ -126,15 +140,16 @@ def deliver_waiting(channels: Channels) -> int:
         tried, down = 0, list[str]()
         # One claim at a time: a lease covers one message, not a backlog of them. A channel that refuses one would refuse the next.
         while tried < _BACKLOG and (row := _claim(database, down)):
-            key, name, message = row
-            if _send(Alert.from_json(message), key, name, channels, database) is not _Outcome.DELIVERED:
+            key, name, message, is_repeat = row
+            alert = Alert.from_json(message)
+            if _send(alert, key, name, channels, database, is_repeat=is_repeat) is not _Outcome.DELIVERED:
                 down.append(name)
             tried += 1
         return tried
 
 
-def _claim(database: psycopg.Connection, down: list[str]) -> tuple[str, str, dict[str, Any]] | None:
-    """The oldest alert that is due, for this process alone to send; key, channel, message."""
+def _claim(database: psycopg.Connection, down: list[str]) -> tuple[str, str, dict[str, Any], bool] | None:
+    """The oldest alert that is due, for this process alone to send; key, channel, message, whether it may have arrived before."""
     import psycopg
 
     try:
@@ -167,9 +182,18 @@ def _record(database: psycopg.Connection, alert: Alert, key: str, names: list[st
 
 
 def _send(
-    alert: Alert, key: str, name: str, channels: Channels, database: psycopg.Connection | None
+    alert: Alert,
+    key: str,
+    name: str,
+    channels: Channels,
+    database: psycopg.Connection | None,
+    *,
+    is_repeat: bool = False,
 ) -> _Outcome:
-    """Send by one channel."""
+    """Send by one channel. ``is_repeat``: it may have arrived before, which it says; a second time in doubt is the last."""
+    if is_repeat:
+        alert = replace(alert, title=f"（再送）{alert.title}")
+    _note(database, _RENEW, {"key": key, "channel": name, "lease": _LEASE_SECONDS})
     try:
         if name == "slack":
             _post(alert, channels.slack)
@@ -177,9 +201,18 @@ def _send(
             _mail(alert, key, channels.email)
     except Exception as error:
         # Whatever hinders it (no connection, a service that is down, a revoked token), the batch's own outcome stands.
-        reason = shorten(str(error))
+        reason = shorten(str(error) or type(error).__name__)
         waits = _note(
-            database, _UNDELIVERED, {"key": key, "channel": name, "error": reason, "kept": _KEPT_HOURS}
+            database,
+            _UNDELIVERED,
+            {
+                "key": key,
+                "channel": name,
+                "error": reason,
+                "kept": _KEPT_HOURS,
+                "in_doubt": _may_have_arrived(error),
+                "is_repeat": is_repeat,
+            },
         )
         log.error(
             "The alert '%s' could not be delivered by %s and %s: %s",
@@ -191,6 +224,18 @@ def _send(
         return _Outcome.KEPT if waits else _Outcome.LOST
     _note(database, _DELIVERED, {"key": key, "channel": name})
     return _Outcome.DELIVERED
+
+
+def _may_have_arrived(error: Exception) -> bool:
+    """Whether the message was on its way when the answer failed to come."""
+    import http.client
+    import smtplib
+    from urllib.error import URLError
+
+    if isinstance(error, (_NotSentError, URLError)):
+        return False
+    lost = (TimeoutError, ConnectionError, http.client.HTTPException, smtplib.SMTPServerDisconnected)
+    return isinstance(error, lost)
 
 
 def _note(database: psycopg.Connection | None, statement: Any, parameters: dict[str, Any]) -> bool:
@@ -218,6 +263,7 @@ def _post(alert: Alert, connection: Connection | None) -> None:
     client = WebClient(
         token=connection.password,
         timeout=_TIMEOUT_SECONDS,
+        retry_handlers=[],  # they would repeat what may have arrived
         proxy=extra.get("proxy"),
         **({"base_url": extra["base_url"]} if extra.get("base_url") else {}),
     )
@@ -238,20 +284,37 @@ def _mail(alert: Alert, key: str, connection: Connection | None) -> None:
             f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' にホスト、送信元（from_email）、宛先（to_email）のどれかがありません"
         )
     import smtplib
-    import ssl
 
     digest = hashlib.sha256(key.encode()).hexdigest()[:32]
     mail = alert.as_mail(sender, recipients, f"<{digest}@{sender.rpartition('@')[2].strip('>')}>")
+    try:
+        server = _mail_server(connection)
+    except (OSError, smtplib.SMTPException) as error:
+        raise _NotSentError(str(error)) from error
+    with server:
+        server.send_message(mail)
+
+
+def _mail_server(connection: Connection) -> smtplib.SMTP:
+    """A session that takes letters."""
+    import smtplib
+    import ssl
+
+    extra = connection.extra_dejson
     implicit_tls = not extra.get("disable_ssl", False)
     client: Callable[..., smtplib.SMTP] = smtplib.SMTP_SSL if implicit_tls else smtplib.SMTP
-    with client(
+    server = client(
         connection.host, connection.port or (465 if implicit_tls else 25), timeout=_TIMEOUT_SECONDS
-    ) as server:
+    )
+    try:
         if not implicit_tls and not extra.get("disable_tls", False):
             server.starttls(context=ssl.create_default_context())
         if connection.login and connection.password:
             server.login(connection.login, connection.password)
-        server.send_message(mail)
+    except BaseException:
+        server.close()
+        raise
+    return server
 
 
 @contextmanager
