@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -58,6 +59,13 @@ class ObjectStore:
         with self.writer(key) as file:
             file.write(content)
         return self.location(key)
+
+    def sync(self, key: str) -> None:
+        """Wait until the file is on the disk, so that a power cut cannot take it: before what it is a copy of is deleted."""
+        if self._is_folder:
+            path = Path(getattr(self._path(key), "path", self._path(key)))
+            _sync(path)
+            _sync(path.parent)
 
     def read(self, key: str) -> bytes:
         """The content. :raises FileNotFoundError: there is none."""
@@ -118,6 +126,15 @@ def tenant_folder(tenant_id: str) -> str:
     """A folder name for any tenant id whatsoever, its own; readable for ordinary ids."""
     readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
     return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
+
+
+def _sync(path: Path) -> None:
+    """Wait until a local file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _delete(path: Path) -> None:

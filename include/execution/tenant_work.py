@@ -66,12 +66,14 @@ class TenantResult:
 
 @dataclass(frozen=True)
 class TenantFailure:
-    """Why one tenant failed, in one sentence."""
+    """Why one tenant failed, in one sentence; ``details`` and ``notes`` are those of what was done all the same."""
 
     tenant_id: str
     code: str
     message: str
     recoverable: bool
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class TenantsFailedError(BatchError):
@@ -236,7 +238,7 @@ class PlatformBatch(Batch):
     @abstractmethod
     def work(
         self, platform: psycopg.Connection, run: Run, unit_id: str, store: ObjectStore | None
-    ) -> TenantResult:
+    ) -> TenantResult | TenantFailure:
         """Do one unit in as many transactions as it takes; without a store (a dry run) say what would be done, and write nothing."""
 
     def select(self, codes: Sequence[str]) -> list[Tenant]:
@@ -330,11 +332,15 @@ def work_on_units(
     report = ShardReport()
     for unit_id in unit_ids:
         try:
-            report.results.append(batch.work(platform, run, unit_id, store))
+            outcome = batch.work(platform, run, unit_id, store)
         except Exception as error:
             if platform.closed:
                 raise
-            report.failures.append(_failure_of(unit_id, error))
+            outcome = _failure_of(unit_id, error)
+        if isinstance(outcome, TenantFailure):
+            report.failures.append(outcome)
+        else:
+            report.results.append(outcome)
     _record(platform, run, [*report.results, *report.failures])
     return report
 
@@ -403,8 +409,8 @@ def _outcome_row(outcome: TenantResult | TenantFailure, *, unfinished: bool) -> 
     return {
         "tenant_id": outcome.tenant_id,
         "status": "failed",
-        "details": {},
-        "notes": (),
+        "details": outcome.details,
+        "notes": outcome.notes,
         "records": 0,
         "error_code": outcome.code,
         "error_message": outcome.message,

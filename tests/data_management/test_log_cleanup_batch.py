@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -198,6 +200,32 @@ def test_a_killed_compression_is_finished_and_another_files_gz_is_left_alone(
     assert names(logs) == ["app/done.log.gz", "app/half.log.gz", "app/other.log", "app/other.log.gz"]
     assert (logs / "app/other.log.gz").read_text() == "not even gzip"
     assert "別の内容で既にあります" in results["files/app"].notes[0]
+
+
+def test_a_file_that_cannot_be_treated_keeps_no_other_from_its_turn(
+    shared_database: Database, logs: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.log", "b.log", "c.log"):
+        log_file(logs, f"app/{name}", 400)
+    log_file(logs, "app/d.log", 10)
+    unlink = os.unlink
+
+    def full_disk(name: Any, **where: Any) -> None:
+        if name == "b.log":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        unlink(name, **where)
+
+    monkeypatch.setattr(os, "unlink", full_disk)
+    _, report, _, result, digest = clean(shared_database, logs, store)
+
+    assert names(logs / "app") == ["b.log", "d.log.gz"]
+    (failure,) = report.failures
+    assert (failure.tenant_id, failure.recoverable) == ("files/app", False)
+    assert "app/b.log: [Errno 30] Read-only file system" in failure.message
+    assert result.status == "partial"
+    (line,) = (line for line in digest if line.startswith("files/app"))
+    assert "削除 2 件、圧縮 1 件" in line
+    assert line.endswith("処理できず 1 件、失敗しました")
 
 
 def test_a_missing_root_fails_only_the_files_and_a_relative_one_everything(

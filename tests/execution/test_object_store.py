@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def test_the_bytes_come_back_as_they_were_given(store: ObjectStore, root: Path, 
     assert location == store.location(KEY) == str(root / KEY)
     assert Path(location).read_bytes() == content
     assert files(root) == [KEY]
+
+
+def test_a_copy_of_what_is_deleted_next_is_on_the_disk(
+    store: ObjectStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    store.write("a/b", b"content")
+    store.sync("a/b")
+    assert synced == [(root / "a/b").stat().st_ino, (root / "a").stat().st_ino]
 
 
 def test_a_second_write_takes_the_place_of_the_first(store: ObjectStore, root: Path) -> None:

@@ -20,7 +20,7 @@ from include.errors import SettingsError
 from include.execution.installation import Installation
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import PlatformBatch, Run, TenantResult
+from include.execution.tenant_work import PlatformBatch, Run, TenantFailure, TenantResult
 from include.settings import LogCleanupSettings
 
 _HERE = Path(__file__).parent
@@ -66,7 +66,7 @@ class LogCleanupBatch(PlatformBatch):
 
     def work(
         self, platform: psycopg.Connection, run: Run, unit_id: str, store: ObjectStore | None
-    ) -> TenantResult:
+    ) -> TenantResult | TenantFailure:
         """Clean one class."""
         if unit_id == UNKNOWN:
             return self._look_for_unknown(unit_id)
@@ -89,14 +89,17 @@ class LogCleanupBatch(PlatformBatch):
                     ("bytesFreed", "解放", " バイト"),
                     ("rowsDeleted", "削除", " 行"),
                     ("untouched", "要確認", " 件"),
+                    ("errors", "処理できず", " 件"),
                 )
                 if details.get(name)
             ]
-            if parts or status != "success":
-                lines.append(f"{unit_id}: {'、'.join(parts) or '失敗しました'}")
+            if status != "success":
+                parts.append("失敗しました")
+            if parts:
+                lines.append(f"{unit_id}: {'、'.join(parts)}")
         return [f"ログクリーンアップ {run.business_date}", *lines] if lines else []
 
-    def _clean_files(self, run: Run, unit_id: str, store: ObjectStore | None) -> TenantResult:
+    def _clean_files(self, run: Run, unit_id: str, store: ObjectStore | None) -> TenantResult | TenantFailure:
         name = unit_id.removeprefix(FILES)
         report = FileReport()
         for root in self._roots():
@@ -114,6 +117,7 @@ class LogCleanupBatch(PlatformBatch):
             report.bytes_freed += of_root.bytes_freed
             report.plan += of_root.plan
             report.untouched += of_root.untouched
+            report.errors += of_root.errors
         details = {
             "filesDeleted": report.deleted,
             "filesCompressed": report.compressed,
@@ -123,6 +127,17 @@ class LogCleanupBatch(PlatformBatch):
         }
         if store is None:
             details["planned"] = len(report.plan)
+        if report.errors:
+            # Not tried again: what was treated by then would be missing from the report, and the next run treats the rest.
+            return TenantFailure(
+                unit_id,
+                "FILES_NOT_TREATED",
+                f"{len(report.errors)} 件のファイルを処理できませんでした（{report.errors[0]}）。"
+                "空き容量と権限を確認してください。残りは次の実行が処理します。",
+                recoverable=False,
+                details={**details, "errors": len(report.errors)},
+                notes=_listed([*report.errors, *report.untouched]),
+            )
         return TenantResult(
             unit_id,
             details,

@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO
 
-from include.errors import BatchError
+from include.errors import BatchError, reason_of
 from include.execution.business_date import JAPAN
 from include.execution.object_store import ObjectStore
 from include.settings import LogClassSettings
@@ -41,7 +41,10 @@ class LogRootError(BatchError):
 
 @dataclass
 class FileReport:
-    """What became of a class's files; ``plan`` lists each in a dry run, ``untouched`` each that somebody should look at."""
+    """What became of a class's files; ``plan`` lists each in a dry run, ``untouched`` each that somebody should look at.
+
+    ``errors`` are of files that could not be compressed, archived or deleted; they are as they were.
+    """
 
     compressed: int = 0
     archived: int = 0
@@ -49,6 +52,7 @@ class FileReport:
     bytes_freed: int = 0
     plan: list[str] = field(default_factory=list)
     untouched: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ def clean_class(
     """Compress and delete the old files of one class below one root; without a store, only say what would be done.
 
     A file of the last ``retention_days`` days before ``today`` (Asia/Tokyo, by its last change) stays.
-    :raises LogRootError: the root is not there. :raises OSError: a file cannot be read, or its archive not be written.
+    One that cannot be treated (a full disk, an archive that is not reachable) does not keep the next from its turn.
+    :raises LogRootError: the root is not there.
     """
     report = FileReport()
     with _directory(root) as root_fd:
@@ -111,7 +116,10 @@ def clean_class(
             return report
         try:
             for found in _walk(folder_fd, root / name, report):
-                _treat(found, name, settings, compress_days, today, store, report)
+                try:
+                    _treat(found, name, settings, compress_days, today, store, report)
+                except (OSError, BatchError) as error:
+                    report.errors.append(f"{found.shown}: {reason_of(error)}")
         finally:
             os.close(folder_fd)
     return report
@@ -251,6 +259,7 @@ def _archive(source: IO[bytes], found: _Found, log_class: str, store: ObjectStor
                 while block := source.read(_BLOCK_BYTES):
                     expected.update(block)
                     packed.write(block)
+    store.sync(key)
     with store.reader(key) as stored:
         content: IO[bytes] = stored
         if not found.name.endswith(".gz"):
@@ -264,15 +273,15 @@ def _archive(source: IO[bytes], found: _Found, log_class: str, store: ObjectStor
 def _is_open_elsewhere(descriptor: int) -> bool:
     """Whether any process of this machine has the file open besides this descriptor.
 
-    The kernel grants an exclusive lease only then, to the file's owner. Where it cannot say, /proc can (a network file system,
-    somebody else's file); where that may not be read either, the file counts as open.
+    The kernel grants an exclusive lease only then, to the file's owner. Of somebody else's file /proc can say it; where that may not
+    be read, or the file system knows no leases (a network file system: another machine may write), the file counts as open.
     """
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     except AttributeError:  # no Linux
         return True
     except OSError as error:
-        return error.errno == errno.EAGAIN or _is_in_proc(os.fstat(descriptor))
+        return error.errno not in (errno.EACCES, errno.EPERM) or _is_in_proc(os.fstat(descriptor))
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
 

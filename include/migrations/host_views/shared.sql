@@ -177,6 +177,7 @@ SELECT
     false AS is_failed_login
 FROM "TRN_TrainingHistory";
 
+-- What people had made. BATCH-004's own reports are in the same table, and nobody ordered them: they are neither use nor storage.
 CREATE VIEW batch.all_report AS
 SELECT
     tenant_id,
@@ -184,7 +185,7 @@ SELECT
     CASE WHEN upper(generation_status) = 'COMPLETED' THEN coalesce(completed_at, created_at) END AS completed_at_utc,
     coalesce(file_size, 0)::bigint AS file_bytes
 FROM "HIS_ReportGeneration"
-WHERE NOT is_deleted;
+WHERE NOT is_deleted AND requested_by IS DISTINCT FROM 'BATCH-004';
 
 CREATE VIEW batch.all_skill_evidence AS
 SELECT
@@ -580,13 +581,34 @@ WHERE is_employed AND job_type_id IS NOT null
 UNION ALL
 SELECT
     employee.tenant_id,
-    assignment.employee_id AS employee_key,
+    employee.employee_id AS employee_key,
     assignment.job_type_id,
     assignment.effective_start_date AS effective_from_utc,
     assignment.effective_end_date AS effective_until_utc
 FROM "MST_EmployeeJobType" AS assignment
--- By id only: without a tenant of its own an assignment that names a code could be anybody's.
-INNER JOIN batch.all_employment AS employee ON assignment.employee_id = employee.employee_id
+INNER JOIN (
+    SELECT
+        employee_id AS named_by,
+        employee_id,
+        tenant_id,
+        is_employed
+    FROM batch.all_employment
+    UNION ALL
+    -- An assignment has no tenant of its own: a code that several tenants use could be anybody's.
+    SELECT
+        coded.employee_code AS named_by,
+        min(coded.employee_id) AS employee_id,
+        min(coded.tenant_id) AS tenant_id,
+        bool_and(coded.is_employed) AS is_employed
+    FROM batch.all_employment AS coded
+    WHERE
+        NOT EXISTS (
+            SELECT FROM batch.all_employment AS other
+            WHERE other.employee_id = coded.employee_code
+        )
+    GROUP BY coded.employee_code
+    HAVING count(*) = 1
+) AS employee ON assignment.employee_id = employee.named_by
 WHERE
     employee.is_employed AND assignment.job_type_id IS NOT null AND NOT assignment.is_deleted
     AND coalesce(upper(btrim(assignment.assignment_status)), 'ACTIVE') = 'ACTIVE';

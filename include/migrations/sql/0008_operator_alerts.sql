@@ -39,4 +39,4 @@ FROM batch.execution_log AS log
 WHERE log.execution_id = metric.execution_id;
 ALTER TABLE batch.performance_metric ALTER COLUMN run_id DROP DEFAULT, ALTER COLUMN is_comparable DROP DEFAULT;
 COMMENT ON COLUMN batch.performance_metric.is_comparable IS
-'The run completed at its first closing, wrote, and did the batch''s own work on all tenants: the next one is measured by such runs';
+'The run completed at its first closing, wrote, and did the batch''s own work on all tenants: later runs are measured by it';

@@ -250,6 +250,7 @@ def _prefix(source: Source, job: Job) -> str:
 def _write(store: ObjectStore, source: Source, key: str, content: bytes) -> None:
     try:
         store.write(key, content)
+        store.sync(key)
     except OSError as error:
         raise ArchiveError(
             f"書庫 {store.location(key)} に書き込めません（{reason_of(error)}）。{source.table} からは何も削除していません。"

@@ -20,7 +20,7 @@ INSERT INTO batch.tenant_report AS shown (
 VALUES (
     %(id)s,
     %(tenant_id)s,
-    'system',
+    'BATCH-004',
     %(title)s,
     'MONTHLY',
     %(format)s,
