@@ -48,7 +48,7 @@ def group(
     connection.execute(
         """
         INSERT INTO batch.statistics_group
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 3, 0, 0, %s, 0, 0)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0, %s, 0, 0)
         """,
-        [tenant_id, day, dimension, name or "", name is None, name, people, people, people],
+        [tenant_id, day, dimension, name or "", name is None, name, people, people, 3 * people, people],
     )

@@ -6,9 +6,10 @@ import hashlib
 import multiprocessing
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from openpyxl.workbook import Workbook
 from include.catalog import MONTHLY_REPORT
 from include.data_management.monthly_report import batch as monthly_report
 from include.data_management.monthly_report import create_batch
+from include.data_management.monthly_report.document import render_pdf
+from include.data_management.monthly_report.report import MonthlyReport, make_report
+from include.data_management.monthly_report.workbook import Person, write_workbook
 from include.demo.whole_run import open_run, run_batch
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult, close_execution
@@ -197,6 +201,7 @@ def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
     )
     missing = date(2026, 10, 7)
     common = {"employees": 63, "rated_records": 100, "skill_records": 120, "coverage_target": 200}
+    common |= {"rated_people": 60, "required_people": 60}
     statistics_rows.days(
         host,
         "../../etc",
@@ -238,7 +243,7 @@ def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
     for name, shown, row in (
         ("ログイン数", "1,230", [1_230, 1_200, "+30", "+2.5 %", 2_430, "累計"]),
         ("API 呼び出し数", "37,020", [37_020, 3_000, "+34,020", "+1,134.0 %", 40_020, "累計"]),
-        ("API エラー率", "4.9 %", [4.9, 0, "+4.9 pt", "—", 4.5, "平均"]),
+        ("API エラー率", "4.9 %", [4.9, 0, "+4.9 pt", "—", 4.5, "通算"]),
         ("平均アクティブユーザー数（1 日）", "5.0", [5, 4, "+1.0", "+25.0 %", 4.5, "平均"]),
         ("必要スキル充足率", "80.0 %", [80, 75, "+5.0 pt", "—", 77.5, "平均"]),
         ("平均スキルレベル", "2.87", [2.87, 2.5, "+0.37", "—", 2.69, "平均"]),
@@ -360,6 +365,8 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
     assert notes is not None
     assert "batch.monthly_report.colour" in notes[0]
     assert "統計のない日が 31 日あります" in notes[0]
+    assert "宛先がないため、レポートを誰にも知らせません" in notes[0]
+    assert "batch.monthly_report.recipients に宛先を登録し" in notes[0]
     assert [address for address, *_ in letters(host)] == ["admin@5.example.jp"]
 
     host.execute("""UPDATE "MST_TenantSettings" SET setting_value = '#006644' WHERE setting_value = 'red'""")
@@ -369,6 +376,14 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
         "board@example.jp",
         "ceo@example.jp",
     ]
+    told = host.execute(
+        """
+        SELECT array_to_string(notes, ' ') FROM batch.tenant_outcome
+        WHERE tenant_id = 'NO-DATA' ORDER BY recorded_at DESC LIMIT 1
+        """
+    ).fetchone()
+    assert told is not None
+    assert "宛先" not in told[0]
 
 
 def test_without_a_pdf_the_workbook_is_delivered_and_the_tenant_has_failed(
@@ -398,6 +413,189 @@ def test_without_a_pdf_the_workbook_is_delivered_and_the_tenant_has_failed(
     assert run(shared_database, tmp_path, codes=["T1"]).status == "completed"
     assert host.execute(shown).fetchall() == [("excel",), ("pdf",)]
     assert len(letters(host)) == 2
+    assert "月次レポート（Excel、PDF）ができました" in letters(host)[0][2]
+
+
+def logins_of_letter_and_workbook(host: psycopg.Connection, store: Path) -> tuple[str, int]:
+    """What the only letter (text and HTML alike) and the workbook say."""
+    ((_, _, body, rich),) = letters(host)
+    said = re.search(r"ログイン数: ([\d,]+)", body)
+    assert said is not None
+    assert f"ログイン数: {said[1]}" in rich
+    return said[1], row_of(book_of(files(store)[".xlsx"]), "月次サマリー", "ログイン数")[1]
+
+
+def test_a_letter_that_nobody_has_sent_yet_says_what_the_report_says_when_it_is_made_again(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    missing = date(2026, 10, 7)
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2}, without=[missing])
+    run(shared_database, tmp_path)
+    assert logins_of_letter_and_workbook(host, tmp_path) == ("60", 60)
+    assert "データのない日" in letters(host)[0][2]
+
+    # The day is filled.
+    statistics_rows.days(host, "T1", missing, missing, {"users_total": 1, "logins": 1_000})
+    run(shared_database, tmp_path)
+    assert logins_of_letter_and_workbook(host, tmp_path) == ("1,060", 1_060)
+    assert "データのない日" not in letters(host)[0][2]
+
+    # Who is no recipient any more is not told; the letters of other months and matters stay.
+    host.execute(
+        """
+        INSERT INTO batch.outbox
+            (message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by)
+        SELECT message_id || 'x', tenant_id, replace(dedupe_key, '2026-10', '2026-09'), channel, 'september', subject,
+            body, due_at, next_attempt_at, created_by
+        FROM batch.outbox
+        """
+    )
+    setting(host, "T1", "recipients", "board@example.jp")
+    run(shared_database, tmp_path)
+    assert [address for address, *_ in letters(host)] == ["board@example.jp", "september"]
+
+
+@pytest.mark.parametrize(
+    "became",
+    [
+        "status = 'sent', finished_at = now()",
+        "status = 'sending', lease_owner = 'x', lease_until = now()",
+        "status = 'retry', attempts = 1",
+        "status = 'pending', decided_by = 'an operator'",  # after it had been in doubt
+    ],
+)
+def test_a_letter_that_may_have_gone_out_stays_and_nobody_is_told_twice(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path, became: str
+) -> None:
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
+    run(shared_database, tmp_path)
+    host.execute(f"UPDATE batch.outbox SET {became}")
+    host.execute("UPDATE batch.statistics_day SET logins = 3")
+    run(shared_database, tmp_path)
+    assert logins_of_letter_and_workbook(host, tmp_path) == ("62", 93)
+
+
+def test_a_previous_month_of_which_days_are_missing_is_told_on_the_front_page_and_in_the_letter(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", date(2026, 4, 1), date(2026, 9, 2), {"users_total": 1, "logins": 10})
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 10})
+    run(shared_database, tmp_path)
+
+    notice = "前月にデータのない日が 28 日あります: 9/3（木）"
+    book, front = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])[0]
+    ((_, _, body, _),) = letters(host)
+    assert notice in front.replace("\n", "")
+    assert any(str(row[0]).startswith(notice) for row in cells(book, "月次サマリー")[:8])
+    assert notice in body
+    assert row_of(book, "月次サマリー", "ログイン数")[1:5] == [310, 20, "+290", "—"]
+    assert "ログイン数 310 20 +290 — " in re.sub(r"\s+", " ", front)
+
+
+def test_levels_of_fewer_than_five_people_are_in_none_of_workbook_pdf_and_letter(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    levels = {
+        "users_total": 9,
+        "level_sum": 137,
+        "rated_records": 30,
+        "coverage_met": 61,
+        "coverage_target": 80,
+    }
+    levels |= {"rated_people": 4, "required_people": 4}
+    statistics_rows.days(host, "T1", date(2026, 9, 1), date(2026, 9, 30), levels)
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, levels)
+    run(shared_database, tmp_path)
+
+    book, document = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])
+    ((_, _, body, rich),) = letters(host)
+    hidden = "5名未満のため非表示"
+    for name in ("平均スキルレベル", "必要スキル充足率"):
+        assert row_of(book, "月次サマリー", name)[1:6] == [hidden, hidden, "—", "—", hidden]
+        assert row_of(book, "スキル分析", name)[1] == hidden
+        assert f"{name} {hidden} {hidden} — — {hidden} " in re.sub(r"\s+", " ", document[0])
+        for text in (body, rich):
+            assert f"{name}: {hidden}（増減 —）" in text
+    months = [
+        row for row in cells(book, "KPI分析") if row[0] in (datetime(2026, 9, 1), datetime(2026, 10, 1))
+    ]
+    assert [row[7:9] for row in months] == [[None, None]] * 2
+    assert any(hidden in str(row[0]) for row in cells(book, "KPI分析"))
+    # 4.57 and 76.3 %, were they shown.
+    everything = "".join(str(cell.value) for sheet in book for row in sheet.iter_rows() for cell in row)
+    everything += "".join(document) + body + rich
+    assert not re.search(r"4\.5[67]|76\.[23]", everything)
+
+    host.execute("UPDATE batch.statistics_day SET rated_people = 5, required_people = 5")
+    run(shared_database, tmp_path)
+    book = book_of(files(tmp_path)[".xlsx"])
+    assert row_of(book, "月次サマリー", "平均スキルレベル")[1:6] == [4.57, 4.57, "±0", "—", 4.57]
+    assert row_of(book, "月次サマリー", "必要スキル充足率")[1] == 76.3
+
+
+def test_a_tenant_s_colour_and_fiscal_year_arrive_in_both_files(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    setting(host, "T1", "colour", "#006644")
+    setting(host, "T1", "fiscal_start_month", "7")
+    statistics_rows.days(host, "T1", date(2026, 4, 1), LAST_DAY, {"users_total": 1, "logins": 1})
+    assert run(shared_database, tmp_path).status == "completed"
+
+    book = book_of(files(tmp_path)[".xlsx"])
+    for sheet in book.worksheets:
+        assert sheet["A1"].fill.fgColor.rgb == "FF006644"
+        assert sheet.sheet_properties.tabColor is not None
+        assert sheet.sheet_properties.tabColor.rgb == "FF006644"
+    document = pypdf.PdfReader(files(tmp_path)[".pdf"])
+    page = document.pages[0].get_contents()
+    assert page is not None
+    # The band on top is filled with 0, 0x66 / 255, 0x44 / 255.
+    assert re.search(rb"\b0 0\.4 0\.2666\d* scn", page.get_data()[:300])
+
+    # July to October.
+    assert row_of(book, "月次サマリー", "ログイン数")[5] == 123
+    months = [row[0] for row in cells(book, "KPI分析") if isinstance(row[0], datetime)]
+    assert months == [datetime(2026, number, 1) for number in (7, 8, 9, 10)]
+    text = pages(files(tmp_path)[".pdf"])
+    assert "2026年7月" in text[2]
+    assert "2026年6月" not in text[2]
+
+
+def _make_files(report: MonthlyReport, results: Any) -> None:
+    stream = BytesIO()
+    write_workbook(report, [Person("0001", "佐藤", None, True, MONTH)], stream)
+    results.put((stream.getvalue(), render_pdf(report)))
+
+
+def test_the_bytes_do_not_depend_on_clock_and_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = make_report(
+        [], [], tenant_code="T1", tenant_name="T1", month=MONTH, language="ja", colour="#000000"
+    )
+    processes = multiprocessing.get_context("spawn")
+    made = []
+    for zone in ("Asia/Tokyo", "America/Los_Angeles"):
+        monkeypatch.setenv("TZ", zone)
+        results = processes.Queue()
+        process = processes.Process(target=_make_files, args=(report, results))
+        process.start()
+        made.append(results.get(timeout=60))
+        process.join(60)
+        # A file's own dates (of a ZIP entry) are of every other second.
+        time.sleep(2)
+    assert made[0] == made[1]
+
+    # Both are dated on the day after the month.
+    workbook, document = made[0]
+    properties = openpyxl.load_workbook(BytesIO(workbook)).properties
+    assert (properties.created, properties.modified) == (datetime(2026, 11, 1), datetime(2026, 11, 1))
+    metadata = pypdf.PdfReader(BytesIO(document)).metadata
+    assert metadata is not None
+    assert metadata.creation_date == metadata.modification_date == datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def test_a_pdf_of_older_figures_is_not_linked_beside_a_new_workbook(

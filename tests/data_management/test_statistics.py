@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import psycopg
@@ -99,6 +101,7 @@ def skill(
     item: str,
     level: int | None,
     category: str | None = None,
+    tenant_id: str = "T1",
     **values: Any,
 ) -> None:
     transaction(
@@ -106,6 +109,7 @@ def skill(
         "TRN_SkillRecord",
         f"{person}/{item}",
         person,
+        tenant_id,
         skill_item_id=item,
         skill_level=level,
         skill_category_id=category,
@@ -190,11 +194,12 @@ def test_skills_are_held_against_what_is_required(
     host_rows.tenant(host, "T1")
     host_rows.tenant(host, "T2")
     employee(host, "e1", job_type_id="J1")
-    employee(host, "e2")  # no job type, nothing required
+    employee(host, "e2", job_type_id="J2")  # of whom nothing is required
     employee(host, "left", job_type_id="J1", employment_status="RETIRED")
     employee(host, "elsewhere", "T2")
     for item, target in (("S1", 3), ("S2", 3), ("S3", 4), ("S4", 0)):
         requirement(host, "J1", item, target)
+    requirement(host, "J2", "S1", 0)
     for item, level in (("S1", 3), ("S2", 1), ("S3", 5)):
         skill(host, "e1", item, level)
     # The same person by code, at a lower level: one record, the higher level.
@@ -209,6 +214,7 @@ def test_skills_are_held_against_what_is_required(
     (day,) = days(host)
     assert (day["coverage_met"], day["coverage_target"], day["coverage_rate"]) == (8, 10, 80)
     assert (day["employees"], day["skill_records"], day["rated_records"], day["mean_level"]) == (2, 4, 3, 3)
+    assert (day["rated_people"], day["required_people"]) == (1, 1)
     (other,) = days(host, "T2")
     assert (other["employees"], other["coverage_target"], other["coverage_rate"]) == (1, 0, None)
     # Somebody who has none of the required skills makes the coverage fall; so does a second job's higher level, once.
@@ -225,6 +231,7 @@ def test_skills_are_held_against_what_is_required(
     )
     run(shared_database)
     assert [(row["coverage_met"], row["coverage_target"]) for row in days(host)] == [(8, 20)]
+    assert [row["required_people"] for row in days(host)] == [2]
 
 
 def test_goals_certificates_and_trainings(shared_database: Database, host: psycopg.Connection) -> None:
@@ -319,9 +326,9 @@ def test_no_small_group_is_kept_or_can_be_worked_out(
     (day,) = days(host)
     assert sum(records for _, _, records in groups(host, "department")) == day["skill_records"] == 38
     assert host.execute(
-        "SELECT group_name, mean_level, level_1, level_2, level_3, level_4, level_5 FROM batch.statistics_group"
+        "SELECT group_name, level_sum, level_1, level_2, level_3, level_4, level_5 FROM batch.statistics_group"
         " WHERE group_key = 'C'"
-    ).fetchone() == ("部署C", Decimal("2.5714"), 2, 2, 1, 1, 1)
+    ).fetchone() == ("部署C", 18, 2, 2, 1, 1, 1)
     with pytest.raises(psycopg.errors.CheckViolation):
         host.execute("UPDATE batch.statistics_group SET people = 4 WHERE group_key = 'C'")
 
@@ -329,6 +336,91 @@ def test_no_small_group_is_kept_or_can_be_worked_out(
     host.execute("""UPDATE "MST_Employee" SET department_id = 'A' WHERE id = 'B5'""")
     run(shared_database)
     assert groups(host, "department") == [("A", 5, 13), ("B", 5, 5), ("C", 7, 7), ("D", 8, 13)]
+
+
+def test_people_without_a_level_do_not_make_a_group_large_enough(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "T1")
+    for number in range(15):
+        department = "D" if number < 5 else "X"
+        person = employee(host, f"e{number}", department_id=department)
+        # Of the five of D only one has a level, which would be the mean.
+        level = 1 if department == "X" else 4 if number == 0 else None
+        skill(host, person, "S1", level, department)
+
+    run(shared_database)
+
+    assert groups(host, "department") == groups(host, "category") == []
+    (day,) = days(host)
+    assert (day["skill_records"], day["rated_records"], day["rated_people"]) == (15, 11, 11)
+    for number in range(1, 5):
+        host.execute(
+            """UPDATE "TRN_SkillRecord" SET skill_level = 4 WHERE employee_id = %s""", [f"e{number}"]
+        )
+    run(shared_database)
+    assert groups(host, "department") == groups(host, "category") == [("D", 5, 5), ("X", 10, 10)]
+
+
+def counts_of(skills: Iterable[tuple[str, int]]) -> tuple[int, int, int]:
+    """People, skills and the levels' sum."""
+    listed = list(skills)
+    return len({person for person, _ in listed}), len(listed), sum(level for _, level in listed)
+
+
+def test_what_is_kept_of_any_groups_never_tells_of_fewer_than_five_people(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    """Small random tenants: whoever subtracts the shown groups from the total is left with nobody or at least five people."""
+    random = Random(4)  # noqa: S311 - they are to be the same each time
+    # By tenant and dimension: the people and levels of each group, of skills that have a level.
+    groups_of: dict[tuple[str, str], dict[str, list[tuple[str, int]]]] = {}
+    for number in range(60):
+        tenant_id = host_rows.tenant(host, f"R{number}")
+        for dimension in ("department", "category"):
+            groups_of[tenant_id, dimension] = {}
+        departments, categories = random.randint(1, 5), random.randint(1, 4)
+        for place in range(random.randint(1, 22)):
+            # Skewed, so that some groups are small.
+            department = f"D{int(departments * random.random() ** 2)}"
+            person = employee(host, f"{tenant_id}-{place}", tenant_id, department_id=department)
+            for item in range(random.randint(0, 3)):
+                category = f"C{int(categories * random.random() ** 2)}"
+                level = random.choice([None, 1, 2, 3, 4, 5])
+                skill(host, person, f"S{item}", level, category, tenant_id=tenant_id)
+                if level:
+                    for dimension, key in (("department", department), ("category", category)):
+                        groups_of[tenant_id, dimension].setdefault(key, []).append((person, level))
+
+    run(shared_database)
+
+    kept: defaultdict[tuple[str, str], dict[str, tuple[int, int, int]]] = defaultdict(dict)
+    for tenant_id, dimension, key, people, records, level_sum in host.execute(
+        """
+        SELECT tenant_id, dimension, CASE WHEN is_rest THEN '*' ELSE group_key END, people, records, level_sum
+        FROM batch.statistics_group
+        """
+    ):
+        kept[tenant_id, dimension][key] = (people, records, level_sum)
+    met = set()
+    for (tenant_id, dimension), members in groups_of.items():
+        shown = kept[tenant_id, dimension]
+        (total,) = days(host, tenant_id)
+        assert total["rated_people"] == counts_of(each for group in members.values() for each in group)[0]
+        if not shown:
+            met.add("not broken down")
+            continue
+        hidden = [each for key, group in members.items() if key not in shown for each in group]
+        met.add("with a rest" if hidden else "all apart")
+        assert counts_of(hidden)[0] not in range(1, 5)
+        for key, counts in shown.items():
+            assert counts == counts_of(hidden if key == "*" else members[key])
+            assert counts[0] >= 5
+        # What is left of the total is what the rest says, no more.
+        _, records, level_sum = shown.pop("*", (0, 0, 0))
+        assert total["rated_records"] - sum(counts[1] for counts in shown.values()) == records
+        assert total["level_sum"] - sum(counts[2] for counts in shown.values()) == level_sum
+    assert met == {"not broken down", "with a rest", "all apart"}
 
 
 def test_one_tenant_s_broken_rows_stop_nobody_else_and_a_dry_run_keeps_nothing(

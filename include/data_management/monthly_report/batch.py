@@ -16,7 +16,7 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from include.data_management.monthly_report.document import render_pdf
-from include.data_management.monthly_report.letter import report_letters, summary_lines
+from include.data_management.monthly_report.letter import occasion, report_letters, summary_lines
 from include.data_management.monthly_report.report import (
     MonthlyReport,
     first_needed_day,
@@ -49,6 +49,11 @@ _TENANT_LOCK = 4
 
 # Missing days that a remark names; more of them are counted.
 _NAMED_DAYS = 10
+
+_NOBODY_TOLD = (
+    "宛先がないため、レポートを誰にも知らせません。MST_Tenant の admin_email か contact_email、または MST_TenantSettings の "
+    "batch.monthly_report.recipients に宛先を登録し、このテナントだけ実行し直してください"
+)
 
 
 class DocumentFailedError(BatchError):
@@ -92,6 +97,7 @@ class MonthlyReportBatch(TenantBatch):
         """Work the reports' figures out of the daily statistics and keep them; the files are made of what was kept."""
         month = run.business_date.replace(day=1)
         results = []
+        administrators = load_administrators(connection)
         with connection.cursor(row_factory=dict_row) as cursor:
             tenants = cursor.execute(
                 read_sql(_HERE, "load_tenants"), {"execution_id": run.execution_id}
@@ -99,6 +105,8 @@ class MonthlyReportBatch(TenantBatch):
         for row in tenants:
             tenant_id = row["tenant_id"]
             own, notes = self._settings_of(row)
+            if not own.recipients and tenant_id not in administrators:
+                notes = (*notes, _NOBODY_TOLD)
             # One after the other, by the tables' keys: a large shard's days would not fit into memory together.
             days, groups = _statistics(connection, tenant_id, month, own.fiscal_start_month)
             report = make_report(
@@ -187,6 +195,10 @@ class MonthlyReportBatch(TenantBatch):
             administrators = load_administrators(connection)
             addresses = recipients or [address for address in [administrators.get(tenant_id)] if address]
             templates = load_templates(connection, [MONTHLY_REPORT], {tenant_id: report.language})
+            # A letter that still waits would tell the former figures, or tell somebody who is no recipient any more.
+            cursor.execute(
+                read_sql(_HERE, "withdraw_letters"), {"tenant_id": tenant_id, "occasion": occasion(report)}
+            )
             outbox.enqueue(
                 connection,
                 report_letters(

@@ -9,7 +9,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from include.data_management.monthly_report.report import Figure, MonthlyReport, SkillGroup, Unit, last_day_of
+from include.data_management.monthly_report.report import (
+    Figure,
+    MonthlyReport,
+    Shown,
+    SkillGroup,
+    Unit,
+    last_day_of,
+)
 from include.data_management.monthly_report.wording import (
     difference_text,
     group_name,
@@ -71,9 +78,9 @@ def _printed(report: MonthlyReport) -> dict[str, Any]:
         ),
         "headings": text["headings"] | {"fiscal": text["fiscal_year"].format(year=report.fiscal_year)},
         "notices": notices(report),
-        "tiles": [_tile(report.figure(key), text) for key in _TILES],
+        "tiles": [_tile(report.figure(key), language) for key in _TILES],
         "columns": text["columns"],
-        "figures": [_figure_row(figure, text) for figure in report.figures],
+        "figures": [_figure_row(figure, language) for figure in report.figures],
         "growth_note": text["growth_note"],
         "charts": text["charts"],
         "axes": text["axes"],
@@ -97,7 +104,7 @@ def _printed(report: MonthlyReport) -> dict[str, Any]:
         "month_rows": [
             [
                 month_text(month.month, language),
-                *(value_text(getattr(month, key), unit) for key, unit in _MONTH_COLUMNS.items()),
+                *(value_text(getattr(month, key), unit, language) for key, unit in _MONTH_COLUMNS.items()),
             ]
             for month in report.months
         ],
@@ -107,8 +114,8 @@ def _printed(report: MonthlyReport) -> dict[str, Any]:
         ],
         "coverage_name": text["figures"]["coverage_rate"],
         "goal_rate_name": text["figures"]["goal_rate"],
-        "goals": _bars([(text["goals"][key], count) for key, count in report.goals]),
-        "certificates": _bars(certificates),
+        "goals": _bars([(text["goals"][key], count) for key, count in report.goals], language),
+        "certificates": _bars(certificates, language),
         "levels": [text["skills"]["level"].format(number=number) for number in range(1, 5)]
         + [text["skills"]["level_5"]],
         "skill_columns": text["skills"],
@@ -125,6 +132,7 @@ def _printed(report: MonthlyReport) -> dict[str, Any]:
         ],
         "no_groups": text["no_groups"],
         "privacy": text["privacy"],
+        "hidden": list(text["hidden"].values()),
         "definition_columns": [text["columns"]["figure"], text["definition"]],
         "definitions": [
             [text["figures"][key], definition] for key, definition in text["definitions"].items()
@@ -133,24 +141,26 @@ def _printed(report: MonthlyReport) -> dict[str, Any]:
     }
 
 
-def _tile(figure: Figure, text: dict[str, Any]) -> dict[str, str]:
+def _tile(figure: Figure, language: str) -> dict[str, str]:
+    text = words(language)
     return {
         "name": text["figures"][figure.key],
-        "value": value_text(figure.current, figure.unit),
+        "value": value_text(figure.current, figure.unit, language),
         "change": difference_text(figure),
         "tone": tone(figure),
         "against": text["columns"]["previous"],
     }
 
 
-def _figure_row(figure: Figure, text: dict[str, Any]) -> dict[str, str]:
+def _figure_row(figure: Figure, language: str) -> dict[str, str]:
+    text = words(language)
     return {
         "name": text["figures"][figure.key],
-        "current": value_text(figure.current, figure.unit),
-        "previous": value_text(figure.previous, figure.unit),
+        "current": value_text(figure.current, figure.unit, language),
+        "previous": value_text(figure.previous, figure.unit, language),
         "difference": difference_text(figure),
         "growth": growth_text(figure),
-        "fiscal": value_text(figure.fiscal, figure.fiscal_unit),
+        "fiscal": value_text(figure.fiscal, figure.fiscal_unit, language),
         "kind": text["columns"][figure.fiscal_kind],
         "tone": tone(figure),
     }
@@ -159,24 +169,28 @@ def _figure_row(figure: Figure, text: dict[str, Any]) -> dict[str, str]:
 def _group_row(group: SkillGroup, dimension: str, language: str) -> dict[str, Any]:
     return {
         "name": group_name(group, dimension, language),
-        "people": value_text(Decimal(group.people), Unit.COUNT),
-        "records": value_text(Decimal(group.records), Unit.COUNT),
-        "mean": value_text(group.mean_level, Unit.LEVEL),
+        "people": value_text(group.people, Unit.COUNT, language),
+        "records": value_text(group.records, Unit.COUNT, language),
+        "mean": value_text(group.mean_level, Unit.LEVEL, language),
         "levels": list(group.levels),
     }
 
 
-def _bars(rows: Sequence[tuple[str, Decimal | int | None]]) -> list[dict[str, Any]]:
+def _bars(rows: Sequence[tuple[str, Shown | int]], language: str) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "value": int(count or 0),
-            "text": value_text(None if count is None else Decimal(count), Unit.COUNT),
+            "value": _number(count) or 0,
+            "text": value_text(count, Unit.COUNT, language),
         }
         for name, count in rows
     ]
 
 
-def _numbers(values: Sequence[Decimal | int | None]) -> list[float | None]:
-    """Numbers for a chart: where a bar ends, to be seen and not to be read."""
-    return [None if value is None else float(value) for value in values]
+def _numbers(values: Sequence[Shown | int]) -> list[float | None]:
+    return [_number(value) for value in values]
+
+
+def _number(value: Shown | int) -> float | None:
+    """A number for a chart: where a bar ends, to be seen and not to be read."""
+    return float(value) if isinstance(value, Decimal | int) else None

@@ -14,7 +14,7 @@ from include.data_management.monthly_report.wording import (
     value_text,
     words,
 )
-from include.notification.notices import notice, sending_time
+from include.notification.notices import MONTHLY_REPORT, notice, sending_time
 from include.notification.outbox import Draft
 from include.notification.templates import Template
 
@@ -40,7 +40,7 @@ def summary_lines(report: MonthlyReport) -> list[str]:
     """The main figures, each with its difference to the month before."""
     text = words(report.language)
     return [
-        f"{text['figures'][figure.key]}: {value_text(figure.current, figure.unit)}"
+        f"{text['figures'][figure.key]}: {value_text(figure.current, figure.unit, report.language)}"
         f"（{text['columns']['difference']} {difference_text(figure)}）"
         for figure in map(report.figure, _SUMMARY)
     ]
@@ -55,7 +55,7 @@ def report_letters(
     formats: Sequence[str],
     run_date: date,
 ) -> list[Draft]:
-    """One e-mail per address, due at nine on the run's day; one per month and address, whatever is made again."""
+    """One e-mail per address, due at nine on the run's day; the key is the same whenever the month is made again."""
     due_at = sending_time(run_date)
     text = words(report.language)
     variables = {
@@ -71,12 +71,17 @@ def report_letters(
             template,
             address,
             variables,
-            dedupe_key=f"{template.key}:{report.month:%Y-%m}:{_digest(address)}",
+            dedupe_key=f"{occasion(report)}{_digest(address)}",
             due_at=due_at,
             dedupe_until=due_at + _DEDUPE,
         )
         for address in dict.fromkeys(addresses)
     ]
+
+
+def occasion(report: MonthlyReport) -> str:
+    """What the keys of all of a month's letters begin with."""
+    return f"{MONTHLY_REPORT}:{report.month:%Y-%m}:"
 
 
 def _digest(address: str) -> str:

@@ -15,7 +15,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from include.data_management.statistics.batch import SMALLEST_GROUP
+
 DayRow = Mapping[str, Any]
+
+FiscalKind = Literal["total", "mean", "most", "rate"]
 
 
 class Unit(StrEnum):
@@ -33,38 +37,52 @@ class Unit(StrEnum):
         return {"count": 0, "level": 2}.get(self, 1)
 
 
+class Hidden(StrEnum):
+    """Why a figure is not shown although there is one: it would tell about single people."""
+
+    FEW_PEOPLE = "few_people"
+
+
+# A figure as it is shown; None: there is none.
+Shown = Decimal | Hidden | None
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
 class Figure(_Value):
-    """A figure of the month beside the month before and the fiscal year, each rounded to the unit; None: there is none.
+    """A figure of the month beside the month before and the fiscal year, each rounded once, to the unit.
 
-    ``fiscal_kind``: whether the fiscal year's value is a total, a mean (of month ends, or of days) or the highest day.
+    Difference and growth are of what is shown, so that a reader can check them.
+    ``fiscal_kind``: whether the fiscal year's value is a total, a mean (of month ends, or of days), the highest day, or a rate of totals.
+    ``is_comparable``: False for the totals of two months that, because days are missing, have data of different numbers of days.
     """
 
     key: str
     unit: Unit
     fiscal_unit: Unit
-    fiscal_kind: Literal["total", "mean", "most"]
+    fiscal_kind: FiscalKind
     rise_is: Literal["good", "bad", "neutral"]
-    current: Decimal | None
-    previous: Decimal | None
-    fiscal: Decimal | None
+    is_comparable: bool
+    current: Shown
+    previous: Shown
+    fiscal: Shown
 
     @property
     def difference(self) -> Decimal | None:
         """Against the month before, in the figure's unit (percentage points, for percent)."""
-        if self.current is None or self.previous is None:
-            return None
-        return self.current - self.previous
+        if isinstance(self.current, Decimal) and isinstance(self.previous, Decimal):
+            return self.current - self.previous
+        return None
 
     @property
     def growth_percent(self) -> Decimal | None:
         """Against the month before, one decimal. From 0 there is none, and between rates the difference says it."""
-        if self.difference is None or not self.previous or self.unit in (Unit.PERCENT, Unit.LEVEL):
+        if self.unit in (Unit.PERCENT, Unit.LEVEL) or not self.is_comparable or self.difference is None:
             return None
-        return _rounded(self.difference * 100 / self.previous, 1)
+        assert isinstance(self.previous, Decimal)
+        return _rounded(self.difference * 100 / self.previous, 1) if self.previous else None
 
 
 class Day(_Value):
@@ -89,24 +107,32 @@ class Month(_Value):
 
     month: date
     days: int
-    users_total: Decimal | None = None
-    users_active: Decimal | None = None
-    logins: Decimal | None = None
-    api_calls: Decimal | None = None
-    error_rate: Decimal | None = None
-    mean_level: Decimal | None = None
-    coverage_rate: Decimal | None = None
-    goal_rate: Decimal | None = None
+    users_total: Shown = None
+    users_active: Shown = None
+    logins: Shown = None
+    api_calls: Shown = None
+    error_rate: Shown = None
+    mean_level: Shown = None
+    coverage_rate: Shown = None
+    goal_rate: Shown = None
+
+    @property
+    def has_hidden(self) -> bool:
+        """Whether a figure is hidden, as it is of too few people."""
+        return any(isinstance(value, Hidden) for value in (self.mean_level, self.coverage_rate))
 
 
 class SkillGroup(_Value):
-    """A category or department; without a name the records have none, and ``is_rest`` joins those that are too small."""
+    """A category's or department's skills that have a level, and their people; without a name they have none.
+
+    ``is_rest`` joins those that are too small.
+    """
 
     name: str | None
     is_rest: bool
     people: int
     records: int
-    mean_level: Decimal | None
+    mean_level: Decimal
     levels: tuple[int, int, int, int, int]
 
 
@@ -123,6 +149,7 @@ class MonthlyReport(_Value):
     fiscal_data_from: date | None
     figures: tuple[Figure, ...]
     days: tuple[Day, ...]
+    previous_missing_days: tuple[date, ...]
     months: tuple[Month, ...]
     categories: tuple[SkillGroup, ...]
     departments: tuple[SkillGroup, ...]
@@ -131,6 +158,27 @@ class MonthlyReport(_Value):
     @property
     def missing_days(self) -> tuple[date, ...]:
         return tuple(day.date for day in self.days if day.is_missing)
+
+    @property
+    def has_previous(self) -> bool:
+        """Whether the month before has any day with data."""
+        return len(self.previous_missing_days) < last_day_of(previous_month(self.month)).day
+
+    @property
+    def earlier_gaps(self) -> tuple[tuple[date, int], ...]:
+        """The fiscal year's months before the previous one of which days are missing, and how many.
+
+        Days before the first one that has data were none of the tenant's.
+        """
+        began = self.fiscal_data_from
+        if began is None:
+            return ()
+        gaps = (
+            (each.month, (last_day_of(each.month) - max(each.month, began)).days + 1 - each.days)
+            for each in self.months
+            if each.month < previous_month(self.month)
+        )
+        return tuple((month, missing) for month, missing in gaps if missing > 0)
 
     @property
     def is_empty(self) -> bool:
@@ -143,14 +191,22 @@ class MonthlyReport(_Value):
 
 @dataclass(frozen=True)
 class _Rule:
-    """How a figure comes of days in their order."""
+    """How a figure comes of days in their order; ``people`` is the column that counts those behind it, where it tells how good they are."""
 
     key: str
     unit: Unit
     value: Callable[[Sequence[DayRow]], Decimal | None]
     is_state: bool = False
     rise_is: Literal["good", "bad", "neutral"] = "neutral"
-    fiscal_kind: Literal["total", "mean", "most"] = "total"
+    fiscal_kind: FiscalKind = "total"
+    people: str | None = None
+
+    def shown(self, days: Sequence[DayRow]) -> Shown:
+        """The value, not rounded; hidden if it is of too few people."""
+        value = self.value(days)
+        if value is not None and self.people and days[-1][self.people] < SMALLEST_GROUP:
+            return Hidden.FEW_PEOPLE
+        return value
 
 
 def _sum_of(column: str) -> Callable[[Sequence[DayRow]], Decimal | None]:
@@ -193,10 +249,6 @@ def _last_share(
 
 _GOALS = ("goals_completed", "goals_in_progress", "goals_not_started", "goals_other")
 
-_GOAL_RATE = _last_share("goals_completed", _GOALS)
-_COVERAGE = _last_share("coverage_met", ["coverage_target"])
-_MEAN_LEVEL = _last_share("level_sum", ["rated_records"], times=1)
-
 # In the order in which they are shown.
 _RULES = (
     _Rule("users_total", Unit.COUNT, _last_of("users_total"), is_state=True, rise_is="good"),
@@ -206,16 +258,30 @@ _RULES = (
     _Rule("logins", Unit.COUNT, _sum_of("logins"), rise_is="good"),
     _Rule("api_calls", Unit.COUNT, _sum_of("api_calls")),
     _Rule("api_errors", Unit.COUNT, _sum_of("api_errors"), rise_is="bad"),
-    _Rule("error_rate", Unit.PERCENT, _rate("api_errors", "api_calls"), rise_is="bad", fiscal_kind="mean"),
+    _Rule("error_rate", Unit.PERCENT, _rate("api_errors", "api_calls"), rise_is="bad", fiscal_kind="rate"),
     _Rule("reports_generated", Unit.COUNT, _sum_of("reports_generated")),
     _Rule("notifications_sent", Unit.COUNT, _sum_of("notifications_sent")),
     _Rule("skill_assessments", Unit.COUNT, _sum_of("skill_assessments")),
     _Rule("storage", Unit.MEGABYTES, _last_of("storage_bytes", 1024 * 1024), is_state=True),
     _Rule("employees", Unit.COUNT, _last_of("employees"), is_state=True),
     _Rule("skill_records", Unit.COUNT, _last_of("skill_records"), is_state=True, rise_is="good"),
-    _Rule("mean_level", Unit.LEVEL, _MEAN_LEVEL, is_state=True, rise_is="good"),
-    _Rule("coverage_rate", Unit.PERCENT, _COVERAGE, is_state=True, rise_is="good"),
-    _Rule("goal_rate", Unit.PERCENT, _GOAL_RATE, is_state=True, rise_is="good"),
+    _Rule(
+        "mean_level",
+        Unit.LEVEL,
+        _last_share("level_sum", ["rated_records"], times=1),
+        is_state=True,
+        rise_is="good",
+        people="rated_people",
+    ),
+    _Rule(
+        "coverage_rate",
+        Unit.PERCENT,
+        _last_share("coverage_met", ["coverage_target"]),
+        is_state=True,
+        rise_is="good",
+        people="required_people",
+    ),
+    _Rule("goal_rate", Unit.PERCENT, _last_share("goals_completed", _GOALS), is_state=True, rise_is="good"),
     _Rule("certificates_held", Unit.COUNT, _last_of("certificates_held"), is_state=True, rise_is="good"),
     _Rule(
         "certificates_expiring", Unit.COUNT, _last_of("certificates_expiring"), is_state=True, rise_is="bad"
@@ -228,12 +294,17 @@ _RULES = (
 
 def first_needed_day(month: date, fiscal_start_month: int) -> date:
     """From which day on a report of the month (its first day) needs the daily rows."""
-    return min(fiscal_start(month, fiscal_start_month), (month - timedelta(days=1)).replace(day=1))
+    return min(fiscal_start(month, fiscal_start_month), previous_month(month))
 
 
 def fiscal_start(month: date, start_month: int) -> date:
     """The first day of the fiscal year that a month belongs to."""
     return date(month.year if month.month >= start_month else month.year - 1, start_month, 1)
+
+
+def previous_month(month: date) -> date:
+    """The first day of the month before."""
+    return (month - timedelta(days=1)).replace(day=1)
 
 
 def last_day_of(month: date) -> date:
@@ -258,10 +329,13 @@ def make_report(
     rows = [by_date[day] for day in sorted(by_date)]
     months = _months_between(start, month)
     of_month = {each: _within(rows, each, last_day_of(each)) for each in months}
-    before = (month - timedelta(days=1)).replace(day=1)
+    before = previous_month(month)
     previous = _within(rows, before, last_day_of(before))
     fiscal = _within(rows, start, last_day)
     current = of_month[month]
+    missing_before = _missing_days(previous, before)
+    is_whole = not missing_before and not _missing_days(current, month)
+    are_comparable = is_whole or len(current) == len(previous)
     skill_groups = list(groups)
     return MonthlyReport(
         tenant_code=tenant_code,
@@ -272,11 +346,15 @@ def make_report(
         fiscal_year=start.year,
         fiscal_start=start,
         fiscal_data_from=fiscal[0]["statistics_date"] if fiscal else None,
-        figures=tuple(_figure(rule, current, previous, fiscal, list(of_month.values())) for rule in _RULES),
+        figures=tuple(
+            _figure(rule, current, previous, fiscal, list(of_month.values()), are_comparable)
+            for rule in _RULES
+        ),
         days=tuple(
             _day(month.replace(day=number), by_date.get(month.replace(day=number)))
             for number in range(1, last_day.day + 1)
         ),
+        previous_missing_days=missing_before,
         months=tuple(_month(each, of_month[each]) for each in months),
         categories=_groups(skill_groups, "category"),
         departments=_groups(skill_groups, "department"),
@@ -290,49 +368,56 @@ def _figure(
     previous: Sequence[DayRow],
     fiscal: Sequence[DayRow],
     months: Sequence[Sequence[DayRow]],
+    are_comparable: bool,
 ) -> Figure:
     fiscal_unit = rule.unit
     if rule.is_state:
-        ends = [value for days in months if (value := rule.value(days)) is not None]
-        fiscal_value = sum(ends, Decimal(0)) / len(ends) if ends else None
+        fiscal_value = _mean_of_ends([rule.shown(days) for days in months])
         fiscal_unit = Unit.MEAN if rule.unit is Unit.COUNT else rule.unit
     else:
-        fiscal_value = rule.value(fiscal)
+        fiscal_value = rule.shown(fiscal)
+    is_total = not rule.is_state and rule.fiscal_kind == "total"
     return Figure(
         key=rule.key,
         unit=rule.unit,
         fiscal_unit=fiscal_unit,
         fiscal_kind="mean" if rule.is_state else rule.fiscal_kind,
         rise_is=rule.rise_is,
-        current=_in_unit(rule.value(current), rule.unit),
-        previous=_in_unit(rule.value(previous), rule.unit),
+        is_comparable=are_comparable or not is_total,
+        current=_in_unit(rule.shown(current), rule.unit),
+        previous=_in_unit(rule.shown(previous), rule.unit),
         fiscal=_in_unit(fiscal_value, fiscal_unit),
     )
+
+
+def _mean_of_ends(ends: Sequence[Shown]) -> Shown:
+    """Of the months that show one: a hidden one could be worked out of a mean that it is part of."""
+    values = [end for end in ends if isinstance(end, Decimal)]
+    if values:
+        return sum(values, Decimal(0)) / len(values)
+    return next((end for end in ends if end is not None), None)
 
 
 def _day(day: date, row: DayRow | None) -> Day:
     if row is None:
         return Day(date=day, is_missing=True)
     counts = {name: row[name] for name in Day.model_fields.keys() & row.keys()}
-    return Day(date=day, is_missing=False, error_rate=_in_unit(row["api_error_rate"], Unit.PERCENT), **counts)
+    rate = row["api_error_rate"]
+    error_rate = None if rate is None else _rounded(rate, Unit.PERCENT.decimals)
+    return Day(date=day, is_missing=False, error_rate=error_rate, **counts)
 
 
 def _month(month: date, days: Sequence[DayRow]) -> Month:
     values = {
-        "users_total": (_last_of("users_total"), Unit.COUNT),
-        "users_active": (_mean_of("users_active"), Unit.MEAN),
-        "logins": (_sum_of("logins"), Unit.COUNT),
-        "api_calls": (_sum_of("api_calls"), Unit.COUNT),
-        "error_rate": (_rate("api_errors", "api_calls"), Unit.PERCENT),
-        "mean_level": (_MEAN_LEVEL, Unit.LEVEL),
-        "coverage_rate": (_COVERAGE, Unit.PERCENT),
-        "goal_rate": (_GOAL_RATE, Unit.PERCENT),
+        rule.key: _in_unit(rule.shown(days), rule.unit) for rule in _RULES if rule.key in Month.model_fields
     }
-    return Month(
-        month=month,
-        days=len(days),
-        **{name: _in_unit(value(days), unit) for name, (value, unit) in values.items()},
-    )
+    return Month(month=month, days=len(days), **values)
+
+
+def _missing_days(rows: Sequence[DayRow], month: date) -> tuple[date, ...]:
+    there = {row["statistics_date"] for row in rows}
+    every = (month + timedelta(days=number) for number in range(last_day_of(month).day))
+    return tuple(day for day in every if day not in there)
 
 
 def _groups(rows: Sequence[Mapping[str, Any]], dimension: str) -> tuple[SkillGroup, ...]:
@@ -345,7 +430,7 @@ def _groups(rows: Sequence[Mapping[str, Any]], dimension: str) -> tuple[SkillGro
             is_rest=row["is_rest"],
             people=row["people"],
             records=row["records"],
-            mean_level=_in_unit(row["mean_level"], Unit.LEVEL),
+            mean_level=_rounded(Decimal(row["level_sum"]) / row["records"], Unit.LEVEL.decimals),
             levels=(row["level_1"], row["level_2"], row["level_3"], row["level_4"], row["level_5"]),
         )
         for row in chosen
@@ -363,8 +448,8 @@ def _within(rows: Sequence[DayRow], first: date, last: date) -> list[DayRow]:
     return [row for row in rows if first <= row["statistics_date"] <= last]
 
 
-def _in_unit(value: Decimal | None, unit: Unit) -> Decimal | None:
-    return None if value is None else _rounded(value, unit.decimals)
+def _in_unit(value: Shown, unit: Unit) -> Shown:
+    return _rounded(value, unit.decimals) if isinstance(value, Decimal) else value
 
 
 def _rounded(value: Decimal, decimals: int) -> Decimal:

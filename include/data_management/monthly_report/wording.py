@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from include.data_management.monthly_report.report import Figure, MonthlyReport, SkillGroup, Unit
+from include.data_management.monthly_report.report import (
+    Figure,
+    Hidden,
+    MonthlyReport,
+    Shown,
+    SkillGroup,
+    Unit,
+)
 from include.settings import load_yaml
 
 _WORDS_FILE = Path(__file__).with_name("wording.yaml")
@@ -30,10 +37,12 @@ def words(language: str) -> dict[str, Any]:
     return every[language]
 
 
-def value_text(value: Decimal | None, unit: Unit) -> str:
-    """``1,234``, ``12.3 %``: thousands separators and the unit's decimals."""
+def value_text(value: Shown | int, unit: Unit, language: str) -> str:
+    """``1,234``, ``12.3 %``: thousands separators and the unit's decimals; or why there is nothing to show."""
     if value is None:
         return NONE
+    if isinstance(value, Hidden):
+        return str(words(language)["hidden"][value])
     suffix = {Unit.PERCENT: " %", Unit.MEGABYTES: " MB", Unit.HOURS: " h"}.get(unit, "")
     return f"{value:,.{unit.decimals}f}{suffix}"
 
@@ -58,9 +67,9 @@ def growth_text(figure: Figure) -> str:
 
 
 def tone(figure: Figure) -> str:
-    """Whether the change is ``good``, ``bad`` or ``neutral``."""
+    """Whether the change is ``good``, ``bad`` or ``neutral``; between totals of other numbers of days it is neither."""
     difference = figure.difference
-    if not difference or figure.rise_is == "neutral":
+    if not difference or not figure.is_comparable or figure.rise_is == "neutral":
         return "neutral"
     return "good" if (difference > 0) == (figure.rise_is == "good") else "bad"
 
@@ -97,21 +106,35 @@ def title(report: MonthlyReport) -> str:
 
 
 def notices(report: MonthlyReport) -> list[str]:
-    """What the front page has to say before any figure: days that are missing, nobody there, a fiscal year that is not whole."""
+    """What the front page has to say before any figure: nobody there, and days without data in any month that it tells of."""
     text, language = words(report.language), report.language
     said = []
-    missing = report.missing_days
+    missing, missing_before = report.missing_days, report.previous_missing_days
     if len(missing) == len(report.days):
         said.append(str(text["all_missing"]))
     elif missing:
-        named = text["listed"].join(day_text(day, language) for day in missing[:_NAMED_DAYS])
-        more = len(missing) - _NAMED_DAYS
-        if more > 0:
-            named += text["more_days"].format(count=more)
-        said.append(text["missing"].format(count=len(missing), days=named))
+        said.append(text["missing"].format(count=len(missing), days=_listed_days(missing, language)))
     if report.is_empty and len(missing) < len(report.days):
         said.append(str(text["empty"]))
+    if not report.has_previous:
+        said.append(str(text["no_previous"]))
+    elif missing_before:
+        listed = _listed_days(missing_before, language)
+        said.append(text["previous_missing"].format(count=len(missing_before), days=listed))
     began = report.fiscal_data_from
     if began and began > report.fiscal_start:
         said.append(text["fiscal_from"].format(day=began.isoformat()))
+    if report.earlier_gaps:
+        gaps = (
+            text["month_gap"].format(month=short_month(month, language), count=count)
+            for month, count in report.earlier_gaps
+        )
+        said.append(text["fiscal_gaps"].format(months=text["listed"].join(gaps)))
     return said
+
+
+def _listed_days(days: Sequence[date], language: str) -> str:
+    text = words(language)
+    named = text["listed"].join(day_text(day, language) for day in days[:_NAMED_DAYS])
+    more = len(days) - _NAMED_DAYS
+    return str(named + text["more_days"].format(count=more) if more > 0 else named)

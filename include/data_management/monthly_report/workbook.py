@@ -6,12 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import ceil
 from typing import IO, Any
 
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name
 
-from include.data_management.monthly_report.report import MonthlyReport, SkillGroup, Unit, last_day_of
+from include.data_management.monthly_report.report import (
+    Hidden,
+    MonthlyReport,
+    Shown,
+    SkillGroup,
+    Unit,
+    last_day_of,
+)
 from include.data_management.monthly_report.wording import (
     NONE,
     difference_text,
@@ -20,6 +28,7 @@ from include.data_management.monthly_report.wording import (
     month_text,
     notices,
     tone,
+    value_text,
     words,
 )
 
@@ -35,6 +44,9 @@ _HIGH_ERROR_RATE = 5
 _CHART_HEIGHT = 240
 _CHART_ROWS = _CHART_HEIGHT // 20 + 1
 _DAILY_FIRST_ROW = 3 + 2 * _CHART_ROWS + 1
+
+# A column's width counts digits of this size.
+_DEFAULT_FONT_SIZE = 11
 
 # What XlsxWriter cuts a cell off at.
 _LONGEST_TEXT = 32_767
@@ -93,6 +105,13 @@ def write_workbook(report: MonthlyReport, people: Iterable[Person], stream: IO[b
         workbook.close()
 
 
+def _lines(text: str, width: float) -> int:
+    """How many lines a text takes in a cell of so many digits' width; a Japanese character is as wide as two."""
+    needed = sum(1 if character.isascii() else 2 for character in text)
+    # Lines break before they are full.
+    return ceil(needed * 1.1 / width)
+
+
 class _Sheet:
     """A worksheet that is written row by row."""
 
@@ -101,6 +120,7 @@ class _Sheet:
         self.sheet = book.workbook.add_worksheet(self.text["sheets"][key])
         self.name = self.text["sheets"][key]
         self.row = 0
+        self.widths = widths
         self.columns = len(widths)
         for column, width in enumerate(widths):
             self.sheet.set_column(column, column, width)
@@ -138,6 +158,13 @@ class _Sheet:
         line = f"{report.tenant_name}　{month_text(report.month, report.language)}"
         self.write([line, *blank], self.book.style("band", size=10), 18)
         self.row += 1
+
+    def note(self, text: str, kind: str, *, size: float = 10, **style: Any) -> None:
+        """A text across the sheet, in as many lines as it takes."""
+        own = self.book.style(kind, size=size, **style)
+        self.sheet.merge_range(self.row, 0, self.row, self.columns - 1, "", own)
+        lines = _lines(text, sum(self.widths) * _DEFAULT_FONT_SIZE / size)
+        self.write([text], own, 6 + 1.5 * size * lines)
 
     def heading(self, text: str) -> None:
         self.write([text], self.book.style("plain", size=12, bold=True, colour=self.book.report.colour), 22)
@@ -197,6 +224,8 @@ class _Book:
                 base |= {"bottom": 1, "bottom_color": _LINE, "bg_color": "#F1F2F4"}
             elif kind == "wrap":
                 base |= {"bottom": 1, "bottom_color": _LINE, "text_wrap": True, "valign": "top"}
+            elif kind == "note":
+                base |= {"text_wrap": True, "valign": "top"}
             elif kind == "notice":
                 base |= {"bg_color": "#FFF4D6", "font_color": "#7A5200", "text_wrap": True, "left": 5}
                 base |= {"left_color": "#E0A100"}
@@ -209,15 +238,18 @@ class _Book:
             self._styles[key] = self.workbook.add_format(base)
         return self._styles[key]
 
-    def number(self, value: Decimal | int | None, unit: Unit, **style: Any) -> tuple[Any, Any]:
-        """A cell: the number as it is shown everywhere, or a dash."""
-        if value is None:
-            return NONE, self.style("cell", align="right", colour=_MUTED)
+    def number(self, value: Shown | int, unit: Unit, **style: Any) -> tuple[Any, Any]:
+        """A cell: the number as it is shown everywhere, or why there is none."""
+        if value is None or isinstance(value, Hidden):
+            size = 10 if value is None else 8
+            text = value_text(value, unit, self.report.language)
+            return text, self.style("cell", size=size, align="right", colour=_MUTED)
         return value, self.style("cell", number=_NUMBER_FORMATS[unit], **style)
 
-    def plotted(self, value: Decimal | int | None, unit: Unit) -> tuple[Any, Any]:
+    def plotted(self, value: Shown | int, unit: Unit) -> tuple[Any, Any]:
         """A cell that a chart shows: without a value it is empty, because a text would be plotted as 0."""
-        return (None, self.style("gap")) if value is None else self.number(value, unit)
+        is_shown = isinstance(value, Decimal | int)
+        return self.number(value, unit) if is_shown else (None, self.style("gap"))
 
     # The sheets -------------------------------------------------------------------------------------------------------
 
@@ -231,9 +263,7 @@ class _Book:
             self.style("plain", colour=_MUTED),
         )
         for notice in notices(report):
-            lines = 1 + len(notice) // 56
-            sheet.sheet.merge_range(sheet.row, 0, sheet.row, 6, "", self.style("notice"))
-            sheet.write([notice], self.style("notice"), 6 + 15 * lines)
+            sheet.note(notice, "notice")
         sheet.row += 1
         columns = text["columns"]
         head = sheet.head(
@@ -264,7 +294,7 @@ class _Book:
         rates = [number for number, figure in enumerate(report.figures) if figure.key == "error_rate"]
         for number in rates:
             self._mark_high(sheet, first + number, 1, first + number, 1)
-        sheet.write([text["growth_note"]], self.style("plain", size=8, colour=_MUTED))
+        sheet.note(text["growth_note"], "note", size=8, colour=_MUTED)
         sheet.row += 1
         self._day_chart(sheet, "active", "users_active", "line", "users", 900)
         sheet.sheet.fit_to_pages(1, 1)
@@ -393,6 +423,8 @@ class _Book:
                 | {f"{end}_type": "num" for end in ("min", "mid", "max")}
                 | {"min_value": 0, "mid_value": 50, "max_value": 100},
             )
+        if any(month.has_hidden for month in report.months):
+            sheet.note(text["hidden_months"], "note", size=8, colour=_MUTED)
         sheet.row += 1
         place = sheet.chart_room(14)
         users = self._chart("column", text["charts"]["kpi_users"], "month", "users", legend=False)
@@ -408,7 +440,7 @@ class _Book:
 
     def skills(self) -> None:
         report, text = self.report, self.text
-        sheet = _Sheet(self, "skills", (30, 9, 11, 11, 10, 10, 10, 10, 11), landscape=True)
+        sheet = _Sheet(self, "skills", (30, 15, 11, 11, 10, 10, 10, 10, 11), landscape=True)
         sheet.title(text["sheets"]["skills"])
         keys = ("skill_records", "mean_level", "coverage_rate", "goal_rate", "certificates_held")
         for key in keys:
@@ -422,7 +454,7 @@ class _Book:
         sheet.row += 1
         for dimension, groups in (("category", report.categories), ("department", report.departments)):
             self._group_table(sheet, dimension, groups)
-        sheet.write([text["privacy"]], self.style("plain", size=8, colour=_MUTED))
+        sheet.note(text["privacy"], "note", size=8, colour=_MUTED)
         sheet.row += 1
         self._status_table(sheet, "goals", [(text["goals"][key], count) for key, count in report.goals])
         self._status_table(
@@ -440,14 +472,11 @@ class _Book:
         sheet.row += 1
         head = sheet.head([text["columns"]["figure"], text["definition"]])
         sheet.sheet.repeat_rows(head)
-        for key, definition in text["definitions"].items():
-            sheet.write([text["figures"][key], definition], self.style("wrap"), 30)
-        for note in (text["fiscal_definition"], text["growth_note"], text["privacy"]):
-            sheet.write(
-                [text["columns"]["fiscal"] if note is text["fiscal_definition"] else "", note],
-                self.style("wrap"),
-                30,
-            )
+        rows = [(text["figures"][key], definition) for key, definition in text["definitions"].items()]
+        rows.append((text["columns"]["fiscal"], text["fiscal_definition"]))
+        rows += [("", text["growth_note"]), ("", text["privacy"])]
+        for row in rows:
+            sheet.write(row, self.style("wrap"), 15 * max(2, _lines(row[1], sheet.widths[1])))
         sheet.end()
 
     # Their parts ------------------------------------------------------------------------------------------------------

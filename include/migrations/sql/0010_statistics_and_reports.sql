@@ -17,9 +17,11 @@ CREATE UNLOGGED TABLE batch.statistics_signal (
     employees bigint NOT NULL,
     skill_records bigint NOT NULL,
     rated_records bigint NOT NULL,
+    rated_people bigint NOT NULL,
     level_sum bigint NOT NULL,
     coverage_met bigint NOT NULL,
     coverage_target bigint NOT NULL,
+    required_people bigint NOT NULL,
     goals_not_started bigint NOT NULL,
     goals_in_progress bigint NOT NULL,
     goals_completed bigint NOT NULL,
@@ -50,9 +52,11 @@ CREATE TABLE batch.statistics_day (
     employees bigint NOT NULL,
     skill_records bigint NOT NULL,
     rated_records bigint NOT NULL,
+    rated_people bigint NOT NULL,
     level_sum bigint NOT NULL,
     coverage_met bigint NOT NULL,
     coverage_target bigint NOT NULL,
+    required_people bigint NOT NULL,
     goals_not_started bigint NOT NULL,
     goals_in_progress bigint NOT NULL,
     goals_completed bigint NOT NULL,
@@ -76,6 +80,9 @@ COMMENT ON TABLE batch.statistics_day IS
 COMMENT ON COLUMN batch.statistics_day.api_error_rate IS 'Percent; null on a day without calls';
 COMMENT ON COLUMN batch.statistics_day.coverage_rate IS
 'Percent of the required levels that people have; null where nothing is required';
+COMMENT ON COLUMN batch.statistics_day.rated_people IS
+'How many people''s levels are in mean_level; whoever publishes it leaves it out below five, as coverage_rate by required_people';
+COMMENT ON COLUMN batch.statistics_day.required_people IS 'People of whom their job types require skills';
 COMMENT ON COLUMN batch.statistics_day.trainings_completed IS 'All that had ended by the day, as training_hours';
 
 CREATE TABLE batch.statistics_group (
@@ -87,18 +94,19 @@ CREATE TABLE batch.statistics_group (
     group_name text,
     people bigint NOT NULL CHECK (people >= 5),
     records bigint NOT NULL,
-    mean_level numeric,
+    level_sum bigint NOT NULL,
     level_1 bigint NOT NULL,
     level_2 bigint NOT NULL,
     level_3 bigint NOT NULL,
     level_4 bigint NOT NULL,
     level_5 bigint NOT NULL,
+    mean_level numeric GENERATED ALWAYS AS (level_sum * 1.0 / nullif(records, 0)) STORED,
     PRIMARY KEY (tenant_id, statistics_date, dimension, group_key, is_rest)
 );
 CALL batch.make_tenant_table('batch.statistics_group');
 COMMENT ON TABLE batch.statistics_group IS
-'Skills per category and department. No row has fewer than five people: smaller groups are in the row with is_rest, together '
-'with as many others as it takes, so that they cannot be worked out from the total either.';
+'Skills that have a level, per category and department. No row has fewer than five people: smaller groups are in the row with '
+'is_rest, together with as many others as it takes, so that they cannot be worked out from the day''s total either.';
 COMMENT ON COLUMN batch.statistics_group.group_key IS 'The code; empty: of people or skills that have none, or the rest';
 COMMENT ON COLUMN batch.statistics_group.level_5 IS 'Level 5 and above';
 

@@ -6,7 +6,7 @@ SELECT
     skill_group.group_name,
     skill_group.people,
     skill_group.records,
-    skill_group.mean_level,
+    skill_group.level_sum,
     skill_group.level_1,
     skill_group.level_2,
     skill_group.level_3,

@@ -19,9 +19,11 @@ INSERT INTO batch.statistics_signal (
     employees,
     skill_records,
     rated_records,
+    rated_people,
     level_sum,
     coverage_met,
     coverage_target,
+    required_people,
     goals_not_started,
     goals_in_progress,
     goals_completed,
@@ -72,6 +74,7 @@ skill_total AS (
         tenant_id,
         count(*) AS records,
         count(level) AS rated,
+        count(DISTINCT employee_id) FILTER (WHERE level IS NOT null) AS rated_people,
         sum(level) AS level_sum
     FROM skill
     GROUP BY tenant_id
@@ -98,12 +101,14 @@ coverage AS (
     SELECT
         required.tenant_id,
         sum(least(greatest(coalesce(skill.level, 0), 0), required.target)) AS met,
-        sum(required.target) AS target
+        sum(required.target) AS target,
+        count(DISTINCT required.employee_id) AS people
     FROM required
     LEFT JOIN skill USING (tenant_id, employee_id, skill_item_id)
     GROUP BY required.tenant_id
 ),
 
+-- Skills that have a level: of five people of whom one has a level, the mean would be that one's.
 membership AS MATERIALIZED (
     SELECT
         skill.tenant_id,
@@ -113,6 +118,7 @@ membership AS MATERIALIZED (
         skill.level
     FROM skill
     INNER JOIN employee USING (tenant_id, employee_id)
+    WHERE skill.level IS NOT null
     UNION ALL
     SELECT
         tenant_id,
@@ -121,6 +127,7 @@ membership AS MATERIALIZED (
         employee_id,
         level
     FROM skill
+    WHERE level IS NOT null
 ),
 
 -- The groups of a tenant from the smallest on.
@@ -193,7 +200,7 @@ skill_group AS (
         shown.group_key,
         count(DISTINCT membership.employee_id) AS people,
         count(*) AS records,
-        round(avg(membership.level), 4) AS mean_level,
+        sum(membership.level) AS level_sum,
         count(*) FILTER (WHERE membership.level = 1) AS level_1,
         count(*) FILTER (WHERE membership.level = 2) AS level_2,
         count(*) FILTER (WHERE membership.level = 3) AS level_3,
@@ -301,9 +308,11 @@ SELECT
     coalesce(workforce.employees, 0) AS employees,
     coalesce(skill_total.records, 0) AS skill_records,
     coalesce(skill_total.rated, 0) AS rated_records,
+    coalesce(skill_total.rated_people, 0) AS rated_people,
     coalesce(skill_total.level_sum, 0) AS level_sum,
     coalesce(coverage.met, 0) AS coverage_met,
     coalesce(coverage.target, 0) AS coverage_target,
+    coalesce(coverage.people, 0) AS required_people,
     coalesce(goal.not_started, 0) AS goals_not_started,
     coalesce(goal.in_progress, 0) AS goals_in_progress,
     coalesce(goal.completed, 0) AS goals_completed,
