@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pyrage  # type: ignore[import-untyped]
 import pytest
 
+from include.catalog import DATA_BACKUP
+from include.data_management.data_backup import batch as batch_module
 from include.data_management.data_backup.__main__ import main
+from include.data_management.data_backup.batch import tenant_of_the_day
 from include.data_management.data_backup.files import MANIFEST, BackupDamagedError
-from include.data_management.data_backup.restore import restore_one_tenant
+from include.data_management.data_backup.restore import restore_database, restore_one_tenant
 from include.data_management.data_backup.server import (
     BackupError,
+    DatabaseServer,
     list_tables,
     table_contents,
 )
 from include.data_management.data_backup.tenant_export import manifest_path, restored_schema
 from include.errors import BatchError, ParameterError, SettingsError
+from include.execution import run_log
 from include.execution.object_store import ObjectStore
 from include.settings import RetentionSettings
 from tests import host_rows
@@ -78,21 +85,44 @@ def status(database: Database, backup_id: str) -> tuple[str, str, bool]:
     return row
 
 
+def close_orphans(database: Database) -> None:
+    """As ``open_run`` does, when Airflow has no run any more that could still be working."""
+    with database.connect("batch_platform") as platform:
+        for execution in run_log.running_executions(platform, DATA_BACKUP.id):
+            reason = run_log.orphan_reason(
+                execution,
+                reopened_by=(DATA_BACKUP.dag_id, "the next run"),
+                is_alive=lambda *_: False,
+                now=datetime.now(UTC),
+                time_limit=DATA_BACKUP.time_limit,
+            )
+            assert reason is not None
+            assert run_log.close_orphan(platform, execution.execution_id, reason)
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
 
 
-def test_a_backup_is_one_snapshot_and_a_tenants_restore_gives_back_exactly_its_rows(backups: Backups) -> None:
+def test_a_backup_is_one_snapshot_and_a_tenants_restore_gives_back_exactly_its_rows(
+    backups: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, tenant_ids = backups.open()
-    backups.first_steps(run)
     before = {tenant_id: of_tenant(backups.database, tenant_id) for tenant_id in tenant_ids}
-    with backups.database.connect() as host:
-        # After the snapshot, while the run goes on: in no file.
-        host_rows.user(host, "A", "A-late")
-        host.execute("UPDATE \"MST_Employee\" SET full_name = 'changed' WHERE id = 'emp_A-1'")
-        host.execute("DELETE FROM \"MST_UserAuth\" WHERE user_id = 'A-2'")
+    pg_dump = DatabaseServer.dump
+
+    def work_goes_on(server: DatabaseServer, snapshot: str, folder: Path, jobs: int) -> None:
+        # Committed after the snapshot, before pg_dump starts and before the rows are hashed: in no file, and in no hash.
+        with backups.database.connect() as host:
+            host_rows.user(host, "A", "A-late")
+            host.execute("UPDATE \"MST_Employee\" SET full_name = 'changed' WHERE id = 'emp_A-1'")
+            host.execute("DELETE FROM \"MST_UserAuth\" WHERE user_id = 'A-2'")
+        pg_dump(server, snapshot, folder, jobs)
+
+    monkeypatch.setattr(DatabaseServer, "dump", work_goes_on)
+    backups.first_steps(run)
     assert backups.tenants_step(run, tenant_ids).failures == []
     assert backups.close(run).status == "completed"
     backup_id = f"BKP_{TODAY:%Y%m%d}_001"
@@ -104,6 +134,12 @@ def test_a_backup_is_one_snapshot_and_a_tenants_restore_gives_back_exactly_its_r
     with pytest.raises(BackupError, match="完成しているため"):
         backups.tenants_step(run, tenant_ids)
     assert backups.close(run).status == "completed"
+    with backups.database.connect() as connection:
+        # Even where its run was killed after the manifest and before the ledger.
+        connection.execute("UPDATE batch.backup SET status = 'running'")
+        with pytest.raises(BackupError, match="完成しているため"):
+            backups.first_steps(run)
+        connection.execute("UPDATE batch.backup SET status = 'verified'")
     assert files(backups.root) == whole
 
     assert tenant_ids == [HOSTILE, "A", "GONE"]
@@ -213,6 +249,13 @@ def test_damage_is_found_and_named_and_restores_nothing(
     assert f"{exported.name} の内容が目録と一致しません" in capsys.readouterr().err
     assert main([*command, "tenant", backup_id, "NOBODY"]) == 1
     assert "取得時にいなかった" in capsys.readouterr().err
+
+    manifest = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).write_bytes(manifest.replace(b'"tenants": 3', b'"tenants": 4'))
+    run, ids = backups.open(parameters={"action": "compare"}, codes=("A",))
+    backups.first_steps(run)
+    (refused,) = backups.tenants_step(run, ids).failures
+    assert "書き換えられています" in refused.message
     (folder / MANIFEST).unlink()
     assert main([*command, "tenant", backup_id, "A"]) == 1
     assert "完成していない" in capsys.readouterr().err
@@ -276,13 +319,270 @@ def test_a_backup_that_fails_is_none_and_costs_no_older_one(backups: Backups, tm
     run, _ = backups.open()
     with pytest.raises(BackupError, match="ダンプが小さすぎます"):
         backups.first_steps(run)
+    with pytest.raises(BackupError):
+        backups.close(run)
     assert set(stored) <= set(files(backups.root))
     assert [status(backups.database, backup_id)[0] for backup_id in kept] == ["verified"] * 3
 
-    newest = backups.take(accept_smaller=True)
-    names = sorted(path.name for path in (backups.root / "backups").iterdir())
-    assert names == sorted([*kept, newest])
+    # The daily check of a tenant's export finds it broken; what it comes to is mended by clearing the tenant's instance.
+    run, tenant_ids = backups.open(parameters={"accept_smaller": True})
+    backups.first_steps(run)
+    assert backups.tenants_step(run, tenant_ids).failures == []
+    newest = max(backups.store.names("backups"))
+    checked = tenant_of_the_day(tenant_ids, TODAY)
+    assert checked is not None
+    flip(next((backups.root / "backups" / newest / manifest_path(checked)).parent.glob("public.*")))
+    with pytest.raises(BackupDamagedError, match="内容が目録と一致しません"):
+        backups.close(run)
+    assert status(backups.database, newest) == ("failed", "FAILED", False)
+    assert not (backups.root / "backups" / newest / MANIFEST).exists()
+    assert set(stored) <= set(files(backups.root))
+    assert backups.tenants_step(run, tenant_ids).failures == []
+    assert backups.close(run).status == "completed"
+    assert backups.store.names("backups") == sorted([*kept, newest])
     assert status(backups.database, newest) == ("verified", "SUCCESS", True)
+
+
+class NearlyFullStore(ObjectStore):
+    """A disk with no room for a backup."""
+
+    def free_bytes(self) -> int | None:
+        return 1000
+
+
+def test_without_room_the_place_and_the_bytes_are_named_and_nothing_is_begun(
+    backups: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = backups.open()
+    size = backups.server.check()
+    missing = rf"の空き容量が足りません（必要 {size * 110 // 100:,} バイト、空き 1,000 バイト）"
+    with pytest.raises(BackupError, match=rf"store/backups {missing}"):
+        backups.first_steps(run, NearlyFullStore(backups.root))
+    monkeypatch.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(BackupError, match=rf"/batch-backup-\w+ {missing}"):
+        backups.first_steps(run)
+    with backups.database.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM batch.backup").fetchone() == (0,)
+    assert not backups.root.exists()
+
+
+def test_a_killed_dump_keeps_others_out_until_its_run_is_closed_and_is_tidied_up_then(
+    backups: Backups,
+) -> None:
+    killed, _ = backups.open()
+    with pytest.raises(OSError, match="No space left"):
+        backups.first_steps(killed, FullStore(backups.root))
+    half = files(backups.root)
+    assert half
+    scratch = backups.server.scratch_database("BKP_20261101_001")
+    with backups.server.connect() as connection:
+        connection.execute(f"CREATE DATABASE {scratch}")
+
+    refused, _ = backups.open()
+    with pytest.raises(
+        BackupError, match=rf"別の実行がバックアップ中です（{killed.execution_id}、DAG .*Clear"
+    ):
+        backups.first_steps(refused)
+    assert files(backups.root) == half
+    assert backups.server.databases(backups.server.scratch_prefix) == [scratch]
+
+    close_orphans(backups.database)
+    # Cleared, the dump of a closed run is at work again, and has its turn.
+    with pytest.raises(OSError, match="No space left"):
+        backups.first_steps(refused, FullStore(backups.root))
+    another, _ = backups.open()
+    with pytest.raises(BackupError, match=refused.execution_id):
+        backups.first_steps(another)
+    close_orphans(backups.database)
+
+    newest = backups.take()
+    assert newest == "BKP_20261101_003"
+    assert backups.store.names("backups") == [newest]
+    assert status(backups.database, "BKP_20261101_001")[0] == "deleted"
+    assert backups.server.databases(backups.server.scratch_prefix) == []
+    with pytest.raises(BackupError, match=r"BKP_20261101_001 は整理（削除）されました.*Trigger"):
+        backups.first_steps(killed)
+
+
+def test_a_merge_writes_the_columns_of_the_backup_only_and_stops_at_another_tenants_key(
+    backups: Backups,
+) -> None:
+    backup_id = backups.take()
+    with backups.database.connect() as host:
+        host.execute(
+            """
+            ALTER TABLE "MST_Employee" ADD COLUMN nickname text NOT NULL DEFAULT 'none', ADD COLUMN badge text NOT NULL DEFAULT 'x';
+            ALTER TABLE "MST_UserAuth" ADD COLUMN pin text NOT NULL DEFAULT 'x';
+            ALTER TABLE "MST_UserAuth" ALTER COLUMN pin DROP DEFAULT;
+            UPDATE "MST_Employee" SET nickname = 'precious';
+            UPDATE "MST_Employee" SET full_name = 'changed' WHERE id = 'emp_A-1';
+            UPDATE "MST_UserAuth" SET failed_login_count = 9 WHERE user_id = 'A-1';
+            DELETE FROM "MST_Employee" WHERE id = 'emp_A-2';
+            """
+        )
+    with backups.server.connect() as connection:
+        done = restore_one_tenant(connection, backups.packer(backup_id), "A", merged=True)
+    assert done.merged_rows == 3
+    by_table = {conflict.name: conflict for conflict in done.conflicts}
+    employees = by_table["MST_Employee"]
+    assert (employees.changed, employees.missing, employees.new) == (1, 1, 0)
+    assert "取得後にできた列 nickname、badge は比べず、反映しても変えません" in "\n".join(done.lines())
+    with backups.database.connect() as host:
+        people = """
+            SELECT tenant_id, full_name IS NULL, nickname, count(*) FROM "MST_Employee"
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        """
+        merged = host.execute(people).fetchall()
+        assert merged == [
+            (HOSTILE, True, "precious", 30),
+            ("A", True, "none", 1),
+            ("A", True, "precious", 29),
+        ]
+
+        # A row that was A's belongs to another tenant by now; the rows before it are not merged either.
+        host.execute(
+            """
+            UPDATE "MST_Employee" SET full_name = 'changed' WHERE id = 'emp_A-1';
+            UPDATE "MST_UserAuth" SET tenant_id = '../../etc' WHERE user_id = 'A-3';
+            """
+        )
+        before = host.execute(people).fetchall()
+        with (
+            backups.server.connect() as connection,
+            pytest.raises(BackupError, match=r"MST_UserAuth のキー \S+ は今ほかのテナント"),
+        ):
+            restore_one_tenant(connection, backups.packer(backup_id), "A", merged=True)
+        assert host.execute(people).fetchall() == before != merged
+
+
+def test_a_restored_database_takes_the_stores_backups_into_its_ledger_and_loses_none(
+    backups: Backups, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = backups.take(TODAY - timedelta(days=1))
+    copy = Database(f"{backups.database.name}_copy", backups.database.server)
+    restore_database(backups.server, backups.packer(source), copy.name, 2)
+    later = backups.take()
+    folders = backups.root / "backups"
+    for name in ("BKP_20260101_001", "notes"):
+        (folders / name).mkdir()
+        (folders / name / MANIFEST).write_text('{"about": {}, "files": [], "tables": []}')
+    (folders / "BKP_20261101_007").mkdir()
+    (folders / "BKP_20261101_007" / "somebody's").touch()
+    held = files(backups.root)
+    try:
+        restored = Backups(copy, backups.root)
+        # The ledger was dumped while its own backup was being taken.
+        with pytest.raises(BackupError, match="別の実行がバックアップ中です"):
+            restored.take()
+        close_orphans(copy)
+        with copy.connect() as connection:
+            connection.execute(
+                """
+                INSERT INTO batch.backup (backup_id, business_date, status, location)
+                VALUES ('BKP_20260101_001', '2026-01-01', 'failed', '')
+                """
+            )
+        newest = restored.take()
+
+        assert (later, newest) == ("BKP_20261101_001", "BKP_20261101_008")
+        assert set(held) <= set(files(backups.root))
+        assert {backup_id: status(copy, backup_id) for backup_id in (source, later, newest)} == dict.fromkeys(
+            (source, later, newest), ("verified", "SUCCESS", True)
+        )
+        with copy.connect() as connection, backups.database.connect() as original:
+            ledger = """
+                SELECT backup_id, business_date, location, snapshot_at, verified_at, dump_bytes, total_bytes, manifest_sha256
+                FROM batch.backup WHERE backup_id IN (%s, %s) ORDER BY backup_id
+            """
+            known = original.execute(ledger, [source, later]).fetchall()
+            assert connection.execute(ledger, [source, later]).fetchall() == known
+        assert "BKP_20260101_001 is not taken into the ledger" in caplog.text
+        assert "notes" not in caplog.text
+    finally:
+        backups.server.drop(copy.name)
+
+
+class DyingStore(ObjectStore):
+    """The process is killed once a backup's manifest is deleted."""
+
+    def delete(self, key: str) -> None:
+        if key.endswith("_001") and not self.exists(f"{key}/{MANIFEST}"):
+            raise KeyboardInterrupt
+        super().delete(key)
+
+
+def test_retention_deletes_what_it_must_and_a_kill_in_between_leaves_nothing_behind(
+    backups: Backups, caplog: pytest.LogCaptureFixture
+) -> None:
+    backups.settings = backups.settings.model_copy(
+        update={"retention": RetentionSettings(daily=1, weekly=0, monthly=0)}
+    )
+    folders = backups.root / "backups"
+    first = backups.take()
+    # Four older nights, as if the ledger had lost them.
+    older = [copied(folders, first, TODAY - timedelta(days=number)) for number in (4, 3, 2, 1)]
+    (folders / older[3] / MANIFEST).rename(folders / older[3] / "moved away")  # no backup, and nobody's
+    with backups.database.connect() as connection:
+        # A phantom: verified, and its manifest is gone.
+        connection.execute(
+            """
+            INSERT INTO batch.backup (backup_id, business_date, status, location, dump_bytes, manifest_sha256, verified_at)
+            VALUES (%s, '2026-10-31', 'verified', '', 1, '', now() - interval '1 hour')
+            """,
+            [older[3]],
+        )
+    phantom = files(folders / older[3])
+
+    # A day that is caught up, and the clock is set back: the oldest of all by both, and still what was verified last.
+    run, tenant_ids = backups.open(date(2026, 6, 1))
+    backups.first_steps(run)
+    assert backups.tenants_step(run, tenant_ids).failures == []
+    with backups.database.connect() as connection:
+        connection.execute(
+            "UPDATE batch.backup SET verified_at = verified_at + interval '10 days' WHERE status = 'verified'"
+        )
+    with backups.database.connect("batch_platform") as platform, pytest.raises(KeyboardInterrupt):
+        backups.batch().finish(platform, run, DyingStore(backups.root))
+    assert files(folders / older[0])
+    assert f"{older[3]} was verified, but has no manifest" in caplog.text
+    assert status_of(backups.database) == {
+        "BKP_20260601_001": "verified",
+        older[0]: "deleting",
+        older[1]: "verified",
+        older[2]: "verified",
+        older[3]: "verified",
+        first: "verified",
+    }
+    for gone in (older[0], older[3]):
+        with pytest.raises(
+            ParameterError, match=f"使えるのは BKP_20260601_001、{older[1]}、{older[2]}、{first} です"
+        ):
+            backups.open(parameters={"action": "compare", "backup": gone}, codes=("A",))
+
+    assert backups.close(run).status == "completed"
+    assert backups.store.names("backups") == ["BKP_20260601_001", *older[1:], first]
+    assert files(folders / older[3]) == phantom
+    assert status_of(backups.database)[older[0]] == "deleted"
+
+
+def copied(folders: Path, backup_id: str, day: date) -> str:
+    """The backup once more, as if it had been taken and verified on another day; returns the id."""
+    other = f"BKP_{day:%Y%m%d}_001"
+    shutil.copytree(folders / backup_id, folders / other)
+    manifest = json.loads((folders / other / MANIFEST).read_text())
+    manifest["about"] |= {
+        "backup_id": other,
+        "business_date": day.isoformat(),
+        "verified_at": (datetime.now(UTC) - (TODAY - day)).isoformat(),
+    }
+    (folders / other / MANIFEST).write_text(json.dumps(manifest))
+    return other
+
+
+def status_of(database: Database) -> dict[str, str]:
+    """What the ledger says of each backup."""
+    with database.connect() as connection:
+        return dict(connection.execute("SELECT backup_id, status FROM batch.backup").fetchall())
 
 
 def test_a_login_that_does_not_see_all_rows_is_refused_and_a_small_one_suffices(backups: Backups) -> None:

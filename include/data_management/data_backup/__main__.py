@@ -15,8 +15,13 @@ from typing import cast
 
 import psycopg
 
-from include.data_management.data_backup.batch import FOLDER
-from include.data_management.data_backup.files import DUMP_MANIFEST, MANIFEST, Packer
+from include.data_management.data_backup.files import (
+    DUMP_MANIFEST,
+    FOLDER,
+    MANIFEST,
+    Packer,
+    is_complete,
+)
 from include.data_management.data_backup.restore import (
     entry_of,
     restore_database,
@@ -69,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _list(options: argparse.Namespace) -> None:
     store = _store(options.store)
     for backup_id in store.names(FOLDER):
-        if store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}"):
+        if is_complete(store, backup_id):
             about = _packer(options.store, backup_id).read_manifest(MANIFEST).about
             encrypted = "、暗号化" if about["encrypted"] else ""
             print(f"{backup_id}  {about['tenants']} テナント、{about['total_bytes']:,} バイト{encrypted}")

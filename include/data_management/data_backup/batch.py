@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -19,13 +19,16 @@ import psycopg
 
 from include.data_management.data_backup.files import (
     DUMP_MANIFEST,
+    FOLDER,
     KEY_CONNECTION,
     MANIFEST,
     BackupDamagedError,
     Manifest,
     Packer,
     StoredFile,
+    is_complete,
 )
+from include.data_management.data_backup.ledger import take_in_stored
 from include.data_management.data_backup.restore import (
     entry_of,
     restore_database,
@@ -62,7 +65,6 @@ _HERE = Path(__file__).parent
 log = logging.getLogger(__name__)
 
 ACTIONS = ("backup", "compare", "merge", "restore_database")
-FOLDER = "backups"
 
 # A dump is written uncompressed before it is packed, and a restore needs the same room; a little more than the database's size.
 _ROOM_PERCENT = 110
@@ -127,7 +129,8 @@ class DataBackupBatch(TenantBatch):
     def dump(self, platform: psycopg.Connection, run: Run, store: ObjectStore | None) -> None:
         """Dump the database from one snapshot, note what each table held in it, and store the files.
 
-        :raises BackupError: there is no room, pg_dump fails, or the dump is suspiciously small. Nothing older is touched then.
+        :raises BackupError: there is no room, another run is taking a backup, pg_dump fails, or the dump is suspiciously small.
+            Nothing older is touched then.
         """
         if run.options["action"] != "backup":
             log.info("%s: nothing is dumped", run.options["action"])
@@ -138,8 +141,10 @@ class DataBackupBatch(TenantBatch):
         if store is None:
             log.info("Dry run: the database has %d bytes, and there is room for it", size)
             return
-        self._drop_scratch(server)
         backup_id = self._begin(platform, run, store)
+        # No other run is at work now: a scratch database that is there belongs to one that came to nothing.
+        for database in server.databases(server.scratch_prefix):
+            server.drop(database)
         packer = self._packer(store, backup_id)
         # What an earlier try has left must not be taken for this one's.
         store.delete(packer.folder)
@@ -175,7 +180,7 @@ class DataBackupBatch(TenantBatch):
             return
         if run.options["action"] != "backup" or store is None:
             return
-        server, (backup_id, _) = self._server(), self._own_backup(platform, run)
+        server, backup_id = self._server(), self._unfinished_backup(platform, run)
         scratch = server.scratch_database(backup_id)
         server.drop(scratch)
         packer = self._packer(store, backup_id)
@@ -200,7 +205,7 @@ class DataBackupBatch(TenantBatch):
                 return [TenantResult(tenant_id, {}, records=0) for tenant_id in tenant_ids]
         if run.dry_run:
             return [TenantResult(tenant_id, {"rows": 0}, records=0) for tenant_id in tenant_ids]
-        backup_id = self._running_backup(run)
+        backup_id = self._backup_at_work(run)
         results: list[TenantResult | TenantFailure] = []
         with self._scratch(backup_id) as snapshot:
             tables = [table for table in list_tables(snapshot) if table.has_tenant]
@@ -219,7 +224,7 @@ class DataBackupBatch(TenantBatch):
         """Export the tenant from the restored snapshot."""
         if run.options["action"] != "backup":
             return
-        backup_id = self._running_backup(run)
+        backup_id = self._backup_at_work(run)
         with self._scratch(backup_id) as snapshot:
             export_tenant(snapshot, self._packer(store, backup_id), tenant_id)
 
@@ -243,11 +248,12 @@ class DataBackupBatch(TenantBatch):
                 f"{len(failed)} テナントの書き出しが終わっていないため、バックアップは完成していません（{'、'.join(failed[:5])}）。"
                 "失敗した process を下流ごと消去（Clear）してください。"
             )
-        backup_id, status = self._own_backup(platform, run)
-        packer = self._packer(store, backup_id)
+        backup_id, status, snapshot_at = self._own_backup(platform, run)
         if status == "verified":  # closed before
-            self._let_go(platform, run, store)
+            self._let_go(platform, run, store, backup_id)
             return
+        _require_unfinished(backup_id, status)
+        packer = self._packer(store, backup_id)
         tenant_ids = [
             tenant_id
             for (tenant_id,) in platform.execute(
@@ -263,10 +269,13 @@ class DataBackupBatch(TenantBatch):
         checked = tenant_of_the_day(tenant_ids, run.business_date)
         if checked is not None:
             self._check_tenant(backup_id, packer, checked)
+        verified_at = datetime.now(UTC)
         about = {
             "backup_id": backup_id,
             "kind": "backup",
             "business_date": run.business_date.isoformat(),
+            "snapshot_at": snapshot_at.isoformat(),
+            "verified_at": verified_at.isoformat(),
             "encrypted": self._settings.encrypted,
             "tenants": len(tenant_ids),
             "restored_tenant": checked,
@@ -284,13 +293,14 @@ class DataBackupBatch(TenantBatch):
                     "execution_id": run.execution_id,
                     "total_bytes": total,
                     "manifest_sha256": written.sha256,
+                    "verified_at": verified_at,
                 },
             )
             _close_history(platform, run, "SUCCESS", total, written.sha256)
         server = self._server()
         server.drop(server.scratch_database(backup_id))
         log.info("%s is complete: %d bytes, restored and compared; tenant %s too", backup_id, total, checked)
-        self._let_go(platform, run, store)
+        self._let_go(platform, run, store, backup_id)
 
     def discard(self, platform: psycopg.Connection, run: Run) -> None:
         """Say of a backup that came to nothing that it did. Its scratch database stays until the next run: an instance may be cleared."""
@@ -364,48 +374,60 @@ class DataBackupBatch(TenantBatch):
             )
 
     def _begin(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> str:
+        """Let the ledger catch up with the store, and write the run's own rows; returns the backup's id.
+
+        :raises BackupError: another run is at work, or this one's backup is complete or deleted.
+        """
+        execution = {"execution_id": run.execution_id}
         with platform.transaction():
             platform.execute("LOCK TABLE batch.backup IN SHARE ROW EXCLUSIVE MODE")
-            own = platform.execute(
-                read_sql(_HERE, "own_backup"), {"execution_id": run.execution_id}
-            ).fetchone()
-            if own and own[1] in ("verified", "deleted"):
-                raise _is_complete(str(own[0]))
+            other = platform.execute(read_sql(_HERE, "running_backup"), execution).fetchone()
+            if other:
+                raise BackupError(
+                    "別の実行がバックアップ中です（{}、DAG {} の {}）。"
+                    "それが終わるのを待ってから、dump を下流ごと消去（Clear）してください。".format(*other)
+                )
+            own = platform.execute(read_sql(_HERE, "own_backup"), execution).fetchone()
+            if own:
+                _require_unfinished(str(own[0]), str(own[1]))
+            take_in_stored(platform, store, run.execution_id)
             row = platform.execute(
                 read_sql(_HERE, "begin_backup"),
-                {"execution_id": run.execution_id, "business_date": run.business_date},
+                execution | {"business_date": run.business_date, "stored": store.names(FOLDER)},
             ).fetchone()
             assert row is not None
             backup_id = str(row[0])
-            platform.execute(read_sql(_HERE, "close_abandoned_history"), {"execution_id": run.execution_id})
+            if is_complete(store, backup_id):  # its run died before the ledger knew
+                raise _is_complete_already(backup_id)
+            platform.execute(read_sql(_HERE, "reopen_execution"), execution)
+            platform.execute(read_sql(_HERE, "close_abandoned_history"), execution)
             platform.execute(
                 read_sql(_HERE, "note_location"),
                 {"backup_id": backup_id, "location": store.location(f"{FOLDER}/{backup_id}")},
             )
             platform.execute(
                 read_sql(_HERE, "write_history"),
-                {
-                    "execution_id": run.execution_id,
-                    "encrypted": self._settings.encrypted,
-                    "target_objects": "全テーブル、テナント別の書き出し",
-                },
+                execution | {"encrypted": self._settings.encrypted},
             )
         return backup_id
 
-    def _own_backup(self, connection: psycopg.Connection, run: Run) -> tuple[str, str]:
-        """Id and status of the run's backup."""
+    def _own_backup(self, connection: psycopg.Connection, run: Run) -> tuple[str, str, datetime]:
+        """Id, status and time of the run's backup."""
         row = connection.execute(read_sql(_HERE, "own_backup"), {"execution_id": run.execution_id}).fetchone()
         if row is None:
             raise BackupError("この実行のダンプがありません。dump から下流ごと消去（Clear）してください。")
-        return str(row[0]), str(row[1])
+        return str(row[0]), str(row[1]), row[2]
 
-    def _running_backup(self, run: Run) -> str:
-        """The id for a tenant's step, whose own role sees no backups. :raises BackupError: it is complete, and stays as it is."""
-        with self._server().connect() as connection:
-            backup_id, status = self._own_backup(connection, run)
-        if status == "verified":
-            raise _is_complete(backup_id)
+    def _unfinished_backup(self, connection: psycopg.Connection, run: Run) -> str:
+        """The id of the run's backup. :raises BackupError: it is complete, and stays as it is; or it is deleted."""
+        backup_id, status, _ = self._own_backup(connection, run)
+        _require_unfinished(backup_id, status)
         return backup_id
+
+    def _backup_at_work(self, run: Run) -> str:
+        """The same for a tenant's step, whose own role sees no backups."""
+        with self._server().connect() as connection:
+            return self._unfinished_backup(connection, run)
 
     def _pack_dump(self, packer: Packer, folder: Path) -> list[StoredFile]:
         def pack(path: Path) -> StoredFile:
@@ -422,21 +444,28 @@ class DataBackupBatch(TenantBatch):
             schema = restore_tenant(connection, packer, manifest)
             verify_restored(connection, schema, manifest)
 
-    def _let_go(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> None:
+    def _let_go(self, platform: psycopg.Connection, run: Run, store: ObjectStore, own: str) -> None:
         """Delete what retention does not keep, and what runs without a manifest have left."""
-        verified = [
-            VerifiedBackup(taken_on, backup_id)
-            for taken_on, backup_id in platform.execute(read_sql(_HERE, "verified_backups"))
-            if store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
-        ]
-        kept = backups_to_keep(verified, self._settings.retention)
-        unfinished = [
-            backup_id
-            for (backup_id,) in platform.execute(
-                read_sql(_HERE, "unfinished_backups"), {"execution_id": run.execution_id}
-            )
-        ]
-        for backup_id in [*(each.backup_id for each in verified if each.backup_id not in kept), *unfinished]:
+        verified = []
+        for backup in _verified_backups(platform):
+            if is_complete(store, backup.backup_id):
+                verified.append(backup)
+            else:
+                log.warning(
+                    "%s was verified, but has no manifest in %s any more: nothing of it is deleted",
+                    backup.backup_id,
+                    store.location(FOLDER),
+                )
+        kept = backups_to_keep(verified, self._settings.retention) | {own}
+        unfinished = platform.execute(
+            read_sql(_HERE, "unfinished_backups"), {"execution_id": run.execution_id}
+        )
+        leaving = [backup.backup_id for backup in verified if backup.backup_id not in kept]
+        # One with a manifest is complete: the next run takes it in.
+        leaving += [backup_id for (backup_id,) in unfinished if not is_complete(store, backup_id)]
+        # Committed before anything is deleted, so that the next retention finds what a kill has left.
+        deleting = platform.execute(read_sql(_HERE, "record_deleting"), {"backup_ids": leaving}).fetchall()
+        for (backup_id,) in sorted(deleting):
             # The manifest goes first: what a kill leaves behind is no backup any more.
             store.delete(f"{FOLDER}/{backup_id}/{MANIFEST}")
             store.delete(f"{FOLDER}/{backup_id}")
@@ -445,17 +474,15 @@ class DataBackupBatch(TenantBatch):
                 platform.execute(read_sql(_HERE, "delete_history"), {"backup_id": backup_id})
             log.info("%s is deleted", backup_id)
 
-    def _drop_scratch(self, server: DatabaseServer) -> None:
-        """Runs never overlap: a scratch database that is there belongs to one that came to nothing."""
-        for database in server.databases(server.scratch_prefix):
-            server.drop(database)
-
     # Restoring
 
     def _backup_to_restore(self, platform: psycopg.Connection, backup_id: str) -> str:
-        backups = [str(each) for _, each in platform.execute(read_sql(_HERE, "verified_backups"))]
+        store = self._installed.store()
+        backups = [
+            each.backup_id for each in _verified_backups(platform) if is_complete(store, each.backup_id)
+        ]
         if not backups:
-            raise ParameterError("検証済みのバックアップがまだありません。")
+            raise ParameterError("検証済みのバックアップが保存先にまだありません。")
         if backup_id and backup_id not in backups:
             raise ParameterError(
                 f"バックアップ '{backup_id}' は使えません。使えるのは {'、'.join(backups[-10:])} です。"
@@ -507,7 +534,22 @@ class DataBackupBatch(TenantBatch):
         log.info("%s is restored into the database %s", backup_id, target)
 
 
-def _is_complete(backup_id: str) -> BackupError:
+def _verified_backups(connection: psycopg.Connection) -> list[VerifiedBackup]:
+    """Those of the ledger, in the order in which they were verified."""
+    return [VerifiedBackup(*row) for row in connection.execute(read_sql(_HERE, "verified_backups"))]
+
+
+def _require_unfinished(backup_id: str, status: str) -> None:
+    """:raises BackupError: a run's backup with this status must not be worked on any more."""
+    if status == "verified":
+        raise _is_complete_already(backup_id)
+    if status in ("deleting", "deleted"):
+        raise BackupError(
+            f"この実行のバックアップ {backup_id} は整理（削除）されました。取り直すには、新しく実行（Trigger）してください。"
+        )
+
+
+def _is_complete_already(backup_id: str) -> BackupError:
     return BackupError(
         f"この実行のバックアップ {backup_id} は完成しているため、変更しません。取り直すには、新しく実行（Trigger）してください。"
     )

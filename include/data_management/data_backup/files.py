@@ -1,8 +1,8 @@
 """A backup's files: compressed, perhaps encrypted, and listed with their SHA-256 in manifests.
 
-``<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and ``manifest.json``, which
-is written last and lists the other manifests: without it there is no backup. Compression is zstd, encryption the age format
-(X25519, authenticated chunk by chunk), so that ``age -d -i key | zstd -d`` opens a file without any of this.
+``backups/<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and
+``manifest.json``, which is written last and lists the other manifests: without it there is no backup. Compression is zstd, encryption
+the age format (X25519, authenticated chunk by chunk), so that ``age -d -i key | zstd -d`` opens a file without any of this.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from include.errors import BatchError, SettingsError
 from include.execution.object_store import ObjectStore
 
 KEY_CONNECTION = "batch_backup_key"
+FOLDER = "backups"
 MANIFEST = "manifest.json"
 DUMP_MANIFEST = "dump.json"
 
@@ -235,6 +236,11 @@ class _HashingWriter:
 
     def digest(self) -> str:
         return self._hash.hexdigest()
+
+
+def is_complete(store: ObjectStore, backup_id: str) -> bool:
+    """Whether this is a backup that was verified: its manifest is there, which is written after everything else."""
+    return store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
 
 
 def _decompressed(source: IO[bytes]) -> IO[bytes]:

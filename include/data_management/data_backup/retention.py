@@ -1,10 +1,10 @@
-"""Which backups stay: the last one of each of the newest days, ISO weeks and months."""
+"""Which backups stay: those that were verified last, and the last one of each of the newest days, ISO weeks and months."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from include.settings import RetentionSettings
 
@@ -14,16 +14,21 @@ ALWAYS_KEPT = 3
 
 @dataclass(frozen=True, order=True)
 class VerifiedBackup:
-    """A backup that was restored and found whole; ``taken_on`` is its business date (Asia/Tokyo). Ids of one day sort by time."""
+    """A backup that was restored and found whole; ``taken_on`` is its business date (Asia/Tokyo).
+
+    The business date may lie before those of older backups: a day that is caught up shows the database as it was when it was run.
+    """
 
     taken_on: date
+    verified_at: datetime
     backup_id: str
 
 
 def backups_to_keep(backups: Sequence[VerifiedBackup], settings: RetentionSettings) -> set[str]:
     """The ids of those that stay. Periods without a backup do not count, so that an outage costs no old backup."""
     newest_first = sorted(backups, reverse=True)
-    kept = {backup.backup_id for backup in newest_first[:ALWAYS_KEPT]}
+    by_verification = sorted(backups, key=lambda backup: backup.verified_at)
+    kept = {backup.backup_id for backup in by_verification[-ALWAYS_KEPT:]}
     periods: tuple[tuple[int, Callable[[date], Hashable]], ...] = (
         (settings.daily, lambda day: day),
         (settings.weekly, lambda day: day.isocalendar()[:2]),

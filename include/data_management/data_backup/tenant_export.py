@@ -72,7 +72,7 @@ def export_tenant(snapshot: psycopg.Connection, packer: Packer, tenant_id: str) 
 def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Manifest) -> str:
     """Restore a tenant's rows into a schema of their own, in the transaction that is open; returns the schema's name.
 
-    Tables are made like the live ones, so that both compare; columns that the export does not know stay empty.
+    A table has the columns of the export, in the types of the live ones, so that both compare.
     :raises BackupDamagedError: a file is not what the manifest says, or what it held is not what the snapshot held.
     :raises BackupError: the live database has another shape by now.
     """
@@ -83,26 +83,18 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
     restored = []
     for file, content in zip(manifest.files, manifest.tables, strict=True):
         target = sql.Identifier(schema, _restored_name(content.schema, content.name))
-        try:
-            connection.execute(
-                # A generated column is an ordinary one here: it takes what the snapshot held.
-                sql.SQL("CREATE TABLE {} (LIKE {})").format(
-                    target, sql.Identifier(content.schema, content.name)
-                )
-            )
-        except psycopg.errors.UndefinedTable:
-            raise BackupError(
-                f"表 {content.schema}.{content.name} は今のデータベースにありません。"
-                "データベース全体を別名で復元し、そこから取り出してください。"
-            ) from None
         with packer.unpacked(file) as source:
             reader = io.BufferedReader(cast("io.RawIOBase", source))
             header = reader.readline()
             columns = next(csv.reader([header.decode().rstrip("\n")]))
             _require_columns(connection, content.schema, content.name, columns)
-            copy_in = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-                target, sql.SQL(", ").join(map(sql.Identifier, columns))
+            connection.execute(
+                # A generated column is an ordinary one here: it takes what the snapshot held.
+                sql.SQL("CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(
+                    target, _names(columns), sql.Identifier(content.schema, content.name)
+                )
             )
+            copy_in = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(target)
             with connection.cursor().copy(copy_in) as copy:
                 shutil.copyfileobj(reader, copy, _BLOCK_BYTES)
         table = Table(schema, _restored_name(content.schema, content.name), has_tenant=True)
@@ -144,7 +136,10 @@ def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manif
 
 @dataclass(frozen=True)
 class Conflict:
-    """How a table's restored rows compare with the live ones: rows that differ, are gone, and are new since; some of their keys."""
+    """How a table's restored rows compare with the live ones: rows that differ, are gone, and are new since; some of their keys.
+
+    ``added`` are the columns that the table has got since: they are neither compared nor changed.
+    """
 
     schema: str
     name: str
@@ -152,7 +147,8 @@ class Conflict:
     changed: int
     missing: int
     new: int
-    keys: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """One line for the report."""
@@ -160,7 +156,11 @@ class Conflict:
             f"{self.schema}.{self.name}: 復元 {self.rows} 行、現在と異なる {self.changed} 行、"
             f"現在ない {self.missing} 行、取得後に増えた {self.new} 行"
         )
-        return f"{text}（例: {'、'.join(self.keys)}）" if self.keys else text
+        if self.keys:
+            text += f"（例: {'、'.join(self.keys)}）"
+        if self.added:
+            text += f"。取得後にできた列 {'、'.join(self.added)} は比べず、反映しても変えません"
+        return text
 
 
 def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> list[Conflict]:
@@ -178,9 +178,11 @@ def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> 
                 tenant_id,
             )
             if new:
-                conflicts.append(Conflict(table.schema, table.name, 0, 0, 0, new, ()))
+                conflicts.append(Conflict(table.schema, table.name, 0, 0, 0, new))
             continue
-        key = _primary_key(connection, table)
+        restored_name = _restored_name(table.schema, table.name)
+        columns = _columns(connection, schema, restored_name)
+        key = _primary_key(connection, table, columns)
         same_key = _same_key(key)
         query = sql.SQL(
             """
@@ -189,7 +191,7 @@ def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> 
                     coalesce(({key_restored})::text, ({key_live})::text) AS row_key,
                     restored.tenant_id IS NOT null AS is_restored,
                     live.tenant_id IS NOT null AS is_live,
-                    live::text IS DISTINCT FROM restored::text AS differs
+                    ({all_live})::text IS DISTINCT FROM ({all_restored})::text AS differs
                 FROM {restored} AS restored
                 FULL JOIN (SELECT * FROM {live} WHERE tenant_id = {tenant_id}) AS live ON {same_key}
             )
@@ -204,7 +206,9 @@ def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> 
         ).format(
             key_restored=_row_of("restored", key),
             key_live=_row_of("live", key),
-            restored=sql.Identifier(schema, _restored_name(table.schema, table.name)),
+            all_restored=_row_of("restored", columns),
+            all_live=_row_of("live", columns),
+            restored=sql.Identifier(schema, restored_name),
             live=table.identifier,
             tenant_id=sql.Literal(tenant_id),
             same_key=same_key,
@@ -213,16 +217,19 @@ def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> 
         row = connection.execute(query).fetchone()
         assert row is not None
         rows, changed, missing, new, keys = row
-        conflict = Conflict(table.schema, table.name, rows, changed, missing, new, tuple(keys))
-        if conflict.changed or conflict.missing or conflict.new:
-            conflicts.append(conflict)
+        added = [name for name in _columns(connection, table.schema, table.name) if name not in columns]
+        if changed or missing or new or added:
+            conflicts.append(
+                Conflict(table.schema, table.name, rows, changed, missing, new, tuple(keys), tuple(added))
+            )
     return conflicts
 
 
 def merge(connection: psycopg.Connection, schema: str, manifest: Manifest) -> int:
     """Put the restored rows of the host's tables in place of the live ones, in the transaction that is open; returns rows written.
 
-    Rows that are new since the backup stay. A key that belongs to another tenant by now stops everything.
+    Rows that are new since the backup stay, and so does what columns hold that the backup does not know; in rows that come back these
+    get their defaults. A key that belongs to another tenant by now stops everything.
     :raises BackupError: names the table and the key.
     """
     tenant_id = str(manifest.about["tenant_id"])
@@ -231,51 +238,54 @@ def merge(connection: psycopg.Connection, schema: str, manifest: Manifest) -> in
         if content.schema != MERGED_SCHEMA:
             continue
         table = Table(content.schema, content.name, has_tenant=True)
-        key = _primary_key(connection, table)
-        columns = _columns(connection, content.schema, content.name, are_written=True)
-        source = sql.Identifier(schema, _restored_name(content.schema, content.name))
-        names = sql.SQL(", ").join(map(sql.Identifier, columns))
-        same_key = _same_key(key)
+        restored_name = _restored_name(content.schema, content.name)
+        held = _columns(connection, schema, restored_name)
+        key = _primary_key(connection, table, held)
+        columns = [
+            name
+            for name in _columns(connection, content.schema, content.name, are_written=True)
+            if name in held
+        ]
+        others = [name for name in columns if name not in key]
+        parts = {
+            "live": table.identifier,
+            "source": sql.Identifier(schema, restored_name),
+            "same_key": _same_key(key),
+            "tenant_id": sql.Literal(tenant_id),
+            "key": _row_of("restored", key),
+            "names": _names(columns),
+            "of_live": _row_of("live", columns),
+            "of_restored": _row_of("restored", columns),
+            "changes": sql.SQL(", ").join(
+                sql.SQL("{0} = restored.{0}").format(sql.Identifier(name)) for name in others
+            ),
+        }
         taken = connection.execute(
             sql.SQL(
                 "SELECT ({key})::text FROM {source} AS restored INNER JOIN {live} AS live ON {same_key} "
                 "WHERE live.tenant_id IS DISTINCT FROM {tenant_id} LIMIT 1"
-            ).format(
-                key=_row_of("restored", key),
-                source=source,
-                live=table.identifier,
-                same_key=same_key,
-                tenant_id=sql.Literal(tenant_id),
-            )
+            ).format(**parts)
         ).fetchone()
         if taken:
             raise BackupError(
                 f"{content.schema}.{content.name} のキー {taken[0]} は今ほかのテナントのものです。何も反映していません。"
             )
-        others = [name for name in columns if name not in key]
-        update = sql.SQL(", ").join(
-            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others
-        )
-        statement = sql.SQL(
-            "INSERT INTO {live} AS live ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {source} ON CONFLICT ({key}) DO "
-        ).format(
-            live=table.identifier,
-            names=names,
-            source=source,
-            key=sql.SQL(", ").join(map(sql.Identifier, key)),
-        )
-        statement += (
-            sql.SQL(
-                "UPDATE SET {update} WHERE live.tenant_id = {tenant_id} AND live::text IS DISTINCT FROM excluded::text"
-            ).format(update=update, tenant_id=sql.Literal(tenant_id))
-            if others
-            else sql.SQL("NOTHING")
-        )
+        # Not as an upsert: that asks of every row for a value in a younger column that is NOT NULL without a default.
+        update = sql.SQL(
+            "UPDATE {live} AS live SET {changes} FROM {source} AS restored "
+            "WHERE {same_key} AND live.tenant_id = {tenant_id} AND ({of_live})::text IS DISTINCT FROM ({of_restored})::text"
+        ).format(**parts)
+        insert = sql.SQL(
+            "INSERT INTO {live} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {source} AS restored "
+            "WHERE NOT EXISTS (SELECT FROM {live} AS live WHERE {same_key} AND live.tenant_id = {tenant_id})"
+        ).format(**parts)
         try:
-            written += connection.execute(statement).rowcount
+            for statement in [update, insert] if others else [insert]:
+                written += connection.execute(statement).rowcount
         except psycopg.errors.IntegrityError as error:
             raise BackupError(
-                f"{content.schema}.{content.name} に反映できません（{error.diag.constraint_name}）。何も反映していません。"
+                f"{content.schema}.{content.name} に反映できません"
+                f"（{error.diag.constraint_name or error.diag.column_name}）。何も反映していません。"
                 "報告にある行を見直してください。"
             ) from None
     return written
@@ -303,7 +313,14 @@ def _columns(
 
 
 def _require_columns(connection: psycopg.Connection, schema: str, name: str, columns: Sequence[str]) -> None:
-    gone = [column for column in columns if column not in _columns(connection, schema, name)]
+    try:
+        live = _columns(connection, schema, name)
+    except psycopg.errors.UndefinedTable:
+        raise BackupError(
+            f"表 {schema}.{name} は今のデータベースにありません。"
+            "データベース全体を別名で復元し、そこから取り出してください。"
+        ) from None
+    gone = [column for column in columns if column not in live]
     if gone:
         raise BackupError(
             f"表 {schema}.{name} の列 {'、'.join(gone)} は今のデータベースにありません。"
@@ -311,7 +328,8 @@ def _require_columns(connection: psycopg.Connection, schema: str, name: str, col
         )
 
 
-def _primary_key(connection: psycopg.Connection, table: Table) -> list[str]:
+def _primary_key(connection: psycopg.Connection, table: Table, restored: Sequence[str]) -> list[str]:
+    """The live table's; the restored columns must have it too."""
     rows = connection.execute(
         """
         SELECT attname FROM pg_index
@@ -322,9 +340,17 @@ def _primary_key(connection: psycopg.Connection, table: Table) -> list[str]:
         """,
         [table.schema, table.name],
     ).fetchall()
-    if not rows:
-        raise BackupError(f"表 {table.schema}.{table.name} に主キーがないため、現在の行と比べられません。")
-    return [column for (column,) in rows]
+    key = [column for (column,) in rows]
+    if not key or not set(key) <= set(restored):
+        raise BackupError(
+            f"表 {table.schema}.{table.name} の今の主キー（{'、'.join(key) or 'なし'}）では、現在の行と比べられません。"
+            "データベース全体を別名で復元し、そこから取り出してください。"
+        )
+    return key
+
+
+def _names(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
 def _same_key(key: Sequence[str]) -> sql.Composed:

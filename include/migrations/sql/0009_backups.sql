@@ -2,9 +2,9 @@
 
 CREATE TABLE batch.backup (
     backup_id text PRIMARY KEY,
-    execution_id text NOT NULL UNIQUE,
+    execution_id text UNIQUE,
     business_date date NOT NULL,
-    status text NOT NULL CHECK (status IN ('running', 'failed', 'verified', 'deleted')),
+    status text NOT NULL CHECK (status IN ('running', 'failed', 'verified', 'deleting', 'deleted')),
     location text NOT NULL,
     snapshot_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     dump_bytes bigint CHECK (dump_bytes > 0),
@@ -16,5 +16,6 @@ CREATE TABLE batch.backup (
 );
 CALL batch.make_platform_table('batch.backup');
 COMMENT ON TABLE batch.backup IS 'One row per backup that was begun; retention deletes the files and keeps the row.';
+COMMENT ON COLUMN batch.backup.execution_id IS 'NULL: found in the store, of a run that this database does not know';
 COMMENT ON COLUMN batch.backup.dump_bytes IS
 'Bytes of the dump as it is stored (compressed); the next one must not come to less than half';

@@ -1,4 +1,5 @@
--- The run's own row: a repeated step goes on under the same id. Ids count up through the day (Asia/Tokyo), as the host's do.
+-- The run's own row: a repeated step goes on under the same id. Ids count up through the day (Asia/Tokyo), as the host's do, past
+-- those of the ledger, of the application and of the store.
 INSERT INTO batch.backup AS begun (backup_id, execution_id, business_date, status, location)
 SELECT
     coalesce(
@@ -16,6 +17,8 @@ SELECT
                         SELECT backup_id FROM batch.backup
                         UNION ALL
                         SELECT backup_id FROM batch.all_backup_history
+                        UNION ALL
+                        SELECT unnest(%(stored)s::text[]) AS backup_id
                     ) AS taken
                     WHERE taken.backup_id ~ format('^BKP_%%s_\d{3}$', to_char(%(business_date)s::date, 'YYYYMMDD'))
                 )::text,

@@ -1,4 +1,4 @@
--- Runs of this batch never overlap: what still says running was left by one that is gone.
+-- One run at a time takes a backup: what still says running was left by one that is gone.
 UPDATE batch.all_backup_history AS history
 SET
     backup_end_time = clock_timestamp() AT TIME ZONE 'UTC',

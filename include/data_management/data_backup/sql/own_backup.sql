@@ -1,5 +1,6 @@
 SELECT
     backup_id,
-    status
+    status,
+    snapshot_at
 FROM batch.backup
 WHERE execution_id = %(execution_id)s;

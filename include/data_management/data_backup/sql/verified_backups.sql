@@ -1,6 +1,7 @@
 SELECT
     business_date,
+    verified_at,
     backup_id
 FROM batch.backup
 WHERE status = 'verified'
-ORDER BY snapshot_at;
+ORDER BY verified_at, backup_id;

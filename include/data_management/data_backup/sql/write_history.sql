@@ -19,7 +19,7 @@ SELECT
     begun.backup_id,
     'FULL',
     'DATABASE',
-    %(target_objects)s,
+    '全テーブル、テナント別の書き出し',
     begun.snapshot_at AT TIME ZONE 'UTC',
     'RUNNING',
     begun.location,
