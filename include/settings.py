@@ -283,7 +283,8 @@ class LogRowSettings(_Section):
     expired_token: PositiveInt
     execution_log: PositiveInt
     performance_metric: PositiveInt
-    delivered_alert: PositiveInt
+    closed_incident: PositiveInt
+    settled_alert: PositiveInt
 
 
 class LogCleanupSettings(_Section):

@@ -134,7 +134,7 @@ def test_each_class_is_compressed_archived_and_deleted_in_its_time(
     app = results["files/app"].details
     assert (app["filesDeleted"], app["filesCompressed"]) == (1, 1)
     assert app["bytesFreed"] == 2_500 + 2_500 - packed.stat().st_size
-    assert result.sentence() == "BATCH-002 2026-11-22: 13 件中 13 件成功"
+    assert result.sentence() == "BATCH-002 2026-11-22: 14 件中 14 件成功"
     assert digest[0] == "ログクリーンアップ 2026-11-22"
     assert "files/error: 削除 1 件、保管 1 件、解放 16 バイト" in digest
 
@@ -287,10 +287,24 @@ def test_rows_go_when_their_time_is_over_and_the_audit_log_never(
         execution(host, "recent", datetime(2026, 11, 1, tzinfo=UTC), "failed")
         host.execute(
             """
-            INSERT INTO batch.operator_alert (alert_key, channel, severity, message, created_at, delivered_at) VALUES
-            ('told', 'slack', 'HIGH', '{}', %(at)s, %(at)s), ('waits', 'slack', 'HIGH', '{}', %(at)s, NULL)
+            INSERT INTO batch.operator_alert (alert_key, channel, severity, message, created_at, delivered_at, due_at) VALUES
+            ('told', 'slack', 'HIGH', '{}', %(at)s, %(at)s, NULL), ('lost', 'slack', 'HIGH', '{}', %(at)s, NULL, NULL),
+            ('waits', 'slack', 'HIGH', '{}', %(at)s, NULL, now())
             """,
             {"at": long_ago},
+        )
+        host.execute(
+            """
+            INSERT INTO batch.orphan_notice VALUES ('told', '', %(at)s, %(at)s), ('untold', '', %(at)s, NULL);
+            INSERT INTO batch.sync_plan (
+                tenant_id, provider, execution_id, status, plan_hash, world_hash, entries, problems, counts, planned_at
+            ) SELECT 'A', 'slack', planned_at::text, 'applied', '', '', '[]', '[]', '{}', planned_at
+            FROM unnest(ARRAY[%(at)s, now()]) AS planned_at;
+            INSERT INTO batch.incident (
+                tenant_id, check_name, opened_at, severity, evidence, breached_at, closed_at, closed_because, opened_by
+            ) SELECT 'A', state, '2024-01-01', 'warning', '', '2024-01-01', closed_at, because, ''
+            FROM (VALUES ('open', NULL::timestamptz, NULL), ('closed', '2025-01-02', 'recovered')) AS of (state, closed_at, because)
+            """.replace("%(at)s", f"'{long_ago.isoformat()}'::timestamptz").encode()
         )
         _, _, planned, _, _ = clean(shared_database, None, store, dry_run=True)
         assert host.execute('SELECT count(*) FROM "SYS_SystemLog"').fetchone() == (2,)
@@ -303,9 +317,10 @@ def test_rows_go_when_their_time_is_over_and_the_audit_log_never(
         assert rows == {
             "rows/system_log": 1,
             "rows/expired_token": 1,
-            "rows/execution_log": 4,
+            "rows/execution_log": 6,
+            "rows/closed_incident": 1,
             "rows/performance_metric": 0,
-            "rows/delivered_alert": 1,
+            "rows/settled_alert": 2,
         }
         assert {unit: result.details["planned"] for unit, result in planned.items() if unit in rows} == rows
         left = host.execute(
@@ -314,10 +329,13 @@ def test_rows_go_when_their_time_is_over_and_the_audit_log_never(
                 (SELECT count(*) FROM "HIS_AuditLog"),
                 (SELECT array_agg(id ORDER BY id) FROM "SYS_TokenStore"),
                 (SELECT array_agg(execution_id ORDER BY execution_id) FROM batch.execution_log WHERE batch_id = 'BATCH-018-01'),
-                (SELECT array_agg(alert_key) FROM batch.operator_alert)
+                (SELECT array_agg(alert_key) FROM batch.operator_alert),
+                (SELECT array_agg(execution_id) FROM batch.orphan_notice),
+                (SELECT count(*) FROM batch.sync_plan),
+                (SELECT array_agg(check_name) FROM batch.incident)
             """
         ).fetchone()
-    assert left == (1, ["endless", "fresh"], ["recent", "stuck"], ["waits"])
+    assert left == (1, ["endless", "fresh"], ["recent", "stuck"], ["waits"], ["untold"], 1, ["open"])
 
 
 @pytest.fixture

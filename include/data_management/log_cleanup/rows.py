@@ -35,10 +35,13 @@ ROW_CLASSES = {
     "system_log": RowClass("SYS_SystemLog", "system_log", ("system_log",), is_host=True),
     "expired_token": RowClass("期限切れの SYS_TokenStore", "expired_token", ("expired_token",), is_host=True),
     "execution_log": RowClass(
-        "バッチの実行ログ", "execution_log", ("tenant_outcome", "task_metric", "execution_log")
+        "バッチの実行ログ",
+        "execution_log",
+        ("sync_plan", "orphan_notice", "tenant_outcome", "task_metric", "execution_log"),
     ),
+    "closed_incident": RowClass("終わった異常", "closed_incident", ("closed_incident",)),
     "performance_metric": RowClass("性能の記録", "performance_metric", ("performance_metric",)),
-    "delivered_alert": RowClass("送信済みの運用アラート", "delivered_alert", ("delivered_alert",)),
+    "settled_alert": RowClass("送り終えた運用アラート", "settled_alert", ("settled_alert",)),
 }
 
 

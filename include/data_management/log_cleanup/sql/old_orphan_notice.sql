@@ -1,0 +1,3 @@
+SELECT execution_id
+FROM batch.orphan_notice
+WHERE told_at < %(before)s;
