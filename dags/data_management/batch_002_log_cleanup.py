@@ -14,8 +14,8 @@
 
 ### 入力
 Variable `batch_log_roots`（ログのフォルダー。その下の `app`、`access` などが種別）、`SYS_SystemLog`（180 日）、
-`SYS_TokenStore`（期限の 1 日後）、`batch.execution_log`（90 日）、`batch.performance_metric`（400 日）、
-`batch.operator_alert`（送信後 90 日）
+`SYS_TokenStore`（期限の 1 日後）、`batch.execution_log` と `batch.sync_plan`（90 日）、`batch.performance_metric`（400 日）、
+`batch.incident`（終わってから 400 日）、`batch.operator_alert`（送り終えてから 90 日）
 
 ### 出力
 `log_archive/<種別>/<年月>/`（保管したログ、gzip）、実行ログの件数
