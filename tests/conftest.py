@@ -80,6 +80,11 @@ def administer(server: Server, statement: LiteralString, *names: str) -> None:
         admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that have a time limit of their own, so that no long one is left alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An embedded server of the session's own, or the external one that SKILL_BATCH_DATABASE_URL names."""

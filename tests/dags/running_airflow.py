@@ -73,6 +73,12 @@ class Api:
     def state(self, run_id: str) -> str:
         return str(self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}")["state"])
 
+    def seconds(self, run_id: str) -> float:
+        """How long the run took from the queue to its end."""
+        run = self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}")
+        began, ended = (datetime.fromisoformat(run[name]) for name in ("queued_at", "end_date"))
+        return (ended - began).total_seconds()
+
     def wait(self, run_id: str) -> str:
         """The run's final state."""
         deadline = time.monotonic() + RUN_SECONDS

@@ -190,10 +190,11 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
         with database.connect() as host:
             host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
             mend = host_rows.break_reports_of(host, "T001")
-        _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api, slack)
+        failed = _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api, slack)
         cleared = _a_failed_run_that_is_cleared_has_its_time_again(api, database, slack, mend)
 
-    assert [run_of(message) for message in told(slack, LATE)] == [run_id, killed, cleared]
+    late_runs = [run_of(message) for message in told(slack, LATE)]
+    assert [run for run in late_runs if run != failed] == [run_id, killed, cleared]
     late = told(slack, LATE)[0]
     (slow,) = (message for message in told(slack, SLOW) if run_of(message) == run_id)
     for message in (late, slow):
@@ -225,14 +226,17 @@ def _edit(api: Api, folder: Path, before: str, after: str) -> None:
     wait_until(lambda: api.call("GET", path)["total_entries"] > versions)
 
 
-def _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api: Api, slack: StandIns) -> None:
+def _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api: Api, slack: StandIns) -> str:
     before = len(slack.messages)
     run_id = api.trigger(**CONF)
     assert api.wait(run_id) == "failed"
     time.sleep(DEADLINE_SECONDS + 5)
-    (message,) = slack.messages[before:]
+    message, *others = sorted(slack.messages[before:], key=lambda message: message.text.startswith(LATE))
     assert message.text.startswith("バッチ実行失敗: BATCH-018-01")
     assert "T001" in message.text
+    # On a busy machine it fails after its deadline; then it may have been late before.
+    assert len(others) <= (api.seconds(run_id) > DEADLINE_SECONDS)
+    return run_id
 
 
 def _a_failed_run_that_is_cleared_has_its_time_again(
