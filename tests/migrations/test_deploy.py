@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -39,6 +40,43 @@ UPGRADE_COMMAND = "python -m include.migrations upgrade"
 
 # So that the batch roles exist and belong to somebody else (the superuser) wherever a test does not say otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
+
+
+# With rows -------------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_an_older_schema_are_brought_along(host: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_head = command.upgrade
+    with monkeypatch.context() as older:
+        older.setattr(command, "upgrade", lambda config, _: to_head(config, "0005"))
+        upgrade(host.dsn)
+    with host.connect() as connection:
+        connection.execute(
+            """
+            INSERT INTO batch.execution_log (
+                execution_id, batch_id, dag_id, run_id, business_date, dry_run, parameters, execution_host, status, started_at,
+                ended_at, total_tenants
+            )
+            SELECT 'e' || action, 'BATCH-018-01', 'd', 'r', '2026-10-01', false, jsonb_build_object('action', action), 'h',
+                'completed', now(), now(), 1
+            FROM unnest(ARRAY['bill', 'explain']) AS action;
+            INSERT INTO batch.performance_metric (
+                execution_id, batch_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed
+            ) SELECT execution_id, batch_id, business_date, 1, 1, 1, 1 FROM batch.execution_log;
+            INSERT INTO batch.inactivity_change (
+                tenant_id, changed_on, from_stage, to_stage, reason, inactive_days, inactive_since, recorded_by
+            ) VALUES ('A', '2026-10-01', 'none', 'warning', 'inactivity', 60, '2026-08-02', 'e')
+            """
+        )
+
+        upgrade(host.dsn)
+
+        assert connection.execute(
+            "SELECT execution_id, run_id, is_comparable FROM batch.performance_metric ORDER BY 1"
+        ).fetchall() == [("ebill", "r", True), ("eexplain", "r", False)]
+        assert connection.execute("SELECT told_at IS NOT NULL FROM batch.inactivity_change").fetchall() == [
+            (True,)
+        ]
 
 
 # Idempotent ------------------------------------------------------------------------------------------------------------

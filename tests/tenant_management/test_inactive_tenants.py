@@ -64,6 +64,22 @@ def run(
         )
 
 
+def tell(
+    database: Database, day: date = DAY, *, codes: tuple[str, ...] = (), is_delivered: bool = True
+) -> list[str]:
+    """One whole run that closes as ``close_run`` does; returns what the operators are sent, delivered or not."""
+    batch = create_batch()
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, tenants = open_run(platform, INACTIVE_TENANTS, batch, day, codes=codes)
+        process_shard(connection, platform, batch, opened, [each.id for each in tenants])
+        run_log.close_execution(platform, opened)
+        with platform.transaction() as transaction:
+            lines = batch.digest(platform, opened)
+            if not is_delivered:
+                raise psycopg.Rollback(transaction)
+    return lines
+
+
 def tenant(host: psycopg.Connection, tenant_id: str, days_ago: int | None = None, **values: Any) -> str:
     """A tenant of years with one user, who logged in so many days before (or never); returns the user's id."""
     values = {
@@ -670,26 +686,92 @@ def test_nobody_is_switched_off_or_deleted(database: Database, host: psycopg.Con
 # The operators' digest ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
-def test_the_digest_of_a_run_lists_what_is_new(
-    database: Database, host: psycopg.Connection, dry_run: bool
-) -> None:
+def test_the_digest_of_a_run_lists_what_is_new(database: Database, host: psycopg.Connection) -> None:
     tenant(host, "old", 91, tenant_code="OLD", tenant_name="旧社")
-    if not dry_run:
-        run(database, DAY - timedelta(days=1))
+    tell(database, DAY - timedelta(days=1))
     tenant(host, "warned", 60, tenant_code="WARN", tenant_name="警告社")
     tenant(host, "fine", 1)
-    batch = create_batch()
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        opened, tenants = open_run(platform, INACTIVE_TENANTS, batch, DAY, dry_run=dry_run)
-        process_shard(connection, platform, batch, opened, [each.id for each in tenants])
-        lines = batch.digest(platform, opened)
 
-    new = ["・【警告】WARN 警告社: 60 日（最終利用 2026-09-01）"]
-    if dry_run:
-        new.insert(0, "・【重大】OLD 旧社: 91 日（最終利用 2026-08-01）")
-    head = f"非アクティブテナント（2026-10-31）: 重大 1、警告 1、注意 0、うち新規 {len(new)}"
-    assert lines == [head, *new]
+    assert tell(database) == [
+        "非アクティブテナント（2026-10-31）: 重大 1、警告 1、注意 0、うち新規 1",
+        "・【警告】WARN 警告社: 60 日（最終利用 2026-09-01）",
+    ]
+
+
+def test_a_second_run_of_the_day_tells_no_stage_again(database: Database, host: psycopg.Connection) -> None:
+    for tenant_id in ("A", "B"):
+        tenant(host, tenant_id, 60)
+    assert tell(database)[0].endswith("うち新規 2")
+
+    assert tell(database) == []
+    assert tell(database, codes=("A",)) == []
+
+    tenant(host, "C", 30)
+    assert tell(database, codes=("C",)) == [
+        "非アクティブテナント（2026-10-31）: 重大 0、警告 2、注意 1、うち新規 1",
+        "・【注意】C C: 30 日（最終利用 2026-10-01）",
+    ]
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_stage_that_was_not_told_is_told_by_the_next_run_of_whichever_tenants(
+    database: Database, host: psycopg.Connection, is_killed: bool
+) -> None:
+    tenant(host, "A", 60)
+    tenant(host, "B", 1)
+    if is_killed:
+        run(database)
+    else:
+        tell(database, is_delivered=False)
+
+    next_day = DAY + timedelta(days=1)
+    assert tell(database, next_day, codes=("B",)) == [
+        "非アクティブテナント（2026-10-31）: 重大 0、警告 1、注意 0、うち新規 1",
+        "・【警告】A A: 60 日（最終利用 2026-09-01）",
+    ]
+    assert tell(database, next_day) == []
+
+
+def test_a_stage_is_told_as_it_was_judged_last(database: Database, host: psycopg.Connection) -> None:
+    tenant(host, "A", 59)
+    tenant(host, "back again", 95)
+    run(database)
+    log_in(host, "back again", NOON + timedelta(days=1))
+    run(database, DAY + timedelta(days=2))
+
+    assert tell(database) == [
+        "非アクティブテナント（2026-11-02）: 重大 0、警告 1、注意 0、うち新規 1",
+        "・【警告】A A: 61 日（最終利用 2026-09-02）",
+    ]
+    assert tell(database, DAY + timedelta(days=2)) == []
+
+
+def test_news_of_a_tenant_that_is_not_active_waits_until_it_is(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host, "A", 60)
+    run(database)
+    host.execute("UPDATE \"MST_Tenant\" SET status = 'SUSPENDED'")
+    assert tell(database) == []
+
+    host.execute("UPDATE \"MST_Tenant\" SET status = 'ACTIVE'")
+    assert tell(database)[1:] == ["・【警告】A A: 60 日（最終利用 2026-09-01）"]
+
+
+def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Connection) -> None:
+    tenant(host, "A", 60)
+    run(database)
+    digests: list[list[str]] = []
+    later = threading.Thread(target=lambda: digests.append(tell(database)))
+    with database.connect("batch_platform") as platform:
+        opened, _ = open_run(platform, INACTIVE_TENANTS, create_batch(), DAY)
+        with platform.transaction():
+            digests.append(create_batch().digest(platform, opened))
+            later.start()
+            wait_for_blocked_statement(database)
+        later.join()
+
+    assert [len(lines) for lines in digests] == [2, 0]
 
 
 # One tenant and the others ---------------------------------------------------------------------------------------------

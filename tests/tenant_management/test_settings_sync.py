@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from include.catalog import SETTINGS_SYNC
 from include.database import tenant_transaction
 from include.demo.whole_run import open_run, run_batch
 from include.errors import ParameterError
+from include.execution import run_log
 from include.execution.run_log import RunResult
 from include.execution.tenant_work import process_shard
 from include.settings import ExecutionSettings
@@ -45,9 +46,9 @@ STANDARD = BASIC | {
 }
 
 
-def create_batch() -> SettingsSyncBatch:
+def create_batch(*, sample: bool = False) -> SettingsSyncBatch:
     """The batch with the deployed plans, as if they were no sample."""
-    return SettingsSyncBatch(load_plan_settings().model_copy(update={"sample": False}))
+    return SettingsSyncBatch(load_plan_settings().model_copy(update={"sample": sample}))
 
 
 @pytest.fixture
@@ -85,6 +86,39 @@ def run(
             parameters=parameters,
             sharding=ExecutionSettings(max_mapped_tenants=1, shards=shards),
         )
+
+
+def tell(
+    database: Database,
+    day: date = DAY,
+    *,
+    codes: tuple[str, ...] = (),
+    sample: bool = False,
+    is_delivered: bool = True,
+    clear_with: Callable[[], object] | None = None,
+) -> list[str]:
+    """One whole run that closes as ``close_run`` does; returns what the operators are sent, delivered or not.
+
+    ``clear_with``: what happens before an operator clears all instances of the run, which then closes again.
+    """
+    batch = create_batch(sample=sample)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, tenants = open_run(platform, SETTINGS_SYNC, batch, day, codes=codes)
+
+        def finish() -> list[str]:
+            process_shard(connection, platform, batch, opened, [each.id for each in tenants])
+            assert run_log.close_execution(platform, opened).status == "completed"
+            with platform.transaction() as transaction:
+                lines = batch.digest(platform, opened)
+                if not is_delivered:
+                    raise psycopg.Rollback(transaction)
+            return lines
+
+        lines = finish()
+        if clear_with is not None:
+            clear_with()
+            lines = finish()
+    return lines
 
 
 def undo(database: Database, execution_id: str, **arguments: Any) -> RunResult:
@@ -302,6 +336,22 @@ def test_a_contract_that_is_written_once_outlives_its_own_change(
     assert counts(host, "drifted", "fixed", "medium") == (2, 0, 2)
 
 
+def test_a_limit_of_nothing_or_less_was_not_negotiated(database: Database, host: psycopg.Connection) -> None:
+    tenant(host, max_users=0, max_storage_gb=-5)
+
+    run(database)
+
+    assert values(host) == BASIC
+    assert {row[1:4] for row in everything_written(host)[2] if row[1].startswith("limits.max")} == {
+        ("limits.max_users", "20", "plan")
+    }
+    assert counts(host, "medium", "low") == (1, 1)
+    assert outcome(host)["notes"] == [
+        "【中】limits.storage_gb: 契約の max_storage_gb が -5 のため、プランの値を使います。"
+        "上限を決めたなら MST_Tenant に 1 以上の値を、決めていないなら空にしてください"
+    ]
+
+
 def test_the_operators_overrides_are_never_touched_nor_looked_at(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -430,6 +480,146 @@ def test_a_long_list_of_problems_is_cut(database: Database, host: psycopg.Connec
     run(database)
     assert outcome(host)["notes"][-1] == "ほか 70 件"
     assert counts(host, "high") == (100,)
+
+
+# The operators' digest -------------------------------------------------------------------------------------------------
+
+SETTINGS_ACTION = (
+    "→ 設定: テナントの設定の値か規則を直してください。"
+    "利用者が変えたシステム管理の設定は、その人に意図を確かめて元に戻してください"
+)
+PLAN_ACTION = (
+    "→ プラン: MST_Tenant の subscription_plan を直すか、plan_settings.yaml にプランを加えてください"
+)
+ALL_OF_THEM = "→ 全件は batch.tenant_outcome の details（seriousProblems）にあります。同じ問題は直るまで再び知らせません"
+
+
+def broken(host: psycopg.Connection, key: str, tenant_id: str = "A") -> None:
+    """A setting with a serious problem."""
+    setting(host, key, " ", tenant_id, is_required=True)
+
+
+def test_serious_problems_are_told_tenant_by_tenant(database: Database, host: psycopg.Connection) -> None:
+    tenant(host, tenant_code="AAA", tenant_name="高社")
+    setting(host, "ui.managed", "x", is_system_managed=True)
+    setting(host, "ui.rules", "x", validation_rules="{broken")
+    tenant(host, "B", "GOLD", tenant_code="BBB", tenant_name="重大社")
+    broken(host, "security.mfa", "B")
+    tenant(host, "C")
+
+    assert tell(database) == [
+        "テナント設定の問題（2026-10-31）: 新規 重大 1、高 2（2 テナント）",
+        "・BBB 重大社: 【重大】security.mfa: 必須の設定に値がありません、"
+        "【高】プラン GOLD は plan_settings.yaml にありません（設定は変更しません）",
+        "・AAA 高社: 【高】ui.managed: システム管理の設定が利用者に変更されています",
+        SETTINGS_ACTION,
+        PLAN_ACTION,
+        ALL_OF_THEM,
+    ]
+
+
+def test_a_problem_is_told_once_until_it_is_mended_and_breaks_again(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    tenant(host, "B")
+    broken(host, "ui.first")
+    assert tell(database)[1] == "・A A: 【高】ui.first: 必須の設定に値がありません"
+
+    assert tell(database) == []
+    assert tell(database, DAY + timedelta(days=1)) == []
+    broken(host, "ui.second")
+    assert tell(database, DAY + timedelta(days=2), codes=("B",)) == []
+    assert tell(database, DAY + timedelta(days=2))[1] == "・A A: 【高】ui.second: 必須の設定に値がありません"
+
+    change(host, "ui.first", "x")
+    change(host, "ui.second", "x")
+    assert tell(database, DAY + timedelta(days=3)) == []
+    change(host, "ui.first", " ")
+    assert tell(database, DAY + timedelta(days=4))[1] == "・A A: 【高】ui.first: 必須の設定に値がありません"
+
+
+@pytest.mark.parametrize("how", ["killed", "not delivered", "dry run"])
+def test_a_problem_that_was_not_told_is_told_by_the_next_run(
+    database: Database, host: psycopg.Connection, how: str
+) -> None:
+    tenant(host)
+    broken(host, "ui.first")
+    if how == "not delivered":
+        tell(database, is_delivered=False)
+    else:
+        run(database, dry_run=how == "dry run")
+
+    assert tell(database, DAY + timedelta(days=1))[1] == "・A A: 【高】ui.first: 必須の設定に値がありません"
+    assert tell(database, DAY + timedelta(days=2)) == []
+
+
+@pytest.mark.parametrize("is_after_another_run", [False, True])
+def test_a_run_that_is_cleared_tells_only_what_is_new(
+    database: Database, host: psycopg.Connection, is_after_another_run: bool
+) -> None:
+    tenant(host)
+    broken(host, "ui.first")
+
+    def something_else_breaks() -> None:
+        if is_after_another_run:
+            assert tell(database) == []
+        broken(host, "ui.second")
+
+    again = tell(database, clear_with=something_else_breaks)
+
+    assert again[1:-2] == ["・A A: 【高】ui.second: 必須の設定に値がありません"]
+    assert tell(database, DAY + timedelta(days=1)) == []
+
+
+def test_a_sample_of_plans_is_held_against_nobody(database: Database, host: psycopg.Connection) -> None:
+    tenant(host, plan="GOLD")
+    tenant(host, "B")
+    setting(host, "limits.max_users", "many", "B")
+    setting(host, "limits.storage_gb", "x", "B", is_encrypted=True)
+    broken(host, "security.mfa", "B")
+
+    lines = tell(database, sample=True)
+
+    assert lines[1:] == [
+        "・B B: 【重大】security.mfa: 必須の設定に値がありません",
+        SETTINGS_ACTION,
+        ALL_OF_THEM,
+    ]
+    assert counts(host, "high", tenant_id="A") == (1,)
+    assert tell(database, sample=True) == []
+    # Once the list is the customer's, what differs from it is news.
+    assert tell(database)[0] == "テナント設定の問題（2026-10-31）: 新規 高 3（2 テナント）"
+
+
+def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    broken(host, "ui.first")
+    batch, digests = create_batch(), list[list[str]]()
+    later = threading.Thread(target=lambda: digests.append(tell(database)))
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
+        process_shard(connection, platform, batch, opened, ["A"])
+        run_log.close_execution(platform, opened)
+        with platform.transaction():
+            digests.append(batch.digest(platform, opened))
+            later.start()
+            wait_for_blocked_statement(database)
+        later.join()
+
+    assert [bool(lines) for lines in digests] == [True, False]
+
+
+def test_an_undo_tells_nothing(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    done = run(database)
+    broken(host, "ui.first")
+    batch = create_batch()
+    parameters = {"action": "undo", "execution": done.execution_id}
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY, parameters=parameters)
+        process_shard(connection, platform, batch, opened, ["A"])
+        assert batch.digest(platform, opened) == []
 
 
 # Dry run ---------------------------------------------------------------------------------------------------------------

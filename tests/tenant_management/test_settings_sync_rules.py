@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import date
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.errors import SettingsError
+from include.tenant_management.settings_sync.digest import TenantProblems, digest_lines
 from include.tenant_management.settings_sync.plan_settings import (
     PLAN_SETTINGS_FILE,
     Source,
@@ -20,6 +22,7 @@ from include.tenant_management.settings_sync.plan_settings import (
 from include.tenant_management.settings_sync.protected_keys import is_protected
 from include.tenant_management.settings_sync.validation import (
     DataType,
+    Problem,
     Setting,
     Severity,
     is_person,
@@ -32,6 +35,7 @@ _PROTECTED = (
     "billing", "payment", "invoice", "charge", "card", "tax",
 )  # fmt: skip
 _HARMLESS = ("", "limits", "max", "default", "user", "enabled", "length", "features")
+DAY = date(2026, 10, 31)
 _FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 
 
@@ -70,6 +74,22 @@ def test_the_contract_stands_in_for_the_plan() -> None:
     assert (desired["limits.max_users"].value, desired["limits.max_users"].source) == ("500", Source.CONTRACT)
     assert (desired["limits.storage_gb"].value, desired["limits.storage_gb"].source) == ("10", Source.PLAN)
     assert desired["features.report_pdf"].value == "true"
+
+
+@pytest.mark.parametrize(("limit", "severity"), [(0, Severity.LOW), (-5, Severity.MEDIUM)])
+def test_a_contract_that_limits_nothing_leaves_the_plans_value_and_says_so(
+    limit: int, severity: Severity
+) -> None:
+    plans = load_plan_settings()
+    contract = {"max_users": limit, "max_storage_gb": 70}
+
+    desired = plans.desired("BASIC", contract)
+    (problem,) = plans.not_negotiated(contract)
+
+    assert (desired["limits.max_users"].value, desired["limits.max_users"].source) == ("20", Source.PLAN)
+    assert (problem.severity, problem.key) == (severity, "limits.max_users")
+    assert f"max_users が {limit} の" in problem.text
+    assert plans.not_negotiated({"max_users": None, "max_storage_gb": 1}) == []
 
 
 def _with_key(key: str) -> str:
@@ -161,6 +181,45 @@ def test_a_plans_value_has_the_settings_type() -> None:
         )
     with pytest.raises(SettingsError, match="twice"):
         parse_plan_settings(text + "sample: false\n", "plans.yaml")
+
+
+# The operators' digest -------------------------------------------------------------------------------------------------
+
+
+def _problem(key: str, severity: Severity = Severity.HIGH) -> Problem:
+    return Problem(severity, key, "値がありません")
+
+
+@given(st.integers(0, 40))
+def test_the_digest_never_lists_more_than_ten_tenants(count: int) -> None:
+    lines = digest_lines(DAY, [TenantProblems(f"T{n:02}", "社", [_problem("ui.x")]) for n in range(count)])
+    if not count:
+        assert lines == []
+        return
+    assert lines[0] == f"テナント設定の問題（2026-10-31）: 新規 高 {count}（{count} テナント）"
+    listed = [line for line in lines if line.startswith("・")]
+    assert listed == [f"・T{n:02} 社: 【高】ui.x: 値がありません" for n in range(min(count, 10))]
+    assert (f"ほか {count - 10} テナント" in lines) is (count > 10)
+
+
+def test_the_digest_has_the_worst_first_and_each_tenant_in_one_line() -> None:
+    problems = [_problem(f"ui.number{n}") for n in range(5)]
+    lines = digest_lines(
+        DAY,
+        [
+            TenantProblems("A", "社", problems),
+            TenantProblems(
+                "B", "改行\nの" + "長" * 100, [*problems[:1], _problem("pass\nword", Severity.CRITICAL)]
+            ),
+        ],
+    )
+    assert lines[0] == "テナント設定の問題（2026-10-31）: 新規 重大 1、高 6（2 テナント）"
+    assert (
+        lines[1]
+        == f"・B 改行 の{'長' * 54}…: 【重大】pass word: 値がありません、【高】ui.number0: 値がありません"
+    )
+    assert lines[2].startswith("・A 社: 【高】ui.number0: ")
+    assert lines[2].endswith("、【高】ui.number2: 値がありません、ほか 2 件")
 
 
 # Validation ------------------------------------------------------------------------------------------------------------

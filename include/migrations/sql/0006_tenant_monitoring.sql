@@ -109,3 +109,10 @@ CREATE TABLE batch.orphan_notice (
 );
 CALL batch.make_platform_table('batch.orphan_notice');
 COMMENT ON TABLE batch.orphan_notice IS 'Runs that were closed as orphans, for the operators to read once, in the next digest';
+
+-- What the operators have heard of BATCH-018-04's stages. Those reached before count as told: by a default, because row-level
+-- security shows their owner no row that an UPDATE could find.
+ALTER TABLE batch.inactivity_change ADD COLUMN told_at timestamptz DEFAULT now();
+ALTER TABLE batch.inactivity_change ALTER COLUMN told_at DROP DEFAULT;
+COMMENT ON COLUMN batch.inactivity_change.told_at IS
+'When a digest told the operators of a stage that was reached; null: not yet. Only ''inactivity'' is told.';

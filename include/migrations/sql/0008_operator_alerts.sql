@@ -28,6 +28,9 @@ ALTER TABLE batch.performance_metric
 DROP CONSTRAINT performance_metric_execution_id_fkey,
 ADD COLUMN run_id text NOT NULL DEFAULT '',
 ADD COLUMN is_comparable boolean NOT NULL DEFAULT false;
+-- Forced row-level security shows the owner no row that an UPDATE could find.
+ALTER TABLE batch.performance_metric NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE batch.execution_log NO FORCE ROW LEVEL SECURITY;
 UPDATE batch.performance_metric AS metric
 SET
     run_id = log.run_id,
@@ -37,6 +40,8 @@ SET
     AND coalesce(log.parameters -> 'tenants', '[]') IN ('[]', 'null')
 FROM batch.execution_log AS log
 WHERE log.execution_id = metric.execution_id;
+ALTER TABLE batch.performance_metric FORCE ROW LEVEL SECURITY;
+ALTER TABLE batch.execution_log FORCE ROW LEVEL SECURITY;
 ALTER TABLE batch.performance_metric ALTER COLUMN run_id DROP DEFAULT, ALTER COLUMN is_comparable DROP DEFAULT;
 COMMENT ON COLUMN batch.performance_metric.is_comparable IS
 'The run completed at its first closing, wrote, and did the batch''s own work on all tenants: later runs are measured by it';

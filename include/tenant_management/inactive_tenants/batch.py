@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from include.database import read_sql
 from include.execution.business_date import JAPAN, utc_bounds
+from include.execution.run_log import ACTIVE_STATUSES
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.notification import outbox
 from include.notification.preferences import load_preferences
@@ -108,14 +109,20 @@ class InactiveTenantsBatch(TenantBatch):
         connection.execute(read_sql(_HERE, "use_up_signals"), day)
         return [_result(judgement, judgement.tenant_id in unreachable) for judgement in judgements]
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> list[str]:
-        """What the operators read about the run, if a tenant has reached a stage; from its outcomes, so that it says the same again."""
+    def digest(
+        self,
+        platform: psycopg.Connection,
+        run: Run,  # noqa: ARG002 - a run that was killed has told nothing, and a second one of the day nothing new
+    ) -> list[str]:
+        """The stages that the operators have not been told of, if any; told once this transaction is committed."""
         with platform.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
-                read_sql(_HERE, "inactive_tenants"), {"execution_id": run.execution_id}
+                read_sql(_HERE, "take_stages"), {"active_statuses": list(ACTIVE_STATUSES)}
             ).fetchall()
-        tenants = [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows]
-        return digest_lines(run.business_date, tenants) if any(tenant.is_new for tenant in tenants) else []
+        if not any(row["is_new"] for row in rows):
+            return []
+        as_of = max(row.pop("judged_on") for row in rows)
+        return digest_lines(as_of, [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows])
 
     def _judge(self, row: dict[str, Any], run: Run) -> _Judgement:
         # An override that does not hold must not hide that nobody is there any more.

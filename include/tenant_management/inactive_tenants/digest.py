@@ -22,7 +22,7 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class InactiveTenant:
-    """A tenant with a stage, under the names that people know; ``is_new``: it has reached the stage on the run's day."""
+    """A tenant with a stage, under the names that people know; ``is_new``: nobody was told of it yet."""
 
     tenant_code: str
     tenant_name: str
@@ -32,16 +32,16 @@ class InactiveTenant:
     is_new: bool
 
 
-def digest_lines(business_date: date, tenants: Sequence[InactiveTenant]) -> list[str]:
-    """How many tenants are inactive, and those that are so for the first time, worst first.
+def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
+    """How many tenants are inactive as of the day (Asia/Tokyo), and those that nobody was told of, worst first.
 
-    Those that were listed on an earlier day are in the counts only: each stage is told once.
+    Those that were listed before are in the counts only: each stage is told once.
     """
     counts = Counter(tenant.stage for tenant in tenants)
     stages = [stage for stage in reversed(Stage) if stage is not Stage.NONE]
     figures = "、".join(f"{STAGE_NAMES[stage]} {counts[stage]}" for stage in stages)
     new = sorted((tenant for tenant in tenants if tenant.is_new), key=_worst_first)
-    lines = [f"非アクティブテナント（{business_date:%Y-%m-%d}）: {figures}、うち新規 {len(new)}"]
+    lines = [f"非アクティブテナント（{as_of:%Y-%m-%d}）: {figures}、うち新規 {len(new)}"]
     lines += [f"・{_described(tenant)}" for tenant in new[:_LISTED]]
     if len(new) > _LISTED:
         lines.append(f"ほか {len(new) - _LISTED} テナント")

@@ -20,6 +20,12 @@ from include.errors import ParameterError
 from include.execution.business_date import utc_bounds
 from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
+from include.tenant_management.settings_sync.digest import (
+    SEVERITY_NAMES,
+    TenantProblems,
+    digest_lines,
+    sentence,
+)
 from include.tenant_management.settings_sync.plan_settings import TRIAL, Desired, PlanSettings, Source
 from include.tenant_management.settings_sync.protected_keys import is_protected
 from include.tenant_management.settings_sync.rules import Change, PlanStep, SyncPlan, plan_sync, shown
@@ -27,13 +33,6 @@ from include.tenant_management.settings_sync.undo import UndoPlan, actor_of, pla
 from include.tenant_management.settings_sync.validation import Problem, Setting, Severity
 
 _HERE = Path(__file__).parent
-
-_SEVERITY_NAMES = {
-    Severity.LOW: "低",
-    Severity.MEDIUM: "中",
-    Severity.HIGH: "高",
-    Severity.CRITICAL: "重大",
-}
 
 # Invented limits must never reach a customer's tenants.
 _SAMPLE_NOTE = (
@@ -122,13 +121,30 @@ class SettingsSyncBatch(TenantBatch):
             return _undo(connection, run, tenant_ids)
         return self._sync(connection, run, tenant_ids)
 
+    def digest(self, platform: psycopg.Connection, run: Run) -> list[str]:
+        """The serious problems that are new, tenant by tenant; told once this transaction is committed."""
+        with platform.transaction():
+            # Two runs at once take turns, so that neither tells what the other does; tenants' work goes on meanwhile.
+            platform.execute("LOCK TABLE batch.setting_plan IN SHARE UPDATE EXCLUSIVE MODE")
+            rows = _rows(platform, "take_problems", {"execution_id": run.execution_id})
+        news = [
+            TenantProblems(
+                row["tenant_code"],
+                row["tenant_name"],
+                [_problem(each) for each in row["problems"] if each not in row["known"]],
+            )
+            for row in rows
+        ]
+        return digest_lines(run.business_date, [tenant for tenant in news if tenant.problems])
+
     def _sync(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
     ) -> list[TenantResult]:
         settings, applied, undone = _load_settings(connection, run, self._keys)
         plans: dict[str, SyncPlan] = {}
         steps: dict[str, PlanStep] = {}
-        for row in _rows(connection, "load_plans"):
+        told: dict[str, list[Any] | None] = {}
+        for row in _rows(connection, "load_plans", {"execution_id": run.execution_id}):
             tenant_id, name = row["tenant_id"], _plan_of(row)
             step = PlanStep(name, row["known_plan"]) if name in self._plans.plans else None
             plans[tenant_id] = plan_sync(
@@ -139,15 +155,24 @@ class SettingsSyncBatch(TenantBatch):
                 undone[tenant_id],
                 step,
             )
+            told[tenant_id] = row["told_problems"]
             if step:
                 steps[tenant_id] = step
+                plans[tenant_id].differences += self._plans.not_negotiated(row)
             else:
-                plans[tenant_id].problems.insert(0, _unknown_plan(name))
+                plans[tenant_id].differences.append(_unknown_plan(name))
         if not self._plans.sample:
             self._write(connection, run, plans, applied)
             _keep_plans(connection, run, steps)
         return [
-            self._result(run, tenant_id, steps.get(tenant_id), plans[tenant_id], len(settings[tenant_id]))
+            self._result(
+                run,
+                tenant_id,
+                steps.get(tenant_id),
+                plans[tenant_id],
+                len(settings[tenant_id]),
+                told[tenant_id],
+            )
             for tenant_id in tenant_ids
             if tenant_id in plans
         ]
@@ -182,7 +207,7 @@ class SettingsSyncBatch(TenantBatch):
             lost = [change for change in plan.changes if (tenant_id, change.key) not in written]
             for change in lost:
                 plan.changes.remove(change)
-                plan.problems.append(
+                plan.differences.append(
                     Problem(Severity.MEDIUM, change.key, "同時に登録されたため、書き込みませんでした")
                 )
         known = [
@@ -221,10 +246,23 @@ class SettingsSyncBatch(TenantBatch):
         }
 
     def _result(
-        self, run: Run, tenant_id: str, step: PlanStep | None, plan: SyncPlan, settings: int
+        self,
+        run: Run,
+        tenant_id: str,
+        step: PlanStep | None,
+        plan: SyncPlan,
+        settings: int,
+        told: list[Any] | None,
     ) -> TenantResult:
         is_only_planned = run.dry_run or self._plans.sample
-        severities = Counter(problem.severity for problem in plan.problems)
+        reported = plan.reported
+        # Against a sample of a list nothing is wrong; what is wrong with a setting by itself is so all the same.
+        serious = [
+            problem
+            for problem in (plan.problems if self._plans.sample else reported)
+            if problem.severity >= Severity.HIGH
+        ]
+        severities = Counter(problem.severity for problem in reported)
         lines = [
             f"{tenant_id}: {'予定: ' if is_only_planned else ''}{_KIND_NAMES[change.kind]} {change.key}: "
             f"{shown(change.before.value if change.before else None)} → {change.to.value}（{change.reason}）"
@@ -236,14 +274,14 @@ class SettingsSyncBatch(TenantBatch):
             )
         # What may wait is in the log only.
         lines += [
-            f"{tenant_id}: {_sentence(problem)}"
-            for problem in plan.problems[: 2 * _LISTED]
+            f"{tenant_id}: {sentence(problem)}"
+            for problem in reported[: 2 * _LISTED]
             if problem.severity is Severity.LOW
         ]
-        told = [problem for problem in plan.problems if problem.severity > Severity.LOW]
-        notes = [_sentence(problem) for problem in told[:_LISTED]]
-        if len(told) > _LISTED:
-            notes.append(f"ほか {len(told) - _LISTED} 件")
+        noted = [problem for problem in reported if problem.severity > Severity.LOW]
+        notes = [sentence(problem) for problem in noted[:_LISTED]]
+        if len(noted) > _LISTED:
+            notes.append(f"ほか {len(noted) - _LISTED} 件")
         if plan.changes and self._plans.sample:
             notes.append(_SAMPLE_NOTE)
         details = {
@@ -252,9 +290,11 @@ class SettingsSyncBatch(TenantBatch):
             "drifted": plan.drifted,
             "fixed": 0 if self._plans.sample else len(plan.changes),
             "planned": len(plan.changes),
-            "reported": len(plan.problems),
+            "reported": len(reported),
             **{severity.name.lower(): severities[severity] for severity in reversed(Severity)},
             "protectedSettings": plan.protected,
+            "seriousProblems": [asdict(problem) for problem in serious],
+            **({} if told is None else {"toldProblems": told}),
         }
         return TenantResult(
             tenant_id, details, records=settings + len(plan.changes), notes=tuple(notes), report=tuple(lines)
@@ -330,9 +370,8 @@ def _keep_plans(connection: psycopg.Connection, run: Run, steps: Mapping[str, Pl
         )
 
 
-def _sentence(problem: Problem) -> str:
-    place = f"{shown(problem.key)}: " if problem.key else ""
-    return f"【{_SEVERITY_NAMES[problem.severity]}】{place}{problem.text}"
+def _problem(row: Mapping[str, Any]) -> Problem:
+    return Problem(Severity(row["severity"]), row["key"], row["text"])
 
 
 def _undo_result(run: Run, tenant_id: str, plan: UndoPlan) -> TenantResult:
@@ -344,7 +383,7 @@ def _undo_result(run: Run, tenant_id: str, plan: UndoPlan) -> TenantResult:
         {"undone": len(restored), "undoConflicts": len(conflicts)},
         records=len(restored),
         notes=tuple(
-            f"【{_SEVERITY_NAMES[Severity.MEDIUM]}】{key}: その後に変更されているため、元に戻しません"
+            f"【{SEVERITY_NAMES[Severity.MEDIUM]}】{key}: その後に変更されているため、元に戻しません"
             for key in conflicts
         ),
         report=tuple(

@@ -26,7 +26,7 @@ from pydantic import (
 from include.errors import SettingsError
 from include.settings import load_yaml, sentence_of
 from include.tenant_management.settings_sync.protected_keys import is_protected, squeezed
-from include.tenant_management.settings_sync.validation import DataType, has_type
+from include.tenant_management.settings_sync.validation import DataType, Problem, Severity, has_type
 
 PLAN_SETTINGS_FILE = Path(__file__).with_name("plan_settings.yaml")
 
@@ -120,16 +120,35 @@ class PlanSettings(_Entry):
         return self
 
     def desired(self, plan: str, contract: Mapping[str, int | None]) -> dict[str, Desired]:
-        """What the plan's settings should be, the tenant's contract (columns of MST_Tenant) before the plan. :raises KeyError: no plan."""
+        """What the plan's settings should be, the tenant's contract (columns of MST_Tenant) before the plan. :raises KeyError: no plan.
+
+        A contract with 0 is a field left at its default, not a promise of nothing: no more than an empty one does it limit anything.
+        """
         values = self.plans[plan]
         found = {}
         for key, definition in self.settings.items():
             negotiated = contract[definition.contract] if definition.contract else None
-            if negotiated is None:
+            if negotiated is None or negotiated <= 0:
                 found[key] = Desired(_text(values[key]), Source.PLAN)
             else:
                 found[key] = Desired(str(negotiated), Source.CONTRACT)
         return found
+
+    def not_negotiated(self, contract: Mapping[str, int | None]) -> list[Problem]:
+        """The columns of the tenant's contract that say something and limit nothing; below 0 it is a mistake."""
+        columns = {
+            key: definition.contract for key, definition in self.settings.items() if definition.contract
+        }
+        return [
+            Problem(
+                Severity.MEDIUM if limit < 0 else Severity.LOW,
+                key,
+                f"契約の {column} が {limit} のため、プランの値を使います。"
+                "上限を決めたなら MST_Tenant に 1 以上の値を、決めていないなら空にしてください",
+            )
+            for key, column in columns.items()
+            if (limit := contract[column]) is not None and limit <= 0
+        ]
 
 
 def parse_plan_settings(text: str, source: str) -> PlanSettings:

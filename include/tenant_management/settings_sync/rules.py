@@ -45,14 +45,26 @@ class Change:
 
 @dataclass
 class SyncPlan:
-    """What is done for one tenant. ``adopted``: settings that are right without us, known from now on as applied."""
+    """What is done for one tenant. ``adopted``: settings that are right without us, known from now on as applied.
+
+    ``problems`` are in the settings by themselves, ``differences`` between them and what plan and contract want: these are as true as
+    the plans' list is.
+    """
 
     changes: list[Change] = field(default_factory=list)
     adopted: dict[str, Desired] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    differences: list[Problem] = field(default_factory=list)
     missing: int = 0
     drifted: int = 0
     protected: int = 0
+
+    @property
+    def reported(self) -> list[Problem]:
+        """All that a person should look at, worst first."""
+        return sorted(
+            [*self.problems, *self.differences], key=lambda problem: (-problem.severity, problem.key)
+        )
 
 
 @dataclass(frozen=True)
@@ -87,14 +99,13 @@ def plan_sync(
         assert step is not None
         before = rows.get(key)
         if before is not None and before.is_protected:
-            plan.problems.append(
+            plan.differences.append(
                 Problem(Severity.HIGH, key, "保護された区分か暗号化された設定のため、同期しません")
             )
         elif before is None or before.is_deleted:
             _plan_missing(plan, key, before, to, undone.get(key), spellings.get(squeezed(key)), step)
         else:
             _plan_present(plan, before, definitions[key], to, applied.get(key), undone.get(key), step)
-    plan.problems.sort(key=lambda problem: (-problem.severity, problem.key))
     return plan
 
 
@@ -109,11 +120,11 @@ def _plan_missing(
 ) -> None:
     plan.missing += 1
     if twin is not None:
-        plan.problems.append(
+        plan.differences.append(
             Problem(Severity.MEDIUM, key, f"別の綴り（{shown(twin)}）で登録されているため、追加しません")
         )
     elif undone == to.value:
-        plan.problems.append(_taken_back(key))
+        plan.differences.append(_taken_back(key))
     else:
         kind = Kind.REVIVED if deleted else Kind.INSERTED
         origin = "契約" if to.source is Source.CONTRACT else f"プラン {step.now}"
@@ -131,21 +142,21 @@ def _plan_present(
 ) -> None:
     key, data_type = setting.key, definition.data_type
     if not setting.is_in_effect:
-        plan.problems.append(Problem(Severity.MEDIUM, key, "有効期間の外です"))
+        plan.differences.append(Problem(Severity.MEDIUM, key, "有効期間の外です"))
     if same_value(setting.value, to.value, data_type):
         if applied is None or applied != to:
             plan.adopted[key] = to
         return
     plan.drifted += 1
     if not setting.data_type and setting.value is not None and not has_type(setting.value, data_type):
-        plan.problems.append(Problem(Severity.HIGH, key, f"値が {data_type} の形ではありません"))
+        plan.differences.append(Problem(Severity.HIGH, key, f"値が {data_type} の形ではありません"))
     difference = f"現在 {shown(setting.value)}、あるべき値 {to.value}"
     if Source.CONTRACT in (to.source, applied.source if applied else None):
         text = f"契約で決めた上限です（{difference}）。上書きしません"
     elif applied is None or not same_value(setting.value, applied.value, data_type):
         text = f"このバッチ以外が決めた値です（{difference}）。上書きしません"
     elif undone == to.value:
-        plan.problems.append(_taken_back(key))
+        plan.differences.append(_taken_back(key))
         return
     else:
         is_other_plan = step.before is not None and step.before != step.now
@@ -154,7 +165,7 @@ def _plan_present(
         )
         plan.changes.append(Change(key, Kind.UPDATED, setting, to, reason))
         return
-    plan.problems.append(Problem(Severity.MEDIUM, key, text))
+    plan.differences.append(Problem(Severity.MEDIUM, key, text))
 
 
 def _taken_back(key: str) -> Problem:

@@ -15,8 +15,9 @@ def with_allowances(
 ) -> UsageSettings:
     """The settings with the tenant's allowances: its contract's over its plan's as of the day's month; None where nothing limits it."""
     allowances = price_list.included(plan, day.replace(day=1))
-    # A contract with 0 GB is a field left at its default, not a promise of no storage.
-    storage_gb = max_storage_gb or allowances.get(Metric.STORAGE_GB)
+    # A contract with 0 GB is a field left at its default, not a promise of no storage; below 0 it is a mistake.
+    is_negotiated = max_storage_gb is not None and max_storage_gb > 0
+    storage_gb = max_storage_gb if is_negotiated else allowances.get(Metric.STORAGE_GB)
     api_calls = allowances.get(Metric.API_CALLS)
     return settings.model_copy(
         update={

@@ -1,0 +1,79 @@
+"""What the operators read after a run. Pure: problems in, lines out. What is worst, for whom and what to do comes first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from include.tenant_management.settings_sync.rules import shown
+from include.tenant_management.settings_sync.validation import Problem, Severity
+
+SEVERITY_NAMES = {
+    Severity.LOW: "低",
+    Severity.MEDIUM: "中",
+    Severity.HIGH: "高",
+    Severity.CRITICAL: "重大",
+}
+
+# Tenants that are spelled out, and problems of each; the rest is a count.
+_LISTED = 10
+_LISTED_OF_TENANT = 3
+
+
+@dataclass(frozen=True)
+class TenantProblems:
+    """What is newly wrong with a tenant's settings, at least one problem, under the names that people know."""
+
+    tenant_code: str
+    tenant_name: str
+    problems: Sequence[Problem]
+
+    @property
+    def worst_first(self) -> list[Problem]:
+        return sorted(self.problems, key=lambda problem: (-problem.severity, problem.key, problem.text))
+
+
+def digest_lines(business_date: date, tenants: Sequence[TenantProblems]) -> list[str]:
+    """The title, the tenants with their new problems, and what to do; nothing without problems."""
+    if not tenants:
+        return []
+    counts = Counter(problem.severity for tenant in tenants for problem in tenant.problems)
+    figures = "、".join(f"{SEVERITY_NAMES[each]} {counts[each]}" for each in sorted(counts, reverse=True))
+    ranked = sorted(
+        tenants, key=lambda tenant: (-tenant.worst_first[0].severity, tenant.tenant_code, tenant.tenant_name)
+    )
+    lines = [
+        f"テナント設定の問題（{business_date:%Y-%m-%d}）: 新規 {figures}（{len(tenants)} テナント）",
+        *(f"・{_described(tenant)}" for tenant in ranked[:_LISTED]),
+    ]
+    if len(ranked) > _LISTED:
+        lines.append(f"ほか {len(ranked) - _LISTED} テナント")
+    return [*lines, *_actions(tenants)]
+
+
+def sentence(problem: Problem) -> str:
+    """A problem in one line."""
+    place = f"{shown(problem.key)}: " if problem.key else ""
+    return f"【{SEVERITY_NAMES[problem.severity]}】{place}{problem.text}"
+
+
+def _described(tenant: TenantProblems) -> str:
+    # The names are the tenants' own: a line break in one must not make a line of its own, nor a long one hide the others.
+    name = shown(" ".join(f"{tenant.tenant_code} {tenant.tenant_name}".split()))
+    listed = [sentence(problem) for problem in tenant.worst_first[:_LISTED_OF_TENANT]]
+    more = len(tenant.problems) - len(listed)
+    return f"{name}: {'、'.join(listed)}" + (f"、ほか {more} 件" if more else "")
+
+
+def _actions(tenants: Sequence[TenantProblems]) -> Iterator[str]:
+    keys = {problem.key for tenant in tenants for problem in tenant.problems}
+    if keys - {""}:
+        yield (
+            "→ 設定: テナントの設定の値か規則を直してください。"
+            "利用者が変えたシステム管理の設定は、その人に意図を確かめて元に戻してください"
+        )
+    if "" in keys:
+        yield "→ プラン: MST_Tenant の subscription_plan を直すか、plan_settings.yaml にプランを加えてください"
+    yield "→ 全件は batch.tenant_outcome の details（seriousProblems）にあります。同じ問題は直るまで再び知らせません"
