@@ -259,12 +259,7 @@ def close_execution(platform: psycopg.Connection, run: Run, error: str | None = 
         if row is None:
             raise LookupError(f"execution {run.execution_id} is not in the execution log")
         batch_id, status, total, success, errors = row
-        failed = [
-            FailedTenant(code, name, reason)
-            for code, name, reason in platform.execute(
-                read_sql(_HERE, "failed_tenants"), {"execution_id": run.execution_id}
-            )
-        ]
+        failed = failed_tenants(platform, run.execution_id)
         performance = platform.execute(
             read_sql(_HERE, "record_performance"), {"execution_id": run.execution_id}
         ).fetchone()
@@ -282,6 +277,12 @@ def close_execution(platform: psycopg.Connection, run: Run, error: str | None = 
         failed_tenants=failed,
         error=error,
     )
+
+
+def failed_tenants(platform: psycopg.Connection, execution_id: str) -> list[FailedTenant]:
+    """Who did not succeed in a run, and why."""
+    rows = platform.execute(read_sql(_HERE, "failed_tenants"), {"execution_id": execution_id})
+    return [FailedTenant(code, name, reason) for code, name, reason in rows]
 
 
 def _quoted(codes: Sequence[str]) -> str:

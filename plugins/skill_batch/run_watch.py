@@ -1,7 +1,7 @@
 """The first step of BATCH-018-03: look after the runs of all batches, then read the logs.
 
 Rows of the execution log whose run is gone are closed; runs over their time limit are told (their deadline has done so already, unless
-they were cleared since); so are schedules that fired without making a run.
+they were cleared since); so are schedules that fired without making a run, and failed runs whose alert a killed worker owes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from airflow.sdk import get_current_context, task
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.deadline_alert import late_alert, run_links
 from skill_batch.notifiers.delivery import Channels, deliver, load_channels
+from skill_batch.notifiers.failure_alert import result_alert
 from skill_batch.tenant_flow import failure_alert, read_logs, run_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _watch_runs(spec: BatchSpec, run_xcom: dict[str, Any], ti: RuntimeTaskInstan
     alerts: list[tuple[str, Alert]] = []
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         alerts += _running(platform, run, ti, now)
+        alerts += _untold(platform, now)
     alerts += _not_started(ti, now)
     channels = Channels(None, None, None) if run.dry_run else load_channels()
     for key, alert in alerts:
@@ -79,6 +81,25 @@ def _running(
         elif orphans.close_orphan(platform, spec, execution, reason):
             log.warning("%s is closed as an orphan: %s", execution.execution_id, reason)
     return late
+
+
+def _untold(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
+    """The alerts that a killed worker owes."""
+    from include.tenant_management.tenant_monitoring.untold import untold_failures
+
+    return [
+        (
+            f"failure:{failure.dag_id}:{failure.run_id}:untold",
+            result_alert(
+                failure.spec.name,
+                failure.spec.run_severity.name,
+                failure.result,
+                run_links(failure.dag_id, failure.run_id),
+                "通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
+            ),
+        )
+        for failure in untold_failures(platform, now)
+    ]
 
 
 def _late(spec: BatchSpec, execution: RunningExecution, elapsed: timedelta) -> tuple[str, Alert]:

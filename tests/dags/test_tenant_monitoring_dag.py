@@ -41,6 +41,27 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
             """,
             [TENANT_USAGE.id],
         )
+        # A run whose worker was killed before it could tell, and one that did tell.
+        for run_id in ("untold", "told"):
+            host.execute(
+                """
+                INSERT INTO batch.execution_log (
+                    execution_id, batch_id, dag_id, run_id, business_date, dry_run, parameters, execution_host, status, started_at,
+                    ended_at, total_tenants, success_count, error_count
+                )
+                SELECT %(run_id)s, 'BATCH-018-02', 'batch_018_02_tenant_billing', %(run_id)s, '2026-10-01', false, '{}', 'h',
+                    'partial', now() - interval '1 hour', now() - interval '30 minutes', 2, 1, 1
+                """,
+                {"run_id": run_id},
+            )
+        host.execute(
+            """
+            INSERT INTO batch.tenant_outcome (execution_id, tenant_id, status, error_code, error_message)
+            VALUES ('untold', 'T001', 'failed', 'X', '税率が決まっていません');
+            INSERT INTO batch.operator_alert (alert_key, channel, severity, message, delivered_at)
+            VALUES ('failure:batch_018_02_tenant_billing:told:close_run:-1:1', 'slack', 'CRITICAL', '{}', now())
+            """
+        )
         # A schedule that was in use the day before, and has made no run since.
         last, before = firings_before(INACTIVE_TENANTS.cron, datetime.now(UTC) - GRACE, 2)
         dag_id = INACTIVE_TENANTS.dag_id
@@ -49,7 +70,10 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
         lost = host.execute("SELECT status FROM batch.execution_log WHERE execution_id = 'lost'").fetchone()
 
     assert (first.returncode, second.returncode) == (0, 0), second.stdout
-    not_started, digest = slack.messages
+    untold, not_started, digest = slack.messages
+    assert untold.text.startswith("バッチ実行失敗: BATCH-018-02")
+    assert "• T001 ㈱髙橋 &lt;!channel&gt;: 税率が決まっていません" in untold.text
+    assert "通知の前にワーカーが止まったため" in untold.text
     lines = digest.text.splitlines()
     assert lines[:3] == [
         "テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
@@ -73,31 +73,37 @@ class FailureAlert(BaseNotifier):
                 links=links,
                 severity=self.severity,
             )
-        failed = result.failed_tenants
-        listed = [
-            f"• {tenant.code} {tenant.name}: {shorten(tenant.reason)}" for tenant in failed[:LISTED_TENANTS]
-        ]
-        if len(failed) > LISTED_TENANTS:
-            listed.append(f"• ほか {len(failed) - LISTED_TENANTS} テナント")
-        outcome = (
-            "全テナントが失敗"
-            if result.status == "failed"
-            else "一部のテナントが失敗（ほかのテナントは完了）"
-        )
-        return Alert(
-            title=title,
-            lines=(
-                f"{self.batch_name}（重要度 {self.severity}）",
-                f"実行ID: {result.execution_id}",
-                f"業務日: {result.business_date:%Y-%m-%d}",
-                f"エラー: {outcome} — {result.total_tenants} 件中 {result.error_count} 件",
-                *([f"ほかのエラー: {shorten(result.error)}"] if result.error else []),
-            ),
-            tenants=("失敗したテナント:", *listed),
-            actions=(
-                "対処: 原因を取り除き、画面で失敗したテナントの process だけを下流ごと消去（Clear）してください。"
-                "成功したテナントの結果はそのまま残ります。",
-            ),
-            links=links,
-            severity=self.severity,
-        )
+        return result_alert(self.batch_name, self.severity, result, links)
+
+
+def result_alert(
+    batch_name: str, severity: str, result: Any, links: tuple[tuple[str, str], ...], remark: str = ""
+) -> Alert:
+    """The alert about a run that was closed without having done all of its work; ``result`` is the execution log's ``RunResult``."""
+    failed = result.failed_tenants
+    listed = [
+        f"• {tenant.code} {tenant.name}: {shorten(tenant.reason)}" for tenant in failed[:LISTED_TENANTS]
+    ]
+    if len(failed) > LISTED_TENANTS:
+        listed.append(f"• ほか {len(failed) - LISTED_TENANTS} テナント")
+    outcome = (
+        "全テナントが失敗" if result.status == "failed" else "一部のテナントが失敗（ほかのテナントは完了）"
+    )
+    return Alert(
+        title=f"バッチ実行失敗: {result.batch_id}",
+        lines=(
+            f"{batch_name}（重要度 {severity}）",
+            f"実行ID: {result.execution_id}",
+            f"業務日: {result.business_date:%Y-%m-%d}",
+            f"エラー: {outcome} — {result.total_tenants} 件中 {result.error_count} 件",
+            *([f"ほかのエラー: {shorten(result.error)}"] if result.error else []),
+            *([remark] if remark else []),
+        ),
+        tenants=("失敗したテナント:", *listed),
+        actions=(
+            "対処: 原因を取り除き、画面で失敗したテナントの process だけを下流ごと消去（Clear）してください。"
+            "成功したテナントの結果はそのまま残ります。",
+        ),
+        links=links,
+        severity=severity,
+    )

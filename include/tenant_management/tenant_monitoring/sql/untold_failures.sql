@@ -1,0 +1,33 @@
+-- Runs that were closed as failed, and of which no alert was ever written down: who had to tell was killed before. Not those that
+-- were done again by the same run, nor those that the digest tells.
+SELECT
+    log.execution_id,
+    log.batch_id,
+    log.dag_id,
+    log.run_id,
+    log.business_date,
+    log.status,
+    log.total_tenants,
+    coalesce(log.success_count, 0) AS success_count,
+    coalesce(log.error_count, 0) AS error_count,
+    coalesce(extract(EPOCH FROM log.ended_at - log.started_at), 0)::numeric AS execution_seconds,
+    log.error_message
+FROM batch.execution_log AS log
+WHERE
+    log.status IN ('failed', 'partial') AND NOT log.dry_run
+    AND log.ended_at >= %(since)s AND log.ended_at < %(until)s
+    AND NOT EXISTS (
+        SELECT FROM batch.operator_alert AS alert
+        WHERE starts_with(alert.alert_key, 'failure:' || log.dag_id || ':' || log.run_id || ':')
+    )
+    AND NOT EXISTS (
+        SELECT FROM batch.orphan_notice AS notice
+        WHERE notice.execution_id = log.execution_id
+    )
+    AND NOT EXISTS (
+        SELECT FROM batch.execution_log AS again
+        WHERE
+            again.dag_id = log.dag_id AND again.run_id = log.run_id AND again.batch_id = log.batch_id
+            AND again.started_at > log.started_at
+    )
+ORDER BY log.ended_at;
