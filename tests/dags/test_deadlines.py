@@ -18,6 +18,7 @@ import pytest
 
 from include.demo.stand_ins import StandIns
 from include.demo.stand_ins.recorder import Arrived
+from include.execution.business_date import JAPAN
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, Server, administer, wait_for_blocked_statement
@@ -32,6 +33,7 @@ LATE, SLOW = "バッチ制限時間超過: BATCH-018-01", "バッチ性能低下
 # The batch's own DAG; its deadline is shortened once it has run. The tasks keep their time limit, so that a late run goes on.
 DAG_FILE = f"""
 # Airflow parses files in which the words "airflow" and "dag" occur.
+from dataclasses import replace
 from datetime import timedelta
 
 from include.catalog import TENANT_USAGE
@@ -39,7 +41,8 @@ from skill_batch.dag_factory import batch_dag
 from skill_batch.deadlines import deadlines_of
 from skill_batch.tenant_flow import tenant_flow
 
-SPEC = TENANT_USAGE
+# Twelve hours from now: no run of the schedule's own may come in between.
+SPEC = replace(TENANT_USAGE, cron="30 %(hour)d * * *")
 
 
 @batch_dag(SPEC, None)
@@ -59,7 +62,8 @@ def folder(tmp_path: Path, database: Database) -> Path:
         host_rows.tenant(host, "T001", subscription_plan="BASIC")
     dags = tmp_path / "dags"
     dags.mkdir()
-    (dags / f"{USAGE}.py").write_text(DAG_FILE, encoding="utf-8")
+    far_away = (datetime.now(JAPAN) + timedelta(hours=12)).hour
+    (dags / f"{USAGE}.py").write_text(DAG_FILE % {"hour": far_away}, encoding="utf-8")
     return tmp_path
 
 
