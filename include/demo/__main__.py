@@ -30,6 +30,7 @@ from include.catalog import (
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
+    SETTINGS_SYNC,
     STATISTICS,
     TENANT_BILLING,
     TENANT_MONITORING,
@@ -54,6 +55,7 @@ from include.demo.report import (
     retry_report,
     scheduled_report,
     settings_report,
+    settings_sync_report,
     statistics_report,
     usage_report,
 )
@@ -91,6 +93,7 @@ DEMO_RUNS = (
     DemoRun(TENANT_BILLING, billing_report),
     DemoRun(MONTHLY_REPORT, monthly_report),
     DemoRun(INACTIVE_TENANTS, inactivity_report),
+    DemoRun(SETTINGS_SYNC, settings_sync_report),
     DemoRun(NOTIFICATION_SETTINGS_CHECK, settings_report),
     DemoRun(EXTERNAL_SYNC, external_sync_report, is_red=True),
     DemoRun(SCHEDULED_NOTIFICATIONS, scheduled_report),

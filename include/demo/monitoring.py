@@ -1,4 +1,4 @@
-"""What the demo plants for BATCH-018-03: a tenant that is in trouble on the morning of 1 November 2026, a Sunday."""
+"""What the demo plants for BATCH-018-03 and 018-05: a tenant in trouble on the morning of 1 November 2026, a Sunday; broken settings."""
 
 from __future__ import annotations
 
@@ -14,4 +14,5 @@ MONITORING_RUNS = ("2026-11-01T09:00:00+09:00", "2026-11-01T10:00:00+09:00")
 
 def plant_trouble(connection: psycopg.Connection) -> None:
     """Add it to fresh demo data."""
-    connection.execute(read_sql(Path(__file__).parent, "monitoring_facts"))
+    for facts in ("monitoring_facts", "setting_facts"):
+        connection.execute(read_sql(Path(__file__).parent, facts))

@@ -18,6 +18,7 @@ from include.catalog import (
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
+    SETTINGS_SYNC,
     STATISTICS,
     TENANT_BILLING,
     TENANT_MONITORING,
@@ -145,6 +146,22 @@ def inactivity_report(connection: psycopg.Connection) -> str:
                 "inactivity",
                 ("テナント", "段階", "日数", "最終利用"),
             )
+        ],
+    )
+
+
+def settings_sync_report(connection: psycopg.Connection) -> str:
+    """The last run of BATCH-018-05: what it would write (the plans' list is a sample), and what reached the operators' Slack."""
+    return _report(
+        connection,
+        SETTINGS_SYNC,
+        [
+            (
+                "設定の同期（見本の一覧のため、予定だけ）",
+                "settings_sync",
+                ("テナント", "プラン", "予定", "報告", "重大", "高"),
+            ),
+            ("運用者の Slack に届いた知らせ", "digest", ("本文",)),
         ],
     )
 
