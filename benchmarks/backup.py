@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.measurement import Databases, measure
+from benchmarks.measurement import Databases, connected, measure
 from include.catalog import DATA_BACKUP
 from include.data_management.data_backup import create_batch
 from include.database import count_of
@@ -65,12 +65,7 @@ def bare_dump(folder: str, dsn: str, _: date) -> None:
 
 def run_backup(folder: str, dsn: str, day: date) -> None:
     """One run, as the DAG's tasks do it; leaves the seconds of each step in ``folder``."""
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         batch, store = create_batch(), ObjectStore(Path(folder))
         batch.install(_Installation(dsn, Path(folder)))
         run, tenants = open_run(platform, DATA_BACKUP, batch, day)

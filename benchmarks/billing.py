@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.measurement import Databases, measure, vacuum
+from benchmarks.measurement import Databases, connected, measure, vacuum
 from include.catalog import TENANT_BILLING
 from include.database import read_sql, tenant_transaction
 from include.demo.generator import benchmark_shape
@@ -40,24 +40,14 @@ HERE = Path(__file__).parent
 
 def run_billing_batch(dsn: str, month: date) -> None:
     """One run, as the DAG's tasks do it, without the files."""
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         assert run_batch(platform, connection, TENANT_BILLING, create_batch(), month).status == "completed"
 
 
 def run_loop(dsn: str, month: date) -> None:
     """The customer's loop: one tenant after the other."""
     batch = create_batch()
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         run, tenants = open_run(platform, TENANT_BILLING, batch, month)
         for tenant in tenants:
             with tenant_transaction(connection, [tenant.id]):

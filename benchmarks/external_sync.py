@@ -23,7 +23,7 @@ import psycopg
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from benchmarks.measurement import Databases, measure, vacuum
+from benchmarks.measurement import Databases, connected, measure, vacuum
 from include.catalog import EXTERNAL_SYNC
 from include.database import count_of, read_sql, tenant_transaction
 from include.demo.generator import benchmark_shape
@@ -48,12 +48,7 @@ HERE = Path(__file__).parent
 @contextmanager
 def connections(dsn: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
     """As the platform's steps and as a tenant's."""
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         yield platform, connection
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.measurement import Databases, measure, vacuum
+from benchmarks.measurement import Databases, connected, measure, vacuum
 from include.catalog import NOTIFICATION_LOG_CLEANUP
 from include.database import count_of, read_sql
 from include.demo.generator import benchmark_shape
@@ -37,12 +37,7 @@ HERE = Path(__file__).parent
 
 def run_cleanup(directory: str, dsn: str, day: date) -> None:
     """One run, as the DAG's tasks do it."""
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         store = ObjectStore(Path(directory))
         result = run_batch(platform, connection, NOTIFICATION_LOG_CLEANUP, create_batch(), day, store=store)
         assert result.status == "completed"

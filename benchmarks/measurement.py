@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from multiprocessing.connection import Connection
@@ -49,6 +50,18 @@ def _measured(work: Work, dsn: str, day: date, sender: Connection) -> None:
     work(dsn, day)
     seconds = time.perf_counter() - start
     sender.send(Measurement(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+
+
+@contextmanager
+def connected(dsn: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
+    """The connections that a batch works on: as ``batch_platform`` and as ``batch_tenant``."""
+    with (
+        psycopg.connect(dsn, autocommit=True) as platform,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        platform.execute("SET ROLE batch_platform")
+        connection.execute("SET ROLE batch_tenant")
+        yield platform, connection
 
 
 class Databases:

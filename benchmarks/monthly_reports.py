@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.measurement import Databases, Measurement, measure, vacuum
+from benchmarks.measurement import Databases, Measurement, connected, measure, vacuum
 from include.catalog import MONTHLY_REPORT
 from include.data_management.monthly_report import create_batch
 from include.database import read_sql
@@ -33,12 +33,7 @@ MONTH = date(2026, 10, 1)
 
 def run_reports(dsn: str, month: date, *, codes: tuple[str, ...] = (), folder: str) -> None:
     """One run for these tenants, as the DAG's tasks do it."""
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         result = run_batch(
             platform,
             connection,

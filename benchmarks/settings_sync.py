@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.measurement import Databases, measure
+from benchmarks.measurement import Databases, connected, measure
 from include.catalog import SETTINGS_SYNC
 from include.database import count_of
 from include.demo.generator import benchmark_shape
@@ -32,12 +32,7 @@ ALLOWED_MEMORY_RATIO = 1.25
 
 def run_sync(dsn: str, day: date) -> None:
     """One run, as the DAG's tasks do it."""
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         batch = SettingsSyncBatch(load_plan_settings().model_copy(update={"sample": False}))
         assert run_batch(platform, connection, SETTINGS_SYNC, batch, day).status == "completed"
 

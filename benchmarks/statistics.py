@@ -12,9 +12,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-import psycopg
-
-from benchmarks.measurement import Databases, measure
+from benchmarks.measurement import Databases, connected, measure
 from include.catalog import STATISTICS
 from include.data_management.statistics import create_batch
 from include.demo.generator import benchmark_shape
@@ -29,12 +27,7 @@ ALLOWED_MEMORY_RATIO = 1.25
 
 def run_statistics(dsn: str, day: date) -> None:
     """One run, as the DAG's tasks do it."""
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         assert run_batch(platform, connection, STATISTICS, create_batch(), day).status == "completed"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.measurement import Databases, Measurement, measure, vacuum
+from benchmarks.measurement import Databases, Measurement, connected, measure, vacuum
 from include.catalog import TENANT_MONITORING
 from include.database import count_of, read_sql
 from include.demo.generator import DataShape, benchmark_shape
@@ -70,12 +70,7 @@ def run_check(dsn: str, day: date, *, check: int) -> None:
     """One run, as the DAG's tasks do it, up to the words for the operators."""
     run_at = datetime.combine(day, time(check), JAPAN)
     batch = create_batch()
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         result = run_batch(platform, connection, TENANT_MONITORING, batch, day, run_at=run_at)
         assert result.status == "completed"
         run = Run(result.execution_id, day, day, options={"all_tenants": True}, run_at=run_at)

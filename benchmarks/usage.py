@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
-from benchmarks.measurement import Databases, Measurement, Work, measure, vacuum
+from benchmarks.measurement import Databases, Measurement, Work, connected, measure, vacuum
 from include.catalog import TENANT_USAGE
 from include.database import read_sql
 from include.demo.generator import benchmark_shape
@@ -38,12 +38,7 @@ HERE = Path(__file__).parent
 
 def run_usage_batch(dsn: str, day: date) -> None:
     """One run, as the DAG's tasks do it, on one connection per role."""
-    with (
-        psycopg.connect(dsn, autocommit=True) as platform,
-        psycopg.connect(dsn, autocommit=True) as connection,
-    ):
-        platform.execute("SET ROLE batch_platform")
-        connection.execute("SET ROLE batch_tenant")
+    with connected(dsn) as (platform, connection):
         assert run_batch(platform, connection, TENANT_USAGE, create_batch(), day).status == "completed"
 
 

@@ -157,6 +157,10 @@ class Packer:
 
     def read_manifest(self, path: str, sha256: str | None = None) -> Manifest:
         """:raises BackupDamagedError: it is not there, no manifest, or not the one with this SHA-256."""
+        return self.entry(path, sha256)[1]
+
+    def entry(self, path: str, sha256: str | None = None) -> tuple[StoredFile, Manifest]:
+        """A manifest that is stored already, and what another one lists about it. Errors as ``read_manifest``."""
         location = self.store.location(self.key(path))
         try:
             content = self.store.read(self.key(path))
@@ -164,17 +168,12 @@ class Packer:
             raise BackupDamagedError(
                 f"目録 {location} がありません。このバックアップは完成していないため使えません。"
             ) from None
-        if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        found = hashlib.sha256(content).hexdigest()
+        if sha256 and found != sha256:
             raise BackupDamagedError(
                 f"目録 {location} が書き換えられています。別のバックアップを使ってください。"
             )
-        return Manifest.parse(content, location)
-
-    def entry(self, path: str) -> tuple[StoredFile, Manifest]:
-        """A manifest that is stored already, and what another one lists about it. Errors as ``read_manifest``."""
-        manifest = self.read_manifest(path)
-        content = self.store.read(self.key(path))
-        return StoredFile(path, len(content), hashlib.sha256(content).hexdigest()), manifest
+        return StoredFile(path, len(content), found), Manifest.parse(content, location)
 
     def key(self, path: str) -> str:
         """The store's key of a path in the backup."""

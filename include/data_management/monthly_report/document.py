@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from include.data_management.monthly_report.report import (
+    MONTH_UNITS,
     Figure,
     MonthlyReport,
     Shown,
@@ -43,15 +44,8 @@ _TILES = (
     "certificates_expiring",
 )
 
-_MONTH_COLUMNS = {
-    "users_active": Unit.MEAN,
-    "logins": Unit.COUNT,
-    "api_calls": Unit.COUNT,
-    "error_rate": Unit.PERCENT,
-    "mean_level": Unit.LEVEL,
-    "coverage_rate": Unit.PERCENT,
-    "goal_rate": Unit.PERCENT,
-}
+# All but the number of users, for which the page is too narrow.
+_MONTH_COLUMNS = {key: unit for key, unit in MONTH_UNITS.items() if key != "users_total"}
 
 
 def render_pdf(report: MonthlyReport) -> bytes:

@@ -291,6 +291,9 @@ _RULES = (
     _Rule("training_hours", Unit.HOURS, _last_of("training_hours"), is_state=True, rise_is="good"),
 )
 
+# The figures of which ``Month`` has each month's, in its order.
+MONTH_UNITS = {name: rule.unit for name in Month.model_fields for rule in _RULES if rule.key == name}
+
 
 def first_needed_day(month: date, fiscal_start_month: int) -> date:
     """From which day on a report of the month (its first day) needs the daily rows."""

@@ -13,6 +13,7 @@ import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name
 
 from include.data_management.monthly_report.report import (
+    MONTH_UNITS,
     Hidden,
     MonthlyReport,
     Shown,
@@ -384,17 +385,7 @@ class _Book:
         names = text["figures"]
         sheet = _Sheet(self, "kpi", (14, 11, 14, 14, 12, 14, 13, 13, 13, 13), landscape=True)
         sheet.title(f"{text['sheets']['kpi']}　{text['fiscal_year'].format(year=report.fiscal_year)}")
-        units = {
-            "users_total": Unit.COUNT,
-            "users_active": Unit.MEAN,
-            "logins": Unit.COUNT,
-            "api_calls": Unit.COUNT,
-            "error_rate": Unit.PERCENT,
-            "mean_level": Unit.LEVEL,
-            "coverage_rate": Unit.PERCENT,
-            "goal_rate": Unit.PERCENT,
-        }
-        head = sheet.head([text["month"], text["days"], *(names[key] for key in units)])
+        head = sheet.head([text["month"], text["days"], *(names[key] for key in MONTH_UNITS)])
         sheet.sheet.set_row(head, 32)
         first = sheet.row
         month_style = self.style("cell", number="yyyy-mm", align="center")
@@ -403,7 +394,7 @@ class _Book:
                 [
                     (month.month, month_style),
                     self.number(month.days, Unit.COUNT),
-                    *(self.plotted(getattr(month, key), unit) for key, unit in units.items()),
+                    *(self.plotted(getattr(month, key), unit) for key, unit in MONTH_UNITS.items()),
                 ]
             )
         last = sheet.row - 1
