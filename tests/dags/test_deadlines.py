@@ -27,6 +27,7 @@ from tests.dags.running_airflow import Api, copy_run, forget_runs, running_airfl
 USAGE = "batch_018_01_tenant_usage"
 CONF = {"business_date": "2026-10-31"}
 DEADLINE_SECONDS = 15
+USUAL_SECONDS, SLOW_SECONDS = 22, 33
 ALERT_SECONDS = 60
 LATE, SLOW = "バッチ制限時間超過: BATCH-018-01", "バッチ性能低下: BATCH-018-01"
 
@@ -166,7 +167,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
         assert slack.messages == []  # a success alerts nobody
 
         _edit(api, folder, "hours=1", f"seconds={DEADLINE_SECONDS}")
-        remember_runs(airflow_metadata, database, seconds=22)
+        remember_runs(airflow_metadata, database, seconds=USUAL_SECONDS)
         with blocked(database):
             run_id = api.trigger(**CONF)
             wait_until_blocked(api, run_id, database)
@@ -174,6 +175,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
             assert api.state(run_id) == "running"
             # One deadline has passed, and the other one is pending: clearing works.
             api.clear(run_id, "T001")
+            wait_until_blocked(api, run_id, database)
             wait_until(lambda: told(slack, SLOW))
             assert api.state(run_id) == "running"
         assert api.wait(run_id) == "success"
@@ -235,11 +237,13 @@ def _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api: Api, slack: St
     run_id = api.trigger(**CONF)
     assert api.wait(run_id) == "failed"
     time.sleep(DEADLINE_SECONDS + 5)
-    message, *others = sorted(slack.messages[before:], key=lambda message: message.text.startswith(LATE))
+    message, *others = sorted(
+        slack.messages[before:], key=lambda message: message.text.startswith((LATE, SLOW))
+    )
     assert message.text.startswith("バッチ実行失敗: BATCH-018-01")
     assert "T001" in message.text
-    # On a busy machine it fails after its deadline; then it may have been late before.
-    assert len(others) <= (api.seconds(run_id) > DEADLINE_SECONDS)
+    # On a busy machine it fails after its deadlines; then it may have been told before.
+    assert len(others) <= sum(api.seconds(run_id) > deadline for deadline in (DEADLINE_SECONDS, SLOW_SECONDS))
     return run_id
 
 
@@ -252,6 +256,8 @@ def _a_failed_run_that_is_cleared_has_its_time_again(
         host.execute(mend.encode())
     with blocked(database):
         api.clear(run_id, "T001")
+        # On a busy machine it was late before it failed, and is told once; that it runs again has to be seen by itself.
+        wait_until_blocked(api, run_id, database)
         wait_until(lambda: run_id in map(run_of, told(slack, LATE)))
         assert api.state(run_id) == "running"
     assert api.wait(run_id) == "success"
