@@ -95,6 +95,14 @@ def smtp_connection(services: StandIns) -> str:
     )
 
 
+def email_connection(services: StandIns) -> str:
+    """``ops_email`` pointing at the stand-ins, as JSON."""
+    return (
+        f'{{"conn_type": "smtp", "host": "127.0.0.1", "port": {services.smtp_port}, "extra": {{"from_email": "alerts@example.jp", '
+        '"to_email": "night@example.jp", "disable_ssl": true, "disable_tls": true}}'
+    )
+
+
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """``kill -9`` the whole process tree, as a lost machine would."""
     os.killpg(process.pid, signal.SIGKILL)

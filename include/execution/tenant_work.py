@@ -86,6 +86,14 @@ class TenantsFailedError(BatchError):
         self.recoverable = any(failure.recoverable for failure in failures)
 
 
+@dataclass(frozen=True)
+class Digest:
+    """What the operators read after a run: ``lines``, a title first; without any nothing is sent. What is critical goes out by mail too."""
+
+    lines: Sequence[str] = ()
+    is_critical: bool = False
+
+
 @dataclass
 class ShardReport:
     """The outcome of one shard."""
@@ -197,12 +205,12 @@ class Batch(ABC):  # noqa: B024 - a batch is a TenantBatch or a PlatformBatch
     def finish(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> None:  # noqa: B027
         """Write the files that span tenants, after all of them, whether or not all succeeded."""
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> Sequence[str]:  # noqa: ARG002
-        """What the operators read after a run whether or not it failed, a title first; with no lines nothing is sent.
+    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:  # noqa: ARG002
+        """What the operators read after a run whether or not it failed.
 
         What it writes is committed when the words are on their way, so that what it marks as told is.
         """
-        return ()
+        return Digest()
 
     def discard(self, platform: psycopg.Connection, run: Run) -> None:
         """Delete the staging rows that no tenant's step has used up."""

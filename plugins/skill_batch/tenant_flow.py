@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from include.catalog import BatchSpec
     from include.execution.object_store import ObjectStore
     from include.execution.run_log import RunResult, TenantSelection
-    from include.execution.tenant_work import Batch, Run
+    from include.execution.tenant_work import Batch, Digest, Run
     from include.notification.message import Network
     from skill_batch.performance import Slowness
 
@@ -357,16 +357,18 @@ def _slowness(
     return slowness(result.execution_seconds, load_history(platform, spec.id, run_id))
 
 
-def _tell_digest(digest: Sequence[str], result: RunResult, ti: RuntimeTaskInstance) -> bool:
-    """Send the batch's own words, a title first; the log has them in any case. Returns whether they are on their way."""
-    for line in digest:
+def _tell_digest(digest: Digest, result: RunResult, ti: RuntimeTaskInstance) -> bool:
+    """Send the batch's own words; the log has them in any case. Returns whether they are on their way."""
+    for line in digest.lines:
         log.info("%s", line)
-    if not digest:
+    if not digest.lines:
         return True
-    title, *rest = digest
+    title, *rest = digest.lines
     # Closed again with the same words (an instance was cleared), they are not said again.
-    words = hashlib.sha256("\n".join(digest).encode()).hexdigest()[:16]
-    alert = Alert(title, tuple(rest), links=_links(ti))
+    words = hashlib.sha256("\n".join(digest.lines).encode()).hexdigest()[:16]
+    alert = Alert(
+        title, tuple(rest), links=_links(ti), severity="CRITICAL" if digest.is_critical else "MEDIUM"
+    )
     return deliver(alert, f"digest:{result.execution_id}:{words}", load_channels())
 
 

@@ -9,7 +9,7 @@ from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
 from include.execution.schedule import GRACE, firings_before
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation
+from tests.airflow_installation import AirflowInstallation, email_connection
 from tests.conftest import Database
 from tests.dags.running_airflow import copy_run
 
@@ -28,6 +28,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
                 at = check_at - timedelta(minutes=call + 1)
                 host_rows.request(host, "hanako", at, response_status=500 if call < 10 else 200)
         installation = airflow.with_connections(database, slack.slack_base_url)
+        installation.environment["AIRFLOW_CONN_OPS_EMAIL"] = email_connection(slack)
 
         first = installation.run("dags", "test", TENANT_MONITORING.dag_id, f"{CHECKS[0]}+00:00")
         # The first run has ended; as far as the log knows, it and a run of another batch have not.
@@ -70,7 +71,12 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
         lost = host.execute("SELECT status FROM batch.execution_log WHERE execution_id = 'lost'").fetchone()
 
     assert (first.returncode, second.returncode) == (0, 0), second.stdout
-    untold, not_started, digest = slack.messages
+    untold, not_started, digest = (message for message in slack.messages if message.channel == "slack")
+    # What is critical is mailed as well: an invoice run that failed, and the tenant's incident.
+    assert [message.subject for message in slack.messages if message.channel == "email"] == [
+        "[CRITICAL] バッチ実行失敗: BATCH-018-02",
+        "[CRITICAL] テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",
+    ]
     assert untold.text.startswith("バッチ実行失敗: BATCH-018-02")
     assert "• T001 ㈱髙橋 &lt;!channel&gt;: 税率が決まっていません" in untold.text
     assert "通知の前にワーカーが止まったため" in untold.text

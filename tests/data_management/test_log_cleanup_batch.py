@@ -90,7 +90,7 @@ def clean(
             platform, cleanup, run, [unit.id for unit in units], None if dry_run else store
         )
         result = run_log.close_execution(platform, run)
-        digest = list(cleanup.digest(platform, run))
+        digest = list(cleanup.digest(platform, run).lines)
     return run, report, {each.tenant_id: each for each in report.results}, result, digest
 
 

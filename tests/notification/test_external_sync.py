@@ -695,11 +695,11 @@ def test_the_operators_read_what_was_held_back_and_what_to_do(
     network = Network(allowed_hosts=services.allowed_hosts)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run = open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0]
-        assert batch().digest(platform, run) == []
+        assert not batch().digest(platform, run).lines
         process_shard(connection, platform, batch(), replace(run, part="slack"), ["B"], network=network)
-        lines = batch().digest(platform, run)
+        digest = batch().digest(platform, run)
 
-    assert lines == [
+    assert digest.lines == [
         "外部システム連携（2026-11-01）: 適用を保留した名簿 1 件",
         "・B B <!channel> 社（Slack）: 名簿に利用者が 1 人もいません。サービスの管理画面と、トークンの権限を確認してください",
     ]

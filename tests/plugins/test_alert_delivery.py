@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from include.demo.stand_ins import StandIns
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
-from tests.airflow_installation import slack_connection
+from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
@@ -31,13 +31,6 @@ def alert(severity: str = "HIGH", title: str = "バッチ実行失敗: BATCH-018
         links=(("実行を開く", "http://airflow.example/dags/d/runs/r?a=1&b=2"),),
         severity=severity,
         arose_at=AROSE_AT,
-    )
-
-
-def email_connection(services: StandIns) -> str:
-    return (
-        f'{{"conn_type": "smtp", "host": "127.0.0.1", "port": {services.smtp_port}, "extra": {{"from_email": "alerts@example.jp", '
-        '"to_email": "night@example.jp", "disable_ssl": true, "disable_tls": true}}'
     )
 
 

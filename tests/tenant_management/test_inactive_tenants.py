@@ -74,7 +74,7 @@ def tell(
         process_shard(connection, platform, batch, opened, [each.id for each in tenants])
         run_log.close_execution(platform, opened)
         with platform.transaction() as transaction:
-            lines = batch.digest(platform, opened)
+            lines = list(batch.digest(platform, opened).lines)
             if not is_delivered:
                 raise psycopg.Rollback(transaction)
     return lines
@@ -766,7 +766,7 @@ def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Conn
     with database.connect("batch_platform") as platform:
         opened, _ = open_run(platform, INACTIVE_TENANTS, create_batch(), DAY)
         with platform.transaction():
-            digests.append(create_batch().digest(platform, opened))
+            digests.append(list(create_batch().digest(platform, opened).lines))
             later.start()
             wait_for_blocked_statement(database)
         later.join()

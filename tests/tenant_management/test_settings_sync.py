@@ -109,7 +109,7 @@ def tell(
             process_shard(connection, platform, batch, opened, [each.id for each in tenants])
             assert run_log.close_execution(platform, opened).status == "completed"
             with platform.transaction() as transaction:
-                lines = batch.digest(platform, opened)
+                lines = list(batch.digest(platform, opened).lines)
                 if not is_delivered:
                     raise psycopg.Rollback(transaction)
             return lines
@@ -518,6 +518,19 @@ def test_serious_problems_are_told_tenant_by_tenant(database: Database, host: ps
     ]
 
 
+@pytest.mark.parametrize(("key", "is_critical"), [("ui.first", False), ("security.mfa", True)])
+def test_critical_problems_make_the_digest_critical(
+    database: Database, host: psycopg.Connection, key: str, is_critical: bool
+) -> None:
+    tenant(host)
+    broken(host, key)
+    batch = create_batch()
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
+        process_shard(connection, platform, batch, opened, ["A"])
+        assert batch.digest(platform, opened).is_critical is is_critical
+
+
 def test_a_problem_is_told_once_until_it_is_mended_and_breaks_again(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -602,7 +615,7 @@ def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Conn
         process_shard(connection, platform, batch, opened, ["A"])
         run_log.close_execution(platform, opened)
         with platform.transaction():
-            digests.append(batch.digest(platform, opened))
+            digests.append(list(batch.digest(platform, opened).lines))
             later.start()
             wait_for_blocked_statement(database)
         later.join()
@@ -619,7 +632,7 @@ def test_an_undo_tells_nothing(database: Database, host: psycopg.Connection) -> 
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY, parameters=parameters)
         process_shard(connection, platform, batch, opened, ["A"])
-        assert batch.digest(platform, opened) == []
+        assert not batch.digest(platform, opened).lines
 
 
 # Dry run ---------------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def close_check(platform: psycopg.Connection, run: Run, *, is_delivered: bool = 
     lines: list[str] = []
     if not run.dry_run:
         with platform.transaction() as transaction:
-            lines = batch.digest(platform, run)
+            lines = list(batch.digest(platform, run).lines)
             if not is_delivered:
                 raise psycopg.Rollback(transaction)
     return lines
@@ -550,7 +550,7 @@ def test_two_runs_at_once_open_one_incident_and_tell_it_once(
 
         thread = threading.Thread(target=second_digest)
         with platform.transaction():
-            digests.append(batch.digest(platform, first))
+            digests.append(list(batch.digest(platform, first).lines))
             thread.start()
             wait_for_blocked_statement(database)
         thread.join()

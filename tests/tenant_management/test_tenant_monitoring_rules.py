@@ -597,6 +597,23 @@ def test_a_platform_incident_comes_first_with_what_to_do_and_says_that_the_tenan
     ]
 
 
+def test_critical_is_what_has_begun_or_is_over_and_not_what_goes_on() -> None:
+    began, goes_on, ended = (
+        PlatformNews(what, Check.ERROR_RATE, "…", AT, None)
+        for what in (What.OPENED, What.REMINDER, What.CLOSED)
+    )
+    assert [News(AT, [each], [], []).is_critical for each in (began, goes_on, ended)] == [True, False, True]
+    assert {what: News(AT, [], [news(what)], []).is_critical for what in What} == {
+        What.OPENED: True,
+        What.WORSE: True,
+        What.REOPENED: True,
+        What.CLOSED: True,
+        What.REMINDER: False,
+    }
+    warnings = [news(what, severity=Severity.WARNING) for what in What]
+    assert not News(AT, [goes_on], [news(What.REMINDER), *warnings], ["【孤立した実行】…"]).is_critical
+
+
 def test_a_tenants_name_makes_no_line_of_its_own_and_hides_no_other() -> None:
     (_, line, _) = digest_lines(News(AT, [], [news(code="T\n1", tenant_name="偽の\n行 " + "長" * 200)], []))
     assert line.startswith("【重大】T 1 偽の 行 長")

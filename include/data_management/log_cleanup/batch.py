@@ -20,7 +20,7 @@ from include.errors import SettingsError
 from include.execution.installation import Installation
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import PlatformBatch, Run, TenantFailure, TenantResult
+from include.execution.tenant_work import Digest, PlatformBatch, Run, TenantFailure, TenantResult
 from include.settings import LogCleanupSettings
 
 _HERE = Path(__file__).parent
@@ -74,7 +74,7 @@ class LogCleanupBatch(PlatformBatch):
             return self._clean_files(run, unit_id, store)
         return self._delete_rows(platform, run, unit_id)
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> list[str]:
+    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:
         """Files, rows and bytes freed, a line per class that had any."""
         lines = []
         for unit_id, status, details in platform.execute(
@@ -97,7 +97,7 @@ class LogCleanupBatch(PlatformBatch):
                 parts.append("失敗しました")
             if parts:
                 lines.append(f"{unit_id}: {'、'.join(parts)}")
-        return [f"ログクリーンアップ {run.business_date}", *lines] if lines else []
+        return Digest([f"ログクリーンアップ {run.business_date}", *lines]) if lines else Digest()
 
     def _clean_files(self, run: Run, unit_id: str, store: ObjectStore | None) -> TenantResult | TenantFailure:
         name = unit_id.removeprefix(FILES)

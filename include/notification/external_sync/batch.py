@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from include.database import read_sql, tenant_transaction
 from include.errors import ParameterError, is_about_data
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
+from include.execution.tenant_work import Digest, Run, TenantBatch, TenantFailure, TenantResult
 from include.notification.address_guard import guarded_session
 from include.notification.delivery import mask_secrets
 from include.notification.external_sync.credentials import (
@@ -119,11 +119,11 @@ class ExternalSyncBatch(TenantBatch):
         """Apply each tenant's plan, if the world is still the one that it was made from."""
         return [self._apply(connection, run, tenant_id) for tenant_id in tenant_ids]
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> list[str]:
+    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:
         """The directories that nothing was applied of, and what to do about each."""
         rows = platform.execute(read_sql(_HERE, "held_plans"), {"execution_id": run.execution_id}).fetchall()
         if not rows:
-            return []
+            return Digest()
         lines = [f"外部システム連携（{run.business_date:%Y-%m-%d}）: 適用を保留した名簿 {len(rows)} 件"]
         for code, name, provider, reason in rows[:_SHOWN_HELD]:
             # The names are the tenants' own: a line break in one must not make a line of its own.
@@ -131,7 +131,7 @@ class ExternalSyncBatch(TenantBatch):
             lines.append(f"・{tenant}（{PROVIDER_NAMES[Channel(provider)]}）: {reason}")
         if len(rows) > _SHOWN_HELD:
             lines.append(f"ほか {len(rows) - _SHOWN_HELD} 件（batch.sync_plan の status が held の行）")
-        return lines
+        return Digest(lines)
 
     def discard(self, platform: psycopg.Connection, run: Run) -> None:
         """Delete listings that came to nothing: a dry run's, and incomplete ones."""

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from include.database import read_sql
 from include.execution.business_date import JAPAN, utc_bounds
 from include.execution.run_log import ACTIVE_STATUSES
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
+from include.execution.tenant_work import Digest, Run, TenantBatch, TenantResult
 from include.notification import outbox
 from include.notification.preferences import load_preferences
 from include.notification.template_store import load_templates
@@ -113,16 +113,18 @@ class InactiveTenantsBatch(TenantBatch):
         self,
         platform: psycopg.Connection,
         run: Run,  # noqa: ARG002 - a run that was killed has told nothing, and a second one of the day nothing new
-    ) -> list[str]:
+    ) -> Digest:
         """The stages that the operators have not been told of, if any; told once this transaction is committed."""
         with platform.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
                 read_sql(_HERE, "take_stages"), {"active_statuses": list(ACTIVE_STATUSES)}
             ).fetchall()
         if not any(row["is_new"] for row in rows):
-            return []
+            return Digest()
         as_of = max(row.pop("judged_on") for row in rows)
-        return digest_lines(as_of, [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows])
+        return Digest(
+            digest_lines(as_of, [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows])
+        )
 
     def _judge(self, row: dict[str, Any], run: Run) -> _Judgement:
         # An override that does not hold must not hide that nobody is there any more.

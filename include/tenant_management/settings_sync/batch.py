@@ -19,7 +19,7 @@ from include.database import read_sql
 from include.errors import ParameterError
 from include.execution.business_date import utc_bounds
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
+from include.execution.tenant_work import Digest, Run, TenantBatch, TenantResult
 from include.tenant_management.settings_sync.digest import (
     SEVERITY_NAMES,
     TenantProblems,
@@ -121,7 +121,7 @@ class SettingsSyncBatch(TenantBatch):
             return _undo(connection, run, tenant_ids)
         return self._sync(connection, run, tenant_ids)
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> list[str]:
+    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:
         """The serious problems that are new, tenant by tenant; told once this transaction is committed."""
         with platform.transaction():
             # Two runs at once take turns, so that neither tells what the other does; tenants' work goes on meanwhile.
@@ -135,7 +135,9 @@ class SettingsSyncBatch(TenantBatch):
             )
             for row in rows
         ]
-        return digest_lines(run.business_date, [tenant for tenant in news if tenant.problems])
+        news = [tenant for tenant in news if tenant.problems]
+        is_critical = any(tenant.worst_first[0].severity is Severity.CRITICAL for tenant in news)
+        return Digest(digest_lines(run.business_date, news), is_critical)
 
     def _sync(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]

@@ -23,7 +23,6 @@ from include.tenant_management.tenant_monitoring.digest import (
     News,
     PlatformNews,
     What,
-    digest_lines,
 )
 from include.tenant_management.tenant_monitoring.incidents import Breach, Incident, Recent, Severity, step
 
@@ -40,8 +39,8 @@ def take_news(
     settings: MonitoringSettings,
     *,
     all_tenants: bool,
-) -> list[str]:
-    """Decide about the platform from the run's outcomes, mark all news as told, and put them into words; no news, no lines.
+) -> News:
+    """Decide about the platform from the run's outcomes, and mark all news as told.
 
     All in one transaction: who calls this within a transaction of their own takes the marks back by not committing it. A run of some
     tenants only (not ``all_tenants``) says nothing about the platform, and leaves its incidents as they are.
@@ -65,16 +64,13 @@ def take_news(
         platform_rows = cursor.execute(read_sql(_HERE, "take_platform"), about).fetchall()
         incident_rows = cursor.execute(read_sql(_HERE, "take_incidents"), about).fetchall()
         notices = cursor.execute(read_sql(_HERE, "take_notices")).fetchall()
-    return digest_lines(
-        News(
-            check_at,
-            platform=[PlatformNews(**_in_words(row)) for row in platform_rows],
-            incidents=[
-                IncidentNews(**{**_in_words(row), "severity": Severity(row["severity"])})
-                for row in incident_rows
-            ],
-            notices=[row["detail"] for row in notices],
-        )
+    return News(
+        check_at,
+        platform=[PlatformNews(**_in_words(row)) for row in platform_rows],
+        incidents=[
+            IncidentNews(**{**_in_words(row), "severity": Severity(row["severity"])}) for row in incident_rows
+        ],
+        notices=[row["detail"] for row in notices],
     )
 
 

@@ -21,7 +21,7 @@ from include.catalog import TENANT_MONITORING
 from include.database import read_sql
 from include.execution.business_date import JAPAN
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
+from include.execution.tenant_work import Digest, Run, TenantBatch, TenantResult
 from include.settings import MonitoringSettings, Settings, UsageSettings
 from include.tenant_management.billing.price_list import PriceList
 from include.tenant_management.tenant_monitoring import announcements
@@ -35,6 +35,7 @@ from include.tenant_management.tenant_monitoring.checks import (
     WaitingMessages,
     run_checks,
 )
+from include.tenant_management.tenant_monitoring.digest import digest_lines
 from include.tenant_management.tenant_monitoring.incidents import (
     REOPEN_WITHIN,
     Incident,
@@ -161,15 +162,16 @@ class TenantMonitoringBatch(TenantBatch):
         connection.execute(read_sql(_HERE, "use_up_signals"), about)
         return [_result(tenant) for tenant in checked]
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> list[str]:
+    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:
         """What has become news since the last digest; it counts as told once this transaction is committed."""
-        return announcements.take_news(
+        news = announcements.take_news(
             platform,
             run.execution_id,
             checked_at(run),
             self._settings.monitoring,
             all_tenants=run.options["all_tenants"],
         )
+        return Digest(digest_lines(news), news.is_critical)
 
     def _check(
         self,

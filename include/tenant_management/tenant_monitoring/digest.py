@@ -68,6 +68,12 @@ class News:
     incidents: Sequence[IncidentNews]
     notices: Sequence[str]
 
+    @property
+    def is_critical(self) -> bool:
+        """Whether something critical has begun, or is over: whoever was woken hears by the same way that it is well."""
+        critical = (each.what for each in self.incidents if each.severity is Severity.CRITICAL)
+        return any(what is not What.REMINDER for what in (*critical, *(each.what for each in self.platform)))
+
 
 def digest_lines(news: News) -> list[str]:
     """The title, then platform incidents, tenants with what to do, what is over, what goes on, and notices; nothing without news."""
