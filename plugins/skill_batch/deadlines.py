@@ -89,6 +89,7 @@ class UsualEnd(_RunReference):
 
     def moment(self, session: Session, run: DagRun, begins_at: datetime) -> datetime | None:
         from airflow.models import DagRun
+        from airflow.utils.types import DagRunTriggeredByType
         from sqlalchemy import select
 
         if not _is_ordinary(run.conf or {}):
@@ -99,6 +100,8 @@ class UsualEnd(_RunReference):
                 DagRun.dag_id == run.dag_id,
                 DagRun.state == "success",
                 DagRun.run_type != "backfill",
+                # `airflow dags test` has its run begin at the logical date.
+                DagRun.triggered_by.is_distinct_from(DagRunTriggeredByType.TEST),
                 DagRun.clear_number == 0,
                 DagRun.start_date.is_not(None),
                 DagRun.end_date.is_not(None),

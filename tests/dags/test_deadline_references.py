@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.models import DagRun
 from airflow.utils.state import DagRunState
-from airflow.utils.types import DagRunType
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
@@ -98,6 +98,7 @@ def test_four_runs_say_nothing_about_what_is_usual(session: Session, runs: int, 
         {"_state": "failed"},
         {"run_type": DagRunType.BACKFILL_JOB},
         {"clear_number": 1},
+        {"triggered_by": DagRunTriggeredByType.TEST},
         {"conf": {"dry_run": True}},
         {"conf": {"tenants": ["T001"]}},
         {"conf": {"action": "restore_database"}},

@@ -58,6 +58,8 @@ def test_every_channels_messages_are_on_one_list_and_in_the_file(tmp_path: Path)
     assert [each["channel"] for each in recorded] == list(Channel)
     assert all("極秘の本文" in each["text"] and each["arrived_at"] for each in recorded)
     assert "xoxb-" not in record.read_text(encoding="utf-8")
+    with StandIns(record=record) as started_again:
+        assert json.loads(ask(started_again, "GET", "/messages")[1]) == recorded
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,17 @@ class Arrived:
         """For the JSON page and the file."""
         return {**asdict(self), "arrived_at": self.arrived_at.isoformat()}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Arrived:
+        """The message that ``as_json`` has written."""
+        return cls(**{**value, "arrived_at": datetime.fromisoformat(value["arrived_at"])})
+
 
 class Recorder:
-    """A list that several threads use, and a file of JSON lines if one is wanted."""
+    """A list that several threads use, and a file of JSON lines if one is wanted; what is there already comes first in both."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self._messages: list[Arrived] = []
+        self._messages = _read(file) if file and file.exists() else []
         self._file = file
         self._lock = threading.Lock()
 
@@ -56,6 +61,11 @@ class Recorder:
         """All so far, oldest first."""
         with self._lock:
             return list(self._messages)
+
+
+def _read(file: Path) -> list[Arrived]:
+    with file.open(encoding="utf-8") as lines:
+        return [Arrived.from_json(json.loads(line)) for line in lines]
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
