@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from include.demo.stand_ins import StandIns
-from include.errors import ParameterError
+from include.errors import ParameterError, SettingsError
 from include.execution.run_log import EarlierStepFailedError, FailedTenant, RunFailedError, RunResult
 from skill_batch.notifiers.failure_alert import FailureAlert
 from tests.airflow_installation import slack_connection
@@ -114,11 +114,19 @@ def test_a_tenants_name_cannot_become_a_mention_or_a_link(slack: StandIns) -> No
 
 
 def test_an_error_before_the_tenants_is_told_in_its_own_words(slack: StandIns) -> None:
+    alert()(context(SettingsError("settings.yaml が読めません。"), task_id="open_run"))
+
+    (message,) = slack.messages
+    assert "エラー: settings.yaml が読めません。" in message.text
+    assert "open_run を下流ごと消去（Clear）" in message.text
+
+
+def test_parameters_are_mended_by_a_new_run_and_not_by_a_clear(slack: StandIns) -> None:
     alert()(context(ParameterError("テナントコード 'X' は存在しません。"), task_id="open_run"))
 
     (message,) = slack.messages
     assert "エラー: テナントコード 'X' は存在しません。" in message.text
-    assert "open_run を下流ごと消去（Clear）" in message.text
+    assert "対処: パラメータを直して Trigger し直してください。" in message.text
 
 
 def test_a_killed_task_is_told_as_such(slack: StandIns) -> None:

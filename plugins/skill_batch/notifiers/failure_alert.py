@@ -66,14 +66,20 @@ class FailureAlert(BaseNotifier):
                     f"実行ID: {dag_run.run_id}",
                     f"エラー: {shorten(str(error)) if error else _KILLED}",
                 ),
-                actions=(
-                    f"対処: 原因を取り除き、画面でこの実行の {ti.task_id} を下流ごと消去（Clear）してください。"
-                    "再実行しても二重に処理されません。",
-                ),
+                actions=(_what_to_do(error, ti.task_id),),
                 links=links,
                 severity=self.severity,
             )
         return result_alert(self.batch_name, self.severity, result, links)
+
+
+def _what_to_do(error: Any, task_id: str) -> str:
+    if type(error).__name__ == "ParameterError":
+        return "対処: パラメータを直して Trigger し直してください。この実行を消去（Clear）しても、同じパラメータのままです。"
+    return (
+        f"対処: 原因を取り除き、画面でこの実行の {task_id} を下流ごと消去（Clear）してください。"
+        "再実行しても二重に処理されません。"
+    )
 
 
 def result_alert(
