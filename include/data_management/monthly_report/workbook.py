@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -34,17 +34,36 @@ from include.data_management.monthly_report.wording import (
 )
 
 _A4 = 9
+# Inches: the sheet of paper, and its margins.
+_PAPER_WIDTH, _PAPER_HEIGHT = 8.27, 11.69
+_SIDE_MARGIN, _TOP_MARGIN, _BOTTOM_MARGIN = 0.5, 0.6, 0.7
+# What a program leaves of a page depends on its printer, so that a page is filled to nine tenths.
+_FILLED = 0.92
+# A row's height in points and in pixels. Without one, each program makes rows as high as the font of the day.
+_ROW_HEIGHT, _ROW_PIXELS = 16.5, 22
+_POINTS_PER_INCH, _PIXELS_PER_INCH = 72, 96
+
+# The fonts, and how many pixels their digits are wide, by which columns are measured.
 _LATIN_FONT, _JAPANESE_FONT = "Calibri", "Yu Gothic"
+_DIGIT_PIXELS = {_LATIN_FONT: 7, _JAPANESE_FONT: 8}
 _GOOD, _BAD, _MUTED, _LINE = "#1B7F4B", "#C0392B", "#6B7280", "#D5DAE1"
 LEVEL_COLOURS = ("#C9D3E0", "#9FB3CC", "#6F8DB3", "#41689A", "#1F4273")
 
 # An error rate above so many percent is marked.
 _HIGH_ERROR_RATE = 5
 
-# A daily chart's height in pixels, the default rows that it covers, and so where the daily tables begin below a title and two charts.
+# A daily chart's height in pixels, the rows that it takes, and so where the daily tables begin below a title and two charts.
 _CHART_HEIGHT = 240
-_CHART_ROWS = _CHART_HEIGHT // 20 + 1
+_CHART_ROWS = ceil(_CHART_HEIGHT / _ROW_PIXELS) + 1
 _DAILY_FIRST_ROW = 3 + 2 * _CHART_ROWS + 1
+
+# Groups in one chart: more would not fit on a printed page.
+_CHART_GROUPS = 25
+_STATUS_CHART_HEIGHT = 180
+# No page ends with a heading and fewer people than these.
+_FIRST_PEOPLE = 5
+# Points of a table's heading, its head and the free row before its chart.
+_TABLE_HEAD = 22 + 32 + _ROW_HEIGHT
 
 # A column's width counts digits of this size.
 _DEFAULT_FONT_SIZE = 11
@@ -106,6 +125,20 @@ def write_workbook(report: MonthlyReport, people: Iterable[Person], stream: IO[b
         workbook.close()
 
 
+def _parts(groups: Sequence[SkillGroup], size: int) -> Iterator[Sequence[SkillGroup]]:
+    return (groups[start : start + size] for start in range(0, len(groups), size))
+
+
+def _group_chart_height(groups: int) -> int:
+    """In pixels: title, axis and legend, and a bar a group."""
+    return 130 + 28 * groups
+
+
+def _rows_under(pixels: int) -> int:
+    """The rows that a chart of this height covers, and a free one."""
+    return ceil(pixels / _ROW_PIXELS) + 1
+
+
 def _lines(text: str, width: float) -> int:
     """How many lines a text takes in a cell of so many digits' width; a Japanese character is as wide as two."""
     needed = sum(1 if character.isascii() else 2 for character in text)
@@ -123,13 +156,22 @@ class _Sheet:
         self.row = 0
         self.widths = widths
         self.columns = len(widths)
+        self._heights: dict[int, float] = {}
+        self._breaks: list[int] = []
+        paper = (_PAPER_HEIGHT, _PAPER_WIDTH) if landscape else (_PAPER_WIDTH, _PAPER_HEIGHT)
+        # A column has five pixels of its own.
+        width = sum(_DIGIT_PIXELS[book.font] * digits + 5 for digits in widths) / _PIXELS_PER_INCH
+        scale = min(1, (paper[0] - 2 * _SIDE_MARGIN) / width)
+        height = paper[1] - _TOP_MARGIN - _BOTTOM_MARGIN
+        self._page_height = height * _POINTS_PER_INCH / scale * _FILLED
+        self.sheet.set_default_row(_ROW_HEIGHT)
         for column, width in enumerate(widths):
             self.sheet.set_column(column, column, width)
         self.sheet.hide_gridlines(2)
         self.sheet.set_paper(_A4)
         if landscape:
             self.sheet.set_landscape()
-        self.sheet.set_margins(left=0.5, right=0.5, top=0.6, bottom=0.7)
+        self.sheet.set_margins(_SIDE_MARGIN, _SIDE_MARGIN, _TOP_MARGIN, _BOTTOM_MARGIN)
         self.sheet.fit_to_pages(1, 0)
         self.sheet.center_horizontally()
         self.sheet.set_footer("&L&8&A&R&8&P / &N")
@@ -139,6 +181,7 @@ class _Sheet:
         """A row of texts, numbers, dates or (value, style) pairs; None leaves a cell empty. Returns its number."""
         if height:
             self.sheet.set_row(self.row, height)
+            self._heights[self.row] = height
         for column, value in enumerate(values):
             own, cell = (value[1], value[0]) if isinstance(value, tuple) else (style, value)
             if cell is None:
@@ -170,15 +213,28 @@ class _Sheet:
     def heading(self, text: str) -> None:
         self.write([text], self.book.style("plain", size=12, bold=True, colour=self.book.report.colour), 22)
 
-    def head(self, texts: Sequence[str]) -> int:
-        return self.write(texts, self.book.style("head"), 20)
+    def head(self, texts: Sequence[str], height: float = 20) -> int:
+        return self.write(texts, self.book.style("head"), height)
 
-    def chart_room(self, rows: int) -> int:
-        """Leave rows for a chart; returns the first."""
-        self.row += rows
-        return self.row - rows
+    def chart_room(self, pixels: int) -> int:
+        """Leave rows for a chart of this height; returns the first."""
+        row = self.row
+        self.row += _rows_under(pixels)
+        return row
+
+    def keep_together(self, rows: int = 0, *, head: float = 0, chart: int = 0) -> None:
+        """Begin a new printed page unless this one has room for so many rows of a table and its chart: no page cuts a chart.
+
+        ``head`` is what stands above the rows in points, ``chart`` the chart's height in pixels.
+        """
+        points = head + (rows + (_rows_under(chart) if chart else 0)) * _ROW_HEIGHT
+        page_begins = self._breaks[-1] if self._breaks else 0
+        used = sum(self._heights.get(row, _ROW_HEIGHT) for row in range(page_begins, self.row))
+        if used and used + points > self._page_height:
+            self._breaks.append(self.row)
 
     def end(self) -> None:
+        self.sheet.set_h_pagebreaks(self._breaks)
         self.sheet.print_area(0, 0, max(self.row - 1, 0), self.columns - 1)
 
 
@@ -186,9 +242,9 @@ class _Book:
     def __init__(self, workbook: Any, report: MonthlyReport) -> None:
         self.workbook, self.report = workbook, report
         self.text = words(report.language)
-        self._font = _JAPANESE_FONT if report.language == "ja" else _LATIN_FONT
+        self.font = _JAPANESE_FONT if report.language == "ja" else _LATIN_FONT
         self._styles: dict[tuple[Any, ...], Any] = {}
-        workbook.formats[0].set_font_name(self._font)
+        workbook.formats[0].set_font_name(self.font)
 
     def style(
         self,
@@ -203,7 +259,7 @@ class _Book:
         key = (kind, size, bold, colour, number, align)
         if key not in self._styles:
             base: dict[str, Any] = {
-                "font_name": self._font,
+                "font_name": self.font,
                 "font_size": size,
                 "bold": bold,
                 "valign": "vcenter",
@@ -323,8 +379,10 @@ class _Book:
             sheet.write([self._day_cell(day.date), *(self.plotted(count, Unit.COUNT) for count in counts)])
         sheet.row += 1
         columns = text["people"]
+        sheet.keep_together(_FIRST_PEOPLE, head=_TABLE_HEAD)
         sheet.heading(text["people_list"])
         head = sheet.head([columns[key] for key in ("code", "name", "department", "account", "last_login")])
+        sheet.sheet.repeat_rows(head)
         count = 0
         cell, centre = self.style("cell"), self.style("cell", align="center")
         day_style = self.style("cell", number="yyyy-mm-dd", align="center")
@@ -385,8 +443,7 @@ class _Book:
         names = text["figures"]
         sheet = _Sheet(self, "kpi", (14, 11, 14, 14, 12, 14, 13, 13, 13, 13), landscape=True)
         sheet.title(f"{text['sheets']['kpi']}　{text['fiscal_year'].format(year=report.fiscal_year)}")
-        head = sheet.head([text["month"], text["days"], *(names[key] for key in MONTH_UNITS)])
-        sheet.sheet.set_row(head, 32)
+        sheet.head([text["month"], text["days"], *(names[key] for key in MONTH_UNITS)], 32)
         first = sheet.row
         month_style = self.style("cell", number="yyyy-mm", align="center")
         for month in report.months:
@@ -417,7 +474,7 @@ class _Book:
         if any(month.has_hidden for month in report.months):
             sheet.note(text["hidden_months"], "note", size=8, colour=_MUTED)
         sheet.row += 1
-        place = sheet.chart_room(14)
+        place = sheet.chart_room(270)
         users = self._chart("column", text["charts"]["kpi_users"], "month", "users", legend=False)
         users.add_series(
             self._series(sheet, first, last, 3, names["users_active"], report.colour, filled=True)
@@ -431,7 +488,7 @@ class _Book:
 
     def skills(self) -> None:
         report, text = self.report, self.text
-        sheet = _Sheet(self, "skills", (30, 15, 11, 11, 10, 10, 10, 10, 11), landscape=True)
+        sheet = _Sheet(self, "skills", (30, 15, 11, 11, 10, 10, 10, 10, 11))
         sheet.title(text["sheets"]["skills"])
         keys = ("skill_records", "mean_level", "coverage_rate", "goal_rate", "certificates_held")
         for key in keys:
@@ -473,7 +530,8 @@ class _Book:
     # Their parts ------------------------------------------------------------------------------------------------------
 
     def _day_cell(self, day: date) -> tuple[Any, Any]:
-        pattern = "m/d (aaa)" if self.report.language == "ja" else "d mmm (ddd)"
+        # With its language, so that any spreadsheet program in any language shows the same.
+        pattern = "[$-411]m/d (aaa)" if self.report.language == "ja" else "[$-409]d mmm (ddd)"
         return day, self.style("cell", number=pattern, align="center")
 
     def _day_chart(
@@ -500,10 +558,10 @@ class _Book:
             source=self.text["sheets"][source],
         )
         made.add_series(series)
-        self._insert(sheet, sheet.chart_room(_CHART_ROWS), 0, made, (width, _CHART_HEIGHT))
+        self._insert(sheet, sheet.chart_room(_CHART_HEIGHT), 0, made, (width, _CHART_HEIGHT))
 
     def _chart(self, kind: str, title: str, x_axis: str, y_axis: str, *, legend: bool) -> Any:
-        font = {"name": self._font, "size": 9, "color": "#374151"}
+        font = {"name": self.font, "size": 9, "color": "#374151"}
         chart = self.workbook.add_chart({"type": kind})
         chart.set_title({"name": title, "name_font": {**font, "size": 11, "bold": True}, "overlay": False})
         labels = self.text["axes"]
@@ -563,16 +621,16 @@ class _Book:
     def _group_table(self, sheet: _Sheet, dimension: str, groups: Sequence[SkillGroup]) -> None:
         text, columns = self.text, self.text["skills"]
         plural = {"category": "categories", "department": "departments"}[dimension]
+        charts = list(_parts(groups, _CHART_GROUPS))
+        first_chart = _group_chart_height(len(charts[0])) if charts else 0
+        sheet.keep_together(len(groups), head=_TABLE_HEAD, chart=first_chart)
         sheet.heading(text[plural])
         if not groups:
             sheet.write([text["no_groups"]], self.style("plain", colour=_MUTED))
             sheet.row += 1
             return
         levels = [columns["level"].format(number=number) for number in range(1, 5)] + [columns["level_5"]]
-        head = sheet.head(
-            [columns[dimension], columns["people"], columns["records"], columns["mean"], *levels]
-        )
-        sheet.sheet.set_row(head, 32)
+        sheet.head([columns[dimension], columns["people"], columns["records"], columns["mean"], *levels], 32)
         first = sheet.row
         for group in groups:
             sheet.write(
@@ -584,11 +642,10 @@ class _Book:
                     *(self.number(count, Unit.COUNT) for count in group.levels),
                 ]
             )
-        last = sheet.row - 1
         sheet.sheet.conditional_format(
             first,
             3,
-            last,
+            sheet.row - 1,
             3,
             {
                 "type": "data_bar",
@@ -599,34 +656,55 @@ class _Book:
             },
         )
         sheet.row += 1
+        title, axis = text["charts"][plural], columns[dimension]
+        for number, part in enumerate(charts, 1):
+            height = _group_chart_height(len(part))
+            sheet.keep_together(chart=height)
+            chart = self._level_chart(
+                sheet,
+                (first, first + len(part) - 1),
+                levels,
+                f"{title} ({number}/{len(charts)})" if len(charts) > 1 else title,
+                axis,
+            )
+            self._insert(sheet, sheet.chart_room(height), 0, chart, (820, height))
+            first += len(part)
+
+    def _level_chart(
+        self, sheet: _Sheet, rows: tuple[int, int], levels: Sequence[str], title: str, axis: str
+    ) -> Any:
+        """How the levels divide each group; ``rows`` are the first and the last of the groups' table."""
         chart = self.workbook.add_chart({"type": "bar", "subtype": "percent_stacked"})
-        font = {"name": self._font, "size": 9, "color": "#374151"}
+        font = {"name": self.font, "size": 9, "color": "#374151"}
         for number, (level, colour) in enumerate(zip(levels, LEVEL_COLOURS, strict=True)):
-            chart.add_series(self._series(sheet, first, last, 4 + number, level, colour, filled=True))
-        chart.set_title({"name": text["charts"][plural], "name_font": {**font, "size": 11, "bold": True}})
+            chart.add_series(self._series(sheet, *rows, 4 + number, level, colour, filled=True))
+        chart.set_title({"name": title, "name_font": {**font, "size": 11, "bold": True}})
         chart.set_x_axis(
             {
-                "name": text["axes"]["share"],
+                "name": self.text["axes"]["share"],
                 "name_font": font,
                 "num_font": font,
                 "num_format": "0%",
                 "major_gridlines": {"visible": True, "line": {"color": "#E5E7EB"}},
             }
         )
-        chart.set_y_axis({"name": columns[dimension], "name_font": font, "num_font": font, "reverse": True})
+        # Every group is named, however low its bar is.
+        chart.set_y_axis(
+            {"name": axis, "name_font": font, "num_font": font, "reverse": True, "interval_unit": 1}
+        )
         chart.set_legend({"position": "bottom", "font": font})
         chart.set_chartarea({"border": {"color": _LINE}})
-        height = 130 + 28 * len(groups)
-        self._insert(sheet, sheet.chart_room(height // 20 + 2), 0, chart, (820, height))
+        return chart
 
     def _status_table(self, sheet: _Sheet, chart_key: str, rows: Sequence[tuple[str, Any]]) -> None:
         title = self.text["charts"][chart_key]
+        sheet.keep_together(len(rows), head=_TABLE_HEAD, chart=_STATUS_CHART_HEIGHT)
         sheet.heading(title)
         first = sheet.row
         for name, count in rows:
             sheet.write([(name, self.style("cell")), self.number(count, Unit.COUNT)])
         chart = self.workbook.add_chart({"type": "bar"})
-        font = {"name": self._font, "size": 9, "color": "#374151"}
+        font = {"name": self.font, "size": 9, "color": "#374151"}
         chart.add_series(
             self._series(sheet, first, sheet.row - 1, 1, title, self.report.colour, filled=True)
             | {"data_labels": {"value": True, "font": font}}
@@ -638,7 +716,7 @@ class _Book:
         chart.set_legend({"none": True})
         chart.set_chartarea({"border": {"color": _LINE}})
         sheet.row += 1
-        self._insert(sheet, sheet.chart_room(10), 0, chart, (620, 180))
+        self._insert(sheet, sheet.chart_room(_STATUS_CHART_HEIGHT), 0, chart, (620, _STATUS_CHART_HEIGHT))
 
     def _mark_high(
         self, sheet: _Sheet, first_row: int, first_column: int, last_row: int, last_column: int
