@@ -13,6 +13,7 @@ from include.database import tenant_transaction
 from include.demo.stand_ins import StandIns
 from include.demo.whole_run import open_run
 from include.errors import ParameterError
+from include.execution.business_date import JAPAN
 from include.execution.run_log import RunResult
 from include.execution.tenant_work import ShardReport, process_shard
 from include.notification.notification_retry import create_batch
@@ -227,16 +228,16 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
-    for setting_id, value in (("all day", "00:00-23:59"),):
-        host_rows.insert(
-            host,
-            "MST_TenantSettings",
-            id=setting_id,
-            tenant_id="A",
-            setting_key="batch.notification.quiet_hours",
-            setting_value=value,
-            updated_at=datetime(2026, 10, 1),
-        )
+    now = datetime.now(JAPAN)
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="around now",
+        tenant_id="A",
+        setting_key="batch.notification.quiet_hours",
+        setting_value=f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}",
+        updated_at=datetime(2026, 10, 1),
+    )
     waiting(host, "A", recipient_address="later@example.jp")
     waiting(host, "A", recipient_address="now@example.jp", priority_level="HIGH")
 
