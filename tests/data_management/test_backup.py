@@ -249,6 +249,9 @@ def test_damage_is_found_and_named_and_restores_nothing(
     assert f"{exported.name} の内容が目録と一致しません" in capsys.readouterr().err
     assert main([*command, "tenant", backup_id, "NOBODY"]) == 1
     assert "取得時にいなかった" in capsys.readouterr().err
+    for name in ("../../etc", "BKP_1", ""):
+        assert main([*command, "restore", name, copy]) == 1
+        assert f"'{name}' はバックアップの名前ではありません" in capsys.readouterr().err
 
     manifest = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(manifest.replace(b'"tenants": 3', b'"tenants": 4'))
@@ -585,7 +588,9 @@ def status_of(database: Database) -> dict[str, str]:
         return dict(connection.execute("SELECT backup_id, status FROM batch.backup").fetchall())
 
 
-def test_a_login_that_does_not_see_all_rows_is_refused_and_a_small_one_suffices(backups: Backups) -> None:
+def test_a_login_that_does_not_see_all_rows_is_refused_and_a_small_one_suffices(
+    backups: Backups, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     role = f"backup_{os.urandom(4).hex()}"
     backups.dsn = login(backups.database, role, "test-backup")
     with backups.database.connect() as admin:
@@ -604,7 +609,18 @@ def test_a_login_that_does_not_see_all_rows_is_refused_and_a_small_one_suffices(
         run, _ = backups.open(dry_run=True)
         backups.first_steps(run)
         assert not backups.root.exists()
-        backups.take()
+        backup_id = backups.take()
+
+        # It restores as well, but for owners and privileges.
+        monkeypatch.setenv("BATCH_BACKUP_DSN", backups.dsn)
+        copy = f"{backups.database.name}_copy"
+        command = ["--store", str(backups.root), "--bin", BIN, "restore", backup_id, copy]
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert "pg_restore: error: could not execute query: ERROR:" in said
+        assert "--no-owners" in said
+        assert main([*command, "--no-owners"]) == 0
+        backups.server.drop(copy)
     finally:
         with backups.database.connect() as admin:
             admin.execute(f"DROP OWNED BY {role}")

@@ -16,6 +16,7 @@ from typing import cast
 import psycopg
 
 from include.data_management.data_backup.files import (
+    BACKUP_ID,
     DUMP_MANIFEST,
     FOLDER,
     MANIFEST,
@@ -112,6 +113,10 @@ def _server(options: argparse.Namespace) -> DatabaseServer:
 
 
 def _packer(url: str, backup_id: str) -> Packer:
+    if not BACKUP_ID.fullmatch(backup_id):
+        raise ParameterError(
+            f"'{backup_id}' はバックアップの名前ではありません（BKP_YYYYMMDD_NNN）。list で一覧を表示できます。"
+        )
     return Packer(_store(url), f"{FOLDER}/{backup_id}", identity=os.environ.get(KEY_VARIABLE))
 
 

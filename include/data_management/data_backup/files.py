@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from include.execution.object_store import ObjectStore
 KEY_CONNECTION = "batch_backup_key"
 FOLDER = "backups"
 MANIFEST = "manifest.json"
+BACKUP_ID = re.compile(r"BKP_\d{8}_\d{3}")
 DUMP_MANIFEST = "dump.json"
 
 _BLOCK_BYTES = 1 << 20
@@ -239,7 +241,7 @@ class _HashingWriter:
 
 def is_complete(store: ObjectStore, backup_id: str) -> bool:
     """Whether this is a backup that was verified: its manifest is there, which is written after everything else."""
-    return store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
+    return bool(BACKUP_ID.fullmatch(backup_id)) and store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
 
 
 def _decompressed(source: IO[bytes]) -> IO[bytes]:

@@ -7,7 +7,6 @@ those taken since. What counts is the store, where a manifest is written last, a
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -27,7 +26,6 @@ from include.database import read_sql
 from include.execution.object_store import ObjectStore
 
 _HERE = Path(__file__).parent
-_BACKUP_ID = re.compile(r"BKP_\d{8}_\d{3}")
 _MAX_BIGINT = 2**63 - 1
 
 log = logging.getLogger(__name__)
@@ -89,7 +87,7 @@ def take_in_stored(platform: psycopg.Connection, store: ObjectStore, execution_i
         )
     }
     for backup_id in store.names(FOLDER):
-        if backup_id in settled or not _BACKUP_ID.fullmatch(backup_id) or not is_complete(store, backup_id):
+        if backup_id in settled or not is_complete(store, backup_id):
             continue
         try:
             stored = read_stored(store, backup_id)

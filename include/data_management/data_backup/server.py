@@ -138,7 +138,14 @@ class DatabaseServer:
         options = ["--exit-on-error", f"--jobs={jobs}"]
         if not with_owners:
             options += ["--no-owner", "--no-privileges"]
-        self._run("pg_restore", [*options, str(folder)], database)
+        try:
+            self._run("pg_restore", [*options, str(folder)], database)
+        except BackupError as error:
+            if not with_owners or self.is_superuser():
+                raise
+            raise BackupError(
+                f"{error}。スーパーユーザーの接続で実行するか、--no-owners で所有者と権限なしに復元してください。"
+            ) from error
 
     def is_superuser(self) -> bool:
         """Whether the login can restore owners and privileges."""
@@ -172,7 +179,7 @@ class DatabaseServer:
         return int(found[1])
 
     def _run(self, tool: str, options: Sequence[str], database: str | None = None) -> None:
-        """:raises BackupError: it ends in an error, or is killed; with the last line that it said."""
+        """:raises BackupError: it ends in an error, or is killed; with its first error, or the last line that it said."""
         process = self._start(tool, options, database)
         try:
             text = process.communicate()[0]
@@ -182,13 +189,14 @@ class DatabaseServer:
             process.wait()
             raise
         if process.returncode:
-            last = text.strip().splitlines()[-1:] or ["（出力なし）"]
+            lines = text.strip().splitlines() or ["（出力なし）"]
+            reason = next((line for line in lines if "error:" in line), lines[-1])
             how = (
                 f"シグナル {-process.returncode} で強制終了されました"
                 if process.returncode < 0
                 else f"終了コード {process.returncode} で失敗しました"
             )
-            raise BackupError(f"{tool} が{how}: {last[0]}")
+            raise BackupError(f"{tool} が{how}: {reason}")
 
     def _start(self, tool: str, options: Sequence[str], database: str | None = None) -> subprocess.Popen[str]:
         path = shutil.which(tool, path=self._bin_dir or None)
