@@ -39,7 +39,7 @@ _PAPER_WIDTH, _PAPER_HEIGHT = 8.27, 11.69
 _SIDE_MARGIN, _TOP_MARGIN, _BOTTOM_MARGIN = 0.5, 0.6, 0.7
 # What a program leaves of a page depends on its printer, so that a page is filled to nine tenths.
 _FILLED = 0.92
-# A row's height in points and in pixels. Without one, each program makes rows as high as the font of the day.
+# A row's height in points and in pixels. Without one, each program makes rows as high as the font that it finds.
 _ROW_HEIGHT, _ROW_PIXELS = 16.5, 22
 _POINTS_PER_INCH, _PIXELS_PER_INCH = 72, 96
 
@@ -160,8 +160,8 @@ class _Sheet:
         self._breaks: list[int] = []
         paper = (_PAPER_HEIGHT, _PAPER_WIDTH) if landscape else (_PAPER_WIDTH, _PAPER_HEIGHT)
         # A column has five pixels of its own.
-        width = sum(_DIGIT_PIXELS[book.font] * digits + 5 for digits in widths) / _PIXELS_PER_INCH
-        scale = min(1, (paper[0] - 2 * _SIDE_MARGIN) / width)
+        inches = sum(_DIGIT_PIXELS[book.font] * digits + 5 for digits in widths) / _PIXELS_PER_INCH
+        scale = min(1, (paper[0] - 2 * _SIDE_MARGIN) / inches)
         height = paper[1] - _TOP_MARGIN - _BOTTOM_MARGIN
         self._page_height = height * _POINTS_PER_INCH / scale * _FILLED
         self.sheet.set_default_row(_ROW_HEIGHT)
