@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from io import BytesIO
 from typing import Any, Literal
 
@@ -15,9 +16,14 @@ from tests.data_management.test_monthly_report_rules import MONTH, day
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:UserWarning")
 
+A4 = (8.27, 11.69)  # inches
+# How many pixels a digit of the report's font is wide, by which columns are measured.
+DIGIT = {"ja": 8, "en": 7}
 # What a page of A4 holds at least, in rows: those of its height unscaled, whatever the printer.
 LEAST_ROWS_ON_A_PAGE = 40
 KPI = 3
+LAST_ROW = 1_000
+LAST_DAY = datetime(2026, 10, 31)
 
 
 def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "ja") -> Any:
@@ -54,9 +60,26 @@ def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "
     return openpyxl.load_workbook(BytesIO(stream.getvalue()))
 
 
-def page_of(sheet: Any, row: int) -> int:
-    """The printed page that the row (0-based) is on, by the breaks that the sheet asks for."""
-    return sum(page_break.id <= row for page_break in sheet.row_breaks.brk)
+def printed_pages(sheet: Any, rows: int, language: str) -> list[int]:
+    """The page of each row: those that the sheet breaks by itself, and those that end because they are full."""
+    if sheet.page_setup.fitToHeight != 0:
+        return [0] * rows  # all on one page
+    across, down = reversed(A4) if sheet.page_setup.orientation == "landscape" else A4
+    margins = sheet.page_margins
+    # Columns of one width beside each other are one entry.
+    digits = sum((each.max - each.min + 1) * each.width for each in sheet.column_dimensions.values())
+    widths = digits * DIGIT[language] / 96
+    scale = min(1, (across - margins.left - margins.right) / widths)
+    page_height = (down - margins.top - margins.bottom) * 72 / scale
+    breaks = {page_break.id for page_break in sheet.row_breaks.brk}
+    pages, page, used = [], 0, 0.0
+    for row in range(rows):
+        height = sheet.row_dimensions[row + 1].height or sheet.sheet_format.defaultRowHeight
+        if row in breaks or used + height > page_height:
+            page, used = page + 1, 0.0
+        used += height
+        pages.append(page)
+    return pages
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])
@@ -64,13 +87,21 @@ def page_of(sheet: Any, row: int) -> int:
 def test_no_printed_page_cuts_a_chart(groups: int, language: Literal["ja", "en"]) -> None:
     for number, sheet in enumerate(workbook(groups, language=language).worksheets):
         taken: set[int] = set()
+        pages = printed_pages(sheet, LAST_ROW, language)
         for chart in charts_of(sheet):
             rows = range(chart.anchor._from.row, chart.anchor.to.row + 1)
-            assert page_of(sheet, rows[0]) == page_of(sheet, rows[-1])
+            assert pages[rows[0]] == pages[rows[-1]]
             assert len(rows) <= LEAST_ROWS_ON_A_PAGE
             if number != KPI:  # two beside each other
                 assert taken.isdisjoint(rows)
             taken |= set(rows)
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_charts_and_table_of_the_days_are_on_one_page(language: Literal["ja", "en"]) -> None:
+    for sheet in workbook(language=language).worksheets[1:3]:
+        (last,) = (row[0].row for row in sheet.iter_rows() if row[0].value == LAST_DAY)
+        assert set(printed_pages(sheet, last, language)) == {0}
 
 
 def test_every_group_is_in_one_chart_however_many_there_are() -> None:
@@ -88,7 +119,8 @@ def test_a_list_of_people_begins_with_its_heading_on_the_same_page() -> None:
     heading = next(
         row for row in range(sheet.max_row) if str(sheet.cell(row + 1, 1).value).startswith("社員一覧")
     )
-    assert page_of(sheet, heading) == page_of(sheet, heading + 6) == 1
+    pages = printed_pages(sheet, heading + 10, "ja")
+    assert pages[heading] == pages[heading + 6] == 1
     assert sheet.print_title_rows == f"${heading + 2}:${heading + 2}"
 
 

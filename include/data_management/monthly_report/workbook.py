@@ -37,10 +37,10 @@ _A4 = 9
 # Inches: the sheet of paper, and its margins.
 _PAPER_WIDTH, _PAPER_HEIGHT = 8.27, 11.69
 _SIDE_MARGIN, _TOP_MARGIN, _BOTTOM_MARGIN = 0.5, 0.6, 0.7
-# What a program leaves of a page depends on its printer, so that a page is filled to nine tenths.
-_FILLED = 0.92
+# What is left of a page: programs scale it to whole percents.
+_FILLED = 0.97
 # A row's height in points and in pixels. Without one, each program makes rows as high as the font that it finds.
-_ROW_HEIGHT, _ROW_PIXELS = 16.5, 22
+_ROW_HEIGHT, _ROW_PIXELS = 15, 20
 _POINTS_PER_INCH, _PIXELS_PER_INCH = 72, 96
 
 # The fonts, and how many pixels their digits are wide, by which columns are measured.
@@ -52,14 +52,9 @@ LEVEL_COLOURS = ("#C9D3E0", "#9FB3CC", "#6F8DB3", "#41689A", "#1F4273")
 # An error rate above so many percent is marked.
 _HIGH_ERROR_RATE = 5
 
-# A daily chart's height in pixels, the rows that it takes, and so where the daily tables begin below a title and two charts.
-_CHART_HEIGHT = 240
-_CHART_ROWS = ceil(_CHART_HEIGHT / _ROW_PIXELS) + 1
-_DAILY_FIRST_ROW = 3 + 2 * _CHART_ROWS + 1
-
-# Groups in one chart: more would not fit on a printed page.
-_CHART_GROUPS = 25
-_STATUS_CHART_HEIGHT = 180
+# Charts' heights in pixels; and groups in one chart: more would not fit on a printed page.
+_DAILY_CHART_HEIGHT, _MONTHLY_CHART_HEIGHT, _STATUS_CHART_HEIGHT = 240, 270, 180
+_CHART_GROUPS = 23
 # No page ends with a heading and fewer people than these.
 _FIRST_PEOPLE = 5
 # Points of a table's heading, its head and the free row before its chart.
@@ -125,8 +120,12 @@ def write_workbook(report: MonthlyReport, people: Iterable[Person], stream: IO[b
         workbook.close()
 
 
-def _parts(groups: Sequence[SkillGroup], size: int) -> Iterator[Sequence[SkillGroup]]:
-    return (groups[start : start + size] for start in range(0, len(groups), size))
+def _charted(groups: Sequence[SkillGroup]) -> Iterator[Sequence[SkillGroup]]:
+    """The groups of each chart, as many in one as in another."""
+    if groups:
+        charts = ceil(len(groups) / _CHART_GROUPS)
+        size = ceil(len(groups) / charts)
+        yield from (groups[start : start + size] for start in range(0, len(groups), size))
 
 
 def _group_chart_height(groups: int) -> int:
@@ -137,6 +136,10 @@ def _group_chart_height(groups: int) -> int:
 def _rows_under(pixels: int) -> int:
     """The rows that a chart of this height covers, and a free one."""
     return ceil(pixels / _ROW_PIXELS) + 1
+
+
+# Where the daily tables begin: below a title, two charts and a head.
+_DAILY_FIRST_ROW = 3 + 2 * _rows_under(_DAILY_CHART_HEIGHT) + 1
 
 
 def _lines(text: str, width: float) -> int:
@@ -154,18 +157,19 @@ class _Sheet:
         self.sheet = book.workbook.add_worksheet(self.text["sheets"][key])
         self.name = self.text["sheets"][key]
         self.row = 0
-        self.widths = widths
         self.columns = len(widths)
         self._heights: dict[int, float] = {}
         self._breaks: list[int] = []
         paper = (_PAPER_HEIGHT, _PAPER_WIDTH) if landscape else (_PAPER_WIDTH, _PAPER_HEIGHT)
-        # A column has five pixels of its own.
-        inches = sum(_DIGIT_PIXELS[book.font] * digits + 5 for digits in widths) / _PIXELS_PER_INCH
+        # Widths are in digits of the Japanese font, so that a sheet is as wide in either language; a column has five pixels of its own.
+        digit = _DIGIT_PIXELS[_JAPANESE_FONT]
+        self.widths = [width * digit / _DIGIT_PIXELS[book.font] for width in widths]
+        inches = sum(digit * width + 5 for width in widths) / _PIXELS_PER_INCH
         scale = min(1, (paper[0] - 2 * _SIDE_MARGIN) / inches)
         height = paper[1] - _TOP_MARGIN - _BOTTOM_MARGIN
         self._page_height = height * _POINTS_PER_INCH / scale * _FILLED
         self.sheet.set_default_row(_ROW_HEIGHT)
-        for column, width in enumerate(widths):
+        for column, width in enumerate(self.widths):
             self.sheet.set_column(column, column, width)
         self.sheet.hide_gridlines(2)
         self.sheet.set_paper(_A4)
@@ -360,7 +364,7 @@ class _Book:
     def users(self, people: Iterable[Person]) -> None:
         report, text = self.report, self.text
         names = text["figures"]
-        sheet = _Sheet(self, "users", (15, 26, 26, 15, 17))
+        sheet = _Sheet(self, "users", (17, 29, 29, 17, 18))
         sheet.title(text["sheets"]["users"])
         self._day_chart(sheet, "active", "users_active", "line", "users", 690)
         self._day_chart(sheet, "logins", "logins", "column", "logins", 690)
@@ -406,7 +410,7 @@ class _Book:
     def features(self) -> None:
         report, text = self.report, self.text
         names = text["figures"]
-        sheet = _Sheet(self, "features", (15, 15, 13, 14, 15, 15, 15))
+        sheet = _Sheet(self, "features", (17, 16, 14, 15, 16, 16, 16))
         sheet.title(text["sheets"]["features"])
         self._day_chart(sheet, "api", "api_calls", "column", "calls", 740)
         self._day_chart(sheet, "error_rate", "error_rate", "line", "percent", 740)
@@ -474,16 +478,16 @@ class _Book:
         if any(month.has_hidden for month in report.months):
             sheet.note(text["hidden_months"], "note", size=8, colour=_MUTED)
         sheet.row += 1
-        place = sheet.chart_room(270)
+        place = sheet.chart_room(_MONTHLY_CHART_HEIGHT)
         users = self._chart("column", text["charts"]["kpi_users"], "month", "users", legend=False)
         users.add_series(
             self._series(sheet, first, last, 3, names["users_active"], report.colour, filled=True)
         )
-        self._insert(sheet, place, 0, users, (480, 270))
+        self._insert(sheet, place, 0, users, (480, _MONTHLY_CHART_HEIGHT))
         rates = self._chart("line", text["charts"]["kpi_rates"], "month", "percent", legend=True)
         for column, key, colour in ((8, "coverage_rate", report.colour), (9, "goal_rate", "#E08E0B")):
             rates.add_series(self._series(sheet, first, last, column, names[key], colour))
-        self._insert(sheet, place, 5, rates, (480, 270))
+        self._insert(sheet, place, 5, rates, (480, _MONTHLY_CHART_HEIGHT))
         sheet.end()
 
     def skills(self) -> None:
@@ -558,7 +562,7 @@ class _Book:
             source=self.text["sheets"][source],
         )
         made.add_series(series)
-        self._insert(sheet, sheet.chart_room(_CHART_HEIGHT), 0, made, (width, _CHART_HEIGHT))
+        self._insert(sheet, sheet.chart_room(_DAILY_CHART_HEIGHT), 0, made, (width, _DAILY_CHART_HEIGHT))
 
     def _chart(self, kind: str, title: str, x_axis: str, y_axis: str, *, legend: bool) -> Any:
         font = {"name": self.font, "size": 9, "color": "#374151"}
@@ -621,7 +625,7 @@ class _Book:
     def _group_table(self, sheet: _Sheet, dimension: str, groups: Sequence[SkillGroup]) -> None:
         text, columns = self.text, self.text["skills"]
         plural = {"category": "categories", "department": "departments"}[dimension]
-        charts = list(_parts(groups, _CHART_GROUPS))
+        charts = list(_charted(groups))
         first_chart = _group_chart_height(len(charts[0])) if charts else 0
         sheet.keep_together(len(groups), head=_TABLE_HEAD, chart=first_chart)
         sheet.heading(text[plural])
