@@ -58,8 +58,14 @@ def test_every_channels_messages_are_on_one_list_and_in_the_file(tmp_path: Path)
     assert [each["channel"] for each in recorded] == list(Channel)
     assert all("極秘の本文" in each["text"] and each["arrived_at"] for each in recorded)
     assert "xoxb-" not in record.read_text(encoding="utf-8")
+    # A process that was killed while it wrote.
+    with record.open("ab") as file:
+        file.write('{"channel": "email", "text": "極'.encode()[:-1])
     with StandIns(record=record) as started_again:
-        assert json.loads(ask(started_again, "GET", "/messages")[1]) == recorded
+        tenant = Tenant(started_again)
+        tenant.send(tenant.email, message(Channel.EMAIL))
+        assert json.loads(ask(started_again, "GET", "/messages")[1])[:-1] == recorded
+    assert len([json.loads(line) for line in record.read_bytes().splitlines()]) == len(recorded) + 1
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,12 @@ class Recorder:
 
 
 def _read(file: Path) -> list[Arrived]:
-    with file.open(encoding="utf-8") as lines:
-        return [Arrived.from_json(json.loads(line)) for line in lines]
+    """What the file has; a line that a killed process has not finished is cut off."""
+    content = file.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        file.write_bytes(whole)
+    return [Arrived.from_json(json.loads(line)) for line in whole.splitlines()]
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
