@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from include.database import read_sql, tenant_transaction
 from include.errors import BatchError, ParameterError, code_of, is_about_data, is_recoverable, reason_of
 from include.execution.business_date import JAPAN
+from include.execution.digest import Digest
 from include.execution.installation import Installation
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
@@ -84,14 +85,6 @@ class TenantsFailedError(BatchError):
             "、".join(f"テナント {failure.tenant_id}: {failure.message}" for failure in failures)
         )
         self.recoverable = any(failure.recoverable for failure in failures)
-
-
-@dataclass(frozen=True)
-class Digest:
-    """What the operators read after a run: ``lines``, a title first; without any nothing is sent. What is critical goes out by mail too."""
-
-    lines: Sequence[str] = ()
-    is_critical: bool = False
 
 
 @dataclass

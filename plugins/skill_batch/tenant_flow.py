@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from include.catalog import BatchSpec
+    from include.execution.digest import Digest
     from include.execution.object_store import ObjectStore
     from include.execution.run_log import RunResult, TenantSelection
-    from include.execution.tenant_work import Batch, Digest, Run
+    from include.execution.tenant_work import Batch, Run
     from include.notification.message import Network
     from skill_batch.performance import Slowness
 

@@ -17,10 +17,11 @@ from include.data_management.log_cleanup.files import (
 from include.data_management.log_cleanup.rows import ROW_CLASSES, count_old, cutoff, delete_old
 from include.database import read_sql
 from include.errors import SettingsError
+from include.execution.digest import Digest, listed
 from include.execution.installation import Installation
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import Digest, PlatformBatch, Run, TenantFailure, TenantResult
+from include.execution.tenant_work import PlatformBatch, Run, TenantFailure, TenantResult
 from include.settings import LogCleanupSettings
 
 _HERE = Path(__file__).parent
@@ -180,5 +181,4 @@ class LogCleanupBatch(PlatformBatch):
 
 
 def _listed(untouched: Sequence[str]) -> tuple[str, ...]:
-    more = len(untouched) - _LISTED
-    return (*untouched[:_LISTED], *([f"ほか {more} 件"] if more > 0 else []))
+    return tuple(listed(untouched, str, "ほか {} 件", _LISTED))

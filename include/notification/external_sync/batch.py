@@ -13,8 +13,9 @@ from psycopg.rows import dict_row
 
 from include.database import read_sql, tenant_transaction
 from include.errors import ParameterError, is_about_data
+from include.execution.digest import Digest, listed, one_line
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import Digest, Run, TenantBatch, TenantFailure, TenantResult
+from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
 from include.notification.address_guard import guarded_session
 from include.notification.delivery import mask_secrets
 from include.notification.external_sync.credentials import (
@@ -50,9 +51,8 @@ _SIDE_BY_SIDE = 10
 
 # Of a plan, in the task's log; all of it is in batch.sync_plan.
 _SHOWN_ENTRIES = 1_000
-# Of what people have to settle, in the outcome and in the operators' digest.
+# Of what people have to settle, in the outcome.
 _SHOWN_PROBLEMS = 30
-_SHOWN_HELD = 10
 
 _ROOM_PREFIX = "channels/"
 
@@ -124,14 +124,9 @@ class ExternalSyncBatch(TenantBatch):
         rows = platform.execute(read_sql(_HERE, "held_plans"), {"execution_id": run.execution_id}).fetchall()
         if not rows:
             return Digest()
-        lines = [f"外部システム連携（{run.business_date:%Y-%m-%d}）: 適用を保留した名簿 {len(rows)} 件"]
-        for code, name, provider, reason in rows[:_SHOWN_HELD]:
-            # The names are the tenants' own: a line break in one must not make a line of its own.
-            tenant = " ".join(f"{code} {name}".split())
-            lines.append(f"・{tenant}（{PROVIDER_NAMES[Channel(provider)]}）: {reason}")
-        if len(rows) > _SHOWN_HELD:
-            lines.append(f"ほか {len(rows) - _SHOWN_HELD} 件（batch.sync_plan の status が held の行）")
-        return Digest(lines)
+        title = f"外部システム連携（{run.business_date:%Y-%m-%d}）: 適用を保留した名簿 {len(rows)} 件"
+        rest = "ほか {} 件（batch.sync_plan の status が held の行）"
+        return Digest([title, *listed(rows, _held, rest)])
 
     def discard(self, platform: psycopg.Connection, run: Run) -> None:
         """Delete listings that came to nothing: a dry run's, and incomplete ones."""
@@ -256,6 +251,11 @@ def _load_rooms(connection: psycopg.Connection, unit: Unit) -> Collection[str]:
     }
 
 
+def _held(row: tuple[Any, ...]) -> str:
+    code, name, provider, reason = row
+    return f"・{one_line(f'{code} {name}')}（{PROVIDER_NAMES[Channel(provider)]}）: {reason}"
+
+
 def _result(run: Run, tenant_id: str, plan: KeptPlan) -> TenantResult:
     prefix = f"{tenant_id} {run.part}: {'予定: ' if run.dry_run else ''}"
     if plan.status == SKIPPED:
@@ -265,9 +265,7 @@ def _result(run: Run, tenant_id: str, plan: KeptPlan) -> TenantResult:
     if len(plan.entries) > _SHOWN_ENTRIES:
         lines.append(f"{prefix}ほか {len(plan.entries) - _SHOWN_ENTRIES:,} 件（batch.sync_plan）")
     lines.append(f"{prefix}計画 {plan.plan_hash[:12]}、変更 {len(plan.entries):,} 件")
-    notes = list(plan.problems[:_SHOWN_PROBLEMS])
-    if len(plan.problems) > _SHOWN_PROBLEMS:
-        notes.append(f"ほか {len(plan.problems) - _SHOWN_PROBLEMS:,} 件（batch.sync_plan の problems）")
+    notes = list(listed(plan.problems, str, "ほか {:,} 件（batch.sync_plan の problems）", _SHOWN_PROBLEMS))
     if plan.status == HELD:
         notes.insert(0, f"適用を保留しました: {plan.reason}")
     details = {

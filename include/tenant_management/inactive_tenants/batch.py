@@ -14,8 +14,9 @@ from psycopg.types.json import Jsonb
 
 from include.database import read_sql
 from include.execution.business_date import JAPAN, utc_bounds
+from include.execution.digest import Digest
 from include.execution.run_log import ACTIVE_STATUSES
-from include.execution.tenant_work import Digest, Run, TenantBatch, TenantResult
+from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.notification import outbox
 from include.notification.preferences import load_preferences
 from include.notification.template_store import load_templates

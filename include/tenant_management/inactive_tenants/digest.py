@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from include.execution.digest import listed, one_line
 from include.tenant_management.inactive_tenants.rules import Stage
 
 STAGE_NAMES = {
@@ -15,9 +16,6 @@ STAGE_NAMES = {
     Stage.WARNING: "警告",
     Stage.CRITICAL: "重大",
 }
-
-# Tenants that are spelled out; the rest is a count.
-_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,10 @@ def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
     stages = [stage for stage in reversed(Stage) if stage is not Stage.NONE]
     figures = "、".join(f"{STAGE_NAMES[stage]} {counts[stage]}" for stage in stages)
     new = sorted((tenant for tenant in tenants if tenant.is_new), key=_worst_first)
-    lines = [f"非アクティブテナント（{as_of:%Y-%m-%d}）: {figures}、うち新規 {len(new)}"]
-    lines += [f"・{_described(tenant)}" for tenant in new[:_LISTED]]
-    if len(new) > _LISTED:
-        lines.append(f"ほか {len(new) - _LISTED} テナント")
-    return lines
+    return [
+        f"非アクティブテナント（{as_of:%Y-%m-%d}）: {figures}、うち新規 {len(new)}",
+        *listed(new, _described, "ほか {} テナント"),
+    ]
 
 
 def last_activity_text(last_activity_on: date | None) -> str:
@@ -57,7 +54,6 @@ def _worst_first(tenant: InactiveTenant) -> tuple[int, int, str]:
 
 
 def _described(tenant: InactiveTenant) -> str:
-    # The names are the tenants' own: a line break in one must not make a line of its own.
-    name = " ".join(f"{tenant.tenant_code} {tenant.tenant_name}".split())
+    name = one_line(f"{tenant.tenant_code} {tenant.tenant_name}")
     activity = last_activity_text(tenant.last_activity_on)
-    return f"【{STAGE_NAMES[tenant.stage]}】{name}: {tenant.days} 日（{activity}）"
+    return f"・【{STAGE_NAMES[tenant.stage]}】{name}: {tenant.days} 日（{activity}）"

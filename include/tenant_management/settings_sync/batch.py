@@ -18,12 +18,14 @@ from psycopg.types.json import Jsonb
 from include.database import read_sql
 from include.errors import ParameterError
 from include.execution.business_date import utc_bounds
+from include.execution.digest import Digest, listed
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import Digest, Run, TenantBatch, TenantResult
+from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.tenant_management.settings_sync.digest import (
     SEVERITY_NAMES,
     TenantProblems,
     digest_lines,
+    is_critical,
     sentence,
 )
 from include.tenant_management.settings_sync.plan_settings import TRIAL, Desired, PlanSettings, Source
@@ -136,8 +138,7 @@ class SettingsSyncBatch(TenantBatch):
             for row in rows
         ]
         news = [tenant for tenant in news if tenant.problems]
-        is_critical = any(tenant.worst_first[0].severity is Severity.CRITICAL for tenant in news)
-        return Digest(digest_lines(run.business_date, news), is_critical)
+        return Digest(digest_lines(run.business_date, news), is_critical(news))
 
     def _sync(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
@@ -281,9 +282,7 @@ class SettingsSyncBatch(TenantBatch):
             if problem.severity is Severity.LOW
         ]
         noted = [problem for problem in reported if problem.severity > Severity.LOW]
-        notes = [sentence(problem) for problem in noted[:_LISTED]]
-        if len(noted) > _LISTED:
-            notes.append(f"ほか {len(noted) - _LISTED} 件")
+        notes = list(listed(noted, sentence, "ほか {} 件", _LISTED))
         if plan.changes and self._plans.sample:
             notes.append(_SAMPLE_NOTE)
         details = {

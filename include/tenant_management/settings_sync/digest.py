@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from include.execution.digest import listed, one_line
 from include.tenant_management.settings_sync.rules import shown
 from include.tenant_management.settings_sync.validation import Problem, Severity
 
@@ -17,8 +18,7 @@ SEVERITY_NAMES = {
     Severity.CRITICAL: "重大",
 }
 
-# Tenants that are spelled out, and problems of each; the rest is a count.
-_LISTED = 10
+# Problems of one tenant that are spelled out; the rest is a count.
 _LISTED_OF_TENANT = 3
 
 
@@ -44,13 +44,16 @@ def digest_lines(business_date: date, tenants: Sequence[TenantProblems]) -> list
     ranked = sorted(
         tenants, key=lambda tenant: (-tenant.worst_first[0].severity, tenant.tenant_code, tenant.tenant_name)
     )
-    lines = [
+    return [
         f"テナント設定の問題（{business_date:%Y-%m-%d}）: 新規 {figures}（{len(tenants)} テナント）",
-        *(f"・{_described(tenant)}" for tenant in ranked[:_LISTED]),
+        *listed(ranked, _described, "ほか {} テナント"),
+        *_actions(tenants),
     ]
-    if len(ranked) > _LISTED:
-        lines.append(f"ほか {len(ranked) - _LISTED} テナント")
-    return [*lines, *_actions(tenants)]
+
+
+def is_critical(tenants: Sequence[TenantProblems]) -> bool:
+    """Whether one of the problems is."""
+    return any(problem.severity is Severity.CRITICAL for tenant in tenants for problem in tenant.problems)
 
 
 def sentence(problem: Problem) -> str:
@@ -60,11 +63,10 @@ def sentence(problem: Problem) -> str:
 
 
 def _described(tenant: TenantProblems) -> str:
-    # The names are the tenants' own: a line break in one must not make a line of its own, nor a long one hide the others.
-    name = shown(" ".join(f"{tenant.tenant_code} {tenant.tenant_name}".split()))
-    listed = [sentence(problem) for problem in tenant.worst_first[:_LISTED_OF_TENANT]]
-    more = len(tenant.problems) - len(listed)
-    return f"{name}: {'、'.join(listed)}" + (f"、ほか {more} 件" if more else "")
+    # A long name must not hide the others.
+    name = shown(one_line(f"{tenant.tenant_code} {tenant.tenant_name}"))
+    problems = listed(tenant.worst_first, sentence, "ほか {} 件", _LISTED_OF_TENANT)
+    return f"・{name}: {'、'.join(problems)}"
 
 
 def _actions(tenants: Sequence[TenantProblems]) -> Iterator[str]:

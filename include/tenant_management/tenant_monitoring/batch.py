@@ -20,8 +20,9 @@ from psycopg.types.json import Jsonb
 from include.catalog import TENANT_MONITORING
 from include.database import read_sql
 from include.execution.business_date import JAPAN
+from include.execution.digest import Digest
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import Digest, Run, TenantBatch, TenantResult
+from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.settings import MonitoringSettings, Settings, UsageSettings
 from include.tenant_management.billing.price_list import PriceList
 from include.tenant_management.tenant_monitoring import announcements

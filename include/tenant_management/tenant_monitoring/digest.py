@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from include.execution.digest import LISTED, listed, one_line
 from include.tenant_management.tenant_monitoring.checks import TEXTS, Check
 from include.tenant_management.tenant_monitoring.incidents import Severity
 
-# Tenants that are spelled out; the rest is a count.
-_LISTED = 10
 _NAME_LIMIT = 30
 
 _SEVERITY_NAMES = {Severity.WARNING: "警戒", Severity.CRITICAL: "重大"}
@@ -85,13 +84,13 @@ def digest_lines(news: News) -> list[str]:
     return [
         f"テナント監視 {_moment(news.check_at)}: {'、'.join(_figures(news, alarms, reminders, closed))}",
         *_platform_lines(news.platform),
-        *_listed(alarms, _LISTED, _alarm),
+        *listed(alarms, _alarm, "ほか {} 件"),
         *_actions(alarms),
         *_closed_lines("回復", [each for each in closed if each.is_recovered]),
         *_closed_lines(
             "監視終了（稼働中でなくなったテナント）", [each for each in closed if not each.is_recovered]
         ),
-        *_listed(reminders, max(0, _LISTED - len(alarms)), _reminder, "継続中 "),
+        *listed(reminders, _reminder, "継続中 ほか {} 件", max(0, LISTED - len(alarms))),
         *news.notices,
     ]
 
@@ -145,20 +144,13 @@ def _actions(alarms: Sequence[IncidentNews]) -> Iterator[str]:
 
 def _closed_lines(title: str, closed: Sequence[IncidentNews]) -> Iterator[str]:
     if closed:
-        listed = [
-            f"{_one_line(each.tenant_code)} {TEXTS[each.check].name}（{_period(each.opened_at, each.closed_at)}）"
-            for each in closed[:_LISTED]
-        ]
-        more = [f"ほか {len(closed) - _LISTED} 件"] if len(closed) > _LISTED else []
-        yield f"{title}: {'、'.join(listed + more)}"
+        yield f"{title}: {'、'.join(listed(closed, _closed, 'ほか {} 件'))}"
 
 
-def _listed(
-    news: Sequence[IncidentNews], listed: int, line: Callable[[IncidentNews], str], rest: str = ""
-) -> Iterator[str]:
-    yield from map(line, news[:listed])
-    if len(news) > listed:
-        yield f"{rest}ほか {len(news) - listed} 件"
+def _closed(news: IncidentNews) -> str:
+    return (
+        f"{one_line(news.tenant_code)} {TEXTS[news.check].name}（{_period(news.opened_at, news.closed_at)}）"
+    )
 
 
 def _worst_first(news: IncidentNews) -> tuple[bool, int, str]:
@@ -166,13 +158,9 @@ def _worst_first(news: IncidentNews) -> tuple[bool, int, str]:
 
 
 def _tenant(news: IncidentNews) -> str:
-    """The names are the tenants' own: a line break in one must not make a line of its own, nor a long one hide the others."""
-    name = _one_line(news.tenant_name)
-    return f"{_one_line(news.tenant_code)} {name if len(name) <= _NAME_LIMIT else f'{name[: _NAME_LIMIT - 1]}…'}".rstrip()
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """A long name must not hide the others."""
+    name = one_line(news.tenant_name)
+    return f"{one_line(news.tenant_code)} {name if len(name) <= _NAME_LIMIT else f'{name[: _NAME_LIMIT - 1]}…'}".rstrip()
 
 
 def _moment(moment: datetime) -> str:

@@ -57,10 +57,9 @@ class FailureAlert(BaseNotifier):
                 ti.log_url.split("/runs/")[0],
             ),  # the DAG's page, whose documentation is the runbook
         )
-        title = f"バッチ実行失敗: {self.batch_id}"
         if result is None:
             return Alert(
-                title=title,
+                title=_title(self.batch_id),
                 lines=(
                     f"{self.batch_name}（重要度 {self.severity}）",
                     f"実行ID: {dag_run.run_id}",
@@ -71,6 +70,10 @@ class FailureAlert(BaseNotifier):
                 severity=self.severity,
             )
         return result_alert(self.batch_name, self.severity, result, links)
+
+
+def _title(batch_id: str) -> str:
+    return f"バッチ実行失敗: {batch_id}"
 
 
 def _what_to_do(error: Any, task_id: str) -> str:
@@ -96,7 +99,7 @@ def result_alert(
         "全テナントが失敗" if result.status == "failed" else "一部のテナントが失敗（ほかのテナントは完了）"
     )
     return Alert(
-        title=f"バッチ実行失敗: {result.batch_id}",
+        title=_title(result.batch_id),
         lines=(
             f"{batch_name}（重要度 {severity}）",
             f"実行ID: {result.execution_id}",
