@@ -12,8 +12,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -45,16 +43,9 @@ SLACK_TOKEN, LINE_WORKS_CLIENT = "xoxb-benchmark", "benchmark-client"
 HERE = Path(__file__).parent
 
 
-@contextmanager
-def connections(dsn: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
-    """As the platform's steps and as a tenant's."""
-    with connected(dsn) as (platform, connection):
-        yield platform, connection
-
-
 def sync(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:
     """One whole run, as the DAG's tasks do it."""
-    with connections(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         batch, network = create_batch(), Network(allowed_hosts=allowed_hosts)
         result = run_batch(platform, connection, EXTERNAL_SYNC, batch, day, network=network)
         assert result.status == "completed", result.sentence()
@@ -62,7 +53,7 @@ def sync(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:
 
 def fetch(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:
     """Only the listing and the plan, at LINE WORKS."""
-    with connections(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         batch, network = create_batch(), Network(allowed_hosts=allowed_hosts)
         run, tenants = open_run(platform, EXTERNAL_SYNC, batch, day)
         tenant_ids = [tenant.id for tenant in tenants]
@@ -73,14 +64,14 @@ def apply_at_once(dsn: str, day: date) -> None:
     """The plan as the batch applies it: a few statements for all of it."""
     unit = _planned(dsn, day)
     run = Run(unit.execution_id, day, day, part=unit.provider)
-    with connections(dsn) as (_, connection), tenant_transaction(connection, [unit.tenant_id]):
+    with connected(dsn) as (_, connection), tenant_transaction(connection, [unit.tenant_id]):
         create_batch().process(connection, run, [unit.tenant_id])
 
 
 def apply_in_a_loop(dsn: str, day: date) -> None:
     """The new links of the plan one after the other: link, account, history; each in a transaction of its own."""
     unit = _planned(dsn, day)
-    with connections(dsn) as (_, connection):
+    with connected(dsn) as (_, connection):
         with tenant_transaction(connection, [unit.tenant_id]):
             plan = load_plan(connection, unit)
         assert plan is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -89,18 +90,17 @@ def slack_connection(base_url: str) -> str:
 
 def smtp_connection(services: StandIns) -> str:
     """``batch_smtp`` pointing at the stand-ins, as JSON."""
-    return (
-        f'{{"conn_type": "smtp", "host": "127.0.0.1", "port": {services.smtp_port}, '
-        '"extra": {"from_email": "no-reply@example.jp", "disable_ssl": true, "disable_tls": true}}'
-    )
+    return _mail_connection(services, from_email="no-reply@example.jp")
 
 
 def email_connection(services: StandIns) -> str:
     """``ops_email`` pointing at the stand-ins, as JSON."""
-    return (
-        f'{{"conn_type": "smtp", "host": "127.0.0.1", "port": {services.smtp_port}, "extra": {{"from_email": "alerts@example.jp", '
-        '"to_email": "night@example.jp", "disable_ssl": true, "disable_tls": true}}'
-    )
+    return _mail_connection(services, from_email="alerts@example.jp", to_email="night@example.jp")
+
+
+def _mail_connection(services: StandIns, **addresses: str) -> str:
+    extra = {**addresses, "disable_ssl": True, "disable_tls": True}
+    return json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": services.smtp_port, "extra": extra})
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

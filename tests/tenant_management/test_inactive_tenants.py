@@ -22,6 +22,7 @@ from include.settings import ExecutionSettings
 from include.tenant_management.inactive_tenants import create_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.digests import take_digest
 
 DAY = date(2026, 10, 31)
 # The end of the Japanese day in UTC, as the host stores it.
@@ -73,11 +74,7 @@ def tell(
         opened, tenants = open_run(platform, INACTIVE_TENANTS, batch, day, codes=codes)
         process_shard(connection, platform, batch, opened, [each.id for each in tenants])
         run_log.close_execution(platform, opened)
-        with platform.transaction() as transaction:
-            lines = list(batch.digest(platform, opened).lines)
-            if not is_delivered:
-                raise psycopg.Rollback(transaction)
-    return lines
+        return take_digest(platform, batch, opened, is_delivered=is_delivered)
 
 
 def tenant(host: psycopg.Connection, tenant_id: str, days_ago: int | None = None, **values: Any) -> str:

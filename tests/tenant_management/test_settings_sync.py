@@ -25,6 +25,7 @@ from include.tenant_management.settings_sync.batch import SettingsSyncBatch
 from include.tenant_management.settings_sync.plan_settings import load_plan_settings
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.digests import take_digest
 from tests.tenant_management.test_settings_sync_rules import protected_spellings
 
 DAY = date(2026, 10, 31)
@@ -108,11 +109,7 @@ def tell(
         def finish() -> list[str]:
             process_shard(connection, platform, batch, opened, [each.id for each in tenants])
             assert run_log.close_execution(platform, opened).status == "completed"
-            with platform.transaction() as transaction:
-                lines = list(batch.digest(platform, opened).lines)
-                if not is_delivered:
-                    raise psycopg.Rollback(transaction)
-            return lines
+            return take_digest(platform, batch, opened, is_delivered=is_delivered)
 
         lines = finish()
         if clear_with is not None:

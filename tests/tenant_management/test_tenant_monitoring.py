@@ -27,6 +27,7 @@ from include.tenant_management.tenant_monitoring.orphans import (
 )
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.digests import take_digest
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 # A Wednesday; the four before it are no holidays.
@@ -136,13 +137,7 @@ def close_check(platform: psycopg.Connection, run: Run, *, is_delivered: bool = 
     batch = create_batch()
     assert run_log.close_execution(platform, run).status == "completed"
     batch.discard(platform, run)
-    lines: list[str] = []
-    if not run.dry_run:
-        with platform.transaction() as transaction:
-            lines = list(batch.digest(platform, run).lines)
-            if not is_delivered:
-                raise psycopg.Rollback(transaction)
-    return lines
+    return [] if run.dry_run else take_digest(platform, batch, run, is_delivered=is_delivered)
 
 
 def check(
