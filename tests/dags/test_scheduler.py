@@ -20,7 +20,7 @@ from include.execution.business_date import JAPAN
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.dags.running_airflow import Api, running_airflow
+from tests.dags.running_airflow import Api, forget_runs, running_airflow
 from tests.notification.outbox_rows import slack as slack_of
 from tests.notification.outbox_rows import statuses, wait_for, waiting
 from tests.tenant_management.billing_rows import close_month
@@ -43,8 +43,15 @@ def tenants(database: Database) -> None:
 
 @pytest.fixture
 def api(
-    airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
+    airflow: AirflowInstallation,
+    airflow_metadata: str,
+    database: Database,
+    slack: StandIns,
+    unused_port: int,
+    tmp_path: Path,
 ) -> Iterator[Api]:
+    for dag_id in (USAGE, BILLING, SENDING, RETRY):
+        forget_runs(airflow_metadata, dag_id)
     # Only what the test triggers: no run of the schedule's own may come in between.
     alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
     with running_airflow(airflow, database, slack, tmp_path, unused_port, alone) as api:
