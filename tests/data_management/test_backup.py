@@ -106,6 +106,34 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def test_an_export_holds_a_tenants_rows_whatever_string_type_its_tenant_column_has(backups: Backups) -> None:
+    """The host's multi-tenant migration made these columns VARCHAR(255); its other tenant columns are TEXT."""
+    expected = {
+        "MST_CareerPlan": 2,
+        "MST_Department": 2,
+        "MST_Employee": 30,
+        "MST_RolePermission": 2,
+        "MST_UserAuth": 30,
+        "MST_UserRole": 2,
+    }
+    with backups.database.connect() as host:
+        host.execute('ALTER TABLE "MST_CareerPlan" ALTER COLUMN tenant_id TYPE char(40)')
+        for tenant_id, other in (("A", ""), (HOSTILE, "x")):
+            for number in range(2 + len(other)):
+                key = f"{tenant_id}-{number}"
+                own = {"tenant_id": tenant_id, "updated_at": host_rows.UPDATED_AT}
+                host_rows.insert(host, "MST_CareerPlan", career_plan_id=key, **own)
+                host_rows.insert(host, "MST_Department", department_code=key, **own)
+                host_rows.insert(host, "MST_RolePermission", id=key, **own)
+                host_rows.insert(host, "MST_UserRole", id=key, user_id=key, role_id="r", **own)
+
+    backup_id = backups.take()
+
+    manifest = json.loads((backups.root / "backups" / backup_id / manifest_path("A")).read_text())
+    exported = {table["name"]: table["rows"] for table in manifest["tables"]}
+    assert {table: exported.get(table) for table in expected} == expected
+
+
 def test_a_backup_is_one_snapshot_and_a_tenants_restore_gives_back_exactly_its_rows(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,9 @@ import psycopg
 import pytest
 
 from include.errors import SchemaError
+from include.migrations.deploy import upgrade
 from include.migrations.host_contract import HostVariant, check_host, check_single_tenant, load_contract
+from tests import host_rows
 from tests.conftest import Database
 from tests.migrations.conftest import MakeHost
 
@@ -30,7 +32,7 @@ def test_everything_that_the_host_lacks_is_named_in_one_error(host: Database) ->
         connection.execute('DROP TABLE "TRN_PDU"')
         connection.execute('ALTER TABLE "SYS_SystemLog" DROP COLUMN request_url')
         connection.execute('ALTER TABLE "MST_UserAuth" DROP COLUMN employee_id')
-        connection.execute('ALTER TABLE "MST_Tenant" ALTER COLUMN max_users TYPE bigint')
+        connection.execute('ALTER TABLE "MST_Tenant" ALTER COLUMN max_users TYPE text')
         connection.execute('ALTER TABLE "SYS_TenantUsage" ALTER COLUMN usage_date TYPE timestamptz')
 
         with pytest.raises(SchemaError) as raised:
@@ -41,13 +43,61 @@ def test_everything_that_the_host_lacks_is_named_in_one_error(host: Database) ->
     assert '表 "TRN_PDU" がない' in message
     assert '列 "SYS_SystemLog"."request_url" がない' in message
     assert '列 "MST_UserAuth"."employee_id" がない' in message
-    assert '列 "MST_Tenant"."max_users" の型が bigint（必要なのは integer）' in message
+    assert '列 "MST_Tenant"."max_users" の型が text（必要なのは integer）' in message
     assert (
         '列 "SYS_TenantUsage"."usage_date" の型が timestamp with time zone（必要なのは timestamp without time zone）'
         in message
     )
     assert message.count("がない") == 4
     assert message.count("の型が") == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "kinds"),
+    [
+        ("tenant_id", ["text", "varchar(255)", "varchar", "char(36)", "identifier"]),
+        ("email", ["varchar(320)"]),
+    ],
+)
+def test_a_text_is_a_text_whatever_its_width(host: Database, column: str, kinds: list[str]) -> None:
+    with host.connect() as connection:
+        connection.execute("CREATE DOMAIN identifier AS varchar(50)")
+        for kind in kinds:
+            connection.execute(f'ALTER TABLE "MST_Employee" ALTER COLUMN {column} TYPE {kind}')
+            assert check_host(connection) is HostVariant.MULTI_TENANT
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "kinds"),
+    [
+        ("MST_Tenant", "max_users", ["smallint", "bigint", "numeric(10, 2)"]),
+        ("SYS_SystemLog", "response_time", ["bigint"]),
+        ("HIS_TenantBilling", "total_amount", ["numeric(12, 2)", "bigint"]),
+    ],
+)
+def test_a_number_is_a_number_whatever_its_width(
+    host: Database, table: str, column: str, kinds: list[str]
+) -> None:
+    with host.connect() as connection:
+        for kind in kinds:
+            connection.execute(f'ALTER TABLE "{table}" ALTER COLUMN {column} TYPE {kind}')
+            assert check_host(connection) is HostVariant.MULTI_TENANT
+
+
+def test_figures_of_a_host_with_other_widths_keep_their_python_types(host: Database) -> None:
+    with host.connect() as connection:
+        connection.execute('ALTER TABLE "MST_Tenant" ALTER COLUMN max_users TYPE numeric(10, 2)')
+        connection.execute('ALTER TABLE "MST_Employee" ALTER COLUMN tenant_id TYPE char(36)')
+    upgrade(host.dsn)
+    with host.connect() as connection:
+        host_rows.tenant(connection, "T1", max_users=20)
+        host_rows.user(connection, "T1", "u1")
+        assert connection.execute(
+            "SELECT max_users, tenant_id FROM batch.all_tenant INNER JOIN batch.all_employee USING (tenant_id)"
+        ).fetchone() == (20, "T1")
+        assert connection.execute("SELECT pg_typeof(max_users)::text FROM batch.all_tenant").fetchone() == (
+            "integer",
+        )
 
 
 def test_columns_of_the_multi_tenant_migration_are_not_asked_of_a_host_before_it(make_host: MakeHost) -> None:

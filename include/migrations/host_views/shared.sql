@@ -4,6 +4,8 @@
 -- all_*    normalise a host table once, for every tenant; only batch_platform may read them.
 -- the rest filter a host table that the batches write by the transaction's tenants; for batch_tenant.
 --
+-- Texts and numbers that are only read have one type here, whatever width the host gives them: text, integer, bigint or numeric.
+--
 -- *_utc columns are the host's TIMESTAMP(3) in UTC, left bare so that a day's bounds, given in UTC, compare without a conversion
 -- per row. Dates that people read are Asia/Tokyo.
 
@@ -23,8 +25,8 @@ SELECT
     coalesce(nullif(btrim(timezone), ''), 'Asia/Tokyo') AS timezone,
     coalesce(nullif(upper(btrim(currency_code)), ''), 'JPY') AS currency_code,
     lower(left(nullif(btrim(locale), ''), 2)) AS language,
-    max_users,
-    max_storage_gb,
+    max_users::integer AS max_users,
+    max_storage_gb::integer AS max_storage_gb,
     nullif(btrim(admin_email), '') AS admin_email,
     nullif(btrim(contact_email), '') AS contact_email,
     nullif(btrim(postal_code), '') AS postal_code,
@@ -109,7 +111,7 @@ CREATE VIEW batch.all_api_request AS
 SELECT
     user_id,
     created_at AS requested_at_utc,
-    response_time AS response_time_ms,
+    least(response_time, 2147483647)::integer AS response_time_ms,
     coalesce(response_status >= 500, upper(log_level) IN ('ERROR', 'FATAL'), false) AS is_error
 FROM "SYS_SystemLog"
 WHERE request_url IS NOT null AND NOT is_deleted;
@@ -469,7 +471,7 @@ SELECT
     endpoint_url,
     auth_config,
     connection_config,
-    rate_limit_per_minute,
+    rate_limit_per_minute::integer AS rate_limit_per_minute,
     is_enabled,
     health_status,
     last_health_check,
@@ -550,7 +552,7 @@ SELECT
     record.tenant_id,
     record.employee_id AS employee_key,
     record.skill_item_id,
-    CASE WHEN record.skill_level > 0 THEN record.skill_level END AS skill_level,
+    CASE WHEN record.skill_level > 0 THEN record.skill_level END::integer AS skill_level,
     coalesce(
         nullif(btrim(record.skill_category_id), ''),
         nullif(btrim(item.skill_category_id), ''),
@@ -618,7 +620,7 @@ CREATE VIEW batch.all_required_skill AS
 SELECT
     job_type_id,
     skill_item_id,
-    required_level,
+    required_level::integer AS required_level,
     effective_date AS effective_from_utc,
     expiry_date AS effective_until_utc
 FROM "MST_JobTypeSkill"
@@ -656,7 +658,7 @@ SELECT
     tenant_id,
     employee_id AS employee_key,
     coalesce(end_date, start_date) AS ended_at_utc,
-    coalesce(duration_hours, 0) AS duration_hours
+    coalesce(duration_hours, 0)::numeric AS duration_hours
 FROM "TRN_TrainingHistory"
 WHERE
     coalesce(end_date, start_date) IS NOT null AND NOT is_deleted

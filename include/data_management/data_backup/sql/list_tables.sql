@@ -5,11 +5,13 @@ SELECT
     NOT starts_with(namespace.nspname, 'restored_')
     AND EXISTS (
         SELECT FROM pg_attribute AS attribute
+        INNER JOIN pg_type AS type ON attribute.atttypid = type.oid
         WHERE
             attribute.attrelid = relation.oid
             AND attribute.attname = 'tenant_id'
             AND NOT attribute.attisdropped
-            AND attribute.atttypid = 'text'::regtype
+            -- A string of any type: TEXT, VARCHAR(n), CHAR(n), a domain over one of them.
+            AND type.typcategory = 'S'
     ) AS has_tenant
 FROM pg_class AS relation
 INNER JOIN pg_namespace AS namespace ON relation.relnamespace = namespace.oid
