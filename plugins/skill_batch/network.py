@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from airflow.sdk import BaseHook, Variable
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from include.errors import ConnectionMissingError
 from include.notification.message import EmailConfig, Network
+from skill_batch.installation import required_connection
+from skill_batch.lookup import find_variable
 
 SMTP_CONN_ID = "batch_smtp"
 ALLOWED_HOSTS_VARIABLE = "batch_allowed_hosts"
@@ -22,7 +22,7 @@ def network(*, with_mail: bool = True) -> Network:
     no mail server.
     :raises ConnectionMissingError: there is no mail server.
     """
-    hosts = Variable.get(ALLOWED_HOSTS_VARIABLE, default="")
+    hosts = find_variable(ALLOWED_HOSTS_VARIABLE) or ""
     return Network(
         email=mail_server() if with_mail else None,
         allowed_hosts=frozenset(host.strip() for host in hosts.split(",") if host.strip()),
@@ -32,12 +32,7 @@ def network(*, with_mail: bool = True) -> Network:
 
 def mail_server() -> EmailConfig:
     """``batch_smtp`` as the mail client reads it. :raises ConnectionMissingError: it is not defined, or has no sender."""
-    try:
-        connection = BaseHook.get_connection(SMTP_CONN_ID)
-    except AirflowNotFoundException:
-        raise ConnectionMissingError(
-            f"Airflow の接続 '{SMTP_CONN_ID}' が定義されていません。Connections で作成してください（種類 SMTP）。"
-        ) from None
+    connection = required_connection(SMTP_CONN_ID, "SMTP")
     extra = connection.extra_dejson
     sender = extra.get("from_email") or connection.login
     if not connection.host or not sender:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from airflow.sdk import ObjectStoragePath, Variable
+from airflow.sdk import ObjectStoragePath
 
 from include.errors import SettingsError
 from include.execution.object_store import ObjectStore
+from skill_batch.lookup import find_variable
 
 VARIABLE = "batch_storage_url"
 
@@ -18,7 +19,7 @@ def object_store() -> ObjectStore:
 
     The part before ``@`` is an Airflow connection. :raises SettingsError: the variable is missing or no absolute URL.
     """
-    url = Variable.get(VARIABLE, default="").strip()
+    url = (find_variable(VARIABLE) or "").strip()
     scheme, _, rest = url.partition("://")
     if not rest or (scheme == "file" and not rest.startswith("/")):
         raise SettingsError(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
+from skill_batch.lookup import is_outage
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -36,10 +38,9 @@ class RecoverableErrorsOnly(RetryPolicy):
         """Runs in the worker, where the exception is at hand."""
         from include.errors import is_recoverable, reason_of
 
-        if not is_recoverable(exception):
+        if not (is_recoverable(exception) or is_outage(exception)):
             return RetryDecision.fail(reason=f"not recoverable: {reason_of(exception)}")
-        # A clear gives the task its retries again: try_number goes on counting, and max_tries grows by what was used up. So the
-        # tries of this block began after max_tries - retries others.
+        # `clear` raises max_tries, so this attempt is number try_number - (max_tries - retries).
         step = (try_number - 1 - (max_tries - self.retries)) % (self.retries + 1)
         delay = BASE_DELAY * 2**step * (1 + random.uniform(0, _JITTER))
         return RetryDecision.retry(delay=delay, reason=f"recoverable: {reason_of(exception)}")

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 from airflow.sdk import RetryAction
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from include.errors import DatabaseUnavailableError, ParameterError
 from include.execution.tenant_work import TenantFailure, TenantsFailedError
@@ -39,6 +41,17 @@ def test_shards_that_failed_together_do_not_come_back_together() -> None:
 @pytest.mark.parametrize("error", [ParameterError("wrong"), KeyError("defect"), PermissionError("disk")])
 def test_a_permanent_error_fails_at_once(error: Exception) -> None:
     assert RecoverableErrorsOnly().evaluate(error, 1, max_tries=2).action is RetryAction.FAIL
+
+
+@pytest.mark.parametrize(
+    ("status_code", "action"),
+    [(None, RetryAction.RETRY), (500, RetryAction.RETRY), (422, RetryAction.FAIL)],
+)
+def test_an_api_server_that_failed_or_did_not_answer_is_asked_again(
+    status_code: int | None, action: RetryAction
+) -> None:
+    answer = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": status_code})
+    assert RecoverableErrorsOnly().evaluate(AirflowRuntimeError(answer), 1, max_tries=2).action is action
 
 
 @pytest.mark.parametrize(("recoverable", "action"), [(True, RetryAction.RETRY), (False, RetryAction.FAIL)])

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from threading import Thread
 
 import psycopg
 import pytest
@@ -117,3 +122,37 @@ def test_a_login_that_may_not_act_as_the_role_is_refused(
     monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", connected.airflow_connection("batch_tenant"))
     with pytest.raises(SchemaError, match="ロール batch_platform になれません"):
         PlatformDbHook().get_conn()
+
+
+def test_a_backend_that_is_lost_while_it_takes_on_the_role_may_be_tried_again(
+    connected: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cut_at(b"SET ROLE", connected.server.host, connected.server.port) as port:
+        uri = connected.airflow_connection("batch_tenant").replace(f":{connected.server.port}/", f":{port}/")
+        monkeypatch.setenv("AIRFLOW_CONN_BATCH_TENANT_DB", uri)
+        with pytest.raises(DatabaseUnavailableError, match="ロール batch_tenant になる前に切れました"):
+            TenantDbHook().get_conn()
+
+
+@contextmanager
+def cut_at(statement: bytes, host: str, port: int) -> Iterator[int]:
+    """A proxy of the database that closes the connection when the client sends ``statement``; gives the proxy's port."""
+
+    def relay(client: socket.socket) -> None:
+        with client, socket.create_connection((host, port)) as server:
+            while True:
+                for source in select.select([client, server], [], [])[0]:
+                    data = source.recv(65_536)
+                    if not data or statement in data:
+                        return
+                    (server if source is client else client).sendall(data)
+
+    def accept() -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                relay(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)

@@ -9,11 +9,12 @@ from typing import Any, ClassVar, LiteralString
 
 import psycopg
 from airflow.providers.postgres.hooks.postgres import PostgresHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk import Connection
 from psycopg import sql
 
 from include.database import tenant_transaction
-from include.errors import ConnectionMissingError, DatabaseUnavailableError, SchemaError, reason_of
+from include.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
+from skill_batch.installation import required_connection
 
 _STREAM_BATCH_ROWS = 1_000
 
@@ -32,20 +33,22 @@ class _BatchDbHook(PostgresHook):
         super().__init__(*args, **kwargs)
         self.statement_timeout = statement_timeout
 
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Connection:
+        """As ``required_connection``."""
+        return required_connection(conn_id, "Postgres")
+
     def get_conn(self) -> psycopg.Connection:
         """Connect and take on the role.
 
         :raises ConnectionMissingError: Airflow has no such connection.
+        :raises AirflowUnavailableError: Airflow could not be asked for the connection; another try may help.
         :raises DatabaseUnavailableError: PostgreSQL does not answer, or refuses the login; another try may help.
         :raises SchemaError: the login may not act as the role.
         """
         conn_id = self.get_conn_id()
         try:
             connection = super().get_conn()
-        except AirflowNotFoundException:
-            raise ConnectionMissingError(
-                f"Airflow の接続 '{conn_id}' が定義されていません。Connections で作成してください（種類 Postgres）。"
-            ) from None
         except psycopg.OperationalError as error:
             # libpq tells no SQLSTATE of a connection that failed: a wrong password and a server that starts up look alike.
             raise DatabaseUnavailableError(
@@ -59,6 +62,11 @@ class _BatchDbHook(PostgresHook):
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self.role)))
         except psycopg.Error as error:
             connection.close()
+            if is_recoverable(error):
+                raise DatabaseUnavailableError(
+                    f"PostgreSQL への接続（接続 '{conn_id}'）が、ロール {self.role} になる前に切れました（{reason_of(error)}）。"
+                    "サーバーを確認し、動いていればこのタスクを消去（Clear）してください。"
+                ) from None
             raise SchemaError(
                 f"接続 '{conn_id}' のログインはロール {self.role} になれません: {reason_of(error)}。"
                 f"`python -m include.migrations upgrade` を実行し、ログインに {self.role} を GRANT してください。"

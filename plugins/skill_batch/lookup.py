@@ -1,0 +1,109 @@
+"""Connections and Variables of this Airflow, with "absent" told apart from "could not be asked".
+
+The SDK answers both alike: its not-found exception for a connection, the default for a Variable. Its secrets backends log an API
+server that does not answer, or a secrets manager that is down, at DEBUG and go on. So what was not found is asked for once more here.
+
+The triggerer loads this, on some platforms without ``include``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook, Variable
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError, ErrorType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.sdk import Connection
+    from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
+    from airflow.sdk.execution_time.comms import GetConnection, GetVariable
+
+_ABSENT = (ErrorType.CONNECTION_NOT_FOUND, ErrorType.VARIABLE_NOT_FOUND)
+_SERVER_ERROR = 500
+_TOO_MANY_REQUESTS = 429
+
+
+class AirflowUnavailableError(ConnectionError):
+    """Airflow, or the secrets manager behind it, could not be asked. As a ``ConnectionError`` it counts as recoverable."""
+
+
+def find_connection(conn_id: str) -> Connection | None:
+    """The connection, or None if this Airflow defines none of that id. :raises AirflowUnavailableError: nobody could be asked."""
+    from airflow.sdk.execution_time.comms import GetConnection
+
+    what = f"接続 '{conn_id}'"
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        _ask_backends(lambda backend: backend.get_connection(conn_id=conn_id), what)
+        if _is_absent(GetConnection(conn_id=conn_id), what):
+            return None
+    # The API server has it, and was away before.
+    return BaseHook.get_connection(conn_id)
+
+
+def find_variable(name: str) -> str | None:
+    """The Variable, or None if this Airflow defines none of that name. :raises AirflowUnavailableError: nobody could be asked."""
+    from airflow.sdk.execution_time.comms import GetVariable
+
+    what = f"Variable '{name}'"
+    value: str | None = Variable.get(name, default=None)
+    if value is None:
+        _ask_backends(lambda backend: backend.get_variable(key=name), what)
+        if not _is_absent(GetVariable(key=name), what):
+            value = Variable.get(name)
+    return value
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the SDK reports that the API server did not answer, or failed: another try may help."""
+    if isinstance(error, AirflowUnavailableError):
+        return True
+    if not isinstance(error, AirflowRuntimeError) or error.error.error is not ErrorType.API_SERVER_ERROR:
+        return False
+    status = (error.error.detail or {}).get("status_code")
+    return status is None or status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS
+
+
+def _ask_backends(ask: Callable[[BaseSecretsBackend], object], what: str) -> None:
+    """Ask the configured secrets managers again, whose errors the SDK swallows. The API server is asked by ``_is_absent``."""
+    from airflow.sdk.execution_time.secrets.execution_api import ExecutionAPISecretsBackend
+    from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+
+    for backend in ensure_secrets_backend_loaded():
+        if isinstance(backend, ExecutionAPISecretsBackend):
+            continue
+        try:
+            ask(backend)
+        except Exception as error:
+            raise _unavailable(what, f"{type(backend).__name__}: {type(error).__name__}") from error
+
+
+def _is_absent(request: GetConnection | GetVariable, what: str) -> bool:
+    """Whether the API server says that there is none; also outside a task, where nobody else can be asked."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if supervisor is None:
+        return True
+    try:
+        answer = supervisor.send(request)
+    except AirflowRuntimeError as error:
+        answer = error.error
+    except Exception as error:
+        raise _unavailable(what, type(error).__name__) from error
+    if not isinstance(answer, ErrorResponse):
+        return answer is None
+    if answer.error in _ABSENT:
+        return True
+    raise _unavailable(what, str((answer.detail or {}).get("message") or answer.error.value))
+
+
+def _unavailable(what: str, reason: str) -> AirflowUnavailableError:
+    return AirflowUnavailableError(
+        f"Airflow に{what}を問い合わせられませんでした（{reason}）。API サーバーとそのデータベースを確認してください。"
+        "定義がないという意味ではありません。"
+    )
