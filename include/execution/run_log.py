@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from include.catalog import BATCHES, BatchSpec
 from include.database import is_tenant_id, read_sql
-from include.errors import BatchError, ParameterError
+from include.errors import BatchError, ParameterError, code_of, reason_of
 from include.execution.resource_usage import ResourceUsage
 from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run
@@ -36,6 +36,9 @@ _NEEDS_ATTENTION = ("UNKNOWN", _UNUSABLE_ID)
 
 # Batches whose runs count units of their own instead of tenants.
 _NOT_PER_TENANT = frozenset(spec.id for spec in BATCHES if not spec.per_tenant)
+
+# Of a tenant whose task ended without a result and without an exception of its own.
+_NO_RESULT = "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）。process のログを確認してください"
 
 # Tenants and reasons that a summary spells out; the rest is a count.
 _LISTED = 10
@@ -98,7 +101,19 @@ class RunResult:
 
 
 class EarlierStepFailedError(BatchError):
-    """The run came to nothing because a step before the tenants' own failed; that step has said why, and has alerted."""
+    """The run came to nothing because ``step``, one before the tenants' own, failed.
+
+    ``is_told``: that step has sent an alert with the reason. Otherwise its process was killed before it could.
+    """
+
+    def __init__(self, step: str, *, is_told: bool) -> None:
+        super().__init__(
+            f"前段の {step} が失敗しました。理由はそのログと通知にあります。"
+            if is_told
+            else f"前段の {step} が、理由を残さずに止まりました（強制終了、メモリ不足など）。{step} のログを確認してください。"
+        )
+        self.step = step
+        self.is_told = is_told
 
 
 class RunFailedError(BatchError):
@@ -198,8 +213,12 @@ def open_execution(
     options: Mapping[str, Any] | None = None,
     parts: Mapping[str, Sequence[str]] | None = None,
     run_at: datetime | None = None,
+    attempt: int = 0,
 ) -> Run:
-    """Write the running row and one pending outcome per expected tenant, or per part of its work (by tenant id)."""
+    """Write the running row and one pending outcome per expected tenant, or per part of its work (by tenant id).
+
+    ``attempt``: how often Airflow's run has been cleared.
+    """
     execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
     expected = [(tenant.id, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
     with platform.transaction():
@@ -214,6 +233,7 @@ def open_execution(
                 "dry_run": dry_run,
                 "parameters": Jsonb(dict(parameters)),
                 "execution_host": socket.gethostname(),
+                "attempt": attempt,
                 "total_tenants": len(tenants),
             },
         )
@@ -245,16 +265,52 @@ def record_task_metric(
     )
 
 
-def close_execution(platform: psycopg.Connection, run: Run, error: str | None = None) -> RunResult:
+def mark_reopened(platform: psycopg.Connection, run: Run) -> None:
+    """Note that a cleared task works on a run that was closed: until it is closed again, its row says how it ended before."""
+    platform.execute(read_sql(_HERE, "mark_reopened"), {"execution_id": run.execution_id})
+
+
+def fail_shard(
+    platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str], error: BaseException
+) -> None:
+    """Keep why a shard's task failed as a whole, for those of its tenants that have no result; their next try overwrites it."""
+    _fail_unfinished(platform, run, code_of(error), reason_of(error), tenant_ids)
+
+
+def _fail_unfinished(
+    platform: psycopg.Connection, run: Run, code: str, reason: str, tenant_ids: Sequence[str] | None = None
+) -> None:
+    platform.execute(
+        read_sql(_HERE, "fail_unfinished"),
+        {
+            "execution_id": run.execution_id,
+            "error_code": code,
+            "error_message": reason,
+            "tenant_ids": None if tenant_ids is None else list(tenant_ids),
+            "part": run.part,
+        },
+    )
+
+
+def close_execution(
+    platform: psycopg.Connection, run: Run, error: str | None = None, *, attempt: int = 0
+) -> RunResult:
     """Compare the outcomes with the tenants expected, close the log row and write the run's performance metrics.
 
-    ``error`` is a failure of a step before the tenants' own. A tenant still pending has failed: nobody processed it. Closing again
-    (after an operator cleared an instance) takes the outcomes as they are then.
+    ``error`` is a failure of a step before the tenants' own. A tenant still pending has failed: nobody processed it, or its task was
+    killed. Closing again (after an operator cleared an instance; ``attempt`` counts that) takes the outcomes as they are then.
     """
     with platform.transaction():
+        if error is None:
+            _fail_unfinished(platform, run, "NO_RESULT", _NO_RESULT)
         row = platform.execute(
             read_sql(_HERE, "close_execution"),
-            {"execution_id": run.execution_id, "error": error, "not_per_tenant": list(_NOT_PER_TENANT)},
+            {
+                "execution_id": run.execution_id,
+                "error": error,
+                "attempt": attempt,
+                "not_per_tenant": list(_NOT_PER_TENANT),
+            },
         ).fetchone()
         if row is None:
             raise LookupError(f"execution {run.execution_id} is not in the execution log")

@@ -15,7 +15,7 @@ from airflow.sdk import get_current_context, task
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.deadline_alert import late_alert, run_links
 from skill_batch.notifiers.delivery import Channels, deliver, load_channels
-from skill_batch.notifiers.failure_alert import result_alert
+from skill_batch.notifiers.failure_alert import failure_key, result_alert
 from skill_batch.tenant_flow import failure_alert, read_logs, run_of
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def _watch_runs(spec: BatchSpec, run_xcom: dict[str, Any], ti: RuntimeTaskInstan
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         alerts += _running(platform, run, ti, now)
         alerts += _untold(platform, now)
+        alerts += _unclosed(platform, ti, now)
     alerts += _not_started(ti, now)
     channels = Channels(None, None, None) if run.dry_run else load_channels()
     for key, alert in alerts:
@@ -89,7 +90,7 @@ def _untold(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Aler
 
     return [
         (
-            f"failure:{failure.dag_id}:{failure.run_id}:untold",
+            failure_key(failure.dag_id, failure.run_id, failure.spec.id, failure.attempt),
             result_alert(
                 failure.spec.name,
                 failure.spec.run_severity.name,
@@ -99,6 +100,33 @@ def _untold(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Aler
             ),
         )
         for failure in untold_failures(platform, now)
+    ]
+
+
+def _unclosed(
+    platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime
+) -> list[tuple[str, Alert]]:
+    """The alerts about runs that ended after a clear without being closed: their close_run was killed."""
+    from include.tenant_management.tenant_monitoring.orphans import RunState
+    from include.tenant_management.tenant_monitoring.untold import unclosed_executions
+
+    return [
+        (
+            f"unclosed:{execution.execution_id}:{execution.reopened_at.isoformat()}",
+            Alert(
+                title=f"バッチ実行失敗: {execution.spec.id}",
+                lines=(
+                    f"{execution.spec.name}（重要度 {execution.spec.run_severity.name}）",
+                    f"実行ID: {execution.execution_id}",
+                    "エラー: 消去（Clear）してやり直した実行が、結果をまとめる前に止まりました（強制終了、メモリ不足など）",
+                ),
+                actions=("対処: 画面でこの実行の close_run を消去（Clear）し、結果を確認してください。",),
+                links=run_links(execution.dag_id, execution.run_id),
+                severity=execution.spec.run_severity.name,
+            ),
+        )
+        for execution in unclosed_executions(platform, now)
+        if _state_of(ti, execution.dag_id, execution.run_id) is RunState.ENDED
     ]
 
 

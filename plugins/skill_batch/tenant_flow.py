@@ -21,13 +21,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.sdk import TriggerRule, chain, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from skill_batch.metrics import record_metrics
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.deadline_alert import slow_alert
-from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
-from skill_batch.notifiers.failure_alert import FailureAlert
+from skill_batch.notifiers.delivery import deliver, deliver_waiting, is_told, load_channels
+from skill_batch.notifiers.failure_alert import FailureAlert, attempt_of, failure_key_of
 from skill_batch.performance import ORDINARY_ACTIONS, load_history, slowness
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from include.execution.digest import Digest
     from include.execution.object_store import ObjectStore
     from include.execution.run_log import RunResult, TenantSelection
-    from include.execution.tenant_work import Batch, Run
+    from include.execution.tenant_work import Batch, Run, ShardReport
     from include.notification.message import Network
     from skill_batch.performance import Slowness
 
@@ -181,6 +181,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
             options=options,
             parts=parts,
             run_at=_run_instant(context),
+            attempt=attempt_of(context),
         )
     shards = shard_tenants(selection.tenants, settings.execution, parts)
     run = replace(run, send_seconds=_send_seconds(spec, len(shards)))
@@ -251,36 +252,19 @@ def _process(
     spec: BatchSpec, run_xcom: dict[str, Any], shard: dict[str, Any], context: Context
 ) -> dict[str, int]:
     """Do one shard's tenants; the instance fails if any of them failed, so that an operator can clear exactly this one."""
-    from include.execution import run_log, tenant_work
+    from include.execution import tenant_work
     from include.execution.business_date import JAPAN
-    from include.execution.resource_usage import ResourceUsage
-    from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 
     context["tenants_label"] = shard["label"]  # type: ignore[typeddict-unknown-key]
-    run, usage = run_of(run_xcom), ResourceUsage()
+    run = run_of(run_xcom)
     # An instance that is cleared later does its work later, and what it dates says so.
     today = datetime.now(UTC).astimezone(JAPAN).date()
     run = replace(run, part=shard["part"], run_date=max(run.run_date, today))
-    with (
-        PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform,
-        TenantDbHook(statement_timeout=spec.time_limit).connect() as connection,
-    ):
-        batch = _implementation(spec)
-        store = _store_of(batch, run.dry_run)
-        if isinstance(batch, tenant_work.PlatformBatch):
-            report = tenant_work.work_on_units(platform, batch, run, shard["tenant_ids"], store)
-        else:
-            assert isinstance(batch, tenant_work.TenantBatch), "a batch is one or the other"
-            report = tenant_work.process_shard(
-                connection,
-                platform,
-                batch,
-                run,
-                shard["tenant_ids"],
-                store,
-                _network_of(batch, run.dry_run),
-            )
-        run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
+    try:
+        report = _work_on_shard(spec, run, shard["tenant_ids"], context)
+    except (Exception, AirflowTaskTimeout) as error:
+        _keep_reason(spec, run, shard["tenant_ids"], error)
+        raise
     for result in report.results:
         for note in result.notes:
             log.warning("Tenant %s: %s", result.tenant_id, note)
@@ -291,6 +275,48 @@ def _process(
     return {"tenants": len(report.results), "records": sum(result.records for result in report.results)}
 
 
+def _work_on_shard(spec: BatchSpec, run: Run, tenant_ids: list[str], context: Context) -> ShardReport:
+    from include.execution import run_log, tenant_work
+    from include.execution.resource_usage import ResourceUsage
+    from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+
+    usage = ResourceUsage()
+    with (
+        PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform,
+        TenantDbHook(statement_timeout=spec.time_limit).connect() as connection,
+    ):
+        run_log.mark_reopened(platform, run)
+        batch = _implementation(spec)
+        store = _store_of(batch, run.dry_run)
+        if isinstance(batch, tenant_work.PlatformBatch):
+            report = tenant_work.work_on_units(platform, batch, run, tenant_ids, store)
+        else:
+            assert isinstance(batch, tenant_work.TenantBatch), "a batch is one or the other"
+            report = tenant_work.process_shard(
+                connection,
+                platform,
+                batch,
+                run,
+                tenant_ids,
+                store,
+                _network_of(batch, run.dry_run),
+            )
+        run_log.record_task_metric(platform, run, *_task_key(context), usage.stop())
+    return report
+
+
+def _keep_reason(spec: BatchSpec, run: Run, tenant_ids: list[str], error: BaseException) -> None:
+    """Write down why the shard's task failed as a whole, so that ``close_run`` can tell; the error itself stands in any case."""
+    from include.execution import run_log
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    try:
+        with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+            run_log.fail_shard(platform, run, tenant_ids, error)
+    except Exception as another:
+        log.warning("The reason could not be written down: %s", another)
+
+
 def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> dict[str, Any]:
     """Close the execution log with what became of the tenants; fail, and alert, unless all of them succeeded."""
     import psycopg
@@ -298,6 +324,10 @@ def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> 
     from include.errors import reason_of
     from include.execution import run_log
     from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    def is_failure_told() -> bool:
+        """Whether the step that failed has sent its alert: a killed process cannot, and then this task's alert is the only one."""
+        return is_told(failure_key_of(context, spec.id), load_channels())
 
     ti = context["ti"]
     opening_id = f"{ti.task_id.removesuffix('close_run')}open_run"
@@ -309,22 +339,21 @@ def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> 
     if states.get(opening_id) == "skipped":
         raise AirflowSkipException(f"{spec.id} は実行されませんでした。理由は open_run のログにあります")
     if states.get(opening_id) != "success":
-        raise run_log.EarlierStepFailedError(
-            f"{spec.id} は開始できませんでした。理由は open_run のログと通知にあります。"
-        )
+        raise run_log.EarlierStepFailedError(opening_id, is_told=is_failure_told())
     run = run_of(ti.xcom_pull(task_ids=opening_id, key=_RUN_KEY))
     batch = _implementation(spec)
     error: Exception | None = None
     # The first of them: those after it were not even begun.
     unsuccessful = next((step for step in first_step_ids if states.get(step) != "success"), None)
     if unsuccessful:
-        error = run_log.EarlierStepFailedError(
-            f"前段の {unsuccessful} が失敗しました。理由はそのログと通知にあります。"
-        )
+        error = run_log.EarlierStepFailedError(unsuccessful, is_told=is_failure_told())
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+        run_log.mark_reopened(platform, run)
         if error is None:
             error = _finish(batch, platform, run)
-        result = run_log.close_execution(platform, run, reason_of(error) if error else None)
+        result = run_log.close_execution(
+            platform, run, reason_of(error) if error else None, attempt=attempt_of(context)
+        )
         batch.discard(platform, run)
         slow = _slowness(platform, spec, run, result, ti.run_id)
         log.info("%s", result.sentence())

@@ -21,6 +21,7 @@ from include.execution.run_log import (
     RunResult,
     close_execution,
     close_orphan,
+    fail_shard,
     open_execution,
     orphan_reason,
     record_task_metric,
@@ -275,8 +276,36 @@ def test_a_tenant_that_nobody_processed_has_failed(
     result = close_execution(platform, run)
 
     assert (result.status, result.success_count, result.error_count) == ("partial", 1, 1)
-    assert result.failed_tenants == [FailedTenant("t2", "t2", "処理されませんでした")]
-    assert log_row(host, run)["result"]["results"] == [{"tenantId": "t2", "status": "pending", "error": None}]
+    (lost,) = result.failed_tenants
+    assert lost.code == "t2"
+    assert lost.reason.startswith(
+        "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）"
+    )
+    assert log_row(host, run)["result"]["results"] == [
+        {"tenantId": "t2", "status": "failed", "error": lost.reason}
+    ]
+
+
+def test_why_a_shards_task_failed_is_kept_for_its_tenants_without_a_result(
+    host: psycopg.Connection, platform: psycopg.Connection
+) -> None:
+    run = open_run(platform, "t1", "t2", "t3")
+    succeed(host, run, "t1")
+    fail_shard(platform, run, ["t1", "t2"], ConnectionError("Airflow に問い合わせられませんでした"))
+
+    result = close_execution(platform, run)
+
+    assert result.success_count == 1
+    assert [(tenant.code, tenant.reason.partition("（")[0]) for tenant in result.failed_tenants] == [
+        ("t2", "Airflow に問い合わせられませんでした"),
+        ("t3", "タスクが結果を残さずに止まりました"),
+    ]
+
+
+def test_who_was_never_processed_because_a_step_failed_is_told_so(platform: psycopg.Connection) -> None:
+    run = open_run(platform, "t1")
+    result = close_execution(platform, run, "前段の prepare が失敗しました")
+    assert result.failed_tenants == [FailedTenant("t1", "t1", "処理されませんでした")]
 
 
 def test_a_run_for_no_tenant_at_all_is_completed(

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from include.demo.stand_ins import StandIns
 from include.errors import ParameterError, SettingsError
@@ -44,7 +46,7 @@ def context(error: BaseException, task_id: str = "close_run", try_number: int = 
             try_number=try_number,
             log_url=LOG_URL,
         ),
-        "dag_run": SimpleNamespace(run_id="manual__1"),
+        "dag_run": SimpleNamespace(run_id="manual__1", clear_number=0),
     }
 
 
@@ -137,8 +139,26 @@ def test_a_killed_task_is_told_as_such(slack: StandIns) -> None:
 
 
 def test_an_earlier_steps_failure_has_already_alerted(slack: StandIns) -> None:
-    alert()(context(EarlierStepFailedError("open_run failed")))
+    alert()(context(EarlierStepFailedError("open_run", is_told=True)))
     assert slack.messages == []
+
+
+def test_an_earlier_step_that_was_killed_could_not_alert(slack: StandIns) -> None:
+    alert()(context(EarlierStepFailedError("prepare", is_told=False)))
+
+    (message,) = slack.messages
+    assert "エラー: 前段の prepare が、理由を残さずに止まりました（強制終了、メモリ不足など）" in message.text
+    assert "prepare を下流ごと消去（Clear）" in message.text
+
+
+def test_an_api_server_that_is_away_is_named_as_such(slack: StandIns) -> None:
+    detail = {"status_code": None, "message": "Connection refused"}
+    error = AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
+    alert()(context(error))
+
+    (message,) = slack.messages
+    assert "エラー: Airflow の API サーバーに問い合わせられませんでした" in message.text
+    assert "Connection refused" in message.text
 
 
 @pytest.mark.parametrize("failure", ["channel_not_found", 503])

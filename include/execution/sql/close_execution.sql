@@ -52,6 +52,8 @@ SET
         ELSE 'failed'
     END,
     ended_at = clock_timestamp(),
+    attempt = %(attempt)s,
+    reopened_at = null,
     success_count = outcome.success_count,
     error_count = outcome.error_count,
     error_message = coalesce(

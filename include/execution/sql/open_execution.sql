@@ -7,6 +7,7 @@ INSERT INTO batch.execution_log (
     dry_run,
     parameters,
     execution_host,
+    attempt,
     status,
     total_tenants
 )
@@ -19,6 +20,7 @@ VALUES (
     %(dry_run)s,
     %(parameters)s,
     %(execution_host)s,
+    %(attempt)s,
     'running',
     %(total_tenants)s
 );

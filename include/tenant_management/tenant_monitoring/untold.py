@@ -23,12 +23,34 @@ _LOOKED_BACK = timedelta(hours=6)
 
 @dataclass(frozen=True)
 class UntoldFailure:
-    """A run of a batch, as Airflow names it, and how it ended."""
+    """A run of a batch, as Airflow names it, which attempt of it (how often it had been cleared), and how it ended."""
 
     spec: BatchSpec
     dag_id: str
     run_id: str
+    attempt: int
     result: RunResult
+
+
+@dataclass(frozen=True)
+class UnclosedExecution:
+    """A run that a cleared task has worked on since ``reopened_at`` (aware), and that nobody has closed again."""
+
+    execution_id: str
+    spec: BatchSpec
+    dag_id: str
+    run_id: str
+    reopened_at: datetime
+
+
+def unclosed_executions(platform: psycopg.Connection, now: datetime) -> list[UnclosedExecution]:
+    """Those that were reopened more than ten minutes before ``now`` (aware), oldest first. They may still be working: ask Airflow."""
+    specs = {spec.id: spec for spec in BATCHES}
+    rows = platform.execute(read_sql(_HERE, "unclosed_executions"), {"until": now - _GRACE})
+    return [
+        UnclosedExecution(execution_id, specs[batch_id], dag_id, run_id, reopened_at)
+        for execution_id, batch_id, dag_id, run_id, reopened_at in rows
+    ]
 
 
 def untold_failures(platform: psycopg.Connection, now: datetime) -> Iterator[UntoldFailure]:
@@ -39,7 +61,8 @@ def untold_failures(platform: psycopg.Connection, now: datetime) -> Iterator[Unt
             read_sql(_HERE, "untold_failures"), {"since": now - _LOOKED_BACK, "until": now - _GRACE}
         ).fetchall()
     for row in rows:
-        dag_id, run_id, error = row.pop("dag_id"), row.pop("run_id"), row.pop("error_message")
+        dag_id, run_id, attempt = row.pop("dag_id"), row.pop("run_id"), row.pop("attempt")
+        error = row.pop("error_message")
         tenants = failed_tenants(platform, row["execution_id"])
         result = RunResult(**row, records=0, failed_tenants=tenants, error=error)
-        yield UntoldFailure(specs[result.batch_id], dag_id, run_id, result)
+        yield UntoldFailure(specs[result.batch_id], dag_id, run_id, attempt, result)

@@ -19,9 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
-
+from skill_batch.lookup import AirflowUnavailableError, find_connection
 from skill_batch.notifiers.alert import Alert, escape_slack, shorten
 
 if TYPE_CHECKING:
@@ -57,6 +55,7 @@ FROM unnest(%(channels)s::text[]) AS channel
 ON CONFLICT (alert_key, channel) DO NOTHING
 RETURNING channel
 """
+_IS_TOLD = "SELECT FROM batch.operator_alert WHERE alert_key = %(key)s LIMIT 1"
 _CLAIM = """
 UPDATE batch.operator_alert AS alert
 SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), in_doubt = true
@@ -130,6 +129,20 @@ def deliver(alert: Alert, key: str, channels: Channels) -> bool:
             names = _record(database, alert, key, names)
         outcomes = [_send(alert, key, name, channels, database) for name in names]
     return _Outcome.LOST not in outcomes
+
+
+def is_told(key: str, channels: Channels) -> bool:
+    """Whether the alert of this key was written down. Without the table: true, since alerts go out unguarded then."""
+    import psycopg
+
+    with open_database(channels.database) as database:
+        if database is None:
+            return True
+        try:
+            return database.execute(_IS_TOLD, {"key": key}).fetchone() is not None
+        except psycopg.Error as error:
+            log.error("The table of alerts could not be read: %s", shorten(str(error)))
+            return True
 
 
 def deliver_waiting(channels: Channels) -> int:
@@ -354,6 +367,7 @@ def _tls_of(connection: Connection) -> dict[str, Any]:
 
 def _connection(conn_id: str) -> Connection | None:
     try:
-        return BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
+        return find_connection(conn_id)
+    except AirflowUnavailableError as error:
+        log.error("%s", error)
         return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
+from skill_batch.lookup import is_outage
 from skill_batch.notifiers.alert import LISTED_TENANTS, Alert, shorten
 from skill_batch.notifiers.delivery import deliver, load_channels
 
@@ -17,7 +18,7 @@ _KILLED = "タスクのプロセスが応答しなくなりました（停止、
 
 
 class FailureAlert(BaseNotifier):
-    """Sent once for a failed run; never one per tenant, never one per retry.
+    """Sent once for each attempt of a batch's run that failed; never one per tenant, never one per retry.
 
     Text: the batch list, section 5.3 (``sendFailureAlert``). One instance per task: a notifier's template fields render in place.
 
@@ -33,21 +34,15 @@ class FailureAlert(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Log the alert and tell the operators."""
         error = context.get("exception")
-        if type(error).__name__ == "EarlierStepFailedError":
-            return  # that step has alerted, with the reason
+        if type(error).__name__ == "EarlierStepFailedError" and error.is_told:  # type: ignore[union-attr]
+            return
         alert = self.compose(context)
         self.log.error("%s", alert.as_text())
-        ti = context["ti"]
-        # Airflow calls back after the last try. An operator who clears the task, and sees it fail again, is told again.
-        deliver(
-            alert,
-            f"failure:{ti.dag_id}:{ti.run_id}:{ti.task_id}:{ti.map_index}:{ti.try_number}",
-            load_channels(),
-        )
+        deliver(alert, failure_key_of(context, self.batch_id), load_channels())
 
     def compose(self, context: Context) -> Alert:
         """The alert for this failure. ``exception.result``, when there is one, tells the run's outcome by tenant."""
-        ti, dag_run, error = context["ti"], context["dag_run"], context.get("exception")
+        ti, error = context["ti"], context.get("exception")
         result = getattr(error, "result", None)
         links = (
             ("実行を開く", ti.log_url.split("/tasks/")[0]),
@@ -62,14 +57,41 @@ class FailureAlert(BaseNotifier):
                 title=_title(self.batch_id),
                 lines=(
                     f"{self.batch_name}（重要度 {self.severity}）",
-                    f"実行ID: {dag_run.run_id}",
-                    f"エラー: {shorten(str(error)) if error else _KILLED}",
+                    f"実行ID: {ti.run_id}",
+                    f"エラー: {_reason(error)}",
                 ),
-                actions=(_what_to_do(error, ti.task_id),),
+                actions=(_what_to_do(error, getattr(error, "step", ti.task_id)),),
                 links=links,
                 severity=self.severity,
             )
         return result_alert(self.batch_name, self.severity, result, links)
+
+
+def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int) -> str:
+    """The key of the alert about a batch's failure in one attempt of a run; ``attempt`` is how often the run has been cleared.
+
+    An operator who clears the run, and sees it fail again, gets another alert. ``untold_failures.sql`` builds the same key.
+    """
+    return f"failure:{dag_id}:{run_id}:{batch_id}:{attempt}"
+
+
+def failure_key_of(context: Context, batch_id: str) -> str:
+    """The key for the attempt that a task or its callback belongs to."""
+    ti = context["ti"]
+    return failure_key(ti.dag_id, ti.run_id, batch_id, attempt_of(context))
+
+
+def attempt_of(context: Context) -> int:
+    """How often the run has been cleared; 0 where Airflow does not say (the callback of a task whose worker was lost)."""
+    return getattr(context.get("dag_run"), "clear_number", None) or 0
+
+
+def _reason(error: Any) -> str:
+    if error is None:
+        return _KILLED
+    if is_outage(error):
+        return shorten(f"Airflow の API サーバーに問い合わせられませんでした: {error}")
+    return shorten(str(error))
 
 
 def _title(batch_id: str) -> str:

@@ -1,10 +1,12 @@
--- Runs that were closed as failed, and of which no alert was ever written down: who had to tell was killed before. Not those that
--- were done again by the same run, nor those that the digest tells.
+-- Runs that were closed as failed, and whose alert was never written down because the worker was killed before. The alert's key
+-- names the batch and the attempt (failure_key in notifiers/failure_alert.py): a family's run holds several batches, and a
+-- cleared run may fail again. Not those that the same run did again, nor those that the digest reports.
 SELECT
     log.execution_id,
     log.batch_id,
     log.dag_id,
     log.run_id,
+    log.attempt,
     log.business_date,
     log.status,
     log.total_tenants,
@@ -16,9 +18,10 @@ FROM batch.execution_log AS log
 WHERE
     log.status IN ('failed', 'partial') AND NOT log.dry_run
     AND log.ended_at >= %(since)s AND log.ended_at < %(until)s
+    AND log.attempt IS NOT null
     AND NOT EXISTS (
         SELECT FROM batch.operator_alert AS alert
-        WHERE starts_with(alert.alert_key, 'failure:' || log.dag_id || ':' || log.run_id || ':')
+        WHERE alert.alert_key = concat_ws(':', 'failure', log.dag_id, log.run_id, log.batch_id, log.attempt)
     )
     AND NOT EXISTS (
         SELECT FROM batch.orphan_notice AS notice

@@ -1,0 +1,122 @@
+"""Failures that nobody heard of: each batch and each attempt of a run owes an alert of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+
+from include.catalog import EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS, TENANT_BILLING, BatchSpec
+from include.execution import run_log
+from include.execution.sharding import Tenant
+from include.execution.tenant_work import Run
+from include.tenant_management.tenant_monitoring.untold import unclosed_executions, untold_failures
+from skill_batch.notifiers.failure_alert import failure_key
+from tests.conftest import Database
+
+FAMILY_DAG, RUN_ID = "batch_019_notification", "manual__1"
+# By then an alert would have been written down.
+LATER = timedelta(minutes=15)
+
+
+@pytest.fixture
+def platform(shared_database: Database) -> Iterator[psycopg.Connection]:
+    with shared_database.connect("batch_platform") as connection:
+        yield connection
+
+
+def fail(platform: psycopg.Connection, spec: BatchSpec, attempt: int = 0, run_id: str = RUN_ID) -> Run:
+    """A run of one tenant, in the family's DAG, that ended without a result."""
+    run = run_log.open_execution(
+        platform,
+        spec,
+        dag_id=FAMILY_DAG,
+        run_id=run_id,
+        business_date=date(2026, 10, 31),
+        run_date=date(2026, 11, 1),
+        dry_run=False,
+        parameters={},
+        tenants=[Tenant("T1", "T1", "T1")],
+        attempt=attempt,
+    )
+    assert run_log.close_execution(platform, run, attempt=attempt).status == "failed"
+    return run
+
+
+def alert(platform: psycopg.Connection, spec: BatchSpec, attempt: int = 0, run_id: str = RUN_ID) -> None:
+    """The alert of that failure is written down."""
+    platform.execute(
+        "INSERT INTO batch.operator_alert (alert_key, channel, severity, message) VALUES (%s, 'slack', 'HIGH', '{}')",
+        [failure_key(FAMILY_DAG, run_id, spec.id, attempt)],
+    )
+
+
+def untold(platform: psycopg.Connection) -> list[tuple[str, int]]:
+    """Batch and attempt of each failure that owes an alert."""
+    return [
+        (failure.spec.id, failure.attempt) for failure in untold_failures(platform, datetime.now(UTC) + LATER)
+    ]
+
+
+def test_an_alert_of_another_batch_of_the_same_run_says_nothing_about_this_one(
+    platform: psycopg.Connection,
+) -> None:
+    for spec in (SCHEDULED_NOTIFICATIONS, EXTERNAL_SYNC, TENANT_BILLING):
+        fail(platform, spec)
+    alert(platform, EXTERNAL_SYNC)
+
+    assert untold(platform) == [(SCHEDULED_NOTIFICATIONS.id, 0), (TENANT_BILLING.id, 0)]
+
+
+def test_an_alert_from_before_a_clear_says_nothing_about_the_failure_after_it(
+    platform: psycopg.Connection,
+) -> None:
+    run = fail(platform, TENANT_BILLING)
+    alert(platform, TENANT_BILLING)
+    assert untold(platform) == []
+
+    run_log.mark_reopened(platform, run)
+    run_log.close_execution(platform, run, attempt=1)
+
+    assert untold(platform) == [(TENANT_BILLING.id, 1)]
+    alert(platform, TENANT_BILLING, attempt=1)
+    assert untold(platform) == []
+
+
+def test_a_run_whose_id_begins_like_anothers_owes_its_own_alert(platform: psycopg.Connection) -> None:
+    fail(platform, TENANT_BILLING)
+    fail(platform, TENANT_BILLING, run_id=f"{RUN_ID}:{TENANT_BILLING.id}")
+    alert(platform, TENANT_BILLING)
+
+    assert untold(platform) == [(TENANT_BILLING.id, 0)]
+
+
+def test_a_failure_from_before_the_attempts_were_kept_is_left_alone(platform: psycopg.Connection) -> None:
+    fail(platform, TENANT_BILLING)
+    platform.execute("UPDATE batch.execution_log SET attempt = NULL")
+
+    assert untold(platform) == []
+
+
+def test_a_cleared_run_that_nobody_closed_again_shows_until_it_is_closed(
+    platform: psycopg.Connection,
+) -> None:
+    run = fail(platform, TENANT_BILLING)
+
+    def unclosed() -> list[str]:
+        return [
+            execution.execution_id for execution in unclosed_executions(platform, datetime.now(UTC) + LATER)
+        ]
+
+    assert unclosed() == []
+    run_log.mark_reopened(platform, run)
+    since = platform.execute("SELECT reopened_at FROM batch.execution_log").fetchone()
+    run_log.mark_reopened(platform, run)
+    assert platform.execute("SELECT reopened_at FROM batch.execution_log").fetchone() == since
+    assert unclosed() == [run.execution_id]
+    assert unclosed_executions(platform, datetime.now(UTC)) == []  # it may still be closing
+
+    run_log.close_execution(platform, run, attempt=1)
+    assert unclosed() == []
