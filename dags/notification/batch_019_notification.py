@@ -7,7 +7,7 @@
 選んだバッチだけが、依存の順に動きます。失敗したバッチを必要とする後続だけが止まります。
 1. `notification_settings_check` — BATCH-019-05 通知設定検証
 2. `scheduled_notifications` — BATCH-019-01 定期通知送信
-3. `notification_retry` — BATCH-019-02 通知失敗リトライ（「操作」はこのバッチのものです）
+3. `notification_retry` — BATCH-019-02 通知失敗リトライ（期限の来た通知の再送。一覧や破棄などの操作はこのバッチ自身の DAG で）
 4. `external_sync` — BATCH-019-03 外部システム連携
 5. `notification_log_cleanup` — BATCH-019-04 通知ログクリーンアップ
 
@@ -30,7 +30,6 @@ from include.catalog import (
     SCHEDULED_NOTIFICATIONS,
 )
 from skill_batch.dag_factory import batch_group, family_dag
-from skill_batch.notification_params import retry_params
 from skill_batch.tenant_flow import tenant_flow
 
 
@@ -44,7 +43,6 @@ from skill_batch.tenant_flow import tenant_flow
         NOTIFICATION_LOG_CLEANUP,
     ],
     doc_md=__doc__,
-    params=retry_params(),
 )
 def batch_019_notification() -> None:
     """The family's batches: what was sent is tried again afterwards; the others need nothing of each other."""

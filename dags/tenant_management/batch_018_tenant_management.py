@@ -9,7 +9,8 @@
 2. `inactive_tenants` — BATCH-018-04 非アクティブテナント検知
 3. `settings_sync` — BATCH-018-05 テナント設定同期（取り消しはこのバッチ自身の DAG で）
 4. `tenant_monitoring` — BATCH-018-03 テナント状態監視（過ぎた業務日は測るだけで、知らせません）
-5. `tenant_billing` — BATCH-018-02 テナント課金計算（業務日の月。まだ終わっていない月なら何もしません）
+5. `tenant_billing` — BATCH-018-02 テナント課金計算（業務日の月。まだ終わっていない月なら何もしません。
+   取消・返還・承認・再発行はこのバッチ自身の DAG で）
 
 ### 入力・出力
 各バッチの DAG の説明を見てください。
@@ -29,7 +30,7 @@ from include.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
-from skill_batch.billing_params import billing_params
+from skill_batch.billing_params import incomplete_param
 from skill_batch.dag_factory import batch_group, family_dag
 from skill_batch.run_watch import watch_runs_and_read_logs
 from skill_batch.sensors.closed_usage import wait_for_closed_usage
@@ -40,7 +41,7 @@ from skill_batch.tenant_flow import tenant_flow
     TENANT_MANAGEMENT,
     [TENANT_USAGE, INACTIVE_TENANTS, SETTINGS_SYNC, TENANT_MONITORING, TENANT_BILLING],
     doc_md=__doc__,
-    params=billing_params(),
+    params=incomplete_param(),
 )
 def batch_018_tenant_management() -> None:
     """The family's batches in dependency order."""

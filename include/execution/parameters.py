@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -32,6 +32,20 @@ def parse_parameters(values: Mapping[str, Any]) -> RunParameters:
         tenants=_codes(values.get("tenants")),
         dry_run=_flag(values.get("dry_run")),
     )
+
+
+def require_known(given: Iterable[str], form: Iterable[str]) -> None:
+    """That a run was given only what its DAG's form has: Airflow takes any name, and a misspelt one would choose nothing.
+
+    :raises ParameterError: names the parameters that the form does not have.
+    """
+    known = set(form)
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ParameterError(
+            f"パラメータ {'、'.join(unknown)} は、この DAG のフォームにありません。"
+            f"使えるのは {'、'.join(sorted(known))} です。"
+        )
 
 
 def _date(value: object) -> date | None:

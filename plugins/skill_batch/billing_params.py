@@ -1,12 +1,24 @@
-"""The trigger form of BATCH-018-02, in its own DAG and in its family's."""
+"""The trigger form of BATCH-018-02. Operations on invoices are in its own DAG only: a family's form has no operation."""
 
 from __future__ import annotations
 
 from airflow.sdk import Param
 
 
+def incomplete_param() -> dict[str, Param]:
+    """How BATCH-018-02 bills; also in its family's DAG."""
+    return {
+        "allow_incomplete": Param(
+            False,
+            type="boolean",
+            title="未締め日を許す",
+            description="使用量が締まっていない日があっても、締まっている日だけで請求します。",
+        ),
+    }
+
+
 def billing_params() -> dict[str, Param]:
-    """What only BATCH-018-02 asks for."""
+    """What the batch's own DAG asks for."""
     return {
         "action": Param(
             "bill",
@@ -28,12 +40,7 @@ def billing_params() -> dict[str, Param]:
             title="請求額の承認",
             description="前月から大きく変わって保留になった請求書を確定してよいテナントのコード（1行に1件）。",
         ),
-        "allow_incomplete": Param(
-            False,
-            type="boolean",
-            title="未締め日を許す",
-            description="使用量が締まっていない日があっても、締まっている日だけで請求します。",
-        ),
+        **incomplete_param(),
         "force_recalculate": Param(
             False,
             type="boolean",

@@ -1,4 +1,4 @@
-"""The trigger form of BATCH-019-02, in its own DAG and in its family's."""
+"""The trigger form of BATCH-019-02, in its own DAG only: a family's form has no operation."""
 
 from __future__ import annotations
 

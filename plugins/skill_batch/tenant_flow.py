@@ -125,7 +125,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
     from include.catalog import WorksOn
     from include.execution import run_log
     from include.execution.business_date import JAPAN, business_date_of, is_past, period_of, require_past
-    from include.execution.parameters import parse_parameters
+    from include.execution.parameters import parse_parameters, require_known
     from include.execution.sharding import shard_tenants
     from include.migrations.deployment_check import check_deployment
     from include.settings import load_settings
@@ -135,6 +135,7 @@ def _open_run(spec: BatchSpec, context: Context) -> list[dict[str, Any]]:
     if chosen is not None and spec.id not in chosen:
         raise AirflowSkipException(f"{spec.id} は選ばれていません")
 
+    require_known(context["dag_run"].conf or {}, context["dag"].params)
     parameters = parse_parameters(context["params"])
     business_date, last_day = period_of(
         parameters.business_date or business_date_of(_run_instant(context), spec.works_on), spec.works_on

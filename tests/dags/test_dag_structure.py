@@ -91,6 +91,17 @@ def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])
 
 
+def test_a_familys_form_chooses_batches_and_has_no_operation(dags: dict[str, DAG]) -> None:
+    """An operation would be obeyed by one of the chosen batches only, and the form would promise it for all of them."""
+    common = {"business_date", "tenants", "dry_run", "batches"}
+    own = {family.dag_id: set(dags[family.dag_id].params) - common for family in FAMILIES}
+    assert own == {
+        "batch_0xx_data_management": set(),
+        "batch_018_tenant_management": {"allow_incomplete"},
+        "batch_019_notification": set(),
+    }
+
+
 def test_every_dags_page_says_its_purpose_and_what_to_do_at_night(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert dag.doc_md is not None

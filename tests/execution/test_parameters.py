@@ -10,7 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from include.errors import ParameterError
-from include.execution.parameters import EARLIEST_BUSINESS_DATE, RunParameters, parse_parameters
+from include.execution.parameters import (
+    EARLIEST_BUSINESS_DATE,
+    RunParameters,
+    parse_parameters,
+    require_known,
+)
 
 
 def test_an_empty_form_means_the_runs_own_date_all_tenants_and_a_real_run() -> None:
@@ -96,3 +101,12 @@ def test_what_is_no_boolean_is_refused_so_that_no_dry_run_becomes_a_real_one(val
 
 def test_a_wrong_parameter_does_not_help_by_being_tried_again() -> None:
     assert not ParameterError.recoverable
+
+
+def test_a_parameter_that_the_form_does_not_have_is_named() -> None:
+    require_known({"tenants": []}, ["tenants", "dry_run"])
+    with pytest.raises(
+        ParameterError, match="パラメータ tenant、action は、この DAG のフォームにありません"
+    ) as caught:
+        require_known({"tenant": ["T001"], "action": "list"}, ["tenants", "dry_run"])
+    assert "使えるのは dry_run、tenants です" in str(caught.value)
