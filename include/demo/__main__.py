@@ -12,12 +12,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import psycopg
 
 from include.catalog import (
@@ -37,6 +36,7 @@ from include.catalog import (
     TENANT_USAGE,
     BatchSpec,
 )
+from include.demo.airflow_processes import end_airflow, start_airflow
 from include.demo.directories import show_directories
 from include.demo.local_stack import LocalStack
 from include.demo.monitoring import MONITORING_RUNS
@@ -121,7 +121,6 @@ _WHERE_TO_LOOK = """\
   eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01"""
 
 _UI_START_SECONDS = 120
-_END_SECONDS = 15
 
 
 def env(stack: LocalStack) -> int:
@@ -170,26 +169,19 @@ def up(stack: LocalStack) -> int:
     pid_file = stack.directory / "up.pid"
     log = stack.directory / "airflow.log"
     signal.signal(signal.SIGTERM, _interrupt)
-    with _stand_ins(stack) as stand_ins, log.open("a") as output:
-        # A group of its own: a signal to `airflow standalone` alone would leave its components running.
-        process = subprocess.Popen(
-            ["airflow", "standalone"],
-            env=os.environ | stack.environment(),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        pid_file.write_text(str(process.pid))
+    with _stand_ins(stack) as stand_ins:
+        processes = start_airflow(os.environ | stack.environment(), log)
+        pid_file.write_text(str(processes[0].pid))
         try:
-            _wait_for_ui(process, port)
+            _wait_for_ui(processes, port)
             _say(f"Airflow: http://localhost:{port}/   what arrived: {stand_ins.page_url}   log: {log}")
             _say("Ctrl-C (or `make down` elsewhere) ends it")
             # `make down` ends Airflow by a signal; that is no failure.
-            return max(process.wait(), 0)
+            return max(0, *(process.wait() for process in processes))
         except KeyboardInterrupt:
             return 0
         finally:
-            _end_airflow(process.pid)
+            end_airflow(processes[0].pid)
             pid_file.unlink(missing_ok=True)
 
 
@@ -197,7 +189,7 @@ def down(stack: LocalStack) -> int:
     """End what ``make up`` runs, and the database."""
     pid_file = stack.directory / "up.pid"
     if pid_file.exists():
-        _end_airflow(int(pid_file.read_text()))
+        end_airflow(int(pid_file.read_text()))
         pid_file.unlink(missing_ok=True)
     stack.server.stop()
     return 0
@@ -276,9 +268,9 @@ def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
         stand_ins.__exit__()
 
 
-def _wait_for_ui(process: subprocess.Popen[bytes], port: str) -> None:
+def _wait_for_ui(processes: Sequence[subprocess.Popen[bytes]], port: str) -> None:
     for _ in range(_UI_START_SECONDS):
-        if process.poll() is not None:
+        if any(process.poll() is not None for process in processes):
             raise SystemExit("Airflow ended while starting; its log says why.")
         try:
             with urllib.request.urlopen(f"http://localhost:{port}/api/v2/monitor/health", timeout=2):
@@ -286,28 +278,6 @@ def _wait_for_ui(process: subprocess.Popen[bytes], port: str) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(1)
     raise SystemExit(f"Airflow did not answer on port {port} within {_UI_START_SECONDS} s; its log says why.")
-
-
-def _end_airflow(leader: int) -> None:
-    """End Airflow's whole process group, also one that a killed `make up` has left behind."""
-    for ending in (signal.SIGTERM, signal.SIGKILL):
-        # The number may belong to somebody else by now, and a zombie has no command line.
-        members = [
-            process
-            for process in psutil.process_iter(["pid", "cmdline"])
-            if "airflow" in " ".join(process.info["cmdline"] or []) and _group_of(process.pid) == leader
-        ]
-        for process in members:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(ending)
-        psutil.wait_procs(members, timeout=_END_SECONDS)
-
-
-def _group_of(pid: int) -> int | None:
-    try:
-        return os.getpgid(pid)
-    except ProcessLookupError:
-        return None
 
 
 def _interrupt(*_: object) -> None:

@@ -59,7 +59,9 @@ def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         # The default of 32 forks 32 worker processes.
         "AIRFLOW__CORE__PARALLELISM": "8",
+        # Every visitor is an administrator, and so nobody but this machine may visit.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
     }

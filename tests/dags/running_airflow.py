@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -17,8 +19,9 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from include.demo.airflow_processes import start_airflow
 from include.demo.stand_ins import StandIns
-from tests.airflow_installation import AirflowInstallation, kill_group, smtp_connection
+from tests.airflow_installation import AirflowInstallation, smtp_connection
 from tests.conftest import Database
 
 RUN_SECONDS = 120
@@ -164,7 +167,10 @@ def running_airflow(
     port: int,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Api]:
-    """``airflow standalone`` until the end of the block, where it is killed; ``variables`` are further environment variables."""
+    """Airflow's processes, as `make up` starts them, until the end of the block, where they are killed with all that they started.
+
+    ``variables`` are further environment variables.
+    """
     installation = airflow.with_connections(database, services.slack_base_url)
     installation.environment.update(
         {
@@ -183,12 +189,14 @@ def running_airflow(
         }
         | dict(variables or {})
     )
-    log = folder / "standalone.log"
-    process = installation.start("standalone", log=log)
+    log = folder / "airflow.log"
+    processes = start_airflow(installation.environment, log)
     try:
         yield _wait_for_api(f"http://127.0.0.1:{port}", log)
     finally:
-        kill_group(process)
+        os.killpg(processes[0].pid, signal.SIGKILL)
+        for process in processes:
+            process.wait()
 
 
 def _wait_for_api(url: str, log: Path) -> Api:

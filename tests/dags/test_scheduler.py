@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psutil
 import psycopg
@@ -62,11 +62,25 @@ def api(
 
 @pytest.mark.usefixtures("tenants")
 def test_an_operator_triggers_kills_clears_and_reruns(api: Api, database: Database, slack: StandIns) -> None:
+    _nobody_outside_this_machine_reaches_it(api)
     _a_run_for_some_tenants_shows_them_by_name(api, database)
     _a_killed_task_is_tried_again_and_the_run_completes(api, database)
     _a_broken_tenant_is_cleared_alone_after_it_was_mended(api, database, slack)
     _a_tenant_with_an_open_day_is_invoiced_after_a_clear(replace(api, dag_id=BILLING), database, slack)
     _what_a_killed_worker_was_sending_is_never_sent_twice(api, database, slack)
+
+
+def _nobody_outside_this_machine_reaches_it(api: Api) -> None:
+    """Every visitor is an administrator: neither Airflow nor a stand-in listens on another interface than loopback."""
+    listening = [
+        (connection.laddr, connection.pid)
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.pid
+    ]
+    api_port = urlsplit(api.url).port
+    (airflow,) = {os.getpgid(pid) for address, pid in listening if address.port == api_port}
+    ours = {address.ip for address, pid in listening if pid == os.getpid() or os.getpgid(pid) == airflow}
+    assert ours == {"127.0.0.1"}
 
 
 def _a_run_for_some_tenants_shows_them_by_name(api: Api, database: Database) -> None:
