@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from include.demo.cluster_roles import BATCH_ROLES, claim_roles
 from include.demo.host_fixture import create_host_schema
 from include.demo.local_stack import EXTERNAL_DATABASE
 from include.demo.postgres_server import EmbeddedPostgres
@@ -91,6 +92,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     external = os.environ.get(EXTERNAL_DATABASE)
     if external:
         url = urlsplit(external)
+        with psycopg.connect(external, autocommit=True) as admin:
+            claim_roles(admin, BATCH_ROLES, "the tests")
         yield Server(external, url.hostname or "127.0.0.1", url.port or 5432)
         return
     postgres = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
@@ -134,9 +137,8 @@ def base_database(
 @pytest.fixture(scope="session")
 def airflow_metadata(server: Server) -> Iterator[str]:
     """An empty database for Airflow's own metadata; its SQLAlchemy URL."""
-    name = f"airflow_{os.getpid()}"
-    role, password = "airflow_tests", "test-airflow"
-    administer(server, "DROP ROLE IF EXISTS {}", role)
+    name = role = f"airflow_{os.urandom(4).hex()}"
+    password = "test-airflow"
     administer(server, f"CREATE ROLE {{}} LOGIN PASSWORD '{password}'", role)
     administer(server, "CREATE DATABASE {} OWNER {}", name, role)
     yield f"postgresql+psycopg2://{role}:{password}@{server.host}:{server.port}/{name}"

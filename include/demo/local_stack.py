@@ -27,6 +27,7 @@ from include.demo.airflow_settings import (
     DatabaseAddress,
     load_airflow_settings,
 )
+from include.demo.cluster_roles import BATCH_ROLES, claim_roles
 from include.demo.data_management import let_back_up, plant_log_files, plant_old_rows
 from include.demo.generator import DEMO_SHAPE, load_demo_data
 from include.demo.host_fixture import create_host_schema
@@ -34,6 +35,7 @@ from include.demo.monitoring import plant_trouble
 from include.demo.notifications import plant_notifications
 from include.demo.postgres_server import EmbeddedPostgres
 from include.demo.whole_run import run_batch
+from include.errors import BatchError
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
 from include.tenant_management import tenant_usage
@@ -147,6 +149,8 @@ class LocalStack:
             fresh = connection.execute(
                 """SELECT to_regclass('public."MST_Tenant"') IS NULL"""
             ).fetchone() == (True,)
+            if os.environ.get(EXTERNAL_DATABASE):
+                self._claim_server(connection, fresh=fresh)
             if fresh:
                 create_host_schema(connection, HostVariant.MULTI_TENANT)
                 load_demo_data(connection, DEMO_SHAPE)
@@ -165,6 +169,21 @@ class LocalStack:
                 plant_trouble(connection)
                 plant_old_rows(connection)
             plant_log_files(self.application_logs)
+
+    def _claim_server(self, admin: psycopg.Connection, *, fresh: bool) -> None:
+        """Make our roles on an external server, unless it, or its database, is somebody else's.
+
+        :raises BatchError: says what was found there; nothing was changed.
+        """
+        backup_login = self.settings.connections[BACKUP_CONNECTION]["login"]
+        with admin.transaction():
+            made = claim_roles(admin, (*BATCH_ROLES, backup_login), "the local stack")
+            deployed = admin.execute("SELECT to_regnamespace('batch') IS NOT NULL").fetchone() == (True,)
+            if not fresh and (made or not deployed):
+                raise BatchError(
+                    f"The database '{admin.info.dbname}' holds an application's tables that the local stack has not made. "
+                    f"Name an empty database in {EXTERNAL_DATABASE}."
+                )
 
     def prepare_airflow(self) -> None:
         """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""
