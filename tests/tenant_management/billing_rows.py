@@ -124,16 +124,10 @@ def discount(connection: psycopg.Connection, tenant_id: str, **values: Any) -> N
     insert(connection, "discount", tenant_id=tenant_id, **values)
 
 
-def commitment(connection: psycopg.Connection, tenant_id: str, amount: int, currency: str = "JPY") -> None:
-    """What the tenant pays at least."""
-    insert(
-        connection,
-        "commitment",
-        tenant_id=tenant_id,
-        valid_from=date(2026, 1, 1),
-        amount=amount,
-        currency=currency,
-    )
+def commitment(connection: psycopg.Connection, tenant_id: str, amount: int, **values: Any) -> None:
+    """What the tenant pays at least, in yen and for ever unless said otherwise."""
+    values = {"currency": "JPY", "valid_from": date(2026, 1, 1)} | values
+    insert(connection, "commitment", tenant_id=tenant_id, amount=amount, **values)
 
 
 def exchange_rate(

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from include.errors import ParameterError
 from include.execution.object_store import ObjectStore
@@ -20,6 +21,7 @@ from include.tenant_management.billing.invoice import Invoice
 from tests import host_rows
 from tests.conftest import Database
 from tests.tenant_management import billing_rows
+from tests.tenant_management.billing.sample_invoices import WHOLE_MONTH_COMMITMENTS
 from tests.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
@@ -136,6 +138,65 @@ def test_the_applications_row_has_the_amounts_and_the_japanese_dates_at_midnight
         "INV-2026-10-001",
         None,
     )
+
+
+def test_a_commitment_that_begins_after_the_contract_ended_is_not_charged(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", status="EXPIRED", contract_end_date=datetime(2026, 10, 10, 14, 59))
+    billing_rows.commitment(host, "A", 310_000, valid_from=date(2026, 10, 20))
+
+    run_billing(database)
+
+    billed = invoice(host, "A")
+    assert (billed["number"], billed["total"]) == ("INV-2026-10-001", 3_547)  # 10,000 x 10/31, and tax
+
+
+def test_every_commitment_of_the_month_counts_for_its_own_days(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    for first, last, amount in ((1, 30, 400_000), (31, 31, 550_000)):
+        days = {"valid_from": MONTH.replace(day=first), "valid_to": MONTH.replace(day=last)}
+        billing_rows.commitment(host, "A", amount, **days)
+    before, after = {"valid_to": date(2026, 9, 30)}, {"valid_from": date(2026, 11, 1)}
+    billing_rows.commitment(host, "A", 900_000, **before)
+    billing_rows.commitment(host, "A", 900_000, **after)
+
+    run_billing(database)
+
+    billed = invoice(host, "A")
+    assert billed["content"]["subtotal"] == "404838"
+    assert [own["amount"] for own in billed["inputs"]["commitments"]] == ["400000", "550000"]
+
+
+@pytest.mark.parametrize("stored", WHOLE_MONTH_COMMITMENTS)
+def test_stored_inputs_with_a_commitment_for_the_whole_month_explain_what_was_invoiced(
+    database: Database, host: psycopg.Connection, stored: dict[str, Any]
+) -> None:
+    customer(host, "A")
+    billing_rows.insert(
+        host,
+        "invoice",
+        invoice_id="stored",
+        tenant_id="A",
+        kind="invoice",
+        period_start=OCTOBER.start,
+        period_end=OCTOBER.end,
+        currency="JPY",
+        total=stored["content"]["total"],
+        content=Jsonb(stored["content"]),
+        inputs=Jsonb(stored["inputs"]),
+        input_hash=stored["input_hash"],
+        execution_id="earlier",
+    )
+
+    (result,) = bill_as_task(database, codes=["A"], parameters={"action": "explain"}).results
+
+    true_up = stored["content"]["lines"][-1]
+    assert any(stored["input_hash"] in line for line in result.report)
+    assert f"     {true_up['explanation'][0]}" in result.report
+    assert result.report[-1] == f"合計 {int(stored['content']['total']):,} JPY"
 
 
 def test_a_foreign_currency_is_billed_with_its_tax_in_yen(
@@ -411,7 +472,7 @@ def _discount_in_another_currency(host: psycopg.Connection) -> None:
 
 def _commitment_in_another_currency(host: psycopg.Connection) -> None:
     customer(host, "X")
-    billing_rows.commitment(host, "X", 100, "USD")
+    billing_rows.commitment(host, "X", 100, currency="USD")
 
 
 def _left_on_an_unknown_day(host: psycopg.Connection) -> None:

@@ -59,7 +59,7 @@ class BillingAccount:
     plan_changes: tuple[PlanChange, ...]
     recipient: Recipient
     discounts: list[dict[str, Any]]
-    commitment: dict[str, Any] | None
+    commitments: list[dict[str, Any]]
     exchange_rate: dict[str, Any] | None
     usage_days: tuple[UsageDay, ...]
     live: LiveInvoice | None
@@ -120,7 +120,7 @@ def inputs_of(
         usage_days=tuple(billed),
         allow_incomplete=allow_incomplete,
         discounts=account.discounts,  # type: ignore[arg-type]  # pydantic checks and converts the rows
-        commitment=account.commitment,  # type: ignore[arg-type]
+        commitments=account.commitments,  # type: ignore[arg-type]
         exchange_rate=account.exchange_rate,  # type: ignore[arg-type]
     )
 
@@ -213,7 +213,7 @@ def _account(row: dict[str, Any], usage_days: Sequence[UsageDay]) -> BillingAcco
             email=row["email"],
         ),
         discounts=row["discounts"],
-        commitment=row["commitment"],
+        commitments=row["commitments"],
         exchange_rate=row["exchange_rate"],
         usage_days=tuple(usage_days),
         live=None

@@ -14,10 +14,17 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from include.tenant_management.billing.commitments import (
+    Commitment,
+    CommittedDays,
+    committed_days,
+    minimum_by_whole_month,
+    minimum_of,
+)
 from include.tenant_management.billing.consumption_tax import (
     TaxCategory,
     TaxTotal,
@@ -79,15 +86,6 @@ class Discount(Document):
     valid_to: date | None = None
 
 
-class Commitment(Document):
-    """What a tenant pays at least per month, before tax, instead of its plans' own minimum; for a month in which it is valid on a day."""
-
-    amount: Annotated[Decimal, Field(ge=0)]
-    currency: str
-    valid_from: date
-    valid_to: date | None = None
-
-
 class ExchangeRate(Document):
     """Yen for one unit of the invoice's currency (電信売買相場の仲値) on a day."""
 
@@ -103,7 +101,11 @@ class PricedPart(Document):
 
 
 class BillingInputs(Document):
-    """All that decides an invoice, and nothing else: frozen with it, so that it can be explained and calculated again years later."""
+    """All that decides an invoice, and nothing else: frozen with it, so that it can be explained and calculated again years later.
+
+    ``commitments`` are those of the tenant that touch the month, and count by their days. Inputs with the key ``commitment`` in its place
+    were frozen under another rule, which still holds for them: one commitment, or none, for the whole month.
+    """
 
     tenant_id: str
     tenant_code: str
@@ -118,8 +120,22 @@ class BillingInputs(Document):
     usage_days: tuple[UsageDay, ...]
     allow_incomplete: bool
     discounts: tuple[Discount, ...]
-    commitment: Commitment | None
+    commitments: tuple[Commitment, ...] | None = None
+    commitment: Commitment | None = None
     exchange_rate: ExchangeRate | None
+
+    @model_validator(mode="after")
+    def _one_rule_holds_for_the_minimum(self) -> Self:
+        if ("commitment" in self.model_fields_set) == (self.commitments is not None):
+            raise ValueError("either commitments or commitment must be there")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_the_key_of_their_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only the key that was given, so that frozen inputs keep their digest."""
+        fields: dict[str, Any] = serialize(self)
+        del fields["commitment" if self.commitments is not None else "commitments"]
+        return fields
 
     def canonical_json(self) -> str:
         """The same inputs give the same text, also after the database's jsonb has put their keys in another order."""
@@ -246,15 +262,32 @@ class _Calculation:
                 )
 
     def add_commitment(self) -> None:
-        """What is missing to the minimum commitment, prorated as the base fee is; taxed like the last plan."""
-        minimum = self._minimum_commitment()
+        """What is missing to the minimum commitment, on the days that count; taxed like the last plan."""
+        inputs = self.inputs
+        minimums = [
+            (priced.plan_part.part, priced.plan.prices[inputs.currency].minimum_commitment)
+            for priced in inputs.parts
+        ]
         reached = sum((line.amount for line in self.lines), _ZERO)
+        runs: list[CommittedDays] = []
+        if inputs.commitments is None:
+            minimum = minimum_by_whole_month(minimums, inputs.commitment, inputs.currency, self.month_days)
+            shown, missing = minimum, minimum - reached
+        else:
+            runs = committed_days(minimums, inputs.commitments, inputs.currency)
+            minimum = minimum_of(runs, self.month_days)
+            shown = round_to_minor_unit(minimum, inputs.currency, inputs.rounding)
+            missing = EXACT.subtract(minimum, reached)
         self._add(
             LineKind.COMMITMENT,
             "最低利用料金との差額",
-            max(minimum - reached, _ZERO),
-            tax=self.inputs.parts[-1].plan.tax if self.inputs.parts else TaxCategory.STANDARD,
-            explanation=(f"最低利用料金 {self._money(minimum)} − ここまでの合計 {self._money(reached)}",),
+            max(missing, _ZERO),
+            tax=inputs.parts[-1].plan.tax if inputs.parts else TaxCategory.STANDARD,
+            service=Period(start=runs[0].days.start, end=runs[-1].days.end) if runs else None,
+            explanation=(
+                *(self._committed(run) for run in runs),
+                f"最低利用料金 {self._money(shown)} − ここまでの合計 {self._money(reached)}",
+            ),
         )
 
     def _add_charge(self, priced: PricedPart, charge: Charge, basis: Decimal) -> Decimal:
@@ -317,26 +350,6 @@ class _Calculation:
         )
         return round_up(Fraction(monthly) * part, charge.step)
 
-    def _minimum_commitment(self) -> Decimal:
-        """The tenant's own, or else each plan's, for the days that the tenant had a plan."""
-        own, currency = self.inputs.commitment, self.inputs.currency
-        if own is None:
-            monthly = sum(
-                (
-                    priced.plan.prices[currency].minimum_commitment * priced.plan_part.part.days
-                    for priced in self.inputs.parts
-                ),
-                _ZERO,
-            )
-        elif own.currency != currency:
-            raise BillingError(
-                "COMMITMENT_CURRENCY",
-                f"最低利用料金の通貨 {own.currency} がテナントの通貨 {currency} と違います。batch.commitment を直してください",
-            )
-        else:
-            monthly = own.amount * sum(priced.plan_part.part.days for priced in self.inputs.parts)
-        return EXACT.divide(monthly, Decimal(self.month_days))
-
     def _discounts(self, kind: DiscountKind) -> Iterator[Discount]:
         """Those of a kind that are valid on one of the tenant's days, in the order of their dates and names."""
         return (
@@ -365,13 +378,14 @@ class _Calculation:
         tax: TaxCategory,
         explanation: tuple[str, ...],
         priced: PricedPart | None = None,
+        service: Period | None = None,
         metric: Metric | None = None,
         quantity: Decimal | None = None,
         unit_amount: Decimal | None = None,
     ) -> Decimal:
         """Add a line; returns its displayed amount."""
         amount = round_to_minor_unit(exact_amount, self.inputs.currency, self.inputs.rounding)
-        part = priced.plan_part.part if priced else self.inputs.period
+        part = priced.plan_part.part if priced else service or self.inputs.period
         self.lines.append(
             InvoiceLine(
                 position=len(self.lines) + 1,
@@ -394,6 +408,13 @@ class _Calculation:
 
     def _proration(self, amount: Decimal, part: Period) -> str:
         return f"{self._money(amount)} × {part.days} 日 ÷ {self.month_days} 日（日割り）"
+
+    def _committed(self, run: CommittedDays) -> str:
+        whose = "個別契約" if run.own else "プラン"
+        if run.days.days == self.month_days:
+            return f"{whose}の最低利用料金 月額 {self._money(run.amount)}"
+        span = f"{run.days.start:%-m/%-d}〜{run.days.end:%-m/%-d}"
+        return f"{whose}の最低利用料金（{span}）{self._proration(run.amount, run.days)}"
 
     def _money(self, amount: Decimal) -> str:
         return f"{_number(amount)} {self.inputs.currency}"

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from include.tenant_management.billing.commitments import Commitment
 from include.tenant_management.billing.money import RoundingMode
 from include.tenant_management.billing.periods import Period, PlanPart
 from include.tenant_management.billing.price_list import Plan
@@ -70,7 +71,7 @@ def inputs(**changes: Any) -> BillingInputs:
         "usage_days": usage_days(),
         "allow_incomplete": False,
         "discounts": (),
-        "commitment": None,
+        "commitments": (),
         "exchange_rate": None,
     }
     return BillingInputs(**(defaults | changes))
@@ -89,6 +90,12 @@ def amount_off(amount: str, **changes: Any) -> Discount:
 def units_off(quantity: str, **changes: Any) -> Discount:
     """Free API calls, valid for ever."""
     return _discount(DiscountKind.FREE_QUANTITY, quantity, {"metric": "api_calls"} | changes)
+
+
+def own_minimum(amount: str, **changes: Any) -> Commitment:
+    """A commitment of the tenant's own in yen, valid for ever."""
+    defaults = {"amount": amount, "currency": "JPY", "valid_from": date(2026, 1, 1)}
+    return Commitment.model_validate(defaults | changes)
 
 
 def yen(rate: str) -> ExchangeRate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -13,14 +13,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from include.tenant_management.billing.commitments import Commitment
 from include.tenant_management.billing.consumption_tax import TaxCategory
 from include.tenant_management.billing.errors import BillingError
+from include.tenant_management.billing.explanation import explain
 from include.tenant_management.billing.invoice import Invoice, InvoiceKind, InvoiceLine, LineKind
 from include.tenant_management.billing.money import RoundingMode, minor_unit, round_to_minor_unit
 from include.tenant_management.billing.price_list import load_price_list
 from include.tenant_management.billing.pricing import (
     BillingInputs,
-    Commitment,
     Discount,
     calculated_lines,
     price,
@@ -31,6 +32,7 @@ from tests.tenant_management.billing.billing_inputs import (
     amount_off,
     charge,
     inputs,
+    own_minimum,
     part,
     percent_off,
     plan,
@@ -66,10 +68,6 @@ def yen_tax(invoice: Invoice) -> list[str]:
     assert invoice.yen_tax is not None
     (total,) = invoice.yen_tax.totals
     return [str(total.taxable_amount), str(total.tax_amount)]
-
-
-def own_minimum(amount: str, currency: str = "JPY") -> Commitment:
-    return Commitment(amount=Decimal(amount), currency=currency, valid_from=date(2026, 1, 1))
 
 
 def with_fixed_discounts(discounts: Sequence[str], **fees: str) -> BillingInputs:
@@ -133,7 +131,7 @@ def test_lines_that_come_to_nothing_are_explained_but_not_invoiced() -> None:
 
 
 def test_a_month_without_any_part_comes_to_nothing() -> None:
-    assert price(inputs(parts=(), usage_days=(), commitment=own_minimum("5000"))).total == 0
+    assert price(inputs(parts=(), usage_days=(), commitments=(own_minimum("5000"),))).total == 0
 
 
 # Lines -------------------------------------------------------------------------------------------------------------------
@@ -489,11 +487,11 @@ def test_what_is_missing_to_the_minimum_is_one_line(minimum: str, difference: li
 @pytest.mark.parametrize(("own", "subtotal"), [("25000", 25000), ("0", 10000)])
 def test_a_tenants_own_minimum_takes_the_place_of_the_plans(own: str, subtotal: int) -> None:
     subscribed = plan(minimum_commitment="20000")
-    assert price(inputs(parts=(part(subscribed),), commitment=own_minimum(own))).subtotal == subtotal
+    assert price(inputs(parts=(part(subscribed),), commitments=(own_minimum(own),))).subtotal == subtotal
 
 
 def test_the_minimum_is_before_tax_and_after_discounts() -> None:
-    invoice = price(inputs(discounts=(percent_off("50"),), commitment=own_minimum("8000")))
+    invoice = price(inputs(discounts=(percent_off("50"),), commitments=(own_minimum("8000"),)))
     assert amounts(invoice.lines) == ["10000", "-5000", "3000"]
     assert sums(invoice) == ["8000", "800", "8800"]
 
@@ -505,12 +503,77 @@ def test_the_minimum_counts_for_the_days_of_its_plan() -> None:
     )
     invoice = price(inputs(parts=parts))
     assert amounts(invoice.lines) == ["32000"]  # 10,000 + 22,000
-    assert price(inputs(parts=parts, commitment=own_minimum("31000"))).subtotal == 21000
+    assert price(inputs(parts=parts, commitments=(own_minimum("31000"),))).subtotal == 21000
+
+
+def october(first: int, last: int | None = None) -> dict[str, date | None]:
+    """From when to when a commitment is valid."""
+    return {
+        "valid_from": OCTOBER.start.replace(day=first),
+        "valid_to": OCTOBER.start.replace(day=last) if last else None,
+    }
+
+
+BY_DAYS: list[tuple[str, int, list[Commitment], str, tuple[int, int] | None]] = [
+    ("0", 10, [own_minimum("310000", **october(20))], "", None),
+    ("0", 31, [own_minimum("310000", **october(20))], "120000", (20, 31)),
+    (
+        "0",
+        31,
+        [own_minimum("400000", **october(1, 30)), own_minimum("550000", **october(31))],
+        "404838",
+        (1, 31),
+    ),
+    ("0", 31, [own_minimum("500000", valid_to=OCTOBER.start)], "16129", (1, 1)),
+    ("350000", 31, [own_minimum("310000", **october(20))], "334516", (1, 31)),
+    # A commitment that begins later stands until it ends, and then the earlier one holds again.
+    ("0", 31, [own_minimum("31000"), own_minimum("62000", **october(11, 20))], "41000", (1, 31)),
+]
+
+
+@pytest.mark.parametrize(("plans", "last_day", "own", "minimum", "counted"), BY_DAYS)
+def test_every_billable_day_counts_with_its_own_commitment(
+    plans: str, last_day: int, own: list[Commitment], minimum: str, counted: tuple[int, int] | None
+) -> None:
+    days = part(plan("0", minimum_commitment=plans), 1, last_day)
+    for commitments in (own, own[::-1]):
+        month = inputs(parts=(days,), usage_days=usage_days(1, last_day), commitments=tuple(commitments))
+        lines = price(month).lines
+        assert amounts(lines) == ([minimum] if counted else [])
+        assert [(line.service_from.day, line.service_to.day) for line in lines] == (
+            [counted] if counted else []
+        )
+
+
+def test_the_days_of_each_commitment_are_explained() -> None:
+    parts = (
+        part(plan("310", minimum_commitment="3100"), 1, 9, "A"),
+        part(plan("310", minimum_commitment="3100"), 10, 12, "B"),
+        part(plan("310"), 21, 31, "C"),
+    )
+    commitments = (own_minimum("6200", **october(12, 24)), own_minimum("0", **october(3, 4)))
+    line = calculated_lines(inputs(parts=parts, commitments=commitments))[-1]
+    assert line.explanation == (
+        "プランの最低利用料金（10/1〜10/2）3,100 JPY × 2 日 ÷ 31 日（日割り）",
+        "プランの最低利用料金（10/5〜10/11）3,100 JPY × 7 日 ÷ 31 日（日割り）",
+        "個別契約の最低利用料金（10/12〜10/12）6,200 JPY × 1 日 ÷ 31 日（日割り）",
+        "個別契約の最低利用料金（10/21〜10/24）6,200 JPY × 4 日 ÷ 31 日（日割り）",
+        "最低利用料金 1,900 JPY − ここまでの合計 230 JPY",
+    )
+    assert (str(line.amount), line.service_from.day, line.service_to.day) == ("1670", 1, 24)
+
+
+def test_a_commitment_for_all_of_the_month_is_explained_as_what_it_is() -> None:
+    line = calculated_lines(inputs(commitments=(own_minimum("25000"),)))[-1]
+    assert line.explanation == (
+        "個別契約の最低利用料金 月額 25,000 JPY",
+        "最低利用料金 25,000 JPY − ここまでの合計 10,000 JPY",
+    )
 
 
 def test_what_is_missing_to_the_minimum_is_taxed_like_the_last_plan() -> None:
     parts = (part(plan(tax="exempt"), 1, 15, "A"), part(plan(tax="reduced"), 16, 31, "B"))
-    invoice = price(inputs(parts=parts, commitment=own_minimum("20000")))
+    invoice = price(inputs(parts=parts, commitments=(own_minimum("20000"),)))
     assert [line.tax_category for line in invoice.lines] == [EXEMPT, REDUCED, REDUCED]
 
 
@@ -558,9 +621,17 @@ def test_a_discount_in_another_currency_is_refused() -> None:
 
 
 def test_a_commitment_in_another_currency_is_refused() -> None:
-    refusal = refusal_of(commitment=own_minimum("10", "USD"))
+    refusal = refusal_of(commitments=(own_minimum("10", currency="USD"),))
     assert refusal.code == "COMMITMENT_CURRENCY"
     assert "最低利用料金の通貨 USD がテナントの通貨 JPY と違います" in str(refusal)
+
+
+def test_a_commitment_in_another_currency_does_not_matter_where_it_counts_for_no_day() -> None:
+    parts = (part(plan(), 1, 10),)
+    dollars = own_minimum("10", currency="USD", **october(11))
+    yen_until_the_10th = own_minimum("31000", **october(1, 10))
+    invoice = price(inputs(parts=parts, commitments=(dollars, yen_until_the_10th)))
+    assert invoice.subtotal == 10_000
 
 
 # Tax in yen --------------------------------------------------------------------------------------------------------------
@@ -711,7 +782,7 @@ def months(draw: st.DrawFn) -> BillingInputs:
         ),
         usage_days=tuple(days),
         discounts=tuple(draw(st.lists(discounts(currency, unit), max_size=3))),
-        commitment=own_minimum(draw(decimals), currency) if draw(st.booleans()) else None,
+        commitments=tuple(draw(st.lists(own_minimums(currency), max_size=3))),
         exchange_rate=yen(draw(st.decimals("0.01", 500, places=4).map(str))),
     )
 
@@ -722,6 +793,22 @@ def discounts(currency: str, unit: Decimal) -> st.SearchStrategy[Discount]:
         st.decimals("0.01", 100, places=2).map(lambda percent: percent_off(str(percent))),
         st.integers(1, 10**6).map(lambda units: amount_off(str(units * unit), currency=currency)),
         st.integers(1, 10**5).map(lambda quantity: units_off(str(quantity))),
+    )
+
+
+def own_minimums(currency: str) -> st.SearchStrategy[Commitment]:
+    """Valid from a day of October on, or from before it, until another day or for ever."""
+    starts = st.sampled_from([date(2026, 1, 1), *OCTOBER.dates()])
+    return st.builds(
+        lambda amount, first, days: own_minimum(
+            amount,
+            currency=currency,
+            valid_from=first,
+            valid_to=None if days is None else first + timedelta(days=days),
+        ),
+        decimals,
+        starts,
+        st.one_of(st.none(), st.integers(0, 40)),
     )
 
 
@@ -756,7 +843,8 @@ def test_nothing_is_ever_negative_but_a_discount(month: BillingInputs) -> None:
 @given(months(), st.decimals(0, 10**6, places=3))
 @settings(deadline=None)
 def test_the_minimum_is_always_reached(month: BillingInputs, minimum: Decimal) -> None:
-    invoice = price(month.model_copy(update={"commitment": own_minimum(str(minimum), month.currency)}))
+    own = own_minimum(str(minimum), currency=month.currency)
+    invoice = price(month.model_copy(update={"commitments": (own,)}))
     assert invoice.subtotal >= round_to_minor_unit(minimum, month.currency, RoundingMode.FLOOR)
 
 
@@ -775,6 +863,30 @@ def test_an_amount_off_is_taken_off_to_the_last_yen_and_leaves_no_tax_rate_below
     invoice = price(month)
     assert -amount_of(invoice, FIXED) == min(discount, sum(fees))
     assert all(total.taxable_amount >= 0 for total in invoice.tax_totals)
+
+
+@given(months())
+@settings(deadline=None)
+def test_the_minimum_is_the_sum_of_the_days_shares(month: BillingInputs) -> None:
+    assert month.commitments is not None
+    exact = Fraction(0)
+    for priced in month.parts:
+        for day in priced.plan_part.part.dates():
+            own = [
+                commitment
+                for commitment in month.commitments
+                if commitment.valid_from <= day <= (commitment.valid_to or day)
+            ]
+            # Of two that began on one day, which the database has no place for, the first one holds.
+            amount = (
+                max(own, key=lambda commitment: commitment.valid_from).amount
+                if own
+                else priced.plan.prices[month.currency].minimum_commitment
+            )
+            exact += Fraction(amount) / 31
+    *others, line = calculated_lines(month)
+    missing = exact - sum((Fraction(other.amount) for other in others), Fraction(0))
+    assert abs(Fraction(line.exact_amount) - max(missing, Fraction(0))) < Fraction(1, 10**29)
 
 
 # The same inputs, the same bytes -----------------------------------------------------------------------------------------
@@ -807,11 +919,12 @@ def test_other_inputs_have_another_digest() -> None:
             {"usage_days": usage_days(api_calls=1)},
             {"usage_days": usage_days(revision=2)},
             {"discounts": (percent_off("10"),)},
+            {"commitments": (own_minimum("1"),)},
             {"rounding": RoundingMode.CEIL},
             {"parts": (part(plan("10001")),)},
         )
     }
-    assert len(digests) == 6
+    assert len(digests) == 7
     assert {len(digest) for digest in digests} == {64}
 
 
@@ -822,6 +935,42 @@ def test_an_invoice_survives_its_storage(month: BillingInputs) -> None:
     assert (
         Invoice.model_validate_json(invoice.model_dump_json()).model_dump_json() == invoice.model_dump_json()
     )
+
+
+# Inputs that hold one commitment for the whole month ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stored", samples.WHOLE_MONTH_COMMITMENTS)
+def test_inputs_with_a_commitment_for_the_whole_month_keep_their_digest_and_their_figures(
+    stored: dict[str, Any],
+) -> None:
+    month = BillingInputs.model_validate(stored["inputs"])
+    assert month.digest() == stored["input_hash"]
+    assert month.model_dump(mode="json") == stored["inputs"]
+    assert price(month).model_dump(mode="json") == stored["content"]
+    assert BillingInputs.model_validate_json(month.canonical_json()) == month
+
+
+@pytest.mark.parametrize("stored", samples.WHOLE_MONTH_COMMITMENTS)
+def test_an_invoice_with_a_commitment_for_the_whole_month_explains_what_was_invoiced(
+    stored: dict[str, Any],
+) -> None:
+    issued = Invoice.model_validate(stored["content"])
+    lines = list(explain(issued, BillingInputs.model_validate(stored["inputs"])))
+    assert any(stored["input_hash"] in line for line in lines)
+    true_up = issued.lines[-1]
+    at = next(number for number, line in enumerate(lines) if "最低利用料金との差額" in line)
+    assert lines[at].startswith(f"  2. 最低利用料金との差額: {true_up.amount:,f}（")
+    assert lines[at + 1].strip() == true_up.explanation[0]
+    assert lines[-1] == f"合計 {issued.total:,f} JPY"
+
+
+@pytest.mark.parametrize("keys", [{}, {"commitments": None}, {"commitments": [], "commitment": None}])
+def test_inputs_say_which_rule_holds_for_their_minimum(keys: dict[str, Any]) -> None:
+    document = inputs().model_dump(mode="json")
+    del document["commitments"]
+    with pytest.raises(ValueError, match="either commitments or commitment must be there"):
+        BillingInputs.model_validate(document | keys)
 
 
 # Credits -----------------------------------------------------------------------------------------------------------------

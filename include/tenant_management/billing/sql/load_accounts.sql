@@ -64,21 +64,22 @@ SELECT
             discount.tenant_id = tenant.tenant_id AND discount.valid_from <= %(period_end)s
             AND (discount.valid_to IS null OR discount.valid_to >= %(period_start)s)
     ), '[]') AS discounts,
-    (
+    coalesce((
         SELECT
-            jsonb_build_object(
-                'amount', commitment.amount::text,
-                'currency', commitment.currency,
-                'valid_from', commitment.valid_from,
-                'valid_to', commitment.valid_to
+            jsonb_agg(
+                jsonb_build_object(
+                    'amount', commitment.amount::text,
+                    'currency', commitment.currency,
+                    'valid_from', commitment.valid_from,
+                    'valid_to', commitment.valid_to
+                )
+                ORDER BY commitment.valid_from
             )
         FROM batch.commitment
         WHERE
             commitment.tenant_id = tenant.tenant_id AND commitment.valid_from <= %(period_end)s
             AND (commitment.valid_to IS null OR commitment.valid_to >= %(period_start)s)
-        ORDER BY commitment.valid_from DESC
-        LIMIT 1
-    ) AS commitment,
+    ), '[]') AS commitments,
     (
         SELECT jsonb_build_object('yen_per_unit', rate.yen_per_unit::text, 'rate_date', rate.rate_date)
         FROM batch.exchange_rate AS rate
