@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,14 @@ from psycopg import sql
 
 from include.demo.generator import DataShape, load_demo_data
 from include.demo.host_fixture import create_host_schema
+from include.demo.local_stack import DEMO_SETTINGS
 from include.demo.postgres_server import EmbeddedPostgres
 from include.migrations.deploy import upgrade
 from include.migrations.host_contract import HostVariant
+from include.settings import SETTINGS_VARIABLE
+
+# The shipped price list and issuer are samples, with which no invoice is finalised. Measured processes inherit it.
+os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
 
 # Works on the database of a connection string, for a day or the month that holds it.
 Work = Callable[[str, date], None]

@@ -1,9 +1,10 @@
-"""The settings file, validated: every figure that an operator may change, with its default."""
+"""The settings, validated: every figure that an operator may change, with its default, and what an installation lays over them."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -19,10 +20,17 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from include.errors import SettingsError
 
 SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
+
+# Names the installation's own file, whose values take the place of the shipped ones.
+SETTINGS_VARIABLE = "SKILL_BATCH_SETTINGS"
+
+# Replaced as a whole: a real issuer with the sample's bank account would be worse than none.
+_INDIVISIBLE = (("billing", "issuer"),)
 
 Percent = Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)]
 Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
@@ -101,8 +109,12 @@ class UsageSettings(_TenantSection):
 
 
 class IssuerSettings(_Section):
-    """Who sends the invoices; ``corporate`` issuers have a corporate number in their registration number."""
+    """Who sends the invoices; ``corporate`` issuers have a corporate number in their registration number.
 
+    ``sample``: it is an example, and no invoice is finalised in its name.
+    """
+
+    sample: bool
     name: str
     corporate: bool
     registration_number: str
@@ -115,8 +127,9 @@ class IssuerSettings(_Section):
 
 
 class BillingSettings(_Section):
-    """How BATCH-018-02 rounds, dates and holds invoices."""
+    """How BATCH-018-02 rounds, dates and holds invoices; ``price_list`` is the file of the prices."""
 
+    price_list: Path
     rounding: Literal["floor", "half-up", "ceil"]
     due_months: Annotated[int, Field(ge=0, le=12)]
     approval_percent: Percent
@@ -329,26 +342,95 @@ def load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_UniqueKeysLoader)  # noqa: S506 - a SafeLoader
 
 
-def parse_settings(text: str, source: str) -> Settings:
-    """:raises SettingsError: names the file, the setting and what is wrong with it."""
+def parse_settings(text: str, source: str, own_text: str = "{}", own_source: str = "") -> Settings:
+    """A settings file's text with another's laid over it; a relative path in either starts at the file that is its source.
+
+    :raises SettingsError: names the file, the setting and what is wrong with it.
+    """
+    own = _values(own_text, own_source)
+    document = _laid_over(_values(text, source), own)
     try:
-        return Settings.model_validate(load_yaml(text))
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{source} is not YAML: {error}") from None
+        return Settings.model_validate(document)
     except ValidationError as error:
-        raise SettingsError(sentence_of(error, f"{source}: ")) from None
+        problems = error.errors(include_url=False)
+    sources = [
+        # The shipped file holds by itself, so what is missing is missing in the other one.
+        own_source if own and (_holds(own, place) or not _holds(document, place)) else source
+        for place in (problem["loc"] for problem in problems)
+    ]
+    raise SettingsError(
+        "; ".join(
+            _problem_sentence(problem, f"{name}: ") for problem, name in zip(problems, sources, strict=True)
+        )
+    )
+
+
+def load_settings() -> Settings:
+    """The shipped settings with the installation's own laid over them.
+
+    :raises SettingsError: as ``parse_settings``, or names the file that cannot be read.
+    """
+    return _load(os.environ.get(SETTINGS_VARIABLE) or None)
 
 
 @cache
-def load_settings() -> Settings:
-    """The settings file that was deployed with the code."""
-    return parse_settings(SETTINGS_FILE.read_text(encoding="utf-8"), SETTINGS_FILE.name)
+def _load(own_file: str | None) -> Settings:
+    shipped = read_text(SETTINGS_FILE)
+    if own_file is None:
+        return parse_settings(shipped, str(SETTINGS_FILE))
+    own = Path(own_file).absolute()
+    return parse_settings(shipped, str(SETTINGS_FILE), read_text(own, SETTINGS_VARIABLE), str(own))
+
+
+def _values(text: str, source: str) -> dict[str, Any]:
+    try:
+        document = load_yaml(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{source} is not YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{source}: must be a mapping of settings (got {document!r})")
+    billing = document.get("billing")
+    if isinstance(billing, dict) and isinstance(billing.get("price_list"), str):
+        billing["price_list"] = Path(source).parent / billing["price_list"]
+    return document
+
+
+def read_text(path: Path, named_by: str = "") -> str:
+    """A file's text. :raises SettingsError: it cannot be read; says which setting or variable names it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        named = f" (named by {named_by})" if named_by else ""
+        raise SettingsError(f"{path}{named} cannot be read: {reason}") from None
+
+
+def _laid_over(shipped: Any, own: Any, place: tuple[str, ...] = ()) -> Any:
+    """``own`` in place of ``shipped``, key by key where both are mappings."""
+    if not (isinstance(shipped, dict) and isinstance(own, dict)) or place in _INDIVISIBLE:
+        return own
+    merged = {
+        key: _laid_over(shipped[key], value, (*place, str(key))) if key in shipped else value
+        for key, value in own.items()
+    }
+    return shipped | merged
+
+
+def _holds(document: Any, place: Sequence[int | str]) -> bool:
+    """Whether the document has a value at this place."""
+    for key in place:
+        if not (isinstance(document, dict) and key in document):
+            return False
+        document = document[key]
+    return True
 
 
 def sentence_of(error: ValidationError, where: str) -> str:
-    return "; ".join(
-        f"{where}{'.'.join(map(str, problem['loc']))}: {problem['msg']} (got {problem['input']!r})"
-        if problem["loc"]
-        else f"{where.rstrip('. :')}: {problem['msg']}"
-        for problem in error.errors(include_url=False)
-    )
+    """All that is wrong, each with its place after ``where``."""
+    return "; ".join(_problem_sentence(problem, where) for problem in error.errors(include_url=False))
+
+
+def _problem_sentence(problem: ErrorDetails, where: str) -> str:
+    if not problem["loc"]:
+        return f"{where.rstrip('. :')}: {problem['msg']}"
+    return f"{where}{'.'.join(map(str, problem['loc']))}: {problem['msg']} (got {problem['input']!r})"

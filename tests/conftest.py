@@ -18,10 +18,11 @@ from psycopg import sql
 
 from include.demo.cluster_roles import BATCH_ROLES, claim_roles
 from include.demo.host_fixture import create_host_schema
-from include.demo.local_stack import EXTERNAL_DATABASE
+from include.demo.local_stack import DEMO_SETTINGS, EXTERNAL_DATABASE
 from include.demo.postgres_server import EmbeddedPostgres
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
+from include.settings import SETTINGS_VARIABLE
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+# The tests' prices and issuer are the demo's; the shipped ones are samples, with which no invoice is finalised.
+os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
 
 PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform"}
 

@@ -9,18 +9,20 @@
 4. `close_run` — 会計用 CSV を書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
 
 ### 入力
-料金表 `pricing_plans.yaml`、`settings.yaml` の `billing`、`batch.usage_day`（締め済みの日）、`batch.plan_change`、
+設定の `billing`（発行者など）とそこで指定した料金表、`batch.usage_day`（締め済みの日）、`batch.plan_change`、
 `batch.discount`、`batch.commitment`、`batch.billing_profile`、`batch.exchange_rate`、`MST_Tenant`
 
 ### 出力
 `batch.invoice`、`HIS_TenantBilling`、保存先の `invoices/YYYY-MM/`（`INV-YYYY-MM-NNN.pdf`、`.json`、`accounting-YYYY-MM.csv`）、
-`HIS_NotificationLog`（請求先への通知、送信待ち）
+`HIS_NotificationLog`（請求先への通知、送信待ち）。料金表か発行者が見本（`sample: true`）の間は何も確定せず、`batch.invoice` の下書きと
+`samples/YYYY-MM/` の「見本」の書類だけを作り、運用担当に 1 通知らせます。
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。請求書が出ていないテナントがあるだけで、確定したものは変わりません。経理の始業までに対応してください。
 * **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。理由はそのログの最後と `batch.tenant_outcome` にあります。
     * *使用量が締まっていない* — 挙げられた日で BATCH-018-01 を実行し、`process` を消去。欠けたまま請求するなら `allow_incomplete`。
     * *前月から 50 % を超えて変わった（保留）* — 正しければ、Trigger で業務日（前月の日付）、テナントコード、`approve` を指定。
+    * *料金表・発行者が見本* — 自社の料金表と発行者を環境変数 `SKILL_BATCH_SETTINGS` の設定ファイルで指定し、同じ業務日で再実行。
     * *プラン・価格・レートがない* — 挙げられた表か料金表を直し、`process` を消去。何も推測では計算しません。
 * **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。確定済みの請求書は何度実行しても同じままです。
 * **確認だけ**: `dry_run` とテナントコードを指定して Trigger。`process` のログに計算の内訳が出ます。発行済みの内訳は操作「内訳の表示」。

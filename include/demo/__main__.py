@@ -38,7 +38,7 @@ from include.catalog import (
 )
 from include.demo.airflow_processes import end_airflow, start_airflow
 from include.demo.directories import show_directories
-from include.demo.local_stack import LocalStack
+from include.demo.local_stack import DEMO_SETTINGS, LocalStack
 from include.demo.monitoring import MONITORING_RUNS
 from include.demo.notifications import REFUSED_BY_STAND_INS, play_the_first_of_november
 from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
@@ -61,6 +61,7 @@ from include.demo.report import (
 )
 from include.demo.stand_ins import StandIns
 from include.errors import BatchError
+from include.settings import SETTINGS_VARIABLE
 
 # The run's date: the business date is the day before, the last one of the demo data, and the billing month is October.
 DEMO_DATE = "2026-11-01"
@@ -292,6 +293,8 @@ def _say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m include.demo", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
+    # For what runs in this process; Airflow's processes have it from the stack's environment.
+    os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
     try:
         return COMMANDS[parser.parse_args().command](LocalStack())
     except (BatchError, EmbeddedPostgresError) as error:

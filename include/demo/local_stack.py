@@ -38,12 +38,16 @@ from include.demo.whole_run import run_batch
 from include.errors import BatchError
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
+from include.settings import SETTINGS_VARIABLE
 from include.tenant_management import tenant_usage
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 # An external server (PostgreSQL 15 to 18) instead of the embedded one: a superuser's URL, naming the database to use.
 EXTERNAL_DATABASE = "SKILL_BATCH_DATABASE_URL"
+
+# Lays the demo's own price list and issuer over the shipped samples.
+DEMO_SETTINGS = Path(__file__).with_name("settings.yaml")
 
 # Two databases of the embedded server; an external server holds the first one only.
 SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
@@ -66,6 +70,7 @@ def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
+        SETTINGS_VARIABLE: str(DEMO_SETTINGS),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
+from include.settings import SETTINGS_VARIABLE
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database
@@ -136,6 +137,25 @@ def test_without_a_place_for_files_nothing_is_invoiced_and_the_alert_says_what_i
     (message,) = slack.messages
     assert "Variable 'batch_storage_url'" in message.text
     assert numbers(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_with_the_shipped_samples_nothing_is_invoiced_and_the_operators_read_once_what_to_do(
+    installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+) -> None:
+    environment = dict(installation.environment)
+    del environment[SETTINGS_VARIABLE]
+
+    done = AirflowInstallation(environment).run("dags", "test", DAG_ID, RUN_DATE)
+
+    assert done.returncode == 0, done.stdout
+    assert [entry[1:] for entry in numbers(database)] == [("draft", None), ("draft", None)]
+    assert [path.name for path in (tmp_path / "storage").iterdir()] == ["samples"]
+    (message,) = slack.messages
+    assert (
+        "請求書を確定していません（2026-10 分）: 料金表と発行者が見本（sample: true）のため" in message.text
+    )
+    assert "見本の下書き 2 テナント" in message.text
 
 
 @pytest.mark.usefixtures("tenants")

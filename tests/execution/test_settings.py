@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from include.errors import SettingsError
-from include.settings import SETTINGS_FILE, UsageSettings, load_settings, parse_settings
+from include.settings import SETTINGS_FILE, SETTINGS_VARIABLE, UsageSettings, load_settings, parse_settings
 
 
 def changed(path: str, value: object) -> str:
@@ -27,12 +28,15 @@ def usage() -> UsageSettings:
     return load_settings().usage
 
 
-def test_the_deployed_file_holds_and_is_read_as_it_is_written() -> None:
+def test_the_deployed_file_holds_and_is_read_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SETTINGS_VARIABLE)
     settings = load_settings()
     assert (settings.execution.max_mapped_tenants, settings.execution.shards) == (100, 40)
     assert settings.usage.quota_warning_percent == Decimal(80)
     assert settings.billing.rounding == "floor"
     assert settings.billing.issuer.corporate is True
+    assert settings.billing.issuer.sample is True
+    assert settings.billing.price_list.is_file()
 
 
 def test_settings_cannot_be_changed_by_whoever_reads_them() -> None:
@@ -118,6 +122,89 @@ def test_a_file_that_holds_no_sections_is_named(text: str) -> None:
 def test_yaml_cannot_make_objects() -> None:
     with pytest.raises(SettingsError, match=r"settings\.yaml is not YAML"):
         parse_settings("execution: !!python/object/apply:os.getcwd []", "settings.yaml")
+
+
+# An installation's own file ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the environment names."""
+    file = tmp_path / "own.yaml"
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(file))
+    return file
+
+
+def test_an_installations_own_values_replace_the_shipped_ones_and_leave_the_others(own: Path) -> None:
+    own.write_text(
+        "usage: {quota_warning_percent: 70}\nnotification: {goal_days: [3]}\nlog_cleanup: {row_days: {system_log: 9}}",
+        encoding="utf-8",
+    )
+    settings = load_settings()
+    assert (settings.usage.quota_warning_percent, settings.usage.quota_critical_percent) == (
+        Decimal(70),
+        Decimal(95),
+    )
+    assert settings.notification.goal_days == (3,)
+    assert (settings.log_cleanup.row_days.system_log, settings.log_cleanup.row_days.expired_token) == (9, 1)
+    assert settings.billing.price_list.is_file()
+
+
+@pytest.mark.parametrize("path", ["prices/own.yaml", "/etc/batch/prices.yaml"])
+def test_a_relative_price_list_starts_at_the_file_that_names_it(own: Path, path: str) -> None:
+    own.write_text(f"billing: {{price_list: {path}}}", encoding="utf-8")
+    assert load_settings().billing.price_list == own.parent / path
+
+
+def test_without_an_own_file_the_shipped_values_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SETTINGS_VARIABLE, "")
+    assert load_settings().billing.issuer.sample is True
+
+
+def test_an_issuer_is_never_mixed_with_the_sample(own: Path) -> None:
+    own.write_text("billing: {issuer: {sample: false, name: 株式会社自社}}", encoding="utf-8")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert f"{own}: billing.issuer.bank_account: Field required" in str(raised.value)
+    assert f"{own}: billing.issuer.registration_number: Field required" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("billing: {rounding: up}", "{own}: billing.rounding: Input should be"),
+        ("usage: {surge_percnt: 1}", "{own}: usage.surge_percnt: Extra inputs are not permitted (got 1)"),
+        ("usage: {quota_warning_percent: 95}", "{own}: usage: Value error, quota_warning_percent must be below"),
+        ("log_cleanup: {classes: {own: {archived: true}}}", "{own}: log_cleanup.classes.own.retention_days: Field"),
+        ("billing: 5", "{own}: billing: Input should be a valid dictionary"),
+        ("billing: {price_list: 5}", "{own}: billing.price_list: Input is not a valid path"),
+        ("", "{own}: must be a mapping of settings (got None)"),
+        ("- billing", "{own}: must be a mapping of settings"),
+        ("billing: {", "{own} is not YAML: "),
+        ("billing: {}\nbilling: {}", "{own} is not YAML: the key 'billing' is there twice"),
+    ],
+)  # fmt: skip
+def test_what_does_not_hold_in_the_own_file_is_named_with_that_file(
+    own: Path, text: str, complaint: str
+) -> None:
+    own.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert str(raised.value).startswith(complaint.format(own=own))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), (b"\xff\xfe", "it is not UTF-8")]
+)
+def test_an_own_file_that_cannot_be_read_is_named(own: Path, content: bytes | None, reason: str) -> None:
+    if content is not None:
+        own.write_bytes(content)
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert str(raised.value) == f"{own} (named by {SETTINGS_VARIABLE}) cannot be read: {reason}"
+
+
+# A tenant's own values -----------------------------------------------------------------------------------------------------
 
 
 def test_a_tenants_own_values_replace_the_defaults_and_leave_the_others() -> None:

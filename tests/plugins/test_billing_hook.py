@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from include.execution.sharding import Tenant
+from include.settings import SETTINGS_VARIABLE
 from include.tenant_management.billing.errors import BillingError
 from include.tenant_management.billing.invoice import Invoice
 from include.tenant_management.billing.ledger import Settlement
@@ -65,6 +66,30 @@ def finalize(hook: BillingHook, tenant_id: str = "A", month: date = MONTH) -> st
     assert settled.settlement is Settlement.FINALIZED, settled
     assert settled.number is not None
     return settled.number
+
+
+@pytest.mark.parametrize("call", ["approve", "reissue", "void", "credit"])
+def test_with_a_sample_nothing_is_finalised_and_nothing_finalised_is_touched(
+    hook: BillingHook, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    customer(host, "A", months=(SEPTEMBER, MONTH))
+    number = finalize(hook, month=SEPTEMBER)
+    rows = everything_written(host)
+    monkeypatch.delenv(SETTINGS_VARIABLE)
+
+    if call == "approve":
+        settled = hook.approve("A", MONTH, issued_on=FIRST_OF_NOVEMBER, actor="somebody")
+        assert (settled.settlement, settled.number) == (Settlement.SAMPLE, None)
+        assert invoice(host, "A")["status"] == "draft"
+    elif call == "reissue":
+        settled = hook.reissue("A", SEPTEMBER, "訂正", issued_on=FIRST_OF_NOVEMBER, actor="somebody")
+        assert (settled.settlement, settled.code) == (Settlement.FAILED, "SAMPLE_TERMS")
+    else:
+        dates = {"issued_on": FIRST_OF_NOVEMBER} if call == "credit" else {}
+        with pytest.raises(BillingError, match="見本"):
+            getattr(hook, call)("A", number, "訂正", actor="somebody", **dates)
+    changed = {name for name, now in everything_written(host).items() if now != rows[name]}
+    assert changed == ({"invoice"} if call == "approve" else set())
 
 
 # Whom, and with what -----------------------------------------------------------------------------------------------------

@@ -24,14 +24,12 @@ from include.demo.whole_run import open_run
 from include.execution.run_log import RunResult
 from include.execution.sharding import Shard
 from include.execution.tenant_work import Run, TenantFailure, TenantResult, process_shard
-from include.settings import load_settings
 from include.tenant_management.billing.errors import BillingError
 from include.tenant_management.billing.invoice import Invoice
 from include.tenant_management.billing.ledger import (
     Instructions,
     Settlement,
     TenantSettlement,
-    Terms,
     credit_invoice,
     due_date,
     find_invoice,
@@ -41,7 +39,7 @@ from include.tenant_management.billing.ledger import (
     void_invoice,
 )
 from include.tenant_management.billing.periods import Period
-from include.tenant_management.billing.price_list import load_price_list
+from include.tenant_management.billing.terms import load_terms
 from include.tenant_management.tenant_billing import create_batch
 from include.tenant_management.tenant_billing.batch import TenantBillingBatch
 from tests import host_rows
@@ -60,7 +58,7 @@ from tests.tenant_management.billing_rows import (
     run_billing,
 )
 
-TERMS = Terms(load_price_list(), load_settings().billing)
+TERMS = load_terms()
 
 _runs = count(1)
 
@@ -112,6 +110,7 @@ def credit(connection: psycopg.Connection, tenant_id: str, number: str, reason: 
     with tenant_transaction(connection, [tenant_id]):
         return credit_invoice(
             connection,
+            TERMS,
             find_invoice(connection, number),
             reason,
             issued_on=FIRST_OF_NOVEMBER,
@@ -122,7 +121,7 @@ def credit(connection: psycopg.Connection, tenant_id: str, number: str, reason: 
 def void(connection: psycopg.Connection, tenant_id: str, number: str, reason: str = "訂正") -> None:
     """Void an invoice in a transaction of its own."""
     with tenant_transaction(connection, [tenant_id]):
-        void_invoice(connection, find_invoice(connection, number), reason, actor="test")
+        void_invoice(connection, TERMS, find_invoice(connection, number), reason, actor="test")
 
 
 def expected_numbers(count: int, series: str = "INV") -> list[str]:
@@ -332,9 +331,9 @@ def test_two_operators_at_once_take_an_invoice_back_once(
 
     def act(on: psycopg.Connection, action: str, stored: Any) -> None:
         if action == "void":
-            void_invoice(on, stored, "訂正", actor=f"to {action}")
+            void_invoice(on, TERMS, stored, "訂正", actor=f"to {action}")
         else:
-            credit_invoice(on, stored, "訂正", issued_on=FIRST_OF_NOVEMBER, actor=f"to {action}")
+            credit_invoice(on, TERMS, stored, "訂正", issued_on=FIRST_OF_NOVEMBER, actor=f"to {action}")
 
     def act_late() -> None:
         with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):
@@ -382,7 +381,7 @@ def test_an_invoice_that_is_paid_while_it_is_voided_stands(
         pytest.raises(BillingError, match="入金済みのため取り消せません"),
         tenant_transaction(connection, ["A"]),
     ):
-        void_invoice(connection, read_before, "訂正", actor="test")
+        void_invoice(connection, TERMS, read_before, "訂正", actor="test")
 
     assert everything_written(host) == rows
 
@@ -397,7 +396,7 @@ def test_a_void_that_comes_second_does_not_say_that_the_invoice_is_paid(
     void(connection, "A", "INV-2026-10-001")
 
     with pytest.raises(BillingError) as refused, tenant_transaction(connection, ["A"]):
-        void_invoice(connection, read_before, "訂正", actor="test")
+        void_invoice(connection, TERMS, read_before, "訂正", actor="test")
 
     assert "入金済み" not in str(refused.value)
 
@@ -689,9 +688,9 @@ def test_another_tenants_invoice_cannot_be_taken_back_even_by_who_holds_it(
     rows = everything_written(host)
 
     with pytest.raises(BillingError), tenant_transaction(connection, ["A"]):
-        void_invoice(connection, theirs, "訂正", actor="test")
+        void_invoice(connection, TERMS, theirs, "訂正", actor="test")
     with pytest.raises((AssertionError, BillingError)), tenant_transaction(connection, ["A"]):
-        credit_invoice(connection, theirs, "訂正", issued_on=FIRST_OF_NOVEMBER, actor="test")
+        credit_invoice(connection, TERMS, theirs, "訂正", issued_on=FIRST_OF_NOVEMBER, actor="test")
 
     assert everything_written(host) == rows
 

@@ -39,7 +39,6 @@ from tests.tenant_management.billing_rows import (
 )
 
 SEPTEMBER, NOVEMBER = date(2026, 9, 1), date(2026, 11, 1)
-SAMPLE = "見本の料金表（pricing_plans.yaml の sample: true）で計算しました"
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_a_months_usage_becomes_a_numbered_invoice(database: Database, host: psy
         "generatedInvoices": 1,
         "totalAmountJPY": 14_630,
     }
-    assert (outcome["records"], outcome["notes"]) == (31, [SAMPLE])
+    assert (outcome["records"], outcome["notes"]) == (31, [])
 
 
 def test_the_applications_row_has_the_amounts_and_the_japanese_dates_at_midnight(

@@ -114,7 +114,7 @@ def inputs_of(
         rounding=RoundingMode(settings.rounding),
         tax_included=prices.tax_included,
         price_list_version=prices.effective_from,
-        issuer=Issuer(**settings.issuer.model_dump(exclude={"corporate"})),
+        issuer=Issuer(**settings.issuer.model_dump(exclude={"corporate", "sample"})),
         recipient=account.recipient,
         parts=tuple(parts),
         usage_days=tuple(billed),
@@ -184,7 +184,7 @@ def _billable_plan(part: PlanPart, prices: PriceListVersion) -> Plan | None:
         raise BillingError(
             "UNKNOWN_PLAN",
             f"プラン '{part.plan}' は料金表（{prices.effective_from} 版）にありません。"
-            "pricing_plans.yaml に追加するか、テナントのプランを直してください",
+            "料金表に追加するか、テナントのプランを直してください",
         )
     return plan if plan.billable else None
 

@@ -32,6 +32,11 @@ def document_key(invoice: Invoice, format_name: str) -> str:
     return f"{_folder(invoice.period_start)}/{invoice.number}.{format_name}"
 
 
+def sample_key(period_start: date, invoice_id: str, format_name: str) -> str:
+    """``samples/2026-10/sample-<id>.pdf``: nowhere near the invoices, and without a number."""
+    return f"samples/{period_start:%Y-%m}/sample-{invoice_id}.{format_name}"
+
+
 def accounting_key(period_start: date) -> str:
     """``invoices/2026-10/accounting-2026-10.csv``."""
     return f"{_folder(period_start)}/accounting-{period_start:%Y-%m}.csv"
@@ -64,6 +69,20 @@ def write_documents(
         ]
         with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
             cursor.executemany(read_sql(_HERE, "record_document"), written)
+
+
+def write_sample_documents(
+    connection: psycopg.Connection, tenant_id: str, period_start: date, store: ObjectStore
+) -> None:
+    """Write the files of the tenant's draft, marked as a sample. They are no documents of the invoice that the draft may become."""
+    with tenant_transaction(connection, [tenant_id]), connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            read_sql(_HERE, "sample_drafts"), {"tenant_id": tenant_id, "period_start": period_start}
+        ).fetchall()
+    for row in rows:
+        for format_name, render in RENDERERS.items():
+            key = sample_key(period_start, row["invoice_id"], format_name)
+            store.write(key, render(stored_document(row), sample=True))
 
 
 def write_accounting_file(platform: psycopg.Connection, period_start: date, store: ObjectStore) -> int:

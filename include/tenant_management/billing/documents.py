@@ -70,14 +70,21 @@ _NO_TAX = TaxTotal(
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 
 
-def render_pdf(invoice: Invoice) -> bytes:
+# What a document says that is made with a sample of a price list or an issuer.
+SAMPLE_MARK = "見本（請求書ではありません）"
+
+
+def render_pdf(invoice: Invoice, *, sample: bool = False) -> bytes:
     """The invoice as an A4 PDF (PDF/A-2a). The same invoice gives the same bytes, in any process; a draft says that it is one.
+
+    A ``sample`` has 見本 across each page.
 
     In one thread at a time, and never in a process that was forked after its parent's first PDF: typst's threads are not in it.
 
     :raises BillingError: a name, an address or a line holds a character that the Japanese fonts do not have.
     """
-    data = json.dumps(_printed(invoice), ensure_ascii=False)
+    printed = _printed(invoice) | {"sample_mark": SAMPLE_MARK if sample else None}
+    data = json.dumps(printed, ensure_ascii=False)
     try:
         # For the archive. It forbids a missing glyph, which typst would otherwise print as a box.
         return compile_pdf(
@@ -123,8 +130,14 @@ def _is_doubtful(character: str) -> bool:
     return False
 
 
-def render_json(invoice: Invoice) -> bytes:
-    """The invoice as UTF-8 JSON, amounts as strings, always in the same order; ``Invoice.model_validate_json`` reads it back."""
+def render_json(invoice: Invoice, *, sample: bool = False) -> bytes:
+    """The invoice as UTF-8 JSON, amounts as strings, always in the same order; ``Invoice.model_validate_json`` reads it back.
+
+    A ``sample`` begins with the key ``sample``, and is not read back as an invoice.
+    """
+    if sample:
+        marked = {"sample": SAMPLE_MARK} | invoice.model_dump(mode="json")
+        return f"{json.dumps(marked, ensure_ascii=False, indent=2)}\n".encode()
     return f"{invoice.model_dump_json(indent=2)}\n".encode()
 
 

@@ -3,6 +3,9 @@
 Everything runs inside the transaction whose context is the tenants' (``tenant_transaction``). The database keeps what must never
 fail: one live invoice per tenant and month (a unique key), gapless numbers given at finalising, finalised invoices that never
 change (a trigger). Two runs at once therefore end with one set of invoices, whichever comes first.
+
+With a sample of a price list or an issuer there are drafts and nothing else: no number, no row for the host, no letter, and what is
+finalised stays as it is.
 """
 
 from __future__ import annotations
@@ -21,16 +24,15 @@ from psycopg.types.json import Jsonb
 
 from include.database import read_sql
 from include.notification.notices import sending_time
-from include.settings import BillingSettings
 from include.tenant_management.billing.accounts import BillingAccount, LiveInvoice, inputs_of, load_accounts
 from include.tenant_management.billing.approval import hold_reason
 from include.tenant_management.billing.documents import require_printable
 from include.tenant_management.billing.errors import BillingError
 from include.tenant_management.billing.invoice import Invoice, InvoiceKind
 from include.tenant_management.billing.periods import Period
-from include.tenant_management.billing.price_list import PriceList
 from include.tenant_management.billing.pricing import BillingInputs, price
 from include.tenant_management.billing.qualified_invoice import require_qualified
+from include.tenant_management.billing.terms import Terms
 
 _HERE = Path(__file__).parent
 
@@ -44,15 +46,8 @@ class Settlement(StrEnum):
     NOTHING_TO_PAY = "nothing to pay"
     NOT_BILLABLE = "not billable"
     HELD = "held"
+    SAMPLE = "sample"
     FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What holds for all tenants: the deployed price list and the issuer's settings."""
-
-    price_list: PriceList
-    settings: BillingSettings
 
 
 @dataclass(frozen=True)
@@ -110,6 +105,12 @@ class _Draft:
     hold: str | None
     approved: bool
     refusal: BillingError | None
+    sample_notes: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps it from being finalised by itself."""
+        return tuple(str(problem) for problem in (self.hold, self.refusal) if problem)
 
 
 def price_tenants(
@@ -127,10 +128,7 @@ def price_tenants(
                 outcome.inputs,
                 total=outcome.invoice.total,
                 currency=outcome.invoice.currency,
-                notes=(
-                    *(str(problem) for problem in (outcome.hold, outcome.refusal) if problem),
-                    *_already_issued(account),
-                ),
+                notes=(*outcome.problems, *_already_issued(account), *outcome.sample_notes),
             )
         priced.append(outcome)
     return priced
@@ -150,7 +148,9 @@ def settle_tenants(
     drafts: list[_Draft] = []
     obsolete: list[str] = []
     for account in load_accounts(connection, period):
-        outcome = _already_settled(account, instructions) or _draft(account, period, terms, instructions)
+        outcome = _already_settled(account, terms, instructions) or _draft(
+            account, period, terms, instructions
+        )
         issued = account.issued
         if isinstance(outcome, _Draft) and issued:
             # What was issued stands until something better can be issued in its place.
@@ -183,6 +183,7 @@ def settle_tenants(
     ]
     numbers = _finalize(
         connection,
+        terms,
         [invoice_ids[draft.account.tenant_id] for draft in ready],
         issued_on=instructions.issued_on,
         due_on=due_date(period, instructions.issued_on, terms.settings.due_months),
@@ -194,7 +195,7 @@ def settle_tenants(
         settlements[draft.account.tenant_id] = _settlement_of(
             draft, period, invoice_ids.get(draft.account.tenant_id), numbers
         )
-    _write_host_rows(connection, [*voided, *obsolete, *invoice_ids.values()])
+    _write_host_rows(connection, [*voided, *obsolete, *(() if terms.samples else invoice_ids.values())])
     _queue_notifications(
         connection,
         [
@@ -248,11 +249,16 @@ def stored_document(row: dict[str, Any]) -> Invoice:
     return Invoice.model_validate(row["content"]).finalized(row["number"], row["issued_on"], row["due_on"])
 
 
-def void_invoice(connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
+def void_invoice(
+    connection: psycopg.Connection, terms: Terms, stored: StoredInvoice, reason: str, *, actor: str
+) -> None:
     """Take an invoice back that nobody has paid: it keeps its number, and the month may be billed anew. A draft is dropped likewise.
 
-    :raises BillingError: it is paid, credited, a credit, void already, or no reason is given.
+    :raises BillingError: it is paid, credited, a credit, void already, or no reason is given; or it is finalised, and the terms are a
+        sample.
     """
+    if stored.status != "draft":
+        terms.require_own()
     _require_reason(reason)
     _require_untouched(stored)
     if stored.invoice.kind is InvoiceKind.CREDIT:
@@ -263,12 +269,19 @@ def void_invoice(connection: psycopg.Connection, stored: StoredInvoice, reason: 
 
 
 def credit_invoice(
-    connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, issued_on: date, actor: str
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    reason: str,
+    *,
+    issued_on: date,
+    actor: str,
 ) -> Invoice:
     """Issue the credit (適格返還請求書) that exactly cancels an invoice, paid or not; the month may then be billed anew.
 
-    :raises BillingError: it is a draft or a credit itself, credited or void already, or no reason is given.
+    :raises BillingError: it is a draft or a credit itself, credited or void already, or no reason is given; or the terms are a sample.
     """
+    terms.require_own()
     _require_reason(reason)
     _require_untouched(stored)
     if stored.invoice.kind is InvoiceKind.CREDIT or stored.invoice.number is None:
@@ -287,7 +300,7 @@ def credit_invoice(
         },
     ).fetchone()
     assert row is not None
-    numbers = _finalize(connection, [row[0]], issued_on=issued_on)
+    numbers = _finalize(connection, terms, [row[0]], issued_on=issued_on)
     connection.execute(read_sql(_HERE, "mark_credited"), {"invoice_id": stored.invoice_id})
     _withdraw_notifications(connection, [stored.invoice_id])
     _write_host_rows(connection, [row[0]])
@@ -327,7 +340,9 @@ def _already_issued(account: BillingAccount) -> tuple[str, ...]:
     return (f"{_called(account.issued.number)}は確定済みで、この計算では変わりません",)
 
 
-def _already_settled(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
+def _already_settled(
+    account: BillingAccount, terms: Terms, instructions: Instructions
+) -> TenantSettlement | None:
     issued = account.issued
     if issued is None:
         return None
@@ -349,6 +364,10 @@ def _already_settled(account: BillingAccount, instructions: Instructions) -> Ten
                 f"{_called(issued.number)}は確定済みのため、そのままです（計算し直すには「取消して再発行」）",
             ),
         )
+    try:
+        terms.require_own()
+    except BillingError as error:
+        return _failed(account.tenant_id, error)
     if issued.is_paid:
         return _failed(account.tenant_id, _paid_error(issued.number))
     return None
@@ -388,6 +407,7 @@ def _draft(
         hold=hold,
         approved=bool(named),
         refusal=_refusal(invoice, terms.settings.issuer.corporate),
+        sample_notes=terms.sample_notes,
     )
 
 
@@ -404,8 +424,18 @@ def _refusal(invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
 
 
 def _obstacle(draft: _Draft, period: Period) -> TenantSettlement | None:
-    """Why the draft cannot be finalised now: it is refused, or it waits for an approval."""
+    """Why the draft cannot be finalised now: it is a sample, it is refused, or it waits for an approval."""
     account = draft.account
+    if draft.sample_notes:
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.SAMPLE,
+            draft.invoice,
+            draft.inputs,
+            total=draft.invoice.total,
+            currency=draft.invoice.currency,
+            notes=(*draft.problems, *draft.sample_notes),
+        )
     if draft.refusal is not None:
         return _failed(account.tenant_id, draft.refusal)
     if draft.hold is None or draft.approved:
@@ -479,15 +509,20 @@ def _save_drafts(
 
 def _finalize(
     connection: psycopg.Connection,
+    terms: Terms,
     invoice_ids: Sequence[str],
     *,
     issued_on: date,
     due_on: date | None = None,
     approved_by: Mapping[str, str] | None = None,
 ) -> dict[str, str | None]:
-    """Numbers by invoice id, given in this order; none for a total of 0. From here on the transaction holds the month's counter."""
+    """Numbers by invoice id, given in this order; none for a total of 0. From here on the transaction holds the month's counter.
+
+    :raises BillingError: the terms are a sample, whoever asks.
+    """
     if not invoice_ids:
         return {}
+    terms.require_own()
     numbers: dict[str, str | None] = {}
     with connection.cursor() as cursor:
         cursor.executemany(

@@ -16,15 +16,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from include.errors import SettingsError
-from include.settings import load_yaml, sentence_of
+from include.settings import load_settings, load_yaml, read_text, sentence_of
 from include.tenant_management.billing import charge_models
 from include.tenant_management.billing.charge_models import Tier
 from include.tenant_management.billing.consumption_tax import TaxCategory
 from include.tenant_management.billing.errors import BillingError
 from include.tenant_management.billing.money import has_minor_units, minor_unit
 from include.tenant_management.billing.usage import DEFAULT_STEP, Aggregation, Metric
-
-PRICE_LIST_FILE = Path(__file__).with_name("pricing_plans.yaml")
 
 Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 Quantity = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -257,7 +255,7 @@ class PriceListVersion(_Entry):
 
 
 class PriceList(_Entry):
-    """All versions. ``sample``: the prices are an example, and what is calculated with them says so in its outcome."""
+    """All versions. ``sample``: the prices are an example, and no invoice is finalised with them."""
 
     sample: bool
     versions: Annotated[tuple[PriceListVersion, ...], Field(min_length=1)]
@@ -278,7 +276,7 @@ class PriceList(_Entry):
         raise BillingError(
             "NO_PRICE_LIST",
             f"{month_start:%Y-%m} に有効な料金表がありません（最初の版は {self.versions[0].effective_from}）。"
-            "pricing_plans.yaml に版を追加してください",
+            "料金表に版を追加してください",
         )
 
     def included(self, plan: str | None, month_start: date) -> Mapping[Metric, Decimal]:
@@ -300,7 +298,14 @@ def parse_price_list(text: str, source: str) -> PriceList:
         raise SettingsError(sentence_of(error, f"{source}: ")) from None
 
 
-@cache
 def load_price_list() -> PriceList:
-    """The price list that was deployed with the code."""
-    return parse_price_list(PRICE_LIST_FILE.read_text(encoding="utf-8"), PRICE_LIST_FILE.name)
+    """The price list that the settings name.
+
+    :raises SettingsError: it cannot be read, or does not hold: names the file, the plan and the field.
+    """
+    return _load(load_settings().billing.price_list)
+
+
+@cache
+def _load(file: Path) -> PriceList:
+    return parse_price_list(read_text(file, "billing.price_list"), str(file))

@@ -29,7 +29,7 @@ def require_qualified(invoice: Invoice, *, corporate_issuer: bool) -> None:
 def _missing_items(invoice: Invoice) -> list[str]:
     taxed = {total.category for total in invoice.tax_totals}
     items = {
-        "発行事業者の名称（settings.yaml の billing.issuer.name）": invoice.issuer.name.strip(),
+        "発行事業者の名称（設定の billing.issuer.name）": invoice.issuer.name.strip(),
         "取引の期間": invoice.period_start <= invoice.period_end
         and all(line.service_from <= line.service_to for line in invoice.lines),
         "取引の内容": invoice.lines and all(line.description.strip() for line in invoice.lines),
@@ -51,9 +51,7 @@ def _registration_problems(invoice: Invoice, corporate_issuer: bool) -> list[str
     number = invoice.issuer.registration_number
     match = _REGISTRATION_NUMBER.fullmatch(number)
     if match is None:
-        return [
-            f"登録番号 '{number}'（T と 13 桁の数字。settings.yaml の billing.issuer.registration_number）"
-        ]
+        return [f"登録番号 '{number}'（T と 13 桁の数字。設定の billing.issuer.registration_number）"]
     if corporate_issuer and not cn.is_valid(match[1]):
         return [f"登録番号 '{number}'（法人番号の検査数字が合いません）"]
     return []

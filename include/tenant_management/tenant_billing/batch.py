@@ -12,6 +12,7 @@ import psycopg
 
 from include.database import read_sql
 from include.errors import ParameterError
+from include.execution.digest import Digest
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
@@ -22,7 +23,6 @@ from include.tenant_management.billing.ledger import (
     Instructions,
     Settlement,
     TenantSettlement,
-    Terms,
     already_done,
     credit_invoice,
     invoice_of_month,
@@ -31,10 +31,10 @@ from include.tenant_management.billing.ledger import (
     void_invoice,
 )
 from include.tenant_management.billing.periods import Period
+from include.tenant_management.billing.terms import OWN_TERMS, Terms
 
+_HERE = Path(__file__).parent
 _BILLING = Path(archive.__file__).parent
-
-_SAMPLE_NOTE = "見本の料金表（pricing_plans.yaml の sample: true）で計算しました"
 
 
 class Action(StrEnum):
@@ -117,16 +117,36 @@ class TenantBillingBatch(TenantBatch):
         return [self._outcome(settlement) for settlement in settlements]
 
     def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
-        """The tenant's invoice as PDF and JSON."""
+        """The tenant's invoice as PDF and JSON; with a sample of a price list or an issuer its draft, marked as a sample."""
         if run.options["action"] == Action.EXPLAIN:
             return
-        archive.write_documents(connection, tenant_id, run.business_date.replace(day=1), store)
+        write = archive.write_sample_documents if self._terms.samples else archive.write_documents
+        write(connection, tenant_id, run.business_date.replace(day=1), store)
 
     def finish(self, platform: psycopg.Connection, run: Run, store: ObjectStore) -> None:
-        """The month's accounting CSV, of all tenants."""
-        if run.options["action"] == Action.EXPLAIN:
+        """The month's accounting CSV, of all tenants; none with a sample of a price list or an issuer."""
+        if run.options["action"] == Action.EXPLAIN or self._terms.samples:
             return
         archive.write_accounting_file(platform, run.business_date.replace(day=1), store)
+
+    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:
+        """That the run has finalised nothing, because the price list or the issuer is a sample."""
+        samples = self._terms.samples
+        if not samples or run.options["action"] != Action.BILL:
+            return Digest()
+        row = platform.execute(
+            read_sql(_HERE, "count_samples"),
+            {"execution_id": run.execution_id, "settlement": Settlement.SAMPLE},
+        ).fetchone()
+        assert row is not None
+        return Digest(
+            (
+                f"請求書を確定していません（{run.business_date:%Y-%m} 分）: {samples}が見本（sample: true）のため",
+                f"・見本の下書き {row[0]} テナント（保存先の samples/{run.business_date:%Y-%m}/）。"
+                "請求書番号、アプリの請求データ、請求先への通知、会計用 CSV は作っていません",
+                f"→ {OWN_TERMS}。その後、業務日 {run.business_date:%Y-%m-%d} で再実行すると確定します",
+            )
+        )
 
     def _act(
         self, connection: psycopg.Connection, run: Run, action: Action, period: Period, tenant_id: str
@@ -144,10 +164,10 @@ class TenantBillingBatch(TenantBatch):
                 report = tuple(explain(stored.invoice, stored.inputs))
                 return TenantResult(tenant_id, {"invoice_number": stored.invoice.number}, 0, report=report)
             if action is Action.VOID:
-                void_invoice(connection, stored, reason, actor=actor)
+                void_invoice(connection, self._terms, stored, reason, actor=actor)
                 return TenantResult(tenant_id, {result: stored.invoice.number}, 0)
             credit = credit_invoice(
-                connection, stored, reason, issued_on=_issue_date(run, period), actor=actor
+                connection, self._terms, stored, reason, issued_on=_issue_date(run, period), actor=actor
             )
         except BillingError as error:
             return TenantFailure(tenant_id, error.code, str(error), recoverable=False)
@@ -171,10 +191,7 @@ class TenantBillingBatch(TenantBatch):
             settlement.tenant_id,
             details,
             records=len(settlement.inputs.usage_days) if settlement.inputs else 0,
-            notes=(
-                *settlement.notes,
-                *([_SAMPLE_NOTE] if settlement.invoice and self._terms.price_list.sample else []),
-            ),
+            notes=settlement.notes,
             report=tuple(explain(settlement.invoice, settlement.inputs))
             if is_dry and settlement.invoice and settlement.inputs
             else (),

@@ -15,7 +15,6 @@ from include.database import read_sql, tenant_transaction
 from include.errors import BatchError, reason_of
 from include.execution.run_log import select_tenants
 from include.execution.sharding import Tenant
-from include.settings import load_settings
 from include.tenant_management.billing import archive, ledger
 from include.tenant_management.billing.accounts import load_accounts
 from include.tenant_management.billing.errors import BillingError
@@ -24,13 +23,12 @@ from include.tenant_management.billing.ledger import (
     Instructions,
     StoredInvoice,
     TenantSettlement,
-    Terms,
     find_invoice,
     price_tenants,
     settle_tenants,
 )
 from include.tenant_management.billing.periods import Period
-from include.tenant_management.billing.price_list import load_price_list
+from include.tenant_management.billing.terms import load_terms
 from include.tenant_management.billing.usage import UsageDay
 from include.tenant_management.tenant_billing import create_batch
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
@@ -40,7 +38,8 @@ from skill_batch.object_storage import object_store
 class BillingHook(BaseHook):
     """The invoices of one tenant at a time, by the rules of BATCH-018-02 and under row-level security.
 
-    Months are named by any of their days (Asia/Tokyo). What a method changes is one transaction: all of it, or nothing. Wherever a
+    Months are named by any of their days (Asia/Tokyo). What a method changes is one transaction: all of it, or nothing. As long as the
+    price list or the issuer is a sample, nothing is finalised (settlement ``SAMPLE``), reissued, voided or credited. Wherever a
     tenant, a price or an invoice is not what it has to be, ``BillingError`` says in one Japanese sentence what is wrong and what to do.
 
     :param tenant_db_conn_id: Postgres connection that acts as ``batch_tenant``.
@@ -106,7 +105,7 @@ class BillingHook(BaseHook):
         period = Period.month_of(month)
         instructions = Instructions(period.next_day, "", allow_incomplete=allow_incomplete)
         with self._transaction(tenant_id) as connection:
-            return self._only(tenant_id, price_tenants(connection, period, self._terms(), instructions))
+            return self._only(tenant_id, price_tenants(connection, period, load_terms(), instructions))
 
     def finalize(
         self,
@@ -155,7 +154,9 @@ class BillingHook(BaseHook):
     def void(self, tenant_id: str, number: str, reason: str, *, actor: str) -> StoredInvoice:
         """Take back an invoice that nobody has paid; it keeps its number."""
         with self._transaction(tenant_id) as connection:
-            ledger.void_invoice(connection, find_invoice(connection, number), reason, actor=actor)
+            ledger.void_invoice(
+                connection, load_terms(), find_invoice(connection, number), reason, actor=actor
+            )
             return find_invoice(connection, number)
 
     def credit(
@@ -165,6 +166,7 @@ class BillingHook(BaseHook):
         with self._transaction(tenant_id) as connection:
             credit = ledger.credit_invoice(
                 connection,
+                load_terms(),
                 find_invoice(connection, number),
                 reason,
                 issued_on=issued_on,
@@ -209,7 +211,7 @@ class BillingHook(BaseHook):
 
     def _settle(self, tenant_id: str, month: date, instructions: Instructions) -> TenantSettlement:
         with self._transaction(tenant_id) as connection:
-            settlements = settle_tenants(connection, Period.month_of(month), self._terms(), instructions)
+            settlements = settle_tenants(connection, Period.month_of(month), load_terms(), instructions)
         return self._only(tenant_id, settlements)
 
     @staticmethod
@@ -217,10 +219,6 @@ class BillingHook(BaseHook):
         if not settlements:
             raise _no_such_tenant(tenant_id)
         return settlements[0]
-
-    @staticmethod
-    def _terms() -> Terms:
-        return Terms(load_price_list(), load_settings().billing)
 
 
 def _no_such_tenant(name: str) -> BillingError:

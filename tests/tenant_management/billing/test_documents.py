@@ -99,6 +99,27 @@ def test_the_total_is_shown_the_same_above_and_below(invoice: Invoice) -> None:
     assert [amount(total) for total in totals] == [invoice.total, invoice.total]
 
 
+@pytest.mark.parametrize("invoice", [samples.draft(), samples.many_lines(), samples.credit()])
+def test_a_sample_has_its_mark_across_each_page_and_does_not_call_itself_an_invoice(invoice: Invoice) -> None:
+    texts = [page.extract_text() for page in PdfReader(BytesIO(render_pdf(invoice, sample=True))).pages]
+    assert len(texts) == len(pages(invoice))
+    for text in map(squeezed, texts):
+        assert re.search(r"見本(?!（)", text)  # across the page
+        assert "見本（請求書ではありません）" in text  # at its foot
+    assert squeezed(texts[0]).startswith("見本（請求書ではありません）")
+    assert not any("見本" in text for text in pages(invoice))
+
+
+def test_a_sample_as_json_begins_with_its_mark_and_is_not_read_back_as_an_invoice() -> None:
+    content = render_json(samples.draft(), sample=True)
+    document = json.loads(content)
+    assert next(iter(document.items())) == ("sample", "見本（請求書ではありません）")
+    with pytest.raises(ValueError, match="sample"):
+        Invoice.model_validate_json(content)
+    del document["sample"]
+    assert document == json.loads(render_json(samples.draft()))
+
+
 def test_only_reduced_lines_are_marked_and_the_mark_is_explained() -> None:
     text = shown(samples.mixed_rates())
     assert re.findall(r"\d([^\d※]+)※2026", text) == ["定期購読の新聞"]

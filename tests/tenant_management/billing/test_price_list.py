@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from include.errors import SettingsError
+from include.settings import SETTINGS_VARIABLE
 from include.tenant_management.billing.errors import BillingError
 from include.tenant_management.billing.price_list import PriceList, load_price_list, parse_price_list
 from include.tenant_management.billing.usage import Metric
@@ -215,7 +218,8 @@ def test_a_plan_need_not_have_prices() -> None:
     assert (plan.billable, plan.prices, plan.included) == (False, {}, {})
 
 
-def test_the_shipped_price_list_holds_and_says_that_it_is_a_sample() -> None:
+def test_the_shipped_price_list_holds_and_says_that_it_is_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SETTINGS_VARIABLE)
     shipped = load_price_list()
     assert shipped.sample
     for version in shipped.versions:
@@ -228,6 +232,25 @@ def test_the_shipped_price_list_holds_and_says_that_it_is_a_sample() -> None:
             "ENTERPRISE": True,
         }
         assert all("JPY" in plan.prices for plan in version.plans.values() if plan.billable)
+
+
+def test_a_price_list_that_does_not_hold_or_is_not_there_is_named_with_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path starts at the settings file that names it."""
+    (tmp_path / "own.yaml").write_text("billing: {price_list: prices.yaml}", encoding="utf-8")
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "own.yaml"))
+    prices = tmp_path / "prices.yaml"
+    with pytest.raises(SettingsError) as missing:
+        load_price_list()
+    assert str(missing.value) == (
+        f"{prices} (named by billing.price_list) cannot be read: No such file or directory"
+    )
+    prices.write_text("{sample: false, versions: []}", encoding="utf-8")
+    with pytest.raises(
+        SettingsError, match=rf"{re.escape(str(prices))}: versions: Tuple should have at least 1"
+    ):
+        load_price_list()
 
 
 @pytest.mark.parametrize(

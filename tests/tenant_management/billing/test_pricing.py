@@ -694,7 +694,7 @@ def test_an_invoice_in_yen_needs_no_tax_in_yen() -> None:
     assert price(inputs(exchange_rate=yen("1"))).yen_tax is None
 
 
-# The shipped prices ------------------------------------------------------------------------------------------------------
+# A whole price list -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -710,7 +710,7 @@ def test_an_invoice_in_yen_needs_no_tax_in_yen() -> None:
         ("ENTERPRISE", {"active_users": 700}, 300000 + 500 * 300 + 100 * 200 + 30000),
     ],
 )
-def test_the_shipped_plans_are_priced_as_they_read(code: str, figures: dict[str, int], subtotal: int) -> None:
+def test_the_demos_plans_are_priced_as_they_read(code: str, figures: dict[str, int], subtotal: int) -> None:
     subscribed = load_price_list().versions[0].plans[code]
     invoice = price(inputs(parts=(part(subscribed, code=code),), usage_days=usage_days(1, 31, **figures)))
     assert invoice.subtotal == subtotal

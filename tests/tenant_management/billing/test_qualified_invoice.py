@@ -61,11 +61,11 @@ def test_a_whole_invoice_passes(invoice: Invoice) -> None:
     [
         (
             WHOLE.model_copy(update={"issuer": WHOLE.issuer.model_copy(update={"name": " "})}),
-            "発行事業者の名称（settings.yaml の billing.issuer.name）",
+            "発行事業者の名称（設定の billing.issuer.name）",
         ),
         (
             issued_by(""),
-            "登録番号 ''（T と 13 桁の数字。settings.yaml の billing.issuer.registration_number）",
+            "登録番号 ''（T と 13 桁の数字。設定の billing.issuer.registration_number）",
         ),
         (WHOLE.model_copy(update={"period_end": date(2026, 9, 30)}), "取引の期間"),
         (without_first_line(service_to=date(2026, 9, 30)), "取引の期間"),

@@ -1,5 +1,5 @@
 -- The application's row for each invoice, under its id. Timestamps are 00:00:00 of the Japanese date, as in SYS_TenantUsage.
--- Only the application knows that an invoice is paid; its word stays.
+-- Only the application knows that an invoice is paid; its word stays. A draft that is dropped before it has a row gets none.
 INSERT INTO batch.tenant_billing AS billing (
     id,
     tenant_id,
@@ -73,7 +73,15 @@ CROSS JOIN
             coalesce(sum(line.amount) FILTER (WHERE line.kind LIKE '%%_discount'), 0) AS discount_amount
         FROM jsonb_to_recordset(invoice.content -> 'lines') AS line (kind text, amount numeric)
     ) AS lines
-WHERE invoice.invoice_id = any(%(invoice_ids)s)
+WHERE
+    invoice.invoice_id = any(%(invoice_ids)s)
+    AND (
+        invoice.status <> 'void'
+        OR EXISTS (
+            SELECT FROM batch.tenant_billing AS known
+            WHERE known.id = invoice.invoice_id
+        )
+    )
 ON CONFLICT (id) DO UPDATE SET
     plan_id = excluded.plan_id,
     plan_name = excluded.plan_name,
