@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import socket
@@ -18,7 +19,7 @@ from psycopg import sql
 
 from include.demo.cluster_roles import BATCH_ROLES, claim_roles
 from include.demo.host_fixture import create_host_schema
-from include.demo.local_stack import DEMO_SETTINGS, EXTERNAL_DATABASE
+from include.demo.local_stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
 from include.demo.postgres_server import EmbeddedPostgres
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+for _folder in ("dags", "plugins"):
+    os.environ[f"AIRFLOW__CORE__{_folder.upper()}_FOLDER"] = str(PROJECT / _folder)
 
 # The tests' prices and issuer are the demo's; the shipped ones are samples, with which no invoice is finalised.
 os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
@@ -86,8 +90,27 @@ def administer(server: Server, statement: LiteralString, *names: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that have a time limit of their own, so that no long one is left alone at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+    """Begin with the exclusive tests: they mostly wait, and would leave the other workers idle at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("exclusive") is None)
+
+
+@pytest.fixture(autouse=True)
+def one_exclusive_test_at_a_time(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Workers that have an exclusive test wait for each other; all others go on."""
+    if request.node.get_closest_marker("exclusive") is None:
+        yield
+        return
+    # The workers' folders lie side by side.
+    root = (
+        tmp_path_factory.getbasetemp().parent
+        if "PYTEST_XDIST_WORKER" in os.environ
+        else tmp_path_factory.getbasetemp()
+    )
+    with (root / "exclusive.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

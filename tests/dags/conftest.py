@@ -1,22 +1,48 @@
-"""A migrated Airflow for the session, shared by the tests of the DAGs."""
+"""One Airflow for the worker: its metadata database, the commands on it, and our DAGs in the worker's own process."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
+import psycopg
 import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
 
 from include.demo.stand_ins import StandIns
-from tests.airflow_installation import AirflowInstallation, environment_of
+from tests.airflow_installation import PROJECT, AirflowInstallation, environment_of
+from tests.conftest import Database
+from tests.dags.dag_runs import DagRuns
 
 
 @pytest.fixture(scope="session")
-def airflow(airflow_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowInstallation:
-    """Airflow on PostgreSQL, without any connection of ours."""
-    installation = AirflowInstallation(environment_of(tmp_path_factory.mktemp("airflow"), airflow_metadata))
-    migrated = installation.run("db", "migrate")
-    assert migrated.returncode == 0, migrated.stdout
-    return installation
+def migrated_metadata(airflow_metadata: str) -> Iterator[str]:
+    """The metadata database with Airflow's tables, and this process's Airflow on it; its SQLAlchemy URL."""
+    from airflow import settings
+    from airflow.utils.db import initdb
+
+    os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = airflow_metadata
+    settings.dispose_orm()
+    settings.configure_vars()  # type: ignore[no-untyped-call]
+    settings.configure_orm()  # type: ignore[no-untyped-call]
+    initdb()
+    yield airflow_metadata
+    settings.dispose_orm()
+
+
+@pytest.fixture(scope="session")
+def airflow(migrated_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowInstallation:
+    """Airflow's commands on that database, without any connection of ours."""
+    return AirflowInstallation(environment_of(tmp_path_factory.mktemp("airflow"), migrated_metadata))
+
+
+@pytest.fixture(scope="session")
+def dags() -> dict[str, DAG]:
+    """All DAGs, parsed as the DAG processor does, without a database."""
+    bag = DagBag(dag_folder=str(PROJECT / "dags"))
+    assert bag.import_errors == {}
+    return dict(bag.dags)
 
 
 @pytest.fixture
@@ -24,3 +50,19 @@ def slack() -> Iterator[StandIns]:
     """The operators' Slack."""
     with StandIns() as stand_in:
         yield stand_in
+
+
+@pytest.fixture
+def runs(
+    dags: dict[str, DAG],
+    migrated_metadata: str,
+    database: Database,
+    slack: StandIns,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[DagRuns]:
+    """Runs of the DAGs on the test's database, with the test's Slack for the operators."""
+    url = migrated_metadata.replace("postgresql+psycopg2", "postgresql")
+    with psycopg.connect(url, autocommit=True) as metadata:
+        runs = DagRuns({dag.dag_id: dag.fileloc for dag in dags.values()}, metadata, monkeypatch)
+        runs.connect(database, slack)
+        yield runs

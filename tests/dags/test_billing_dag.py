@@ -1,4 +1,4 @@
-"""BATCH-018-02 through ``airflow dags test``: real processes, real PostgreSQL, real files."""
+"""BATCH-018-02 as ``airflow dags test`` runs it: real PostgreSQL, real files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
 from include.settings import SETTINGS_VARIABLE
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database
+from tests.dags.dag_runs import DagRuns
 from tests.tenant_management.billing_rows import close_month
 
 DAG_ID = "batch_018_02_tenant_billing"
@@ -34,13 +34,10 @@ def tenants(database: Database) -> list[str]:
 
 
 @pytest.fixture
-def installation(
-    airflow: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
-) -> AirflowInstallation:
-    """Airflow with this test's database, Slack and folder for files."""
-    connected = airflow.with_connections(database, slack.slack_base_url)
-    storage = {"AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path / 'storage'}"}
-    return AirflowInstallation(connected.environment | storage)
+def runs(runs: DagRuns, tmp_path: Path) -> DagRuns:
+    """Runs with this test's folder for files."""
+    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
+    return runs
 
 
 def numbers(database: Database) -> list[tuple[str, str, str | None]]:
@@ -53,17 +50,17 @@ def numbers(database: Database) -> list[tuple[str, str, str | None]]:
 
 @pytest.mark.usefixtures("tenants")
 def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothing(
-    installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+    runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
-    first = installation.run("dags", "test", DAG_ID, RUN_DATE)
-    assert first.returncode == 0, first.stdout
+    first = runs.test(DAG_ID, RUN_DATE)
+    assert first.state == "success"
     invoiced = numbers(database)
     folder = tmp_path / "storage" / "invoices" / "2026-10"
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    second = installation.run("dags", "test", DAG_ID, "2026-11-02")
+    second = runs.test(DAG_ID, "2026-11-02")
 
-    assert second.returncode == 0, second.stdout
+    assert second.state == "success"
     # Airflow starts a run's mapped instances in any order.
     assert sorted(tenant_id for tenant_id, _, _ in invoiced) == ["T001", "T002"]
     assert [entry[1:] for entry in invoiced] == [
@@ -80,19 +77,19 @@ def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothi
     ]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
     assert json.loads(files["INV-2026-10-001.json"])["issued_on"] == str(datetime.now(JAPAN).date())
-    assert "請求書 INV-2026-10-001 は確定済みのため、そのままです" in second.stdout
+    assert "請求書 INV-2026-10-001 は確定済みのため、そのままです" in second.log
     assert slack.messages == []
 
 
 def test_a_tenant_with_an_open_day_is_named_with_the_day_and_invoiced_once_it_is_closed(
-    installation: AirflowInstallation, database: Database, slack: StandIns, tenants: list[str]
+    runs: DagRuns, database: Database, slack: StandIns, tenants: list[str]
 ) -> None:
     with database.connect() as host:
         host.execute("DELETE FROM batch.usage_day WHERE tenant_id = 'T001' AND usage_date = '2026-10-17'")
 
-    failed = installation.run("dags", "test", DAG_ID, RUN_DATE)
+    failed = runs.test(DAG_ID, RUN_DATE)
 
-    assert failed.returncode != 0
+    assert failed.state == "failed"
     assert numbers(database) == [("T002", "finalized", "INV-2026-10-001")]
     (message,) = slack.messages
     assert "バッチ実行失敗: BATCH-018-02" in message.text
@@ -100,9 +97,9 @@ def test_a_tenant_with_an_open_day_is_named_with_the_day_and_invoiced_once_it_is
 
     with database.connect() as host:
         close_month(host, tenants[0], OCTOBER, first=17, last=17)
-    done = installation.run("dags", "test", DAG_ID, RUN_DATE)
+    done = runs.test(DAG_ID, RUN_DATE)
 
-    assert done.returncode == 0, done.stdout
+    assert done.state == "success"
     assert numbers(database) == [
         ("T002", "finalized", "INV-2026-10-001"),
         ("T001", "finalized", "INV-2026-10-002"),
@@ -111,29 +108,26 @@ def test_a_tenant_with_an_open_day_is_named_with_the_day_and_invoiced_once_it_is
 
 @pytest.mark.usefixtures("tenants")
 def test_a_dry_run_explains_the_calculation_in_the_log_and_writes_nothing(
-    installation: AirflowInstallation, database: Database, tmp_path: Path
+    runs: DagRuns, database: Database, tmp_path: Path
 ) -> None:
-    done = installation.run(
-        "dags", "test", DAG_ID, RUN_DATE, "--conf", '{"dry_run": true, "tenants": ["T001"]}'
-    )
+    done = runs.test(DAG_ID, RUN_DATE, dry_run=True, tenants=["T001"])
 
-    assert done.returncode == 0, done.stdout
-    assert "1. ベーシックプラン 基本料金: 10,000" in done.stdout
-    assert "2026-10-31" in done.stdout
+    assert done.state == "success"
+    assert "1. ベーシックプラン 基本料金: 10,000" in done.log
+    assert "2026-10-31" in done.log
     assert numbers(database) == []
     assert not (tmp_path / "storage").exists()
 
 
 @pytest.mark.usefixtures("tenants")
 def test_without_a_place_for_files_nothing_is_invoiced_and_the_alert_says_what_is_missing(
-    installation: AirflowInstallation, database: Database, slack: StandIns
+    runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
-    environment = dict(installation.environment)
-    del environment["AIRFLOW_VAR_BATCH_STORAGE_URL"]
+    runs.set_variable("batch_storage_url", None)
 
-    done = AirflowInstallation(environment).run("dags", "test", DAG_ID, RUN_DATE)
+    done = runs.test(DAG_ID, RUN_DATE)
 
-    assert done.returncode != 0
+    assert done.state == "failed"
     (message,) = slack.messages
     assert "Variable 'batch_storage_url'" in message.text
     assert numbers(database) == []
@@ -141,14 +135,13 @@ def test_without_a_place_for_files_nothing_is_invoiced_and_the_alert_says_what_i
 
 @pytest.mark.usefixtures("tenants")
 def test_with_the_shipped_samples_nothing_is_invoiced_and_the_operators_read_once_what_to_do(
-    installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+    runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
-    environment = dict(installation.environment)
-    del environment[SETTINGS_VARIABLE]
+    runs.environment.delenv(SETTINGS_VARIABLE)
 
-    done = AirflowInstallation(environment).run("dags", "test", DAG_ID, RUN_DATE)
+    done = runs.test(DAG_ID, RUN_DATE)
 
-    assert done.returncode == 0, done.stdout
+    assert done.state == "success"
     assert [entry[1:] for entry in numbers(database)] == [("draft", None), ("draft", None)]
     assert [path.name for path in (tmp_path / "storage").iterdir()] == ["samples"]
     (message,) = slack.messages
@@ -160,47 +153,40 @@ def test_with_the_shipped_samples_nothing_is_invoiced_and_the_operators_read_onc
 
 @pytest.mark.usefixtures("tenants")
 def test_an_action_on_all_tenants_is_refused_before_anything_is_written(
-    installation: AirflowInstallation, database: Database, slack: StandIns
+    runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
-    done = installation.run(
-        "dags", "test", DAG_ID, RUN_DATE, "--conf", '{"action": "void", "reason": "テスト", "tenants": [""]}'
-    )
+    done = runs.test(DAG_ID, RUN_DATE, action="void", reason="テスト", tenants=[""])
 
-    assert done.returncode != 0
+    assert done.state == "failed"
     (message,) = slack.messages
     assert "「テナントコード」（tenants）に対象のコードを指定してください" in message.text
     assert numbers(database) == []
 
 
 def test_the_familys_dag_closes_the_last_day_and_then_bills_the_month(
-    installation: AirflowInstallation, database: Database, tenants: list[str]
+    runs: DagRuns, database: Database, tenants: list[str]
 ) -> None:
     with database.connect() as host:
         host.execute("DELETE FROM batch.usage_day WHERE usage_date = '2026-10-31'")
 
-    done = installation.run(
-        "dags", "test", FAMILY_DAG_ID, "2026-11-05", "--conf", '{"business_date": "2026-10-31"}'
-    )
+    done = runs.test(FAMILY_DAG_ID, "2026-11-05", business_date="2026-10-31")
 
-    assert done.returncode == 0, done.stdout
+    assert done.state == "success"
     assert sorted(tenant_id for tenant_id, _, number in numbers(database) if number) == tenants
 
 
 @pytest.mark.usefixtures("tenants")
 def test_the_familys_dag_leaves_a_month_alone_that_is_not_over(
-    installation: AirflowInstallation, database: Database, slack: StandIns
+    runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     today = datetime.now(UTC).astimezone(JAPAN).date()
 
-    done = installation.run(
-        "dags",
-        "test",
+    done = runs.test(
         FAMILY_DAG_ID,
         str(today + timedelta(days=1)),
-        "--conf",
-        json.dumps({"business_date": str(today), "batches": ["BATCH-018-02"]}),
+        **{"business_date": str(today), "batches": ["BATCH-018-02"]},
     )
 
-    assert done.returncode == 0, done.stdout
+    assert done.state == "success"
     assert numbers(database) == []
     assert slack.messages == []

@@ -10,12 +10,12 @@ from include.demo.data_management import let_back_up
 from include.demo.postgres_server import EmbeddedPostgres
 from include.demo.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database
+from tests.dags.dag_runs import DagRuns
 
 
 def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
-    airflow: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+    runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
     role = f"backup_{os.urandom(4).hex()}"
     with database.connect() as host:
@@ -28,38 +28,25 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
     (logs / "debug" / "a.log").write_text("old")
     os.utime(logs / "debug" / "a.log", (0, 0))
     (logs / "unknown").mkdir()
-    connected = airflow.with_connections(database, slack.slack_base_url)
     address = f"{database.server.host}:{database.server.port}/{database.name}"
-    installation = AirflowInstallation(
-        connected.environment
-        | {
-            "AIRFLOW_CONN_BATCH_BACKUP_DB": f"postgres://{role}:test-backup@{address}",
-            "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path}/store",
-            "AIRFLOW_VAR_BATCH_POSTGRES_BIN": str(EmbeddedPostgres.binary("pg_dump").parent),
-            "AIRFLOW_VAR_BATCH_LOG_ROOTS": str(logs),
-        }
-    )
+    runs.set_connection("batch_backup_db", f"postgres://{role}:test-backup@{address}")
+    runs.set_variable("batch_storage_url", f"file://{tmp_path}/store")
+    runs.set_variable("batch_postgres_bin", str(EmbeddedPostgres.binary("pg_dump").parent))
+    runs.set_variable("batch_log_roots", str(logs))
     try:
-        taken = installation.run("dags", "test", "batch_001_data_backup", "2026-11-01")
-        assert taken.returncode == 0, taken.stdout
+        taken = runs.test("batch_001_data_backup", "2026-11-01")
+        assert taken.state == "success"
         with database.connect() as host:
             host.execute("""UPDATE "MST_Employee" SET full_name = '変更後' """)
-        compared = installation.run(
-            *("dags", "test", "batch_001_data_backup", "2026-11-02"),
-            *("--conf", '{"action": "compare", "tenants": ["T001"]}'),
-        )
-        assert compared.returncode == 0, compared.stdout
-        assert "public.MST_Employee: 復元 1 行、現在と異なる 1 行" in compared.stdout
-        assert "test-backup" not in taken.stdout + compared.stdout
+        compared = runs.test("batch_001_data_backup", "2026-11-02", action="compare", tenants=["T001"])
+        assert compared.state == "success"
+        assert "public.MST_Employee: 復元 1 行、現在と異なる 1 行" in compared.log
+        assert "test-backup" not in taken.log + compared.log
         (tmp_path / "in the way").touch()
-        nowhere = {"AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path}/in the way/store"}
-        failed = AirflowInstallation(installation.environment | nowhere).run(
-            "dags", "test", "batch_001_data_backup", "2026-11-03"
-        )
-        assert failed.returncode == 1
-        assert "前段の dump が失敗しました" in failed.stdout
-        cleaned = installation.run("dags", "test", "batch_002_log_cleanup", "2026-11-01")
-        assert cleaned.returncode == 0, cleaned.stdout
+        runs.set_variable("batch_storage_url", f"file://{tmp_path}/in the way/store")
+        assert runs.test("batch_001_data_backup", "2026-11-03").state == "failed"
+        runs.set_variable("batch_storage_url", f"file://{tmp_path}/store")
+        assert runs.test("batch_002_log_cleanup", "2026-11-01").state == "success"
     finally:
         with database.connect() as host:
             host.execute(f"DROP OWNED BY {role} CASCADE")
@@ -69,6 +56,9 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
     assert list((logs / "debug").iterdir()) == []
     with database.connect() as host:
         assert host.execute('SELECT count(*) FROM "SYS_SystemLog"').fetchone() == (0,)
+        assert host.execute(
+            "SELECT error_message FROM batch.execution_log WHERE status = 'failed'"
+        ).fetchone() == ("前段の dump が失敗しました。理由はそのログと通知にあります。",)
         assert host.execute(
             "SELECT batch_id, status FROM batch.execution_log ORDER BY started_at"
         ).fetchall() == [

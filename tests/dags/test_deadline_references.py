@@ -15,7 +15,6 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from skill_batch.deadlines import RunBegins, UsualEnd
-from tests.airflow_installation import AirflowInstallation
 
 DAG_ID = "batch_of_this_test"
 QUEUED_AT = datetime(2026, 11, 25, 1, 30, 5, tzinfo=UTC)
@@ -23,9 +22,9 @@ _numbers = count()
 
 
 @pytest.fixture
-def session(airflow: AirflowInstallation, airflow_metadata: str) -> Iterator[Session]:  # noqa: ARG001 - it is migrated
+def session(migrated_metadata: str) -> Iterator[Session]:
     """Airflow's database; nothing that a test adds stays there."""
-    engine = create_engine(airflow_metadata)
+    engine = create_engine(migrated_metadata)
     with Session(engine) as session:
         yield session
         session.rollback()

@@ -138,10 +138,12 @@ def remember_runs(metadata: str, database: Database, seconds: int) -> None:
         )
 
 
+@pytest.mark.long
+@pytest.mark.exclusive
 @pytest.mark.timeout(600)  # it waits for deadlines, and for what Airflow does about a killed scheduler
 def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
     airflow: AirflowInstallation,
-    airflow_metadata: str,
+    migrated_metadata: str,
     server: Server,
     database: Database,
     slack: StandIns,
@@ -161,7 +163,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
             "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
         },
     )
-    forget_runs(airflow_metadata, USAGE)
+    forget_runs(migrated_metadata, USAGE)
     with start() as api:
         api = replace(api, dag_id=USAGE)
         api.unpause()
@@ -170,7 +172,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
         assert slack.messages == []  # a success alerts nobody
 
         _edit(api, folder, "hours=1", f"seconds={DEADLINE_SECONDS}")
-        remember_runs(airflow_metadata, database, seconds=USUAL_SECONDS)
+        remember_runs(migrated_metadata, database, seconds=USUAL_SECONDS)
         with blocked(database):
             run_id = api.trigger(**CONF)
             wait_until_blocked(api, run_id, database)
@@ -284,6 +286,8 @@ with DAG("plain", deadline=late_deadline("X", "X", "HIGH", timedelta(hours=1))):
 """
 
 
+@pytest.mark.long
+@pytest.mark.exclusive
 def test_airflow_still_needs_our_dag_class_for_the_test_of_a_dag_with_deadlines(
     airflow: AirflowInstallation, tmp_path: Path
 ) -> None:

@@ -6,25 +6,24 @@ from datetime import datetime
 
 from include.demo.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database
+from tests.dags.dag_runs import DagRuns
 
 DAG_ID = "batch_018_04_inactive_tenants"
 
 
 def test_the_operators_read_once_who_has_fallen_silent(
-    airflow: AirflowInstallation, database: Database, slack: StandIns
+    runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
         host_rows.tenant(host, "T001", tenant_name="㈱髙橋 <!channel>", created_at=datetime(2026, 4, 1))
         host_rows.user(host, "T001", "hanako", last_login_at=datetime(2026, 8, 1))
         host_rows.tenant(host, "T002", created_at=datetime(2026, 10, 31))
-    installation = airflow.with_connections(database, slack.slack_base_url)
 
-    first = installation.run("dags", "test", DAG_ID, "2026-11-01")
-    second = installation.run("dags", "test", DAG_ID, "2026-11-02")
+    first = runs.test(DAG_ID, "2026-11-01")
+    second = runs.test(DAG_ID, "2026-11-02")
 
-    assert (first.returncode, second.returncode) == (0, 0), first.stdout
+    assert (first.state, second.state) == ("success", "success")
     (digest,) = slack.messages
     assert digest.text.startswith("非アクティブテナント（2026-11-01）: 重大 1、警告 0、注意 0、うち新規 1")
     assert "【重大】T001 ㈱髙橋 &lt;!channel&gt;: 92 日（最終利用 2026-08-01）" in digest.text

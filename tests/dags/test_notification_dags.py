@@ -9,28 +9,25 @@ import pytest
 
 from include.demo.stand_ins import StandInDirectory, StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation, smtp_connection
+from tests.airflow_installation import smtp_connection
 from tests.conftest import Database
+from tests.dags.dag_runs import DagRuns
 from tests.notification import directory_rows, outbox_rows
 
 RUN_DATE = "2026-11-01"
 
 
 @pytest.fixture
-def installation(
-    airflow: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
-) -> AirflowInstallation:
-    """Airflow with this test's database, services and folder for files."""
-    environment = airflow.with_connections(database, slack.slack_base_url).environment | {
-        "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{tmp_path / 'storage'}",
-        "AIRFLOW_VAR_BATCH_ALLOWED_HOSTS": ",".join(slack.allowed_hosts),
-        "AIRFLOW_CONN_BATCH_SMTP": smtp_connection(slack),
-    }
-    return AirflowInstallation(environment)
+def runs(runs: DagRuns, slack: StandIns, tmp_path: Path) -> DagRuns:
+    """Runs with this test's services and folder for files."""
+    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
+    runs.set_variable("batch_allowed_hosts", ",".join(slack.allowed_hosts))
+    runs.set_connection("batch_smtp", smtp_connection(slack))
+    return runs
 
 
 def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
-    installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+    runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
     with database.connect() as host:
         for tenant_id in ("T001", "T002"):
@@ -49,9 +46,9 @@ def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
             updated_at=datetime(2026, 7, 1),
         )
 
-    done = installation.run("dags", "test", "batch_019_notification", RUN_DATE, timeout=240)
+    done = runs.test("batch_019_notification", RUN_DATE)
 
-    assert done.returncode == 0, done.stdout
+    assert done.state == "success"
     assert sorted(arrived.destination for arrived in slack.messages) == ["C1", "member@t002.example.jp"]
     with database.connect() as host:
         assert outbox_rows.statuses(host) == {("slack", "sent"): 1, ("email", "sent"): 1}
@@ -70,20 +67,20 @@ def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
         assert directory_rows.links(host, "T001") == [("U0001", "T001-E1", "active")]
     assert len(list((tmp_path / "storage" / "notification_log").rglob("*.jsonl.gz"))) == 1
     for secret in ("xoxb-test", "極秘の本文", "member@t002.example.jp", "e1@a.example.jp"):
-        assert secret not in done.stdout
+        assert secret not in done.log
 
 
 def test_without_a_mail_server_nothing_is_opened_and_the_alert_names_the_connection(
-    installation: AirflowInstallation, database: Database, slack: StandIns
+    runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
         host_rows.tenant(host, "T001")
         outbox_rows.waiting(host, "T001")
-    del installation.environment["AIRFLOW_CONN_BATCH_SMTP"]
+    runs.set_connection("batch_smtp", None)
 
-    done = installation.run("dags", "test", "batch_019_01_scheduled_notifications", RUN_DATE)
+    done = runs.test("batch_019_01_scheduled_notifications", RUN_DATE)
 
-    assert done.returncode != 0
+    assert done.state == "failed"
     (alert,) = slack.messages
     assert "Airflow の接続 'batch_smtp' が定義されていません" in alert.text
     with database.connect() as host:
@@ -92,7 +89,7 @@ def test_without_a_mail_server_nothing_is_opened_and_the_alert_names_the_connect
 
 
 def test_what_finally_failed_turns_the_hourly_run_red_and_is_told_by_tenant(
-    installation: AirflowInstallation, database: Database, slack: StandIns
+    runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
         for tenant_id in ("T001", "T002"):
@@ -101,9 +98,9 @@ def test_what_finally_failed_turns_the_hourly_run_red_and_is_told_by_tenant(
     slack.refuse_recipient("T002@example.jp", "5.1.1")
     outbox_rows.run_notifications(database, slack)
 
-    done = installation.run("dags", "test", "batch_019_02_notification_retry", RUN_DATE)
+    done = runs.test("batch_019_02_notification_retry", RUN_DATE)
 
-    assert done.returncode != 0
+    assert done.state == "failed"
     alert = slack.messages[-1]
     assert "バッチ実行失敗: BATCH-019-02" in alert.text
     assert "T002: 送信できなかった通知 1 件。Trigger の操作「一覧」で確認し" in alert.text

@@ -44,14 +44,14 @@ def tenants(database: Database) -> None:
 @pytest.fixture
 def api(
     airflow: AirflowInstallation,
-    airflow_metadata: str,
+    migrated_metadata: str,
     database: Database,
     slack: StandIns,
     unused_port: int,
     tmp_path: Path,
 ) -> Iterator[Api]:
     for dag_id in (USAGE, BILLING, SENDING, RETRY):
-        forget_runs(airflow_metadata, dag_id)
+        forget_runs(migrated_metadata, dag_id)
     # Only what the test triggers: no run of the schedule's own may come in between.
     alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
     with running_airflow(airflow, database, slack, tmp_path, unused_port, alone) as api:
@@ -60,6 +60,7 @@ def api(
         yield api
 
 
+@pytest.mark.exclusive
 @pytest.mark.usefixtures("tenants")
 def test_an_operator_triggers_kills_clears_and_reruns(api: Api, database: Database, slack: StandIns) -> None:
     _nobody_outside_this_machine_reaches_it(api)

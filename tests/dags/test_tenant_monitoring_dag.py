@@ -9,8 +9,9 @@ from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
 from include.execution.schedule import GRACE, firings_before
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation, email_connection
+from tests.airflow_installation import email_connection
 from tests.conftest import Database
+from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import copy_run
 
 # Full hours, in UTC.
@@ -18,7 +19,7 @@ CHECKS = (datetime(2026, 11, 4, 1), datetime(2026, 11, 4, 2))
 
 
 def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
-    airflow: AirflowInstallation, airflow_metadata: str, database: Database, slack: StandIns
+    runs: DagRuns, airflow_metadata: str, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
         host_rows.tenant(host, "T001", tenant_name="㈱髙橋 <!channel>")
@@ -27,10 +28,9 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
             for call in range(30):
                 at = check_at - timedelta(minutes=call + 1)
                 host_rows.request(host, "hanako", at, response_status=500 if call < 10 else 200)
-        installation = airflow.with_connections(database, slack.slack_base_url)
-        installation.environment["AIRFLOW_CONN_OPS_EMAIL"] = email_connection(slack)
+        runs.set_connection("ops_email", email_connection(slack))
 
-        first = installation.run("dags", "test", TENANT_MONITORING.dag_id, f"{CHECKS[0]}+00:00")
+        first = runs.test(TENANT_MONITORING.dag_id, f"{CHECKS[0]}+00:00")
         # The first run has ended; as far as the log knows, it and a run of another batch have not.
         host.execute(
             """
@@ -47,10 +47,10 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
             host.execute(
                 """
                 INSERT INTO batch.execution_log (
-                    execution_id, batch_id, dag_id, run_id, business_date, dry_run, parameters, execution_host, status, started_at,
+                    execution_id, batch_id, dag_id, run_id, attempt, business_date, dry_run, parameters, execution_host, status, started_at,
                     ended_at, total_tenants, success_count, error_count
                 )
-                SELECT %(run_id)s, 'BATCH-018-02', 'batch_018_02_tenant_billing', %(run_id)s, '2026-10-01', false, '{}', 'h',
+                SELECT %(run_id)s, 'BATCH-018-02', 'batch_018_02_tenant_billing', %(run_id)s, 0, '2026-10-01', false, '{}', 'h',
                     'partial', now() - interval '1 hour', now() - interval '30 minutes', 2, 1, 1
                 """,
                 {"run_id": run_id},
@@ -60,17 +60,17 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
             INSERT INTO batch.tenant_outcome (execution_id, tenant_id, status, error_code, error_message)
             VALUES ('untold', 'T001', 'failed', 'X', '税率が決まっていません');
             INSERT INTO batch.operator_alert (alert_key, channel, severity, message, delivered_at)
-            VALUES ('failure:batch_018_02_tenant_billing:told:close_run:-1:1', 'slack', 'CRITICAL', '{}', now())
+            VALUES ('failure:batch_018_02_tenant_billing:told:BATCH-018-02:0', 'slack', 'CRITICAL', '{}', now())
             """
         )
         # A schedule that was in use the day before, and has made no run since.
         last, before = firings_before(INACTIVE_TENANTS.cron, datetime.now(UTC) - GRACE, 2)
         dag_id = INACTIVE_TENANTS.dag_id
         copy_run(airflow_metadata, dag_id, "scheduled__before", before, like=TENANT_MONITORING.dag_id)
-        second = installation.run("dags", "test", TENANT_MONITORING.dag_id, f"{CHECKS[1]}+00:00")
+        second = runs.test(TENANT_MONITORING.dag_id, f"{CHECKS[1]}+00:00")
         lost = host.execute("SELECT status FROM batch.execution_log WHERE execution_id = 'lost'").fetchone()
 
-    assert (first.returncode, second.returncode) == (0, 0), second.stdout
+    assert (first.state, second.state) == ("success", "success")
     untold, not_started, digest = (message for message in slack.messages if message.channel == "slack")
     # What is critical is mailed as well: an invoice run that failed, and the tenant's incident.
     assert [message.subject for message in slack.messages if message.channel == "email"] == [

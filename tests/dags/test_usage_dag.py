@@ -1,0 +1,207 @@
+"""BATCH-018-01 as ``airflow dags test`` runs it: real PostgreSQL, a Slack that records."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pytest
+from airflow.sdk.exceptions import ParamValidationError
+
+from include.demo.stand_ins import StandIns
+from tests import host_rows
+from tests.conftest import Database
+from tests.dags.dag_runs import DagRuns
+
+DAG_ID = "batch_018_01_tenant_usage"
+FAMILY_DAG_ID = "batch_018_tenant_management"
+RUN_DATE = "2026-11-01"
+NOON = datetime(2026, 10, 31, 3, 0)
+
+
+@pytest.fixture
+def tenants(database: Database) -> list[str]:
+    """Three tenants with a user, a request and a report each."""
+    names = ["T001", "T002", "T003"]
+    with database.connect() as host:
+        for name in names:
+            host_rows.tenant(host, name, tenant_name=f"㈱{name}")
+            host_rows.user(host, name, f"user_{name}")
+            host_rows.request(host, f"user_{name}", NOON)
+            host_rows.report(host, name, NOON)
+    return names
+
+
+def log_of_runs(database: Database) -> list[tuple[str, date]]:
+    """Status and business date of each logged run, oldest first."""
+    with database.connect() as connection:
+        return connection.execute(
+            "SELECT status, business_date FROM batch.execution_log ORDER BY started_at"
+        ).fetchall()
+
+
+def counted_tenants(database: Database) -> list[str]:
+    """The tenants that have a usage row."""
+    with database.connect() as connection:
+        rows = connection.execute('SELECT tenant_id FROM "SYS_TenantUsage" ORDER BY tenant_id').fetchall()
+    return [tenant_id for (tenant_id,) in rows]
+
+
+def test_a_run_counts_yesterday_and_exits_0(
+    runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
+) -> None:
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "success"
+    assert log_of_runs(database) == [("completed", date(2026, 10, 31))]
+    assert counted_tenants(database) == tenants
+    assert slack.messages == []
+    with database.connect() as connection:
+        metric = connection.execute(
+            "SELECT execution_seconds > 0, cpu_seconds > 0, peak_memory_bytes > 0, records_processed"
+            " FROM batch.performance_metric"
+        ).fetchone()
+    assert metric == (True, True, True, 3)
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_broken_tenant_ends_in_partial_with_one_alert_that_names_it(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        host_rows.break_reports_of(host, "T002")
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "failed"
+    assert log_of_runs(database) == [("partial", date(2026, 10, 31))]
+    assert counted_tenants(database) == ["T001", "T003"]
+    (message,) = slack.messages
+    assert message.destination == "#night-duty"
+    assert "バッチ実行失敗: BATCH-018-01" in message.text
+    assert "T002 ㈱T002: 数値が扱える範囲を超えました（bigint out of range、SQLSTATE 22003）" in message.text
+    assert "T001" not in message.text.replace("BATCH-018-01", "")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_malformed_date_is_refused_before_anything_runs(runs: DagRuns, database: Database) -> None:
+    with pytest.raises(ParamValidationError, match=r"business_date: '31\.10\.2026' is not a 'date'"):
+        runs.test(DAG_ID, RUN_DATE, business_date="31.10.2026")
+
+    assert log_of_runs(database) == []
+    assert counted_tenants(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_parameter_that_the_form_does_not_have_is_named_in_one_alert_and_nothing_is_written(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    """Among them an operation of another batch, which a family's form does not have."""
+    misspelt = runs.test(DAG_ID, RUN_DATE, tenant=["T001"])
+    operation = runs.test(FAMILY_DAG_ID, RUN_DATE, action="void", batches=["BATCH-018-01"])
+
+    assert (misspelt.state, operation.state) == ("failed", "failed")
+    assert [
+        line
+        for message in slack.messages
+        for line in message.text.splitlines()
+        if "フォームにありません" in line
+    ] == [
+        "エラー: パラメータ tenant は、この DAG のフォームにありません。使えるのは business_date、dry_run、tenants です。",
+        "エラー: パラメータ action は、この DAG のフォームにありません。"
+        "使えるのは allow_incomplete、batches、business_date、dry_run、tenants です。",
+    ]
+    assert log_of_runs(database) == []
+    assert counted_tenants(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_unknown_tenant_code_is_named_in_one_alert_and_nothing_is_written(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    done = runs.test(DAG_ID, RUN_DATE, tenants=["T001", "T9", "../../etc"])
+
+    assert done.state == "failed"
+    (message,) = slack.messages
+    assert "テナントコード 'T9'、'../../etc' は存在しません" in message.text
+    assert log_of_runs(database) == []
+    assert counted_tenants(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_missing_host_column_is_named_in_one_alert_and_nothing_is_written(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        host.execute('ALTER TABLE "SYS_SystemLog" RENAME COLUMN response_time TO duration')
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "failed"
+    (message,) = slack.messages
+    assert '列 "SYS_SystemLog"."response_time" がない' in message.text
+    assert log_of_runs(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_log_that_cannot_be_read_at_all_fails_the_run_with_one_alert_that_says_why(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        host.execute("REVOKE SELECT ON batch.all_api_request FROM batch_platform")
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "failed"
+    (message,) = slack.messages
+    assert "permission denied for view all_api_request" in message.text
+    assert "prepare を下流ごと消去（Clear）" in message.text
+    assert log_of_runs(database) == [("failed", date(2026, 10, 31))]
+    assert counted_tenants(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_missing_connection_is_named_in_one_alert(runs: DagRuns, slack: StandIns) -> None:
+    runs.set_connection("batch_platform_db", None)
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "failed"
+    (message,) = slack.messages
+    assert "Airflow の接続 'batch_platform_db' が定義されていません" in message.text
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_database_that_is_down_is_tried_three_times_and_then_named_in_one_alert(
+    runs: DagRuns, database: Database, slack: StandIns, unused_port: int
+) -> None:
+    down = f"postgres://batch_platform:x@127.0.0.1:{unused_port}/{database.name}"
+    runs.set_connection("batch_platform_db", down)
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "failed"
+    assert runs.tries(done, "open_run") == [3]
+    (message,) = slack.messages
+    assert f"PostgreSQL 127.0.0.1:{unused_port} に接続できません（接続 'batch_platform_db'）" in message.text
+    assert counted_tenants(database) == []
+
+
+def test_a_host_without_tenants_in_use_is_no_failure(runs: DagRuns, database: Database) -> None:
+    with database.connect() as host:
+        host_rows.tenant(host, "T001", status="SUSPENDED")
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "success"
+    assert log_of_runs(database) == [("completed", date(2026, 10, 31))]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_familys_dag_skips_what_was_not_chosen(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    done = runs.test(FAMILY_DAG_ID, RUN_DATE, batches=[])
+
+    assert done.state == "success"
+    assert log_of_runs(database) == []
+    assert slack.messages == []
