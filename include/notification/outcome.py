@@ -5,6 +5,7 @@ The table (``error_codes.yaml``) drives the clients, the documentation and the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,11 +39,13 @@ class Outcome(StrEnum):
 class ErrorClass(StrEnum):
     """What is wrong, and so who can mend it.
 
+    RATE_LIMIT and RECIPIENT_LIMIT ask for less: the service of everybody, or one recipient (greylisting, a busy mailbox).
     CREDENTIAL and CHANNEL_CLOSED close the tenant's whole channel until somebody mends it; ADDRESS keeps one recipient from being
     written to again; the others concern one message, or nobody but the service.
     """
 
     RATE_LIMIT = "rate_limit"
+    RECIPIENT_LIMIT = "recipient_limit"
     SERVICE = "service"
     NETWORK = "network"
     CREDENTIAL = "credential"
@@ -52,15 +55,22 @@ class ErrorClass(StrEnum):
     PAYLOAD = "payload"
 
 
+_LIMITS = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT})
+
+
 @dataclass(frozen=True)
 class ErrorCode:
-    """One row of the table: what an answer means. ``meaning`` is the operators' Japanese; ``wait`` the least time to the next try."""
+    """One row of the table: what an answer means.
+
+    ``meaning`` is the operators' Japanese; ``wait`` the least time to the next try; ``text`` a pattern that the answer's text may match.
+    """
 
     code: str
     outcome: Outcome
     error_class: ErrorClass
     meaning: str
     wait: timedelta | None = None
+    text: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,12 @@ class SendResult:
     @property
     def counts_as_attempt(self) -> bool:
         """A request that was refused for its rate has not been tried."""
-        return self.error is None or self.error.error_class is not ErrorClass.RATE_LIMIT
+        return self.error is None or self.error.error_class not in _LIMITS
+
+    @property
+    def is_refused_for_rate(self) -> bool:
+        """Whether the service takes nothing from anybody at this rate."""
+        return self.error is not None and self.error.error_class is ErrorClass.RATE_LIMIT
 
 
 @cache
@@ -93,6 +108,7 @@ def error_table(channel: Channel) -> Mapping[str, ErrorCode]:
             error_class=ErrorClass(row["class"]),
             meaning=row["meaning"],
             wait=timedelta(minutes=row["wait_minutes"]) if "wait_minutes" in row else None,
+            text=re.compile(row["text"], re.IGNORECASE) if "text" in row else None,
         )
         for code, row in rows.items()
     }

@@ -1,7 +1,7 @@
 """What a message does after a send: a pure function of its attempts, the result and the moment.
 
 Source: BATCH-019-02's rules: min(60 min × 2^(n−1), 24 h) with jitter, at most 3 attempts (Slack 5), the service's Retry-After wins,
-a request refused for its rate is no attempt. Moments are aware.
+a request refused for its rate is no attempt: only the message's age (``give_up_hours``) ends it. Moments are aware.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ def transition(
             )
         case Outcome.AMBIGUOUS if channel not in _MAY_BE_REPEATED:
             return Transition(Status.AMBIGUOUS, attempts, now)
+    asked = result.retry_after or (error and error.wait)
     if not result.counts_as_attempt:
-        return Transition(Status.RETRY, attempts, now + (result.retry_after or RATE_LIMIT_PAUSE))
+        return Transition(Status.RETRY, attempts, now + (asked or RATE_LIMIT_PAUSE))
     if attempts >= MAX_ATTEMPTS[channel]:
         lost = Status.AMBIGUOUS if result.outcome is Outcome.AMBIGUOUS else Status.DEAD
         return Transition(lost, attempts, now)
-    wait = result.retry_after or (error and error.wait) or backoff(attempts, spread)
-    return Transition(Status.RETRY, attempts, now + wait)
+    return Transition(Status.RETRY, attempts, now + (asked or backoff(attempts, spread)))
 
 
 def backoff(attempts: int, spread: float) -> timedelta:

@@ -41,8 +41,8 @@ SEND_LIMIT = 120
 # Seconds between two sends. Slack takes one message a second into a channel; LINE WORKS 240 requests a minute.
 _PACE = {Channel.EMAIL: 0.0, Channel.SLACK: 1.0, Channel.TEAMS: 0.25, Channel.LINE_WORKS: 0.25}
 
-# Where all messages that are under way end with one of these, the service takes nothing now. What a mail server puts off (4xx) is mostly
-# one recipient's matter.
+# If all messages under way end with one of these, the service takes nothing now. What a mail server puts off (4xx) mostly concerns one
+# recipient, except a refusal for the rate: the client has already tried with fewer connections, so that a single one stops the lane.
 _OF_THE_SERVICE = dict.fromkeys(
     Channel, frozenset({ErrorClass.RATE_LIMIT, ErrorClass.SERVICE, ErrorClass.NETWORK})
 )
@@ -127,7 +127,7 @@ class Sender:
             sent = await asyncio.gather(*(self._send(client, pace, entry, suppressed) for entry in claimed))
             report.counts.update(entry.transition.status for entry in sent)
             # A service that takes nothing is left alone: the rest waits for the next run, and is not put in doubt as well.
-            is_over = any(entry.transition.closes_channel for entry in sent) or all(map(_failed_there, sent))
+            is_over = any(map(_stops_lane, sent)) or all(map(_failed_there, sent))
             gives_way = self._turns[lane.channel].locked() and time.monotonic() - began > _TURN_SECONDS
             claimed = await self._exchange(lane, sent, claims=not (is_over or gives_way))
             if gives_way and not is_over:
@@ -221,6 +221,11 @@ class _Pace:
         self._next_of_all = turn + self._between_all if self._between_all else 0.0
         if turn > now:
             await asyncio.sleep(turn - now)
+
+
+def _stops_lane(entry: Sent) -> bool:
+    is_mail = entry.claimed.message.channel is Channel.EMAIL
+    return entry.transition.closes_channel or (is_mail and entry.result.is_refused_for_rate)
 
 
 def _failed_there(entry: Sent) -> bool:

@@ -151,7 +151,7 @@ class Tenant:
             async with (
                 guarded_session(allowed, timeout=timeout) as session,
                 aclosing(
-                    connect(config, session, allowed_hosts=allowed, smtp_timeout=self.patience)
+                    connect(config, session, allowed_hosts=allowed, smtp_timeout=self.patience, smtp_pause=0)
                 ) as client,
             ):
                 return await work(client)

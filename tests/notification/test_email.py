@@ -7,10 +7,13 @@ import ipaddress
 import logging
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from cryptography import x509
@@ -23,7 +26,7 @@ from include.notification.channels import ChannelClient
 from include.notification.channels.email import CONNECTIONS
 from include.notification.message import EmailConfig
 from include.notification.outcome import Channel, Outcome, SendResult
-from tests.notification.sending import SECRETS, TOO_LONG, Tenant, code_of, message
+from tests.notification.sending import SECRETS, SHORT, TOO_LONG, Tenant, code_of, message
 
 EMAIL = Channel.EMAIL
 
@@ -186,7 +189,31 @@ class TestAReply:
             ("452 4.2.2 Mailbox full for now", "smtp_4"),
             ("550 No such user here", "smtp_5"),
             ("450 Try again", "smtp_4"),
-            ("421 4.3.2 Closing", "smtp_4"),
+            ("432 4.3.2 Concurrent connections limit exceeded", "4.3.2"),
+            ("421 4.3.2 Closing", "421"),
+            ("421 4.7.0 Try again later", "421"),
+            ("421 Too many connections", "421"),
+            ("454 Throttling failure: Maximum sending rate exceeded.", "throttled"),
+            ("454 4.7.0 Throttling failure: Maximum sending rate exceeded.", "throttled"),
+            ("454 Throttling failure: Daily message quota exceeded.", "daily_limit"),
+            ("454 4.7.0 Throttling failure: Daily message quota exceeded.", "daily_limit"),
+            ("554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException", "daily_limit"),
+            ("554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException", "smtp_5"),
+            ("550 5.2.2 Submission quota exceeded", "daily_limit"),
+            ("550 5.1.90 You have reached your daily limit for message recipients", "daily_limit"),
+            ("550 5.7.1 Daily SMTP relay limit exceeded for customer", "daily_limit"),
+            ("550 5.4.5 Daily user sending limit exceeded", "daily_limit"),
+            ("550 5.4.5 Too much", "5.4.5"),
+            ("550 5.7.233 Too much", "5.7.233"),
+            ("550 5.2.251 Sender throttled due to continuous mailbox full errors", "550 5.2.251"),
+            ("550 5.2.252 Sender throttled due to continuous send as denied errors", "550 5.2.252"),
+            ("554 5.2.252 SendAsDenied", "smtp_5"),
+            ("450 4.2.1 Peak SMTP relay limit exceeded for customer", "throttled"),
+            ("450 4.2.1 The user you are trying to contact is receiving mail too quickly", "4.2.1"),
+            ("452 4.5.3 Too many recipients", "4.5.3"),
+            ("450 4.7.1 Greylisted", "4.7"),
+            ("451 4.7.500 Server busy", "4.7"),
+            ("550 5.1.1 <daily.limit@example.co.jp> No such user", "5.1.1"),
             ("550-5.1.1 The account\r\n550 5.1.1 does not exist", "5.1.1"),
             ("550 see 5.1.1", "smtp_5"),
             ("252 Cannot tell", "unknown"),
@@ -199,12 +226,40 @@ class TestAReply:
 
         assert code_of(tenant.send(tenant.email, message(EMAIL))) == code
 
+    @pytest.mark.parametrize("command", ["AUTH", "MAIL", "RCPT", "DATA"])
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            "421 4.7.0 Try again later",
+            "432 4.3.2 Concurrent connections limit exceeded",
+            "454 Throttling failure: Maximum sending rate exceeded.",
+            "550 5.4.5 Daily user sending limit exceeded",
+        ],
+    )
+    def test_that_asks_for_less_is_no_attempt_whatever_it_answers(
+        self, tenant: Tenant, command: str, reply: str
+    ) -> None:
+        tenant.services.fail_next("email", reply, command=command, times=9)
+
+        result = tenant.send(tenant.email, message(EMAIL))
+
+        assert (result.is_refused_for_rate, result.counts_as_attempt) == (True, False)
+        assert tenant.services.messages == []
+
+    def test_instead_of_a_greeting_is_read_as_any_other(self, tenant: Tenant) -> None:
+        with greeting(b"421 4.7.0 Too many connections\r\n") as port:
+            result = tenant.send(replace(tenant.email, port=port), message(EMAIL))
+
+        assert code_of(result) == "421"
+
     @pytest.mark.parametrize(
         ("command", "reply", "code"),
         [
             ("AUTH", "535 5.7.8 Bad credentials", "535"),
             ("AUTH", "535 Bad credentials", "535"),
-            ("AUTH", "454 4.7.0 Come back later", "4.7"),
+            ("AUTH", "454 4.7.0 Come back later", "throttled"),
+            ("MAIL", "450 4.7.1 Too much mail from you", "throttled"),
+            ("MAIL", "450 4.2.1 Not now", "throttled"),
             ("MAIL", "550 5.7.1 Not your domain", "5.7"),
             ("MAIL", "553 5.1.2 No such sender", "5.7"),
             ("MAIL", "501 Bad sender", "5.7"),
@@ -302,6 +357,42 @@ class TestTheConnection:
 
         assert {result.outcome for result in results} == {Outcome.SENT}
         assert tenant.services.smtp_connections == CONNECTIONS
+
+    def test_is_one_of_as_many_as_the_server_takes(self, tenant: Tenant) -> None:
+        tenant.services.limit_smtp_connections(1)
+
+        results = tenant.send_all(tenant.email, *[message(EMAIL)] * 10)
+
+        assert {result.outcome for result in results} == {Outcome.SENT}
+        assert len(tenant.services.messages) == 10
+
+    def test_is_asked_for_no_more_once_two_tenants_were_refused(self, tenant: Tenant) -> None:
+        tenant.services.fail_next("email", "421", command="MAIL", times=99)
+        letters = [message(EMAIL, tenant_id=f"T{number}") for number in range(9)]
+
+        results = tenant.send_in_turn(tenant.email, *letters)
+
+        assert {code_of(result) for result in results} == {"421"}
+        # The first tenant's letter is offered twice.
+        assert tenant.services.smtp_connections == 3
+
+    def test_is_for_the_others_when_all_letters_of_a_tenant_are_refused(self, tenant: Tenant) -> None:
+        tenant.services.refuse_recipient("evil@example.com", "421")
+        letters = [message(EMAIL, destination="evil@example.com")] * 5
+
+        results = tenant.send_in_turn(tenant.email, *letters, message(EMAIL, tenant_id="T0002"))
+
+        assert [code_of(result) for result in results] == ["421"] * 5 + [None]
+
+    def test_for_which_a_letter_waits_too_long_is_none(
+        self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("include.notification.channels.email._TURN_SECONDS", SHORT / 10)
+        tenant.services.latency("email", SHORT)
+
+        results = tenant.send_all(tenant.email, *[message(EMAIL)] * (CONNECTIONS + 1))
+
+        assert [code_of(result) for result in results] == [None] * CONNECTIONS + ["connection_refused"]
 
     def test_is_not_used_again_after_a_message_that_was_abandoned(self, tenant: Tenant) -> None:
         async def abandoned(client: ChannelClient) -> SendResult:
@@ -412,6 +503,23 @@ def test_no_secret_is_shown_whatever_happens(
 
 def test_a_configs_defaults_are_encrypted() -> None:
     assert EmailConfig("mail.example.com", 587, "no-reply@example.co.jp").security == "starttls"
+
+
+@contextmanager
+def greeting(line: bytes) -> Iterator[int]:
+    """The port of a server that says this to everybody and hangs up."""
+
+    def greet(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(line)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=greet, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def make_certificate(directory: Path) -> Path:

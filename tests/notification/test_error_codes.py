@@ -61,6 +61,12 @@ def refused_by_policy(tenant: Tenant, channel: Channel, _code: str) -> SendResul
     return _send(tenant, channel)
 
 
+def refused_for_rate(tenant: Tenant, channel: Channel, code: str) -> SendResult:
+    """The mail server refuses the letter as often as it is offered."""
+    tenant.services.fail_next(channel, code, times=9)
+    return _send(tenant, channel)
+
+
 def token_refused(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
     tenant.services.fail_next("line_works_auth", "invalid_client")
     return _send(tenant, channel)
@@ -239,9 +245,27 @@ ROWS: dict[Channel, dict[str, Row]] = {
         **_SETTINGS,
     },
     EMAIL: {
+        **dict.fromkeys(
+            (
+                "throttled",
+                "daily_limit",
+                "421",
+                "4.3.2",
+                "4.5.3",
+                "5.4.5",
+                "5.7.233",
+                "550 5.2.251",
+                "550 5.2.252",
+                "550 5.2.253",
+                "550 5.2.254",
+                "550 5.2.255",
+            ),
+            replace(_OVERLOADED, provoke=refused_for_rate),
+        ),
+        "4.2.1": Row(TRANSIENT, ErrorClass.RECIPIENT_LIMIT),
+        "4.7": Row(TRANSIENT, ErrorClass.RECIPIENT_LIMIT),
         "5.2.2": Row(TRANSIENT, ErrorClass.DESTINATION),
         "5.3.1": _DOWN,
-        "4.7": _DOWN,
         "smtp_4": _DOWN,
         **dict.fromkeys(("5.1.1", "5.1.2", "5.1.3", "5.1.6"), _NO_ADDRESS),
         "5.7": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
@@ -278,9 +302,10 @@ def test_a_row_means_what_it_says_when_the_service_says_it(
 
     assert result.error is error_table(channel)[code]
     assert (result.outcome, result.error.error_class) == (row.outcome, row.error_class)
-    refused_for_its_rate = row.error_class is ErrorClass.RATE_LIMIT
-    assert not refused_for_its_rate or result.retry_after == timedelta(seconds=7)
-    assert result.counts_as_attempt is not refused_for_its_rate
+    asks_for_less = row.error_class in (ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT)
+    says_when = asks_for_less and channel is not EMAIL
+    assert not says_when or result.retry_after == timedelta(seconds=7)
+    assert result.counts_as_attempt is not asks_for_less
     assert result.provider_message_id is None
 
 

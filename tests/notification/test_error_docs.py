@@ -21,8 +21,10 @@ Made from `include/notification/error_codes.yaml`, which also drives the clients
 | permanent | dead and reported; with class *credential* or *configuration* the tenant's channel closes instead, and the message waits |
 | ambiguous | parked until an operator decides; e-mail is tried again under the same Message-ID |
 
-*rate_limit* is not counted as an attempt; *address* keeps the recipient from being written to again. `http_*`, `smtp_*` and
-`unknown` stand for answers without a code of their own.
+*rate_limit* (the service's) and *recipient_limit* (one recipient's, such as a greylist) are not counted as an attempt: such a message
+is tried until it is older than `give_up_hours`, and then expires. *rate_limit* of the mail server also ends the tenant's e-mail for
+this run. *address* keeps the recipient from being written to again. `http_*`, `smtp_*` and `unknown` stand for answers without a code
+of their own.
 """
 
 

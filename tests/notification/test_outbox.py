@@ -201,6 +201,20 @@ def test_high_comes_before_medium_before_low_and_then_the_oldest(
     assert keys(host, claim(connection)) == ["low new"]
 
 
+def test_what_was_put_off_comes_after_what_has_waited_longer(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for name, hours in (("first", 3), ("second", 2)):
+        put(connection, draft(name, due_at=NOW - timedelta(hours=hours)))
+    taken = claim(connection, count=1)
+    record(connection, taken, failed(SLACK, "http_429"))
+
+    assert keys(host, taken) == ["first"]
+    later = NOW + timedelta(hours=1)
+    assert keys(host, claim(connection, count=1, now=later)) == ["second"]
+    assert keys(host, claim(connection, count=1, now=later)) == ["first"]
+
+
 def test_only_what_is_due_in_the_lane_is_taken(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:

@@ -117,7 +117,9 @@ def test_the_services_own_word_on_when_to_come_back_wins(channel: Channel, code:
     assert (step.status, step.next_attempt_at) == (Status.RETRY, NOW + timedelta(seconds=90))
 
 
-@pytest.mark.parametrize(("channel", "code"), codes_of(ErrorClass.RATE_LIMIT))
+@pytest.mark.parametrize(
+    ("channel", "code"), codes_of(ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT), ids=str
+)
 @pytest.mark.parametrize("attempts", [0, 1, 2, 4])
 def test_a_request_that_was_refused_for_its_rate_is_no_attempt(
     channel: Channel, code: str, attempts: int
@@ -125,12 +127,14 @@ def test_a_request_that_was_refused_for_its_rate_is_no_attempt(
     step = after(channel, code, attempts, spread=1)
 
     assert (step.status, step.attempts) == (Status.RETRY, attempts)
-    assert step.next_attempt_at == NOW + timedelta(minutes=1)
+    assert step.next_attempt_at == NOW + (error_table(channel)[code].wait or timedelta(minutes=1))
 
 
-def test_a_grey_list_is_given_its_quarter_of_an_hour() -> None:
-    assert after(EMAIL, "4.7", spread=1).next_attempt_at == NOW + timedelta(minutes=15)
-    assert after(EMAIL, "4.7", 2).status is Status.DEAD
+@pytest.mark.parametrize(
+    ("code", "minutes"), [("throttled", 1), ("421", 1), ("4.7", 15), ("4.2.1", 15), ("daily_limit", 60)]
+)
+def test_a_mail_server_that_asks_for_less_is_given_its_time(code: str, minutes: int) -> None:
+    assert after(EMAIL, code, spread=1).next_attempt_at == NOW + timedelta(minutes=minutes)
 
 
 @pytest.mark.parametrize(

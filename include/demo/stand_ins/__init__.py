@@ -198,6 +198,10 @@ class StandIns:
         """From now on, answer messages to an address, a Slack channel, a LINE WORKS user, talk room or bot with this code."""
         self._faults.refuse_recipient(recipient, code)
 
+    def limit_smtp_connections(self, most: int) -> None:
+        """From now on, the mail server refuses letters while more connections than this are open."""
+        self._smtp.connection_limit = most
+
     def limit_rates(self, enforced: bool) -> None:
         """Switch the services' rate limits."""
         self._http.limit_rates(enforced)

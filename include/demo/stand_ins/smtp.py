@@ -18,6 +18,14 @@ from include.demo.stand_ins.recorder import Arrived, Recorder
 # What a server says for a code of the error table; any other is taken for the reply itself.
 _REPLIES = {
     "535": "535 5.7.8 Authentication credentials invalid",
+    "throttled": "454 Throttling failure: Maximum sending rate exceeded.",
+    "daily_limit": "454 Throttling failure: Daily message quota exceeded.",
+    "421": "421 4.7.0 Try again later, closing connection",
+    "4.3.2": "432 4.3.2 Concurrent connections limit exceeded",
+    "4.5.3": "452 4.5.3 Your message has too many recipients",
+    "5.4.5": "550 5.4.5 Sending rate exceeded",
+    "5.7.233": "550 5.7.233 Your tenant exceeded its limit for external recipients",
+    "4.2.1": "450 4.2.1 The user you are trying to contact is receiving mail too quickly",
     "4.7": "450 4.7.1 Greylisted, please come back",
     "5.7": "550 5.7.1 Sender not authorized",
     "smtp_4": "451 Local error in processing",
@@ -35,7 +43,11 @@ logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
 
 class SmtpService:
-    """The server. To be used on one event loop. With ``tls``, it is spoken from the first byte or after STARTTLS."""
+    """The server. To be used on one event loop. With ``tls``, it is spoken from the first byte or after STARTTLS.
+
+    ``connections`` counts all that it has had, ``open_connections`` are the present ones. While there are more than
+    ``connection_limit``, it refuses every letter, as Exchange Online does.
+    """
 
     def __init__(
         self,
@@ -46,6 +58,8 @@ class SmtpService:
         implicit_tls: bool = False,
     ) -> None:
         self.connections = 0
+        self.open_connections = set[SMTP]()
+        self.connection_limit: int | None = None
         self._recorder = recorder
         self._faults = faults
         self._tls = tls
@@ -67,7 +81,7 @@ class SmtpService:
 
     def _connection(self) -> SMTP:
         self.connections += 1
-        return SMTP(
+        return _Connection(
             self,
             hostname="localhost",
             ident="stand-in",
@@ -85,6 +99,8 @@ class SmtpService:
     async def handle_MAIL(  # noqa: N802
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
+        if self.connection_limit is not None and len(self.open_connections) > self.connection_limit:
+            return _REPLIES["4.3.2"]
         if reply := await self._fault(server, "MAIL"):
             return reply
         envelope.mail_from = address
@@ -118,6 +134,18 @@ class SmtpService:
             # The lost connection ends this.
             await asyncio.Event().wait()
         return _reply(fault)
+
+
+class _Connection(SMTP):
+    """A connection that its ``SmtpService`` counts."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.event_handler.open_connections.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.event_handler.open_connections.discard(self)
+        super().connection_lost(error)
 
 
 def _reply(fault: Fault | None) -> str:

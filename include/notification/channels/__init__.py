@@ -28,14 +28,16 @@ def connect(
     *,
     allowed_hosts: Collection[str] = (),
     smtp_timeout: float = 30,
+    smtp_pause: float = 1,
 ) -> ChannelClient:
     """The client that a tenant's settings ask for. No network yet; keep it for all the tenant's messages of a run.
 
-    ``session`` is from ``guarded_session`` with the same ``allowed_hosts``, and the same for all clients; ``smtp_timeout`` is in seconds.
+    ``session`` is from ``guarded_session`` with the same ``allowed_hosts``, and the same for all clients; ``smtp_timeout`` and
+    ``smtp_pause`` (before a mail server that refuses a single letter for its rate is asked again) are in seconds.
     """
     match config:
         case EmailConfig():
-            return EmailClient(config, timeout=smtp_timeout)
+            return EmailClient(config, timeout=smtp_timeout, pause=smtp_pause)
         case SlackConfig():
             return SlackClient(config, session, allowed_hosts)
         case TeamsConfig():

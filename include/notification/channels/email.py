@@ -12,6 +12,7 @@ from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.policy import Policy
 from email.utils import formataddr, parseaddr
+from typing import Any
 
 import aiosmtplib
 
@@ -19,8 +20,14 @@ from include.notification.channels.base import Finding, finding
 from include.notification.message import EmailConfig, Message
 from include.notification.outcome import Channel, ErrorClass, Outcome, SendResult, error_table, failed
 
-# Connections at once to the mail server; most take some dozens from one client.
+# Connections at once to the mail server; most take some dozens from one client. One that takes fewer says so.
 CONNECTIONS = 20
+
+# How often a letter is offered to a server that refuses it for its rate, before it waits for the next run.
+_OFFERS = 3
+
+# Seconds that a letter waits for its turn, well within the time that one send may take (``sender.SEND_LIMIT``).
+_TURN_SECONDS = 60
 
 _SECURITIES = ("tls", "starttls", "none")
 
@@ -32,6 +39,8 @@ _ADDRESS = re.compile(
 _LONGEST_ADDRESS = 254
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
+# A reply may quote addresses, whose words say nothing about the reply.
+_QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 
 _CLOSING = 421
 
@@ -40,15 +49,24 @@ _FAILURES = (aiosmtplib.SMTPException, OSError, UnicodeError)
 
 
 class EmailClient:
-    """A ``ChannelClient``. Connections are kept for the next message until ``aclose``."""
+    """A ``ChannelClient``. Connections are kept for the next message until ``aclose``.
 
-    def __init__(self, config: EmailConfig, *, timeout: float = 30) -> None:
-        """``timeout``: seconds for each of the server's answers."""
+    A server that refuses a letter for its rate gets fewer letters at once from then on. Once it has refused letters of two tenants in a
+    row, it is not asked again: all further letters share the last refusal.
+    """
+
+    def __init__(self, config: EmailConfig, *, timeout: float = 30, pause: float = 1) -> None:
+        """``timeout``: seconds for each of the server's answers; ``pause``: before a letter that was refused alone is offered again."""
         self._config = config
         self._timeout = timeout
+        self._pause = pause
         self._display_name, self._sender = parseaddr(_one_line(config.sender))
-        self._slots = asyncio.Semaphore(CONNECTIONS)
         self._idle: list[aiosmtplib.SMTP] = []
+        self._turn = asyncio.Condition()
+        self._under_way = 0
+        self._most_at_once = CONNECTIONS
+        self._refusal: SendResult | None = None
+        self._refused_tenants: set[str] = set()
 
     def check(self, message: Message) -> SendResult | None:
         """See ``ChannelClient``."""
@@ -61,18 +79,25 @@ class EmailClient:
         if (refusal := self.check(message)) is not None:
             return refusal
         letter = self._letter(message)
-        async with self._slots:
+        for _ in range(_OFFERS):
             try:
-                server = await self._addressed(message.destination)
-            except _FAILURES as error:
-                return _not_sent(error)
-            try:
-                async with self._step(server):
-                    await server.data(letter.as_bytes())
-            except _FAILURES as error:
-                return _perhaps_sent(error)
-            self._idle.append(server)
-        return SendResult(Outcome.SENT, provider_message_id=str(letter["Message-ID"]))
+                async with self._slot():
+                    if self._refuses_everybody:
+                        break
+                    result = await self._offer(message.destination, letter)
+                    if not result.is_refused_for_rate:
+                        self._refused_tenants.clear()
+                        return result
+                    self._refusal = result
+                    if not _may_pass_soon(result) or not await self._reduce_parallel_letters():
+                        break
+            except TimeoutError:
+                return self._refusal or failed(
+                    Channel.EMAIL, "connection_refused", "no connection became free"
+                )
+        self._refused_tenants.add(message.tenant_id)
+        assert self._refusal is not None
+        return self._refusal
 
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
         """See ``ChannelClient``. Logs in and names the sender; of destinations, only the form can be told."""
@@ -90,12 +115,60 @@ class EmailClient:
         return [found for name in destinations if not is_address(name) for found in finding(malformed, name)]
 
     async def aclose(self) -> None:
-        """Take leave of the server."""
+        """Close the connections that no letter uses."""
         while self._idle:
             server = self._idle.pop()
             with suppress(*_FAILURES):
                 await server.quit()
             server.close()
+
+    @property
+    def _refuses_everybody(self) -> bool:
+        # What one tenant's recipients cause must not stop the mail of the others.
+        return len(self._refused_tenants) > 1
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Wait until the letter may be under way. :raises TimeoutError: it may not in time."""
+        async with asyncio.timeout(_TURN_SECONDS), self._turn:
+            await self._turn.wait_for(lambda: self._under_way < self._most_at_once)
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            async with self._turn:
+                self._turn.notify()
+
+    async def _reduce_parallel_letters(self) -> bool:
+        """After a refusal, have fewer letters under way than now; returns whether there were others."""
+        if self._under_way == 1:
+            return False
+        self._most_at_once = self._under_way - 1
+        # The others have a connection each, and the server counts the idle ones as well.
+        await self.aclose()
+        return True
+
+    async def _offer(self, recipient: str, letter: EmailMessage) -> SendResult:
+        """Transmit the letter, and again after a pause if the server refuses it although it is the only one under way."""
+        result = await self._transmit(recipient, letter)
+        if _may_pass_soon(result) and self._under_way == 1 and not self._refused_tenants:
+            await asyncio.sleep(self._pause)
+            result = await self._transmit(recipient, letter)
+        return result
+
+    async def _transmit(self, recipient: str, letter: EmailMessage) -> SendResult:
+        try:
+            server = await self._addressed(recipient)
+        except _FAILURES as error:
+            return _not_sent(error)
+        try:
+            async with self._step(server):
+                await server.data(letter.as_bytes())
+        except _FAILURES as error:
+            return _perhaps_sent(error)
+        self._idle.append(server)
+        return SendResult(Outcome.SENT, provider_message_id=str(letter["Message-ID"]))
 
     def _check_settings(self) -> SendResult | None:
         host = self._config.host
@@ -143,11 +216,18 @@ class EmailClient:
 
     @asynccontextmanager
     async def _step(self, server: aiosmtplib.SMTP) -> AsyncIterator[None]:
-        """A step after which, if it fails, the connection is kept when it is as good as new, and closed otherwise."""
+        """A step after which, if it fails, the connection is kept when it is as good as new, and closed otherwise.
+
+        It is also closed if the server refused the letter for its rate: the server may have too many connections.
+        """
         try:
             yield
         except BaseException as error:
-            if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
+            if (
+                isinstance(error, aiosmtplib.SMTPResponseException)
+                and error.code > 0
+                and not failed(Channel.EMAIL, _code(error)).is_refused_for_rate
+            ):
                 with suppress(*_FAILURES):
                     await server.rset()
                     self._idle.append(server)
@@ -157,7 +237,7 @@ class EmailClient:
 
     async def _connected(self) -> aiosmtplib.SMTP:
         config = self._config
-        server = aiosmtplib.SMTP(
+        server = _Server(
             hostname=config.host,
             port=config.port,
             username=config.login or None,
@@ -171,18 +251,37 @@ class EmailClient:
         return server
 
 
+class _Server(aiosmtplib.SMTP):
+    """A connection on which a 421 ends every command: aiosmtplib would go on with the next way to log in, and forget the reply."""
+
+    async def execute_command(self, *args: bytes, **options: Any) -> aiosmtplib.SMTPResponse:
+        response = await super().execute_command(*args, **options)
+        if response.code == _CLOSING:
+            raise aiosmtplib.SMTPResponseException(response.code, response.message)
+        return response
+
+
 def is_address(text: str) -> bool:
     """Whether it can be an e-mail address's form; without display name."""
     return len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
 
 
+def _may_pass_soon(result: SendResult) -> bool:
+    """Whether the server refuses the letter for its rate, and no limit of hours or days is the reason."""
+    return result.is_refused_for_rate and result.error is not None and result.error.wait is None
+
+
 def _not_sent(error: Exception) -> SendResult:
     """A failure before the letter itself was on its way."""
-    if isinstance(error, aiosmtplib.SMTPAuthenticationError) and error.code >= 500:
-        # "535 5.7.8": the login, and not the sender that 5.7 is about.
-        return failed(Channel.EMAIL, "535", _shown(error))
     if isinstance(error, aiosmtplib.SMTPResponseException):
         code = _code(error)
+        if (
+            isinstance(error, aiosmtplib.SMTPAuthenticationError)
+            and error.code >= 500
+            and not failed(Channel.EMAIL, code).is_refused_for_rate
+        ):
+            # "535 5.7.8": the login, and not the sender that 5.7 is about.
+            code = "535"
         if isinstance(error, aiosmtplib.SMTPRecipientRefused):
             return _refused_letter(error)
         if _blames_message(code):
@@ -211,15 +310,27 @@ def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
 
 
 def _code(error: aiosmtplib.SMTPResponseException) -> str:
-    """The table's code for a refusal: the enhanced status code in full, its first two numbers, the reply code, or either's class."""
-    enhanced = _enhanced(error)
-    candidates = (
+    """The table's code for a refusal: by its text, then by its most exact code.
+
+    What limits one recipient's mail limits all mail as long as no recipient has been named.
+    """
+    table = error_table(Channel.EMAIL)
+    text = _QUOTED_ADDRESS.sub("", error.message)
+    reply, enhanced = str(error.code), _enhanced(error)
+    by_text = (row.code for row in table.values() if row.text and row.text.search(text))
+    by_code = (
+        reply if error.code == _CLOSING else "",
+        f"{reply} {enhanced}",
         enhanced,
         enhanced.rpartition(".")[0],
-        str(error.code),
-        f"smtp_{(enhanced or str(error.code))[0]}",
+        reply,
+        f"smtp_{(enhanced or reply)[0]}",
     )
-    return next((code for code in candidates if code in error_table(Channel.EMAIL)), "unknown")
+    code = next((code for code in (*by_text, *by_code) if code in table), "unknown")
+    names_recipient = isinstance(error, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError)
+    if table[code].error_class is ErrorClass.RECIPIENT_LIMIT and not names_recipient:
+        return "throttled"
+    return code
 
 
 def _enhanced(error: aiosmtplib.SMTPResponseException) -> str:

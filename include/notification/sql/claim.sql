@@ -6,7 +6,8 @@ WITH due AS (
     WHERE
         tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
         AND next_attempt_at <= %(due_before)s AND priority <= %(lowest_priority)s
-    ORDER BY priority, due_at, message_id
+    -- What was put off comes after what has waited longer for its turn: a recipient that is always refused blocks no other.
+    ORDER BY priority, next_attempt_at, due_at, message_id
     LIMIT %(count)s
     FOR UPDATE SKIP LOCKED
 ),
