@@ -7,13 +7,10 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from cryptography import x509
@@ -26,6 +23,7 @@ from include.notification.channels import ChannelClient
 from include.notification.channels.email import CONNECTIONS
 from include.notification.message import EmailConfig
 from include.notification.outcome import Channel, Outcome, SendResult
+from tests.notification.raw_server import answering
 from tests.notification.sending import SECRETS, SHORT, TOO_LONG, Tenant, code_of, message
 
 EMAIL = Channel.EMAIL
@@ -247,7 +245,7 @@ class TestAReply:
         assert tenant.services.messages == []
 
     def test_instead_of_a_greeting_is_read_as_any_other(self, tenant: Tenant) -> None:
-        with greeting(b"421 4.7.0 Too many connections\r\n") as port:
+        with answering(b"421 4.7.0 Too many connections\r\n", speaks_first=True) as port:
             result = tenant.send(replace(tenant.email, port=port), message(EMAIL))
 
         assert code_of(result) == "421"
@@ -503,23 +501,6 @@ def test_no_secret_is_shown_whatever_happens(
 
 def test_a_configs_defaults_are_encrypted() -> None:
     assert EmailConfig("mail.example.com", 587, "no-reply@example.co.jp").security == "starttls"
-
-
-@contextmanager
-def greeting(line: bytes) -> Iterator[int]:
-    """The port of a server that says this to everybody and hangs up."""
-
-    def greet(listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection:
-                    connection.sendall(line)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        Thread(target=greet, args=(listener,), daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def make_certificate(directory: Path) -> Path:

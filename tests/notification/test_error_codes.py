@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from threading import Thread
 
 import aiohttp
 import pytest
@@ -17,6 +15,7 @@ from include.demo.stand_ins import StandIns
 from include.notification.channels.exchange import LONGEST_WAIT, retry_after, unanswered
 from include.notification.message import ChannelConfig, EmailConfig, SlackConfig, TeamsConfig
 from include.notification.outcome import Channel, ErrorClass, Outcome, SendResult, error_table
+from tests.notification.raw_server import answering, http
 from tests.notification.sending import TOO_LONG, Tenant, code_of, message
 
 SLACK, TEAMS, LINE_WORKS, EMAIL = Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS, Channel.EMAIL
@@ -350,31 +349,6 @@ def test_messages_at_once_share_what_is_connected(tenant: Tenant, channel: Chann
 
     assert [result.outcome for result in results] == [Outcome.SENT, Outcome.SENT]
     assert sorted(arrived.text[-3:] for arrived in tenant.services.messages) == ["その0", "その1"]
-
-
-@contextmanager
-def answering(raw: bytes, and_then: bytes = b"") -> Iterator[int]:
-    """The port of a server that reads requests and answers with these bytes, whatever they are, and then with others without end."""
-
-    def answer(listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection:
-                    connection.recv(65_536)
-                    connection.sendall(raw)
-                    while and_then:
-                        connection.sendall(and_then)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        Thread(target=answer, args=(listener,), daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def http(content_type: str, body: bytes, more: str = "") -> bytes:
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
-    return head.encode() + body
 
 
 @pytest.mark.parametrize("channel", [SLACK, TEAMS])

@@ -18,6 +18,7 @@ from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
+from tests.notification.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
 
@@ -197,6 +198,37 @@ def test_a_slow_answer_is_none_and_a_refusal_leaves_no_doubt(
         "（再送）slow",
         "refused",
     ]
+
+
+@pytest.mark.parametrize("answer", ["bomb", "large", "endless"])
+def test_an_answer_is_read_no_further_than_one_can_be(
+    platform: psycopg.Connection[dict[str, Any]],
+    services: StandIns,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:
+    raw = {"bomb": bomb(), "large": http("application/json", b"x" * 32 * MEBIBYTE), "endless": ENDLESS}[
+        answer
+    ]
+    with answering(raw, and_then=b"x" * 65_536 if answer == "endless" else b"") as services.http_port:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(services.slack_base_url))
+        channels = load_channels()
+        with memory_within(8 * MEBIBYTE):
+            assert deliver(alert(), "a", channels) is True  # it is kept
+
+    [row] = rows(platform)
+    assert (row["in_doubt"], row["due_at"] is not None) == (False, True)
+    assert "Slack" in row["last_error"]
+
+
+def test_an_answer_that_breaks_off_leaves_doubt(
+    platform: psycopg.Connection[dict[str, Any]], services: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(http("application/json", b'{"ok": true}')[:-1]) as services.http_port:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(services.slack_base_url))
+        deliver(alert(), "a", load_channels())
+
+    assert [row["in_doubt"] for row in rows(platform)] == [True]
 
 
 def test_a_long_alert_reaches_slack_whole(services: StandIns) -> None:

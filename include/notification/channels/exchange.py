@@ -27,8 +27,8 @@ _NEVER_CONNECTED = (
     aiohttp.ServerFingerprintMismatch,
 )
 
-# More than any service says; a stranger's server may say more than memory holds.
-_LONGEST_ANSWER = 64 * 1024
+# Bytes, decompressed: more than any service says; a stranger's server may say more than memory holds.
+LONGEST_ANSWER = 64 * 1024
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
@@ -61,10 +61,10 @@ async def request(
     method: str,
     url: str | URL,
     *,
-    longest: int = _LONGEST_ANSWER,
+    longest: int = LONGEST_ANSWER,
     **options: Any,
 ) -> Answer:
-    """Make one request and read its answer, up to ``longest`` bytes of it. :raises: one of ``UNANSWERED``."""
+    """Make one request and read its answer, up to ``longest`` decompressed bytes of it. :raises: one of ``UNANSWERED``."""
     async with session.request(method, url, **options) as response:
         body = bytearray()
         async for chunk in response.content.iter_chunked(4096):

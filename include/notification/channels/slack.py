@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import re
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import aiohttp
-from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from yarl import URL
 
 from include.notification.channels.base import Finding, finding
 from include.notification.channels.exchange import (
+    LONGEST_ANSWER,
     UNANSWERED,
+    Answer,
     refused,
     refused_url,
     request,
@@ -31,9 +31,8 @@ LONGEST_SECTION = 3_000
 _TIMESTAMP = re.compile(r"[0-9.]{1,40}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
-# At DEBUG the SDK logs whole messages.
-_SDK_LOGGER = logging.getLogger(f"{__name__}.sdk")
-_SDK_LOGGER.setLevel(logging.WARNING)
+# Slack's answer repeats the message, "&" as "&amp;".
+_ECHO_GROWTH = 5
 
 
 class SlackClient:
@@ -44,14 +43,9 @@ class SlackClient:
     ) -> None:
         self._webhook_url = "" if config.token else config.webhook_url
         self._url = self._webhook_url or config.base_url
-        self._token = config.token
+        self._config = config
         self._session = session
         self._allowed_hosts = allowed_hosts
-        self._api = AsyncWebClient(
-            config.token, base_url=config.base_url, session=session, retry_handlers=[], logger=_SDK_LOGGER
-        )
-        # The SDK takes one from the environment.
-        self._api.proxy = None
 
     def check(self, message: Message) -> SendResult | None:
         """See ``ChannelClient``."""
@@ -63,12 +57,17 @@ class SlackClient:
             return refusal
         if self._webhook_url:
             return await self._call_webhook(message)
+        body = json.dumps({"channel": message.destination, **_body(message)}).encode()
         answer = await self._call(
-            self._api.api_call("chat.postMessage", json={"channel": message.destination, **_body(message)})
+            "POST",
+            "chat.postMessage",
+            data=body,
+            headers={"Content-Type": "application/json; charset=utf-8"},
+            longest=LONGEST_ANSWER + _ECHO_GROWTH * len(body),
         )
         if isinstance(answer, SendResult):
             return answer
-        return SendResult(Outcome.SENT, provider_message_id=_timestamp(answer.get("ts")))
+        return SendResult(Outcome.SENT, provider_message_id=_timestamp(answer.fields.get("ts")))
 
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
         """See ``ChannelClient``. A webhook cannot be asked anything without posting, so only its URL is looked at."""
@@ -76,7 +75,7 @@ class SlackClient:
             return finding(refusal)
         if self._webhook_url:
             return []
-        answer = await self._call(self._api.auth_test())
+        answer = await self._call("POST", "auth.test")
         if isinstance(answer, SendResult):
             return finding(answer)
         scopes = {name.strip() for name in str(answer.headers.get("x-oauth-scopes", "")).split(",")} - {""}
@@ -93,15 +92,15 @@ class SlackClient:
         """Nothing of its own."""
 
     def _check_settings(self) -> SendResult | None:
-        if not (self._token or self._webhook_url):
+        if not (self._config.token or self._webhook_url):
             return failed(Channel.SLACK, "not_configured")
-        if self._token and not _TOKEN.fullmatch(self._token):
+        if self._config.token and not is_token(self._config.token):
             return failed(Channel.SLACK, "invalid_auth", "the token has characters that no token has")
         return refused_url(Channel.SLACK, self._url, self._allowed_hosts, ("slack.com", "slack-gov.com"))
 
     def _check_message(self, message: Message) -> SendResult | None:
         blocks = message.rich or []
-        if self._token and not message.destination:
+        if self._config.token and not message.destination:
             return failed(Channel.SLACK, "channel_not_found", "no destination")
         if not message.text and not blocks:
             return failed(Channel.SLACK, "no_text")
@@ -130,32 +129,57 @@ class SlackClient:
             retry_after=retry_after(answer.headers),
         )
 
-    async def _call(self, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse | SendResult:
+    async def _call(self, http_method: str, method: str, **options: Any) -> Answer | SendResult:
         """The answer to a call of the Web API if it is a success, otherwise what it means."""
         try:
-            return await call
+            answer = await call_web_api(self._session, self._config, http_method, method, **options)
         except UNANSWERED as error:
             return unanswered(Channel.SLACK, error)
-        except SlackApiError as error:
-            return _meaning(error.response)
-        except (AttributeError, ValueError, RecursionError):
-            # The SDK takes every answer of status 200 for a JSON object: this one is a company's login page or the like.
-            return failed(Channel.SLACK, "unknown", "the answer is not Slack's")
+        return answer if is_success(answer) else _meaning(answer)
 
     async def _look_at(self, channel: str, may_post_to_public: bool) -> SendResult | None:
         """What keeps the bot from posting to a channel; None: nothing, or nothing that can be told."""
-        answer = await self._call(self._api.conversations_info(channel=channel))
+        answer = await self._call("GET", "conversations.info", params={"channel": channel})
         if isinstance(answer, SendResult):
             # Posting does not need the scope that looking does.
             asked_in_vain = answer.error is not None and answer.error.code == "missing_scope"
             return None if asked_in_vain else answer
-        facts = answer.get("channel")
+        facts = answer.fields.get("channel")
         about: Mapping[str, Any] = facts if isinstance(facts, Mapping) else {}
         if about.get("is_archived"):
             return failed(Channel.SLACK, "is_archived")
         if about.get("is_member") or (may_post_to_public and not about.get("is_private")):
             return None
         return failed(Channel.SLACK, "not_in_channel")
+
+
+async def call_web_api(
+    session: aiohttp.ClientSession,
+    config: SlackConfig,
+    http_method: str,
+    method: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Answer:
+    """Call a method of the Web API with the bot's token; ``options`` are those of ``request``. :raises: one of ``UNANSWERED``."""
+    return await request(
+        session,
+        http_method,
+        URL(config.base_url).joinpath(method),
+        headers={"Authorization": f"Bearer {config.token}", **(headers or {})},
+        **options,
+    )
+
+
+def is_success(answer: Answer) -> bool:
+    """Whether the Web API has done what it was asked: it says so in the answer."""
+    return answer.status == 200 and answer.fields.get("ok") is True
+
+
+def is_token(text: str) -> bool:
+    """Whether a header can carry it."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def _timestamp(value: object) -> str | None:
@@ -167,13 +191,13 @@ def _body(message: Message) -> dict[str, Any]:
     return {"text": message.text, "blocks": message.rich} if message.rich else {"text": message.text}
 
 
-def _meaning(response: Any) -> SendResult:
-    """Of an answer other than success; the SDK gives aiohttp's own response for one whose JSON is broken."""
-    if not isinstance(response, AsyncSlackResponse):
-        return refused(Channel.SLACK, response.status, retry_after=retry_after(response.headers))
-    body = response.data
-    code = body.get("error") if isinstance(body, dict) else None
-    return refused(Channel.SLACK, response.status_code, code, retry_after=retry_after(response.headers))
+def _meaning(answer: Answer) -> SendResult:
+    """Of an answer other than success."""
+    fields = answer.fields
+    if answer.status == 200 and not fields:
+        # A company's login page or the like, or more than Slack ever says.
+        return failed(Channel.SLACK, "unknown", "the answer is not Slack's")
+    return refused(Channel.SLACK, answer.status, fields.get("error"), retry_after=retry_after(answer.headers))
 
 
 def _section_length(block: Mapping[str, Any]) -> int:

@@ -45,6 +45,8 @@ _LEASE_SECONDS = 60
 _KEPT_HOURS = 72
 # Slack cuts a longer text; the blocks carry the rest.
 _SLACK_TEXT_LIMIT = 2_900
+# Bytes of Slack's answer, which repeats the alert.
+_LONGEST_ANSWER = 1024 * 1024
 # One call sends at most so many that waited, so that a morning's backlog does not hold up a batch.
 _BACKLOG = 20
 
@@ -268,23 +270,51 @@ def _note(database: psycopg.Connection | None, statement: Any, parameters: dict[
 
 
 def _post(alert: Alert, connection: Connection | None) -> None:
-    from slack_sdk import WebClient
+    import http.client
+    import json
+    import urllib.request
+    from urllib.error import HTTPError
+    from urllib.parse import urljoin
 
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' が定義されていません")
     extra = connection.extra_dejson
-    client = WebClient(
-        token=connection.password,
-        timeout=_TIMEOUT_SECONDS,
-        retry_handlers=[],  # they would repeat what may have arrived
-        proxy=extra.get("proxy"),
-        **({"base_url": extra["base_url"]} if extra.get("base_url") else {}),
+    message = {
+        "channel": extra.get("channel") or DEFAULT_CHANNEL,
+        "text": escape_slack(alert.as_text())[:_SLACK_TEXT_LIMIT],
+        "blocks": alert.as_blocks(),
+    }
+    url = urljoin(f"{extra.get('base_url') or 'https://slack.com/api'}".rstrip("/") + "/", "chat.postMessage")
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' の base_url が正しくありません")
+    request = urllib.request.Request(  # noqa: S310 - the scheme is one of HTTP
+        url,
+        json.dumps(message).encode(),
+        {
+            "Content-Type": "application/json; charset=utf-8",
+            "Authorization": f"Bearer {(connection.password or '').strip()}",
+        },
     )
-    client.chat_postMessage(
-        channel=extra.get("channel") or DEFAULT_CHANNEL,
-        text=escape_slack(alert.as_text())[:_SLACK_TEXT_LIMIT],
-        blocks=alert.as_blocks(),
-    )
+    proxy = extra.get("proxy")
+    # Without a proxy of its own, the environment's.
+    handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
+    try:
+        with urllib.request.build_opener(handler).open(request, timeout=_TIMEOUT_SECONDS) as response:
+            # Bounded, unlike Slack's own client; nothing is decompressed.
+            answer = response.read(_LONGEST_ANSWER)
+            if len(answer) < _LONGEST_ANSWER and response.length:
+                raise http.client.IncompleteRead(answer, response.length)
+    except HTTPError as error:
+        error.close()
+        raise
+    try:
+        fields = json.loads(answer)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise LookupError("応答が Slack のものではありません")
+    if fields.get("ok") is not True:
+        raise LookupError(f"Slack が受け付けません（{fields.get('error')}）")
 
 
 def _mail(alert: Alert, key: str, connection: Connection | None) -> None:

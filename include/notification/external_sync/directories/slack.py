@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import aiohttp
-from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from include.notification.channels.exchange import refused_url, safe_code
+from include.notification.channels.exchange import Answer, refused_url, safe_code
+from include.notification.channels.slack import call_web_api, is_success, is_token
 from include.notification.external_sync.directories.base import (
     Account,
     AccountKind,
@@ -28,6 +25,7 @@ from include.notification.external_sync.directories.base import (
     one_line,
 )
 from include.notification.external_sync.directories.calls import (
+    LONGEST_PAGE,
     Pace,
     Patience,
     TryAgainError,
@@ -65,10 +63,6 @@ _RATE_CODES = ("ratelimited", "rate_limited")
 # Of its own trouble; a question that may have arrived may be asked again.
 _TROUBLE_CODES = ("service_unavailable", "request_timeout", "internal_error", "fatal_error")
 
-# At DEBUG the SDK logs whole answers.
-_SDK_LOGGER = logging.getLogger(f"{__name__}.sdk")
-_SDK_LOGGER.setLevel(logging.WARNING)
-
 
 class SlackDirectory:
     """A ``Directory``: members (deactivated ones stay in the list), then public channels and the private ones that the bot is in."""
@@ -87,13 +81,12 @@ class SlackDirectory:
             Channel.SLACK, config.base_url, allowed_hosts, ("slack.com", "slack-gov.com")
         ):
             raise ListingError(refusal.detail)
+        if not is_token(config.token):
+            raise ListingError(f"{_CREDENTIAL}（invalid_auth）")
+        self._config = config
+        self._session = session
         self._patience = patience
         self._paces = {"users.list": Pace(_CALLS_PER_MINUTE), "conversations.list": Pace(_CALLS_PER_MINUTE)}
-        self._api = AsyncWebClient(
-            config.token, base_url=config.base_url, session=session, retry_handlers=[], logger=_SDK_LOGGER
-        )
-        # The SDK takes one from the environment.
-        self._api.proxy = None
 
     async def page(self, at: Position) -> Page:
         """See ``Directory``."""
@@ -111,14 +104,12 @@ class SlackDirectory:
         parameters = {"limit": str(_PAGE_SIZE), **options} | ({"cursor": at.cursor} if at.cursor else {})
 
         async def call() -> Mapping[str, Any]:
-            try:
-                answer = await self._api.api_call(method, http_verb="GET", params=parameters)
-                return answer.data if isinstance(answer.data, dict) else {}
-            except SlackApiError as error:
-                raise _meaning(error.response) from None
-            except (AttributeError, ValueError, RecursionError):
-                # The SDK takes every answer of status 200 for a JSON object: this one is a login page or the like.
-                raise ListingError("応答が Slack のものではありません") from None
+            answer = await call_web_api(
+                self._session, self._config, "GET", method, params=parameters, longest=LONGEST_PAGE
+            )
+            if is_success(answer):
+                return answer.fields
+            raise _meaning(answer)
 
         return await patiently(call, self._paces[method], self._patience)
 
@@ -128,19 +119,20 @@ def _next_cursor(body: Mapping[str, Any]) -> object:
     return metadata.get("next_cursor") if isinstance(metadata, dict) else None
 
 
-def _meaning(response: Any) -> Exception:
-    """Of an answer other than success; the SDK gives aiohttp's own response for one whose JSON is broken."""
-    is_slacks = isinstance(response, AsyncSlackResponse)
-    status = response.status_code if is_slacks else response.status
-    body = response.data if is_slacks else None
-    code = safe_code(body.get("error")) if isinstance(body, dict) else ""
+def _meaning(answer: Answer) -> Exception:
+    """Of an answer other than success."""
+    status, fields = answer.status, answer.fields
+    if status == 200 and not fields:
+        # A login page or the like, or more than a page can be.
+        return ListingError("応答が Slack のものではありません")
+    code = safe_code(fields.get("error"))
     if code in _RATE_CODES:
         status = 429
     if code in _TROUBLE_CODES:
         return TryAgainError(f"{_SERVICE} が一時的に使えません（{code}）")
     if code == "invalid_cursor":
         return StartOverError("続きの位置が無効になったため、一覧を最初から読み直しました")
-    return refused_for_now(status, response.headers, _SERVICE) or ListingError(
+    return refused_for_now(status, answer.headers, _SERVICE) or ListingError(
         f"{_REASONS.get(code, 'Slack が一覧を返しません')}（{code or f'HTTP {status}'}）"
     )
 
