@@ -61,9 +61,20 @@ psql: $(STAMP) ## open the skill report database
 db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded database
 	@$(BIN)/python -m include.demo $@
 
+# One process more than cores: the exclusive tests mostly wait for Airflow.
+PYTEST := $(BIN)/python -m pytest --numprocesses $$(( $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4))') + 1 )) --dist worksteal
+
 .PHONY: test
-test: $(STAMP) ## all tests, a process per core
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+test: $(STAMP) ## all tests but the long ones, in several processes
+	@$(PYTEST) -m "not long"
+
+.PHONY: test-long
+test-long: $(STAMP) ## the tests that wait for minutes: deadlines, outages of Airflow itself
+	@$(BIN)/python -m pytest -m long
+
+.PHONY: test-durations
+test-durations: $(STAMP) ## as `make test`, and list the slowest tests
+	@$(PYTEST) -m "not long" --durations 40
 
 .PHONY: lint
 lint: $(STAMP) ## format, lint, types, import rules, SQL, Dockerfile

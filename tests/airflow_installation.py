@@ -75,6 +75,8 @@ def environment_of(home: Path, metadata_url: str) -> dict[str, str]:
         | airflow_environment(home, metadata_url)
         | {
             "AIRFLOW__CORE__PARALLELISM": "4",
+            # Processes that start at the same time in a new home would each make up one of their own.
+            "AIRFLOW__API_AUTH__JWT_SECRET": "of the tests: " + "x" * 64,
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         }
     )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from airflow.sdk import TriggerRule, chain, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
+from skill_batch.lookup import is_outage
 from skill_batch.metrics import record_metrics
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.deadline_alert import slow_alert
@@ -264,7 +265,8 @@ def _process(
     try:
         report = _work_on_shard(spec, run, shard["tenant_ids"], context)
     except (Exception, AirflowTaskTimeout) as error:
-        _keep_reason(spec, run, shard["tenant_ids"], error)
+        if not is_outage(error):  # then Airflow cannot be asked for the database either
+            _keep_reason(spec, run, shard["tenant_ids"], error)
         raise
     for result in report.results:
         for note in result.notes:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -34,6 +36,10 @@ class Api:
     url: str
     token: str = ""
     dag_id: str = ""
+    # Of Airflow's processes. The API server was started first, and its process id is their process group's.
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    server_pid: int = 0
+    log: Path = Path()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(  # noqa: S310 - the tests' own server
@@ -44,6 +50,27 @@ class Api:
         )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return json.loads(answer.read() or b"null")
+
+    @contextmanager
+    def server_away(self) -> Iterator[None]:
+        """The API server is killed for the length of the block, and started again; the other processes go on."""
+        server = psutil.Process(self.server_pid)
+        killed = [server, *server.children(recursive=True)]
+        for process in killed:
+            process.kill()
+        psutil.wait_procs(killed)
+        try:
+            yield
+        finally:
+            with self.log.open("ab") as output:
+                subprocess.Popen(
+                    ["airflow", "api-server"],
+                    env=self.environment,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    process_group=self.server_pid,
+                )
+            _wait_for_api(self.url, self.log)
 
     def unpause(self) -> None:
         """As soon as the DAG is there. Also starts the latest scheduled run that was missed."""
@@ -108,12 +135,36 @@ class Api:
             for ti in instances
             if ti["rendered_map_index"] == tenant_code or (ti["state"] == "running" and len(instances) == 1)
         )
+        self._clear(run_id, ["process", index])
+
+    def clear_task(self, run_id: str, task_id: str) -> None:
+        """Clear a task that is not mapped, with downstream."""
+        self._clear(run_id, task_id)
+
+    def define_connection(self, conn_id: str, uri: str, *, port: int) -> None:
+        """Store a connection in Airflow's database, with another port than the URI's."""
+        url = urlsplit(uri)
+        self.call(
+            "POST",
+            "/api/v2/connections",
+            {
+                "connection_id": conn_id,
+                "conn_type": url.scheme,
+                "host": url.hostname,
+                "port": port,
+                "login": url.username,
+                "password": url.password,
+                "schema": url.path.strip("/"),
+            },
+        )
+
+    def _clear(self, run_id: str, task: object) -> None:
         self.call(
             "POST",
             f"/api/v2/dags/{self.dag_id}/clearTaskInstances",
             {
                 "dag_run_id": run_id,
-                "task_ids": [["process", index]],
+                "task_ids": [task],
                 "include_downstream": True,
                 "only_failed": False,
                 "dry_run": False,
@@ -121,10 +172,38 @@ class Api:
         )
 
 
+def kill_tasks_of(database: Database, waiting_for: str = "Lock") -> None:
+    """``kill -9`` the processes whose connections wait: their statements for a lock, or the server for what they say next."""
+    with database.connect() as connection:
+        ports = {
+            port
+            for (port,) in connection.execute(
+                "SELECT client_port FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = %s",
+                [waiting_for],
+            )
+        }
+    pids = {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.laddr and connection.laddr.port in ports and connection.pid not in (None, os.getpid())
+    }
+    clients = [pid for pid in pids if not psutil.Process(pid).name().startswith("postgres")]
+    assert clients
+    for pid in clients:
+        os.kill(pid, signal.SIGKILL)
+
+
 def forget_runs(metadata_url: str, dag_id: str) -> None:
     """Delete from Airflow's own tables what other tests have left of this DAG."""
     with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
         airflow.execute("DELETE FROM dag_run WHERE dag_id = %s", [dag_id])
+
+
+def forget_connections(metadata_url: str) -> None:
+    """Delete the connections that a test has stored in Airflow's database."""
+    with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
+        airflow.execute("DELETE FROM connection")
 
 
 def copy_run(
@@ -166,12 +245,17 @@ def running_airflow(
     folder: Path,
     port: int,
     variables: Mapping[str, str] | None = None,
+    *,
+    stored_connections: bool = False,
 ) -> Iterator[Api]:
     """Airflow's processes, as `make up` starts them, until the end of the block, where they are killed with all that they started.
 
-    ``variables`` are further environment variables.
+    ``variables`` are further environment variables. With ``stored_connections`` those of the database are left to the test.
     """
     installation = airflow.with_connections(database, services.slack_base_url)
+    if stored_connections:
+        for role in ("TENANT", "PLATFORM"):
+            del installation.environment[f"AIRFLOW_CONN_BATCH_{role}_DB"]
     installation.environment.update(
         {
             "AIRFLOW__API__PORT": str(port),
@@ -192,7 +276,8 @@ def running_airflow(
     log = folder / "airflow.log"
     processes = start_airflow(installation.environment, log)
     try:
-        yield _wait_for_api(f"http://127.0.0.1:{port}", log)
+        api = _wait_for_api(f"http://127.0.0.1:{port}", log)
+        yield replace(api, environment=installation.environment, server_pid=processes[0].pid, log=log)
     finally:
         os.killpg(processes[0].pid, signal.SIGKILL)
         for process in processes:

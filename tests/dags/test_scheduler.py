@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -20,7 +19,7 @@ from include.execution.business_date import JAPAN
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.dags.running_airflow import Api, forget_runs, running_airflow
+from tests.dags.running_airflow import Api, forget_runs, kill_tasks_of, running_airflow
 from tests.notification.outbox_rows import slack as slack_of
 from tests.notification.outbox_rows import statuses, wait_for, waiting
 from tests.tenant_management.billing_rows import close_month
@@ -102,7 +101,7 @@ def _a_killed_task_is_tried_again_and_the_run_completes(api: Api, database: Data
         blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
         run_id = api.trigger(**CONF)
         wait_for_blocked_statement(database)
-        _kill_tasks_of(database)
+        kill_tasks_of(database)
     assert api.wait(run_id) == "success"
     assert set(api.states(run_id).values()) == {"success"}
     assert max(ti["try_number"] for ti in api.instances(run_id) if ti["task_id"] == "process") == 2
@@ -196,7 +195,7 @@ def _what_a_killed_worker_was_sending_is_never_sent_twice(
     slack.latency("slack", 20)
     run_id = sending.trigger(business_date=str(today), tenants=["T001"])
     wait_for(slack, alerts + 3)
-    _kill_tasks_of(database, waiting_for="Client")
+    kill_tasks_of(database, waiting_for="Client")
     slack.latency("slack", 0)
 
     assert sending.wait(run_id) == "success"
@@ -211,25 +210,3 @@ def _what_a_killed_worker_was_sending_is_never_sent_twice(
     *posts, alert = slack.messages[alerts:]
     assert sorted(post.destination for post in posts) == ["C0", "C1", "C2"]
     assert "T001: 届いたか分からない通知 3 件" in alert.text
-
-
-def _kill_tasks_of(database: Database, waiting_for: str = "Lock") -> None:
-    """``kill -9`` the processes whose connections wait: their statements for a lock, or the server for what they say next."""
-    with database.connect() as connection:
-        ports = {
-            port
-            for (port,) in connection.execute(
-                "SELECT client_port FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = %s",
-                [waiting_for],
-            )
-        }
-    pids = {
-        connection.pid
-        for connection in psutil.net_connections("tcp")
-        if connection.laddr and connection.laddr.port in ports and connection.pid not in (None, os.getpid())
-    }
-    clients = [pid for pid in pids if not psutil.Process(pid).name().startswith("postgres")]
-    assert clients
-    for pid in clients:
-        os.kill(pid, signal.SIGKILL)

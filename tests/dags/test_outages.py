@@ -1,0 +1,175 @@
+"""What the operators read, and what they do not, when a task is killed for good and when Airflow's own API server is away."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from threading import Event, Thread
+
+import psycopg
+import pytest
+
+from include.demo.stand_ins import StandIns
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.dags.running_airflow import forget_connections, forget_runs, kill_tasks_of, running_airflow
+from tests.dags.test_deadlines import wait_until
+
+USAGE = "batch_018_01_tenant_usage"
+CONF = {"business_date": "2026-10-31"}
+# What the supervisor logs when it could not ask the API server.
+UNANSWERED = "Unhandled exception while handling task request"
+
+# One try and two retries.
+TRIES = 3
+
+# No run of the schedule's own comes in between.
+NO_SCHEDULE = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+# As by default: the scheduler gives a task up after five minutes without a heartbeat, and not while the API server is away.
+PATIENT = {**NO_SCHEDULE, "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300"}
+
+pytestmark = [pytest.mark.long, pytest.mark.exclusive, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def one_tenant(database: Database, migrated_metadata: str) -> None:
+    """One tenant, and nothing that other tests have left in Airflow."""
+    forget_runs(migrated_metadata, USAGE)
+    with database.connect() as host:
+        host_rows.tenant(host, "T001")
+        host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
+
+
+@dataclass
+class Proxy:
+    """A TCP proxy of the database. It holds the connection of this number (the first is 1) until it is released."""
+
+    host: str
+    port: int
+    held: int
+    reached: Event = field(default_factory=Event)
+    release: Event = field(default_factory=Event)
+
+    @contextmanager
+    def listening(self) -> Iterator[int]:
+        """Gives the proxy's port."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            Thread(target=self._accept, args=(listener,), daemon=True).start()
+            yield listener.getsockname()[1]
+            self.release.set()
+            listener.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listener: socket.socket) -> None:
+        number = 0
+        with suppress(OSError):  # the listener is closed
+            while True:
+                client = listener.accept()[0]
+                number += 1
+                Thread(target=self._relay, args=(client, number), daemon=True).start()
+
+    def _relay(self, client: socket.socket, number: int) -> None:
+        if number == self.held:
+            self.reached.set()
+            self.release.wait()
+        with suppress(OSError), client, socket.create_connection((self.host, self.port)) as server:
+            while True:
+                for source in select.select([client, server], [], [])[0]:
+                    data = source.recv(65_536)
+                    if not data:
+                        return
+                    (server if source is client else client).sendall(data)
+
+
+@pytest.mark.usefixtures("one_tenant")
+def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_run(
+    airflow: AirflowInstallation,
+    migrated_metadata: str,
+    database: Database,
+    slack: StandIns,
+    unused_port: int,
+    tmp_path: Path,
+) -> None:
+    # open_run and prepare have one connection each as batch_platform; process has the third before it looks for batch_tenant_db.
+    proxy = Proxy(database.server.host, database.server.port, held=3)
+    with (
+        proxy.listening() as proxy_port,
+        running_airflow(
+            airflow, database, slack, tmp_path, unused_port, PATIENT, stored_connections=True
+        ) as api,
+    ):
+        # In Airflow's database, as in production; for an environment variable nobody has to be asked.
+        api = replace(api, dag_id=USAGE)
+        for role, port in (("batch_platform", proxy_port), ("batch_tenant", database.server.port)):
+            api.define_connection(f"{role}_db", database.airflow_connection(role), port=port)
+        api.unpause()
+        run_id = api.trigger(**CONF)
+        assert proxy.reached.wait(120)
+
+        with api.server_away():
+            proxy.release.set()
+            # The SDK takes this for "not defined".
+            wait_until(lambda: UNANSWERED in api.log.read_text(), seconds=240)
+
+        assert api.wait(run_id) == "success"
+    forget_connections(migrated_metadata)
+    assert slack.messages == []
+    with database.connect() as host:
+        assert host.execute("SELECT status FROM batch.execution_log").fetchall() == [("completed",)]
+
+
+@pytest.mark.usefixtures("one_tenant")
+def test_a_step_that_is_killed_on_its_last_try_is_reported_at_once_by_close_run(
+    airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
+) -> None:
+    with running_airflow(airflow, database, slack, tmp_path, unused_port, NO_SCHEDULE) as api:
+        api = replace(api, dag_id=USAGE)
+        api.unpause()
+        with psycopg.connect(database.dsn) as blocker:
+            # `prepare` reads this table.
+            blocker.execute('LOCK TABLE "SYS_SystemLog" IN ACCESS EXCLUSIVE MODE')
+            run_id = api.trigger(**CONF)
+            for _ in range(TRIES):
+                wait_for_blocked_statement(database)
+                kill_tasks_of(database)
+                end_waiting_statements(database)
+            assert api.wait(run_id) == "failed"
+
+        (message,) = slack.messages
+        assert "バッチ実行失敗: BATCH-018-01" in message.text
+        assert "エラー: 前段の prepare が、理由を残さずに止まりました" in message.text
+        assert "prepare を下流ごと消去（Clear）" in message.text
+
+        # Cleared, it fails again, and the operators read of this attempt as well.
+        with database.connect() as host:
+            healthy = host_rows.break_reports_of(host, "T001")
+        api.clear_task(run_id, "prepare")
+        assert api.wait(run_id) == "failed"
+        assert len(slack.messages) == 2
+        with database.connect() as host:
+            host.execute(healthy.encode())
+        api.clear_task(run_id, "prepare")
+        assert api.wait(run_id) == "success"
+    with database.connect() as host:
+        assert host.execute("SELECT status, attempt FROM batch.execution_log").fetchall() == [
+            ("completed", 2)
+        ]
+        assert host.execute("SELECT alert_key FROM batch.operator_alert ORDER BY 1").fetchall() == [
+            (f"failure:{USAGE}:{run_id}:BATCH-018-01:{attempt}",) for attempt in (0, 1)
+        ]
+
+
+def end_waiting_statements(database: Database) -> None:
+    """Those whose client is gone: a backend that waits for a lock does not notice."""
+    with database.connect() as connection:
+        connection.execute(
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        )
