@@ -111,7 +111,7 @@ CREATE VIEW batch.all_api_request AS
 SELECT
     user_id,
     created_at AS requested_at_utc,
-    least(response_time, 2147483647)::integer AS response_time_ms,
+    CASE WHEN response_time <= 2147483647 THEN response_time END::integer AS response_time_ms,
     coalesce(response_status >= 500, upper(log_level) IN ('ERROR', 'FATAL'), false) AS is_error
 FROM "SYS_SystemLog"
 WHERE request_url IS NOT null AND NOT is_deleted;
