@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -23,7 +24,7 @@ __all__ = ["MISSING", "Arrived", "StandInDirectory", "StandIns", "teams_webhook_
 
 T = TypeVar("T")
 
-_START_SECONDS = 10
+_START_SECONDS = 60
 
 
 def teams_webhook_url(base_url: str) -> str:
@@ -193,6 +194,19 @@ class StandIns:
     def latency(self, service: str, seconds: float) -> None:
         """From now on, take that long from a message to its answer."""
         self._faults.set_latency(service, seconds)
+
+    @contextmanager
+    def held(self, service: str) -> Iterator[Callable[[], None]]:
+        """Take messages and answer none of them, until the block ends or the function that it gets is called."""
+        gate = self._faults.hold(service)
+
+        def release() -> None:
+            self._loop.call_soon_threadsafe(gate.set)
+
+        try:
+            yield release
+        finally:
+            release()
 
     def refuse_recipient(self, recipient: str, code: str) -> None:
         """From now on, answer messages to an address, a Slack channel, a LINE WORKS user, talk room or bot with this code."""

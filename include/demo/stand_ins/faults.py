@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import defaultdict, deque
@@ -29,6 +30,7 @@ class Faults:
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._latency: dict[str, float] = {}
+        self._gates: dict[str, asyncio.Event] = {}
         self._refused_recipients: dict[str, str] = {}
 
     def add(self, service: str, fault: Fault, times: int = 1) -> None:
@@ -49,10 +51,20 @@ class Faults:
         with self._lock:
             self._latency[service] = seconds
 
-    def latency(self, service: str) -> float:
-        """Seconds until an answer."""
+    def hold(self, service: str) -> asyncio.Event:
+        """Give no answer until the event is set, which the services' event loop has to do."""
+        gate = asyncio.Event()
         with self._lock:
-            return self._latency.get(service, 0.0)
+            self._gates[service] = gate
+        return gate
+
+    async def answer_is_due(self, service: str) -> None:
+        """Wait for as long as the service takes for an answer."""
+        with self._lock:
+            latency, gate = self._latency.get(service, 0.0), self._gates.get(service)
+        await asyncio.sleep(latency)
+        if gate:
+            await gate.wait()
 
     def refuse_recipient(self, recipient: str, code: str) -> None:
         """Refuse it from now on."""

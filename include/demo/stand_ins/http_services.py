@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import secrets
@@ -305,7 +304,7 @@ class HttpServices:
 
     async def _hesitate(self, request: web.Request, service: str) -> None:
         """What a service does between a request and its answer: take its time, or hang up."""
-        await asyncio.sleep(self._faults.latency(service))
+        await self._faults.answer_is_due(service)
         if self._faults.take(service, HANG_UP):
             assert request.transport is not None
             request.transport.abort()

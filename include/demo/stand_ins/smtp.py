@@ -121,7 +121,7 @@ class SmtpService:
         content = envelope.original_content or b""
         for recipient in envelope.rcpt_tos:
             self._recorder.add(_arrived(recipient, content))
-        await asyncio.sleep(self._faults.latency("email"))
+        await self._faults.answer_is_due("email")
         await self._fault(server, HANG_UP)
         return "250 2.0.0 OK: queued"
 
