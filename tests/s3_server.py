@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3  # type: ignore[import-untyped]
+from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from upath import UPath
 from werkzeug.serving import make_server
@@ -49,7 +51,7 @@ class S3Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
+    @cached_property
     def client(self) -> Any:
         """Amazon's own client, to look from outside."""
         return boto3.client(
@@ -94,6 +96,14 @@ class S3Server:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=folder)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
+    def copy(self, source: Path, target: Path) -> None:
+        """Copy a folder of the bucket, as ``path`` names it."""
+        old, new = (f"{path}/".removeprefix(f"s3://{BUCKET}/") for path in (source, target))
+        for key in self.names(old):
+            self.client.copy_object(
+                Bucket=BUCKET, Key=new + key.removeprefix(old), CopySource={"Bucket": BUCKET, "Key": key}
+            )
+
     def unfinished_uploads(self) -> int:
         return len(self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []))
 
@@ -109,10 +119,10 @@ def s3_server() -> Iterator[S3Server]:
     try:
         server.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION})
         yield server
-        # What moto holds is the process's, not the server's.
-        for key in server.names():
-            server.client.delete_object(Bucket=BUCKET, Key=key)
-        server.client.delete_bucket(Bucket=BUCKET)
     finally:
+        # What moto holds is the process's, not the server's.
+        for backend in get_backend("s3").values():
+            for account in backend.values():
+                account.reset()
         listener.shutdown()
         thread.join()

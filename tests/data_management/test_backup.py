@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -305,7 +306,7 @@ class FullStore(ObjectStore):
 
 
 def test_a_backup_that_fails_is_none_and_costs_no_older_one(backups: Backups, tmp_path: Path) -> None:
-    kept = [backups.take(TODAY - timedelta(days=number)) for number in (3, 2, 1)]
+    kept = backups.take(TODAY - timedelta(days=1))
     stored = files(backups.root)
     broken = tmp_path / "bin"
 
@@ -353,7 +354,7 @@ def test_a_backup_that_fails_is_none_and_costs_no_older_one(backups: Backups, tm
     with pytest.raises(BackupError):
         backups.close(run)
     assert set(stored) <= set(files(backups.root))
-    assert [status(backups.database, backup_id)[0] for backup_id in kept] == ["verified"] * 3
+    assert status(backups.database, kept)[0] == "verified"
 
     # The daily check of a tenant's export finds it broken; what it comes to is mended by clearing the tenant's instance.
     run, tenant_ids = backups.open(parameters={"accept_smaller": True})
@@ -370,7 +371,7 @@ def test_a_backup_that_fails_is_none_and_costs_no_older_one(backups: Backups, tm
     assert set(stored) <= set(files(backups.root))
     assert backups.tenants_step(run, tenant_ids).failures == []
     assert backups.close(run).status == "completed"
-    assert backups.store.names("backups") == sorted([*kept, newest])
+    assert backups.store.names("backups") == [kept, newest]
     assert status(backups.database, newest) == ("verified", "SUCCESS", True)
 
 
@@ -596,10 +597,12 @@ def test_retention_deletes_what_it_must_and_a_kill_in_between_leaves_nothing_beh
     assert status_of(backups.database)[older[0]] == "deleted"
 
 
-def copied(folders: Path, backup_id: str, day: date) -> str:
+def copied(
+    folders: Path, backup_id: str, day: date, copy: Callable[[Path, Path], object] = shutil.copytree
+) -> str:
     """The backup once more, as if it had been taken and verified on another day; returns the id."""
     other = f"BKP_{day:%Y%m%d}_001"
-    shutil.copytree(folders / backup_id, folders / other)
+    copy(folders / backup_id, folders / other)
     manifest = json.loads((folders / other / MANIFEST).read_text())
     manifest["about"] |= {
         "backup_id": other,
@@ -662,7 +665,11 @@ def test_a_bucket_takes_backups_and_gives_them_back_and_lets_old_ones_go(
     backups.settings = backups.settings.model_copy(
         update={"retention": RetentionSettings(daily=1, weekly=0, monthly=0)}
     )
-    older = [backups.take(TODAY - timedelta(days=number)) for number in (3, 2, 1)]
+    folders = backups.root / "backups"
+    yesterday = backups.take(TODAY - timedelta(days=1))
+    older = [copied(folders, yesterday, TODAY - timedelta(days=days), s3.copy) for days in (3, 2)] + [
+        yesterday
+    ]
 
     # A file of the dump cannot be stored: no backup, and the older ones stay.
     s3.refuses = lambda request: (
@@ -674,7 +681,8 @@ def test_a_bucket_takes_backups_and_gives_them_back_and_lets_old_ones_go(
     with pytest.raises(BackupError):
         backups.close(run)
     s3.refuses = nothing
-    assert [status(backups.database, backup_id)[0] for backup_id in older] == ["verified"] * 3
+    assert [(folders / each / MANIFEST).exists() for each in older] == [True] * 3
+    assert status(backups.database, yesterday)[0] == "verified"
 
     backup_id = backups.take()
     assert backups.store.names("backups") == [*older[1:], backup_id]

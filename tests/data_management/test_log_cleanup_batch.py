@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
-import threading
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from include.execution.object_store import ObjectStore
 from include.execution.tenant_work import Run, ShardReport, TenantResult, work_on_units
 from include.settings import LogCleanupSettings, load_settings
 from tests import host_rows
-from tests.conftest import Database
+from tests.conftest import Database, wait_for_blocked_statement
 from tests.data_management.backups import TestInstallation
+from tests.waiting import LIMIT_SECONDS
 
 SUNDAY = date(2026, 11, 22)
 
@@ -338,45 +338,49 @@ def test_rows_go_when_their_time_is_over_and_the_audit_log_never(
     assert left == (1, ["endless", "fresh"], ["recent", "stuck"], ["waits"], ["untold"], 1, ["open"])
 
 
-@pytest.fixture
-def inserting(shared_database: Database) -> Iterator[list[float]]:
-    """An application that goes on writing requests; how long each took, in seconds."""
-    seconds: list[float] = []
-    stop = threading.Event()
-
-    def write() -> None:
-        with shared_database.connect() as host:
-            host.execute("SET lock_timeout = '2s'")
-            while not stop.is_set():
-                start = datetime.now(UTC)
-                host_rows.request(host, "u", datetime(2026, 11, 22))
-                seconds.append((datetime.now(UTC) - start).total_seconds())
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    yield seconds
-    stop.set()
-    writer.join()
-
-
-def test_many_rows_go_in_chunks_while_inserts_go_on(
-    shared_database: Database, store: ObjectStore, inserting: list[float]
+def test_many_rows_go_in_chunks_and_none_keeps_the_application_from_writing(
+    database: Database, store: ObjectStore
 ) -> None:
-    with shared_database.connect() as host:
+    with database.connect() as host, ThreadPoolExecutor() as threads, database.connect() as holder:
         host.execute(
             """
             INSERT INTO "SYS_SystemLog" (id, created_at, updated_at)
-            SELECT 'old_' || number, '2026-01-01', now() FROM generate_series(1, 20500) AS number
+            SELECT 'old_' || number, '2026-01-01', now() FROM generate_series(1, 2500) AS number
             """
         )
-        _, _, results, _, _ = clean(shared_database, None, store)
-        assert results["rows/system_log"].details["rowsDeleted"] == 20_500
+        # Each chunk waits for a lock of the test's before it ends, and notes what it deleted.
+        host.execute(
+            """
+            CREATE TABLE chunk (transaction_id bigint, deleted integer);
+            CREATE FUNCTION note_chunk() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+                PERFORM pg_advisory_xact_lock_shared(1);
+                INSERT INTO public.chunk SELECT pg_current_xact_id()::text::bigint, count(*) FROM gone;
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER note_chunk AFTER DELETE ON "SYS_SystemLog" REFERENCING OLD TABLE AS gone
+            FOR EACH STATEMENT EXECUTE FUNCTION note_chunk()
+            """
+        )
+        holder.execute("SELECT pg_advisory_lock(1)")
+        cleaning = threads.submit(clean, database, None, store)
+        wait_for_blocked_statement(database)
+
+        # The deletion is not committed. A request that waits for it fails.
+        host.execute(f"SET lock_timeout = '{LIMIT_SECONDS}s'")
+        host_rows.request(host, "u", datetime(2026, 11, 22))
+        assert not cleaning.done()
+
+        holder.execute("SELECT pg_advisory_unlock(1)")
+        _, _, results, _, _ = cleaning.result()
+        assert results["rows/system_log"].details["rowsDeleted"] == 2_500
+        chunks = host.execute(
+            "SELECT sum(deleted)::integer FROM chunk GROUP BY transaction_id HAVING sum(deleted) > 0 ORDER BY transaction_id"
+        )
+        assert chunks.fetchall() == [(1_000,), (1_000,), (500,)]
         left = host.execute(
             """SELECT count(*), count(*) FILTER (WHERE id LIKE 'old_%') FROM "SYS_SystemLog" """
         ).fetchone()
-    assert left is not None
-    assert (left[0] > 0, left[1]) == (True, 0)
-    assert max(inserting) < 2
+    assert left == (1, 0)
 
 
 def test_what_the_demo_plants_shows_every_case(

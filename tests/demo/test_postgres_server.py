@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from include.demo import postgres_server
 from include.demo.postgres_server import EmbeddedPostgres, EmbeddedPostgresError, main
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to step down to another user")
 
@@ -81,8 +81,7 @@ def processes(server: EmbeddedPostgres) -> set[int]:
 
 
 def wait_until_dead(pids: set[int]) -> None:
-    while any(postgres_server.is_alive(pid) for pid in pids):
-        time.sleep(0.01)
+    wait_until(lambda: not any(map(postgres_server.is_alive, pids)), "the processes end")
 
 
 def start_in(directory: Path) -> None:
@@ -224,8 +223,7 @@ def test_a_start_killed_while_it_creates_the_cluster_is_made_good_by_the_next(
 ) -> None:
     starter = multiprocessing.Process(target=start_in, args=(new_server.directory,))
     starter.start()
-    while not (new_server.directory / "data.new" / "base").exists():
-        time.sleep(0.001)
+    wait_until((new_server.directory / "data.new" / "base").exists, "initdb begins")
     starter.kill()  # its initdb goes on
     starter.join()
     new_server.start()
@@ -271,7 +269,9 @@ def test_the_server_outlives_the_process_that_started_it_and_keeps_no_pipe_open(
     command = [sys.executable, "-m", "include.demo.postgres_server"]
     arguments = ["--directory", str(new_server.directory)]
     # Returns only when nobody holds the pipe any more.
-    started = subprocess.run([*command, "start", *arguments], capture_output=True, text=True, timeout=30)
+    started = subprocess.run(
+        [*command, "start", *arguments], capture_output=True, text=True, timeout=LIMIT_SECONDS
+    )
     assert (started.returncode, started.stderr) == (0, "")
     assert f"127.0.0.1:{new_server.port}" in started.stdout
     assert os.getsid(postmaster_pid(new_server)) != os.getsid(0)

@@ -30,6 +30,7 @@ from include.execution.tenant_work import (
 )
 from tests import host_rows
 from tests.conftest import Database
+from tests.waiting import LIMIT_SECONDS
 
 DAY = date(2026, 10, 31)
 DIVISION = "0 で割ろうとしました（division by zero、SQLSTATE 22012）"
@@ -269,7 +270,7 @@ def test_two_tries_of_the_same_shard_at_once_end_with_one_set_of_rows(
 ) -> None:
     ids = plant_tenants(host, 20)
     run = open_run(platform, ids)
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=LIMIT_SECONDS)
 
     def one_try() -> ShardReport:
         batch = SeatBatch(before_work=lambda _: together.wait())

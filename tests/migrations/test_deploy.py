@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,10 +28,11 @@ from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.deployment_check import check_deployment, head_revision
 from include.migrations.host_contract import HostVariant
 from tests import host_rows
-from tests.conftest import PASSWORDS, Database, Server
+from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.migrations.catalogue import relations, rows_of, snapshot
 from tests.migrations.conftest import MakeHost
 from tests.migrations.planted_rows import plant
+from tests.waiting import LIMIT_SECONDS
 
 MULTI_TENANT_MIGRATION = PROJECT / "include" / "demo" / "host_schema" / "multi_tenant.sql"
 
@@ -207,7 +207,7 @@ def test_a_deployment_of_another_database_that_is_changing_the_same_role_is_wait
     ):
         other.execute("ALTER ROLE batch_tenant LOGIN PASSWORD 'of the other deployment'")
         deployer = threads.submit(upgrade, host.dsn, passwords=PASSWORDS)
-        _until_somebody_waits(connection)
+        wait_for_blocked_statement(host)
         other.commit()
 
         assert deployer.result() is HostVariant.MULTI_TENANT
@@ -531,7 +531,7 @@ def _command(action: str, *arguments: str, **environment: str) -> subprocess.Com
         env={name: value for name, value in os.environ.items() if name != "BATCH_ADMIN_DSN"} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_SECONDS,
         check=False,
     )
 
@@ -570,17 +570,6 @@ def _privileges_of_owner(connection: psycopg.Connection) -> set[tuple[Any, ...]]
             """
         )
     )
-
-
-def _until_somebody_waits(connection: psycopg.Connection) -> None:
-    """Until a session of this database waits for a lock."""
-    waiting = """
-        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-    """
-    deadline = time.monotonic() + 30
-    while connection.execute(waiting).fetchone() == (0,):
-        assert time.monotonic() < deadline, "nobody came to wait"
-        time.sleep(0.01)
 
 
 def _create_deployer(admin: psycopg.Connection, name: str) -> None:

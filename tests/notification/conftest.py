@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from include.demo.stand_ins import StandIns
+from include.demo.stand_ins import StandIns, faults
 from tests.conftest import Database
 from tests.notification.sending import Tenant, key_pair
 from tests.shared_database import shared_copy, shared_database
+from tests.virtual_time import VirtualTime
 
 __all__ = ["shared_copy", "shared_database"]
 
@@ -40,6 +41,12 @@ def services() -> Iterator[StandIns]:
     """The services."""
     with StandIns(line_works_public_key=key_pair()[1]) as stand_ins:
         yield stand_ins
+
+
+@pytest.fixture
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The services count the requests of a test as made at the same moment."""
+    VirtualTime().replace_clock(monkeypatch, faults)
 
 
 @pytest.fixture

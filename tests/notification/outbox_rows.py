@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -20,6 +19,7 @@ from include.execution.run_log import RunResult
 from include.notification.message import EmailConfig, Network
 from tests import host_rows
 from tests.conftest import Database
+from tests.waiting import wait_until
 
 TODAY = date(2026, 11, 1)
 # 08:30 in Japan on the run's day.
@@ -127,7 +127,4 @@ def make_due(host: psycopg.Connection) -> None:
 
 def wait_for(services: StandIns, messages: int) -> None:
     """Until so many messages have arrived."""
-    deadline = time.monotonic() + 60
-    while len(services.messages) < messages:
-        assert time.monotonic() < deadline, f"only {len(services.messages)} messages have arrived"
-        time.sleep(0.01)
+    wait_until(lambda: len(services.messages) >= messages, f"{messages} messages arrive")

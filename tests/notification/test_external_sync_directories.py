@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from aiohttp import ClientTimeout, test_utils, web
 from include.demo.stand_ins import StandInDirectory, StandIns
 from include.notification.address_guard import guarded_session
 from include.notification.external_sync.credentials import DirectoryConfig, GraphConfig
-from include.notification.external_sync.directories import open_directory
+from include.notification.external_sync.directories import calls, open_directory
 from include.notification.external_sync.directories.base import (
     Account,
     ListedChannel,
@@ -26,6 +25,8 @@ from include.notification.external_sync.directories.base import (
 from include.notification.external_sync.directories.calls import Pace, Patience
 from tests.notification.directory_rows import HASTY, graph_user, line_works_user, member
 from tests.notification.sending import Tenant
+from tests.virtual_time import VirtualTime
+from tests.waiting import LIMIT_SECONDS
 
 
 def graph_config(services: StandIns) -> GraphConfig:
@@ -47,7 +48,6 @@ def listing(
     config: DirectoryConfig,
     *,
     patience: Patience = HASTY,
-    timeout: float = 10,
     start: Position | None = None,
     **options: Any,
 ) -> list[Page]:
@@ -56,7 +56,7 @@ def listing(
     async def read() -> list[Page]:
         pages = []
         async with guarded_session(
-            services.allowed_hosts, timeout=ClientTimeout(total=timeout, connect=timeout)
+            services.allowed_hosts, timeout=ClientTimeout(total=LIMIT_SECONDS)
         ) as session:
             directory = open_directory(config, session, services.allowed_hosts, patience, **options)
             at: Position | None = start or directory.start
@@ -103,15 +103,18 @@ def test_a_listing_stays_within_the_services_rates(tenant: Tenant) -> None:
     assert services.refused_for_rate == 0
 
 
-def test_calls_beyond_the_pace_wait_their_turn() -> None:
-    async def took() -> float:
-        pace = Pace(3, seconds=0.2)
-        start = time.monotonic()
+def test_calls_beyond_the_pace_wait_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = VirtualTime()
+    time.replace_clock(monkeypatch, calls)
+
+    async def moments() -> list[float]:
+        pace, called_at = Pace(3, seconds=60), []
         for _ in range(7):
             await pace.turn()
-        return time.monotonic() - start
+            called_at.append(time.now)
+        return called_at
 
-    assert 0.4 <= asyncio.run(took()) < 1
+    assert asyncio.run(moments()) == pytest.approx([0, 0, 0, 60.6, 60.6, 60.6, 121.2])
 
 
 @pytest.mark.parametrize(

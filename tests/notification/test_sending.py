@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 import psycopg
+import pytest
 
 from include.catalog import NOTIFICATION_RETRY
 from include.demo.stand_ins import StandIns
+from include.notification import sender
 from tests import host_rows
 from tests.conftest import Database
 from tests.notification.outbox_rows import (
@@ -17,6 +19,7 @@ from tests.notification.outbox_rows import (
     statuses,
     waiting,
 )
+from tests.virtual_time import VirtualTime
 
 
 def shown(host: psycopg.Connection, log_id: str) -> tuple[str, int, str | None]:
@@ -186,8 +189,10 @@ def test_reminders_go_out_once_per_threshold_and_make_up_for_a_missed_day(
 
 
 def test_a_tenants_own_rate_limit_is_kept(
-    database: Database, host: psycopg.Connection, services: StandIns
+    database: Database, host: psycopg.Connection, services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    time = VirtualTime()
+    time.replace_clock(monkeypatch, sender)
     host_rows.tenant(host, "A")
     slack(host, "A", services)
     host.execute('UPDATE "SYS_IntegrationConfig" SET rate_limit_per_minute = 120')
@@ -196,6 +201,5 @@ def test_a_tenants_own_rate_limit_is_kept(
 
     run_notifications(database, services)
 
-    moments = sorted(arrived.arrived_at for arrived in services.messages)
-    assert len(moments) == 4
-    assert (moments[-1] - moments[0]).total_seconds() >= 1.4
+    assert len(services.messages) == 4
+    assert time.pauses == [0.5, 1.0, 1.5]

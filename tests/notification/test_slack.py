@@ -85,6 +85,7 @@ def test_a_wrong_token_is_refused_by_slack_itself(tenant: Tenant) -> None:
     assert code_of(tenant.send(replace(tenant.slack, token="xoxp-1"), message(SLACK))) == "invalid_auth"
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_the_wait_that_slack_asks_for_is_in_the_result(tenant: Tenant) -> None:
     tenant.services.limit_rates(True)
 

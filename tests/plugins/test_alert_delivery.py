@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channe
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.notification.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
+from tests.waiting import wait_until
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
 
@@ -143,17 +143,14 @@ def test_attempts_grow_apart_and_end_after_three_days(
 def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]]
 ) -> None:
-    services.latency("slack", 5)
-    pid = os.fork()
-    if pid == 0:  # pragma: no cover - dies while Slack keeps it waiting
-        deliver(alert(), "a", load_channels())
-        os._exit(0)
-    deadline = time.monotonic() + 30
-    while not rows(platform) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    services.latency("slack", 0)
+    with services.held("slack"):
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover - dies while Slack keeps it waiting
+            deliver(alert(), "a", load_channels())
+            os._exit(0)
+        wait_until(lambda: bool(services.messages), "the first alert arrives")
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
 
     assert deliver_waiting(load_channels()) == 0  # its lease has not run out
     make_due(platform)
@@ -184,10 +181,9 @@ def test_what_slack_took_without_an_answer_is_repeated_once_and_says_so(
 def test_a_slow_answer_is_none_and_a_refusal_leaves_no_doubt(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skill_batch.notifiers.delivery._TIMEOUT_SECONDS", 1)
-    services.latency("slack", 3)
-    deliver(alert(title="slow"), "a", load_channels())
-    services.latency("slack", 0)
+    with monkeypatch.context() as impatient, services.held("slack"):
+        impatient.setattr("skill_batch.notifiers.delivery._TIMEOUT_SECONDS", 1)
+        deliver(alert(title="slow"), "a", load_channels())
     services.fail_next("slack", "channel_not_found")
     deliver(alert(title="refused"), "b", load_channels())
     assert [row["in_doubt"] for row in rows(platform)] == [True, False]

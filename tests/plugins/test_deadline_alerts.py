@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from include.demo.stand_ins import StandIns
+from skill_batch.notifiers import deadline_alert
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
 from tests.airflow_installation import slack_connection
 from tests.conftest import Database
+from tests.virtual_time import START, VirtualTime
 
 DAG_ID, RUN_ID = "batch_018_01_tenant_usage", "scheduled__2026-11-25T16:30:00+00:00"
 LIMIT_SECONDS = 3_600
@@ -28,9 +30,17 @@ def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iter
         yield stand_ins
 
 
+@pytest.fixture(autouse=True)
+def time(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    """The triggerer's clock."""
+    virtual = VirtualTime()
+    virtual.replace_clock(monkeypatch, deadline_alert)
+    return virtual
+
+
 def context(queued_ago: float, allowed: float, **run: Any) -> Any:
     """What Airflow hands to the callback of a run that was queued so many seconds ago."""
-    queued_at = datetime.now(UTC) - timedelta(seconds=queued_ago)
+    queued_at = START - timedelta(seconds=queued_ago)
     return {
         "dag_run": {
             "dag_id": DAG_ID,
@@ -75,19 +85,19 @@ def test_a_late_run_is_told_once_with_times_what_to_do_and_where(services: Stand
 
 def test_a_run_that_failed_or_ended_in_time_is_not_told(services: StandIns) -> None:
     late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="failed"))
-    in_time = (datetime.now(UTC) - timedelta(seconds=60)).isoformat()
+    in_time = (START - timedelta(seconds=60)).isoformat()
     late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="success", end_date=in_time))
     assert services.messages == []
 
 
 def test_a_run_that_ended_too_late_is_told(services: StandIns) -> None:
-    late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="success", end_date=datetime.now(UTC).isoformat()))
+    late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="success", end_date=START.isoformat()))
     assert len(services.messages) == 1
 
 
 @pytest.mark.parametrize("still_runs", [True, False])
 def test_a_cleared_run_has_its_time_again(
-    services: StandIns, monkeypatch: pytest.MonkeyPatch, still_runs: bool
+    services: StandIns, time: VirtualTime, monkeypatch: pytest.MonkeyPatch, still_runs: bool
 ) -> None:
     def count(*, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         assert (dag_id, run_ids, states) == (DAG_ID, [RUN_ID], ["queued", "running"])
@@ -96,8 +106,10 @@ def test_a_cleared_run_has_its_time_again(
     # There is no triggerer around it, which would ask Airflow.
     monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", count)
     about = context(LIMIT_SECONDS + 5, LIMIT_SECONDS)
-    about["dag_run"]["queued_at"] = (datetime.now(UTC) - timedelta(seconds=LIMIT_SECONDS - 1)).isoformat()
+    about["dag_run"]["queued_at"] = (START - timedelta(seconds=LIMIT_SECONDS - 1)).isoformat()
     late(about)
+    # The second that it has left, and one more.
+    assert time.pauses == [2]
     assert [message.text.splitlines()[0] for message in services.messages] == (
         ["バッチ制限時間超過: BATCH-018-01"] if still_runs else []
     )

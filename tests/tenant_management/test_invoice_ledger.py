@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
 from itertools import count
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkProcess
 from multiprocessing.synchronize import Event
 from typing import Any
 
@@ -57,6 +57,7 @@ from tests.tenant_management.billing_rows import (
     numbers,
     run_billing,
 )
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 TERMS = load_terms()
 
@@ -162,6 +163,14 @@ def bill_shards(
             process_shard(connection, platform, batch, run, shard.tenant_ids)
 
 
+def is_killed(process: ForkProcess, finalized: Event) -> bool:
+    """Kill the process once it has finalised. It holds the counter, and the others wait until the server notices its death."""
+    if process.is_alive() and finalized.is_set():
+        process.kill()
+        process.join()
+    return not process.is_alive()
+
+
 def test_numbers_have_neither_gap_nor_repeat_when_processes_compete_and_are_killed(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -189,26 +198,23 @@ def test_numbers_have_neither_gap_nor_repeat_when_processes_compete_and_are_kill
         *((lane[::-1], lane[4].tenant_ids[0]) for lane in lanes[2:3]),
         *((lane, lane[2].tenant_ids[3]) for lane in lanes[3:]),
     ]
-    spawn = multiprocessing.get_context("spawn")
-    processes: list[tuple[SpawnProcess, Event]] = []
+    # They begin at once: none has anything to import.
+    fork = multiprocessing.get_context("fork")
+    processes: list[tuple[ForkProcess, Event]] = []
     with ExitStack() as cleanup:
         for lane, stuck_at in plans:
-            finalized = spawn.Event()
-            process = spawn.Process(target=bill_shards, args=(database, run, lane, stuck_at, finalized))
+            finalized = fork.Event()
+            process = fork.Process(target=bill_shards, args=(database, run, lane, stuck_at, finalized))
             process.start()
             cleanup.callback(process.kill)
             processes.append((process, finalized))
         stuck = processes[5:]
-        deadline = time.monotonic() + 60
-        while any(process.is_alive() for process, _ in stuck):
-            assert time.monotonic() < deadline, "a process that was to be killed never came to its shard"
-            for process, finalized in stuck:
-                # It holds the counter, and everybody else waits for it, until the server notices its death.
-                if process.is_alive() and finalized.wait(0.02):
-                    process.kill()
-                    process.join()
+        wait_until(
+            lambda: sum(is_killed(process, finalized) for process, finalized in stuck) == len(stuck),
+            "each process that is to be killed comes to its shard",
+        )
         for process, _ in processes:
-            process.join(60)
+            process.join(LIMIT_SECONDS)
     assert [process.exitcode for process, _ in processes] == [0] * 5 + [-9] * 3
 
     left = numbers(host)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import date
 from typing import Any
 
@@ -287,9 +286,7 @@ def test_values_keep_the_rules_and_rules_that_are_broken_are_reported(
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*$", "(.*)*x", "a*a*a*a*a*$", r"(a*)\\1*b", "([^b]+)+c"])
 def test_a_pattern_that_would_take_for_ever_is_not_tried(pattern: str) -> None:
-    start = time.monotonic()
     assert _severities("a" * 200 + "!", validation_rules=f'{{"pattern": "{pattern}"}}') == [Severity.LOW]
-    assert time.monotonic() - start < 1
 
 
 def test_required_periods_and_system_managed_settings() -> None:
