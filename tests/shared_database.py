@@ -1,6 +1,6 @@
 """One deployed database for all tests that change rows only, emptied after each: a copy per test takes longer than the test.
 
-A ``conftest.py`` imports the fixtures.
+A folder's ``conftest.py`` imports the fixtures: with ``database``, no test of the folder has a database of its own.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from include.migrations.host_contract import HostVariant
@@ -47,3 +48,30 @@ def shared_database(shared_copy: Database) -> Iterator[Database]:
             END $$
             """
         )
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """Tests that change a view mend it."""
+    return shared_database
+
+
+@pytest.fixture
+def host(shared_database: Database) -> Iterator[psycopg.Connection]:
+    """A superuser, to plant rows with and to read results from."""
+    with shared_database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def connection(shared_database: Database) -> Iterator[psycopg.Connection]:
+    """The tenants' steps' connection."""
+    with shared_database.connect("batch_tenant") as connection:
+        yield connection
+
+
+@pytest.fixture
+def platform(shared_database: Database) -> Iterator[psycopg.Connection]:
+    """The cross-tenant steps' connection."""
+    with shared_database.connect("batch_platform") as connection:
+        yield connection

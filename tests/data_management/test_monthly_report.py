@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from io import BytesIO
@@ -41,13 +41,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:User
 
 SHEETS = ["月次サマリー", "ユーザー統計", "機能利用状況", "KPI分析", "スキル分析", "定義"]
 HOSTILE = '=HYPERLINK("https://evil.example","x")'
-
-
-@pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """The host's side."""
-    with shared_database.connect() as connection:
-        yield connection
 
 
 def run(database: Database, store: Path, *, codes: Sequence[str] = (), dry_run: bool = False) -> RunResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
@@ -31,13 +31,6 @@ NOON = datetime(2026, 10, 31, 3, 0)
 # The first and the last instant of the Japanese day in UTC, as the host stores it.
 FIRST_INSTANT, LAST_INSTANT = datetime(2026, 10, 30, 15), datetime(2026, 10, 31, 14, 59, 59, 999_000)
 LONG_AGO = datetime(2026, 4, 1)
-
-
-@pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """The host's side."""
-    with shared_database.connect() as connection:
-        yield connection
 
 
 def run(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
 import psycopg
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +17,6 @@ from include.execution.tenant_work import Run, TenantBatch, TenantResult, proces
 from include.notification.message import Network
 from include.settings import ExecutionSettings
 from tests import host_rows
-from tests.conftest import Database
 
 DAY = date(2026, 11, 1)
 T1, T2 = Tenant("T1", "T1", "T1"), Tenant("T2", "T2", "T2")
@@ -49,12 +47,6 @@ class ColourBatch(TenantBatch):
         tenant_ids: Sequence[str],
     ) -> list[TenantResult]:
         return [TenantResult(tenant_id, {"colours": 1}, records=1) for tenant_id in tenant_ids]
-
-
-@pytest.fixture
-def connection(shared_database: Database) -> Iterator[psycopg.Connection]:
-    with shared_database.connect("batch_tenant") as opened:
-        yield opened
 
 
 def open_run(platform: psycopg.Connection) -> Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -88,12 +88,6 @@ class SeatBatch(TenantBatch):
             [run.execution_id],
         ).fetchall()
         return [TenantResult(tenant_id, {"seats": seats}, records=1) for tenant_id, seats, _ in rows]
-
-
-@pytest.fixture
-def connection(shared_database: Database) -> Iterator[psycopg.Connection]:
-    with shared_database.connect("batch_tenant") as opened:
-        yield opened
 
 
 def test_one_broken_tenant_among_fifty_fails_alone_and_the_others_rows_are_committed(

@@ -4,36 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from include.demo.stand_ins import StandIns, faults
-from tests.conftest import Database
 from tests.notification.sending import Tenant, key_pair
-from tests.shared_database import shared_copy, shared_database
+from tests.shared_database import connection, database, host, shared_copy, shared_database
 from tests.virtual_time import VirtualTime
 
-__all__ = ["shared_copy", "shared_database"]
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side."""
-    with database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    """What a worker has: it acts as ``batch_tenant``."""
-    with database.connect("batch_tenant") as connection:
-        yield connection
+__all__ = ["connection", "database", "host", "shared_copy", "shared_database"]
 
 
 @pytest.fixture

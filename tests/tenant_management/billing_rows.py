@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -271,4 +272,12 @@ def everything_written(connection: psycopg.Connection) -> dict[str, list[Any]]:
             ("host billing", sql.Identifier("HIS_TenantBilling")),
             ("notification", sql.Identifier("HIS_NotificationLog")),
         )
+    }
+
+
+def files(store: ObjectStore) -> dict[str, bytes]:
+    """All files of the store by their keys."""
+    root = Path(store.location("root")).parent
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }

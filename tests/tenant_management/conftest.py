@@ -1,5 +1,16 @@
-"""Tests that change rows only share one database."""
+"""These tests change rows only: they share one database."""
 
-from tests.shared_database import shared_copy, shared_database
+from pathlib import Path
 
-__all__ = ["shared_copy", "shared_database"]
+import pytest
+
+from include.execution.object_store import ObjectStore
+from tests.shared_database import connection, database, host, platform, shared_copy, shared_database
+
+__all__ = ["connection", "database", "host", "platform", "shared_copy", "shared_database"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    """An empty directory for files."""
+    return ObjectStore(tmp_path / "store")

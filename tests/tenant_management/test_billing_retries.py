@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 from include.catalog import TENANT_BILLING
 from include.demo.whole_run import open_run
@@ -29,25 +28,6 @@ from tests.tenant_management.billing_rows import (
 )
 
 SEPTEMBER = date(2026, 9, 1)
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """A superuser, to plant rows with and to read results from."""
-    with database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    """An empty directory for files."""
-    return ObjectStore(tmp_path / "store")
 
 
 class FullStore(ObjectStore):

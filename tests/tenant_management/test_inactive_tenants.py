@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
@@ -28,19 +27,6 @@ DAY = date(2026, 10, 31)
 # The end of the Japanese day in UTC, as the host stores it.
 LAST_INSTANT = datetime(2026, 10, 31, 14, 59, 59, 999_000)
 NOON = datetime(2026, 10, 31, 3, 0)
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only; those that change a view mend it."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The host's side."""
-    with database.connect() as connection:
-        yield connection
 
 
 def run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
@@ -62,26 +62,6 @@ from tests.waiting import LIMIT_SECONDS, wait_until
 TERMS = load_terms()
 
 _runs = count(1)
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """A superuser, to plant rows with and to read results from."""
-    with database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    """The tenants' steps' connection."""
-    with database.connect("batch_tenant") as opened:
-        yield opened
 
 
 def settle(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
@@ -16,19 +15,6 @@ from tests.tenant_management import billing_rows
 
 DAY = date(2026, 10, 31)
 NEXT_DAY = date(2026, 11, 1)
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The host's side."""
-    with database.connect() as connection:
-        yield connection
 
 
 def run_usage(database: Database, day: date = DAY, **fields: Any) -> RunResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from tests.tenant_management.billing_rows import (
     bill_as_task,
     customer,
     everything_written,
+    files,
     invoice,
     invoices,
     numbers,
@@ -53,33 +54,6 @@ from tests.tenant_management.billing_rows import (
 )
 
 BOTH = "料金表と発行者"
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """A superuser, to plant rows with and to read results from."""
-    with database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    """An empty directory for files."""
-    return ObjectStore(tmp_path / "store")
-
-
-def files(store: ObjectStore) -> dict[str, bytes]:
-    """All files of the store by their keys."""
-    root = Path(store.location("root")).parent
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
-    }
 
 
 @pytest.fixture(params=["both", "price list", "issuer"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -50,19 +50,6 @@ STANDARD = BASIC | {
 def create_batch(*, sample: bool = False) -> SettingsSyncBatch:
     """The batch with the deployed plans, as if they were no sample."""
     return SettingsSyncBatch(load_plan_settings().model_copy(update={"sample": sample}))
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The host's side."""
-    with database.connect() as connection:
-        yield connection
 
 
 def run(

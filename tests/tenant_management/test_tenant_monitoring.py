@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
@@ -47,19 +46,6 @@ _OTHER_FIGURES = (
     "skill_assessments",
     "notifications_sent",
 )
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only; those that change a view mend it."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The host's side."""
-    with database.connect() as connection:
-        yield connection
 
 
 def utc(moment: datetime) -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -27,13 +26,6 @@ DAY = date(2026, 10, 31)
 FIRST_INSTANT = datetime(2026, 10, 30, 15, 0, 0)
 LAST_INSTANT = datetime(2026, 10, 31, 14, 59, 59, 999_000)
 NOON = datetime(2026, 10, 31, 3, 0)
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The host's side: a superuser's connection to plant rows with and to read results from."""
-    with database.connect() as connection:
-        yield connection
 
 
 def run_usage(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
-import pytest
 
 from include.catalog import EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS, TENANT_BILLING, BatchSpec
 from include.execution import run_log
@@ -14,17 +12,10 @@ from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run
 from include.tenant_management.tenant_monitoring.untold import unclosed_executions, untold_failures
 from skill_batch.notifiers.failure_alert import failure_key
-from tests.conftest import Database
 
 FAMILY_DAG, RUN_ID = "batch_019_notification", "manual__1"
 # By then an alert would have been written down.
 LATER = timedelta(minutes=15)
-
-
-@pytest.fixture
-def platform(shared_database: Database) -> Iterator[psycopg.Connection]:
-    with shared_database.connect("batch_platform") as connection:
-        yield connection
 
 
 def fail(platform: psycopg.Connection, spec: BatchSpec, attempt: int = 0, run_id: str = RUN_ID) -> Run:

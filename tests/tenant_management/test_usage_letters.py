@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
-import pytest
 
 from tests import host_rows
 from tests.conftest import Database
@@ -15,19 +13,6 @@ from tests.tenant_management.billing_rows import run_usage
 
 DAY = date(2026, 10, 31)
 GIGABYTE_IN_KB = 1024**2
-
-
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    """These tests change rows only."""
-    return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The host's side."""
-    with database.connect() as connection:
-        yield connection
 
 
 def stored(host: psycopg.Connection, tenant_id: str, gigabytes: float, **values: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -69,18 +68,6 @@ def test_the_longest_wait_counts_from_the_opening_of_the_run_in_any_time_zone() 
 
 
 # In the database ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    with shared_database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def platform(shared_database: Database) -> Iterator[psycopg.Connection]:
-    with shared_database.connect("batch_platform") as connection:
-        yield connection
 
 
 def open_billing(platform: psycopg.Connection, **fields: Any) -> str:
