@@ -39,27 +39,27 @@ lock: $(STAMP) ## renew requirements.lock from requirements*.txt
 
 .PHONY: demo
 demo: $(STAMP) ## run the batches on demo data and print what came out
-	@$(BIN)/python -m include.demo demo
+	@$(BIN)/python -m local_stack demo
 
 .PHONY: up
 up: $(STAMP) ## Airflow's UI on http://localhost:8080 (Ctrl-C ends it)
-	@$(BIN)/python -m include.demo up
+	@$(BIN)/python -m local_stack up
 
 .PHONY: down
 down: $(STAMP) ## end what `make up` runs, and the database
-	@$(BIN)/python -m include.demo down
+	@$(BIN)/python -m local_stack down
 
 .PHONY: env
 env: $(STAMP) ## exports for a shell: eval "$(make -s env)"
-	@$(BIN)/python -m include.demo env
+	@$(BIN)/python -m local_stack env
 
 .PHONY: psql
 psql: $(STAMP) ## open the skill report database
-	@$(BIN)/python -m include.demo psql
+	@$(BIN)/python -m local_stack psql
 
 .PHONY: db-start db-stop db-reset
 db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded database
-	@$(BIN)/python -m include.demo $@
+	@$(BIN)/python -m local_stack $@
 
 # One process more than cores: the exclusive tests mostly wait for Airflow.
 PYTEST := $(BIN)/python -m pytest --numprocesses $$(( $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4))') + 1 )) --dist worksteal
@@ -82,7 +82,7 @@ lint: $(STAMP) ## format, lint, types, import rules, SQL, Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=.:plugins $(BIN)/lint-imports --no-cache
-	$(BIN)/sqlfluff lint --processes 1 include benchmarks
+	$(BIN)/sqlfluff lint --processes 1 include local_stack benchmarks
 	$(BIN)/hadolint Dockerfile
 
 .PHONY: lock-check

@@ -24,12 +24,12 @@ from benchmarks.measurement import Databases, connected, measure
 from include.catalog import DATA_BACKUP
 from include.data_management.data_backup import create_batch
 from include.database import count_of
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import open_run
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import close_execution
 from include.execution.tenant_work import process_shard
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import open_run
 
 SIZES = (100, 1_000)
 ALLOWED_RATIO = 1.3

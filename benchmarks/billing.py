@@ -21,14 +21,14 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, connected, measure, vacuum
+from include.billing.archive import write_documents
 from include.catalog import TENANT_BILLING
 from include.database import read_sql, tenant_transaction
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import open_run, run_batch
 from include.execution.object_store import ObjectStore
-from include.tenant_management.billing.archive import write_documents
 from include.tenant_management.tenant_billing import create_batch
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import open_run, run_batch
 
 SIZES = (1_000, 10_000)
 MONTH = date(2026, 10, 1)

@@ -24,16 +24,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from benchmarks.measurement import Databases, connected, measure, vacuum
 from include.catalog import EXTERNAL_SYNC
 from include.database import count_of, read_sql, tenant_transaction
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.stand_ins import StandInDirectory, StandIns
-from include.demo.whole_run import open_run, run_batch
 from include.execution.tenant_work import Run
+from include.messaging.message import Network
+from include.messaging.outcome import Channel
 from include.notification.external_sync import create_batch
 from include.notification.external_sync.listing import Unit
 from include.notification.external_sync.sync import load_plan
-from include.notification.message import Network
-from include.notification.outcome import Channel
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stand_ins import StandInDirectory, StandIns
+from local_stack.whole_run import open_run, run_batch
 
 SIZES = (1_000, 10_000)
 DAY = date(2026, 11, 1)

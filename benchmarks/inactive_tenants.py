@@ -18,11 +18,11 @@ import psycopg
 from benchmarks.measurement import Databases, connected, measure
 from include.catalog import INACTIVE_TENANTS
 from include.database import count_of
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import run_batch
 from include.settings import load_settings
 from include.tenant_management.inactive_tenants import create_batch
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import run_batch
 
 SIZES = (1_000, 10_000)
 # 10,000 tenants in a tenth of the time limit, by one process.

@@ -20,11 +20,11 @@ import psycopg
 from benchmarks.measurement import Databases, connected, measure, vacuum
 from include.catalog import NOTIFICATION_LOG_CLEANUP
 from include.database import count_of, read_sql
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import run_batch
 from include.execution.object_store import ObjectStore
 from include.notification.notification_log_cleanup import create_batch
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import run_batch
 
 SIZES = (20_000, 200_000)
 TENANTS = 2

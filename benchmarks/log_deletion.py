@@ -18,9 +18,9 @@ import psycopg
 from benchmarks.measurement import Databases, measure, vacuum
 from include.data_management.log_cleanup.rows import ROW_CLASSES, cutoff, delete_old
 from include.database import count_of, read_sql
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
 from include.settings import load_settings
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
 
 SIZES = (100_000, 1_000_000)
 DAY = date(2026, 11, 1)

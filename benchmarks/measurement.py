@@ -15,13 +15,13 @@ from multiprocessing.connection import Connection
 import psycopg
 from psycopg import sql
 
-from include.demo.generator import DataShape, load_demo_data
-from include.demo.host_fixture import create_host_schema
-from include.demo.local_stack import DEMO_SETTINGS
-from include.demo.postgres_server import EmbeddedPostgres
 from include.migrations.deploy import upgrade
 from include.migrations.host_contract import HostVariant
 from include.settings import SETTINGS_VARIABLE
+from local_stack.generator import DataShape, load_demo_data
+from local_stack.host_fixture import create_host_schema
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stack import DEMO_SETTINGS
 
 # The shipped price list and issuer are samples, with which no invoice is finalised. Measured processes inherit it.
 os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)

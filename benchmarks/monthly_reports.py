@@ -19,10 +19,10 @@ from benchmarks.measurement import Databases, Measurement, connected, measure, v
 from include.catalog import MONTHLY_REPORT
 from include.data_management.monthly_report import create_batch
 from include.database import read_sql
-from include.demo.generator import DataShape, benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import run_batch
 from include.execution.object_store import ObjectStore
+from local_stack.generator import DataShape, benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import run_batch
 
 TENANTS, PROCESSES = 200, 2
 REQUIRED_SECONDS = 180

@@ -21,18 +21,18 @@ import psycopg
 
 from benchmarks.measurement import Databases, measure, vacuum
 from include.database import read_sql, tenant_transaction
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.stand_ins import StandIns
-from include.notification import outbox
-from include.notification.address_guard import guarded_session
-from include.notification.channels import connect
-from include.notification.delivery import deliver
-from include.notification.message import Network, SlackConfig
-from include.notification.outbox import Lane
-from include.notification.outcome import Channel
-from include.notification.retry import Status
+from include.messaging import outbox
+from include.messaging.address_guard import guarded_session
+from include.messaging.channels import connect
+from include.messaging.delivery import deliver
+from include.messaging.message import Network, SlackConfig
+from include.messaging.outbox import Lane
+from include.messaging.outcome import Channel
+from include.messaging.retry import Status
 from include.settings import load_settings
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stand_ins import StandIns
 
 SIZES = (100,)
 MESSAGES_PER_TENANT = 50

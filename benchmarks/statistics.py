@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks.measurement import Databases, connected, measure
 from include.catalog import STATISTICS
 from include.data_management.statistics import create_batch
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import run_batch
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import run_batch
 
 SIZES = (1_000, 10_000)
 # 10,000 tenants in a twentieth of the time limit, by one process.

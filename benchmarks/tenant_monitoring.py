@@ -20,12 +20,12 @@ import psycopg
 from benchmarks.measurement import Databases, Measurement, connected, measure, vacuum
 from include.catalog import TENANT_MONITORING
 from include.database import count_of, read_sql
-from include.demo.generator import DataShape, benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import run_batch
 from include.execution.business_date import JAPAN
 from include.execution.tenant_work import Run
 from include.tenant_management.tenant_monitoring import create_batch
+from local_stack.generator import DataShape, benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import run_batch
 
 SIZES = (1_000, 10_000)
 # 10,000 tenants in five minutes, by one process.

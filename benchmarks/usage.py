@@ -24,11 +24,11 @@ from psycopg.rows import dict_row
 from benchmarks.measurement import Databases, Measurement, Work, connected, measure, vacuum
 from include.catalog import TENANT_USAGE
 from include.database import read_sql
-from include.demo.generator import benchmark_shape
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import run_batch
 from include.execution.business_date import utc_bounds
 from include.tenant_management.tenant_usage import create_batch
+from local_stack.generator import benchmark_shape
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import run_batch
 
 SIZES = (100, 1_000, 10_000)
 ROUNDS = 2

@@ -9,8 +9,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from include.demo.local_stack import PROJECT, airflow_environment
-from include.demo.stand_ins import StandIns
+from local_stack.stack import PROJECT, airflow_environment
+from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 
 __all__ = [

@@ -17,13 +17,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from include.demo.cluster_roles import BATCH_ROLES, claim_roles
-from include.demo.host_fixture import create_host_schema
-from include.demo.local_stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
-from include.demo.postgres_server import EmbeddedPostgres
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
 from include.settings import SETTINGS_VARIABLE
+from local_stack.cluster_roles import BATCH_ROLES, claim_roles
+from local_stack.host_fixture import create_host_schema
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server

@@ -29,6 +29,6 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
-    named = re.findall(r"`((?:include|tests|dags|plugins)/[\w./]*\w\.\w+)`", README)
+    named = re.findall(r"`((?:include|local_stack|tests|dags|plugins)/[\w./]*\w\.\w+)`", README)
     assert named
     assert [path for path in named if not (PROJECT / path).exists()] == []

@@ -20,7 +20,7 @@ from include.execution.digest import Digest
 from include.execution.installation import Installation
 from include.execution.object_store import ObjectStore
 from include.execution.sharding import Tenant
-from include.notification.message import Network
+from include.messaging.message import Network
 
 _HERE = Path(__file__).parent
 

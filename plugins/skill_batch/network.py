@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk.log import mask_secret
 
 from include.errors import ConnectionMissingError
-from include.notification.message import EmailConfig, Network
+from include.messaging.message import EmailConfig, Network
 from skill_batch.installation import required_connection
 from skill_batch.lookup import find_variable
 

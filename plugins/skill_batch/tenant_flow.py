@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from include.execution.object_store import ObjectStore
     from include.execution.run_log import RunResult, TenantSelection
     from include.execution.tenant_work import Batch, Run, ShardReport
-    from include.notification.message import Network
+    from include.messaging.message import Network
     from skill_batch.performance import Slowness
 
 log = logging.getLogger(__name__)

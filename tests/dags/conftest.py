@@ -10,7 +10,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from include.demo.stand_ins import StandIns
+from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, AirflowInstallation, environment_of
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from include.demo.stand_ins import StandIns
+from local_stack.stand_ins import StandIns
 from tests.airflow_installation import slack_connection
 from tests.conftest import Database
 

@@ -21,8 +21,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from include.demo.airflow_processes import start_airflow
-from include.demo.stand_ins import StandIns
+from local_stack.airflow_processes import start_airflow
+from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, smtp_connection
 from tests.conftest import Database
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
 from include.settings import SETTINGS_VARIABLE
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns

@@ -171,7 +171,7 @@ def test_a_dag_file_imports_only_airflow_sdk_skill_batch_and_include(path: Path)
     assert {
         name for name in imported if not re.match(r"(airflow\.sdk|skill_batch|include)(\.|$)", name)
     } == set()
-    assert {name for name in imported if name.startswith("include.demo")} == set()
+    assert {name for name in imported if name.startswith("local_stack")} == set()
 
 
 @pytest.mark.parametrize("dag_id", [path.stem for path in DAG_FILES])

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.demo.stand_ins import StandIns
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, kill_group
 from tests.conftest import Database, wait_for_blocked_statement

@@ -6,9 +6,9 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from include.demo.data_management import let_back_up
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.stand_ins import StandIns
+from local_stack.data_management import let_back_up
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns

@@ -16,9 +16,9 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from include.demo.stand_ins import StandIns
-from include.demo.stand_ins.recorder import Arrived
 from include.execution.business_date import JAPAN
+from local_stack.stand_ins import StandIns
+from local_stack.stand_ins.recorder import Arrived
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, Server, administer, wait_for_blocked_statement

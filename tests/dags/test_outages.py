@@ -14,7 +14,7 @@ from threading import Event, Thread
 import psycopg
 import pytest
 
-from include.demo.stand_ins import StandIns
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, wait_for_blocked_statement

@@ -14,14 +14,14 @@ import psutil
 import psycopg
 import pytest
 
-from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.dags.running_airflow import Api, forget_runs, kill_tasks_of, running_airflow
-from tests.notification.outbox_rows import slack as slack_of
-from tests.notification.outbox_rows import statuses, wait_for, waiting
+from tests.messaging.outbox_rows import slack as slack_of
+from tests.messaging.outbox_rows import statuses, wait_for, waiting
 from tests.tenant_management.billing_rows import close_month
 
 USAGE, BILLING = "batch_018_01_tenant_usage", "batch_018_02_tenant_billing"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.demo.stand_ins import StandIns
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from include.catalog import INACTIVE_TENANTS, TENANT_MONITORING, TENANT_USAGE
-from include.demo.stand_ins import StandIns
 from include.execution.business_date import JAPAN
 from include.execution.schedule import GRACE, firings_before
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import email_connection
 from tests.conftest import Database

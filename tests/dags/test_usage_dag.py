@@ -7,7 +7,7 @@ from datetime import date, datetime
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
-from include.demo.stand_ins import StandIns
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns

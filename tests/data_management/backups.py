@@ -14,13 +14,13 @@ from include.catalog import DATA_BACKUP
 from include.data_management.data_backup.batch import DataBackupBatch
 from include.data_management.data_backup.files import Packer
 from include.data_management.data_backup.server import DatabaseServer
-from include.demo.postgres_server import EmbeddedPostgres
-from include.demo.whole_run import open_run
 from include.errors import ConnectionMissingError
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult, close_execution
 from include.execution.tenant_work import Run, process_shard
 from include.settings import BackupSettings, load_settings
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import open_run
 from tests.conftest import Database
 
 TODAY = date(2026, 11, 1)

@@ -15,13 +15,13 @@ import pytest
 
 from include.catalog import LOG_CLEANUP
 from include.data_management.log_cleanup.batch import ROOTS_VARIABLE, LogCleanupBatch
-from include.demo.data_management import plant_log_files, plant_old_rows
 from include.errors import ParameterError, SettingsError
 from include.execution import run_log
 from include.execution.business_date import JAPAN
 from include.execution.object_store import ObjectStore
 from include.execution.tenant_work import Run, ShardReport, TenantResult, work_on_units
 from include.settings import LogCleanupSettings, load_settings
+from local_stack.data_management import plant_log_files, plant_old_rows
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.data_management.backups import TestInstallation

@@ -26,10 +26,10 @@ from include.data_management.monthly_report import create_batch
 from include.data_management.monthly_report.document import render_pdf
 from include.data_management.monthly_report.report import MonthlyReport, make_report
 from include.data_management.monthly_report.workbook import Person, write_workbook
-from include.demo.whole_run import open_run, run_batch
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult, close_execution
 from include.execution.tenant_work import Run, ShardReport, process_shard
+from local_stack.whole_run import open_run, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.data_management import statistics_rows

@@ -19,10 +19,10 @@ from psycopg.rows import dict_row
 from include.catalog import STATISTICS, TENANT_USAGE
 from include.data_management.statistics import create_batch
 from include.data_management.statistics.batch import StatisticsBatch
-from include.demo.whole_run import open_run, run_batch
 from include.execution.run_log import RunResult, close_execution
 from include.execution.tenant_work import Run, TenantResult, prepare, process_shard
 from include.tenant_management import tenant_usage
+from local_stack.whole_run import open_run, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 

@@ -14,7 +14,7 @@ from include.catalog import EXTERNAL_SYNC
 from include.execution import run_log
 from include.execution.sharding import Shard, Tenant, shard_tenants
 from include.execution.tenant_work import Run, TenantBatch, TenantResult, process_shard
-from include.notification.message import Network
+from include.messaging.message import Network
 from include.settings import ExecutionSettings
 from tests import host_rows
 

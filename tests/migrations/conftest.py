@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from include.demo.host_fixture import create_host_schema
 from include.migrations.host_contract import HostVariant
+from local_stack.host_fixture import create_host_schema
 from tests.conftest import Database, Server
 from tests.shared_database import shared_copy, shared_database
 

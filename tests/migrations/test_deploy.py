@@ -18,15 +18,15 @@ from alembic import command
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from include.demo.host_fixture import create_host_schema
-from include.demo.local_stack import EXTERNAL_DATABASE, PROJECT
-from include.demo.postgres_server import EmbeddedPostgres
 from include.errors import SchemaError
 from include.migrations import deploy
 from include.migrations.__main__ import main
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.deployment_check import check_deployment, head_revision
 from include.migrations.host_contract import HostVariant
+from local_stack.host_fixture import create_host_schema
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stack import EXTERNAL_DATABASE, PROJECT
 from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.migrations.catalogue import relations, rows_of, snapshot
@@ -34,7 +34,7 @@ from tests.migrations.conftest import MakeHost
 from tests.migrations.planted_rows import plant
 from tests.waiting import LIMIT_SECONDS
 
-MULTI_TENANT_MIGRATION = PROJECT / "include" / "demo" / "host_schema" / "multi_tenant.sql"
+MULTI_TENANT_MIGRATION = PROJECT / "local_stack" / "host_schema" / "multi_tenant.sql"
 
 UPGRADE_COMMAND = "python -m include.migrations upgrade"
 

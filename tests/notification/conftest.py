@@ -1,33 +1,23 @@
-"""Fresh stand-ins and an empty database for each test, and a tenant whose settings point at the stand-ins."""
+"""The same services, tenant and database as the tests of messaging have."""
 
-from __future__ import annotations
+from tests.messaging.conftest import (
+    connection,
+    database,
+    host,
+    services,
+    shared_copy,
+    shared_database,
+    standing_clock,
+    tenant,
+)
 
-from collections.abc import Iterator
-
-import pytest
-
-from include.demo.stand_ins import StandIns, faults
-from tests.notification.sending import Tenant, key_pair
-from tests.shared_database import connection, database, host, shared_copy, shared_database
-from tests.virtual_time import VirtualTime
-
-__all__ = ["connection", "database", "host", "shared_copy", "shared_database"]
-
-
-@pytest.fixture
-def services() -> Iterator[StandIns]:
-    """The services."""
-    with StandIns(line_works_public_key=key_pair()[1]) as stand_ins:
-        yield stand_ins
-
-
-@pytest.fixture
-def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The services count the requests of a test as made at the same moment."""
-    VirtualTime().replace_clock(monkeypatch, faults)
-
-
-@pytest.fixture
-def tenant(services: StandIns) -> Tenant:
-    """One tenant's settings."""
-    return Tenant(services)
+__all__ = [
+    "connection",
+    "database",
+    "host",
+    "services",
+    "shared_copy",
+    "shared_database",
+    "standing_clock",
+    "tenant",
+]

@@ -9,17 +9,17 @@ from typing import Any
 import psycopg
 
 from include.catalog import EXTERNAL_SYNC
-from include.demo.stand_ins import StandInDirectory, StandIns
-from include.demo.whole_run import run_batch
 from include.execution.run_log import RunResult
+from include.messaging.message import Network
 from include.notification.external_sync.batch import ExternalSyncBatch
 from include.notification.external_sync.directories import Patience
-from include.notification.message import Network
 from include.settings import ExecutionSettings, load_settings
+from local_stack.stand_ins import StandInDirectory, StandIns
+from local_stack.whole_run import run_batch
 from tests import host_rows
 from tests.conftest import Database
-from tests.notification.outbox_rows import integration
-from tests.notification.sending import key_pair
+from tests.messaging.outbox_rows import integration
+from tests.messaging.sending import key_pair
 
 DAY = date(2026, 11, 1)
 

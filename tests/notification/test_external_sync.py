@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 
 from include.catalog import EXTERNAL_SYNC
 from include.database import tenant_transaction
-from include.demo.stand_ins import MISSING, StandInDirectory, StandIns
-from include.demo.whole_run import open_run
 from include.errors import ParameterError
 from include.execution.tenant_work import TenantFailure, TenantResult, process_shard
+from include.messaging.message import Network
+from include.messaging.outcome import Channel
 from include.notification.external_sync.listing import Unit
 from include.notification.external_sync.sync import apply_plan, load_plan
-from include.notification.message import Network
-from include.notification.outcome import Channel
 from include.settings import ExecutionSettings, load_settings
+from local_stack.stand_ins import MISSING, StandInDirectory, StandIns
+from local_stack.whole_run import open_run
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.messaging.outbox_rows import integration
 from tests.notification.directory_rows import (
     DAY,
     batch,
@@ -43,7 +44,6 @@ from tests.notification.directory_rows import (
     slack,
     teams,
 )
-from tests.notification.outbox_rows import integration
 
 NEXT = DAY + timedelta(days=1)
 AFTER = DAY + timedelta(days=2)

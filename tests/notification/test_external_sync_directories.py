@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientTimeout, test_utils, web
 
-from include.demo.stand_ins import StandInDirectory, StandIns
-from include.notification.address_guard import guarded_session
+from include.messaging.address_guard import guarded_session
 from include.notification.external_sync.credentials import DirectoryConfig, GraphConfig
 from include.notification.external_sync.directories import calls, open_directory
 from include.notification.external_sync.directories.base import (
@@ -23,8 +22,9 @@ from include.notification.external_sync.directories.base import (
     following,
 )
 from include.notification.external_sync.directories.calls import Pace, Patience
+from local_stack.stand_ins import StandInDirectory, StandIns
+from tests.messaging.sending import Tenant
 from tests.notification.directory_rows import HASTY, graph_user, line_works_user, member
-from tests.notification.sending import Tenant
 from tests.virtual_time import VirtualTime
 from tests.waiting import LIMIT_SECONDS
 

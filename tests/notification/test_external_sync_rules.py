@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from include.messaging.outcome import Channel
 from include.notification.external_sync.directories.base import (
     Account,
     AccountKind,
@@ -27,7 +28,6 @@ from include.notification.external_sync.rules import (
     World,
     plan_sync,
 )
-from include.notification.outcome import Channel
 from include.settings import ExternalSyncSettings
 
 LIMITS = ExternalSyncSettings(most_ending_percent=Decimal(20), small_directory_links=50, most_ending_links=25)

@@ -18,12 +18,12 @@ import pytest
 from psycopg.rows import dict_row
 
 from include.catalog import NOTIFICATION_LOG_CLEANUP
-from include.demo.whole_run import open_run, run_batch
 from include.execution.object_store import ObjectStore, tenant_folder
 from include.execution.run_log import RunResult, close_execution
 from include.execution.tenant_work import Run, ShardReport, prepare, process_shard
 from include.notification.notification_log_cleanup import archive as archive_module
 from include.notification.notification_log_cleanup import create_batch
+from local_stack.whole_run import open_run, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 

@@ -10,18 +10,18 @@ import pytest
 
 from include.catalog import NOTIFICATION_RETRY
 from include.database import tenant_transaction
-from include.demo.stand_ins import StandIns
-from include.demo.whole_run import open_run
 from include.errors import ParameterError
 from include.execution.business_date import JAPAN
 from include.execution.run_log import RunResult
 from include.execution.tenant_work import ShardReport, process_shard
+from include.messaging.outbox import Draft, enqueue
+from include.messaging.outcome import Channel
 from include.notification.notification_retry import create_batch
-from include.notification.outbox import Draft, enqueue
-from include.notification.outcome import Channel
+from local_stack.stand_ins import StandIns
+from local_stack.whole_run import open_run
 from tests import host_rows
 from tests.conftest import Database
-from tests.notification.outbox_rows import (
+from tests.messaging.outbox_rows import (
     TODAY,
     make_due,
     network,

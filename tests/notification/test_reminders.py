@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.database import tenant_transaction
-from include.notification.outbox import Draft, enqueue
-from include.notification.outcome import Channel
-from include.notification.reminders import (
+from include.messaging.outbox import Draft, enqueue
+from include.messaging.outcome import Channel
+from include.messaging.template_store import default_template
+from include.messaging.templates import Template
+from include.notification.scheduled_notifications.reminders import (
     CERTIFICATE_EXPIRY,
     GOAL_DUE,
     Occasion,
     Reminders,
     reminders,
 )
-from include.notification.template_store import default_template
-from include.notification.templates import Template
 from tests import host_rows
 from tests.conftest import Database
 

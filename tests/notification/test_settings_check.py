@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from include.catalog import NOTIFICATION_RETRY, NOTIFICATION_SETTINGS_CHECK
-from include.demo.stand_ins import StandIns
 from include.execution.run_log import RunResult
+from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.notification.outbox_rows import integration, network, run_notifications, slack, statuses, waiting
-from tests.notification.sending import key_pair
+from tests.messaging.outbox_rows import integration, network, run_notifications, slack, statuses, waiting
+from tests.messaging.sending import key_pair
 
 UPDATED_AT = datetime(2026, 10, 1)
 

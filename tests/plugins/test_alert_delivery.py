@@ -12,12 +12,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from include.demo.stand_ins import StandIns
+from local_stack.stand_ins import StandIns
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
-from tests.notification.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
+from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
 from tests.waiting import wait_until
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)

@@ -11,11 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include.billing.errors import BillingError
+from include.billing.invoice import Invoice
+from include.billing.ledger import Settlement
 from include.execution.sharding import Tenant
 from include.settings import SETTINGS_VARIABLE
-from include.tenant_management.billing.errors import BillingError
-from include.tenant_management.billing.invoice import Invoice
-from include.tenant_management.billing.ledger import Settlement
 from skill_batch.hooks.billing import BillingHook
 from tests.conftest import Database
 from tests.tenant_management import billing_rows

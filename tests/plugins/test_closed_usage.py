@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from include.catalog import TENANT_BILLING
-from include.demo.whole_run import open_run
 from include.tenant_management.tenant_billing import create_batch
+from local_stack.whole_run import open_run
 from skill_batch.sensors import closed_usage
 from skill_batch.sensors.closed_usage import ClosedUsageSensor
 from tests import host_rows

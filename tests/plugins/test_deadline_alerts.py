@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from include.demo.stand_ins import StandIns
+from local_stack.stand_ins import StandIns
 from skill_batch.notifiers import deadline_alert
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
 from tests.airflow_installation import slack_connection

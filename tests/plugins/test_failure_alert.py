@@ -12,9 +12,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from include.demo.stand_ins import StandIns
 from include.errors import ParameterError, SettingsError
 from include.execution.run_log import EarlierStepFailedError, FailedTenant, RunFailedError, RunResult
+from local_stack.stand_ins import StandIns
 from skill_batch.notifiers.failure_alert import FailureAlert
 from tests.airflow_installation import slack_connection
 

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from include.demo.stand_ins import StandIns
-from include.notification.outbox import Draft
-from include.notification.outcome import Channel
-from include.notification.retry import Status
+from include.messaging.outbox import Draft
+from include.messaging.outcome import Channel
+from include.messaging.retry import Status
+from local_stack.stand_ins import StandIns
 from skill_batch.hooks.notification import NotificationHook
 from tests import host_rows
 from tests.conftest import Database
-from tests.notification.outbox_rows import slack
+from tests.messaging.outbox_rows import slack
 
 
 @pytest.fixture

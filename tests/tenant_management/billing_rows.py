@@ -12,16 +12,16 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from include.billing.periods import Period
+from include.billing.usage import BYTES_PER_GB
 from include.catalog import TENANT_BILLING, TENANT_USAGE
-from include.demo.whole_run import open_run, run_batch
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult
 from include.execution.tenant_work import ShardReport, process_shard
 from include.settings import ExecutionSettings, load_settings
-from include.tenant_management.billing.periods import Period
-from include.tenant_management.billing.usage import BYTES_PER_GB
 from include.tenant_management.tenant_billing import create_batch
 from include.tenant_management.tenant_usage import create_batch as create_usage_batch
+from local_stack.whole_run import open_run, run_batch
 from tests import host_rows
 from tests.conftest import Database
 

@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 
 from include.catalog import TENANT_BILLING
-from include.demo.whole_run import open_run
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import close_execution
 from include.execution.tenant_work import Run, ShardReport, process_shard
 from include.tenant_management.tenant_billing import create_batch
+from local_stack.whole_run import open_run
 from tests.conftest import Database
 from tests.tenant_management import billing_rows
 from tests.tenant_management.billing_rows import (

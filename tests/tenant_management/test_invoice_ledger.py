@@ -18,15 +18,9 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from include.catalog import TENANT_BILLING
-from include.database import tenant_transaction
-from include.demo.whole_run import open_run
-from include.execution.run_log import RunResult
-from include.execution.sharding import Shard
-from include.execution.tenant_work import Run, TenantFailure, TenantResult, process_shard
-from include.tenant_management.billing.errors import BillingError
-from include.tenant_management.billing.invoice import Invoice
-from include.tenant_management.billing.ledger import (
+from include.billing.errors import BillingError
+from include.billing.invoice import Invoice
+from include.billing.ledger import (
     Instructions,
     Settlement,
     TenantSettlement,
@@ -38,10 +32,16 @@ from include.tenant_management.billing.ledger import (
     settle_tenants,
     void_invoice,
 )
-from include.tenant_management.billing.periods import Period
-from include.tenant_management.billing.terms import load_terms
+from include.billing.periods import Period
+from include.billing.terms import load_terms
+from include.catalog import TENANT_BILLING
+from include.database import tenant_transaction
+from include.execution.run_log import RunResult
+from include.execution.sharding import Shard
+from include.execution.tenant_work import Run, TenantFailure, TenantResult, process_shard
 from include.tenant_management.tenant_billing import create_batch
 from include.tenant_management.tenant_billing.batch import TenantBillingBatch
+from local_stack.whole_run import open_run
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.tenant_management import billing_rows

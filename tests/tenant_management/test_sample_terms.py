@@ -14,16 +14,9 @@ import yaml
 from pydantic import ValidationError
 from pypdf import PdfReader
 
-from include.catalog import TENANT_BILLING
-from include.database import tenant_transaction
-from include.demo.local_stack import DEMO_SETTINGS
-from include.demo.whole_run import open_run
-from include.errors import SettingsError
-from include.execution.object_store import ObjectStore
-from include.settings import SETTINGS_VARIABLE
-from include.tenant_management.billing.errors import BillingError
-from include.tenant_management.billing.invoice import Invoice
-from include.tenant_management.billing.ledger import (
+from include.billing.errors import BillingError
+from include.billing.invoice import Invoice
+from include.billing.ledger import (
     Instructions,
     Settlement,
     credit_invoice,
@@ -32,8 +25,15 @@ from include.tenant_management.billing.ledger import (
     settle_tenants,
     void_invoice,
 )
-from include.tenant_management.billing.terms import load_terms
+from include.billing.terms import load_terms
+from include.catalog import TENANT_BILLING
+from include.database import tenant_transaction
+from include.errors import SettingsError
+from include.execution.object_store import ObjectStore
+from include.settings import SETTINGS_VARIABLE
 from include.tenant_management.tenant_billing import create_batch
+from local_stack.stack import DEMO_SETTINGS
+from local_stack.whole_run import open_run
 from tests.conftest import Database
 from tests.digests import take_digest
 from tests.tenant_management import billing_rows

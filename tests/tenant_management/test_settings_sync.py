@@ -14,7 +14,6 @@ from psycopg.rows import dict_row
 
 from include.catalog import SETTINGS_SYNC
 from include.database import tenant_transaction
-from include.demo.whole_run import open_run, run_batch
 from include.errors import ParameterError
 from include.execution import run_log
 from include.execution.run_log import RunResult
@@ -23,6 +22,7 @@ from include.settings import ExecutionSettings
 from include.tenant_management import settings_sync
 from include.tenant_management.settings_sync.batch import SettingsSyncBatch
 from include.tenant_management.settings_sync.plan_settings import load_plan_settings
+from local_stack.whole_run import open_run, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.digests import take_digest

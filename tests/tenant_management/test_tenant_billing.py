@@ -13,15 +13,15 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from include.billing.invoice import Invoice
 from include.errors import ParameterError
 from include.execution.object_store import ObjectStore
 from include.execution.parameters import parse_parameters
 from include.execution.tenant_work import TenantFailure
-from include.tenant_management.billing.invoice import Invoice
 from tests import host_rows
+from tests.billing.sample_invoices import WHOLE_MONTH_COMMITMENTS
 from tests.conftest import Database
 from tests.tenant_management import billing_rows
-from tests.tenant_management.billing.sample_invoices import WHOLE_MONTH_COMMITMENTS
 from tests.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,

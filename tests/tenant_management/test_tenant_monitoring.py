@@ -14,7 +14,6 @@ from psycopg.types.json import Jsonb
 
 from include.catalog import TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
 from include.database import tenant_transaction
-from include.demo.whole_run import open_run
 from include.execution import run_log
 from include.execution.tenant_work import Run, prepare, process_shard
 from include.tenant_management.tenant_monitoring import create_batch
@@ -24,6 +23,7 @@ from include.tenant_management.tenant_monitoring.orphans import (
     orphan_reason,
     running_rows,
 )
+from local_stack.whole_run import open_run
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.digests import take_digest

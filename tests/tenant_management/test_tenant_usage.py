@@ -12,12 +12,12 @@ import pytest
 from psycopg.rows import dict_row
 
 from include.catalog import TENANT_USAGE
-from include.demo.whole_run import open_run, run_batch
 from include.execution import run_log
 from include.execution.run_log import RunResult
 from include.execution.tenant_work import prepare, process_shard
 from include.settings import ExecutionSettings
 from include.tenant_management.tenant_usage import create_batch
+from local_stack.whole_run import open_run, run_batch
 from tests import host_rows
 from tests.conftest import Database
 

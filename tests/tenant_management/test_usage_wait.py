@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from include.catalog import TENANT_BILLING, TENANT_USAGE
-from include.demo.whole_run import open_run, run_batch
 from include.tenant_management.tenant_billing import create_batch
 from include.tenant_management.tenant_billing.usage_wait import UsageState, is_worth_waiting, usage_state
 from include.tenant_management.tenant_usage import create_batch as create_usage_batch
+from local_stack.whole_run import open_run, run_batch
 from tests import host_rows
 from tests.conftest import Database
 from tests.tenant_management import billing_rows

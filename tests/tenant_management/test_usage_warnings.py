@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.billing.usage import BYTES_PER_GB
 from include.settings import UsageSettings, load_settings
 from include.tenant_management.tenant_usage.warnings import (
-    GIGABYTE,
     UsageFigures,
     UsageWarning,
     usage_warnings,
@@ -60,8 +60,8 @@ def test_the_months_calls_pass_a_threshold_exactly_at_its_percentage(used: int, 
 
 def test_storage_is_held_against_gigabytes_of_1024_cubed() -> None:
     limits = settings(storage_gb=Decimal(10))
-    assert not usage_warnings(DAY, figures(storage_bytes=8 * GIGABYTE - 1), limits)
-    assert thresholds(usage_warnings(DAY, figures(storage_bytes=8 * GIGABYTE), limits)) == [
+    assert not usage_warnings(DAY, figures(storage_bytes=8 * BYTES_PER_GB - 1), limits)
+    assert thresholds(usage_warnings(DAY, figures(storage_bytes=8 * BYTES_PER_GB), limits)) == [
         ("quota", "storage_bytes", 80)
     ]
 

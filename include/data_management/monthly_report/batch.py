@@ -30,9 +30,9 @@ from include.errors import BatchError, reason_of
 from include.execution.business_date import utc_bounds
 from include.execution.object_store import ObjectStore, tenant_folder
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
-from include.notification import outbox
-from include.notification.notices import MONTHLY_REPORT, load_administrators
-from include.notification.template_store import load_templates
+from include.messaging import outbox
+from include.messaging.notices import MONTHLY_REPORT, load_administrators
+from include.messaging.template_store import load_templates
 from include.settings import MonthlyReportSettings, Settings
 
 _HERE = Path(__file__).parent

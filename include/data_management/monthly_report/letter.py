@@ -14,9 +14,9 @@ from include.data_management.monthly_report.wording import (
     value_text,
     words,
 )
-from include.notification.notices import MONTHLY_REPORT, notice, sending_time
-from include.notification.outbox import Draft
-from include.notification.templates import Template
+from include.messaging.notices import MONTHLY_REPORT, notice, sending_time
+from include.messaging.outbox import Draft
+from include.messaging.templates import Template
 
 # A month's report is told once, however often it is made again.
 _DEDUPE = timedelta(days=400)

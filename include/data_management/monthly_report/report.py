@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from include.data_management.statistics.batch import SMALLEST_GROUP
+from include.small_groups import SMALLEST_GROUP
 
 DayRow = Mapping[str, Any]
 

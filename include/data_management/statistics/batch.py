@@ -10,15 +10,13 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from include.activity.signals import collect_signals, keep_logins, use_up_signals
 from include.database import read_sql
 from include.execution.business_date import utc_bounds
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
-from include.tenant_management.tenant_usage.signals import collect_signals, keep_logins, use_up_signals
+from include.small_groups import SMALLEST_GROUP
 
 _HERE = Path(__file__).parent
-
-# Fewer people than this are never shown as a group of their own. A check of batch.statistics_group says so too.
-SMALLEST_GROUP = 5
 
 # A certificate that ends within so many days is expiring.
 EXPIRING_DAYS = 90

@@ -16,8 +16,12 @@ from include.errors import ParameterError, is_about_data
 from include.execution.digest import Digest, listed, one_line
 from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
-from include.notification.address_guard import guarded_session
-from include.notification.delivery import mask_secrets
+from include.messaging.address_guard import guarded_session
+from include.messaging.delivery import mask_secrets
+from include.messaging.destinations import destinations_of
+from include.messaging.integrations import channel_of, load_integrations
+from include.messaging.message import LineWorksConfig, Network
+from include.messaging.outcome import Channel
 from include.notification.external_sync.credentials import (
     PROVIDERS,
     DirectoryConfig,
@@ -38,10 +42,6 @@ from include.notification.external_sync.sync import (
     plan_directory,
     skip_directory,
 )
-from include.notification.integrations import channel_of, load_integrations
-from include.notification.message import LineWorksConfig, Network
-from include.notification.notification_settings_check.rules import destinations_of
-from include.notification.outcome import Channel
 from include.settings import ExternalSyncSettings, NotificationSettings
 
 _HERE = Path(__file__).parent

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.notification.integrations import config_of, first_text, json_object
-from include.notification.message import LineWorksConfig, SlackConfig
-from include.notification.outcome import Channel
+from include.messaging.integrations import config_of, first_text, json_object
+from include.messaging.message import LineWorksConfig, SlackConfig
+from include.messaging.outcome import Channel
 
 PROVIDERS = (Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS)
 
@@ -42,7 +42,8 @@ DirectoryConfig = SlackConfig | GraphConfig | LineWorksConfig
 
 def directory_config_of(provider: Channel, row: Mapping[str, Any]) -> DirectoryConfig | str:
     """A row's credentials for the directory, or why there are none, in a sentence."""
-    auth, connection = json_object(row["auth_config"]), json_object(row["connection_config"])
+    auth = json_object(row["auth_config"]) or {}
+    connection = json_object(row["connection_config"]) or {}
     if connection.get("directory_sync") is False:
         return "設定（directory_sync）により対象外です"
     config = _graph_config(auth, connection) if provider is Channel.TEAMS else config_of(provider, row)

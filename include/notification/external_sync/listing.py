@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
+from include.messaging.outcome import Channel
 from include.notification.external_sync.directories import Directory
 from include.notification.external_sync.directories.base import (
     Account,
@@ -22,7 +23,6 @@ from include.notification.external_sync.directories.base import (
     Position,
     StartOverError,
 )
-from include.notification.outcome import Channel
 
 _HERE = Path(__file__).parent
 

@@ -15,13 +15,13 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from include.messaging.outcome import Channel
 from include.notification.external_sync.directories.base import (
     Account,
     AccountKind,
     AccountState,
     ListedChannel,
 )
-from include.notification.outcome import Channel
 from include.settings import ExternalSyncSettings
 
 # Whoever has one of these is there to be reached; the others are linked once they are.

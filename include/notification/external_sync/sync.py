@@ -13,7 +13,13 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.database import read_sql, tenant_transaction
-from include.notification import outbox
+from include.messaging import outbox
+from include.messaging.destinations import destinations_of
+from include.messaging.integrations import channel_of
+from include.messaging.notices import CHANNELS_GONE, load_administrators, notice, sending_time
+from include.messaging.outcome import Channel
+from include.messaging.preferences import load_preferences
+from include.messaging.template_store import load_templates
 from include.notification.external_sync.directories.base import (
     Account,
     AccountKind,
@@ -34,12 +40,6 @@ from include.notification.external_sync.rules import (
     World,
     plan_sync,
 )
-from include.notification.integrations import channel_of
-from include.notification.notices import CHANNELS_GONE, load_administrators, notice, sending_time
-from include.notification.notification_settings_check.rules import destinations_of
-from include.notification.outcome import Channel
-from include.notification.preferences import load_preferences
-from include.notification.template_store import load_templates
 from include.settings import ExternalSyncSettings, NotificationSettings
 
 _HERE = Path(__file__).parent

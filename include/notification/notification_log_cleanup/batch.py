@@ -14,8 +14,8 @@ from include.database import read_sql, tenant_transaction, tenant_turn
 from include.execution.business_date import utc_bounds
 from include.execution.object_store import ObjectStore
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
+from include.messaging.preferences import Preferences, load_preferences, preferences_of
 from include.notification.notification_log_cleanup.archive import MESSAGES, NOTIFICATIONS, Job, archive
-from include.notification.preferences import Preferences, load_preferences, preferences_of
 from include.settings import NotificationSettings
 
 _HERE = Path(__file__).parent

@@ -19,12 +19,12 @@ from include.errors import ParameterError
 from include.execution.business_date import JAPAN
 from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
-from include.notification import outbox
-from include.notification.delivery import DeliveryReport, deliver, failure_of, owner_of
-from include.notification.message import Network
-from include.notification.outcome import Channel
-from include.notification.preferences import load_preferences
-from include.notification.retry import Status
+from include.messaging import outbox
+from include.messaging.delivery import DeliveryReport, deliver, failure_of, owner_of
+from include.messaging.message import Network
+from include.messaging.outcome import Channel
+from include.messaging.preferences import load_preferences
+from include.messaging.retry import Status
 from include.settings import NotificationSettings
 
 _HERE = Path(__file__).parent

@@ -20,24 +20,24 @@ from psycopg.types.json import Jsonb
 from include.database import read_sql, tenant_transaction
 from include.errors import code_of, is_about_data, reason_of
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
-from include.notification import outbox
-from include.notification.address_guard import guarded_session
-from include.notification.channels import Finding, NotConfigured, connect
-from include.notification.delivery import mask_secrets
-from include.notification.integrations import channel_of, config_of, load_integrations
-from include.notification.message import ChannelConfig, Network, SlackConfig, TeamsConfig
-from include.notification.notices import SETTINGS_BROKEN, load_administrators, notice, sending_time
+from include.messaging import outbox
+from include.messaging.address_guard import guarded_session
+from include.messaging.channels import Finding, NotConfigured, connect
+from include.messaging.delivery import mask_secrets
+from include.messaging.destinations import destinations_of
+from include.messaging.integrations import channel_of, config_of, load_integrations
+from include.messaging.message import ChannelConfig, Network, SlackConfig, TeamsConfig
+from include.messaging.notices import SETTINGS_BROKEN, load_administrators, notice, sending_time
+from include.messaging.outbox import Lane
+from include.messaging.outcome import Channel, ErrorClass, Outcome, failed
+from include.messaging.preferences import Preferences, load_preferences
+from include.messaging.retry import CLOSES_CHANNEL
+from include.messaging.template_store import load_templates
 from include.notification.notification_settings_check.rules import (
     SettingFinding,
     TenantSettings,
-    destinations_of,
     findings_in,
 )
-from include.notification.outbox import Lane
-from include.notification.outcome import Channel, ErrorClass, Outcome, failed
-from include.notification.preferences import Preferences, load_preferences
-from include.notification.retry import CLOSES_CHANNEL
-from include.notification.template_store import load_templates
 from include.settings import NotificationSettings
 
 _HERE = Path(__file__).parent

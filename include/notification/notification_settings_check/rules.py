@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.notification.channels.email import is_address
-from include.notification.channels.line_works import LONGEST_TEXT
-from include.notification.integrations import channel_of, config_of
-from include.notification.outcome import Channel
-from include.notification.templates import Template, TemplateRefusedError, render, variables_of
+from include.messaging.channels.email import is_address
+from include.messaging.channels.line_works import LONGEST_TEXT
+from include.messaging.destinations import destinations_of
+from include.messaging.integrations import channel_of, config_of, json_object
+from include.messaging.outcome import Channel
+from include.messaging.templates import Template, TemplateRefusedError, render, variables_of
 
 
 @dataclass(frozen=True, order=True)
@@ -48,17 +48,6 @@ def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
         *_settings(tenant),
     ]
     return sorted(set(found))
-
-
-def destinations_of(setting: Mapping[str, Any]) -> list[str]:
-    """Whom a row of MST_NotificationSettings names (``channel_config``): addresses, Slack channels, ``users/ID`` of LINE WORKS."""
-    config = _json_object(setting["channel_config"]) or {}
-    named: list[Any] = []
-    for key in ("recipients", "channels", "destinations"):
-        value = config.get(key)
-        named += value if isinstance(value, list) else []
-    named += [config[key] for key in ("recipient", "channel", "channel_id", "destination") if key in config]
-    return [text.strip() for text in named if isinstance(text, str) and text.strip()]
 
 
 def _preferences(problem: str | None) -> Iterator[SettingFinding]:
@@ -109,7 +98,7 @@ def _templates(rows: Sequence[Mapping[str, Any]]) -> Iterator[SettingFinding]:
 
 def _template(subject: str, channel: Channel, row: Mapping[str, Any]) -> Iterator[SettingFinding]:
     sample = row["sample_data"]
-    if _json_object(sample) is None:
+    if json_object(sample) is None:
         yield SettingFinding(subject, "bad_sample", "見本データ（sample_data）を JSON として読めません")
         return
     template = Template(
@@ -146,7 +135,7 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
             yield SettingFinding(
                 subject, "no_template", f"テンプレート '{row['template_id']}' がないか無効です"
             )
-        if _json_object(row["channel_config"]) is None:
+        if json_object(row["channel_config"]) is None:
             yield SettingFinding(subject, "bad_config", "宛先（channel_config）を JSON として読めません")
         destinations = destinations_of(row)
         if channel is Channel.EMAIL:
@@ -181,12 +170,3 @@ def _channel(notification_type: str | None) -> Channel | None:
     if (notification_type or "").strip().lower() in ("email", "mail", "e-mail"):
         return Channel.EMAIL
     return channel_of(notification_type)
-
-
-def _json_object(text: str | None) -> dict[str, Any] | None:
-    """A JSON object in text; without text an empty one, None for anything else."""
-    try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -13,22 +13,22 @@ from psycopg.rows import dict_row
 
 from include.database import read_sql
 from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
-from include.notification import outbox
-from include.notification.delivery import DeliveryReport, deliver, failure_of, owner_of
-from include.notification.message import Network
-from include.notification.notices import sending_time
-from include.notification.outbox import Draft
-from include.notification.outcome import Channel
-from include.notification.preferences import Preferences, load_preferences
-from include.notification.reminders import (
+from include.messaging import outbox
+from include.messaging.delivery import DeliveryReport, deliver, failure_of, owner_of
+from include.messaging.message import Network
+from include.messaging.notices import sending_time
+from include.messaging.outbox import Draft
+from include.messaging.outcome import Channel
+from include.messaging.preferences import Preferences, load_preferences
+from include.messaging.retry import Status
+from include.messaging.template_store import load_templates
+from include.messaging.templates import Template, literal
+from include.notification.scheduled_notifications.reminders import (
     CERTIFICATE_EXPIRY,
     GOAL_DUE,
     Occasion,
     reminders,
 )
-from include.notification.retry import Status
-from include.notification.template_store import load_templates
-from include.notification.templates import Template, literal
 from include.settings import LONGEST_REMINDER_DAYS, NotificationSettings
 
 _HERE = Path(__file__).parent

@@ -17,9 +17,9 @@ from include.execution.business_date import JAPAN, utc_bounds
 from include.execution.digest import Digest
 from include.execution.run_log import ACTIVE_STATUSES
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
-from include.notification import outbox
-from include.notification.preferences import load_preferences
-from include.notification.template_store import load_templates
+from include.messaging import outbox
+from include.messaging.preferences import load_preferences
+from include.messaging.template_store import load_templates
 from include.settings import Settings
 from include.tenant_management.inactive_tenants.digest import (
     STAGE_NAMES,

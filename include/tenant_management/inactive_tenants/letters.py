@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from include.notification.notices import INACTIVITY_CRITICAL, INACTIVITY_WARNING, notice, sending_time
-from include.notification.outbox import Draft
-from include.notification.templates import Template
+from include.messaging.notices import INACTIVITY_CRITICAL, INACTIVITY_WARNING, notice, sending_time
+from include.messaging.outbox import Draft
+from include.messaging.templates import Template
 from include.tenant_management.inactive_tenants.rules import Stage
 
 # A stage that falls and rises again within one period of inactivity (settings, a trial) is not told again for so long.

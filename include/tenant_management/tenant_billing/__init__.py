@@ -1,6 +1,6 @@
 """BATCH-018-02 テナント課金計算."""
 
-from include.tenant_management.billing.terms import load_terms
+from include.billing.terms import load_terms
 from include.tenant_management.tenant_billing.batch import TenantBillingBatch
 
 

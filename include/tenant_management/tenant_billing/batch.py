@@ -10,16 +10,10 @@ from typing import Any
 
 import psycopg
 
-from include.database import read_sql
-from include.errors import ParameterError
-from include.execution.digest import Digest
-from include.execution.object_store import ObjectStore
-from include.execution.sharding import Tenant
-from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
-from include.tenant_management.billing import archive
-from include.tenant_management.billing.errors import BillingError
-from include.tenant_management.billing.explanation import explain
-from include.tenant_management.billing.ledger import (
+from include.billing import archive
+from include.billing.errors import BillingError
+from include.billing.explanation import explain
+from include.billing.ledger import (
     Instructions,
     Settlement,
     TenantSettlement,
@@ -30,11 +24,16 @@ from include.tenant_management.billing.ledger import (
     settle_tenants,
     void_invoice,
 )
-from include.tenant_management.billing.periods import Period
-from include.tenant_management.billing.terms import OWN_TERMS, Terms
+from include.billing.periods import Period
+from include.billing.terms import OWN_TERMS, Terms
+from include.database import read_sql
+from include.errors import ParameterError
+from include.execution.digest import Digest
+from include.execution.object_store import ObjectStore
+from include.execution.sharding import Tenant
+from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
 
 _HERE = Path(__file__).parent
-_BILLING = Path(archive.__file__).parent
 
 
 class Action(StrEnum):
@@ -82,7 +81,7 @@ class TenantBillingBatch(TenantBatch):
         """Tenants that left in the month, or later, and still owe it."""
         period = Period.month_of(business_date)
         rows = platform.execute(
-            read_sql(_BILLING, "formerly_active_tenants"),
+            read_sql(_HERE, "formerly_active_tenants"),
             {"period_start": period.start, "period_end": period.end},
         )
         return {tenant_id for (tenant_id,) in rows}

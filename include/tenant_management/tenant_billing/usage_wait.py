@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 
+from include.billing.periods import Period
 from include.database import read_sql
 from include.execution.business_date import JAPAN
-from include.tenant_management.billing.periods import Period
 
 _HERE = Path(__file__).parent
 

@@ -1,7 +1,7 @@
 """BATCH-018-03 テナント状態監視."""
 
+from include.billing.price_list import load_price_list
 from include.settings import load_settings
-from include.tenant_management.billing.price_list import load_price_list
 from include.tenant_management.tenant_monitoring.batch import TenantMonitoringBatch
 
 

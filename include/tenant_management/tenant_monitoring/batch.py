@@ -17,6 +17,8 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from include.billing.allowances import with_allowances
+from include.billing.price_list import PriceList
 from include.catalog import TENANT_MONITORING
 from include.database import read_sql
 from include.execution.business_date import JAPAN
@@ -24,7 +26,6 @@ from include.execution.digest import Digest
 from include.execution.sharding import Tenant
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.settings import MonitoringSettings, Settings, UsageSettings
-from include.tenant_management.billing.price_list import PriceList
 from include.tenant_management.tenant_monitoring import announcements
 from include.tenant_management.tenant_monitoring.anomalies import HISTORY_DAYS, MEASURES_KEPT, usual_hours
 from include.tenant_management.tenant_monitoring.checks import (
@@ -44,7 +45,6 @@ from include.tenant_management.tenant_monitoring.incidents import (
     Severity,
     step,
 )
-from include.tenant_management.tenant_usage.allowances import with_allowances
 
 _HERE = Path(__file__).parent
 

@@ -14,10 +14,10 @@ from enum import StrEnum
 from statistics import median
 from typing import TypeAlias
 
+from include.billing.usage import BYTES_PER_GB
 from include.settings import MonitoringSettings, UsageSettings
 from include.tenant_management.tenant_monitoring.anomalies import LEAST_WEEKS, Score, score, weeks_of
 from include.tenant_management.tenant_monitoring.incidents import Breach, Severity
-from include.tenant_management.tenant_usage.warnings import GIGABYTE
 
 # Failing batches that the evidence spells out.
 _LISTED_BATCHES = 2
@@ -159,7 +159,7 @@ def run_checks(figures: Figures, settings: MonitoringSettings, usage: UsageSetti
     results[Check.FAILING_BATCHES] = _failing_batches(figures, settings)
     results[Check.STUCK_NOTIFICATIONS] = _stuck_notifications(figures, settings)
     results[Check.STORAGE_QUOTA] = _quota(
-        "保存容量", Decimal(figures.storage_bytes) / GIGABYTE, usage.storage_gb, "GB", settings
+        "保存容量", Decimal(figures.storage_bytes) / BYTES_PER_GB, usage.storage_gb, "GB", settings
     )
     results[Check.API_QUOTA] = _quota(
         "今月の API 呼び出し", Decimal(figures.month_api_calls), usage.api_calls_per_month, "件", settings

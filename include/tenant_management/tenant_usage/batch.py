@@ -11,18 +11,18 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from include.activity.signals import collect_signals, keep_logins, use_up_signals
+from include.billing.allowances import with_allowances
+from include.billing.price_list import PriceList
 from include.database import read_sql
 from include.execution.business_date import JAPAN
 from include.execution.tenant_work import Run, TenantBatch, TenantResult
-from include.notification import outbox
-from include.notification.notices import USAGE_WARNING, load_administrators
-from include.notification.preferences import load_preferences
-from include.notification.template_store import load_templates
+from include.messaging import outbox
+from include.messaging.notices import USAGE_WARNING, load_administrators
+from include.messaging.preferences import load_preferences
+from include.messaging.template_store import load_templates
 from include.settings import Settings, UsageSettings
-from include.tenant_management.billing.price_list import PriceList
-from include.tenant_management.tenant_usage.allowances import with_allowances
 from include.tenant_management.tenant_usage.letters import usage_letter
-from include.tenant_management.tenant_usage.signals import collect_signals, keep_logins, use_up_signals
 from include.tenant_management.tenant_usage.warnings import (
     TENANT_ADMINISTRATOR,
     UsageFigures,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 
-from include.notification.notices import USAGE_WARNING, notice, sending_time
-from include.notification.outbox import Draft
-from include.notification.templates import Template
-from include.tenant_management.tenant_usage.warnings import GIGABYTE, UsageWarning
+from include.billing.usage import BYTES_PER_GB
+from include.messaging.notices import USAGE_WARNING, notice, sending_time
+from include.messaging.outbox import Draft
+from include.messaging.templates import Template
+from include.tenant_management.tenant_usage.warnings import UsageWarning
 
 _METRICS = {
     "ja": {"storage_bytes": "ストレージ使用量", "api_calls": "API 呼び出し回数"},
@@ -44,4 +45,4 @@ def usage_letter(
 
 
 def _shown(metric: str, value: Decimal) -> str:
-    return f"{value / GIGABYTE:,.1f} GB" if metric == "storage_bytes" else f"{value:,.0f}"
+    return f"{value / BYTES_PER_GB:,.1f} GB" if metric == "storage_bytes" else f"{value:,.0f}"

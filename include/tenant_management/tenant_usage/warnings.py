@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from include.billing.usage import BYTES_PER_GB
 from include.settings import UsageSettings
 
 TENANT_ADMINISTRATOR = "tenant_administrator"
 OPERATORS = "operators"
-
-GIGABYTE = 1024**3
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def usage_warnings(
     business_date: date, usage: UsageFigures, settings: UsageSettings
 ) -> tuple[UsageWarning, ...]:
     """All warnings of a day. A quota that is absent, zero or negative warns of nothing: there is nothing to hold the usage against."""
-    storage = None if settings.storage_gb is None else settings.storage_gb * GIGABYTE
+    storage = None if settings.storage_gb is None else settings.storage_gb * BYTES_PER_GB
     api_calls = None if settings.api_calls_per_month is None else Decimal(settings.api_calls_per_month)
     return (
         *_quota(business_date, "storage_bytes", Decimal(usage.metrics["storage_bytes"]), storage, settings),
@@ -79,7 +78,7 @@ def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -
         return
     floors = {
         "active_users": Decimal(settings.surge_min_active_users),
-        "storage_bytes": settings.surge_min_storage_gb * GIGABYTE,
+        "storage_bytes": settings.surge_min_storage_gb * BYTES_PER_GB,
         "api_calls": Decimal(settings.surge_min_api_calls),
         "reports_generated": Decimal(settings.surge_min_reports_generated),
     }

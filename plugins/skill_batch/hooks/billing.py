@@ -11,15 +11,11 @@ from typing import Any
 import psycopg
 from airflow.sdk import BaseHook
 
-from include.database import read_sql, tenant_transaction
-from include.errors import BatchError, reason_of
-from include.execution.run_log import select_tenants
-from include.execution.sharding import Tenant
-from include.tenant_management.billing import archive, ledger
-from include.tenant_management.billing.accounts import load_accounts
-from include.tenant_management.billing.errors import BillingError
-from include.tenant_management.billing.explanation import explain
-from include.tenant_management.billing.ledger import (
+from include.billing import archive, ledger
+from include.billing.accounts import load_accounts
+from include.billing.errors import BillingError
+from include.billing.explanation import explain
+from include.billing.ledger import (
     Instructions,
     StoredInvoice,
     TenantSettlement,
@@ -27,9 +23,13 @@ from include.tenant_management.billing.ledger import (
     price_tenants,
     settle_tenants,
 )
-from include.tenant_management.billing.periods import Period
-from include.tenant_management.billing.terms import load_terms
-from include.tenant_management.billing.usage import UsageDay
+from include.billing.periods import Period
+from include.billing.terms import load_terms
+from include.billing.usage import UsageDay
+from include.database import read_sql, tenant_transaction
+from include.errors import BatchError, reason_of
+from include.execution.run_log import select_tenants
+from include.execution.sharding import Tenant
 from include.tenant_management.tenant_billing import create_batch
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.object_storage import object_store

@@ -15,16 +15,16 @@ from psycopg.rows import dict_row
 
 from include.database import read_sql, tenant_transaction
 from include.errors import BatchError, reason_of
-from include.notification import outbox
-from include.notification.address_guard import guarded_session
-from include.notification.channels import Finding, NotConfigured, connect
-from include.notification.delivery import deliver, mask_secrets
-from include.notification.integrations import load_configs
-from include.notification.message import ChannelConfig, Network
-from include.notification.outbox import Draft, Lane
-from include.notification.outcome import Channel
-from include.notification.retry import Status
-from include.notification.templates import literal
+from include.messaging import outbox
+from include.messaging.address_guard import guarded_session
+from include.messaging.channels import Finding, NotConfigured, connect
+from include.messaging.delivery import deliver, mask_secrets
+from include.messaging.integrations import load_configs
+from include.messaging.message import ChannelConfig, Network
+from include.messaging.outbox import Draft, Lane
+from include.messaging.outcome import Channel
+from include.messaging.retry import Status
+from include.messaging.templates import literal
 from include.settings import load_settings
 from skill_batch.hooks.tenant_db import TenantDbHook
 from skill_batch.network import network

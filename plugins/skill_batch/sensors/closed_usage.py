@@ -36,8 +36,8 @@ class ClosedUsageSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - the sensor's interface
         """Whether billing may start."""
+        from include.billing.periods import Period
         from include.settings import load_settings
-        from include.tenant_management.billing.periods import Period
         from include.tenant_management.tenant_billing.usage_wait import is_worth_waiting, usage_state
         from skill_batch.hooks.tenant_db import PlatformDbHook
 

@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 import aiohttp
 
+from include.messaging.message import SlackConfig
 from include.notification.external_sync.credentials import DirectoryConfig, GraphConfig
 from include.notification.external_sync.directories.base import Directory
 from include.notification.external_sync.directories.calls import Patience
 from include.notification.external_sync.directories.graph import GraphDirectory
 from include.notification.external_sync.directories.line_works import LineWorksDirectory
 from include.notification.external_sync.directories.slack import SlackDirectory
-from include.notification.message import SlackConfig
 
 __all__ = ["Directory", "Patience", "open_directory"]
 

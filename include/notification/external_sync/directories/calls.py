@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from include.notification.address_guard import RefusedAddressError
-from include.notification.channels.exchange import UNANSWERED, retry_after
+from include.messaging.address_guard import RefusedAddressError
+from include.messaging.channels.exchange import UNANSWERED, retry_after
 from include.notification.external_sync.directories.base import ListingError
 
 T = TypeVar("T")

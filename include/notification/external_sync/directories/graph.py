@@ -10,7 +10,8 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from include.notification.channels.exchange import Answer, refused_url, request, safe_code
+from include.messaging.channels.exchange import Answer, refused_url, request, safe_code
+from include.messaging.outcome import Channel
 from include.notification.external_sync.credentials import GraphConfig
 from include.notification.external_sync.directories.base import (
     Account,
@@ -33,7 +34,6 @@ from include.notification.external_sync.directories.calls import (
     patiently,
     refused_for_now,
 )
-from include.notification.outcome import Channel
 
 _SERVICE = "Microsoft Graph"
 

@@ -10,8 +10,10 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from include.notification.channels.exchange import Answer, refused_url, request, safe_code
-from include.notification.channels.line_works import AccessToken
+from include.messaging.channels.exchange import Answer, refused_url, request, safe_code
+from include.messaging.channels.line_works import AccessToken
+from include.messaging.message import LineWorksConfig
+from include.messaging.outcome import Channel, Outcome, SendResult
 from include.notification.external_sync.directories.base import (
     Account,
     AccountKind,
@@ -34,8 +36,6 @@ from include.notification.external_sync.directories.calls import (
     patiently,
     refused_for_now,
 )
-from include.notification.message import LineWorksConfig
-from include.notification.outcome import Channel, Outcome, SendResult
 
 _SERVICE = "LINE WORKS"
 _SCOPE = "user.read group.read bot.read"

@@ -7,8 +7,10 @@ from typing import Any
 
 import aiohttp
 
-from include.notification.channels.exchange import Answer, refused_url, safe_code
-from include.notification.channels.slack import call_web_api, is_success, is_token
+from include.messaging.channels.exchange import Answer, refused_url, safe_code
+from include.messaging.channels.slack import call_web_api, is_success, is_token
+from include.messaging.message import SlackConfig
+from include.messaging.outcome import Channel
 from include.notification.external_sync.directories.base import (
     Account,
     AccountKind,
@@ -32,8 +34,6 @@ from include.notification.external_sync.directories.calls import (
     patiently,
     refused_for_now,
 )
-from include.notification.message import SlackConfig
-from include.notification.outcome import Channel
 
 _SERVICE = "Slack"
 

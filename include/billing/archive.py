@@ -1,0 +1,108 @@
+"""An invoice's files in the object store. File names are invoice numbers, never names that people gave."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import dict_row
+
+from include.billing.documents import render_json, render_pdf, write_accounting_csv
+from include.billing.invoice import Invoice
+from include.billing.ledger import stored_document
+from include.database import read_sql, tenant_transaction
+from include.execution.object_store import ObjectStore
+
+_HERE = Path(__file__).parent
+
+# How each format of a document is made.
+RENDERERS = {"pdf": render_pdf, "json": render_json}
+
+_STREAM_ROWS = 500
+
+# Any number that no other lock of ours has; the month comes beside it.
+_ACCOUNTING_LOCK = 18_02
+
+
+def document_key(invoice: Invoice, format_name: str) -> str:
+    """``invoices/2026-10/INV-2026-10-001.pdf``."""
+    return f"{_folder(invoice.period_start)}/{invoice.number}.{format_name}"
+
+
+def sample_key(period_start: date, invoice_id: str, format_name: str) -> str:
+    """``samples/2026-10/sample-<id>.pdf``: nowhere near the invoices, and without a number."""
+    return f"samples/{period_start:%Y-%m}/sample-{invoice_id}.{format_name}"
+
+
+def accounting_key(period_start: date) -> str:
+    """``invoices/2026-10/accounting-2026-10.csv``."""
+    return f"{_folder(period_start)}/accounting-{period_start:%Y-%m}.csv"
+
+
+def write_documents(
+    connection: psycopg.Connection, tenant_id: str, period_start: date, store: ObjectStore
+) -> None:
+    """Write the files of the tenant's numbered invoices and credits of a month that have none yet, and record where they are.
+
+    The same invoice gives the same bytes, so that a file whose record a kill has taken is simply written again.
+    """
+    with tenant_transaction(connection, [tenant_id]), connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            read_sql(_HERE, "unwritten_documents"), {"tenant_id": tenant_id, "period_start": period_start}
+        ).fetchall()
+    for row in rows:
+        invoice = stored_document(row)
+        written = [
+            {
+                "invoice_id": row["invoice_id"],
+                "tenant_id": tenant_id,
+                "format": format_name,
+                "location": store.write(document_key(invoice, format_name), content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "bytes": len(content),
+            }
+            for format_name, render in RENDERERS.items()
+            if (content := render(invoice))
+        ]
+        with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
+            cursor.executemany(read_sql(_HERE, "record_document"), written)
+
+
+def write_sample_documents(
+    connection: psycopg.Connection, tenant_id: str, period_start: date, store: ObjectStore
+) -> None:
+    """Write the files of the tenant's draft, marked as a sample. They are no documents of the invoice that the draft may become."""
+    with tenant_transaction(connection, [tenant_id]), connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            read_sql(_HERE, "sample_drafts"), {"tenant_id": tenant_id, "period_start": period_start}
+        ).fetchall()
+    for row in rows:
+        for format_name, render in RENDERERS.items():
+            key = sample_key(period_start, row["invoice_id"], format_name)
+            store.write(key, render(stored_document(row), sample=True))
+
+
+def write_accounting_file(platform: psycopg.Connection, period_start: date, store: ObjectStore) -> int:
+    """Write the month's accounting CSV over all tenants, in the order of the numbers; returns its rows. Memory stays flat.
+
+    Two writers take turns, so that the file in place is never the older one's.
+    """
+    with platform.transaction():
+        platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_ACCOUNTING_LOCK, period_start.toordinal()])
+        with store.writer(accounting_key(period_start)) as file:
+            return write_accounting_csv(file, _numbered_invoices(platform, period_start))
+
+
+def _numbered_invoices(platform: psycopg.Connection, period_start: date) -> Iterator[tuple[str, Invoice]]:
+    with platform.cursor(name="numbered_invoices", row_factory=dict_row) as cursor:
+        cursor.itersize = _STREAM_ROWS
+        cursor.execute(read_sql(_HERE, "invoices_of_month"), {"period_start": period_start})
+        for row in cursor:
+            yield row["status"], stored_document(row)
+
+
+def _folder(period_start: date) -> str:
+    return f"invoices/{period_start:%Y-%m}"

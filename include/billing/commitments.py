@@ -1,0 +1,105 @@
+"""What a tenant pays at least for a month, by its days. Pure; days are Asia/Tokyo dates, amounts are per month and before tax.
+
+A billable day counts with its share of the month of that day's commitment: the tenant's own, of several the one that began last, or else
+its plan's. Source of the rule: BATCH-018-02's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from itertools import groupby
+from typing import Annotated
+
+from pydantic import Field
+
+from include.billing.errors import BillingError
+from include.billing.invoice import Document
+from include.billing.money import EXACT
+from include.billing.periods import Period
+
+
+class Commitment(Document):
+    """What a tenant has agreed to pay at least per month, before tax, in place of its plans' own minimum."""
+
+    amount: Annotated[Decimal, Field(ge=0)]
+    currency: str
+    valid_from: date
+    valid_to: date | None = None
+
+    def holds(self, day: date) -> bool:
+        """Whether it is valid on the day."""
+        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+
+
+@dataclass(frozen=True)
+class CommittedDays:
+    """Consecutive days with one commitment above 0. ``own``: the tenant's, and not its plan's."""
+
+    days: Period
+    amount: Decimal
+    own: bool
+
+
+def committed_days(
+    plan_minimums: Sequence[tuple[Period, Decimal]], commitments: Sequence[Commitment], currency: str
+) -> list[CommittedDays]:
+    """The days that count, in order. ``plan_minimums``: the billable parts of the month, each with its plan's minimum.
+
+    :raises BillingError: a billable day's commitment is in another currency.
+    """
+    # Days of one commitment that follow each other have the same difference to their position.
+    days = list(_days(plan_minimums, commitments, currency))
+    runs = groupby(enumerate(days), key=lambda item: (item[1][0].toordinal() - item[0], *item[1][1:]))
+    return [
+        CommittedDays(Period(start=run[0], end=run[-1]), amount, own)
+        for (_, amount, own), items in runs
+        if (run := [day for _, (day, _, _) in items])
+    ]
+
+
+def minimum_of(runs: Sequence[CommittedDays], month_days: int) -> Decimal:
+    """The month's minimum: each day's commitment ÷ days in the month, added up."""
+    return EXACT.divide(sum((run.amount * run.days.days for run in runs), Decimal(0)), Decimal(month_days))
+
+
+def minimum_by_whole_month(
+    plan_minimums: Sequence[tuple[Period, Decimal]],
+    commitment: Commitment | None,
+    currency: str,
+    month_days: int,
+) -> Decimal:
+    """The minimum of inputs that hold one commitment for the whole month: it counts for all billable days, valid on them or not.
+
+    :raises BillingError: the commitment is in another currency.
+    """
+    if commitment is not None:
+        _require_currency(commitment, currency)
+    monthly = (
+        (minimum if commitment is None else commitment.amount) * part.days for part, minimum in plan_minimums
+    )
+    return EXACT.divide(sum(monthly, Decimal(0)), Decimal(month_days))
+
+
+def _days(
+    plan_minimums: Sequence[tuple[Period, Decimal]], commitments: Sequence[Commitment], currency: str
+) -> Iterator[tuple[date, Decimal, bool]]:
+    latest_first = sorted(commitments, key=lambda commitment: commitment.valid_from, reverse=True)
+    for part, minimum in plan_minimums:
+        for day in part.dates():
+            own = next((commitment for commitment in latest_first if commitment.holds(day)), None)
+            if own is not None:
+                _require_currency(own, currency)
+            amount = minimum if own is None else own.amount
+            if amount:
+                yield day, amount, own is not None
+
+
+def _require_currency(commitment: Commitment, currency: str) -> None:
+    if commitment.currency != currency:
+        raise BillingError(
+            "COMMITMENT_CURRENCY",
+            f"最低利用料金の通貨 {commitment.currency} がテナントの通貨 {currency} と違います。batch.commitment を直してください",
+        )

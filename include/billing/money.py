@@ -1,0 +1,64 @@
+"""Amounts of money: Decimal always, with the currency's own number of decimals, rounded in one place.
+
+ISO 4217 gives the decimals: none for JPY, two for USD, three for KWD.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
+from enum import StrEnum
+from functools import cache
+
+from iso4217 import Currency
+
+from include.billing.errors import BillingError
+
+YEN = "JPY"
+
+# A division is carried this far, and each line holds one division at most: a quotient that is a whole number of minor units, or half
+# of one, is exact, and no other one comes near enough to it to be rounded to the wrong side.
+EXACT = Context(prec=60)
+
+
+class RoundingMode(StrEnum):
+    """How a fraction of the minor unit is rounded: the issuer's choice (消費税の端数処理), the same for lines and tax."""
+
+    FLOOR = "floor"
+    HALF_UP = "half-up"
+    CEIL = "ceil"
+
+
+_ROUNDING = {
+    RoundingMode.FLOOR: ROUND_FLOOR,
+    RoundingMode.HALF_UP: ROUND_HALF_UP,
+    RoundingMode.CEIL: ROUND_CEILING,
+}
+
+
+@cache
+def minor_unit(currency: str) -> Decimal:
+    """The smallest amount of a currency: 1 for JPY, 0.01 for USD, 0.001 for KWD.
+
+    :raises BillingError: ISO 4217 knows no such currency, or none that people pay with (gold).
+    """
+    try:
+        exponent = Currency(currency).exponent
+    except ValueError:
+        exponent = None
+    if exponent is None:
+        raise BillingError(
+            "UNKNOWN_CURRENCY",
+            f"通貨 '{currency}' は ISO 4217 の通貨ではありません。テナントの通貨（currency_code）を直してください",
+        )
+    return Decimal(1).scaleb(-exponent)
+
+
+def round_to_minor_unit(amount: Decimal, currency: str, mode: RoundingMode) -> Decimal:
+    """The amount in whole minor units. The absolute value is rounded, so that a credit mirrors its original."""
+    rounded = abs(amount).quantize(minor_unit(currency), rounding=_ROUNDING[mode], context=EXACT)
+    return -rounded if amount < 0 else rounded
+
+
+def has_minor_units(amount: Decimal, currency: str) -> bool:
+    """Whether the amount can be paid: it holds no fraction of the minor unit."""
+    return amount == amount.quantize(minor_unit(currency), context=EXACT)

@@ -1,0 +1,311 @@
+"""The price list: reviewed in git, versioned by month, checked when loaded with the place of whatever does not hold.
+
+Money is in the price's currency; quantities are per month, in the metric's unit. Source of the models: BATCH-018-02's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from include.billing import charge_models
+from include.billing.charge_models import Tier
+from include.billing.consumption_tax import TaxCategory
+from include.billing.errors import BillingError
+from include.billing.money import has_minor_units, minor_unit
+from include.billing.usage import DEFAULT_STEP, Aggregation, Metric
+from include.errors import SettingsError
+from include.settings import load_settings, load_yaml, read_text, sentence_of
+
+Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Quantity = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+PositiveQuantity = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+
+_LEVELS = {Metric.ACTIVE_USERS, Metric.STORAGE_GB}
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Charge(_Entry):
+    """What all charges have: the metric, how days make its quantity, and the name on the invoice.
+
+    ``amount`` takes a quantity that nothing free is left in. That of a level is for a whole month, and prorates.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    metric: Metric
+    aggregation: Aggregation
+    round_up_to: PositiveQuantity | None = None
+    tax: TaxCategory | None = None
+
+    @property
+    def step(self) -> Decimal:
+        """What quantities are rounded up to."""
+        return self.round_up_to or DEFAULT_STEP[self.metric]
+
+    @model_validator(mode="after")
+    def _no_level_is_summed(self) -> Self:
+        if self.metric in _LEVELS and self.aggregation is Aggregation.SUM:
+            raise ValueError(
+                f"{self.metric} is a level, and summed over days it is billed thirtyfold: use average, max or latest"
+            )
+        return self
+
+    @property
+    def single_price(self) -> Decimal | None:
+        """The price of one unit, where there is one price for all."""
+        return None
+
+    @property
+    def free(self) -> Decimal:
+        """Free units of the charge's own, per month, beside what the plan includes."""
+        return Decimal(0)
+
+    def share_of(self, basis: Decimal) -> Decimal:  # noqa: ARG002
+        """What is charged on the amount of other lines."""
+        return Decimal(0)
+
+
+class StandardCharge(_Charge):
+    """One price for each unit above the included ones."""
+
+    model: Literal["standard"]
+    unit_amount: Amount
+    included: Quantity = Decimal(0)
+
+    @property
+    def free(self) -> Decimal:
+        """The included units."""
+        return self.included
+
+    def amount(self, quantity: Decimal) -> Decimal:
+        """The exact amount."""
+        return charge_models.standard(quantity, unit_amount=self.unit_amount)
+
+    @property
+    def single_price(self) -> Decimal | None:
+        """The one price."""
+        return self.unit_amount
+
+
+class TierEntry(_Entry):
+    """A tier of a graduated or volume charge; the last one has no end."""
+
+    up_to: PositiveQuantity | None
+    unit_amount: Amount
+    flat_amount: Amount = Decimal(0)
+
+
+class _TieredCharge(_Charge):
+    tiers: Annotated[tuple[TierEntry, ...], Field(min_length=1)]
+
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_rise_and_end_open(cls, tiers: tuple[TierEntry, ...]) -> tuple[TierEntry, ...]:
+        edges = [tier.up_to for tier in tiers[:-1]]
+        if tiers[-1].up_to is not None:
+            raise ValueError("the last tier must have up_to: null, or larger quantities would have no price")
+        if None in edges or sorted(set(edges), key=lambda edge: edge or 0) != edges:
+            raise ValueError("up_to must rise from tier to tier, and only the last may be null")
+        return tiers
+
+    @property
+    def _tiers(self) -> Sequence[Tier]:
+        return [Tier(tier.up_to, tier.unit_amount, tier.flat_amount) for tier in self.tiers]
+
+
+class GraduatedCharge(_TieredCharge):
+    """Each tier's part of the quantity at the tier's price; the first tier's flat amount is charged even at 0."""
+
+    model: Literal["graduated"]
+
+    def amount(self, quantity: Decimal) -> Decimal:
+        """The exact amount."""
+        return charge_models.graduated(quantity, self._tiers)
+
+
+class VolumeCharge(_TieredCharge):
+    """The tier that holds the quantity prices all of it; the amount may drop where the next tier begins."""
+
+    model: Literal["volume"]
+
+    def amount(self, quantity: Decimal) -> Decimal:
+        """The exact amount."""
+        return charge_models.volume(quantity, self._tiers)
+
+
+class PackageCharge(_Charge):
+    """Whole packages."""
+
+    model: Literal["package"]
+    package_size: PositiveQuantity
+    package_amount: Amount
+    free_units: Quantity = Decimal(0)
+
+    @property
+    def free(self) -> Decimal:
+        """The free units."""
+        return self.free_units
+
+    def amount(self, quantity: Decimal) -> Decimal:
+        """The exact amount."""
+        return charge_models.package(
+            quantity, package_size=self.package_size, package_amount=self.package_amount
+        )
+
+
+class PercentageCharge(_Charge):
+    """A share of what the plan's other lines cost, and a fixed amount per event: ``of`` says which lines."""
+
+    model: Literal["percentage"]
+    of: Literal["base_fee", "usage", "all"]
+    rate: Annotated[Decimal, Field(ge=0, le=100)]
+    fixed_amount: Amount = Decimal(0)
+    free_events: Quantity = Decimal(0)
+
+    @property
+    def free(self) -> Decimal:
+        """The free events."""
+        return self.free_events
+
+    def amount(self, quantity: Decimal) -> Decimal:
+        """The exact amount for the events alone."""
+        return charge_models.percentage(Decimal(0), quantity, rate=self.rate, fixed_amount=self.fixed_amount)
+
+    def share_of(self, basis: Decimal) -> Decimal:
+        """The percentage of the sum of the lines that ``of`` names."""
+        return charge_models.percentage(basis, Decimal(0), rate=self.rate)
+
+
+Charge = Annotated[
+    StandardCharge | GraduatedCharge | VolumeCharge | PackageCharge | PercentageCharge,
+    Field(discriminator="model"),
+]
+
+
+class PriceSet(_Entry):
+    """A plan's prices in one currency, per month."""
+
+    base_fee: Amount
+    minimum_commitment: Amount = Decimal(0)
+    charges: tuple[Charge, ...] = ()
+
+
+class Plan(_Entry):
+    """What a tenant subscribes to. A plan that is not ``billable`` never makes an invoice.
+
+    ``included`` quantities are free before any charge counts them, in every currency.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    billable: bool = True
+    tax: TaxCategory = TaxCategory.STANDARD
+    included: Mapping[Metric, Quantity] = Field(default_factory=dict)
+    prices: Mapping[str, PriceSet] = Field(default_factory=dict)
+
+    @field_validator("prices")
+    @classmethod
+    def _amounts_can_be_paid(cls, prices: Mapping[str, PriceSet]) -> Mapping[str, PriceSet]:
+        for currency, price in prices.items():
+            try:
+                smallest = minor_unit(currency)
+            except BillingError:
+                raise ValueError(f"{currency} is no currency of ISO 4217") from None
+            for field in ("base_fee", "minimum_commitment"):
+                if not has_minor_units(getattr(price, field), currency):
+                    raise ValueError(f"{currency}.{field} is no multiple of {smallest} {currency}")
+        return prices
+
+    @model_validator(mode="after")
+    def _free_quantities_are_said_once(self) -> Self:
+        for currency, price in self.prices.items():
+            for charge in price.charges:
+                if charge.free and charge.metric in self.included:
+                    raise ValueError(
+                        f"prices.{currency}: charge '{charge.name}' has free units of its own, and the plan includes "
+                        f"{charge.metric} already"
+                    )
+        return self
+
+
+class PriceListVersion(_Entry):
+    """The plans from a month on. Prices include tax or do not, all of them: one invoice never mixes both."""
+
+    effective_from: date
+    tax_included: bool
+    plans: Mapping[str, Plan]
+
+    @field_validator("effective_from")
+    @classmethod
+    def _first_of_a_month(cls, value: date) -> date:
+        if value.day != 1:
+            raise ValueError(
+                "a version takes effect on the first of a month, so that no month has two prices"
+            )
+        return value
+
+
+class PriceList(_Entry):
+    """All versions. ``sample``: the prices are an example, and no invoice is finalised with them."""
+
+    sample: bool
+    versions: Annotated[tuple[PriceListVersion, ...], Field(min_length=1)]
+
+    @field_validator("versions")
+    @classmethod
+    def _versions_rise(cls, versions: tuple[PriceListVersion, ...]) -> tuple[PriceListVersion, ...]:
+        dates = [version.effective_from for version in versions]
+        if sorted(set(dates)) != dates:
+            raise ValueError("effective_from must rise from version to version")
+        return versions
+
+    def version_for(self, month_start: date) -> PriceListVersion:
+        """The version whose prices hold in the month. :raises BillingError: the month is before the first version."""
+        for version in reversed(self.versions):
+            if version.effective_from <= month_start:
+                return version
+        raise BillingError(
+            "NO_PRICE_LIST",
+            f"{month_start:%Y-%m} に有効な料金表がありません（最初の版は {self.versions[0].effective_from}）。"
+            "料金表に版を追加してください",
+        )
+
+    def included(self, plan: str | None, month_start: date) -> Mapping[Metric, Decimal]:
+        """What a plan includes per month, for whoever only wants to know that; nothing for a plan or a month that has no price list."""
+        version = next(
+            (version for version in reversed(self.versions) if version.effective_from <= month_start), None
+        )
+        found = version.plans.get(plan or "") if version else None
+        return found.included if found else {}
+
+
+def parse_price_list(text: str, source: str) -> PriceList:
+    """:raises SettingsError: names the file, the plan and the field, and what is wrong with it."""
+    try:
+        return PriceList.model_validate(load_yaml(text))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{source} is not YAML: {error}") from None
+    except ValidationError as error:
+        raise SettingsError(sentence_of(error, f"{source}: ")) from None
+
+
+def load_price_list() -> PriceList:
+    """The price list that the settings name.
+
+    :raises SettingsError: it cannot be read, or does not hold: names the file, the plan and the field.
+    """
+    return _load(load_settings().billing.price_list)
+
+
+@cache
+def _load(file: Path) -> PriceList:
+    return parse_price_list(read_text(file, "billing.price_list"), str(file))

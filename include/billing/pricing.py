@@ -1,0 +1,517 @@
+"""The calculation of one invoice: a pure function from everything that decides it to the lines, the tax and the total.
+
+Order (BATCH-018-02's rules): usage after free quantities, charges, proration of the base fee, percentage discounts, fixed discounts
+(never below 0), minimum commitment (a true-up line), tax, total. A line keeps its exact value and is rounded once to the minor
+unit; the subtotal is the sum of the rounded lines, so that a reader can add it up, and discounts and tax start from rounded lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from include.billing.commitments import (
+    Commitment,
+    CommittedDays,
+    committed_days,
+    minimum_by_whole_month,
+    minimum_of,
+)
+from include.billing.consumption_tax import (
+    TaxCategory,
+    TaxTotal,
+    rate_percent,
+    tax_of,
+    tax_totals,
+)
+from include.billing.errors import BillingError
+from include.billing.invoice import (
+    Document,
+    Invoice,
+    InvoiceKind,
+    InvoiceLine,
+    Issuer,
+    LineKind,
+    Recipient,
+    YenTax,
+)
+from include.billing.money import EXACT, YEN, RoundingMode, minor_unit, round_to_minor_unit
+from include.billing.periods import Period, PlanPart, prorate
+from include.billing.price_list import Charge, PercentageCharge, Plan
+from include.billing.usage import Metric, UsageDay, quantity_of, round_up
+
+_ZERO = Decimal(0)
+
+# What a reader is told about how a quantity becomes an amount.
+_MODEL_LABELS = {
+    "standard": "従量料金",
+    "graduated": "段階料金（各段階の数量に各段階の単価）",
+    "volume": "数量別料金（全数量に該当段階の単価）",
+    "package": "セット料金（端数は 1 セット）",
+    "percentage": "割合料金",
+}
+
+# Days that a message names; the rest is a count.
+_LISTED_DAYS = 10
+
+
+class DiscountKind(StrEnum):
+    """Percentage of the lines, an amount off, or quantities that are free."""
+
+    PERCENTAGE = "percentage"
+    FIXED = "fixed"
+    FREE_QUANTITY = "free_quantity"
+
+
+class Discount(Document):
+    """A tenant's discount. ``value`` is a percentage, an amount in ``currency``, or a monthly quantity of ``metric``.
+
+    It applies in full to a month in which it is valid on one of the tenant's days; a free quantity is free as the plan's own is.
+    """
+
+    name: str
+    kind: DiscountKind
+    value: Annotated[Decimal, Field(gt=0)]
+    currency: str | None = None
+    metric: Metric | None = None
+    valid_from: date
+    valid_to: date | None = None
+
+
+class ExchangeRate(Document):
+    """Yen for one unit of the invoice's currency (電信売買相場の仲値) on a day."""
+
+    yen_per_unit: Annotated[Decimal, Field(gt=0)]
+    rate_date: date
+
+
+class PricedPart(Document):
+    """A part of the month with one plan, as the price list had it."""
+
+    plan_part: PlanPart
+    plan: Plan
+
+
+class BillingInputs(Document):
+    """All that decides an invoice, and nothing else: frozen with it, so that it can be explained and calculated again years later.
+
+    ``commitments`` are those of the tenant that touch the month, and count by their days. Inputs with the key ``commitment`` in its place
+    were frozen under another rule, which still holds for them: one commitment, or none, for the whole month.
+    """
+
+    tenant_id: str
+    tenant_code: str
+    period: Period
+    currency: str
+    rounding: RoundingMode
+    tax_included: bool
+    price_list_version: date
+    issuer: Issuer
+    recipient: Recipient
+    parts: tuple[PricedPart, ...]
+    usage_days: tuple[UsageDay, ...]
+    allow_incomplete: bool
+    discounts: tuple[Discount, ...]
+    commitments: tuple[Commitment, ...] | None = None
+    commitment: Commitment | None = None
+    exchange_rate: ExchangeRate | None
+
+    @model_validator(mode="after")
+    def _one_rule_holds_for_the_minimum(self) -> Self:
+        if ("commitment" in self.model_fields_set) == (self.commitments is not None):
+            raise ValueError("either commitments or commitment must be there")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_the_key_of_their_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only the key that was given, so that frozen inputs keep their digest."""
+        fields: dict[str, Any] = serialize(self)
+        del fields["commitment" if self.commitments is not None else "commitments"]
+        return fields
+
+    def canonical_json(self) -> str:
+        """The same inputs give the same text, also after the database's jsonb has put their keys in another order."""
+        return json.dumps(
+            self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, separators=(",", ":")
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical text, in hex."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+
+def price(inputs: BillingInputs) -> Invoice:
+    """The draft invoice. Lines without an amount are left out; an invoice may have none, and then its total is 0.
+
+    :raises BillingError: usage days are missing, a plan has no price in the tenant's currency, the exchange rate is missing.
+    """
+    return _invoice(inputs, [line for line in calculated_lines(inputs) if line.amount])
+
+
+def calculated_lines(inputs: BillingInputs) -> list[InvoiceLine]:
+    """All lines in the order of the calculation, also those that come to nothing: what an explanation shows. Errors as ``price``."""
+    require_closed_days(inputs)
+    calculation = _Calculation(inputs)
+    for priced in inputs.parts:
+        calculation.add_part(priced)
+    calculation.add_percentage_discounts()
+    calculation.add_fixed_discounts()
+    calculation.add_commitment()
+    return calculation.lines
+
+
+def require_closed_days(inputs: BillingInputs) -> None:
+    """:raises BillingError: names the days of the tenant's parts that BATCH-018-01 has not closed; those may be allowed, but not all."""
+    if inputs.allow_incomplete and inputs.usage_days:
+        return
+    closed = {day.usage_date for day in inputs.usage_days}
+    missing = [day for priced in inputs.parts for day in priced.plan_part.part.dates() if day not in closed]
+    if missing:
+        listed = "、".join(str(day) for day in missing[:_LISTED_DAYS])
+        more = f" ほか {len(missing) - _LISTED_DAYS} 日" if len(missing) > _LISTED_DAYS else ""
+        raise BillingError(
+            "USAGE_NOT_CLOSED",
+            f"使用量が締まっていない日があります（{len(missing)} 日: {listed}{more}）。BATCH-018-01 をその日付で実行してから"
+            "消去（Clear）してください"
+            + (
+                ""
+                if not inputs.usage_days
+                else "。欠けたまま請求するなら「未締め日を許す」（allow_incomplete）を指定します"
+            ),
+        )
+
+
+class _Calculation:
+    """The lines so far; each step adds its own after those of the steps before."""
+
+    def __init__(self, inputs: BillingInputs) -> None:
+        self.inputs = inputs
+        self.lines: list[InvoiceLine] = []
+        self.month_days = Period.month_of(inputs.period.start).days
+
+    def add_part(self, priced: PricedPart) -> None:
+        """The base fee and the charges of one plan; percentage charges come last, as they are on the amounts of the others."""
+        plan, part = priced.plan, priced.plan_part.part
+        prices = plan.prices.get(self.inputs.currency)
+        if prices is None:
+            raise BillingError(
+                "NO_PRICE",
+                f"プラン {priced.plan_part.plan} に通貨 {self.inputs.currency} の価格がありません（料金表 "
+                f"{self.inputs.price_list_version} 版）。料金表に価格を追加するか、テナントの通貨を直してください",
+            )
+        base = self._add(
+            LineKind.BASE_FEE,
+            f"{plan.name} 基本料金",
+            prorate(prices.base_fee, part.days, self.month_days),
+            priced=priced,
+            tax=plan.tax,
+            unit_amount=prices.base_fee if part.days == self.month_days else None,
+            explanation=(
+                self._proration(prices.base_fee, part)
+                if part.days < self.month_days
+                else f"月額 {self._money(prices.base_fee)}",
+            ),
+        )
+        ordinary = [charge for charge in prices.charges if not isinstance(charge, PercentageCharge)]
+        usage = sum((self._add_charge(priced, charge, _ZERO) for charge in ordinary), _ZERO)
+        basis = {"base_fee": base, "usage": usage, "all": base + usage}
+        for charge in prices.charges:
+            if isinstance(charge, PercentageCharge):
+                self._add_charge(priced, charge, basis[charge.of])
+
+    def add_percentage_discounts(self) -> None:
+        """Each on the lines so far, after the percentage discounts before it; one line per tax rate."""
+        for discount in self._discounts(DiscountKind.PERCENTAGE):
+            for category, amount in self._sums().items():
+                self._add(
+                    LineKind.PERCENTAGE_DISCOUNT,
+                    f"{discount.name}（{_number(discount.value)}%）",
+                    -min(amount * discount.value / 100, amount),
+                    tax=category,
+                    explanation=(f"{self._money(amount)} × {_number(discount.value)}%",),
+                )
+
+    def add_fixed_discounts(self) -> None:
+        """Each taken off what is left, never below 0; spread over the tax rates by their sums."""
+        for discount in self._discounts(DiscountKind.FIXED):
+            if discount.currency != self.inputs.currency:
+                raise BillingError(
+                    "DISCOUNT_CURRENCY",
+                    f"値引き「{discount.name}」の通貨 {discount.currency} がテナントの通貨 {self.inputs.currency} と違います。"
+                    "batch.discount を直してください",
+                )
+            sums = self._sums()
+            off = round_to_minor_unit(discount.value, self.inputs.currency, self.inputs.rounding)
+            for category, amount in _spread(
+                min(off, sum(sums.values(), _ZERO)), sums, self.inputs.currency
+            ).items():
+                self._add(
+                    LineKind.FIXED_DISCOUNT,
+                    discount.name,
+                    -amount,
+                    tax=category,
+                    explanation=(f"値引き {self._money(discount.value)}（残額を上限とする）",),
+                )
+
+    def add_commitment(self) -> None:
+        """What is missing to the minimum commitment, on the days that count; taxed like the last plan."""
+        inputs = self.inputs
+        minimums = [
+            (priced.plan_part.part, priced.plan.prices[inputs.currency].minimum_commitment)
+            for priced in inputs.parts
+        ]
+        reached = sum((line.amount for line in self.lines), _ZERO)
+        runs: list[CommittedDays] = []
+        if inputs.commitments is None:
+            minimum = minimum_by_whole_month(minimums, inputs.commitment, inputs.currency, self.month_days)
+            shown, missing = minimum, minimum - reached
+        else:
+            runs = committed_days(minimums, inputs.commitments, inputs.currency)
+            minimum = minimum_of(runs, self.month_days)
+            shown = round_to_minor_unit(minimum, inputs.currency, inputs.rounding)
+            missing = EXACT.subtract(minimum, reached)
+        self._add(
+            LineKind.COMMITMENT,
+            "最低利用料金との差額",
+            max(missing, _ZERO),
+            tax=inputs.parts[-1].plan.tax if inputs.parts else TaxCategory.STANDARD,
+            service=Period(start=runs[0].days.start, end=runs[-1].days.end) if runs else None,
+            explanation=(
+                *(self._committed(run) for run in runs),
+                f"最低利用料金 {self._money(shown)} − ここまでの合計 {self._money(reached)}",
+            ),
+        )
+
+    def _add_charge(self, priced: PricedPart, charge: Charge, basis: Decimal) -> Decimal:
+        part = priced.plan_part.part
+        days = [day for day in self.inputs.usage_days if part.holds(day.usage_date)]
+        used = quantity_of(days, charge.metric, charge.aggregation, step=charge.step)
+        free = self._free_quantity(priced, charge)
+        quantity = max(used - free, _ZERO)
+        amount = charge.amount(quantity)
+        # A level is priced for the whole month, and so a part of the month pays its part; what was summed happened in the part.
+        is_prorated = charge.aggregation.is_level and part.days < self.month_days
+        exact = prorate(amount, part.days, self.month_days) if is_prorated else amount
+        counts = not isinstance(charge, PercentageCharge)
+        metric, unit = charge.metric, charge.metric.unit
+        revised = [day for day in days if day.revision > 1]
+        return self._add(
+            LineKind.USAGE,
+            charge.name,
+            exact + charge.share_of(basis),
+            priced=priced,
+            tax=charge.tax or priced.plan.tax,
+            metric=metric if counts else None,
+            quantity=quantity if counts else None,
+            unit_amount=charge.single_price,
+            explanation=(
+                f"{metric.label}の{charge.aggregation.label} {_number(used)} {unit}（{len(days)} 日分）",
+                *([f"再締めされた日: {len(revised)} 日"] if revised else []),
+                *([f"無料分 {_number(free)} {unit} を差し引き {_number(quantity)} {unit}"] if free else []),
+                _MODEL_LABELS[charge.model]
+                + (
+                    f" {self._money(basis)} × {_number(charge.rate)}%"
+                    if isinstance(charge, PercentageCharge)
+                    else ""
+                ),
+                *([self._proration(amount, part)] if is_prorated and amount else []),
+            ),
+        )
+
+    def _free_quantity(self, priced: PricedPart, charge: Charge) -> Decimal:
+        """What the plan includes, the charge has and discounts give. Of what is summed, a part of the month gets its part of it.
+
+        Rounded up to the charge's step, in the tenant's favour.
+        """
+        monthly = (
+            priced.plan.included.get(charge.metric, _ZERO)
+            + charge.free
+            + sum(
+                (
+                    discount.value
+                    for discount in self._discounts(DiscountKind.FREE_QUANTITY)
+                    if discount.metric is charge.metric
+                ),
+                _ZERO,
+            )
+        )
+        part = (
+            Fraction(1)
+            if charge.aggregation.is_level
+            else Fraction(priced.plan_part.part.days, self.month_days)
+        )
+        return round_up(Fraction(monthly) * part, charge.step)
+
+    def _discounts(self, kind: DiscountKind) -> Iterator[Discount]:
+        """Those of a kind that are valid on one of the tenant's days, in the order of their dates and names."""
+        return (
+            discount
+            for discount in self.inputs.discounts
+            if discount.kind is kind
+            and any(
+                priced.plan_part.part.clipped(discount.valid_from, discount.valid_to)
+                for priced in self.inputs.parts
+            )
+        )
+
+    def _sums(self) -> dict[TaxCategory, Decimal]:
+        """What the lines so far come to per tax rate, where that is something."""
+        sums: dict[TaxCategory, Decimal] = dict.fromkeys(TaxCategory, _ZERO)
+        for line in self.lines:
+            sums[line.tax_category] += line.amount
+        return {category: amount for category, amount in sums.items() if amount > 0}
+
+    def _add(
+        self,
+        kind: LineKind,
+        description: str,
+        exact_amount: Decimal,
+        *,
+        tax: TaxCategory,
+        explanation: tuple[str, ...],
+        priced: PricedPart | None = None,
+        service: Period | None = None,
+        metric: Metric | None = None,
+        quantity: Decimal | None = None,
+        unit_amount: Decimal | None = None,
+    ) -> Decimal:
+        """Add a line; returns its displayed amount."""
+        amount = round_to_minor_unit(exact_amount, self.inputs.currency, self.inputs.rounding)
+        part = priced.plan_part.part if priced else service or self.inputs.period
+        self.lines.append(
+            InvoiceLine(
+                position=len(self.lines) + 1,
+                kind=kind,
+                description=description,
+                plan=priced.plan_part.plan if priced else None,
+                metric=metric,
+                quantity=quantity,
+                unit=metric.unit if metric else None,
+                unit_amount=unit_amount,
+                exact_amount=_kept(exact_amount),
+                amount=amount,
+                tax_category=tax,
+                service_from=part.start,
+                service_to=part.end,
+                explanation=explanation,
+            )
+        )
+        return amount
+
+    def _proration(self, amount: Decimal, part: Period) -> str:
+        return f"{self._money(amount)} × {part.days} 日 ÷ {self.month_days} 日（日割り）"
+
+    def _committed(self, run: CommittedDays) -> str:
+        whose = "個別契約" if run.own else "プラン"
+        if run.days.days == self.month_days:
+            return f"{whose}の最低利用料金 月額 {self._money(run.amount)}"
+        span = f"{run.days.start:%-m/%-d}〜{run.days.end:%-m/%-d}"
+        return f"{whose}の最低利用料金（{span}）{self._proration(run.amount, run.days)}"
+
+    def _money(self, amount: Decimal) -> str:
+        return f"{_number(amount)} {self.inputs.currency}"
+
+
+def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine]) -> Invoice:
+    totals = tax_totals(
+        ((line.tax_category, line.amount) for line in lines),
+        on=inputs.period.end,
+        included=inputs.tax_included,
+        currency=inputs.currency,
+        rounding=inputs.rounding,
+    )
+    subtotal = sum((line.amount for line in lines), minor_unit(inputs.currency) * 0)
+    tax = sum((total.tax_amount for total in totals), minor_unit(inputs.currency) * 0)
+    return Invoice(
+        kind=InvoiceKind.INVOICE,
+        number=None,
+        original_number=None,
+        issued_on=None,
+        due_on=None,
+        period_start=inputs.period.start,
+        period_end=inputs.period.end,
+        tenant_id=inputs.tenant_id,
+        tenant_code=inputs.tenant_code,
+        currency=inputs.currency,
+        tax_included=inputs.tax_included,
+        issuer=inputs.issuer,
+        recipient=inputs.recipient,
+        lines=tuple(line.model_copy(update={"position": number}) for number, line in enumerate(lines, 1)),
+        tax_totals=totals,
+        yen_tax=_yen_tax(inputs, totals),
+        subtotal=subtotal,
+        tax=tax,
+        total=subtotal if inputs.tax_included else subtotal + tax,
+    )
+
+
+def _yen_tax(inputs: BillingInputs, totals: Iterable[TaxTotal]) -> YenTax | None:
+    """The totals per rate in yen, each converted, then taxed and rounded once (インボイス制度に関するQ&A, 外貨建取引)."""
+    taxed = [total for total in totals if total.rate_percent]
+    if inputs.currency == YEN or not taxed:
+        return None
+    rate = inputs.exchange_rate
+    if rate is None:
+        raise BillingError(
+            "NO_EXCHANGE_RATE",
+            f"{inputs.currency} の円換算レートがありません（{inputs.period.end} 以前、対象月内）。batch.exchange_rate に登録してください",
+        )
+    return YenTax(
+        yen_per_unit=rate.yen_per_unit,
+        rate_date=rate.rate_date,
+        totals=tuple(
+            TaxTotal(
+                category=total.category,
+                rate_percent=total.rate_percent,
+                taxable_amount=round_to_minor_unit(
+                    total.taxable_amount * rate.yen_per_unit, YEN, inputs.rounding
+                ),
+                tax_amount=tax_of(
+                    total.taxable_amount * rate.yen_per_unit,
+                    rate_percent(total.category, inputs.period.end),
+                    included=inputs.tax_included,
+                    currency=YEN,
+                    rounding=inputs.rounding,
+                ),
+            )
+            for total in taxed
+        ),
+    )
+
+
+def _spread(
+    amount: Decimal, sums: Mapping[TaxCategory, Decimal], currency: str
+) -> dict[TaxCategory, Decimal]:
+    """An amount spread by the sums in whole minor units, none of it above its sum; the parts add up to the amount.
+
+    What rounding leaves goes to the largest sums.
+    """
+    whole = sum(sums.values())
+    parts = {
+        category: round_to_minor_unit(EXACT.divide(amount * part, whole), currency, RoundingMode.FLOOR)
+        for category, part in sums.items()
+    }
+    rest = amount - sum(parts.values())
+    for category in sorted(sums, key=lambda category: sums[category], reverse=True):
+        more = min(rest, sums[category] - parts[category])
+        parts[category] += more
+        rest -= more
+    return parts
+
+
+def _kept(exact: Decimal) -> Decimal:
+    """Of an exact amount what the host's NUMERIC(65,30) can hold, without trailing zeros."""
+    kept = exact.quantize(Decimal(1).scaleb(-30), context=EXACT)
+    return kept.quantize(Decimal(1)) if kept == kept.to_integral_value() else kept.normalize(EXACT)
+
+
+def _number(value: Decimal) -> str:
+    return f"{_kept(value):,f}"

@@ -1,0 +1,47 @@
+"""What holds for the invoices of all tenants: the price list and the issuer's settings; and whether they are samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from include.billing.errors import BillingError
+from include.billing.price_list import PriceList, load_price_list
+from include.settings import BillingSettings, load_settings
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The price list and the settings of the installation."""
+
+    price_list: PriceList
+    settings: BillingSettings
+
+    @property
+    def samples(self) -> str:
+        """What of it is a sample, in words for people; empty if nothing is. With a sample nothing is finalised, credited or voided."""
+        parts = {"料金表": self.price_list.sample, "発行者": self.settings.issuer.sample}
+        return "と".join(name for name, is_sample in parts.items() if is_sample)
+
+    @property
+    def sample_notes(self) -> tuple[str, ...]:
+        """What a tenant's outcome says about it."""
+        if not self.samples:
+            return ()
+        return (f"{self.samples}が見本（sample: true）のため、確定していません（見本の下書きだけです）",)
+
+    def require_own(self) -> None:
+        """:raises BillingError: something of it is a sample."""
+        if self.samples:
+            raise BillingError(
+                "SAMPLE_TERMS",
+                f"{self.samples}が見本（sample: true）のため、請求書の確定、再発行、取消、返還はできません。{OWN_TERMS}",
+            )
+
+
+# What an operator has to do; ends without a full stop, as a BillingError's message does.
+OWN_TERMS = "自社の料金表と発行者（どちらも sample: false）の設定ファイルを用意し、環境変数 SKILL_BATCH_SETTINGS に指定してください"
+
+
+def load_terms() -> Terms:
+    """The terms of this installation. :raises SettingsError: the settings or the price list do not hold."""
+    return Terms(load_price_list(), load_settings().billing)

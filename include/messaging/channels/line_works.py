@@ -1,0 +1,232 @@
+"""LINE WORKS: a bot writes to a user or a talk room, on behalf of a service account."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import jwt
+from yarl import URL
+
+from include.messaging.channels.base import Finding, finding
+from include.messaging.channels.exchange import (
+    UNANSWERED,
+    Answer,
+    refused,
+    refused_url,
+    request,
+    retry_after,
+    safe_code,
+    unanswered,
+)
+from include.messaging.message import LineWorksConfig, Message
+from include.messaging.outcome import Channel, Outcome, SendResult, failed
+
+# Characters.
+LONGEST_TEXT = 2_000
+
+_ASSERTION_LIFETIME = timedelta(hours=1)
+_LONGEST_LIFETIME_SECONDS = 86_400
+# A token is given up this long before its end, so that it does not end on the way.
+_MARGIN_SECONDS = 300
+
+
+class LineWorksClient:
+    """A ``ChannelClient``. It keeps its access token (24 hours) for as long as it lives."""
+
+    def __init__(
+        self, config: LineWorksConfig, session: aiohttp.ClientSession, allowed_hosts: Collection[str] = ()
+    ) -> None:
+        self._config = config
+        self._session = session
+        self._allowed_hosts = allowed_hosts
+        self._token = AccessToken(config, session)
+
+    def check(self, message: Message) -> SendResult | None:
+        """See ``ChannelClient``."""
+        if refusal := self._check_settings():
+            return refusal
+        if not _is_destination(message.destination):
+            return failed(
+                Channel.LINE_WORKS, "NOT_FOUND", "the destination is neither users/ID nor channels/ID"
+            )
+        if len(message.text) > LONGEST_TEXT:
+            return failed(Channel.LINE_WORKS, "too_long", f"{len(message.text)} characters")
+        return None
+
+    async def send(self, message: Message) -> SendResult:
+        """See ``ChannelClient``. LINE WORKS gives messages no id."""
+        if (refusal := self.check(message)) is not None:
+            return refusal
+        kind, _, recipient = message.destination.partition("/")
+        answer = await self._call(
+            "POST",
+            (kind, recipient, "messages"),
+            json={"content": {"type": "text", "text": message.text}},
+        )
+        return answer if isinstance(answer, SendResult) else SendResult(Outcome.SENT)
+
+    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+        """See ``ChannelClient``. Gets a token and asks for the bot; of destinations, only the form can be told."""
+        if refusal := self._check_settings():
+            return finding(refusal)
+        answer = await self._call("GET", ())
+        code = answer.error.code if isinstance(answer, SendResult) and answer.error else ""
+        if code in ("NOT_FOUND", "http_404"):
+            return finding(failed(Channel.LINE_WORKS, "not_configured", "there is no such bot"))
+        # Asking needs a scope that sending does not.
+        may_ask = not {"bot", "bot.read"}.isdisjoint(self._config.scope.split())
+        if isinstance(answer, SendResult) and (may_ask or code not in ("FORBIDDEN", "http_403")):
+            return finding(answer)
+        malformed = failed(Channel.LINE_WORKS, "NOT_FOUND", "neither users/ID nor channels/ID")
+        return [
+            found for name in destinations if not _is_destination(name) for found in finding(malformed, name)
+        ]
+
+    async def aclose(self) -> None:
+        """Nothing of its own."""
+
+    def _check_settings(self) -> SendResult | None:
+        config = self._config
+        if not all(
+            (
+                config.bot_id,
+                config.client_id,
+                config.client_secret,
+                config.service_account,
+                config.private_key,
+            )
+        ):
+            return failed(Channel.LINE_WORKS, "not_configured")
+        return refused_url(
+            Channel.LINE_WORKS, config.auth_url, self._allowed_hosts, ("worksmobile.com",)
+        ) or refused_url(Channel.LINE_WORKS, config.base_url, self._allowed_hosts, ("worksapis.com",))
+
+    async def _call(self, method: str, path: Sequence[str], **options: Any) -> Answer | SendResult:
+        """One request about the bot, to the segments of a path: its answer if it is a success, otherwise what it means.
+
+        A token that LINE WORKS does not take (any longer) is replaced once.
+        """
+        token = await self._token.get()
+        if isinstance(token, SendResult):
+            return token
+        answer = await self._request(method, path, token, options)
+        if isinstance(answer, Answer) and answer.status == 401:
+            token = await self._token.get(instead_of=token)
+            if isinstance(token, SendResult):
+                return token
+            answer = await self._request(method, path, token, options)
+        if isinstance(answer, SendResult) or answer.ok:
+            return answer
+        return _meaning(answer, answer.fields.get("code"))
+
+    async def _request(
+        self, method: str, path: Sequence[str], token: str, options: dict[str, Any]
+    ) -> Answer | SendResult:
+        segments = [quote(segment, safe="") for segment in ("bots", self._config.bot_id, *path)]
+        try:
+            return await request(
+                self._session,
+                method,
+                URL(self._config.base_url).joinpath(*segments, encoded=True),
+                headers={"Authorization": f"Bearer {token}"},
+                **options,
+            )
+        except UNANSWERED as error:
+            return unanswered(Channel.LINE_WORKS, error)
+
+
+class AccessToken:
+    """The service account's access token, fetched when it is first needed and again shortly before its end."""
+
+    def __init__(self, config: LineWorksConfig, session: aiohttp.ClientSession) -> None:
+        self._config = config
+        self._session = session
+        self._fetching = asyncio.Lock()
+        self._value = ""
+        self._usable_until = 0.0
+        self._failure: SendResult | None = None
+        self._failed_at = 0.0
+
+    async def get(self, instead_of: str = "") -> str | SendResult:
+        """The token, another one than ``instead_of``; or why there is none. Messages at once wait for the same one, or the same failure."""
+        asked_at = time.monotonic()
+        async with self._fetching:
+            if self._failure is not None and self._failed_at >= asked_at:
+                return self._failure
+            if self._value and self._value != instead_of and time.monotonic() < self._usable_until:
+                return self._value
+            token = await self._fetch()
+            self._failure = token if isinstance(token, SendResult) else None
+            self._failed_at = time.monotonic()
+            return token
+
+    async def _fetch(self) -> str | SendResult:
+        self._value = ""
+        assertion = self._assertion()
+        if isinstance(assertion, SendResult):
+            return assertion
+        form = {
+            "assertion": assertion,
+            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "client_id": self._config.client_id,
+            "client_secret": self._config.client_secret,
+            "scope": self._config.scope,
+        }
+        try:
+            answer = await request(self._session, "POST", self._config.auth_url, data=form)
+        except UNANSWERED as error:
+            result = unanswered(Channel.LINE_WORKS, error)
+            if result.outcome is Outcome.AMBIGUOUS:
+                # Only the token's request may have arrived: the message has not been sent at all.
+                return failed(Channel.LINE_WORKS, "connection_refused", f"token: {type(error).__name__}")
+            return result
+        return self._taken_from(answer)
+
+    def _assertion(self) -> str | SendResult:
+        now = int(time.time())
+        claims = {
+            "iss": self._config.client_id,
+            "sub": self._config.service_account,
+            "iat": now,
+            "exp": now + int(_ASSERTION_LIFETIME.total_seconds()),
+        }
+        try:
+            return jwt.encode(claims, self._config.private_key, algorithm="RS256")
+        except (ValueError, TypeError, jwt.PyJWTError):
+            return failed(Channel.LINE_WORKS, "token_refused", "the private key cannot be read")
+
+    def _taken_from(self, answer: Answer) -> str | SendResult:
+        if answer.status == 429 or answer.status >= 500:
+            return _meaning(answer)
+        token = answer.fields.get("access_token")
+        if not answer.ok or not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            detail = f"HTTP {answer.status} {safe_code(answer.fields.get('error'))}".strip()
+            return failed(Channel.LINE_WORKS, "token_refused", detail)
+        self._value = token
+        self._usable_until = time.monotonic() + _seconds(answer.fields.get("expires_in")) - _MARGIN_SECONDS
+        return token
+
+
+def _meaning(answer: Answer, code: object = None) -> SendResult:
+    wait = retry_after(answer.headers, "rateLimit-reset") if answer.status == 429 else None
+    return refused(Channel.LINE_WORKS, answer.status, code, retry_after=wait)
+
+
+def _seconds(value: object) -> int:
+    """LINE WORKS writes the lifetime as a string; one that cannot be read makes the token good for this once."""
+    try:
+        return min(int(str(value)), _LONGEST_LIFETIME_SECONDS)
+    except ValueError:
+        return 0
+
+
+def _is_destination(text: str) -> bool:
+    kind, _, recipient = text.partition("/")
+    # A lone dot or two would be a step in the path.
+    return kind in ("users", "channels") and recipient.strip(".") != ""

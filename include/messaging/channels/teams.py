@@ -1,0 +1,113 @@
+"""Microsoft Teams: an Adaptive Card to a Workflows (Power Automate) webhook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from include.messaging.address_guard import is_allowed
+from include.messaging.channels.base import Finding, finding
+from include.messaging.channels.exchange import (
+    UNANSWERED,
+    refused,
+    refused_url,
+    request,
+    retry_after,
+    unanswered,
+)
+from include.messaging.message import Message, TeamsConfig
+from include.messaging.outcome import Channel, Outcome, SendResult, failed
+
+# Bytes of the whole request; Teams takes what is below.
+SIZE_LIMIT = 28 * 1024
+
+_WORKFLOW_HOSTS = (".logic.azure.com", ".environment.api.powerplatform.com")
+_RETIRED_HOSTS = ("webhook.office.com", "outlook.office.com", "outlook.office365.com")
+
+
+class TeamsClient:
+    """A ``ChannelClient``. The webhook is the destination; what the workflow makes of a card it has accepted, nobody tells."""
+
+    def __init__(
+        self, config: TeamsConfig, session: aiohttp.ClientSession, allowed_hosts: Collection[str] = ()
+    ) -> None:
+        self._url = config.webhook_url
+        self._session = session
+        self._allowed_hosts = allowed_hosts
+
+    def check(self, message: Message) -> SendResult | None:
+        """See ``ChannelClient``."""
+        if refusal := self._check_settings():
+            return refusal
+        size = len(_body(message))
+        return failed(Channel.TEAMS, "too_large", f"{size} bytes") if size >= SIZE_LIMIT else None
+
+    async def send(self, message: Message) -> SendResult:
+        """See ``ChannelClient``."""
+        if (refusal := self.check(message)) is not None:
+            return refusal
+        try:
+            answer = await request(
+                self._session,
+                "POST",
+                self._url,
+                data=_body(message),
+                headers={"Content-Type": "application/json"},
+            )
+        except UNANSWERED as error:
+            return unanswered(Channel.TEAMS, error)
+        if answer.ok:
+            return SendResult(Outcome.SENT, detail="accepted")
+        problem = answer.fields.get("error")
+        code = problem.get("code") if isinstance(problem, dict) else None
+        return refused(Channel.TEAMS, answer.status, code, retry_after=retry_after(answer.headers))
+
+    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:  # noqa: ARG002
+        """See ``ChannelClient``. Whatever a webhook is sent, it posts: only its URL is looked at."""
+        if refusal := self._check_settings():
+            return finding(refusal)
+        if not URL(self._url).query.get("sig"):
+            return finding(failed(Channel.TEAMS, "http_401", "the URL has no sig"))
+        return []
+
+    async def aclose(self) -> None:
+        """Nothing of its own."""
+
+    def _check_settings(self) -> SendResult | None:
+        if not self._url:
+            return failed(Channel.TEAMS, "not_configured")
+        if refusal := refused_url(Channel.TEAMS, self._url, self._allowed_hosts):
+            return refusal
+        host = URL(self._url).host or ""
+        if any(host == retired or host.endswith(f".{retired}") for retired in _RETIRED_HOSTS):
+            return failed(Channel.TEAMS, "retired_connector")
+        if not host.endswith(_WORKFLOW_HOSTS) and not is_allowed(self._url, self._allowed_hosts):
+            return failed(Channel.TEAMS, "refused_address", f"{host} はワークフローの URL ではありません")
+        return None
+
+
+def _body(message: Message) -> bytes:
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": message.rich or _plain_card(message),
+    }
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": card,
+    }
+    # A Japanese character is three bytes in UTF-8, six when it is escaped.
+    return json.dumps({"type": "message", "attachments": [attachment]}, ensure_ascii=False).encode()
+
+
+def _plain_card(message: Message) -> list[dict[str, Any]]:
+    return [
+        {"type": "TextBlock", "text": message.subject, "weight": "Bolder", "wrap": True},
+        {"type": "TextBlock", "text": message.text, "wrap": True},
+    ]

@@ -1,0 +1,19 @@
+"""Whom a tenant's notification settings name. Pure; the settings are the application's, and untrusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from include.messaging.integrations import json_object
+
+
+def destinations_of(setting: Mapping[str, Any]) -> list[str]:
+    """Whom a row of MST_NotificationSettings names (``channel_config``): addresses, Slack channels, ``users/ID`` of LINE WORKS."""
+    config = json_object(setting["channel_config"]) or {}
+    named: list[Any] = []
+    for key in ("recipients", "channels", "destinations"):
+        value = config.get(key)
+        named += value if isinstance(value, list) else []
+    named += [config[key] for key in ("recipient", "channel", "channel_id", "destination") if key in config]
+    return [text.strip() for text in named if isinstance(text, str) and text.strip()]

@@ -1,0 +1,66 @@
+"""Notices to a tenant's administrator about the tenant's own matters: quotas nearly used up, settings that do not work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from pathlib import Path
+
+import psycopg
+
+from include.database import read_sql
+from include.execution.business_date import JAPAN
+from include.messaging.outbox import Draft
+from include.messaging.outcome import Channel
+from include.messaging.template_store import default_template
+from include.messaging.templates import Template, TemplateRefusedError, render
+
+_HERE = Path(__file__).parent
+
+_SENDING_TIME = time(9, 0)
+
+USAGE_WARNING = "usage_warning"
+SETTINGS_BROKEN = "notification_settings_broken"
+INACTIVITY_WARNING = "inactivity_warning"
+INACTIVITY_CRITICAL = "inactivity_critical"
+MONTHLY_REPORT = "monthly_report"
+CHANNELS_GONE = "notification_channels_gone"
+
+
+def sending_time(day: date) -> datetime:
+    """Nine o'clock of a Japanese day, when BATCH-019-01 sends what is due: aware, Asia/Tokyo."""
+    return datetime.combine(day, _SENDING_TIME, JAPAN)
+
+
+def load_administrators(connection: psycopg.Connection) -> dict[str, str]:
+    """The administrators' (or else the contacts') e-mail addresses of the transaction's tenants; without one a tenant is missing."""
+    rows = connection.execute(read_sql(_HERE, "load_administrators"))
+    return {tenant_id: email for tenant_id, email, _ in rows if email}
+
+
+def notice(
+    tenant_id: str,
+    template: Template,
+    address: str,
+    variables: Mapping[str, object],
+    *,
+    dedupe_key: str,
+    due_at: datetime,
+    dedupe_until: datetime | None = None,
+) -> Draft:
+    """The e-mail for an occasion. It has to arrive: where the tenant's own template cannot be used, the built-in one is."""
+    try:
+        rendered = render(template, variables)
+    except TemplateRefusedError:
+        rendered = render(default_template(template.key, template.language), variables)
+    return Draft(
+        tenant_id=tenant_id,
+        dedupe_key=dedupe_key,
+        channel=Channel.EMAIL,
+        destination=address,
+        subject=rendered.subject,
+        body=rendered.text,
+        rich=rendered.rich,
+        due_at=due_at,
+        dedupe_until=dedupe_until,
+    )

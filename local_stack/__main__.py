@@ -1,0 +1,306 @@
+"""The commands behind the Makefile: ``python -m local_stack env|demo|up|down|db-start|db-stop|db-reset|psql``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from include.catalog import (
+    DATA_BACKUP,
+    EXTERNAL_SYNC,
+    INACTIVE_TENANTS,
+    LOG_CLEANUP,
+    MONTHLY_REPORT,
+    NOTIFICATION_LOG_CLEANUP,
+    NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
+    SCHEDULED_NOTIFICATIONS,
+    SETTINGS_SYNC,
+    STATISTICS,
+    TENANT_BILLING,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+    BatchSpec,
+)
+from include.errors import BatchError
+from include.settings import SETTINGS_VARIABLE
+from local_stack.airflow_processes import end_airflow, start_airflow
+from local_stack.directories import show_directories
+from local_stack.monitoring import MONITORING_RUNS
+from local_stack.notifications import REFUSED_BY_STAND_INS, play_the_first_of_november
+from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
+from local_stack.report import (
+    backup_report,
+    billing_report,
+    cleanup_report,
+    external_sync_report,
+    inactivity_report,
+    log_cleanup_report,
+    monitoring_report,
+    monthly_report,
+    restore_report,
+    retry_report,
+    scheduled_report,
+    settings_report,
+    settings_sync_report,
+    statistics_report,
+    usage_report,
+)
+from local_stack.stack import DEMO_SETTINGS, LocalStack
+from local_stack.stand_ins import StandIns
+
+# The run's date: the business date is the day before, the last one of the demo data, and the billing month is October.
+DEMO_DATE = "2026-11-01"
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """A batch of the demo. ``is_red``: it has to fail, because telling the operators is its work. ``date`` is the run's own.
+
+    ``tells_once``: it is red once only, so that a second demo on the same data finds it green. ``form`` is what somebody would choose
+    in the trigger form.
+    """
+
+    spec: BatchSpec
+    report: Callable[[psycopg.Connection], str]
+    is_red: bool = False
+    tells_once: bool = False
+    date: str = DEMO_DATE
+    form: Mapping[str, object] = field(default_factory=dict)
+
+    def ended_well(self, exit_code: int) -> bool:
+        """Whether this is how it has to end."""
+        return bool(exit_code) == self.is_red or (self.tells_once and exit_code == 0)
+
+
+DEMO_RUNS = (
+    DemoRun(DATA_BACKUP, backup_report),
+    DemoRun(STATISTICS, statistics_report),
+    DemoRun(TENANT_USAGE, usage_report),
+    DemoRun(TENANT_BILLING, billing_report),
+    DemoRun(MONTHLY_REPORT, monthly_report),
+    DemoRun(INACTIVE_TENANTS, inactivity_report),
+    DemoRun(SETTINGS_SYNC, settings_sync_report),
+    DemoRun(NOTIFICATION_SETTINGS_CHECK, settings_report),
+    DemoRun(EXTERNAL_SYNC, external_sync_report, is_red=True),
+    DemoRun(SCHEDULED_NOTIFICATIONS, scheduled_report),
+    *(DemoRun(TENANT_MONITORING, monitoring_report, date=moment) for moment in MONITORING_RUNS),
+    DemoRun(NOTIFICATION_RETRY, retry_report, is_red=True, tells_once=True),
+    DemoRun(NOTIFICATION_LOG_CLEANUP, log_cleanup_report),
+    DemoRun(LOG_CLEANUP, cleanup_report),
+    DemoRun(DATA_BACKUP, restore_report, form={"action": "compare", "tenants": ["TKH-HD"]}),
+)
+
+_WHERE_TO_LOOK = """\
+どこを見るか:
+  {storage}/invoices
+               請求書（PDF、JSON）と会計用 CSV
+  {storage}/reports
+               月次レポート（Excel、PDF）
+  {storage}/backups、{storage}/log_archive
+               バックアップ（manifest.json に一覧）、保管したログファイル
+  {storage}/notification_log
+               保管した通知ログ（JSON Lines、gzip）
+  {arrived}
+               届いたメール・Slack・Teams・LINE WORKS・運用アラート（make up の間は http://127.0.0.1:{port}/）
+  make psql    TABLE batch.usage_day;  TABLE batch.invoice;  TABLE batch.outbox;  TABLE batch.execution_log;
+  make up      Airflow の画面（実行、消去、再実行）
+  eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01"""
+
+_UI_START_SECONDS = 120
+
+
+def env(stack: LocalStack) -> int:
+    """Prepare everything and print the exports for a shell: ``eval "$(make -s env)"``."""
+    _prepare(stack)
+    for name, value in stack.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+    print("unset PYTHONDONTWRITEBYTECODE")  # Airflow starts in half the time from byte code
+    return 0
+
+
+def demo(stack: LocalStack) -> int:
+    """Run the batches on the demo data through ``airflow dags test`` and print what came out."""
+    _prepare(stack)
+    _arrived(stack).unlink(missing_ok=True)
+    with _stand_ins(stack):
+        for run in DEMO_RUNS:
+            log = stack.directory / f"{run.spec.dag_id}.log"
+            command = ["airflow", "dags", "test", run.spec.dag_id, run.date]
+            command += ["--conf", json.dumps(run.form)] if run.form else []
+            _say(f"running `{' '.join(command)}`; its log is {log}")
+            with log.open("w") as output:
+                code = subprocess.run(
+                    command,
+                    env=os.environ | stack.environment(),
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                ).returncode
+            if not run.ended_well(code):
+                sys.stderr.write("".join(log.read_text().splitlines(keepends=True)[-40:]))
+                _say(f"`{' '.join(command)}` ended with exit code {code}")
+                return code or 1
+            with stack.database() as connection:
+                play_the_first_of_november(connection)
+                print(f"\n{run.report(connection)}\n")
+    http_port, _ = stack.stand_in_ports
+    print(_WHERE_TO_LOOK.format(storage=stack.storage, arrived=_arrived(stack), port=http_port))
+    return 0
+
+
+def up(stack: LocalStack) -> int:
+    """Run Airflow (scheduler, API server, triggerer, DAG processor) and the stand-ins until Ctrl-C or ``make down``."""
+    _prepare(stack)
+    port = os.environ.get("AIRFLOW__API__PORT", "8080")
+    pid_file = stack.directory / "up.pid"
+    log = stack.directory / "airflow.log"
+    signal.signal(signal.SIGTERM, _interrupt)
+    with _stand_ins(stack) as stand_ins:
+        processes = start_airflow(os.environ | stack.environment(), log)
+        pid_file.write_text(str(processes[0].pid))
+        try:
+            _wait_for_ui(processes, port)
+            _say(f"Airflow: http://localhost:{port}/   what arrived: {stand_ins.page_url}   log: {log}")
+            _say("Ctrl-C (or `make down` elsewhere) ends it")
+            # `make down` ends Airflow by a signal; that is no failure.
+            return max(0, *(process.wait() for process in processes))
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            end_airflow(processes[0].pid)
+            pid_file.unlink(missing_ok=True)
+
+
+def down(stack: LocalStack) -> int:
+    """End what ``make up`` runs, and the database."""
+    pid_file = stack.directory / "up.pid"
+    if pid_file.exists():
+        end_airflow(int(pid_file.read_text()))
+        pid_file.unlink(missing_ok=True)
+    stack.server.stop()
+    return 0
+
+
+def db_start(stack: LocalStack) -> int:
+    """Start the embedded database."""
+    stack.start_database()
+    return 0
+
+
+def db_stop(stack: LocalStack) -> int:
+    """Stop the embedded database; its data stay."""
+    stack.server.stop()
+    return 0
+
+
+def db_reset(stack: LocalStack) -> int:
+    """Delete the embedded database, Airflow's metadata with it."""
+    stack.server.reset()
+    (stack.airflow_home / "imported_settings.sha256").unlink(missing_ok=True)
+    return 0
+
+
+def psql(stack: LocalStack) -> int:
+    """Open the skill report database."""
+    stack.start_database()
+    return subprocess.run([EmbeddedPostgres.binary("psql"), stack.admin_dsn()], check=False).returncode
+
+
+COMMANDS = {
+    "env": env,
+    "demo": demo,
+    "up": up,
+    "down": down,
+    "db-start": db_start,
+    "db-stop": db_stop,
+    "db-reset": db_reset,
+    "psql": psql,
+}
+
+
+def _prepare(stack: LocalStack) -> None:
+    stack.directory.mkdir(exist_ok=True)
+    _say("database")
+    stack.start_database()
+    _say("schema and demo data")
+    stack.deploy()
+    _say("Airflow's metadata")
+    stack.prepare_airflow()
+
+
+def _arrived(stack: LocalStack) -> Path:
+    """The record of what the stand-ins have received."""
+    return stack.directory / "arrived.jsonl"
+
+
+@contextmanager
+def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
+    """Slack, Teams, LINE WORKS and the mail server, on the ports that the settings file names; with what is planted to go wrong."""
+    http, smtp = stack.stand_in_ports
+    stand_ins = StandIns(http, smtp, record=_arrived(stack))
+    try:
+        stand_ins.__enter__()
+    except OSError as error:
+        raise SystemExit(
+            f"The stand-ins cannot listen on the ports {http} and {smtp} ({error.strerror}): is another `make up` running?"
+        ) from None
+    try:
+        for recipient, code in REFUSED_BY_STAND_INS.items():
+            stand_ins.refuse_recipient(recipient, code)
+        with stack.database() as connection:
+            show_directories(stand_ins, connection)
+        yield stand_ins
+    finally:
+        stand_ins.__exit__()
+
+
+def _wait_for_ui(processes: Sequence[subprocess.Popen[bytes]], port: str) -> None:
+    for _ in range(_UI_START_SECONDS):
+        if any(process.poll() is not None for process in processes):
+            raise SystemExit("Airflow ended while starting; its log says why.")
+        try:
+            with urllib.request.urlopen(f"http://localhost:{port}/api/v2/monitor/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+    raise SystemExit(f"Airflow did not answer on port {port} within {_UI_START_SECONDS} s; its log says why.")
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    # Standard error: `make env` prints exports to the standard output.
+    print(f"» {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    # For what runs in this process; Airflow's processes have it from the stack's environment.
+    os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
+    try:
+        return COMMANDS[parser.parse_args().command](LocalStack())
+    except (BatchError, EmbeddedPostgresError) as error:
+        _say(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""Everything that ``make demo`` and ``make up`` stand on, under one ignored folder: database, demo data, Airflow's home."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg import sql
+
+from include.catalog import STATISTICS, TENANT_USAGE
+from include.data_management import statistics
+from include.database import read_sql
+from include.errors import BatchError
+from include.migrations.deploy import PLATFORM, TENANT, upgrade
+from include.migrations.host_contract import HostVariant
+from include.settings import SETTINGS_VARIABLE
+from include.tenant_management import tenant_usage
+from local_stack.airflow_settings import (
+    BACKUP_CONNECTION,
+    AirflowSettings,
+    DatabaseAddress,
+    load_airflow_settings,
+)
+from local_stack.cluster_roles import BATCH_ROLES, claim_roles
+from local_stack.data_management import let_back_up, plant_log_files, plant_old_rows
+from local_stack.generator import DEMO_SHAPE, load_demo_data
+from local_stack.host_fixture import create_host_schema
+from local_stack.monitoring import plant_trouble
+from local_stack.notifications import plant_notifications
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.whole_run import run_batch
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+# An external server (PostgreSQL 15 to 18) instead of the embedded one: a superuser's URL, naming the database to use.
+EXTERNAL_DATABASE = "SKILL_BATCH_DATABASE_URL"
+
+# Lays the demo's own price list and issuer over the shipped samples.
+DEMO_SETTINGS = Path(__file__).with_name("settings.yaml")
+
+# Two databases of the embedded server; an external server holds the first one only.
+SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
+
+
+def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
+    """The variables by which an ``airflow`` process works on this project, with LocalExecutor."""
+    return {
+        "AIRFLOW_HOME": str(home),
+        "PYTHONPATH": str(PROJECT),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # The default of 32 forks 32 worker processes.
+        "AIRFLOW__CORE__PARALLELISM": "8",
+        # Every visitor is an administrator, and so nobody but this machine may visit.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
+        SETTINGS_VARIABLE: str(DEMO_SETTINGS),
+    }
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """The local installation. ``directory`` holds all that it writes."""
+
+    directory: Path = PROJECT / ".local"
+
+    @cached_property
+    def _settings_file(self) -> AirflowSettings:
+        return load_airflow_settings(PROJECT / "airflow_settings.yaml")
+
+    @property
+    def settings(self) -> AirflowSettings:
+        """``airflow_settings.yaml``, pointing at the database and the folder that are really used."""
+        external = os.environ.get(EXTERNAL_DATABASE)
+        address = self._settings_file.database
+        if external:
+            url = urlsplit(external)
+            address = DatabaseAddress(url.hostname or "127.0.0.1", url.port or 5432, url.path.strip("/"))
+        tools = EmbeddedPostgres.binary("pg_dump").parent
+        return self._settings_file.at(address, self.storage, tools, self.application_logs)
+
+    @property
+    def storage(self) -> Path:
+        """Where files go that an installation would keep in an object store: invoices, reports."""
+        return self.directory / "storage"
+
+    @property
+    def application_logs(self) -> Path:
+        """Where the application's log files lie."""
+        return self.directory / "logs"
+
+    @property
+    def server(self) -> EmbeddedPostgres:
+        """The embedded server, on the port that the settings file names."""
+        return EmbeddedPostgres(self.directory / "postgres", self._settings_file.database.port)
+
+    @property
+    def stand_in_ports(self) -> tuple[int, int]:
+        """Where the settings file expects the services and the mail server that the stand-ins take the place of: HTTP, SMTP."""
+        connections = self.settings.connections
+        url = urlsplit(connections["ops_slack"]["extra"]["base_url"])
+        assert url.port is not None
+        return url.port, connections["batch_smtp"]["port"]
+
+    @property
+    def airflow_home(self) -> Path:
+        """Airflow's home: configuration and task logs."""
+        return self.directory / "airflow"
+
+    def environment(self) -> dict[str, str]:
+        """What a shell needs so that ``airflow`` works on this project."""
+        server = self.server
+        socket = quote(str(server.socket_directory), safe="")
+        metadata = f"postgresql+psycopg2://postgres@/{AIRFLOW_METADATA}?host={socket}&port={server.port}"
+        return airflow_environment(self.airflow_home, metadata) | {
+            "AIRFLOW__API__BASE_URL": f"http://localhost:{os.environ.get('AIRFLOW__API__PORT', '8080')}"
+        }
+
+    def admin_dsn(self) -> str:
+        """The skill report database as the role that owns the host's tables."""
+        return os.environ.get(EXTERNAL_DATABASE) or self.server.admin_dsn(SKILL_REPORT)
+
+    def start_database(self) -> None:
+        """Start the embedded server and make its databases, unless an external server is used for the skill report data."""
+        self.server.start()
+        with psycopg.connect(self.server.admin_dsn(), autocommit=True) as connection:
+            existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+            for name in {SKILL_REPORT, AIRFLOW_METADATA} - existing:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def deploy(self) -> None:
+        """Host schema, our schema and demo data, each only where it is missing.
+
+        All days of the demo data but the last are closed, as if BATCH-003 and BATCH-018-01 had run every night; some tenants have discounts
+        and the like, and channels whose services are the stand-ins.
+        """
+        with psycopg.connect(self.admin_dsn()) as connection:
+            fresh = connection.execute(
+                """SELECT to_regclass('public."MST_Tenant"') IS NULL"""
+            ).fetchone() == (True,)
+            if os.environ.get(EXTERNAL_DATABASE):
+                self._claim_server(connection, fresh=fresh)
+            if fresh:
+                create_host_schema(connection, HostVariant.MULTI_TENANT)
+                load_demo_data(connection, DEMO_SHAPE)
+        upgrade(self.admin_dsn(), passwords=self.settings.passwords)
+        with self.database() as connection:
+            let_back_up(connection, self.settings.connections[BACKUP_CONNECTION])
+        if fresh:
+            with self.database(PLATFORM) as platform, self.database(TENANT) as connection:
+                for offset in range(DEMO_SHAPE.days - 1):
+                    day = DEMO_SHAPE.first_day + timedelta(days=offset)
+                    run_batch(platform, connection, STATISTICS, statistics.create_batch(), day)
+                    run_batch(platform, connection, TENANT_USAGE, tenant_usage.create_batch(), day)
+            with self.database() as connection:
+                connection.execute(read_sql(Path(__file__).parent, "billing_facts"))
+                plant_notifications(connection, self.stand_in_ports[0])
+                plant_trouble(connection)
+                plant_old_rows(connection)
+            plant_log_files(self.application_logs)
+
+    def _claim_server(self, admin: psycopg.Connection, *, fresh: bool) -> None:
+        """Make our roles on an external server, unless it, or its database, is somebody else's.
+
+        :raises BatchError: says what was found there; nothing was changed.
+        """
+        backup_login = self.settings.connections[BACKUP_CONNECTION]["login"]
+        with admin.transaction():
+            made = claim_roles(admin, (*BATCH_ROLES, backup_login), "the local stack")
+            deployed = admin.execute("SELECT to_regnamespace('batch') IS NOT NULL").fetchone() == (True,)
+            if not fresh and (made or not deployed):
+                raise BatchError(
+                    f"The database '{admin.info.dbname}' holds an application's tables that the local stack has not made. "
+                    f"Name an empty database in {EXTERNAL_DATABASE}."
+                )
+
+    def prepare_airflow(self) -> None:
+        """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""
+        self.airflow_home.mkdir(parents=True, exist_ok=True)
+        self.airflow("db", "migrate")
+        settings = self.settings
+        parts = {
+            "connections": settings.connections,
+            "variables": settings.variables,
+            "pools": settings.pools,
+        }
+        text = json.dumps(parts, sort_keys=True)
+        imported = self.airflow_home / "imported_settings.sha256"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if imported.exists() and imported.read_text() == digest:
+            return
+        for part, content in parts.items():
+            if content:
+                file = self.airflow_home / f"{part}.json"
+                file.write_text(json.dumps(content), encoding="utf-8")
+                self.airflow(part, "import", str(file), *(["--overwrite"] if part == "connections" else []))
+        imported.write_text(digest)
+
+    def airflow(self, *arguments: str) -> None:
+        """Run one Airflow command quietly; its log is shown only when it fails."""
+        log = self.directory / "airflow-command.log"
+        with log.open("w") as output:
+            done = subprocess.run(
+                ["airflow", *arguments],
+                env=os.environ | self.environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            sys.stderr.write(log.read_text())
+            raise SystemExit(f"`airflow {' '.join(arguments)}` failed with exit code {done.returncode}.")
+
+    @contextmanager
+    def database(self, role: str | None = None) -> Iterator[psycopg.Connection]:
+        """The skill report database, as its owner or acting as ``role``."""
+        with psycopg.connect(self.admin_dsn(), autocommit=True) as connection:
+            if role:
+                connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            yield connection

@@ -1,0 +1,244 @@
+"""Local servers in the place of Slack, Teams, LINE WORKS and a mail server: for tests, and for the demo to show what was sent.
+
+They speak the services' protocols over real sockets on loopback, check what the services check, record what arrives and fail as
+they are told. ``GET /`` is a page for people, ``GET /messages`` the record as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from local_stack.stand_ins.directories import MISSING, StandInDirectory
+from local_stack.stand_ins.faults import HANG_UP, Fault, Faults
+from local_stack.stand_ins.http_services import WORKFLOW_ID, WORKFLOW_SIGNATURE, HttpServices
+from local_stack.stand_ins.recorder import Arrived, Recorder
+from local_stack.stand_ins.smtp import SmtpService
+
+__all__ = ["MISSING", "Arrived", "StandInDirectory", "StandIns", "teams_webhook_url"]
+
+T = TypeVar("T")
+
+_START_SECONDS = 60
+
+
+def teams_webhook_url(base_url: str) -> str:
+    """A workflow's trigger at stand-ins under this address, signature included."""
+    return (
+        f"{base_url}workflows/{WORKFLOW_ID}/triggers/manual/paths/invoke"
+        f"?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={WORKFLOW_SIGNATURE}"
+    )
+
+
+class StandIns:
+    """All the stand-ins, in a thread of their own, for as long as the ``with`` block lasts.
+
+    A port of 0 takes a free one. ``record`` is a file that each message is appended to as a line of JSON. With ``rate_limits`` the
+    services refuse what comes faster than they really allow. With a ``line_works_public_key`` (PEM), the signatures of LINE WORKS'
+    token requests are checked. With ``smtp_tls`` the mail server offers STARTTLS, or speaks TLS from the first byte.
+
+    Services are named ``slack``, ``teams``, ``line_works``, ``line_works_auth`` (its token requests), ``graph``, ``graph_auth`` and
+    ``email``.
+    """
+
+    def __init__(
+        self,
+        http_port: int = 0,
+        smtp_port: int = 0,
+        *,
+        record: Path | None = None,
+        rate_limits: bool = False,
+        line_works_public_key: str = "",
+        smtp_tls: ssl.SSLContext | None = None,
+        smtp_implicit_tls: bool = False,
+    ) -> None:
+        self.http_port = http_port
+        self.smtp_port = smtp_port
+        self._recorder = Recorder(record)
+        self._faults = Faults()
+        self._http = HttpServices(
+            self._recorder,
+            self._faults,
+            rate_limits=rate_limits,
+            line_works_public_key=line_works_public_key,
+        )
+        self._smtp = SmtpService(self._recorder, self._faults, tls=smtp_tls, implicit_tls=smtp_implicit_tls)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stand-ins", daemon=True)
+
+    def __enter__(self) -> Self:
+        """:raises OSError: a port is in use."""
+        self._thread.start()
+        try:
+            self.http_port = self._run(self._http.start(self.http_port))
+            self.smtp_port = self._run(self._smtp.start(self.smtp_port))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    # Where they are.
+
+    @property
+    def page_url(self) -> str:
+        """The page for people."""
+        return f"http://127.0.0.1:{self.http_port}/"
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """For the address guard."""
+        return frozenset({f"127.0.0.1:{self.http_port}"})
+
+    @property
+    def slack_base_url(self) -> str:
+        """Of the Web API."""
+        return f"{self.page_url}api/"
+
+    @property
+    def slack_webhook_url(self) -> str:
+        """An incoming webhook."""
+        return f"{self.page_url}services/T0/B0/stand-in"
+
+    @property
+    def teams_webhook_url(self) -> str:
+        """A workflow's trigger, signature included."""
+        return teams_webhook_url(self.page_url)
+
+    @property
+    def line_works_auth_url(self) -> str:
+        """Where tokens come from."""
+        return f"{self.page_url}oauth2/v2.0/token"
+
+    @property
+    def line_works_base_url(self) -> str:
+        """Of the API."""
+        return f"{self.page_url}v1.0/"
+
+    @property
+    def graph_auth_url(self) -> str:
+        """Where Microsoft's tokens come from."""
+        return self.page_url
+
+    @property
+    def graph_base_url(self) -> str:
+        """Of Microsoft Graph."""
+        return f"{self.page_url}graph/v1.0/"
+
+    # Who is there.
+
+    def show_directory(self, service: str, account: str, directory: StandInDirectory) -> None:
+        """What somebody's people and channels are from now on.
+
+        ``account`` is a bot token of ``slack``, a directory's id of ``teams``, a client id of ``line_works``.
+        """
+        self._http.directories.put(service, account, directory)
+
+    # What happened.
+
+    @property
+    def refused_for_rate(self) -> int:
+        """How many questions about directories came too fast."""
+        return self._http.directories.refused_for_rate
+
+    @property
+    def messages(self) -> list[Arrived]:
+        """What arrived, oldest first."""
+        return self._recorder.messages
+
+    @property
+    def tokens_issued(self) -> int:
+        """How many access tokens LINE WORKS has given out."""
+        return self._http.tokens_issued
+
+    @property
+    def smtp_connections(self) -> int:
+        """How many connections the mail server has had."""
+        return self._smtp.connections
+
+    # What goes wrong.
+
+    def fail_next(
+        self,
+        service: str,
+        code_or_status: str | int,
+        times: int = 1,
+        *,
+        retry_after: str | int | None = None,
+        command: str = "",
+    ) -> None:
+        """Refuse the next requests to a service.
+
+        ``code_or_status`` is one of its error codes or an HTTP status; of the mail server a code of the error table or a reply
+        ("554 5.7.1 No"), given to ``command`` (AUTH, MAIL, RCPT or DATA; by default RCPT, 535 to AUTH). ``retry_after`` is the value of
+        the header that says when to come back.
+        """
+        if service == "email" and not command:
+            command = "AUTH" if str(code_or_status).startswith("535") else "RCPT"
+        self._faults.add(service, Fault(code_or_status, retry_after, command), times)
+
+    def drop_connection(self, service: str, command: str = HANG_UP, times: int = 1) -> None:
+        """Take the next message and close the connection without an answer; with ``command="MAIL"`` before the letter was sent."""
+        self._faults.add(service, Fault(command=command), times)
+
+    def latency(self, service: str, seconds: float) -> None:
+        """From now on, take that long from a message to its answer."""
+        self._faults.set_latency(service, seconds)
+
+    @contextmanager
+    def held(self, service: str) -> Iterator[Callable[[], None]]:
+        """Take messages and answer none of them, until the block ends or the function that it gets is called."""
+        gate = self._faults.hold(service)
+
+        def release() -> None:
+            self._loop.call_soon_threadsafe(gate.set)
+
+        try:
+            yield release
+        finally:
+            release()
+
+    def refuse_recipient(self, recipient: str, code: str) -> None:
+        """From now on, answer messages to an address, a Slack channel, a LINE WORKS user, talk room or bot with this code."""
+        self._faults.refuse_recipient(recipient, code)
+
+    def limit_smtp_connections(self, most: int) -> None:
+        """From now on, the mail server refuses letters while more connections than this are open."""
+        self._smtp.connection_limit = most
+
+    def limit_rates(self, enforced: bool) -> None:
+        """Switch the services' rate limits."""
+        self._http.limit_rates(enforced)
+
+    def shorten_tokens(self, seconds: int) -> None:
+        """The lifetime of LINE WORKS' access tokens from now on."""
+        self._http.token_lifetime = seconds
+
+    def grant_slack_scopes(self, scopes: str) -> None:
+        """What the Slack bot may do from now on, separated by commas."""
+        self._http.slack_scopes = scopes
+
+    def revoke_tokens(self) -> None:
+        """Take back all access tokens of LINE WORKS."""
+        self._http.valid_tokens.clear()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
+
+    async def _stop(self) -> None:
+        await self._http.stop()
+        await self._smtp.stop()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        # The tasks end, and the sockets close.
+        await asyncio.sleep(0)

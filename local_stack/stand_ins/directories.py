@@ -1,0 +1,248 @@
+"""The directories behind the stand-ins: whoever calls with a tenant's credentials is shown that tenant's people and channels."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from local_stack.stand_ins.faults import Fault, Faults, RateLimit
+
+_SLACK_PAGE = 200
+_GRAPH_PAGE = 999
+_LINE_WORKS_PAGE = 100
+
+# In place of a cursor: the answer does not have the field at all.
+MISSING = "missing"
+
+
+@dataclass
+class StandInDirectory:
+    """One tenant's directory at one service, in that service's own JSON.
+
+    ``pages`` are the users as they are cut into pages; ``channels`` are Slack's channels, the teams of Graph (each with its ``channels``),
+    or the groups of LINE WORKS, whose talk rooms are in ``rooms``. ``last_cursor`` is what stands on the last page in a cursor's place.
+    A page that is in ``failing`` (counted from 1) is refused with that code or status, every time.
+    """
+
+    pages: list[list[dict[str, Any]]] = field(default_factory=list)
+    channels: list[dict[str, Any]] = field(default_factory=list)
+    rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    last_cursor: str | None = ""
+    failing: dict[int, str | int] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    # What Graph lists as changes: the version that each made, and the oldest one from which it still can.
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    oldest_delta: int = 0
+
+    @property
+    def users(self) -> list[dict[str, Any]]:
+        """All of them."""
+        return [user for page in self.pages for user in page]
+
+    def fill(self, users: Sequence[dict[str, Any]], page_size: int) -> None:
+        """Cut the users into pages."""
+        self.pages = [list(users[start : start + page_size]) for start in range(0, len(users), page_size)]
+
+    def change(self, user: Mapping[str, Any]) -> None:
+        """Add or change a user (the fields that are given), or with ``@removed`` take one away; Graph lists it as a change."""
+        self.changes.append(dict(user))
+        rest = [each for each in self.users if each["id"] != user["id"]]
+        former = next((each for each in self.users if each["id"] == user["id"]), {})
+        self.fill(rest if "@removed" in user else [*rest, {**former, **user}], _GRAPH_PAGE)
+
+    def expire_deltas(self) -> None:
+        """Whoever comes with a mark of an earlier listing has to begin again."""
+        self.oldest_delta = len(self.changes) + 1
+
+
+class Directories:
+    """All tenants' directories: Slack's by bot token, Graph's by the directory's id, LINE WORKS' by the client id."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.rate_limits = False
+        # How often somebody was told to come back later.
+        self.refused_for_rate = 0
+        self._faults = faults
+        self._directories: dict[tuple[str, str], StandInDirectory] = {}
+        self._graph_tokens: dict[str, str] = {}
+        # Slack's tier 2, and LINE WORKS' published limit; for each tenant and method on its own.
+        self._limits = {"slack": RateLimit(20, 60), "line_works": RateLimit(240, 60)}
+
+    def put(self, service: str, account: str, directory: StandInDirectory) -> None:
+        """Give a tenant a directory; one that has none is empty."""
+        self._directories[service, account] = directory
+
+    def routes(self) -> list[web.RouteDef]:
+        """Microsoft's; the others are reached through their services."""
+        return [
+            web.post("/{directory}/oauth2/v2.0/token", self._graph_token),
+            web.get("/graph/v1.0/users", self._graph_users),
+            web.get("/graph/v1.0/users/delta", self._graph_delta),
+            web.get("/graph/v1.0/users/{user}", self._graph_user),
+            web.get("/graph/v1.0/groups", self._graph_groups),
+            web.get("/graph/v1.0/teams/{team}/channels", self._graph_channels),
+        ]
+
+    # Slack.
+
+    def slack(self, method: str, token: str, query: Mapping[str, str]) -> web.Response:
+        """``users.list`` or ``conversations.list``, to whoever the token belongs."""
+        directory = self._of("slack", token)
+        cursor = query.get("cursor", "")
+        directory.calls.append(f"{method} {cursor}".strip())
+        if wait := self._wait("slack", f"{token} {method}"):
+            return web.json_response(
+                {"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": str(wait)}
+            )
+        if method == "users.list":
+            pages, name = directory.pages, "members"
+        else:
+            channels = directory.channels
+            if query.get("exclude_archived") == "true":
+                channels = [channel for channel in channels if not channel.get("is_archived")]
+            pages, name = _cut(channels, _SLACK_PAGE), "channels"
+        if cursor and not cursor.startswith("page-"):
+            return web.json_response({"ok": False, "error": "invalid_cursor"})
+        number = int(cursor.removeprefix("page-")) if cursor else 1
+        if method == "users.list" and (code := directory.failing.get(number)):
+            if isinstance(code, int):
+                return web.Response(status=code)
+            return web.json_response({"ok": False, "error": code})
+        page = pages[number - 1] if number <= len(pages) else []
+        body: dict[str, Any] = {"ok": True, name: page}
+        after = f"page-{number + 1}" if number < len(pages) else directory.last_cursor
+        if after != MISSING:
+            body["response_metadata"] = {"next_cursor": after}
+        return web.json_response(body)
+
+    # LINE WORKS.
+
+    def line_works(
+        self, api: str, client_id: str, query: Mapping[str, str], channel: str = ""
+    ) -> web.Response:
+        """``users``, ``groups``, or one of the bot's talk rooms, to whoever has the token."""
+        directory = self._of("line_works", client_id)
+        cursor = query.get("cursor", "")
+        directory.calls.append(f"{api} {channel or cursor}".strip())
+        if wait := self._wait("line_works", f"{client_id} {api}"):
+            return _line_works_refusal("TOO_MANY_REQUESTS", 429, {"rateLimit-reset": str(wait)})
+        if api == "rooms":
+            room = directory.rooms.get(channel)
+            return web.json_response(room) if room is not None else _line_works_refusal("NOT_FOUND", 404)
+        pages = directory.pages if api == "users" else _cut(directory.channels, _LINE_WORKS_PAGE)
+        number = int(cursor.removeprefix("page-")) if cursor else 1
+        if api == "users" and (code := directory.failing.get(number)):
+            return _line_works_refusal("REFUSED", int(code))
+        page = pages[number - 1] if number <= len(pages) else []
+        after = f"page-{number + 1}" if number < len(pages) else directory.last_cursor
+        return web.json_response({api: page, "responseMetaData": {"nextCursor": after}})
+
+    # Microsoft Graph.
+
+    async def _graph_token(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        if (fault := self._faults.take("graph_auth")) is not None:
+            return _graph_refusal(fault)
+        if form.get("grant_type") != "client_credentials" or not form.get("client_secret"):
+            return web.json_response({"error": "invalid_client"}, status=401)
+        token = f"graph-{secrets.token_hex(8)}"
+        self._graph_tokens[token] = request.match_info["directory"]
+        return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": 3599})
+
+    async def _graph_users(self, request: web.Request) -> web.Response:
+        directory = self._graph_directory(request)
+        if isinstance(directory, web.Response):
+            return directory
+        selected = request.query.get("$select", "").split(",")
+        number = int(request.query.get("$skiptoken", "1"))
+        if code := directory.failing.get(number):
+            return _graph_refusal(Fault(code))
+        page = directory.pages[number - 1] if number <= len(directory.pages) else []
+        body: dict[str, Any] = {"value": [_selected(user, selected) for user in page]}
+        if number < len(directory.pages):
+            body["@odata.nextLink"] = str(request.url.update_query({"$skiptoken": str(number + 1)}))
+        return web.json_response(body)
+
+    async def _graph_delta(self, request: web.Request) -> web.Response:
+        directory = self._graph_directory(request)
+        if isinstance(directory, web.Response):
+            return directory
+        mark = request.query.get("$deltatoken", "")
+        version = len(directory.changes) if mark == "latest" else int(mark or 0)
+        if version < directory.oldest_delta and mark != "latest":
+            return _graph_refusal(Fault(410))
+        after = max(len(directory.changes), directory.oldest_delta)
+        link = request.url.with_query({"$deltatoken": str(after)})
+        return web.json_response({"value": directory.changes[version:], "@odata.deltaLink": str(link)})
+
+    async def _graph_user(self, request: web.Request) -> web.Response:
+        directory = self._graph_directory(request)
+        if isinstance(directory, web.Response):
+            return directory
+        for user in directory.users:
+            if user["id"] == request.match_info["user"]:
+                return web.json_response(_selected(user, request.query.get("$select", "").split(",")))
+        return _graph_refusal(Fault(404))
+
+    async def _graph_groups(self, request: web.Request) -> web.Response:
+        directory = self._graph_directory(request)
+        if isinstance(directory, web.Response):
+            return directory
+        teams = [{"id": team["id"], "displayName": team["displayName"]} for team in directory.channels]
+        return web.json_response({"value": teams})
+
+    async def _graph_channels(self, request: web.Request) -> web.Response:
+        directory = self._graph_directory(request)
+        if isinstance(directory, web.Response):
+            return directory
+        for team in directory.channels:
+            if team["id"] == request.match_info["team"]:
+                return web.json_response({"value": team["channels"]})
+        return _graph_refusal(Fault(404))
+
+    def _graph_directory(self, request: web.Request) -> StandInDirectory | web.Response:
+        if (fault := self._faults.take("graph")) is not None:
+            return _graph_refusal(fault)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in self._graph_tokens:
+            return _graph_refusal(Fault(401))
+        directory = self._of("teams", self._graph_tokens[token])
+        directory.calls.append(request.path_qs.removeprefix("/graph/v1.0/"))
+        return directory
+
+    # For all of them.
+
+    def _of(self, service: str, account: str) -> StandInDirectory:
+        return self._directories.setdefault((service, account), StandInDirectory())
+
+    def _wait(self, service: str, key: str) -> int:
+        """Seconds to wait, rounded up; 0: none."""
+        wait = math.ceil(self._limits[service].wait(key)) if self.rate_limits else 0
+        self.refused_for_rate += wait > 0
+        return wait
+
+
+def _cut(entries: Sequence[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
+    return [list(entries[start : start + size]) for start in range(0, len(entries), size)]
+
+
+def _selected(user: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """What was asked for; what a user does not have is null."""
+    return {name: user.get(name) for name in names}
+
+
+def _line_works_refusal(code: str, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response(
+        {"code": code, "description": "refused by the stand-in"}, status=status, headers=headers
+    )
+
+
+def _graph_refusal(fault: Fault) -> web.Response:
+    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    problem = {"error": {"code": "Refused", "message": "refused by the stand-in", "innerError": {}}}
+    return web.json_response(problem, status=int(fault.code), headers=headers)

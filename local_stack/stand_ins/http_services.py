@@ -1,0 +1,380 @@
+"""Slack, Teams and LINE WORKS as far as the batches use them: the same requests, checks and answers."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jwt
+from aiohttp import web
+
+from local_stack.stand_ins.directories import Directories
+from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, RateLimit
+from local_stack.stand_ins.page import listing
+from local_stack.stand_ins.recorder import Arrived, Recorder, shown_headers
+
+WORKFLOW_ID = "0f1e2d3c4b5a"
+WORKFLOW_SIGNATURE = "stand-in-signature"
+
+_Refusal = Callable[[str | int, str | int | None], web.Response]
+
+_TEAMS_SIZE_LIMIT = 28 * 1024
+_CARD_TYPE = "application/vnd.microsoft.card.adaptive"
+
+# The status that goes with a code, where it is not the usual one.
+_SLACK_API_STATUS = {"ratelimited": 429, "service_unavailable": 503}
+_SLACK_WEBHOOK_STATUS = {
+    "action_prohibited": 403,
+    "channel_not_found": 404,
+    "channel_is_archived": 410,
+    "rate_limited": 429,
+}
+_LINE_WORKS_STATUS = {
+    "INVALID_PARAMETER": 400,
+    "UNAUTHORIZED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "TOO_MANY_REQUESTS": 429,
+}
+
+
+class HttpServices:
+    """One server for all of them, and for the pages that show what arrived. To be used on one event loop."""
+
+    def __init__(
+        self, recorder: Recorder, faults: Faults, *, rate_limits: bool, line_works_public_key: str = ""
+    ) -> None:
+        self.slack_scopes = "chat:write,channels:read"
+        # The lifetime of LINE WORKS' tokens, in seconds.
+        self.token_lifetime = 86_400
+        self.tokens_issued = 0
+        # LINE WORKS' tokens, and for which client each was made.
+        self.valid_tokens: dict[str, str] = {}
+        self.directories = Directories(faults)
+        self._recorder = recorder
+        self._faults = faults
+        self._line_works_public_key = line_works_public_key
+        # As published; of Slack's "one per second, bursts allowed" the one per second.
+        self._slack_limit = RateLimit(1, 1)
+        self._teams_limit = RateLimit(4, 1)
+        self._line_works_limit = RateLimit(240, 60)
+        self.limit_rates(rate_limits)
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
+
+    def limit_rates(self, enforced: bool) -> None:
+        """Switch the services' rate limits."""
+        self.rate_limits = self.directories.rate_limits = enforced
+
+    async def start(self, port: int) -> int:
+        """Listen on loopback; 0 takes a free port. Returns the port."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Close, without waiting for anybody."""
+        await self._runner.cleanup()
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=4 * 1024**2)
+        application.add_routes(
+            [
+                web.get("/", self._page),
+                web.get("/messages", self._messages),
+                web.route("*", "/api/{method}", self._slack_api),
+                web.post("/services/{tail:.+}", self._slack_webhook),
+                web.post("/workflows/{workflow}/triggers/manual/paths/invoke", self._teams),
+                web.post("/oauth2/v2.0/token", self._line_works_token),
+                web.get("/v1.0/bots/{bot}", self._line_works_bot),
+                web.get("/v1.0/{api:users|groups}", self._line_works_directory),
+                web.get("/v1.0/bots/{bot}/channels/{channel}", self._line_works_directory),
+                web.post("/v1.0/bots/{bot}/{kind:users|channels}/{recipient}/messages", self._line_works),
+                *self.directories.routes(),
+            ]
+        )
+        return application
+
+    # The pages.
+
+    async def _page(self, _: web.Request) -> web.Response:
+        return web.Response(text=listing(self._recorder.messages), content_type="text/html")
+
+    async def _messages(self, _: web.Request) -> web.Response:
+        shown = [message.as_json() for message in self._recorder.messages]
+        return web.json_response(shown, dumps=lambda value: json.dumps(value, ensure_ascii=False))
+
+    # Slack.
+
+    async def _slack_api(self, request: web.Request) -> web.Response:
+        method = request.match_info["method"]
+        body = {**request.query, **_object(await request.text())}
+        if (fault := self._faults.take("slack")) is not None:
+            return _failure(request, fault, _slack_api_refusal)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer").strip()
+        if not token.startswith("xoxb-"):
+            return _slack_api_refusal("invalid_auth" if token else "not_authed")
+        if method == "auth.test":
+            return web.json_response(
+                {"ok": True, "team": "stand-in", "user": "batch"},
+                headers={"X-OAuth-Scopes": self.slack_scopes},
+            )
+        if method == "conversations.info":
+            return self._slack_channel(str(body.get("channel", "")))
+        if method in ("users.list", "conversations.list"):
+            return self.directories.slack(method, token, request.query)
+        if method == "chat.postMessage":
+            return await self._slack_post(request, body)
+        return _slack_api_refusal("unknown_method")
+
+    def _slack_channel(self, channel: str) -> web.Response:
+        refusal = self._faults.refusal_of(channel)
+        if refusal not in (None, "not_in_channel", "is_archived"):
+            return _slack_api_refusal(refusal)
+        about = {
+            "id": channel,
+            "is_archived": refusal == "is_archived",
+            "is_member": refusal != "not_in_channel",
+        }
+        return web.json_response({"ok": True, "channel": about})
+
+    async def _slack_post(self, request: web.Request, body: Mapping[str, Any]) -> web.Response:
+        channel, text, blocks = str(body.get("channel", "")), str(body.get("text", "")), body.get("blocks")
+        if not channel:
+            return _slack_api_refusal("channel_not_found")
+        if refusal := self._faults.refusal_of(channel):
+            return _slack_api_refusal(refusal)
+        if not text and not blocks:
+            return _slack_api_refusal("no_text")
+        if len(text) > 40_000:
+            return _slack_api_refusal("msg_too_long")
+        if blocks is not None and (not isinstance(blocks, list) or len(blocks) > 50):
+            return _slack_api_refusal("invalid_blocks")
+        if wait := self._wait(self._slack_limit, channel):
+            return _slack_api_refusal("ratelimited", math.ceil(wait))
+        arrived = Arrived("slack", channel, text, rich=blocks, headers=shown_headers(request.headers))
+        await self._record(request, arrived)
+        return web.json_response(
+            {"ok": True, "channel": channel, "ts": f"{arrived.arrived_at.timestamp():.6f}"}
+        )
+
+    async def _slack_webhook(self, request: web.Request) -> web.Response:
+        raw = await request.text()
+        if (fault := self._faults.take("slack")) is not None:
+            return _failure(request, fault, _slack_webhook_refusal)
+        body = _object(raw)
+        if not body:
+            return _slack_webhook_refusal("invalid_payload")
+        text, blocks = str(body.get("text", "")), body.get("blocks")
+        if not text and not blocks:
+            return _slack_webhook_refusal("no_text")
+        if wait := self._wait(self._slack_limit, request.path):
+            return _slack_webhook_refusal("rate_limited", math.ceil(wait))
+        await self._record(
+            request, Arrived("slack", "", text, rich=blocks, headers=shown_headers(request.headers))
+        )
+        return web.Response(text="ok")
+
+    # Teams.
+
+    async def _teams(self, request: web.Request) -> web.Response:
+        raw = await request.text()
+        workflow = request.match_info["workflow"]
+        if (fault := self._faults.take("teams")) is not None:
+            return _failure(request, fault, _teams_refusal)
+        if request.query.get("sig") != WORKFLOW_SIGNATURE:
+            return _teams_refusal(401)
+        if len(raw.encode()) >= _TEAMS_SIZE_LIMIT:
+            return _teams_refusal(413)
+        card = _card(_object(raw))
+        if card is None:
+            return _teams_refusal(400)
+        if wait := self._wait(self._teams_limit, workflow):
+            return _teams_refusal(429, math.ceil(wait))
+        await self._record(
+            request,
+            Arrived("teams", workflow, _card_text(card), rich=card, headers=shown_headers(request.headers)),
+        )
+        return web.Response(status=202)
+
+    # LINE WORKS.
+
+    async def _line_works_token(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        if (fault := self._faults.take("line_works_auth")) is not None:
+            return _failure(request, fault, _token_refusal)
+        if problem := self._token_problem({name: str(value) for name, value in form.items()}):
+            return _token_refusal(problem)
+        await self._hesitate(request, "line_works_auth")
+        token = f"line-works-{secrets.token_hex(8)}"
+        self.tokens_issued += 1
+        self.valid_tokens[token] = str(form["client_id"])
+        return web.json_response(
+            {
+                "access_token": token,
+                "token_type": "Bearer",
+                "expires_in": str(self.token_lifetime),
+                "scope": str(form.get("scope", "")),
+            }
+        )
+
+    def _token_problem(self, form: Mapping[str, str]) -> str:
+        if form.get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer":
+            return "unsupported_grant_type"
+        if not form.get("client_id") or not form.get("client_secret"):
+            return "invalid_client"
+        if not form.get("scope"):
+            return "invalid_scope"
+        try:
+            claims = jwt.decode(
+                form.get("assertion", ""),
+                self._line_works_public_key,
+                algorithms=["RS256"],
+                options={
+                    "verify_signature": bool(self._line_works_public_key),
+                    "verify_exp": True,
+                    "require": ["iss", "sub", "iat", "exp"],
+                },
+            )
+        except jwt.PyJWTError:
+            return "invalid_grant"
+        lifetime = claims["exp"] - claims["iat"]
+        return "" if claims["iss"] == form["client_id"] and 0 < lifetime <= 3600 else "invalid_grant"
+
+    async def _line_works_bot(self, request: web.Request) -> web.Response:
+        if (refusal := await self._line_works_problem(request)) is not None:
+            return refusal
+        if code := self._faults.refusal_of(request.match_info["bot"]):
+            return self._line_works_refusal(code)
+        return web.json_response({"botId": request.match_info["bot"], "botName": "stand-in"})
+
+    async def _line_works_directory(self, request: web.Request) -> web.Response:
+        if (refusal := await self._line_works_problem(request)) is not None:
+            return refusal
+        client_id = self.valid_tokens[_bearer(request)]
+        api, channel = request.match_info.get("api", "rooms"), request.match_info.get("channel", "")
+        return self.directories.line_works(api, client_id, request.query, channel)
+
+    async def _line_works(self, request: web.Request) -> web.Response:
+        body = _object(await request.text())
+        if (refusal := await self._line_works_problem(request)) is not None:
+            return refusal
+        recipient = request.match_info["recipient"]
+        if code := self._faults.refusal_of(recipient):
+            return self._line_works_refusal(code)
+        content = body.get("content")
+        text = content.get("text") if isinstance(content, dict) and content.get("type") == "text" else None
+        if not isinstance(text, str) or not 0 < len(text) <= 2_000:
+            return self._line_works_refusal("INVALID_PARAMETER")
+        if wait := self._wait(self._line_works_limit, request.match_info["bot"]):
+            return self._line_works_refusal("TOO_MANY_REQUESTS", math.ceil(wait))
+        destination = f"{request.match_info['kind']}/{recipient}"
+        await self._record(
+            request, Arrived("line_works", destination, text, headers=shown_headers(request.headers))
+        )
+        return web.Response(status=201)
+
+    async def _line_works_problem(self, request: web.Request) -> web.Response | None:
+        if (fault := self._faults.take("line_works")) is not None:
+            return _failure(request, fault, self._line_works_refusal)
+        return None if _bearer(request) in self.valid_tokens else self._line_works_refusal("UNAUTHORIZED")
+
+    def _line_works_refusal(self, code: str | int, retry_after: str | int | None = None) -> web.Response:
+        headers = {"rateLimit-limit": str(self._line_works_limit.requests), "rateLimit-remaining": "0"}
+        if retry_after is not None:
+            headers["rateLimit-reset"] = str(retry_after)
+        if isinstance(code, int):
+            return web.Response(status=code, headers=headers)
+        return web.json_response(
+            {"code": code, "description": "refused by the stand-in"},
+            status=_LINE_WORKS_STATUS.get(code, 400),
+            headers=headers,
+        )
+
+    # For all of them.
+
+    def _wait(self, limit: RateLimit, key: str) -> float:
+        return limit.wait(key) if self.rate_limits else 0.0
+
+    async def _record(self, request: web.Request, message: Arrived) -> None:
+        self._recorder.add(message)
+        await self._hesitate(request, message.channel)
+
+    async def _hesitate(self, request: web.Request, service: str) -> None:
+        """What a service does between a request and its answer: take its time, or hang up."""
+        await self._faults.answer_is_due(service)
+        if self._faults.take(service, HANG_UP):
+            assert request.transport is not None
+            request.transport.abort()
+
+
+def _bearer(request: web.Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+def _failure(request: web.Request, fault: Fault, refusal: _Refusal) -> web.Response:
+    if isinstance(fault.code, int) and 300 <= fault.code < 400:
+        return web.Response(status=fault.code, headers={"Location": f"http://{request.host}/"})
+    return refusal(fault.code, fault.retry_after)
+
+
+def _slack_api_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
+    headers = _retry_headers(retry_after)
+    if isinstance(code, int):
+        return web.Response(status=code, text="<html></html>", content_type="text/html", headers=headers)
+    status = _SLACK_API_STATUS.get(code, 200)
+    return web.json_response({"ok": False, "error": code}, status=status, headers=headers)
+
+
+def _slack_webhook_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
+    status = code if isinstance(code, int) else _SLACK_WEBHOOK_STATUS.get(code, 400)
+    return web.Response(status=status, text=str(code), headers=_retry_headers(retry_after))
+
+
+def _teams_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
+    problem = {"error": {"code": "Refused", "message": "refused by the stand-in"}}
+    return web.json_response(problem, status=int(code), headers=_retry_headers(retry_after))
+
+
+def _token_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
+    headers = {} if retry_after is None else {"rateLimit-reset": str(retry_after)}
+    if isinstance(code, int):
+        return web.Response(status=code, headers=headers)
+    return web.json_response(
+        {"error": code}, status=401 if code == "invalid_client" else 400, headers=headers
+    )
+
+
+def _retry_headers(retry_after: str | int | None) -> dict[str, str]:
+    return {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _card(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The Adaptive Card in a request to a workflow; None: there is none."""
+    attachments = body.get("attachments")
+    if body.get("type") != "message" or not isinstance(attachments, list) or len(attachments) != 1:
+        return None
+    attachment = attachments[0]
+    if not isinstance(attachment, dict) or attachment.get("contentType") != _CARD_TYPE:
+        return None
+    card = attachment.get("content")
+    whole = (
+        isinstance(card, dict) and card.get("type") == "AdaptiveCard" and isinstance(card.get("body"), list)
+    )
+    return card if whole else None
+
+
+def _card_text(card: Mapping[str, Any]) -> str:
+    return "\n".join(
+        str(block["text"]) for block in card["body"] if isinstance(block, dict) and "text" in block
+    )

@@ -1,0 +1,34 @@
+"""The page that shows people what arrived."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+from local_stack.stand_ins.recorder import Arrived
+
+_TOKYO = ZoneInfo("Asia/Tokyo")
+
+_PAGE = """<!doctype html><html lang="ja"><meta charset="utf-8"><title>届いた通知</title>
+<style>body{{font-family:sans-serif;max-width:52rem;margin:2rem auto}}article{{border-left:4px solid #36c;background:#f6f6f6;
+padding:.5rem 1rem;margin:1rem 0}}pre{{white-space:pre-wrap;overflow-wrap:anywhere}}small{{color:#555}}</style>
+<h1>届いた通知</h1><p>{count} 件（新しい順）</p>{messages}</html>"""
+
+_MESSAGE = """<article><small>{channel} → {destination} ・ {time}</small><h2>{subject}</h2><pre>{text}</pre></article>"""
+
+
+def listing(messages: Sequence[Arrived]) -> str:
+    """The messages, newest first. Everything is escaped: they are what is under test."""
+    return _PAGE.format(count=len(messages), messages="".join(map(_shown, reversed(messages))))
+
+
+def _shown(message: Arrived) -> str:
+    parts = {
+        "channel": message.channel,
+        "destination": message.destination or "—",
+        "time": f"{message.arrived_at.astimezone(_TOKYO):%Y-%m-%d %H:%M:%S}",
+        "subject": message.subject,
+        "text": message.text,
+    }
+    return _MESSAGE.format(**{name: html.escape(text) for name, text in parts.items()})

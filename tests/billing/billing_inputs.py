@@ -1,0 +1,108 @@
+"""What a test prices: a tenant's October 2026 with one plan and all days closed, unless the test says otherwise."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from include.billing.commitments import Commitment
+from include.billing.money import RoundingMode
+from include.billing.periods import Period, PlanPart
+from include.billing.price_list import Plan
+from include.billing.pricing import (
+    BillingInputs,
+    Discount,
+    DiscountKind,
+    ExchangeRate,
+    PricedPart,
+)
+from include.billing.usage import BYTES_PER_GB, UsageDay
+from tests.billing.sample_invoices import ISSUER, RECIPIENT
+
+OCTOBER = Period(start=date(2026, 10, 1), end=date(2026, 10, 31))
+
+_AGGREGATIONS = {"active_users": "max", "storage_gb": "average"}
+
+
+def charge(model: str, metric: str = "api_calls", **fields: Any) -> dict[str, Any]:
+    """A charge as the price list has it."""
+    defaults = {"name": metric, "aggregation": _AGGREGATIONS.get(metric, "sum")}
+    return defaults | {"model": model, "metric": metric} | fields
+
+
+def plan(base_fee: str = "10000", *charges: dict[str, Any], currency: str = "JPY", **fields: Any) -> Plan:
+    """A plan with prices in one currency."""
+    minimum = fields.pop("minimum_commitment", "0")
+    prices = {currency: {"base_fee": base_fee, "minimum_commitment": minimum, "charges": charges}}
+    return Plan.model_validate({"name": "ベーシックプラン", "prices": prices} | fields)
+
+
+def part(plan: Plan, first: int = 1, last: int = 31, code: str = "BASIC") -> PricedPart:
+    """The plan from one day of October to another."""
+    days = Period(start=date(2026, 10, first), end=date(2026, 10, last))
+    return PricedPart(plan_part=PlanPart(plan=code, part=days), plan=plan)
+
+
+def usage_days(
+    first: int = 1, last: int = 31, *, storage_gb: int = 0, **figures: int
+) -> tuple[UsageDay, ...]:
+    """Closed days of October that are all alike."""
+    row = {"active_users": 0, "api_calls": 0, "reports_generated": 0, "revision": 1} | figures
+    return tuple(
+        UsageDay(usage_date=date(2026, 10, day), storage_bytes=storage_gb * BYTES_PER_GB, **row)
+        for day in range(first, last + 1)
+    )
+
+
+def inputs(**changes: Any) -> BillingInputs:
+    """A month's inputs: yen without tax, rounded down, ¥10,000 and no usage."""
+    defaults: dict[str, Any] = {
+        "tenant_id": "7f0c2b0e-0000-4000-8000-000000000001",
+        "tenant_code": "aoba",
+        "period": OCTOBER,
+        "currency": "JPY",
+        "rounding": RoundingMode.FLOOR,
+        "tax_included": False,
+        "price_list_version": date(2026, 4, 1),
+        "issuer": ISSUER,
+        "recipient": RECIPIENT,
+        "parts": (part(plan()),),
+        "usage_days": usage_days(),
+        "allow_incomplete": False,
+        "discounts": (),
+        "commitments": (),
+        "exchange_rate": None,
+    }
+    return BillingInputs(**(defaults | changes))
+
+
+def percent_off(percent: str, **changes: Any) -> Discount:
+    """A discount in percent, valid for ever."""
+    return _discount(DiscountKind.PERCENTAGE, percent, changes)
+
+
+def amount_off(amount: str, **changes: Any) -> Discount:
+    """A discount in yen, valid for ever."""
+    return _discount(DiscountKind.FIXED, amount, {"currency": "JPY"} | changes)
+
+
+def units_off(quantity: str, **changes: Any) -> Discount:
+    """Free API calls, valid for ever."""
+    return _discount(DiscountKind.FREE_QUANTITY, quantity, {"metric": "api_calls"} | changes)
+
+
+def own_minimum(amount: str, **changes: Any) -> Commitment:
+    """A commitment of the tenant's own in yen, valid for ever."""
+    defaults = {"amount": amount, "currency": "JPY", "valid_from": date(2026, 1, 1)}
+    return Commitment.model_validate(defaults | changes)
+
+
+def yen(rate: str) -> ExchangeRate:
+    """What a unit of the currency is worth at the end of October."""
+    return ExchangeRate(yen_per_unit=Decimal(rate), rate_date=OCTOBER.end)
+
+
+def _discount(kind: DiscountKind, value: str, changes: dict[str, Any]) -> Discount:
+    defaults = {"name": "値引き", "kind": kind, "value": value, "valid_from": date(2026, 1, 1)}
+    return Discount.model_validate(defaults | changes)

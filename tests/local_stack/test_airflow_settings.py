@@ -1,0 +1,106 @@
+"""``airflow_settings.yaml``: the project's own file, and what Airflow imports of any such file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from include.data_management.data_backup.server import BIN_VARIABLE, CONNECTION
+from include.data_management.log_cleanup.batch import ROOTS_VARIABLE
+from local_stack.airflow_settings import (
+    BACKUP_CONNECTION,
+    DATABASE_CONNECTIONS,
+    LOG_ROOTS_VARIABLE,
+    TOOLS_VARIABLE,
+    DatabaseAddress,
+    load_airflow_settings,
+)
+from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+from skill_batch.network import ALLOWED_HOSTS_VARIABLE, SMTP_CONN_ID
+from skill_batch.notifiers.delivery import OPS_EMAIL_CONN_ID, OPS_SLACK_CONN_ID
+from skill_batch.object_storage import VARIABLE
+from tests.airflow_installation import PROJECT
+
+SAMPLE = """
+airflow:
+  connections:
+    - conn_id: batch_tenant_db
+      conn_type: postgres
+      conn_host: 127.0.0.1
+      conn_port: 1
+      conn_schema: db
+      conn_login: batch_tenant
+      conn_password: "p@ss: word"
+    - conn_id: other
+      conn_type: http
+      conn_host: example.jp
+  pools:
+    - pool_name: narrow
+      pool_slot: 2
+      pool_description: 狭い
+  variables:
+    - variable_name: greeting
+      variable_value: こんにちは
+"""
+
+
+def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> None:
+    settings = load_airflow_settings(PROJECT / "airflow_settings.yaml")
+    assert set(settings.connections) == {
+        TenantDbHook.default_conn_name,
+        PlatformDbHook.default_conn_name,
+        OPS_SLACK_CONN_ID,
+        OPS_EMAIL_CONN_ID,
+        SMTP_CONN_ID,
+        BACKUP_CONNECTION,
+    }
+    assert set(settings.variables) == {VARIABLE, ALLOWED_HOSTS_VARIABLE, BIN_VARIABLE, ROOTS_VARIABLE}
+    assert (CONNECTION, BIN_VARIABLE, ROOTS_VARIABLE) == (
+        BACKUP_CONNECTION,
+        TOOLS_VARIABLE,
+        LOG_ROOTS_VARIABLE,
+    )
+    assert settings.passwords.keys() == {TenantDbHook.role, PlatformDbHook.role}
+    assert settings.database.host == "127.0.0.1"
+
+
+def test_an_astro_file_becomes_what_airflow_imports(tmp_path: Path) -> None:
+    file = tmp_path / "airflow_settings.yaml"
+    file.write_text(SAMPLE, encoding="utf-8")
+
+    settings = load_airflow_settings(file)
+
+    assert settings.connections["batch_tenant_db"] == {
+        "conn_type": "postgres",
+        "host": "127.0.0.1",
+        "port": 1,
+        "schema": "db",
+        "login": "batch_tenant",
+        "password": "p@ss: word",
+    }
+    assert settings.variables == {"greeting": "こんにちは"}
+    assert settings.pools == {"narrow": {"slots": 2, "description": "狭い", "include_deferred": False}}
+
+
+def test_only_the_database_connections_follow_an_external_server(tmp_path: Path) -> None:
+    file = tmp_path / "airflow_settings.yaml"
+    file.write_text(SAMPLE, encoding="utf-8")
+
+    moved = (
+        load_airflow_settings(file)
+        .at(
+            DatabaseAddress("db.example.jp", 5433, "skills"),
+            tmp_path / "storage",
+            tmp_path / "bin",
+            tmp_path / "logs",
+        )
+        .connections
+    )
+
+    assert moved["other"]["host"] == "example.jp"
+    assert "batch_tenant_db" in DATABASE_CONNECTIONS
+    assert {name: moved["batch_tenant_db"][name] for name in ("host", "port", "schema", "login")} == {
+        "host": "db.example.jp",
+        "port": 5433,
+        "schema": "skills",
+        "login": "batch_tenant",
+    }

@@ -1,0 +1,90 @@
+"""A server that is not ours: its roles stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.errors import BatchError
+from include.migrations.host_contract import HostVariant
+from local_stack.cluster_roles import ForeignRolesError, claim_roles
+from local_stack.host_fixture import create_host_schema
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stack import EXTERNAL_DATABASE, LocalStack
+
+ROLES = "SELECT rolname, rolpassword, rolbypassrls, rolcreatedb, rolcanlogin FROM pg_authid WHERE rolname LIKE 'batch%' ORDER BY 1"
+
+
+@pytest.fixture(scope="module")
+def somebodys_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server of its own: roles belong to a whole server."""
+    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("theirs"), durable=False)
+    postgres.start()
+    try:
+        yield postgres
+    finally:
+        postgres.reset()
+
+
+@pytest.fixture
+def admin(somebodys_server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
+    """Its superuser; the test's roles go afterwards."""
+    with psycopg.connect(somebodys_server.admin_dsn(), autocommit=True) as connection:
+        yield connection
+        connection.execute("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public")
+        for role, *_ in connection.execute(ROLES).fetchall():
+            connection.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture
+def stack(somebodys_server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
+    """The local stack, told to use that server."""
+    monkeypatch.setenv(EXTERNAL_DATABASE, somebodys_server.admin_dsn())
+    return LocalStack(tmp_path)
+
+
+@pytest.mark.parametrize("role", ["batch_owner", "batch_tenant", "batch_platform", "batch_backup"])
+def test_the_local_stack_refuses_a_server_with_a_role_that_it_did_not_make(
+    admin: psycopg.Connection, stack: LocalStack, role: str
+) -> None:
+    admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'of production'")
+    before = admin.execute(ROLES).fetchall()
+
+    with pytest.raises(
+        ForeignRolesError, match=f"has the roles {role}, which were not made by the local stack"
+    ):
+        stack.deploy()
+
+    assert admin.execute(ROLES).fetchall() == before
+    assert admin.execute("""SELECT to_regclass('public."MST_Tenant"')""").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("has_used_the_server", [False, True])
+def test_the_local_stack_refuses_an_application_that_it_did_not_make(
+    admin: psycopg.Connection, stack: LocalStack, has_used_the_server: bool
+) -> None:
+    if has_used_the_server:
+        claim_roles(
+            admin, ("batch_owner", "batch_tenant", "batch_platform", "batch_backup"), "the local stack"
+        )
+    before = admin.execute(ROLES).fetchall()
+    create_host_schema(admin, HostVariant.MULTI_TENANT)
+
+    with pytest.raises(BatchError, match="holds an application's tables that the local stack has not made"):
+        stack.deploy()
+
+    assert admin.execute(ROLES).fetchall() == before
+    assert admin.execute("SELECT to_regnamespace('batch')").fetchone() == (None,)
+
+
+def test_who_made_the_roles_may_use_them_again_and_nobody_else(admin: psycopg.Connection) -> None:
+    assert claim_roles(admin, ("batch_owner", "batch_tenant"), "the tests")
+    assert not claim_roles(admin, ("batch_owner", "batch_tenant"), "the tests")
+    assert claim_roles(admin, ("batch_owner", "batch_tenant", "batch_platform"), "the tests")
+    with pytest.raises(
+        ForeignRolesError, match="batch_owner, batch_platform, batch_tenant, which were not made"
+    ):
+        claim_roles(admin, ("batch_owner", "batch_tenant", "batch_platform"), "the local stack")

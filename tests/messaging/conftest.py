@@ -1,0 +1,33 @@
+"""Fresh stand-ins and an empty database for each test, and a tenant whose settings point at the stand-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from local_stack.stand_ins import StandIns, faults
+from tests.messaging.sending import Tenant, key_pair
+from tests.shared_database import connection, database, host, shared_copy, shared_database
+from tests.virtual_time import VirtualTime
+
+__all__ = ["connection", "database", "host", "shared_copy", "shared_database"]
+
+
+@pytest.fixture
+def services() -> Iterator[StandIns]:
+    """The services."""
+    with StandIns(line_works_public_key=key_pair()[1]) as stand_ins:
+        yield stand_ins
+
+
+@pytest.fixture
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The services count the requests of a test as made at the same moment."""
+    VirtualTime().replace_clock(monkeypatch, faults)
+
+
+@pytest.fixture
+def tenant(services: StandIns) -> Tenant:
+    """One tenant's settings."""
+    return Tenant(services)

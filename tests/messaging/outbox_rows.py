@@ -1,0 +1,130 @@
+"""Messages in the outbox, tenants with channels, and runs of BATCH-019-01 and 019-02 for tests."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from importlib import import_module
+from itertools import count
+from typing import Any
+
+import psycopg
+
+from include.catalog import SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.execution.run_log import RunResult
+from include.messaging.message import EmailConfig, Network
+from local_stack.stand_ins import StandIns
+from local_stack.whole_run import run_batch
+from tests import host_rows
+from tests.conftest import Database
+from tests.waiting import wait_until
+
+TODAY = date(2026, 11, 1)
+# 08:30 in Japan on the run's day.
+DUE = datetime(2026, 10, 31, 23, 30)
+
+_ids = count(1)
+
+
+def network(stand_ins: StandIns) -> Network:
+    """An installation whose mail server and services are the stand-ins."""
+    email = EmailConfig("127.0.0.1", stand_ins.smtp_port, "no-reply@cloud-service.example", security="none")
+    return Network(email, stand_ins.allowed_hosts)
+
+
+def slack(host: psycopg.Connection, tenant_id: str, stand_ins: StandIns) -> None:
+    """The tenant's Slack."""
+    integration(
+        host,
+        tenant_id,
+        "slack",
+        auth={"bot_token": "xoxb-test"},
+        connection={"base_url": stand_ins.slack_base_url},
+    )
+
+
+def integration(
+    host: psycopg.Connection,
+    tenant_id: str,
+    key: str,
+    *,
+    auth: dict[str, Any],
+    connection: dict[str, Any] | None = None,
+) -> None:
+    """A row of SYS_IntegrationConfig."""
+    host_rows.insert(
+        host,
+        "SYS_IntegrationConfig",
+        id=f"integration_{next(_ids)}",
+        tenant_id=tenant_id,
+        integration_key=key,
+        auth_config=json.dumps(auth),
+        connection_config=json.dumps(connection or {}),
+        is_enabled=True,
+        updated_at=datetime(2026, 10, 1),
+    )
+
+
+def waiting(host: psycopg.Connection, tenant_id: str, kind: str = "EMAIL", **values: Any) -> str:
+    """A notification of the application that waits; returns its id."""
+    log_id = str(values.pop("id", f"ntf_{next(_ids)}"))
+    values = {
+        "recipient_address": "member@example.jp",
+        "subject": "お知らせ",
+        "message_body": "本文",
+        "send_status": "PENDING",
+        "send_attempts": 0,
+        "scheduled_at": DUE,
+        "updated_at": DUE,
+    } | values
+    host_rows.insert(
+        host, "HIS_NotificationLog", id=log_id, tenant_id=tenant_id, notification_type=kind, **values
+    )
+    return log_id
+
+
+def run_notifications(
+    database: Database,
+    stand_ins: StandIns,
+    *,
+    spec: BatchSpec = SCHEDULED_NOTIFICATIONS,
+    codes: Sequence[str] = (),
+    dry_run: bool = False,
+    through: Network | None = None,
+    **parameters: Any,
+) -> RunResult:
+    """One whole run of a batch that sends or asks."""
+    batch = import_module(spec.module).create_batch()
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(
+            platform,
+            connection,
+            spec,
+            batch,
+            TODAY,
+            codes=codes,
+            dry_run=dry_run,
+            parameters=parameters,
+            network=through or network(stand_ins),
+        )
+
+
+def statuses(host: psycopg.Connection) -> Counter[tuple[str, str]]:
+    """How many messages of the outbox are in which channel and status."""
+    rows = host.execute("SELECT channel, status FROM batch.outbox").fetchall()
+    return Counter((channel, status) for channel, status in rows)
+
+
+def make_due(host: psycopg.Connection) -> None:
+    """Time has passed: whatever waits for another attempt is due."""
+    host.execute(
+        "UPDATE batch.outbox SET next_attempt_at = %s WHERE status IN ('retry', 'pending')",
+        [datetime(2026, 11, 1, tzinfo=UTC)],
+    )
+
+
+def wait_for(services: StandIns, messages: int) -> None:
+    """Until so many messages have arrived."""
+    wait_until(lambda: len(services.messages) >= messages, f"{messages} messages arrive")

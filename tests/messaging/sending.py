@@ -1,0 +1,191 @@
+"""What the tests of the channels send, and how: a real client, a real socket, a stand-in on the other side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, TypeVar
+
+import aiohttp
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from include.messaging.address_guard import guarded_session
+from include.messaging.channels import ChannelClient, Finding, connect
+from include.messaging.message import (
+    ChannelConfig,
+    EmailConfig,
+    LineWorksConfig,
+    Message,
+    SlackConfig,
+    TeamsConfig,
+)
+from include.messaging.outcome import Channel, SendResult
+from local_stack.stand_ins import StandIns
+from tests.waiting import LIMIT_SECONDS
+
+T = TypeVar("T")
+
+# Seconds that an impatient client waits for an answer.
+SHORT = 0.3
+
+DESTINATIONS = {
+    Channel.EMAIL: "taro.yamada@example.co.jp",
+    Channel.SLACK: "C0123456789",
+    Channel.TEAMS: "",
+    Channel.LINE_WORKS: "users/taro@example",
+}
+
+# All that must never be in a repr, a log or a result.
+SECRETS = (
+    "xoxb-very-secret",
+    "client-very-secret",
+    "smtp-very-secret",
+    "stand-in-signature",
+    "services/T0/B0/stand-in",
+    "PRIVATE KEY",
+    "極秘の件名",
+    "極秘の本文",
+    "taro",
+)
+
+
+@cache
+def key_pair(_owner: str = "the service account") -> tuple[str, str]:
+    """Somebody's private key and public key, as PEM; always the same ones."""
+    private = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    private_pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public_pem = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private_pem.decode(), public_pem.decode()
+
+
+def message(channel: Channel, **changes: Any) -> Message:
+    """A message that everybody takes, but for the changes."""
+    usual = Message(
+        message_id="01JABCDEFGHJKMNPQRSTVWXYZ0",
+        tenant_id="T0001",
+        channel=channel,
+        destination=DESTINATIONS[channel],
+        subject="極秘の件名",
+        text="極秘の本文",
+    )
+    return replace(usual, **changes)
+
+
+def code_of(result: SendResult | None) -> str | None:
+    """The error code; None: there is no error."""
+    return result.error.code if result and result.error else None
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """One tenant's settings, all of them pointing at the stand-ins."""
+
+    services: StandIns
+    # Seconds that the clients wait for an answer.
+    patience: float = LIMIT_SECONDS
+
+    @property
+    def impatient(self) -> Tenant:
+        """The same one, in a hurry."""
+        return replace(self, patience=SHORT)
+
+    @property
+    def slack(self) -> SlackConfig:
+        return SlackConfig(token="xoxb-very-secret", base_url=self.services.slack_base_url)
+
+    @property
+    def slack_webhook(self) -> SlackConfig:
+        return SlackConfig(webhook_url=self.services.slack_webhook_url)
+
+    @property
+    def teams(self) -> TeamsConfig:
+        return TeamsConfig(self.services.teams_webhook_url)
+
+    @property
+    def line_works(self) -> LineWorksConfig:
+        return LineWorksConfig(
+            bot_id="2000001",
+            client_id="client-1",
+            client_secret="client-very-secret",
+            service_account="bot.serviceaccount@example",
+            private_key=key_pair()[0],
+            auth_url=self.services.line_works_auth_url,
+            base_url=self.services.line_works_base_url,
+        )
+
+    @property
+    def email(self) -> EmailConfig:
+        return EmailConfig(
+            host="127.0.0.1",
+            port=self.services.smtp_port,
+            sender="スキル報告 <no-reply@example.co.jp>",
+            login="batch",
+            password="smtp-very-secret",
+            security="none",
+        )
+
+    def config(self, channel: Channel) -> ChannelConfig:
+        """The settings of a channel."""
+        configs: dict[Channel, ChannelConfig] = {
+            Channel.EMAIL: self.email,
+            Channel.SLACK: self.slack,
+            Channel.TEAMS: self.teams,
+            Channel.LINE_WORKS: self.line_works,
+        }
+        return configs[channel]
+
+    def using(self, config: ChannelConfig, work: Callable[[ChannelClient], Awaitable[T]]) -> T:
+        """Do something with the client for some settings."""
+
+        async def with_client() -> T:
+            timeout = aiohttp.ClientTimeout(total=LIMIT_SECONDS, sock_read=self.patience)
+            allowed = self.services.allowed_hosts
+            async with (
+                guarded_session(allowed, timeout=timeout) as session,
+                aclosing(
+                    connect(config, session, allowed_hosts=allowed, smtp_timeout=self.patience, smtp_pause=0)
+                ) as client,
+            ):
+                return await work(client)
+
+        return asyncio.run(with_client())
+
+    def send(self, config: ChannelConfig, sent: Message) -> SendResult:
+        """Send one message."""
+        return self.using(config, lambda client: client.send(sent))
+
+    def send_all(self, config: ChannelConfig, *sent: Message) -> list[SendResult]:
+        """Send several messages at once."""
+
+        async def at_once(client: ChannelClient) -> list[SendResult]:
+            return await asyncio.gather(*map(client.send, sent))
+
+        return self.using(config, at_once)
+
+    def send_in_turn(self, config: ChannelConfig, *sent: Message) -> list[SendResult]:
+        """Send several messages, one after the other."""
+
+        async def in_turn(client: ChannelClient) -> list[SendResult]:
+            return [await client.send(each) for each in sent]
+
+        return self.using(config, in_turn)
+
+    def check(self, config: ChannelConfig, sent: Message) -> SendResult | None:
+        """What is wrong before anything is sent."""
+
+        async def checked(client: ChannelClient) -> SendResult | None:
+            return client.check(sent)
+
+        return self.using(config, checked)
+
+    def validate(self, config: ChannelConfig, *destinations: str) -> list[Finding]:
+        """The daily check."""
+        return self.using(config, lambda client: client.validate(destinations))

@@ -1,0 +1,440 @@
+"""Every row of the table of error codes: the service says it, the client understands it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import aiohttp
+import pytest
+
+from include.messaging.channels.exchange import LONGEST_WAIT, retry_after, unanswered
+from include.messaging.message import ChannelConfig, EmailConfig, SlackConfig, TeamsConfig
+from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table
+from local_stack.stand_ins import StandIns
+from tests.messaging.raw_server import answering, http
+from tests.messaging.sending import SHORT, Tenant, code_of, message
+
+SLACK, TEAMS, LINE_WORKS, EMAIL = Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS, Channel.EMAIL
+TRANSIENT, PERMANENT, AMBIGUOUS = Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.AMBIGUOUS
+
+Provocation = Callable[[Tenant, Channel, str], SendResult]
+
+
+# After these the client tries once more: with a new token, with another way to log in.
+ASKED_AGAIN = {"http_401", "UNAUTHORIZED", "535"}
+
+
+def _send(tenant: Tenant, channel: Channel, config: ChannelConfig | None = None) -> SendResult:
+    return tenant.send(config or tenant.config(channel), message(channel))
+
+
+def answered(tenant: Tenant, channel: Channel, code: str) -> SendResult:
+    """The service answers with the code; ``http_503`` is the bare status."""
+    status = code.removeprefix("http_")
+    tenant.services.fail_next(
+        channel,
+        int(status) if code.startswith("http_") else code,
+        times=2 if code in ASKED_AGAIN else 1,
+        retry_after=7,
+    )
+    return _send(tenant, channel)
+
+
+def answered_by_webhook(tenant: Tenant, channel: Channel, code: str) -> SendResult:
+    """Slack's incoming webhook answers with the code as text."""
+    tenant.services.fail_next(channel, code, retry_after=7)
+    return _send(tenant, channel, tenant.slack_webhook)
+
+
+def refused_sender(tenant: Tenant, channel: Channel, code: str) -> SendResult:
+    tenant.services.fail_next(channel, code, command="MAIL")
+    return _send(tenant, channel)
+
+
+def refused_by_policy(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    tenant.services.fail_next(channel, "5.7", command="RCPT")
+    return _send(tenant, channel)
+
+
+def refused_for_rate(tenant: Tenant, channel: Channel, code: str) -> SendResult:
+    """The mail server refuses the letter as often as it is offered."""
+    tenant.services.fail_next(channel, code, times=9)
+    return _send(tenant, channel)
+
+
+def token_refused(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    tenant.services.fail_next("line_works_auth", "invalid_client")
+    return _send(tenant, channel)
+
+
+def nobody_listens(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    tenant.services.http_port = tenant.services.smtp_port = port
+    return _send(tenant, channel)
+
+
+def too_slow(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    # The answers before the one that is held come in time, also on a busy machine.
+    impatient = tenant.impatient if channel in (SLACK, TEAMS) else replace(tenant, patience=5 * SHORT)
+    with tenant.services.held(channel):
+        return _send(impatient, channel)
+
+
+def hung_up(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    tenant.services.drop_connection(channel)
+    return _send(tenant, channel)
+
+
+def with_settings(change: Callable[[ChannelConfig], ChannelConfig]) -> Provocation:
+    return lambda tenant, channel, _code: _send(tenant, channel, change(tenant.config(channel)))
+
+
+def of_message(**changes: object) -> Provocation:
+    def provoke(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+        return tenant.send(tenant.config(channel), message(channel, **changes))
+
+    return provoke
+
+
+def _inside(config: ChannelConfig) -> ChannelConfig:
+    """Settings that lead into our own network."""
+    match config:
+        case SlackConfig():
+            return replace(config, base_url="https://10.0.0.1/api/")
+        case TeamsConfig():
+            return TeamsConfig("https://169.254.169.254/latest/meta-data?sig=x")
+        case EmailConfig():
+            raise AssertionError("mail goes where the installation says")
+        case _:
+            return replace(config, base_url="https://[::1]/v1.0/")
+
+
+def _empty(config: ChannelConfig) -> ChannelConfig:
+    match config:
+        case SlackConfig():
+            return SlackConfig()
+        case TeamsConfig():
+            return TeamsConfig("")
+        case EmailConfig():
+            return replace(config, host="")
+        case _:
+            return replace(config, private_key="")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a row must say, apart from the table itself; and how it comes about."""
+
+    outcome: Outcome
+    error_class: ErrorClass
+    provoke: Provocation = answered
+
+
+_OVERLOADED = Row(TRANSIENT, ErrorClass.RATE_LIMIT)
+_DOWN = Row(TRANSIENT, ErrorClass.SERVICE)
+_UNCLEAR = Row(AMBIGUOUS, ErrorClass.SERVICE)
+_REVOKED = Row(PERMANENT, ErrorClass.CREDENTIAL)
+_NOBODY = Row(PERMANENT, ErrorClass.DESTINATION)
+_MALFORMED = Row(PERMANENT, ErrorClass.PAYLOAD)
+_NO_ADDRESS = Row(PERMANENT, ErrorClass.ADDRESS)
+_UNKNOWN = Row(PERMANENT, ErrorClass.SERVICE)
+
+_UNREACHABLE = Row(TRANSIENT, ErrorClass.NETWORK, nobody_listens)
+_SLOW = Row(AMBIGUOUS, ErrorClass.NETWORK, too_slow)
+_LOST = Row(AMBIGUOUS, ErrorClass.NETWORK, hung_up)
+_REFUSED_URL = Row(PERMANENT, ErrorClass.CONFIGURATION, with_settings(_inside))
+_NO_SETTINGS = Row(PERMANENT, ErrorClass.CONFIGURATION, with_settings(_empty))
+
+_NETWORK = {"connection_refused": _UNREACHABLE, "timeout": _SLOW, "connection_lost": _LOST}
+_SETTINGS = {"refused_address": _REFUSED_URL, "not_configured": _NO_SETTINGS}
+
+ROWS: dict[Channel, dict[str, Row]] = {
+    SLACK: {
+        "ratelimited": _OVERLOADED,
+        "rate_limited": replace(_OVERLOADED, provoke=answered_by_webhook),
+        "http_429": _OVERLOADED,
+        "service_unavailable": _DOWN,
+        "request_timeout": _DOWN,
+        "http_502": _DOWN,
+        "http_503": _DOWN,
+        "http_504": _DOWN,
+        "internal_error": _UNCLEAR,
+        "fatal_error": _UNCLEAR,
+        "http_500": _UNCLEAR,
+        **dict.fromkeys(
+            (
+                "invalid_auth",
+                "not_authed",
+                "account_inactive",
+                "token_revoked",
+                "token_expired",
+                "missing_scope",
+                "no_permission",
+                "restricted_action",
+                "ekm_access_denied",
+                "team_access_not_granted",
+            ),
+            _REVOKED,
+        ),
+        **dict.fromkeys(
+            (
+                "action_prohibited",
+                "no_service",
+                "no_active_hooks",
+                "invalid_token",
+                "no_team",
+                "team_disabled",
+            ),
+            replace(_REVOKED, provoke=answered_by_webhook),
+        ),
+        "channel_not_found": _NOBODY,
+        "not_in_channel": _NOBODY,
+        "is_archived": _NOBODY,
+        "channel_is_archived": replace(_NOBODY, provoke=answered_by_webhook),
+        "user_not_found": replace(_NOBODY, provoke=answered_by_webhook),
+        "no_text": _MALFORMED,
+        "invalid_blocks": _MALFORMED,
+        "msg_blocks_too_long": _MALFORMED,
+        "msg_too_long": _MALFORMED,
+        "invalid_payload": replace(_MALFORMED, provoke=answered_by_webhook),
+        "unknown": _UNKNOWN,
+        **_NETWORK,
+        **_SETTINGS,
+    },
+    TEAMS: {
+        "http_429": _OVERLOADED,
+        "http_502": _DOWN,
+        "http_503": _DOWN,
+        "http_500": _UNCLEAR,
+        "http_504": _UNCLEAR,
+        **dict.fromkeys(("http_401", "http_403", "http_404", "http_410"), _REVOKED),
+        "retired_connector": Row(
+            PERMANENT,
+            ErrorClass.CONFIGURATION,
+            with_settings(lambda _: TeamsConfig("https://example.webhook.office.com/webhookb2/x")),
+        ),
+        "http_400": _MALFORMED,
+        "http_413": _MALFORMED,
+        "too_large": Row(PERMANENT, ErrorClass.PAYLOAD, of_message(text="長" * 10_000)),
+        "unknown": replace(
+            _UNKNOWN, provoke=lambda tenant, channel, _: answered(tenant, channel, "http_418")
+        ),
+        **_NETWORK,
+        **_SETTINGS,
+    },
+    LINE_WORKS: {
+        "http_429": _OVERLOADED,
+        "TOO_MANY_REQUESTS": _OVERLOADED,
+        **dict.fromkeys(("http_500", "http_502", "http_503", "http_504"), _DOWN),
+        **dict.fromkeys(("http_401", "UNAUTHORIZED", "http_403", "FORBIDDEN"), _REVOKED),
+        "token_refused": replace(_REVOKED, provoke=token_refused),
+        "http_404": _NOBODY,
+        "NOT_FOUND": _NOBODY,
+        "http_400": _MALFORMED,
+        "INVALID_PARAMETER": _MALFORMED,
+        "too_long": Row(PERMANENT, ErrorClass.PAYLOAD, of_message(text="長" * 2_001)),
+        "unknown": replace(
+            _UNKNOWN, provoke=lambda tenant, channel, _: answered(tenant, channel, "http_418")
+        ),
+        **_NETWORK,
+        **_SETTINGS,
+    },
+    EMAIL: {
+        **dict.fromkeys(
+            (
+                "throttled",
+                "daily_limit",
+                "421",
+                "4.3.2",
+                "4.5.3",
+                "5.4.5",
+                "5.7.233",
+                "550 5.2.251",
+                "550 5.2.252",
+                "550 5.2.253",
+                "550 5.2.254",
+                "550 5.2.255",
+            ),
+            replace(_OVERLOADED, provoke=refused_for_rate),
+        ),
+        "4.2.1": Row(TRANSIENT, ErrorClass.RECIPIENT_LIMIT),
+        "4.7": Row(TRANSIENT, ErrorClass.RECIPIENT_LIMIT),
+        "5.2.2": Row(TRANSIENT, ErrorClass.DESTINATION),
+        "5.3.1": _DOWN,
+        "smtp_4": _DOWN,
+        **dict.fromkeys(("5.1.1", "5.1.2", "5.1.3", "5.1.6"), _NO_ADDRESS),
+        "5.7": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
+        "policy": Row(PERMANENT, ErrorClass.DESTINATION, refused_by_policy),
+        "535": _REVOKED,
+        "smtp_5": _MALFORMED,
+        "invalid_address": Row(PERMANENT, ErrorClass.ADDRESS, of_message(destination="taro@")),
+        "not_configured": _NO_SETTINGS,
+        "unknown": replace(
+            _UNKNOWN, provoke=lambda tenant, channel, _: answered(tenant, channel, "no reply")
+        ),
+        **_NETWORK,
+    },
+}
+
+# The outbox's own: it knows to whom nothing is written any longer, and asks no client.
+NOT_A_CLIENTS = {(EMAIL, "suppressed")}
+
+TABLE = [
+    (channel, code)
+    for channel in Channel
+    for code in error_table(channel)
+    if (channel, code) not in NOT_A_CLIENTS
+]
+
+
+@pytest.mark.parametrize(("channel", "code"), TABLE)
+def test_a_row_means_what_it_says_when_the_service_says_it(
+    tenant: Tenant, channel: Channel, code: str
+) -> None:
+    row = ROWS[channel][code]
+
+    result = row.provoke(tenant, channel, code)
+
+    assert result.error is error_table(channel)[code]
+    assert (result.outcome, result.error.error_class) == (row.outcome, row.error_class)
+    asks_for_less = row.error_class in (ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT)
+    says_when = asks_for_less and channel is not EMAIL
+    assert not says_when or result.retry_after == timedelta(seconds=7)
+    assert result.counts_as_attempt is not asks_for_less
+    assert result.provider_message_id is None
+
+
+def test_no_row_is_expected_that_the_table_does_not_have() -> None:
+    assert {(channel, code) for channel, rows in ROWS.items() for code in rows} == set(TABLE)
+
+
+@pytest.mark.parametrize("channel", [SLACK, TEAMS])
+def test_a_server_error_that_is_not_listed_leaves_open_whether_the_message_arrived(
+    tenant: Tenant, channel: Channel
+) -> None:
+    result = answered(tenant, channel, "http_520")
+
+    assert (result.outcome, result.error and result.error.code) == (AMBIGUOUS, "http_500")
+    assert "520" in result.detail
+
+
+def test_a_code_that_nobody_knows_is_shown_but_an_echo_of_the_message_is_not(tenant: Tenant) -> None:
+    new = answered(tenant, SLACK, "brand_new_error")
+    echo = answered_by_webhook(tenant, SLACK, "cannot post 極秘の本文")
+
+    assert (new.error, new.detail) == (error_table(SLACK)["unknown"], "brand_new_error: HTTP 200")
+    assert echo.error is error_table(SLACK)["unknown"]
+    assert "極秘" not in echo.detail
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_what_was_never_answered_had_arrived_all_the_same(tenant: Tenant, channel: Channel) -> None:
+    tenant.services.drop_connection(channel)
+
+    results = tenant.send_in_turn(tenant.config(channel), message(channel), message(channel))
+
+    assert [result.outcome for result in results] == [AMBIGUOUS, Outcome.SENT]
+    assert len(tenant.services.messages) == 2
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_messages_at_once_share_what_is_connected(tenant: Tenant, channel: Channel) -> None:
+    sent = [message(channel, message_id=f"M{number}", text=f"その{number}") for number in range(2)]
+
+    results = tenant.send_all(tenant.config(channel), *sent)
+
+    assert [result.outcome for result in results] == [Outcome.SENT, Outcome.SENT]
+    assert sorted(arrived.text[-3:] for arrived in tenant.services.messages) == ["その0", "その1"]
+
+
+@pytest.mark.parametrize("channel", [SLACK, TEAMS])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        http("application/json", b"not gzip", "Content-Encoding: gzip\r\n"),
+    ],
+)
+def test_an_answer_that_breaks_off_or_is_none_leaves_open_whether_the_message_arrived(
+    tenant: Tenant, channel: Channel, raw: bytes
+) -> None:
+    with answering(raw) as tenant.services.http_port:
+        assert code_of(_send(tenant, channel)) == "connection_lost"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        http("text/html", b"<html>Please log in</html>"),
+        http("text/plain", b"ok"),
+        http("application/json", b"{"),
+        http("application/json", b"[1]"),
+        http("application/json", b'"ok"'),
+        http("application/json", b"\xff"),
+        http("application/json", b"[" * 100_000),
+    ],
+)
+def test_an_answer_that_is_not_slacks_is_not_taken_for_a_success(tenant: Tenant, raw: bytes) -> None:
+    with answering(raw) as tenant.services.http_port:
+        assert code_of(_send(tenant, SLACK)) == "unknown"
+
+
+def test_an_answer_is_not_read_beyond_what_an_answer_can_be(tenant: Tenant) -> None:
+    with answering(b"HTTP/1.1 202 Accepted\r\n\r\n", and_then=b"x" * 65_536) as tenant.services.http_port:
+        assert _send(tenant, TEAMS).outcome is Outcome.SENT
+
+
+def test_a_failures_own_words_are_not_shown_for_they_may_hold_the_url() -> None:
+    late = aiohttp.ConnectionTimeoutError("Connection timeout to host https://hook.example.com/?sig=secret")
+
+    assert unanswered(TEAMS, late).detail == "ConnectionTimeoutError"
+
+
+class TestTheTimeToComeBack:
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [("0", 0), ("30", 30), (" 30 ", 30), ("3600", 3_600), ("86400", 3_600), ("9" * 30, 3_600)],
+    )
+    def test_in_seconds_is_an_hour_at_most(self, header: str, seconds: int) -> None:
+        assert retry_after({"Retry-After": header}) == timedelta(seconds=seconds)
+
+    def test_may_be_a_date(self) -> None:
+        soon = datetime.now(UTC) + timedelta(minutes=10)
+
+        wait = retry_after({"Retry-After": format_datetime(soon, usegmt=True)})
+
+        assert wait is not None
+        assert timedelta(minutes=9) < wait <= timedelta(minutes=10)
+
+    @pytest.mark.parametrize(
+        ("header", "expected"),
+        [
+            ("Wed, 21 Oct 2015 07:28:00 GMT", timedelta()),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_WAIT),
+        ],
+    )
+    def test_of_a_date_long_ago_is_now_and_of_one_far_off_an_hour(
+        self, header: str, expected: timedelta
+    ) -> None:
+        assert retry_after({"Retry-After": header}) == expected
+
+    @pytest.mark.parametrize(
+        "header", ["", "soon", "-5", "1.5", "5 minutes", "NaN", "9" * 5_000, "Wed, 99 Oct", "\u0000"]
+    )
+    def test_is_not_guessed_from_garbage(self, header: str) -> None:
+        assert retry_after({"Retry-After": header}) is None
+
+    def test_reaches_the_result_of_a_real_answer(self, tenant: Tenant, services: StandIns) -> None:
+        later = format_datetime(datetime.now(UTC) + timedelta(hours=5), usegmt=True)
+        services.fail_next("teams", 429, retry_after=later)
+
+        assert tenant.send(tenant.teams, message(TEAMS)).retry_after == LONGEST_WAIT

@@ -1,0 +1,111 @@
+"""Two senders at once, and one that is killed, over 2,000 messages: each arrives once, or is known to be in doubt."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from include.database import tenant_transaction
+from include.messaging.delivery import deliver
+from include.messaging.message import Network
+from include.messaging.outbox import park_crashed
+from include.settings import load_settings
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.conftest import Database
+from tests.messaging.outbox_rows import network, slack, wait_for
+from tests.waiting import LIMIT_SECONDS
+
+TENANTS = [f"T{number:03}" for number in range(100)]
+MESSAGES = 2_000
+
+
+@pytest.fixture
+def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Connection]:
+    """A hundred tenants with a Slack and twenty messages each, every one to a channel of its own."""
+    with shared_database.connect() as connection:
+        for tenant in TENANTS:
+            host_rows.tenant(connection, tenant)
+            slack(connection, tenant, services)
+        connection.execute(
+            """
+            INSERT INTO batch.outbox (
+                message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by
+            )
+            SELECT
+                'm' || number, 'T' || lpad(mod(number, 100)::text, 3, '0'), 'k' || number, 'slack', 'C' || number, 's', 'b',
+                now() - interval '1 hour', now() - interval '1 hour', 'test'
+            FROM generate_series(0, %s - 1) AS number
+            """,
+            [MESSAGES],
+        )
+        yield connection
+
+
+def send(dsn: str, through: Network, owner: str) -> None:
+    """A worker: everything that is due for everybody."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET ROLE batch_tenant")
+        deliver(
+            connection,
+            TENANTS,
+            through,
+            owner=owner,
+            clock=lambda: datetime.now(UTC),
+            settings=load_settings().notification,
+        )
+
+
+def test_messages_are_delivered_once_or_known_to_be_in_doubt(
+    shared_database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=send, args=(shared_database.dsn, network(services), owner))
+        for owner in ("killed", "first", "second")
+    ]
+    workers[0].start()
+    wait_for(services, 500)
+    assert workers[0].pid
+    os.kill(workers[0].pid, signal.SIGKILL)
+    for worker in workers[1:]:
+        worker.start()
+    for worker in workers:
+        worker.join(LIMIT_SECONDS)
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL, 0, 0]
+    in_flight = host.execute("SELECT count(*) FROM batch.outbox WHERE status = 'sending'").fetchone()
+
+    # The killed worker's lease runs out; the next run parks what it had in flight and sends nothing of it.
+    host.execute(
+        "UPDATE batch.outbox SET lease_until = %s WHERE status = 'sending'",
+        [datetime.now(UTC) - timedelta(1)],
+    )
+    park(shared_database)
+    send(shared_database.dsn, network(services), "third")
+
+    statuses: dict[str, int] = dict(
+        host.execute("SELECT status, count(*) FROM batch.outbox GROUP BY status").fetchall()
+    )
+    arrived = Counter(message.destination for message in services.messages)
+    assert in_flight is not None
+    assert 0 < in_flight[0] <= 500
+    assert statuses == {"sent": MESSAGES - in_flight[0], "ambiguous": in_flight[0]}
+    assert set(arrived.values()) == {1}
+    sent = {
+        destination
+        for (destination,) in host.execute("SELECT destination FROM batch.outbox WHERE status = 'sent'")
+    }
+    assert sent <= set(arrived)
+
+
+def park(database: Database) -> None:
+    """What the hourly run does first."""
+    with database.connect("batch_tenant") as connection, tenant_transaction(connection, TENANTS):
+        park_crashed(connection, datetime.now(UTC))

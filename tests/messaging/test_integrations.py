@@ -1,0 +1,346 @@
+"""A tenant's rows of SYS_IntegrationConfig: written by hand in a form, and still never trusted, mixed up or shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from include.database import tenant_transaction
+from include.messaging.integrations import channel_of, config_of, load_configs
+from include.messaging.message import (
+    ChannelConfig,
+    LineWorksConfig,
+    SlackConfig,
+    TeamsConfig,
+)
+from include.messaging.outbox import Lane
+from include.messaging.outcome import Channel
+from tests import host_rows
+from tests.conftest import Database
+
+EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
+
+WEBHOOK = "https://prod-1.westus.logic.azure.com/workflows/1?sig=teams-very-secret"
+SLACK_AUTH = {"bot_token": "xoxb-very-secret"}
+LINE_WORKS_AUTH = {
+    "client_id": "client-1",
+    "client_secret": "client-very-secret",
+    "service_account": "bot@example",
+    "private_key": "-----BEGIN PRIVATE KEY-----\nvery-secret\n-----END PRIVATE KEY-----",
+}
+BOT = {"bot_id": "2000001"}
+
+_ids = count(1)
+
+
+@pytest.fixture
+def host(shared_database: Database) -> Iterator[psycopg.Connection]:
+    """The application's side, with two tenants."""
+    with shared_database.connect() as connection:
+        host_rows.tenant(connection, "A")
+        host_rows.tenant(connection, "B")
+        yield connection
+
+
+def row(
+    auth: object = None, connection: object = None, endpoint_url: str | None = None
+) -> dict[str, str | None]:
+    """The columns that a configuration is read from; what is no text becomes JSON."""
+    return {
+        "auth_config": _text(auth),
+        "connection_config": _text(connection),
+        "endpoint_url": endpoint_url,
+    }
+
+
+def integration(
+    host: psycopg.Connection, tenant_id: str, key: str, auth: object = None, **values: Any
+) -> None:
+    """A row of the table."""
+    values = {"is_enabled": True, "updated_at": datetime(2026, 10, 1), "auth_config": _text(auth)} | values
+    host_rows.insert(
+        host,
+        "SYS_IntegrationConfig",
+        id=f"config_{next(_ids)}",
+        tenant_id=tenant_id,
+        integration_key=key,
+        **values,
+    )
+
+
+def configs(connection: psycopg.Connection, *tenant_ids: str) -> dict[Lane, ChannelConfig]:
+    """What these tenants' transaction reads."""
+    with tenant_transaction(connection, tenant_ids):
+        return load_configs(connection)
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+# Which channel -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [
+        ("slack", SLACK),
+        ("SLACK", SLACK),
+        (" Slack ", SLACK),
+        ("slack_1", SLACK),
+        ("teams", TEAMS),
+        ("MS Teams", TEAMS),
+        ("ms-teams", TEAMS),
+        ("Microsoft Teams", TEAMS),
+        ("microsoft_teams", TEAMS),
+        ("line_works", LINE_WORKS),
+        ("line-works", LINE_WORKS),
+        ("lineWorks", LINE_WORKS),
+        ("LINE WORKS", LINE_WORKS),
+        ("LINE", LINE_WORKS),
+        ("email", None),
+        ("smtp", None),
+        ("slackbot", None),
+        ("skype", None),
+        ("スラック", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_channel_is_known_however_it_is_spelled(name: str | None, channel: Channel | None) -> None:
+    assert channel_of(name) is channel
+
+
+def test_the_key_names_the_channel_or_else_the_type() -> None:
+    assert channel_of("notify-1", "Slack") is SLACK
+    assert channel_of(None, "Slack") is SLACK
+    assert channel_of("teams", "Slack") is TEAMS
+    assert channel_of("notify-1", None) is None
+
+
+# One row -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channel", "given", "expected"),
+    [
+        (SLACK, row(SLACK_AUTH), SlackConfig("xoxb-very-secret")),
+        (SLACK, row({"token": " xoxb-1\n"}), SlackConfig("xoxb-1")),
+        (SLACK, row({"bot_token": "", "token": "xoxb-1"}), SlackConfig("xoxb-1")),
+        (
+            SLACK,
+            row({"webhook_url": "https://hooks.slack.com/x"}),
+            SlackConfig(webhook_url="https://hooks.slack.com/x"),
+        ),
+        (
+            SLACK,
+            row(SLACK_AUTH, {"base_url": "http://127.0.0.1/api/"}),
+            SlackConfig("xoxb-very-secret", base_url="http://127.0.0.1/api/"),
+        ),
+        (TEAMS, row({"webhook_url": WEBHOOK}), TeamsConfig(WEBHOOK)),
+        (TEAMS, row(endpoint_url=f" {WEBHOOK} "), TeamsConfig(WEBHOOK)),
+        (TEAMS, row({"webhook_url": WEBHOOK}, endpoint_url="https://example.com/"), TeamsConfig(WEBHOOK)),
+        (TEAMS, row("no JSON", endpoint_url=WEBHOOK), TeamsConfig(WEBHOOK)),
+        (LINE_WORKS, row(LINE_WORKS_AUTH, BOT), LineWorksConfig(bot_id="2000001", **LINE_WORKS_AUTH)),
+        (LINE_WORKS, row(LINE_WORKS_AUTH | BOT), LineWorksConfig(bot_id="2000001", **LINE_WORKS_AUTH)),
+        (
+            LINE_WORKS,
+            row(LINE_WORKS_AUTH, BOT | {"auth_url": "http://127.0.0.1/t", "base_url": "http://127.0.0.1/"}),
+            LineWorksConfig(
+                bot_id="2000001",
+                auth_url="http://127.0.0.1/t",
+                base_url="http://127.0.0.1/",
+                **LINE_WORKS_AUTH,
+            ),
+        ),
+    ],
+)
+def test_a_row_is_a_configuration(
+    channel: Channel, given: dict[str, str | None], expected: ChannelConfig
+) -> None:
+    assert config_of(channel, given) == expected
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        None,
+        "",
+        "   ",
+        "xoxb-very-secret",
+        '{"bot_token": "xoxb-very-secret"',
+        "{'bot_token': 'xoxb-very-secret', 'webhook_url': 'x'}",
+        "null",
+        "true",
+        "7",
+        '"xoxb-very-secret"',
+        '["xoxb-very-secret"]',
+        "[]",
+        "{}",
+        {"bot_token": None, "webhook_url": None},
+        {"bot_token": 7, "webhook_url": 7},
+        {"bot_token": True, "webhook_url": True},
+        {"bot_token": ["xoxb-very-secret"], "webhook_url": [WEBHOOK]},
+        {"bot_token": {"value": "xoxb-very-secret"}, "webhook_url": {"value": WEBHOOK}},
+        {"bot_token": "  ", "webhook_url": "\n"},
+        {"Bot_Token": "xoxb-very-secret", "url": WEBHOOK},
+        {"auth": {"bot_token": "xoxb-very-secret", "webhook_url": WEBHOOK}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channel", [SLACK, TEAMS, LINE_WORKS])
+def test_a_row_without_credentials_is_none_and_says_nothing(
+    channel: Channel, auth: object, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert config_of(channel, row(auth, BOT)) is None
+    assert caplog.text == "".join(capsys.readouterr()) == ""
+
+
+@pytest.mark.parametrize("missing", [*LINE_WORKS_AUTH, "bot_id"])
+@pytest.mark.parametrize("instead", [None, "", 7, [], {}])
+def test_line_works_needs_all_its_parts(missing: str, instead: object) -> None:
+    whole = LINE_WORKS_AUTH | BOT
+    partly = {name: value for name, value in whole.items() if name != missing}
+
+    assert config_of(LINE_WORKS, row(whole)) is not None
+    assert config_of(LINE_WORKS, row(partly)) is None
+    assert config_of(LINE_WORKS, row({**partly, missing: instead})) is None
+
+
+def test_a_tenant_configures_no_mail_server() -> None:
+    assert config_of(EMAIL, row({"host": "smtp.example.jp", "bot_token": "x", "webhook_url": "x"})) is None
+
+
+@pytest.mark.parametrize(
+    ("channel", "given", "secrets"),
+    [
+        (SLACK, row(SLACK_AUTH), ["xoxb-very-secret"]),
+        (SLACK, row({"webhook_url": "https://hooks.slack.com/services/very-secret"}), ["very-secret"]),
+        (TEAMS, row({"webhook_url": WEBHOOK}), ["teams-very-secret", "sig="]),
+        (LINE_WORKS, row(LINE_WORKS_AUTH, BOT), ["client-very-secret", "PRIVATE KEY", "very-secret"]),
+    ],
+)
+def test_no_configuration_shows_a_secret(
+    channel: Channel, given: dict[str, str | None], secrets: list[str]
+) -> None:
+    config = config_of(channel, given)
+
+    assert config is not None
+    for shown in (repr(config), str(config), f"{config}", repr({"a": [config]})):
+        assert not [secret for secret in secrets if secret in shown]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda children: (
+        st.lists(children, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["bot_token", "token", "webhook_url", "bot_id", "base_url", *LINE_WORKS_AUTH]),
+            children,
+            max_size=7,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None)
+@given(
+    channel=st.sampled_from(Channel),
+    auth=st.none() | st.text(max_size=20) | JSON.map(json.dumps),
+    connection=st.none() | st.text(max_size=20) | JSON.map(json.dumps),
+    endpoint_url=st.none() | st.text(max_size=10),
+)
+def test_any_row_is_a_whole_configuration_or_none(
+    channel: Channel, auth: str | None, connection: str | None, endpoint_url: str | None
+) -> None:
+    match config_of(channel, row(auth, connection, endpoint_url)):
+        case SlackConfig() as slack:
+            assert channel is SLACK
+            assert slack.token or slack.webhook_url
+        case TeamsConfig() as teams:
+            assert channel is TEAMS
+            assert teams.webhook_url
+        case LineWorksConfig() as bot:
+            assert channel is LINE_WORKS
+            assert all(isinstance(value, str) and value for value in vars(bot).values())
+
+
+# Many rows -----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_channel_of_a_tenant_is_found(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+    integration(host, "A", "SLACK", SLACK_AUTH)
+    integration(host, "A", "ms-teams", endpoint_url=WEBHOOK)
+    integration(host, "A", "notify", LINE_WORKS_AUTH | BOT, integration_type="LINE WORKS")
+    integration(host, "A", "salesforce", {"token": "x"}, integration_type="CRM")
+
+    assert configs(connection, "A") == {
+        Lane("A", SLACK): SlackConfig("xoxb-very-secret"),
+        Lane("A", TEAMS): TeamsConfig(WEBHOOK),
+        Lane("A", LINE_WORKS): LineWorksConfig(bot_id="2000001", **LINE_WORKS_AUTH),
+    }
+
+
+def test_of_two_rows_for_a_channel_the_one_that_was_changed_last_counts(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    integration(host, "A", "slack", {"bot_token": "xoxb-new"}, updated_at=datetime(2026, 10, 2))
+    integration(host, "A", "Slack", {"bot_token": "xoxb-old"}, updated_at=datetime(2026, 10, 1))
+    integration(host, "A", "teams", endpoint_url="https://old", updated_at=datetime(2026, 10, 1))
+    integration(host, "A", "ms_teams", endpoint_url="https://new", updated_at=datetime(2026, 10, 2))
+
+    assert configs(connection, "A") == {
+        Lane("A", SLACK): SlackConfig("xoxb-new"),
+        Lane("A", TEAMS): TeamsConfig("https://new"),
+    }
+
+
+def test_a_newer_row_that_is_of_no_use_takes_no_older_ones_place(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    integration(host, "A", "slack", SLACK_AUTH)
+    integration(host, "A", "Slack", "{broken", updated_at=datetime(2026, 10, 2))
+    integration(host, "A", "SLACK", SLACK_AUTH, updated_at=datetime(2026, 10, 3), is_enabled=False)
+    integration(host, "A", "s-lack", SLACK_AUTH, updated_at=datetime(2026, 10, 4), is_deleted=True)
+
+    assert configs(connection, "A") == {Lane("A", SLACK): SlackConfig("xoxb-very-secret")}
+
+
+@pytest.mark.parametrize(
+    ("flags", "used"),
+    [
+        ({"is_enabled": True}, True),
+        ({"is_enabled": None}, True),
+        ({"is_enabled": False}, False),
+        ({"is_deleted": True}, False),
+        ({"is_enabled": None, "is_deleted": True}, False),
+    ],
+)
+def test_a_row_that_is_switched_off_or_deleted_is_not_used(
+    host: psycopg.Connection, connection: psycopg.Connection, flags: dict[str, Any], used: bool
+) -> None:
+    integration(host, "A", "slack", SLACK_AUTH, **flags)
+
+    assert bool(configs(connection, "A")) is used
+
+
+def test_another_tenants_row_stays_out(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+    integration(host, "A", "slack", {"bot_token": "xoxb-a"})
+    integration(host, "B", "slack", {"bot_token": "xoxb-b"}, updated_at=datetime(2026, 10, 2))
+    integration(host, "B", "teams", endpoint_url=WEBHOOK)
+
+    of_a, of_b = Lane("A", SLACK), Lane("B", SLACK)
+    assert configs(connection, "A") == {of_a: SlackConfig("xoxb-a")}
+    assert configs(connection, "B") == {of_b: SlackConfig("xoxb-b"), Lane("B", TEAMS): TeamsConfig(WEBHOOK)}
+    assert configs(connection, "A", "B").keys() == {of_a, of_b, Lane("B", TEAMS)}
+    assert configs(connection, "C") == {}
+    assert load_configs(connection) == {}

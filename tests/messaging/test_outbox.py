@@ -1,0 +1,573 @@
+"""The outbox on real rows: each message once, in its order, to whoever holds its lease, and never another tenant's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.catalog import NOTIFICATION_RETRY
+from include.database import tenant_transaction
+from include.errors import ParameterError
+from include.messaging import outbox
+from include.messaging.delivery import deliver
+from include.messaging.outbox import LEASE, Claimed, Draft, Lane, Sent
+from include.messaging.outcome import Channel, Outcome, SendResult, failed
+from include.messaging.retry import Status, transition
+from include.settings import load_settings
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.messaging.outbox_rows import (
+    integration,
+    network,
+    run_notifications,
+    slack,
+    statuses,
+    waiting,
+)
+
+EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
+
+NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
+DUE = (Status.PENDING, Status.RETRY)
+A = Lane("A", SLACK)
+SENT = SendResult(Outcome.SENT, provider_message_id="ts-1")
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The application's side, with two tenants."""
+    with database.connect() as connection:
+        host_rows.tenant(connection, "A")
+        host_rows.tenant(connection, "B")
+        yield connection
+
+
+@pytest.fixture
+def another(database: Database) -> Iterator[psycopg.Connection]:
+    """Another sender's."""
+    with database.connect("batch_tenant") as connection:
+        yield connection
+
+
+def draft(key: str, lane: Lane = A, **values: Any) -> Draft:
+    """A message that has been due for an hour."""
+    usual: dict[str, Any] = {
+        "destination": "member@example.jp" if lane.channel is EMAIL else "C1",
+        "subject": "件名",
+        "body": "本文",
+        "due_at": NOW - timedelta(hours=1),
+    }
+    return Draft(tenant_id=lane.tenant_id, dedupe_key=key, channel=lane.channel, **usual | values)
+
+
+def put(connection: psycopg.Connection, *drafts: Draft, tenant_ids: Sequence[str] = ("A", "B")) -> int:
+    """Into the outbox, in one transaction for some tenants; returns how many were new."""
+    with tenant_transaction(connection, tenant_ids):
+        return outbox.enqueue(connection, drafts, created_by="test")
+
+
+def claim(
+    connection: psycopg.Connection,
+    lane: Lane = A,
+    *,
+    count: int = 10,
+    owner: str = "first",
+    at: Collection[Status] = DUE,
+    now: datetime = NOW,
+) -> list[Claimed]:
+    """Take what is due."""
+    return outbox.claim(connection, lane, at, count=count, owner=owner, due_before=now, now=now)
+
+
+def record(
+    connection: psycopg.Connection,
+    claimed: Sequence[Claimed],
+    result: SendResult = SENT,
+    *,
+    lane: Lane = A,
+    owner: str = "first",
+) -> None:
+    """Write down that all of them came to the same."""
+    entries = [
+        Sent(entry, result, transition(lane.channel, entry.attempts, result, NOW, spread=0))
+        for entry in claimed
+    ]
+    outbox.record(connection, lane, entries, owner=owner, now=NOW)
+
+
+def park(
+    connection: psycopg.Connection, now: datetime, tenant_ids: Sequence[str] = ("A", "B")
+) -> dict[str, Status]:
+    """What a run does first."""
+    with tenant_transaction(connection, tenant_ids):
+        return outbox.park_crashed(connection, now)
+
+
+def state(host: psycopg.Connection, key: str) -> tuple[str, int, str | None, str | None]:
+    """A message's status, attempts, owner and error."""
+    found = host.execute(
+        "SELECT status, attempts, lease_owner, error_code FROM batch.outbox WHERE dedupe_key = %s", [key]
+    ).fetchone()
+    assert found is not None
+    return found
+
+
+def keys(host: psycopg.Connection, claimed: Sequence[Claimed]) -> list[str]:
+    """What claimed messages are known by."""
+    rows = host.execute("SELECT message_id, dedupe_key FROM batch.outbox").fetchall()
+    names: dict[str, str] = dict(rows)
+    return [names[entry.message.message_id] for entry in claimed]
+
+
+def everything(host: psycopg.Connection, tenant_id: str) -> list[Any]:
+    """All that we keep about a tenant's messages."""
+    return [
+        host.execute(f"SELECT * FROM batch.{table} WHERE tenant_id = %s ORDER BY 1, 2, 3", [tenant_id]).fetchall()
+        for table in ("outbox", "channel_circuit", "suppressed_address")
+    ]  # fmt: skip
+
+
+# Into the outbox -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_key_of_a_tenant_is_taken_once(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+    assert put(connection, draft("k1"), draft("k2"), draft("k1", body="同じ")) == 2
+    assert put(connection, draft("k1"), draft("k1", Lane("A", EMAIL)), draft("k3")) == 1
+    assert put(connection, draft("k1", Lane("B", SLACK))) == 1
+    assert put(connection) == 0
+
+    assert statuses(host) == {("slack", "pending"): 4}
+
+
+def test_two_at_once_put_the_same_message_in_once(
+    database: Database, connection: psycopg.Connection, another: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with connection.transaction():
+            first = put(connection, draft("k1"), draft("k2"))
+            second = threads.submit(put, another, draft("k1"), draft("k2"), draft("k3"))
+            wait_for_blocked_statement(database)
+        assert (first, second.result(timeout=60)) == (2, 1)
+
+
+def test_what_one_takes_back_the_other_puts_in(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection, another: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with connection.transaction(force_rollback=True):
+            put(connection, draft("k1", body="取り消し"))
+            second = threads.submit(put, another, draft("k1", body="残る"))
+            wait_for_blocked_statement(database)
+        assert second.result(timeout=60) == 1
+
+    assert host.execute("SELECT body FROM batch.outbox").fetchall() == [("残る",)]
+
+
+def test_a_message_arrives_at_its_sender_as_it_was_put_in(connection: psycopg.Connection) -> None:
+    blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": '"<é>\n\\'}}]
+    put(connection, draft("k1", body='"本文"\n\\', rich=blocks, host_log_id="ntf_1"))
+
+    (claimed,) = claim(connection)
+
+    message = claimed.message
+    assert (message.tenant_id, message.channel, message.destination) == ("A", SLACK, "C1")
+    assert (message.subject, message.text, message.rich) == ("件名", '"本文"\n\\', blocks)
+    assert (claimed.attempts, claimed.host_log_id) == (0, "ntf_1")
+
+
+# Out of it -----------------------------------------------------------------------------------------------------------------
+
+
+def test_high_comes_before_medium_before_low_and_then_the_oldest(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    hours = {"old": 3, "new": 1}
+    for name, priority in (("low", 3), ("medium", 2), ("high", 1)):
+        for age in ("new", "old"):
+            due_at = NOW - timedelta(hours=hours[age])
+            put(connection, draft(f"{name} {age}", priority=priority, due_at=due_at))
+
+    one_by_one = [*claim(connection, count=1), *claim(connection, count=1), *claim(connection, count=1)]
+    the_rest = claim(connection, count=2)
+
+    assert keys(host, one_by_one) == ["high old", "high new", "medium old"]
+    assert set(keys(host, the_rest)) == {"medium new", "low old"}
+    assert keys(host, claim(connection)) == ["low new"]
+
+
+def test_what_was_put_off_comes_after_what_has_waited_longer(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for name, hours in (("first", 3), ("second", 2)):
+        put(connection, draft(name, due_at=NOW - timedelta(hours=hours)))
+    taken = claim(connection, count=1)
+    record(connection, taken, failed(SLACK, "http_429"))
+
+    assert keys(host, taken) == ["first"]
+    later = NOW + timedelta(hours=1)
+    assert keys(host, claim(connection, count=1, now=later)) == ["second"]
+    assert keys(host, claim(connection, count=1, now=later)) == ["first"]
+
+
+def test_only_what_is_due_in_the_lane_is_taken(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    put(
+        connection,
+        draft("due", due_at=NOW),
+        draft("tomorrow", due_at=NOW + timedelta(days=1)),
+        draft("letter", Lane("A", EMAIL)),
+        draft("of b", Lane("B", SLACK)),
+    )
+
+    assert keys(host, claim(connection)) == ["due"]
+    assert claim(connection) == []
+    assert outbox.due_lanes(connection, ["A", "B"], DUE, NOW) == [Lane("A", EMAIL), Lane("B", SLACK)]
+    assert outbox.due_lanes(connection, ["A"], DUE, NOW + timedelta(days=1)) == [Lane("A", EMAIL), A]
+    assert outbox.due_lanes(connection, ["A", "B"], [Status.RETRY], NOW) == []
+
+
+def test_two_senders_never_get_the_same_message(
+    host: psycopg.Connection, connection: psycopg.Connection, another: psycopg.Connection
+) -> None:
+    put(connection, *(draft(f"k{number}") for number in range(10)))
+
+    with connection.transaction():
+        first = claim(connection, count=4)
+        second = claim(another, count=4, owner="second")  # does not wait for the first
+    third = claim(another, count=4, owner="second")
+
+    assert [len(first), len(second), len(third)] == [4, 4, 2]
+    assert len({entry.message.message_id for entry in (*first, *second, *third)}) == 10
+    owners = host.execute("SELECT lease_owner, count(*) FROM batch.outbox GROUP BY 1 ORDER BY 1").fetchall()
+    assert owners == [("first", 4), ("second", 6)]
+
+
+# Leases --------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_lost_sender_had_in_flight_is_parked_and_its_letters_are_repeated(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    lanes = [Lane("A", channel) for channel in Channel]
+    put(connection, *(draft(lane.channel, lane) for lane in lanes), draft("waits", due_at=NOW + LEASE))
+    ids = {lane.channel: claim(connection, lane)[0].message.message_id for lane in lanes}
+
+    assert park(connection, NOW + LEASE) == {}
+    parked = park(connection, NOW + LEASE + timedelta(seconds=1))
+
+    assert parked == {
+        ids[EMAIL]: Status.RETRY,
+        **{ids[channel]: Status.AMBIGUOUS for channel in (SLACK, TEAMS, LINE_WORKS)},
+    }
+    assert state(host, "email") == ("retry", 1, None, "sender_lost")
+    assert state(host, "slack") == ("ambiguous", 1, None, "sender_lost")
+    assert state(host, "waits") == ("pending", 0, None, None)
+    assert park(connection, NOW + timedelta(days=1)) == {}
+
+
+def test_what_is_parked_is_not_taken_again(connection: psycopg.Connection) -> None:
+    letter = Lane("A", EMAIL)
+    put(connection, draft("post"), draft("letter", letter))
+    claim(connection)
+    claim(connection, letter)
+    later = NOW + LEASE + timedelta(seconds=1)
+    park(connection, later)
+
+    assert claim(connection, now=later) == []
+    (again,) = claim(connection, letter, owner="second", now=later)
+    assert again.attempts == 1
+
+
+def test_whoever_lost_the_lease_says_no_more_about_a_message_than_that_it_has_arrived(
+    host: psycopg.Connection, connection: psycopg.Connection, another: psycopg.Connection
+) -> None:
+    letter = Lane("A", EMAIL)
+    log_id = waiting(host, "A", "SLACK")
+    put(connection, draft("post", host_log_id=log_id), draft("letter", letter))
+    slow_post, slow_letter = claim(connection), claim(connection, letter)
+    later = NOW + LEASE + timedelta(seconds=1)
+    park(another, later)
+    taken_over = claim(another, letter, owner="second", now=later)
+
+    record(connection, slow_post)
+    record(connection, slow_letter, failed(EMAIL, "smtp_5"), lane=letter)
+
+    assert state(host, "post") == ("sent", 1, None, None)
+    assert state(host, "letter") == ("sending", 1, "second", "sender_lost")
+    assert shown(host, log_id)[:3] == ("SUCCESS", 1, None)
+    record(another, taken_over, lane=letter, owner="second")
+    assert state(host, "letter") == ("sent", 2, None, None)
+
+
+def test_what_is_recorded_twice_counts_once(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+    put(connection, draft("k1"))
+    claimed = claim(connection)
+
+    record(connection, claimed)
+    record(connection, claimed, failed(SLACK, "msg_too_long"))
+
+    assert state(host, "k1") == ("sent", 1, None, None)
+    assert host.execute("SELECT provider_message_id, finished_at FROM batch.outbox").fetchall() == [
+        ("ts-1", NOW)
+    ]
+
+
+# Closed channels and dead addresses ----------------------------------------------------------------------------------------
+
+
+def test_a_closed_channel_is_no_lane_and_everybody_elses_is(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    put(
+        connection,
+        draft("k1", priority=1),
+        draft("k2"),
+        draft("letter", Lane("A", EMAIL)),
+        draft("of b", Lane("B", SLACK)),
+    )
+    claimed = claim(connection, count=1)
+
+    record(connection, claimed, failed(SLACK, "token_revoked"))
+
+    assert outbox.due_lanes(connection, ["A", "B"], DUE, NOW) == [Lane("A", EMAIL), Lane("B", SLACK)]
+    assert state(host, "k1") == ("retry", 0, None, "token_revoked")
+    assert state(host, "k2") == ("pending", 0, None, None)
+    assert host.execute(
+        "SELECT tenant_id, channel, error_code, opened_at FROM batch.channel_circuit"
+    ).fetchall() == [("A", "slack", "token_revoked", NOW)]
+
+
+def test_when_a_channel_closes_its_queue_waits_and_all_others_go_on(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+) -> None:
+    """Both tenants in one run; only the first one's Slack is asked with a token that Slack does not know."""
+    integration(
+        host,
+        "A",
+        "slack",
+        auth={"bot_token": "revoked"},
+        connection={"base_url": services.slack_base_url},
+    )
+    integration(host, "A", "teams", auth={"webhook_url": services.teams_webhook_url})
+    slack(host, "B", services)
+    put(
+        connection,
+        *(draft(f"post {number}", destination=f"C{number}") for number in range(20)),
+        *(draft(f"of b {number}", Lane("B", SLACK), destination=f"D{number}") for number in range(8)),
+        draft("card", Lane("A", TEAMS), destination=""),
+        draft("letter", Lane("A", EMAIL)),
+    )
+
+    for _ in range(2):
+        deliver(
+            connection,
+            ["A", "B"],
+            network(services),
+            owner="run",
+            clock=lambda: NOW,
+            settings=load_settings().notification,
+        )
+
+    assert statuses(host) == {
+        ("slack", "retry"): 5,
+        ("slack", "pending"): 15,
+        ("slack", "sent"): 8,
+        ("teams", "sent"): 1,
+        ("email", "sent"): 1,
+    }
+    assert {arrived.destination for arrived in services.messages if arrived.channel == "slack"} == {
+        f"D{number}" for number in range(8)
+    }
+
+
+def test_an_address_is_kept_in_lower_case_for_its_tenant_alone(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    letter = Lane("A", EMAIL)
+    put(connection, draft("k1", letter, destination="Nobody@Example.JP"))
+
+    record(connection, claim(connection, letter), failed(EMAIL, "5.1.1"), lane=letter)
+
+    assert state(host, "k1") == ("dead", 1, None, "5.1.1")
+    assert outbox.suppressed_addresses(connection, "A") == {"nobody@example.jp"}
+    assert outbox.suppressed_addresses(connection, "B") == frozenset()
+
+
+def test_another_tenant_still_writes_to_an_address_that_one_has_given_up(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host.execute(
+        "INSERT INTO batch.suppressed_address (tenant_id, address, error_code) VALUES ('A', 'member@example.jp', '5.1.1')"
+    )
+    waiting(host, "A", recipient_address="MEMBER@example.jp")
+    waiting(host, "A", recipient_address="other@example.jp")
+    waiting(host, "B", recipient_address="member@example.jp")
+
+    run_notifications(database, services)
+
+    assert sorted(arrived.destination for arrived in services.messages) == [
+        "member@example.jp",
+        "other@example.jp",
+    ]
+    assert statuses(host) == {("email", "sent"): 2, ("email", "dead"): 1}
+
+
+# What the application shows ------------------------------------------------------------------------------------------------
+
+
+def shown(host: psycopg.Connection, log_id: str) -> tuple[str, int, str | None, datetime | None, str | None]:
+    """Status, attempts, code, moment and details."""
+    found = host.execute(
+        'SELECT send_status, send_attempts, response_code, sent_at, error_details FROM "HIS_NotificationLog" WHERE id = %s',
+        [log_id],
+    ).fetchone()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (SENT, ("SUCCESS", 1, None)),
+        (failed(SLACK, "http_503", "HTTP 503"), ("RETRY", 1, "http_503")),
+        (failed(SLACK, "ratelimited"), ("RETRY", 0, "ratelimited")),
+        (failed(SLACK, "token_revoked"), ("RETRY", 0, "token_revoked")),
+        (failed(SLACK, "channel_not_found"), ("FAILED", 1, "channel_not_found")),
+        (failed(SLACK, "timeout"), ("FAILED", 1, "timeout")),
+    ],
+    ids=lambda value: value.error.code if isinstance(value, SendResult) and value.error else None,
+)
+def test_what_became_of_a_message_is_shown_in_the_applications_own_row(
+    host: psycopg.Connection,
+    connection: psycopg.Connection,
+    result: SendResult,
+    expected: tuple[str, int, str | None],
+) -> None:
+    log_id, other = waiting(host, "A", "SLACK"), waiting(host, "A", "SLACK")
+    put(connection, draft("k1", host_log_id=log_id), draft("k2"))
+
+    record(connection, claim(connection), result)
+
+    *status, sent_at, details = shown(host, log_id)
+    assert tuple(status) == expected
+    assert sent_at == (NOW.replace(tzinfo=None) if result is SENT else None)
+    if result.error:
+        assert details is not None
+        assert result.error.meaning in details
+    else:
+        assert details is None
+    assert shown(host, other) == ("PENDING", 0, None, None, None)
+
+
+def test_a_success_clears_what_an_earlier_try_had_left(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    log_id = waiting(host, "A", "SLACK")
+    put(connection, draft("k1", host_log_id=log_id))
+    record(connection, claim(connection), failed(SLACK, "http_503", retry_after=timedelta(seconds=1)))
+    assert shown(host, log_id)[:3] == ("RETRY", 1, "http_503")
+
+    record(connection, claim(connection, now=NOW + timedelta(seconds=1)))
+
+    assert shown(host, log_id) == ("SUCCESS", 2, None, NOW.replace(tzinfo=None), None)
+
+
+def test_no_detail_of_a_result_is_the_message_itself(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    put(connection, draft("k1", subject="極秘", body="極秘", destination="C-SECRET"))
+    record(connection, claim(connection), failed(SLACK, "channel_not_found", "HTTP 200"))
+
+    (detail,) = host.execute("SELECT error_detail FROM batch.outbox").fetchone() or ("",)
+    assert detail == "チャンネルがありません（HTTP 200）"
+
+
+# Other tenants -------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_put_in_for_a_tenant_outside_the_transaction(connection: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        put(connection, draft("k1"), draft("k2", Lane("B", SLACK)), tenant_ids=["A"])
+
+
+def test_another_tenants_messages_are_neither_seen_nor_changed(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    of_b = Lane("B", SLACK)
+    log_of_b = waiting(host, "B", "SLACK")
+    put(connection, draft("k1"), draft("k1", of_b, host_log_id=log_of_b), draft("k2", of_b))
+    in_flight = claim(connection, of_b, count=1)
+    before = everything(host, "B")
+
+    assert outbox.due_lanes(connection, ["A"], DUE, NOW) == [A]
+    assert len(claim(connection)) == 1
+    record(connection, in_flight)  # as A's
+    record(connection, in_flight, failed(SLACK, "token_revoked"))
+    assert len(park(connection, NOW + timedelta(days=1), ["A"])) == 1
+    assert outbox.suppressed_addresses(connection, "A") == frozenset()
+
+    assert everything(host, "B") == before
+    assert shown(host, log_of_b)[0] == "PENDING"
+
+
+def test_a_message_never_changes_another_tenants_row_of_the_application(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    log_of_b = waiting(host, "B", "SLACK")
+    put(connection, draft("k1", host_log_id=log_of_b))
+
+    record(connection, claim(connection))
+
+    assert state(host, "k1")[0] == "sent"
+    assert shown(host, log_of_b) == ("PENDING", 0, None, None, None)
+
+
+@pytest.mark.parametrize("table", ["outbox", "channel_circuit", "suppressed_address", "notification_signal"])
+def test_without_a_tenant_nobodys_rows_are_there(
+    host: psycopg.Connection, connection: psycopg.Connection, table: str
+) -> None:
+    put(connection, draft("k1"))
+    record(connection, claim(connection), failed(SLACK, "token_revoked"))
+    host.execute(
+        "INSERT INTO batch.suppressed_address (tenant_id, address, error_code) VALUES ('A', 'a@example.jp', '5.1.1')"
+    )
+    host.execute("INSERT INTO batch.notification_signal VALUES ('x', 'A', '[]', '[]', '[]')")
+
+    count = f"SELECT count(*) FROM batch.{table}"
+    assert host.execute(count).fetchone() == (1,)
+    assert connection.execute(count).fetchone() == (0,)
+    assert connection.execute(f"DELETE FROM batch.{table}").rowcount == 0
+    with tenant_transaction(connection, ["B"]):
+        assert connection.execute(count).fetchone() == (0,)
+    with tenant_transaction(connection, ["A"]):
+        assert connection.execute(count).fetchone() == (1,)
+
+
+def test_an_operator_decides_about_messages_of_the_runs_tenants_only(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+) -> None:
+    of_b = Lane("B", SLACK)
+    put(connection, draft("of a"), draft("of b", of_b))
+    record(connection, claim(connection), failed(SLACK, "timeout"))
+    record(connection, claim(connection, of_b), failed(SLACK, "timeout"), lane=of_b)
+    ids: dict[str, str] = dict(host.execute("SELECT dedupe_key, message_id FROM batch.outbox").fetchall())
+
+    def discard(*messages: str) -> None:
+        run_notifications(
+            database, services, spec=NOTIFICATION_RETRY, codes=["A"], action="discard", messages=messages
+        )
+
+    with pytest.raises(ParameterError, match=ids["of b"]):
+        discard(ids["of a"], ids["of b"])
+    assert statuses(host) == {("slack", "ambiguous"): 2}
+    discard(ids["of a"])
+
+    assert state(host, "of a")[0] == "discarded"
+    assert state(host, "of b")[0] == "ambiguous"

@@ -1,0 +1,217 @@
+"""What becomes of a message after a send: every channel, every error code, any number of tries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table, failed
+from include.messaging.retry import (
+    JITTER,
+    MAX_ATTEMPTS,
+    Status,
+    Transition,
+    backoff,
+    transition,
+)
+
+NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
+
+CODES = [(channel, code) for channel in Channel for code in error_table(channel)]
+FINAL = {Status.SENT, Status.DEAD}
+
+
+def codes_of(*wanted: ErrorClass | Outcome) -> list[tuple[Channel, str]]:
+    """All codes of these classes, or with these outcomes."""
+    return [
+        (channel, code)
+        for channel, code in CODES
+        if {error_table(channel)[code].error_class, error_table(channel)[code].outcome} & set(wanted)
+    ]
+
+
+def after(
+    channel: Channel,
+    code: str,
+    attempts: int = 0,
+    *,
+    retry_after: timedelta | None = None,
+    spread: float = 0,
+) -> Transition:
+    """What an error code leads to."""
+    return transition(channel, attempts, failed(channel, code, retry_after=retry_after), NOW, spread=spread)
+
+
+@st.composite
+def results(draw: st.DrawFn, channel: Channel) -> SendResult:
+    """Whatever a channel's send may come to."""
+    code = draw(st.sampled_from([None, *error_table(channel)]))
+    if code is None:
+        return SendResult(Outcome.SENT)
+    wait = draw(st.none() | st.timedeltas(timedelta(), HOUR))
+    return failed(channel, code, retry_after=wait)
+
+
+CHANNEL_AND_RESULTS = st.sampled_from(Channel).flatmap(
+    lambda channel: st.tuples(st.just(channel), st.lists(results(channel), min_size=1, max_size=20))
+)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "pause"),
+    [
+        (1, HOUR),
+        (2, 2 * HOUR),
+        (3, 4 * HOUR),
+        (4, 8 * HOUR),
+        (5, 16 * HOUR),
+        (6, 24 * HOUR),
+        (7, 24 * HOUR),
+        (20, 24 * HOUR),
+    ],
+)
+def test_the_pause_doubles_from_an_hour_up_to_a_day(attempts: int, pause: timedelta) -> None:
+    assert backoff(attempts, 0) == pause
+    assert backoff(attempts, 1) == pause * 1.1
+
+
+@settings(deadline=None)
+@given(attempts=st.integers(1, 30), spread=st.floats(0, 1))
+def test_jitter_makes_a_pause_longer_by_a_tenth_at_most(attempts: int, spread: float) -> None:
+    assert backoff(attempts, 0) <= backoff(attempts, spread) <= backoff(attempts, 0) * (1 + JITTER)
+
+
+@pytest.mark.parametrize(
+    ("channel", "code"),
+    [(EMAIL, "smtp_4"), (SLACK, "http_503"), (TEAMS, "http_502"), (LINE_WORKS, "http_500")],
+)
+def test_a_message_is_tried_three_times_and_five_by_slack(channel: Channel, code: str) -> None:
+    pauses, attempts = [], 0
+    while (step := after(channel, code, attempts)).status is Status.RETRY:
+        assert step.attempts == attempts + 1
+        attempts = step.attempts
+        pauses.append((step.next_attempt_at - NOW) / HOUR)
+
+    assert (step.status, step.attempts) == (Status.DEAD, 5 if channel is SLACK else 3)
+    assert pauses == ([1, 2, 4, 8] if channel is SLACK else [1, 2])
+
+
+@pytest.mark.parametrize("channel", Channel)
+@pytest.mark.parametrize("attempts", [0, 2])
+def test_what_was_sent_is_sent(channel: Channel, attempts: int) -> None:
+    step = transition(channel, attempts, SendResult(Outcome.SENT), NOW, spread=1)
+
+    assert step == Transition(Status.SENT, attempts + 1, NOW)
+
+
+@pytest.mark.parametrize(("channel", "code"), codes_of(Outcome.TRANSIENT))
+def test_the_services_own_word_on_when_to_come_back_wins(channel: Channel, code: str) -> None:
+    step = after(channel, code, retry_after=timedelta(seconds=90), spread=1)
+
+    assert (step.status, step.next_attempt_at) == (Status.RETRY, NOW + timedelta(seconds=90))
+
+
+@pytest.mark.parametrize(
+    ("channel", "code"), codes_of(ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT), ids=str
+)
+@pytest.mark.parametrize("attempts", [0, 1, 2, 4])
+def test_a_request_that_was_refused_for_its_rate_is_no_attempt(
+    channel: Channel, code: str, attempts: int
+) -> None:
+    step = after(channel, code, attempts, spread=1)
+
+    assert (step.status, step.attempts) == (Status.RETRY, attempts)
+    assert step.next_attempt_at == NOW + (error_table(channel)[code].wait or timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("code", "minutes"), [("throttled", 1), ("421", 1), ("4.7", 15), ("4.2.1", 15), ("daily_limit", 60)]
+)
+def test_a_mail_server_that_asks_for_less_is_given_its_time(code: str, minutes: int) -> None:
+    assert after(EMAIL, code, spread=1).next_attempt_at == NOW + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("channel", "code"), codes_of(ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION), ids=str
+)
+@pytest.mark.parametrize("attempts", [0, 2])
+def test_what_is_wrong_with_the_channel_closes_it_and_is_not_counted(
+    channel: Channel, code: str, attempts: int
+) -> None:
+    step = after(channel, code, attempts)
+
+    assert (step.status, step.attempts, step.closes_channel) == (Status.RETRY, attempts, True)
+    assert not step.suppresses_address
+
+
+@pytest.mark.parametrize(("channel", "code"), codes_of(Outcome.AMBIGUOUS), ids=str)
+def test_what_may_have_arrived_is_parked_or_in_a_letter_repeated(channel: Channel, code: str) -> None:
+    step = after(channel, code)
+
+    if channel is EMAIL:
+        assert (step.status, step.attempts, step.next_attempt_at) == (Status.RETRY, 1, NOW + HOUR)
+        assert after(channel, code, 2).status is Status.AMBIGUOUS
+    else:
+        assert (step.status, step.attempts) == (Status.AMBIGUOUS, 1)
+    assert not step.closes_channel
+
+
+@pytest.mark.parametrize(
+    ("channel", "code"),
+    sorted(set(codes_of(Outcome.PERMANENT)) - set(codes_of(ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION))),
+    ids=str,
+)
+def test_what_no_other_try_will_help_is_dead_at_once(channel: Channel, code: str) -> None:
+    step = after(channel, code)
+
+    assert (step.status, step.attempts, step.closes_channel) == (Status.DEAD, 1, False)
+    assert step.suppresses_address is (error_table(channel)[code].error_class is ErrorClass.ADDRESS)
+
+
+def test_an_address_that_does_not_exist_is_not_written_to_again() -> None:
+    addresses = codes_of(ErrorClass.ADDRESS)
+
+    assert ("email", "5.1.1") in addresses
+    assert {channel for channel, _ in addresses} == {EMAIL}
+    assert all(after(channel, code).suppresses_address for channel, code in addresses)
+
+
+@settings(deadline=None)
+@given(CHANNEL_AND_RESULTS, st.floats(0, 1))
+def test_a_message_is_never_tried_more_often_than_it_may_be(
+    channel_and_results: tuple[Channel, list[SendResult]], spread: float
+) -> None:
+    channel, in_turn = channel_and_results
+    attempts, counted, now = 0, 0, NOW
+    for result in in_turn:
+        step = transition(channel, attempts, result, now, spread=spread)
+        assert step.next_attempt_at >= now
+        assert attempts <= step.attempts <= MAX_ATTEMPTS[channel]
+        counted += result.counts_as_attempt and not step.closes_channel
+        if step.status is not Status.RETRY:
+            assert step.status in FINAL | {Status.AMBIGUOUS}
+            break
+        assert step.attempts < MAX_ATTEMPTS[channel]
+        attempts, now = step.attempts, step.next_attempt_at
+    assert counted == step.attempts <= MAX_ATTEMPTS[channel]
+
+
+@settings(deadline=None)
+@given(CHANNEL_AND_RESULTS, st.integers(0, 4), st.floats(0, 1))
+def test_only_letters_are_repeated_that_may_have_arrived(
+    channel_and_results: tuple[Channel, list[SendResult]], attempts: int, spread: float
+) -> None:
+    channel, (result, *_) = channel_and_results
+    step = transition(channel, attempts, result, NOW, spread=spread)
+
+    if result.outcome is Outcome.AMBIGUOUS and channel is not EMAIL:
+        assert step.status is Status.AMBIGUOUS
+    if step.status is Status.AMBIGUOUS:
+        assert result.outcome is Outcome.AMBIGUOUS
+    assert (step.status is Status.SENT) is (result.outcome is Outcome.SENT)
