@@ -182,8 +182,9 @@ def test_a_slow_answer_is_none_and_a_refusal_leaves_no_doubt(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as impatient, services.held("slack"):
-        impatient.setattr("skill_batch.notifiers.delivery._TIMEOUT_SECONDS", 1)
+        impatient.setattr("skill_batch.notifiers.delivery._TIMEOUT_SECONDS", 2)
         deliver(alert(title="slow"), "a", load_channels())
+        wait_until(lambda: len(services.messages) == 1, "the alert arrives")
     services.fail_next("slack", "channel_not_found")
     deliver(alert(title="refused"), "b", load_channels())
     assert [row["in_doubt"] for row in rows(platform)] == [True, False]
