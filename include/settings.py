@@ -354,7 +354,7 @@ def parse_settings(text: str, source: str, own_text: str = "{}", own_source: str
     except ValidationError as error:
         problems = error.errors(include_url=False)
     sources = [
-        # The shipped file holds by itself, so what is missing is missing in the other one.
+        # The shipped file is complete, so a missing value is the other file's mistake.
         own_source if own and (_holds(own, place) or not _holds(document, place)) else source
         for place in (problem["loc"] for problem in problems)
     ]

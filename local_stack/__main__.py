@@ -177,8 +177,7 @@ def up(stack: LocalStack) -> int:
             _wait_for_ui(processes, port)
             _say(f"Airflow: http://localhost:{port}/   what arrived: {stand_ins.page_url}   log: {log}")
             _say("Ctrl-C (or `make down` elsewhere) ends it")
-            # `make down` ends Airflow by a signal; that is no failure.
-            return max(0, *(process.wait() for process in processes))
+            return _until_airflow_ends(processes, log)
         except KeyboardInterrupt:
             return 0
         finally:
@@ -279,6 +278,15 @@ def _wait_for_ui(processes: Sequence[subprocess.Popen[bytes]], port: str) -> Non
         except (urllib.error.URLError, OSError):
             time.sleep(1)
     raise SystemExit(f"Airflow did not answer on port {port} within {_UI_START_SECONDS} s; its log says why.")
+
+
+def _until_airflow_ends(processes: Sequence[subprocess.Popen[bytes]], log: Path) -> int:
+    """Wait until one of Airflow's processes ends. `make down` ends all of them by a signal; that is no failure."""
+    while all(process.poll() is None for process in processes):
+        time.sleep(1)
+    if code := max(process.poll() or 0 for process in processes):
+        _say(f"one of Airflow's processes ended with exit code {code}; {log} says why")
+    return max(code, 0)
 
 
 def _interrupt(*_: object) -> None:

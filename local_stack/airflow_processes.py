@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -27,7 +27,7 @@ _END_SECONDS = 15
 def start_airflow(environment: Mapping[str, str], log: Path) -> list[subprocess.Popen[bytes]]:
     """Start all four; they write to ``log``. The first one's process id is the id of the process group that they share."""
     processes: list[subprocess.Popen[bytes]] = []
-    with log.open("ab") as output:
+    with log.open("ab") as output, ExitStack() as on_failure:
         for command in _COMMANDS:
             # A group of their own: Ctrl-C reaches who started them, and one signal reaches them and their children.
             group = processes[0].pid if processes else 0
@@ -41,6 +41,8 @@ def start_airflow(environment: Mapping[str, str], log: Path) -> list[subprocess.
                     process_group=group,
                 )
             )
+            on_failure.callback(processes[-1].kill)
+        on_failure.pop_all()
     return processes
 
 

@@ -24,8 +24,8 @@ class ForeignRolesError(BatchError):
     """The server has roles of our names that somebody else has made."""
 
 
-def claim_roles(admin: psycopg.Connection, names: Sequence[str], maker: str) -> bool:
-    """Make the roles that are missing, without a login, and mark them as made by ``maker``; returns whether one was missing.
+def claim_roles(admin: psycopg.Connection, names: Sequence[str], maker: str) -> None:
+    """Make the roles that are missing, without a login, and mark them as made by ``maker``.
 
     :raises ForeignRolesError: names the roles that somebody else has made; nothing was changed.
     """
@@ -43,11 +43,11 @@ def claim_roles(admin: psycopg.Connection, names: Sequence[str], maker: str) -> 
             raise ForeignRolesError(
                 f"The server {admin.info.host}:{admin.info.port} has the roles {', '.join(sorted(foreign))}, which were not made "
                 f"by {maker}: they may be those of a real installation. Use another server, or none "
-                "(unset SKILL_BATCH_DATABASE_URL)."
+                "(unset SKILL_BATCH_DATABASE_URL). If they are left over from a demo or from tests, drop them."
             )
-        missing = [name for name in names if name not in marks]
-        for name in missing:
+        for name in names:
+            if name in marks:
+                continue
             role = sql.Identifier(name)
             admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
             admin.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(mark)))
-    return bool(missing)

@@ -52,6 +52,9 @@ DEMO_SETTINGS = Path(__file__).with_name("settings.yaml")
 # Two databases of the embedded server; an external server holds the first one only.
 SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
 
+# The comment on the host's first table, where the local stack has made the host's schema.
+_MADE_HERE = "made by the local stack of skill-report-batches"
+
 
 def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
     """The variables by which an ``airflow`` process works on this project, with LocalExecutor."""
@@ -158,6 +161,9 @@ class LocalStack:
                 self._claim_server(connection, fresh=fresh)
             if fresh:
                 create_host_schema(connection, HostVariant.MULTI_TENANT)
+                connection.execute(
+                    sql.SQL('COMMENT ON TABLE public."MST_Tenant" IS {}').format(sql.Literal(_MADE_HERE))
+                )
                 load_demo_data(connection, DEMO_SHAPE)
         upgrade(self.admin_dsn(), passwords=self.settings.passwords)
         with self.database() as connection:
@@ -182,9 +188,11 @@ class LocalStack:
         """
         backup_login = self.settings.connections[BACKUP_CONNECTION]["login"]
         with admin.transaction():
-            made = claim_roles(admin, (*BATCH_ROLES, backup_login), "the local stack")
-            deployed = admin.execute("SELECT to_regnamespace('batch') IS NOT NULL").fetchone() == (True,)
-            if not fresh and (made or not deployed):
+            claim_roles(admin, (*BATCH_ROLES, backup_login), "the local stack")
+            mark = admin.execute(
+                """SELECT obj_description(to_regclass('public."MST_Tenant"'), 'pg_class')"""
+            ).fetchone()
+            if not fresh and mark != (_MADE_HERE,):
                 raise BatchError(
                     f"The database '{admin.info.dbname}' holds an application's tables that the local stack has not made. "
                     f"Name an empty database in {EXTERNAL_DATABASE}."

@@ -39,7 +39,7 @@ class AirflowInstallation:
             connections["AIRFLOW_CONN_OPS_SLACK"] = slack_connection(slack_base_url)
         return AirflowInstallation(self.environment | connections)
 
-    def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """``airflow ...``, with what it printed."""
         return subprocess.run(
             ["airflow", *arguments],

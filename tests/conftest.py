@@ -39,6 +39,9 @@ for _folder in ("dags", "plugins"):
 # The tests' prices and issuer are the demo's; the shipped ones are samples, with which no invoice is finalised.
 os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
 
+# For a test that starts Airflow's processes, on a machine that is busy with other work; it may also wait for its turn.
+_EXCLUSIVE_SECONDS = 1_200
+
 PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform"}
 
 
@@ -90,8 +93,11 @@ def administer(server: Server, statement: LiteralString, *names: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the exclusive tests: they mostly wait, and would leave the other workers idle at the end."""
+    """Begin with the exclusive tests: they mostly wait, and would leave the other workers idle at the end. Give them time."""
     items.sort(key=lambda item: item.get_closest_marker("exclusive") is None)
+    for item in items:
+        if item.get_closest_marker("exclusive") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_EXCLUSIVE_SECONDS))
 
 
 @pytest.fixture(autouse=True)

@@ -103,17 +103,26 @@ class RunResult:
 class EarlierStepFailedError(BatchError):
     """The run came to nothing because ``step``, one before the tenants' own, failed.
 
-    ``is_told``: that step has sent an alert with the reason. Otherwise its process was killed before it could.
+    ``is_reported``: that step has sent an alert with the reason. A step whose process was killed has not.
     """
 
-    def __init__(self, step: str, *, is_told: bool) -> None:
+    def __init__(self, step: str, *, is_reported: bool) -> None:
         super().__init__(
             f"前段の {step} が失敗しました。理由はそのログと通知にあります。"
-            if is_told
-            else f"前段の {step} が、理由を残さずに止まりました（強制終了、メモリ不足など）。{step} のログを確認してください。"
+            if is_reported
+            else f"前段の {step} が、理由を通知せずに終わりました（強制終了、メモリ不足など）。{step} のログを確認してください。"
         )
         self.step = step
-        self.is_told = is_told
+        self.is_reported = is_reported
+
+
+class InstancesFailedError(BatchError):
+    """Instances of the tenants' step failed without a trace in the outcomes, which are those of an earlier try."""
+
+    def __init__(self, instances: Sequence[str]) -> None:
+        super().__init__(
+            f"{'、'.join(sorted(instances)[:_LISTED])} が結果を残さずに失敗しました。そのログを確認してください"
+        )
 
 
 class RunFailedError(BatchError):
@@ -270,10 +279,20 @@ def mark_reopened(platform: psycopg.Connection, run: Run) -> None:
     platform.execute(read_sql(_HERE, "mark_reopened"), {"execution_id": run.execution_id})
 
 
+def begin_shard(platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
+    """Set the outcomes of a shard's tenants back to pending: what an earlier try has recorded is no result of this one."""
+    with platform.transaction():
+        mark_reopened(platform, run)
+        platform.execute(
+            read_sql(_HERE, "begin_shard"),
+            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids), "part": run.part},
+        )
+
+
 def fail_shard(
     platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str], error: BaseException
 ) -> None:
-    """Keep why a shard's task failed as a whole, for those of its tenants that have no result; their next try overwrites it."""
+    """Keep why a shard's task failed as a whole, for those of its tenants that have no result."""
     _fail_unfinished(platform, run, code_of(error), reason_of(error), tenant_ids)
 
 

@@ -18,7 +18,7 @@ _TEXTS = ("text", "character varying", "character")
 _INTEGERS = ("smallint", "integer", "bigint")
 
 # The types that a column may have, by the contract's name for it, as pg_catalog.format_type() spells them without a length or
-# precision; the first one is what an error asks for. Hosts differ in the width of texts and numbers, and the batches do not mind.
+# precision; the first one is what an error asks for. Hosts differ in the width of texts and numbers.
 _COMPATIBLE_TYPES = {
     "text": _TEXTS,
     "integer": ("integer", *_INTEGERS, "numeric"),
@@ -102,7 +102,7 @@ def _host_columns(connection: psycopg.Connection) -> dict[str, dict[str, str]]:
         SELECT
             relation.relname,
             attribute.attname,
-            -- A domain is what it is made of.
+            -- A domain counts as its base type.
             regexp_replace(format_type(coalesce(nullif(type.typbasetype, 0), type.oid), NULL), '[(].*[)]', '')
         FROM pg_attribute AS attribute
         INNER JOIN pg_class AS relation ON attribute.attrelid = relation.oid

@@ -1,4 +1,4 @@
-"""Connections and Variables of this Airflow, with "absent" told apart from "could not be asked".
+"""Connections and Variables of this Airflow. What is absent differs from what Airflow did not answer.
 
 The SDK answers both alike: its not-found exception for a connection, the default for a Variable. Its secrets backends log an API
 server that does not answer, or a secrets manager that is down, at DEBUG and go on. So what was not found is asked for once more here.
@@ -8,7 +8,7 @@ The triggerer loads this, on some platforms without ``include``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError, ErrorType
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
     from airflow.sdk.execution_time.comms import GetConnection, GetVariable
 
+_T = TypeVar("_T")
+
 _ABSENT = (ErrorType.CONNECTION_NOT_FOUND, ErrorType.VARIABLE_NOT_FOUND)
 _SERVER_ERROR = 500
 _TOO_MANY_REQUESTS = 429
@@ -30,31 +32,43 @@ class AirflowUnavailableError(ConnectionError):
 
 
 def find_connection(conn_id: str) -> Connection | None:
-    """The connection, or None if this Airflow defines none of that id. :raises AirflowUnavailableError: nobody could be asked."""
+    """The connection, or None if this Airflow defines none of that id.
+
+    :raises AirflowUnavailableError: Airflow, or a secrets manager, does not answer.
+    """
     from airflow.sdk.execution_time.comms import GetConnection
 
-    what = f"接続 '{conn_id}'"
-    try:
-        return BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        _ask_backends(lambda backend: backend.get_connection(conn_id=conn_id), what)
-        if _is_absent(GetConnection(conn_id=conn_id), what):
+    def ask() -> Connection | None:
+        try:
+            return BaseHook.get_connection(conn_id)
+        except AirflowNotFoundException:
             return None
-    # The API server has it, and was away before.
-    return BaseHook.get_connection(conn_id)
+
+    return ask() or _ask_again(
+        ask,
+        lambda backend: backend.get_connection(conn_id=conn_id),
+        GetConnection(conn_id=conn_id),
+        f"接続 '{conn_id}'",
+    )
 
 
 def find_variable(name: str) -> str | None:
-    """The Variable, or None if this Airflow defines none of that name. :raises AirflowUnavailableError: nobody could be asked."""
+    """The Variable, or None if this Airflow defines none of that name.
+
+    :raises AirflowUnavailableError: Airflow, or a secrets manager, does not answer.
+    """
     from airflow.sdk.execution_time.comms import GetVariable
 
-    what = f"Variable '{name}'"
-    value: str | None = Variable.get(name, default=None)
-    if value is None:
-        _ask_backends(lambda backend: backend.get_variable(key=name), what)
-        if not _is_absent(GetVariable(key=name), what):
-            value = Variable.get(name)
-    return value
+    def ask() -> str | None:
+        value: str | None = Variable.get(name, default=None)
+        return value
+
+    value = ask()
+    if value is not None:
+        return value
+    return _ask_again(
+        ask, lambda backend: backend.get_variable(key=name), GetVariable(key=name), f"Variable '{name}'"
+    )
 
 
 def is_outage(error: BaseException) -> bool:
@@ -67,18 +81,31 @@ def is_outage(error: BaseException) -> bool:
     return status is None or status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS
 
 
-def _ask_backends(ask: Callable[[BaseSecretsBackend], object], what: str) -> None:
-    """Ask the configured secrets managers again, whose errors the SDK swallows. The API server is asked by ``_is_absent``."""
+def _ask_again(
+    ask: Callable[[], _T | None],
+    ask_backend: Callable[[BaseSecretsBackend], object],
+    request: GetConnection | GetVariable,
+    what: str,
+) -> _T | None:
+    """After an answer that may be an absence or an outage: ask the secrets managers and the API server one by one, whose errors show."""
     from airflow.sdk.execution_time.secrets.execution_api import ExecutionAPISecretsBackend
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 
+    is_absent = True
     for backend in ensure_secrets_backend_loaded():
         if isinstance(backend, ExecutionAPISecretsBackend):
             continue
         try:
-            ask(backend)
+            is_absent = is_absent and ask_backend(backend) is None
         except Exception as error:
             raise _unavailable(what, f"{type(backend).__name__}: {type(error).__name__}") from error
+    if is_absent and _is_absent(request, what):
+        return None
+    # Whoever has it was away before.
+    answer = ask()
+    if answer is None:
+        raise _unavailable(what, "the answers differ")
+    return answer
 
 
 def _is_absent(request: GetConnection | GetVariable, what: str) -> bool:

@@ -27,8 +27,8 @@ from skill_batch.lookup import is_outage
 from skill_batch.metrics import record_metrics
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.deadline_alert import slow_alert
-from skill_batch.notifiers.delivery import deliver, deliver_waiting, is_told, load_channels
-from skill_batch.notifiers.failure_alert import FailureAlert, attempt_of, failure_key_of
+from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
+from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert, attempt_of
 from skill_batch.performance import ORDINARY_ACTIONS, load_history, slowness
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def _work_on_shard(spec: BatchSpec, run: Run, tenant_ids: list[str], context: Co
         PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform,
         TenantDbHook(statement_timeout=spec.time_limit).connect() as connection,
     ):
-        run_log.mark_reopened(platform, run)
+        run_log.begin_shard(platform, run, tenant_ids)
         batch = _implementation(spec)
         store = _store_of(batch, run.dry_run)
         if isinstance(batch, tenant_work.PlatformBatch):
@@ -309,7 +309,7 @@ def _work_on_shard(spec: BatchSpec, run: Run, tenant_ids: list[str], context: Co
 
 
 def _keep_reason(spec: BatchSpec, run: Run, tenant_ids: list[str], error: BaseException) -> None:
-    """Write down why the shard's task failed as a whole, so that ``close_run`` can tell; the error itself stands in any case."""
+    """Write down why the shard's task failed as a whole, for the alert of ``close_run``."""
     from include.execution import run_log
     from skill_batch.hooks.tenant_db import PlatformDbHook
 
@@ -328,28 +328,25 @@ def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> 
     from include.execution import run_log
     from skill_batch.hooks.tenant_db import PlatformDbHook
 
-    def is_failure_told() -> bool:
-        """Whether the step that failed has sent its alert: a killed process cannot, and then this task's alert is the only one."""
-        return is_told(failure_key_of(context, spec.id), load_channels())
-
     ti = context["ti"]
+    process_id = f"{ti.task_id.removesuffix('close_run')}process"
     opening_id = f"{ti.task_id.removesuffix('close_run')}open_run"
     states = ti.get_task_states(
         dag_id=ti.dag_id,
-        task_ids=[opening_id, *first_step_ids],
+        task_ids=[opening_id, *first_step_ids, process_id],
         run_ids=[ti.run_id],
     ).get(ti.run_id, {})
     if states.get(opening_id) == "skipped":
         raise AirflowSkipException(f"{spec.id} は実行されませんでした。理由は open_run のログにあります")
     if states.get(opening_id) != "success":
-        raise run_log.EarlierStepFailedError(opening_id, is_told=is_failure_told())
+        raise _earlier_step_failed(ti, opening_id)
     run = run_of(ti.xcom_pull(task_ids=opening_id, key=_RUN_KEY))
     batch = _implementation(spec)
     error: Exception | None = None
     # The first of them: those after it were not even begun.
     unsuccessful = next((step for step in first_step_ids if states.get(step) != "success"), None)
     if unsuccessful:
-        error = run_log.EarlierStepFailedError(unsuccessful, is_told=is_failure_told())
+        error = _earlier_step_failed(ti, unsuccessful)
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         run_log.mark_reopened(platform, run)
         if error is None:
@@ -357,6 +354,11 @@ def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> 
         result = run_log.close_execution(
             platform, run, reason_of(error) if error else None, attempt=attempt_of(context)
         )
+        lost = [name for name, state in states.items() if name.startswith(process_id) and state == "failed"]
+        if lost and result.status == "completed":
+            # An instance that could not even reach the database has left the outcomes of an earlier try.
+            error = run_log.InstancesFailedError(lost)
+            result = run_log.close_execution(platform, run, reason_of(error), attempt=attempt_of(context))
         batch.discard(platform, run)
         slow = _slowness(platform, spec, run, result, ti.run_id)
         log.info("%s", result.sentence())
@@ -378,6 +380,12 @@ def _close_run(spec: BatchSpec, first_step_ids: list[str], context: Context) -> 
         "success_count": result.success_count,
         "records": result.records,
     }
+
+
+def _earlier_step_failed(ti: RuntimeTaskInstance, step: str) -> Exception:
+    from include.execution.run_log import EarlierStepFailedError
+
+    return EarlierStepFailedError(step, is_reported=bool(ti.xcom_pull(task_ids=step, key=REPORTED_KEY)))
 
 
 def _slowness(

@@ -26,7 +26,8 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, smtp_connection
 from tests.conftest import Database
 
-RUN_SECONDS = 120
+# Only reached by a test that fails.
+RUN_SECONDS = 300
 
 
 @dataclass

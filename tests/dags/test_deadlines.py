@@ -140,7 +140,6 @@ def remember_runs(metadata: str, database: Database, seconds: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.exclusive
-@pytest.mark.timeout(600)  # it waits for deadlines, and for what Airflow does about a killed scheduler
 def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
     airflow: AirflowInstallation,
     migrated_metadata: str,

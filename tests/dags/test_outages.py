@@ -34,16 +34,18 @@ NO_SCHEDULE = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 # As by default: the scheduler gives a task up after five minutes without a heartbeat, and not while the API server is away.
 PATIENT = {**NO_SCHEDULE, "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300"}
 
-pytestmark = [pytest.mark.long, pytest.mark.exclusive, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 
 
 @pytest.fixture
-def one_tenant(database: Database, migrated_metadata: str) -> None:
-    """One tenant, and nothing that other tests have left in Airflow."""
+def one_tenant(database: Database, migrated_metadata: str) -> Iterator[None]:
+    """One tenant, and nothing in Airflow that other tests have left or that this one leaves."""
     forget_runs(migrated_metadata, USAGE)
     with database.connect() as host:
         host_rows.tenant(host, "T001")
         host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
+    yield
+    forget_connections(migrated_metadata)
 
 
 @dataclass
@@ -88,12 +90,7 @@ class Proxy:
 
 @pytest.mark.usefixtures("one_tenant")
 def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_run(
-    airflow: AirflowInstallation,
-    migrated_metadata: str,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
+    airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
 ) -> None:
     # open_run and prepare have one connection each as batch_platform; process has the third before it looks for batch_tenant_db.
     proxy = Proxy(database.server.host, database.server.port, held=3)
@@ -117,7 +114,6 @@ def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_r
             wait_until(lambda: UNANSWERED in api.log.read_text(), seconds=240)
 
         assert api.wait(run_id) == "success"
-    forget_connections(migrated_metadata)
     assert slack.messages == []
     with database.connect() as host:
         assert host.execute("SELECT status FROM batch.execution_log").fetchall() == [("completed",)]
@@ -142,7 +138,7 @@ def test_a_step_that_is_killed_on_its_last_try_is_reported_at_once_by_close_run(
 
         (message,) = slack.messages
         assert "バッチ実行失敗: BATCH-018-01" in message.text
-        assert "エラー: 前段の prepare が、理由を残さずに止まりました" in message.text
+        assert "エラー: 前段の prepare が、理由を通知せずに終わりました" in message.text
         assert "prepare を下流ごと消去（Clear）" in message.text
 
         # Cleared, it fails again, and the operators read of this attempt as well.
@@ -169,7 +165,7 @@ def end_waiting_statements(database: Database) -> None:
     with database.connect() as connection:
         connection.execute(
             """
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock'
             """
         )

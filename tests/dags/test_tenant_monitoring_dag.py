@@ -67,11 +67,26 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
         last, before = firings_before(INACTIVE_TENANTS.cron, datetime.now(UTC) - GRACE, 2)
         dag_id = INACTIVE_TENANTS.dag_id
         copy_run(airflow_metadata, dag_id, "scheduled__before", before, like=TENANT_MONITORING.dag_id)
+        # A cleared run whose close_run was killed: Airflow's run has ended, and the row was never closed again.
+        host.execute(
+            """
+            INSERT INTO batch.execution_log (
+                execution_id, batch_id, dag_id, run_id, attempt, reopened_at, business_date, dry_run, parameters, execution_host, status,
+                started_at, ended_at, total_tenants, success_count, error_count
+            )
+            SELECT 'unclosed', %s, dag_id, run_id, 0, now() - interval '30 minutes', business_date, false, '{}', execution_host, 'failed',
+                now() - interval '2 days', now() - interval '2 days', 1, 0, 1
+            FROM batch.execution_log WHERE run_id = %s AND status = 'completed'
+            """,
+            [TENANT_USAGE.id, first.run_id],
+        )
         second = runs.test(TENANT_MONITORING.dag_id, f"{CHECKS[1]}+00:00")
         lost = host.execute("SELECT status FROM batch.execution_log WHERE execution_id = 'lost'").fetchone()
 
     assert (first.state, second.state) == ("success", "success")
-    untold, not_started, digest = (message for message in slack.messages if message.channel == "slack")
+    untold, unclosed, not_started, digest = (
+        message for message in slack.messages if message.channel == "slack"
+    )
     # What is critical is mailed as well: an invoice run that failed, and the tenant's incident.
     assert [message.subject for message in slack.messages if message.channel == "email"] == [
         "[CRITICAL] バッチ実行失敗: BATCH-018-02",
@@ -80,6 +95,9 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     assert untold.text.startswith("バッチ実行失敗: BATCH-018-02")
     assert "• T001 ㈱髙橋 &lt;!channel&gt;: 税率が決まっていません" in untold.text
     assert "通知の前にワーカーが止まったため" in untold.text
+    assert unclosed.text.startswith("バッチ実行失敗: BATCH-018-01")
+    assert "消去（Clear）してやり直した実行が、結果をまとめる前に止まりました" in unclosed.text
+    assert "この実行の close_run を消去（Clear）" in unclosed.text
     lines = digest.text.splitlines()
     assert lines[:3] == [
         "テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",

@@ -171,6 +171,20 @@ def test_a_missing_connection_is_named_in_one_alert(runs: DagRuns, slack: StandI
 
 
 @pytest.mark.usefixtures("tenants")
+def test_why_the_tenants_tasks_failed_as_a_whole_is_told_by_tenant(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    runs.set_connection("batch_tenant_db", None)
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "failed"
+    (message,) = slack.messages
+    assert "T001 ㈱T001: Airflow の接続 'batch_tenant_db' が定義されていません" in message.text
+    assert log_of_runs(database) == [("failed", date(2026, 10, 31))]
+
+
+@pytest.mark.usefixtures("tenants")
 def test_a_database_that_is_down_is_tried_three_times_and_then_named_in_one_alert(
     runs: DagRuns, database: Database, slack: StandIns, unused_port: int
 ) -> None:

@@ -19,6 +19,7 @@ from include.execution.run_log import (
     RunFailedError,
     RunningExecution,
     RunResult,
+    begin_shard,
     close_execution,
     close_orphan,
     fail_shard,
@@ -300,6 +301,30 @@ def test_why_a_shards_task_failed_is_kept_for_its_tenants_without_a_result(
         ("t2", "Airflow に問い合わせられませんでした"),
         ("t3", "タスクが結果を残さずに止まりました"),
     ]
+
+
+def test_a_later_try_leaves_nothing_of_an_earlier_one(
+    host: psycopg.Connection, platform: psycopg.Connection
+) -> None:
+    run = open_run(platform, "t1", "t2", "t3")
+    succeed(host, run, "t1")
+    fail(host, run, "t2", "division by zero")
+    succeed(host, run, "t3")
+    assert close_execution(platform, run).status == "partial"
+
+    # The instance of t1 and t2 is cleared; the new try is killed before it has a result.
+    begin_shard(platform, run, ["t1", "t2"])
+    result = close_execution(platform, run, attempt=1)
+
+    assert (result.status, result.success_count) == ("partial", 1)
+    assert {
+        tenant.code: tenant.reason.partition("（")[0] for tenant in result.failed_tenants
+    } == dict.fromkeys(("t1", "t2"), "タスクが結果を残さずに止まりました")
+
+    begin_shard(platform, run, ["t1", "t2"])
+    fail_shard(platform, run, ["t1", "t2"], TimeoutError("制限時間"))
+    reasons = [tenant.reason for tenant in close_execution(platform, run, attempt=2).failed_tenants]
+    assert reasons == ["制限時間", "制限時間"]
 
 
 def test_who_was_never_processed_because_a_step_failed_is_told_so(platform: psycopg.Connection) -> None:

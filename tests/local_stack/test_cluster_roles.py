@@ -10,7 +10,7 @@ import pytest
 
 from include.errors import BatchError
 from include.migrations.host_contract import HostVariant
-from local_stack.cluster_roles import ForeignRolesError, claim_roles
+from local_stack.cluster_roles import BATCH_ROLES, ForeignRolesError, claim_roles
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import EXTERNAL_DATABASE, LocalStack
@@ -67,9 +67,7 @@ def test_the_local_stack_refuses_an_application_that_it_did_not_make(
     admin: psycopg.Connection, stack: LocalStack, has_used_the_server: bool
 ) -> None:
     if has_used_the_server:
-        claim_roles(
-            admin, ("batch_owner", "batch_tenant", "batch_platform", "batch_backup"), "the local stack"
-        )
+        claim_roles(admin, (*BATCH_ROLES, "batch_backup"), "the local stack")
     before = admin.execute(ROLES).fetchall()
     create_host_schema(admin, HostVariant.MULTI_TENANT)
 
@@ -81,10 +79,10 @@ def test_the_local_stack_refuses_an_application_that_it_did_not_make(
 
 
 def test_who_made_the_roles_may_use_them_again_and_nobody_else(admin: psycopg.Connection) -> None:
-    assert claim_roles(admin, ("batch_owner", "batch_tenant"), "the tests")
-    assert not claim_roles(admin, ("batch_owner", "batch_tenant"), "the tests")
-    assert claim_roles(admin, ("batch_owner", "batch_tenant", "batch_platform"), "the tests")
+    for names in (("batch_owner", "batch_tenant"), BATCH_ROLES, BATCH_ROLES):
+        claim_roles(admin, names, "the tests")
+    assert [name for name, *_ in admin.execute(ROLES)] == sorted(BATCH_ROLES)
     with pytest.raises(
         ForeignRolesError, match="batch_owner, batch_platform, batch_tenant, which were not made"
     ):
-        claim_roles(admin, ("batch_owner", "batch_tenant", "batch_platform"), "the local stack")
+        claim_roles(admin, BATCH_ROLES, "the local stack")

@@ -398,7 +398,7 @@ class TestTheConnection:
 
             results = tenant.using(tenant.email, one_too_many)
 
-        assert [code_of(result) for result in results] == [None] * CONNECTIONS + ["connection_refused"]
+        assert [code_of(result) for result in results] == [None] * CONNECTIONS + ["throttled"]
 
     def test_is_not_used_again_after_a_message_that_was_abandoned(self, tenant: Tenant) -> None:
         async def abandoned(client: ChannelClient) -> SendResult:

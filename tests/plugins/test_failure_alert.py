@@ -15,7 +15,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 from include.errors import ParameterError, SettingsError
 from include.execution.run_log import EarlierStepFailedError, FailedTenant, RunFailedError, RunResult
 from local_stack.stand_ins import StandIns
-from skill_batch.notifiers.failure_alert import FailureAlert
+from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
 from tests.airflow_installation import slack_connection
 
 LOG_URL = "http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/tasks/close_run?try_number=1"
@@ -28,6 +28,15 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
     with StandIns() as stand_in:
         monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_in.slack_base_url))
         yield stand_in
+
+
+# What the tasks of a test have pushed to XCom.
+MARKS: list[tuple[str, Any]] = []
+
+
+@pytest.fixture(autouse=True)
+def no_marks() -> None:
+    MARKS.clear()
 
 
 def alert(batch_id: str = "BATCH-018-01", severity: str = "MEDIUM") -> FailureAlert:
@@ -45,6 +54,7 @@ def context(error: BaseException, task_id: str = "close_run", try_number: int = 
             map_index=-1,
             try_number=try_number,
             log_url=LOG_URL,
+            xcom_push=lambda key, value: MARKS.append((key, value)),
         ),
         "dag_run": SimpleNamespace(run_id="manual__1", clear_number=0),
     }
@@ -138,16 +148,38 @@ def test_a_killed_task_is_told_as_such(slack: StandIns) -> None:
     assert "エラー: タスクのプロセスが応答しなくなりました" in message.text
 
 
+def test_a_task_is_marked_when_its_failure_is_reported(slack: StandIns) -> None:
+    alert()(context(SettingsError("settings.yaml が読めません。"), task_id="open_run"))
+    assert len(slack.messages) == 1
+    assert MARKS == [(REPORTED_KEY, True)]
+
+
+def test_a_task_whose_alert_is_lost_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for conn_id in ("OPS_SLACK", "BATCH_PLATFORM_DB"):
+        monkeypatch.delenv(f"AIRFLOW_CONN_{conn_id}", raising=False)
+    alert()(context(SettingsError("settings.yaml が読めません。"), task_id="open_run"))
+    assert MARKS == []
+
+
+def test_a_mark_that_cannot_be_pushed_changes_nothing(slack: StandIns) -> None:
+    failed = context(SettingsError("settings.yaml が読めません。"), task_id="open_run")
+    del failed["ti"].xcom_push
+    alert()(failed)
+    assert len(slack.messages) == 1
+
+
 def test_an_earlier_steps_failure_has_already_alerted(slack: StandIns) -> None:
-    alert()(context(EarlierStepFailedError("open_run", is_told=True)))
+    alert()(context(EarlierStepFailedError("open_run", is_reported=True)))
     assert slack.messages == []
 
 
 def test_an_earlier_step_that_was_killed_could_not_alert(slack: StandIns) -> None:
-    alert()(context(EarlierStepFailedError("prepare", is_told=False)))
+    alert()(context(EarlierStepFailedError("prepare", is_reported=False)))
 
     (message,) = slack.messages
-    assert "エラー: 前段の prepare が、理由を残さずに止まりました（強制終了、メモリ不足など）" in message.text
+    assert (
+        "エラー: 前段の prepare が、理由を通知せずに終わりました（強制終了、メモリ不足など）" in message.text
+    )
     assert "prepare を下流ごと消去（Clear）" in message.text
 
 

@@ -1,4 +1,4 @@
-"""What Airflow does not define is told apart from what it could not be asked for."""
+"""What Airflow does not define differs from what it did not answer."""
 
 from __future__ import annotations
 

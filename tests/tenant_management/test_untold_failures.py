@@ -1,4 +1,4 @@
-"""Failures that nobody heard of: each batch and each attempt of a run owes an alert of its own."""
+"""Failures without an alert: each batch and each attempt of a run has an alert of its own."""
 
 from __future__ import annotations
 
@@ -111,3 +111,28 @@ def test_a_cleared_run_that_nobody_closed_again_shows_until_it_is_closed(
 
     run_log.close_execution(platform, run, attempt=1)
     assert unclosed() == []
+
+
+def test_a_run_that_is_done_again_from_its_beginning_leaves_no_reopened_row(
+    platform: psycopg.Connection,
+) -> None:
+    run = fail(platform, TENANT_BILLING)
+    run_log.mark_reopened(platform, run)
+
+    fail(platform, TENANT_BILLING, attempt=1)
+
+    assert unclosed_executions(platform, datetime.now(UTC) + LATER) == []
+
+
+def test_an_orphan_that_was_reported_says_nothing_about_a_failure_after_it(
+    platform: psycopg.Connection,
+) -> None:
+    run = fail(platform, TENANT_BILLING)
+    platform.execute(
+        "INSERT INTO batch.orphan_notice (execution_id, detail) VALUES (%s, 'lost')", [run.execution_id]
+    )
+    assert untold(platform) == []
+
+    run_log.close_execution(platform, run, attempt=1)
+
+    assert untold(platform) == [(TENANT_BILLING.id, 1)]

@@ -1,3 +1,12 @@
+-- The run is done again from its beginning: nobody closes its earlier row any more.
+WITH superseded AS (
+    UPDATE batch.execution_log
+    SET reopened_at = null
+    WHERE
+        dag_id = %(dag_id)s AND run_id = %(run_id)s AND batch_id = %(batch_id)s
+        AND reopened_at IS NOT null
+)
+
 INSERT INTO batch.execution_log (
     execution_id,
     batch_id,

@@ -92,9 +92,8 @@ class EmailClient:
                     if not _may_pass_soon(result) or not await self._reduce_parallel_letters():
                         break
             except TimeoutError:
-                return self._refusal or failed(
-                    Channel.EMAIL, "connection_refused", "no connection became free"
-                )
+                # Never offered, and so no attempt.
+                return self._refusal or failed(Channel.EMAIL, "throttled", "no connection became free")
         self._refused_tenants.add(message.tenant_id)
         assert self._refusal is not None
         return self._refusal
@@ -312,7 +311,7 @@ def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
 def _code(error: aiosmtplib.SMTPResponseException) -> str:
     """The table's code for a refusal: by its text, then by its most exact code.
 
-    What limits one recipient's mail limits all mail as long as no recipient has been named.
+    A recipient's limit counts as the server's if the server answers so before a recipient is named.
     """
     table = error_table(Channel.EMAIL)
     text = _QUOTED_ADDRESS.sub("", error.message)

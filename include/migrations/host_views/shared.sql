@@ -4,14 +4,14 @@
 -- all_*    normalise a host table once, for every tenant; only batch_platform may read them.
 -- the rest filter a host table that the batches write by the transaction's tenants; for batch_tenant.
 --
--- Texts and numbers that are only read have one type here, whatever width the host gives them: text, integer, bigint or numeric.
+-- Numbers that are only read have one type here, whatever width the host gives them; one that is too large counts as missing.
 --
 -- *_utc columns are the host's TIMESTAMP(3) in UTC, left bare so that a day's bounds, given in UTC, compare without a conversion
 -- per row. Dates that people read are Asia/Tokyo.
 
 CREATE VIEW batch.all_tenant AS
 SELECT
-    tenant_id,
+    tenant_id::text AS tenant_id,
     coalesce(nullif(btrim(tenant_code), ''), tenant_id) AS tenant_code,
     coalesce(nullif(btrim(tenant_name), ''), tenant_code, tenant_id) AS tenant_name,
     -- The host spells the status in several ways; a missing one is a tenant that was created without it and is in use.
@@ -25,8 +25,8 @@ SELECT
     coalesce(nullif(btrim(timezone), ''), 'Asia/Tokyo') AS timezone,
     coalesce(nullif(upper(btrim(currency_code)), ''), 'JPY') AS currency_code,
     lower(left(nullif(btrim(locale), ''), 2)) AS language,
-    max_users::integer AS max_users,
-    max_storage_gb::integer AS max_storage_gb,
+    CASE WHEN max_users <= 2147483647 THEN max_users END::integer AS max_users,
+    CASE WHEN max_storage_gb <= 2147483647 THEN max_storage_gb END::integer AS max_storage_gb,
     nullif(btrim(admin_email), '') AS admin_email,
     nullif(btrim(contact_email), '') AS contact_email,
     nullif(btrim(postal_code), '') AS postal_code,
@@ -471,7 +471,7 @@ SELECT
     endpoint_url,
     auth_config,
     connection_config,
-    rate_limit_per_minute::integer AS rate_limit_per_minute,
+    CASE WHEN rate_limit_per_minute <= 2147483647 THEN rate_limit_per_minute END::integer AS rate_limit_per_minute,
     is_enabled,
     health_status,
     last_health_check,
@@ -552,7 +552,7 @@ SELECT
     record.tenant_id,
     record.employee_id AS employee_key,
     record.skill_item_id,
-    CASE WHEN record.skill_level > 0 THEN record.skill_level END::integer AS skill_level,
+    CASE WHEN record.skill_level BETWEEN 1 AND 2147483647 THEN record.skill_level END::integer AS skill_level,
     coalesce(
         nullif(btrim(record.skill_category_id), ''),
         nullif(btrim(item.skill_category_id), ''),
@@ -620,7 +620,7 @@ CREATE VIEW batch.all_required_skill AS
 SELECT
     job_type_id,
     skill_item_id,
-    required_level::integer AS required_level,
+    CASE WHEN required_level <= 2147483647 THEN required_level END::integer AS required_level,
     effective_date AS effective_from_utc,
     expiry_date AS effective_until_utc
 FROM "MST_JobTypeSkill"

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from skill_batch.lookup import AirflowUnavailableError, find_connection
+from skill_batch.lookup import find_connection
 from skill_batch.notifiers.alert import Alert, escape_slack, shorten
 
 if TYPE_CHECKING:
+    import http.client
     import smtplib
 
     import psycopg
@@ -38,7 +40,9 @@ PLATFORM_DB_CONN_ID = "batch_platform_db"
 
 DEFAULT_CHANNEL = "#batch-alerts"
 
+# For each answer of a channel, and for the connection to the database.
 _TIMEOUT_SECONDS = 10
+_CONNECT_SECONDS = 10
 # Longer than a channel's timeouts together: after it, who was sending is dead.
 _LEASE_SECONDS = 60
 # What waits is tried again after 1, 2, 4 ... minutes, at most hourly, for three days: the story is told by then.
@@ -57,7 +61,6 @@ FROM unnest(%(channels)s::text[]) AS channel
 ON CONFLICT (alert_key, channel) DO NOTHING
 RETURNING channel
 """
-_IS_TOLD = "SELECT FROM batch.operator_alert WHERE alert_key = %(key)s LIMIT 1"
 _CLAIM = """
 UPDATE batch.operator_alert AS alert
 SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), in_doubt = true
@@ -131,20 +134,6 @@ def deliver(alert: Alert, key: str, channels: Channels) -> bool:
             names = _record(database, alert, key, names)
         outcomes = [_send(alert, key, name, channels, database) for name in names]
     return _Outcome.LOST not in outcomes
-
-
-def is_told(key: str, channels: Channels) -> bool:
-    """Whether the alert of this key was written down. Without the table: true, since alerts go out unguarded then."""
-    import psycopg
-
-    with open_database(channels.database) as database:
-        if database is None:
-            return True
-        try:
-            return database.execute(_IS_TOLD, {"key": key}).fetchone() is not None
-        except psycopg.Error as error:
-            log.error("The table of alerts could not be read: %s", shorten(str(error)))
-            return True
 
 
 def deliver_waiting(channels: Channels) -> int:
@@ -270,7 +259,6 @@ def _note(database: psycopg.Connection | None, statement: Any, parameters: dict[
 
 
 def _post(alert: Alert, connection: Connection | None) -> None:
-    import http.client
     import json
     import urllib.request
     from urllib.error import HTTPError
@@ -300,10 +288,7 @@ def _post(alert: Alert, connection: Connection | None) -> None:
     handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
     try:
         with urllib.request.build_opener(handler).open(request, timeout=_TIMEOUT_SECONDS) as response:
-            # Bounded, unlike Slack's own client; nothing is decompressed.
-            answer = response.read(_LONGEST_ANSWER)
-            if len(answer) < _LONGEST_ANSWER and response.length:
-                raise http.client.IncompleteRead(answer, response.length)
+            answer = _bounded(response)
     except HTTPError as error:
         error.close()
         raise
@@ -315,6 +300,20 @@ def _post(alert: Alert, connection: Connection | None) -> None:
         raise LookupError("応答が Slack のものではありません")
     if fields.get("ok") is not True:
         raise LookupError(f"Slack が受け付けません（{fields.get('error')}）")
+
+
+def _bounded(response: http.client.HTTPResponse) -> bytes:
+    """An answer's first bytes, as they come: nothing is decompressed. :raises TimeoutError: it takes too long as a whole."""
+    import http.client
+
+    answer, ends_at = b"", time.monotonic() + _TIMEOUT_SECONDS
+    while len(answer) < _LONGEST_ANSWER and (part := response.read1(_LONGEST_ANSWER - len(answer))):
+        answer += part
+        if time.monotonic() > ends_at:
+            raise TimeoutError("the answer takes too long")
+    if len(answer) < _LONGEST_ANSWER and response.length:
+        raise http.client.IncompleteRead(answer, response.length)
+    return answer
 
 
 def _mail(alert: Alert, key: str, connection: Connection | None) -> None:
@@ -375,7 +374,7 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
                 user=connection.login,
                 password=connection.password,
                 autocommit=True,
-                **{"connect_timeout": _TIMEOUT_SECONDS, **_tls_of(connection)},
+                **{"connect_timeout": _CONNECT_SECONDS, **_tls_of(connection)},
             )
             database.execute("SET ROLE batch_platform")
             database.execute("SET statement_timeout = '15s'")
@@ -398,6 +397,7 @@ def _tls_of(connection: Connection) -> dict[str, Any]:
 def _connection(conn_id: str) -> Connection | None:
     try:
         return find_connection(conn_id)
-    except AirflowUnavailableError as error:
-        log.error("%s", error)
+    except Exception as error:
+        # The API server is away, or refuses: the other channels go on.
+        log.error("The connection '%s' could not be looked up: %s", conn_id, shorten(str(error)))
         return None

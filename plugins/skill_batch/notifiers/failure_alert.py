@@ -13,6 +13,9 @@ from skill_batch.notifiers.delivery import deliver, load_channels
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+# The XCom of a task that has reported its failure. Airflow deletes it when the task starts again.
+REPORTED_KEY = "failure_reported"
+
 # Airflow reports a killed task without an exception.
 _KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
 
@@ -34,11 +37,20 @@ class FailureAlert(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Log the alert and tell the operators."""
         error = context.get("exception")
-        if type(error).__name__ == "EarlierStepFailedError" and error.is_told:  # type: ignore[union-attr]
+        if type(error).__name__ == "EarlierStepFailedError" and error.is_reported:  # type: ignore[union-attr]
             return
         alert = self.compose(context)
         self.log.error("%s", alert.as_text())
-        deliver(alert, failure_key_of(context, self.batch_id), load_channels())
+        if deliver(alert, failure_key_of(context, self.batch_id), load_channels()):
+            self._mark_reported(context)
+
+    def _mark_reported(self, context: Context) -> None:
+        """Leave a mark for ``close_run``, which reports the failure of a step that has left none."""
+        try:
+            context["ti"].xcom_push(REPORTED_KEY, True)
+        except Exception as error:
+            # The callback of a lost worker runs in the DAG processor, which cannot push. The alert's key prevents a second one.
+            self.log.warning("The alert could not be marked: %s", error)
 
     def compose(self, context: Context) -> Alert:
         """The alert for this failure. ``exception.result``, when there is one, tells the run's outcome by tenant."""
@@ -82,7 +94,7 @@ def failure_key_of(context: Context, batch_id: str) -> str:
 
 
 def attempt_of(context: Context) -> int:
-    """How often the run has been cleared; 0 where Airflow does not say (the callback of a task whose worker was lost)."""
+    """How often the run has been cleared."""
     return getattr(context.get("dag_run"), "clear_number", None) or 0
 
 

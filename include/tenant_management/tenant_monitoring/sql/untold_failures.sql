@@ -25,7 +25,7 @@ WHERE
     )
     AND NOT EXISTS (
         SELECT FROM batch.orphan_notice AS notice
-        WHERE notice.execution_id = log.execution_id
+        WHERE notice.execution_id = log.execution_id AND notice.noticed_at >= log.ended_at
     )
     AND NOT EXISTS (
         SELECT FROM batch.execution_log AS again
