@@ -50,6 +50,9 @@ def committed_days(
 
     :raises BillingError: a billable day's commitment is in another currency.
     """
+    if not commitments and len(plan_minimums) == 1:  # most tenants, most months
+        ((part, minimum),) = plan_minimums
+        return [CommittedDays(part, minimum, own=False)] if minimum else []
     # Days of one commitment that follow each other have the same difference to their position.
     days = list(_days(plan_minimums, commitments, currency))
     runs = groupby(enumerate(days), key=lambda item: (item[1][0].toordinal() - item[0], *item[1][1:]))
