@@ -495,7 +495,7 @@ def _save_drafts(
                         "currency": draft.invoice.currency,
                         "total": str(draft.invoice.total),
                         "content": draft.invoice.model_dump(mode="json"),
-                        "inputs": draft.inputs.model_dump(mode="json"),
+                        "inputs": draft.inputs.frozen(),
                         "input_hash": draft.inputs.digest(),
                         "hold_reason": draft.hold,
                     }

@@ -16,7 +16,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from include.billing.commitments import (
     Commitment,
@@ -130,18 +130,14 @@ class BillingInputs(Document):
             raise ValueError("either commitments or commitment must be there")
         return self
 
-    @model_serializer(mode="wrap")
-    def _with_the_key_of_their_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Only the key that was given, so that frozen inputs keep their digest."""
-        fields: dict[str, Any] = serialize(self)
-        del fields["commitment" if self.commitments is not None else "commitments"]
-        return fields
+    def frozen(self) -> dict[str, Any]:
+        """As JSON values, with only the key of the rule that was given, so that frozen inputs keep their digest."""
+        other_rule = "commitment" if self.commitments is not None else "commitments"
+        return self.model_dump(mode="json", exclude={other_rule})
 
     def canonical_json(self) -> str:
         """The same inputs give the same text, also after the database's jsonb has put their keys in another order."""
-        return json.dumps(
-            self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, separators=(",", ":")
-        )
+        return json.dumps(self.frozen(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     def digest(self) -> str:
         """SHA-256 of the canonical text, in hex."""
