@@ -3,28 +3,85 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from psycopg.rows import dict_row, scalar_row
 
-# Joins the tenants of a shard in the setting batch.tenant_id; see batch.current_tenants().
+Row = TypeVar("Row")
+
+_BLOCK = re.compile(r"^-- name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
+# Joins the tenants of a shard in the setting batch.tenant_id; see batch.current_tenants().
 _TENANT_SEPARATOR = "\x1f"
 
 
-@cache
-def read_sql(directory: Path, name: str) -> LiteralString:
-    """The statement in ``directory/sql/name.sql``, with psycopg's named parameters.
+class Statements:
+    """The blocks of the files in ``directory/sql``, and the ways to run a block. A block uses psycopg's named parameters."""
 
-    The files are part of the code, so that what they hold counts as literal.
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __getitem__(self, name: str) -> LiteralString:
+        """The comments and the statement of a block.
+
+        The files are part of the code, so their text counts as literal. :raises LookupError: no file has the block.
+        """
+        blocks = sql_blocks(self._directory)
+        if name not in blocks:
+            raise LookupError(f"no file in {self._directory / 'sql'} has the block {name!r}")
+        return blocks[name]
+
+    def execute(
+        self, on: psycopg.Connection[Row] | psycopg.Cursor[Row], name: str, /, **parameters: object
+    ) -> psycopg.Cursor[Row]:
+        """Run a block on a connection or on a cursor."""
+        return on.execute(self[name], parameters or None)
+
+    def rows(
+        self, connection: psycopg.Connection[Any], name: str, /, **parameters: object
+    ) -> list[dict[str, Any]]:
+        """All rows of a block, each as a dict."""
+        return self.execute(connection.cursor(row_factory=dict_row), name, **parameters).fetchall()
+
+    def row(
+        self, on: psycopg.Connection[Row] | psycopg.Cursor[Row], name: str, /, **parameters: object
+    ) -> Row:
+        """The first row of a block that always gives a row."""
+        row = self.execute(on, name, **parameters).fetchone()
+        assert row is not None
+        return row
+
+    def column(self, connection: psycopg.Connection[Any], name: str, /, **parameters: object) -> list[Any]:
+        """The values of a block that gives a single column."""
+        return self.execute(connection.cursor(row_factory=scalar_row), name, **parameters).fetchall()
+
+
+@cache
+def sql_blocks(directory: Path) -> Mapping[str, LiteralString]:
+    """All blocks of ``directory/sql`` by name. A line ``-- name: load_accounts`` begins a block; its last statement ends with a semicolon.
+
+    :raises ValueError: a file breaks this rule, or two blocks have one name.
     """
-    text: LiteralString = (directory / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-    return text
+    blocks: dict[str, LiteralString] = {}
+    for file in sorted((directory / "sql").glob("*.sql")):
+        preamble, *parts = _BLOCK.split(file.read_text(encoding="utf-8"))
+        if preamble.strip():
+            raise ValueError(f"{file}: text before the first block: {preamble.strip().splitlines()[0]}")
+        for name, text in zip(parts[::2], map(str.strip, parts[1::2]), strict=True):
+            if not name.isidentifier():
+                raise ValueError(f"{file}: {name!r} is no name of a block")
+            if name in blocks:
+                raise ValueError(f"{file}: the folder already has a block {name!r}")
+            if not text.endswith(";"):
+                raise ValueError(f"{file}: the block {name!r} does not end with a semicolon")
+            blocks[name] = text
+    return blocks
 
 
 def count_of(connection: psycopg.Connection, query: LiteralString, parameters: Sequence[object] = ()) -> int:

@@ -1,3 +1,4 @@
+-- name: billing_month
 -- Each active tenant's 31 closed days of October 2026, no two tenants alike.
 INSERT INTO batch.usage_day (
     tenant_id,

@@ -1,3 +1,4 @@
+-- name: expired_requests
 INSERT INTO "SYS_SystemLog" (id, log_level, message, request_url, created_at, updated_at)
 SELECT
     gen_random_uuid()::text AS id,

@@ -1,3 +1,4 @@
+-- name: issued_invoices
 SELECT
     tenant_id,
     currency,

@@ -1,3 +1,4 @@
+-- name: loop_account
 INSERT INTO batch.directory_account (
     tenant_id, provider, external_id, email, is_email_verified, employee_code, display_name, kind, state
 )

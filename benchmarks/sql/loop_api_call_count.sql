@@ -1,3 +1,4 @@
+-- name: loop_api_call_count
 -- getApiCallCount: requests of the tenant's accounts, their errors, times and busiest hour.
 WITH account AS (
     SELECT

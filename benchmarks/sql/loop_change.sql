@@ -1,3 +1,4 @@
+-- name: loop_change
 INSERT INTO batch.directory_change (
     tenant_id, provider, execution_id, kind, subject_id, employee_id, reason, plan_hash
 )

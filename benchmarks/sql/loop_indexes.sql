@@ -1,3 +1,4 @@
+-- name: loop_indexes
 -- What the loop would need to be usable at all; the host has none of them, and they are not ours to make.
 CREATE INDEX ON "SYS_SystemLog" (user_id, created_at);
 CREATE INDEX ON "HIS_AuditLog" (user_id, created_at);

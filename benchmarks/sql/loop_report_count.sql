@@ -1,3 +1,4 @@
+-- name: loop_report_count
 -- getReportCount: reports completed on the day, with the other counts of the usage table.
 SELECT
     (

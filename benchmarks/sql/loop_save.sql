@@ -1,3 +1,4 @@
+-- name: loop_save
 -- saveTenantUsage
 INSERT INTO "SYS_TenantUsage" (
     id,

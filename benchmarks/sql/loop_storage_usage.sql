@@ -1,3 +1,4 @@
+-- name: loop_storage_usage
 -- getStorageUsage: MB stored at the end of the day.
 SELECT
     round((

@@ -1,3 +1,4 @@
+-- name: loop_user_count
 -- getUserCount: distinct accounts of the tenant with any activity on the day, and their logins.
 WITH account AS (
     SELECT

@@ -1,3 +1,4 @@
+-- name: many_employees
 INSERT INTO "MST_Employee" (id, employee_code, full_name, email, tenant_id, updated_at)
 SELECT
     'bench-' || people.number AS id,

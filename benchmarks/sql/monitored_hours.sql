@@ -1,3 +1,4 @@
+-- name: monitored_hours
 -- 30 requests of every tenant in each of these hours (UTC), a third of them errors in the hours that fail.
 INSERT INTO "SYS_SystemLog" (
     id, user_id, request_url, request_method, response_status, response_time, log_level, created_at, updated_at

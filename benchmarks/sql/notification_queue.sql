@@ -1,3 +1,4 @@
+-- name: notification_queue
 -- So many messages per tenant, every one due, each to a Slack channel of its own.
 INSERT INTO batch.outbox (
     message_id,

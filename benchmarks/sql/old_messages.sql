@@ -1,3 +1,4 @@
+-- name: old_messages
 -- One finished message in the outbox per notification of the application.
 INSERT INTO batch.outbox (
     message_id,

@@ -1,3 +1,4 @@
+-- name: old_notifications
 -- So many old notifications per tenant, and as many that stay; of every text a part is random, so that it does not compress away.
 INSERT INTO "HIS_NotificationLog" (
     id,

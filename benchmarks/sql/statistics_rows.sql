@@ -1,3 +1,4 @@
+-- name: statistics_rows
 -- Daily statistics of every tenant for the seven months that a report of October reads, and ten groups of each on the last day.
 INSERT INTO batch.statistics_day (
     tenant_id,

@@ -1,3 +1,4 @@
+-- name: sync_integration
 INSERT INTO "SYS_IntegrationConfig" (
     id, tenant_id, integration_key, auth_config, connection_config, is_enabled, updated_at
 )

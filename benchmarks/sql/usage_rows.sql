@@ -1,3 +1,4 @@
+-- name: usage_rows
 SELECT
     usage_date,
     tenant_id,

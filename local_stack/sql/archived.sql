@@ -1,3 +1,4 @@
+-- name: archived
 SELECT
     tenant.tenant_code,
     (outcome.details ->> 'archivedNotifications')::integer AS notifications,

@@ -1,3 +1,4 @@
+-- name: backup
 SELECT
     backup_id,
     status,

@@ -1,3 +1,4 @@
+-- name: billing_facts
 -- What tenants of the demo agreed to beside their plan: a plan change in October, discounts, a commitment, a billing address.
 INSERT INTO batch.plan_change (tenant_id, effective_from, plan, recorded_by)
 VALUES

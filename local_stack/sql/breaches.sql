@@ -1,3 +1,4 @@
+-- name: breaches
 SELECT
     tenant.tenant_code,
     array_to_string(array(SELECT jsonb_array_elements_text(outcome.details -> 'breaching')), ', ') AS breaching,

@@ -1,3 +1,4 @@
+-- name: channel_changes
 SELECT
     tenant.tenant_code,
     change.provider,

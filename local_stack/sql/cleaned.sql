@@ -1,3 +1,4 @@
+-- name: cleaned
 SELECT
     tenant_id AS unit,
     (details ->> 'filesDeleted')::integer AS deleted,

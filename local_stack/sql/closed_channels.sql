@@ -1,3 +1,4 @@
+-- name: closed_channels
 SELECT
     tenant.tenant_code,
     circuit.channel,

@@ -1,3 +1,4 @@
+-- name: digest
 SELECT words.line
 FROM batch.operator_alert AS alert
 CROSS JOIN

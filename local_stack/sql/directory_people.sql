@@ -1,3 +1,4 @@
+-- name: directory_people
 SELECT
     employee_code,
     full_name,

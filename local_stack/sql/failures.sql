@@ -1,3 +1,4 @@
+-- name: failures
 SELECT
     tenant.tenant_code,
     outcome.error_message

@@ -1,3 +1,4 @@
+-- name: findings
 SELECT
     tenant.tenant_code,
     finding.subject,

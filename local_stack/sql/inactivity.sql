@@ -1,3 +1,4 @@
+-- name: inactivity
 SELECT
     tenant.tenant_code,
     inactivity.stage,

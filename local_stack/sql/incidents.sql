@@ -1,3 +1,4 @@
+-- name: incidents
 SELECT
     tenant.tenant_code,
     incident.severity,

@@ -1,3 +1,4 @@
+-- name: invoices
 SELECT
     tenant.tenant_code,
     tenant.tenant_name,

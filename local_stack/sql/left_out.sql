@@ -1,3 +1,4 @@
+-- name: left_out
 SELECT
     tenant.tenant_code,
     tenant.tenant_name,

@@ -1,3 +1,4 @@
+-- name: links
 SELECT
     tenant.tenant_code,
     link.provider,

@@ -1,3 +1,4 @@
+-- name: messages
 SELECT
     tenant.tenant_code,
     message.channel,

@@ -1,3 +1,4 @@
+-- name: notification_facts
 -- The generator's notifications have been sent, whatever they say: those that wait are below.
 UPDATE "HIS_NotificationLog"
 SET send_status = 'SUCCESS', sent_at = scheduled_at

@@ -1,3 +1,4 @@
+-- name: old_rows
 INSERT INTO "SYS_SystemLog" (id, log_level, message, created_at, updated_at)
 SELECT
     'log_old_' || number AS id,

@@ -1,3 +1,4 @@
+-- name: report_files
 SELECT
     tenant.tenant_code,
     report.missing_days,

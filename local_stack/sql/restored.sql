@@ -1,3 +1,4 @@
+-- name: restored
 SELECT
     tenant.tenant_code,
     (outcome.details ->> 'restored')::integer AS restored,

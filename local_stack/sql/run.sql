@@ -1,3 +1,4 @@
+-- name: run
 SELECT
     log.execution_id,
     log.status,

@@ -1,3 +1,4 @@
+-- name: settings_sync
 SELECT
     tenant.tenant_code,
     tenant.subscription_plan,

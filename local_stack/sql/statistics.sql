@@ -1,3 +1,4 @@
+-- name: statistics
 SELECT
     tenant.tenant_code,
     day.users_total,

@@ -1,3 +1,4 @@
+-- name: unsettled
 SELECT
     tenant.tenant_code,
     plan.provider,

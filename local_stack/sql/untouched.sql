@@ -1,3 +1,4 @@
+-- name: untouched
 SELECT note
 FROM batch.tenant_outcome
 CROSS JOIN LATERAL unnest(notes) AS note

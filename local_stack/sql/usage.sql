@@ -1,3 +1,4 @@
+-- name: usage
 SELECT
     tenant.tenant_code,
     tenant.tenant_name,

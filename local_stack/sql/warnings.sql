@@ -1,3 +1,4 @@
+-- name: warnings
 SELECT
     tenant.tenant_code,
     warning.business_date,

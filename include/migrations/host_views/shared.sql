@@ -41,23 +41,9 @@ FROM "MST_Tenant";
 -- The same for the transaction's tenants; to read only, whatever the check option says.
 CREATE VIEW batch.tenant WITH (security_barrier) AS
 SELECT
-    tenant_id,
-    tenant_code,
-    tenant_name,
-    status,
-    subscription_plan,
-    currency_code,
-    language,
-    max_users,
-    max_storage_gb,
-    admin_email,
-    contact_email,
-    postal_code,
-    address,
-    contract_start,
-    contract_end,
-    created_on,
-    updated_on
+    tenant_id, tenant_code, tenant_name, status, subscription_plan, currency_code, language, max_users,
+    max_storage_gb, admin_email, contact_email, postal_code, address, contract_start, contract_end,
+    created_on, updated_on
 FROM batch.all_tenant
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -66,43 +52,23 @@ GRANT SELECT ON batch.tenant TO batch_tenant;
 
 CREATE VIEW batch.all_tenant_setting AS
 SELECT
-    tenant_id,
-    setting_key,
-    setting_value,
-    effective_from AS effective_from_utc,
+    tenant_id, setting_key, setting_value, effective_from AS effective_from_utc,
     effective_until AS effective_until_utc
 FROM "MST_TenantSettings"
 WHERE NOT is_deleted;
 
 CREATE VIEW batch.tenant_setting WITH (security_barrier) AS
 SELECT
-    id,
-    tenant_id,
-    setting_category,
-    setting_key,
-    setting_name,
-    data_type,
-    setting_value,
-    validation_rules,
-    is_required,
-    is_encrypted,
-    is_system_managed,
-    is_user_configurable,
-    effective_from,
-    effective_until,
-    last_modified_by,
-    is_deleted,
-    updated_at
+    id, tenant_id, setting_category, setting_key, setting_name, data_type, setting_value, validation_rules,
+    is_required, is_encrypted, is_system_managed, is_user_configurable, effective_from, effective_until,
+    last_modified_by, is_deleted, updated_at
 FROM "MST_TenantSettings"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
 -- What a setting means is the application's: only its value is ever changed.
 GRANT SELECT, INSERT, UPDATE (
-    setting_value,
-    last_modified_by,
-    is_deleted,
-    updated_at
+    setting_value, last_modified_by, is_deleted, updated_at
 ) ON batch.tenant_setting TO batch_tenant;
 
 -- The only request log. It knows no tenant: join it through the user. An error is the server's: a 5xx answer, or no answer
@@ -130,53 +96,25 @@ SELECT
 FROM "HIS_AuditLog"
 WHERE is_deleted IS NOT true AND created_at IS NOT null
 UNION ALL
-SELECT
-    updated_by AS user_id,
-    updated_at AS acted_at_utc,
-    false AS is_login,
-    false AS is_failed_login
+SELECT updated_by AS user_id, updated_at AS acted_at_utc, false AS is_login, false AS is_failed_login
 FROM "TRN_EmployeeSkillGrade"
 UNION ALL
-SELECT
-    updated_by AS user_id,
-    updated_at AS acted_at_utc,
-    false AS is_login,
-    false AS is_failed_login
+SELECT updated_by AS user_id, updated_at AS acted_at_utc, false AS is_login, false AS is_failed_login
 FROM "TRN_GoalProgress"
 UNION ALL
-SELECT
-    updated_by AS user_id,
-    updated_at AS acted_at_utc,
-    false AS is_login,
-    false AS is_failed_login
+SELECT updated_by AS user_id, updated_at AS acted_at_utc, false AS is_login, false AS is_failed_login
 FROM "TRN_PDU"
 UNION ALL
-SELECT
-    updated_by AS user_id,
-    updated_at AS acted_at_utc,
-    false AS is_login,
-    false AS is_failed_login
+SELECT updated_by AS user_id, updated_at AS acted_at_utc, false AS is_login, false AS is_failed_login
 FROM "TRN_ProjectRecord"
 UNION ALL
-SELECT
-    updated_by AS user_id,
-    updated_at AS acted_at_utc,
-    false AS is_login,
-    false AS is_failed_login
+SELECT updated_by AS user_id, updated_at AS acted_at_utc, false AS is_login, false AS is_failed_login
 FROM "TRN_SkillEvidence"
 UNION ALL
-SELECT
-    updated_by AS user_id,
-    updated_at AS acted_at_utc,
-    false AS is_login,
-    false AS is_failed_login
+SELECT updated_by AS user_id, updated_at AS acted_at_utc, false AS is_login, false AS is_failed_login
 FROM "TRN_SkillRecord"
 UNION ALL
-SELECT
-    updated_by AS user_id,
-    updated_at AS acted_at_utc,
-    false AS is_login,
-    false AS is_failed_login
+SELECT updated_by AS user_id, updated_at AS acted_at_utc, false AS is_login, false AS is_failed_login
 FROM "TRN_TrainingHistory";
 
 -- What people had made. BATCH-004's own reports are in the same table, and nobody ordered them: they are neither use nor storage.
@@ -198,16 +136,12 @@ FROM "TRN_SkillEvidence"
 WHERE NOT is_deleted;
 
 CREATE VIEW batch.all_skill_assessment AS
-SELECT
-    tenant_id,
-    assessment_date AS assessed_at_utc
+SELECT tenant_id, assessment_date AS assessed_at_utc
 FROM "TRN_SkillRecord"
 WHERE assessment_date IS NOT null AND NOT is_deleted;
 
 CREATE VIEW batch.all_sent_notification AS
-SELECT
-    tenant_id,
-    sent_at AS sent_at_utc
+SELECT tenant_id, sent_at AS sent_at_utc
 FROM "HIS_NotificationLog"
 -- The batches write SUCCESS, the application writes SENT; either in any case.
 WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND sent_at IS NOT null AND NOT is_deleted;
@@ -215,24 +149,9 @@ WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND sent_at IS NOT null AND NOT 
 -- The host's usage table, shown by the application: ours to fill, one tenant at a time.
 CREATE VIEW batch.tenant_usage WITH (security_barrier) AS
 SELECT
-    id,
-    usage_date,
-    tenant_id,
-    active_users,
-    total_logins,
-    api_requests,
-    file_storage_mb,
-    report_generations,
-    skill_assessments,
-    notification_sent,
-    peak_concurrent_users,
-    peak_time,
-    error_count,
-    response_time_avg_ms,
-    collection_timestamp,
-    is_deleted,
-    created_at,
-    updated_at
+    id, usage_date, tenant_id, active_users, total_logins, api_requests, file_storage_mb, report_generations,
+    skill_assessments, notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
+    collection_timestamp, is_deleted, created_at, updated_at
 FROM "SYS_TenantUsage"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -240,116 +159,41 @@ WITH CASCADED CHECK OPTION;
 -- Not the key: INSERT ... ON CONFLICT (id) DO UPDATE reaches rows that the view does not show, and the check option looks at the
 -- new row only, so that setting tenant_id would take over another tenant's row.
 GRANT SELECT, INSERT, UPDATE (
-    active_users,
-    total_logins,
-    api_requests,
-    file_storage_mb,
-    report_generations,
-    skill_assessments,
-    notification_sent,
-    peak_concurrent_users,
-    peak_time,
-    error_count,
-    response_time_avg_ms,
-    collection_timestamp,
-    is_deleted,
-    updated_at
+    active_users, total_logins, api_requests, file_storage_mb, report_generations, skill_assessments,
+    notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
+    collection_timestamp, is_deleted, updated_at
 ) ON batch.tenant_usage TO batch_tenant;
 
 -- The application's invoices: one row per invoice of ours, under its id. Nobody but the application says that one is paid.
 CREATE VIEW batch.tenant_billing WITH (security_barrier) AS
 SELECT
-    id,
-    tenant_id,
-    billing_period_start,
-    billing_period_end,
-    billing_type,
-    plan_id,
-    plan_name,
-    base_amount,
-    usage_amount,
-    additional_amount,
-    discount_amount,
-    subtotal_amount,
-    tax_rate,
-    tax_amount,
-    total_amount,
-    currency_code,
-    usage_details,
-    billing_status,
-    invoice_number,
-    invoice_date,
-    due_date,
-    notes,
-    is_deleted,
-    created_at,
-    updated_at
+    id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
+    usage_amount, additional_amount, discount_amount, subtotal_amount, tax_rate, tax_amount, total_amount,
+    currency_code, usage_details, billing_status, invoice_number, invoice_date, due_date, notes, is_deleted,
+    created_at, updated_at
 FROM "HIS_TenantBilling"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
 GRANT SELECT, INSERT, UPDATE (
-    plan_id,
-    plan_name,
-    base_amount,
-    usage_amount,
-    additional_amount,
-    discount_amount,
-    subtotal_amount,
-    tax_rate,
-    tax_amount,
-    total_amount,
-    currency_code,
-    usage_details,
-    billing_status,
-    invoice_number,
-    invoice_date,
-    due_date,
-    notes,
-    updated_at
+    plan_id, plan_name, base_amount, usage_amount, additional_amount, discount_amount, subtotal_amount,
+    tax_rate, tax_amount, total_amount, currency_code, usage_details, billing_status, invoice_number,
+    invoice_date, due_date, notes, updated_at
 ) ON batch.tenant_billing TO batch_tenant;
 
 -- The application's notifications: the batches add their own, send what waits, and write down what became of it.
 CREATE VIEW batch.tenant_notification WITH (security_barrier) AS
 SELECT
-    id,
-    tenant_id,
-    notification_id,
-    setting_id,
-    template_id,
-    notification_type,
-    recipient_type,
-    recipient_address,
-    subject,
-    message_body,
-    message_format,
-    send_status,
-    send_attempts,
-    max_retry_count,
-    scheduled_at,
-    sent_at,
-    delivered_at,
-    opened_at,
-    response_code,
-    response_message,
-    error_details,
-    integration_config_id,
-    priority_level,
-    is_deleted,
-    created_at,
-    updated_at
+    id, tenant_id, notification_id, setting_id, template_id, notification_type, recipient_type,
+    recipient_address, subject, message_body, message_format, send_status, send_attempts, max_retry_count,
+    scheduled_at, sent_at, delivered_at, opened_at, response_code, response_message, error_details,
+    integration_config_id, priority_level, is_deleted, created_at, updated_at
 FROM "HIS_NotificationLog"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
 GRANT SELECT, INSERT, DELETE, UPDATE (
-    send_status,
-    send_attempts,
-    sent_at,
-    response_code,
-    error_details,
-    is_deleted,
-    updated_at
+    send_status, send_attempts, sent_at, response_code, error_details, is_deleted, updated_at
 ) ON batch.tenant_notification TO batch_tenant;
 
 -- Notifications that nothing happens to any more: sent, given up, or withdrawn by the application.
@@ -394,11 +238,7 @@ WHERE upper(btrim(send_status)) = 'PENDING' AND scheduled_at IS NOT null AND ten
 -- Who has left. The host spells it in several ways; whoever has no status is there.
 CREATE VIEW batch.all_employment AS
 SELECT
-    employee_id,
-    tenant_id,
-    employee_code,
-    full_name,
-    email,
+    employee_id, tenant_id, employee_code, full_name, email,
     NOT is_deleted
     AND coalesce(upper(btrim(employment_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職')
     AND coalesce(upper(btrim(employee_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職') AS is_employed,
@@ -408,12 +248,7 @@ FROM batch.all_employee;
 
 -- Employees under each key by which other rows name them: the id, and the code, which is unique within the tenant.
 CREATE VIEW batch.all_employee_key AS
-SELECT
-    employee.employee_id,
-    named.employee_key,
-    employee.full_name,
-    employee.email,
-    employee.tenant_id
+SELECT employee.employee_id, named.employee_key, employee.full_name, employee.email, employee.tenant_id
 FROM batch.all_employment AS employee
 CROSS JOIN LATERAL (VALUES (employee.employee_id), (employee.employee_code)) AS named (employee_key)
 WHERE employee.is_employed;
@@ -432,10 +267,7 @@ HAVING NOT bool_or(is_employed);
 CREATE VIEW batch.all_expiring_certificate AS
 SELECT
     record.id AS record_id,
-    record.tenant_id,
-    employee.employee_id,
-    employee.full_name,
-    employee.email,
+    record.tenant_id, employee.employee_id, employee.full_name, employee.email,
     coalesce(certificate.certification_name, record.certification_id) AS certificate_name,
     (record.expiry_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS expires_on
 FROM "TRN_SkillRecord" AS record
@@ -448,10 +280,7 @@ WHERE record.certification_id IS NOT null AND record.expiry_date IS NOT null AND
 CREATE VIEW batch.all_open_goal AS
 SELECT
     goal.id AS goal_id,
-    goal.tenant_id,
-    employee.employee_id,
-    employee.full_name,
-    employee.email,
+    goal.tenant_id, employee.employee_id, employee.full_name, employee.email,
     coalesce(nullif(btrim(goal.goal_title), ''), goal.goal_id, goal.id) AS goal_title,
     (goal.target_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS due_on
 FROM "TRN_GoalProgress" AS goal
@@ -464,19 +293,9 @@ WHERE
 -- How a tenant is reached: credentials are JSON in text, and secret.
 CREATE VIEW batch.tenant_integration WITH (security_barrier) AS
 SELECT
-    id,
-    tenant_id,
-    integration_key,
-    integration_type,
-    endpoint_url,
-    auth_config,
-    connection_config,
+    id, tenant_id, integration_key, integration_type, endpoint_url, auth_config, connection_config,
     CASE WHEN rate_limit_per_minute <= 2147483647 THEN rate_limit_per_minute END::integer AS rate_limit_per_minute,
-    is_enabled,
-    health_status,
-    last_health_check,
-    is_deleted,
-    updated_at
+    is_enabled, health_status, last_health_check, is_deleted, updated_at
 FROM "SYS_IntegrationConfig"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -485,17 +304,8 @@ GRANT SELECT, UPDATE (health_status, last_health_check, is_enabled) ON batch.ten
 
 CREATE VIEW batch.tenant_template WITH (security_barrier) AS
 SELECT
-    id,
-    tenant_id,
-    template_key,
-    notification_type,
-    language_code,
-    subject_template,
-    body_template,
-    format_type,
-    sample_data,
-    is_active,
-    is_deleted
+    id, tenant_id, template_key, notification_type, language_code, subject_template, body_template,
+    format_type, sample_data, is_active, is_deleted
 FROM "MST_NotificationTemplate"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -505,17 +315,8 @@ GRANT SELECT ON batch.tenant_template TO batch_tenant;
 -- Which events are told to whom, over which channel.
 CREATE VIEW batch.tenant_notification_setting WITH (security_barrier) AS
 SELECT
-    id,
-    tenant_id,
-    setting_key,
-    notification_type,
-    target_audience,
-    trigger_event,
-    template_id,
-    channel_config,
-    is_enabled,
-    is_deleted,
-    updated_at
+    id, tenant_id, setting_key, notification_type, target_audience, trigger_event, template_id,
+    channel_config, is_enabled, is_deleted, updated_at
 FROM "MST_NotificationSettings"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -524,21 +325,13 @@ GRANT SELECT, UPDATE (is_enabled, updated_at) ON batch.tenant_notification_setti
 
 -- Which services the tenants use; their credentials are in tenant_integration only.
 CREATE VIEW batch.all_integration AS
-SELECT
-    tenant_id,
-    integration_key,
-    integration_type
+SELECT tenant_id, integration_key, integration_type
 FROM "SYS_IntegrationConfig"
 WHERE coalesce(is_enabled, true) AND NOT is_deleted;
 
 -- The transaction's tenants' people, those who have left included; to read only, whatever the check option says.
 CREATE VIEW batch.tenant_employee WITH (security_barrier) AS
-SELECT
-    employee_id,
-    tenant_id,
-    employee_code,
-    email,
-    is_employed
+SELECT employee_id, tenant_id, employee_code, email, is_employed
 FROM batch.all_employment
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -582,9 +375,7 @@ FROM batch.all_employment
 WHERE is_employed AND job_type_id IS NOT null
 UNION ALL
 SELECT
-    employee.tenant_id,
-    employee.employee_id AS employee_key,
-    assignment.job_type_id,
+    employee.tenant_id, employee.employee_id AS employee_key, assignment.job_type_id,
     assignment.effective_start_date AS effective_from_utc,
     assignment.effective_end_date AS effective_until_utc
 FROM "MST_EmployeeJobType" AS assignment
@@ -667,76 +458,34 @@ WHERE
 -- The application's reports: the batches add the monthly ones, under ids of their own.
 CREATE VIEW batch.tenant_report WITH (security_barrier) AS
 SELECT
-    id,
-    tenant_id,
-    requested_by,
-    report_title,
-    report_category,
-    output_format,
-    generation_status,
-    parameters,
-    file_path,
-    file_size,
-    requested_at,
-    started_at,
-    completed_at,
-    error_message,
-    created_at,
-    updated_at,
+    id, tenant_id, requested_by, report_title, report_category, output_format, generation_status, parameters,
+    file_path, file_size, requested_at, started_at, completed_at, error_message, created_at, updated_at,
     is_deleted
 FROM "HIS_ReportGeneration"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
 GRANT SELECT, INSERT, UPDATE (
-    report_title,
-    generation_status,
-    file_path,
-    file_size,
-    completed_at,
-    error_message,
-    updated_at,
-    is_deleted
+    report_title, generation_status, file_path, file_size, completed_at, error_message, updated_at, is_deleted
 ) ON batch.tenant_report TO batch_tenant;
 
 -- What the application shows of the backups.
 CREATE VIEW batch.all_backup_history AS
 SELECT
-    id,
-    backup_id,
-    backup_type,
-    backup_scope,
-    target_objects,
-    backup_start_time,
-    backup_end_time,
-    backup_status,
-    backup_file_path,
-    backup_file_size,
-    compression_type,
-    encryption_enabled,
-    checksum,
-    backup_trigger,
-    executed_by,
-    error_message,
-    recovery_tested,
-    recovery_test_date,
-    is_deleted,
-    updated_at
+    id, backup_id, backup_type, backup_scope, target_objects, backup_start_time, backup_end_time,
+    backup_status, backup_file_path, backup_file_size, compression_type, encryption_enabled, checksum,
+    backup_trigger, executed_by, error_message, recovery_tested, recovery_test_date, is_deleted, updated_at
 FROM "SYS_BackupHistory";
 
 GRANT SELECT, INSERT, UPDATE ON batch.all_backup_history TO batch_platform;
 
 -- Rows that grow old and are deleted: they are found by their age, and deleted by their key.
 CREATE VIEW batch.all_system_log AS
-SELECT
-    id,
-    created_at AS created_at_utc
+SELECT id, created_at AS created_at_utc
 FROM "SYS_SystemLog";
 
 CREATE VIEW batch.all_token AS
-SELECT
-    id,
-    expires_at AS expires_at_utc
+SELECT id, expires_at AS expires_at_utc
 FROM "SYS_TokenStore";
 
 GRANT SELECT, DELETE ON batch.all_system_log, batch.all_token TO batch_platform;

@@ -1,0 +1,34 @@
+-- name: unwritten_documents
+-- Numbered invoices and credits of a month with fewer than two recorded files. A void invoice is not sent.
+SELECT invoice.invoice_id, invoice.content, invoice.number, invoice.issued_on, invoice.due_on
+FROM batch.invoice
+WHERE
+    invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s AND invoice.number IS NOT null
+    AND invoice.status <> 'void'
+    AND (
+        SELECT count(*) FROM batch.invoice_document AS document
+        WHERE document.invoice_id = invoice.invoice_id
+    ) < 2
+ORDER BY invoice.number;
+
+-- name: record_document
+INSERT INTO batch.invoice_document (invoice_id, tenant_id, format, location, sha256, bytes)
+VALUES (%(invoice_id)s, %(tenant_id)s, %(format)s, %(location)s, %(sha256)s, %(bytes)s)
+ON CONFLICT (invoice_id, format) DO UPDATE SET
+    location = excluded.location, sha256 = excluded.sha256, bytes = excluded.bytes,
+    written_at = now();
+
+-- name: sample_drafts
+-- The draft of a tenant's month, if its total is not zero.
+SELECT invoice_id, content, number, issued_on, due_on
+FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status = 'draft'
+    AND total <> 0;
+
+-- name: invoices_of_month
+-- Runs across tenants, as batch_platform. Ordering by length first keeps numbers above 999 in numeric order.
+SELECT status, content, number, issued_on, due_on
+FROM batch.invoice
+WHERE period_start = %(period_start)s AND number IS NOT null
+ORDER BY kind DESC, length(number), number ASC;

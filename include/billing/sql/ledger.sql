@@ -1,0 +1,132 @@
+-- name: find_tenant
+-- Runs across tenants, as batch_platform, whatever the tenant's status. A matching tenant code takes precedence over a matching
+-- id.
+SELECT tenant_id
+FROM batch.all_tenant
+WHERE %(code)s IN (tenant_code, tenant_id)
+ORDER BY tenant_code = %(code)s DESC, tenant_id
+LIMIT 1;
+
+-- name: find_invoice
+-- Find an invoice by its number, or the live invoice of a tenant's month.
+SELECT
+    invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.status, invoice.number,
+    invoice.issued_on, invoice.due_on, invoice.content, invoice.inputs, invoice.input_hash, invoice.credited,
+    invoice.hold_reason,
+    coalesce((
+        SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
+        WHERE billing.id = invoice.invoice_id
+    ), false) AS is_paid
+FROM batch.invoice
+WHERE
+    invoice.number = %(number)s
+    OR (
+        invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s AND invoice.kind = 'invoice'
+        AND invoice.status <> 'void' AND NOT invoice.credited
+    );
+
+-- name: find_by_execution
+-- What a run has already done for a tenant's month: the number of the invoice that it voided, or of the credit that it issued.
+SELECT number
+FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s
+    AND CASE
+        WHEN %(kind)s = 'credit' THEN kind = 'credit' AND status <> 'draft' AND execution_id = %(execution_id)s
+        ELSE status = 'void' AND voided_by = %(execution_id)s
+    END
+ORDER BY number DESC
+LIMIT 1;
+
+-- name: save_drafts
+-- A tenant has one live invoice per month. A new draft replaces a draft. Any other invoice stays, and the statement returns no
+-- row for its tenant.
+INSERT INTO batch.invoice AS invoice (
+    invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash,
+    hold_reason, execution_id
+)
+SELECT
+    gen_random_uuid()::text AS invoice_id,
+    draft.tenant_id,
+    'invoice' AS kind,
+    %(period_start)s,
+    %(period_end)s,
+    draft.currency, draft.total, draft.content, draft.inputs, draft.input_hash, draft.hold_reason,
+    %(execution_id)s
+FROM
+    jsonb_to_recordset(%(drafts)s) AS draft (
+        tenant_id text, currency text, total numeric, content jsonb, inputs jsonb, input_hash text,
+        hold_reason text
+    )
+ORDER BY draft.tenant_id
+ON CONFLICT (tenant_id, period_start) WHERE kind = 'invoice' AND status <> 'void' AND NOT credited DO UPDATE
+    SET
+        currency = excluded.currency, total = excluded.total, content = excluded.content,
+        inputs = excluded.inputs, input_hash = excluded.input_hash, hold_reason = excluded.hold_reason,
+        execution_id = excluded.execution_id
+    WHERE invoice.status = 'draft'
+RETURNING tenant_id, invoice_id;
+
+-- name: finalize_invoice
+-- A trigger assigns the number. It locks the row of the counter until the transaction ends.
+UPDATE batch.invoice
+SET
+    status = 'finalized',
+    issued_on = %(issued_on)s,
+    due_on = %(due_on)s,
+    approved_by = %(approved_by)s
+WHERE invoice_id = %(invoice_id)s AND status = 'draft'
+RETURNING invoice_id, number;
+
+-- name: void_invoices
+-- Lock the invoices in the order of their ids, so that two recalculations cannot deadlock. Lock the application's rows too: an
+-- invoice that the application marks as paid at this moment is not voided. The application may have no row for a draft.
+WITH live AS (
+    SELECT invoice.invoice_id
+    FROM batch.invoice
+    WHERE invoice.invoice_id = any(%(invoice_ids)s) AND invoice.status <> 'void' AND NOT invoice.credited
+    ORDER BY invoice.invoice_id
+    FOR UPDATE
+),
+
+known AS (
+    SELECT billing.id, billing.billing_status
+    FROM live
+    INNER JOIN batch.tenant_billing AS billing ON live.invoice_id = billing.id
+    ORDER BY billing.id
+    FOR UPDATE OF billing
+)
+
+UPDATE batch.invoice
+SET status = 'void', void_reason = %(reason)s, voided_by = %(voided_by)s
+FROM live
+LEFT JOIN known ON live.invoice_id = known.id
+WHERE invoice.invoice_id = live.invoice_id AND upper(coalesce(known.billing_status, '')) <> 'PAID'
+RETURNING invoice.invoice_id;
+
+-- name: insert_credit
+INSERT INTO batch.invoice (
+    invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash,
+    credits_invoice_id, credit_reason, execution_id
+)
+SELECT
+    gen_random_uuid()::text AS invoice_id,
+    tenant_id,
+    'credit' AS kind,
+    period_start,
+    period_end,
+    currency,
+    -total AS total,
+    %(content)s,
+    inputs,
+    input_hash,
+    invoice_id AS credits_invoice_id,
+    %(reason)s AS credit_reason,
+    %(execution_id)s
+FROM batch.invoice
+WHERE invoice_id = %(invoice_id)s
+RETURNING invoice_id;
+
+-- name: mark_credited
+UPDATE batch.invoice SET credited = true
+WHERE invoice_id = %(invoice_id)s AND NOT credited;

@@ -1,0 +1,60 @@
+-- name: list_tables
+-- Every table with its own rows, and whether its rows name their tenant. Tables in the schema of a restore do not count as
+-- tenant tables.
+SELECT
+    namespace.nspname AS schema_name,
+    relation.relname AS table_name,
+    NOT starts_with(namespace.nspname, 'restored_')
+    AND EXISTS (
+        SELECT FROM pg_attribute AS attribute
+        INNER JOIN pg_type AS type ON attribute.atttypid = type.oid
+        WHERE
+            attribute.attrelid = relation.oid
+            AND attribute.attname = 'tenant_id'
+            AND NOT attribute.attisdropped
+            -- A string of any type: TEXT, VARCHAR(n), CHAR(n), a domain over one of them.
+            AND type.typcategory = 'S'
+    ) AS has_tenant
+FROM pg_class AS relation
+INNER JOIN pg_namespace AS namespace ON relation.relnamespace = namespace.oid
+WHERE
+    relation.relkind = 'r'
+    AND relation.relpersistence <> 't'
+    AND namespace.nspname !~ '^pg_'
+    AND namespace.nspname <> 'information_schema'
+ORDER BY namespace.nspname, relation.relname;
+
+-- name: hidden_tables
+-- Tables whose rows row-level security may hide from this login: a dump would be incomplete.
+SELECT relation.oid::regclass::text AS name
+FROM pg_class AS relation
+INNER JOIN pg_roles AS login ON login.rolname = current_user
+WHERE
+    relation.relkind IN ('r', 'p')
+    AND relation.relrowsecurity
+    AND NOT login.rolsuper
+    AND NOT login.rolbypassrls
+    AND (relation.relforcerowsecurity OR NOT pg_has_role(relation.relowner, 'USAGE'))
+ORDER BY name;
+
+-- name: may_create_databases
+SELECT rolsuper OR rolcreatedb
+FROM pg_roles
+WHERE rolname = current_user;
+
+-- name: is_superuser
+SELECT rolsuper
+FROM pg_roles
+WHERE rolname = current_user;
+
+-- name: database_bytes
+SELECT pg_database_size(current_database());
+
+-- name: list_databases
+SELECT datname
+FROM pg_database
+WHERE starts_with(datname, %(prefix)s)
+ORDER BY datname;
+
+-- name: export_snapshot
+SELECT pg_export_snapshot();

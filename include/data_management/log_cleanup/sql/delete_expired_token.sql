@@ -1,2 +1,0 @@
-DELETE FROM batch.all_token
-WHERE id = any(%(ids)s) AND expires_at_utc < %(before)s;

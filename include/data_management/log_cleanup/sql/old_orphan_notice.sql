@@ -1,3 +1,0 @@
-SELECT execution_id
-FROM batch.orphan_notice
-WHERE told_at < %(before)s;

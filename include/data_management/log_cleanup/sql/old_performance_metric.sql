@@ -1,3 +1,0 @@
-SELECT execution_id
-FROM batch.performance_metric
-WHERE recorded_at < %(before)s;

@@ -1,0 +1,98 @@
+-- name: collect_people
+-- Runs across tenants, as batch_platform: the current employees of the given tenants, and when each last logged in. month_end
+-- is UTC, exclusive. The application keeps only the last login. A later login hides the one within the month, unless login_day
+-- has kept it.
+INSERT INTO batch.report_person (
+    execution_id, tenant_id, employee_id, employee_code, full_name, department_name, has_account,
+    last_login_on
+)
+WITH employee AS MATERIALIZED (
+    SELECT tenant_id, employee_id, employee_code, full_name, department_code
+    FROM batch.all_employment
+    WHERE tenant_id = any(%(tenant_ids)s::text[]) AND is_employed
+),
+
+kept_login AS (
+    SELECT login_day.tenant_id, login.user_id, max(login_day.login_date) AS login_date
+    FROM batch.login_day
+    CROSS JOIN LATERAL unnest(login_day.user_ids) AS login (user_id)
+    WHERE
+        login_day.tenant_id = any(%(tenant_ids)s::text[])
+        AND login_day.login_date BETWEEN %(first_day)s AND %(last_day)s
+    GROUP BY login_day.tenant_id, login.user_id
+),
+
+account AS MATERIALIZED (
+    SELECT
+        account.tenant_id,
+        account.employee_key,
+        max(
+            greatest(
+                CASE
+                    WHEN account.last_login_at_utc < %(month_end)s AND isfinite(account.last_login_at_utc)
+                        THEN (account.last_login_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
+                END,
+                kept_login.login_date
+            )
+        ) AS last_login_on
+    FROM batch.all_user AS account
+    LEFT JOIN kept_login USING (tenant_id, user_id)
+    WHERE account.tenant_id = any(%(tenant_ids)s::text[]) AND account.employee_key IS NOT null
+    GROUP BY account.tenant_id, account.employee_key
+)
+
+SELECT
+    %(execution_id)s,
+    employee.tenant_id, employee.employee_id, employee.employee_code, employee.full_name,
+    coalesce(department.department_name, employee.department_code) AS department_name,
+    by_id.employee_key IS NOT null OR by_code.employee_key IS NOT null AS has_account,
+    greatest(by_id.last_login_on, by_code.last_login_on) AS last_login_on
+FROM employee
+LEFT JOIN account AS by_id ON employee.tenant_id = by_id.tenant_id AND employee.employee_id = by_id.employee_key
+LEFT JOIN account AS by_code ON employee.tenant_id = by_code.tenant_id AND employee.employee_code = by_code.employee_key
+LEFT JOIN batch.all_department AS department
+    ON employee.tenant_id = department.tenant_id AND employee.department_code = department.department_code
+ON CONFLICT (execution_id, tenant_id, employee_id) DO NOTHING;
+
+-- name: collect_settings
+-- Runs across tenants, as batch_platform: each tenant's settings for its reports. month_end is UTC, exclusive.
+INSERT INTO batch.report_signal (execution_id, tenant_id, setting_overrides)
+WITH tenant_setting AS (
+    SELECT
+        tenant_id,
+        jsonb_object_agg(substr(setting_key, length('batch.monthly_report.') + 1), setting_value) AS overrides
+    FROM batch.all_tenant_setting
+    WHERE
+        tenant_id = any(%(tenant_ids)s::text[])
+        AND starts_with(setting_key, 'batch.monthly_report.') AND setting_value IS NOT null
+        AND coalesce(effective_from_utc < %(month_end)s, true)
+        AND coalesce(effective_until_utc >= %(month_end)s, true)
+    GROUP BY tenant_id
+)
+
+SELECT
+    %(execution_id)s,
+    scope.tenant_id,
+    coalesce(tenant_setting.overrides, '{}') AS setting_overrides
+FROM unnest(%(tenant_ids)s::text[]) AS scope (tenant_id)
+LEFT JOIN tenant_setting USING (tenant_id)
+ON CONFLICT (execution_id, tenant_id) DO NOTHING;
+
+-- name: load_tenants
+SELECT
+    tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.language, signal.setting_overrides
+FROM batch.report_signal AS signal
+INNER JOIN batch.tenant AS tenant USING (tenant_id)
+WHERE signal.execution_id = %(execution_id)s
+ORDER BY tenant.tenant_id;
+
+-- name: load_people
+SELECT
+    employee_code AS code, full_name AS name, department_name AS department, has_account, last_login_on
+FROM batch.report_person
+WHERE execution_id = %(execution_id)s
+ORDER BY employee_code COLLATE "C", employee_id COLLATE "C";
+
+-- name: delete_people
+DELETE FROM batch.report_person
+WHERE execution_id = %(execution_id)s;

@@ -1,0 +1,71 @@
+-- name: list_tenants
+SELECT tenant_id, tenant_code, tenant_name, status
+FROM batch.all_tenant
+ORDER BY tenant_id;
+
+-- name: expect_tenants
+INSERT INTO batch.tenant_outcome (execution_id, tenant_id, part, status)
+SELECT %(execution_id)s, tenant_id, part, 'pending' AS status
+FROM unnest(%(tenant_ids)s::text[], %(parts)s::text[]) AS expected (tenant_id, part);
+
+-- name: begin_shard
+UPDATE batch.tenant_outcome
+SET status = 'pending', error_code = null, error_message = null, recorded_at = clock_timestamp()
+WHERE
+    execution_id = %(execution_id)s AND tenant_id = any(%(tenant_ids)s::text[]) AND part = %(part)s
+    AND status <> 'pending';
+
+-- name: record_outcomes
+INSERT INTO batch.tenant_outcome AS recorded (
+    execution_id, tenant_id, part, status, details, notes, records, error_code, error_message, attempts
+)
+SELECT
+    %(execution_id)s,
+    outcome.tenant_id,
+    %(part)s,
+    outcome.status, outcome.details, outcome.notes, outcome.records, outcome.error_code,
+    outcome.error_message,
+    (outcome.status <> 'pending')::integer AS attempts
+FROM
+    jsonb_to_recordset(%(outcomes)s) AS outcome (
+        tenant_id text, status text, details jsonb, notes text[], records bigint, error_code text,
+        error_message text
+    )
+ORDER BY outcome.tenant_id
+ON CONFLICT (execution_id, tenant_id, part) DO UPDATE SET
+    status = excluded.status, details = excluded.details, notes = excluded.notes, records = excluded.records,
+    error_code = excluded.error_code, error_message = excluded.error_message,
+    attempts = recorded.attempts + excluded.attempts,
+    recorded_at = clock_timestamp();
+
+-- name: fail_unfinished
+-- Record why tenants have no result: the tenants of a shard (tenant ids and a part), or of the whole run.
+UPDATE batch.tenant_outcome
+SET
+    status = 'failed',
+    error_code = %(error_code)s,
+    error_message = %(error_message)s,
+    recorded_at = clock_timestamp()
+WHERE
+    execution_id = %(execution_id)s AND status = 'pending'
+    AND (%(tenant_ids)s::text[] IS null OR (tenant_id = any(%(tenant_ids)s::text[]) AND part = %(part)s));
+
+-- name: failed_tenants
+-- The tenants without success, for operators. A tenant with several parts is listed once. The host may no longer have the
+-- tenant's name; then its id is shown.
+SELECT
+    coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_name, outcome.tenant_id) AS tenant_name,
+    outcome.reason
+FROM (
+    SELECT
+        tenant_id,
+        string_agg(
+            concat_ws(': ', nullif(part, ''), coalesce(error_message, '処理されませんでした')), '、' ORDER BY part
+        ) AS reason
+    FROM batch.tenant_outcome
+    WHERE execution_id = %(execution_id)s AND status <> 'success'
+    GROUP BY tenant_id
+) AS outcome
+LEFT JOIN batch.all_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
+ORDER BY outcome.tenant_id;

@@ -1,0 +1,55 @@
+-- name: not_mirrored
+SELECT message_id
+FROM batch.outbox
+WHERE host_log_id IS NOT null AND mirrored_status <> status AND status <> 'sending';
+
+-- name: mirror_to_host
+-- Show the state of messages in the application's rows, in the application's terms. Locked rows are skipped; the next hourly
+-- run updates them (mirrored_status differs from status). A deleted row needs no update.
+WITH message AS (
+    SELECT message_id, host_log_id, status, attempts, finished_at, error_code, error_detail
+    FROM batch.outbox
+    WHERE message_id = any(%(message_ids)s) AND host_log_id IS NOT null
+),
+
+free AS (
+    SELECT id
+    FROM batch.tenant_notification
+    WHERE id IN (SELECT message.host_log_id FROM message)
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+),
+
+shown AS (
+    UPDATE batch.tenant_notification AS shown
+    SET
+        send_status = CASE message.status
+            WHEN 'sent' THEN 'SUCCESS'
+            WHEN 'sending' THEN 'SENDING'
+            WHEN 'retry' THEN 'RETRY'
+            WHEN 'pending' THEN 'RETRY'
+            ELSE 'FAILED'
+        END,
+        send_attempts = message.attempts,
+        sent_at = CASE WHEN message.status = 'sent' THEN message.finished_at AT TIME ZONE 'UTC' END,
+        response_code = message.error_code,
+        error_details = message.error_detail,
+        updated_at = now() AT TIME ZONE 'UTC'
+    FROM message
+    INNER JOIN free ON message.host_log_id = free.id
+    WHERE shown.id = free.id
+    RETURNING message.message_id
+)
+
+UPDATE batch.outbox AS mirrored
+SET mirrored_status = message.status
+FROM message
+WHERE
+    mirrored.message_id = message.message_id
+    AND (
+        message.message_id IN (SELECT shown.message_id FROM shown)
+        OR message.host_log_id NOT IN (
+            SELECT present.id FROM batch.tenant_notification AS present
+            WHERE present.id IN (SELECT message.host_log_id FROM message)
+        )
+    );

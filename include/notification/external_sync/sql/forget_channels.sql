@@ -1,5 +1,0 @@
-DELETE FROM batch.directory_channel AS channel
-USING jsonb_to_recordset(%(entries)s) AS entry (kind text, subject_id text)
-WHERE
-    entry.kind = 'channel_vanished' AND channel.tenant_id = %(tenant_id)s AND channel.provider = %(provider)s
-    AND channel.external_id = entry.subject_id;

@@ -1,6 +1,0 @@
-UPDATE batch.account_link AS link
-SET status = 'active', linked_on = %(run_date)s, changed_by = %(execution_id)s
-FROM jsonb_to_recordset(%(entries)s) AS entry (kind text, subject_id text)
-WHERE
-    entry.kind = 'relink' AND link.tenant_id = %(tenant_id)s AND link.provider = %(provider)s
-    AND link.external_id = entry.subject_id;

@@ -1,0 +1,32 @@
+-- name: record_health
+-- updated_at stays as it is: only a change of the settings themselves reopens a channel.
+UPDATE batch.tenant_integration
+SET
+    health_status = %(health)s,
+    last_health_check = %(now)s,
+    is_enabled = CASE WHEN %(switch_off)s THEN false ELSE is_enabled END
+WHERE id = %(integration_id)s;
+
+-- name: reopen_channel
+-- The check shows only that the credentials are accepted. Only a message shows whether posting is allowed, so channels closed
+-- by other errors stay closed.
+DELETE FROM batch.channel_circuit
+WHERE
+    tenant_id = %(tenant_id)s AND channel = %(channel)s
+    AND error_code IN (
+        'invalid_auth',
+        'not_authed',
+        'account_inactive',
+        'token_revoked',
+        'token_expired',
+        'token_refused',
+        'UNAUTHORIZED',
+        'http_401',
+        'not_configured',
+        'refused_address'
+    );
+
+-- name: reopen_mail
+-- The mail channels of the transaction's tenants: the mail server has just accepted a login.
+DELETE FROM batch.channel_circuit
+WHERE channel = 'email';

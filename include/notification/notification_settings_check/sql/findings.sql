@@ -1,0 +1,34 @@
+-- name: save_findings
+-- A finding that still exists keeps its date. A fixed finding is deleted.
+WITH found AS (
+    SELECT DISTINCT ON (finding.subject, finding.code)
+        finding.subject,
+        finding.code,
+        finding.detail
+    FROM jsonb_to_recordset(%(findings)s) AS finding (subject text, code text, detail text)
+    ORDER BY finding.subject, finding.code, finding.detail
+),
+
+mended AS (
+    DELETE FROM batch.setting_finding AS kept
+    WHERE
+        kept.tenant_id = %(tenant_id)s
+        AND starts_with(kept.subject, %(service_prefix)s) = %(of_services)s
+        AND kept.subject <> all(%(unanswered)s)
+        AND NOT EXISTS (
+            SELECT FROM found
+            WHERE found.subject = kept.subject AND found.code = kept.code
+        )
+)
+
+INSERT INTO batch.setting_finding AS kept (tenant_id, subject, code, detail, found_on)
+SELECT %(tenant_id)s, found.subject, found.code, found.detail, %(found_on)s
+FROM found
+ON CONFLICT (tenant_id, subject, code) DO UPDATE SET detail = excluded.detail;
+
+-- name: take_unreported_findings
+-- Runs in the transaction that stores the letter about these findings.
+UPDATE batch.setting_finding
+SET told_by = %(execution_id)s
+WHERE tenant_id = %(tenant_id)s AND told_by IS null
+RETURNING subject, detail;

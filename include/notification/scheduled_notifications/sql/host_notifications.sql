@@ -1,0 +1,20 @@
+-- name: expire_host_notifications
+-- Without notifications that are in the outbox, for example behind a closed channel: the outbox expires those.
+UPDATE batch.tenant_notification AS shown
+SET
+    send_status = 'FAILED',
+    response_code = %(code)s,
+    error_details = %(reason)s,
+    updated_at = now() AT TIME ZONE 'UTC'
+WHERE
+    -- Locked rows are skipped; tomorrow's run finds them again.
+    id IN (
+        SELECT free.id FROM batch.tenant_notification AS free
+        WHERE free.id = any(%(ids)s)
+        FOR UPDATE SKIP LOCKED
+    )
+    AND upper(btrim(send_status)) = 'PENDING'
+    AND NOT EXISTS (
+        SELECT FROM batch.outbox AS message
+        WHERE message.tenant_id = shown.tenant_id AND message.dedupe_key = 'host:' || shown.id
+    );

@@ -1,0 +1,76 @@
+-- name: undecidable
+-- Messages that these tenants do not have, or that need no decision.
+SELECT wanted.message_id, message.status
+FROM unnest(%(message_ids)s::text[]) AS wanted (message_id)
+LEFT JOIN batch.outbox AS message
+    ON wanted.message_id = message.message_id AND message.tenant_id = any(%(tenant_ids)s)
+WHERE message.message_id IS null OR message.status NOT IN ('ambiguous', 'dead', 'expired', 'retry')
+ORDER BY wanted.message_id;
+
+-- name: decide
+-- Apply an operator's decision to messages that are not processed automatically any more. Requeued messages use their channel
+-- again, so a closed channel is reopened.
+WITH decided AS (
+    UPDATE batch.outbox
+    SET
+        status = %(status)s,
+        attempts = CASE WHEN %(status)s = 'pending' THEN 0 ELSE attempts END,
+        due_at = CASE WHEN %(status)s = 'pending' THEN %(now)s ELSE due_at END,
+        next_attempt_at = %(now)s,
+        finished_at = CASE WHEN %(status)s <> 'pending' THEN %(now)s::timestamptz END,
+        reported_by = null,
+        error_code = CASE WHEN %(status)s <> 'sent' THEN error_code END,
+        error_class = CASE WHEN %(status)s <> 'sent' THEN error_class END,
+        error_detail = CASE WHEN %(status)s <> 'sent' THEN error_detail END,
+        decided_by = %(execution_id)s
+    -- A repeated run does not decide about the same message again.
+    WHERE
+        message_id = any(%(message_ids)s) AND status IN ('ambiguous', 'dead', 'expired', 'retry')
+        AND decided_by IS DISTINCT FROM %(execution_id)s
+    RETURNING tenant_id, channel, message_id
+),
+
+opened AS (
+    DELETE FROM batch.channel_circuit AS circuit
+    USING decided
+    WHERE
+        %(status)s = 'pending'
+        AND circuit.tenant_id = decided.tenant_id AND circuit.channel = decided.channel
+)
+
+SELECT tenant_id, message_id
+FROM decided;
+
+-- name: list_waiting
+-- Operators see a message's id and the id of the application's row, but no address and no text. Messages that need a decision
+-- come first.
+SELECT *
+FROM (
+    SELECT
+        message.tenant_id, message.message_id, message.channel, message.status, message.attempts,
+        message.next_attempt_at, message.error_detail, message.host_log_id, message.dedupe_key,
+        circuit.channel IS NOT null AS is_closed,
+        count(*) OVER tenants AS messages,
+        row_number() OVER (
+            tenants
+            ORDER BY array_position(
+                '{ambiguous,dead,expired,retry,pending,sending}', message.status
+            ), message.next_attempt_at, message.message_id
+        ) AS place
+    FROM batch.outbox AS message
+    LEFT JOIN batch.channel_circuit AS circuit
+        ON message.tenant_id = circuit.tenant_id AND message.channel = circuit.channel
+    WHERE message.status IN ('ambiguous', 'dead', 'expired', 'retry', 'pending', 'sending')
+    WINDOW tenants AS (PARTITION BY message.tenant_id)
+) AS listed
+WHERE place <= %(count)s
+ORDER BY tenant_id, place;
+
+-- name: list_closed_channels
+SELECT tenant_id, channel, reason, opened_at
+FROM batch.channel_circuit
+ORDER BY tenant_id, channel;
+
+-- name: reopen_channels
+DELETE FROM batch.channel_circuit
+RETURNING tenant_id;

@@ -1,7 +1,0 @@
--- A stage is judged by what it was: of two runs at once the second one starts from where the first one ended.
-SELECT known.tenant_id
-FROM batch.tenant_inactivity AS known
-INNER JOIN batch.inactivity_signal AS signal ON known.tenant_id = signal.tenant_id
-WHERE signal.execution_id = %(execution_id)s
-ORDER BY known.tenant_id
-FOR UPDATE OF known;

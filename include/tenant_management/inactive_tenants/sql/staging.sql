@@ -1,0 +1,152 @@
+-- name: collect_signals
+-- Runs across tenants, as batch_platform: the last activity of the given tenants' users. The statement reads each host table
+-- once. day_end (exclusive) is the end of the business date, run_day_end the end of the day of the run; both are UTC.
+--
+-- Actions without an account on the host ('system', an API key, a batch) and failed logins do not count. API requests do not
+-- count either, because an abandoned script may send them for years. Actions are reduced to one row per user before the join
+-- with the accounts. Each part filters by the given tenants itself, so a broken row of another tenant cannot make the statement
+-- fail.
+INSERT INTO batch.inactivity_signal (
+    execution_id, tenant_id, last_activity_on, is_active_later, created_on, contract_start, is_trial,
+    setting_overrides
+)
+-- Materialized, so that no row of another tenant is evaluated, in whatever order the planner applies the conditions.
+WITH person AS MATERIALIZED (
+    SELECT user_id, tenant_id, last_login_at_utc
+    FROM batch.all_user
+    WHERE tenant_id = any(%(tenant_ids)s::text[])
+),
+
+tenant AS MATERIALIZED (
+    SELECT tenant_id, status = 'TRIAL' AS is_trial, created_on, contract_start
+    FROM batch.all_tenant
+    WHERE tenant_id = any(%(tenant_ids)s::text[])
+),
+
+action AS (
+    SELECT
+        user_id,
+        max(acted_at_utc) FILTER (WHERE acted_at_utc < %(day_end)s) AS last_at_utc,
+        bool_or(acted_at_utc >= %(day_end)s) AS is_later
+    FROM batch.all_user_action
+    WHERE NOT is_failed_login AND acted_at_utc < %(run_day_end)s
+    GROUP BY user_id
+),
+
+activity AS (
+    SELECT
+        person.tenant_id,
+        max(
+            greatest(
+                action.last_at_utc,
+                CASE WHEN person.last_login_at_utc < %(day_end)s THEN person.last_login_at_utc END
+            )
+        ) AS last_at_utc,
+        bool_or(
+            coalesce(action.is_later, false)
+            OR coalesce(
+                person.last_login_at_utc >= %(day_end)s AND person.last_login_at_utc < %(run_day_end)s, false
+            )
+        ) AS is_later
+    FROM person
+    LEFT JOIN action USING (user_id)
+    GROUP BY person.tenant_id
+),
+
+tenant_setting AS (
+    SELECT
+        tenant_id,
+        jsonb_object_agg(substr(setting_key, length('batch.inactivity.') + 1), setting_value) AS overrides
+    FROM batch.all_tenant_setting
+    WHERE
+        tenant_id = any(%(tenant_ids)s::text[])
+        AND starts_with(setting_key, 'batch.inactivity.') AND setting_value IS NOT null
+        AND coalesce(effective_from_utc < %(day_end)s, true)
+        AND coalesce(effective_until_utc >= %(day_end)s, true)
+    GROUP BY tenant_id
+)
+
+SELECT
+    %(execution_id)s,
+    scope.tenant_id,
+    -- '-infinity' means that there was no activity.
+    CASE
+        WHEN isfinite(activity.last_at_utc)
+            THEN
+                greatest(
+                    (activity.last_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date, kept_login.login_date
+                )
+        ELSE kept_login.login_date
+    END AS last_activity_on,
+    coalesce(activity.is_later, false) AS is_active_later,
+    -- A start after the business date counts as the business date.
+    least(tenant.created_on, %(business_date)s::date) AS created_on,
+    CASE WHEN tenant.contract_start IS NOT null THEN least(tenant.contract_start, %(business_date)s::date) END AS contract_start,
+    coalesce(tenant.is_trial, false) AS is_trial,
+    coalesce(tenant_setting.overrides, '{}') AS setting_overrides
+FROM unnest(%(tenant_ids)s::text[]) AS scope (tenant_id)
+LEFT JOIN tenant USING (tenant_id)
+LEFT JOIN activity USING (tenant_id)
+LEFT JOIN tenant_setting USING (tenant_id)
+-- The host overwrites the last login and deletes it with the account, so the logins that BATCH-018-01 keeps count as well.
+LEFT JOIN LATERAL (
+    SELECT login_day.login_date
+    FROM batch.login_day
+    WHERE
+        login_day.tenant_id = scope.tenant_id AND login_day.login_date <= %(business_date)s
+        AND login_day.user_ids <> '{}'
+    ORDER BY login_day.login_date DESC
+    LIMIT 1
+) AS kept_login ON true
+-- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
+ON CONFLICT (execution_id, tenant_id) DO NOTHING;
+
+-- name: begin_tenants
+-- A tenant's first row has no stage; the same transaction fills in the rest. The second of two concurrent runs waits here.
+INSERT INTO batch.tenant_inactivity (tenant_id, stage, inactive_since, judged_on, entered_on, entered_by)
+SELECT
+    signal.tenant_id,
+    'none' AS stage,
+    %(business_date)s AS inactive_since,
+    %(business_date)s AS judged_on,
+    %(business_date)s AS entered_on,
+    %(execution_id)s AS entered_by
+FROM batch.inactivity_signal AS signal
+WHERE
+    signal.execution_id = %(execution_id)s
+    AND NOT EXISTS (
+        SELECT FROM batch.tenant_inactivity AS known
+        WHERE known.tenant_id = signal.tenant_id
+    )
+ORDER BY signal.tenant_id
+ON CONFLICT (tenant_id) DO NOTHING;
+
+-- name: lock_tenants
+-- A new stage depends on the previous one, so the second of two concurrent runs waits and continues from the result of the
+-- first.
+SELECT known.tenant_id
+FROM batch.tenant_inactivity AS known
+INNER JOIN batch.inactivity_signal AS signal ON known.tenant_id = signal.tenant_id
+WHERE signal.execution_id = %(execution_id)s
+ORDER BY known.tenant_id
+FOR UPDATE OF known;
+
+-- name: load_signals
+-- The tenants' signals and their known state. `reached` lists the stages reached on the business date by any run, so that a
+-- second run of the day reports the same.
+SELECT
+    signal.tenant_id, signal.last_activity_on, signal.is_active_later, signal.created_on,
+    signal.contract_start, signal.is_trial, signal.setting_overrides,
+    known.stage AS known_stage,
+    known.last_activity_on AS known_activity_on,
+    known.judged_on,
+    array(
+        SELECT change.to_stage FROM batch.inactivity_change AS change
+        WHERE
+            change.tenant_id = signal.tenant_id AND change.changed_on = %(business_date)s
+            AND change.reason = 'inactivity'
+    ) AS reached
+FROM batch.inactivity_signal AS signal
+INNER JOIN batch.tenant_inactivity AS known ON signal.tenant_id = known.tenant_id
+WHERE signal.execution_id = %(execution_id)s
+ORDER BY signal.tenant_id;

@@ -1,0 +1,36 @@
+-- name: begin_tenants
+-- Create the row that is locked; its plan is filled in later.
+INSERT INTO batch.setting_plan (tenant_id, recorded_by)
+SELECT tenant.tenant_id, %(execution_id)s
+FROM batch.tenant
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.setting_plan AS known
+        WHERE known.tenant_id = tenant.tenant_id
+    )
+ORDER BY tenant.tenant_id
+ON CONFLICT (tenant_id) DO NOTHING;
+
+-- name: lock_tenants
+SELECT tenant_id
+FROM batch.setting_plan
+ORDER BY tenant_id
+FOR UPDATE;
+
+-- name: load_plans
+-- told_problems: what the digest of an earlier attempt of the run has reported (an instance was cleared). This attempt's
+-- outcome keeps it.
+SELECT
+    tenant.tenant_id, tenant.subscription_plan, tenant.status, tenant.max_users, tenant.max_storage_gb,
+    known.plan AS known_plan,
+    outcome.details -> 'toldProblems' AS told_problems
+FROM batch.tenant
+LEFT JOIN batch.setting_plan AS known ON tenant.tenant_id = known.tenant_id
+LEFT JOIN batch.tenant_outcome AS outcome
+    ON tenant.tenant_id = outcome.tenant_id AND outcome.execution_id = %(execution_id)s;
+
+-- name: save_plans
+UPDATE batch.setting_plan AS known
+SET plan = moved.plan, since = %(run_date)s, recorded_by = %(execution_id)s
+FROM jsonb_to_recordset(%(plans)s) AS moved (tenant_id text, plan text)
+WHERE known.tenant_id = moved.tenant_id;

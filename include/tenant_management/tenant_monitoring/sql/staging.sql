@@ -1,0 +1,306 @@
+-- name: collect_signals
+-- Runs across tenants, as batch_platform: the events per tenant and hour since the last measured hour, and each tenant's
+-- present state. The first run covers the four weeks of the baseline. The statement reads each host table once. check_at is a
+-- full hour.
+--
+-- The last measured hour is measured again, so that late log entries count. Nothing is known about hours before the first
+-- request in the log; they stay unmeasured, which differs from quiet. Requests and actions are summed per user before the join
+-- with the accounts. Each part filters by the given tenants itself, so a broken row of another tenant cannot make the statement
+-- fail.
+INSERT INTO batch.monitoring_signal (
+    execution_id, tenant_id, measured_from, measures, last_activity_at, storage_bytes, subscription_plan,
+    max_storage_gb, contract_end, waiting_messages, failing_batches, monitoring_overrides, usage_overrides
+)
+-- Materialized, so that no row of another tenant is evaluated, in whatever order the planner applies the conditions.
+WITH tenant AS MATERIALIZED (
+    SELECT tenant_id, subscription_plan, max_storage_gb, contract_end, created_on
+    FROM batch.all_tenant
+    WHERE tenant_id = any(%(tenant_ids)s::text[])
+),
+
+person AS MATERIALIZED (
+    SELECT user_id, tenant_id, last_login_at_utc
+    FROM batch.all_user
+    WHERE tenant_id = any(%(tenant_ids)s::text[])
+),
+
+scope AS MATERIALIZED (
+    SELECT
+        listed.tenant_id,
+        greatest(
+            %(history_start)s, last_measure.hour_at, tenant.created_on::timestamp AT TIME ZONE 'Asia/Tokyo'
+        ) AS wanted_from,
+        coalesce(last_measure.hour_at >= %(check_at)s::timestamptz - interval '1 day', false) AS goes_on
+    FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
+    LEFT JOIN tenant ON listed.tenant_id = tenant.tenant_id
+    LEFT JOIN LATERAL (
+        SELECT measure.hour_at
+        FROM batch.hourly_measure AS measure
+        WHERE measure.tenant_id = listed.tenant_id AND measure.hour_at < %(check_at)s
+        ORDER BY measure.hour_at DESC
+        LIMIT 1
+    ) AS last_measure ON true
+),
+
+request AS MATERIALIZED (
+    SELECT
+        user_id,
+        date_trunc('hour', requested_at_utc) AS hour_utc,
+        count(*) AS api_calls,
+        count(*) FILTER (WHERE is_error) AS errors,
+        count(response_time_ms) AS responses,
+        sum(response_time_ms) AS response_ms,
+        max(requested_at_utc) AS last_at_utc
+    FROM batch.all_api_request
+    WHERE
+        requested_at_utc >= (SELECT min(wanted_from) FROM scope) AT TIME ZONE 'UTC'
+        AND requested_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
+    GROUP BY user_id, hour_utc
+),
+
+-- One row per user, and one row per user and hour with failed logins.
+action AS MATERIALIZED (
+    SELECT
+        user_id,
+        CASE WHEN is_failed_login THEN date_trunc('hour', acted_at_utc) END AS hour_utc,
+        count(*) AS actions,
+        max(acted_at_utc) AS last_at_utc
+    FROM batch.all_user_action
+    WHERE
+        acted_at_utc >= (SELECT min(wanted_from) FROM scope) AT TIME ZONE 'UTC'
+        AND acted_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
+    GROUP BY user_id, hour_utc
+),
+
+measured AS (
+    SELECT
+        person.tenant_id,
+        happened.hour_utc AT TIME ZONE 'UTC' AS hour_at,
+        sum(happened.api_calls) AS api_calls,
+        sum(happened.errors) AS errors,
+        sum(happened.responses) AS responses,
+        sum(happened.response_ms) AS response_ms,
+        sum(happened.failed_logins) AS failed_logins
+    FROM (
+        SELECT
+            user_id, hour_utc, api_calls, errors, responses,
+            coalesce(response_ms, 0) AS response_ms,
+            0 AS failed_logins
+        FROM request
+        UNION ALL
+        SELECT
+            user_id, hour_utc, 0 AS api_calls, 0 AS errors, 0 AS responses, 0 AS response_ms,
+            actions AS failed_logins
+        FROM action
+        WHERE hour_utc IS NOT null
+    ) AS happened
+    INNER JOIN person USING (user_id)
+    GROUP BY person.tenant_id, hour_at
+),
+
+by_tenant AS (
+    SELECT
+        tenant_id,
+        jsonb_agg(
+            jsonb_build_object(
+                'hour_at', hour_at,
+                'api_calls', api_calls,
+                'errors', errors,
+                'responses', responses,
+                'response_ms', response_ms,
+                'failed_logins', failed_logins
+            )
+        ) AS measures
+    FROM measured
+    GROUP BY tenant_id
+),
+
+activity AS (
+    SELECT
+        person.tenant_id,
+        max(greatest(
+            seen.last_at_utc,
+            CASE
+                WHEN person.last_login_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC' THEN person.last_login_at_utc
+            END
+        )) AS last_at_utc
+    FROM person
+    LEFT JOIN (
+        SELECT user_id, last_at_utc
+        FROM request
+        UNION ALL
+        SELECT user_id, last_at_utc
+        FROM action
+        WHERE hour_utc IS null
+    ) AS seen USING (user_id)
+    GROUP BY person.tenant_id
+),
+
+stored AS (
+    SELECT tenant_id, sum(file_bytes) AS file_bytes
+    FROM (
+        SELECT tenant_id, file_bytes
+        FROM batch.all_report
+        WHERE
+            tenant_id = any(%(tenant_ids)s::text[])
+            AND created_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
+        UNION ALL
+        SELECT tenant_id, file_bytes
+        FROM batch.all_skill_evidence
+        WHERE
+            tenant_id = any(%(tenant_ids)s::text[])
+            AND created_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
+    ) AS file
+    GROUP BY tenant_id
+),
+
+-- A notification that is in the outbox counts as a message of the outbox.
+waiting AS (
+    SELECT
+        tenant_id,
+        jsonb_agg(jsonb_build_object('is_ours', is_ours, 'hours', hours, 'messages', messages)) AS messages
+    FROM (
+        SELECT
+            tenant_id,
+            is_ours,
+            floor(extract(EPOCH FROM %(check_at)s::timestamptz - due_at) / 3600)::bigint AS hours,
+            count(*) AS messages
+        FROM (
+            SELECT tenant_id, true AS is_ours, next_attempt_at AS due_at
+            FROM batch.outbox
+            WHERE tenant_id = any(%(tenant_ids)s::text[]) AND finished_at IS null
+            UNION ALL
+            SELECT tenant_id, false AS is_ours, scheduled_at_utc AT TIME ZONE 'UTC' AS due_at
+            FROM batch.all_waiting_notification AS notification
+            WHERE
+                tenant_id = any(%(tenant_ids)s::text[]) AND isfinite(scheduled_at_utc)
+                AND NOT EXISTS (
+                    SELECT FROM batch.outbox AS taken
+                    WHERE
+                        taken.tenant_id = notification.tenant_id AND taken.host_log_id = notification.id
+                        AND taken.finished_at IS null
+                )
+        ) AS message
+        WHERE due_at <= %(check_at)s::timestamptz - interval '1 hour'
+        GROUP BY tenant_id, is_ours, hours
+    ) AS counted
+    GROUP BY tenant_id
+),
+
+-- The newest failed run per tenant and batch. `failing` leaves out failures before a later success.
+failure AS (
+    SELECT DISTINCT ON (failed."tenantId", log.batch_id)
+        failed."tenantId" AS tenant_id,
+        log.batch_id,
+        log.business_date,
+        log.started_at,
+        coalesce(failed.error, '処理されませんでした') AS reason
+    FROM batch.execution_log AS log
+    CROSS JOIN LATERAL jsonb_to_recordset(log.result -> 'results') AS failed ("tenantId" text, error text)
+    WHERE
+        log.error_count > 0 AND log.status <> 'running' AND NOT log.dry_run AND log.batch_id = any(%(batch_ids)s::text[])
+        AND log.started_at >= %(failures_since)s AND failed."tenantId" = any(%(tenant_ids)s::text[])
+    ORDER BY failed."tenantId" ASC, log.batch_id ASC, log.started_at DESC
+),
+
+failing AS (
+    SELECT
+        failure.tenant_id,
+        jsonb_agg(
+            jsonb_build_object(
+                'batch_id', failure.batch_id, 'business_date', failure.business_date, 'reason', failure.reason
+            ) ORDER BY failure.batch_id
+        ) AS batches
+    FROM failure
+    WHERE
+        NOT EXISTS (
+            SELECT FROM batch.execution_log AS later
+            INNER JOIN batch.tenant_outcome AS outcome ON later.execution_id = outcome.execution_id
+            WHERE
+                later.started_at > failure.started_at AND NOT later.dry_run
+                AND (
+                    later.batch_id = failure.batch_id
+                    -- An operator has settled the tenant's month.
+                    OR failure.batch_id = %(billing_id)s AND later.batch_id = %(invoice_operations_id)s
+                    AND later.parameters ->> 'operation' IN ('approve', 'reissue')
+                )
+                AND outcome.tenant_id = failure.tenant_id AND outcome.status = 'success'
+        )
+    GROUP BY failure.tenant_id
+),
+
+tenant_setting AS (
+    SELECT
+        tenant_id,
+        jsonb_object_agg(substr(setting_key, length('batch.monitoring.') + 1), setting_value)
+        FILTER (WHERE starts_with(setting_key, 'batch.monitoring.')) AS monitoring,
+        jsonb_object_agg(substr(setting_key, length('batch.usage.') + 1), setting_value)
+        FILTER (WHERE starts_with(setting_key, 'batch.usage.')) AS usage
+    FROM batch.all_tenant_setting
+    WHERE
+        tenant_id = any(%(tenant_ids)s::text[]) AND setting_value IS NOT null
+        AND (starts_with(setting_key, 'batch.monitoring.') OR starts_with(setting_key, 'batch.usage.'))
+        AND coalesce(effective_from_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC', true)
+        AND coalesce(effective_until_utc >= %(check_at)s::timestamptz AT TIME ZONE 'UTC', true)
+    GROUP BY tenant_id
+)
+
+SELECT
+    %(execution_id)s,
+    scope.tenant_id,
+    greatest(
+        scope.wanted_from,
+        CASE
+            WHEN NOT scope.goes_on
+                THEN
+                    -- The first hour of the log may be incomplete.
+                    least(
+                        (SELECT min(hour_utc) FROM request) AT TIME ZONE 'UTC' + interval '1 hour',
+                        %(check_at)s::timestamptz - interval '1 hour'
+                    )
+        END
+    ) AS measured_from,
+    coalesce(by_tenant.measures, '[]') AS measures,
+    -- '-infinity' means that there was no activity.
+    CASE WHEN isfinite(activity.last_at_utc) THEN activity.last_at_utc AT TIME ZONE 'UTC' END AS last_activity_at,
+    coalesce(stored.file_bytes, 0) AS storage_bytes,
+    tenant.subscription_plan,
+    tenant.max_storage_gb,
+    tenant.contract_end,
+    coalesce(waiting.messages, '[]') AS waiting_messages,
+    coalesce(failing.batches, '[]') AS failing_batches,
+    coalesce(tenant_setting.monitoring, '{}') AS monitoring_overrides,
+    coalesce(tenant_setting.usage, '{}') AS usage_overrides
+FROM scope
+LEFT JOIN tenant USING (tenant_id)
+LEFT JOIN by_tenant USING (tenant_id)
+LEFT JOIN activity USING (tenant_id)
+LEFT JOIN stored USING (tenant_id)
+LEFT JOIN waiting USING (tenant_id)
+LEFT JOIN failing USING (tenant_id)
+LEFT JOIN tenant_setting USING (tenant_id)
+-- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
+ON CONFLICT (execution_id, tenant_id) DO NOTHING;
+
+-- name: begin_tenants
+INSERT INTO batch.monitored_tenant (tenant_id)
+SELECT signal.tenant_id
+FROM batch.monitoring_signal AS signal
+WHERE
+    signal.execution_id = %(execution_id)s
+    AND NOT EXISTS (
+        SELECT FROM batch.monitored_tenant AS known
+        WHERE known.tenant_id = signal.tenant_id
+    )
+ORDER BY signal.tenant_id
+ON CONFLICT (tenant_id) DO NOTHING;
+
+-- name: lock_tenants
+-- An incident depends on the previous state, so the second of two concurrent runs waits and continues from the result of the
+-- first.
+SELECT known.tenant_id
+FROM batch.monitored_tenant AS known
+INNER JOIN batch.monitoring_signal AS signal ON known.tenant_id = signal.tenant_id
+WHERE signal.execution_id = %(execution_id)s
+ORDER BY known.tenant_id
+FOR UPDATE OF known;
