@@ -1,8 +1,8 @@
-"""The registry of the 14 batches: the one place for their ids, names, schedules, limits and severities.
+"""The registry of the 14 batches and of the manual operations: ids, names, schedules, limits and severities.
 
-DAGs, alerts, documentation and tests read it; nothing repeats it. Source: the customer's batch list, sections 3 (ids, names,
-schedules), 4 (limits) and 6.2 (severities); where the list leaves a day open (monthly, weekly) the comment beside the value
-says what was settled. All crons are in Asia/Tokyo.
+DAGs, alerts, documentation and tests read these values here. Source: the customer's batch list, sections 3 (ids, names, schedules),
+4 (limits) and 6.2 (severities). If the list names no day (monthly, weekly), a comment next to the value says which day was chosen.
+All crons are in Asia/Tokyo.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum, IntEnum
 
 
 class Severity(IntEnum):
-    """How urgent a batch's failure is (batch list, section 6.2); ordered, so that ``>= Severity.HIGH`` reads as meant."""
+    """How urgent a batch's failure is (batch list, section 6.2). The values are ordered."""
 
     MEDIUM = 1
     HIGH = 2
@@ -21,7 +21,7 @@ class Severity(IntEnum):
 
 
 class WorksOn(Enum):
-    """Which date a run works on when the trigger form leaves the business date empty, seen from the run's own date."""
+    """The default business date, relative to the date of the run."""
 
     YESTERDAY = "yesterday"
     PREVIOUS_MONTH = "previous month"
@@ -30,7 +30,7 @@ class WorksOn(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchFamily:
-    """A family of batches: a folder under ``dags/`` and ``include/``, and one DAG to run several of its batches by hand."""
+    """A family of batches: a folder under ``dags/`` and ``include/``, and a DAG that runs several of its batches by hand."""
 
     slug: str
     name: str
@@ -49,18 +49,19 @@ FAMILIES: tuple[BatchFamily, ...] = (DATA_MANAGEMENT, TENANT_MANAGEMENT, NOTIFIC
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSpec:
-    """One batch.
+class RunSpec:
+    """A batch or an operation.
 
-    ``time_limit`` is the limit of a whole run; ``retries`` counts the further tries after the first one (the customer's
-    "attempts: 3" is one try and two retries). ``per_tenant`` batches map over the active tenants.
+    ``time_limit`` is the limit of a whole run. ``retries`` is the number of attempts after the first one (the customer's "attempts: 3"
+    means one attempt and two retries). ``mapped_task`` is the id of the task that Airflow maps over the tenants, and
+    ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants.
     """
 
     id: str
     slug: str
     name: str
-    family: BatchFamily
-    cron: str
+    mapped_task: str
+    mapped_task_name: str
     time_limit: timedelta
     works_on: WorksOn
     severity: Severity = Severity.MEDIUM
@@ -69,23 +70,38 @@ class BatchSpec:
 
     @property
     def run_severity(self) -> Severity:
-        """How urgent it is that a run failed or is late: every failed batch alerts at once (batch list, section 5.3)."""
+        """How urgent a failed or late run is. At least HIGH, because each failed run sends an alert (batch list, section 5.3)."""
         return max(self.severity, Severity.HIGH)
+
+    @property
+    def dag_id(self) -> str:
+        """The id of the DAG that runs only this batch or operation."""
+        return self.slug
+
+    @property
+    def priority_weight(self) -> int:
+        """Airflow's priority weight. If worker slots are short, billing runs first, then notifications, then the others."""
+        return {Severity.MEDIUM: 1, Severity.HIGH: 10, Severity.CRITICAL: 100}[self.severity]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSpec(RunSpec):
+    """One batch."""
+
+    family: BatchFamily
+    cron: str
 
     @property
     def dag_id(self) -> str:
         """``batch_018_01_tenant_usage`` for BATCH-018-01."""
         return f"{self.id.lower().replace('-', '_')}_{self.slug}"
 
-    @property
-    def module(self) -> str:
-        """Dotted path of the package that holds the batch's rules and SQL."""
-        return f"include.{self.family.slug}.{self.slug}"
 
-    @property
-    def priority_weight(self) -> int:
-        """Airflow's priority weight: billing before notifications before the rest when worker slots are short."""
-        return {Severity.MEDIUM: 1, Severity.HIGH: 10, Severity.CRITICAL: 100}[self.severity]
+@dataclass(frozen=True, kw_only=True)
+class OperationSpec(RunSpec):
+    """A manual operation on the results of ``batch``. Its DAG has no schedule."""
+
+    batch: BatchSpec
 
 
 DATA_BACKUP = BatchSpec(
@@ -93,6 +109,8 @@ DATA_BACKUP = BatchSpec(
     slug="data_backup",
     name="データバックアップバッチ",
     family=DATA_MANAGEMENT,
+    mapped_task="export_tenant",
+    mapped_task_name="テナント別の書き出し",
     cron="0 2 * * *",
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
@@ -102,6 +120,8 @@ LOG_CLEANUP = BatchSpec(
     slug="log_cleanup",
     name="ログクリーンアップバッチ",
     family=DATA_MANAGEMENT,
+    mapped_task="clean_up_logs",
+    mapped_task_name="ログの整理",
     cron="0 3 * * 0",  # the list says weekly; Sunday, as BATCH-019-04
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
@@ -112,6 +132,8 @@ STATISTICS = BatchSpec(
     slug="statistics",
     name="統計データ更新バッチ",
     family=DATA_MANAGEMENT,
+    mapped_task="update_statistics",
+    mapped_task_name="統計の更新",
     cron="0 1 * * *",
     time_limit=timedelta(hours=1),
     works_on=WorksOn.YESTERDAY,
@@ -121,6 +143,8 @@ MONTHLY_REPORT = BatchSpec(
     slug="monthly_report",
     name="レポート生成バッチ",
     family=DATA_MANAGEMENT,
+    mapped_task="create_report",
+    mapped_task_name="レポートの作成",
     cron="0 5 1 * *",  # the list says monthly; the 1st
     time_limit=timedelta(hours=2),
     works_on=WorksOn.PREVIOUS_MONTH,
@@ -130,6 +154,8 @@ TENANT_USAGE = BatchSpec(
     slug="tenant_usage",
     name="テナント使用量集計バッチ",
     family=TENANT_MANAGEMENT,
+    mapped_task="aggregate_usage",
+    mapped_task_name="使用量の集計",
     cron="30 1 * * *",  # the list's cron says 01:00, its text and its timetable 01:30
     time_limit=timedelta(seconds=3600),
     works_on=WorksOn.YESTERDAY,
@@ -139,6 +165,8 @@ TENANT_BILLING = BatchSpec(
     slug="tenant_billing",
     name="テナント課金計算バッチ",
     family=TENANT_MANAGEMENT,
+    mapped_task="bill_tenant",
+    mapped_task_name="請求の計算と確定",
     cron="0 2 1 * *",  # the list says monthly; the 1st
     time_limit=timedelta(hours=3),
     works_on=WorksOn.PREVIOUS_MONTH,
@@ -149,6 +177,8 @@ TENANT_MONITORING = BatchSpec(
     slug="tenant_monitoring",
     name="テナント状態監視バッチ",
     family=TENANT_MANAGEMENT,
+    mapped_task="check_tenant",
+    mapped_task_name="状態の判定",
     cron="0 * * * *",
     time_limit=timedelta(minutes=15),
     works_on=WorksOn.RUN_DATE,
@@ -158,6 +188,8 @@ INACTIVE_TENANTS = BatchSpec(
     slug="inactive_tenants",
     name="非アクティブテナント検知バッチ",
     family=TENANT_MANAGEMENT,
+    mapped_task="detect_inactivity",
+    mapped_task_name="非アクティブの判定",
     cron="0 4 * * *",
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
@@ -167,6 +199,8 @@ SETTINGS_SYNC = BatchSpec(
     slug="settings_sync",
     name="テナント設定同期バッチ",
     family=TENANT_MANAGEMENT,
+    mapped_task="sync_settings",
+    mapped_task_name="設定の同期",
     cron="30 3 * * *",
     time_limit=timedelta(minutes=45),
     works_on=WorksOn.RUN_DATE,
@@ -176,6 +210,8 @@ SCHEDULED_NOTIFICATIONS = BatchSpec(
     slug="scheduled_notifications",
     name="定期通知送信バッチ",
     family=NOTIFICATION,
+    mapped_task="send_notifications",
+    mapped_task_name="通知の送信",
     cron="0 9 * * *",
     time_limit=timedelta(hours=1),
     works_on=WorksOn.RUN_DATE,
@@ -186,6 +222,8 @@ NOTIFICATION_RETRY = BatchSpec(
     slug="notification_retry",
     name="通知失敗リトライバッチ",
     family=NOTIFICATION,
+    mapped_task="retry_notifications",
+    mapped_task_name="通知の再送",
     cron="30 * * * *",
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
@@ -196,6 +234,8 @@ EXTERNAL_SYNC = BatchSpec(
     slug="external_sync",
     name="外部システム連携バッチ",
     family=NOTIFICATION,
+    mapped_task="sync_directory",
+    mapped_task_name="名簿の連携",
     cron="0 6 * * *",
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
@@ -206,6 +246,8 @@ NOTIFICATION_LOG_CLEANUP = BatchSpec(
     slug="notification_log_cleanup",
     name="通知ログクリーンアップバッチ",
     family=NOTIFICATION,
+    mapped_task="archive_notifications",
+    mapped_task_name="通知ログの整理",
     cron="0 3 * * 0",
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
@@ -216,6 +258,8 @@ NOTIFICATION_SETTINGS_CHECK = BatchSpec(
     slug="notification_settings_check",
     name="通知設定検証バッチ",
     family=NOTIFICATION,
+    mapped_task="check_settings",
+    mapped_task_name="通知設定の検証",
     cron="30 5 * * *",
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
@@ -238,3 +282,61 @@ BATCHES: tuple[BatchSpec, ...] = (
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_SETTINGS_CHECK,
 )
+
+OPERATE_INVOICES = OperationSpec(
+    id="OPERATE-INVOICES",
+    slug="operate_invoices",
+    name="請求書の操作",
+    batch=TENANT_BILLING,
+    mapped_task="operate_invoice",
+    mapped_task_name="請求書の操作",
+    time_limit=timedelta(hours=1),
+    works_on=WorksOn.PREVIOUS_MONTH,
+    severity=Severity.CRITICAL,
+)
+OPERATE_NOTIFICATIONS = OperationSpec(
+    id="OPERATE-NOTIFICATIONS",
+    slug="operate_notifications",
+    name="通知の操作",
+    batch=NOTIFICATION_RETRY,
+    mapped_task="operate_messages",
+    mapped_task_name="通知の操作",
+    time_limit=timedelta(minutes=30),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+)
+RESTORE_BACKUP = OperationSpec(
+    id="RESTORE-BACKUP",
+    slug="restore_backup",
+    name="バックアップからの復元",
+    batch=DATA_BACKUP,
+    mapped_task="restore",
+    mapped_task_name="復元",
+    time_limit=timedelta(hours=6),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+)
+UNDO_SETTINGS_SYNC = OperationSpec(
+    id="UNDO-SETTINGS-SYNC",
+    slug="undo_settings_sync",
+    name="設定同期の取り消し",
+    batch=SETTINGS_SYNC,
+    mapped_task="undo_changes",
+    mapped_task_name="設定の取り消し",
+    time_limit=timedelta(minutes=45),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+)
+
+OPERATIONS: tuple[OperationSpec, ...] = (
+    OPERATE_INVOICES,
+    OPERATE_NOTIFICATIONS,
+    RESTORE_BACKUP,
+    UNDO_SETTINGS_SYNC,
+)
+
+# All batches and operations, by id, as the execution log contains them.
+RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}
+
+# The maximum number of mapped instances of a run at a time (batch list, section 5.2, "concurrency").
+CONCURRENCY = 5

@@ -1,7 +1,7 @@
-"""What can go wrong, told apart by the one question that matters at night: does another try help?
+"""The errors of the batches. Each is either recoverable, so that a retry may help, or permanent.
 
-The batch list's section 6.2 (``isRecoverable``) retries recoverable errors only. A message is one sentence for the operator, and so
-in Japanese: what is wrong, with which thing, and what to do.
+Only recoverable errors are retried (batch list, section 6.2, ``isRecoverable``). A message is one Japanese sentence for the operator:
+what is wrong, and what to do.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import psycopg
 
 
 class BatchError(Exception):
-    """An error of ours; ``recoverable`` says whether another try may succeed without anybody doing anything."""
+    """An error of the batches. ``recoverable``: a retry may succeed without an operator's action."""
 
     recoverable = False
 
 
 class ParameterError(BatchError):
-    """A value from the trigger form (or ``--conf``) that cannot be used."""
+    """A value of the trigger form (or of ``--conf``) cannot be used."""
 
 
 class SchemaError(BatchError):
-    """The host's schema or ours is not what this code needs."""
+    """The host's schema, or schema ``batch``, does not match this code."""
 
 
 class SettingsError(BatchError):
-    """The settings file, or a tenant's override of it, does not hold."""
+    """The settings file, or a tenant's override, is not valid."""
 
 
 class ConnectionMissingError(BatchError):
@@ -37,14 +37,14 @@ class DatabaseUnavailableError(BatchError):
     recoverable = True
 
 
-# SQLSTATE classes and codes after which the same statement may well succeed.
+# SQLSTATE classes and codes of errors after which the same statement may succeed.
 _RECOVERABLE_SQLSTATES = ("08", "40", "53", "55P03", "57P")
 # SQLSTATE classes that one tenant's rows can cause: data exceptions, constraint and check-option violations, RAISE in a view's
-# function, an external routine. Anything else (syntax, privileges, resources, cancellation) concerns all tenants alike.
+# function, an external routine. All other errors (syntax, privileges, resources, cancellation) affect all tenants.
 _DATA_SQLSTATES = ("21", "22", "23", "38", "39", "44", "54", "P0")
 
 
-# What an operator meets at night, in their language; a code, or else its class.
+# Explanations for operators, by SQLSTATE or by its class.
 _MEANINGS = {
     "22003": "数値が扱える範囲を超えました",
     "22012": "0 で割ろうとしました",
@@ -62,7 +62,7 @@ _MEANINGS = {
 
 
 def is_recoverable(error: BaseException) -> bool:
-    """Whether another try may help. Unknown errors are permanent: a defect does not go away by itself."""
+    """Whether a retry may help. An unknown error is permanent, because it is probably a defect."""
     if isinstance(error, BatchError):
         return error.recoverable
     if isinstance(error, psycopg.Error):
@@ -73,28 +73,28 @@ def is_recoverable(error: BaseException) -> bool:
 
 
 def is_about_data(error: Exception) -> bool:
-    """Whether one tenant's rows can have caused the error, so that the other tenants may succeed without it."""
+    """Whether one tenant's rows may have caused the error, so that the other tenants may succeed."""
     if isinstance(error, psycopg.Error):
-        # Without a SQLSTATE it is the driver's own: a value of the row that Python cannot hold ('infinity', the year 12026).
+        # A DataError of the driver has no SQLSTATE: Python cannot represent a value ('infinity', the year 12026).
         return (error.sqlstate or "").startswith(_DATA_SQLSTATES) or isinstance(error, psycopg.DataError)
     return not isinstance(error, BatchError | OSError | MemoryError)
 
 
 def reason_of(error: BaseException) -> str:
-    """The error in one line for the operator, without a traceback and without the rows that PostgreSQL quotes in its details."""
+    """The error in one line for the operator, without traceback and without the row values in PostgreSQL's details."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         cause = f"{error.diag.message_primary}、SQLSTATE {error.sqlstate}"
         meaning = _MEANINGS.get(error.sqlstate or "") or _MEANINGS.get((error.sqlstate or "")[:2])
         text = f"{meaning}（{cause}）" if meaning else f"データベースのエラーです（{cause}）"
     else:
         text = str(error) or type(error).__name__
-    # What PostgreSQL cannot store (NUL, half a surrogate pair) must not keep the reason itself from being recorded.
+    # Remove characters that PostgreSQL cannot store (NUL, half a surrogate pair), so that the reason can be recorded.
     storable = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     return " ".join(storable.split())
 
 
 def code_of(error: BaseException) -> str:
-    """SQLSTATE of a database error, otherwise the error's class name: what a summary groups by."""
+    """The SQLSTATE of a database error, otherwise the error's class name. Summaries group by it."""
     if isinstance(error, psycopg.Error) and error.sqlstate:
         return error.sqlstate
     return type(error).__name__

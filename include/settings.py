@@ -1,4 +1,4 @@
-"""The settings, validated: every figure that an operator may change, with its default, and what an installation lays over them."""
+"""Load and validate the settings: the defaults of settings.yaml, and the installation's own file with overrides."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from include.errors import SettingsError
 
 SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
 
-# Names the installation's own file, whose values take the place of the shipped ones.
+# The environment variable with the path of the installation's own file. Its values override those of settings.yaml.
 SETTINGS_VARIABLE = "SKILL_BATCH_SETTINGS"
 
-# Replaced as a whole: a real issuer with the sample's bank account would be worse than none.
-_INDIVISIBLE = (("billing", "issuer"),)
+# Replaced as a whole, so that a real issuer never has the sample's bank account.
+_REPLACED_AS_A_WHOLE = (("billing", "issuer"),)
 
 Percent = Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)]
 Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
@@ -51,7 +51,7 @@ class _TenantSection(_Section):
     def overridden(self, overrides: Mapping[str, str | None]) -> Self:
         """These settings with a tenant's own values (text) in place of the defaults.
 
-        :raises SettingsError: names the key that is unknown, the same for all tenants, or whose value does not hold.
+        :raises SettingsError: names a key that is unknown or the same for all tenants, or whose value is not valid.
         """
         prefix = f"tenant setting batch.{self.override_name}."
         common = self.same_for_all.intersection(overrides)
@@ -63,7 +63,7 @@ class _TenantSection(_Section):
             raise SettingsError(sentence_of(error, prefix)) from None
 
     def overridden_if_valid(self, overrides: Mapping[str, str | None]) -> tuple[Self, tuple[str, ...]]:
-        """The same where the tenant's own values must not hinder the work: with one that does not hold, these, and a remark."""
+        """Like ``overridden``; if a value is not valid, returns the defaults and a remark instead of raising."""
         if not overrides:
             return self, ()
         try:
@@ -73,7 +73,7 @@ class _TenantSection(_Section):
 
 
 class ExecutionSettings(_Section):
-    """How a run is spread over mapped task instances."""
+    """How a run's tenants are divided among mapped task instances."""
 
     # Airflow refuses to map over more than core.max_map_length (1024) items.
     max_mapped_tenants: Annotated[int, Field(gt=0, le=1000)]
@@ -81,10 +81,10 @@ class ExecutionSettings(_Section):
 
 
 class UsageSettings(_TenantSection):
-    """Thresholds of BATCH-018-01's warnings; each may be overridden for one tenant, and so may the plan's allowances."""
+    """Thresholds of BATCH-018-01's warnings. A tenant may override them and its plan's allowances."""
 
     override_name = "usage"
-    # The history is read for a whole shard at once.
+    # One statement reads the history of all tenants of a shard.
     same_for_all = frozenset({"surge_history_days"})
 
     quota_warning_percent: Percent
@@ -109,9 +109,9 @@ class UsageSettings(_TenantSection):
 
 
 class IssuerSettings(_Section):
-    """Who sends the invoices; ``corporate`` issuers have a corporate number in their registration number.
+    """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
 
-    ``sample``: it is an example, and no invoice is finalised in its name.
+    ``sample``: this issuer is an example, and no invoice is finalised.
     """
 
     sample: bool
@@ -127,7 +127,7 @@ class IssuerSettings(_Section):
 
 
 class BillingSettings(_Section):
-    """How BATCH-018-02 rounds, dates and holds invoices; ``price_list`` is the file of the prices."""
+    """How BATCH-018-02 rounds, dates and holds invoices. ``price_list`` is the file with the prices."""
 
     price_list: Path
     rounding: Literal["floor", "half-up", "ceil"]
@@ -138,11 +138,11 @@ class BillingSettings(_Section):
 
 
 def _listed(value: object) -> object:
-    """A tenant's own value is text: ``30, 7, 1``."""
+    """Split a tenant's own value, a text such as ``30, 7, 1``."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-# How long before its day anything is reminded of at most.
+# The earliest reminder before a due date.
 LONGEST_REMINDER_DAYS = 90
 
 
@@ -162,9 +162,9 @@ DaysBefore = Annotated[
 
 
 class NotificationSettings(_TenantSection):
-    """When BATCH-019 sends, what it gives up and what it keeps; each may be overridden for one tenant.
+    """When BATCH-019 sends, expires and deletes notifications. A tenant may override each setting.
 
-    Hours and days are whole; ``quiet_hours`` (Asia/Tokyo) is ``22:00-07:00`` or empty.
+    ``quiet_hours`` (Asia/Tokyo) is ``22:00-07:00`` or empty.
     """
 
     override_name = "notification"
@@ -180,7 +180,7 @@ class NotificationSettings(_TenantSection):
 
 
 class InactivitySettings(_TenantSection):
-    """Days without a person's activity after which BATCH-018-04 raises a tenant's stage; each may be overridden for one tenant."""
+    """Days without activity after which BATCH-018-04 raises a tenant's stage. A tenant may override each setting."""
 
     override_name = "inactivity"
 
@@ -199,7 +199,7 @@ class InactivitySettings(_TenantSection):
 
 
 class MonitoringSettings(_TenantSection):
-    """What BATCH-018-03 calls a breach; each may be overridden for one tenant, but for what concerns all tenants together."""
+    """Thresholds of BATCH-018-03. A tenant may override each setting, except those in ``same_for_all``."""
 
     override_name = "monitoring"
     same_for_all = frozenset({"platform_percent", "platform_min_tenants", "reminder_hour"})
@@ -240,9 +240,9 @@ class MonitoringSettings(_TenantSection):
 
 
 class MonthlyReportSettings(_TenantSection):
-    """How BATCH-004's reports look and who is told; each may be overridden for one tenant.
+    """How BATCH-004's reports look and who is notified. A tenant may override each setting.
 
-    ``recipients`` are e-mail addresses (a tenant's own value joins them by commas); without any its administrator is told.
+    ``recipients`` are email addresses (joined by commas in a tenant's own value). Without any, the administrator is notified.
     """
 
     override_name = "monthly_report"
@@ -254,9 +254,9 @@ class MonthlyReportSettings(_TenantSection):
 
 
 class ExternalSyncSettings(_Section):
-    """How many links BATCH-019-03 may end in one run before an operator has to look; the same for all tenants.
+    """How many links BATCH-019-03 may end in one run without an operator's approval; the same for all tenants.
 
-    A directory with fewer than ``small_directory_links`` links has a number (``most_ending_links``), any other a percentage.
+    The limit is a percentage, or ``most_ending_links`` for a directory with fewer than ``small_directory_links`` links.
     """
 
     most_ending_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -265,7 +265,7 @@ class ExternalSyncSettings(_Section):
 
 
 class RetentionSettings(_Section):
-    """How many backups BATCH-001 keeps: the last one of each of the newest days, ISO weeks and months that have one."""
+    """How many backups BATCH-001 keeps: the last backup of each of the newest days, ISO weeks and months with a backup."""
 
     daily: PositiveInt
     weekly: Count
@@ -273,7 +273,7 @@ class RetentionSettings(_Section):
 
 
 class BackupSettings(_Section):
-    """How BATCH-001 dumps, stores and keeps; the same for all tenants."""
+    """How BATCH-001 creates and keeps backups; the same for all tenants."""
 
     jobs: Annotated[int, Field(gt=0, le=32)]
     compression_level: Annotated[int, Field(ge=1, le=19)]
@@ -283,7 +283,7 @@ class BackupSettings(_Section):
 
 
 class LogClassSettings(_Section):
-    """How long one class of log files stays, in whole days, and whether it is archived before it is deleted."""
+    """After how many days a class of log files is deleted, and whether it is archived before."""
 
     retention_days: PositiveInt
     archived: bool
@@ -325,7 +325,7 @@ class Settings(_Section):
 
 
 class _UniqueKeysLoader(yaml.SafeLoader):
-    """Of two equal keys YAML keeps the last one without a word: of two prices that is the wrong one to guess."""
+    """Refuses duplicate keys. PyYAML silently keeps the last one, which may be the wrong price."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -338,24 +338,24 @@ class _UniqueKeysLoader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """:raises yaml.YAMLError: it is no YAML, or a mapping has a key twice."""
+    """:raises yaml.YAMLError: the text is not YAML, or a mapping has a duplicate key."""
     return yaml.load(text, Loader=_UniqueKeysLoader)  # noqa: S506 - a SafeLoader
 
 
 def parse_settings(text: str, source: str, own_text: str = "{}", own_source: str = "") -> Settings:
-    """A settings file's text with another's laid over it; a relative path in either starts at the file that is its source.
+    """The settings of ``text`` with the overrides of ``own_text``. A path is relative to the file that contains it.
 
-    :raises SettingsError: names the file, the setting and what is wrong with it.
+    :raises SettingsError: names the file, the setting and the problem.
     """
     own = _values(own_text, own_source)
-    document = _laid_over(_values(text, source), own)
+    document = _merged(_values(text, source), own)
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
         problems = error.errors(include_url=False)
     sources = [
-        # The shipped file is complete, so a missing value is the other file's mistake.
-        own_source if own and (_holds(own, place) or not _holds(document, place)) else source
+        # settings.yaml is complete, so a value is missing only because of the other file.
+        own_source if own and (_has(own, place) or not _has(document, place)) else source
         for place in (problem["loc"] for problem in problems)
     ]
     raise SettingsError(
@@ -366,7 +366,7 @@ def parse_settings(text: str, source: str, own_text: str = "{}", own_source: str
 
 
 def load_settings() -> Settings:
-    """The shipped settings with the installation's own laid over them.
+    """The settings of settings.yaml with the installation's overrides.
 
     :raises SettingsError: as ``parse_settings``, or names the file that cannot be read.
     """
@@ -396,7 +396,7 @@ def _values(text: str, source: str) -> dict[str, Any]:
 
 
 def read_text(path: Path, named_by: str = "") -> str:
-    """A file's text. :raises SettingsError: it cannot be read; says which setting or variable names it."""
+    """The text of a file. :raises SettingsError: it cannot be read; ``named_by`` is the setting or variable with its path."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -405,18 +405,18 @@ def read_text(path: Path, named_by: str = "") -> str:
         raise SettingsError(f"{path}{named} cannot be read: {reason}") from None
 
 
-def _laid_over(shipped: Any, own: Any, place: tuple[str, ...] = ()) -> Any:
-    """``own`` in place of ``shipped``, key by key where both are mappings."""
-    if not (isinstance(shipped, dict) and isinstance(own, dict)) or place in _INDIVISIBLE:
+def _merged(shipped: Any, own: Any, place: tuple[str, ...] = ()) -> Any:
+    """``own`` instead of ``shipped``; two mappings are merged key by key."""
+    if not (isinstance(shipped, dict) and isinstance(own, dict)) or place in _REPLACED_AS_A_WHOLE:
         return own
     merged = {
-        key: _laid_over(shipped[key], value, (*place, str(key))) if key in shipped else value
+        key: _merged(shipped[key], value, (*place, str(key))) if key in shipped else value
         for key, value in own.items()
     }
     return shipped | merged
 
 
-def _holds(document: Any, place: Sequence[int | str]) -> bool:
+def _has(document: Any, place: Sequence[int | str]) -> bool:
     """Whether the document has a value at this place."""
     for key in place:
         if not (isinstance(document, dict) and key in document):
@@ -426,7 +426,7 @@ def _holds(document: Any, place: Sequence[int | str]) -> bool:
 
 
 def sentence_of(error: ValidationError, where: str) -> str:
-    """All that is wrong, each with its place after ``where``."""
+    """All problems, each with its place after ``where``."""
     return "; ".join(_problem_sentence(problem, where) for problem in error.errors(include_url=False))
 
 

@@ -1,4 +1,4 @@
-"""How many people a group needs before a figure about it is shown: of fewer, a reader could tell who they are."""
+"""The minimum size of a group in statistics and reports: a figure about fewer people could identify them."""
 
-# A check of batch.statistics_group says so too.
+# A check constraint of batch.statistics_group repeats this number.
 SMALLEST_GROUP = 5

@@ -1,4 +1,4 @@
-"""PDFs by typst, with the same Japanese fonts on every machine: what invoices and reports share."""
+"""Create PDFs of invoices and reports with typst, with the same Japanese fonts on every machine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from include.errors import BatchError
 
 _FONT_PACKAGES = ("noto_cjk_sans_jp_regular", "noto_cjk_sans_jp_bold")
 
-# How typst refuses a character without a glyph, and how it writes one that cannot be seen.
+# Typst's error for a character without a glyph, and its notation of an invisible character.
 _UNPRINTABLE = re.compile(r'(?:the text|disallowed codepoint) `"(.+?)"`')
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 
 
 class UnprintableError(BatchError):
-    """The fonts have no glyph for ``character`` (itself, or ``U+200B`` for one that cannot be seen)."""
+    """The fonts have no glyph for ``character``. An invisible character is written as ``U+200B``."""
 
     def __init__(self, character: str) -> None:
         super().__init__(f"日本語フォントにない文字「{character}」があるため、PDF を作れません")
@@ -31,19 +31,19 @@ class UnprintableError(BatchError):
 def compile_pdf(
     template: Path, name: str, data: str, *, dated: date, standards: Literal["a-2a"] | None = None
 ) -> bytes:
-    """The template with ``data`` as ``sys.inputs.<name>``, as a PDF that is dated on this day. The same input gives the same bytes.
+    """The template with ``data`` as ``sys.inputs.<name>``, as a PDF with this date. The same input gives the same bytes.
 
-    ``standards``: ``a-2a`` for the archive. In one thread at a time, and never in a process that was forked after
-    its parent's first PDF: typst's threads are not in it.
+    ``standards``: ``a-2a`` for the archive. Call this in one thread at a time, and not in a process that was forked after its
+    parent created a PDF: typst's threads do not exist there.
 
-    :raises UnprintableError: the standard forbids a missing glyph, and one is; without a standard it is printed as a box.
+    :raises UnprintableError: a glyph is missing, and the standard forbids that. Without a standard a box is printed instead.
     :raises TypstError: the template is wrong.
     """
     try:
         pdf = _compiler(template).compile(
             format="pdf",
             sys_inputs={name: data},
-            # Midnight UTC: the same day in Tokyo as for a reader that shows UTC.
+            # Midnight UTC is the same day in Tokyo and in UTC.
             timestamp=datetime(dated.year, dated.month, dated.day, tzinfo=UTC),
             pdf_standards=standards,
         )
@@ -59,7 +59,7 @@ def compile_pdf(
 
 @cache
 def _compiler(template: Path) -> Compiler:
-    """The process's compiler of a template: the fonts are read once, and none but ours are ever used."""
+    """The compiler of a template, cached per process. It reads the fonts once and uses no other fonts."""
     return Compiler(str(template), font_paths=_fonts(), ignore_system_fonts=True)
 
 

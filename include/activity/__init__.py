@@ -1,1 +1,1 @@
-"""What people did on a day, by tenant: the one pass over the application's logs that several batches count from."""
+"""The users' activity of a day, by tenant. Two batches count it from the application's logs with the same statement."""

@@ -1,4 +1,4 @@
-"""Which date a run works on. Everything here is Asia/Tokyo; the host stores UTC."""
+"""The business date of a run. All dates are Asia/Tokyo; the host stores UTC."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class UtcBounds:
 
 
 def business_date_of(run_instant: datetime, works_on: WorksOn) -> date:
-    """The date that a run of this instant works on.
+    """The date that a run works on.
 
-    ``run_instant`` is the run's own date (aware), never the clock: a run that is cleared a week later works on the same date.
-    For a month's batch the month is named by its first day.
+    ``run_instant`` is the run's logical date (aware), not the current time: a run that is cleared a week later works on the same date.
+    A monthly batch works on the first day of the month.
     """
     run_date = run_instant.astimezone(JAPAN).date()
     match works_on:
@@ -44,7 +44,7 @@ def utc_bounds(day: date) -> UtcBounds:
 
 
 def period_of(business_date: date, works_on: WorksOn) -> tuple[date, date]:
-    """First and last day (inclusive) of what a run for this date works on: the day itself, or its whole month."""
+    """First and last day (inclusive) of the period of a run: the business date itself, or its whole month."""
     if works_on is not WorksOn.PREVIOUS_MONTH:
         return business_date, business_date
     last = business_date.replace(day=monthrange(business_date.year, business_date.month)[1])
@@ -57,7 +57,7 @@ def is_past(last_day: date, now: datetime) -> bool:
 
 
 def require_past(last_day: date, works_on: WorksOn, now: datetime) -> None:
-    """A period is closed once; one that is not over yet would be closed with half of its usage. A run's own day has to have begun.
+    """Refuse a period that has not ended: a period is closed once, and its usage would be incomplete. A run date must have begun.
 
     :raises ParameterError: the Japanese day ``last_day`` has not ended (or begun) at ``now`` (aware).
     """

@@ -1,4 +1,4 @@
-"""What the operators read after a run, and what all batches' words for it have in common."""
+"""The digest that operators receive after a run, and functions to write its lines."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-# What is spelled out in a digest, one by one; the rest is a count.
+# A digest lists this many items and counts the others.
 LISTED = 10
 
 
 @dataclass(frozen=True)
 class Digest:
-    """``lines``, a title first; without any nothing is sent. What is critical goes out by mail too."""
+    """The first of the ``lines`` is the title. A digest without lines is not sent. A critical digest is sent by email too."""
 
     lines: Sequence[str] = ()
     is_critical: bool = False
 
 
-def listed(things: Sequence[_T], line: Callable[[_T], str], rest: str, most: int = LISTED) -> Iterator[str]:
-    """A line for each of the first, and one for all others: ``rest``, words of ours with braces where their number stands."""
-    yield from map(line, things[:most])
-    if len(things) > most:
-        yield rest.format(len(things) - most)
+def listed(items: Sequence[_T], line: Callable[[_T], str], rest: str, most: int = LISTED) -> Iterator[str]:
+    """A line for each of the first items, and one line for the others: ``rest``, a format string that receives their number."""
+    yield from map(line, items[:most])
+    if len(items) > most:
+        yield rest.format(len(items) - most)
 
 
 def one_line(text: str) -> str:
-    """A name that is a tenant's own: a line break in it must not make a line of its own."""
+    """A text in one line. Names that a tenant chooses may contain line breaks."""
     return " ".join(text.split())

@@ -1,23 +1,50 @@
-"""What one installation says in places of its own: where its servers are, its secrets, its folders."""
+"""The interface between the flow of a run and its environment: Airflow, or the local stack."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
 
+import psycopg
+
+from include.execution.digest import Digest
 from include.execution.object_store import ObjectStore
+from include.network import Network
+
+if TYPE_CHECKING:
+    from include.execution.run_log import RunResult
 
 
 class Installation(Protocol):
-    """In production Airflow's connections and Variables; elsewhere whatever stands in for them."""
+    """Implemented with Airflow's connections, Variables and API in production, and by the local stack in the demo, tests and benchmarks."""
+
+    def platform(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """A connection in autocommit mode that acts as ``batch_platform``; ``time_limit`` is its statement timeout."""
+
+    def tenants(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """The same as ``batch_tenant``, which sees only the rows of the transaction's tenants."""
 
     def database(self, name: str) -> str:
-        """libpq's connection string, password included, of the connection. :raises ConnectionMissingError: there is none."""
+        """The libpq connection string, with the password, of a named connection. :raises ConnectionMissingError: it is not defined."""
 
     def secret(self, name: str) -> str:
-        """The password of the connection. :raises ConnectionMissingError: there is none, or it is empty."""
+        """The password of a named connection. :raises ConnectionMissingError: it is not defined, or has no password."""
 
     def variable(self, name: str) -> str:
-        """The Variable without blanks around it; empty if nobody has set it."""
+        """The value of a Variable, stripped; empty if it is not set."""
 
-    def store(self) -> ObjectStore:
-        """Where files go. :raises SettingsError: nobody has said."""
+    def store(self) -> ObjectStore | None:
+        """The object store. :raises SettingsError: none is configured."""
+
+    def network(self, *, with_mail: bool) -> Network | None:
+        """The network for requests and messages. :raises ConnectionMissingError: ``with_mail``, and no mail server is defined."""
+
+    def now(self) -> datetime:
+        """The current time (aware)."""
+
+    def is_alive(self, dag_id: str, run_id: str) -> bool:
+        """Whether the run exists and has not ended."""
+
+    def report(self, digest: Digest, result: RunResult) -> bool:
+        """Send a run's digest to the operators; returns whether it was sent or queued."""

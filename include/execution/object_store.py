@@ -1,4 +1,4 @@
-"""Where files go that outlive a run: any file system that looks like a path, local or an object store."""
+"""The store for files that remain after a run: a local folder, or an object store behind a path interface."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 class ObjectStore:
-    """Files under one root: a ``pathlib.Path``, or whatever behaves like one (Airflow's ``ObjectStoragePath``).
+    """Files under one root: a ``pathlib.Path``, or a path with the same interface (Airflow's ``ObjectStoragePath``).
 
-    A key is made of ids, never of names that people give, and joined by slashes.
+    A key consists of ids joined by slashes, never of names that people choose.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        # An object store has no folders, shows an object once it is whole, and has no end.
+        # An object store has no folders and no size limit, and shows an object only when its upload is complete.
         self._is_folder = getattr(root, "protocol", "") in ("", "file", "local")
 
     @contextmanager
     def writer(self, key: str) -> Iterator[IO[bytes]]:
-        """A file that takes the place of ``key`` when the block ends; after an error, what was there before still is.
+        """A file that replaces ``key`` when the block ends. After an error the earlier file remains.
 
-        :raises ValueError: the key leads out of the root. :raises OSError: the disk is full, the store is not reachable.
+        :raises ValueError: the key leads out of the root. :raises OSError: for example, the disk is full.
         """
         target = self._path(key)
         if not self._is_folder:
-            # Begun once all of the content is there: an upload that waits for its source may be given up by the store.
+            # Upload after the content is complete: the store may abort an upload that waits for its source.
             with TemporaryFile() as content:
                 yield content
                 content.seek(0)
@@ -55,25 +55,25 @@ class ObjectStore:
             raise
 
     def write(self, key: str, content: bytes) -> str:
-        """Put the content in place of ``key``; returns its location. Errors as ``writer``."""
+        """Replace the content of ``key``; returns its location. Raises the errors of ``writer``."""
         with self.writer(key) as file:
             file.write(content)
         return self.location(key)
 
     def sync(self, key: str) -> None:
-        """Wait until the file is on the disk, so that a power cut cannot take it: before what it is a copy of is deleted."""
+        """Wait until the file is on the disk. Call this before you delete the original: a power failure must not lose both."""
         if self._is_folder:
             path = Path(getattr(self._path(key), "path", self._path(key)))
             _sync(path)
             _sync(path.parent)
 
     def read(self, key: str) -> bytes:
-        """The content. :raises FileNotFoundError: there is none."""
+        """The content. :raises FileNotFoundError: there is no such file."""
         return bytes(self._path(key).read_bytes())
 
     @contextmanager
     def reader(self, key: str) -> Iterator[IO[bytes]]:
-        """The content as a stream. :raises FileNotFoundError: there is none."""
+        """The content as a stream. :raises FileNotFoundError: there is no such file."""
         with self._path(key).open("rb") as file:
             yield file
 
@@ -82,12 +82,12 @@ class ObjectStore:
         return bool(self._now(key).exists())
 
     def names(self, key: str) -> list[str]:
-        """What is in the folder, by name; nothing if it is not there."""
+        """The sorted names in the folder; empty if there is no such folder."""
         folder = self._now(key)
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     def delete(self, key: str) -> None:
-        """Delete the file, or the folder with all that is in it; what is not there needs no deleting."""
+        """Delete the file, or the folder with its content. A missing file is no error."""
         path = self._now(key)
         if self._is_folder:
             _delete(path)
@@ -96,7 +96,7 @@ class ObjectStore:
                 _filesystem(path).rm(_key(path), recursive=True)
 
     def free_bytes(self) -> int | None:
-        """How much more it can hold; None for an object store, which has no end."""
+        """The free space; None for an object store, which has no size limit."""
         if not self._is_folder:
             return None
         folder = Path(getattr(self._root, "path", self._root))
@@ -105,11 +105,11 @@ class ObjectStore:
         return disk_usage(folder).free
 
     def location(self, key: str) -> str:
-        """Where people find it: a path, or a URL."""
+        """The path or URL of the file, for people."""
         return str(self._path(key))
 
     def _now(self, key: str) -> Path:
-        """The path, without what an object store's client remembers of listings: other tasks write there too."""
+        """The path. Clears the client's cached listings of an object store, because other tasks write there too."""
         path = self._path(key)
         if not self._is_folder:
             _filesystem(path).invalidate_cache()
@@ -123,13 +123,13 @@ class ObjectStore:
 
 
 def tenant_folder(tenant_id: str) -> str:
-    """A folder name for any tenant id whatsoever, its own; readable for ordinary ids."""
+    """A unique folder name for any tenant id; readable for ordinary ids."""
     readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
     return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
 
 
 def _sync(path: Path) -> None:
-    """Wait until a local file's content, or a folder's names, are on the disk."""
+    """Wait until the content of a local file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -147,13 +147,13 @@ def _delete(path: Path) -> None:
 
 
 def _upload(content: IO[bytes], target: Path) -> None:
-    """Put the content in place. Closing an object's file completes the upload, also of half the content: after an error it is given up."""
+    """Write the content. After an error, abort the upload: closing the file would complete it with partial content."""
     file = _filesystem(target).open(_key(target), "wb")
     try:
         copyfileobj(content, file)
         file.close()
     except BaseException:
-        # Whatever came in between: what is said is the first error, and nothing may close the file later on.
+        # Raise the first error, and mark the file as closed so that the garbage collector does not complete the upload.
         with suppress(Exception):
             file.discard()
         file.closed = True
@@ -161,7 +161,7 @@ def _upload(content: IO[bytes], target: Path) -> None:
 
 
 def _filesystem(path: Path) -> Any:
-    """Fsspec's, which is below every path that is not local."""
+    """The fsspec file system of a path that is not local."""
     return cast("UPath", path).fs
 
 

@@ -1,21 +1,21 @@
-"""The trigger form's values, checked before anything runs."""
+"""Parse and check the values of the trigger form before anything runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from include.errors import ParameterError
 
-# Nothing can have happened before; and a year such as 0001 is a slip of the keyboard.
+# No data exists before this date, and a year such as 0001 is a typing error.
 EARLIEST_BUSINESS_DATE = date(2000, 1, 1)
 
 
 @dataclass(frozen=True)
 class RunParameters:
-    """What an operator chose; empty values mean the run's own date and all active tenants."""
+    """The operator's choice. Empty values mean the run's own date and all active tenants."""
 
     business_date: date | None
     tenants: tuple[str, ...]
@@ -35,7 +35,7 @@ def parse_parameters(values: Mapping[str, Any]) -> RunParameters:
 
 
 def require_known(given: Iterable[str], form: Iterable[str]) -> None:
-    """That a run was given only what its DAG's form has: Airflow takes any name, and a misspelt one would choose nothing.
+    """Refuse parameters that the DAG's form does not have: Airflow accepts any name, and ignores a misspelt one.
 
     :raises ParameterError: names the parameters that the form does not have.
     """
@@ -48,6 +48,12 @@ def require_known(given: Iterable[str], form: Iterable[str]) -> None:
         )
 
 
+def require_no_tenants(codes: Sequence[str]) -> None:
+    """:raises ParameterError: the form names tenants, but the batch is not per tenant."""
+    if codes:
+        raise ParameterError("このバッチはテナント別ではありません。パラメータ tenants を空にしてください。")
+
+
 def _date(value: object) -> date | None:
     if value is None or value == "":
         return None
@@ -56,7 +62,7 @@ def _date(value: object) -> date | None:
             day = date.fromisoformat(value)
         except ValueError:
             day = None
-        # date.fromisoformat() also takes 20261031 and 2026-W44-6; the form promises one spelling.
+        # date.fromisoformat() also accepts 20261031 and 2026-W44-6; the form documents YYYY-MM-DD only.
         if day and day.isoformat() == value and day >= EARLIEST_BUSINESS_DATE:
             return day
     raise ParameterError(

@@ -1,6 +1,6 @@
-"""The execution log: opening a run, closing those whose run is gone, and closing a run with what became of its tenants.
+"""The execution log: open a run, close it with the outcomes of its tenants, and close orphaned rows.
 
-Everything here runs as ``batch_platform``. Source: the batch list, section 5.3 (``BatchMonitor``) and 6.3 (performance).
+All statements run as ``batch_platform``. Source: the batch list, section 5.3 (``BatchMonitor``) and 6.3 (performance).
 """
 
 from __future__ import annotations
@@ -18,53 +18,54 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from include.catalog import BATCHES, BatchSpec
-from include.database import is_tenant_id, read_sql
+from include.catalog import RUN_SPECS, RunSpec
+from include.database import Statements, is_tenant_id
 from include.errors import BatchError, ParameterError, code_of, reason_of
+from include.execution.batch import Run
 from include.execution.resource_usage import ResourceUsage
-from include.execution.sharding import Tenant
-from include.execution.tenant_work import Run
+from include.execution.sharding import Tenant, Unit
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# A usable tenant; TRIAL tenants use the product too (what they are not billed for is billing's matter).
+# The tenants that a run works on. TRIAL tenants use the product too; billing decides what they pay.
 ACTIVE_STATUSES = ("ACTIVE", "TRIAL")
 
-# A status that nobody knows, and an id that no transaction context can hold: mistakes in the host's data.
+# Mistakes in the host's data: an unknown status, and an id that the transaction context cannot hold.
 _UNUSABLE_ID = "UNUSABLE ID"
 _NEEDS_ATTENTION = ("UNKNOWN", _UNUSABLE_ID)
 
-# Batches whose runs count units of their own instead of tenants.
-_NOT_PER_TENANT = frozenset(spec.id for spec in BATCHES if not spec.per_tenant)
+# Batches that work on other units than tenants.
+_NOT_PER_TENANT = frozenset(spec.id for spec in RUN_SPECS.values() if not spec.per_tenant)
 
-# Of a tenant whose task ended without a result and without an exception of its own.
-_NO_RESULT = "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）。process のログを確認してください"
+# The reason for a tenant whose task ended without a result and without an exception.
+_NO_RESULT = "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）。テナントのタスクのログを確認してください"
 
-# Tenants and reasons that a summary spells out; the rest is a count.
+# A summary lists this many tenants and counts the others.
 _LISTED = 10
 
 
 @dataclass(frozen=True)
 class TenantSelection:
-    """The tenants of a run, ordered by id, and those left out that somebody should look at, with their status."""
+    """The tenants of a run, ordered by id, and the tenants left out that an operator should check, with their status."""
 
-    tenants: list[Tenant]
-    left_out: list[tuple[Tenant, str]]
+    tenants: list[Unit]
+    left_out: list[tuple[Unit, str]]
 
 
 @dataclass(frozen=True)
 class RunningExecution:
-    """A row of the execution log that still says running."""
+    """A row of the execution log with status ``running``. ``elapsed`` and ``started_at`` use the database's clock."""
 
     execution_id: str
     dag_id: str
     run_id: str
     started_at: datetime
+    elapsed: timedelta
 
 
 @dataclass(frozen=True)
 class FailedTenant:
-    """A tenant that did not succeed, for people: under its code, with the reason."""
+    """A tenant that did not succeed, as operators see it."""
 
     code: str
     name: str
@@ -73,7 +74,7 @@ class FailedTenant:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended: the customer's ``BatchResult`` and who failed; ``error`` is what failed besides the tenants."""
+    """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work."""
 
     execution_id: str
     batch_id: str
@@ -101,9 +102,9 @@ class RunResult:
 
 
 class EarlierStepFailedError(BatchError):
-    """The run came to nothing because ``step``, one before the tenants' own, failed.
+    """The run failed because ``step``, which runs before the mapped task, failed.
 
-    ``is_reported``: that step has sent an alert with the reason. A step whose process was killed has not.
+    ``is_reported``: the step has sent an alert with the reason. A step whose process was killed has sent none.
     """
 
     def __init__(self, step: str, *, is_reported: bool) -> None:
@@ -117,7 +118,7 @@ class EarlierStepFailedError(BatchError):
 
 
 class InstancesFailedError(BatchError):
-    """Instances of the tenants' step failed without a trace in the outcomes, which are those of an earlier try."""
+    """Instances of the mapped task failed, but the outcomes show success: they are those of an earlier attempt."""
 
     def __init__(self, instances: Sequence[str]) -> None:
         super().__init__(
@@ -136,24 +137,24 @@ class RunFailedError(BatchError):
 def select_tenants(
     platform: psycopg.Connection, codes: Sequence[str], further: Collection[str] = ()
 ) -> TenantSelection:
-    """The active tenants, or those of them that were asked for by code (or, where no tenant has such a code, by id).
+    """The active tenants, or the active tenants with these codes. A code that no tenant has may be a tenant id.
 
-    ``further`` are the ids of tenants that count as if they were active.
-    :raises ParameterError: names the codes that no tenant has, and those whose tenant is not active, with its status.
+    ``further`` are the ids of tenants that count as active.
+    :raises ParameterError: names the unknown codes, and the tenants that are not active with their status.
     """
     by_code: dict[str, list[tuple[Tenant, str]]] = {}
     by_id: dict[str, list[tuple[Tenant, str]]] = {}
-    for tenant_id, code, name, status in platform.execute(read_sql(_HERE, "list_tenants")):
+    for tenant_id, code, name, status in _SQL.execute(platform, "list_tenants"):
         if tenant_id in further:
             status = "ACTIVE"
         entry = (Tenant(tenant_id, code, name), status if is_tenant_id(tenant_id) else _UNUSABLE_ID)
         by_id[tenant_id] = [entry]
         by_code.setdefault(code, []).append(entry)
-    everybody = [entry for entries in by_id.values() for entry in entries]
+    all_entries = [entry for entries in by_id.values() for entry in entries]
     if not codes:
         return TenantSelection(
-            tenants=[tenant for tenant, status in everybody if status in ACTIVE_STATUSES],
-            left_out=[entry for entry in everybody if entry[1] in _NEEDS_ATTENTION],
+            tenants=[tenant for tenant, status in all_entries if status in ACTIVE_STATUSES],
+            left_out=[entry for entry in all_entries if entry[1] in _NEEDS_ATTENTION],
         )
 
     found = {code: by_code.get(code) or by_id.get(code, []) for code in codes}
@@ -172,9 +173,9 @@ def select_tenants(
 
 
 def running_executions(platform: psycopg.Connection, batch_id: str) -> list[RunningExecution]:
-    """The batch's runs that the log believes to be running."""
+    """The rows of this batch with status ``running``."""
     with platform.cursor(row_factory=class_row(RunningExecution)) as cursor:
-        return cursor.execute(read_sql(_HERE, "running_executions"), {"batch_id": batch_id}).fetchall()
+        return _SQL.execute(cursor, "running_executions", batch_id=batch_id).fetchall()
 
 
 def orphan_reason(
@@ -182,35 +183,36 @@ def orphan_reason(
     *,
     reopened_by: tuple[str, str],
     is_alive: Callable[[str, str], bool],
-    now: datetime,
     time_limit: timedelta,
 ) -> str | None:
-    """Why this running row belongs to nobody any more, or None while its run may still be working.
+    """Why this running row is orphaned, or None if its run may still be working.
 
-    ``reopened_by`` is the DAG id and run id that opens now; ``is_alive`` asks Airflow whether a run has not ended yet. A killed
-    ``airflow dags test`` stays "running" in Airflow for ever; after twice its time limit it is taken for dead.
+    ``reopened_by`` is the DAG id and run id of the run that opens now. ``is_alive`` asks Airflow whether a run has not ended. A killed
+    ``airflow dags test`` stays "running" in Airflow for ever, so a row counts as orphaned after twice its time limit.
     """
     if (execution.dag_id, execution.run_id) == reopened_by:
         return "終わる前に同じ実行がやり直されました"
     if not is_alive(execution.dag_id, execution.run_id):
         return "Airflow の実行が、ログを閉じずに終わっていました"
-    if now - execution.started_at > 2 * time_limit:
+    if execution.elapsed > 2 * time_limit:
         return f"制限時間（{time_limit}）の 2 倍を超えて実行中のままでした"
     return None
 
 
 def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -> bool:
     """Close a running row as failed; returns whether it was still running."""
-    closed = platform.execute(
-        read_sql(_HERE, "close_orphan"),
-        {"execution_id": execution_id, "error_message": f"孤立した実行として失敗にしました: {reason}"},
+    closed = _SQL.execute(
+        platform,
+        "close_orphan",
+        execution_id=execution_id,
+        error_message=f"孤立した実行として失敗にしました: {reason}",
     )
     return closed.rowcount == 1
 
 
 def open_execution(
     platform: psycopg.Connection,
-    spec: BatchSpec,
+    spec: RunSpec,
     *,
     dag_id: str,
     run_id: str,
@@ -218,41 +220,41 @@ def open_execution(
     run_date: date,
     dry_run: bool,
     parameters: Mapping[str, Any],
-    tenants: Sequence[Tenant],
+    tenants: Sequence[Unit],
     options: Mapping[str, Any] | None = None,
     parts: Mapping[str, Sequence[str]] | None = None,
     run_at: datetime | None = None,
     attempt: int = 0,
+    triggered_by: str | None = None,
 ) -> Run:
     """Write the running row and one pending outcome per expected tenant, or per part of its work (by tenant id).
 
-    ``attempt``: how often Airflow's run has been cleared.
+    ``attempt`` is the number of times that the run was cleared. ``triggered_by`` is the user who triggered it by hand.
     """
     execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
     expected = [(tenant.id, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
     with platform.transaction():
-        platform.execute(
-            read_sql(_HERE, "open_execution"),
-            {
-                "execution_id": execution_id,
-                "batch_id": spec.id,
-                "dag_id": dag_id,
-                "run_id": run_id,
-                "business_date": business_date,
-                "dry_run": dry_run,
-                "parameters": Jsonb(dict(parameters)),
-                "execution_host": socket.gethostname(),
-                "attempt": attempt,
-                "total_tenants": len(tenants),
-            },
+        _SQL.execute(
+            platform,
+            "open_execution",
+            execution_id=execution_id,
+            batch_id=spec.id,
+            dag_id=dag_id,
+            run_id=run_id,
+            business_date=business_date,
+            dry_run=dry_run,
+            parameters=Jsonb(dict(parameters)),
+            execution_host=socket.gethostname(),
+            attempt=attempt,
+            triggered_by=triggered_by,
+            total_tenants=len(tenants),
         )
-        platform.execute(
-            read_sql(_HERE, "expect_tenants"),
-            {
-                "execution_id": execution_id,
-                "tenant_ids": [tenant_id for tenant_id, _ in expected],
-                "parts": [part for _, part in expected],
-            },
+        _SQL.execute(
+            platform,
+            "expect_tenants",
+            execution_id=execution_id,
+            tenant_ids=[tenant_id for tenant_id, _ in expected],
+            parts=[part for _, part in expected],
         )
     return Run(execution_id, business_date, run_date, dry_run, options or {}, run_at=run_at)
 
@@ -260,85 +262,78 @@ def open_execution(
 def record_task_metric(
     platform: psycopg.Connection, run: Run, task_id: str, map_index: int, usage: ResourceUsage
 ) -> None:
-    """Keep what one task process used; a retried task replaces its figures."""
-    platform.execute(
-        read_sql(_HERE, "record_task_metric"),
-        {
-            "execution_id": run.execution_id,
-            "task_id": task_id,
-            "map_index": map_index,
-            "wall_seconds": round(usage.wall_seconds, 3),
-            "cpu_seconds": round(usage.cpu_seconds, 3),
-            "peak_memory_bytes": usage.peak_memory_bytes,
-        },
+    """Record the time and memory of one task process; a retry replaces the figures."""
+    _SQL.execute(
+        platform,
+        "record_task_metric",
+        execution_id=run.execution_id,
+        task_id=task_id,
+        map_index=map_index,
+        wall_seconds=round(usage.wall_seconds, 3),
+        cpu_seconds=round(usage.cpu_seconds, 3),
+        peak_memory_bytes=usage.peak_memory_bytes,
     )
 
 
 def mark_reopened(platform: psycopg.Connection, run: Run) -> None:
-    """Note that a cleared task works on a run that was closed: until it is closed again, its row says how it ended before."""
-    platform.execute(read_sql(_HERE, "mark_reopened"), {"execution_id": run.execution_id})
+    """Mark a closed run that a cleared task works on again. Its row keeps the earlier result until it is closed again."""
+    _SQL.execute(platform, "mark_reopened", execution_id=run.execution_id)
 
 
 def begin_shard(platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-    """Set the outcomes of a shard's tenants back to pending: what an earlier try has recorded is no result of this one."""
+    """Reset the outcomes of a shard's tenants to pending, so that no outcome of an earlier attempt remains."""
     with platform.transaction():
         mark_reopened(platform, run)
-        platform.execute(
-            read_sql(_HERE, "begin_shard"),
-            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids), "part": run.part},
+        _SQL.execute(
+            platform, "begin_shard", execution_id=run.execution_id, tenant_ids=list(tenant_ids), part=run.part
         )
 
 
 def fail_shard(
     platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str], error: BaseException
 ) -> None:
-    """Keep why a shard's task failed as a whole, for those of its tenants that have no result."""
+    """Record why the whole task of a shard failed, for its tenants without a result."""
     _fail_unfinished(platform, run, code_of(error), reason_of(error), tenant_ids)
 
 
 def _fail_unfinished(
     platform: psycopg.Connection, run: Run, code: str, reason: str, tenant_ids: Sequence[str] | None = None
 ) -> None:
-    platform.execute(
-        read_sql(_HERE, "fail_unfinished"),
-        {
-            "execution_id": run.execution_id,
-            "error_code": code,
-            "error_message": reason,
-            "tenant_ids": None if tenant_ids is None else list(tenant_ids),
-            "part": run.part,
-        },
+    _SQL.execute(
+        platform,
+        "fail_unfinished",
+        execution_id=run.execution_id,
+        error_code=code,
+        error_message=reason,
+        tenant_ids=None if tenant_ids is None else list(tenant_ids),
+        part=run.part,
     )
 
 
 def close_execution(
     platform: psycopg.Connection, run: Run, error: str | None = None, *, attempt: int = 0
 ) -> RunResult:
-    """Compare the outcomes with the tenants expected, close the log row and write the run's performance metrics.
+    """Count the outcomes, close the log row and write the run's performance metrics.
 
-    ``error`` is a failure of a step before the tenants' own. A tenant still pending has failed: nobody processed it, or its task was
-    killed. Closing again (after an operator cleared an instance; ``attempt`` counts that) takes the outcomes as they are then.
+    ``error`` is the failure of a step before the mapped task. A pending tenant counts as failed: it was not processed, or its task was
+    killed. After an operator cleared an instance, the run is closed again with the present outcomes; ``attempt`` counts this.
     """
     with platform.transaction():
         if error is None:
             _fail_unfinished(platform, run, "NO_RESULT", _NO_RESULT)
-        row = platform.execute(
-            read_sql(_HERE, "close_execution"),
-            {
-                "execution_id": run.execution_id,
-                "error": error,
-                "attempt": attempt,
-                "not_per_tenant": list(_NOT_PER_TENANT),
-            },
+        row = _SQL.execute(
+            platform,
+            "close_execution",
+            execution_id=run.execution_id,
+            error=error,
+            attempt=attempt,
+            not_per_tenant=list(_NOT_PER_TENANT),
         ).fetchone()
         if row is None:
             raise LookupError(f"execution {run.execution_id} is not in the execution log")
         batch_id, status, total, success, errors = row
         failed = failed_tenants(platform, run.execution_id)
-        performance = platform.execute(
-            read_sql(_HERE, "record_performance"), {"execution_id": run.execution_id}
-        ).fetchone()
-        assert performance is not None, "an upsert with RETURNING gives its row"
+        performance = _SQL.row(platform, "record_performance", execution_id=run.execution_id)
     return RunResult(
         execution_id=run.execution_id,
         batch_id=batch_id,
@@ -355,8 +350,8 @@ def close_execution(
 
 
 def failed_tenants(platform: psycopg.Connection, execution_id: str) -> list[FailedTenant]:
-    """Who did not succeed in a run, and why."""
-    rows = platform.execute(read_sql(_HERE, "failed_tenants"), {"execution_id": execution_id})
+    """The tenants that did not succeed in a run, with the reasons."""
+    rows = _SQL.execute(platform, "failed_tenants", execution_id=execution_id)
     return [FailedTenant(code, name, reason) for code, name, reason in rows]
 
 

@@ -1,4 +1,4 @@
-"""How a run's tenants are spread over mapped task instances."""
+"""Divide a run's tenants into shards, one per mapped task instance."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from include.settings import ExecutionSettings
 
 
 @dataclass(frozen=True)
-class Tenant:
-    """An active tenant: its id is what rows carry, its code and name are what people read."""
+class Unit:
+    """An item of a run that has its own outcome. Rows contain the id; operators see code and name."""
 
     id: str
     code: str
@@ -19,8 +19,13 @@ class Tenant:
 
 
 @dataclass(frozen=True)
+class Tenant(Unit):
+    """A tenant as a unit of a run."""
+
+
+@dataclass(frozen=True)
 class Shard:
-    """The tenants of one mapped instance, the part of their work that it does, and the label under which the UI shows it."""
+    """The tenants of one mapped instance, the part of their work that it does, and its label in the UI."""
 
     label: str
     tenant_ids: list[str]
@@ -28,38 +33,35 @@ class Shard:
 
 
 def shard_tenants(
-    tenants: Sequence[Tenant],
-    settings: ExecutionSettings,
-    parts: Mapping[str, Sequence[str]] | None = None,
+    tenants: Sequence[Unit], settings: ExecutionSettings, parts: Mapping[str, Sequence[str]] | None = None
 ) -> list[Shard]:
-    """One shard per tenant while the UI can show them; above that, balanced shards.
+    """One shard per tenant up to ``max_mapped_tenants``; above that, shards of equal size.
 
-    Where a tenant's work falls into ``parts`` (by tenant id), each of them counts as one, and a balanced shard holds one part only. A
-    mapped instance costs about 0.2 s of scheduling, whatever it does. The order of ``tenants`` is kept, so that the same tenants
-    make the same shards.
+    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has one part only. A mapped instance
+    costs about 0.2 s of scheduling. The same tenants in the same order give the same shards.
     """
     work = [(tenant, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
     if len(work) <= settings.max_mapped_tenants:
         return [Shard(_label(tenant.code, part), [tenant.id], part) for tenant, part in work]
-    of_part: defaultdict[str, list[Tenant]] = defaultdict(list)
+    by_part: defaultdict[str, list[Unit]] = defaultdict(list)
     for tenant, part in work:
-        of_part[part].append(tenant)
+        by_part[part].append(tenant)
     return [
         shard
-        for part, its_tenants in sorted(of_part.items())
-        for shard in _balanced(its_tenants, max(1, settings.shards * len(its_tenants) // len(work)), part)
+        for part, members in sorted(by_part.items())
+        for shard in _balanced(members, max(1, settings.shards * len(members) // len(work)), part)
     ]
 
 
-def _balanced(tenants: Sequence[Tenant], shards: int, part: str) -> Iterator[Shard]:
+def _balanced(tenants: Sequence[Unit], shards: int, part: str) -> Iterator[Shard]:
     size, larger = divmod(len(tenants), shards)
     start = 0
     for index in range(shards):
-        those = tenants[start : start + size + (index < larger)]
-        start += len(those)
-        if those:
-            label = f"{those[0].code} – {those[-1].code} ({len(those)})"
-            yield Shard(_label(label, part), [tenant.id for tenant in those], part)
+        members = tenants[start : start + size + (index < larger)]
+        start += len(members)
+        if members:
+            label = f"{members[0].code} – {members[-1].code} ({len(members)})"
+            yield Shard(_label(label, part), [tenant.id for tenant in members], part)
 
 
 def _label(tenants: str, part: str) -> str:

@@ -1,7 +1,7 @@
-"""``python -m include.migrations upgrade``: deploy schema ``batch``; ``check``: only say whether the host has what it needs.
+"""``python -m include.migrations upgrade`` deploys schema ``batch``; ``check`` only checks the host's schema.
 
-The database comes from ``--dsn`` or the environment variable BATCH_ADMIN_DSN, a role that owns the host's tables and may create
-roles. BATCH_TENANT_PASSWORD and BATCH_PLATFORM_PASSWORD, when set, let the two roles log in.
+``--dsn`` or the environment variable BATCH_ADMIN_DSN names the database, with a role that owns the host's tables and may create
+roles. BATCH_TENANT_PASSWORD and BATCH_PLATFORM_PASSWORD, if set, let the two roles log in.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Bring a database to what this code needs: roles, schema ``batch``, views. One transaction: all of it, or nothing.
+"""Deploy roles, schema ``batch`` and views to a database, in one transaction.
 
-Idempotent, and it upgrades from any earlier revision. A second deployer waits for the first. Migrations only go forward; a
-mistake is mended by the next one.
+Deployment is idempotent and upgrades from any earlier revision. A second deployer waits for the first. There are no downgrades: a
+later migration corrects a mistake.
 
 The deploying role need not be a superuser. It owns the host's tables (or holds their privileges with grant option), may CREATE in
-the database, and has CREATEROLE as long as the batch roles do not exist. Where somebody else made those roles, it is a member of
-``batch_owner``, and to set passwords it also holds the ADMIN option on the other two (from PostgreSQL 16 on).
+the database, and has CREATEROLE if the batch roles do not exist. If another role created them, it is a member of ``batch_owner``. To
+set passwords it then also has the ADMIN option on the other two roles (from PostgreSQL 16 on).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from include.migrations.host_contract import HostVariant, check_host, check_sing
 
 _HERE = Path(__file__).parent
 
-# Any number, the same for all deployers of one database.
+# An arbitrary number, the same for all deployers of a database.
 _DEPLOY_LOCK = 7_018_019
 _LOCK_TIMEOUT = "60s"
 
@@ -36,9 +36,8 @@ OWNER, TENANT, PLATFORM = "batch_owner", "batch_tenant", "batch_platform"
 def upgrade(dsn: str, *, passwords: dict[str, str] | None = None) -> HostVariant:
     """Deploy to the database of ``dsn`` as a role that owns the host's tables and may create roles.
 
-    ``passwords`` (of ``batch_tenant`` and ``batch_platform``) lets these two roles log in; without it they stay roles to be
-    granted to logins that exist.
-    :returns: the host's variant. :raises SchemaError: the host, or the deploying role, lacks something; nothing was changed then.
+    ``passwords`` (of ``batch_tenant`` and ``batch_platform``) lets these two roles log in. Without it, grant them to existing logins.
+    :returns: the host's variant. :raises SchemaError: the host or the deploying role is not suitable; nothing has changed.
     """
     with psycopg.connect(dsn) as driver:
         deployer = driver.info.user
@@ -49,14 +48,14 @@ def upgrade(dsn: str, *, passwords: dict[str, str] | None = None) -> HostVariant
             with engine.begin() as connection:
                 return _upgrade(connection, driver, passwords or {})
         except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-            # SQLAlchemy wraps what fails in Alembic's own statements.
+            # SQLAlchemy wraps the errors of Alembic's own statements.
             raise _explained(getattr(error, "orig", error), deployer) from None
 
 
 def run_sql_file(relative_path: str) -> None:
-    """Run a migration's plain SQL; for the files under ``versions/``."""
+    """Run the SQL file of a migration; called by the files under ``versions/``."""
     statements = (_HERE / relative_path).read_text(encoding="utf-8")
-    # Past SQLAlchemy's text(), which would read every ':name' as a parameter.
+    # Uses the driver's cursor, because SQLAlchemy's text() reads every ':name' as a parameter.
     op.get_bind().connection.cursor().execute(statements)
 
 
@@ -102,7 +101,7 @@ def _upgrade(
 
 
 def _explained(error: Exception, deployer: str) -> Exception:
-    """The error as a sentence about what to do, where there is one; otherwise as it is."""
+    """The error with an instruction for the operator, if it is a known one; otherwise the error itself."""
     match error:
         case errors.LockNotAvailable():
             return SchemaError(
@@ -133,23 +132,23 @@ def _create_roles(driver: psycopg.Connection, passwords: dict[str, str]) -> None
         if not count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
             _change_role(driver, sql.SQL("CREATE ROLE {} NOLOGIN").format(name))
         if role in passwords:
-            # Encrypted on this side, so that no server log can show it.
+            # Encrypted by the client, so that the password appears in no server log.
             secret = driver.pgconn.encrypt_password(
                 passwords[role].encode(), role.encode(), b"scram-sha-256"
             ).decode()
             _change_role(driver, sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(secret)))
-    # Who made a role administers it, and from PostgreSQL 16 on that alone does not let them act as it.
+    # From PostgreSQL 16 on, the creator of a role may administer it, but needs a grant to SET ROLE to it.
     act_as = "SET" if driver.info.server_version >= 16_00_00 else "MEMBER"
     if not count_of(driver, "SELECT pg_has_role(current_user, 'batch_owner', %s)::int", [act_as]):
         _change_role(driver, sql.SQL("GRANT batch_owner TO CURRENT_USER"))
 
 
 def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) -> None:
-    """Roles belong to the whole server: another database's deployment may change the same one at this moment.
+    """Change a role. Retries if the deployment of another database on this server changes the same role.
 
-    PostgreSQL then waits until that one is through, and fails ("tuple concurrently updated"); the next try finds its result.
+    PostgreSQL then waits for the other transaction and fails ("tuple concurrently updated"); the next attempt finds its result.
     """
-    for tries_left in (4, 3, 2, 1, 0):
+    for attempts_left in (4, 3, 2, 1, 0):
         try:
             with driver.transaction():
                 driver.execute(statement)
@@ -157,12 +156,12 @@ def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) 
         except (errors.DuplicateObject, errors.UniqueViolation):
             return
         except errors.InternalError_:
-            if not tries_left:
+            if not attempts_left:
                 raise
 
 
 def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None:
-    """Give the views' owner what the contract says, column by column, and take away what it no longer says."""
+    """Grant the privileges of the contract to the views' owner, column by column, and revoke all others."""
     granted = driver.execute(
         """
         SELECT DISTINCT relation.relname
@@ -180,25 +179,27 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None
         names = list(table.columns_of(variant))
         relation = sql.Identifier("public", table.name)
         for privilege in table.privileges:
-            # Whoever deletes a row deletes all its columns.
-            whole = privilege == "DELETE"
-            columns = sql.SQL("" if whole else "({})").format(sql.SQL(", ").join(map(sql.Identifier, names)))
+            # PostgreSQL has no DELETE privilege on columns.
+            is_whole = privilege == "DELETE"
+            columns = sql.SQL("" if is_whole else "({})").format(
+                sql.SQL(", ").join(map(sql.Identifier, names))
+            )
             driver.execute(
                 sql.SQL("GRANT {} {} ON {} TO batch_owner").format(sql.SQL(privilege), columns, relation)
             )
-            # Somebody who may use the table but not pass that on gets a warning, not an error.
+            # A deployer without grant option gets a warning from PostgreSQL, not an error.
             check = (
                 "SELECT has_table_privilege('batch_owner', %s::regclass, %s)::int"
-                if whole
+                if is_whole
                 else "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name"
             )
-            about = [relation.as_string(driver), privilege]
-            if not count_of(driver, check, about if whole else [*about, names]):
+            parameters = [relation.as_string(driver), privilege]
+            if not count_of(driver, check, parameters if is_whole else [*parameters, names]):
                 raise _missing_privilege(f"{privilege} on {table.name} cannot be granted", driver.info.user)
 
 
 def _drop_views(driver: psycopg.Connection) -> None:
-    """Drop all views of the schema, in one statement, so that it refuses where somebody else's view depends on one of them."""
+    """Drop all views of the schema in one statement, which fails if a view outside the schema depends on one of them."""
     names = driver.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = 'batch'::regnamespace AND relkind = 'v'"
     ).fetchall()

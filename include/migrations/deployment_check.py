@@ -1,4 +1,4 @@
-"""What the start of every run asks: does the database hold the schema that this code needs? Loads none of the deployer's tools."""
+"""Check at the start of each run that the database has the schema that this code needs. Does not import Alembic."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _VERSIONS = Path(__file__).with_name("versions")
 
 
 def check_deployment(connection: psycopg.Connection) -> None:
-    """That the database holds the current schema for the host as it is now; cheap enough for the start of every run.
+    """Check the revision of schema ``batch`` and the variant of the host.
 
-    :raises SchemaError: says what is missing and which command mends it.
+    :raises SchemaError: says what is missing and which command to run.
     """
     upgrade_hint = "`python -m include.migrations upgrade` を実行してください"
     variant = check_host(connection)
@@ -37,5 +37,5 @@ def check_deployment(connection: psycopg.Connection) -> None:
 
 
 def head_revision() -> str:
-    """The newest revision that this code brings."""
+    """The newest revision of this code."""
     return max(path.name.split("_")[0] for path in _VERSIONS.glob("[0-9]*_*.py"))

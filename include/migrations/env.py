@@ -1,4 +1,4 @@
-"""Alembic's entry point; it only runs inside ``include.migrations.deploy``, on the connection that deploy holds the lock with."""
+"""Alembic's entry point. ``include.migrations.deploy`` runs it, on the connection that holds the deployment lock."""
 
 from __future__ import annotations
 

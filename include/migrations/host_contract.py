@@ -1,4 +1,4 @@
-"""The preflight: what the batches need of the host's schema, compared with what is there."""
+"""Compare the host's schema with the tables and columns that the batches need."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _CONTRACT_FILE = Path(__file__).with_name("host_contract.yaml")
 _TEXTS = ("text", "character varying", "character")
 _INTEGERS = ("smallint", "integer", "bigint")
 
-# The types that a column may have, by the contract's name for it, as pg_catalog.format_type() spells them without a length or
-# precision; the first one is what an error asks for. Hosts differ in the width of texts and numbers.
+# The accepted types of a column, by the contract's type name, as pg_catalog.format_type() spells them without length or precision.
+# Error messages name the first one. Hosts differ in the width of texts and numbers.
 _COMPATIBLE_TYPES = {
     "text": _TEXTS,
     "integer": ("integer", *_INTEGERS, "numeric"),
@@ -38,7 +38,7 @@ class HostVariant(StrEnum):
 
 @dataclass(frozen=True)
 class HostTable:
-    """One host table: the columns that are needed, by type, and the privileges that the views' owner holds on it."""
+    """One host table: the type of each column that the batches need, and the privileges that the views' owner needs."""
 
     name: str
     columns: Mapping[str, str]
@@ -67,10 +67,10 @@ def load_contract() -> tuple[HostTable, ...]:
 
 
 def check_host(connection: psycopg.Connection) -> HostVariant:
-    """The host's variant, once its schema was found to hold everything that the batches need.
+    """Check the host's schema; returns the host's variant.
 
-    Reads the catalogue only; a role without any privilege on the host's tables can call it.
-    :raises SchemaError: names every table or column that is missing or of another type.
+    Reads only the catalogue, so the caller needs no privileges on the host's tables.
+    :raises SchemaError: names each table or column that is missing, and each column of a wrong type.
     """
     actual = _host_columns(connection)
     variant = HostVariant.MULTI_TENANT if "tenant_id" in actual.get("MST_Employee", {}) else HostVariant.BASE
@@ -85,9 +85,9 @@ def check_host(connection: psycopg.Connection) -> HostVariant:
 
 
 def check_single_tenant(tenants: int) -> None:
-    """Without tenant columns all accounts belong to the one tenant; with several tenants nobody can say whose they are.
+    """Check that a host without tenant columns has only one tenant: accounts cannot be assigned to several tenants.
 
-    :raises SchemaError: a host of the base variant holds more than one tenant.
+    :raises SchemaError: the host has more than one tenant.
     """
     if tenants > 1:
         raise SchemaError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from include.catalog import EXTERNAL_SYNC
 from include.execution import run_log
+from include.execution.batch import AsksServices, Run, TenantBatch, UnitResult, Work
 from include.execution.sharding import Shard, Tenant, shard_tenants
-from include.execution.tenant_work import Run, TenantBatch, TenantResult, process_shard
-from include.messaging.message import Network
+from include.network import Network
 from include.settings import ExecutionSettings
+from local_stack.batch_runs import process_tenants
 from tests import host_rows
 
 DAY = date(2026, 11, 1)
@@ -23,30 +24,22 @@ T1, T2 = Tenant("T1", "T1", "T1"), Tenant("T2", "T2", "T2")
 PARTS = {"T1": ["blue", "red"]}
 
 
-class ColourBatch(TenantBatch):
+class ColourBatch(AsksServices, TenantBatch):
     """Asks a service before it works; what it answers about ``broken`` is no answer."""
 
-    asks_services = True
     broken: tuple[str, ...] = ()
     asked: list[str]
 
-    def fetch(
-        self,
-        connection: psycopg.Connection,  # noqa: ARG002
-        run: Run,
-        tenant_ids: Sequence[str],
-        network: Network,  # noqa: ARG002
-    ) -> Mapping[str, Exception]:
-        self.asked = list(tenant_ids)
-        return {tenant_id: ValueError("no answer") for tenant_id in tenant_ids if run.part in self.broken}
+    def fetch(self, work: Work) -> Mapping[str, Exception]:
+        self.asked = list(work.tenant_ids)
+        return {
+            tenant_id: ValueError("no answer")
+            for tenant_id in work.tenant_ids
+            if work.run.part in self.broken
+        }
 
-    def process(
-        self,
-        connection: psycopg.Connection,  # noqa: ARG002
-        run: Run,  # noqa: ARG002
-        tenant_ids: Sequence[str],
-    ) -> list[TenantResult]:
-        return [TenantResult(tenant_id, {"colours": 1}, records=1) for tenant_id in tenant_ids]
+    def process(self, work: Work) -> list[UnitResult]:
+        return [UnitResult(tenant_id, {"colours": 1}, records=1) for tenant_id in work.tenant_ids]
 
 
 def open_run(platform: psycopg.Connection) -> Run:
@@ -72,7 +65,7 @@ def test_a_tenant_succeeds_when_all_its_parts_have(
     run, batch, network = open_run(platform), ColourBatch(), Network()
     batch.broken = ("red",)
     for shard in shard_tenants([T1, T2], ExecutionSettings(max_mapped_tenants=9, shards=1), PARTS):
-        process_shard(
+        process_tenants(
             connection, platform, batch, replace(run, part=shard.part), shard.tenant_ids, network=network
         )
 
@@ -86,7 +79,7 @@ def test_a_tenant_succeeds_when_all_its_parts_have(
 
     # The part is done again, alone.
     batch.broken = ()
-    process_shard(connection, platform, batch, replace(run, part="red"), ["T1"], network=network)
+    process_tenants(connection, platform, batch, replace(run, part="red"), ["T1"], network=network)
     assert run_log.close_execution(platform, run).status == "completed"
     assert host.execute(
         "SELECT tenant_id, part, attempts FROM batch.tenant_outcome ORDER BY tenant_id, part"
@@ -97,7 +90,7 @@ def test_a_part_that_nobody_has_done_is_a_failure(
     platform: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     run = open_run(platform)
-    process_shard(connection, platform, ColourBatch(), replace(run, part="blue"), ["T1"], network=Network())
+    process_tenants(connection, platform, ColourBatch(), replace(run, part="blue"), ["T1"], network=Network())
 
     reasons = [tenant.reason for tenant in run_log.close_execution(platform, run).failed_tenants]
 
@@ -110,7 +103,7 @@ def test_services_are_asked_in_a_dry_run_too_and_only_for_who_is_left(
 ) -> None:
     run, batch = replace(open_run(platform), dry_run=True, part="blue"), ColourBatch()
 
-    report = process_shard(connection, platform, batch, run, ["T1"], network=Network())
+    report = process_tenants(connection, platform, batch, run, ["T1"], network=Network())
 
     assert (batch.asked, len(report.results)) == (["T1"], 1)
 

@@ -17,17 +17,10 @@ from psycopg import errors
 from include.catalog import TENANT_USAGE
 from include.errors import is_recoverable
 from include.execution import run_log
+from include.execution.batch import Run, StagesTenants, TenantBatch, UnitFailure, UnitResult, Work
+from include.execution.shard_work import ShardReport, UnitsFailedError, prepare
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import (
-    Run,
-    ShardReport,
-    TenantBatch,
-    TenantFailure,
-    TenantResult,
-    TenantsFailedError,
-    prepare,
-    process_shard,
-)
+from local_stack.batch_runs import process_tenants
 from tests import host_rows
 from tests.conftest import Database
 from tests.waiting import LIMIT_SECONDS
@@ -37,7 +30,7 @@ DIVISION = "0 で割ろうとしました（division by zero、SQLSTATE 22012）
 
 
 @dataclass
-class SeatBatch(TenantBatch):
+class SeatBatch(StagesTenants, TenantBatch):
     """Stages each tenant's seats (100 / max_users), then keeps a login_day row that names them.
 
     A tenant with max_users 0 breaks the staging; one with max_storage_gb 0 stages well and breaks the work.
@@ -49,9 +42,9 @@ class SeatBatch(TenantBatch):
     prepared: list[list[str]] = field(default_factory=list)
     processed: list[list[str]] = field(default_factory=list)
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-        self.prepared.append(list(tenant_ids))
-        platform.execute(
+    def prepare(self, work: Work) -> None:
+        self.prepared.append(list(work.tenant_ids))
+        work.connection.execute(
             """
             INSERT INTO batch.usage_signal (
                 execution_id, tenant_id, registered_users, active_users, total_logins, login_user_ids, api_calls, error_count,
@@ -62,13 +55,12 @@ class SeatBatch(TenantBatch):
             FROM batch.all_tenant
             WHERE tenant_id = ANY (%s)
             """,
-            [run.execution_id, list(tenant_ids)],
+            [work.run.execution_id, list(work.tenant_ids)],
         )
 
-    def process(
-        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> list[TenantResult]:
-        self.processed.append(list(tenant_ids))
+    def process(self, work: Work) -> list[UnitResult]:
+        run, connection = work.run, work.connection
+        self.processed.append(list(work.tenant_ids))
         self.before_work(connection)
         connection.execute(
             """
@@ -87,7 +79,7 @@ class SeatBatch(TenantBatch):
             """,
             [run.execution_id],
         ).fetchall()
-        return [TenantResult(tenant_id, {"seats": seats}, records=1) for tenant_id, seats, _ in rows]
+        return [UnitResult(tenant_id, {"seats": seats}, records=1) for tenant_id, seats, _ in rows]
 
 
 def test_one_broken_tenant_among_fifty_fails_alone_and_the_others_rows_are_committed(
@@ -97,12 +89,12 @@ def test_one_broken_tenant_among_fifty_fails_alone_and_the_others_rows_are_commi
     break_work(host, ids[33])
     batch, run = SeatBatch(), open_run(platform, ids)
 
-    report = process_shard(connection, platform, batch, run, ids)
+    report = process_tenants(connection, platform, batch, run, ids)
 
     healthy = [tenant_id for tenant_id in ids if tenant_id != ids[33]]
     assert kept(host) == {tenant_id: ["10"] for tenant_id in healthy}
-    assert sorted(result.tenant_id for result in report.results) == healthy
-    assert report.failures == [TenantFailure(ids[33], "22012", DIVISION, recoverable=False)]
+    assert sorted(result.unit_id for result in report.results) == healthy
+    assert report.failures == [UnitFailure(ids[33], "22012", DIVISION, recoverable=False)]
     assert outcomes(host, run) == {
         tenant_id: ("success", {"seats": 10}, None, None, 1) for tenant_id in healthy
     } | {ids[33]: ("failed", {}, "22012", DIVISION, 1)}
@@ -116,7 +108,7 @@ def test_finding_one_broken_tenant_takes_a_logarithmic_number_of_tries(
     break_work(host, ids[position])
     batch = SeatBatch()
 
-    process_shard(connection, platform, batch, open_run(platform, ids), ids)
+    process_tenants(connection, platform, batch, open_run(platform, ids), ids)
 
     assert len(batch.prepared) == 1
     assert 2 < len(batch.processed) <= 2 * math.ceil(math.log2(50)) + 1
@@ -128,7 +120,7 @@ def test_healthy_tenants_are_done_together_in_one_try(
     ids = plant_tenants(host, 50)
     batch = SeatBatch()
 
-    report = process_shard(connection, platform, batch, open_run(platform, ids), ids)
+    report = process_tenants(connection, platform, batch, open_run(platform, ids), ids)
 
     assert (batch.prepared, batch.processed) == ([ids], [ids])
     assert (len(report.results), report.failures) == (50, [])
@@ -143,9 +135,9 @@ def test_several_broken_tenants_fail_each_under_its_own_name(
         break_work(host, tenant_id)
     run = open_run(platform, ids)
 
-    report = process_shard(connection, platform, SeatBatch(), run, ids)
+    report = process_tenants(connection, platform, SeatBatch(), run, ids)
 
-    assert [failure.tenant_id for failure in report.failures] == broken
+    assert [failure.unit_id for failure in report.failures] == broken
     assert sorted(kept(host)) == sorted(set(ids) - set(broken))
     assert [
         tenant_id for tenant_id, outcome in outcomes(host, run).items() if outcome[0] == "failed"
@@ -159,20 +151,20 @@ def test_a_tenant_that_cannot_be_prepared_fails_at_its_own_turn_with_the_true_re
     host.execute("""UPDATE "MST_Tenant" SET max_users = 0 WHERE tenant_id = %s""", [ids[2]])
     batch, run = SeatBatch(), open_run(platform, ids)
 
-    left_out = prepare(platform, batch, run, ids)
+    left_out = prepare(batch, Work(run, platform, ids))
     assert {tenant_id: type(error) for tenant_id, error in left_out.items()} == {
         ids[2]: errors.DivisionByZero
     }
 
-    first = process_shard(connection, platform, batch, run, ids[4:])
+    first = process_tenants(connection, platform, batch, run, ids[4:])
     assert (len(first.results), first.failures) == (4, [])
-    second = process_shard(connection, platform, batch, run, ids[:4])
-    assert second.failures == [TenantFailure(ids[2], "22012", DIVISION, recoverable=False)]
+    second = process_tenants(connection, platform, batch, run, ids[:4])
+    assert second.failures == [UnitFailure(ids[2], "22012", DIVISION, recoverable=False)]
     assert sorted(kept(host)) == [tenant_id for tenant_id in ids if tenant_id != ids[2]]
     assert outcomes(host, run)[ids[2]] == ("failed", {}, "22012", DIVISION, 1)
 
     host.execute("""UPDATE "MST_Tenant" SET max_users = 10""")
-    mended = process_shard(connection, platform, batch, run, [ids[2]])
+    mended = process_tenants(connection, platform, batch, run, [ids[2]])
     assert mended.failures == []
     assert outcomes(host, run)[ids[2]] == ("success", {"seats": 10}, None, None, 2)
 
@@ -184,9 +176,9 @@ def test_processing_the_same_shard_again_leaves_the_same_rows_and_counts_the_att
     break_work(host, ids[3])
     run = open_run(platform, ids)
 
-    process_shard(connection, platform, SeatBatch(), run, ids)
+    process_tenants(connection, platform, SeatBatch(), run, ids)
     rows, first = kept(host), outcomes(host, run)
-    process_shard(connection, platform, SeatBatch(), run, ids)
+    process_tenants(connection, platform, SeatBatch(), run, ids)
 
     assert kept(host) == rows
     assert {outcome[-1] for outcome in first.values()} == {1}
@@ -201,7 +193,7 @@ def test_an_error_that_concerns_everybody_is_raised_at_once_and_leaves_nothing(
     run = open_run(platform, ids)
 
     with pytest.raises(errors.UndefinedTable):
-        process_shard(connection, platform, batch, run, ids)
+        process_tenants(connection, platform, batch, run, ids)
 
     assert len(batch.processed) == 1
     assert kept(host) == {}
@@ -224,7 +216,7 @@ def test_a_connection_that_breaks_in_the_middle_leaves_no_half_written_tenant_an
         shared_database.connect("batch_tenant") as connection,
         pytest.raises(psycopg.OperationalError) as raised,
     ):
-        process_shard(connection, platform, batch, run, ids)
+        process_tenants(connection, platform, batch, run, ids)
 
     assert is_recoverable(raised.value)
     # What was committed before stands, work and outcome alike; the rest has neither.
@@ -237,8 +229,8 @@ def test_a_connection_that_breaks_in_the_middle_leaves_no_half_written_tenant_an
     }
 
     with shared_database.connect("batch_tenant") as connection:
-        report = process_shard(connection, platform, SeatBatch(), run, ids)
-    assert [failure.tenant_id for failure in report.failures] == [ids[0]]
+        report = process_tenants(connection, platform, SeatBatch(), run, ids)
+    assert [failure.unit_id for failure in report.failures] == [ids[0]]
     assert sorted(kept(host)) == ids[1:]
 
 
@@ -249,8 +241,8 @@ def test_a_dry_run_writes_outcomes_and_nothing_else(
     break_work(host, ids[4])
     batch, run = SeatBatch(), open_run(platform, ids, dry_run=True)
 
-    report = process_shard(connection, platform, batch, run, ids)
-    batch.discard(platform, run)
+    report = process_tenants(connection, platform, batch, run, ids)
+    batch.discard(Work(run, platform))
 
     assert kept(host) == {}
     assert host.execute("SELECT count(*) FROM batch.usage_signal").fetchone() == (0,)
@@ -272,9 +264,9 @@ def test_two_tries_of_the_same_shard_at_once_end_with_one_set_of_rows(
             shared_database.connect("batch_platform") as own_platform,
             shared_database.connect("batch_tenant") as own_connection,
         ):
-            return process_shard(own_connection, own_platform, batch, run, ids)
+            return process_tenants(own_connection, own_platform, batch, run, ids)
 
-    prepare(platform, SeatBatch(), run, ids)
+    prepare(SeatBatch(), Work(run, platform, ids))
     with ThreadPoolExecutor() as threads:
         tries = [threads.submit(one_try) for _ in range(2)]
         assert [attempt.result().failures for attempt in tries] == [[], []]
@@ -289,18 +281,18 @@ def test_a_shard_without_tenants_asks_the_batch_for_nothing(
     platform: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     batch = SeatBatch()
-    assert process_shard(connection, platform, batch, open_run(platform, []), []) == ShardReport()
+    assert process_tenants(connection, platform, batch, open_run(platform, []), []) == ShardReport()
     assert (batch.prepared, batch.processed) == ([], [])
 
 
 def test_the_error_of_a_shard_names_each_failed_tenant_and_is_recoverable_if_one_of_them_is() -> None:
-    permanent = TenantFailure("T1", "22012", "division by zero", recoverable=False)
-    passing = TenantFailure("T2", "40001", "could not serialize", recoverable=True)
+    permanent = UnitFailure("T1", "22012", "division by zero", recoverable=False)
+    passing = UnitFailure("T2", "40001", "could not serialize", recoverable=True)
 
-    error = TenantsFailedError([permanent, passing])
+    error = UnitsFailedError([permanent, passing])
     assert str(error) == "テナント T1: division by zero、テナント T2: could not serialize"
     assert is_recoverable(error)
-    assert not is_recoverable(TenantsFailedError([permanent]))
+    assert not is_recoverable(UnitsFailedError([permanent]))
 
 
 # -----------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,222 @@
+"""Run batches without Airflow, with the functions of ``include.execution.flow``, for demo data, tests and benchmarks."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import psycopg
+
+from include.billing.service import Billing
+from include.billing.terms import load_terms
+from include.catalog import RunSpec
+from include.errors import ConnectionMissingError
+from include.execution import flow
+from include.execution.batch import Batch, PreparesTenants, Run, TenantBatch, Work
+from include.execution.business_date import JAPAN, period_of
+from include.execution.digest import Digest
+from include.execution.flow import ClosedRun, RunRequest, TaskKey
+from include.execution.object_store import ObjectStore
+from include.execution.run_log import RunResult
+from include.execution.shard_work import ShardReport, work_on_tenants
+from include.execution.sharding import Shard
+from include.messaging.service import Notifications
+from include.network import Network
+from include.settings import ExecutionSettings, load_settings
+
+
+@dataclass(frozen=True)
+class LocalInstallation:
+    """An ``Installation`` with the values that it gets: two open connections, a store, a network, and a fixed time.
+
+    Every run counts as alive. ``reports``: whether digests can be sent.
+    """
+
+    platform_connection: psycopg.Connection | None = None
+    tenant_connection: psycopg.Connection | None = None
+    object_store: ObjectStore | None = None
+    services: Network | None = None
+    moment: datetime = field(default_factory=lambda: datetime.now(UTC))
+    databases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    reports: bool = False
+
+    @contextmanager
+    def platform(self, _: timedelta) -> Iterator[psycopg.Connection]:
+        """The connection that acts as ``batch_platform``; it stays open."""
+        assert self.platform_connection is not None, "this step needs no connection as batch_platform"
+        yield self.platform_connection
+
+    @contextmanager
+    def tenants(self, _: timedelta) -> Iterator[psycopg.Connection]:
+        """The connection that acts as ``batch_tenant``; it stays open."""
+        assert self.tenant_connection is not None, "this step needs no connection as batch_tenant"
+        yield self.tenant_connection
+
+    def database(self, name: str) -> str:
+        """One of ``databases``."""
+        return self._named(self.databases, name)
+
+    def secret(self, name: str) -> str:
+        """One of ``secrets``."""
+        return self._named(self.secrets, name)
+
+    def variable(self, name: str) -> str:
+        """One of ``variables``, or an empty text."""
+        return self.variables.get(name, "")
+
+    def store(self) -> ObjectStore | None:
+        """The store; without a store, a run writes no files."""
+        return self.object_store
+
+    def network(self, *, with_mail: bool) -> Network | None:
+        """The network; without a network, a run sends no messages and asks no services."""
+        return self.services if with_mail or self.services is None else replace(self.services, email=None)
+
+    def billing(self) -> Billing:
+        """Billing with the settings of the environment."""
+        return Billing(load_terms())
+
+    def notifications(self) -> Notifications:
+        """Notifications with the settings of the environment."""
+        return Notifications(load_settings().notification)
+
+    def now(self) -> datetime:
+        """The fixed time."""
+        return self.moment
+
+    def is_alive(self, dag_id: str, run_id: str) -> bool:
+        """True for every run."""
+        return bool(dag_id and run_id)
+
+    def report(self, digest: Digest, result: RunResult) -> bool:
+        """Send nothing; returns whether digests can be sent."""
+        return self.reports and bool(digest.lines and result)
+
+    @staticmethod
+    def _named(values: Mapping[str, str], name: str) -> str:
+        if name not in values:
+            raise ConnectionMissingError(f"Airflow の接続 '{name}' が定義されていません。")
+        return values[name]
+
+
+# For batches that use no value of the installation.
+LOCAL = LocalInstallation()
+
+
+def open_run(
+    platform: psycopg.Connection,
+    spec: RunSpec,
+    batch: Batch,
+    business_date: date,
+    *,
+    codes: Sequence[str] = (),
+    dry_run: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    run_at: datetime | None = None,
+) -> tuple[Run, list[str]]:
+    """Open a run for the batch's tenants, or for the tenants with these codes; returns the run and the tenants' ids.
+
+    The time of the run is ``run_at``, or midnight (Asia/Tokyo) after its period.
+    """
+    run, shards = _open(
+        LocalInstallation(platform),
+        spec,
+        batch,
+        business_date,
+        codes=codes,
+        dry_run=dry_run,
+        parameters=parameters,
+        run_at=run_at,
+    )
+    return run, list(dict.fromkeys(tenant_id for shard in shards for tenant_id in shard.tenant_ids))
+
+
+def run_batch(
+    platform: psycopg.Connection,
+    connection: psycopg.Connection,
+    spec: RunSpec,
+    batch: Batch,
+    business_date: date,
+    *,
+    store: ObjectStore | None = None,
+    network: Network | None = None,
+    **options: Any,
+) -> RunResult:
+    """Open a run, prepare it, process its shards, and close it. ``options`` are those of ``open_run``, and ``sharding``.
+
+    ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, both in autocommit mode.
+    """
+    installation = LocalInstallation(platform, connection, store, network)
+    run, shards = _open(installation, spec, batch, business_date, **options)
+    installation = replace(installation, moment=_moment(run))
+    tenant_ids = [tenant_id for shard in shards for tenant_id in shard.tenant_ids]
+    if isinstance(batch, PreparesTenants):
+        flow.prepare_run(spec, batch, run, tenant_ids, installation, TaskKey("read_logs"))
+    for index, shard in enumerate(shards):
+        flow.process_shard(spec, batch, run, shard, installation, TaskKey(spec.mapped_task, index))
+    return close_run(platform, spec, batch, run, store=store).result
+
+
+def close_run(
+    platform: psycopg.Connection,
+    spec: RunSpec,
+    batch: Batch,
+    run: Run,
+    *,
+    store: ObjectStore | None = None,
+    reports: bool = False,
+) -> ClosedRun:
+    """Close a run. ``reports``: whether its digest can be sent."""
+    return flow.close_run(spec, batch, run, LocalInstallation(platform, object_store=store, reports=reports))
+
+
+def process_tenants(
+    connection: psycopg.Connection,
+    platform: psycopg.Connection,
+    batch: TenantBatch,
+    run: Run,
+    tenant_ids: Sequence[str],
+    store: ObjectStore | None = None,
+    network: Network | None = None,
+) -> ShardReport:
+    """Do the work of one shard, without recording metrics."""
+    return work_on_tenants(batch, Work(run, connection, tenant_ids, store, network), platform)
+
+
+def _open(
+    installation: LocalInstallation,
+    spec: RunSpec,
+    batch: Batch,
+    business_date: date,
+    *,
+    codes: Sequence[str] = (),
+    dry_run: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    run_at: datetime | None = None,
+    sharding: ExecutionSettings | None = None,
+) -> tuple[Run, list[Shard]]:
+    day_after = period_of(business_date, spec.works_on)[1] + timedelta(days=1)
+    moment = run_at or datetime.combine(day_after, time(), JAPAN)
+    request = RunRequest(
+        dag_id=spec.dag_id,
+        run_id=f"local {secrets.token_hex(4)}",
+        run_at=moment,
+        parameters={
+            **(parameters or {}),
+            "business_date": business_date.isoformat(),
+            "tenants": list(codes),
+            "dry_run": dry_run,
+        },
+    )
+    return flow.open_run(spec, batch, request, replace(installation, moment=moment), sharding)
+
+
+def _moment(run: Run) -> datetime:
+    assert run.run_at is not None
+    return run.run_at
