@@ -1,4 +1,4 @@
-"""What the database knows about a tenant's month, and how it becomes the inputs of the calculation."""
+"""The rows of a tenant's month, and the inputs of the calculation made from them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
 from include.billing.approval import PreviousTotal
 from include.billing.errors import BillingError
+from include.billing.inputs import BillingInputs, PricedPart
 from include.billing.invoice import Issuer, Recipient
 from include.billing.money import RoundingMode
 from include.billing.periods import Period, PlanChange, PlanPart, plan_parts
 from include.billing.price_list import Plan, PriceListVersion
-from include.billing.pricing import BillingInputs, PricedPart
 from include.billing.usage import UsageDay
-from include.database import read_sql
+from include.database import Statements
 from include.execution.run_log import ACTIVE_STATUSES
 from include.settings import BillingSettings
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# The plan of a tenant whose status is TRIAL, whatever plan it tries: BATCH-018-01 records it under this name.
+# BATCH-018-01 records this plan for a tenant with status TRIAL, whatever plan the tenant tries.
 TRIAL_PLAN = "TRIAL"
 
 
 @dataclass(frozen=True)
 class LiveInvoice:
-    """The invoice that a tenant has for a month, and the run that made it; ``is_paid`` is the application's word."""
+    """The tenant's live invoice of a month and the run that made it. ``is_paid`` comes from the application."""
 
     invoice_id: str
     status: str
@@ -48,7 +47,7 @@ class LiveInvoice:
 
 @dataclass(frozen=True)
 class BillingAccount:
-    """One tenant's month: its agreements, usage days and invoices. Dates are Asia/Tokyo."""
+    """One tenant's month: contract, plans, discounts, commitments, usage days and invoices. Dates are Asia/Tokyo."""
 
     tenant_id: str
     tenant_code: str
@@ -74,13 +73,12 @@ class BillingAccount:
 def load_accounts(connection: psycopg.Connection, period: Period) -> list[BillingAccount]:
     """The accounts of the transaction's tenants, ordered by tenant id."""
     month = {"period_start": period.start, "period_end": period.end}
-    with connection.cursor(row_factory=dict_row) as cursor:
-        usage = cursor.execute(read_sql(_HERE, "load_usage_days"), month).fetchall()
-        days = {
-            tenant_id: tuple(UsageDay.model_validate(row) for row in rows)
-            for tenant_id, rows in groupby(usage, key=itemgetter("tenant_id"))
-        }
-        accounts = cursor.execute(read_sql(_HERE, "load_accounts"), month).fetchall()
+    usage = _SQL.rows(connection, "load_usage_days", **month)
+    days = {
+        tenant_id: tuple(UsageDay.model_validate(row) for row in rows)
+        for tenant_id, rows in groupby(usage, key=itemgetter("tenant_id"))
+    }
+    accounts = _SQL.rows(connection, "load_accounts", **month)
     return [_account(row, days.get(row["tenant_id"], ())) for row in accounts]
 
 
@@ -92,9 +90,9 @@ def inputs_of(
     *,
     allow_incomplete: bool,
 ) -> BillingInputs | None:
-    """The inputs of the tenant's invoice, or None where nothing is billable: no contract in the month, or only FREE and TRIAL.
+    """The inputs of the tenant's invoice, or None if nothing is billable: no contract in the month, or only FREE and TRIAL.
 
-    :raises BillingError: the tenant has no plan, an unknown one, or a contract whose end nobody knows.
+    :raises BillingError: the plan, its history or the contract's end is missing or unknown, or the tenant was used outside its contract.
     """
     parts = [
         PricedPart(plan_part=part, plan=_in_currency(plan, account.currency))
@@ -149,7 +147,7 @@ def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
 
 
 def _require_contract_for_use(account: BillingAccount, contract: Period | None) -> None:
-    """That an active tenant, other than one on trial, did not use the product outside its contract: a renewal was not entered."""
+    """Check that an active tenant was not used outside its contract: that means that a renewal was not entered."""
     if account.tenant_status != "ACTIVE":
         return
     outside = [
@@ -166,13 +164,13 @@ def _require_contract_for_use(account: BillingAccount, contract: Period | None) 
 
 
 def _require_known_beginning(account: BillingAccount, period: Period) -> None:
-    """That the plan history goes back to the contract's first day of the month, or to the first day of use."""
+    """Check that the plan history covers the month from the contract's start, or else from the first usage day."""
     known_since = account.plan_changes[0].effective_from
-    begins = account.contract_start or next((day.usage_date for day in account.usage_days), None)
-    if begins is not None and max(begins, period.start) < known_since <= period.end:
+    first_day = account.contract_start or next((day.usage_date for day in account.usage_days), None)
+    if first_day is not None and max(first_day, period.start) < known_since <= period.end:
         raise BillingError(
             "PLAN_UNKNOWN",
-            f"{max(begins, period.start)} から {known_since} の前日までのプランが分かりません。batch.plan_change に登録してください",
+            f"{max(first_day, period.start)} から {known_since} の前日までのプランが分かりません。batch.plan_change に登録してください",
         )
 
 
@@ -190,7 +188,7 @@ def _billable_plan(part: PlanPart, prices: PriceListVersion) -> Plan | None:
 
 
 def _in_currency(plan: Plan, currency: str) -> Plan:
-    """The plan with the prices that the invoice needs, and none besides."""
+    """The plan with the prices in this currency only."""
     return plan.model_copy(
         update={"prices": {name: price for name, price in plan.prices.items() if name == currency}}
     )
@@ -235,7 +233,7 @@ def _account(row: dict[str, Any], usage_days: Sequence[UsageDay]) -> BillingAcco
 
 
 def _plan_changes(row: dict[str, Any]) -> tuple[PlanChange, ...]:
-    """The plan history up to the month's end; where nobody has recorded any, the host's present plan, since ever."""
+    """The plan history up to the month's end. Without a history, the host's current plan applies to the whole past."""
     if row["has_plan_history"]:
         return tuple(PlanChange.model_validate(change) for change in row["plan_changes"])
     plan = TRIAL_PLAN if row["tenant_status"] == "TRIAL" else row["subscription_plan"]

@@ -1,4 +1,4 @@
-"""What a tenant's contract and plan allow it: what its storage and its month's API calls are held against."""
+"""A tenant's allowances for storage and API calls, from its contract and its plan."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from include.settings import UsageSettings
 def with_allowances(
     settings: UsageSettings, price_list: PriceList, *, plan: str | None, max_storage_gb: int | None, day: date
 ) -> UsageSettings:
-    """The settings with the tenant's allowances: its contract's over its plan's as of the day's month; None where nothing limits it."""
+    """The settings with the tenant's allowances in the day's month. The contract overrides the plan; None means no limit."""
     allowances = price_list.included(plan, day.replace(day=1))
-    # A contract with 0 GB is a field left at its default, not a promise of no storage; below 0 it is a mistake.
+    # 0 GB is the field's default, and a negative value is a mistake: neither is an agreed limit.
     is_negotiated = max_storage_gb is not None and max_storage_gb > 0
     storage_gb = max_storage_gb if is_negotiated else allowances.get(Metric.STORAGE_GB)
     api_calls = allowances.get(Metric.API_CALLS)

@@ -1,4 +1,4 @@
-"""When a total waits for an operator: it differs too much from the month before. Pure."""
+"""The rule for holding an invoice: its total differs too much from the previous month. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class PreviousTotal:
-    """What the tenant was invoiced for the month before."""
+    """The total of the tenant's invoice for the previous month."""
 
     amount: Decimal
     currency: str
@@ -17,7 +17,7 @@ class PreviousTotal:
 def hold_reason(
     total: Decimal, currency: str, previous: PreviousTotal | None, percent: Decimal
 ) -> str | None:
-    """Why the invoice must not be finalised without an approval, or None. A tenant's first invoice has nothing to be held against."""
+    """Why the invoice must not be finalised without an approval, or None. A tenant's first invoice is never held."""
     if previous is None:
         return None
     if previous.currency != currency:

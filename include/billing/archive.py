@@ -1,4 +1,4 @@
-"""An invoice's files in the object store. File names are invoice numbers, never names that people gave."""
+"""The files of invoices in the object store. File names contain invoice numbers, never texts that people entered."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from psycopg.rows import dict_row
 
 from include.billing.documents import render_json, render_pdf, write_accounting_csv
 from include.billing.invoice import Invoice
-from include.billing.ledger import stored_document
-from include.database import read_sql, tenant_transaction
+from include.billing.ledger.stored_invoice import stored_document
+from include.database import Statements, tenant_transaction
 from include.execution.object_store import ObjectStore
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# How each format of a document is made.
+# The renderer of each format.
 RENDERERS = {"pdf": render_pdf, "json": render_json}
 
 _STREAM_ROWS = 500
 
-# Any number that no other lock of ours has; the month comes beside it.
+# The first key of the advisory lock, unique among this product's locks. The second key is the month.
 _ACCOUNTING_LOCK = 18_02
 
 
@@ -33,7 +33,7 @@ def document_key(invoice: Invoice, format_name: str) -> str:
 
 
 def sample_key(period_start: date, invoice_id: str, format_name: str) -> str:
-    """``samples/2026-10/sample-<id>.pdf``: nowhere near the invoices, and without a number."""
+    """``samples/2026-10/sample-<id>.pdf``: in another folder than the invoices, and without a number."""
     return f"samples/{period_start:%Y-%m}/sample-{invoice_id}.{format_name}"
 
 
@@ -45,14 +45,12 @@ def accounting_key(period_start: date) -> str:
 def write_documents(
     connection: psycopg.Connection, tenant_id: str, period_start: date, store: ObjectStore
 ) -> None:
-    """Write the files of the tenant's numbered invoices and credits of a month that have none yet, and record where they are.
+    """Write and record the missing files of the tenant's numbered invoices and credits of a month.
 
-    The same invoice gives the same bytes, so that a file whose record a kill has taken is simply written again.
+    The same invoice gives the same bytes. If a run is killed before it records a file, the next run writes the file again.
     """
-    with tenant_transaction(connection, [tenant_id]), connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            read_sql(_HERE, "unwritten_documents"), {"tenant_id": tenant_id, "period_start": period_start}
-        ).fetchall()
+    with tenant_transaction(connection, [tenant_id]):
+        rows = _SQL.rows(connection, "unwritten_documents", tenant_id=tenant_id, period_start=period_start)
     for row in rows:
         invoice = stored_document(row)
         written = [
@@ -68,17 +66,15 @@ def write_documents(
             if (content := render(invoice))
         ]
         with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
-            cursor.executemany(read_sql(_HERE, "record_document"), written)
+            cursor.executemany(_SQL["record_document"], written)
 
 
 def write_sample_documents(
     connection: psycopg.Connection, tenant_id: str, period_start: date, store: ObjectStore
 ) -> None:
-    """Write the files of the tenant's draft, marked as a sample. They are no documents of the invoice that the draft may become."""
-    with tenant_transaction(connection, [tenant_id]), connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            read_sql(_HERE, "sample_drafts"), {"tenant_id": tenant_id, "period_start": period_start}
-        ).fetchall()
+    """Write the files of the tenant's draft, marked as a sample. They are not recorded as documents of an invoice."""
+    with tenant_transaction(connection, [tenant_id]):
+        rows = _SQL.rows(connection, "sample_drafts", tenant_id=tenant_id, period_start=period_start)
     for row in rows:
         for format_name, render in RENDERERS.items():
             key = sample_key(period_start, row["invoice_id"], format_name)
@@ -86,9 +82,9 @@ def write_sample_documents(
 
 
 def write_accounting_file(platform: psycopg.Connection, period_start: date, store: ObjectStore) -> int:
-    """Write the month's accounting CSV over all tenants, in the order of the numbers; returns its rows. Memory stays flat.
+    """Write the month's accounting CSV of all tenants, ordered by invoice number; returns its rows. Memory stays flat.
 
-    Two writers take turns, so that the file in place is never the older one's.
+    A lock lets writers run one after the other, so that an older file never replaces a newer one.
     """
     with platform.transaction():
         platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_ACCOUNTING_LOCK, period_start.toordinal()])
@@ -99,7 +95,7 @@ def write_accounting_file(platform: psycopg.Connection, period_start: date, stor
 def _numbered_invoices(platform: psycopg.Connection, period_start: date) -> Iterator[tuple[str, Invoice]]:
     with platform.cursor(name="numbered_invoices", row_factory=dict_row) as cursor:
         cursor.itersize = _STREAM_ROWS
-        cursor.execute(read_sql(_HERE, "invoices_of_month"), {"period_start": period_start})
+        _SQL.execute(cursor, "invoices_of_month", period_start=period_start)
         for row in cursor:
             yield row["status"], stored_document(row)
 

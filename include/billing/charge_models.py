@@ -1,6 +1,6 @@
-"""What a quantity costs under each of the five charge models. Pure: Decimals in, the exact amount out, in the price's currency.
+"""The amount for a quantity under each of the five charge models. Pure; amounts are exact and in the price's currency.
 
-Quantities are what is left after free quantities; a fraction of a unit (storage) is charged as a fraction, except in packages.
+Quantities exclude free quantities. A fraction of a unit (storage) is charged as a fraction, except in packages.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class Tier:
-    """Quantities above the tier before and up to ``up_to`` (inclusive; None: without end)."""
+    """Quantities above the previous tier and up to ``up_to`` (inclusive; None: without limit)."""
 
     up_to: Decimal | None
     unit_amount: Decimal
     flat_amount: Decimal = _ZERO
 
     def holds(self, quantity: Decimal) -> bool:
-        """Whether the quantity does not go beyond this tier."""
+        """Whether the quantity is not above this tier."""
         return self.up_to is None or quantity <= self.up_to
 
 
 def standard(quantity: Decimal, *, unit_amount: Decimal, included: Decimal = _ZERO) -> Decimal:
-    """Each unit above the included ones costs the same."""
+    """Every unit above the included units has the same price."""
     return max(quantity - included, _ZERO) * unit_amount
 
 
 def graduated(quantity: Decimal, tiers: Sequence[Tier]) -> Decimal:
-    """Each tier's part of the quantity at the tier's price, and the flat amount of every tier entered.
+    """Each tier's part of the quantity at the tier's price, plus the flat amount of every tier that is reached.
 
-    The first tier is entered at 0: its flat amount is charged without any usage. The others are entered just above their lower edge.
+    The first tier is reached at 0, so that its flat amount is charged without usage. Another tier is reached just above its lower edge.
     """
     amount, lower = _ZERO, _ZERO
     for tier in tiers:
@@ -48,9 +48,9 @@ def graduated(quantity: Decimal, tiers: Sequence[Tier]) -> Decimal:
 
 
 def volume(quantity: Decimal, tiers: Sequence[Tier]) -> Decimal:
-    """The tier that holds the quantity prices all of it, and adds its flat amount.
+    """The whole quantity at the price of the tier it falls into, plus that tier's flat amount.
 
-    One unit more may cost less: at a tier's edge the whole quantity moves to the next, cheaper price.
+    The amount may fall at a tier's edge, because the next tier's price applies to the whole quantity.
     """
     tier = next(tier for tier in tiers if tier.holds(quantity))
     return quantity * tier.unit_amount + tier.flat_amount
@@ -59,7 +59,7 @@ def volume(quantity: Decimal, tiers: Sequence[Tier]) -> Decimal:
 def package(
     quantity: Decimal, *, package_size: Decimal, package_amount: Decimal, free_units: Decimal = _ZERO
 ) -> Decimal:
-    """Whole packages only: one begun is one paid."""
+    """Whole packages: a package that is used in part is charged in full."""
     charged = max(quantity - free_units, _ZERO)
     packages = EXACT.divide(charged, package_size).to_integral_value(ROUND_CEILING)
     return packages * package_amount
@@ -73,5 +73,5 @@ def percentage(
     fixed_amount: Decimal = _ZERO,
     free_events: Decimal = _ZERO,
 ) -> Decimal:
-    """``rate`` percent of an amount, and a fixed amount for each event that is not free."""
+    """``rate`` percent of an amount, plus a fixed amount for each event that is not free."""
     return amount * rate / 100 + max(events - free_events, _ZERO) * fixed_amount

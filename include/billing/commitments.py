@@ -1,7 +1,7 @@
-"""What a tenant pays at least for a month, by its days. Pure; days are Asia/Tokyo dates, amounts are per month and before tax.
+"""The minimum commitment of a month, day by day. Pure; days are Asia/Tokyo dates, amounts are per month and before tax.
 
-A billable day counts with its share of the month of that day's commitment: the tenant's own, of several the one that began last, or else
-its plan's. Source of the rule: BATCH-018-02's rules.
+Each billable day adds one day's share of the commitment that applies to it. That is the tenant's commitment (of several, the one that
+began last), or else its plan's. Source: BATCH-018-02's rules.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from include.billing.periods import Period
 
 
 class Commitment(Document):
-    """What a tenant has agreed to pay at least per month, before tax, in place of its plans' own minimum."""
+    """A tenant's agreed minimum per month, before tax. It replaces the minimum of its plans."""
 
     amount: Annotated[Decimal, Field(ge=0)]
     currency: str
@@ -30,41 +30,41 @@ class Commitment(Document):
     valid_to: date | None = None
 
     def holds(self, day: date) -> bool:
-        """Whether it is valid on the day."""
+        """Whether the commitment is valid on the day."""
         return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
 
 
 @dataclass(frozen=True)
 class CommittedDays:
-    """Consecutive days with one commitment above 0. ``own``: the tenant's, and not its plan's."""
+    """Consecutive days with one commitment above 0. ``is_agreed``: it is the tenant's commitment, not its plan's."""
 
     days: Period
     amount: Decimal
-    own: bool
+    is_agreed: bool
 
 
 def committed_days(
     plan_minimums: Sequence[tuple[Period, Decimal]], commitments: Sequence[Commitment], currency: str
 ) -> list[CommittedDays]:
-    """The days that count, in order. ``plan_minimums``: the billable parts of the month, each with its plan's minimum.
+    """The days with a commitment, in order. ``plan_minimums``: the billable parts of the month with their plan's minimum.
 
     :raises BillingError: a billable day's commitment is in another currency.
     """
-    if not commitments and len(plan_minimums) == 1:  # most tenants, most months
+    if not commitments and len(plan_minimums) == 1:  # the usual case
         ((part, minimum),) = plan_minimums
-        return [CommittedDays(part, minimum, own=False)] if minimum else []
-    # Days of one commitment that follow each other have the same difference to their position.
+        return [CommittedDays(part, minimum, is_agreed=False)] if minimum else []
+    # Consecutive days of one commitment have the same difference between ordinal and position.
     days = list(_days(plan_minimums, commitments, currency))
     runs = groupby(enumerate(days), key=lambda item: (item[1][0].toordinal() - item[0], *item[1][1:]))
     return [
-        CommittedDays(Period(start=run[0], end=run[-1]), amount, own)
-        for (_, amount, own), items in runs
+        CommittedDays(Period(start=run[0], end=run[-1]), amount, is_agreed)
+        for (_, amount, is_agreed), items in runs
         if (run := [day for _, (day, _, _) in items])
     ]
 
 
 def minimum_of(runs: Sequence[CommittedDays], month_days: int) -> Decimal:
-    """The month's minimum: each day's commitment ÷ days in the month, added up."""
+    """The month's minimum: the sum over the days of commitment ÷ days in the month."""
     return EXACT.divide(sum((run.amount * run.days.days for run in runs), Decimal(0)), Decimal(month_days))
 
 
@@ -74,7 +74,7 @@ def minimum_by_whole_month(
     currency: str,
     month_days: int,
 ) -> Decimal:
-    """The minimum of inputs that hold one commitment for the whole month: it counts for all billable days, valid on them or not.
+    """The minimum by the earlier rule: one commitment applies to all billable days, even if it is not valid on them.
 
     :raises BillingError: the commitment is in another currency.
     """
@@ -92,12 +92,12 @@ def _days(
     latest_first = sorted(commitments, key=lambda commitment: commitment.valid_from, reverse=True)
     for part, minimum in plan_minimums:
         for day in part.dates():
-            own = next((commitment for commitment in latest_first if commitment.holds(day)), None)
-            if own is not None:
-                _require_currency(own, currency)
-            amount = minimum if own is None else own.amount
+            agreed = next((commitment for commitment in latest_first if commitment.holds(day)), None)
+            if agreed is not None:
+                _require_currency(agreed, currency)
+            amount = minimum if agreed is None else agreed.amount
             if amount:
-                yield day, amount, own is not None
+                yield day, amount, agreed is not None
 
 
 def _require_currency(commitment: Commitment, currency: str) -> None:

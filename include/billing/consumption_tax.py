@@ -1,7 +1,7 @@
-"""Consumption tax (消費税) of one invoice: once per rate, never per line.
+"""The consumption tax (消費税) of one invoice, calculated once per rate and never per line.
 
 Source: 消費税法施行令第70条の10 (the tax of a qualified invoice is rounded once per rate) and 消費税法第57条の4. Amounts are in
-the invoice's currency; the issuer chooses the rounding.
+the invoice's currency. The issuer chooses the rounding.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from include.billing.money import EXACT, RoundingMode, round_to_minor_unit
 
 
 class TaxCategory(StrEnum):
-    """What a line's tax rate depends on; a reduced line is marked ※."""
+    """The category that determines a line's tax rate. Reduced lines are marked with ※."""
 
     STANDARD = "standard"
     REDUCED = "reduced"
     EXEMPT = "exempt"
 
 
-# From when on which rates hold, in percent, newest first. A rate of the past stays: an old month may be billed late.
+# The rates in percent from each date on, newest first. Past rates stay, because a past month may be billed late.
 _RATES = (
     (
         date(2019, 10, 1),
@@ -35,7 +35,7 @@ _RATES = (
 
 
 class TaxTotal(BaseModel):
-    """One rate's total: ``taxable_amount`` is the sum of its lines (net when tax comes on top, gross when it is included)."""
+    """One rate's total. ``taxable_amount`` is the sum of its lines: net if tax is added, gross if tax is included."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,14 +45,14 @@ class TaxTotal(BaseModel):
     tax_amount: Decimal
 
     def negated(self) -> Self:
-        """The same with the other sign."""
+        """The total with the opposite sign."""
         return self.model_copy(
             update={"taxable_amount": -self.taxable_amount, "tax_amount": -self.tax_amount}
         )
 
 
 def rate_percent(category: TaxCategory, on: date) -> Decimal:
-    """The rate in percent for a service that ends on that day. :raises ValueError: before October 2019, when there was one rate."""
+    """The rate in percent for a service that ends on that day. :raises ValueError: the day is before October 2019."""
     for since, rates in _RATES:
         if on >= since:
             return rates[category]
@@ -60,14 +60,9 @@ def rate_percent(category: TaxCategory, on: date) -> Decimal:
 
 
 def tax_of(
-    taxable_amount: Decimal,
-    percent: Decimal,
-    *,
-    included: bool,
-    currency: str,
-    rounding: RoundingMode,
+    taxable_amount: Decimal, percent: Decimal, *, included: bool, currency: str, rounding: RoundingMode
 ) -> Decimal:
-    """The tax on one rate's total, rounded once: Σ × r/100 on top, or Σ × r/(100 + r) of what includes it."""
+    """The tax on one rate's total Σ, rounded once: Σ × r/100 if tax is added, Σ × r/(100 + r) if it is included."""
     base = 100 + percent if included else Decimal(100)
     return round_to_minor_unit(EXACT.divide(taxable_amount * percent, base), currency, rounding)
 
@@ -80,7 +75,7 @@ def tax_totals(
     currency: str,
     rounding: RoundingMode,
 ) -> tuple[TaxTotal, ...]:
-    """One total per rate that occurs among the lines (category and displayed amount), highest rate first, in whatever order they come."""
+    """One total per category of the lines (category, rounded amount), in the order of ``TaxCategory``."""
     sums: dict[TaxCategory, Decimal] = {}
     for category, amount in lines:
         sums[category] = sums.get(category, Decimal(0)) + amount

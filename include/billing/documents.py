@@ -1,6 +1,6 @@
 """One invoice as PDF and JSON, and a month's invoices as the accountant's CSV.
 
-An invoice is shown as it is: nothing is calculated here but the net and gross amounts of the CSV, and no figure is rounded.
+Nothing is rounded here, and nothing is calculated except the net and gross amounts of the CSV.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from include.typesetting import UnprintableError, compile_pdf
 
 _TEMPLATE = Path(__file__).with_name("invoice.typ")
 
-# The accountant's columns in their order. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency; the tax is in yen too
-# (消費税額（円）), at the rate and day beside it when the currency is another. Dates are ISO 8601, 税率 is in percent.
+# The accountant's columns in order. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） is the tax in yen, for
+# another currency at the rate of 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.
 ACCOUNTING_COLUMNS = (
     "請求書番号",
     "種別",
@@ -49,44 +49,35 @@ ACCOUNTING_COLUMNS = (
 )
 
 _VOID = "void"
-_STATUS_LABELS = {
-    "draft": "下書き",
-    "finalized": "確定",
-    "sent": "送付済",
-    "paid": "入金済",
-    _VOID: "取消",
-}
+_STATUS_LABELS = {"draft": "下書き", "finalized": "確定", "sent": "送付済", "paid": "入金済", _VOID: "取消"}
 _KIND_LABELS = {InvoiceKind.INVOICE: "請求", InvoiceKind.CREDIT: "返還"}
 
-# An invoice without lines has no rate, and is listed all the same: the series of numbers has no gap.
+# The row of an invoice without lines. It is listed too, so that the list of numbers has no gap.
 _NO_TAX = TaxTotal(
-    category=TaxCategory.EXEMPT,
-    rate_percent=Decimal(0),
-    taxable_amount=Decimal(0),
-    tax_amount=Decimal(0),
+    category=TaxCategory.EXEMPT, rate_percent=Decimal(0), taxable_amount=Decimal(0), tax_amount=Decimal(0)
 )
 
-# What makes a spreadsheet take a cell for a formula, alone or after it has trimmed the cell; Japanese ones take the full-width signs.
+# A spreadsheet program reads a cell that begins with one of these as a formula. Japanese programs accept the full-width signs too.
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 
-
-# What a document says that is made with a sample of a price list or an issuer.
+# The mark on documents made with a sample price list or a sample issuer.
 SAMPLE_MARK = "見本（請求書ではありません）"
 
 
 def render_pdf(invoice: Invoice, *, sample: bool = False) -> bytes:
-    """The invoice as an A4 PDF (PDF/A-2a). The same invoice gives the same bytes, in any process; a draft says that it is one.
+    """The invoice as an A4 PDF (PDF/A-2a). The same invoice gives the same bytes in any process. A draft is marked as a draft.
 
     A ``sample`` has 見本 across each page.
 
-    In one thread at a time, and never in a process that was forked after its parent's first PDF: typst's threads are not in it.
+    Call it from one thread at a time. Never call it in a process that was forked after its parent made a PDF: typst's threads are
+    missing there.
 
-    :raises BillingError: a name, an address or a line holds a character that the Japanese fonts do not have.
+    :raises BillingError: a text contains a character that the Japanese fonts do not have.
     """
     printed = _printed(invoice) | {"sample_mark": SAMPLE_MARK if sample else None}
     data = json.dumps(printed, ensure_ascii=False)
     try:
-        # For the archive. It forbids a missing glyph, which typst would otherwise print as a box.
+        # The archive format. It makes a missing glyph an error, which typst otherwise prints as a box.
         return compile_pdf(
             _TEMPLATE, "invoice", data, dated=invoice.issued_on or invoice.period_end, standards="a-2a"
         )
@@ -99,10 +90,11 @@ def render_pdf(invoice: Invoice, *, sample: bool = False) -> bytes:
 
 
 def require_printable(invoice: Invoice) -> None:
-    """That the fonts have all of the invoice's characters, before a number is given to what could then never be printed.
+    """Check that the fonts have all characters of the invoice, before it gets a number.
 
-    :raises BillingError: as ``render_pdf``, which is asked only where a character is outside JIS X 0213 (the fonts hold all of that),
-        controls something or is put onto another.
+    Only an invoice with a character outside JIS X 0213, a control character or a combining character is rendered for the check: the
+    fonts have all other characters.
+    :raises BillingError: as ``render_pdf``.
     """
     if any(_is_doubtful(character) for character in set(_texts(invoice.model_dump()))):
         render_pdf(invoice)
@@ -131,9 +123,9 @@ def _is_doubtful(character: str) -> bool:
 
 
 def render_json(invoice: Invoice, *, sample: bool = False) -> bytes:
-    """The invoice as UTF-8 JSON, amounts as strings, always in the same order; ``Invoice.model_validate_json`` reads it back.
+    """The invoice as UTF-8 JSON, amounts as strings, keys in a fixed order. ``Invoice.model_validate_json`` reads it.
 
-    A ``sample`` begins with the key ``sample``, and is not read back as an invoice.
+    A ``sample`` begins with the key ``sample`` and is not a valid ``Invoice``.
     """
     if sample:
         marked = {"sample": SAMPLE_MARK} | invoice.model_dump(mode="json")
@@ -142,10 +134,10 @@ def render_json(invoice: Invoice, *, sample: bool = False) -> bytes:
 
 
 def write_accounting_csv(stream: IO[bytes], entries: Iterable[tuple[str, Invoice]]) -> int:
-    """Write ``ACCOUNTING_COLUMNS`` and one row per invoice and tax rate, as Japanese Excel opens it: UTF-8 with BOM, CRLF.
+    """Write ``ACCOUNTING_COLUMNS`` and one row per invoice and tax rate, in the form for Japanese Excel: UTF-8 with BOM, CRLF.
 
-    An entry is an invoice and its status: draft, finalized, sent, paid or void. A void invoice is listed with amounts of 0. The
-    entries are read one by one, and the stream stays open. Returns how many rows were written, the heads not counted.
+    An entry is a status (draft, finalized, sent, paid or void) and an invoice. A void invoice has amounts of 0. The entries are read
+    one by one, and the stream stays open. Returns the number of rows without the header.
 
     :raises KeyError: an unknown status.
     """
@@ -164,7 +156,7 @@ def write_accounting_csv(stream: IO[bytes], entries: Iterable[tuple[str, Invoice
 
 
 def _printed(invoice: Invoice) -> dict[str, Any]:
-    """What the template shows, every number and date as the text that people read."""
+    """The data of the template. Numbers and dates are finished texts."""
     return {
         "credit": invoice.kind is InvoiceKind.CREDIT,
         "number": invoice.number,
@@ -224,7 +216,7 @@ def _printed_yen_tax(yen_tax: YenTax, currency: str) -> dict[str, Any]:
 
 
 def _number(value: Decimal, decimals: int = 0) -> str:
-    """Thousands separators, ▲ for minus, at least so many decimals: more when the value has more, for no digit is ever dropped."""
+    """The number with thousands separators, ▲ for minus, and at least this many decimals. No digit is dropped."""
     exponent = value.normalize(EXACT).as_tuple().exponent
     assert isinstance(exponent, int)
     return f"{'▲' if value < 0 else ''}{value.copy_abs():,.{max(decimals, -exponent)}f}"
@@ -247,7 +239,7 @@ def _day(day: date) -> str:
 
 
 def _span(first: str, last: str, year: str) -> str:
-    """From the first day to the last, without saying the year twice: 2026/10/01〜10/31."""
+    """First and last day, with the year once: 2026/10/01〜10/31."""
     return f"{first}〜{last.removeprefix(year)}"
 
 
@@ -297,7 +289,7 @@ def _tax_label(total: TaxTotal) -> str:
 
 
 def _plain(amount: Decimal, currency: str) -> str:
-    """A number that a spreadsheet adds up: no separators, the currency's decimals."""
+    """A number that a spreadsheet can add: no separators, the currency's decimals."""
     return f"{amount:.{_decimals(currency)}f}"
 
 
@@ -306,6 +298,6 @@ def _iso(day: date | None) -> str:
 
 
 def _text(value: str | None) -> str:
-    """The text as a cell that stays text: an apostrophe goes before what would start a formula."""
+    """The text as a cell. An apostrophe precedes what would start a formula."""
     text = value or ""
     return f"'{text}" if text.lstrip(" 　").startswith(_FORMULA_STARTS) else text

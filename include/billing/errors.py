@@ -1,4 +1,4 @@
-"""What keeps one tenant from being billed: the reason, and what to do. Other tenants' invoices are not touched by it."""
+"""The error that prevents an invoice. It concerns one tenant; the others are billed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from include.errors import BatchError
 
 
 class BillingError(BatchError):
-    """One invoice cannot be made or changed. ``code`` is what a summary groups by; nothing is guessed in its place."""
+    """An invoice cannot be made or changed. The message says why and what to do. Summaries group by ``code``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{message}。")

@@ -1,4 +1,4 @@
-"""An invoice explained line by line, down to the closed days it was calculated from: text for the operator who asks why."""
+"""The explanation of an invoice for operators: every line, down to the closed days it was calculated from."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 
+from include.billing.inputs import BillingInputs, PricedPart
 from include.billing.invoice import Invoice, InvoiceKind, InvoiceLine
-from include.billing.pricing import BillingInputs, PricedPart, calculated_lines
+from include.billing.pricing import calculated_lines
 from include.billing.usage import Metric
 
 
 def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
-    """The steps of the calculation in their order, those that came to nothing too. Amounts in the invoice's currency.
+    """The steps of the calculation in order, including lines with an amount of 0. Amounts are in the invoice's currency.
 
-    Pricing the frozen inputs once more gives the lines: what is explained is what was calculated, not a description of it.
+    The lines come from pricing the stored inputs again, so that the explanation shows the actual calculation.
     """
     if invoice.kind is InvoiceKind.CREDIT:
         yield f"{invoice.number} は {invoice.original_number} の全額を取り消す返還請求書です。内訳は元の請求書を表示してください。"

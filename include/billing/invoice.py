@@ -1,6 +1,6 @@
-"""The invoice as a document: everything that is on the paper, frozen when it is finalised, and the same for PDF, JSON and CSV.
+"""The content of an invoice. PDF, JSON and CSV show the same content; finalising makes it immutable.
 
-Amounts are Decimal in the invoice's currency with its minor units; dates are Asia/Tokyo. As JSON, amounts are strings.
+Amounts are Decimal in the invoice's currency with its minor units, and strings in JSON. Dates are Asia/Tokyo.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from include.billing.money import EXACT
 
 
 class Document(BaseModel):
-    """Base of what is frozen into an invoice."""
+    """Base of the values that are stored with an invoice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class InvoiceKind(StrEnum):
-    """適格請求書, and 適格返還請求書 (a credit that mirrors one invoice)."""
+    """適格請求書, or 適格返還請求書 (the credit of one invoice)."""
 
     INVOICE = "invoice"
     CREDIT = "credit"
 
 
 class LineKind(StrEnum):
-    """Where a line comes from, in the order of the calculation."""
+    """The step of the calculation that made a line, in the order of the steps."""
 
     BASE_FEE = "base_fee"
     USAGE = "usage"
@@ -53,7 +53,7 @@ class Issuer(Document):
 
 
 class Recipient(Document):
-    """Whom the invoice is for; only the name is required by law."""
+    """The invoice's recipient. The law requires only the name."""
 
     name: str
     department: str | None
@@ -63,9 +63,9 @@ class Recipient(Document):
 
 
 class InvoiceLine(Document):
-    """One line. ``amount`` is what people read and add up: ``exact_amount`` (no more than 30 decimals of it are kept), rounded once.
+    """One line. ``amount`` is ``exact_amount`` (at most 30 decimals), rounded once; people read and add ``amount``.
 
-    ``quantity`` is what is charged, after all that is free, in ``unit``. ``explanation`` is the arithmetic in Japanese, one step each.
+    ``quantity`` is charged, without free quantities, in ``unit``. ``explanation`` has the steps of the calculation in Japanese.
     """
 
     position: int
@@ -85,7 +85,7 @@ class InvoiceLine(Document):
 
 
 class YenTax(Document):
-    """The tax of an invoice in another currency, which the law wants in yen too."""
+    """The tax in yen of an invoice in another currency. The law requires it."""
 
     yen_per_unit: Decimal
     rate_date: date
@@ -93,9 +93,9 @@ class YenTax(Document):
 
 
 class Invoice(Document):
-    """A whole invoice. A draft has no number and no dates yet.
+    """An invoice or a credit. A draft has no number, issue date or due date.
 
-    ``subtotal`` is the sum of the lines' displayed amounts; with ``tax_included`` the tax is contained in it, otherwise it comes on top.
+    ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
     """
 
     kind: InvoiceKind
@@ -119,11 +119,11 @@ class Invoice(Document):
     total: Decimal
 
     def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
-        """The invoice with what only finalising gives it; a draft has none of it, a credit nothing to be due."""
+        """The invoice with the values that finalising adds. A credit has no due date."""
         return self.model_copy(update={"number": number, "issued_on": issued_on, "due_on": due_on})
 
     def credited(self) -> Invoice:
-        """The draft credit that exactly cancels this invoice: every amount with the other sign, nothing calculated anew."""
+        """The draft credit that cancels this invoice exactly: every amount has the opposite sign."""
         lines = tuple(
             line.model_copy(
                 update={

@@ -1,6 +1,6 @@
-"""Amounts of money: Decimal always, with the currency's own number of decimals, rounded in one place.
+"""Amounts of money: always Decimal, with the currency's number of decimals, and rounded here only.
 
-ISO 4217 gives the decimals: none for JPY, two for USD, three for KWD.
+ISO 4217 defines the decimals: none for JPY, two for USD, three for KWD.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from include.billing.errors import BillingError
 
 YEN = "JPY"
 
-# A division is carried this far, and each line holds one division at most: a quotient that is a whole number of minor units, or half
-# of one, is exact, and no other one comes near enough to it to be rounded to the wrong side.
+# The precision of divisions. Each line has at most one division. A quotient of a whole or half number of minor units is exact, and any
+# other quotient is too far from those to be rounded to the wrong side.
 EXACT = Context(prec=60)
 
 
 class RoundingMode(StrEnum):
-    """How a fraction of the minor unit is rounded: the issuer's choice (消費税の端数処理), the same for lines and tax."""
+    """How a fraction of the minor unit is rounded. The issuer chooses it for lines and tax (消費税の端数処理)."""
 
     FLOOR = "floor"
     HALF_UP = "half-up"
@@ -39,7 +39,7 @@ _ROUNDING = {
 def minor_unit(currency: str) -> Decimal:
     """The smallest amount of a currency: 1 for JPY, 0.01 for USD, 0.001 for KWD.
 
-    :raises BillingError: ISO 4217 knows no such currency, or none that people pay with (gold).
+    :raises BillingError: ISO 4217 has no such currency, or the currency has no minor unit (gold).
     """
     try:
         exponent = Currency(currency).exponent
@@ -60,5 +60,5 @@ def round_to_minor_unit(amount: Decimal, currency: str, mode: RoundingMode) -> D
 
 
 def has_minor_units(amount: Decimal, currency: str) -> bool:
-    """Whether the amount can be paid: it holds no fraction of the minor unit."""
+    """Whether the amount is a whole number of minor units."""
     return amount == amount.quantize(minor_unit(currency), context=EXACT)

@@ -1,4 +1,4 @@
-"""Billing periods and the parts of them that a plan holds. Days are Asia/Tokyo dates, both ends inclusive."""
+"""Billing periods, and their parts with one plan. Days are Asia/Tokyo dates; both ends are inclusive."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class Period(BaseModel):
 
     @classmethod
     def month_of(cls, day: date) -> Self:
-        """The whole month that holds the day."""
+        """The month that contains the day."""
         last = monthrange(day.year, day.month)[1]
         return cls(start=day.replace(day=1), end=day.replace(day=last))
 
     @property
     def days(self) -> int:
-        """How many days it has."""
+        """The number of days."""
         return (self.end - self.start).days + 1
 
     @property
     def next_day(self) -> date:
-        """The first day after it."""
+        """The first day after the period."""
         return self.end + ONE_DAY
 
     def dates(self) -> Iterator[date]:
-        """Its days in order."""
+        """The days in order."""
         return (self.start + timedelta(days=offset) for offset in range(self.days))
 
     def clipped(self, start: date | None, end: date | None) -> Period | None:
@@ -50,12 +50,12 @@ class Period(BaseModel):
         return Period(start=first, end=last) if first <= last else None
 
     def holds(self, day: date) -> bool:
-        """Whether the day is in it."""
+        """Whether the day is in the period."""
         return self.start <= day <= self.end
 
 
 class PlanChange(BaseModel):
-    """From ``effective_from`` on the tenant has this plan; None: none any more."""
+    """From ``effective_from`` on the tenant has this plan; None: it has no plan."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,15 +73,11 @@ class PlanPart(BaseModel):
 
 
 def plan_parts(
-    period: Period,
-    changes: Sequence[PlanChange],
-    *,
-    contract_start: date | None,
-    contract_end: date | None,
+    period: Period, changes: Sequence[PlanChange], *, contract_start: date | None, contract_end: date | None
 ) -> tuple[PlanPart, ...]:
-    """The parts of the period in which the tenant had a plan and a contract, in order; never worked out from usage.
+    """The parts of the period in which the tenant had a plan and a contract, in order.
 
-    ``changes`` in order of their dates; each holds until the next. Equal neighbours make one part.
+    ``changes`` are ordered by date, and each applies until the next. Adjacent parts with the same plan become one part.
     """
     contract = period.clipped(contract_start, contract_end)
     if contract is None:
@@ -99,5 +95,5 @@ def plan_parts(
 
 
 def prorate(amount: Decimal, part_days: int, month_days: int) -> Decimal:
-    """The part of a month's amount, by days of the whole month: amount × days ÷ days in the month."""
+    """The prorated amount: amount × days ÷ days in the month."""
     return EXACT.divide(amount * part_days, Decimal(month_days))

@@ -1,4 +1,4 @@
-"""The price list: reviewed in git, versioned by month, checked when loaded with the place of whatever does not hold.
+"""The price list: a YAML file with versions by month, validated when it is loaded. Errors name the place in the file.
 
 Money is in the price's currency; quantities are per month, in the metric's unit. Source of the models: BATCH-018-02's rules.
 """
@@ -36,9 +36,9 @@ class _Entry(BaseModel):
 
 
 class _Charge(_Entry):
-    """What all charges have: the metric, how days make its quantity, and the name on the invoice.
+    """What all charges have: the metric, the aggregation of its days, and the name on the invoice.
 
-    ``amount`` takes a quantity that nothing free is left in. That of a level is for a whole month, and prorates.
+    ``amount`` takes a quantity without free units. The amount of a level is for a whole month and is prorated.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -49,7 +49,7 @@ class _Charge(_Entry):
 
     @property
     def step(self) -> Decimal:
-        """What quantities are rounded up to."""
+        """Quantities are rounded up to a multiple of this."""
         return self.round_up_to or DEFAULT_STEP[self.metric]
 
     @model_validator(mode="after")
@@ -62,21 +62,21 @@ class _Charge(_Entry):
 
     @property
     def single_price(self) -> Decimal | None:
-        """The price of one unit, where there is one price for all."""
+        """The price of one unit, or None if the price depends on the quantity."""
         return None
 
     @property
     def free(self) -> Decimal:
-        """Free units of the charge's own, per month, beside what the plan includes."""
+        """The charge's free units per month, in addition to what the plan includes."""
         return Decimal(0)
 
     def share_of(self, basis: Decimal) -> Decimal:  # noqa: ARG002
-        """What is charged on the amount of other lines."""
+        """The amount charged on other lines with the sum ``basis``."""
         return Decimal(0)
 
 
 class StandardCharge(_Charge):
-    """One price for each unit above the included ones."""
+    """One price for each unit above the included units."""
 
     model: Literal["standard"]
     unit_amount: Amount
@@ -93,12 +93,12 @@ class StandardCharge(_Charge):
 
     @property
     def single_price(self) -> Decimal | None:
-        """The one price."""
+        """The price of every unit."""
         return self.unit_amount
 
 
 class TierEntry(_Entry):
-    """A tier of a graduated or volume charge; the last one has no end."""
+    """A tier of a graduated or volume charge. The last tier has no limit."""
 
     up_to: PositiveQuantity | None
     unit_amount: Amount
@@ -124,7 +124,7 @@ class _TieredCharge(_Charge):
 
 
 class GraduatedCharge(_TieredCharge):
-    """Each tier's part of the quantity at the tier's price; the first tier's flat amount is charged even at 0."""
+    """Each tier's part of the quantity at the tier's price. The first tier's flat amount is charged even at 0."""
 
     model: Literal["graduated"]
 
@@ -134,7 +134,7 @@ class GraduatedCharge(_TieredCharge):
 
 
 class VolumeCharge(_TieredCharge):
-    """The tier that holds the quantity prices all of it; the amount may drop where the next tier begins."""
+    """The whole quantity at the price of its tier. The amount may fall where the next tier begins."""
 
     model: Literal["volume"]
 
@@ -144,7 +144,7 @@ class VolumeCharge(_TieredCharge):
 
 
 class PackageCharge(_Charge):
-    """Whole packages."""
+    """A price per package. A package that is used in part is charged in full."""
 
     model: Literal["package"]
     package_size: PositiveQuantity
@@ -164,7 +164,7 @@ class PackageCharge(_Charge):
 
 
 class PercentageCharge(_Charge):
-    """A share of what the plan's other lines cost, and a fixed amount per event: ``of`` says which lines."""
+    """A percentage of the plan's other lines, selected by ``of``, plus a fixed amount per event."""
 
     model: Literal["percentage"]
     of: Literal["base_fee", "usage", "all"]
@@ -178,11 +178,11 @@ class PercentageCharge(_Charge):
         return self.free_events
 
     def amount(self, quantity: Decimal) -> Decimal:
-        """The exact amount for the events alone."""
+        """The exact amount for the events, without the percentage."""
         return charge_models.percentage(Decimal(0), quantity, rate=self.rate, fixed_amount=self.fixed_amount)
 
     def share_of(self, basis: Decimal) -> Decimal:
-        """The percentage of the sum of the lines that ``of`` names."""
+        """The percentage of the sum of the lines that ``of`` selects."""
         return charge_models.percentage(basis, Decimal(0), rate=self.rate)
 
 
@@ -201,9 +201,9 @@ class PriceSet(_Entry):
 
 
 class Plan(_Entry):
-    """What a tenant subscribes to. A plan that is not ``billable`` never makes an invoice.
+    """A plan. Tenants with a plan that is not ``billable`` get no invoice for it.
 
-    ``included`` quantities are free before any charge counts them, in every currency.
+    ``included`` quantities are free in every currency.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -238,7 +238,7 @@ class Plan(_Entry):
 
 
 class PriceListVersion(_Entry):
-    """The plans from a month on. Prices include tax or do not, all of them: one invoice never mixes both."""
+    """The plans from a month on. Either all prices include tax or none does, so that no invoice mixes both."""
 
     effective_from: date
     tax_included: bool
@@ -255,7 +255,7 @@ class PriceListVersion(_Entry):
 
 
 class PriceList(_Entry):
-    """All versions. ``sample``: the prices are an example, and no invoice is finalised with them."""
+    """All versions. ``sample``: the prices are examples, and no invoice is finalised with them."""
 
     sample: bool
     versions: Annotated[tuple[PriceListVersion, ...], Field(min_length=1)]
@@ -269,7 +269,7 @@ class PriceList(_Entry):
         return versions
 
     def version_for(self, month_start: date) -> PriceListVersion:
-        """The version whose prices hold in the month. :raises BillingError: the month is before the first version."""
+        """The version that applies to the month. :raises BillingError: the month is before the first version."""
         for version in reversed(self.versions):
             if version.effective_from <= month_start:
                 return version
@@ -280,16 +280,16 @@ class PriceList(_Entry):
         )
 
     def included(self, plan: str | None, month_start: date) -> Mapping[Metric, Decimal]:
-        """What a plan includes per month, for whoever only wants to know that; nothing for a plan or a month that has no price list."""
+        """The quantities that a plan includes per month; empty for an unknown plan and before the first version."""
         version = next(
             (version for version in reversed(self.versions) if version.effective_from <= month_start), None
         )
-        found = version.plans.get(plan or "") if version else None
-        return found.included if found else {}
+        listed_plan = version.plans.get(plan or "") if version else None
+        return listed_plan.included if listed_plan else {}
 
 
 def parse_price_list(text: str, source: str) -> PriceList:
-    """:raises SettingsError: names the file, the plan and the field, and what is wrong with it."""
+    """Parse and validate a price list. :raises SettingsError: names the file, the plan, the field and the problem."""
     try:
         return PriceList.model_validate(load_yaml(text))
     except yaml.YAMLError as error:
@@ -301,7 +301,7 @@ def parse_price_list(text: str, source: str) -> PriceList:
 def load_price_list() -> PriceList:
     """The price list that the settings name.
 
-    :raises SettingsError: it cannot be read, or does not hold: names the file, the plan and the field.
+    :raises SettingsError: it cannot be read or is invalid. Names the file, the plan and the field.
     """
     return _load(load_settings().billing.price_list)
 

@@ -1,56 +1,29 @@
-"""The calculation of one invoice: a pure function from everything that decides it to the lines, the tax and the total.
+"""The calculation of one invoice: lines, tax and total. Pure.
 
 Order (BATCH-018-02's rules): usage after free quantities, charges, proration of the base fee, percentage discounts, fixed discounts
-(never below 0), minimum commitment (a true-up line), tax, total. A line keeps its exact value and is rounded once to the minor
-unit; the subtotal is the sum of the rounded lines, so that a reader can add it up, and discounts and tax start from rounded lines.
+(never below 0), minimum commitment (a true-up line), tax, total. A line keeps its exact amount and is rounded once to the minor
+unit. Subtotal, discounts and tax are calculated from rounded lines, so that a reader can check the sums.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
-
-from include.billing.commitments import (
-    Commitment,
-    CommittedDays,
-    committed_days,
-    minimum_by_whole_month,
-    minimum_of,
-)
-from include.billing.consumption_tax import (
-    TaxCategory,
-    TaxTotal,
-    rate_percent,
-    tax_of,
-    tax_totals,
-)
+from include.billing.commitments import CommittedDays, committed_days, minimum_by_whole_month, minimum_of
+from include.billing.consumption_tax import TaxCategory, TaxTotal, rate_percent, tax_of, tax_totals
 from include.billing.errors import BillingError
-from include.billing.invoice import (
-    Document,
-    Invoice,
-    InvoiceKind,
-    InvoiceLine,
-    Issuer,
-    LineKind,
-    Recipient,
-    YenTax,
-)
+from include.billing.inputs import BillingInputs, Discount, DiscountKind, PricedPart
+from include.billing.invoice import Invoice, InvoiceKind, InvoiceLine, LineKind, YenTax
 from include.billing.money import EXACT, YEN, RoundingMode, minor_unit, round_to_minor_unit
-from include.billing.periods import Period, PlanPart, prorate
-from include.billing.price_list import Charge, PercentageCharge, Plan
-from include.billing.usage import Metric, UsageDay, quantity_of, round_up
+from include.billing.periods import Period, prorate
+from include.billing.price_list import Charge, PercentageCharge
+from include.billing.usage import Metric, quantity_of, round_up
 
 _ZERO = Decimal(0)
 
-# What a reader is told about how a quantity becomes an amount.
+# How the explanation of a line names each charge model.
 _MODEL_LABELS = {
     "standard": "従量料金",
     "graduated": "段階料金（各段階の数量に各段階の単価）",
@@ -59,101 +32,20 @@ _MODEL_LABELS = {
     "percentage": "割合料金",
 }
 
-# Days that a message names; the rest is a count.
+# A message lists this many days and counts the rest.
 _LISTED_DAYS = 10
 
 
-class DiscountKind(StrEnum):
-    """Percentage of the lines, an amount off, or quantities that are free."""
-
-    PERCENTAGE = "percentage"
-    FIXED = "fixed"
-    FREE_QUANTITY = "free_quantity"
-
-
-class Discount(Document):
-    """A tenant's discount. ``value`` is a percentage, an amount in ``currency``, or a monthly quantity of ``metric``.
-
-    It applies in full to a month in which it is valid on one of the tenant's days; a free quantity is free as the plan's own is.
-    """
-
-    name: str
-    kind: DiscountKind
-    value: Annotated[Decimal, Field(gt=0)]
-    currency: str | None = None
-    metric: Metric | None = None
-    valid_from: date
-    valid_to: date | None = None
-
-
-class ExchangeRate(Document):
-    """Yen for one unit of the invoice's currency (電信売買相場の仲値) on a day."""
-
-    yen_per_unit: Annotated[Decimal, Field(gt=0)]
-    rate_date: date
-
-
-class PricedPart(Document):
-    """A part of the month with one plan, as the price list had it."""
-
-    plan_part: PlanPart
-    plan: Plan
-
-
-class BillingInputs(Document):
-    """All that decides an invoice, and nothing else: frozen with it, so that it can be explained and calculated again years later.
-
-    ``commitments`` are those of the tenant that touch the month, and count by their days. Inputs with the key ``commitment`` in its place
-    were frozen under another rule, which still holds for them: one commitment, or none, for the whole month.
-    """
-
-    tenant_id: str
-    tenant_code: str
-    period: Period
-    currency: str
-    rounding: RoundingMode
-    tax_included: bool
-    price_list_version: date
-    issuer: Issuer
-    recipient: Recipient
-    parts: tuple[PricedPart, ...]
-    usage_days: tuple[UsageDay, ...]
-    allow_incomplete: bool
-    discounts: tuple[Discount, ...]
-    commitments: tuple[Commitment, ...] | None = None
-    commitment: Commitment | None = None
-    exchange_rate: ExchangeRate | None
-
-    @model_validator(mode="after")
-    def _one_rule_holds_for_the_minimum(self) -> Self:
-        if ("commitment" in self.model_fields_set) == (self.commitments is not None):
-            raise ValueError("either commitments or commitment must be there")
-        return self
-
-    def frozen(self) -> dict[str, Any]:
-        """As JSON values, with only the key of the rule that was given, so that frozen inputs keep their digest."""
-        other_rule = "commitment" if self.commitments is not None else "commitments"
-        return self.model_dump(mode="json", exclude={other_rule})
-
-    def canonical_json(self) -> str:
-        """The same inputs give the same text, also after the database's jsonb has put their keys in another order."""
-        return json.dumps(self.frozen(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-    def digest(self) -> str:
-        """SHA-256 of the canonical text, in hex."""
-        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
-
-
 def price(inputs: BillingInputs) -> Invoice:
-    """The draft invoice. Lines without an amount are left out; an invoice may have none, and then its total is 0.
+    """The draft invoice, without the lines whose amount is 0. An invoice without lines has a total of 0.
 
-    :raises BillingError: usage days are missing, a plan has no price in the tenant's currency, the exchange rate is missing.
+    :raises BillingError: usage days, a price in the tenant's currency or the exchange rate are missing, or a currency does not match.
     """
     return _invoice(inputs, [line for line in calculated_lines(inputs) if line.amount])
 
 
 def calculated_lines(inputs: BillingInputs) -> list[InvoiceLine]:
-    """All lines in the order of the calculation, also those that come to nothing: what an explanation shows. Errors as ``price``."""
+    """All lines in the order of the calculation, including lines with an amount of 0. Errors as ``price``."""
     require_closed_days(inputs)
     calculation = _Calculation(inputs)
     for priced in inputs.parts:
@@ -165,7 +57,10 @@ def calculated_lines(inputs: BillingInputs) -> list[InvoiceLine]:
 
 
 def require_closed_days(inputs: BillingInputs) -> None:
-    """:raises BillingError: names the days of the tenant's parts that BATCH-018-01 has not closed; those may be allowed, but not all."""
+    """Check that BATCH-018-01 has closed all billable days; ``allow_incomplete`` needs at least one closed day.
+
+    :raises BillingError: names the days that are not closed.
+    """
     if inputs.allow_incomplete and inputs.usage_days:
         return
     closed = {day.usage_date for day in inputs.usage_days}
@@ -186,7 +81,7 @@ def require_closed_days(inputs: BillingInputs) -> None:
 
 
 class _Calculation:
-    """The lines so far; each step adds its own after those of the steps before."""
+    """Adds lines step by step; each step reads the lines of the steps before."""
 
     def __init__(self, inputs: BillingInputs) -> None:
         self.inputs = inputs
@@ -194,7 +89,7 @@ class _Calculation:
         self.month_days = Period.month_of(inputs.period.start).days
 
     def add_part(self, priced: PricedPart) -> None:
-        """The base fee and the charges of one plan; percentage charges come last, as they are on the amounts of the others."""
+        """Add the base fee and the charges of one plan. Percentage charges come last: they depend on the other amounts."""
         plan, part = priced.plan, priced.plan_part.part
         prices = plan.prices.get(self.inputs.currency)
         if prices is None:
@@ -224,7 +119,7 @@ class _Calculation:
                 self._add_charge(priced, charge, basis[charge.of])
 
     def add_percentage_discounts(self) -> None:
-        """Each on the lines so far, after the percentage discounts before it; one line per tax rate."""
+        """Add one line per percentage discount and tax rate. Each applies to the lines so far, including earlier discounts."""
         for discount in self._discounts(DiscountKind.PERCENTAGE):
             for category, amount in self._sums().items():
                 self._add(
@@ -236,7 +131,7 @@ class _Calculation:
                 )
 
     def add_fixed_discounts(self) -> None:
-        """Each taken off what is left, never below 0; spread over the tax rates by their sums."""
+        """Add the fixed discounts, in proportion to the sum per tax rate. The total never falls below 0."""
         for discount in self._discounts(DiscountKind.FIXED):
             if discount.currency != self.inputs.currency:
                 raise BillingError(
@@ -245,10 +140,9 @@ class _Calculation:
                     "batch.discount を直してください",
                 )
             sums = self._sums()
-            off = round_to_minor_unit(discount.value, self.inputs.currency, self.inputs.rounding)
-            for category, amount in _spread(
-                min(off, sum(sums.values(), _ZERO)), sums, self.inputs.currency
-            ).items():
+            value = round_to_minor_unit(discount.value, self.inputs.currency, self.inputs.rounding)
+            deducted = min(value, sum(sums.values(), _ZERO))
+            for category, amount in _spread(deducted, sums, self.inputs.currency).items():
                 self._add(
                     LineKind.FIXED_DISCOUNT,
                     discount.name,
@@ -258,7 +152,7 @@ class _Calculation:
                 )
 
     def add_commitment(self) -> None:
-        """What is missing to the minimum commitment, on the days that count; taxed like the last plan."""
+        """Add the difference between the minimum commitment and the sum so far, with the tax category of the last plan."""
         inputs = self.inputs
         minimums = [
             (priced.plan_part.part, priced.plan.prices[inputs.currency].minimum_commitment)
@@ -293,7 +187,7 @@ class _Calculation:
         free = self._free_quantity(priced, charge)
         quantity = max(used - free, _ZERO)
         amount = charge.amount(quantity)
-        # A level is priced for the whole month, and so a part of the month pays its part; what was summed happened in the part.
+        # The price of a level is for a whole month and is prorated. A sum counts only events within the part.
         is_prorated = charge.aggregation.is_level and part.days < self.month_days
         exact = prorate(amount, part.days, self.month_days) if is_prorated else amount
         counts = not isinstance(charge, PercentageCharge)
@@ -323,9 +217,9 @@ class _Calculation:
         )
 
     def _free_quantity(self, priced: PricedPart, charge: Charge) -> Decimal:
-        """What the plan includes, the charge has and discounts give. Of what is summed, a part of the month gets its part of it.
+        """The free quantity of plan, charge and discounts, rounded up to the charge's step in the tenant's favour.
 
-        Rounded up to the charge's step, in the tenant's favour.
+        For a metric that is summed, a part of the month gets a prorated quantity.
         """
         monthly = (
             priced.plan.included.get(charge.metric, _ZERO)
@@ -347,7 +241,7 @@ class _Calculation:
         return round_up(Fraction(monthly) * part, charge.step)
 
     def _discounts(self, kind: DiscountKind) -> Iterator[Discount]:
-        """Those of a kind that are valid on one of the tenant's days, in the order of their dates and names."""
+        """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""
         return (
             discount
             for discount in self.inputs.discounts
@@ -359,7 +253,7 @@ class _Calculation:
         )
 
     def _sums(self) -> dict[TaxCategory, Decimal]:
-        """What the lines so far come to per tax rate, where that is something."""
+        """The sum of the lines so far per tax rate, if it is above 0."""
         sums: dict[TaxCategory, Decimal] = dict.fromkeys(TaxCategory, _ZERO)
         for line in self.lines:
             sums[line.tax_category] += line.amount
@@ -379,7 +273,7 @@ class _Calculation:
         quantity: Decimal | None = None,
         unit_amount: Decimal | None = None,
     ) -> Decimal:
-        """Add a line; returns its displayed amount."""
+        """Add a line; returns its rounded amount."""
         amount = round_to_minor_unit(exact_amount, self.inputs.currency, self.inputs.rounding)
         part = priced.plan_part.part if priced else service or self.inputs.period
         self.lines.append(
@@ -392,7 +286,7 @@ class _Calculation:
                 quantity=quantity,
                 unit=metric.unit if metric else None,
                 unit_amount=unit_amount,
-                exact_amount=_kept(exact_amount),
+                exact_amount=_storable(exact_amount),
                 amount=amount,
                 tax_category=tax,
                 service_from=part.start,
@@ -406,11 +300,11 @@ class _Calculation:
         return f"{self._money(amount)} × {part.days} 日 ÷ {self.month_days} 日（日割り）"
 
     def _committed(self, run: CommittedDays) -> str:
-        whose = "個別契約" if run.own else "プラン"
+        source = "個別契約" if run.is_agreed else "プラン"
         if run.days.days == self.month_days:
-            return f"{whose}の最低利用料金 月額 {self._money(run.amount)}"
+            return f"{source}の最低利用料金 月額 {self._money(run.amount)}"
         span = f"{run.days.start:%-m/%-d}〜{run.days.end:%-m/%-d}"
-        return f"{whose}の最低利用料金（{span}）{self._proration(run.amount, run.days)}"
+        return f"{source}の最低利用料金（{span}）{self._proration(run.amount, run.days)}"
 
     def _money(self, amount: Decimal) -> str:
         return f"{_number(amount)} {self.inputs.currency}"
@@ -450,7 +344,7 @@ def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine]) -> Invoice:
 
 
 def _yen_tax(inputs: BillingInputs, totals: Iterable[TaxTotal]) -> YenTax | None:
-    """The totals per rate in yen, each converted, then taxed and rounded once (インボイス制度に関するQ&A, 外貨建取引)."""
+    """The totals per rate in yen: each is converted, taxed and rounded once (インボイス制度に関するQ&A, 外貨建取引)."""
     taxed = [total for total in totals if total.rate_percent]
     if inputs.currency == YEN or not taxed:
         return None
@@ -486,28 +380,28 @@ def _yen_tax(inputs: BillingInputs, totals: Iterable[TaxTotal]) -> YenTax | None
 def _spread(
     amount: Decimal, sums: Mapping[TaxCategory, Decimal], currency: str
 ) -> dict[TaxCategory, Decimal]:
-    """An amount spread by the sums in whole minor units, none of it above its sum; the parts add up to the amount.
+    """Split an amount in proportion to the sums, in whole minor units. No part is larger than its sum.
 
-    What rounding leaves goes to the largest sums.
+    The remainder of rounding goes to the largest sums.
     """
     whole = sum(sums.values())
     parts = {
         category: round_to_minor_unit(EXACT.divide(amount * part, whole), currency, RoundingMode.FLOOR)
         for category, part in sums.items()
     }
-    rest = amount - sum(parts.values())
+    remainder = amount - sum(parts.values())
     for category in sorted(sums, key=lambda category: sums[category], reverse=True):
-        more = min(rest, sums[category] - parts[category])
-        parts[category] += more
-        rest -= more
+        added = min(remainder, sums[category] - parts[category])
+        parts[category] += added
+        remainder -= added
     return parts
 
 
-def _kept(exact: Decimal) -> Decimal:
-    """Of an exact amount what the host's NUMERIC(65,30) can hold, without trailing zeros."""
-    kept = exact.quantize(Decimal(1).scaleb(-30), context=EXACT)
-    return kept.quantize(Decimal(1)) if kept == kept.to_integral_value() else kept.normalize(EXACT)
+def _storable(exact: Decimal) -> Decimal:
+    """The amount with the 30 decimals of the host's NUMERIC(65,30), without trailing zeros."""
+    value = exact.quantize(Decimal(1).scaleb(-30), context=EXACT)
+    return value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize(EXACT)
 
 
 def _number(value: Decimal) -> str:
-    return f"{_kept(value):,f}"
+    return f"{_storable(value):,f}"

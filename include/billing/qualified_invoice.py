@@ -1,4 +1,4 @@
-"""The check before an invoice is finalised: does it hold the six items of a qualified invoice?
+"""The check before finalising: an invoice must contain the six items of a qualified invoice.
 
 Source: 消費税法第57条の4第1項 (適格請求書の記載事項) and 第3項 (適格返還請求書).
 """
@@ -17,12 +17,14 @@ _REGISTRATION_NUMBER = re.compile(r"T([0-9]{13})")
 
 
 def require_qualified(invoice: Invoice, *, corporate_issuer: bool) -> None:
-    """:raises BillingError: names every item that is missing or wrong. A corporate issuer's number must have its check digit."""
+    """Check the items of a qualified invoice. The number of a corporate issuer must have a valid check digit.
+
+    :raises BillingError: names every item that is missing or wrong.
+    """
     problems = [*_missing_items(invoice), *_registration_problems(invoice, corporate_issuer)]
     if problems:
         raise BillingError(
-            "NOT_QUALIFIED",
-            "適格請求書の記載事項が欠けているため確定できません: " + "、".join(problems),
+            "NOT_QUALIFIED", "適格請求書の記載事項が欠けているため確定できません: " + "、".join(problems)
         )
 
 

@@ -1,4 +1,4 @@
-"""What holds for the invoices of all tenants: the price list and the issuer's settings; and whether they are samples."""
+"""The terms of all invoices: price list and issuer, and whether they are samples."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from include.settings import BillingSettings, load_settings
 
 @dataclass(frozen=True)
 class Terms:
-    """The price list and the settings of the installation."""
+    """The installation's price list and billing settings."""
 
     price_list: PriceList
     settings: BillingSettings
 
     @property
     def samples(self) -> str:
-        """What of it is a sample, in words for people; empty if nothing is. With a sample nothing is finalised, credited or voided."""
+        """The parts that are samples, in Japanese; empty if none is. With a sample, nothing is finalised, credited or voided."""
         parts = {"料金表": self.price_list.sample, "発行者": self.settings.issuer.sample}
         return "と".join(name for name, is_sample in parts.items() if is_sample)
 
     @property
     def sample_notes(self) -> tuple[str, ...]:
-        """What a tenant's outcome says about it."""
+        """The note in a tenant's settlement about samples."""
         if not self.samples:
             return ()
         return (f"{self.samples}が見本（sample: true）のため、確定していません（見本の下書きだけです）",)
 
-    def require_own(self) -> None:
-        """:raises BillingError: something of it is a sample."""
+    def require_no_sample(self) -> None:
+        """Check that no part is a sample. :raises BillingError: a part is a sample."""
         if self.samples:
             raise BillingError(
                 "SAMPLE_TERMS",
@@ -38,10 +38,10 @@ class Terms:
             )
 
 
-# What an operator has to do; ends without a full stop, as a BillingError's message does.
+# What an operator must do. Without a full stop, because BillingError adds it.
 OWN_TERMS = "自社の料金表と発行者（どちらも sample: false）の設定ファイルを用意し、環境変数 SKILL_BATCH_SETTINGS に指定してください"
 
 
 def load_terms() -> Terms:
-    """The terms of this installation. :raises SettingsError: the settings or the price list do not hold."""
+    """The terms of this installation. :raises SettingsError: the settings or the price list are invalid."""
     return Terms(load_price_list(), load_settings().billing)

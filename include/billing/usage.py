@@ -1,7 +1,7 @@
-"""From a period's closed days to the quantity that a charge prices. Pure; days are Asia/Tokyo dates.
+"""The quantity that a charge prices, from the closed days of a period. Pure; days are Asia/Tokyo dates.
 
-``sum`` counts what happened (API calls, reports): it belongs to the days on which it happened. ``max``, ``average`` and ``latest`` read a
-level (users, storage), which is priced per month: summed over days it would be billed thirtyfold.
+``sum`` is for events (API calls, reports). ``max``, ``average`` and ``latest`` are for levels (users, storage), which are priced per
+month: a sum over 30 days would charge them thirtyfold.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BYTES_PER_GB = 1024**3
 
 
 class Metric(StrEnum):
-    """What can be charged for."""
+    """A metric that can be charged."""
 
     ACTIVE_USERS = "active_users"
     STORAGE_GB = "storage_gb"
@@ -42,7 +42,7 @@ class Metric(StrEnum):
 
 
 class Aggregation(StrEnum):
-    """How a period's days make one figure."""
+    """How the figures of a period's days are combined."""
 
     SUM = "sum"
     MAX = "max"
@@ -51,16 +51,16 @@ class Aggregation(StrEnum):
 
     @property
     def is_level(self) -> bool:
-        """Whether the figure stands for a whole month, whatever number of days it was read on."""
+        """Whether the result is for a whole month, independent of the number of days."""
         return self is not Aggregation.SUM
 
     @property
     def label(self) -> str:
-        """The word in an explanation."""
+        """The name in an explanation."""
         return {"sum": "合計", "max": "最大", "average": "平均", "latest": "末日"}[self]
 
 
-# Quantities are rounded up to this step where the charge says nothing else.
+# Quantities are rounded up to this step unless the charge has its own.
 DEFAULT_STEP = {
     Metric.ACTIVE_USERS: Decimal("0.01"),
     Metric.STORAGE_GB: Decimal("0.1"),
@@ -70,7 +70,7 @@ DEFAULT_STEP = {
 
 
 class UsageDay(BaseModel):
-    """One closed day of a tenant (``batch.usage_day``); ``revision`` rises when the day was closed again with other figures."""
+    """One closed day of a tenant (``batch.usage_day``). ``revision`` increases when the day is closed again with other figures."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -97,7 +97,7 @@ class UsageDay(BaseModel):
 def quantity_of(
     days: Sequence[UsageDay], metric: Metric, aggregation: Aggregation, *, step: Decimal
 ) -> Decimal:
-    """The figure of some closed days, in their order, rounded up to the step; 0 without any day."""
+    """The combined figure of closed days (in order), rounded up to the step; 0 without days."""
     if not days:
         return Decimal(0)
     figures = [day.figure(metric) for day in days]
@@ -114,6 +114,6 @@ def quantity_of(
 
 
 def round_up(exact: Fraction, step: Decimal) -> Decimal:
-    """The smallest multiple of the step that is not below."""
+    """The smallest multiple of the step that is at least the value."""
     steps = -(-exact // Fraction(step))
     return (Decimal(int(steps)) * step).quantize(step, ROUND_CEILING)

@@ -1,1 +1,1 @@
-"""What several batches send with: outbox, sender, channels, templates, and the tenants' settings for them."""
+"""Messaging, shared by several batches: outbox, sender, channels, templates, and the tenants' settings."""

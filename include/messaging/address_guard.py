@@ -1,8 +1,8 @@
-"""Keeps requests that tenants configure out of our own network (server-side request forgery).
+"""Protects the internal network from requests that tenants configure (server-side request forgery).
 
-A webhook's URL is whatever a tenant's administrator typed, and the worker that calls it sits inside the network. Three checks, none of
-which trusts the one before it: the URL when the request starts, every address that its name resolves to when the connection is made
-(so a name that changes its mind in between gains nothing), and the answer, which must not lead elsewhere.
+A tenant's administrator can enter any webhook URL, and the worker calls it from inside the network. There are three independent checks:
+the URL when the request starts, every resolved address when the connection is made (so that DNS rebinding has no effect), and the
+answer, which must not be a redirect.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from yarl import URL
 
 from include.errors import BatchError
 
-# The connection's limit is the lower one: whatever times out later was on its way to the service already.
+# The limit for connecting is lower, so that a later timeout means that the request may have reached the service.
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 
-# Services close idle connections after a minute or so; reusing one at that moment leaves open whether the message arrived.
+# Services close idle connections after about a minute. If one is reused at that moment, it is unknown whether the message arrived.
 _KEEP_ALIVE_SECONDS = 5
 
-# Assigned as globally reachable, or not known to Python 3.11 as anything else, and still no place of a public service.
+# Networks without public services that Python 3.11 classifies as global.
 _NOT_PUBLIC = tuple(
     ip_network(text)
     for text in (
@@ -39,15 +39,15 @@ _NAT64 = ip_network("64:ff9b::/96")
 
 
 class RefusedAddressError(BatchError):
-    """A URL that must not be called. The sentence names the host at most: path and query may be the secret."""
+    """A URL must not be called. The message contains at most the host, because path and query may be secret."""
 
 
 def check_url(url: str | URL, allowed_hosts: Collection[str] = ()) -> None:
-    """Refuse a URL that must not be called, as far as it can be told without resolving its host.
+    """Check a URL without resolving its host.
 
     ``allowed_hosts`` are ``host:port`` (IPv6 in brackets) that may be private and without TLS: local stand-ins.
 
-    :raises RefusedAddressError: it must not be called, and why.
+    :raises RefusedAddressError: the URL must not be called; the message says why.
     """
     target = _parsed(url)
     if target.raw_user is not None or target.raw_password is not None:
@@ -63,7 +63,7 @@ def check_url(url: str | URL, allowed_hosts: Collection[str] = ()) -> None:
 
 
 def is_allowed(url: str | URL, allowed_hosts: Collection[str]) -> bool:
-    """Whether the URL's host and port are among those that may be private. :raises RefusedAddressError: it is no URL."""
+    """Whether the URL's host and port are allowed to be private. :raises RefusedAddressError: it is not a valid URL."""
     target = _parsed(url)
     return _host_port(target.raw_host or "", target.port or 0) in allowed_hosts
 
@@ -74,10 +74,10 @@ def guarded_session(
     resolver: AbstractResolver | None = None,
     timeout: aiohttp.ClientTimeout = TIMEOUT,
 ) -> aiohttp.ClientSession:
-    """A session for all tenants' requests, to be closed by whoever asked for it; needs a running event loop.
+    """A session for all tenants' requests. The caller closes it. It needs a running event loop.
 
-    A request that must not be made raises ``RefusedAddressError`` before anything is sent, and so does one that is answered by a
-    redirect. ``resolver`` stands in for the system's.
+    A forbidden request raises ``RefusedAddressError`` before anything is sent. An answer that redirects raises it too. ``resolver``
+    replaces the system's resolver.
     """
     trace = aiohttp.TraceConfig()
 
@@ -89,19 +89,19 @@ def guarded_session(
         connector=aiohttp.TCPConnector(
             resolver=_GuardedResolver(allowed_hosts, resolver or aiohttp.ThreadedResolver()),
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            # Whoever sends limits what is under way; waiting here would count as failing to connect.
+            # The sender limits the requests in flight. Waiting here would count as a failure to connect.
             limit=0,
         ),
-        # One tenant's cookies are not for another's requests.
+        # Tenants must not share cookies.
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
-        middlewares=[_stay_where_we_are],
+        middlewares=[_refuse_proxy_and_redirect],
         timeout=timeout,
     )
 
 
 class _GuardedResolver(AbstractResolver):
-    """A name is as good as the worst of its addresses. The connector connects to what this returns, and to nothing else."""
+    """Refuses a name if one of its addresses is not public. The connector connects only to the addresses that it returns."""
 
     def __init__(self, allowed_hosts: Collection[str], resolver: AbstractResolver) -> None:
         self._allowed_hosts = allowed_hosts
@@ -111,26 +111,26 @@ class _GuardedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         try:
-            found = await self._resolver.resolve(host, port, family)
+            results = await self._resolver.resolve(host, port, family)
         except UnicodeError as error:
-            raise OSError("the name is none that can be asked for") from error
-        if not found:
+            raise OSError("the name cannot be resolved") from error
+        if not results:
             raise OSError("the name has no address")
         if _host_port(host, port) not in self._allowed_hosts:
-            for result in found:
+            for result in results:
                 address = _literal(result["host"])
                 if address is None or not _is_public(address):
                     raise RefusedAddressError(f"{host} は社内または特別な用途のアドレスを指しています")
-        return found
+        return results
 
     async def close(self) -> None:
         await self._resolver.close()
 
 
-async def _stay_where_we_are(
+async def _refuse_proxy_and_redirect(
     request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """No way around the guard: neither a proxy, which would resolve the name itself, nor a redirect."""
+    """Both would bypass the guard: a proxy resolves the name itself, and a redirect has another URL."""
     if request.proxy is not None:
         raise RefusedAddressError("プロキシー経由の送信には対応していません")
     response = await send(request)
@@ -147,7 +147,7 @@ def _parsed(url: str | URL) -> URL:
             return parsed
     except (ValueError, TypeError):
         pass
-    # The parser's own error quotes the URL.
+    # The parser's error is not shown, because it quotes the URL.
     raise RefusedAddressError("URL の形式が正しくありません")
 
 
@@ -161,7 +161,7 @@ def _host_port(host: str, port: int) -> str:
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is, in any form that the C library takes for one (2130706433, 0x7f.1, 017700000001); None for a name."""
+    """The address that a host stands for, in any form that the C library accepts (2130706433, 0x7f.1); None for a name."""
     try:
         return ip_address(host.partition("%")[0])
     except ValueError:
@@ -174,11 +174,11 @@ def _literal(host: str) -> IPv4Address | IPv6Address | None:
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
-        carried = address.ipv4_mapped
+        embedded = address.ipv4_mapped
         if address in _NAT64:
-            carried = IPv4Address(address.packed[-4:])
-        if carried is not None:
-            return _is_public(carried)
+            embedded = IPv4Address(address.packed[-4:])
+        if embedded is not None:
+            return _is_public(embedded)
         if address not in _GLOBAL_UNICAST:
             return False
     return (

@@ -1,4 +1,4 @@
-"""Whom a tenant's notification settings name. Pure; the settings are the application's, and untrusted."""
+"""The destinations that a tenant's notification settings name. Pure; the settings are untrusted input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from include.messaging.integrations import json_object
 
 
 def destinations_of(setting: Mapping[str, Any]) -> list[str]:
-    """Whom a row of MST_NotificationSettings names (``channel_config``): addresses, Slack channels, ``users/ID`` of LINE WORKS."""
+    """The destinations of a row of MST_NotificationSettings (``channel_config``): addresses, Slack channels, LINE WORKS ``users/ID``."""
     config = json_object(setting["channel_config"]) or {}
     named: list[Any] = []
     for key in ("recipients", "channels", "destinations"):

@@ -1,17 +1,17 @@
-"""How a tenant is reached: its rows of SYS_IntegrationConfig, read into one configuration per channel.
+"""The channels of a tenant: its rows of SYS_IntegrationConfig as one configuration per channel.
 
-Credentials are JSON in text. Nothing here, and no error, ever shows one.
+Credentials are JSON in text columns. No error or log of this module contains them.
 
 ==========  =====================================================  ==============================================
 channel     auth_config                                            connection_config, endpoint_url
 ==========  =====================================================  ==============================================
-slack       ``bot_token``, or ``webhook_url`` in its place         ``base_url`` (only for stand-ins)
+slack       ``bot_token`` or ``webhook_url``                       ``base_url`` (only for stand-ins)
 teams       ``webhook_url``                                        or the webhook as endpoint_url
 line_works  ``client_id``, ``client_secret``,                      ``bot_id``, ``scope``; ``auth_url``, ``base_url``
             ``service_account``, ``private_key``
 ==========  =====================================================  ==============================================
 
-E-mail goes through the installation's own server; a tenant has no configuration for it.
+E-mail goes through the installation's server; a tenant has no configuration for it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
-from include.database import read_sql
+from include.database import Statements
 from include.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
 from include.messaging.outbox import Lane
 from include.messaging.outcome import Channel
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -45,27 +44,26 @@ _SPELLINGS = {
 
 
 def channel_of(*names: str | None) -> Channel | None:
-    """The channel that a key or a type names, however it is spelled (``line-works``, ``lineWorks``, ``MS Teams``)."""
+    """The channel that the first known key or type names, in any spelling (``line-works``, ``lineWorks``, ``MS Teams``)."""
     for name in names:
-        found = _SPELLINGS.get(re.sub(r"[^a-z]", "", (name or "").lower()))
-        if found:
-            return found
+        channel = _SPELLINGS.get(re.sub(r"[^a-z]", "", (name or "").lower()))
+        if channel:
+            return channel
     return None
 
 
 def load_integrations(connection: psycopg.Connection) -> list[dict[str, Any]]:
-    """The rows in use of the transaction's tenants; the one changed last comes last."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(read_sql(_HERE, "load_integrations")).fetchall()
+    """The active rows of the transaction's tenants, the latest change last."""
+    return _SQL.rows(connection, "load_integrations")
 
 
 def load_configs(connection: psycopg.Connection) -> dict[Lane, ChannelConfig]:
-    """The usable configurations of the transaction's tenants; of two for one channel, the one changed last."""
+    """The usable configurations of the transaction's tenants. If a channel has several, the latest change wins."""
     return configs_of(load_integrations(connection))
 
 
 def configs_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, ChannelConfig]:
-    """The usable configurations among rows of ``load_integrations``."""
+    """The usable configurations of the rows of ``load_integrations``."""
     configs: dict[Lane, ChannelConfig] = {}
     for row in rows:
         channel = channel_of(row["integration_key"], row["integration_type"])
@@ -76,7 +74,7 @@ def configs_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, ChannelConfig]:
 
 
 def rate_limits_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, int]:
-    """Messages a minute, where a tenant allows fewer than its service (``rate_limit_per_minute``)."""
+    """The tenants' own limits in messages per minute (``rate_limit_per_minute``)."""
     return {
         Lane(row["tenant_id"], channel): row["rate_limit_per_minute"]
         for row in rows
@@ -86,7 +84,7 @@ def rate_limits_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, int]:
 
 
 def config_of(channel: Channel, row: Mapping[str, Any]) -> ChannelConfig | None:
-    """A row's configuration, or None where something that the channel needs is missing."""
+    """A row's configuration, or None if a required value is missing."""
     auth = json_object(row["auth_config"]) or {}
     connection = json_object(row["connection_config"]) or {}
     match channel:
@@ -115,7 +113,7 @@ def config_of(channel: Channel, row: Mapping[str, Any]) -> ChannelConfig | None:
 
 
 def json_object(text: str | None) -> dict[str, Any] | None:
-    """A JSON object in text; without text an empty one, None for anything else."""
+    """The JSON object in a text; empty without text, None if the text is not a JSON object."""
     try:
         value = json.loads(text or "{}")
     except (ValueError, RecursionError):
@@ -124,10 +122,10 @@ def json_object(text: str | None) -> dict[str, Any] | None:
 
 
 def first_text(values: Mapping[str, Any], *names: str) -> str:
-    """The first of these values that is a text and not empty, without blanks around it; empty if none is."""
+    """The first of these values that is a non-empty text, stripped; empty if there is none."""
     for name in names:
         value = values.get(name)
-        # JSON can spell characters that no text can be encoded with; no credential has one.
+        # JSON can contain characters that cannot be encoded. No valid credential has them.
         if isinstance(value, str) and value.strip() and not _UNENCODABLE.search(value):
             return value.strip()
     return ""

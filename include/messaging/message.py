@@ -1,25 +1,30 @@
-"""What is sent, and with which of a tenant's credentials. Values only."""
+"""Messages, and the configurations of the channels that send them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from include.messaging.outcome import Channel
+from include.network import EmailConfig, Network
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+# The maximum number of configurations whose secrets are masked: each log line is searched for each secret.
+_MASKED_CONFIGS = 20
+
+
 @dataclass(frozen=True)
 class Message:
-    """One message to one destination, rendered.
+    """One rendered message to one destination.
 
     ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
-    ``users/ID`` and ``channels/ID`` of LINE WORKS; Teams has none, its webhook is the destination. ``text`` is there for every channel;
-    ``rich`` is the channel's own form: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). Addresses and texts stay out
-    of the repr, and so out of logs.
+    ``users/ID`` or ``channels/ID`` of LINE WORKS. It is empty for Teams: the webhook is the destination. Every channel has ``text``.
+    ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). The repr omits addresses
+    and texts, to keep them out of logs.
     """
 
     message_id: str
@@ -33,7 +38,7 @@ class Message:
 
 @dataclass(frozen=True)
 class SlackConfig:
-    """A bot token, or an incoming webhook in its place."""
+    """A bot token or an incoming webhook."""
 
     token: str = field(default="", repr=False)
     webhook_url: str = field(default="", repr=False)
@@ -42,14 +47,14 @@ class SlackConfig:
 
 @dataclass(frozen=True)
 class TeamsConfig:
-    """A Workflows (Power Automate) webhook; its query holds the secret."""
+    """A Workflows (Power Automate) webhook. Its query contains the secret."""
 
     webhook_url: str = field(repr=False)
 
 
 @dataclass(frozen=True)
 class LineWorksConfig:
-    """A bot and the service account that speaks for it. ``domain_id``: whose directory is read, where a company has several."""
+    """A bot and its service account. ``domain_id`` selects the directory if a company has several."""
 
     bot_id: str
     client_id: str
@@ -62,34 +67,17 @@ class LineWorksConfig:
     domain_id: str = ""
 
 
-@dataclass(frozen=True)
-class EmailConfig:
-    """An SMTP server. ``security`` is ``tls`` (from the first byte), ``starttls`` or ``none`` (local stand-ins)."""
-
-    host: str
-    port: int
-    sender: str
-    login: str = ""
-    password: str = field(default="", repr=False)
-    security: str = "starttls"
-    unsubscribe_url: str = ""
-
-
 ChannelConfig = SlackConfig | TeamsConfig | LineWorksConfig | EmailConfig
 
 
 def secrets_of(config: DataclassInstance) -> list[str]:
-    """The values of a configuration that must never be seen: those that its repr leaves out."""
+    """The secret values of a configuration: the fields that its repr omits."""
     return [value for each in fields(config) if not each.repr and (value := getattr(config, each.name))]
 
 
-@dataclass(frozen=True)
-class Network:
-    """What the installation sends through: its mail server, and hosts (``host:port``) that may be private (local stand-ins).
-
-    ``mask`` is told a tenant's secrets before they are used, to keep them out of whatever is logged.
-    """
-
-    email: EmailConfig | None = None
-    allowed_hosts: frozenset[str] = frozenset()
-    mask: Callable[[str], None] | None = field(default=None, repr=False)
+def mask_secrets(configs: Sequence[DataclassInstance], network: Network) -> None:
+    """Mask the secrets of these configurations in logs, unless there are too many configurations."""
+    if network.mask and len(configs) <= _MASKED_CONFIGS:
+        for config in configs:
+            for secret in secrets_of(config):
+                network.mask(secret)

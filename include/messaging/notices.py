@@ -1,4 +1,4 @@
-"""Notices to a tenant's administrator about the tenant's own matters: quotas nearly used up, settings that do not work."""
+"""Notices to a tenant's administrators, for example about a quota that is nearly used up or settings that do not work."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psycopg
 
-from include.database import read_sql
+from include.database import Statements
 from include.execution.business_date import JAPAN
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
 from include.messaging.template_store import default_template
 from include.messaging.templates import Template, TemplateRefusedError, render
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 _SENDING_TIME = time(9, 0)
 
@@ -28,13 +28,13 @@ CHANNELS_GONE = "notification_channels_gone"
 
 
 def sending_time(day: date) -> datetime:
-    """Nine o'clock of a Japanese day, when BATCH-019-01 sends what is due: aware, Asia/Tokyo."""
+    """Nine o'clock on a day in Asia/Tokyo (aware). BATCH-019-01 sends due messages then."""
     return datetime.combine(day, _SENDING_TIME, JAPAN)
 
 
 def load_administrators(connection: psycopg.Connection) -> dict[str, str]:
-    """The administrators' (or else the contacts') e-mail addresses of the transaction's tenants; without one a tenant is missing."""
-    rows = connection.execute(read_sql(_HERE, "load_administrators"))
+    """The e-mail addresses of the tenants' administrators, or else contacts, by tenant. A tenant without an address is missing."""
+    rows = _SQL.execute(connection, "load_administrators")
     return {tenant_id: email for tenant_id, email, _ in rows if email}
 
 
@@ -48,7 +48,7 @@ def notice(
     due_at: datetime,
     dedupe_until: datetime | None = None,
 ) -> Draft:
-    """The e-mail for an occasion. It has to arrive: where the tenant's own template cannot be used, the built-in one is."""
+    """The e-mail for an event. If the tenant's template cannot be rendered, the built-in template is used."""
     try:
         rendered = render(template, variables)
     except TemplateRefusedError:

@@ -1,7 +1,6 @@
-"""The outbox: messages wait here, are claimed, sent, and told apart by what became of them.
+"""The outbox: the queue of messages. A sender claims messages under a lease, sends them and records the results.
 
-Unless it says otherwise a function runs in a transaction of its own, in the context of the tenants it is about. Moments are aware and
-come in as arguments.
+Each function runs in its own transaction, in the context of its tenants, unless its docstring says otherwise. Datetimes are aware.
 """
 
 from __future__ import annotations
@@ -13,32 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.database import read_sql, storable, tenant_transaction
+from include.database import Statements, storable, tenant_transaction
 from include.messaging.message import Message
 from include.messaging.outcome import Channel, SendResult
 from include.messaging.retry import MAX_ATTEMPTS, Status, Transition
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# Longer than the slowest send (``sender.SEND_LIMIT``): a lease that ran out belongs to a sender that is gone.
+# Longer than the slowest send (``sender.SEND_LIMIT``): the owner of an expired lease is no longer running.
 LEASE = timedelta(minutes=5)
 
-# Messages that one statement adds.
-_ENQUEUED = 1_000
+# The number of messages that one statement adds.
+_BATCH_SIZE = 1_000
 
-# How long a message keeps its occasion from being told again, unless its producer says otherwise.
+# How long a dedupe key prevents a second message, unless the draft has its own time.
 _DEDUPE = timedelta(days=90)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A message to be put into the outbox. ``dedupe_key`` names the occasion: a second one with the same key is not added.
+    """A message to add to the outbox. ``dedupe_key`` names the event: a second message with the same key is not added.
 
-    ``priority`` is 1 (HIGH) to 3 (LOW); ``host_log_id`` the application's own row (HIS_NotificationLog) for it; ``dedupe_until`` the moment
-    after which nobody asks for it again.
+    ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). After
+    ``dedupe_until`` the key may be deleted.
     """
 
     tenant_id: str
@@ -56,7 +54,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Lane:
-    """One tenant's queue for one channel; lanes never wait for each other."""
+    """One tenant's queue for one channel. Lanes are independent of each other."""
 
     tenant_id: str
     channel: Channel
@@ -64,7 +62,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A message under this sender's lease, and how often it was tried before."""
+    """A message under this sender's lease, and its attempts so far."""
 
     message: Message
     attempts: int
@@ -72,8 +70,8 @@ class Claimed:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What came of a claimed message, and where it goes."""
+class SendAttempt:
+    """One send of a claimed message: its result, and the message's next status."""
 
     claimed: Claimed
     result: SendResult
@@ -81,30 +79,24 @@ class Sent:
 
 
 def enqueue(connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
-    """Add messages inside the caller's transaction; returns how many were new."""
+    """Add messages inside the caller's transaction; returns the number of new messages."""
     return sum(
-        connection.execute(
-            read_sql(_HERE, "enqueue"),
-            {
-                "messages": Jsonb([_message_row(draft) for draft in drafts[start : start + _ENQUEUED]]),
-                "created_by": created_by,
-            },
+        _SQL.execute(
+            connection,
+            "enqueue",
+            messages=Jsonb([_message_row(draft) for draft in drafts[start : start + _BATCH_SIZE]]),
+            created_by=created_by,
         ).rowcount
-        for start in range(0, len(drafts), _ENQUEUED)
+        for start in range(0, len(drafts), _BATCH_SIZE)
     )
 
 
 def due_lanes(
-    connection: psycopg.Connection,
-    tenant_ids: Sequence[str],
-    statuses: Iterable[Status],
-    now: datetime,
+    connection: psycopg.Connection, tenant_ids: Sequence[str], statuses: Iterable[Status], now: datetime
 ) -> list[Lane]:
-    """The lanes of these tenants that have something due and are not closed."""
+    """The open lanes of these tenants with due messages."""
     with tenant_transaction(connection, tenant_ids):
-        rows = connection.execute(
-            read_sql(_HERE, "due_lanes"), {"statuses": list(statuses), "now": now}
-        ).fetchall()
+        rows = _SQL.execute(connection, "due_lanes", statuses=list(statuses), now=now).fetchall()
     return [Lane(tenant_id, Channel(channel)) for tenant_id, channel in rows]
 
 
@@ -119,9 +111,9 @@ def claim(
     now: datetime,
     urgent_only: bool = False,
 ) -> list[Claimed]:
-    """Take up to so many due messages of a lane, high priority first, under a lease from now on that is committed when this returns.
+    """Claim up to ``count`` due messages of a lane, high priority first. The lease begins at ``now`` and is committed on return.
 
-    ``urgent_only``: of priority 1 alone.
+    ``urgent_only``: claim priority 1 only.
     """
     return exchange(
         connection,
@@ -137,16 +129,16 @@ def claim(
 
 
 def record(
-    connection: psycopg.Connection, lane: Lane, sent: Sequence[Sent], *, owner: str, now: datetime
+    connection: psycopg.Connection, lane: Lane, sent: Sequence[SendAttempt], *, owner: str, now: datetime
 ) -> None:
-    """Write down what became of claimed messages; close the channel, keep dead addresses."""
+    """Record the results of claimed messages; close the channel and suppress addresses where a transition says so."""
     exchange(connection, lane, sent, (), count=0, owner=owner, started_at=now, now=now)
 
 
 def exchange(
     connection: psycopg.Connection,
     lane: Lane,
-    sent: Sequence[Sent],
+    sent: Sequence[SendAttempt],
     statuses: Iterable[Status],
     *,
     count: int,
@@ -155,62 +147,59 @@ def exchange(
     now: datetime,
     urgent_only: bool = False,
 ) -> list[Claimed]:
-    """``record`` what was sent and ``claim`` the next messages, in one transaction and few round trips.
+    """``record`` results and ``claim`` the next messages, in one transaction and few round trips.
 
-    ``started_at`` is when the sender began: what was due then is claimed, and a channel that closes counts as closed since then, because
-    its settings were read then.
+    ``started_at`` is the start of the sender. Messages that were due then are claimed. A channel is closed as of that time, because the
+    sender read its settings then.
     """
     with connection.pipeline(), tenant_transaction(connection, [lane.tenant_id]):
         if sent:
             _record(connection, lane, sent, owner, now, closed_at=started_at)
         if not count:
             return []
-        with connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(
-                read_sql(_HERE, "claim"),
-                {
-                    "tenant_id": lane.tenant_id,
-                    "channel": lane.channel,
-                    "statuses": list(statuses),
-                    "count": count,
-                    "owner": owner,
-                    "due_before": started_at,
-                    "lease_until": now + LEASE,
-                    "lowest_priority": 1 if urgent_only else 3,
-                },
-            ).fetchall()
+        rows = _SQL.rows(
+            connection,
+            "claim",
+            tenant_id=lane.tenant_id,
+            channel=lane.channel,
+            statuses=list(statuses),
+            count=count,
+            owner=owner,
+            due_before=started_at,
+            lease_until=now + LEASE,
+            lowest_priority=1 if urgent_only else 3,
+        )
     return [_claimed(row) for row in rows]
 
 
 def suppressed_addresses(connection: psycopg.Connection, tenant_id: str) -> frozenset[str]:
-    """The tenant's addresses that are not written to any more, in lower case."""
+    """The tenant's suppressed addresses in lower case: no e-mail is sent to them."""
     with tenant_transaction(connection, [tenant_id]):
-        rows = connection.execute("SELECT address FROM batch.suppressed_address").fetchall()
-    return frozenset(address for (address,) in rows)
+        return frozenset(_SQL.column(connection, "suppressed_addresses"))
 
 
 def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Status]:
-    """Inside the caller's transaction: messages of its tenants whose sender is gone, by id, and where they are now.
+    """Release the messages whose lease has expired, inside the caller's transaction; returns their new status by id.
 
-    Parked for an operator, or (e-mail, which may be repeated) due again.
+    They are parked for an operator. An e-mail may be repeated and becomes due again.
     """
-    rows = connection.execute(
-        read_sql(_HERE, "park_crashed"), {"now": now, "most_letters": MAX_ATTEMPTS[Channel.EMAIL]}
+    rows = _SQL.execute(
+        connection, "park_crashed", now=now, most_letters=MAX_ATTEMPTS[Channel.EMAIL]
     ).fetchall()
     mirror_to_host(connection, [message_id for message_id, _ in rows])
     return {message_id: Status(status) for message_id, status in rows}
 
 
 def mirror_rest(connection: psycopg.Connection) -> None:
-    """Inside the caller's transaction: show in the application's rows what somebody's lock has kept from being shown."""
-    rows = connection.execute(read_sql(_HERE, "not_mirrored")).fetchall()
+    """Update the application's rows that were locked before, inside the caller's transaction."""
+    rows = _SQL.execute(connection, "not_mirrored").fetchall()
     mirror_to_host(connection, [message_id for (message_id,) in rows])
 
 
 def mirror_to_host(connection: psycopg.Connection, message_ids: Sequence[str]) -> None:
-    """Inside the caller's transaction: show in the application's own rows where its messages are."""
+    """Write the status of these messages to the application's rows, inside the caller's transaction."""
     if message_ids:
-        connection.execute(read_sql(_HERE, "mirror_to_host"), {"message_ids": list(message_ids)})
+        _SQL.execute(connection, "mirror_to_host", message_ids=list(message_ids))
 
 
 def _message_row(draft: Draft) -> dict[str, Any]:
@@ -218,7 +207,7 @@ def _message_row(draft: Draft) -> dict[str, Any]:
         "due_at": draft.due_at.isoformat(),
         "dedupe_until": (draft.dedupe_until or draft.due_at + _DEDUPE).isoformat(),
     }
-    # PostgreSQL refuses these, and quotes the whole text when it does.
+    # PostgreSQL refuses some characters, and its error quotes the whole text.
     return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
@@ -238,16 +227,14 @@ def _claimed(row: Mapping[str, Any]) -> Claimed:
 def _record(
     connection: psycopg.Connection,
     lane: Lane,
-    sent: Sequence[Sent],
+    sent: Sequence[SendAttempt],
     owner: str,
     now: datetime,
     *,
     closed_at: datetime,
 ) -> None:
     with connection.cursor() as cursor:
-        cursor.executemany(
-            read_sql(_HERE, "record_result"), [_result_row(entry, owner, now) for entry in sent]
-        )
+        cursor.executemany(_SQL["record_result"], [_result_row(entry, owner, now) for entry in sent])
     mirror_to_host(
         connection, [entry.claimed.message.message_id for entry in sent if entry.claimed.host_log_id]
     )
@@ -255,19 +242,17 @@ def _record(
         error = entry.result.error
         if error is None:
             continue
-        about = {"tenant_id": lane.tenant_id, "error_code": error.code, "now": now}
+        about = {"tenant_id": lane.tenant_id, "error_code": error.code}
         if entry.transition.closes_channel:
-            connection.execute(
-                read_sql(_HERE, "open_circuit"),
-                about | {"now": closed_at, "channel": lane.channel, "reason": error.meaning},
+            _SQL.execute(
+                connection, "open_circuit", **about, now=closed_at, channel=lane.channel, reason=error.meaning
             )
         if entry.transition.suppresses_address:
-            connection.execute(
-                read_sql(_HERE, "suppress_address"), about | {"address": entry.claimed.message.destination}
-            )
+            address = entry.claimed.message.destination
+            _SQL.execute(connection, "suppress_address", **about, now=now, address=address)
 
 
-def _result_row(entry: Sent, owner: str, now: datetime) -> dict[str, Any]:
+def _result_row(entry: SendAttempt, owner: str, now: datetime) -> dict[str, Any]:
     error = entry.result.error
     return {
         "message_id": entry.claimed.message.message_id,

@@ -1,6 +1,6 @@
-"""What can become of one send: four outcomes, never two, from one table of error codes for all channels.
+"""The result of one send: one of four outcomes, from one table of error codes for all channels.
 
-The table (``error_codes.yaml``) drives the clients, the documentation and the stand-ins of the tests alike.
+Clients, documentation and the tests' stand-ins all use the table (``error_codes.yaml``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TABLE_FILE = Path(__file__).with_name("error_codes.yaml")
 
 
 class Channel(StrEnum):
-    """How a message travels."""
+    """The kind of service that messages are sent through."""
 
     EMAIL = "email"
     SLACK = "slack"
@@ -28,7 +28,7 @@ class Channel(StrEnum):
 
 
 class Outcome(StrEnum):
-    """SENT; TRANSIENT: another try may help; PERMANENT: none will; AMBIGUOUS: it may have arrived, and a second one would be a repeat."""
+    """TRANSIENT: a retry may succeed. PERMANENT: a retry cannot succeed. AMBIGUOUS: the message may have arrived."""
 
     SENT = "sent"
     TRANSIENT = "transient"
@@ -37,11 +37,11 @@ class Outcome(StrEnum):
 
 
 class ErrorClass(StrEnum):
-    """What is wrong, and so who can mend it.
+    """The kind of error, which says who can fix it.
 
-    RATE_LIMIT and RECIPIENT_LIMIT ask for less: the service of everybody, or one recipient (greylisting, a busy mailbox).
-    CREDENTIAL and CHANNEL_CLOSED close the tenant's whole channel until somebody mends it; ADDRESS keeps one recipient from being
-    written to again; the others concern one message, or nobody but the service.
+    RATE_LIMIT is a limit of the service, RECIPIENT_LIMIT a limit of one recipient (greylisting, a busy mailbox). CREDENTIAL and
+    CONFIGURATION close the tenant's channel until an administrator fixes it. ADDRESS suppresses the recipient's address. The other
+    classes concern one message or the service.
     """
 
     RATE_LIMIT = "rate_limit"
@@ -60,9 +60,9 @@ _LIMITS = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT})
 
 @dataclass(frozen=True)
 class ErrorCode:
-    """One row of the table: what an answer means.
+    """One row of the table: the meaning of an answer.
 
-    ``meaning`` is the operators' Japanese; ``wait`` the least time to the next try; ``text`` a pattern that the answer's text may match.
+    ``meaning`` is the Japanese text for operators, ``wait`` the minimum time to the next retry, ``text`` a pattern for the answer's text.
     """
 
     code: str
@@ -75,9 +75,9 @@ class ErrorCode:
 
 @dataclass(frozen=True)
 class SendResult:
-    """What one send came to. ``detail`` is for the log: never a secret, an address or the message itself.
+    """The result of one send. ``detail`` is for the log and contains no secret, address or message text.
 
-    ``retry_after`` is the service's own word on when to come back; ``provider_message_id`` its name for the message.
+    ``retry_after`` is the wait that the service asks for, ``provider_message_id`` the service's id of the message.
     """
 
     outcome: Outcome
@@ -88,18 +88,18 @@ class SendResult:
 
     @property
     def counts_as_attempt(self) -> bool:
-        """A request that was refused for its rate has not been tried."""
+        """Whether the send counts as an attempt. A send that was refused by a limit does not."""
         return self.error is None or self.error.error_class not in _LIMITS
 
     @property
     def is_refused_for_rate(self) -> bool:
-        """Whether the service takes nothing from anybody at this rate."""
+        """Whether the service refused the send because of its rate limit."""
         return self.error is not None and self.error.error_class is ErrorClass.RATE_LIMIT
 
 
 @cache
 def error_table(channel: Channel) -> Mapping[str, ErrorCode]:
-    """The channel's codes; ``unknown`` is there for whatever the table does not list."""
+    """The channel's codes. ``unknown`` is for codes that the table does not list."""
     rows = load_yaml(_TABLE_FILE.read_text(encoding="utf-8"))[channel.value]
     return {
         code: ErrorCode(
@@ -117,7 +117,7 @@ def error_table(channel: Channel) -> Mapping[str, ErrorCode]:
 def failed(
     channel: Channel, code: str, detail: str = "", *, retry_after: timedelta | None = None
 ) -> SendResult:
-    """The result for an error code; one that the table does not know is taken as the channel's ``unknown``."""
+    """The result for an error code. A code that the table does not list becomes the channel's ``unknown``."""
     table = error_table(channel)
     error = table.get(code) or table["unknown"]
     shown = detail if error.code == code else f"{code}: {detail}" if detail else code

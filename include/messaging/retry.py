@@ -1,7 +1,8 @@
-"""What a message does after a send: a pure function of its attempts, the result and the moment.
+"""The next status of a message after a send. Pure; datetimes are aware.
 
-Source: BATCH-019-02's rules: min(60 min × 2^(n−1), 24 h) with jitter, at most 3 attempts (Slack 5), the service's Retry-After wins,
-a request refused for its rate is no attempt: only the message's age (``give_up_hours``) ends it. Moments are aware.
+Source: BATCH-019-02's rules. The pause is min(60 min × 2^(n−1), 24 h) with jitter, unless the service sends Retry-After. There are at
+most 3 attempts (Slack 5). A send that was refused by a limit is not an attempt: it is retried until the message's age reaches
+``give_up_hours``.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult
 
 FIRST_BACKOFF = timedelta(hours=1)
 LONGEST_BACKOFF = timedelta(hours=24)
-# Messages that failed together must not come back together: up to a tenth later.
+# The pause is longer by up to this share, so that messages that failed together are not retried together.
 JITTER = 0.1
-# How long a service that says nothing of its own is left alone after it refused a request for its rate.
+# The pause after a refusal by a rate limit, if the service does not say how long to wait.
 RATE_LIMIT_PAUSE = timedelta(minutes=1)
 
 MAX_ATTEMPTS = {Channel.EMAIL: 3, Channel.SLACK: 5, Channel.TEAMS: 3, Channel.LINE_WORKS: 3}
 
-# An e-mail that is sent twice carries the same Message-ID, and mail programs show it once. The other channels have no such key.
+# A repeated e-mail has the same Message-ID, and mail programs show it once. The other channels have no such key.
 _MAY_BE_REPEATED = frozenset({Channel.EMAIL})
 
-# Until somebody mends these, nothing else of the tenant goes through the channel either.
+# These errors affect all messages of the tenant's channel until an administrator fixes them.
 CLOSES_CHANNEL = frozenset({ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION})
 
 
 class Status(StrEnum):
-    """A message's place in its life. PENDING, RETRY and AMBIGUOUS wait; SENDING is under a lease; the others are final."""
+    """The status of a message. PENDING and RETRY wait, SENDING has a lease, AMBIGUOUS waits for an operator, the others are final."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -43,7 +44,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Transition:
-    """Where a message goes, after so many attempts; ``next_attempt_at`` for RETRY. ``closes_channel``: the tenant's queue waits."""
+    """The next status of a message, and its attempts so far. ``next_attempt_at`` is for RETRY. ``closes_channel``: the lane waits."""
 
     status: Status
     attempts: int
@@ -55,14 +56,14 @@ class Transition:
 def transition(
     channel: Channel, attempts: int, result: SendResult, now: datetime, *, spread: float
 ) -> Transition:
-    """What becomes of a message that had ``attempts`` before this send. ``spread`` (0 to 1) is the jitter's dice."""
+    """The transition of a message that had ``attempts`` before this send. ``spread`` (0 to 1) is the random part of the jitter."""
     attempts += result.counts_as_attempt
     error = result.error
     match result.outcome:
         case Outcome.SENT:
             return Transition(Status.SENT, attempts, now)
         case Outcome.PERMANENT if error and error.error_class in CLOSES_CHANNEL:
-            # Not the message's fault: it waits with the rest of its queue until the channel is mended.
+            # The message did not cause the error. It waits with the rest of its lane until the channel is fixed.
             return Transition(Status.RETRY, attempts - 1, now, closes_channel=True)
         case Outcome.PERMANENT:
             return Transition(
@@ -77,12 +78,12 @@ def transition(
     if not result.counts_as_attempt:
         return Transition(Status.RETRY, attempts, now + (asked or RATE_LIMIT_PAUSE))
     if attempts >= MAX_ATTEMPTS[channel]:
-        lost = Status.AMBIGUOUS if result.outcome is Outcome.AMBIGUOUS else Status.DEAD
-        return Transition(lost, attempts, now)
+        final = Status.AMBIGUOUS if result.outcome is Outcome.AMBIGUOUS else Status.DEAD
+        return Transition(final, attempts, now)
     return Transition(Status.RETRY, attempts, now + (asked or backoff(attempts, spread)))
 
 
 def backoff(attempts: int, spread: float) -> timedelta:
-    """The pause after so many attempts (at least 1)."""
+    """The pause after this number of attempts (at least 1)."""
     pause: timedelta = min(FIRST_BACKOFF * 2 ** (attempts - 1), LONGEST_BACKOFF)
     return pause * (1 + JITTER * spread)

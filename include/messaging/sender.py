@@ -1,8 +1,8 @@
-"""Sends what is due: many tenants and channels at once, each in a lane of its own.
+"""Sends due messages of many tenants and channels concurrently, each tenant and channel in its own lane.
 
-A lane claims a few messages, commits, sends them side by side within its channel's pace, records what became of them, and claims the
-next. A slow or dead channel so holds up nobody but itself, and a sender that is killed leaves no more in doubt than it had in flight.
-Nothing waits for a turn of the network while it is claimed: the lease is longer than the slowest send.
+A lane claims a few messages, commits, sends them concurrently within the channel's pace, records the results and claims the next
+messages. A slow channel delays only its own messages. If a sender is killed, only its messages in flight are in doubt. The lease of a
+claimed message is longer than the slowest send.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from include.messaging import outbox
 from include.messaging.channels.base import ChannelClient
 from include.messaging.channels.email import CONNECTIONS
 from include.messaging.message import Message
-from include.messaging.outbox import Claimed, Lane, Sent
+from include.messaging.outbox import Claimed, Lane, SendAttempt
 from include.messaging.outcome import Channel, ErrorClass, SendResult, failed
 from include.messaging.retry import Status, transition
 
-# Messages of a lane that are under way at once, which is also what a killed sender leaves in doubt.
-_SIDE_BY_SIDE = {Channel.EMAIL: 10, Channel.SLACK: 5, Channel.TEAMS: 4, Channel.LINE_WORKS: 4}
+# The maximum number of a lane's messages in flight. A killed sender leaves them in doubt.
+_IN_FLIGHT = {Channel.EMAIL: 10, Channel.SLACK: 5, Channel.TEAMS: 4, Channel.LINE_WORKS: 4}
 
-# Lanes of a channel that send at once. All e-mail goes through one server, the others each through the tenant's own way.
+# The maximum number of a channel's lanes that send at the same time. All e-mail goes through one server.
 _LANES_AT_ONCE = {Channel.EMAIL: CONNECTIONS, Channel.SLACK: 100, Channel.TEAMS: 100, Channel.LINE_WORKS: 100}
 
-# Seconds for which a lane may keep its turn while others wait for one. Slow lanes give way after each few messages.
+# After this many seconds, a lane lets a waiting lane send before it claims more messages.
 _TURN_SECONDS = 1.0
 
-# Seconds that one send may take, all of its requests together; well within the outbox's lease.
+# Seconds that one send may take, including all its requests. It must be well below the outbox's lease.
 SEND_LIMIT = 120
 
-# Seconds between two sends. Slack takes one message a second into a channel; LINE WORKS 240 requests a minute.
+# Seconds between two sends. Slack allows one message a second per Slack channel, LINE WORKS 240 requests a minute.
 _PACE = {Channel.EMAIL: 0.0, Channel.SLACK: 1.0, Channel.TEAMS: 0.25, Channel.LINE_WORKS: 0.25}
 
-# If all messages under way end with one of these, the service takes nothing now. What a mail server puts off (4xx) mostly concerns one
-# recipient, except a refusal for the rate: the client has already tried with fewer connections, so that a single one stops the lane.
-_OF_THE_SERVICE = dict.fromkeys(
+# If all messages in flight end with one of these errors, the service is unavailable. A mail server's 4xx mostly concerns one recipient.
+# A refusal by its rate limit is different: the client has already tried fewer connections, so that one refusal stops the lane.
+_SERVICE_ERRORS = dict.fromkeys(
     Channel, frozenset({ErrorClass.RATE_LIMIT, ErrorClass.SERVICE, ErrorClass.NETWORK})
 )
-_OF_THE_SERVICE[Channel.EMAIL] = frozenset({ErrorClass.NETWORK})
+_SERVICE_ERRORS[Channel.EMAIL] = frozenset({ErrorClass.NETWORK})
 
 
 @dataclass
 class LaneReport:
-    """How a lane's messages ended, by status; ``problem`` is what ended the lane itself: its last messages are parked in time."""
+    """The number of a lane's messages by status. ``problem`` is the error that stopped the lane; its last messages are parked later."""
 
     lane: Lane
     counts: Counter[Status] = field(default_factory=Counter)
@@ -59,11 +59,11 @@ class LaneReport:
 
 
 class Sender:
-    """Drains lanes. ``connection`` acts as ``batch_tenant`` and is used by nobody else meanwhile; ``clock`` gives aware moments.
+    """Sends the due messages of lanes. ``connection`` acts as ``batch_tenant`` and is not used by other code meanwhile.
 
-    ``quiet`` tenants get nothing but what is urgent (priority 1); ``rate_limits`` are messages a minute of single lanes. After ``stop_at``
-    nothing more is claimed: what is left stays due. ``started_at`` is before the channels' settings were read: what is due then is sent,
-    and a channel that closes has been closed since.
+    ``quiet`` tenants get urgent messages (priority 1) only. ``rate_limits`` are messages per minute. After ``stop_at`` no more messages
+    are claimed. ``started_at`` is before the channels' settings were read: messages due then are sent, and a channel is closed as of then.
+    ``clock`` returns aware datetimes.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class Sender:
         self._started_at = started_at
 
     async def drain(self, lanes: Sequence[Lane]) -> list[LaneReport]:
-        """Send what is due in these lanes now; what is put off by this run is not tried again by it.
+        """Send the messages of these lanes that are due now. Each message is sent at most once.
 
-        :raises psycopg.Error: the database failed; messages in flight are parked once their lease has run out.
+        :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
         """
         self._unfinished = Counter(lane.channel for lane in lanes)
         return list(await asyncio.gather(*(self._drain_lane(lane) for lane in lanes)))
@@ -110,7 +110,7 @@ class Sender:
                 async with self._turns[lane.channel]:
                     is_drained = await self._take_turn(report, client, pace, suppressed)
         except Exception as error:
-            # What one tenant's data can cause ends its lane, and nobody else's.
+            # An error caused by one tenant's data stops only that tenant's lane.
             if not is_about_data(error):
                 raise
             report.problem = reason_of(error)
@@ -120,23 +120,23 @@ class Sender:
     async def _take_turn(
         self, report: LaneReport, client: ChannelClient, pace: _Pace, suppressed: frozenset[str]
     ) -> bool:
-        """Send what the lane has, for so long as no other lane waits, or for a short while; returns whether nothing is left."""
-        lane, began = report.lane, time.monotonic()
+        """Send the lane's messages until none is left or another lane must have its turn; returns whether the lane is finished."""
+        lane, started = report.lane, time.monotonic()
         claimed = await self._exchange(lane)
         while claimed:
             sent = await asyncio.gather(*(self._send(client, pace, entry, suppressed) for entry in claimed))
             report.counts.update(entry.transition.status for entry in sent)
-            # A service that takes nothing is left alone: the rest waits for the next run, and is not put in doubt as well.
-            is_over = any(map(_stops_lane, sent)) or all(map(_failed_there, sent))
-            gives_way = self._turns[lane.channel].locked() and time.monotonic() - began > _TURN_SECONDS
-            claimed = await self._exchange(lane, sent, claims=not (is_over or gives_way))
-            if gives_way and not is_over:
+            # If the service is unavailable, the remaining messages wait for the next run.
+            is_over = any(map(_stops_lane, sent)) or all(map(_is_service_error, sent))
+            yields_turn = self._turns[lane.channel].locked() and time.monotonic() - started > _TURN_SECONDS
+            claimed = await self._exchange(lane, sent, claims=not (is_over or yields_turn))
+            if yields_turn and not is_over:
                 return False
         return True
 
     async def _send(
         self, client: ChannelClient, pace: _Pace, claimed: Claimed, suppressed: frozenset[str]
-    ) -> Sent:
+    ) -> SendAttempt:
         message = claimed.message
         if message.destination.lower() in suppressed:
             result: SendResult | None = failed(message.channel, "suppressed")
@@ -145,7 +145,7 @@ class Sender:
         if result is None:
             await pace.turn(_paced_by(message))
             result = await _send_in_time(client, message)
-        return Sent(
+        return SendAttempt(
             claimed,
             result,
             transition(
@@ -163,8 +163,10 @@ class Sender:
         async with self._database:
             return await asyncio.to_thread(outbox.suppressed_addresses, self._connection, lane.tenant_id)
 
-    async def _exchange(self, lane: Lane, sent: Sequence[Sent] = (), *, claims: bool = True) -> list[Claimed]:
-        """Record what was sent, and claim what comes next."""
+    async def _exchange(
+        self, lane: Lane, sent: Sequence[SendAttempt] = (), *, claims: bool = True
+    ) -> list[Claimed]:
+        """Record results and claim the next messages."""
         if self._stop_at is not None and self._clock() >= self._stop_at:
             claims = False
         async with self._database:
@@ -174,19 +176,19 @@ class Sender:
                 lane,
                 sent,
                 self._statuses,
-                count=self._side_by_side(lane) if claims else 0,
+                count=self._most_in_flight(lane) if claims else 0,
                 owner=self._owner,
                 started_at=self._started_at,
                 now=self._clock(),
                 urgent_only=lane.tenant_id in self._quiet,
             )
 
-    def _side_by_side(self, lane: Lane) -> int:
-        """How many messages the lane may have under way: all e-mail shares the mail server's connections.
+    def _most_in_flight(self, lane: Lane) -> int:
+        """The number of messages that the lane may claim at once. E-mail lanes share the mail server's connections.
 
-        Of a lane with a limit no more than it may send within the next minute, so that none outlives its lease while it waits.
+        A lane with a rate limit claims at most what it may send in a minute, so that no lease expires while a message waits.
         """
-        count = min(_SIDE_BY_SIDE[lane.channel], self._rate_limits.get(lane, _SIDE_BY_SIDE[lane.channel]))
+        count = min(_IN_FLIGHT[lane.channel], self._rate_limits.get(lane, _IN_FLIGHT[lane.channel]))
         if lane.channel is not Channel.EMAIL:
             return count
         lanes = min(self._unfinished[lane.channel], _LANES_AT_ONCE[lane.channel])
@@ -200,12 +202,12 @@ async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
     except TimeoutError:
         return failed(message.channel, "timeout", f"{SEND_LIMIT} s")
     except Exception as error:
-        # A client never raises; should one do so all the same, nobody else's lane ends with it.
+        # A client must not raise. If it does, the error concerns only this message.
         return failed(message.channel, "connection_lost", type(error).__name__)
 
 
 class _Pace:
-    """Hands out turns at least ``interval`` seconds apart per key, and over all keys no more than ``per_minute``."""
+    """Spaces sends: at least ``interval`` seconds apart per key, and at most ``per_minute`` over all keys."""
 
     def __init__(self, interval: float, per_minute: int | None = None) -> None:
         self._interval = interval
@@ -223,16 +225,16 @@ class _Pace:
             await asyncio.sleep(turn - now)
 
 
-def _stops_lane(entry: Sent) -> bool:
+def _stops_lane(entry: SendAttempt) -> bool:
     is_mail = entry.claimed.message.channel is Channel.EMAIL
     return entry.transition.closes_channel or (is_mail and entry.result.is_refused_for_rate)
 
 
-def _failed_there(entry: Sent) -> bool:
+def _is_service_error(entry: SendAttempt) -> bool:
     error = entry.result.error
-    return error is not None and error.error_class in _OF_THE_SERVICE[entry.claimed.message.channel]
+    return error is not None and error.error_class in _SERVICE_ERRORS[entry.claimed.message.channel]
 
 
 def _paced_by(message: Message) -> str:
-    """What a channel's pace counts: Slack each of its channels, the others the tenant's one way in."""
+    """The key of the pace: Slack limits each Slack channel, the other services limit the tenant."""
     return message.destination if message.channel is Channel.SLACK else ""

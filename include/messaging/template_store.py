@@ -1,4 +1,4 @@
-"""Where templates come from: the tenant's own (MST_NotificationTemplate) in its language, else in Japanese, else the built-in ones."""
+"""The templates of a tenant: its own (MST_NotificationTemplate) in its language, or else in Japanese, or else the built-in template."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from functools import cache
 from pathlib import Path
 
 import psycopg
-from psycopg.rows import dict_row
 
-from include.database import read_sql
+from include.database import Statements
 from include.messaging.outcome import Channel
 from include.messaging.templates import Template
 from include.settings import load_yaml
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-_DEFAULTS_FILE = _HERE / "default_templates.yaml"
+_DEFAULTS_FILE = Path(__file__).with_name("default_templates.yaml")
 
 
 def load_templates(
@@ -27,12 +26,10 @@ def load_templates(
         tenant_id: {key: default_template(key, language) for key in keys}
         for tenant_id, language in languages.items()
     }
-    with connection.cursor(row_factory=dict_row) as cursor:
-        own = cursor.execute(read_sql(_HERE, "load_templates"), {"template_keys": list(keys)}).fetchall()
-    # The later one wins: Japanese over the built-in, the tenant's language over Japanese.
-    for row in sorted(own, key=lambda row: row["language"] == languages.get(row["tenant_id"])):
-        wanted = languages.get(row["tenant_id"])
-        if row["language"] in ("ja", wanted):
+    rows = _SQL.rows(connection, "load_templates", template_keys=list(keys))
+    # A later row overwrites an earlier one, so rows in the tenant's language come last.
+    for row in sorted(rows, key=lambda row: row["language"] == languages.get(row["tenant_id"])):
+        if row["language"] in ("ja", languages.get(row["tenant_id"])):
             chosen[row["tenant_id"]][row["template_key"]] = Template(
                 row["template_key"],
                 Channel.EMAIL,

@@ -1,8 +1,8 @@
-"""Templates that tenants write: placeholders, conditions and a few filters, and nothing else.
+"""Templates that tenants write: placeholders, conditions and a few filters.
 
-A template is untrusted. It is rendered in Jinja's immutable sandbox, and before that its syntax is looked through: only what cannot
-loop, call, multiply or reach into an object is let in. So rendering ends at once and its output is bounded by what goes in.
-Placeholders are ``{{name}}``; an unknown one is an error that names the template and the variable.
+A template is untrusted. Its syntax is checked first: loops, calls, arithmetic and access to attributes are refused. It is then rendered
+in Jinja's immutable sandbox. The time to render and the length of the output are therefore bounded. Placeholders are ``{{name}}``; an
+unknown placeholder is an error that names the template and the variable.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from html.parser import HTMLParser
 from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
 from jinja2 import Template as CompiledTemplate
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing_extensions import override
 
 from include.database import storable
 from include.errors import BatchError
 from include.messaging.channels.line_works import LONGEST_TEXT
 from include.messaging.outcome import Channel
 
-# Characters of a template, and of what it renders to: far above any message, far below what hurts.
+# Characters of a template and of its output. Real messages are much shorter.
 MAX_TEMPLATE = 20_000
 MAX_OUTPUT = 40_000
-# Of a template's syntax: Jinja's own work grows with its square, and ends in a RecursionError.
+# The depth of a template's syntax tree. Jinja's work grows with the square of the depth, up to a RecursionError.
 MAX_DEPTH = 20
 
-# Characters of one of Slack's sections, and of its header.
+# The longest section and the longest header of Slack, in characters.
 _SECTION = 3_000
 _HEADER = 150
 
@@ -55,14 +56,14 @@ _ALLOWED_TESTS = frozenset({"defined", "undefined", "none", "eq", "ne", "lt", "l
 
 
 class TemplateRefusedError(BatchError):
-    """A template that cannot be used, by its key: its syntax, an unknown variable, or too much of it."""
+    """A template cannot be used because of its syntax, an unknown variable or its length."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """A tenant's own template, or the built-in one. ``key`` names it in errors; ``language`` is ``ja`` or ``en``.
+    """A template of a tenant, or a built-in template. Errors name it by ``key``; ``language`` is ``ja`` or ``en``.
 
-    ``is_html``: the body of an e-mail is HTML, and its plain text is made from it.
+    ``is_html``: the body is HTML for an e-mail, whose plain text is made from it.
     """
 
     key: str
@@ -75,7 +76,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A subject that fits into a header, the plain text, and the channel's own form (HTML, blocks, card; None: plain text only)."""
+    """A subject of one line, the plain text, and the channel's own format (HTML, blocks, card; None: plain text only)."""
 
     subject: str = field(repr=False)
     text: str = field(repr=False)
@@ -83,9 +84,9 @@ class Rendered:
 
 
 def render(template: Template, variables: Mapping[str, object]) -> Rendered:
-    """The message for the template's channel, with every value escaped as the channel needs it.
+    """The message for the template's channel. Every value is escaped for the channel.
 
-    :raises TemplateRefusedError: names the template's key, and the unknown variable or what is not allowed.
+    :raises TemplateRefusedError: names the template, and the unknown variable or the reason.
     """
     subject = " ".join(_render(template, template.subject, variables, _plain).split())
     if template.is_html:
@@ -97,9 +98,9 @@ def render(template: Template, variables: Mapping[str, object]) -> Rendered:
 
 
 def literal(channel: Channel, subject: str, body: str, *, is_html: bool = False) -> Rendered:
-    """The message for a channel of texts that are no templates: all of it is shown as it is, and nothing of it is markup.
+    """The message for a channel from finished texts. Nothing in the texts is treated as markup.
 
-    ``is_html``: the body is a page of the application's own making, for e-mail; other channels get its text.
+    ``is_html``: the body is an HTML page of the application, used for e-mail. Other channels get its text.
     """
     subject, body = " ".join(storable(subject).split()), storable(body)
     plain = _text_of(body) if is_html else body
@@ -109,10 +110,10 @@ def literal(channel: Channel, subject: str, body: str, *, is_html: bool = False)
 
 
 def _for_channel(channel: Channel, subject: str, plain: str, marked_up: str) -> Rendered:
-    """The message from its body, as it is and with the channel's markup. Where a message has no subject line, the text begins with it."""
+    """The message from its body in plain text and with markup. If the channel has no subject line, the text begins with the subject."""
     match channel:
         case Channel.SLACK:
-            # Slack shows the text in its notifications, and reads the control characters there too.
+            # Slack shows the text in notifications and interprets control characters there too.
             text = f"{_mrkdwn(subject)}\n{marked_up}" if subject else marked_up
         case Channel.LINE_WORKS:
             whole = f"{subject}\n\n{plain}" if subject else plain
@@ -123,7 +124,7 @@ def _for_channel(channel: Channel, subject: str, plain: str, marked_up: str) -> 
 
 
 def check(template: Template, sample: Mapping[str, object]) -> list[str]:
-    """What is wrong with a template when it is rendered with its own sample data; nothing is sent."""
+    """The problems of a template when it is rendered with its sample data. Nothing is sent."""
     try:
         render(template, sample)
     except TemplateRefusedError as error:
@@ -132,7 +133,7 @@ def check(template: Template, sample: Mapping[str, object]) -> list[str]:
 
 
 def variables_of(sample_data: str | None) -> dict[str, object]:
-    """The sample data of MST_NotificationTemplate (a JSON object in text); empty for anything else."""
+    """The sample data of MST_NotificationTemplate (a JSON object in a text); empty if the text is not a JSON object."""
     try:
         data = json.loads(sample_data or "{}")
     except (ValueError, RecursionError):
@@ -152,20 +153,20 @@ def _render(
     except TemplateError as error:
         raise _refused(template, str(error)) from None
     except Exception as error:
-        # A filter's assertion, Python's own limits of nesting: whatever it is, it is the template's doing. Its words may quote a value.
+        # The template caused the error, for example in a filter. The error's text may quote a value.
         raise _refused(template, f"計算できません（{type(error).__name__}）") from None
 
 
 @lru_cache(maxsize=512)
 def _compiled(escape: Callable[[str], str], source: str) -> CompiledTemplate:
-    """The template's code, made once for all that it is rendered for. :raises TemplateError: it is no template, or not allowed."""
+    """The compiled template, cached. :raises TemplateError: the syntax is invalid or not allowed."""
     environment = _environment(escape)
     _require_harmless(environment.parse(source))
     return environment.from_string(source)
 
 
 def _limited(template: Template, parts: Iterable[str]) -> str:
-    """The parts together, as long as they are not too much; no more of them is made than that."""
+    """The joined parts. Rendering stops when the output is too long."""
     output: list[str] = []
     length = 0
     for part in parts:
@@ -195,7 +196,7 @@ def _require_harmless(tree: nodes.Template) -> None:
 
 @cache
 def _environment(escape: Callable[[str], str]) -> ImmutableSandboxedEnvironment:
-    """Every value is escaped as it is printed, whatever a filter has made of it; what the template itself says is not."""
+    """An environment that escapes every printed value after its filters. The template's own text is not escaped."""
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -207,7 +208,7 @@ def _environment(escape: Callable[[str], str]) -> ImmutableSandboxedEnvironment:
 
 
 def _rounded(value: float, precision: int = 0) -> float:
-    """Not Jinja's own: that raises ten to whatever power the template says."""
+    """Replaces Jinja's filter, which computes 10 to any power that the template names."""
     if not isinstance(precision, int) or not 0 <= precision <= _MOST_DIGITS:
         raise ValueError(f"round takes 0 to {_MOST_DIGITS} digits")
     return round(float(value), precision)
@@ -228,12 +229,12 @@ def _plain(value: str) -> str:
 
 
 def _mrkdwn(value: str) -> str:
-    """Slack's three control characters; with them escaped nothing in a value is a link or a mention."""
+    """Escape Slack's three control characters, so that a value contains no link or mention."""
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _card_text(value: str) -> str:
-    """Adaptive Cards take a part of Markdown: what would begin a link or emphasis is taken literally."""
+    """Escape the Markdown that Adaptive Cards support, so that a value contains no link or emphasis."""
     return "".join(f"\\{character}" if character in "\\`*_[]()#+-!|~<>" else character for character in value)
 
 
@@ -255,28 +256,32 @@ _HIDDEN = frozenset({"script", "style", "title"})
 
 
 class _TextOfHtml(HTMLParser):
-    """Collects the text; a paragraph, a break and a row begin and end a line."""
+    """Collects the text of a page. Elements such as paragraphs and rows begin and end a line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.parts: list[str] = []
         self._hidden = 0
 
-    def parse_marked_section(self, i: int, report: bool = True) -> int:  # noqa: ARG002
-        # Browsers take "<![anything" for a comment; Python raises.
+    @override
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        # Browsers treat "<![anything" as a comment; Python raises an error.
         return self.parse_bogus_comment(i)
 
+    @override
     def handle_endtag(self, tag: str) -> None:
         if tag in _HIDDEN and self._hidden:
             self._hidden -= 1
         if tag in _LINES:
             self.parts.append("\n")
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._hidden += tag in _HIDDEN
         if tag in _LINES:
             self.parts.append("\n")
 
+    @override
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self.parts.append(data)
@@ -284,7 +289,7 @@ class _TextOfHtml(HTMLParser):
 
 def _text_of(page: str) -> str:
     parser = _TextOfHtml()
-    # The break lets go of a text that the parser still holds for the end of something; close() takes quadratic time over broken tags.
+    # The <br> makes the parser release buffered text. close() would do so too, but takes quadratic time on broken tags.
     parser.feed(f"{page}<br>")
     return "\n".join(line.strip() for line in "".join(parser.parts).splitlines() if line.strip())
 
@@ -293,7 +298,7 @@ def _blocks(subject: str, body: str) -> list[dict[str, object]]:
     sections: list[dict[str, object]] = [
         {"type": "section", "text": {"type": "mrkdwn", "text": part}} for part in _sections(body)
     ]
-    # Japanese has no spaces to shorten it at.
+    # Cut at any character: Japanese has no spaces.
     subject = " ".join(subject.split())
     shown = subject if len(subject) <= _HEADER else f"{subject[: _HEADER - 1]}…"
     header: dict[str, object] = {"type": "header", "text": {"type": "plain_text", "text": shown}}
@@ -301,13 +306,13 @@ def _blocks(subject: str, body: str) -> list[dict[str, object]]:
 
 
 def _sections(body: str) -> Iterator[str]:
-    """As much as a section holds at a time; an escaped character (&amp;) stays in one piece."""
+    """The body in parts of a section's length. An escaped character (&amp;) is not split."""
     start = 0
     while start < len(body):
         end = start + _SECTION
-        begun = body.rfind("&", end - 4, end)
-        if begun > start and end < len(body) and ";" not in body[begun:end]:
-            end = begun
+        escape = body.rfind("&", end - 4, end)
+        if escape > start and end < len(body) and ";" not in body[escape:end]:
+            end = escape
         yield body[start:end]
         start = end
 

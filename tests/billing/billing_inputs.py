@@ -7,16 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 from include.billing.commitments import Commitment
-from include.billing.money import RoundingMode
-from include.billing.periods import Period, PlanPart
-from include.billing.price_list import Plan
-from include.billing.pricing import (
+from include.billing.inputs import (
     BillingInputs,
     Discount,
     DiscountKind,
     ExchangeRate,
     PricedPart,
 )
+from include.billing.money import RoundingMode
+from include.billing.periods import Period, PlanPart
+from include.billing.price_list import Plan
 from include.billing.usage import BYTES_PER_GB, UsageDay
 from tests.billing.sample_invoices import ISSUER, RECIPIENT
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.billing.ledger import due_date
+from include.billing.ledger.finalization import due_date
 from include.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.billing.periods import Period, PlanChange, plan_parts, prorate
 

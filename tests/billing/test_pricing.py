@@ -17,15 +17,11 @@ from include.billing.commitments import Commitment
 from include.billing.consumption_tax import TaxCategory
 from include.billing.errors import BillingError
 from include.billing.explanation import explain
+from include.billing.inputs import BillingInputs, Discount
 from include.billing.invoice import Invoice, InvoiceKind, InvoiceLine, LineKind
 from include.billing.money import RoundingMode, minor_unit, round_to_minor_unit
 from include.billing.price_list import load_price_list
-from include.billing.pricing import (
-    BillingInputs,
-    Discount,
-    calculated_lines,
-    price,
-)
+from include.billing.pricing import calculated_lines, price
 from tests.billing import sample_invoices as samples
 from tests.billing.billing_inputs import (
     OCTOBER,
@@ -969,7 +965,7 @@ def test_an_invoice_with_a_commitment_for_the_whole_month_explains_what_was_invo
 def test_inputs_say_which_rule_holds_for_their_minimum(keys: dict[str, Any]) -> None:
     document = inputs().frozen()
     del document["commitments"]
-    with pytest.raises(ValueError, match="either commitments or commitment must be there"):
+    with pytest.raises(ValueError, match="exactly one of commitments and commitment must be given"):
         BillingInputs.model_validate(document | keys)
 
 

@@ -1,4 +1,4 @@
-"""Messages in the outbox, tenants with channels, and runs of BATCH-019-01 and 019-02 for tests."""
+"""Messages in the outbox, tenants with channels, and runs that send them or operate on them, for tests."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 
 import psycopg
 
-from include.catalog import SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.catalog import OPERATE_NOTIFICATIONS, SCHEDULED_NOTIFICATIONS, BatchSpec
 from include.execution.run_log import RunResult
-from include.messaging.message import EmailConfig, Network
+from include.network import EmailConfig, Network
+from include.operations import notification_operations
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns
-from local_stack.whole_run import run_batch
 from tests import host_rows
 from tests.conftest import Database
 from tests.waiting import wait_until
@@ -96,7 +97,7 @@ def run_notifications(
     **parameters: Any,
 ) -> RunResult:
     """One whole run of a batch that sends or asks."""
-    batch = import_module(spec.module).create_batch()
+    batch = import_module(f"include.{spec.family.slug}.{spec.slug}").create_batch(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
             platform,
@@ -109,6 +110,42 @@ def run_notifications(
             parameters=parameters,
             network=through or network(stand_ins),
         )
+
+
+def operate(
+    database: Database,
+    stand_ins: StandIns,
+    operation: str,
+    *messages: str,
+    codes: Sequence[str] = (),
+    dry_run: bool = False,
+) -> RunResult:
+    """One whole run of an operation on these messages, or on the channels."""
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(
+            platform,
+            connection,
+            OPERATE_NOTIFICATIONS,
+            notification_operations(LOCAL),
+            TODAY,
+            codes=codes,
+            dry_run=dry_run,
+            parameters={"operation": operation, "messages": list(messages)},
+            network=network(stand_ins),
+        )
+
+
+def ambiguous(database: Database, host: psycopg.Connection, stand_ins: StandIns) -> str:
+    """A message of tenant A that may have arrived, beside a tenant B without messages; returns its id."""
+    for tenant_id in ("A", "B"):
+        host_rows.tenant(host, tenant_id)
+        slack(host, tenant_id, stand_ins)
+    waiting(host, "A", "SLACK", recipient_address="C1", message_body="極秘の本文")
+    stand_ins.fail_next("slack", "internal_error")
+    run_notifications(database, stand_ins)
+    row = host.execute("SELECT message_id FROM batch.outbox WHERE status = 'ambiguous'").fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def statuses(host: psycopg.Connection) -> Counter[tuple[str, str]]:

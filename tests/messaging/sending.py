@@ -15,15 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import ChannelClient, Finding, connect
-from include.messaging.message import (
-    ChannelConfig,
-    EmailConfig,
-    LineWorksConfig,
-    Message,
-    SlackConfig,
-    TeamsConfig,
-)
+from include.messaging.message import ChannelConfig, LineWorksConfig, Message, SlackConfig, TeamsConfig
 from include.messaging.outcome import Channel, SendResult
+from include.network import EmailConfig
 from local_stack.stand_ins import StandIns
 from tests.waiting import LIMIT_SECONDS
 

@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 
 from include.messaging.channels import ChannelClient
 from include.messaging.channels.email import CONNECTIONS
-from include.messaging.message import EmailConfig
 from include.messaging.outcome import Channel, Outcome, SendResult
+from include.network import EmailConfig
 from local_stack.stand_ins import Arrived, StandIns
 from tests.messaging.raw_server import answering
 from tests.messaging.sending import SECRETS, SHORT, Tenant, code_of, message

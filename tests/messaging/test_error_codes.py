@@ -12,8 +12,9 @@ import aiohttp
 import pytest
 
 from include.messaging.channels.exchange import LONGEST_WAIT, retry_after, unanswered
-from include.messaging.message import ChannelConfig, EmailConfig, SlackConfig, TeamsConfig
+from include.messaging.message import ChannelConfig, SlackConfig, TeamsConfig
 from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table
+from include.network import EmailConfig
 from local_stack.stand_ins import StandIns
 from tests.messaging.raw_server import answering, http
 from tests.messaging.sending import SHORT, Tenant, code_of, message

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from include.database import tenant_transaction
-from include.messaging.delivery import deliver
-from include.messaging.message import Network
+from include.messaging.dispatch import dispatch_due
 from include.messaging.outbox import park_crashed
+from include.network import Network
 from include.settings import load_settings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -53,7 +53,7 @@ def send(dsn: str, through: Network, owner: str) -> None:
     """A worker: everything that is due for everybody."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SET ROLE batch_tenant")
-        deliver(
+        dispatch_due(
             connection,
             TENANTS,
             through,

@@ -253,7 +253,7 @@ def test_a_worker_that_dies_while_it_sends_leaves_no_success_behind(
     def die(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("include.notification.scheduled_notifications.batch.deliver", die)
+    monkeypatch.setattr("include.messaging.service.Notifications.send_due", die)
     with StandIns() as services, pytest.raises(MemoryError):
         run_notifications(shared_database, services)
 

@@ -10,12 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY
 from include.database import tenant_transaction
-from include.errors import ParameterError
 from include.messaging import outbox
-from include.messaging.delivery import deliver
-from include.messaging.outbox import LEASE, Claimed, Draft, Lane, Sent
+from include.messaging.dispatch import dispatch_due
+from include.messaging.outbox import LEASE, Claimed, Draft, Lane, SendAttempt
 from include.messaging.outcome import Channel, Outcome, SendResult, failed
 from include.messaging.retry import Status, transition
 from include.settings import load_settings
@@ -95,7 +93,7 @@ def record(
 ) -> None:
     """Write down that all of them came to the same."""
     entries = [
-        Sent(entry, result, transition(lane.channel, entry.attempts, result, NOW, spread=0))
+        SendAttempt(entry, result, transition(lane.channel, entry.attempts, result, NOW, spread=0))
         for entry in claimed
     ]
     outbox.record(connection, lane, entries, owner=owner, now=NOW)
@@ -366,7 +364,7 @@ def test_when_a_channel_closes_its_queue_waits_and_all_others_go_on(
     )
 
     for _ in range(2):
-        deliver(
+        dispatch_due(
             connection,
             ["A", "B"],
             network(services),
@@ -548,26 +546,3 @@ def test_without_a_tenant_nobodys_rows_are_there(
         assert connection.execute(count).fetchone() == (0,)
     with tenant_transaction(connection, ["A"]):
         assert connection.execute(count).fetchone() == (1,)
-
-
-def test_an_operator_decides_about_messages_of_the_runs_tenants_only(
-    database: Database, host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
-) -> None:
-    of_b = Lane("B", SLACK)
-    put(connection, draft("of a"), draft("of b", of_b))
-    record(connection, claim(connection), failed(SLACK, "timeout"))
-    record(connection, claim(connection, of_b), failed(SLACK, "timeout"), lane=of_b)
-    ids: dict[str, str] = dict(host.execute("SELECT dedupe_key, message_id FROM batch.outbox").fetchall())
-
-    def discard(*messages: str) -> None:
-        run_notifications(
-            database, services, spec=NOTIFICATION_RETRY, codes=["A"], action="discard", messages=messages
-        )
-
-    with pytest.raises(ParameterError, match=ids["of b"]):
-        discard(ids["of a"], ids["of b"])
-    assert statuses(host) == {("slack", "ambiguous"): 2}
-    discard(ids["of a"])
-
-    assert state(host, "of a")[0] == "discarded"
-    assert state(host, "of b")[0] == "ambiguous"

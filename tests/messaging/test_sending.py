@@ -14,6 +14,7 @@ from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import (
     make_due,
+    operate,
     run_notifications,
     slack,
     statuses,
@@ -138,7 +139,7 @@ def test_a_post_that_may_have_arrived_is_parked_told_once_and_decided_by_an_oper
     assert again.status == "completed"
     (message_id,) = host.execute("SELECT message_id FROM batch.outbox").fetchone() or ("",)
     arrived = len(services.messages)
-    run_notifications(database, services, spec=NOTIFICATION_RETRY, action="mark_sent", messages=[message_id])
+    operate(database, services, "mark_sent", message_id)
     assert statuses(host) == {("slack", "sent"): 1}
     assert len(services.messages) == arrived
 

@@ -20,15 +20,16 @@ import psycopg
 import pytest
 
 from include.database import tenant_transaction
-from include.messaging import delivery, outbox
+from include.messaging import dispatch, outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import connect
-from include.messaging.delivery import DeliveryReport, deliver
-from include.messaging.message import ChannelConfig, EmailConfig, Network, SlackConfig
+from include.messaging.dispatch import DispatchReport, dispatch_due
+from include.messaging.message import ChannelConfig, SlackConfig
 from include.messaging.outbox import Draft, Lane
 from include.messaging.outcome import Channel
 from include.messaging.retry import Status
 from include.messaging.sender import LaneReport, Sender
+from include.network import EmailConfig, Network
 from include.settings import load_settings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -63,8 +64,8 @@ def slow_services() -> Iterator[StandIns]:
 @pytest.fixture(autouse=True)
 def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivery whose clients wait for as long as the test needs."""
-    monkeypatch.setattr(delivery, "guarded_session", partial(guarded_session, timeout=PATIENT))
-    monkeypatch.setattr(delivery, "connect", partial(connect, smtp_timeout=PATIENCE))
+    monkeypatch.setattr(dispatch, "guarded_session", partial(guarded_session, timeout=PATIENT))
+    monkeypatch.setattr(dispatch, "connect", partial(connect, smtp_timeout=PATIENCE))
 
 
 @pytest.fixture
@@ -105,9 +106,9 @@ def send(
     connection: psycopg.Connection,
     through: Network,
     tenant_ids: Sequence[str] = ALL,
-) -> dict[str, DeliveryReport]:
+) -> dict[str, DispatchReport]:
     """Everything that is due."""
-    return deliver(
+    return dispatch_due(
         connection,
         tenant_ids,
         through,

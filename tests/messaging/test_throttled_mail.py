@@ -11,7 +11,7 @@ import pytest
 from include.catalog import NOTIFICATION_RETRY
 from include.database import tenant_transaction
 from include.messaging import outbox
-from include.messaging.delivery import deliver
+from include.messaging.dispatch import dispatch_due
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
 from include.settings import load_settings
@@ -41,8 +41,8 @@ def letters(host: psycopg.Connection, connection: psycopg.Connection) -> None:
 
 
 def send(connection: psycopg.Connection, services: StandIns) -> None:
-    """One shard's delivery of everything that is due."""
-    deliver(
+    """One shard's dispatch of all due messages."""
+    dispatch_due(
         connection,
         TENANTS,
         network(services),

@@ -1,4 +1,4 @@
-"""The services' clients: one per tenant and channel, all with the same face (``ChannelClient``)."""
+"""The clients of the services: one per tenant and channel, all with the interface ``ChannelClient``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ from include.messaging.channels.email import EmailClient
 from include.messaging.channels.line_works import LineWorksClient
 from include.messaging.channels.slack import SlackClient
 from include.messaging.channels.teams import TeamsClient
-from include.messaging.message import (
-    ChannelConfig,
-    EmailConfig,
-    LineWorksConfig,
-    SlackConfig,
-    TeamsConfig,
-)
+from include.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
+from include.network import EmailConfig
 
 __all__ = ["ChannelClient", "Finding", "NotConfigured", "connect"]
 
@@ -30,10 +25,10 @@ def connect(
     smtp_timeout: float = 30,
     smtp_pause: float = 1,
 ) -> ChannelClient:
-    """The client that a tenant's settings ask for. No network yet; keep it for all the tenant's messages of a run.
+    """The client for a configuration. It opens no connection yet; use it for all of the tenant's messages in a run.
 
-    ``session`` is from ``guarded_session`` with the same ``allowed_hosts``, and the same for all clients; ``smtp_timeout`` and
-    ``smtp_pause`` (before a mail server that refuses a single letter for its rate is asked again) are in seconds.
+    ``session`` is one ``guarded_session`` with the same ``allowed_hosts`` for all clients. ``smtp_timeout`` and ``smtp_pause`` (see
+    ``EmailClient``) are in seconds.
     """
     match config:
         case EmailConfig():

@@ -1,4 +1,4 @@
-"""What every channel's client does, whichever service is behind it."""
+"""The interface of all channels' clients."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from typing_extensions import override
+
 from include.messaging.message import Message
 from include.messaging.outcome import Channel, ErrorCode, SendResult, failed
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the daily check of a channel's settings found.
+    """A problem that the daily check of a channel's settings found.
 
-    A transient ``error`` says that the service could not be asked, any other that nothing will arrive until somebody mends it.
-    ``destination`` is set where the finding is about one destination only; it is personal data, and so not in the repr.
+    A transient ``error`` means that the service could not be asked. Any other error means that no message arrives until it is fixed.
+    ``destination`` is set if the finding concerns one destination. It is personal data, so the repr omits it.
     """
 
     error: ErrorCode
@@ -24,45 +26,43 @@ class Finding:
 
 
 class ChannelClient(Protocol):
-    """One tenant's way into one service. Safe for several messages at once; none of its methods raises for what a service does."""
+    """A client for one tenant and one service. Several messages may be sent concurrently. Errors of the service are results, not raised."""
 
     def check(self, message: Message) -> SendResult | None:
-        """What is wrong with the settings or the message, told without the network; None: it may be sent."""
+        """The problem of the settings or the message, checked without the network; None: the message may be sent."""
 
     async def send(self, message: Message) -> SendResult:
-        """Send one message, once; ``check`` included. Nothing is tried again that may have arrived."""
+        """Check and send one message. A request that may have arrived is not repeated."""
 
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
-        """The daily check of the settings, and of destinations that they name. Never sends a message."""
+        """Check the settings and these destinations, without sending a message."""
 
     async def aclose(self) -> None:
-        """Let go of connections of its own; the session stays open. For ``contextlib.aclosing``."""
+        """Close the client's own connections, by default none; the session stays open. For ``contextlib.aclosing``."""
+        return
 
 
-class NotConfigured:
-    """A ``ChannelClient`` in the place of a channel that has no settings: every message waits until it has."""
+class NotConfigured(ChannelClient):
+    """The client of a channel without settings. Every message waits until there are settings."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def check(self, message: Message) -> SendResult:  # noqa: ARG002
-        """See ``ChannelClient``."""
+    @override
+    def check(self, message: Message) -> SendResult:
         return failed(self._channel, "not_configured")
 
+    @override
     async def send(self, message: Message) -> SendResult:
-        """See ``ChannelClient``."""
         return self.check(message)
 
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:  # noqa: ARG002
-        """See ``ChannelClient``."""
+    @override
+    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
         return finding(failed(self._channel, "not_configured"))
-
-    async def aclose(self) -> None:
-        """Nothing of its own."""
 
 
 def finding(result: SendResult | None, destination: str = "") -> list[Finding]:
-    """The finding that a result amounts to: one, or none for a success."""
+    """The finding for a result, in a list; empty for a success."""
     if result is None or result.error is None:
         return []
     return [Finding(result.error, result.detail, destination)]

@@ -1,4 +1,4 @@
-"""E-mail over SMTP. Not the standard library's ``email``, which is found all the same: imports are absolute."""
+"""E-mail over SMTP. Absolute imports find the standard library's ``email`` in spite of this module's name."""
 
 from __future__ import annotations
 
@@ -15,48 +15,49 @@ from email.utils import formataddr, parseaddr
 from typing import Any
 
 import aiosmtplib
+from typing_extensions import override
 
-from include.messaging.channels.base import Finding, finding
-from include.messaging.message import EmailConfig, Message
+from include.messaging.channels.base import ChannelClient, Finding, finding
+from include.messaging.message import Message
 from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table, failed
+from include.network import EmailConfig
 
-# Connections at once to the mail server; most take some dozens from one client. One that takes fewer says so.
+# Parallel connections to the mail server. Most servers accept several dozens from one client; a server that accepts fewer refuses.
 CONNECTIONS = 20
 
-# How often a letter is offered to a server that refuses it for its rate, before it waits for the next run.
+# How often a letter is offered to a server that refuses it by its rate limit, before it waits for the next run.
 _OFFERS = 3
 
-# Seconds that a letter waits for its turn, well within the time that one send may take (``sender.SEND_LIMIT``).
+# Seconds that a letter waits for its turn. It must be well below the limit of one send (``sender.SEND_LIMIT``).
 _TURN_SECONDS = 60
 
 _SECURITIES = ("tls", "starttls", "none")
 
-# Stricter than RFC 5322 on exotic forms (quotes, comments), and laxer on dots: Japanese carriers gave out addresses such as
-# "a..b.@docomo.ne.jp", which are in use.
+# RFC 5322 without quotes and comments, but with any dots: Japanese carriers have issued addresses such as "a..b.@docomo.ne.jp".
 _ADDRESS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}"
 )
 _LONGEST_ADDRESS = 254
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
-# A reply may quote addresses, whose words say nothing about the reply.
+# A reply may quote addresses. Their words must not match a pattern.
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 
 _CLOSING = 421
 
-# UnicodeError: a host name that no resolver can be asked for.
+# UnicodeError: the host name cannot be encoded for a resolver.
 _FAILURES = (aiosmtplib.SMTPException, OSError, UnicodeError)
 
 
-class EmailClient:
-    """A ``ChannelClient``. Connections are kept for the next message until ``aclose``.
+class EmailClient(ChannelClient):
+    """A letter is the e-mail made from a message. Connections are reused until ``aclose``.
 
-    A server that refuses a letter for its rate gets fewer letters at once from then on. Once it has refused letters of two tenants in a
-    row, it is not asked again: all further letters share the last refusal.
+    If the server refuses a letter by its rate limit, fewer letters are sent in parallel from then on. If it has refused letters of two
+    tenants in a row, no more letters are offered: they get the last refusal as their result.
     """
 
     def __init__(self, config: EmailConfig, *, timeout: float = 30, pause: float = 1) -> None:
-        """``timeout``: seconds for each of the server's answers; ``pause``: before a letter that was refused alone is offered again."""
+        """``timeout``: seconds for each answer of the server. ``pause``: seconds before a letter that was refused alone is repeated."""
         self._config = config
         self._timeout = timeout
         self._pause = pause
@@ -68,14 +69,15 @@ class EmailClient:
         self._refusal: SendResult | None = None
         self._refused_tenants: set[str] = set()
 
+    @override
     def check(self, message: Message) -> SendResult | None:
-        """See ``ChannelClient``."""
         if refusal := self._check_settings():
             return refusal
         return None if is_address(message.destination) else failed(Channel.EMAIL, "invalid_address")
 
+    @override
     async def send(self, message: Message) -> SendResult:
-        """See ``ChannelClient``. The provider's message id is the Message-ID, which is the same for every try."""
+        """The provider's message id is the Message-ID, which is the same for every attempt."""
         if (refusal := self.check(message)) is not None:
             return refusal
         letter = self._letter(message)
@@ -92,14 +94,15 @@ class EmailClient:
                     if not _may_pass_soon(result) or not await self._reduce_parallel_letters():
                         break
             except TimeoutError:
-                # Never offered, and so no attempt.
+                # The letter was not offered, so this is not an attempt.
                 return self._refusal or failed(Channel.EMAIL, "throttled", "no connection became free")
         self._refused_tenants.add(message.tenant_id)
         assert self._refusal is not None
         return self._refusal
 
+    @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
-        """See ``ChannelClient``. Logs in and names the sender; of destinations, only the form can be told."""
+        """Logs in and names the sender. Only the syntax of destinations is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
         try:
@@ -111,10 +114,13 @@ class EmailClient:
         except _FAILURES as error:
             return finding(_not_sent(error))
         malformed = failed(Channel.EMAIL, "invalid_address")
-        return [found for name in destinations if not is_address(name) for found in finding(malformed, name)]
+        return [
+            problem for name in destinations if not is_address(name) for problem in finding(malformed, name)
+        ]
 
+    @override
     async def aclose(self) -> None:
-        """Close the connections that no letter uses."""
+        """Close the idle connections."""
         while self._idle:
             server = self._idle.pop()
             with suppress(*_FAILURES):
@@ -123,12 +129,12 @@ class EmailClient:
 
     @property
     def _refuses_everybody(self) -> bool:
-        # What one tenant's recipients cause must not stop the mail of the others.
+        # A refusal caused by one tenant's recipients must not stop the e-mail of other tenants.
         return len(self._refused_tenants) > 1
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
-        """Wait until the letter may be under way. :raises TimeoutError: it may not in time."""
+        """Wait until the letter may be sent. :raises TimeoutError: the wait was too long."""
         async with asyncio.timeout(_TURN_SECONDS), self._turn:
             await self._turn.wait_for(lambda: self._under_way < self._most_at_once)
             self._under_way += 1
@@ -140,16 +146,16 @@ class EmailClient:
                 self._turn.notify()
 
     async def _reduce_parallel_letters(self) -> bool:
-        """After a refusal, have fewer letters under way than now; returns whether there were others."""
+        """After a refusal, allow fewer letters in parallel than now; returns whether there were others."""
         if self._under_way == 1:
             return False
         self._most_at_once = self._under_way - 1
-        # The others have a connection each, and the server counts the idle ones as well.
+        # The server counts idle connections too.
         await self.aclose()
         return True
 
     async def _offer(self, recipient: str, letter: EmailMessage) -> SendResult:
-        """Transmit the letter, and again after a pause if the server refuses it although it is the only one under way."""
+        """Transmit the letter. If the server refuses it although it is the only one in flight, transmit it again after a pause."""
         result = await self._transmit(recipient, letter)
         if _may_pass_soon(result) and self._under_way == 1 and not self._refused_tenants:
             await asyncio.sleep(self._pause)
@@ -188,16 +194,16 @@ class EmailClient:
             letter["List-Unsubscribe"] = f"<{url}>"
             if url.startswith("https:"):
                 letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-        # Base64 passes every server, whatever it thinks of eight bits and of long lines.
+        # Base64 passes every server, even one that refuses 8-bit text or long lines.
         letter.set_content(message.text, cte="base64")
         if message.rich:
             letter.add_alternative(message.rich, subtype="html", cte="base64")
         return letter
 
     async def _addressed(self, recipient: str) -> aiosmtplib.SMTP:
-        """A connection on which the server has agreed to sender and recipient: nothing has been sent yet."""
+        """A connection on which the server has accepted sender and recipient. The letter is not sent yet."""
         while self._idle:
-            # The server may have hung up on one that was idle, with or without a word (421).
+            # The server may have closed an idle connection, with or without a 421.
             try:
                 return await self._address(self._idle.pop(), recipient)
             except aiosmtplib.SMTPServerDisconnected:
@@ -215,9 +221,9 @@ class EmailClient:
 
     @asynccontextmanager
     async def _step(self, server: aiosmtplib.SMTP) -> AsyncIterator[None]:
-        """A step after which, if it fails, the connection is kept when it is as good as new, and closed otherwise.
+        """A step of the SMTP dialogue. If it fails, the connection is reset and reused if possible, and closed otherwise.
 
-        It is also closed if the server refused the letter for its rate: the server may have too many connections.
+        It is also closed after a refusal by the rate limit, because the server may have too many connections.
         """
         try:
             yield
@@ -243,7 +249,7 @@ class EmailClient:
             password=config.password or None,
             timeout=self._timeout,
             use_tls=config.security == "tls",
-            # Never as the server pleases: whoever sits in between would strike STARTTLS from its offers.
+            # Not by the server's offer: an attacker between client and server could remove STARTTLS from it.
             start_tls=config.security == "starttls",
         )
         await server.connect()
@@ -251,7 +257,7 @@ class EmailClient:
 
 
 class _Server(aiosmtplib.SMTP):
-    """A connection on which a 421 ends every command: aiosmtplib would go on with the next way to log in, and forget the reply."""
+    """A connection on which a 421 fails every command. aiosmtplib would drop the 421 and try the next login method."""
 
     async def execute_command(self, *args: bytes, **options: Any) -> aiosmtplib.SMTPResponse:
         response = await super().execute_command(*args, **options)
@@ -261,17 +267,17 @@ class _Server(aiosmtplib.SMTP):
 
 
 def is_address(text: str) -> bool:
-    """Whether it can be an e-mail address's form; without display name."""
+    """Whether the text has the syntax of an e-mail address without display name."""
     return len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
 
 
 def _may_pass_soon(result: SendResult) -> bool:
-    """Whether the server refuses the letter for its rate, and no limit of hours or days is the reason."""
+    """Whether the server refused the letter by a rate limit, other than a limit of hours or days."""
     return result.is_refused_for_rate and result.error is not None and result.error.wait is None
 
 
 def _not_sent(error: Exception) -> SendResult:
-    """A failure before the letter itself was on its way."""
+    """The result of a failure before the letter was sent."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
         code = _code(error)
         if (
@@ -279,12 +285,12 @@ def _not_sent(error: Exception) -> SendResult:
             and error.code >= 500
             and not failed(Channel.EMAIL, code).is_refused_for_rate
         ):
-            # "535 5.7.8": the login, and not the sender that 5.7 is about.
+            # "535 5.7.8" refuses the login. Without this, 5.7 would count as a refusal of the sender.
             code = "535"
         if isinstance(error, aiosmtplib.SMTPRecipientRefused):
             return _refused_letter(error)
         if _blames_message(code):
-            # Nobody has heard of the recipient or the letter yet: it is us whom the server does not want.
+            # The server knows neither recipient nor letter yet, so it refuses the installation.
             code = "5.7"
         return failed(Channel.EMAIL, code, _shown(error))
     if isinstance(error, ConnectionError | TimeoutError) or not isinstance(error, aiosmtplib.SMTPException):
@@ -295,7 +301,7 @@ def _not_sent(error: Exception) -> SendResult:
 
 
 def _perhaps_sent(error: Exception) -> SendResult:
-    """A failure once the letter was on its way: a refusal is one, but silence may be anything."""
+    """The result of a failure while the letter was sent. After a refusal it has not arrived; without an answer it may have arrived."""
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         return _refused_letter(error)
     code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
@@ -303,15 +309,15 @@ def _perhaps_sent(error: Exception) -> SendResult:
 
 
 def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
-    """A refusal of one recipient or letter. A policy (5.7) that refuses these says nothing about the next ones: the channel stays open."""
+    """The refusal of one recipient or letter. A refusal by policy (5.7) concerns only this letter: the channel stays open."""
     code = _code(error)
     return failed(Channel.EMAIL, "policy" if code == "5.7" else code, _shown(error))
 
 
 def _code(error: aiosmtplib.SMTPResponseException) -> str:
-    """The table's code for a refusal: by its text, then by its most exact code.
+    """The table's code for a refusal: by its text, or else by its most specific code.
 
-    A recipient's limit counts as the server's if the server answers so before a recipient is named.
+    A recipient's limit counts as the server's limit if no recipient was named yet.
     """
     table = error_table(Channel.EMAIL)
     text = _QUOTED_ADDRESS.sub("", error.message)
@@ -333,12 +339,12 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
 
 
 def _enhanced(error: aiosmtplib.SMTPResponseException) -> str:
-    found = _ENHANCED.match(error.message)
-    return found.group() if found else ""
+    match = _ENHANCED.match(error.message)
+    return match.group() if match else ""
 
 
 def _shown(error: aiosmtplib.SMTPResponseException) -> str:
-    # The reply's text usually quotes the recipient.
+    # Without the reply's text, which usually quotes the recipient.
     return f"SMTP {error.code} {_enhanced(error)}".strip()
 
 
@@ -347,12 +353,12 @@ def _blames_message(code: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    """Without line breaks and other control characters, which would begin a header of their own."""
+    """The text without line breaks and other control characters, so that it cannot begin another header."""
     return _CONTROLS.sub(" ", text).strip()
 
 
 class _UnfoldedHeader(UniqueUnstructuredHeader, BaseHeader):  # type: ignore[misc]  # max_count, in typeshed
-    """A header whose value must stay as it is: Python would encode a URL that is longer than a line."""
+    """A header whose value is not folded. Python would encode a URL that is longer than a line."""
 
     def fold(self, *, policy: Policy) -> str:
         return f"{self.name}: {self}{policy.linesep}"

@@ -1,4 +1,4 @@
-"""One HTTP request, and what its answer means, or that there was none: the same for every HTTP channel."""
+"""HTTP requests of the channels, and the results that answers and failures stand for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.messaging.outcome import Channel, SendResult, error_table, failed
 
 LONGEST_WAIT = timedelta(hours=1)
 
-# What a request raises instead of being answered.
+# The errors of a request without an answer.
 UNANSWERED = (aiohttp.ClientError, TimeoutError, RefusedAddressError)
 
 _NEVER_CONNECTED = (
@@ -27,7 +27,7 @@ _NEVER_CONNECTED = (
     aiohttp.ServerFingerprintMismatch,
 )
 
-# Bytes, decompressed: more than any service says; a stranger's server may say more than memory holds.
+# Bytes after decompression. Real answers are shorter; a malicious server could send more than memory holds.
 LONGEST_ANSWER = 64 * 1024
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -35,7 +35,7 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Answer:
-    """A service's answer. Its body may quote the request: nothing of it is shown but a code."""
+    """A service's answer. The body may quote the request, so only an error code from it is logged."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -43,12 +43,12 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether the status is one of success."""
+        """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """The body's JSON object; empty when it is none."""
+        """The body's JSON object; empty if the body is not a JSON object."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -64,7 +64,7 @@ async def request(
     longest: int = LONGEST_ANSWER,
     **options: Any,
 ) -> Answer:
-    """Make one request and read its answer, up to ``longest`` decompressed bytes of it. :raises: one of ``UNANSWERED``."""
+    """Make one request and read up to ``longest`` decompressed bytes of its answer. :raises: one of ``UNANSWERED``."""
     async with session.request(method, url, **options) as response:
         body = bytearray()
         async for chunk in response.content.iter_chunked(4096):
@@ -75,7 +75,7 @@ async def request(
 
 
 def unanswered(channel: Channel, error: BaseException) -> SendResult:
-    """What it means that there was no answer. Without a connection nothing was sent; with one, the message may have arrived."""
+    """The result of a request without an answer. Without a connection nothing was sent; otherwise the message may have arrived."""
     if isinstance(error, RefusedAddressError):
         return failed(channel, "refused_address", str(error))
     if isinstance(error, aiohttp.InvalidURL):
@@ -86,35 +86,35 @@ def unanswered(channel: Channel, error: BaseException) -> SendResult:
         code = "timeout"
     else:
         code = "connection_lost"
-    # The error's own text may hold the whole URL.
+    # Without the error's text, which may contain the whole URL.
     return failed(channel, code, type(error).__name__)
 
 
 def refused(
     channel: Channel, status: int, code: object = None, *, retry_after: timedelta | None = None
 ) -> SendResult:
-    """What an answer other than success means: by the service's code, else by its HTTP status.
+    """The result of an answer that is not a success, by the service's code or else by its HTTP status.
 
-    A 5xx that the table does not list is taken as a 500.
+    A 5xx that the table does not list counts as 500.
     """
     table = error_table(channel)
-    named = safe_code(code)
+    service_code = safe_code(code)
     detail = f"HTTP {status}"
     by_status = f"http_{status}" if f"http_{status}" in table or status < 500 else "http_500"
-    if named in table or (named and by_status not in table):
-        return failed(channel, named, detail, retry_after=retry_after)
-    return failed(channel, by_status, f"{detail} {named}".strip(), retry_after=retry_after)
+    if service_code in table or (service_code and by_status not in table):
+        return failed(channel, service_code, detail, retry_after=retry_after)
+    return failed(channel, by_status, f"{detail} {service_code}".strip(), retry_after=retry_after)
 
 
 def refused_url(
     channel: Channel, url: str, allowed_hosts: Collection[str], domains: Collection[str] = ()
 ) -> SendResult | None:
-    """``check_url`` as a result; None: it may be called. ``domains``: those that are the service's own."""
+    """``check_url`` as a result; None: the URL may be called. ``domains`` are the service's domains."""
     try:
         check_url(url, allowed_hosts)
         host = URL(url).host or ""
-        is_own = any(host == domain or host.endswith(f".{domain}") for domain in domains)
-        if domains and not is_own and not is_allowed(url, allowed_hosts):
+        is_of_service = any(host == domain or host.endswith(f".{domain}") for domain in domains)
+        if domains and not is_of_service and not is_allowed(url, allowed_hosts):
             raise RefusedAddressError(f"{host} はこのサービスの URL ではありません")
     except RefusedAddressError as error:
         return unanswered(channel, error)
@@ -122,12 +122,12 @@ def refused_url(
 
 
 def safe_code(code: object) -> str:
-    """A service's error code, if it looks like one; anything else may be an echo of the request and becomes empty."""
+    """A service's error code if it has the form of a code, otherwise empty: other text may quote the request."""
     return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 
 def retry_after(headers: Mapping[str, str], name: str = "Retry-After") -> timedelta | None:
-    """The wait that a header asks for, in seconds or until a date, an hour at most; None: it says nothing that can be read."""
+    """The wait in a header (seconds or a date), at most an hour; None if the header is missing or invalid."""
     value = headers.get(name, "").strip()
     try:
         if value.isdecimal():

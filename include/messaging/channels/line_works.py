@@ -1,4 +1,4 @@
-"""LINE WORKS: a bot writes to a user or a talk room, on behalf of a service account."""
+"""LINE WORKS: a bot with a service account sends to a user or a talk room."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 import aiohttp
 import jwt
+from typing_extensions import override
 from yarl import URL
 
-from include.messaging.channels.base import Finding, finding
+from include.messaging.channels.base import ChannelClient, Finding, finding
 from include.messaging.channels.exchange import (
     UNANSWERED,
     Answer,
@@ -32,12 +33,12 @@ LONGEST_TEXT = 2_000
 
 _ASSERTION_LIFETIME = timedelta(hours=1)
 _LONGEST_LIFETIME_SECONDS = 86_400
-# A token is given up this long before its end, so that it does not end on the way.
+# A token is replaced this long before it expires, so that it does not expire during a request.
 _MARGIN_SECONDS = 300
 
 
-class LineWorksClient:
-    """A ``ChannelClient``. It keeps its access token (24 hours) for as long as it lives."""
+class LineWorksClient(ChannelClient):
+    """A client that reuses its access token (valid for 24 hours)."""
 
     def __init__(
         self, config: LineWorksConfig, session: aiohttp.ClientSession, allowed_hosts: Collection[str] = ()
@@ -47,8 +48,8 @@ class LineWorksClient:
         self._allowed_hosts = allowed_hosts
         self._token = AccessToken(config, session)
 
+    @override
     def check(self, message: Message) -> SendResult | None:
-        """See ``ChannelClient``."""
         if refusal := self._check_settings():
             return refusal
         if not _is_destination(message.destination):
@@ -59,37 +60,37 @@ class LineWorksClient:
             return failed(Channel.LINE_WORKS, "too_long", f"{len(message.text)} characters")
         return None
 
+    @override
     async def send(self, message: Message) -> SendResult:
-        """See ``ChannelClient``. LINE WORKS gives messages no id."""
+        """LINE WORKS returns no message id."""
         if (refusal := self.check(message)) is not None:
             return refusal
         kind, _, recipient = message.destination.partition("/")
         answer = await self._call(
-            "POST",
-            (kind, recipient, "messages"),
-            json={"content": {"type": "text", "text": message.text}},
+            "POST", (kind, recipient, "messages"), json={"content": {"type": "text", "text": message.text}}
         )
         return answer if isinstance(answer, SendResult) else SendResult(Outcome.SENT)
 
+    @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
-        """See ``ChannelClient``. Gets a token and asks for the bot; of destinations, only the form can be told."""
+        """Gets a token and reads the bot. Only the syntax of destinations is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
         answer = await self._call("GET", ())
         code = answer.error.code if isinstance(answer, SendResult) and answer.error else ""
         if code in ("NOT_FOUND", "http_404"):
             return finding(failed(Channel.LINE_WORKS, "not_configured", "there is no such bot"))
-        # Asking needs a scope that sending does not.
-        may_ask = not {"bot", "bot.read"}.isdisjoint(self._config.scope.split())
-        if isinstance(answer, SendResult) and (may_ask or code not in ("FORBIDDEN", "http_403")):
+        # Reading the bot needs a scope that sending does not need.
+        may_read = not {"bot", "bot.read"}.isdisjoint(self._config.scope.split())
+        if isinstance(answer, SendResult) and (may_read or code not in ("FORBIDDEN", "http_403")):
             return finding(answer)
         malformed = failed(Channel.LINE_WORKS, "NOT_FOUND", "neither users/ID nor channels/ID")
         return [
-            found for name in destinations if not _is_destination(name) for found in finding(malformed, name)
+            problem
+            for name in destinations
+            if not _is_destination(name)
+            for problem in finding(malformed, name)
         ]
-
-    async def aclose(self) -> None:
-        """Nothing of its own."""
 
     def _check_settings(self) -> SendResult | None:
         config = self._config
@@ -108,9 +109,9 @@ class LineWorksClient:
         ) or refused_url(Channel.LINE_WORKS, config.base_url, self._allowed_hosts, ("worksapis.com",))
 
     async def _call(self, method: str, path: Sequence[str], **options: Any) -> Answer | SendResult:
-        """One request about the bot, to the segments of a path: its answer if it is a success, otherwise what it means.
+        """Make one request for the bot; returns the answer of a success, otherwise the result. ``path`` has the URL's segments.
 
-        A token that LINE WORKS does not take (any longer) is replaced once.
+        A token that LINE WORKS refuses is replaced once.
         """
         token = await self._token.get()
         if isinstance(token, SendResult):
@@ -142,7 +143,7 @@ class LineWorksClient:
 
 
 class AccessToken:
-    """The service account's access token, fetched when it is first needed and again shortly before its end."""
+    """The service account's access token, fetched on first use and again shortly before it expires."""
 
     def __init__(self, config: LineWorksConfig, session: aiohttp.ClientSession) -> None:
         self._config = config
@@ -154,7 +155,7 @@ class AccessToken:
         self._failed_at = 0.0
 
     async def get(self, instead_of: str = "") -> str | SendResult:
-        """The token, another one than ``instead_of``; or why there is none. Messages at once wait for the same one, or the same failure."""
+        """A token other than ``instead_of``, or the failure. Concurrent callers wait for the same token or failure."""
         asked_at = time.monotonic()
         async with self._fetching:
             if self._failure is not None and self._failed_at >= asked_at:
@@ -183,10 +184,10 @@ class AccessToken:
         except UNANSWERED as error:
             result = unanswered(Channel.LINE_WORKS, error)
             if result.outcome is Outcome.AMBIGUOUS:
-                # Only the token's request may have arrived: the message has not been sent at all.
+                # Only the request for a token may have arrived. The message has not been sent.
                 return failed(Channel.LINE_WORKS, "connection_refused", f"token: {type(error).__name__}")
             return result
-        return self._taken_from(answer)
+        return self._token_from(answer)
 
     def _assertion(self) -> str | SendResult:
         now = int(time.time())
@@ -201,7 +202,7 @@ class AccessToken:
         except (ValueError, TypeError, jwt.PyJWTError):
             return failed(Channel.LINE_WORKS, "token_refused", "the private key cannot be read")
 
-    def _taken_from(self, answer: Answer) -> str | SendResult:
+    def _token_from(self, answer: Answer) -> str | SendResult:
         if answer.status == 429 or answer.status >= 500:
             return _meaning(answer)
         token = answer.fields.get("access_token")
@@ -219,7 +220,7 @@ def _meaning(answer: Answer, code: object = None) -> SendResult:
 
 
 def _seconds(value: object) -> int:
-    """LINE WORKS writes the lifetime as a string; one that cannot be read makes the token good for this once."""
+    """The token's lifetime, which LINE WORKS sends as a string. If it is invalid, the token is used once."""
     try:
         return min(int(str(value)), _LONGEST_LIFETIME_SECONDS)
     except ValueError:
@@ -228,5 +229,5 @@ def _seconds(value: object) -> int:
 
 def _is_destination(text: str) -> bool:
     kind, _, recipient = text.partition("/")
-    # A lone dot or two would be a step in the path.
+    # "." and ".." would change the path.
     return kind in ("users", "channels") and recipient.strip(".") != ""

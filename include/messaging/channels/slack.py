@@ -1,4 +1,4 @@
-"""Slack: the Web API with a bot's token, or an incoming webhook in its place."""
+"""Slack: the Web API with a bot's token, or an incoming webhook."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import aiohttp
+from typing_extensions import override
 from yarl import URL
 
-from include.messaging.channels.base import Finding, finding
+from include.messaging.channels.base import ChannelClient, Finding, finding
 from include.messaging.channels.exchange import (
     LONGEST_ANSWER,
     UNANSWERED,
@@ -31,12 +32,12 @@ LONGEST_SECTION = 3_000
 _TIMESTAMP = re.compile(r"[0-9.]{1,40}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
-# Slack's answer repeats the message, "&" as "&amp;".
+# Slack's answer repeats the message, with "&" as "&amp;".
 _ECHO_GROWTH = 5
 
 
-class SlackClient:
-    """A ``ChannelClient``. With a webhook, the destination is the webhook's own channel, whatever the message says."""
+class SlackClient(ChannelClient):
+    """A webhook always posts to its own Slack channel and ignores the message's destination."""
 
     def __init__(
         self, config: SlackConfig, session: aiohttp.ClientSession, allowed_hosts: Collection[str] = ()
@@ -47,12 +48,13 @@ class SlackClient:
         self._session = session
         self._allowed_hosts = allowed_hosts
 
+    @override
     def check(self, message: Message) -> SendResult | None:
-        """See ``ChannelClient``."""
         return self._check_settings() or self._check_message(message)
 
+    @override
     async def send(self, message: Message) -> SendResult:
-        """See ``ChannelClient``. The provider's message id is Slack's ``ts``; a webhook gives none."""
+        """The provider's message id is Slack's ``ts``; a webhook returns none."""
         if (refusal := self.check(message)) is not None:
             return refusal
         if self._webhook_url:
@@ -69,8 +71,9 @@ class SlackClient:
             return answer
         return SendResult(Outcome.SENT, provider_message_id=_timestamp(answer.fields.get("ts")))
 
+    @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
-        """See ``ChannelClient``. A webhook cannot be asked anything without posting, so only its URL is looked at."""
+        """Any request to a webhook posts a message, so only its URL is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
         if self._webhook_url:
@@ -81,15 +84,13 @@ class SlackClient:
         scopes = {name.strip() for name in str(answer.headers.get("x-oauth-scopes", "")).split(",")} - {""}
         if scopes and "chat:write" not in scopes:
             return finding(failed(Channel.SLACK, "missing_scope", "chat:write"))
-        found: list[Finding] = []
+        findings: list[Finding] = []
         for destination in destinations:
-            # Users and direct messages are no channels.
+            # Users and direct messages need no check of a channel.
             if destination.startswith(("C", "G")):
-                found += finding(await self._look_at(destination, "chat:write.public" in scopes), destination)
-        return found
-
-    async def aclose(self) -> None:
-        """Nothing of its own."""
+                problem = await self._check_channel(destination, "chat:write.public" in scopes)
+                findings += finding(problem, destination)
+        return findings
 
     def _check_settings(self) -> SendResult | None:
         if not (self._config.token or self._webhook_url):
@@ -130,25 +131,25 @@ class SlackClient:
         )
 
     async def _call(self, http_method: str, method: str, **options: Any) -> Answer | SendResult:
-        """The answer to a call of the Web API if it is a success, otherwise what it means."""
+        """Call the Web API; returns the answer of a success, otherwise the result."""
         try:
             answer = await call_web_api(self._session, self._config, http_method, method, **options)
         except UNANSWERED as error:
             return unanswered(Channel.SLACK, error)
         return answer if is_success(answer) else _meaning(answer)
 
-    async def _look_at(self, channel: str, may_post_to_public: bool) -> SendResult | None:
-        """What keeps the bot from posting to a channel; None: nothing, or nothing that can be told."""
+    async def _check_channel(self, channel: str, may_post_to_public: bool) -> SendResult | None:
+        """Why the bot cannot post to a channel; None if it can, or if this cannot be checked."""
         answer = await self._call("GET", "conversations.info", params={"channel": channel})
         if isinstance(answer, SendResult):
-            # Posting does not need the scope that looking does.
-            asked_in_vain = answer.error is not None and answer.error.code == "missing_scope"
-            return None if asked_in_vain else answer
-        facts = answer.fields.get("channel")
-        about: Mapping[str, Any] = facts if isinstance(facts, Mapping) else {}
-        if about.get("is_archived"):
+            # Posting does not need the scope of conversations.info.
+            is_unknown = answer.error is not None and answer.error.code == "missing_scope"
+            return None if is_unknown else answer
+        value = answer.fields.get("channel")
+        details: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+        if details.get("is_archived"):
             return failed(Channel.SLACK, "is_archived")
-        if about.get("is_member") or (may_post_to_public and not about.get("is_private")):
+        if details.get("is_member") or (may_post_to_public and not details.get("is_private")):
             return None
         return failed(Channel.SLACK, "not_in_channel")
 
@@ -173,17 +174,17 @@ async def call_web_api(
 
 
 def is_success(answer: Answer) -> bool:
-    """Whether the Web API has done what it was asked: it says so in the answer."""
+    """Whether the Web API reports success in its answer."""
     return answer.status == 200 and answer.fields.get("ok") is True
 
 
 def is_token(text: str) -> bool:
-    """Whether a header can carry it."""
+    """Whether a header can contain the text as a token."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def _timestamp(value: object) -> str | None:
-    """Slack's name for a message; whatever else the answer holds there is nobody's."""
+    """Slack's message id, or None if the value does not have its form."""
     return value if isinstance(value, str) and _TIMESTAMP.fullmatch(value) else None
 
 
@@ -192,10 +193,10 @@ def _body(message: Message) -> dict[str, Any]:
 
 
 def _meaning(answer: Answer) -> SendResult:
-    """Of an answer other than success."""
+    """The result of an answer that is not a success."""
     fields = answer.fields
     if answer.status == 200 and not fields:
-        # A company's login page or the like, or more than Slack ever says.
+        # For example a company's login page, or an answer longer than any of Slack's.
         return failed(Channel.SLACK, "unknown", "the answer is not Slack's")
     return refused(Channel.SLACK, answer.status, fields.get("error"), retry_after=retry_after(answer.headers))
 

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from typing import Any
 
 import aiohttp
+from typing_extensions import override
 from yarl import URL
 
 from include.messaging.address_guard import is_allowed
-from include.messaging.channels.base import Finding, finding
+from include.messaging.channels.base import ChannelClient, Finding, finding
 from include.messaging.channels.exchange import (
     UNANSWERED,
     refused,
@@ -22,15 +23,15 @@ from include.messaging.channels.exchange import (
 from include.messaging.message import Message, TeamsConfig
 from include.messaging.outcome import Channel, Outcome, SendResult, failed
 
-# Bytes of the whole request; Teams takes what is below.
+# The size of a request in bytes must be below this.
 SIZE_LIMIT = 28 * 1024
 
 _WORKFLOW_HOSTS = (".logic.azure.com", ".environment.api.powerplatform.com")
 _RETIRED_HOSTS = ("webhook.office.com", "outlook.office.com", "outlook.office365.com")
 
 
-class TeamsClient:
-    """A ``ChannelClient``. The webhook is the destination; what the workflow makes of a card it has accepted, nobody tells."""
+class TeamsClient(ChannelClient):
+    """The webhook is the destination. It does not report whether the workflow posts an accepted card."""
 
     def __init__(
         self, config: TeamsConfig, session: aiohttp.ClientSession, allowed_hosts: Collection[str] = ()
@@ -39,15 +40,15 @@ class TeamsClient:
         self._session = session
         self._allowed_hosts = allowed_hosts
 
+    @override
     def check(self, message: Message) -> SendResult | None:
-        """See ``ChannelClient``."""
         if refusal := self._check_settings():
             return refusal
         size = len(_body(message))
         return failed(Channel.TEAMS, "too_large", f"{size} bytes") if size >= SIZE_LIMIT else None
 
+    @override
     async def send(self, message: Message) -> SendResult:
-        """See ``ChannelClient``."""
         if (refusal := self.check(message)) is not None:
             return refusal
         try:
@@ -66,16 +67,14 @@ class TeamsClient:
         code = problem.get("code") if isinstance(problem, dict) else None
         return refused(Channel.TEAMS, answer.status, code, retry_after=retry_after(answer.headers))
 
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:  # noqa: ARG002
-        """See ``ChannelClient``. Whatever a webhook is sent, it posts: only its URL is looked at."""
+    @override
+    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+        """Any request to a webhook posts a message, so only its URL is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
         if not URL(self._url).query.get("sig"):
             return finding(failed(Channel.TEAMS, "http_401", "the URL has no sig"))
         return []
-
-    async def aclose(self) -> None:
-        """Nothing of its own."""
 
     def _check_settings(self) -> SendResult | None:
         if not self._url:
@@ -102,7 +101,7 @@ def _body(message: Message) -> bytes:
         "contentUrl": None,
         "content": card,
     }
-    # A Japanese character is three bytes in UTF-8, six when it is escaped.
+    # Not escaped: a Japanese character has three bytes in UTF-8 and six as an escape.
     return json.dumps({"type": "message", "attachments": [attachment]}, ensure_ascii=False).encode()
 
 

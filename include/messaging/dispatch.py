@@ -1,4 +1,4 @@
-"""One delivery: everything that is due for some tenants, through whatever channels they have."""
+"""Dispatches the outbox: claims, sends and records the due messages of tenants over all their channels."""
 
 from __future__ import annotations
 
@@ -10,41 +10,36 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 
-from include.database import read_sql, tenant_transaction
-from include.execution.tenant_work import Run, TenantFailure
+from include.database import Statements, tenant_transaction
+from include.execution.batch import Run, UnitFailure
 from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import ChannelClient, NotConfigured, connect
 from include.messaging.integrations import configs_of, load_integrations, rate_limits_of
-from include.messaging.message import ChannelConfig, Network, secrets_of
+from include.messaging.message import ChannelConfig, mask_secrets
 from include.messaging.outbox import Lane
 from include.messaging.outcome import Channel
 from include.messaging.preferences import is_quiet, load_preferences
 from include.messaging.retry import Status
 from include.messaging.sender import LaneReport, Sender
+from include.network import Network
 from include.settings import NotificationSettings
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-_HERE = Path(__file__).parent
-
-_MASKED = 20
+_SQL = Statements(Path(__file__).parent)
 
 
 @dataclass
-class DeliveryReport:
-    """What became of a tenant's messages, by channel and status; ``problems`` are what ended single channels before their time."""
+class DispatchReport:
+    """The number of a tenant's messages by channel and status. ``problems`` are the errors that stopped single channels."""
 
     counts: dict[Channel, Counter[Status]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def total(self, *statuses: Status) -> int:
-        """Messages over all channels; in these statuses, or in any."""
+        """The number of messages over all channels, in these statuses or in all."""
         return sum(
             count
             for by_status in self.counts.values()
@@ -53,7 +48,7 @@ class DeliveryReport:
         )
 
 
-def deliver(
+def dispatch_due(
     connection: psycopg.Connection,
     tenant_ids: Sequence[str],
     network: Network,
@@ -63,23 +58,27 @@ def deliver(
     settings: NotificationSettings,
     statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
     stop_at: datetime | None = None,
-) -> dict[str, DeliveryReport]:
-    """Send what is due for these tenants now, in their quiet hours only what is urgent; a report for each tenant that had something.
+) -> dict[str, DispatchReport]:
+    """Send the due messages of these tenants, in quiet hours only urgent ones; returns a report per tenant with messages.
 
-    ``connection`` acts as ``batch_tenant``, in autocommit mode. After ``stop_at`` nothing more is begun.
-    :raises psycopg.Error: the database failed; messages in flight are parked once their lease has run out.
+    ``connection`` acts as ``batch_tenant``, in autocommit mode. After ``stop_at`` no more messages are claimed.
+    :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
     """
     now = clock()
     with tenant_transaction(connection, tenant_ids):
-        connection.execute(read_sql(_HERE, "reopen_channels"))
+        _SQL.execute(connection, "reopen_channels")
         integrations = load_integrations(connection)
         preferences = load_preferences(connection, settings, now)
     configs = configs_of(integrations)
-    quiet = {tenant_id for tenant_id, own in preferences.items() if is_quiet(own.settings.quiet_hours, now)}
+    quiet = {
+        tenant_id
+        for tenant_id, preference in preferences.items()
+        if is_quiet(preference.settings.quiet_hours, now)
+    }
     lanes = outbox.due_lanes(connection, tenant_ids, statuses, now)
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
 
-    def sender_through(client_of: Callable[[Lane], ChannelClient]) -> Sender:
+    def sender_with(client_of: Callable[[Lane], ChannelClient]) -> Sender:
         return Sender(
             connection,
             client_of,
@@ -92,45 +91,35 @@ def deliver(
             stop_at=stop_at,
         )
 
-    reports: dict[str, DeliveryReport] = {}
-    for report in asyncio.run(_drain(lanes, configs, network, sender_through)):
-        of_tenant = reports.setdefault(report.lane.tenant_id, DeliveryReport())
-        of_tenant.counts[report.lane.channel] = report.counts
-        if report.problem:
-            of_tenant.problems.append(f"{report.lane.channel}: {report.problem}")
+    reports: dict[str, DispatchReport] = {}
+    for lane_report in asyncio.run(_drain(lanes, configs, network, sender_with)):
+        lane = lane_report.lane
+        report = reports.setdefault(lane.tenant_id, DispatchReport())
+        report.counts[lane.channel] = lane_report.counts
+        if lane_report.problem:
+            report.problems.append(f"{lane.channel}: {lane_report.problem}")
     return reports
 
 
 def owner_of(run: Run) -> str:
-    """Who claims: every try of a run on its own, so that one that was taken for dead does not speak for its successor."""
+    """The owner of claims, unique per attempt of a run: an attempt that was replaced cannot record results for its successor."""
     return f"{run.execution_id}/{secrets.token_hex(4)}"
 
 
-def failure_of(tenant_id: str, report: DeliveryReport) -> TenantFailure | None:
-    """The tenant's failure, if one of its channels ended before its time; its last messages are parked once their lease has run out."""
+def failure_of(tenant_id: str, report: DispatchReport) -> UnitFailure | None:
+    """The tenant's failure if an error stopped a channel. Its messages in flight are parked when their lease has expired."""
     if not report.problems:
         return None
-    return TenantFailure(
+    return UnitFailure(
         tenant_id, "CHANNEL_FAILED", f"送信を中断しました（{'、'.join(report.problems)}）", recoverable=False
     )
-
-
-def mask_secrets(configs: Sequence[DataclassInstance], network: Network) -> None:
-    """Have the secrets of a few configurations kept out of logs, should anything ever write one.
-
-    Not of many: every log line is searched for each of them.
-    """
-    if network.mask and len(configs) <= _MASKED:
-        for config in configs:
-            for secret in secrets_of(config):
-                network.mask(secret)
 
 
 async def _drain(
     lanes: Sequence[Lane],
     configs: Mapping[Lane, ChannelConfig],
     network: Network,
-    sender_through: Callable[[Callable[[Lane], ChannelClient]], Sender],
+    sender_with: Callable[[Callable[[Lane], ChannelClient]], Sender],
 ) -> list[LaneReport]:
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(guarded_session(network.allowed_hosts))
@@ -141,10 +130,10 @@ async def _drain(
             client = connect(config, session, allowed_hosts=network.allowed_hosts)
             return await stack.enter_async_context(aclosing(client))
 
-        # One mail server for everybody: its connections are shared.
+        # All tenants share the mail server's connections.
         mail = await client_for(network.email, Channel.EMAIL)
         clients = {
             lane: mail if lane.channel is Channel.EMAIL else await client_for(configs.get(lane), lane.channel)
             for lane in lanes
         }
-        return await sender_through(clients.__getitem__).drain(lanes)
+        return await sender_with(clients.__getitem__).drain(lanes)

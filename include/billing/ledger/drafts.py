@@ -1,0 +1,124 @@
+"""Drafts: the month's invoice of a tenant before it is finalised, and what prevents that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.billing.accounts import BillingAccount, inputs_of
+from include.billing.approval import hold_reason
+from include.billing.documents import require_printable
+from include.billing.errors import BillingError
+from include.billing.inputs import BillingInputs
+from include.billing.invoice import Invoice
+from include.billing.periods import Period
+from include.billing.pricing import price
+from include.billing.qualified_invoice import require_qualified
+from include.billing.terms import Terms
+from include.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A priced month. ``hold`` says why it waits for an approval, ``refusal`` why it can never be finalised as it is."""
+
+    account: BillingAccount
+    inputs: BillingInputs
+    invoice: Invoice
+    hold: str | None
+    approved: bool
+    refusal: BillingError | None
+    sample_notes: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What prevents finalising, apart from sample terms."""
+        return tuple(str(problem) for problem in (self.hold, self.refusal) if problem)
+
+
+def make_draft(
+    account: BillingAccount,
+    period: Period,
+    terms: Terms,
+    *,
+    allow_incomplete: bool,
+    approved: Collection[str],
+) -> Draft | None:
+    """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants.
+
+    :raises BillingError: the month cannot be priced.
+    """
+    inputs = inputs_of(
+        account,
+        period,
+        terms.price_list.version_for(period.start),
+        terms.settings,
+        allow_incomplete=allow_incomplete,
+    )
+    if inputs is None:
+        return None
+    invoice = price(inputs)
+    hold = hold_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent)
+    is_approved = not {account.tenant_id, account.tenant_code}.isdisjoint(approved)
+    stored_hash = account.live.input_hash if account.live and account.live.status == "draft" else None
+    if hold and is_approved and stored_hash not in (None, inputs.digest()):
+        # The approval is for the stored draft. It does not cover a draft with other inputs.
+        is_approved, hold = False, f"保留中の下書きから計算が変わりました。{hold}"
+    return Draft(
+        account,
+        inputs,
+        invoice,
+        hold=hold,
+        approved=is_approved,
+        refusal=_refusal(invoice, terms.settings.issuer.corporate),
+        sample_notes=terms.sample_notes,
+    )
+
+
+def save_drafts(
+    connection: psycopg.Connection, period: Period, drafts: Sequence[Draft], execution_id: str
+) -> dict[str, str]:
+    """Save drafts; returns invoice ids by tenant. A tenant whose month another run has finalised is missing."""
+    if not drafts:
+        return {}
+    rows = _SQL.execute(
+        connection,
+        "save_drafts",
+        period_start=period.start,
+        period_end=period.end,
+        execution_id=execution_id,
+        # One JSON value: quoting these texts as array elements takes longer than all the pricing.
+        drafts=Jsonb(
+            [
+                {
+                    "tenant_id": draft.account.tenant_id,
+                    "currency": draft.invoice.currency,
+                    "total": str(draft.invoice.total),
+                    "content": draft.invoice.model_dump(mode="json"),
+                    "inputs": draft.inputs.frozen(),
+                    "input_hash": draft.inputs.digest(),
+                    "hold_reason": draft.hold,
+                }
+                for draft in drafts
+            ]
+        ),
+    )
+    return dict(rows.fetchall())
+
+
+def _refusal(invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
+    """Why the invoice cannot be finalised. An invoice over 0 is not sent and need not be qualified."""
+    if invoice.total == 0:
+        return None
+    try:
+        require_qualified(invoice, corporate_issuer=corporate_issuer)
+        require_printable(invoice)
+    except BillingError as error:
+        return error
+    return None

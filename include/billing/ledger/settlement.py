@@ -1,0 +1,312 @@
+"""Settling a month: each tenant's invoice is priced, saved as a draft and finalised.
+
+Each function runs in the caller's transaction, in the context of its tenants (``tenant_transaction``). The database guarantees one
+live invoice per tenant and month (a unique key), numbers without a gap, and that finalised invoices never change (a trigger). Two runs at
+the same time therefore produce one set of invoices.
+
+If the price list or the issuer is a sample, only drafts are written. No number is given, the application gets no row, and no e-mail is
+queued. Finalised invoices stay unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+import psycopg
+
+from include.billing.accounts import BillingAccount, load_accounts
+from include.billing.errors import BillingError
+from include.billing.inputs import BillingInputs
+from include.billing.invoice import Invoice
+from include.billing.ledger.correction import not_voided_error, paid_error, require_reason, void_invoices
+from include.billing.ledger.drafts import Draft, make_draft, save_drafts
+from include.billing.ledger.finalization import due_date, finalize, write_host_rows
+from include.billing.ledger.notification import queue_notifications
+from include.billing.ledger.stored_invoice import invoice_label
+from include.billing.periods import Period
+from include.billing.terms import Terms
+
+
+class Settlement(StrEnum):
+    """How a tenant's month ended."""
+
+    PRICED = "priced"
+    FINALIZED = "finalized"
+    ALREADY_FINALIZED = "already finalized"
+    NOTHING_TO_PAY = "nothing to pay"
+    NOT_BILLABLE = "not billable"
+    HELD = "held"
+    SAMPLE = "sample"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged.
+
+    ``recalculate`` voids finalised, unpaid invoices and issues new ones; ``reason`` says why. ``actor`` is the run or the person.
+    ``resumable``: the run may be retried, and a retry does not issue again what this actor has issued.
+    """
+
+    issued_on: date
+    actor: str
+    resumable: bool = False
+    allow_incomplete: bool = False
+    recalculate: bool = False
+    reason: str = ""
+    approved: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class TenantSettlement:
+    """How one tenant's month ended. ``reason`` and ``code`` say why it was held or failed."""
+
+    tenant_id: str
+    settlement: Settlement
+    invoice: Invoice | None = None
+    inputs: BillingInputs | None = None
+    number: str | None = None
+    total: Decimal | None = None
+    currency: str | None = None
+    reason: str | None = None
+    code: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def price_tenants(
+    connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
+) -> list[TenantSettlement]:
+    """Price the month of the transaction's tenants and write nothing."""
+    priced = []
+    for account in load_accounts(connection, period):
+        outcome = _draft(account, period, terms, instructions)
+        if isinstance(outcome, Draft):
+            outcome = TenantSettlement(
+                account.tenant_id,
+                Settlement.PRICED,
+                outcome.invoice,
+                outcome.inputs,
+                total=outcome.invoice.total,
+                currency=outcome.invoice.currency,
+                notes=(*outcome.problems, *_already_issued(account), *outcome.sample_notes),
+            )
+        priced.append(outcome)
+    return priced
+
+
+def settle_tenants(
+    connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
+) -> list[TenantSettlement]:
+    """Price, save and finalise the month of the transaction's tenants; returns a settlement per tenant, ordered by tenant id.
+
+    A finalised month stays unchanged. If a tenant fails, its settlement says why, and the other tenants are settled.
+    :raises BillingError: a recalculation has no reason.
+    """
+    if instructions.recalculate:
+        require_reason(instructions.reason)
+    settlements: dict[str, TenantSettlement] = {}
+    drafts: list[Draft] = []
+    obsolete: list[str] = []
+    for account in load_accounts(connection, period):
+        outcome = _outcome(account, period, terms, instructions)
+        if isinstance(outcome, Draft):
+            drafts.append(outcome)
+            continue
+        settlements[account.tenant_id] = outcome
+        if outcome.settlement is Settlement.NOT_BILLABLE and account.live:
+            obsolete.append(account.live.invoice_id)
+
+    voided, failures = _void_replaced(connection, drafts, instructions)
+    settlements |= failures
+    drafts = [draft for draft in drafts if draft.account.tenant_id not in failures]
+    void_invoices(connection, obsolete, "請求対象の契約がなくなったため", instructions.actor)
+
+    invoice_ids = save_drafts(connection, period, drafts, instructions.actor)
+    ready = {
+        invoice_ids[draft.account.tenant_id]: draft
+        for draft in drafts
+        if draft.account.tenant_id in invoice_ids and _obstacle(draft, period) is None
+    }
+    issued_on = instructions.issued_on
+    due_on = due_date(period, issued_on, terms.settings.due_months)
+    numbers = finalize(
+        connection,
+        terms,
+        list(ready),
+        issued_on=issued_on,
+        due_on=due_on,
+        approved_by={invoice_id: instructions.actor for invoice_id, draft in ready.items() if draft.hold},
+    )
+    for draft in drafts:
+        tenant_id = draft.account.tenant_id
+        settlements[tenant_id] = _settlement_of(draft, period, invoice_ids.get(tenant_id), numbers)
+    write_host_rows(connection, [*voided, *obsolete, *(() if terms.samples else invoice_ids.values())])
+    finalized = {
+        invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, due_on)
+        for invoice_id, draft in ready.items()
+        if draft.invoice.total
+    }
+    queue_notifications(connection, finalized, issued_on)
+    return [settlements[tenant_id] for tenant_id in sorted(settlements)]
+
+
+def _outcome(
+    account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
+) -> Draft | TenantSettlement:
+    """The draft to save and finalise, or the settlement of a month that needs none."""
+    outcome = _already_settled(account, terms, instructions) or _draft(account, period, terms, instructions)
+    if account.issued is None:
+        return outcome
+    if isinstance(outcome, Draft):
+        # An issued invoice is not voided unless the new one can be issued.
+        return _obstacle(outcome, period) or outcome
+    if outcome.settlement is Settlement.NOT_BILLABLE:
+        return _failed(account.tenant_id, _not_billable_any_more(account.issued.number))
+    return outcome
+
+
+def _void_replaced(
+    connection: psycopg.Connection, drafts: Sequence[Draft], instructions: Instructions
+) -> tuple[set[str], dict[str, TenantSettlement]]:
+    """Void the issued invoices that drafts replace; returns the voided ids, and a failure per tenant whose invoice was not voided."""
+    replaced = {draft.account.tenant_id: draft.account.issued for draft in drafts if draft.account.issued}
+    voided = void_invoices(
+        connection,
+        [issued.invoice_id for issued in replaced.values()],
+        instructions.reason,
+        instructions.actor,
+    )
+    failures = {
+        tenant_id: _failed(tenant_id, not_voided_error(connection, issued.number))
+        for tenant_id, issued in replaced.items()
+        if issued.invoice_id not in voided
+    }
+    return voided, failures
+
+
+def _already_issued(account: BillingAccount) -> tuple[str, ...]:
+    if account.issued is None:
+        return ()
+    return (f"{invoice_label(account.issued.number)}は確定済みで、この計算では変わりません",)
+
+
+def _already_settled(
+    account: BillingAccount, terms: Terms, instructions: Instructions
+) -> TenantSettlement | None:
+    """The settlement of a finalised month, or None if the month is to be priced."""
+    issued = account.issued
+    if issued is None:
+        return None
+    if instructions.resumable and issued.execution_id == instructions.actor:
+        # An earlier attempt of this run has issued it.
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.FINALIZED if issued.number else Settlement.NOTHING_TO_PAY,
+            number=issued.number,
+            total=issued.total,
+            currency=issued.currency,
+        )
+    if not instructions.recalculate:
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.ALREADY_FINALIZED,
+            number=issued.number,
+            notes=(
+                f"{invoice_label(issued.number)}は確定済みのため、そのままです（計算し直すには DAG operate_invoices の「取消して再発行」）",
+            ),
+        )
+    try:
+        terms.require_no_sample()
+    except BillingError as error:
+        return _failed(account.tenant_id, error)
+    if issued.is_paid:
+        return _failed(account.tenant_id, paid_error(issued.number))
+    return None
+
+
+def _draft(
+    account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
+) -> Draft | TenantSettlement:
+    """The tenant's draft, or the settlement that says why there is none."""
+    try:
+        draft = make_draft(
+            account,
+            period,
+            terms,
+            allow_incomplete=instructions.allow_incomplete,
+            approved=instructions.approved,
+        )
+    except BillingError as error:
+        return _failed(account.tenant_id, error)
+    return draft or TenantSettlement(
+        account.tenant_id,
+        Settlement.NOT_BILLABLE,
+        notes=("請求対象の契約がありません（無料・試用・契約期間外）",),
+    )
+
+
+def _obstacle(draft: Draft, period: Period) -> TenantSettlement | None:
+    """The settlement of a draft that cannot be finalised now: it is a sample, refused, or waits for an approval."""
+    account = draft.account
+    if draft.sample_notes:
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.SAMPLE,
+            draft.invoice,
+            draft.inputs,
+            total=draft.invoice.total,
+            currency=draft.invoice.currency,
+            notes=(*draft.problems, *draft.sample_notes),
+        )
+    if draft.refusal is not None:
+        return _failed(account.tenant_id, draft.refusal)
+    if draft.hold is None or draft.approved:
+        return None
+    return TenantSettlement(
+        account.tenant_id,
+        Settlement.HELD,
+        draft.invoice,
+        draft.inputs,
+        code="APPROVAL_NEEDED",
+        reason=f"{draft.hold}。内容を確認し、正しければ DAG operate_invoices を対象月 {period.start}、"
+        f"テナントコード '{account.tenant_code}'、操作"
+        + ("「取消して再発行」と「大きな変動を認める」" if account.issued else "「保留中の請求の承認」")
+        + "で実行してください。",
+    )
+
+
+def _settlement_of(
+    draft: Draft, period: Period, invoice_id: str | None, numbers: Mapping[str, str | None]
+) -> TenantSettlement:
+    tenant_id = draft.account.tenant_id
+    if invoice_id is None:
+        # Another run has finalised the month since this run read it.
+        return TenantSettlement(
+            tenant_id,
+            Settlement.ALREADY_FINALIZED,
+            notes=("同時に動いた別の実行が確定したため、そのままです",),
+        )
+    return _obstacle(draft, period) or TenantSettlement(
+        tenant_id,
+        Settlement.FINALIZED if draft.invoice.total else Settlement.NOTHING_TO_PAY,
+        draft.invoice,
+        draft.inputs,
+        number=numbers[invoice_id],
+        total=draft.invoice.total,
+        currency=draft.invoice.currency,
+    )
+
+
+def _failed(tenant_id: str, error: BillingError) -> TenantSettlement:
+    return TenantSettlement(tenant_id, Settlement.FAILED, reason=str(error), code=error.code)
+
+
+def _not_billable_any_more(number: str | None) -> BillingError:
+    return BillingError(
+        "NOT_BILLABLE_ANY_MORE",
+        f"請求対象の契約がありませんが、{invoice_label(number)}が確定済みです。取消（void）か返還請求書（credit）で訂正してください",
+    )

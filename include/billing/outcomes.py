@@ -1,0 +1,42 @@
+"""A settled month as a run's outcome."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from include.billing.explanation import explain
+from include.billing.ledger.settlement import Settlement, TenantSettlement
+from include.billing.periods import Period
+from include.execution.batch import Outcome, UnitFailure, UnitResult
+
+
+def outcome_of(settlement: TenantSettlement) -> Outcome:
+    """The outcome for the execution log; a held invoice is a failure that an operator has to approve."""
+    if settlement.settlement in (Settlement.FAILED, Settlement.HELD):
+        assert settlement.code is not None
+        assert settlement.reason is not None
+        return UnitFailure(settlement.tenant_id, settlement.code, settlement.reason, recoverable=False)
+    details: dict[str, Any] = {"settlement": settlement.settlement}
+    if settlement.number:
+        details["invoice_number"] = settlement.number
+    if settlement.settlement is Settlement.FINALIZED:
+        details["generatedInvoices"] = 1
+    if settlement.total is not None:
+        # A number, so that the run's totals add it up: PostgreSQL reads its digits exactly, whatever Python makes of them.
+        details[f"totalAmount{settlement.currency}"] = float(settlement.total)
+    report: tuple[str, ...] = ()
+    if settlement.settlement is Settlement.PRICED and settlement.invoice and settlement.inputs:
+        report = tuple(explain(settlement.invoice, settlement.inputs))
+    return UnitResult(
+        settlement.tenant_id,
+        details,
+        records=len(settlement.inputs.usage_days) if settlement.inputs else 0,
+        notes=settlement.notes,
+        report=report,
+    )
+
+
+def issue_date(month: date, run_date: date) -> date:
+    """The day on which the work is done; an invoice is never dated before its month is over."""
+    return max(run_date, Period.month_of(month).next_day)

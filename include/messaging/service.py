@@ -1,0 +1,68 @@
+"""Notifications of an installation: what the batches, the operations and the notification hook share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+
+from include.database import Statements
+from include.messaging import outbox
+from include.messaging.dispatch import DispatchReport, dispatch_due
+from include.messaging.outbox import Draft
+from include.messaging.retry import Status
+from include.network import Network
+from include.settings import NotificationSettings
+
+_SQL = Statements(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Notifications:
+    """The outbox and the channels, with the installation's settings."""
+
+    settings: NotificationSettings
+
+    def enqueue(self, connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
+        """Add messages in the caller's transaction, each ``dedupe_key`` once per tenant; returns how many are new."""
+        return outbox.enqueue(connection, drafts, created_by=created_by)
+
+    def send_due(
+        self,
+        connection: psycopg.Connection,
+        tenant_ids: Sequence[str],
+        network: Network,
+        *,
+        owner: str,
+        seconds: float,
+        statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
+    ) -> dict[str, DispatchReport]:
+        """Send what is due for these tenants, in transactions of its own; starts nothing after ``seconds``."""
+        return dispatch_due(
+            connection,
+            tenant_ids,
+            network,
+            owner=owner,
+            clock=lambda: datetime.now(UTC),
+            settings=self.settings,
+            statuses=statuses,
+            stop_at=datetime.now(UTC) + timedelta(seconds=seconds),
+        )
+
+    def statuses(
+        self, connection: psycopg.Connection, dedupe_keys: Sequence[str]
+    ) -> dict[tuple[str, str], Status]:
+        """The statuses of the transaction's tenants' messages, by tenant id and ``dedupe_key``."""
+        rows = _SQL.execute(connection, "load_statuses", dedupe_keys=list(dedupe_keys))
+        return {(tenant_id, key): Status(status) for tenant_id, key, status in rows}
+
+
+class OffersNotifications(Protocol):
+    """An installation that sends messages."""
+
+    def notifications(self) -> Notifications:
+        """Its outbox and channels."""
