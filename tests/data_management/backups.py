@@ -2,57 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
-from include.catalog import DATA_BACKUP
+from include.catalog import DATA_BACKUP, RESTORE_BACKUP
+from include.data_management.data_backup.access import BackupAccess
 from include.data_management.data_backup.batch import DataBackupBatch
 from include.data_management.data_backup.files import Packer
-from include.data_management.data_backup.server import DatabaseServer
-from include.errors import ConnectionMissingError
+from include.data_management.data_backup.server import (
+    BIN_VARIABLE,
+    CONNECTION,
+    DatabaseServer,
+    list_tables,
+    table_contents,
+)
+from include.data_management.data_backup.tenant_export import restored_schema
+from include.execution.batch import Run, Work
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult, close_execution
-from include.execution.tenant_work import Run, process_shard
+from include.operations.restore_backup import BackupRestore
 from include.settings import BackupSettings, load_settings
+from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import open_run
+from tests import host_rows
 from tests.conftest import Database
 
 TODAY = date(2026, 11, 1)
+HOSTILE = "../../etc"
 BIN = str(EmbeddedPostgres.binary("pg_dump").parent)
-
-
-@dataclass
-class TestInstallation:
-    """Where this test has its things."""
-
-    __test__ = False
-
-    dsn: str = field(repr=False)
-    root: Path
-    bin_dir: str = BIN
-    secrets: dict[str, str] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
-
-    def database(self, name: str) -> str:
-        assert name == "batch_backup_db"
-        return self.dsn
-
-    def secret(self, name: str) -> str:
-        if name not in self.secrets:
-            raise ConnectionMissingError(f"Airflow の接続 '{name}' が定義されていません。")
-        return self.secrets[name]
-
-    def variable(self, name: str) -> str:
-        return self.bin_dir if name == "batch_postgres_bin" else self.variables.get(name, "")
-
-    def store(self) -> ObjectStore:
-        return ObjectStore(self.root)
 
 
 @dataclass
@@ -67,8 +48,13 @@ class Backups:
     dsn: str = ""
 
     @property
-    def installation(self) -> TestInstallation:
-        return TestInstallation(self.dsn or self.database.dsn, self.root, self.bin_dir, self.secrets)
+    def installation(self) -> LocalInstallation:
+        return LocalInstallation(
+            object_store=self.store,
+            databases={CONNECTION: self.dsn or self.database.dsn},
+            secrets=self.secrets,
+            variables={BIN_VARIABLE: self.bin_dir},
+        )
 
     @property
     def store(self) -> ObjectStore:
@@ -79,54 +65,69 @@ class Backups:
         return DatabaseServer(self.dsn or self.database.dsn, self.bin_dir)
 
     def batch(self) -> DataBackupBatch:
-        batch = DataBackupBatch(self.settings)
-        batch.install(self.installation)
-        return batch
+        return DataBackupBatch(BackupAccess(self.settings, self.installation))
 
     def packer(self, backup_id: str) -> Packer:
         return Packer(self.store, f"backups/{backup_id}", identity=self.secrets.get("batch_backup_key"))
 
     def open(
-        self,
-        day: date = TODAY,
-        parameters: Mapping[str, Any] | None = None,
-        codes: tuple[str, ...] = (),
-        *,
-        dry_run: bool = False,
+        self, day: date = TODAY, *, codes: tuple[str, ...] = (), dry_run: bool = False, **parameters: Any
     ) -> tuple[Run, list[str]]:
         with self.database.connect("batch_platform") as platform:
-            run, tenants = open_run(
+            return open_run(
                 platform, DATA_BACKUP, self.batch(), day, codes=codes, parameters=parameters, dry_run=dry_run
             )
-        return run, [tenant.id for tenant in tenants]
 
     def first_steps(self, run: Run, store: ObjectStore | None = None) -> None:
         """``dump`` and ``check``."""
         store = None if run.dry_run else store or self.store
         with self.database.connect("batch_platform") as platform:
-            self.batch().dump(platform, run, store)
-            self.batch().check(platform, run, store)
+            self.batch().dump(Work(run, platform, store=store))
+            self.batch().check(Work(run, platform, store=store))
 
     def tenants_step(self, run: Run, tenant_ids: list[str]) -> Any:
         with (
             self.database.connect("batch_platform") as platform,
             self.database.connect("batch_tenant") as connection,
         ):
-            return process_shard(connection, platform, self.batch(), run, tenant_ids, self.store)
+            return process_tenants(connection, platform, self.batch(), run, tenant_ids, self.store)
 
     def close(self, run: Run) -> RunResult:
         with self.database.connect("batch_platform") as platform:
             try:
                 if not run.dry_run:
-                    self.batch().finish(platform, run, self.store)
+                    self.batch().finish(Work(run, platform, store=self.store))
             finally:
                 result = close_execution(platform, run)
-                self.batch().discard(platform, run)
+                self.batch().discard(Work(run, platform))
         return result
+
+    def restore(
+        self, operation: str, *codes: str, dry_run: bool = False, **values: Any
+    ) -> tuple[RunResult, dict[str, dict[str, Any]]]:
+        """A whole run of RESTORE-BACKUP; returns it with the details of its tenants, or of the database."""
+        batch = BackupRestore(BackupAccess(self.settings, self.installation))
+        form = {"operation": operation, **values}
+        with self.database.connect("batch_platform") as platform:
+            result = run_batch(
+                platform,
+                platform,
+                RESTORE_BACKUP,
+                batch,
+                TODAY,
+                codes=codes,
+                parameters=form,
+                dry_run=dry_run,
+            )
+            details = platform.execute(
+                "SELECT tenant_id, details FROM batch.tenant_outcome WHERE execution_id = %s",
+                [result.execution_id],
+            ).fetchall()
+        return result, dict(details)
 
     def take(self, day: date = TODAY, **parameters: Any) -> str:
         """A whole run; returns the backup's id."""
-        run, tenant_ids = self.open(day, parameters)
+        run, tenant_ids = self.open(day, **parameters)
         self.first_steps(run)
         report = self.tenants_step(run, tenant_ids)
         assert report.failures == []
@@ -148,3 +149,53 @@ def login(database: Database, role: str, password: str) -> str:
         user=role,
         password=password,
     )
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def of_tenant(database: Database, tenant_id: str, schema: str = "public") -> dict[str, tuple[int, str]]:
+    """Rows and hash of each of the tenant's tables of the host."""
+    with database.connect() as connection:
+        connection.execute("SET timezone = UTC")
+        tables = [table for table in list_tables(connection) if table.has_tenant and table.schema == schema]
+        return {
+            table.name: (table.rows, table.content_hash)
+            for table in table_contents(connection, tables, tenant_id)
+        }
+
+
+def of_restored(database: Database, tenant_id: str) -> dict[str, tuple[int, str]]:
+    """The same of what was restored of the host's tables."""
+    with database.connect() as connection:
+        connection.execute("SET timezone = UTC")
+        tables = [
+            table
+            for table in list_tables(connection)
+            if table.schema == restored_schema(tenant_id) and not table.name.startswith("batch.")
+        ]
+        return {table.name: (table.rows, table.content_hash) for table in table_contents(connection, tables)}
+
+
+def planted(database: Database, root: Path) -> Backups:
+    """Two tenants with people, settings and requests, of which one has a name that would lead elsewhere; and one that has left."""
+    with database.connect() as host:
+        host.execute(
+            'ALTER TABLE "MST_Employee" ADD COLUMN code_length integer GENERATED ALWAYS AS (length(employee_code)) STORED'
+        )
+        for tenant_id in ("A", HOSTILE):
+            host_rows.tenant(host, tenant_id, tenant_name='=HYPERLINK("x"), "髙橋﨑"\n二行目')
+            for number in range(30):
+                user = host_rows.user(host, tenant_id, f"{tenant_id}-{number}")
+                host_rows.request(host, user, datetime(2026, 10, 1))
+            host_rows.report(host, tenant_id, datetime(2026, 10, 2))
+        host_rows.tenant(host, "GONE", status="deleted")
+    return Backups(database, root)
+
+
+def flip(path: Path) -> None:
+    """Change one byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))

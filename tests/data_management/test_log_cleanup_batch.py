@@ -17,14 +17,15 @@ from include.catalog import LOG_CLEANUP
 from include.data_management.log_cleanup.batch import ROOTS_VARIABLE, LogCleanupBatch
 from include.errors import ParameterError, SettingsError
 from include.execution import run_log
+from include.execution.batch import Request, Run, UnitResult, Work
 from include.execution.business_date import JAPAN
 from include.execution.object_store import ObjectStore
-from include.execution.tenant_work import Run, ShardReport, TenantResult, work_on_units
+from include.execution.shard_work import ShardReport, work_on_units
 from include.settings import LogCleanupSettings, load_settings
+from local_stack.batch_runs import LocalInstallation
 from local_stack.data_management import plant_log_files, plant_old_rows
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.data_management.backups import TestInstallation
 from tests.waiting import LIMIT_SECONDS
 
 SUNDAY = date(2026, 11, 22)
@@ -55,11 +56,12 @@ def log_file(root: Path, name: str, days: int, content: str = "line\n" * 500) ->
     return path
 
 
-def batch(root: Path | None, settings: LogCleanupSettings | None = None) -> LogCleanupBatch:
-    cleanup = LogCleanupBatch(settings or load_settings().log_cleanup)
+def batch(
+    root: Path | None, store: ObjectStore | None = None, settings: LogCleanupSettings | None = None
+) -> LogCleanupBatch:
     variables = {ROOTS_VARIABLE: str(root)} if root else {}
-    cleanup.install(TestInstallation("", Path("/nowhere"), variables=variables))
-    return cleanup
+    installation = LocalInstallation(object_store=store, variables=variables)
+    return LogCleanupBatch(settings or load_settings().log_cleanup, installation)
 
 
 def clean(
@@ -69,12 +71,11 @@ def clean(
     *,
     dry_run: bool = False,
     settings: LogCleanupSettings | None = None,
-) -> tuple[Run, ShardReport, dict[str, TenantResult], run_log.RunResult, list[str]]:
+) -> tuple[Run, ShardReport, dict[str, UnitResult], run_log.RunResult, list[str]]:
     """A whole run, as the DAG's tasks do it."""
-    cleanup = batch(root, settings)
+    cleanup = batch(root, store, settings)
     with database.connect("batch_platform") as platform:
-        units = cleanup.select(())
-        cleanup.verify(platform, {}, units)
+        units = cleanup.units(Request({}, (), SUNDAY, platform))
         run = run_log.open_execution(
             platform,
             LOG_CLEANUP,
@@ -86,12 +87,10 @@ def clean(
             parameters={},
             tenants=units,
         )
-        report = work_on_units(
-            platform, cleanup, run, [unit.id for unit in units], None if dry_run else store
-        )
+        report = work_on_units(cleanup, Work(run, platform), [unit.id for unit in units])
         result = run_log.close_execution(platform, run)
-        digest = list(cleanup.digest(platform, run).lines)
-    return run, report, {each.tenant_id: each for each in report.results}, result, digest
+        digest = list(cleanup.digest(Work(run, platform)).lines)
+    return run, report, {each.unit_id: each for each in report.results}, result, digest
 
 
 def names(root: Path) -> list[str]:
@@ -220,7 +219,7 @@ def test_a_file_that_cannot_be_treated_keeps_no_other_from_its_turn(
 
     assert names(logs / "app") == ["b.log", "d.log.gz"]
     (failure,) = report.failures
-    assert (failure.tenant_id, failure.recoverable) == ("files/app", False)
+    assert (failure.unit_id, failure.recoverable) == ("files/app", False)
     assert "app/b.log: [Errno 30] Read-only file system" in failure.message
     assert result.status == "partial"
     (line,) = (line for line in digest if line.startswith("files/app"))
@@ -232,14 +231,17 @@ def test_a_missing_root_fails_only_the_files_and_a_relative_one_everything(
     shared_database: Database, logs: Path, store: ObjectStore
 ) -> None:
     _, report, results, result, _ = clean(shared_database, logs / "missing", store)
-    assert {failure.tenant_id.split("/")[0] for failure in report.failures} == {"files"}
+    assert {failure.unit_id.split("/")[0] for failure in report.failures} == {"files"}
     assert "を開けません" in report.failures[0].message
     assert set(results) >= {"rows/system_log", "rows/execution_log"}
     assert result.status == "partial"
     with pytest.raises(SettingsError, match="絶対パス"):
         clean(shared_database, Path("logs"), store)
-    with pytest.raises(ParameterError, match="テナント別ではありません"):
-        batch(None).select(["T001"])
+    with (
+        pytest.raises(ParameterError, match="テナント別ではありません"),
+        shared_database.connect("batch_platform") as platform,
+    ):
+        batch(None).units(Request({}, ["T001"], SUNDAY, platform))
 
 
 def token(host: psycopg.Connection, token_id: str, expires_at: datetime | None) -> None:

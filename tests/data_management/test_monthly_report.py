@@ -26,10 +26,11 @@ from include.data_management.monthly_report import create_batch
 from include.data_management.monthly_report.document import render_pdf
 from include.data_management.monthly_report.report import MonthlyReport, make_report
 from include.data_management.monthly_report.workbook import Person, write_workbook
+from include.execution.batch import Run
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult, close_execution
-from include.execution.tenant_work import Run, ShardReport, process_shard
-from local_stack.whole_run import open_run, run_batch
+from include.execution.shard_work import ShardReport
+from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.data_management import statistics_rows
@@ -49,7 +50,7 @@ def run(database: Database, store: Path, *, codes: Sequence[str] = (), dry_run: 
             platform,
             connection,
             MONTHLY_REPORT,
-            create_batch(),
+            create_batch(LOCAL),
             MONTH,
             codes=codes,
             dry_run=dry_run,
@@ -60,13 +61,13 @@ def run(database: Database, store: Path, *, codes: Sequence[str] = (), dry_run: 
 def opened(database: Database, *codes: str) -> Run:
     """A run whose tenants are still to be worked on."""
     with database.connect("batch_platform") as platform:
-        return open_run(platform, MONTHLY_REPORT, create_batch(), MONTH, codes=codes)[0]
+        return open_run(platform, MONTHLY_REPORT, create_batch(LOCAL), MONTH, codes=codes)[0]
 
 
 def work_on(database: Database, a_run: Run, store: ObjectStore, *tenant_ids: str) -> ShardReport:
     """A shard's try, as a worker does it."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        return process_shard(connection, platform, create_batch(), a_run, tenant_ids, store)
+        return process_tenants(connection, platform, create_batch(LOCAL), a_run, tenant_ids, store)
 
 
 def closed(database: Database, a_run: Run) -> RunResult:
@@ -654,7 +655,7 @@ def test_a_worker_that_dies_between_file_and_row_leaves_a_report_that_its_next_t
 
     # The outcome was pending; nothing of the figures is lost, nor are the people, who were read once.
     report = work_on(shared_database, a_run, ObjectStore(tmp_path), "T1", "T2")
-    assert ([result.tenant_id for result in report.results], report.failures) == (["T1", "T2"], [])
+    assert ([result.unit_id for result in report.results], report.failures) == (["T1", "T2"], [])
     assert closed(shared_database, a_run).status == "completed"
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 4
     for path in tmp_path.rglob("*.xlsx"):
@@ -689,7 +690,7 @@ def test_runs_and_tries_at_once_take_turns_and_leave_one_whole_report(
         retry, other = (each.result() for each in others)
 
     # The first run's people were used up by then: rather than list nobody, its next try says so and is tried again.
-    assert [(failure.tenant_id, failure.recoverable) for failure in retry.failures] == [("T1", True)]
+    assert [(failure.unit_id, failure.recoverable) for failure in retry.failures] == [("T1", True)]
     assert other.failures == []
     assert_recorded_as_it_lies(host, tmp_path)
     assert work_on(shared_database, first, plain, "T1").failures == []

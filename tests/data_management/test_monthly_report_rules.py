@@ -10,12 +10,8 @@ from typing import Any
 
 import pytest
 
-from include.data_management.monthly_report.report import (
-    Hidden,
-    MonthlyReport,
-    fiscal_start,
-    make_report,
-)
+from include.data_management.monthly_report.figures import Hidden
+from include.data_management.monthly_report.report import MonthlyReport, fiscal_start, make_report
 from include.data_management.monthly_report.wording import (
     difference_text,
     growth_text,

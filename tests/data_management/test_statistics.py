@@ -19,10 +19,11 @@ from psycopg.rows import dict_row
 from include.catalog import STATISTICS, TENANT_USAGE
 from include.data_management.statistics import create_batch
 from include.data_management.statistics.batch import StatisticsBatch
+from include.execution.batch import Run, UnitResult, Work
 from include.execution.run_log import RunResult, close_execution
-from include.execution.tenant_work import Run, TenantResult, prepare, process_shard
+from include.execution.shard_work import prepare
 from include.tenant_management import tenant_usage
-from local_stack.whole_run import open_run, run_batch
+from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 
@@ -37,13 +38,15 @@ def run(
     database: Database, day: date = DAY, *, dry_run: bool = False, codes: Sequence[str] = ()
 ) -> RunResult:
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        return run_batch(platform, connection, STATISTICS, create_batch(), day, dry_run=dry_run, codes=codes)
+        return run_batch(
+            platform, connection, STATISTICS, create_batch(LOCAL), day, dry_run=dry_run, codes=codes
+        )
 
 
 def work_on(database: Database, a_run: Run, *tenant_ids: str, batch: StatisticsBatch | None = None) -> None:
     """A shard's try, as a worker does it."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        report = process_shard(connection, platform, batch or create_batch(), a_run, tenant_ids)
+        report = process_tenants(connection, platform, batch or create_batch(LOCAL), a_run, tenant_ids)
     assert report.failures == []
 
 
@@ -158,7 +161,7 @@ def test_a_day_is_counted_once_and_agrees_with_the_usage_of_the_same_day(
         shared_database.connect("batch_platform") as platform,
         shared_database.connect("batch_tenant") as tenant,
     ):
-        run_batch(platform, tenant, TENANT_USAGE, tenant_usage.create_batch(), DAY)
+        run_batch(platform, tenant, TENANT_USAGE, tenant_usage.create_batch(LOCAL), DAY)
     assert (
         host.execute(
             """
@@ -489,10 +492,8 @@ def test_tenants_that_use_the_same_codes_are_counted_apart(
 
 
 class _DiesBeforeItsCommit(StatisticsBatch):
-    def process(
-        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> list[TenantResult]:
-        super().process(connection, run, tenant_ids)
+    def process(self, work: Work) -> list[UnitResult]:
+        super().process(work)
         os._exit(137)
 
 
@@ -510,7 +511,7 @@ def test_a_worker_that_dies_leaves_the_day_as_it_was_and_its_next_try_completes_
     before = days(host), groups(host, "department")
     skill(host, "e0", "S2", 3)
     with shared_database.connect("batch_platform") as platform:
-        a_run, _ = open_run(platform, STATISTICS, create_batch(), DAY)
+        a_run, _ = open_run(platform, STATISTICS, create_batch(LOCAL), DAY)
 
     worker = multiprocessing.get_context("spawn").Process(target=_die, args=(shared_database, a_run))
     worker.start()
@@ -535,8 +536,8 @@ def test_two_runs_of_a_day_at_once_leave_one_whole_day_and_forget_no_login(
     runs = []
     for _ in range(2):
         with shared_database.connect("batch_platform") as platform:
-            a_run, _ = open_run(platform, STATISTICS, create_batch(), DAY)
-            prepare(platform, create_batch(), a_run, ["T1"])
+            a_run, _ = open_run(platform, STATISTICS, create_batch(LOCAL), DAY)
+            prepare(create_batch(LOCAL), Work(a_run, platform, ["T1"]))
         runs.append(a_run)
         # The second run reads a host that has overwritten one login and has another, and one more record.
         host.execute("""UPDATE "MST_UserAuth" SET last_login_at = '2026-11-01' WHERE user_id = 'early'""")
@@ -548,10 +549,8 @@ def test_two_runs_of_a_day_at_once_leave_one_whole_day_and_forget_no_login(
     with ThreadPoolExecutor(1) as pool:
 
         class Slow(StatisticsBatch):
-            def process(
-                self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-            ) -> list[TenantResult]:
-                results = super().process(connection, run, tenant_ids)
+            def process(self, work: Work) -> list[UnitResult]:
+                results = super().process(work)
                 others.append(pool.submit(work_on, shared_database, runs[1], "T1"))
                 wait_for_blocked_statement(shared_database)
                 return results

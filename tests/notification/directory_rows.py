@@ -10,12 +10,12 @@ import psycopg
 
 from include.catalog import EXTERNAL_SYNC
 from include.execution.run_log import RunResult
-from include.messaging.message import Network
+from include.network import Network
 from include.notification.external_sync.batch import ExternalSyncBatch
 from include.notification.external_sync.directories import Patience
 from include.settings import ExecutionSettings, load_settings
+from local_stack.batch_runs import run_batch
 from local_stack.stand_ins import StandInDirectory, StandIns
-from local_stack.whole_run import run_batch
 from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import integration

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from include.catalog import EXTERNAL_SYNC
 from include.database import tenant_transaction
 from include.errors import ParameterError
-from include.execution.tenant_work import TenantFailure, TenantResult, process_shard
-from include.messaging.message import Network
+from include.execution.batch import UnitFailure, UnitResult, Work
 from include.messaging.outcome import Channel
+from include.network import Network
 from include.notification.external_sync.listing import Unit
 from include.notification.external_sync.sync import apply_plan, load_plan
 from include.settings import ExecutionSettings, load_settings
+from local_stack.batch_runs import open_run, process_tenants
 from local_stack.stand_ins import MISSING, StandInDirectory, StandIns
-from local_stack.whole_run import open_run
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.messaging.outbox_rows import integration
@@ -351,7 +351,7 @@ def test_a_run_that_is_repeated_has_seen_one_listing_and_not_two(
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), NEXT)[0], part="slack")
         network = Network(allowed_hosts=services.allowed_hosts)
         for _ in range(2):
-            process_shard(connection, platform, batch(), run, ["A"], network=network)
+            process_tenants(connection, platform, batch(), run, ["A"], network=network)
             # As if the first try had been held back, or the rows had been touched: the listing is read again.
             host.execute("UPDATE batch.sync_plan SET status = 'held'")
 
@@ -481,25 +481,25 @@ def test_applying_twice_changes_nothing_and_a_plan_of_another_world_is_refused(
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
         unit = Unit("A", Channel.SLACK, run.execution_id, DAY)
         network = Network(allowed_hosts=services.allowed_hosts)
-        assert batch().fetch(connection, run, ["A"], network) == {}
+        assert batch().fetch(Work(run, connection, ["A"], network=network)) == {}
 
         # An employee has left since.
         host.execute("""UPDATE "MST_Employee" SET employment_status = 'RETIRED' WHERE id = 'A-E2'""")
         with tenant_transaction(connection, ["A"]):
-            (refused,) = batch().process(connection, run, ["A"])
-        assert isinstance(refused, TenantFailure)
+            (refused,) = batch().process(Work(run, connection, ["A"]))
+        assert isinstance(refused, UnitFailure)
         assert (refused.code, refused.recoverable) == ("WORLD_CHANGED", True)
         assert everything(host) == []
 
         # Another try plans anew, without listing again.
-        report = process_shard(connection, platform, batch(), run, ["A"], network=network)
+        report = process_tenants(connection, platform, batch(), run, ["A"], network=network)
         assert (report.failures, links(host)) == ([], [("U0001", "A-E1", "active")])
         before = everything(host)
         with tenant_transaction(connection, ["A"]):
             plan = load_plan(connection, unit)
             assert plan is not None
             assert apply_plan(connection, unit, plan, load_settings().notification)
-        assert process_shard(connection, platform, batch(), run, ["A"], network=network).failures == []
+        assert process_tenants(connection, platform, batch(), run, ["A"], network=network).failures == []
         # The same plan again, as if nobody had written down that it is applied.
         host.execute("UPDATE batch.sync_plan SET status = 'planned'")
         with tenant_transaction(connection, ["A"]):
@@ -515,7 +515,7 @@ def test_of_two_runs_at_once_one_applies_and_the_other_is_refused(
     employees(host, [1])
     slack(host, services).pages = [[member(1)]]
     network = Network(allowed_hosts=services.allowed_hosts)
-    outcomes: list[TenantResult | TenantFailure] = []
+    outcomes: list[UnitResult | UnitFailure] = []
     with (
         database.connect("batch_platform") as platform,
         database.connect("batch_tenant") as one,
@@ -523,15 +523,15 @@ def test_of_two_runs_at_once_one_applies_and_the_other_is_refused(
     ):
         runs = [replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack") for _ in range(2)]
         for run, connection in zip(runs, (one, other), strict=True):
-            assert batch().fetch(connection, run, ["A"], network) == {}
+            assert batch().fetch(Work(run, connection, ["A"], network=network)) == {}
 
         def second() -> None:
             with tenant_transaction(other, ["A"]):
-                outcomes.extend(batch().process(other, runs[1], ["A"]))
+                outcomes.extend(batch().process(Work(runs[1], other, ["A"])))
 
         waiting = threading.Thread(target=second)
         with tenant_transaction(one, ["A"]):
-            outcomes.extend(batch().process(one, runs[0], ["A"]))
+            outcomes.extend(batch().process(Work(runs[0], one, ["A"])))
             waiting.start()
             wait_for_blocked_statement(database)
         waiting.join()
@@ -550,7 +550,7 @@ def test_a_killed_listing_goes_on_where_it_was(
     network = Network(allowed_hosts=services.allowed_hosts)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
-        report = process_shard(connection, platform, batch(), run, ["A"], network=network)
+        report = process_tenants(connection, platform, batch(), run, ["A"], network=network)
         assert [failure.recoverable for failure in report.failures] == [True]
         assert host.execute("SELECT step, cursor, pages FROM batch.directory_listing").fetchone() == (
             "members",
@@ -559,7 +559,7 @@ def test_a_killed_listing_goes_on_where_it_was(
         )
 
         directory.failing, directory.calls = {}, []
-        assert process_shard(connection, platform, batch(), run, ["A"], network=network).failures == []
+        assert process_tenants(connection, platform, batch(), run, ["A"], network=network).failures == []
 
     assert directory.calls == ["users.list page-3", "conversations.list"]
     assert len(links(host)) == 6
@@ -575,11 +575,11 @@ def test_a_worker_that_is_killed_while_it_applies_leaves_nothing_half_done(
     with database.connect("batch_platform") as platform:
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
         with database.connect("batch_tenant") as killed:
-            assert batch().fetch(killed, run, ["A"], network) == {}
+            assert batch().fetch(Work(run, killed, ["A"], network=network)) == {}
 
             def apply_and_die() -> None:
                 with tenant_transaction(killed, ["A"]):
-                    assert isinstance(batch().process(killed, run, ["A"])[0], TenantResult)
+                    assert isinstance(batch().process(Work(run, killed, ["A"]))[0], UnitResult)
                     host.execute("SELECT pg_terminate_backend(%s)", [killed.info.backend_pid])
 
             with pytest.raises(psycopg.OperationalError):
@@ -588,7 +588,7 @@ def test_a_worker_that_is_killed_while_it_applies_leaves_nothing_half_done(
 
         directory.calls.clear()
         with database.connect("batch_tenant") as connection:
-            assert process_shard(connection, platform, batch(), run, ["A"], network=network).failures == []
+            assert process_tenants(connection, platform, batch(), run, ["A"], network=network).failures == []
     assert (directory.calls, len(links(host))) == ([], 3)
 
 
@@ -601,10 +601,10 @@ def test_a_mark_that_the_service_has_forgotten_meanwhile_makes_the_listing_begin
     network = Network(allowed_hosts=services.allowed_hosts)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
-        process_shard(connection, platform, batch(), run, ["A"], network=network)
+        process_tenants(connection, platform, batch(), run, ["A"], network=network)
         host.execute("UPDATE batch.directory_listing SET cursor = 'forgotten'")
         directory.failing = {}
-        assert process_shard(connection, platform, batch(), run, ["A"], network=network).failures == []
+        assert process_tenants(connection, platform, batch(), run, ["A"], network=network).failures == []
 
     assert len(links(host)) == 2
     assert "一覧を最初から読み直しました" in outcome(host)["notes"][0]
@@ -680,7 +680,7 @@ def test_no_address_no_name_and_no_secret_is_in_what_a_run_says(
     network = Network(allowed_hosts=services.allowed_hosts)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
-        report = process_shard(connection, platform, batch(), run, ["A"], network=network)
+        report = process_tenants(connection, platform, batch(), run, ["A"], network=network)
 
     said = f"{report.results}{caplog.text}"
     assert "U0002" in said
@@ -695,9 +695,9 @@ def test_the_operators_read_what_was_held_back_and_what_to_do(
     network = Network(allowed_hosts=services.allowed_hosts)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run = open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0]
-        assert not batch().digest(platform, run).lines
-        process_shard(connection, platform, batch(), replace(run, part="slack"), ["B"], network=network)
-        digest = batch().digest(platform, run)
+        assert not batch().digest(Work(run, platform)).lines
+        process_tenants(connection, platform, batch(), replace(run, part="slack"), ["B"], network=network)
+        digest = batch().digest(Work(run, platform))
 
     assert digest.lines == [
         "外部システム連携（2026-11-01）: 適用を保留した名簿 1 件",

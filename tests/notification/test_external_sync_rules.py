@@ -17,7 +17,7 @@ from include.notification.external_sync.directories.base import (
     AccountState,
     ListedChannel,
 )
-from include.notification.external_sync.rules import (
+from include.notification.external_sync.plan import (
     MARKS,
     Employee,
     EntryKind,
@@ -26,8 +26,8 @@ from include.notification.external_sync.rules import (
     MappedSetting,
     SyncPlan,
     World,
-    plan_sync,
 )
+from include.notification.external_sync.rules import plan_sync
 from include.settings import ExternalSyncSettings
 
 LIMITS = ExternalSyncSettings(most_ending_percent=Decimal(20), small_directory_links=50, most_ending_links=25)

@@ -18,12 +18,14 @@ import pytest
 from psycopg.rows import dict_row
 
 from include.catalog import NOTIFICATION_LOG_CLEANUP
+from include.database import Statements
+from include.execution.batch import Run, Work
 from include.execution.object_store import ObjectStore, tenant_folder
 from include.execution.run_log import RunResult, close_execution
-from include.execution.tenant_work import Run, ShardReport, prepare, process_shard
+from include.execution.shard_work import ShardReport, prepare
 from include.notification.notification_log_cleanup import archive as archive_module
 from include.notification.notification_log_cleanup import create_batch
-from local_stack.whole_run import open_run, run_batch
+from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 
@@ -126,14 +128,20 @@ def clean(database: Database, store: ObjectStore, *, dry_run: bool = False, day:
     """One whole run."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
-            platform, connection, NOTIFICATION_LOG_CLEANUP, create_batch(), day, dry_run=dry_run, store=store
+            platform,
+            connection,
+            NOTIFICATION_LOG_CLEANUP,
+            create_batch(LOCAL),
+            day,
+            dry_run=dry_run,
+            store=store,
         )
 
 
 def opened(database: Database) -> Run:
     """A run that has only been opened."""
     with database.connect("batch_platform") as platform:
-        return open_run(platform, NOTIFICATION_LOG_CLEANUP, create_batch(), TODAY)[0]
+        return open_run(platform, NOTIFICATION_LOG_CLEANUP, create_batch(LOCAL), TODAY)[0]
 
 
 def process(
@@ -141,13 +149,13 @@ def process(
 ) -> ShardReport:
     """The tenants' step of the run: first, or once more after its task was retried or cleared."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        return process_shard(connection, platform, create_batch(), run, tenant_ids, store)
+        return process_tenants(connection, platform, create_batch(LOCAL), run, tenant_ids, store)
 
 
 def close(database: Database, run: Run) -> RunResult:
     with database.connect("batch_platform") as platform:
         result = close_execution(platform, run)
-        create_batch().discard(platform, run)
+        create_batch(LOCAL).discard(Work(run, platform))
         return result
 
 
@@ -260,7 +268,7 @@ def test_the_tenants_of_a_shard_are_counted_and_archived_each_for_itself(
 
     report = process(database, opened(database), store, ("A", "B"))
 
-    assert {result.tenant_id: tuple(result.details.values()) for result in report.results} == {
+    assert {result.unit_id: tuple(result.details.values()) for result in report.results} == {
         "A": (1, 1),
         "B": (2, 0),
     }
@@ -308,7 +316,7 @@ def test_only_what_nothing_happens_to_any_more_goes(
 def test_the_statement_that_archives_knows_the_same_statuses_as_the_view(host: psycopg.Connection) -> None:
     row = host.execute("SELECT pg_get_viewdef('batch.all_finished_notification'::regclass)").fetchone()
     assert row is not None
-    statement = (Path(archive_module.__file__).parent / "sql" / "notifications_to_archive.sql").read_text()
+    statement = Statements(Path(archive_module.__file__).parent)["notifications_to_archive"]
     listed = statement[statement.index("'SUCCESS'") : statement.index("'SKIPPED'")]
 
     assert set(row[0].split("'")[1::2]) == {*listed.split("'")[1::2], "SKIPPED"}
@@ -765,14 +773,14 @@ def test_a_tenant_with_nothing_to_archive_is_looked_for_once_per_run(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     host_rows.tenant(host, "A")
-    run, batch = opened(database), create_batch()
+    run, batch = opened(database), create_batch(LOCAL)
     with database.connect("batch_platform") as platform:
-        assert batch.unprepared(platform, run, ["A"]) == ["A"]
-        prepare(platform, batch, run, ["A"])
-        assert batch.unprepared(platform, run, ["A"]) == []
-        batch.prepare(platform, run, ["A"])
-        batch.discard(platform, run)
-        assert batch.unprepared(platform, run, ["A"]) == ["A"]
+        assert batch.unprepared(Work(run, platform, ["A"])) == ["A"]
+        prepare(batch, Work(run, platform, ["A"]))
+        assert batch.unprepared(Work(run, platform, ["A"])) == []
+        batch.prepare(Work(run, platform, ["A"]))
+        batch.discard(Work(run, platform))
+        assert batch.unprepared(Work(run, platform, ["A"])) == ["A"]
     # What became old enough to see since the first look is collected by the second.
     log_id = logged(host, "A")
     process(database, run, store)
@@ -791,7 +799,7 @@ def test_a_row_that_the_application_takes_up_again_stays(
     of_noted, of_gone = message(host, "A", host_log_id=noted), message(host, "A", host_log_id=gone)
     run = opened(database)
     with database.connect("batch_platform") as platform:
-        prepare(platform, create_batch(), run, ["A"])
+        prepare(create_batch(LOCAL), Work(run, platform, ["A"]))
     host.execute(
         """UPDATE "HIS_NotificationLog" SET send_status = 'PENDING' WHERE id = %s""",
         [collected],
@@ -861,7 +869,7 @@ def test_a_retention_that_is_extended_during_the_run_keeps_the_rows(
     log_id = logged(host, "A")
     run = opened(database)
     with database.connect("batch_platform") as platform:
-        prepare(platform, create_batch(), run, ["A"])
+        prepare(create_batch(LOCAL), Work(run, platform, ["A"]))
     setting(host, "A", "3650")
 
     assert process(database, run, store).failures == []

@@ -1,4 +1,4 @@
-"""What decides an invoice, as rows for tests: closed days, plans, discounts; runs of BATCH-018-02 on them; what came out."""
+"""What decides an invoice, as rows for tests: closed days, plans, discounts; runs that bill and operate on them; what came out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
+from typing_extensions import override
 
 from include.billing.periods import Period
 from include.billing.usage import BYTES_PER_GB
-from include.catalog import TENANT_BILLING, TENANT_USAGE
+from include.catalog import OPERATE_INVOICES, TENANT_BILLING, TENANT_USAGE, RunSpec
+from include.execution.batch import Batch, Run
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult
-from include.execution.tenant_work import ShardReport, process_shard
+from include.execution.shard_work import ShardReport
+from include.operations import invoice_operations
 from include.settings import ExecutionSettings, load_settings
 from include.tenant_management.tenant_billing import create_batch
 from include.tenant_management.tenant_usage import create_batch as create_usage_batch
-from local_stack.whole_run import open_run, run_batch
+from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database
 
@@ -143,70 +146,107 @@ def billing_profile(connection: psycopg.Connection, tenant_id: str, **values: An
     insert(connection, "billing_profile", tenant_id=tenant_id, **values)
 
 
+def jump(database: Database, connection: psycopg.Connection) -> None:
+    """A's and B's October come to more than half as much again as their September, C's to just as much. A's code is HD001."""
+    september = date(2026, 9, 1)
+    for tenant_id, code in (("A", "HD001"), ("B", "B"), ("C", "C")):
+        customer(connection, tenant_id, months=(september,), tenant_code=code)
+    run_billing(database, september)
+    for tenant_id in ("A", "B"):
+        close_month(connection, tenant_id, active_users=31)
+    close_month(connection, "C", active_users=30)
+
+
 # Runs ----------------------------------------------------------------------------------------------------------------------
 
 
-def run_billing(
-    database: Database,
-    month: date = MONTH,
-    *,
-    codes: Sequence[str] = (),
-    dry_run: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    store: ObjectStore | None = None,
-    shards: int | None = None,
-) -> RunResult:
-    """One whole run on the first of the next month: tenant by tenant, as long as there are few, or in this many shards.
+def run_billing(database: Database, month: date = MONTH, **options: Any) -> RunResult:
+    """One whole run of BATCH-018-02 on the first of the next month; ``options`` are those of ``run_batch``, and ``shards``.
 
-    Within a shard the order of the numbers is nobody's promise.
+    The run works tenant by tenant, as long as there are few, or in this many shards. Within a shard the order of the numbers is open.
     """
-    sharding = load_settings().execution
-    if shards:
-        sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        return run_batch(
-            platform,
-            connection,
-            TENANT_BILLING,
-            create_batch(),
-            month,
-            codes=codes,
-            dry_run=dry_run,
-            parameters=parameters,
-            store=store,
-            sharding=sharding,
-        )
+    return _run(database, TENANT_BILLING, create_batch(LOCAL), month, **options)
+
+
+def operate(
+    database: Database,
+    operation: str,
+    *codes: str,
+    month: date = MONTH,
+    reason: str = "",
+    values: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> RunResult:
+    """One whole run of an operation on the month's invoices of these tenants, or of A; ``values`` are further fields of the form."""
+    form = {"operation": operation, "reason": reason, **(values or {})}
+    batch = invoice_operations(LOCAL)
+    return _run(database, OPERATE_INVOICES, batch, month, codes=codes or ["A"], parameters=form, **options)
+
+
+def explain(database: Database, tenant_id: str = "A") -> tuple[str, ...]:
+    """What only the log of the operation's task shows."""
+    (result,) = process(database, open_operation(database, "explain", tenant_id), [tenant_id]).results
+    return result.report
 
 
 def run_usage(database: Database, day: date, **fields: Any) -> RunResult:
     """One whole run of BATCH-018-01, the night after the day."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        return run_batch(platform, connection, TENANT_USAGE, create_usage_batch(), day, **fields)
+        return run_batch(platform, connection, TENANT_USAGE, create_usage_batch(LOCAL), day, **fields)
 
 
 def bill_as_task(
-    database: Database,
-    month: date = MONTH,
-    *,
-    codes: Sequence[str] = (),
-    dry_run: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    run_date: date | None = None,
+    database: Database, *, codes: Sequence[str] = (), dry_run: bool = False, run_date: date | None = None
 ) -> ShardReport:
     """Only the tenants' step of a run, on another day if told so: with the lines that nothing but its task's log shows."""
-    batch = create_batch()
+    with database.connect("batch_platform") as platform:
+        batch = create_batch(LOCAL)
+        run, tenants = open_run(platform, TENANT_BILLING, batch, MONTH, codes=codes, dry_run=dry_run)
+    return process(database, replace(run, run_date=run_date or run.run_date), tenants)
+
+
+def open_billing(database: Database) -> Run:
+    """A run of BATCH-018-02 that has only been opened."""
+    with database.connect("batch_platform") as platform:
+        return open_run(platform, TENANT_BILLING, create_batch(LOCAL), MONTH)[0]
+
+
+def open_operation(database: Database, operation: str, *codes: str, reason: str = "") -> Run:
+    """A run of an operation on these tenants, or on A, that has only been opened."""
+    form = {"operation": operation, "reason": reason}
+    with database.connect("batch_platform") as platform:
+        batch = invoice_operations(LOCAL)
+        return open_run(platform, OPERATE_INVOICES, batch, MONTH, codes=codes or ["A"], parameters=form)[0]
+
+
+def process(
+    database: Database, run: Run, tenant_ids: Sequence[str] = ("A",), store: ObjectStore | None = None
+) -> ShardReport:
+    """The tenants' step of an opened run: the first time, or again after its task is cleared."""
+    batch = invoice_operations(LOCAL) if "operation" in run.options else create_batch(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        run, tenants = open_run(
-            platform,
-            TENANT_BILLING,
-            batch,
-            month,
-            codes=codes,
-            dry_run=dry_run,
-            parameters=parameters,
-        )
-        run = replace(run, run_date=run_date or run.run_date)
-        return process_shard(connection, platform, batch, run, [tenant.id for tenant in tenants])
+        return process_tenants(connection, platform, batch, run, tenant_ids, store)
+
+
+def _run(
+    database: Database, spec: RunSpec, batch: Batch, month: date, *, shards: int | None = None, **options: Any
+) -> RunResult:
+    sharding = load_settings().execution
+    if shards:
+        sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(platform, connection, spec, batch, month, sharding=sharding, **options)
+
+
+class FullStore(ObjectStore):
+    """A store whose disk is full."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"))
+
+    @override
+    def write(self, key: str, content: bytes) -> str:
+        raise OSError("No space left on device")
 
 
 # What came out -------------------------------------------------------------------------------------------------------------
@@ -254,6 +294,18 @@ def outcomes(connection: psycopg.Connection, result: RunResult) -> dict[str, dic
             [result.execution_id],
         ).fetchall()
     return {row["tenant_id"]: row for row in rows}
+
+
+def details(report: ShardReport) -> dict[str, Any]:
+    """The details of the only tenant's outcome."""
+    assert report.failures == []
+    (result,) = report.results
+    return result.details
+
+
+def states(connection: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, str | None]]:
+    """Status and number of the tenant's invoices and credits."""
+    return [(row["status"], row["number"]) for row in invoices(connection, tenant_id)]
 
 
 def reasons(result: RunResult) -> dict[str, str]:

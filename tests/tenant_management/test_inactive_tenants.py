@@ -14,11 +14,12 @@ from psycopg.rows import dict_row
 from include.catalog import INACTIVE_TENANTS
 from include.database import tenant_transaction
 from include.execution import run_log
+from include.execution.batch import Work
 from include.execution.run_log import RunResult
-from include.execution.tenant_work import prepare, process_shard
+from include.execution.shard_work import prepare
 from include.settings import ExecutionSettings
 from include.tenant_management.inactive_tenants import create_batch
-from local_stack.whole_run import open_run, run_batch
+from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.digests import take_digest
@@ -43,7 +44,7 @@ def run(
             platform,
             connection,
             INACTIVE_TENANTS,
-            create_batch(),
+            create_batch(LOCAL),
             day,
             codes=codes,
             dry_run=dry_run,
@@ -55,10 +56,10 @@ def tell(
     database: Database, day: date = DAY, *, codes: tuple[str, ...] = (), is_delivered: bool = True
 ) -> list[str]:
     """One whole run that closes as ``close_run`` does; returns what the operators are sent, delivered or not."""
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, tenants = open_run(platform, INACTIVE_TENANTS, batch, day, codes=codes)
-        process_shard(connection, platform, batch, opened, [each.id for each in tenants])
+        process_tenants(connection, platform, batch, opened, tenants)
         run_log.close_execution(platform, opened)
         return take_digest(platform, batch, opened, is_delivered=is_delivered)
 
@@ -586,13 +587,13 @@ def test_a_run_that_meets_another_goes_on_from_where_that_one_ends(
 ) -> None:
     tenant(host, "A", 59)
     run(database)
-    batch, results = create_batch(), list[RunResult]()
+    batch, results = create_batch(LOCAL), list[RunResult]()
     next_day = threading.Thread(target=lambda: results.append(run(database, DAY + timedelta(days=2))))
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, _ = open_run(platform, INACTIVE_TENANTS, batch, DAY + timedelta(days=1))
-        prepare(platform, batch, opened, ["A"])
+        prepare(batch, Work(opened, platform, ["A"]))
         with tenant_transaction(connection, ["A"]):
-            batch.process(connection, opened, ["A"])
+            batch.process(Work(opened, connection, ["A"]))
             next_day.start()
             wait_for_blocked_statement(database)
         next_day.join()
@@ -747,9 +748,9 @@ def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Conn
     digests: list[list[str]] = []
     later = threading.Thread(target=lambda: digests.append(tell(database)))
     with database.connect("batch_platform") as platform:
-        opened, _ = open_run(platform, INACTIVE_TENANTS, create_batch(), DAY)
+        opened, _ = open_run(platform, INACTIVE_TENANTS, create_batch(LOCAL), DAY)
         with platform.transaction():
-            digests.append(list(create_batch().digest(platform, opened).lines))
+            digests.append(list(create_batch(LOCAL).digest(Work(opened, platform)).lines))
             later.start()
             wait_for_blocked_statement(database)
         later.join()
@@ -775,11 +776,11 @@ def test_a_tenant_id_is_only_a_value(database: Database, host: psycopg.Connectio
 def test_the_work_on_one_tenant_reaches_no_other(database: Database, host: psycopg.Connection) -> None:
     for tenant_id in ("A", "B"):
         tenant(host, tenant_id, 90)
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, _ = open_run(platform, INACTIVE_TENANTS, batch, DAY)
-        prepare(platform, batch, opened, ["A", "B"])
-        process_shard(connection, platform, batch, opened, ["A"])
+        prepare(batch, Work(opened, platform, ["A", "B"]))
+        process_tenants(connection, platform, batch, opened, ["A"])
 
     assert stages(host) == {"A": "critical"}
     assert {tenant_id for tenant_id, _ in letters(host)} == {"A"}
@@ -810,20 +811,20 @@ def test_whichever_view_a_tenant_breaks_the_others_are_judged_and_it_succeeds_wh
         tenant(host, tenant_id, 60)
         setting(host, tenant_id, "critical_days", "91")
     healthy = host_rows.break_view(host, view, column, broken, "C")
-    batch, tenant_ids = create_batch(), ["A", "B", "C", "D"]
+    batch, tenant_ids = create_batch(LOCAL), ["A", "B", "C", "D"]
     try:
         with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
             opened, _ = open_run(platform, INACTIVE_TENANTS, batch, DAY)
-            assert set(prepare(platform, batch, opened, tenant_ids)) == {"C"}
+            assert set(prepare(batch, Work(opened, platform, tenant_ids))) == {"C"}
             assert [
-                failure.tenant_id
-                for failure in process_shard(connection, platform, batch, opened, tenant_ids).failures
+                failure.unit_id
+                for failure in process_tenants(connection, platform, batch, opened, tenant_ids).failures
             ] == ["C"]
             assert run_log.close_execution(platform, opened).status == "partial"
             assert stages(host) == dict.fromkeys(("A", "B", "D"), "warning")
 
             host.execute(healthy.encode())
-            assert not process_shard(connection, platform, batch, opened, ["C"]).failures
+            assert not process_tenants(connection, platform, batch, opened, ["C"]).failures
             assert run_log.close_execution(platform, opened).status == "completed"
             assert stages(host) == dict.fromkeys(tenant_ids, "warning")
             assert len(letters(host)) == 4
@@ -834,18 +835,18 @@ def test_whichever_view_a_tenant_breaks_the_others_are_judged_and_it_succeeds_wh
 def test_preparing_again_reads_the_logs_no_second_time(database: Database, host: psycopg.Connection) -> None:
     for tenant_id in ("A", "B"):
         tenant(host, tenant_id, 60)
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     with database.connect("batch_platform") as platform:
         opened, _ = open_run(platform, INACTIVE_TENANTS, batch, DAY)
-        assert prepare(platform, batch, opened, ["A", "B"]) == {}
+        assert prepare(batch, Work(opened, platform, ["A", "B"])) == {}
         # A host that can no longer be read shows that nobody reads it.
         host.execute("ALTER VIEW batch.all_user RENAME TO hidden")
         try:
-            assert prepare(platform, batch, opened, ["A", "B"]) == {}
+            assert prepare(batch, Work(opened, platform, ["A", "B"])) == {}
         finally:
             host.execute("ALTER VIEW batch.hidden RENAME TO all_user")
         # Two tries that both find nothing prepared collect side by side.
-        batch.prepare(platform, opened, ["A", "B"])
+        batch.prepare(Work(opened, platform, ["A", "B"]))
         assert host.execute("SELECT count(*) FROM batch.inactivity_signal").fetchone() == (2,)
-        batch.discard(platform, opened)
+        batch.discard(Work(opened, platform))
     assert host.execute("SELECT count(*) FROM batch.inactivity_signal").fetchone() == (0,)

@@ -20,28 +20,27 @@ from psycopg import errors
 
 from include.billing.errors import BillingError
 from include.billing.invoice import Invoice
-from include.billing.ledger import (
+from include.billing.ledger.correction import credit_invoice, void_invoice
+from include.billing.ledger.finalization import due_date
+from include.billing.ledger.settlement import (
     Instructions,
     Settlement,
     TenantSettlement,
-    credit_invoice,
-    due_date,
-    find_invoice,
-    invoice_of_month,
     price_tenants,
     settle_tenants,
-    void_invoice,
 )
+from include.billing.ledger.stored_invoice import find_invoice, invoice_of_month
 from include.billing.periods import Period
+from include.billing.service import Billing
 from include.billing.terms import load_terms
 from include.catalog import TENANT_BILLING
 from include.database import tenant_transaction
+from include.execution.batch import Run, UnitFailure, UnitResult, Work
 from include.execution.run_log import RunResult
 from include.execution.sharding import Shard
-from include.execution.tenant_work import Run, TenantFailure, TenantResult, process_shard
 from include.tenant_management.tenant_billing import create_batch
 from include.tenant_management.tenant_billing.batch import TenantBillingBatch
-from local_stack.whole_run import open_run
+from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.tenant_management import billing_rows
@@ -119,15 +118,13 @@ class StuckBatch(TenantBillingBatch):
     """Finalises its tenants, says so, and never comes to the end of its transaction once it has met one of them."""
 
     def __init__(self, tenant_id: str, finalized: Event) -> None:
-        super().__init__(TERMS)
+        super().__init__(Billing(TERMS))
         self._tenant_id = tenant_id
         self._finalized = finalized
 
-    def process(
-        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> list[TenantResult | TenantFailure]:
-        results = super().process(connection, run, tenant_ids)
-        if self._tenant_id in tenant_ids:
+    def process(self, work: Work) -> list[UnitResult | UnitFailure]:
+        results = super().process(work)
+        if self._tenant_id in work.tenant_ids:
             self._finalized.set()
             time.sleep(300)
         return results
@@ -137,10 +134,10 @@ def bill_shards(
     database: Database, run: Run, shards: Sequence[Shard], stuck_at: str | None, finalized: Event
 ) -> None:
     """What one process of a run does: its shards, one after the other. Runs in a process of its own."""
-    batch = create_batch() if stuck_at is None else StuckBatch(stuck_at, finalized)
+    batch = create_batch(LOCAL) if stuck_at is None else StuckBatch(stuck_at, finalized)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         for shard in shards:
-            process_shard(connection, platform, batch, run, shard.tenant_ids)
+            process_tenants(connection, platform, batch, run, shard.tenant_ids)
 
 
 def is_killed(process: ForkProcess, finalized: Event) -> bool:
@@ -167,7 +164,7 @@ def test_numbers_have_neither_gap_nor_repeat_when_processes_compete_and_are_kill
         """
     )
     with database.connect("batch_platform") as platform:
-        run, _ = open_run(platform, TENANT_BILLING, create_batch(), MONTH)
+        run, _ = open_run(platform, TENANT_BILLING, create_batch(LOCAL), MONTH)
     shards = [Shard("", ids[start : start + SHARD_SIZE]) for start in range(0, TENANTS, SHARD_SIZE)]
     lanes = [shards[lane::LANES] for lane in range(LANES)]
     # Two processes compete for each of the first three lanes, from both ends; of the last two, each has one process that dies in

@@ -16,15 +16,9 @@ from pypdf import PdfReader
 
 from include.billing.errors import BillingError
 from include.billing.invoice import Invoice
-from include.billing.ledger import (
-    Instructions,
-    Settlement,
-    credit_invoice,
-    find_invoice,
-    invoice_of_month,
-    settle_tenants,
-    void_invoice,
-)
+from include.billing.ledger.correction import credit_invoice, void_invoice
+from include.billing.ledger.settlement import Instructions, Settlement, settle_tenants
+from include.billing.ledger.stored_invoice import find_invoice, invoice_of_month
 from include.billing.terms import load_terms
 from include.catalog import TENANT_BILLING
 from include.database import tenant_transaction
@@ -32,8 +26,8 @@ from include.errors import SettingsError
 from include.execution.object_store import ObjectStore
 from include.settings import SETTINGS_VARIABLE
 from include.tenant_management.tenant_billing import create_batch
+from local_stack.batch_runs import LOCAL, open_run
 from local_stack.stack import DEMO_SETTINGS
-from local_stack.whole_run import open_run
 from tests.conftest import Database
 from tests.digests import take_digest
 from tests.tenant_management import billing_rows
@@ -41,13 +35,14 @@ from tests.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     OCTOBER,
-    bill_as_task,
     customer,
     everything_written,
+    explain,
     files,
     invoice,
     invoices,
     numbers,
+    operate,
     outcomes,
     reasons,
     run_billing,
@@ -97,7 +92,7 @@ def test_without_the_settings_file_that_is_named_there_is_no_batch_to_open_a_run
 ) -> None:
     monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "own.yaml"))
     with pytest.raises(SettingsError, match=f"own.yaml .named by {SETTINGS_VARIABLE}. cannot be read"):
-        create_batch()
+        create_batch(LOCAL)
 
 
 def test_a_run_with_a_sample_makes_marked_drafts_and_nothing_else(
@@ -174,29 +169,20 @@ def test_an_approval_does_not_finalise_a_sample(
     shipped_terms()
     run_billing(database)
 
-    result = run_billing(database, parameters={"approve": ["A"]})
+    result = operate(database, "approve")
 
     assert result.status == "completed"
     draft = invoice(host, "A")
     assert (draft["status"], draft["number"], draft["approved_by"]) == ("draft", None, None)
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {},
-        {"approve": ["A"]},
-        {"force_recalculate": True, "reason": "訂正"},
-        {"action": "credit", "reason": "訂正"},
-        {"action": "void", "reason": "訂正"},
-    ],
-)
+@pytest.mark.parametrize("operation", [None, "approve", "reissue", "credit", "void"])
 def test_a_run_with_a_sample_touches_nothing_that_is_finalised(
     database: Database,
     host: psycopg.Connection,
     store: ObjectStore,
     shipped_terms: Callable[[], None],
-    parameters: dict[str, Any],
+    operation: str | None,
 ) -> None:
     customer(host, "A", contact_email="a@example.jp")
     run_billing(database, store=store)
@@ -204,11 +190,15 @@ def test_a_run_with_a_sample_touches_nothing_that_is_finalised(
     rows, made = everything_written(host), files(store)
     shipped_terms()
 
-    result = run_billing(database, codes=["A"], parameters=parameters, store=store)
+    if operation is None:
+        result = run_billing(database, store=store)
+    else:
+        reason = "" if operation == "approve" else "訂正"
+        result = operate(database, operation, reason=reason, store=store)
 
     assert everything_written(host) == rows
     assert files(store) == made
-    if parameters.keys() <= {"approve"}:
+    if operation in (None, "approve"):
         assert outcomes(host, result)["A"]["details"]["settlement"] == "already finalized"
         return
     assert outcomes(host, result)["A"]["error_code"] == "SAMPLE_TERMS"
@@ -282,7 +272,7 @@ def test_a_draft_that_the_application_has_no_row_of_can_be_dropped(
     run_billing(database)
     host.execute("""UPDATE "MST_Tenant" SET subscription_plan = 'FREE' WHERE tenant_id = 'B'""")
 
-    dropped = run_billing(database, codes=["A"], parameters={"action": "void", "reason": "誤り"})
+    dropped = operate(database, "void", reason="誤り")
     run_billing(database, codes=["B"])
 
     assert dropped.status == "completed"
@@ -300,9 +290,7 @@ def test_a_draft_is_explained_with_a_sample_too(
     shipped_terms()
     run_billing(database)
 
-    (result,) = bill_as_task(database, codes=["A"], parameters={"action": "explain"}).results
-
-    assert result.report[0].startswith("（未確定） A 2026-10-01")
+    assert explain(database)[0].startswith("（未確定） A 2026-10-01")
 
 
 def test_a_month_that_comes_to_nothing_stays_a_draft_without_files(
@@ -324,17 +312,17 @@ def test_the_operators_are_told_what_to_do_once_a_run(
 ) -> None:
     customer(host, "A")
     customer(host, "B")
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     with database.connect("batch_platform") as platform:
 
-        def told(parameters: dict[str, Any]) -> list[str]:
-            run, _ = open_run(platform, TENANT_BILLING, batch, MONTH, codes=["A", "B"], parameters=parameters)
+        def told() -> list[str]:
+            run, _ = open_run(platform, TENANT_BILLING, batch, MONTH, codes=["A", "B"])
             platform.execute(
                 """UPDATE batch.tenant_outcome SET details = '{"settlement": "sample"}' WHERE tenant_id = 'A'"""
             )
             return take_digest(platform, batch, run)
 
-        lines = told({})
+        lines = told()
         assert lines == [
             f"請求書を確定していません（2026-10 分）: {samples}が見本（sample: true）のため",
             "・見本の下書き 1 テナント（保存先の samples/2026-10/）。"
@@ -342,7 +330,6 @@ def test_the_operators_are_told_what_to_do_once_a_run(
             "→ 自社の料金表と発行者（どちらも sample: false）の設定ファイルを用意し、環境変数 SKILL_BATCH_SETTINGS に"
             "指定してください。その後、業務日 2026-10-01 で再実行すると確定します",
         ]
-        assert told({"action": "explain"}) == []
         own_terms()
-        batch = create_batch()
-        assert told({}) == []
+        batch = create_batch(LOCAL)
+        assert told() == []

@@ -1,79 +1,46 @@
-"""BATCH-018-05 against real rows: what is written, what never is, and that a run can be taken back."""
+"""BATCH-018-05 against real rows: what is written, and what never is."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
-from psycopg.rows import dict_row
 
 from include.catalog import SETTINGS_SYNC
 from include.database import tenant_transaction
-from include.errors import ParameterError
 from include.execution import run_log
+from include.execution.batch import Work
 from include.execution.run_log import RunResult
-from include.execution.tenant_work import process_shard
-from include.settings import ExecutionSettings
 from include.tenant_management import settings_sync
-from include.tenant_management.settings_sync.batch import SettingsSyncBatch
-from include.tenant_management.settings_sync.plan_settings import load_plan_settings
-from local_stack.whole_run import open_run, run_batch
+from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.digests import take_digest
+from tests.tenant_management.settings_rows import (
+    BASIC,
+    DAY,
+    NOON,
+    STANDARD,
+    change,
+    counts,
+    create_batch,
+    everything_written,
+    history,
+    host_settings,
+    move,
+    notes,
+    outcome,
+    run,
+    setting,
+    tenant,
+    values,
+)
 from tests.tenant_management.test_settings_sync_rules import protected_spellings
-
-DAY = date(2026, 10, 31)
-NOON = datetime(2026, 10, 31, 3, 0)
-
-BASIC = {
-    "limits.max_users": "20",
-    "limits.storage_gb": "10",
-    "limits.api_calls_per_month": "100000",
-    "features.report_pdf": "true",
-    "features.api_access": "false",
-    "features.slack_integration": "false",
-}
-STANDARD = BASIC | {
-    "limits.max_users": "50",
-    "limits.storage_gb": "50",
-    "limits.api_calls_per_month": "500000",
-    "features.api_access": "true",
-}
-
-
-def create_batch(*, sample: bool = False) -> SettingsSyncBatch:
-    """The batch with the deployed plans, as if they were no sample."""
-    return SettingsSyncBatch(load_plan_settings().model_copy(update={"sample": sample}))
-
-
-def run(
-    database: Database,
-    day: date = DAY,
-    *,
-    codes: tuple[str, ...] = (),
-    dry_run: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    shards: int = 1,
-) -> RunResult:
-    """One whole run, its tenants in this many shards."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        return run_batch(
-            platform,
-            connection,
-            SETTINGS_SYNC,
-            create_batch(),
-            day,
-            codes=codes,
-            dry_run=dry_run,
-            parameters=parameters,
-            sharding=ExecutionSettings(max_mapped_tenants=1, shards=shards),
-        )
 
 
 def tell(
@@ -94,7 +61,7 @@ def tell(
         opened, tenants = open_run(platform, SETTINGS_SYNC, batch, day, codes=codes)
 
         def finish() -> list[str]:
-            process_shard(connection, platform, batch, opened, [each.id for each in tenants])
+            process_tenants(connection, platform, batch, opened, tenants)
             assert run_log.close_execution(platform, opened).status == "completed"
             return take_digest(platform, batch, opened, is_delivered=is_delivered)
 
@@ -103,93 +70,6 @@ def tell(
             clear_with()
             lines = finish()
     return lines
-
-
-def undo(database: Database, execution_id: str, **arguments: Any) -> RunResult:
-    return run(database, parameters={"action": "undo", "execution": execution_id}, **arguments)
-
-
-def tenant(host: psycopg.Connection, tenant_id: str = "A", plan: str | None = "BASIC", **values: Any) -> None:
-    host_rows.tenant(host, tenant_id, subscription_plan=plan, **values)
-
-
-def setting(
-    host: psycopg.Connection, key: str, value: str | None, tenant_id: str = "A", **values: Any
-) -> None:
-    row = {"last_modified_by": "user-1", "updated_at": NOON} | values
-    host_rows.insert(
-        host,
-        "MST_TenantSettings",
-        id=f"{key} of {tenant_id}",
-        tenant_id=tenant_id,
-        setting_key=key,
-        setting_value=value,
-        **row,
-    )
-
-
-def change(host: psycopg.Connection, key: str, value: str, tenant_id: str = "A") -> None:
-    """Somebody changes the setting in the application."""
-    host.execute(
-        'UPDATE "MST_TenantSettings" SET setting_value = %s, last_modified_by = %s'
-        " WHERE tenant_id = %s AND setting_key = %s",
-        [value, "user-1", tenant_id, key],
-    )
-
-
-def move(host: psycopg.Connection, plan: str, tenant_id: str = "A") -> None:
-    host.execute('UPDATE "MST_Tenant" SET subscription_plan = %s WHERE tenant_id = %s', [plan, tenant_id])
-
-
-def values(host: psycopg.Connection, tenant_id: str = "A") -> dict[str, str]:
-    return dict(
-        host.execute(
-            'SELECT setting_key, setting_value FROM "MST_TenantSettings" WHERE tenant_id = %s AND NOT is_deleted',
-            [tenant_id],
-        ).fetchall()
-    )
-
-
-def host_settings(host: psycopg.Connection) -> list[tuple[Any, ...]]:
-    return host.execute('SELECT * FROM "MST_TenantSettings" ORDER BY tenant_id, setting_key').fetchall()
-
-
-def everything_written(host: psycopg.Connection) -> list[Any]:
-    """All rows that the batch leaves, except the log of its runs."""
-    return [
-        host_settings(host),
-        host.execute("SELECT * FROM batch.setting_plan ORDER BY tenant_id").fetchall(),
-        host.execute("SELECT * FROM batch.applied_setting ORDER BY tenant_id, setting_key").fetchall(),
-        host.execute(
-            "SELECT * FROM batch.setting_change ORDER BY tenant_id, setting_key, changed_at"
-        ).fetchall(),
-    ]
-
-
-def outcome(host: psycopg.Connection, tenant_id: str = "A") -> dict[str, Any]:
-    """Of the newest run."""
-    with host.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(
-            "SELECT * FROM batch.tenant_outcome WHERE tenant_id = %s ORDER BY recorded_at DESC LIMIT 1",
-            [tenant_id],
-        ).fetchone()
-    assert row is not None
-    return row
-
-
-def notes(host: psycopg.Connection, tenant_id: str = "A") -> str:
-    return "\n".join(outcome(host, tenant_id)["notes"])
-
-
-def counts(host: psycopg.Connection, *names: str, tenant_id: str = "A") -> tuple[int, ...]:
-    return tuple(outcome(host, tenant_id)["details"][name] for name in names)
-
-
-def history(host: psycopg.Connection) -> list[tuple[Any, ...]]:
-    return host.execute(
-        "SELECT setting_key, kind, old_value, new_value, reason FROM batch.setting_change"
-        " ORDER BY changed_at, setting_key"
-    ).fetchall()
 
 
 # What is written -------------------------------------------------------------------------------------------------------
@@ -511,8 +391,8 @@ def test_critical_problems_make_the_digest_critical(
     batch = create_batch()
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
-        process_shard(connection, platform, batch, opened, ["A"])
-        assert batch.digest(platform, opened).is_critical is is_critical
+        process_tenants(connection, platform, batch, opened, ["A"])
+        assert batch.digest(Work(opened, platform)).is_critical is is_critical
 
 
 def test_a_problem_is_told_once_until_it_is_mended_and_breaks_again(
@@ -596,27 +476,15 @@ def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Conn
     later = threading.Thread(target=lambda: digests.append(tell(database)))
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
-        process_shard(connection, platform, batch, opened, ["A"])
+        process_tenants(connection, platform, batch, opened, ["A"])
         run_log.close_execution(platform, opened)
         with platform.transaction():
-            digests.append(list(batch.digest(platform, opened).lines))
+            digests.append(list(batch.digest(Work(opened, platform)).lines))
             later.start()
             wait_for_blocked_statement(database)
         later.join()
 
     assert [bool(lines) for lines in digests] == [True, False]
-
-
-def test_an_undo_tells_nothing(database: Database, host: psycopg.Connection) -> None:
-    tenant(host)
-    done = run(database)
-    broken(host, "ui.first")
-    batch = create_batch()
-    parameters = {"action": "undo", "execution": done.execution_id}
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY, parameters=parameters)
-        process_shard(connection, platform, batch, opened, ["A"])
-        assert not batch.digest(platform, opened).lines
 
 
 # Dry run ---------------------------------------------------------------------------------------------------------------
@@ -627,7 +495,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(database: Database, host: p
     batch = create_batch()
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY, dry_run=True)
-        report = process_shard(connection, platform, batch, opened, ["A"])
+        report = process_tenants(connection, platform, batch, opened, ["A"])
 
     assert everything_written(host) == [[], [], [], []]
     assert (
@@ -637,137 +505,20 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(database: Database, host: p
     assert counts(host, "fixed") == (6,)
 
 
-# Undo ------------------------------------------------------------------------------------------------------------------
-
-
-def test_undo_restores_the_exact_old_values_and_the_next_run_leaves_them(
-    database: Database, host: psycopg.Connection
-) -> None:
-    tenant(host)
-    setting(host, "limits.max_users", " 7 ", is_deleted=True)
-    setting(host, "limits.storage_gb", "10.0", last_modified_by=None)
-    run(database)
-    state = (
-        'SELECT setting_key, setting_value, is_deleted, last_modified_by FROM "MST_TenantSettings" ORDER BY 1'
-    )
-    first, applied = host.execute(state).fetchall(), everything_written(host)[2]
-    move(host, "STANDARD")
-    second = run(database, DAY + timedelta(days=1))
-    assert values(host) == STANDARD
-
-    assert undo(database, second.execution_id).status == "completed"
-
-    assert host.execute(state).fetchall() == first
-    assert values(host)["limits.storage_gb"] == "10.0"
-    assert [row[:4] for row in everything_written(host)[2]] == [row[:4] for row in applied]
-    assert counts(host, "undone", "undoConflicts") == (4, 0)
-    run(database, DAY + timedelta(days=2))
-    assert host.execute(state).fetchall() == first
-    assert counts(host, "fixed", "low") == (0, 4)
-
-    move(host, "PREMIUM")
-    run(database, DAY + timedelta(days=3))
-    assert values(host)["limits.max_users"] == "200"
-
-
-def test_undo_of_the_first_run_takes_its_rows_away_again(
-    database: Database, host: psycopg.Connection
-) -> None:
-    tenant(host)
-    setting(host, "limits.max_users", " 7 ", is_deleted=True)
-    setting(host, "ui.theme", "dark")
-    first = run(database)
-    move(host, "STANDARD")
-    second = run(database, DAY + timedelta(days=1))
-
-    undo(database, first.execution_id)
-    assert counts(host, "undone", "undoConflicts") == (2, 4)  # those that the second run has changed stay
-    undo(database, second.execution_id)
-    undo(database, first.execution_id)
-
-    assert values(host) == {"ui.theme": "dark"}
-    assert host.execute(
-        'SELECT setting_value, is_deleted, last_modified_by FROM "MST_TenantSettings"'
-        " WHERE setting_key = 'limits.max_users'"
-    ).fetchall() == [(" 7 ", True, "user-1")]
-    assert everything_written(host)[2] == []
-    with pytest.raises(ParameterError, match="すべて取り消し済み"):
-        undo(database, first.execution_id)
-
-
-def test_what_somebody_has_changed_since_is_reported_and_not_restored(
-    database: Database, host: psycopg.Connection
-) -> None:
-    tenant(host)
-    done = run(database)
-    change(host, "limits.max_users", "33")
-    change(host, "features.report_pdf", "true")  # away and back: it is theirs now
-    host.execute("""DELETE FROM "MST_TenantSettings" WHERE setting_key = 'features.api_access'""")
-
-    undo(database, done.execution_id)
-
-    assert values(host) == {"limits.max_users": "33", "features.report_pdf": "true"}
-    assert counts(host, "undone", "undoConflicts") == (3, 3)
-    assert "limits.max_users: その後に変更されているため、元に戻しません" in notes(host)
-
-
-def test_undo_of_some_tenants_and_as_a_dry_run(database: Database, host: psycopg.Connection) -> None:
-    tenant(host)
-    tenant(host, "B")
-    done = run(database)
-    before = everything_written(host)
-    undo(database, done.execution_id, dry_run=True)
-    assert everything_written(host) == before
-
-    undo(database, done.execution_id, codes=("B",))
-
-    assert (values(host), values(host, "B")) == (BASIC, {})
-
-
-@pytest.mark.parametrize(
-    ("parameters", "reason"),
-    [
-        ({"action": "undo", "execution": ""}, "実行ID"),
-        ({"action": "undo"}, "実行ID"),
-        ({"action": "undo", "execution": "no such"}, "記録はありません"),
-        ({"action": "undo", "execution": "without Airflow"}, "run_id です。.*BATCH-018-05_"),
-        ({"action": "sync", "execution": "x"}, "undo"),
-        ({"action": "void", "execution": ""}, "使えません"),
-    ],
-)
-def test_an_undo_that_cannot_be_done_is_refused_before_the_run_opens(
-    database: Database, host: psycopg.Connection, parameters: dict[str, Any], reason: str
-) -> None:
-    tenant(host)
-    run(database)
-    before = everything_written(host)
-    with pytest.raises(ParameterError, match=reason):
-        run(database, parameters=parameters)
-    assert everything_written(host) == before
-
-
-def test_another_batchs_action_in_the_familys_form_is_not_ours(
-    database: Database, host: psycopg.Connection
-) -> None:
-    tenant(host)
-    assert run(database, parameters={"action": "explain"}).status == "completed"
-    assert values(host) == BASIC
-
-
 # Others ----------------------------------------------------------------------------------------------------------------
 
 
 def test_another_tenants_rows_stay_out(database: Database, host: psycopg.Connection) -> None:
     tenant(host)
     tenant(host, "B")
-    done = run(database, codes=("B",))
+    run(database, codes=("B",))
     move(host, "STANDARD", "B")
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         batch = create_batch()
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
         with tenant_transaction(connection, ["A"]):
-            results = batch.process(connection, opened, ["A", "B"])
-        assert [result.tenant_id for result in results] == ["A"]
+            results = batch.process(Work(opened, connection, ["A", "B"]))
+        assert [result.unit_id for result in results] == ["A"]
         with tenant_transaction(connection, ["A"]):
             assert connection.execute("SELECT DISTINCT tenant_id FROM batch.setting_change").fetchall() == [
                 ("A",)
@@ -776,8 +527,6 @@ def test_another_tenants_rows_stay_out(database: Database, host: psycopg.Connect
                 connection.execute('SELECT FROM "MST_TenantSettings"')
 
     assert (values(host), values(host, "B")) == (BASIC, BASIC)
-    undo(database, done.execution_id)
-    assert (values(host), values(host, "B")) == (BASIC, {})
 
 
 def test_a_tenant_id_that_looks_like_a_path_is_only_an_id(
@@ -830,7 +579,7 @@ def test_a_run_that_meets_another_goes_on_from_where_that_one_ends(
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
         with tenant_transaction(connection, ["A"]):
-            batch.process(connection, opened, ["A"])
+            batch.process(Work(opened, connection, ["A"]))
             later.start()
             wait_for_blocked_statement(database)
         later.join()
@@ -862,7 +611,7 @@ def test_a_sample_of_plans_is_never_applied(database: Database, host: psycopg.Co
     host_rows.tenant(host, "A", subscription_plan="BASIC")
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         result = run_batch(
-            platform, connection, SETTINGS_SYNC, settings_sync.create_batch(), date(2026, 11, 1)
+            platform, connection, SETTINGS_SYNC, settings_sync.create_batch(LOCAL), date(2026, 11, 1)
         )
 
     assert result.status == "completed"

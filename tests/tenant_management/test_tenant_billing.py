@@ -11,15 +11,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
 from include.billing.invoice import Invoice
 from include.errors import ParameterError
+from include.execution.batch import UnitFailure
 from include.execution.object_store import ObjectStore
-from include.execution.parameters import parse_parameters
-from include.execution.tenant_work import TenantFailure
 from tests import host_rows
-from tests.billing.sample_invoices import WHOLE_MONTH_COMMITMENTS
 from tests.conftest import Database
 from tests.tenant_management import billing_rows
 from tests.tenant_management.billing_rows import (
@@ -34,6 +31,7 @@ from tests.tenant_management.billing_rows import (
     invoice,
     invoices,
     numbers,
+    operate,
     outcomes,
     reasons,
     run_billing,
@@ -141,35 +139,6 @@ def test_every_commitment_of_the_month_counts_for_its_own_days(
     billed = invoice(host, "A")
     assert billed["content"]["subtotal"] == "404838"
     assert [own["amount"] for own in billed["inputs"]["commitments"]] == ["400000", "550000"]
-
-
-@pytest.mark.parametrize("stored", WHOLE_MONTH_COMMITMENTS)
-def test_stored_inputs_with_a_commitment_for_the_whole_month_explain_what_was_invoiced(
-    database: Database, host: psycopg.Connection, stored: dict[str, Any]
-) -> None:
-    customer(host, "A")
-    billing_rows.insert(
-        host,
-        "invoice",
-        invoice_id="stored",
-        tenant_id="A",
-        kind="invoice",
-        period_start=OCTOBER.start,
-        period_end=OCTOBER.end,
-        currency="JPY",
-        total=stored["content"]["total"],
-        content=Jsonb(stored["content"]),
-        inputs=Jsonb(stored["inputs"]),
-        input_hash=stored["input_hash"],
-        execution_id="earlier",
-    )
-
-    (result,) = bill_as_task(database, codes=["A"], parameters={"action": "explain"}).results
-
-    true_up = stored["content"]["lines"][-1]
-    assert any(stored["input_hash"] in line for line in result.report)
-    assert f"     {true_up['explanation'][0]}" in result.report
-    assert result.report[-1] == f"合計 {int(stored['content']['total']):,} JPY"
 
 
 def test_a_foreign_currency_is_billed_with_its_tax_in_yen(
@@ -316,7 +285,7 @@ def test_a_finalised_month_stays_as_it_is_and_the_run_says_so(
         "invoice_number": "INV-2026-10-001",
     }
     assert outcomes(host, again)["A"]["notes"] == [
-        "請求書 INV-2026-10-001 は確定済みのため、そのままです（計算し直すには「取消して再発行」）"
+        "請求書 INV-2026-10-001 は確定済みのため、そのままです（計算し直すには DAG operate_invoices の「取消して再発行」）"
     ]
 
 
@@ -721,13 +690,8 @@ def test_a_contract_that_began_in_the_month_is_billed_from_then_on(
 
 @pytest.fixture
 def jump(database: Database, host: psycopg.Connection) -> None:
-    """A's and B's October come to more than half as much again as their September, C's to just as much. A's code is HD001."""
-    for tenant_id, code in (("A", "HD001"), ("B", "B"), ("C", "C")):
-        customer(host, tenant_id, months=(SEPTEMBER,), tenant_code=code)
-    run_billing(database, SEPTEMBER)
-    for tenant_id in ("A", "B"):
-        billing_rows.close_month(host, tenant_id, active_users=31)
-    billing_rows.close_month(host, "C", active_users=30)
+    """A's and B's October come to more than half as much again as their September."""
+    billing_rows.jump(database, host)
 
 
 @pytest.mark.usefixtures("jump")
@@ -739,8 +703,8 @@ def test_a_total_that_jumps_is_held_as_a_draft_and_the_operator_is_told_what_to_
     assert result.status == "partial"
     hold = "請求額 17,050 JPY が前月の 11,000 JPY から 50 % を超えて変わりました（+55.0 %）"
     assert reasons(result)["HD001"] == (
-        f"{hold}。内容を確認し、正しければ Trigger で業務日 2026-10-01、テナントコード 'HD001'、"
-        "「請求額の承認」（approve）'HD001' を指定してください。"
+        f"{hold}。内容を確認し、正しければ DAG operate_invoices を対象月 2026-10-01、テナントコード 'HD001'、"
+        "操作「保留中の請求の承認」で実行してください。"
     )
     assert outcomes(host, result)["A"]["error_code"] == "APPROVAL_NEEDED"
     draft = invoice(host, "A")
@@ -752,50 +716,6 @@ def test_a_total_that_jumps_is_held_as_a_draft_and_the_operator_is_told_what_to_
         "invoices/2026-10/INV-2026-10-001.json",
         "invoices/2026-10/INV-2026-10-001.pdf",
     ]
-
-
-@pytest.mark.usefixtures("jump")
-@pytest.mark.parametrize("name", ["HD001", " HD001 ", "A"])
-def test_an_invoice_that_is_approved_by_code_or_id_is_finalised_and_the_others_stay_held(
-    database: Database, host: psycopg.Connection, name: str
-) -> None:
-    run_billing(database)
-
-    result = run_billing(database, parameters={"approve": [name]})
-
-    approved = invoice(host, "A")
-    assert (approved["status"], approved["number"]) == ("finalized", "INV-2026-10-002")
-    assert "（+55.0 %）" in approved["hold_reason"]
-    assert approved["approved_by"] == result.execution_id
-    assert host_billing(host, approved["invoice_id"])["billing_status"] == "INVOICED"
-    assert host_billing(host, approved["invoice_id"])["notes"] is None
-    assert list(reasons(result)) == ["B"]
-    assert invoice(host, "B")["status"] == "draft"
-
-
-@pytest.mark.usefixtures("jump")
-def test_an_approval_is_recorded_for_the_approved_tenant_only(
-    database: Database, host: psycopg.Connection
-) -> None:
-    result = run_billing(database, parameters={"approve": ["HD001"]}, shards=1)
-
-    assert {row["tenant_id"]: row["approved_by"] for row in invoices(host)} == {
-        "A": result.execution_id,
-        "B": None,
-        "C": None,
-    }
-
-
-@pytest.mark.usefixtures("jump")
-def test_an_approval_of_a_tenant_that_the_run_does_not_hold_is_named(
-    database: Database, host: psycopg.Connection
-) -> None:
-    with pytest.raises(
-        ParameterError, match="承認（approve）のテナントコード 'NOBODY'、'B' はこの実行の対象"
-    ):
-        run_billing(database, codes=["HD001"], parameters={"approve": ["HD001", "NOBODY", "B"]})
-
-    assert invoices(host) == []
 
 
 @pytest.mark.usefixtures("jump")
@@ -818,39 +738,6 @@ def test_a_draft_is_calculated_anew_by_the_next_run(database: Database, host: ps
     assert host_billing(host, billed["invoice_id"])["total_amount"] == 12_100
 
 
-@pytest.mark.usefixtures("jump")
-def test_an_approval_is_of_the_draft_that_was_held_and_of_no_other(
-    database: Database, host: psycopg.Connection
-) -> None:
-    run_billing(database)
-    host.execute(
-        "UPDATE batch.usage_day SET active_users = 90, revision = 2 WHERE tenant_id = 'A' AND usage_date >= %s",
-        [MONTH],
-    )
-
-    held = run_billing(database, codes=["HD001"], parameters={"approve": ["HD001"]})
-
-    hold = "保留中の下書きから計算が変わりました。請求額 49,500 JPY が前月の 11,000 JPY から 50 % を超えて変わりました"
-    assert outcomes(host, held)["A"]["error_code"] == "APPROVAL_NEEDED"
-    assert reasons(held)["HD001"].startswith(hold)
-    draft = invoice(host, "A")
-    assert (draft["status"], draft["number"], draft["total"], draft["approved_by"]) == (
-        "draft",
-        None,
-        49_500,
-        None,
-    )
-    assert draft["hold_reason"].startswith(hold)
-
-    approved = run_billing(database, codes=["HD001"], parameters={"approve": ["HD001"]})
-    billed = invoice(host, "A")
-    assert (billed["status"], billed["total"], billed["approved_by"]) == (
-        "finalized",
-        49_500,
-        approved.execution_id,
-    )
-
-
 @pytest.mark.parametrize("gap", ["no run", "void", "credited"])
 def test_a_month_without_an_invoice_does_not_hide_the_jump_from_the_month_before_it(
     database: Database, host: psycopg.Connection, gap: str
@@ -861,8 +748,7 @@ def test_a_month_without_an_invoice_does_not_hide_the_jump_from_the_month_before
     if gap != "no run":
         billing_rows.close_month(host, "A", SEPTEMBER, active_users=30)
         run_billing(database, SEPTEMBER)
-        action = "void" if gap == "void" else "credit"
-        run_billing(database, SEPTEMBER, codes=["A"], parameters={"action": action, "reason": "訂正"})
+        operate(database, "void" if gap == "void" else "credit", month=SEPTEMBER, reason="訂正")
     billing_rows.close_month(host, "A", active_users=31)
 
     result = run_billing(database)
@@ -889,386 +775,6 @@ def test_the_month_after_an_invoice_over_nothing_is_held(
     run_billing(database, SEPTEMBER)
 
     assert "（前月は 0）" in reasons(run_billing(database))["A"]
-
-
-# Taking back -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_recalculation_voids_the_invoice_and_issues_a_new_one(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    customer(host, "A", contact_email="a@example.jp")
-    customer(host, "B")
-    run_billing(database, store=store)
-    untouched = invoice(host, "B")
-    host.execute("UPDATE batch.usage_day SET active_users = 22, revision = 2 WHERE tenant_id = 'A'")
-
-    result = run_billing(
-        database,
-        codes=["A"],
-        parameters={"force_recalculate": True, "reason": "使用量の訂正"},
-        store=store,
-    )
-
-    assert result.status == "completed"
-    old, new = invoices(host, "A")
-    assert (old["status"], old["number"], old["total"]) == ("void", "INV-2026-10-001", 11_000)
-    assert old["void_reason"] == "使用量の訂正"
-    assert (new["status"], new["number"], new["total"]) == ("finalized", "INV-2026-10-003", 12_100)
-    cancelled = host_billing(host, old["invoice_id"])
-    assert (cancelled["billing_status"], cancelled["notes"]) == ("CANCELLED", "使用量の訂正")
-    assert cancelled["total_amount"] == 11_000
-    assert host_billing(host, new["invoice_id"])["billing_status"] == "INVOICED"
-    assert invoice(host, "B") == untouched
-    assert "invoices/2026-10/INV-2026-10-003.pdf" in files(store)
-    assert "INV-2026-10-001" in files(store)["invoices/2026-10/accounting-2026-10.csv"].decode("utf-8-sig")
-    letters = host.execute('SELECT id FROM "HIS_NotificationLog" ORDER BY id').fetchall()
-    assert letters == sorted([(f"invoice-{old['invoice_id']}",), (f"invoice-{new['invoice_id']}",)])
-
-
-def _days_are_missing(host: psycopg.Connection) -> None:
-    host.execute("DELETE FROM batch.usage_day WHERE tenant_id = 'A' AND usage_date = '2026-10-31'")
-
-
-def _recipient_is_missing(host: psycopg.Connection) -> None:
-    billing_rows.billing_profile(host, "A", recipient_name=" ")
-
-
-def _recipient_cannot_be_printed(host: psycopg.Connection) -> None:
-    billing_rows.billing_profile(host, "A", recipient_name="青葉\a商事")
-
-
-def _nothing_is_billable(host: psycopg.Connection) -> None:
-    host.execute("""UPDATE "MST_Tenant" SET subscription_plan = 'FREE'""")
-
-
-@pytest.mark.parametrize(
-    ("break_tenant", "code"),
-    [
-        (_days_are_missing, "USAGE_NOT_CLOSED"),
-        (_recipient_is_missing, "NOT_QUALIFIED"),
-        (_recipient_cannot_be_printed, "UNPRINTABLE_CHARACTER"),
-        (_nothing_is_billable, "NOT_BILLABLE_ANY_MORE"),
-    ],
-)
-def test_a_recalculation_that_comes_to_no_new_invoice_leaves_the_old_one(
-    database: Database,
-    host: psycopg.Connection,
-    break_tenant: Callable[[psycopg.Connection], None],
-    code: str,
-) -> None:
-    customer(host, "A")
-    run_billing(database)
-    rows = everything_written(host)
-    break_tenant(host)
-
-    result = run_billing(database, codes=["A"], parameters={"force_recalculate": True, "reason": "訂正"})
-
-    assert outcomes(host, result)["A"]["error_code"] == code
-    assert everything_written(host) == rows
-
-
-def test_a_recalculation_that_would_be_held_leaves_the_issued_invoice_until_it_is_approved(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    customer(host, "A", months=(SEPTEMBER, MONTH), contact_email="a@example.jp")
-    run_billing(database, SEPTEMBER)
-    run_billing(database, store=store)
-    rows, written = everything_written(host), files(store)
-    host.execute("UPDATE batch.usage_day SET active_users = 31, revision = 2 WHERE usage_date >= %s", [MONTH])
-    recalculate = {"force_recalculate": True, "reason": "使用量の訂正"}
-
-    held = run_billing(database, codes=["A"], parameters=recalculate, store=store)
-
-    assert outcomes(host, held)["A"]["error_code"] == "APPROVAL_NEEDED"
-    assert reasons(held)["A"].endswith(
-        "「請求額の承認」（approve）'A'、「取消して再発行」 を指定してください。"
-    )
-    assert everything_written(host) == rows
-    assert files(store) == written
-
-    approved = run_billing(database, codes=["A"], parameters=recalculate | {"approve": ["A"]}, store=store)
-    assert approved.status == "completed"
-    old, new = invoices(host, "A")
-    assert (old["status"], old["voided_by"]) == ("void", approved.execution_id)
-    assert (new["status"], new["total"], new["approved_by"]) == ("finalized", 17_050, approved.execution_id)
-
-
-def test_a_paid_invoice_is_not_recalculated_and_stays_paid(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A")
-    customer(host, "B")
-    run_billing(database)
-    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'paid' WHERE tenant_id = 'A'""")
-
-    result = run_billing(database, codes=["A", "B"], parameters={"force_recalculate": True, "reason": "訂正"})
-
-    assert reasons(result) == {
-        "A": "請求書 INV-2026-10-001 は入金済みのため取り消せません。訂正するには返還請求書（credit）を発行してください。"
-    }
-    assert outcomes(host, result)["A"]["error_code"] == "ALREADY_PAID"
-    paid = invoice(host, "A")
-    assert (paid["status"], paid["number"]) == ("finalized", "INV-2026-10-001")
-    assert host_billing(host, paid["invoice_id"])["billing_status"] == "paid"
-    assert [row["number"] for row in invoices(host, "B")] == ["INV-2026-10-002", "INV-2026-10-003"]
-
-
-NOT_FOR_ALL = "は、全テナントには行えません。「テナントコード」（tenants）に対象のコードを指定して"
-NO_REASON = "理由が必要です。「理由」（reason）に書いてください"
-
-
-@pytest.mark.parametrize(
-    ("codes", "parameters", "complaint"),
-    [
-        (["A"], {"force_recalculate": True}, NO_REASON),
-        (["A"], {"force_recalculate": True, "reason": " 　"}, NO_REASON),
-        (["A"], {"action": "void"}, NO_REASON),
-        (["A"], {"action": "credit", "reason": None}, NO_REASON),
-        ([], {"force_recalculate": True, "reason": "訂正"}, NOT_FOR_ALL),
-        ([], {"action": "void", "reason": "訂正"}, NOT_FOR_ALL),
-        ([], {"action": "credit", "reason": "訂正"}, NOT_FOR_ALL),
-        ([], {"action": "explain"}, NOT_FOR_ALL),
-        ([""], {"force_recalculate": True, "reason": "訂正"}, NOT_FOR_ALL),
-        (["", " 　"], {"action": "void", "reason": "訂正"}, NOT_FOR_ALL),
-        ([""], {"action": "credit", "reason": "訂正"}, NOT_FOR_ALL),
-        ([" "], {"action": "explain"}, NOT_FOR_ALL),
-        (
-            ["A"],
-            {"action": "delete"},
-            "（action）'delete' は使えません。bill、explain、void、credit のどれかを",
-        ),
-        ([], {"approve": "A"}, "承認（approve）'A' はコードの一覧ではありません"),
-        ([], {"approve": [1]}, r"承認（approve）\[1\] はコードの一覧ではありません"),
-    ],
-)
-def test_a_parameter_that_does_not_hold_is_refused_before_anything_happens(
-    database: Database,
-    host: psycopg.Connection,
-    codes: list[str],
-    parameters: dict[str, Any],
-    complaint: str,
-) -> None:
-    customer(host, "A")
-    run_billing(database)
-    rows = everything_written(host)
-    runs = host.execute("SELECT count(*) FROM batch.execution_log").fetchone()
-
-    form = {"tenants": codes} | parameters
-    with pytest.raises(ParameterError, match=complaint):
-        run_billing(database, codes=parse_parameters(form).tenants, parameters=form)
-
-    assert everything_written(host) == rows
-    assert host.execute("SELECT count(*) FROM batch.execution_log").fetchone() == runs
-
-
-def act(database: Database, action: str, reason: str = "", *codes: str, **fields: Any) -> Any:
-    """A run of that action for these tenants, or for A."""
-    return run_billing(
-        database,
-        codes=codes or ("A",),
-        parameters={"action": action, "tenants": list(codes or ("A",)), "reason": reason},
-        **fields,
-    )
-
-
-def test_a_voided_invoice_keeps_its_number_and_its_month_may_be_billed_again(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A")
-    customer(host, "B")
-    run_billing(database)
-
-    result = act(database, "void", "宛先の誤り")
-
-    assert outcomes(host, result)["A"]["details"] == {"voided": "INV-2026-10-001"}
-    voided = invoice(host, "A")
-    assert (voided["status"], voided["number"], voided["void_reason"], voided["voided_by"]) == (
-        "void",
-        "INV-2026-10-001",
-        "宛先の誤り",
-        result.execution_id,
-    )
-    assert host_billing(host, voided["invoice_id"])["billing_status"] == "CANCELLED"
-    assert invoice(host, "B")["status"] == "finalized"
-
-    run_billing(database)
-    assert [(row["status"], row["number"]) for row in invoices(host, "A")] == [
-        ("void", "INV-2026-10-001"),
-        ("finalized", "INV-2026-10-003"),
-    ]
-
-
-@pytest.mark.usefixtures("jump")
-def test_a_held_draft_can_be_voided_and_takes_no_number(database: Database, host: psycopg.Connection) -> None:
-    run_billing(database)
-
-    assert act(database, "void", "誤り").status == "completed"
-
-    dropped = invoice(host, "A")
-    assert (dropped["status"], dropped["number"]) == ("void", None)
-    assert host_billing(host, dropped["invoice_id"])["billing_status"] == "CANCELLED"
-
-
-def test_a_paid_invoice_is_not_voided(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    run_billing(database)
-    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID'""")
-    rows = everything_written(host)
-
-    result = act(database, "void", "誤り")
-
-    assert outcomes(host, result)["A"]["error_code"] == "ALREADY_PAID"
-    assert everything_written(host) == rows
-
-
-@pytest.mark.parametrize("billing_status", ["INVOICED", "PAID"])
-def test_a_credit_cancels_the_invoice_exactly_and_its_month_may_be_billed_again(
-    database: Database, host: psycopg.Connection, store: ObjectStore, billing_status: str
-) -> None:
-    customer(host, "A", months=())
-    billing_rows.close_month(host, "A", active_users=25)
-    billing_rows.discount(host, "A", value=10)
-    run_billing(database, store=store)
-    host.execute('UPDATE "HIS_TenantBilling" SET billing_status = %s', [billing_status])
-    original = invoice(host, "A")
-    shown = host_billing(host, original["invoice_id"])
-
-    result = act(database, "credit", "値引きの誤り", store=store)
-
-    assert outcomes(host, result)["A"]["details"] == {"credited": "CRN-2026-10-001"}
-    kept, credit = invoices(host, "A")
-    assert kept == original | {"credited": True}
-    assert host_billing(host, original["invoice_id"]) == shown
-    assert (credit["kind"], credit["number"], credit["credits_invoice_id"]) == (
-        "credit",
-        "CRN-2026-10-001",
-        original["invoice_id"],
-    )
-    assert (credit["total"], credit["issued_on"]) == (-original["total"], FIRST_OF_NOVEMBER)
-    assert (credit["credit_reason"], credit["approved_by"]) == ("値引きの誤り", None)
-    assert credit["content"]["original_number"] == "INV-2026-10-001"
-    for mine, theirs in zip(credit["content"]["lines"], original["content"]["lines"], strict=True):
-        assert Decimal(mine["amount"]) == -Decimal(theirs["amount"])
-    row = host_billing(host, credit["invoice_id"])
-    assert (row["billing_type"], row["billing_status"], row["invoice_number"], row["notes"]) == (
-        "CREDIT",
-        "INVOICED",
-        "CRN-2026-10-001",
-        "値引きの誤り",
-    )
-    for name in ("base_amount", "usage_amount", "discount_amount", "subtotal_amount", "total_amount"):
-        assert row[name] == -shown[name] != 0, name
-    assert {"invoices/2026-10/CRN-2026-10-001.json", "invoices/2026-10/CRN-2026-10-001.pdf"} < set(
-        files(store)
-    )
-
-    again = run_billing(database, store=store)
-    assert outcomes(host, again)["A"]["details"]["invoice_number"] == "INV-2026-10-002"
-    assert [row["number"] for row in invoices(host, "A")] == [
-        "INV-2026-10-001",
-        "CRN-2026-10-001",
-        "INV-2026-10-002",
-    ]
-
-
-def test_a_month_without_a_live_invoice_cannot_be_acted_on(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A")
-    customer(host, "B")
-    run_billing(database)
-    act(database, "credit", "訂正", "A")
-    act(database, "void", "訂正", "B")
-    rows = everything_written(host)
-
-    for action in ("credit", "void", "explain"):
-        result = act(database, action, "訂正", "A", "B")
-        assert set(reasons(result).values()) == {"2026-10 の有効な請求書がありません。"}
-    assert everything_written(host) == rows
-
-
-def test_an_invoice_over_nothing_cannot_be_credited(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    billing_rows.discount(host, "A")
-    run_billing(database)
-
-    result = act(database, "credit", "訂正")
-
-    assert reasons(result) == {
-        "A": "番号のない請求（下書きか請求額 0）は返還できません。返還請求書は番号のある請求書にだけ発行できます。"
-    }
-    assert invoice(host, "A")["credited"] is False
-
-
-def test_one_tenant_that_cannot_be_acted_on_fails_alone(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    customer(host, "B", "FREE")
-    customer(host, "C")
-    run_billing(database)
-
-    result = act(database, "void", "訂正", "A", "B", "C")
-
-    assert (result.status, list(reasons(result))) == ("partial", ["B"])
-    assert {row["status"] for row in invoices(host)} == {"void"}
-
-
-def test_an_explanation_goes_down_to_the_closed_days_and_changes_nothing(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A", months=())
-    billing_rows.close_month(host, "A", active_users=25)
-    run_billing(database)
-    host.execute("UPDATE batch.usage_day SET active_users = 1, revision = 2")
-    rows = everything_written(host)
-
-    report = bill_as_task(database, codes=["A"], parameters={"action": "explain", "tenants": ["A"]})
-
-    (result,) = report.results
-    billed = invoice(host, "A")
-    assert result.report[0] == "INV-2026-10-001 A 2026-10-01 – 2026-10-31 JPY"
-    assert f"入力の SHA-256 {billed['input_hash']}" in result.report[1]
-    assert sum(line.startswith("  2026-10-") for line in result.report) == 31
-    assert "  2. 追加利用者: 2,500（端数処理前 2,500）" in result.report
-    assert result.report[-1] == "合計 13,750 JPY"
-    assert everything_written(host) == rows
-
-
-def test_an_explanation_numbers_the_lines_as_the_paper_does_and_shows_those_of_nothing_too(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A", months=())
-    billing_rows.close_month(host, "A", storage_gb=12)
-    run_billing(database)
-
-    (result,) = bill_as_task(database, codes=["A"], parameters={"action": "explain"}).results
-
-    lines = invoice(host, "A")["content"]["lines"]
-    shown = [line.strip() for line in result.report if line.startswith("  ") and line[2] in "–0123456789"]
-    shown = [line for line in shown if not line.startswith("2026")]
-    assert [line["position"] for line in lines] == [1, 2]
-    assert [line for line in shown if not line.startswith("–")] == [
-        f"{line['position']}. {line['description']}: {int(line['amount']):,}（端数処理前 {int(line['amount']):,}）"
-        for line in lines
-    ]
-    assert "–. 追加利用者: 0（端数処理前 0）" in shown
-    assert shown.index("–. 追加利用者: 0（端数処理前 0）") == 1
-
-
-def test_an_explanation_writes_no_file_not_even_one_that_is_missing(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    customer(host, "A")
-    run_billing(database)
-    rows = everything_written(host)
-
-    result = run_billing(
-        database, codes=["A"], parameters={"action": "explain", "tenants": ["A"]}, store=store
-    )
-
-    assert result.status == "completed"
-    assert files(store) == {}
-    assert everything_written(host) == rows
 
 
 # The letter --------------------------------------------------------------------------------------------------------------
@@ -1378,8 +884,8 @@ def test_the_accounting_file_lists_all_numbers_in_their_order_void_ones_and_cred
         customer(host, tenant_id)
     billing_rows.insert(host, "invoice_counter", series="INV", billing_month=MONTH, last_number=998)
     run_billing(database)
-    act(database, "credit", "訂正", "A")
-    act(database, "void", "訂正", "B", store=store)
+    operate(database, "credit", "A", reason="訂正")
+    operate(database, "void", "B", reason="訂正", store=store)
 
     listed = files(store)["invoices/2026-10/accounting-2026-10.csv"].decode("utf-8-sig").splitlines()[1:]
 
@@ -1538,20 +1044,9 @@ def test_a_dry_run_says_what_would_be_held_or_refused(database: Database, host: 
 
     report = bill_as_task(database, dry_run=True)
 
-    notes = {result.tenant_id: " ".join(result.notes) for result in report.results}
+    notes = {result.unit_id: " ".join(result.notes) for result in report.results}
     assert "50 % を超えて変わりました" in notes["A"]
     assert "適格請求書の記載事項が欠けている" in notes["C"]
-    assert everything_written(host) == rows
-
-
-def test_a_dry_run_of_an_action_takes_nothing_back(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    run_billing(database)
-    rows = everything_written(host)
-
-    for action in ("void", "credit"):
-        assert act(database, action, "訂正", dry_run=True).status == "completed"
-
     assert everything_written(host) == rows
 
 
@@ -1607,8 +1102,8 @@ def test_a_shards_report_names_the_failures_as_not_recoverable(
 
     (failure,) = bill_as_task(database).failures
 
-    assert isinstance(failure, TenantFailure)
-    assert (failure.tenant_id, failure.code, failure.recoverable) == ("A", "UNKNOWN_PLAN", False)
+    assert isinstance(failure, UnitFailure)
+    assert (failure.unit_id, failure.code, failure.recoverable) == ("A", "UNKNOWN_PLAN", False)
 
 
 def test_a_draft_of_a_tenant_that_owes_nothing_any_more_is_taken_back(
@@ -1625,39 +1120,6 @@ def test_a_draft_of_a_tenant_that_owes_nothing_any_more_is_taken_back(
     assert host.execute(
         "SELECT status, void_reason FROM batch.invoice WHERE period_start = %s", [MONTH]
     ).fetchall() == [("void", "請求対象の契約がなくなったため")]
-
-
-def test_a_letter_that_waits_is_withdrawn_with_its_invoice(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A", contact_email="keiri@a.example")
-    run_billing(database)
-    run_billing(database, codes=["A"], parameters={"force_recalculate": True, "reason": "訂正"})
-
-    letters = host.execute(
-        """SELECT is_deleted, subject FROM "HIS_NotificationLog" ORDER BY subject"""
-    ).fetchall()
-    assert [(withdrawn, subject[-15:]) for withdrawn, subject in letters] == [
-        (True, "INV-2026-10-001"),
-        (False, "INV-2026-10-002"),
-    ]
-
-
-@pytest.mark.parametrize(("send_status", "withdrawn"), [("PENDING", True), ("SENT", False)])
-def test_a_credit_withdraws_the_letter_of_its_original_unless_it_has_been_sent(
-    database: Database, host: psycopg.Connection, send_status: str, withdrawn: bool
-) -> None:
-    for tenant_id in ("A", "B"):
-        customer(host, tenant_id, contact_email="keiri@a.example")
-    run_billing(database)
-    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = %s""", [send_status])
-
-    act(database, "credit", "訂正")
-
-    letters = host.execute(
-        """SELECT tenant_id, is_deleted FROM "HIS_NotificationLog" ORDER BY tenant_id"""
-    ).fetchall()
-    assert letters == [("A", withdrawn), ("B", False)]
 
 
 def test_days_before_the_first_plan_that_anybody_knows_stop_the_tenant(

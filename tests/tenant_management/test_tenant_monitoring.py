@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 from include.catalog import TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
 from include.database import tenant_transaction
 from include.execution import run_log
-from include.execution.tenant_work import Run, prepare, process_shard
+from include.execution.batch import Run, Work
+from include.execution.shard_work import prepare
 from include.tenant_management.tenant_monitoring import create_batch
 from include.tenant_management.tenant_monitoring.orphans import (
     RunState,
@@ -23,7 +24,7 @@ from include.tenant_management.tenant_monitoring.orphans import (
     orphan_reason,
     running_rows,
 )
-from local_stack.whole_run import open_run
+from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.digests import take_digest
@@ -109,20 +110,20 @@ def open_check(
     run, tenants = open_run(
         platform,
         TENANT_MONITORING,
-        create_batch(),
+        create_batch(LOCAL),
         run_at.astimezone(TOKYO).date(),
         codes=codes,
         dry_run=dry_run,
         run_at=run_at,
     )
-    return run, [one.id for one in tenants]
+    return run, tenants
 
 
 def close_check(platform: psycopg.Connection, run: Run, *, is_delivered: bool = True) -> list[str]:
     """Close the run as ``close_run`` does, and return what it tells the operators."""
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     assert run_log.close_execution(platform, run).status == "completed"
-    batch.discard(platform, run)
+    batch.discard(Work(run, platform))
     return [] if run.dry_run else take_digest(platform, batch, run, is_delivered=is_delivered)
 
 
@@ -136,10 +137,10 @@ def check(
 ) -> list[str]:
     """A whole run; what it tells the operators. With ``is_delivered`` false the worker dies before the words are on their way."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        batch = create_batch()
+        batch = create_batch(LOCAL)
         run, tenant_ids = open_check(platform, check_at, codes=codes, dry_run=dry_run)
-        assert prepare(platform, batch, run, tenant_ids) == {}
-        report = process_shard(connection, platform, batch, run, tenant_ids)
+        assert prepare(batch, Work(run, platform, tenant_ids)) == {}
+        report = process_tenants(connection, platform, batch, run, tenant_ids)
         assert report.failures == []
         return close_check(platform, run, is_delivered=is_delivered)
 
@@ -484,7 +485,7 @@ def test_a_dry_run_shows_and_writes_nothing(database: Database, host: psycopg.Co
     before = everything_written(host)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run, tenant_ids = open_check(platform, TEN + HOUR, dry_run=True)
-        report = process_shard(connection, platform, create_batch(), run, tenant_ids)
+        report = process_tenants(connection, platform, create_batch(LOCAL), run, tenant_ids)
         close_check(platform, run)
     assert report.results[0].report == (
         "T001: critical: エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
@@ -500,7 +501,7 @@ def test_two_runs_at_once_open_one_incident_and_tell_it_once(
     for hour in range(2):
         traffic(host, TEN + hour * HOUR, 250, 31)
     check(database)
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     digests: list[list[str]] = []
     with (
         database.connect("batch_platform") as platform,
@@ -510,15 +511,15 @@ def test_two_runs_at_once_open_one_incident_and_tell_it_once(
     ):
         first, tenant_ids = open_check(platform, TEN + HOUR)
         second, _ = open_check(other_platform, TEN + HOUR)
-        prepare(platform, batch, first, tenant_ids)
-        prepare(other_platform, batch, second, tenant_ids)
+        prepare(batch, Work(first, platform, tenant_ids))
+        prepare(batch, Work(second, other_platform, tenant_ids))
 
         def second_run() -> None:
-            process_shard(other_connection, other_platform, create_batch(), second, tenant_ids)
+            process_tenants(other_connection, other_platform, create_batch(LOCAL), second, tenant_ids)
 
         thread = threading.Thread(target=second_run)
         with tenant_transaction(connection, tenant_ids):
-            batch.process(connection, first, tenant_ids)
+            batch.process(Work(first, connection, tenant_ids))
             thread.start()
             wait_for_blocked_statement(database)
         thread.join()
@@ -531,7 +532,7 @@ def test_two_runs_at_once_open_one_incident_and_tell_it_once(
 
         thread = threading.Thread(target=second_digest)
         with platform.transaction():
-            digests.append(list(batch.digest(platform, first).lines))
+            digests.append(list(batch.digest(Work(first, platform)).lines))
             thread.start()
             wait_for_blocked_statement(database)
         thread.join()
@@ -826,14 +827,14 @@ def test_one_tenant_whose_rows_break_the_pass_fails_alone(
     mended = host_rows.break_reports_of(host, "T002")
     try:
         with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-            batch = create_batch()
+            batch = create_batch(LOCAL)
             run, tenant_ids = open_check(platform, TEN)
-            assert list(prepare(platform, batch, run, tenant_ids)) == ["T002"]
-            report = process_shard(connection, platform, batch, run, tenant_ids)
+            assert list(prepare(batch, Work(run, platform, tenant_ids))) == ["T002"]
+            report = process_tenants(connection, platform, batch, run, tenant_ids)
     finally:
         host.execute(mended)
-    assert [result.tenant_id for result in report.results] == ["T001"]
-    assert [failure.tenant_id for failure in report.failures] == ["T002"]
+    assert [result.unit_id for result in report.results] == ["T001"]
+    assert [failure.unit_id for failure in report.failures] == ["T002"]
 
 
 # Orphans ----------------------------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ from psycopg.rows import dict_row
 
 from include.catalog import TENANT_USAGE
 from include.execution import run_log
+from include.execution.batch import Work
 from include.execution.run_log import RunResult
-from include.execution.tenant_work import prepare, process_shard
+from include.execution.shard_work import prepare
 from include.settings import ExecutionSettings
 from include.tenant_management.tenant_usage import create_batch
-from local_stack.whole_run import open_run, run_batch
+from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database
 
@@ -42,7 +43,7 @@ def run_usage(
             platform,
             connection,
             TENANT_USAGE,
-            create_batch(),
+            create_batch(LOCAL),
             day,
             codes=codes,
             dry_run=dry_run,
@@ -548,16 +549,16 @@ def test_a_mended_tenant_succeeds_when_its_instance_is_cleared(
         host_rows.tenant(host, tenant_id)
         host_rows.report(host, tenant_id, NOON, file_size=7)
     healthy = host_rows.break_reports_of(host, "B")
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run, _ = open_run(platform, TENANT_USAGE, batch, DAY)
-        assert set(prepare(platform, batch, run, ["A", "B"])) == {"B"}
-        assert not process_shard(connection, platform, batch, run, ["A"]).failures
-        assert process_shard(connection, platform, batch, run, ["B"]).failures
+        assert set(prepare(batch, Work(run, platform, ["A", "B"]))) == {"B"}
+        assert not process_tenants(connection, platform, batch, run, ["A"]).failures
+        assert process_tenants(connection, platform, batch, run, ["B"]).failures
         assert run_log.close_execution(platform, run).status == "partial"
 
         host.execute(healthy.encode())
-        assert not process_shard(connection, platform, batch, run, ["B"]).failures
+        assert not process_tenants(connection, platform, batch, run, ["B"]).failures
 
         assert run_log.close_execution(platform, run).status == "completed"
     assert closed_day(host, "B")["storage_bytes"] == 7
@@ -566,16 +567,16 @@ def test_a_mended_tenant_succeeds_when_its_instance_is_cleared(
 def test_preparing_again_reads_the_logs_no_second_time(database: Database, host: psycopg.Connection) -> None:
     for tenant_id in ("A", "B"):
         host_rows.tenant(host, tenant_id)
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     with database.connect("batch_platform") as platform:
         run, _ = open_run(platform, TENANT_USAGE, batch, DAY)
-        assert prepare(platform, batch, run, ["A", "B"]) == {}
+        assert prepare(batch, Work(run, platform, ["A", "B"])) == {}
         # A host that can no longer be read shows that nobody reads it.
         host.execute("ALTER VIEW batch.all_user RENAME TO hidden")
-        assert prepare(platform, batch, run, ["A", "B"]) == {}
+        assert prepare(batch, Work(run, platform, ["A", "B"])) == {}
         host.execute("ALTER VIEW batch.hidden RENAME TO all_user")
         # Two tries that both find nothing prepared collect side by side.
-        batch.prepare(platform, run, ["A", "B"])
+        batch.prepare(Work(run, platform, ["A", "B"]))
     assert host.execute("SELECT count(*) FROM batch.usage_signal").fetchone() == (2,)
 
 

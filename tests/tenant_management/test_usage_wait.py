@@ -12,7 +12,7 @@ from include.catalog import TENANT_BILLING, TENANT_USAGE
 from include.tenant_management.tenant_billing import create_batch
 from include.tenant_management.tenant_billing.usage_wait import UsageState, is_worth_waiting, usage_state
 from include.tenant_management.tenant_usage import create_batch as create_usage_batch
-from local_stack.whole_run import open_run, run_batch
+from local_stack.batch_runs import LOCAL, open_run, run_batch
 from tests import host_rows
 from tests.conftest import Database
 from tests.tenant_management import billing_rows
@@ -72,14 +72,14 @@ def test_the_longest_wait_counts_from_the_opening_of_the_run_in_any_time_zone() 
 
 def open_billing(platform: psycopg.Connection, **fields: Any) -> str:
     """Open a billing run for October; returns its id."""
-    run, _ = open_run(platform, TENANT_BILLING, create_batch(), MONTH, **fields)
+    run, _ = open_run(platform, TENANT_BILLING, create_batch(LOCAL), MONTH, **fields)
     return run.execution_id
 
 
 def run_usage(database: Database, platform: psycopg.Connection, day: date = LAST_DAY, **fields: Any) -> None:
     """A whole run of BATCH-018-01."""
     with database.connect("batch_tenant") as connection:
-        run_batch(platform, connection, TENANT_USAGE, create_usage_batch(), day, **fields)
+        run_batch(platform, connection, TENANT_USAGE, create_usage_batch(LOCAL), day, **fields)
 
 
 def test_only_the_runs_tenants_without_the_last_day_are_counted(
@@ -108,7 +108,7 @@ def test_the_usage_run_of_the_last_day_ends_the_wait(
     host_rows.tenant(host, "A")
     execution_id = open_billing(platform)
 
-    open_run(platform, TENANT_USAGE, create_usage_batch(), LAST_DAY)
+    open_run(platform, TENANT_USAGE, create_usage_batch(LOCAL), LAST_DAY)
     assert usage_state(platform, execution_id, LAST_DAY).usage_run_ended is False
 
     host.execute(
@@ -129,7 +129,7 @@ def test_a_second_usage_run_that_has_not_ended_is_waited_for(
     run_usage(shared_database, platform, dry_run=False)
     host_rows.tenant(host, "B")
     execution_id = open_billing(platform)
-    open_run(platform, TENANT_USAGE, create_usage_batch(), LAST_DAY)
+    open_run(platform, TENANT_USAGE, create_usage_batch(LOCAL), LAST_DAY)
 
     state = usage_state(platform, execution_id, LAST_DAY)
 

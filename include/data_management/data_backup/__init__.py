@@ -1,9 +1,18 @@
 """BATCH-001 データバックアップ."""
 
-from include.data_management.data_backup.batch import DataBackupBatch
-from include.settings import load_settings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.data_management.data_backup.batch import DataBackupBatch
+    from include.execution.installation import Installation
 
 
-def create_batch() -> DataBackupBatch:
-    """The batch with the deployed settings."""
-    return DataBackupBatch(load_settings().backup)
+def create_batch(installation: Installation) -> DataBackupBatch:
+    """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
+    from include.data_management.data_backup.access import BackupAccess
+    from include.data_management.data_backup.batch import DataBackupBatch
+    from include.settings import load_settings
+
+    return DataBackupBatch(BackupAccess(load_settings().backup, installation))

@@ -1,7 +1,7 @@
-"""Restore without Airflow, which may be down in the same night: ``python -m include.data_management.data_backup --help``.
+"""Restore without Airflow, which may also be down: ``python -m include.data_management.data_backup --help``.
 
-The database's connection string is read from BATCH_BACKUP_DSN, and the age key of an encrypted backup from BATCH_BACKUP_KEY, so that
-neither shows in a list of processes.
+The connection string comes from BATCH_BACKUP_DSN and the age key of an encrypted backup from BATCH_BACKUP_KEY, so that a list of
+processes shows neither.
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ from include.data_management.data_backup.files import (
     Packer,
     is_complete,
 )
-from include.data_management.data_backup.restore import (
-    entry_of,
-    restore_database,
-    restore_one_tenant,
-)
+from include.data_management.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.data_management.data_backup.server import DatabaseServer
 from include.errors import BatchError, ParameterError, reason_of
 from include.execution.object_store import ObjectStore
@@ -36,7 +32,7 @@ DSN_VARIABLE, KEY_VARIABLE = "BATCH_BACKUP_DSN", "BATCH_BACKUP_KEY"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 0 done, 1 failed with a sentence on standard error."""
+    """The command line; returns the exit status: 0 for success, 1 for a failure with a sentence on standard error."""
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -124,7 +120,7 @@ def _store(url: str) -> ObjectStore:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme == "file":
         return ObjectStore(Path(rest if separator else url))
-    # Comes with Airflow, and so does what it needs for the scheme, where the installation uses it.
+    # upath comes with Airflow, together with the packages for the URL schemes that the installation uses.
     from upath import UPath
 
     return ObjectStore(cast("Path", UPath(url)))

@@ -1,8 +1,8 @@
-"""A backup's files: compressed, perhaps encrypted, and listed with their SHA-256 in manifests.
+"""A backup's files: compressed, optionally encrypted, and listed with their SHA-256 in manifests.
 
 ``backups/<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and
-``manifest.json``, which is written last and lists the other manifests: without it there is no backup. Compression is zstd, encryption
-the age format (X25519, authenticated chunk by chunk), so that ``age -d -i key | zstd -d`` opens a file without any of this.
+``manifest.json``, which is written last and lists the other manifests. Without it the backup does not count. Compression is zstd.
+Encryption is the age format (X25519, authenticated by chunk), so ``age -d -i key | zstd -d`` opens a file without this code.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _BLOCK_BYTES = 1 << 20
 
 
 class BackupDamagedError(BatchError):
-    """A file of a backup is missing, was changed, or does not open."""
+    """A file of a backup is missing, was changed, or cannot be opened."""
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file as it is stored; ``path`` is relative to the backup's folder, ``rows`` are those of a table's export."""
+    """A stored file; ``path`` is relative to the backup's folder; ``rows`` is the number of rows of a table's export."""
 
     path: str
     bytes: int
@@ -50,7 +50,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class TableContent:
-    """A table's content: number of rows, and the sum of their 64-bit hashes, which knows no order."""
+    """A table's content: the number of rows, and the sum of their 64-bit hashes, which does not depend on their order."""
 
     schema: str
     name: str
@@ -60,19 +60,19 @@ class TableContent:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup, its dump or one tenant's export consists of."""
+    """The files of a backup, of its dump, or of one tenant's export."""
 
     about: dict[str, Any]
     files: list[StoredFile] = field(default_factory=list)
     tables: list[TableContent] = field(default_factory=list)
 
     def as_json(self) -> bytes:
-        """For people too; the same content gives the same bytes."""
+        """Readable JSON; the same content gives the same bytes."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True).encode()
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> Manifest:
-        """:raises BackupDamagedError: it is no manifest."""
+        """:raises BackupDamagedError: the content is not a manifest."""
         try:
             parts = json.loads(content)
             return cls(
@@ -87,7 +87,7 @@ class Manifest:
 
     @property
     def total_bytes(self) -> int:
-        """Of the files that it lists itself."""
+        """The size of the files that this manifest lists itself."""
         return sum(file.bytes for file in self.files)
 
 
@@ -107,7 +107,7 @@ class Packer:
         return f"Packer({self.folder!r})"
 
     def pack(self, source: IO[bytes], path: str, rows: int | None = None) -> StoredFile:
-        """Store the source's bytes at ``path``, extended by the suffix, through a temporary name.
+        """Store the source's bytes at ``path`` with the suffix, through a temporary name.
 
         :raises OSError: the store is full or not reachable.
         """
@@ -123,9 +123,9 @@ class Packer:
 
     @contextmanager
     def unpacked(self, file: StoredFile) -> Iterator[IO[bytes]]:
-        """The file's content as it was packed, once what is stored has proved to be what the manifest lists.
+        """The file's original content, after the stored file was compared with the manifest.
 
-        :raises BackupDamagedError: it is missing, differs, or the key does not open it.
+        :raises BackupDamagedError: the file is missing or differs, or the key does not open it.
         """
         key = self.key(file.path)
         with tempfile.TemporaryFile() as stored:
@@ -152,17 +152,17 @@ class Packer:
                 yield _decompressed(decrypted)
 
     def write_manifest(self, manifest: Manifest, path: str) -> StoredFile:
-        """Store a manifest as it is, readable for everybody who may read the store; it holds no rows."""
+        """Store a manifest unencrypted, readable for everybody who can read the store; it contains no rows."""
         content = manifest.as_json()
         self.store.write(self.key(path), content)
         return StoredFile(path, len(content), hashlib.sha256(content).hexdigest())
 
     def read_manifest(self, path: str, sha256: str | None = None) -> Manifest:
-        """:raises BackupDamagedError: it is not there, no manifest, or not the one with this SHA-256."""
+        """:raises BackupDamagedError: the manifest is missing, is not a manifest, or has another SHA-256."""
         return self.entry(path, sha256)[1]
 
     def entry(self, path: str, sha256: str | None = None) -> tuple[StoredFile, Manifest]:
-        """A manifest that is stored already, and what another one lists about it. Errors as ``read_manifest``."""
+        """A stored manifest, and its entry for another manifest. Errors as ``read_manifest``."""
         location = self.store.location(self.key(path))
         try:
             content = self.store.read(self.key(path))
@@ -195,18 +195,18 @@ class Packer:
 
 
 class CopyStream(io.RawIOBase):
-    """What a COPY gives, as a file to read. ``next_block`` gives its blocks, and an empty one at the end."""
+    """The output of a COPY as a readable file. ``next_block`` returns the next block, and an empty block at the end."""
 
     def __init__(self, next_block: Callable[[], Any]) -> None:
         self._next_block = next_block
         self._rest = b""
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """At most so many bytes, fewer only at the end."""
+        """At most ``size`` bytes; fewer only at the end."""
         parts, missing = [self._rest], (size if size >= 0 else 1 << 62) - len(self._rest)
         while missing > 0 and (block := bytes(self._next_block())):
             parts.append(block)
@@ -219,7 +219,7 @@ class CopyStream(io.RawIOBase):
 
 
 class _HashingWriter:
-    """Counts and hashes what it passes on."""
+    """Counts and hashes the bytes that it writes to the target."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -240,7 +240,7 @@ class _HashingWriter:
 
 
 def is_complete(store: ObjectStore, backup_id: str) -> bool:
-    """Whether this is a backup that was verified: its manifest is there, which is written after everything else."""
+    """Whether the backup was verified: its manifest exists, which is written after everything else."""
     return bool(BACKUP_ID.fullmatch(backup_id)) and store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
 
 
@@ -258,7 +258,7 @@ def _parse_identity(key: str) -> pyrage.x25519.Identity:
 
 
 def differences(expected: Sequence[TableContent], found: Sequence[TableContent]) -> list[str]:
-    """Which tables are not as they should be, in words."""
+    """A sentence for each table that differs."""
     theirs: Mapping[tuple[str, str], TableContent] = {(table.schema, table.name): table for table in found}
     lines = []
     for table in expected:
@@ -274,6 +274,6 @@ def differences(expected: Sequence[TableContent], found: Sequence[TableContent])
 
 
 def write_out(packer: Packer, file: StoredFile, target: Path) -> None:
-    """The file's content at ``target``. Errors as ``Packer.unpacked``."""
+    """Write the file's content to ``target``. Errors as ``Packer.unpacked``."""
     with packer.unpacked(file) as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink, _BLOCK_BYTES)

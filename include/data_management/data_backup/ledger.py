@@ -1,7 +1,7 @@
-"""What the store holds and the ledger (``batch.backup``) does not know.
+"""The ledger of backups (``batch.backup``), and its update from the store.
 
-The ledger is in the database that is backed up: restored, it says of the very backup it comes from that it is running, and nothing of
-those taken since. What counts is the store, where a manifest is written last, after everything else has been verified.
+The ledger is in the database that is backed up. In a restored ledger, the backup that it comes from still runs, and later backups are
+missing. The store is right: its manifest is written last, after everything else has been verified.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from include.data_management.data_backup.files import (
     is_complete,
 )
 from include.data_management.data_backup.restore import entry_of
-from include.database import read_sql
+from include.data_management.data_backup.retention import VerifiedBackup
+from include.data_management.data_backup.server import BackupError
+from include.database import Statements
+from include.execution.batch import Run
 from include.execution.object_store import ObjectStore
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 _MAX_BIGINT = 2**63 - 1
 
 log = logging.getLogger(__name__)
@@ -33,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredBackup:
-    """A complete backup as its manifests describe it; ``business_date`` in Asia/Tokyo, the times with their zone."""
+    """A complete backup as its manifests describe it; ``business_date`` in Asia/Tokyo, the times are aware."""
 
     backup_id: str
     location: str
@@ -47,7 +50,7 @@ class StoredBackup:
 
 
 def read_stored(store: ObjectStore, backup_id: str) -> StoredBackup:
-    """:raises BackupDamagedError: a manifest is missing, changed, or that of something else."""
+    """:raises BackupDamagedError: a manifest is missing, was changed, or belongs to another backup."""
     packer = Packer(store, f"{FOLDER}/{backup_id}")
     entry, manifest = packer.entry(MANIFEST)
     dump = packer.read_manifest(DUMP_MANIFEST, entry_of(manifest, DUMP_MANIFEST))
@@ -76,16 +79,9 @@ def read_stored(store: ObjectStore, backup_id: str) -> StoredBackup:
     return stored
 
 
-def take_in_stored(platform: psycopg.Connection, store: ObjectStore, execution_id: str) -> None:
-    """Enter complete backups of the store as verified, in the transaction that is open: not those that the ledger calls verified, is
-    deleting, or has a running execution for. A damaged one stays as it is.
-    """
-    settled = {
-        backup_id
-        for (backup_id,) in platform.execute(
-            read_sql(_HERE, "settled_backups"), {"execution_id": execution_id}
-        )
-    }
+def record_stored_backups(platform: psycopg.Connection, store: ObjectStore, execution_id: str) -> None:
+    """In the open transaction: record the store's complete backups as verified, except ``settled_backups`` and damaged backups."""
+    settled = set(_SQL.column(platform, "settled_backups", execution_id=execution_id))
     for backup_id in store.names(FOLDER):
         if backup_id in settled or not is_complete(store, backup_id):
             continue
@@ -94,5 +90,131 @@ def take_in_stored(platform: psycopg.Connection, store: ObjectStore, execution_i
         except BackupDamagedError as error:
             log.warning("%s is not taken into the ledger: %s", backup_id, error)
             continue
-        platform.execute(read_sql(_HERE, "take_in_backup"), asdict(stored))
+        _SQL.execute(platform, "record_stored_backup", **asdict(stored))
         log.warning("%s is complete in the store: taken into the ledger as verified", backup_id)
+
+
+def all_tenants(platform: psycopg.Connection) -> set[str]:
+    """The ids of all tenants, with any status: the host keeps the rows of a tenant that has left."""
+    return set(_SQL.column(platform, "all_tenants"))
+
+
+def begin_backup(platform: psycopg.Connection, run: Run, store: ObjectStore, *, encrypted: bool) -> str:
+    """Record the store's complete backups in the ledger, and write the run's own rows; returns the backup's id.
+
+    :raises BackupError: another run is active, or this run's backup is complete or deleted.
+    """
+    execution = {"execution_id": run.execution_id}
+    with platform.transaction():
+        platform.execute("LOCK TABLE batch.backup IN SHARE ROW EXCLUSIVE MODE")
+        other = _SQL.execute(platform, "running_backup", **execution).fetchone()
+        if other:
+            raise BackupError(
+                "別の実行がバックアップ中です（{}、DAG {} の {}）。"
+                "それが終わるのを待ってから、dump を下流ごと消去（Clear）してください。".format(*other)
+            )
+        own = _SQL.execute(platform, "own_backup", **execution).fetchone()
+        if own:
+            require_unfinished(str(own[0]), str(own[1]))
+        record_stored_backups(platform, store, run.execution_id)
+        row = _SQL.row(
+            platform, "begin_backup", **execution, business_date=run.business_date, stored=store.names(FOLDER)
+        )
+        backup_id = str(row[0])
+        if is_complete(store, backup_id):  # its run died before it updated the ledger
+            raise _is_complete_already(backup_id)
+        _SQL.execute(platform, "reopen_execution", **execution)
+        _SQL.execute(platform, "close_abandoned_history", **execution)
+        _SQL.execute(
+            platform, "note_location", backup_id=backup_id, location=store.location(f"{FOLDER}/{backup_id}")
+        )
+        _SQL.execute(platform, "write_history", **execution, encrypted=encrypted)
+    return backup_id
+
+
+def own_backup(connection: psycopg.Connection, run: Run) -> tuple[str, str, datetime]:
+    """The id, status and time of the run's backup."""
+    row = _SQL.execute(connection, "own_backup", execution_id=run.execution_id).fetchone()
+    if row is None:
+        raise BackupError("この実行のダンプがありません。dump から下流ごと消去（Clear）してください。")
+    return str(row[0]), str(row[1]), row[2]
+
+
+def unfinished_backup(connection: psycopg.Connection, run: Run) -> str:
+    """The id of the run's backup. :raises BackupError: the backup is complete and must not change, or it is deleted."""
+    backup_id, status, _ = own_backup(connection, run)
+    require_unfinished(backup_id, status)
+    return backup_id
+
+
+def verified_backups(connection: psycopg.Connection) -> list[VerifiedBackup]:
+    """The ledger's verified backups, in the order in which they were verified."""
+    return [VerifiedBackup(*row) for row in _SQL.execute(connection, "verified_backups")]
+
+
+def manifest_sha256(connection: psycopg.Connection, backup_id: str) -> str:
+    row = _SQL.execute(connection, "manifest_sha256", backup_id=backup_id).fetchone()
+    if row is None:
+        raise BackupDamagedError(f"バックアップ {backup_id} の記録がありません。")
+    return str(row[0])
+
+
+def close_as_verified(
+    platform: psycopg.Connection, run: Run, total_bytes: int, manifest_sha256: str, verified_at: datetime
+) -> None:
+    """Record the run's backup as verified, for retention and for the application."""
+    with platform.transaction():
+        _SQL.execute(
+            platform,
+            "record_verified",
+            execution_id=run.execution_id,
+            total_bytes=total_bytes,
+            manifest_sha256=manifest_sha256,
+            verified_at=verified_at,
+        )
+        _close_history(platform, run, "SUCCESS", total_bytes, manifest_sha256)
+
+
+def close_as_failed(platform: psycopg.Connection, run: Run) -> None:
+    """Record the run's backup as failed, unless it is verified."""
+    with platform.transaction():
+        failed = _SQL.execute(platform, "record_failed", execution_id=run.execution_id).fetchone()
+        if failed:
+            _close_history(
+                platform, run, "FAILED", None, None, "実行が失敗しました。理由は Airflow のログにあります"
+            )
+
+
+def require_unfinished(backup_id: str, status: str) -> None:
+    """:raises BackupError: a backup with this status must not be changed any more."""
+    if status == "verified":
+        raise _is_complete_already(backup_id)
+    if status in ("deleting", "deleted"):
+        raise BackupError(
+            f"この実行のバックアップ {backup_id} は整理（削除）されました。取り直すには、新しく実行（Trigger）してください。"
+        )
+
+
+def _is_complete_already(backup_id: str) -> BackupError:
+    return BackupError(
+        f"この実行のバックアップ {backup_id} は完成しているため、変更しません。取り直すには、新しく実行（Trigger）してください。"
+    )
+
+
+def _close_history(
+    platform: psycopg.Connection,
+    run: Run,
+    status: str,
+    total: int | None,
+    sha256: str | None,
+    error: str | None = None,
+) -> None:
+    _SQL.execute(
+        platform,
+        "close_history",
+        execution_id=run.execution_id,
+        status=status,
+        bytes=total,
+        sha256=sha256,
+        error=error,
+    )

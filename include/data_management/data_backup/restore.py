@@ -1,4 +1,4 @@
-"""Restoring: the whole database into a new one, one tenant beside the live rows or over them."""
+"""Restores the whole database into a new database, or one tenant beside the live rows or over them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from include.data_management.data_backup.tenant_export import (
 
 @dataclass(frozen=True)
 class TenantRestore:
-    """What came of restoring a tenant: the schema that holds the rows, how they compare with the live ones, rows merged."""
+    """The result of a tenant's restore: the schema with the rows, their comparison with the live rows, the number of merged rows."""
 
     schema: str
     rows: int
@@ -41,7 +41,7 @@ class TenantRestore:
     merged_rows: int | None = None
 
     def lines(self) -> list[str]:
-        """The report, for people."""
+        """The report for operators."""
         lines = [conflict.sentence() for conflict in self.conflicts] or ["現在の行との違いはありません。"]
         lines.insert(0, f"{self.rows} 行をスキーマ {self.schema} に復元しました。")
         if self.merged_rows is not None:
@@ -50,7 +50,7 @@ class TenantRestore:
 
 
 def fetch_dump(packer: Packer, folder: Path, sha256: str | None = None) -> Manifest:
-    """Put a dump's files back where pg_restore reads them; returns the dump's manifest.
+    """Unpack a dump's files into a folder for pg_restore; returns the dump's manifest.
 
     :raises BackupDamagedError: a file is missing or changed, or the key does not open it.
     """
@@ -66,7 +66,7 @@ def fetch_dump(packer: Packer, folder: Path, sha256: str | None = None) -> Manif
 
 
 def packer_suffix(path: str) -> str:
-    """What packing has added to the file's name."""
+    """The suffix that packing has added to the file's name."""
     return ".zst.age" if path.endswith(".age") else ".zst"
 
 
@@ -79,10 +79,10 @@ def restore_database(
     sha256: str | None = None,
     with_owners: bool = True,
 ) -> Manifest:
-    """Restore a whole dump into a new database and compare every table with what the snapshot held; returns the manifest.
+    """Restore a whole dump into a new database and compare every table with the snapshot; returns the manifest.
 
-    ``sha256`` is that of the dump's manifest, as the backup's manifest lists it. A database that cannot be completed is dropped.
-    :raises BackupDamagedError: it differs. :raises BackupError: the database exists, or pg_restore fails.
+    ``sha256`` is the dump manifest's hash in the backup's manifest. A database that cannot be completed is dropped.
+    :raises BackupDamagedError: a table differs. :raises BackupError: the database exists, or pg_restore fails.
     """
     with spool_folder() as spool:
         manifest = fetch_dump(packer, Path(spool), sha256)
@@ -101,7 +101,7 @@ def restore_database(
 
 
 def entry_of(manifest: Manifest, path: str) -> str:
-    """The SHA-256 that a backup's manifest gives for one of the others. :raises BackupDamagedError: it lists no such file."""
+    """The SHA-256 of another manifest, as the backup's manifest lists it. :raises BackupDamagedError: it is not listed."""
     for file in manifest.files:
         if file.path == path:
             return file.sha256
@@ -119,9 +119,9 @@ def restore_one_tenant(
     merged: bool = False,
     kept: bool = True,
 ) -> TenantRestore:
-    """Restore a tenant into a schema of its own and compare it with the live rows; ``merged`` also puts it over them.
+    """Restore a tenant into its own schema and compare it with the live rows; ``merged`` also overwrites the live rows.
 
-    One transaction: all of it, or nothing. With ``kept`` false nothing stays but the report (a dry run).
+    Everything happens in one transaction. If ``kept`` is false, it rolls back and only the report remains (a dry run).
     """
     top = packer.read_manifest(MANIFEST, manifest_sha256)
     path = manifest_path(tenant_id)

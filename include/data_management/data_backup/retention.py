@@ -1,4 +1,4 @@
-"""Which backups stay: those that were verified last, and the last one of each of the newest days, ISO weeks and months."""
+"""The backups to keep: the newest, and the last backup of each of the newest days, ISO weeks and months."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import date, datetime
 
 from include.settings import RetentionSettings
 
-# Whatever the settings say.
+# The minimum, whatever the settings are.
 ALWAYS_KEPT = 3
 
 
 @dataclass(frozen=True, order=True)
 class VerifiedBackup:
-    """A backup that was restored and found whole; ``taken_on`` is its business date (Asia/Tokyo).
+    """A backup that was restored and compared; ``taken_on`` is its business date (Asia/Tokyo).
 
-    The business date may lie before those of older backups: a day that is caught up shows the database as it was when it was run.
+    The business date can be before that of an older backup: a day that is caught up contains the database at the time of the run.
     """
 
     taken_on: date
@@ -25,7 +25,7 @@ class VerifiedBackup:
 
 
 def backups_to_keep(backups: Sequence[VerifiedBackup], settings: RetentionSettings) -> set[str]:
-    """The ids of those that stay. Periods without a backup do not count, so that an outage costs no old backup."""
+    """The ids of the backups to keep. Periods without a backup do not count, so an outage deletes no old backup."""
     newest_first = sorted(backups, reverse=True)
     by_verification = sorted(backups, key=lambda backup: backup.verified_at)
     kept = {backup.backup_id for backup in by_verification[-ALWAYS_KEPT:]}

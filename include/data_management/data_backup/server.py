@@ -1,4 +1,4 @@
-"""The PostgreSQL server as pg_dump and pg_restore see it, and the content of its tables."""
+"""The PostgreSQL server for pg_dump and pg_restore, and the content of its tables."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.data_management.data_backup.files import TableContent
-from include.database import count_of, read_sql
+from include.database import Statements
 from include.errors import BatchError, DatabaseUnavailableError, SettingsError, reason_of
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 CONNECTION = "batch_backup_db"
 BIN_VARIABLE = "batch_postgres_bin"
 
-# Databases into which a backup is restored to verify it; see DatabaseServer.scratch_database.
+# Databases in which a backup is restored to verify it; see DatabaseServer.scratch_database.
 _SCRATCH_PREFIX = "batch_backup_check_"
 
 _SPOOL_PREFIX = "batch-backup-"
@@ -35,12 +35,12 @@ _SPOOL_MAX_AGE_SECONDS = 24 * 3600
 
 
 class BackupError(BatchError):
-    """The backup cannot be taken, or is not what it has to be."""
+    """The backup cannot be taken, or is not usable."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the database; ``has_tenant``: its rows carry a tenant_id."""
+    """A table of the database; ``has_tenant``: its rows have a tenant_id."""
 
     schema: str
     name: str
@@ -48,22 +48,22 @@ class Table:
 
     @property
     def identifier(self) -> sql.Identifier:
-        """Quoted, with its schema."""
+        """The quoted name with the schema."""
         return sql.Identifier(self.schema, self.name)
 
 
 class DatabaseServer:
-    """``dsn`` names the database to back up and a login that sees all rows; ``bin_dir`` is where the tools lie ('': on the PATH)."""
+    """``dsn`` is the database to back up, with a login that sees all rows; ``bin_dir`` contains the tools (empty: use the PATH)."""
 
     def __init__(self, dsn: str, bin_dir: str = "") -> None:
         self._dsn = dsn
         self._bin_dir = bin_dir
 
     def __repr__(self) -> str:
-        return "DatabaseServer()"  # the connection string holds a password
+        return "DatabaseServer()"  # the connection string contains a password
 
     def connect(self, database: str | None = None) -> psycopg.Connection:
-        """In autocommit mode, values printed the same everywhere. :raises DatabaseUnavailableError: nobody answers."""
+        """In autocommit mode, with a fixed output format of values. :raises DatabaseUnavailableError: the server does not answer."""
         try:
             return psycopg.connect(
                 make_conninfo(self._dsn, **({"dbname": database} if database else {})),
@@ -77,34 +77,31 @@ class DatabaseServer:
 
     @property
     def scratch_prefix(self) -> str:
-        """How the scratch databases of this database begin, so that another installation on the server keeps its own."""
+        """The prefix of this database's scratch databases. Another installation on the same server has another prefix."""
         name = str(conninfo_to_dict(self._dsn).get("dbname") or "")
         return f"{_SCRATCH_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:8]}_"
 
     def scratch_database(self, backup_id: str) -> str:
-        """The database into which this backup is restored to verify it; anything of that name is ours to drop."""
+        """The database into which this backup is restored to verify it; a database with this name may be dropped."""
         return f"{self.scratch_prefix}{backup_id.lower()}"
 
     def check(self) -> int:
-        """Look whether this login and these tools can take a whole backup; returns the database's size in bytes.
+        """Check that this login and these tools can take a whole backup; returns the database's size in bytes.
 
-        :raises SettingsError: the login misses rows or may not create databases. :raises BackupError: pg_dump is missing or too old.
+        :raises SettingsError: the login cannot see all rows or cannot create databases. :raises BackupError: pg_dump is missing or too old.
         """
         with self.connect() as connection:
-            hidden = [name for (name,) in connection.execute(read_sql(_HERE, "hidden_tables"))]
+            hidden = _SQL.column(connection, "hidden_tables")
             if hidden:
                 raise SettingsError(
                     f"接続 '{CONNECTION}' のログインには行レベルセキュリティで見えない行があります"
                     f"（{'、'.join(hidden[:3])} など {len(hidden)} 表）。スーパーユーザーか BYPASSRLS のロールにしてください。"
                 )
-            if not count_of(
-                connection,
-                "SELECT (rolsuper OR rolcreatedb)::int FROM pg_roles WHERE rolname = current_user",
-            ):
+            if _SQL.row(connection, "may_create_databases") != (True,):
                 raise SettingsError(
                     f"接続 '{CONNECTION}' のログインは検証用のデータベースを作れません。CREATEDB を与えてください。"
                 )
-            size = count_of(connection, "SELECT pg_database_size(current_database())")
+            size = int(_SQL.row(connection, "database_bytes")[0])
             server_version = connection.info.server_version // 10_000
         for tool in ("pg_dump", "pg_restore"):
             version = self._version(tool)
@@ -116,14 +113,14 @@ class DatabaseServer:
         return size
 
     def dump(self, snapshot: str, folder: Path, jobs: int) -> None:
-        """``pg_dump -Fd`` of the whole database as the exported snapshot shows it, not compressed. :raises BackupError: it fails."""
+        """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed. :raises BackupError: pg_dump fails."""
         options = ["--format=directory", f"--jobs={jobs}", "--compress=0", f"--snapshot={snapshot}"]
         self._run("pg_dump", [*options, f"--file={folder}"])
 
     def restore(self, folder: Path, database: str, jobs: int, *, with_owners: bool) -> None:
         """Create the database and restore a dump into it.
 
-        ``with_owners`` needs the roles and a superuser; a check needs neither. :raises BackupError: it is there already, or the
+        ``with_owners`` needs the roles and a superuser; without it neither is needed. :raises BackupError: the database exists, or the
         restore fails.
         """
         with self.connect() as connection:
@@ -150,20 +147,15 @@ class DatabaseServer:
     def is_superuser(self) -> bool:
         """Whether the login can restore owners and privileges."""
         with self.connect() as connection:
-            return bool(
-                count_of(connection, "SELECT rolsuper::int FROM pg_roles WHERE rolname = current_user")
-            )
+            return _SQL.row(connection, "is_superuser") == (True,)
 
     def databases(self, prefix: str) -> list[str]:
-        """Names of the databases that begin so."""
+        """The names of the databases with this prefix."""
         with self.connect() as connection:
-            rows = connection.execute(
-                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY datname", [prefix]
-            )
-            return [name for (name,) in rows]
+            return _SQL.column(connection, "list_databases", prefix=prefix)
 
     def drop(self, database: str) -> None:
-        """Drop the database, whoever is connected to it."""
+        """Drop the database, even if there are connections to it."""
         with self.connect() as connection:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
@@ -179,12 +171,12 @@ class DatabaseServer:
         return int(found[1])
 
     def _run(self, tool: str, options: Sequence[str], database: str | None = None) -> None:
-        """:raises BackupError: it ends in an error, or is killed; with its first error, or the last line that it said."""
+        """:raises BackupError: the tool fails or is killed; the text has its first error or its last line."""
         process = self._start(tool, options, database)
         try:
             text = process.communicate()[0]
         except BaseException:
-            # The task ends (time limit, SIGTERM): nobody is left to take what the tool makes.
+            # The task is ending (time limit, SIGTERM), so the tool must stop too.
             process.terminate()
             process.wait()
             raise
@@ -205,7 +197,7 @@ class DatabaseServer:
                 f"{tool} が見つかりません。PostgreSQL のクライアントを入れ、その場所を Variable '{BIN_VARIABLE}' に設定してください。"
             )
         parts = {key: str(value) for key, value in conninfo_to_dict(self._dsn).items() if value is not None}
-        # Every user of the machine may read command lines; the environment only this one.
+        # All users of the machine can read command lines; only this user can read the environment.
         password = parts.pop("password", None)
         if database:
             parts["dbname"] = database
@@ -224,23 +216,21 @@ class DatabaseServer:
 
 @contextmanager
 def exported_snapshot(connection: psycopg.Connection) -> Iterator[str]:
-    """One snapshot for others to work on, until the block ends; this connection sees the same."""
+    """An exported snapshot that other connections can use until the block ends; this connection uses it too."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        row = connection.execute("SELECT pg_export_snapshot()").fetchone()
-        assert row is not None
-        yield str(row[0])
+        yield str(_SQL.row(connection, "export_snapshot")[0])
 
 
 def list_tables(connection: psycopg.Connection) -> list[Table]:
     """All tables, by schema and name."""
-    return [Table(*row) for row in connection.execute(read_sql(_HERE, "list_tables"))]
+    return [Table(*row) for row in _SQL.execute(connection, "list_tables")]
 
 
 def table_contents(
     connection: psycopg.Connection, tables: Sequence[Table], tenant_id: str | None = None
 ) -> list[TableContent]:
-    """Rows and content hash of each table: of all rows, or of those of one tenant (only the tables that have some)."""
+    """The number of rows and the content hash of each table: of all rows, or of one tenant's rows (only tables that have some)."""
     if not tables:
         return []
     whose = sql.SQL("") if tenant_id is None else sql.SQL(" WHERE content.tenant_id = {}").format(tenant_id)
@@ -252,7 +242,7 @@ def table_contents(
         + whose
         for table in tables
     ]
-    # In one statement: a tenant has rows in few of many tables, and asking them one by one takes longer than the answers.
+    # One statement for all tables, because a round trip per table takes longer than the counting.
     found = [TableContent(*row) for row in connection.execute(sql.SQL(" UNION ALL ").join(parts))]
     by_name = {(content.schema, content.name): content for content in found}
     contents = [by_name[table.schema, table.name] for table in tables]
@@ -260,7 +250,7 @@ def table_contents(
 
 
 def index_tenants(connection: psycopg.Connection) -> None:
-    """Let a restored database find a tenant's rows: the host has no index for that, and every export would read all of a table."""
+    """Create indexes to find a tenant's rows in a restored database. The host has none, and every export would read whole tables."""
     for table in list_tables(connection):
         if table.has_tenant:
             connection.execute(sql.SQL("CREATE INDEX ON {} (tenant_id)").format(table.identifier))
@@ -268,9 +258,9 @@ def index_tenants(connection: psycopg.Connection) -> None:
 
 
 def spool_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where a dump lies before it is stored, and when it is fetched. What killed processes have left there goes first."""
+    """A temporary folder for a dump. Folders that killed processes have left are deleted first."""
     for left in Path(tempfile.gettempdir()).glob(f"{_SPOOL_PREFIX}*"):
-        with suppress(FileNotFoundError):  # another process was faster
+        with suppress(FileNotFoundError):  # another process has deleted it
             status = left.lstat()
             if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _SPOOL_MAX_AGE_SECONDS:
                 shutil.rmtree(left)

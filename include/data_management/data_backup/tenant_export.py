@@ -1,4 +1,4 @@
-"""One tenant's rows: exported as CSV, restored beside the live ones, compared with them, and merged over them when told."""
+"""One tenant's rows: exported as CSV, restored beside the live rows, compared with them, and optionally merged over them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,10 @@ from include.data_management.data_backup.files import (
     StoredFile,
     differences,
 )
-from include.data_management.data_backup.server import (
-    BackupError,
-    Table,
-    list_tables,
-    table_contents,
-)
+from include.data_management.data_backup.server import BackupError, Table, list_tables, table_contents
 from include.execution.object_store import tenant_folder
 
-# What a merge may write: the host application's rows. Ours (invoices, the outbox) must not go back in time.
+# A merge may write only the host application's rows. Our own rows (invoices, the outbox) must not go back in time.
 MERGED_SCHEMA = "public"
 
 _BLOCK_BYTES = 1 << 20
@@ -38,20 +33,20 @@ _LISTED_KEYS = 5
 
 
 def manifest_path(tenant_id: str) -> str:
-    """Where a tenant's own manifest lies in a backup."""
+    """The path of a tenant's manifest in a backup."""
     return f"tenants/{tenant_folder(tenant_id)}/manifest.json"
 
 
 def restored_schema(tenant_id: str) -> str:
-    """The schema beside the live one that takes the tenant's restored rows."""
+    """The schema for the tenant's restored rows, beside the live schema."""
     readable = re.sub("[^a-z0-9_]", "_", tenant_id.lower())[:30]
     return f"restored_{readable}_{hashlib.sha256(tenant_id.encode()).hexdigest()[:8]}"
 
 
 def export_tenant(snapshot: psycopg.Connection, packer: Packer, tenant_id: str) -> StoredFile:
-    """Write a compressed CSV per table that has rows of the tenant, and then its manifest; returns that one's entry.
+    """Write a compressed CSV for each table with rows of the tenant, then the manifest; returns the manifest's entry.
 
-    ``snapshot`` is connected to the restored database, which nobody changes.
+    ``snapshot`` is connected to the restored database, which does not change.
     """
     tables = [table for table in list_tables(snapshot) if table.has_tenant]
     contents = table_contents(snapshot, tables, tenant_id)
@@ -70,11 +65,11 @@ def export_tenant(snapshot: psycopg.Connection, packer: Packer, tenant_id: str) 
 
 
 def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Manifest) -> str:
-    """Restore a tenant's rows into a schema of their own, in the transaction that is open; returns the schema's name.
+    """Restore a tenant's rows into their own schema, in the open transaction; returns the schema's name.
 
-    A table has the columns of the export, in the types of the live ones, so that both compare.
-    :raises BackupDamagedError: a file is not what the manifest says, or what it held is not what the snapshot held.
-    :raises BackupError: the live database has another shape by now.
+    A table has the columns of the export with the types of the live table, so that both can be compared.
+    :raises BackupDamagedError: a file differs from the manifest, or its rows differ from the snapshot.
+    :raises BackupError: the live database has other columns now.
     """
     tenant_id = str(manifest.about["tenant_id"])
     schema = restored_schema(tenant_id)
@@ -89,7 +84,7 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
             columns = next(csv.reader([header.decode().rstrip("\n")]))
             _require_columns(connection, content.schema, content.name, columns)
             connection.execute(
-                # A generated column is an ordinary one here: it takes what the snapshot held.
+                # A generated column becomes an ordinary column here, with the value of the snapshot.
                 sql.SQL("CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(
                     target, _names(columns), sql.Identifier(content.schema, content.name)
                 )
@@ -116,7 +111,7 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
 
 
 def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manifest) -> None:
-    """Compare restored tables with the manifest, hash by hash; right after a backup, when the tables have the same shape.
+    """Compare restored tables with the manifest by hash. Use it right after a backup, while the tables have the same columns.
 
     :raises BackupDamagedError: names the tables that differ.
     """
@@ -136,9 +131,9 @@ def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manif
 
 @dataclass(frozen=True)
 class Conflict:
-    """How a table's restored rows compare with the live ones: rows that differ, are gone, and are new since; some of their keys.
+    """The comparison of a table's restored rows with the live rows: rows that differ, were deleted, or are new; some of their keys.
 
-    ``added`` are the columns that the table has got since: they are neither compared nor changed.
+    ``added`` are the columns that are new since the backup: they are neither compared nor changed.
     """
 
     schema: str
@@ -164,7 +159,7 @@ class Conflict:
 
 
 def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> list[Conflict]:
-    """The restored rows beside the tenant's live ones, by primary key, table by table; also tables of which the backup has no row."""
+    """Compare the restored rows with the tenant's live rows, by primary key, in each table, including tables without backup rows."""
     tenant_id = str(manifest.about["tenant_id"])
     restored = {(each.schema, each.name) for each in manifest.tables}
     conflicts = []
@@ -188,7 +183,7 @@ def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> 
             """
             WITH pair AS MATERIALIZED (
                 SELECT
-                    coalesce(({key_restored})::text, ({key_live})::text) AS row_key,
+                    CASE WHEN restored.tenant_id IS null THEN ({key_live})::text ELSE ({key_restored})::text END AS row_key,
                     restored.tenant_id IS NOT null AS is_restored,
                     live.tenant_id IS NOT null AS is_live,
                     ({all_live})::text IS DISTINCT FROM ({all_restored})::text AS differs
@@ -226,80 +221,77 @@ def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> 
 
 
 def merge(connection: psycopg.Connection, schema: str, manifest: Manifest) -> int:
-    """Put the restored rows of the host's tables in place of the live ones, in the transaction that is open; returns rows written.
+    """Replace live rows of the host's tables with the restored rows, in the open transaction; returns rows written.
 
-    Rows that are new since the backup stay, and so does what columns hold that the backup does not know; in rows that come back these
-    get their defaults. A key that belongs to another tenant by now stops everything.
-    :raises BackupError: names the table and the key.
+    Rows that are newer than the backup stay. Columns that are newer than the backup keep their values, or get their defaults in rows
+    that are inserted again.
+    :raises BackupError: a restored key now belongs to another tenant, or a constraint fails; it names the table.
     """
     tenant_id = str(manifest.about["tenant_id"])
-    written = 0
-    for content in manifest.tables:
-        if content.schema != MERGED_SCHEMA:
-            continue
-        table = Table(content.schema, content.name, has_tenant=True)
-        restored_name = _restored_name(content.schema, content.name)
-        held = _columns(connection, schema, restored_name)
-        key = _primary_key(connection, table, held)
-        columns = [
-            name
-            for name in _columns(connection, content.schema, content.name, are_written=True)
-            if name in held
-        ]
-        others = [name for name in columns if name not in key]
-        parts = {
-            "live": table.identifier,
-            "source": sql.Identifier(schema, restored_name),
-            "same_key": _same_key(key),
-            "tenant_id": sql.Literal(tenant_id),
-            "key": _row_of("restored", key),
-            "names": _names(columns),
-            "of_live": _row_of("live", columns),
-            "of_restored": _row_of("restored", columns),
-            "changes": sql.SQL(", ").join(
-                sql.SQL("{0} = restored.{0}").format(sql.Identifier(name)) for name in others
-            ),
-        }
-        taken = connection.execute(
-            sql.SQL(
-                "SELECT ({key})::text FROM {source} AS restored INNER JOIN {live} AS live ON {same_key} "
-                "WHERE live.tenant_id IS DISTINCT FROM {tenant_id} LIMIT 1"
-            ).format(**parts)
-        ).fetchone()
-        if taken:
-            raise BackupError(
-                f"{content.schema}.{content.name} のキー {taken[0]} は今ほかのテナントのものです。何も反映していません。"
-            )
-        # Not as an upsert: that asks of every row for a value in a younger column that is NOT NULL without a default.
-        update = sql.SQL(
-            "UPDATE {live} AS live SET {changes} FROM {source} AS restored "
-            "WHERE {same_key} AND live.tenant_id = {tenant_id} AND ({of_live})::text IS DISTINCT FROM ({of_restored})::text"
+    tables = (table for table in manifest.tables if table.schema == MERGED_SCHEMA)
+    return sum(_merge_table(connection, schema, tenant_id, table.name) for table in tables)
+
+
+def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, name: str) -> int:
+    table = Table(MERGED_SCHEMA, name, has_tenant=True)
+    restored_columns = _columns(connection, schema, name)
+    key = _primary_key(connection, table, restored_columns)
+    live_columns = _columns(connection, MERGED_SCHEMA, name, are_written=True)
+    columns = [column for column in live_columns if column in restored_columns]
+    others = [column for column in columns if column not in key]
+    parts = {
+        "live": table.identifier,
+        "source": sql.Identifier(schema, name),
+        "same_key": _same_key(key),
+        "tenant_id": sql.Literal(tenant_id),
+        "key": _row_of("restored", key),
+        "names": _names(columns),
+        "of_live": _row_of("live", columns),
+        "of_restored": _row_of("restored", columns),
+        "changes": sql.SQL(", ").join(
+            sql.SQL("{0} = restored.{0}").format(sql.Identifier(column)) for column in others
+        ),
+    }
+    taken = connection.execute(
+        sql.SQL(
+            "SELECT ({key})::text FROM {source} AS restored INNER JOIN {live} AS live ON {same_key} "
+            "WHERE live.tenant_id IS DISTINCT FROM {tenant_id} LIMIT 1"
         ).format(**parts)
-        insert = sql.SQL(
-            "INSERT INTO {live} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {source} AS restored "
-            "WHERE NOT EXISTS (SELECT FROM {live} AS live WHERE {same_key} AND live.tenant_id = {tenant_id})"
-        ).format(**parts)
-        try:
-            for statement in [update, insert] if others else [insert]:
-                written += connection.execute(statement).rowcount
-        except psycopg.errors.IntegrityError as error:
-            raise BackupError(
-                f"{content.schema}.{content.name} に反映できません"
-                f"（{error.diag.constraint_name or error.diag.column_name}）。何も反映していません。"
-                "報告にある行を見直してください。"
-            ) from None
-    return written
+    ).fetchone()
+    if taken:
+        raise BackupError(
+            f"{MERGED_SCHEMA}.{name} のキー {taken[0]} は今ほかのテナントのものです。何も反映していません。"
+        )
+    # Not an upsert: it requires a value for each NOT NULL column without a default, even in rows that exist.
+    update = sql.SQL(
+        "UPDATE {live} AS live SET {changes} FROM {source} AS restored "
+        "WHERE {same_key} AND live.tenant_id = {tenant_id} AND ({of_live})::text IS DISTINCT FROM ({of_restored})::text"
+    ).format(**parts)
+    insert = sql.SQL(
+        "INSERT INTO {live} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {source} AS restored "
+        "WHERE NOT EXISTS (SELECT FROM {live} AS live WHERE {same_key} AND live.tenant_id = {tenant_id})"
+    ).format(**parts)
+    try:
+        return sum(
+            connection.execute(statement).rowcount for statement in ([update, insert] if others else [insert])
+        )
+    except psycopg.errors.IntegrityError as error:
+        raise BackupError(
+            f"{MERGED_SCHEMA}.{name} に反映できません"
+            f"（{error.diag.constraint_name or error.diag.column_name}）。何も反映していません。"
+            "報告にある行を見直してください。"
+        ) from None
 
 
 def _restored_name(schema: str, name: str) -> str:
-    """The host's tables keep their names; those of another schema are told apart."""
+    """The restored table's name: the host's tables keep their names; tables of another schema get a prefix."""
     return name if schema == MERGED_SCHEMA else f"{schema}.{name}"
 
 
 def _columns(
     connection: psycopg.Connection, schema: str, name: str, *, are_written: bool = False
 ) -> list[str]:
-    """The table's columns, or (``are_written``) those that an INSERT may give: a generated one makes itself."""
+    """The table's columns, or with ``are_written`` only the columns that an INSERT can set (no generated columns)."""
     rows = connection.execute(
         """
         SELECT attname FROM pg_attribute
@@ -329,7 +321,7 @@ def _require_columns(connection: psycopg.Connection, schema: str, name: str, col
 
 
 def _primary_key(connection: psycopg.Connection, table: Table, restored: Sequence[str]) -> list[str]:
-    """The live table's; the restored columns must have it too."""
+    """The live table's primary key; the restored columns must include it."""
     rows = connection.execute(
         """
         SELECT attname FROM pg_index

@@ -1,9 +1,17 @@
 """BATCH-002 ログクリーンアップ."""
 
-from include.data_management.log_cleanup.batch import LogCleanupBatch
-from include.settings import load_settings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.data_management.log_cleanup.batch import LogCleanupBatch
+    from include.execution.installation import Installation
 
 
-def create_batch() -> LogCleanupBatch:
-    """The batch with the deployed settings."""
-    return LogCleanupBatch(load_settings().log_cleanup)
+def create_batch(installation: Installation) -> LogCleanupBatch:
+    """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
+    from include.data_management.log_cleanup.batch import LogCleanupBatch
+    from include.settings import load_settings
+
+    return LogCleanupBatch(load_settings().log_cleanup, installation)

@@ -1,85 +1,79 @@
-"""BATCH-002: old log files and old rows, class by class. ``HIS_AuditLog`` is append-only and stays."""
+"""BATCH-002: cleans up old log files and old rows, by class. ``HIS_AuditLog`` is append-only and stays."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
-from include.data_management.log_cleanup.files import (
-    FileReport,
-    clean_class,
-    unknown_entries,
-)
+from include.data_management.log_cleanup.files import FileReport, clean_class, unknown_entries
 from include.data_management.log_cleanup.rows import ROW_CLASSES, count_old, cutoff, delete_old
-from include.database import read_sql
+from include.database import Statements
 from include.errors import SettingsError
+from include.execution.batch import (
+    Outcome,
+    ReportsDigest,
+    Request,
+    Run,
+    UnitBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
 from include.execution.digest import Digest, listed
 from include.execution.installation import Installation
-from include.execution.object_store import ObjectStore
-from include.execution.sharding import Tenant
-from include.execution.tenant_work import PlatformBatch, Run, TenantFailure, TenantResult
+from include.execution.parameters import require_no_tenants
+from include.execution.sharding import Unit
 from include.settings import LogCleanupSettings
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 ROOTS_VARIABLE = "batch_log_roots"
 
 FILES, ROWS = "files/", "rows/"
 UNKNOWN = f"{FILES}?"
 
-# Files that one outcome names; all of them are in the task's log.
+# Files that one outcome lists; the task's log has all of them.
 _LISTED = 20
 
 
-class LogCleanupBatch(PlatformBatch):
-    """The units of BATCH-002: a class of files, what belongs to no class, a kind of rows."""
+class LogCleanupBatch(UnitBatch, ReportsDigest):
+    """The units of BATCH-002: each class of files, files without a class, each kind of rows."""
 
-    writes_files = True
-
-    def __init__(self, settings: LogCleanupSettings) -> None:
+    def __init__(self, settings: LogCleanupSettings, installation: Installation) -> None:
         self._settings = settings
-        self._installation: Installation | None = None
-
-    def install(self, installation: Installation) -> None:
         self._installation = installation
 
-    def units(self) -> list[Tenant]:
-        """Classes of files first; what the UI shows is the class's name."""
+    def units(self, request: Request) -> list[Unit]:
+        """Classes of files first; the UI shows the class's name.
+
+        :raises SettingsError: a root is not an absolute path, or no store for archives is configured.
+        """
+        require_no_tenants(request.codes)
+        self._roots()
+        self._installation.store()
         files = [
-            Tenant(f"{FILES}{name}", f"files {name}", f"{name} のログファイル")
+            Unit(f"{FILES}{name}", f"files {name}", f"{name} のログファイル")
             for name in self._settings.classes
         ]
-        rows = [Tenant(f"{ROWS}{name}", f"rows {name}", each.label) for name, each in ROW_CLASSES.items()]
-        return [*files, Tenant(UNKNOWN, "files ?", "種別の分からないもの"), *rows]
+        rows = [Unit(f"{ROWS}{name}", f"rows {name}", each.label) for name, each in ROW_CLASSES.items()]
+        return [*files, Unit(UNKNOWN, "files ?", "種別の分からないもの"), *rows]
 
-    def verify(
-        self,
-        platform: psycopg.Connection,  # noqa: ARG002
-        options: Mapping[str, Any],  # noqa: ARG002
-        tenants: Sequence[Tenant],  # noqa: ARG002
-    ) -> None:
-        """:raises SettingsError: a root is no absolute path."""
-        self._roots()
-
-    def work(
-        self, platform: psycopg.Connection, run: Run, unit_id: str, store: ObjectStore | None
-    ) -> TenantResult | TenantFailure:
+    def process_unit(self, work: Work, unit_id: str) -> Outcome:
         """Clean one class."""
         if unit_id == UNKNOWN:
             return self._look_for_unknown(unit_id)
         if unit_id.startswith(FILES):
-            return self._clean_files(run, unit_id, store)
-        return self._delete_rows(platform, run, unit_id)
+            return self._clean_files(work.run, unit_id)
+        return self._delete_rows(work.connection, work.run, unit_id)
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:
-        """Files, rows and bytes freed, a line per class that had any."""
+    def digest(self, work: Work) -> Digest:
+        """The number of files, rows and freed bytes, with one line per class that had any."""
         lines = []
-        for unit_id, status, details in platform.execute(
-            read_sql(_HERE, "cleaned"), {"execution_id": run.execution_id}
+        for unit_id, status, details in _SQL.execute(
+            work.connection, "cleaned", execution_id=work.run.execution_id
         ):
             parts = [
                 f"{label} {details[name]:,}{unit}"
@@ -98,9 +92,10 @@ class LogCleanupBatch(PlatformBatch):
                 parts.append("失敗しました")
             if parts:
                 lines.append(f"{unit_id}: {'、'.join(parts)}")
-        return Digest([f"ログクリーンアップ {run.business_date}", *lines]) if lines else Digest()
+        return Digest([f"ログクリーンアップ {work.run.business_date}", *lines]) if lines else Digest()
 
-    def _clean_files(self, run: Run, unit_id: str, store: ObjectStore | None) -> TenantResult | TenantFailure:
+    def _clean_files(self, run: Run, unit_id: str) -> Outcome:
+        store = None if run.dry_run else self._installation.store()
         name = unit_id.removeprefix(FILES)
         report = FileReport()
         for root in self._roots():
@@ -129,8 +124,8 @@ class LogCleanupBatch(PlatformBatch):
         if store is None:
             details["planned"] = len(report.plan)
         if report.errors:
-            # Not tried again: what was treated by then would be missing from the report, and the next run treats the rest.
-            return TenantFailure(
+            # Not retried: a retry would not report the files of this attempt. The next run processes the remaining files.
+            return UnitFailure(
                 unit_id,
                 "FILES_NOT_TREATED",
                 f"{len(report.errors)} 件のファイルを処理できませんでした（{report.errors[0]}）。"
@@ -139,7 +134,7 @@ class LogCleanupBatch(PlatformBatch):
                 details={**details, "errors": len(report.errors)},
                 notes=_listed([*report.errors, *report.untouched]),
             )
-        return TenantResult(
+        return UnitResult(
             unit_id,
             details,
             records=report.deleted + report.compressed,
@@ -147,9 +142,9 @@ class LogCleanupBatch(PlatformBatch):
             report=(*report.plan, *report.untouched[_LISTED:]),
         )
 
-    def _look_for_unknown(self, unit_id: str) -> TenantResult:
+    def _look_for_unknown(self, unit_id: str) -> UnitResult:
         unknown = [line for root in self._roots() for line in unknown_entries(root, self._settings.classes)]
-        return TenantResult(
+        return UnitResult(
             unit_id,
             {"untouched": len(unknown)},
             records=0,
@@ -157,19 +152,18 @@ class LogCleanupBatch(PlatformBatch):
             report=tuple(unknown[_LISTED:]),
         )
 
-    def _delete_rows(self, platform: psycopg.Connection, run: Run, unit_id: str) -> TenantResult:
+    def _delete_rows(self, platform: psycopg.Connection, run: Run, unit_id: str) -> UnitResult:
         row_class = ROW_CLASSES[unit_id.removeprefix(ROWS)]
         before = cutoff(run.business_date, row_class, self._settings.row_days)
         if run.dry_run:
             count = count_old(platform, row_class, before)
             line = f"削除: {row_class.label} {count:,} 行（{before:%Y-%m-%d %H:%M} UTC より前）"
-            return TenantResult(unit_id, {"rowsDeleted": 0, "planned": count}, records=0, report=(line,))
+            return UnitResult(unit_id, {"rowsDeleted": 0, "planned": count}, records=0, report=(line,))
         rows = sum(delete_old(platform, row_class, before, self._settings.chunk_rows))
-        return TenantResult(unit_id, {"rowsDeleted": rows}, records=rows)
+        return UnitResult(unit_id, {"rowsDeleted": rows}, records=rows)
 
     def _roots(self) -> list[Path]:
-        """Absolute paths from the Variable; none where the application's logs lie elsewhere than on this machine."""
-        assert self._installation is not None, "the flow installs a batch before its first step"
+        """Absolute paths from the Variable; empty if the application's logs are not on this machine."""
         text = self._installation.variable(ROOTS_VARIABLE)
         roots = [Path(part) for line in re.split(r"[\n,]", text) if (part := line.strip())]
         wrong = [str(root) for root in roots if not root.is_absolute() or ".." in root.parts]

@@ -1,7 +1,7 @@
-"""Old log files: compressed, archived, deleted; and what must not be touched, named with the reason.
+"""Compresses, archives and deletes old log files; reports files that must not be touched, with the reason.
 
-Every step goes from one open directory to the next by name, never by a path and never through a link, so that nobody who may write
-below a root can lead it elsewhere.
+Every step opens the next directory by name from the open parent directory. It never uses a path or follows a link. So a user who can
+write below a root cannot redirect it to other files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from include.execution.business_date import JAPAN
 from include.execution.object_store import ObjectStore
 from include.settings import LogClassSettings
 
-# app.log, app.log.1, app-2026-10-31.log, access.log-20261031, and each of them with .gz
+# app.log, app.log.1, app-2026-10-31.log, access.log-20261031, and each of these with .gz
 _LOG_NAME = re.compile(r"[\w.+@-]+\.(log|jsonl|ndjson|out|err)([.-]\d[\d_-]*)?(\.gz)?", re.ASCII)
 _UNFINISHED = re.compile(r"\.[\w.+@-]+\.gz\.part", re.ASCII)
 
@@ -36,14 +36,14 @@ _BLOCK_BYTES = 1 << 20
 
 
 class LogRootError(BatchError):
-    """A root of log files is not there, or is no directory of its own."""
+    """A root of log files does not exist, or is not a real directory."""
 
 
 @dataclass
 class FileReport:
-    """What became of a class's files; ``plan`` lists each in a dry run, ``untouched`` each that somebody should look at.
+    """The result for a class's files. ``plan`` lists each file in a dry run; ``untouched`` lists files that somebody should look at.
 
-    ``errors`` are of files that could not be compressed, archived or deleted; they are as they were.
+    ``errors`` are about files that could not be compressed, archived or deleted; these files are unchanged.
     """
 
     compressed: int = 0
@@ -57,7 +57,7 @@ class FileReport:
 
 @dataclass(frozen=True)
 class _Found:
-    """An entry below a class's folder; ``shown`` is its path for people, without a line break."""
+    """An entry below a class's folder; ``shown`` is its path for people, without line breaks."""
 
     folder_fd: int
     name: str
@@ -73,12 +73,12 @@ class _Found:
 
 
 def shown(path: Path) -> str:
-    """A path of any bytes on one line."""
+    """A path with any bytes, as one line of text."""
     return ascii(str(path)) if not str(path).isprintable() else str(path)
 
 
 def unknown_entries(root: Path, classes: dict[str, LogClassSettings]) -> list[str]:
-    """What lies in a root and is no class's folder."""
+    """The entries of a root that are not a class's folder."""
     with _directory(root) as root_fd:
         return [
             f"{shown(root / entry.name)}: 種別のフォルダーではありません"
@@ -95,10 +95,10 @@ def clean_class(
     today: date,
     store: ObjectStore | None,
 ) -> FileReport:
-    """Compress and delete the old files of one class below one root; without a store, only say what would be done.
+    """Compress and delete the old files of one class below one root. Without a store, only list what would be done.
 
-    A file of the last ``retention_days`` days before ``today`` (Asia/Tokyo, by its last change) stays.
-    One that cannot be treated (a full disk, an archive that is not reachable) does not keep the next from its turn.
+    Files whose last change is within the ``retention_days`` days before ``today`` (Asia/Tokyo) stay. A file that fails (for example because
+    the disk is full) does not stop the others.
     :raises LogRootError: the root is not there.
     """
     report = FileReport()
@@ -117,7 +117,7 @@ def clean_class(
         try:
             for found in _walk(folder_fd, root / name, report):
                 try:
-                    _treat(found, name, settings, compress_days, today, store, report)
+                    _process_file(found, name, settings, compress_days, today, store, report)
                 except (OSError, BatchError) as error:
                     report.errors.append(f"{found.shown}: {reason_of(error)}")
         finally:
@@ -125,7 +125,7 @@ def clean_class(
     return report
 
 
-def _treat(
+def _process_file(
     found: _Found,
     log_class: str,
     settings: LogClassSettings,
@@ -145,7 +145,7 @@ def _treat(
     try:
         descriptor = os.open(found.name, _FILE, dir_fd=found.folder_fd)
     except FileNotFoundError:
-        return  # rotated away meanwhile
+        return  # rotated in the meantime
     except PermissionError:
         report.untouched.append(f"{found.shown}: 読む権限がありません")
         return
@@ -154,7 +154,7 @@ def _treat(
         return
     with os.fdopen(descriptor, "rb") as source:
         if not os.path.samestat(os.fstat(descriptor), found.status):
-            return  # another file by this name: the next run looks at it
+            return  # the name belongs to another file now: the next run checks it
         if _is_open_elsewhere(descriptor):
             report.untouched.append(f"{found.shown}: 使用中か、そうでないと確かめられません")
             return
@@ -175,7 +175,7 @@ def _treat(
 
 
 def _walk(folder_fd: int, path: Path, report: FileReport) -> Iterator[_Found]:
-    """Regular files below the open directory; links and special files are reported."""
+    """Regular files below the open directory. Links and special files are reported."""
     with os.scandir(folder_fd) as entries:
         names = sorted(entry.name for entry in entries)
     for name in names:
@@ -201,10 +201,10 @@ def _walk(folder_fd: int, path: Path, report: FileReport) -> Iterator[_Found]:
 
 
 def _compress(source: IO[bytes], found: _Found, report: FileReport) -> None:
-    """Put ``name.gz`` beside the file, whole and with its times, and then take the file away."""
+    """Write ``name.gz`` beside the file, complete and with the file's times, and then delete the file."""
     target, unfinished = f"{found.name}.gz", f".{found.name}.gz.part"
     if _exists(target, found.folder_fd):
-        # A run that was killed between the two has left both.
+        # A run that was killed between the two steps has left both files.
         if not _holds_the_same(target, found.folder_fd, source):
             report.untouched.append(f"{found.shown}: 圧縮先 {shown(Path(target))} が別の内容で既にあります")
             return
@@ -235,13 +235,13 @@ def _compress(source: IO[bytes], found: _Found, report: FileReport) -> None:
         report.compressed += 1
         report.bytes_freed += found.status.st_size - size
     else:
-        # Somebody wrote to it in between; the next run compresses all of it.
+        # The file was written to in the meantime; the next run compresses the whole file.
         os.unlink(target, dir_fd=found.folder_fd)
         report.untouched.append(f"{found.shown}: 圧縮中に変更されました")
 
 
 def _archive(source: IO[bytes], found: _Found, log_class: str, store: ObjectStore) -> None:
-    """Store the file's bytes, compressed, under a key of its own, and read them back."""
+    """Store the file's compressed bytes under a unique key, and read them back."""
     identity = hashlib.sha256(
         f"{found.path!s}\0{found.status.st_mtime_ns}".encode("utf-8", "surrogateescape")
     )
@@ -271,14 +271,14 @@ def _archive(source: IO[bytes], found: _Found, log_class: str, store: ObjectStor
 
 
 def _is_open_elsewhere(descriptor: int) -> bool:
-    """Whether any process of this machine has the file open besides this descriptor.
+    """Whether any other process of this machine has the file open.
 
-    The kernel grants an exclusive lease only then, to the file's owner. Of somebody else's file /proc can say it; where that may not
-    be read, or the file system knows no leases (a network file system: another machine may write), the file counts as open.
+    The kernel grants an exclusive lease only if no other process has the file open, and only to the file's owner. For other owners' files
+    /proc is read. If /proc is not readable, or the file system has no leases (a network file system), the file counts as open.
     """
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except AttributeError:  # no Linux
+    except AttributeError:  # not Linux
         return True
     except OSError as error:
         return error.errno not in (errno.EACCES, errno.EPERM) or _is_in_proc(os.fstat(descriptor))
@@ -292,10 +292,10 @@ def _is_in_proc(status: os.stat_result) -> bool:
             continue
         try:
             for opened in (process / "fd").iterdir():
-                with suppress(FileNotFoundError):  # closed meanwhile
+                with suppress(FileNotFoundError):  # closed in the meantime
                     if os.path.samestat(opened.stat(), status):
                         return True
-        except (FileNotFoundError, ProcessLookupError):  # it ended
+        except (FileNotFoundError, ProcessLookupError):  # the process has ended
             continue
         except OSError:
             return True
@@ -303,7 +303,7 @@ def _is_in_proc(status: os.stat_result) -> bool:
 
 
 def _unlink_if_same(found: _Found) -> bool:
-    """Delete the name if it still is the file that was looked at, with not a byte more."""
+    """Delete the file if it is still the file that was checked, with the same size."""
     try:
         now = os.stat(found.name, dir_fd=found.folder_fd, follow_symlinks=False)
     except FileNotFoundError:

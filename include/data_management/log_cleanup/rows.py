@@ -1,7 +1,7 @@
-"""Old rows, deleted in short transactions.
+"""Deletes old rows in short transactions.
 
-A table is read once: a cursor that outlives its transaction (WITH HOLD) leaves the keys of the old rows in the server's temporary
-space, without a snapshot that keeps vacuum waiting. Each chunk is then found by its primary key, the one index that the host has.
+Each table is read once. A cursor that outlives its transaction (WITH HOLD) keeps the keys of the old rows in the server's temporary
+space, so no snapshot blocks vacuum. Each chunk is then found by its primary key, the only index that the host has.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from include.database import read_sql
+from include.database import Statements
 from include.execution.business_date import utc_bounds
 from include.settings import LogRowSettings
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
 class RowClass:
-    """A kind of old rows: its name for people, the setting that says how old, the steps (a table each) in their order."""
+    """A kind of old rows: its name for people, the setting for the retention, the steps (one per table) in order."""
 
     label: str
     setting: str
@@ -46,9 +46,9 @@ ROW_CLASSES = {
 
 
 def cutoff(business_date: date, row_class: RowClass, settings: LogRowSettings) -> datetime:
-    """Rows from before this moment go: those of the last so many days (Asia/Tokyo) before the business date stay.
+    """Older rows are deleted; rows of the retention days (Asia/Tokyo) before the business date stay.
 
-    Without a zone (UTC) for the host's timestamps, aware for ours.
+    Naive (UTC) for the host's timestamps, aware for ours.
     """
     days: int = getattr(settings, row_class.setting)
     start = utc_bounds(business_date - timedelta(days=days)).start
@@ -56,8 +56,8 @@ def cutoff(business_date: date, row_class: RowClass, settings: LogRowSettings) -
 
 
 def count_old(platform: psycopg.Connection, row_class: RowClass, before: datetime) -> int:
-    """How many rows would go."""
-    queries = [sql.SQL(read_sql(_HERE, f"old_{table}").rstrip().rstrip(";")) for table in row_class.tables]
+    """The number of rows that would be deleted."""
+    queries = [sql.SQL(_SQL[f"old_{table}"].rstrip().rstrip(";")) for table in row_class.tables]
     total = 0
     for query in queries:
         row = platform.execute(
@@ -71,14 +71,14 @@ def count_old(platform: psycopg.Connection, row_class: RowClass, before: datetim
 def delete_old(
     platform: psycopg.Connection, row_class: RowClass, before: datetime, chunk_rows: int
 ) -> Iterator[int]:
-    """Delete the rows, chunk by chunk, each committed before the next; gives the rows of each.
+    """Delete the rows in chunks and commit each chunk; yields the number of rows of each.
 
-    ``platform`` is in autocommit mode. A kill costs the chunk that it meets; the next run goes on.
+    ``platform`` is in autocommit mode. A kill rolls back only the current chunk; the next run continues.
     """
     for table in row_class.tables:
-        statement = read_sql(_HERE, f"delete_{table}")
+        statement = _SQL[f"delete_{table}"]
         with platform.cursor(name=f"old_{table}", withhold=True) as cursor:
-            cursor.execute(read_sql(_HERE, f"old_{table}"), {"before": before})
+            _SQL.execute(cursor, f"old_{table}", before=before)
             while keys := cursor.fetchmany(chunk_rows):
                 names = ("ids", "ids2", "ids3")
                 parameters = dict(zip(names, map(list, zip(*keys, strict=True)), strict=False))

@@ -1,9 +1,17 @@
 """BATCH-004 レポート生成."""
 
-from include.data_management.monthly_report.batch import MonthlyReportBatch
-from include.settings import load_settings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.data_management.monthly_report.batch import MonthlyReportBatch
+    from include.execution.installation import Installation
 
 
-def create_batch() -> MonthlyReportBatch:
-    """The batch with the deployed settings."""
+def create_batch(_: Installation) -> MonthlyReportBatch:
+    """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
+    from include.data_management.monthly_report.batch import MonthlyReportBatch
+    from include.settings import load_settings
+
     return MonthlyReportBatch(load_settings())

@@ -1,4 +1,4 @@
-"""BATCH-004: last month's report of each tenant, as a workbook and a PDF of the same figures, told to its administrators."""
+"""BATCH-004: last month's report of each tenant, as a workbook and a PDF with the same figures, and e-mails to its administrators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import psycopg
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from include.data_management.monthly_report.document import render_pdf
@@ -25,90 +25,81 @@ from include.data_management.monthly_report.report import (
 )
 from include.data_management.monthly_report.wording import month_text, title
 from include.data_management.monthly_report.workbook import Person, write_workbook
-from include.database import read_sql, tenant_transaction, tenant_turn
+from include.database import Statements, tenant_transaction, tenant_turn
 from include.errors import BatchError, reason_of
+from include.execution.batch import Run, StagesTenants, TenantBatch, UnitResult, Work, WritesFiles
 from include.execution.business_date import utc_bounds
 from include.execution.object_store import ObjectStore, tenant_folder
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.messaging import outbox
 from include.messaging.notices import MONTHLY_REPORT, load_administrators
 from include.messaging.template_store import load_templates
 from include.settings import MonthlyReportSettings, Settings
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 EXTENSIONS = {"excel": "xlsx", "pdf": "pdf"}
 
-# Ids of the application's rows come from what they are about: the same report of the same month is the same row.
+# The ids of the application's rows are derived from tenant, month and format: the same report is always the same row.
 _HOST_ROWS = UUID("7d1c3a52-8f0e-4d5b-9a64-0b1f6f8f2c11")
 
 _PEOPLE_AT_A_TIME = 500
 
-# Any number that no other lock of ours has; the tenant comes beside it.
+# The first part of the lock's key, different from our other locks; the tenant is the second part.
 _TENANT_LOCK = 4
 
-# Missing days that a remark names; more of them are counted.
+# Missing days that a note lists; if there are more, the rest is counted.
 _NAMED_DAYS = 10
 
-_NOBODY_TOLD = (
+_NO_RECIPIENTS = (
     "宛先がないため、レポートを誰にも知らせません。MST_Tenant の admin_email か contact_email、または MST_TenantSettings の "
     "batch.monthly_report.recipients に宛先を登録し、このテナントだけ実行し直してください"
 )
 
 
 class DocumentFailedError(BatchError):
-    """The PDF could not be made; the workbook was delivered all the same."""
+    """The PDF could not be made; the workbook was delivered."""
 
 
-class PeopleUsedUpError(BatchError):
-    """Another try of the run has delivered meanwhile, and used up the people that this one was to list."""
+class PeopleDeletedError(BatchError):
+    """Another attempt of the run has delivered the report and deleted the people that this attempt should list."""
 
     recoverable = True
 
 
-class MonthlyReportBatch(TenantBatch):
-    """The steps of BATCH-004; see ``TenantBatch`` for what each must hold to."""
+class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
+    """The steps of BATCH-004; see ``include.execution.batch``."""
 
-    writes_files = True
     staging_table = "report_signal"
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
+    def prepare(self, work: Work) -> None:
         """Read the tenants' settings and people once, into ``batch.report_signal`` and ``batch.report_person``."""
-        last_day = last_day_of(run.business_date)
+        last_day = last_day_of(work.run.business_date)
         parameters = {
-            "execution_id": run.execution_id,
+            "execution_id": work.run.execution_id,
             "first_day": last_day.replace(day=1),
             "last_day": last_day,
             "month_end": utc_bounds(last_day).end,
-            "tenant_ids": list(tenant_ids),
+            "tenant_ids": list(work.tenant_ids),
         }
-        platform.execute(read_sql(_HERE, "collect_people"), parameters)
-        platform.execute(read_sql(_HERE, "collect_settings"), parameters)
+        _SQL.execute(work.connection, "collect_people", **parameters)
+        _SQL.execute(work.connection, "collect_settings", **parameters)
 
-    def process(
-        self,
-        connection: psycopg.Connection,
-        run: Run,
-        tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
-    ) -> list[TenantResult]:
-        """Work the reports' figures out of the daily statistics and keep them; the files are made of what was kept."""
-        month = run.business_date.replace(day=1)
+    def process(self, work: Work) -> list[UnitResult]:
+        """Calculate the reports' figures from the daily statistics and save them; the files are made from the saved figures."""
+        month = work.run.business_date.replace(day=1)
         results = []
-        administrators = load_administrators(connection)
-        with connection.cursor(row_factory=dict_row) as cursor:
-            tenants = cursor.execute(
-                read_sql(_HERE, "load_tenants"), {"execution_id": run.execution_id}
-            ).fetchall()
+        administrators = load_administrators(work.connection)
+        tenants = _SQL.rows(work.connection, "load_tenants", execution_id=work.run.execution_id)
         for row in tenants:
             tenant_id = row["tenant_id"]
             own, notes = self._settings_of(row)
             if not own.recipients and tenant_id not in administrators:
-                notes = (*notes, _NOBODY_TOLD)
-            # One after the other, by the tables' keys: a large shard's days would not fit into memory together.
-            days, groups = _statistics(connection, tenant_id, month, own.fiscal_start_month)
+                notes = (*notes, _NO_RECIPIENTS)
+            # One tenant at a time, by primary key: the days of a large shard do not fit into memory together.
+            days, groups = _statistics(work.connection, tenant_id, month, own.fiscal_start_month)
             report = make_report(
                 days,
                 groups,
@@ -119,86 +110,82 @@ class MonthlyReportBatch(TenantBatch):
                 colour=own.colour,
                 fiscal_start_month=own.fiscal_start_month,
             )
-            connection.execute(
-                read_sql(_HERE, "keep_report"),
-                {
-                    "tenant_id": tenant_id,
-                    "month": month,
-                    "contents": Jsonb(report.model_dump(mode="json")),
-                    "missing_days": len(report.missing_days),
-                    "recipients": list(own.recipients),
-                    "execution_id": run.execution_id,
-                },
+            _SQL.execute(
+                work.connection,
+                "save_report",
+                tenant_id=tenant_id,
+                month=month,
+                contents=Jsonb(report.model_dump(mode="json")),
+                missing_days=len(report.missing_days),
+                recipients=list(own.recipients),
+                execution_id=work.run.execution_id,
             )
             results.append(_result(tenant_id, report, notes))
         return results
 
-    def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
-        """Write the workbook and the PDF, show them in the application, and queue the letter to the administrators.
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Write the workbook and the PDF, show them in the application, and queue the e-mails to the administrators.
 
-        Two runs take turns, so that what is recorded of a file is what lies there.
+        Concurrent runs take turns, so that the record of a file matches the stored file.
         :raises DocumentFailedError: there is no PDF; everything else is done.
-        :raises PeopleUsedUpError: another try of the run was faster.
+        :raises PeopleDeletedError: another attempt of the run has delivered first.
         """
-        with tenant_turn(connection, _TENANT_LOCK, tenant_id):
-            self._deliver(connection, run, tenant_id, store)
+        with tenant_turn(work.connection, _TENANT_LOCK, tenant_id):
+            self._deliver(work, tenant_id)
 
-    def _deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
-        report, recipients = _stored_report(connection, run, tenant_id)
-        written = [_write(store, tenant_id, report, "excel", _workbook(connection, run, tenant_id, report))]
+    def _deliver(self, work: Work, tenant_id: str) -> None:
+        report, recipients = _stored_report(work.connection, work.run, tenant_id)
+        workbook = _workbook(work.connection, work.run, tenant_id, report)
+        written = [_write(work.files, tenant_id, report, "excel", workbook)]
         failure: Exception | None = None
         try:
             content = render_pdf(report)
         except Exception as error:
-            # Whatever keeps a page from being set must not keep the figures from the tenant.
+            # The tenant gets the workbook even if the PDF fails for any reason.
             failure = error
         else:
-            written.append(_write(store, tenant_id, report, "pdf", content))
-        self._tell(connection, run, tenant_id, report, written, recipients)
+            written.append(_write(work.files, tenant_id, report, "pdf", content))
+        self._publish(work, tenant_id, report, written, recipients)
         if failure:
             raise DocumentFailedError(
                 f"PDF を作れませんでした（{reason_of(failure)}）。Excel は保存し、知らせました。"
-                "原因を除いてから、この process を消去してください"
+                "原因を除いてから、このタスク（create_report）を消去してください"
             ) from failure
 
-    def _tell(
+    def _publish(
         self,
-        connection: psycopg.Connection,
-        run: Run,
+        work: Work,
         tenant_id: str,
         report: MonthlyReport,
         written: Sequence[dict[str, Any]],
         recipients: Sequence[str],
     ) -> None:
-        """In one transaction: the files' records, the application's rows and the letters; what was staged is used up.
+        """In one transaction: record the files, show them in the application, queue the e-mails and delete the staging rows.
 
-        A PDF of an earlier run is withdrawn when this one has none: beside the new workbook it would show other figures.
+        If there is no PDF, the PDF of an earlier run is withdrawn, because its figures may differ from the new workbook.
         """
         month_name = month_text(report.month, report.language)
-        with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
+        connection, execution_id = work.connection, work.run.execution_id
+        with tenant_transaction(connection, [tenant_id]):
             for file in written:
                 row = {
                     **file,
                     "id": _host_row(tenant_id, report, file["format"]),
                     "tenant_id": tenant_id,
                     "month": report.month,
-                    "execution_id": run.execution_id,
+                    "execution_id": execution_id,
                     "title": f"{title(report)} {month_name}",
                     "parameters": f'{{"month": "{report.month:%Y-%m}"}}',
                 }
-                cursor.execute(read_sql(_HERE, "record_file"), row)
-                cursor.execute(read_sql(_HERE, "show_file"), row)
+                _SQL.execute(connection, "record_file", **row)
+                _SQL.execute(connection, "show_file", **row)
             for format_name in EXTENSIONS.keys() - {file["format"] for file in written}:
-                cursor.execute(
-                    read_sql(_HERE, "withdraw_file"), {"id": _host_row(tenant_id, report, format_name)}
-                )
+                _SQL.execute(connection, "withdraw_file", id=_host_row(tenant_id, report, format_name))
             administrators = load_administrators(connection)
             addresses = recipients or [address for address in [administrators.get(tenant_id)] if address]
             templates = load_templates(connection, [MONTHLY_REPORT], {tenant_id: report.language})
-            # A letter that still waits would tell the former figures, or tell somebody who is no recipient any more.
-            cursor.execute(
-                read_sql(_HERE, "withdraw_letters"), {"tenant_id": tenant_id, "occasion": occasion(report)}
-            )
+            # A waiting e-mail would have the old figures, or an address that is no longer a recipient.
+            _SQL.execute(connection, "withdraw_letters", tenant_id=tenant_id, occasion=occasion(report))
             outbox.enqueue(
                 connection,
                 report_letters(
@@ -207,20 +194,19 @@ class MonthlyReportBatch(TenantBatch):
                     addresses,
                     templates[tenant_id][MONTHLY_REPORT],
                     formats=[file["format"] for file in written],
-                    run_date=run.run_date,
+                    run_date=work.run.run_date,
                 ),
-                created_by=run.execution_id,
+                created_by=execution_id,
             )
-            for staged in ("use_up_people", "use_up_signals"):
-                cursor.execute(read_sql(_HERE, staged), {"execution_id": run.execution_id})
+            self.discard(work)
 
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
-        """Delete what no tenant's step has used up, the people too."""
-        platform.execute(read_sql(_HERE, "use_up_people"), {"execution_id": run.execution_id})
-        super().discard(platform, run)
+    def discard(self, work: Work) -> None:
+        """Also delete the staged people."""
+        _SQL.execute(work.connection, "delete_people", execution_id=work.run.execution_id)
+        super().discard(work)
 
     def _settings_of(self, row: dict[str, Any]) -> tuple[MonthlyReportSettings, tuple[str, ...]]:
-        """What holds for a tenant: its overrides over its language over the defaults; one that does not hold is remarked on."""
+        """The tenant's settings: its overrides, then its language, then the defaults. An invalid override gives a note."""
         defaults = self._settings.monthly_report
         if row["language"] in ("ja", "en"):
             defaults = defaults.model_copy(update={"language": row["language"]})
@@ -228,7 +214,7 @@ class MonthlyReportBatch(TenantBatch):
 
 
 def object_key(tenant_id: str, report: MonthlyReport, format_name: str) -> str:
-    """``reports/T1-4f…/2026-10/月次レポート_HD001_2026-10.xlsx``: the folder is made of the id, and the code in the name is made safe."""
+    """``reports/T1-4f…/2026-10/月次レポート_HD001_2026-10.xlsx``: the folder comes from the id; the code in the name is made safe."""
     code = re.sub(r"[^\w-]", "_", report.tenant_code)[:40]
     name = f"月次レポート_{code}_{report.month:%Y-%m}.{EXTENSIONS[format_name]}"
     return f"reports/{tenant_folder(tenant_id)}/{report.month:%Y-%m}/{name}"
@@ -241,7 +227,7 @@ def _host_row(tenant_id: str, report: MonthlyReport, format_name: str) -> str:
 def _write(
     store: ObjectStore, tenant_id: str, report: MonthlyReport, format_name: str, content: bytes
 ) -> dict[str, Any]:
-    """Put a file into the store; what is recorded of it."""
+    """Store a file; returns the values to record."""
     return {
         "format": format_name,
         "location": store.write(object_key(tenant_id, report, format_name), content),
@@ -251,14 +237,14 @@ def _write(
 
 
 def _workbook(connection: psycopg.Connection, run: Run, tenant_id: str, report: MonthlyReport) -> bytes:
-    """The workbook, with the tenant's people as they were read for the run, some at a time."""
+    """The workbook, with the tenant's people as staged for the run, read in chunks."""
     content = BytesIO()
     with (
         tenant_transaction(connection, [tenant_id]),
         connection.cursor("people", row_factory=class_row(Person)) as cursor,
     ):
         cursor.itersize = _PEOPLE_AT_A_TIME
-        cursor.execute(read_sql(_HERE, "load_people"), {"execution_id": run.execution_id})
+        _SQL.execute(cursor, "load_people", execution_id=run.execution_id)
         write_workbook(report, cursor, content)
     return content.getvalue()
 
@@ -266,18 +252,15 @@ def _workbook(connection: psycopg.Connection, run: Run, tenant_id: str, report: 
 def _stored_report(
     connection: psycopg.Connection, run: Run, tenant_id: str
 ) -> tuple[MonthlyReport, Sequence[str]]:
-    """The report as it was kept last, by whichever run, and whom the tenant wants told."""
+    """The report as last saved by any run, and the recipients that the tenant has set."""
     with tenant_transaction(connection, [tenant_id]):
-        row = connection.execute(
-            read_sql(_HERE, "load_report"),
-            {"month": run.business_date.replace(day=1), "execution_id": run.execution_id},
-        ).fetchone()
-    assert row is not None
-    contents, recipients, has_people = row
+        contents, recipients, has_people = _SQL.row(
+            connection, "load_report", month=run.business_date.replace(day=1), execution_id=run.execution_id
+        )
     if not has_people:
-        raise PeopleUsedUpError(
+        raise PeopleDeletedError(
             "同じ実行の別の試行が、先にレポートを保存しました。この試行は何も書いていません。"
-            "自動で再試行されない場合は、この process を消去してください"
+            "自動で再試行されない場合は、このタスク（create_report）を消去してください"
         )
     return MonthlyReport.model_validate(contents), recipients
 
@@ -285,19 +268,17 @@ def _stored_report(
 def _statistics(
     connection: psycopg.Connection, tenant_id: str, month: date, fiscal_start_month: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The tenant's days that its report reads, and its groups of the month's last day."""
+    """The tenant's days that the report needs, and the groups of the month's last day."""
     span = {
         "tenant_id": tenant_id,
         "first_day": first_needed_day(month, fiscal_start_month),
         "month": month,
         "last_day": last_day_of(month),
     }
-    with connection.cursor(row_factory=dict_row) as cursor:
-        days = cursor.execute(read_sql(_HERE, "load_days"), span).fetchall()
-        return days, cursor.execute(read_sql(_HERE, "load_groups"), span).fetchall()
+    return _SQL.rows(connection, "load_days", **span), _SQL.rows(connection, "load_groups", **span)
 
 
-def _result(tenant_id: str, report: MonthlyReport, notes: tuple[str, ...]) -> TenantResult:
+def _result(tenant_id: str, report: MonthlyReport, notes: tuple[str, ...]) -> UnitResult:
     missing = report.missing_days
     if missing:
         listed = "、".join(day.isoformat() for day in missing[:_NAMED_DAYS])
@@ -312,6 +293,6 @@ def _result(tenant_id: str, report: MonthlyReport, notes: tuple[str, ...]) -> Te
         },
     }
     report_lines = tuple(f"{tenant_id}: {line}" for line in summary_lines(report))
-    return TenantResult(
+    return UnitResult(
         tenant_id, details, records=len(report.days) - len(missing), notes=notes, report=report_lines
     )

@@ -1,4 +1,4 @@
-"""The report as a PDF: A4, Japanese fonts embedded, charts as vectors. The template shows ready texts; nothing is calculated there."""
+"""The report as a PDF: A4, Japanese fonts embedded, charts as vectors. The template shows finished texts and calculates nothing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from include.data_management.monthly_report.report import (
-    MONTH_UNITS,
-    Figure,
-    MonthlyReport,
-    Shown,
-    SkillGroup,
-    Unit,
-    last_day_of,
-)
+from include.data_management.monthly_report.figures import Figure, Shown, Unit
+from include.data_management.monthly_report.report import MONTH_UNITS, MonthlyReport, SkillGroup, last_day_of
 from include.data_management.monthly_report.wording import (
     difference_text,
     group_name,
@@ -44,7 +37,7 @@ _TILES = (
     "certificates_expiring",
 )
 
-# All but the number of users, for which the page is too narrow.
+# Without the number of users: the page is too narrow for it.
 _MONTH_COLUMNS = {key: unit for key, unit in MONTH_UNITS.items() if key != "users_total"}
 
 
@@ -53,14 +46,19 @@ def render_pdf(report: MonthlyReport) -> bytes:
 
     A character that the fonts do not have is printed as a box. For threads and forks see ``compile_pdf``.
     """
-    # The day after the month, so that the bytes do not depend on when it is made.
+    # The day after the month, so that the bytes do not depend on the time of writing.
     dated = last_day_of(report.month) + timedelta(days=1)
-    return compile_pdf(_TEMPLATE, "report", json.dumps(_printed(report), ensure_ascii=False), dated=dated)
+    return compile_pdf(
+        _TEMPLATE, "report", json.dumps(_template_data(report), ensure_ascii=False), dated=dated
+    )
 
 
-def _printed(report: MonthlyReport) -> dict[str, Any]:
+def _template_data(report: MonthlyReport) -> dict[str, Any]:
+    return _front_page(report) | _usage(report) | _skills(report) | _definitions(report)
+
+
+def _front_page(report: MonthlyReport) -> dict[str, Any]:
     text, language = words(report.language), report.language
-    certificates = [(name, report.figure(key).current) for key, name in text["certificates"].items()]
     return {
         "language": language,
         "colour": report.colour,
@@ -76,6 +74,13 @@ def _printed(report: MonthlyReport) -> dict[str, Any]:
         "columns": text["columns"],
         "figures": [_figure_row(figure, language) for figure in report.figures],
         "growth_note": text["growth_note"],
+    }
+
+
+def _usage(report: MonthlyReport) -> dict[str, Any]:
+    """Charts of the days and months, and the table of the months."""
+    text, language = words(report.language), report.language
+    return {
         "charts": text["charts"],
         "axes": text["axes"],
         "days": {
@@ -102,12 +107,16 @@ def _printed(report: MonthlyReport) -> dict[str, Any]:
             ]
             for month in report.months
         ],
-        "month_columns": [
-            text["month"],
-            *(text["figures"][key] for key in _MONTH_COLUMNS),
-        ],
+        "month_columns": [text["month"], *(text["figures"][key] for key in _MONTH_COLUMNS)],
         "coverage_name": text["figures"]["coverage_rate"],
         "goal_rate_name": text["figures"]["goal_rate"],
+    }
+
+
+def _skills(report: MonthlyReport) -> dict[str, Any]:
+    text, language = words(report.language), report.language
+    certificates = [(name, report.figure(key).current) for key, name in text["certificates"].items()]
+    return {
         "goals": _bars([(text["goals"][key], count) for key, count in report.goals], language),
         "certificates": _bars(certificates, language),
         "levels": [text["skills"]["level"].format(number=number) for number in range(1, 5)]
@@ -127,6 +136,12 @@ def _printed(report: MonthlyReport) -> dict[str, Any]:
         "no_groups": text["no_groups"],
         "privacy": text["privacy"],
         "hidden": list(text["hidden"].values()),
+    }
+
+
+def _definitions(report: MonthlyReport) -> dict[str, Any]:
+    text = words(report.language)
+    return {
         "definition_columns": [text["columns"]["figure"], text["definition"]],
         "definitions": [
             [text["figures"][key], definition] for key, definition in text["definitions"].items()
@@ -172,11 +187,7 @@ def _group_row(group: SkillGroup, dimension: str, language: str) -> dict[str, An
 
 def _bars(rows: Sequence[tuple[str, Shown | int]], language: str) -> list[dict[str, Any]]:
     return [
-        {
-            "name": name,
-            "value": _number(count) or 0,
-            "text": value_text(count, Unit.COUNT, language),
-        }
+        {"name": name, "value": _number(count) or 0, "text": value_text(count, Unit.COUNT, language)}
         for name, count in rows
     ]
 
@@ -186,5 +197,5 @@ def _numbers(values: Sequence[Shown | int]) -> list[float | None]:
 
 
 def _number(value: Shown | int) -> float | None:
-    """A number for a chart: where a bar ends, to be seen and not to be read."""
+    """A number for a chart. Float is exact enough for the length of a bar."""
     return float(value) if isinstance(value, Decimal | int) else None

@@ -1,4 +1,4 @@
-"""The letter to a tenant's administrators: that the month's report is there, and its main figures, the same as in the files."""
+"""The e-mail that tells a tenant's administrators about a new monthly report, with its main figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.messaging.notices import MONTHLY_REPORT, notice, sending_time
 from include.messaging.outbox import Draft
 from include.messaging.templates import Template
 
-# A month's report is told once, however often it is made again.
+# The e-mail about a month's report is sent once, even if the report is made again.
 _DEDUPE = timedelta(days=400)
 
 _SUMMARY = (
@@ -37,7 +37,7 @@ _FORMAT_NAMES = {"excel": "Excel", "pdf": "PDF"}
 
 
 def summary_lines(report: MonthlyReport) -> list[str]:
-    """The main figures, each with its difference to the month before."""
+    """The main figures, each with its difference to the previous month."""
     text = words(report.language)
     return [
         f"{text['figures'][figure.key]}: {value_text(figure.current, figure.unit, report.language)}"
@@ -55,7 +55,7 @@ def report_letters(
     formats: Sequence[str],
     run_date: date,
 ) -> list[Draft]:
-    """One e-mail per address, due at nine on the run's day; the key is the same whenever the month is made again."""
+    """One e-mail per address, due at nine on the run's day. The same month and address give the same key."""
     due_at = sending_time(run_date)
     text = words(report.language)
     variables = {
@@ -80,10 +80,10 @@ def report_letters(
 
 
 def occasion(report: MonthlyReport) -> str:
-    """What the keys of all of a month's letters begin with."""
+    """The common start of the keys of a month's e-mails."""
     return f"{MONTHLY_REPORT}:{report.month:%Y-%m}:"
 
 
 def _digest(address: str) -> str:
-    """Tells addresses apart without showing them where keys are logged."""
+    """A digest of the address: keys are logged, and addresses must not be."""
     return hashlib.sha256(address.lower().encode()).hexdigest()[:12]

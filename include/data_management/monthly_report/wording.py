@@ -1,4 +1,4 @@
-"""The report's words, in Japanese and English, and how its values are written in PDF and letter."""
+"""The texts of the report in Japanese and English, and the text form of its values."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from include.data_management.monthly_report.report import (
-    Figure,
-    Hidden,
-    MonthlyReport,
-    Shown,
-    SkillGroup,
-    Unit,
-)
+from include.data_management.monthly_report.figures import Figure, Hidden, Shown, Unit
+from include.data_management.monthly_report.report import MonthlyReport, SkillGroup
 from include.settings import load_yaml
 
 _WORDS_FILE = Path(__file__).with_name("wording.yaml")
@@ -26,19 +20,19 @@ _JAPANESE_WEEKDAYS = "月火水木金土日"
 _ENGLISH_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _ENGLISH_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-# Missing days that are named; more of them are counted.
+# A notice lists this many missing days and counts the rest.
 _NAMED_DAYS = 10
 
 
 @cache
 def words(language: str) -> dict[str, Any]:
-    """All words of a language (``ja``, ``en``), by key."""
-    every: dict[str, dict[str, Any]] = load_yaml(_WORDS_FILE.read_text(encoding="utf-8"))
-    return every[language]
+    """The texts of a language (``ja``, ``en``), by key."""
+    by_language: dict[str, dict[str, Any]] = load_yaml(_WORDS_FILE.read_text(encoding="utf-8"))
+    return by_language[language]
 
 
 def value_text(value: Shown | int, unit: Unit, language: str) -> str:
-    """``1,234``, ``12.3 %``: thousands separators and the unit's decimals; or why there is nothing to show."""
+    """``1,234`` or ``12.3 %``, or the reason why no value is shown."""
     if value is None:
         return NONE
     if isinstance(value, Hidden):
@@ -48,7 +42,7 @@ def value_text(value: Shown | int, unit: Unit, language: str) -> str:
 
 
 def difference_text(figure: Figure) -> str:
-    """``+12``, ``−0.4 pt``, ``±0``: against the month before."""
+    """The difference to the previous month: ``+12``, ``−0.4 pt``, ``±0``."""
     difference = figure.difference
     if difference is None:
         return NONE
@@ -59,7 +53,7 @@ def difference_text(figure: Figure) -> str:
 
 
 def growth_text(figure: Figure) -> str:
-    """``+12.3 %``; where there is no percentage, a dash."""
+    """``+12.3 %``, or a dash if there is no growth."""
     growth = figure.growth_percent
     if growth is None:
         return NONE
@@ -67,7 +61,7 @@ def growth_text(figure: Figure) -> str:
 
 
 def tone(figure: Figure) -> str:
-    """Whether the change is ``good``, ``bad`` or ``neutral``; between totals of other numbers of days it is neither."""
+    """Whether the change is ``good``, ``bad`` or ``neutral``. It is neutral if the months are not comparable."""
     difference = figure.difference
     if not difference or not figure.is_comparable or figure.rise_is == "neutral":
         return "neutral"
@@ -106,31 +100,31 @@ def title(report: MonthlyReport) -> str:
 
 
 def notices(report: MonthlyReport) -> list[str]:
-    """What the front page has to say before any figure: nobody there, and days without data in any month that it tells of."""
+    """The notices on the front page: an empty tenant, and days without data in the months of the report."""
     text, language = words(report.language), report.language
-    said = []
+    texts = []
     missing, missing_before = report.missing_days, report.previous_missing_days
     if len(missing) == len(report.days):
-        said.append(str(text["all_missing"]))
+        texts.append(str(text["all_missing"]))
     elif missing:
-        said.append(text["missing"].format(count=len(missing), days=_listed_days(missing, language)))
+        texts.append(text["missing"].format(count=len(missing), days=_listed_days(missing, language)))
     if report.is_empty and len(missing) < len(report.days):
-        said.append(str(text["empty"]))
+        texts.append(str(text["empty"]))
     if not report.has_previous:
-        said.append(str(text["no_previous"]))
+        texts.append(str(text["no_previous"]))
     elif missing_before:
         listed = _listed_days(missing_before, language)
-        said.append(text["previous_missing"].format(count=len(missing_before), days=listed))
-    began = report.fiscal_data_from
-    if began and began > report.fiscal_start:
-        said.append(text["fiscal_from"].format(day=began.isoformat()))
+        texts.append(text["previous_missing"].format(count=len(missing_before), days=listed))
+    first_day = report.fiscal_data_from
+    if first_day and first_day > report.fiscal_start:
+        texts.append(text["fiscal_from"].format(day=first_day.isoformat()))
     if report.earlier_gaps:
         gaps = (
             text["month_gap"].format(month=short_month(month, language), count=count)
             for month, count in report.earlier_gaps
         )
-        said.append(text["fiscal_gaps"].format(months=text["listed"].join(gaps)))
-    return said
+        texts.append(text["fiscal_gaps"].format(months=text["listed"].join(gaps)))
+    return texts
 
 
 def _listed_days(days: Sequence[date], language: str) -> str:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from psycopg.rows import dict_row
-
-from include.activity.signals import collect_signals, keep_logins, use_up_signals
-from include.database import read_sql
+from include.activity.signals import collect_signals, discard_signals, keep_logins
+from include.database import Statements
+from include.execution.batch import StagesTenants, TenantBatch, UnitResult, Work
 from include.execution.business_date import utc_bounds
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.small_groups import SMALLEST_GROUP
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# A certificate that ends within so many days is expiring.
+# A certificate that ends within this many days is expiring.
 EXPIRING_DAYS = 90
 
 _DETAILS = (
@@ -34,62 +30,54 @@ _DETAILS = (
 )
 
 
-class StatisticsBatch(TenantBatch):
-    """The steps of BATCH-003; see ``TenantBatch`` for what each must hold to."""
+class StatisticsBatch(StagesTenants, TenantBatch):
+    """The steps of BATCH-003; see ``include.execution.batch``."""
 
     staging_table = "statistics_signal"
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-        """Read every host table once and leave one ``batch.statistics_signal`` row per tenant; small groups get no further than this.
+    def prepare(self, work: Work) -> None:
+        """Read every host table once and write one ``batch.statistics_signal`` row per tenant; small groups are merged or left out here.
 
-        Users, logins and API calls are counted by BATCH-018-01's statement, so that both say the same.
+        BATCH-018-01's statement counts users, logins and API calls, so that both batches have the same figures.
         """
-        collect_signals(platform, run, tenant_ids)
-        # What the statement has put together so far has no statistics: the planner takes thousands of rows for a few, and would loop
-        # over them for each of thousands of others. And compiling so long a statement takes longer than running it.
+        collect_signals(work.connection, work.run, work.tenant_ids)
+        # Intermediate results have no statistics: the planner expects few rows and would use nested loops over thousands.
+        # JIT compilation of this long statement takes longer than running it.
         for parameter in ("enable_nestloop", "jit"):
-            platform.execute("SELECT set_config(%s, 'off', true)", [parameter])
-        bounds = utc_bounds(run.business_date)
-        platform.execute(
-            read_sql(_HERE, "collect_signals"),
-            {
-                "execution_id": run.execution_id,
-                "business_date": run.business_date,
-                "expiring_until": run.business_date + timedelta(days=EXPIRING_DAYS),
-                "day_start": bounds.start,
-                "day_end": bounds.end,
-                "smallest_group": SMALLEST_GROUP,
-                "tenant_ids": list(tenant_ids),
-            },
+            work.connection.execute("SELECT set_config(%s, 'off', true)", [parameter])
+        bounds = utc_bounds(work.run.business_date)
+        _SQL.execute(
+            work.connection,
+            "collect_signals",
+            execution_id=work.run.execution_id,
+            business_date=work.run.business_date,
+            expiring_until=work.run.business_date + timedelta(days=EXPIRING_DAYS),
+            day_start=bounds.start,
+            day_end=bounds.end,
+            smallest_group=SMALLEST_GROUP,
+            tenant_ids=list(work.tenant_ids),
         )
 
-    def process(
-        self,
-        connection: psycopg.Connection,
-        run: Run,
-        tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
-    ) -> list[TenantResult]:
-        """Keep the tenants' day and its groups, and who logged in."""
-        day = {"execution_id": run.execution_id, "business_date": run.business_date}
-        keep_logins(connection, run)
-        connection.execute(read_sql(_HERE, "keep_day"), day)
-        connection.execute(read_sql(_HERE, "forget_groups"), day)
-        connection.execute(read_sql(_HERE, "keep_groups"), day)
-        with connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(read_sql(_HERE, "load_day"), day).fetchall()
-        use_up_signals(connection, run)
-        connection.execute(read_sql(_HERE, "use_up_signals"), day)
+    def process(self, work: Work) -> list[UnitResult]:
+        """Save the tenants' day and its groups, and who logged in."""
+        day = {"execution_id": work.run.execution_id, "business_date": work.run.business_date}
+        keep_logins(work.connection, work.run)
+        _SQL.execute(work.connection, "save_day", **day)
+        _SQL.execute(work.connection, "delete_groups", **day)
+        _SQL.execute(work.connection, "save_groups", **day)
+        rows = _SQL.rows(work.connection, "load_day", **day)
+        self.discard(work)
         return [_result(row) for row in rows]
 
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
+    def discard(self, work: Work) -> None:
         """Delete the staging rows of both statements."""
-        use_up_signals(platform, run)
-        super().discard(platform, run)
+        discard_signals(work.connection, work.run)
+        super().discard(work)
 
 
-def _result(row: dict[str, Any]) -> TenantResult:
+def _result(row: dict[str, Any]) -> UnitResult:
     coverage = row["coverage_rate"]
     details = {name: row[name] for name in _DETAILS} | {
         "coverageRate": None if coverage is None else f"{coverage:.1f}"
     }
-    return TenantResult(row["tenant_id"], details, records=row["skill_records"] + row["api_calls"])
+    return UnitResult(row["tenant_id"], details, records=row["skill_records"] + row["api_calls"])

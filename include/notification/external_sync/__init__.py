@@ -1,10 +1,17 @@
 """BATCH-019-03 外部システム連携."""
 
-from include.notification.external_sync.batch import ExternalSyncBatch
-from include.settings import load_settings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.execution.installation import Installation
+    from include.notification.external_sync.batch import ExternalSyncBatch
 
 
-def create_batch() -> ExternalSyncBatch:
-    """The batch with the deployed settings."""
-    settings = load_settings()
-    return ExternalSyncBatch(settings.external_sync, settings.notification)
+def create_batch(_: Installation) -> ExternalSyncBatch:
+    """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
+    from include.notification.external_sync.batch import ExternalSyncBatch
+    from include.settings import load_settings
+
+    return ExternalSyncBatch(load_settings().external_sync, load_settings().notification)

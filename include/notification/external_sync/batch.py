@@ -1,4 +1,4 @@
-"""BATCH-019-03: whose account is whose, and which channels are still there, kept in step with Slack, Teams and LINE WORKS."""
+"""BATCH-019-03: links accounts of Slack, Teams and LINE WORKS to employees, and tracks which channels still exist."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ from typing import Any
 
 import aiohttp
 import psycopg
-from psycopg.rows import dict_row
 
-from include.database import read_sql, tenant_transaction
+from include.database import Statements, tenant_transaction
 from include.errors import ParameterError, is_about_data
+from include.execution.batch import (
+    AsksServices,
+    CleansUp,
+    ReportsDigest,
+    Request,
+    Run,
+    SplitsTenants,
+    TakesOptions,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
 from include.execution.digest import Digest, listed, one_line
-from include.execution.sharding import Tenant
-from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
 from include.messaging.address_guard import guarded_session
-from include.messaging.delivery import mask_secrets
 from include.messaging.destinations import destinations_of
 from include.messaging.integrations import channel_of, load_integrations
-from include.messaging.message import LineWorksConfig, Network
+from include.messaging.message import LineWorksConfig, mask_secrets
 from include.messaging.outcome import Channel
+from include.network import Network
 from include.notification.external_sync.credentials import (
     PROVIDERS,
     DirectoryConfig,
@@ -36,7 +46,7 @@ from include.notification.external_sync.sync import (
     HELD,
     PROVIDER_NAMES,
     SKIPPED,
-    KeptPlan,
+    SavedPlan,
     apply_plan,
     load_plan,
     plan_directory,
@@ -44,23 +54,21 @@ from include.notification.external_sync.sync import (
 )
 from include.settings import ExternalSyncSettings, NotificationSettings
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# Directories that are read at once: each waits for its own service most of the time.
-_SIDE_BY_SIDE = 10
+# The number of directories that are read concurrently: most of the time is spent waiting for the services.
+_CONCURRENT_DIRECTORIES = 10
 
-# Of a plan, in the task's log; all of it is in batch.sync_plan.
+# Entries of a plan in the task's log; batch.sync_plan has all entries.
 _SHOWN_ENTRIES = 1_000
-# Of what people have to settle, in the outcome.
+# Problems in the outcome that people must solve.
 _SHOWN_PROBLEMS = 30
 
 _ROOM_PREFIX = "channels/"
 
 
-class ExternalSyncBatch(TenantBatch):
-    """The steps of BATCH-019-03; see ``TenantBatch`` for what each must hold to. A run's part is the provider."""
-
-    asks_services = True
+class ExternalSyncBatch(TakesOptions, SplitsTenants, AsksServices, TenantBatch, ReportsDigest, CleansUp):
+    """The steps of BATCH-019-03; see ``include.execution.batch``. A part of the run is one provider."""
 
     def __init__(
         self,
@@ -72,30 +80,22 @@ class ExternalSyncBatch(TenantBatch):
         self._notifications = notifications
         self._patience = patience or Patience()
 
-    def options(
-        self,
-        parameters: Mapping[str, Any],
-        tenants: Sequence[Tenant],  # noqa: ARG002
-        *,
-        all_tenants: bool,
-    ) -> dict[str, Any]:
-        """``allow_many``: any number of links may end in this run, of tenants that are named."""
-        allow_many = parameters.get("allow_many") or False
+    def options(self, request: Request) -> dict[str, Any]:
+        """``allow_many``: any number of links of the named tenants may end in this run."""
+        allow_many = request.values.get("allow_many") or False
         if not isinstance(allow_many, bool):
             raise ParameterError(
                 f"「大量の解除を許可」（allow_many）{allow_many!r} は真偽値ではありません。true か false を指定してください。"
             )
-        if allow_many and all_tenants:
+        if allow_many and not request.codes:
             raise ParameterError(
                 "「大量の解除を許可」（allow_many）は、名簿を確認したテナントを tenants に指定して実行してください。"
             )
         return {"allow_many": allow_many}
 
-    def parts(self, platform: psycopg.Connection, tenants: Sequence[Tenant]) -> Mapping[str, Sequence[str]]:
+    def parts(self, request: Request) -> Mapping[str, Sequence[str]]:
         """The providers that each tenant uses."""
-        rows = platform.execute(
-            read_sql(_HERE, "list_integrations"), {"tenant_ids": [tenant.id for tenant in tenants]}
-        )
+        rows = _SQL.execute(request.platform, "list_integrations", tenant_ids=request.tenant_ids)
         used: dict[str, set[Channel]] = {}
         for tenant_id, *names in rows:
             provider = channel_of(*names)
@@ -103,46 +103,42 @@ class ExternalSyncBatch(TenantBatch):
                 used.setdefault(tenant_id, set()).add(provider)
         return {tenant_id: sorted(providers) for tenant_id, providers in used.items()}
 
-    def fetch(
-        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str], network: Network
-    ) -> Mapping[str, Exception]:
-        """Read each tenant's directory to its end, and plan; whoever's listing is not complete has failed, and changes nothing."""
-        if not run.part:
+    def fetch(self, work: Work) -> Mapping[str, Exception]:
+        """Read each tenant's whole directory and save its plan. A tenant with an incomplete listing fails, and nothing changes."""
+        if not work.run.part:
             return {}
-        configs = self._load_configs(connection, run, tenant_ids)
-        mask_secrets(list(configs.values()), network)
-        return asyncio.run(self._read_all(connection, run, configs, network))
+        configs = self._load_configs(work.connection, work.run, work.tenant_ids)
+        mask_secrets(list(configs.values()), work.services)
+        return asyncio.run(self._read_all(work.connection, work.run, configs, work.services))
 
-    def process(
-        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> list[TenantResult | TenantFailure]:
-        """Apply each tenant's plan, if the world is still the one that it was made from."""
-        return [self._apply(connection, run, tenant_id) for tenant_id in tenant_ids]
+    def process(self, work: Work) -> list[UnitResult | UnitFailure]:
+        """Apply each tenant's plan, if the data that it was made from has not changed."""
+        return [self._apply(work.connection, work.run, tenant_id) for tenant_id in work.tenant_ids]
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:
-        """The directories that nothing was applied of, and what to do about each."""
-        rows = platform.execute(read_sql(_HERE, "held_plans"), {"execution_id": run.execution_id}).fetchall()
+    def digest(self, work: Work) -> Digest:
+        """The directories whose plan was not applied, and what to do about each."""
+        rows = _SQL.execute(work.connection, "held_plans", execution_id=work.run.execution_id).fetchall()
         if not rows:
             return Digest()
-        title = f"外部システム連携（{run.business_date:%Y-%m-%d}）: 適用を保留した名簿 {len(rows)} 件"
+        title = f"外部システム連携（{work.run.business_date:%Y-%m-%d}）: 適用を保留した名簿 {len(rows)} 件"
         rest = "ほか {} 件（batch.sync_plan の status が held の行）"
-        return Digest([title, *listed(rows, _held, rest)])
+        return Digest([title, *listed(rows, _held_line, rest)])
 
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
-        """Delete listings that came to nothing: a dry run's, and incomplete ones."""
-        platform.execute(read_sql(_HERE, "discard_listings"), {"execution_id": run.execution_id})
+    def discard(self, work: Work) -> None:
+        """Delete listings that are not applied: those of a dry run, and incomplete ones."""
+        _SQL.execute(work.connection, "discard_listings", execution_id=work.run.execution_id)
 
     def _load_configs(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
     ) -> dict[str, DirectoryConfig]:
-        """The tenants' credentials for the run's provider; whoever has none is left out, with the reason kept as its plan."""
+        """The tenants' credentials for the run's provider. A tenant without credentials is left out; its plan stores the reason."""
         with tenant_transaction(connection, tenant_ids):
             rows = load_integrations(connection)
         found: dict[str, DirectoryConfig | str] = {}
         for row in rows:
             provider = channel_of(row["integration_key"], row["integration_type"])
             if provider == run.part:
-                # Of two rows for one provider the one changed last comes last.
+                # If a provider has two rows, the newest row comes last and counts.
                 found[row["tenant_id"]] = directory_config_of(provider, row)
         configs: dict[str, DirectoryConfig] = {}
         for tenant_id in tenant_ids:
@@ -161,7 +157,7 @@ class ExternalSyncBatch(TenantBatch):
         network: Network,
     ) -> dict[str, Exception]:
         errors: dict[str, Exception] = {}
-        at_once = asyncio.Semaphore(_SIDE_BY_SIDE)
+        at_once = asyncio.Semaphore(_CONCURRENT_DIRECTORIES)
         stop_at = asyncio.get_running_loop().time() + run.send_seconds
         async with guarded_session(network.allowed_hosts) as session:
 
@@ -206,17 +202,15 @@ class ExternalSyncBatch(TenantBatch):
         await read_listing(connection, unit, directory)
         plan_directory(connection, unit, self._settings, allow_many=bool(run.options.get("allow_many")))
 
-    def _apply(
-        self, connection: psycopg.Connection, run: Run, tenant_id: str
-    ) -> TenantResult | TenantFailure:
+    def _apply(self, connection: psycopg.Connection, run: Run, tenant_id: str) -> UnitResult | UnitFailure:
         if not run.part:
-            return TenantResult(tenant_id, {"directories": 0}, records=0)
+            return UnitResult(tenant_id, {"directories": 0}, records=0)
         unit = _unit(run, tenant_id)
         plan = load_plan(connection, unit)
         if plan is None:
-            return TenantFailure(tenant_id, "NO_PLAN", "名簿を読む段階が実行されていません", recoverable=True)
+            return UnitFailure(tenant_id, "NO_PLAN", "名簿を読む段階が実行されていません", recoverable=True)
         if not apply_plan(connection, unit, plan, self._notifications):
-            return TenantFailure(
+            return UnitFailure(
                 tenant_id,
                 "WORLD_CHANGED",
                 "計画を立てた後に社員・連携・通知設定のどれかが変わったため、適用しませんでした。やり直してください",
@@ -230,15 +224,14 @@ def _unit(run: Run, tenant_id: str) -> Unit:
 
 
 def _load_delta_link(connection: psycopg.Connection, unit: Unit) -> str:
-    row = connection.execute(read_sql(_HERE, "load_delta_link"), unit.key).fetchone()
+    row = _SQL.execute(connection, "load_delta_link", **unit.key).fetchone()
     return str(row[0]) if row else ""
 
 
 def _load_rooms(connection: psycopg.Connection, unit: Unit) -> Collection[str]:
-    """The talk rooms that are known: those that notification settings name, and those that were there before."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        settings = cursor.execute(read_sql(_HERE, "load_settings"), unit.key).fetchall()
-        known = cursor.execute(read_sql(_HERE, "load_known_channels"), unit.key).fetchall()
+    """The known talk rooms: those in notification settings, and those of the last applied listing."""
+    settings = _SQL.rows(connection, "load_settings", **unit.key)
+    known = _SQL.rows(connection, "load_known_channels", **unit.key)
     named = {
         destination.removeprefix(_ROOM_PREFIX)
         for setting in settings
@@ -251,16 +244,16 @@ def _load_rooms(connection: psycopg.Connection, unit: Unit) -> Collection[str]:
     }
 
 
-def _held(row: tuple[Any, ...]) -> str:
+def _held_line(row: tuple[Any, ...]) -> str:
     code, name, provider, reason = row
     return f"・{one_line(f'{code} {name}')}（{PROVIDER_NAMES[Channel(provider)]}）: {reason}"
 
 
-def _result(run: Run, tenant_id: str, plan: KeptPlan) -> TenantResult:
+def _result(run: Run, tenant_id: str, plan: SavedPlan) -> UnitResult:
     prefix = f"{tenant_id} {run.part}: {'予定: ' if run.dry_run else ''}"
     if plan.status == SKIPPED:
         report = (f"{prefix}{plan.reason}",)
-        return TenantResult(tenant_id, {"provider": run.part, "skipped": 1}, records=0, report=report)
+        return UnitResult(tenant_id, {"provider": run.part, "skipped": 1}, records=0, report=report)
     lines = [f"{prefix}{entry.sentence()}" for entry in plan.entries[:_SHOWN_ENTRIES]]
     if len(plan.entries) > _SHOWN_ENTRIES:
         lines.append(f"{prefix}ほか {len(plan.entries) - _SHOWN_ENTRIES:,} 件（batch.sync_plan）")
@@ -276,7 +269,7 @@ def _result(run: Run, tenant_id: str, plan: KeptPlan) -> TenantResult:
         "unsettled": len(plan.problems),
         **plan.counts,
     }
-    return TenantResult(
+    return UnitResult(
         tenant_id,
         details,
         records=plan.counts["accounts"] + len(plan.entries),

@@ -1,4 +1,4 @@
-"""With what a tenant's directories are read: its rows of SYS_IntegrationConfig, the same ones that messages are sent with.
+"""The credentials for a tenant's directories: its rows of SYS_IntegrationConfig, which are also used to send messages.
 
 ==========  ===========================================================  =======================================
 provider    auth_config                                                  connection_config
@@ -10,7 +10,7 @@ line_works  ``client_id``, ``client_secret``, ``service_account``,       ``bot_i
             ``private_key``                                              ``base_url`` (only for stand-ins)
 ==========  ===========================================================  =======================================
 
-``"directory_sync": false`` in connection_config leaves a directory alone, while messages are still sent.
+``"directory_sync": false`` in connection_config turns the sync of a directory off; messages are still sent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROVIDERS = (Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS)
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """An application of the tenant's own, registered in Microsoft Entra ID; ``directory_id`` is Microsoft's name for the tenant."""
+    """The tenant's own application, registered in Microsoft Entra ID; ``directory_id`` is Microsoft's id of the tenant."""
 
     directory_id: str
     client_id: str
@@ -41,7 +41,7 @@ DirectoryConfig = SlackConfig | GraphConfig | LineWorksConfig
 
 
 def directory_config_of(provider: Channel, row: Mapping[str, Any]) -> DirectoryConfig | str:
-    """A row's credentials for the directory, or why there are none, in a sentence."""
+    """A row's credentials for the directory, or a sentence that says why there are none."""
     auth = json_object(row["auth_config"]) or {}
     connection = json_object(row["connection_config"]) or {}
     if connection.get("directory_sync") is False:

@@ -1,4 +1,4 @@
-"""Reads a directory to its end, page by page into staging rows: nothing is held in memory, and a killed listing goes on where it was."""
+"""Reads a whole directory, page by page, into staging rows. An interrupted listing continues at its last page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.database import read_sql, tenant_transaction
+from include.database import Statements, tenant_transaction
 from include.messaging.outcome import Channel
 from include.notification.external_sync.directories import Directory
 from include.notification.external_sync.directories.base import (
@@ -24,15 +24,15 @@ from include.notification.external_sync.directories.base import (
     StartOverError,
 )
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# A service that never comes to an end is stopped: 10,000 pages are a million accounts.
+# A listing that does not end is stopped: 10,000 pages are a million accounts.
 _MOST_PAGES = 10_000
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One tenant's directory at one provider, in one run. ``run_date`` is the day on which it is done (Asia/Tokyo)."""
+    """One tenant's directory at one provider, in one run. ``run_date`` is the day of the run (Asia/Tokyo)."""
 
     tenant_id: str
     provider: Channel
@@ -41,7 +41,7 @@ class Unit:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What names its rows."""
+        """The key of its rows."""
         return {
             "tenant_id": self.tenant_id,
             "provider": self.provider,
@@ -52,7 +52,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a listing has come; it is complete when nothing is ``due``."""
+    """The state of a listing; it is complete when nothing is ``due``."""
 
     due: Position | None
     pages: int = 0
@@ -61,9 +61,9 @@ class Progress:
 
 
 async def read_listing(connection: psycopg.Connection, unit: Unit, directory: Directory) -> None:
-    """Read what is missing of the unit's listing; each page and the progress are one transaction.
+    """Read the missing pages of the unit's listing; each page is saved with the progress in one transaction.
 
-    :raises ListingError: it is not complete, and why. What has been read stays, for another try of the same run.
+    :raises ListingError: the listing is not complete. The pages that were read stay for another attempt of the same run.
     """
     progress = load_progress(connection, unit)
     if progress is None:
@@ -82,9 +82,9 @@ async def read_listing(connection: psycopg.Connection, unit: Unit, directory: Di
 
 
 def load_progress(connection: psycopg.Connection, unit: Unit) -> Progress | None:
-    """How far the unit's listing is; None: it has not begun."""
-    with tenant_transaction(connection, [unit.tenant_id]), connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(read_sql(_HERE, "load_progress"), unit.key).fetchone()
+    """The state of the unit's listing; None: it has not begun."""
+    with tenant_transaction(connection, [unit.tenant_id]):
+        row = _SQL.execute(connection.cursor(row_factory=dict_row), "load_progress", **unit.key).fetchone()
     if row is None:
         return None
     due = Position(row["step"], row["cursor"]) if row["step"] is not None else None
@@ -92,19 +92,19 @@ def load_progress(connection: psycopg.Connection, unit: Unit) -> Progress | None
 
 
 def _begin(
-    connection: psycopg.Connection,
-    unit: Unit,
-    start: Position,
-    beginning: Position,
-    started_over: str = "",
+    connection: psycopg.Connection, unit: Unit, start: Position, beginning: Position, started_over: str = ""
 ) -> Progress:
     with tenant_transaction(connection, [unit.tenant_id]):
-        connection.execute(
-            read_sql(_HERE, "begin_listing"),
-            {**unit.key, "step": start.step, "cursor": start.cursor, "started_over": started_over},
+        _SQL.execute(
+            connection,
+            "begin_listing",
+            **unit.key,
+            step=start.step,
+            cursor=start.cursor,
+            started_over=started_over,
         )
         if start != beginning:
-            connection.execute(read_sql(_HERE, "seed_accounts"), unit.key)
+            _SQL.execute(connection, "seed_accounts", **unit.key)
     return Progress(start, started_over=started_over)
 
 
@@ -112,25 +112,18 @@ def _store(connection: psycopg.Connection, unit: Unit, progress: Progress, page:
     after = page.next
     with tenant_transaction(connection, [unit.tenant_id]):
         if page.accounts:
-            connection.execute(
-                read_sql(_HERE, "store_accounts"), {**unit.key, "accounts": _rows(page.accounts)}
-            )
+            _SQL.execute(connection, "store_accounts", **unit.key, accounts=_rows(page.accounts))
         if page.removed:
-            connection.execute(
-                read_sql(_HERE, "remove_accounts"), {**unit.key, "removed": list(page.removed)}
-            )
+            _SQL.execute(connection, "remove_accounts", **unit.key, removed=list(page.removed))
         if page.channels:
-            connection.execute(
-                read_sql(_HERE, "store_channels"), {**unit.key, "channels": _rows(page.channels)}
-            )
-        connection.execute(
-            read_sql(_HERE, "store_progress"),
-            {
-                **unit.key,
-                "step": after.step if after else None,
-                "cursor": after.cursor if after else "",
-                "delta_link": page.delta_link,
-            },
+            _SQL.execute(connection, "store_channels", **unit.key, channels=_rows(page.channels))
+        _SQL.execute(
+            connection,
+            "store_progress",
+            **unit.key,
+            step=after.step if after else None,
+            cursor=after.cursor if after else "",
+            delta_link=page.delta_link,
         )
     return Progress(after, progress.pages + 1, page.delta_link or progress.delta_link, progress.started_over)
 

@@ -1,4 +1,4 @@
-"""A complete listing becomes a plan, and a plan is applied: once, by one transaction, and only to the world that it was made from."""
+"""Plans a sync from a complete listing, and applies the plan once, in one transaction, if its input data has not changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.database import read_sql, tenant_transaction
+from include.database import Statements, tenant_transaction
 from include.messaging import outbox
 from include.messaging.destinations import destinations_of
 from include.messaging.integrations import channel_of
@@ -28,7 +28,7 @@ from include.notification.external_sync.directories.base import (
     one_line,
 )
 from include.notification.external_sync.listing import Unit, load_progress
-from include.notification.external_sync.rules import (
+from include.notification.external_sync.plan import (
     MARKS,
     Employee,
     EntryKind,
@@ -38,24 +38,20 @@ from include.notification.external_sync.rules import (
     PlanEntry,
     SyncPlan,
     World,
-    plan_sync,
 )
+from include.notification.external_sync.rules import plan_sync
 from include.settings import ExternalSyncSettings, NotificationSettings
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-PROVIDER_NAMES = {
-    Channel.SLACK: "Slack",
-    Channel.TEAMS: "Microsoft Teams",
-    Channel.LINE_WORKS: "LINE WORKS",
-}
+PROVIDER_NAMES = {Channel.SLACK: "Slack", Channel.TEAMS: "Microsoft Teams", Channel.LINE_WORKS: "LINE WORKS"}
 
 PLANNED, APPLIED, HELD, SKIPPED = "planned", "applied", "held", "skipped"
 
 
 @dataclass(frozen=True)
-class KeptPlan:
-    """A plan as it is kept (``batch.sync_plan``), and what became of it; ``reason``: why it is held or skipped."""
+class SavedPlan:
+    """A plan as saved in ``batch.sync_plan``, with its status; ``reason``: why it is held or skipped."""
 
     status: str
     plan_hash: str
@@ -68,50 +64,49 @@ class KeptPlan:
 
 def plan_directory(
     connection: psycopg.Connection, unit: Unit, settings: ExternalSyncSettings, *, allow_many: bool = False
-) -> KeptPlan:
-    """Make and keep the plan for the unit's complete listing, in a transaction of its own."""
+) -> SavedPlan:
+    """Make and save the plan for the unit's complete listing, in its own transaction."""
     progress = load_progress(connection, unit)
     assert progress is not None, "only a listing that was begun is planned"
     assert progress.due is None, "only a complete listing is planned"
     with tenant_transaction(connection, [unit.tenant_id]):
         _expect_many_rows(connection)
-        # Before the rows: a change in between makes the plan one of a world that is gone, and it is refused.
+        # The hash comes before the rows: if the data changes in between, the hashes differ, and the plan is not applied.
         world_hash = _world_hash(connection, unit)
         world = _load_world(connection, unit, progress.started_over)
         plan = plan_sync(world, settings, allow_many=allow_many)
-        return _keep(connection, unit, plan, world_hash)
+        return _save(connection, unit, plan, world_hash)
 
 
 def skip_directory(connection: psycopg.Connection, unit: Unit, reason: str) -> None:
-    """Keep why the unit has nothing to do, in a transaction of its own."""
+    """Save the reason why the unit has nothing to do, in its own transaction."""
     with tenant_transaction(connection, [unit.tenant_id]):
-        _write_plan(connection, unit, KeptPlan(SKIPPED, "", "", (), (), {}, reason))
+        _write_plan(connection, unit, SavedPlan(SKIPPED, "", "", (), (), {}, reason))
 
 
-def load_plan(connection: psycopg.Connection, unit: Unit) -> KeptPlan | None:
-    """Inside the caller's transaction: the unit's plan, locked; None: there is none."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(read_sql(_HERE, "load_plan"), unit.key).fetchone()
+def load_plan(connection: psycopg.Connection, unit: Unit) -> SavedPlan | None:
+    """Inside the caller's transaction: the unit's plan, locked; None if there is no plan."""
+    row = _SQL.execute(connection.cursor(row_factory=dict_row), "load_plan", **unit.key).fetchone()
     if row is None:
         return None
     entries = [PlanEntry(**{**entry, "kind": EntryKind(entry["kind"])}) for entry in row.pop("entries")]
-    return KeptPlan(entries=entries, **row)
+    return SavedPlan(entries=entries, **row)
 
 
 def apply_plan(
-    connection: psycopg.Connection, unit: Unit, plan: KeptPlan, notifications: NotificationSettings
+    connection: psycopg.Connection, unit: Unit, plan: SavedPlan, notifications: NotificationSettings
 ) -> bool:
-    """Inside the caller's transaction: apply a plan; one that is applied already changes nothing again.
+    """Inside the caller's transaction: apply a plan. A plan that was applied before changes nothing.
 
-    Returns whether it holds: False, with nothing changed, where the world is another one by now.
+    Returns False, and changes nothing, if the data that the plan was made from has changed.
     """
     if plan.status not in (PLANNED, HELD):
         return True
     _expect_many_rows(connection)
-    connection.execute(read_sql(_HERE, "begin_sync"), unit.key)
-    connection.execute(read_sql(_HERE, "lock_sync"), unit.key)
+    _SQL.execute(connection, "begin_sync", **unit.key)
+    _SQL.execute(connection, "lock_sync", **unit.key)
     settings = [entry.subject_id for entry in plan.entries if entry.kind is EntryKind.DISABLE_SETTING]
-    connection.execute(read_sql(_HERE, "lock_settings"), {**unit.key, "setting_ids": settings})
+    _SQL.execute(connection, "lock_settings", **unit.key, setting_ids=settings)
     if _world_hash(connection, unit) != plan.world_hash:
         return False
     about = {
@@ -120,83 +115,77 @@ def apply_plan(
         "plan_hash": plan.plan_hash,
         "marks": sorted(MARKS),
     }
-    connection.execute(read_sql(_HERE, "remember_absences"), about)
+    _SQL.execute(connection, "save_absences", **about)
     if plan.status == PLANNED:
-        # The links that end make room for the new ones of the same employees.
+        # Links end first, so that the same employees can get new links.
         for statement in (
             "end_links",
             "make_links",
             "revive_links",
             "mirror_accounts",
-            "remember_absent_channels",
-            "forget_channels",
+            "save_absent_channels",
+            "delete_channels",
             "mirror_channels",
             "disable_settings",
             "record_changes",
         ):
-            connection.execute(read_sql(_HERE, statement), about)
-        _tell_administrator(connection, unit, plan, notifications)
-        connection.execute(
-            read_sql(_HERE, "end_sync"), {**about, "delta_link": _delta_link(connection, unit)}
-        )
-        connection.execute(read_sql(_HERE, "end_plan"), unit.key)
-    connection.execute(read_sql(_HERE, "use_up_listing"), unit.key)
+            _SQL.execute(connection, statement, **about)
+        _notify_administrator(connection, unit, plan, notifications)
+        _SQL.execute(connection, "end_sync", **about, delta_link=_delta_link(connection, unit))
+        _SQL.execute(connection, "end_plan", **unit.key)
+    _SQL.execute(connection, "delete_listing", **unit.key)
     return True
 
 
 def _expect_many_rows(connection: psycopg.Connection) -> None:
-    """For this transaction: the tables may have grown by a whole directory since anybody has gathered statistics about them.
+    """For this transaction: the tables may have grown by a whole directory since their statistics were gathered.
 
-    Taken for empty, two of them are joined row by row: seconds for 10,000 accounts, minutes for 100,000.
+    The planner would take them for empty and use nested loops: seconds for 10,000 accounts, minutes for 100,000.
     """
     connection.execute("SET LOCAL enable_nestloop = off")
 
 
 def _world_hash(connection: psycopg.Connection, unit: Unit) -> str:
-    row = connection.execute(read_sql(_HERE, "world_hash"), unit.key).fetchone()
-    assert row is not None
-    return str(row[0])
+    return str(_SQL.row(connection, "world_hash", **unit.key)[0])
 
 
 def _load_world(connection: psycopg.Connection, unit: Unit, started_over: str) -> World:
-    with connection.cursor(row_factory=dict_row) as cursor:
+    def rows(statement: str) -> list[dict[str, Any]]:
+        return _SQL.rows(connection, statement, **unit.key)
 
-        def rows(statement: str) -> list[dict[str, Any]]:
-            return cursor.execute(read_sql(_HERE, statement), unit.key).fetchall()
-
-        return World(
-            unit.provider,
-            unit.run_date,
-            accounts=[_account(row) for row in rows("load_accounts")],
-            employees=[Employee(**row) for row in rows("load_employees")],
-            links=[
-                Link(
-                    row["external_id"],
-                    row["employee_id"],
-                    row["is_active"],
-                    row["absent_on"],
-                    row["is_absence_doubtful"],
-                    _account(row) if row["kind"] else None,
-                )
-                for row in rows("load_links")
-            ],
-            channels=[ListedChannel(**row) for row in rows("load_channels")],
-            known_channels=[
-                KnownChannel(absent_on=row.pop("absent_on"), channel=ListedChannel(**row))
-                for row in rows("load_known_channels")
-            ],
-            settings=[
-                MappedSetting(
-                    row["id"],
-                    # The tenant's own: a line break in it must not make a line of its own.
-                    one_line(row["setting_key"]) or row["id"],
-                    tuple(dict.fromkeys(destinations_of(row))),
-                )
-                for row in rows("load_settings")
-                if channel_of(row["notification_type"]) is unit.provider
-            ],
-            started_over=started_over,
-        )
+    return World(
+        unit.provider,
+        unit.run_date,
+        accounts=[_account(row) for row in rows("load_accounts")],
+        employees=[Employee(**row) for row in rows("load_employees")],
+        links=[
+            Link(
+                row["external_id"],
+                row["employee_id"],
+                row["is_active"],
+                row["absent_on"],
+                row["is_absence_doubtful"],
+                _account(row) if row["kind"] else None,
+            )
+            for row in rows("load_links")
+        ],
+        channels=[ListedChannel(**row) for row in rows("load_channels")],
+        known_channels=[
+            KnownChannel(absent_on=row.pop("absent_on"), channel=ListedChannel(**row))
+            for row in rows("load_known_channels")
+        ],
+        settings=[
+            MappedSetting(
+                row["id"],
+                # The tenant writes this text: a line break in it must not start a new line of the report.
+                one_line(row["setting_key"]) or row["id"],
+                tuple(dict.fromkeys(destinations_of(row))),
+            )
+            for row in rows("load_settings")
+            if channel_of(row["notification_type"]) is unit.provider
+        ],
+        started_over=started_over,
+    )
 
 
 def _account(row: Mapping[str, Any]) -> Account:
@@ -211,8 +200,8 @@ def _account(row: Mapping[str, Any]) -> Account:
     )
 
 
-def _keep(connection: psycopg.Connection, unit: Unit, plan: SyncPlan, world_hash: str) -> KeptPlan:
-    kept = KeptPlan(
+def _save(connection: psycopg.Connection, unit: Unit, plan: SyncPlan, world_hash: str) -> SavedPlan:
+    kept = SavedPlan(
         HELD if plan.held else PLANNED,
         plan.digest(world_hash),
         world_hash,
@@ -225,33 +214,30 @@ def _keep(connection: psycopg.Connection, unit: Unit, plan: SyncPlan, world_hash
     return kept
 
 
-def _write_plan(connection: psycopg.Connection, unit: Unit, plan: KeptPlan) -> None:
-    connection.execute(
-        read_sql(_HERE, "keep_plan"),
-        {
-            **unit.key,
-            "status": plan.status,
-            "plan_hash": plan.plan_hash,
-            "world_hash": plan.world_hash,
-            "entries": Jsonb([asdict(entry) for entry in plan.entries]),
-            "problems": Jsonb(list(plan.problems)),
-            "counts": Jsonb(dict(plan.counts)),
-            "reason": plan.reason,
-        },
+def _write_plan(connection: psycopg.Connection, unit: Unit, plan: SavedPlan) -> None:
+    _SQL.execute(
+        connection,
+        "save_plan",
+        **unit.key,
+        status=plan.status,
+        plan_hash=plan.plan_hash,
+        world_hash=plan.world_hash,
+        entries=Jsonb([asdict(entry) for entry in plan.entries]),
+        problems=Jsonb(list(plan.problems)),
+        counts=Jsonb(dict(plan.counts)),
+        reason=plan.reason,
     )
 
 
 def _delta_link(connection: psycopg.Connection, unit: Unit) -> str:
-    """Where the listing that was applied has ended."""
-    row = connection.execute(read_sql(_HERE, "load_progress"), unit.key).fetchone()
-    assert row is not None
-    return str(row[3])
+    """The link at which the last applied listing ended."""
+    return str(_SQL.row(connection, "load_progress", **unit.key)[3])
 
 
-def _tell_administrator(
-    connection: psycopg.Connection, unit: Unit, plan: KeptPlan, notifications: NotificationSettings
+def _notify_administrator(
+    connection: psycopg.Connection, unit: Unit, plan: SavedPlan, notifications: NotificationSettings
 ) -> None:
-    """One letter about the notification settings whose channels are gone; about one that still reaches somebody, once."""
+    """One e-mail about the notification settings whose channels are gone. A setting that still has a destination is sent once."""
     disabled = [entry for entry in plan.entries if entry.kind is EntryKind.DISABLE_SETTING]
     affected = [entry for entry in plan.entries if entry.kind is EntryKind.SETTING_AFFECTED]
     address = load_administrators(connection).get(unit.tenant_id)
@@ -269,11 +255,7 @@ def _tell_administrator(
         unit.tenant_id,
         template[CHANNELS_GONE],
         address,
-        {
-            "service": PROVIDER_NAMES[unit.provider],
-            "count": len(lines),
-            "findings": "\n".join(lines),
-        },
+        {"service": PROVIDER_NAMES[unit.provider], "count": len(lines), "findings": "\n".join(lines)},
         dedupe_key=":".join(
             [CHANNELS_GONE, unit.provider, *([unit.execution_id] if disabled else []), occasion]
         ),

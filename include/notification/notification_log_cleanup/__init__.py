@@ -1,9 +1,17 @@
 """BATCH-019-04 通知ログクリーンアップ."""
 
-from include.notification.notification_log_cleanup.batch import NotificationLogCleanupBatch
-from include.settings import load_settings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.execution.installation import Installation
+    from include.notification.notification_log_cleanup.batch import NotificationLogCleanupBatch
 
 
-def create_batch() -> NotificationLogCleanupBatch:
-    """The batch with the deployed settings."""
+def create_batch(_: Installation) -> NotificationLogCleanupBatch:
+    """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
+    from include.notification.notification_log_cleanup.batch import NotificationLogCleanupBatch
+    from include.settings import load_settings
+
     return NotificationLogCleanupBatch(load_settings().notification)

@@ -1,7 +1,7 @@
-"""One tenant's old rows of one table: into compressed files with a manifest, read back, and only then out of the database.
+"""Archives one tenant's old rows of one table: writes compressed files and a manifest, reads them back, then deletes the rows.
 
-The files say themselves what is deleted: a row goes if it still is, byte for byte, what a verified file holds. So it does not matter what
-the application, another run or a kill does in between; a row that has changed stays for the next run.
+The files decide which rows are deleted: a row is deleted only if it equals, byte for byte, its copy in a verified file. So changes by
+the application, another run or a kill in between are safe. A row that has changed stays for the next run.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from typing import Any
 
 import psycopg
 
-from include.database import read_sql, tenant_transaction
+from include.database import Statements, tenant_transaction
 from include.errors import BatchError, is_recoverable, reason_of
 from include.execution.object_store import ObjectStore, tenant_folder
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# Rows read by one statement, and rows deleted by one transaction.
+# The rows that one statement reads, and the rows that one transaction deletes.
 CHUNK_ROWS = 1_000
 
-# A file ends at whichever comes first: one of them at a time is in memory.
+# The limits of a file, which is built in memory.
 PART_ROWS = 10_000
 PART_BYTES = 32 * 2**20  # before compression
 
 
 class ArchiveError(BatchError):
-    """An archive cannot be written, or is not what was written. What is in no verified file is not deleted."""
+    """An archive cannot be written, or differs from what was written. Rows without a verified file are not deleted."""
 
     def __init__(self, message: str, *, recoverable: bool) -> None:
         super().__init__(message)
@@ -43,14 +43,14 @@ class ArchiveError(BatchError):
 
 @dataclass(frozen=True)
 class Source:
-    """A table to archive. ``name`` is in the names of its files and of its statements."""
+    """A table to archive. ``name`` is part of the names of its files and of its statements."""
 
     name: str
     table: str
     id_column: str
 
     def staging_id(self, execution_id: str) -> str:
-        """What a run's ids of this table are staged under in ``batch.old_notification.execution_id``."""
+        """The value of ``batch.old_notification.execution_id`` under which a run stages this table's ids."""
         return execution_id if self is NOTIFICATIONS else f"{execution_id}:{self.name}"
 
 
@@ -60,7 +60,7 @@ MESSAGES = Source("messages", "batch.outbox", "message_id")
 
 @dataclass(frozen=True)
 class Job:
-    """Whose rows are archived, and which: those that finished before ``cutoff`` (naive UTC) and that nothing needs ``today`` (aware)."""
+    """The tenant and its rows to archive: finished before ``cutoff`` (naive UTC) and not needed ``today`` (aware)."""
 
     execution_id: str
     business_date: date
@@ -73,7 +73,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """What the manifest says about a file. Ids are in the order of the rows, times are the earliest and the latest (UTC)."""
+    """A file's entry in the manifest. Ids are in the order of the rows; times are the earliest and the latest (UTC)."""
 
     key: str
     sha256: str
@@ -86,11 +86,11 @@ class ArchivedFile:
 
 
 def archive(connection: psycopg.Connection, source: Source, job: Job, store: ObjectStore) -> int:
-    """Archive and delete the tenant's staged rows of a table, those that still are to go; returns how many were deleted.
+    """Archive and delete the tenant's staged rows of a table that still qualify; returns the number of deleted rows.
 
-    ``connection`` is in autocommit mode: nothing is locked while files are written. File names are made of what is in the files, so that
-    nothing ever takes the place of an archive whose rows are deleted already. Only what a manifest names is an archive.
-    :raises ArchiveError: a file cannot be written, or is not what was written.
+    ``connection`` is in autocommit mode: no locks are held while files are written. File names depend on the content, so a file never
+    replaces an archive whose rows are already deleted. Only files that a manifest lists are archives.
+    :raises ArchiveError: a file cannot be written, or differs from what was written.
     """
     files = [
         _write_part(store, source, job, number, part)
@@ -123,7 +123,7 @@ def archive(connection: psycopg.Connection, source: Source, job: Job, store: Obj
 
 @dataclass(frozen=True)
 class _Row:
-    """A row to be archived; ``line`` is PostgreSQL's own JSON, which can hold whatever the row can."""
+    """A row to archive; ``line`` is PostgreSQL's own JSON, which can represent every value of the row."""
 
     id: str
     finished_at: str
@@ -131,40 +131,32 @@ class _Row:
 
 
 def _rows(connection: psycopg.Connection, source: Source, job: Job) -> Iterator[_Row]:
-    """The staged rows that are to go, in the order of their ids. No transaction is open between two chunks."""
+    """The staged rows to archive, in the order of their ids. No transaction is open between two chunks."""
     last_id = ""
     while True:
         with tenant_transaction(connection, [job.tenant_id]):
-            ids = [
-                row_id
-                for (row_id,) in connection.execute(
-                    read_sql(_HERE, "collected_ids"),
-                    {
-                        "staging_id": source.staging_id(job.execution_id),
-                        "tenant_id": job.tenant_id,
-                        "after": last_id,
-                        "count": CHUNK_ROWS,
-                    },
-                )
-            ]
+            ids = _SQL.column(
+                connection,
+                "collected_ids",
+                staging_id=source.staging_id(job.execution_id),
+                tenant_id=job.tenant_id,
+                after=last_id,
+                count=CHUNK_ROWS,
+            )
             if not ids:
                 return
-            rows = connection.execute(
-                read_sql(_HERE, f"{source.name}_to_archive"), _about(job, ids)
-            ).fetchall()
+            rows = _SQL.execute(connection, f"{source.name}_to_archive", **_about(job, ids)).fetchall()
         last_id = ids[-1]
         for row_id, finished_at, line in rows:
             yield _Row(row_id, finished_at, line.encode() + b"\n")
 
 
 def _delete(connection: psycopg.Connection, source: Source, job: Job, lines: list[bytes]) -> int:
-    """Delete these archived rows, but for those that have changed since, or that somebody holds just now."""
+    """Delete these archived rows, except rows that have changed since or are locked."""
     about = _about(job, [json.loads(line)[source.id_column] for line in lines])
     digests = [hashlib.sha256(line.removesuffix(b"\n")).digest() for line in lines]
     with tenant_transaction(connection, [job.tenant_id]):
-        return connection.execute(
-            read_sql(_HERE, f"delete_{source.name}"), {**about, "digests": digests}
-        ).rowcount
+        return _SQL.execute(connection, f"delete_{source.name}", **about, digests=digests).rowcount
 
 
 def _about(job: Job, ids: list[str]) -> dict[str, Any]:
@@ -175,7 +167,7 @@ def _about(job: Job, ids: list[str]) -> dict[str, Any]:
 
 
 class _Part:
-    """The content of one file, in the making. The same rows give the same bytes."""
+    """The content of one file while it is built. The same rows give the same bytes."""
 
     def __init__(self, first: _Row) -> None:
         self._buffer = BytesIO()
@@ -185,7 +177,7 @@ class _Part:
         self.finished_from = self.finished_to = first.finished_at
 
     def add(self, row: _Row) -> bool:
-        """Whether the file is full with this row."""
+        """Add a row; returns whether the file is full now."""
         self._bytes += self._file.write(row.line)
         self.rows += 1
         self.last = row
@@ -194,7 +186,7 @@ class _Part:
         return self.rows >= PART_ROWS or self._bytes >= PART_BYTES
 
     def content(self) -> bytes:
-        """The whole file; nothing can be added any more."""
+        """The whole file; no row can be added afterwards."""
         self._file.close()
         return self._buffer.getvalue()
 
@@ -254,26 +246,26 @@ def _write(store: ObjectStore, source: Source, key: str, content: bytes) -> None
     except OSError as error:
         raise ArchiveError(
             f"書庫 {store.location(key)} に書き込めません（{reason_of(error)}）。{source.table} からは何も削除していません。"
-            "保存先の空き容量・権限・接続を確かめてから、この process を消去（Clear）してください。",
+            "保存先の空き容量・権限・接続を確かめてから、このタスク（archive_notifications）を消去（Clear）してください。",
             recoverable=is_recoverable(error),
         ) from error
 
 
 def _read_back(store: ObjectStore, key: str, sha256: str) -> bytes:
-    """The content as the store has it. It is read again when rows are deleted: nothing but what is there now is relied upon."""
+    """The content that the store has. It is read again before rows are deleted, because only the present content counts."""
     try:
         content = store.read(key)
     except OSError as error:
         raise ArchiveError(
             f"書庫 {store.location(key)} を読み戻せません（{reason_of(error)}）。確認できていない行は削除していません。"
-            "保存先を確かめてから、この process を消去（Clear）してください。",
+            "保存先を確かめてから、このタスク（archive_notifications）を消去（Clear）してください。",
             recoverable=is_recoverable(error),
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ArchiveError(
             f"書庫 {store.location(key)} を読み戻すと、書き込んだ内容と違います。確認できていない行は削除していません。"
-            "保存先の故障を確かめてから、この process を消去（Clear）してください。",
-            recoverable=True,  # written once more, it may well be right
+            "保存先の故障を確かめてから、このタスク（archive_notifications）を消去（Clear）してください。",
+            recoverable=True,  # a second write may succeed
         )
     return content
 

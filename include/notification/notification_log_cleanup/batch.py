@@ -1,4 +1,4 @@
-"""BATCH-019-04: finished notifications that are older than the tenant keeps them go into the archive, and then out of the database."""
+"""BATCH-019-04: archives finished notifications that are older than the tenant's retention, then deletes them."""
 
 from __future__ import annotations
 
@@ -8,88 +8,86 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
-from include.database import read_sql, tenant_transaction, tenant_turn
+from include.database import Statements, tenant_transaction, tenant_turn
+from include.execution.batch import CleansUp, PreparesTenants, Run, TenantBatch, UnitResult, Work, WritesFiles
 from include.execution.business_date import utc_bounds
-from include.execution.object_store import ObjectStore
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.messaging.preferences import Preferences, load_preferences, preferences_of
 from include.notification.notification_log_cleanup.archive import MESSAGES, NOTIFICATIONS, Job, archive
 from include.settings import NotificationSettings
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# Nothing is older. A retention of a million days reaches back further than the calendar does.
+# No row is older. A retention of a million days would reach back before the first date that Python knows.
 _FIRST_DAY = date(1970, 1, 1)
 
-# Any number that no other lock of ours has; the tenant comes beside it.
+# The first part of the lock's key, different from our other locks; the tenant is the second part.
 _TENANT_LOCK = 19_04
 
 
-class NotificationLogCleanupBatch(TenantBatch):
-    """The steps of BATCH-019-04; see ``TenantBatch`` for what each must hold to.
+class NotificationLogCleanupBatch(PreparesTenants, TenantBatch, WritesFiles, CleansUp):
+    """The steps of BATCH-019-04; see ``include.execution.batch``.
 
-    The staging rows (``batch.old_notification``) stay until the run is closed: a tenant that is tried again neither costs another pass
-    over the application's table nor forgets what the try before has archived.
+    The staging rows (``batch.old_notification``) stay until the run is closed: another attempt does not read the application's table again,
+    and still counts what the earlier attempt has archived.
     """
-
-    writes_files = True
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._settings = settings
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-        """Read the application's notifications once, and leave the ids of those to archive and one row with an empty id per tenant."""
-        rows = platform.execute(
-            read_sql(_HERE, "load_overrides"),
-            {"tenant_ids": list(tenant_ids), "now": utc_bounds(run.business_date).start},
+    def prepare(self, work: Work) -> None:
+        """Read the application's notifications once; stage the ids to archive, and one row with an empty id per tenant."""
+        rows = _SQL.execute(
+            work.connection,
+            "load_overrides",
+            tenant_ids=list(work.tenant_ids),
+            now=utc_bounds(work.run.business_date).start,
         ).fetchall()
         overrides: dict[str, dict[str, str | None]] = dict(rows)
         preferences = {
             tenant_id: preferences_of(self._settings, None, own) for tenant_id, own in overrides.items()
         }
-        platform.execute(
-            read_sql(_HERE, "collect_notifications"),
-            {"staging_id": NOTIFICATIONS.staging_id(run.execution_id)}
-            | self._cutoffs(run, tenant_ids, preferences),
+        _SQL.execute(
+            work.connection,
+            "collect_notifications",
+            staging_id=NOTIFICATIONS.staging_id(work.run.execution_id),
+            **self._cutoffs(work.run, work.tenant_ids, preferences),
         )
 
-    def unprepared(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> Sequence[str]:
-        """The tenants without the row with the empty id, which tells "nothing is old enough" from "nobody has looked"."""
-        rows = platform.execute(
-            read_sql(_HERE, "unprepared_tenants"),
-            {"staging_id": NOTIFICATIONS.staging_id(run.execution_id), "tenant_ids": list(tenant_ids)},
+    def unprepared(self, work: Work) -> Sequence[str]:
+        """The tenants without the row with the empty id. The row separates "nothing is old enough" from "not searched yet"."""
+        staging_id = NOTIFICATIONS.staging_id(work.run.execution_id)
+        return _SQL.column(
+            work.connection, "unprepared_tenants", staging_id=staging_id, tenant_ids=list(work.tenant_ids)
         )
-        return [tenant_id for (tenant_id,) in rows]
 
-    def process(
-        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> list[TenantResult]:
-        """Find the messages of the outbox that go as well, and say how much it is; ``deliver`` does it."""
-        preferences = load_preferences(connection, self._settings, _start_of_day(run))
+    def process(self, work: Work) -> list[UnitResult]:
+        """Find the outbox messages to archive, and count all rows; ``write_files`` archives them."""
+        preferences = load_preferences(work.connection, self._settings, _start_of_day(work.run))
         staging = {
-            "staging_id": NOTIFICATIONS.staging_id(run.execution_id),
-            "message_staging_id": MESSAGES.staging_id(run.execution_id),
+            "staging_id": NOTIFICATIONS.staging_id(work.run.execution_id),
+            "message_staging_id": MESSAGES.staging_id(work.run.execution_id),
         }
-        connection.execute(
-            read_sql(_HERE, "collect_messages"),
-            {**staging, "today": _start_of_day(run)} | self._cutoffs(run, tenant_ids, preferences),
+        _SQL.execute(
+            work.connection,
+            "collect_messages",
+            **staging,
+            today=_start_of_day(work.run),
+            **self._cutoffs(work.run, work.tenant_ids, preferences),
         )
-        with connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(
-                read_sql(_HERE, "count_collected"),
-                {**staging, "execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
-            ).fetchall()
+        rows = _SQL.rows(
+            work.connection,
+            "count_collected",
+            **staging,
+            execution_id=work.run.execution_id,
+            tenant_ids=list(work.tenant_ids),
+        )
         results = []
         for row in rows:
             problem = self._of(preferences, row["tenant_id"]).problem
-            details = {
-                "archivedNotifications": row["notifications"],
-                "archivedMessages": row["messages"],
-            }
+            details = {"archivedNotifications": row["notifications"], "archivedMessages": row["messages"]}
             results.append(
-                TenantResult(
+                UnitResult(
                     row["tenant_id"],
                     details,
                     records=sum(details.values()),
@@ -98,24 +96,24 @@ class NotificationLogCleanupBatch(TenantBatch):
             )
         return results
 
-    def deliver(self, connection: psycopg.Connection, run: Run, tenant_id: str, store: ObjectStore) -> None:
-        """Archive, read back, delete: first the notifications, then the messages of the outbox, whose notifications are gone by then."""
-        # So that two runs do not archive the same rows twice.
-        with tenant_turn(connection, _TENANT_LOCK, tenant_id):
-            job = self._job(connection, run, tenant_id)
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Archive, read back, delete: first the notifications, then the outbox messages, which need their notifications to be deleted."""
+        # The lock stops two runs from archiving the same rows twice.
+        with tenant_turn(work.connection, _TENANT_LOCK, tenant_id):
+            job = self._job(work.connection, work.run, tenant_id)
             for source in (NOTIFICATIONS, MESSAGES):
-                archive(connection, source, job, store)
+                archive(work.connection, source, job, work.files)
 
-    def discard(self, platform: psycopg.Connection, run: Run) -> None:
+    def discard(self, work: Work) -> None:
         """Delete the run's staging rows."""
-        staging_ids = [source.staging_id(run.execution_id) for source in (NOTIFICATIONS, MESSAGES)]
-        platform.execute("DELETE FROM batch.old_notification WHERE execution_id = any(%s)", [staging_ids])
+        staging_ids = [source.staging_id(work.run.execution_id) for source in (NOTIFICATIONS, MESSAGES)]
+        _SQL.execute(work.connection, "discard_staging", staging_ids=staging_ids)
 
     def _job(self, connection: psycopg.Connection, run: Run, tenant_id: str) -> Job:
-        """With the retention that holds now: a tenant that has extended it since the run has looked keeps its rows."""
+        """The job with the present retention: if a tenant has extended it since ``prepare``, its rows stay."""
         with tenant_transaction(connection, [tenant_id]):
             preferences = load_preferences(connection, self._settings, _start_of_day(run))
-            row = connection.execute("SELECT tenant_code FROM batch.tenant").fetchone()
+            row = _SQL.execute(connection, "tenant_code").fetchone()
         days = self._of(preferences, tenant_id).settings.retention_days
         return Job(
             execution_id=run.execution_id,
@@ -130,7 +128,7 @@ class NotificationLogCleanupBatch(TenantBatch):
     def _cutoffs(
         self, run: Run, tenant_ids: Sequence[str], preferences: Mapping[str, Preferences]
     ) -> dict[str, Any]:
-        """Statement parameters: the tenants, and at the same place what each one's rows must be older than."""
+        """Statement parameters: the tenants, and in the same order the cutoff of each."""
         days = [self._of(preferences, tenant_id).settings.retention_days for tenant_id in tenant_ids]
         return {"tenant_ids": list(tenant_ids), "cutoffs": [_cutoff(run, one) for one in days]}
 
@@ -139,11 +137,11 @@ class NotificationLogCleanupBatch(TenantBatch):
 
 
 def _start_of_day(run: Run) -> datetime:
-    """The run's moment (aware), which every rule is about: the same whenever the run is done, and never later than the clock."""
+    """The time (aware) that all rules use: the same for every attempt of the run, and never in the future."""
     return utc_bounds(run.business_date).start.replace(tzinfo=UTC)
 
 
 def _cutoff(run: Run, retention_days: int) -> datetime:
-    """The start of the first Japanese day that stays, as naive UTC."""
+    """The start of the first Japanese day that is retained, as naive UTC."""
     days = min(retention_days, (run.business_date - _FIRST_DAY).days)
     return utc_bounds(run.business_date - timedelta(days=days)).start

@@ -1,9 +1,17 @@
 """BATCH-019-05 通知設定検証."""
 
-from include.notification.notification_settings_check.batch import NotificationSettingsCheckBatch
-from include.settings import load_settings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.execution.installation import Installation
+    from include.notification.notification_settings_check.batch import NotificationSettingsCheckBatch
 
 
-def create_batch() -> NotificationSettingsCheckBatch:
-    """The batch with the deployed settings."""
+def create_batch(_: Installation) -> NotificationSettingsCheckBatch:
+    """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
+    from include.notification.notification_settings_check.batch import NotificationSettingsCheckBatch
+    from include.settings import load_settings
+
     return NotificationSettingsCheckBatch(load_settings().notification)

@@ -1,4 +1,4 @@
-"""BATCH-019-05: do the tenants' notification settings work? Asked every day, without sending anything to anybody's channel."""
+"""BATCH-019-05: checks daily whether the tenants' notification settings work, without sending a message to any channel."""
 
 from __future__ import annotations
 
@@ -14,45 +14,48 @@ from typing import Any
 
 import aiohttp
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.database import read_sql, tenant_transaction
+from include.database import Statements, tenant_transaction
 from include.errors import code_of, is_about_data, reason_of
-from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
+from include.execution.batch import (
+    Run,
+    SendsMessages,
+    StagesTenants,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
 from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import Finding, NotConfigured, connect
-from include.messaging.delivery import mask_secrets
 from include.messaging.destinations import destinations_of
 from include.messaging.integrations import channel_of, config_of, load_integrations
-from include.messaging.message import ChannelConfig, Network, SlackConfig, TeamsConfig
+from include.messaging.message import ChannelConfig, SlackConfig, TeamsConfig, mask_secrets
 from include.messaging.notices import SETTINGS_BROKEN, load_administrators, notice, sending_time
 from include.messaging.outbox import Lane
 from include.messaging.outcome import Channel, ErrorClass, Outcome, failed
 from include.messaging.preferences import Preferences, load_preferences
 from include.messaging.retry import CLOSES_CHANNEL
 from include.messaging.template_store import load_templates
-from include.notification.notification_settings_check.rules import (
-    SettingFinding,
-    TenantSettings,
-    findings_in,
-)
+from include.network import Network
+from include.notification.notification_settings_check.rules import SettingFinding, TenantSettings, findings_in
 from include.settings import NotificationSettings
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# Channels that are asked at once, and the seconds that one may take over it.
-_SIDE_BY_SIDE = 50
+# The number of channels that are checked concurrently, and the time limit of each in seconds.
+_CONCURRENT_CHECKS = 50
 _TIME_TO_ANSWER = 60
 
-# How findings of a service are named: apart from those of the rows, which are found without asking.
+# The prefix of findings that come from services. Findings in the rows do not have it.
 _SERVICE_PREFIX = "接続先 "
 
 
 @dataclass(frozen=True)
 class _Channel:
-    """One row of SYS_IntegrationConfig that is in use; without a configuration something is missing in it."""
+    """An enabled row of SYS_IntegrationConfig; without a configuration, a field of the row is missing."""
 
     integration_id: str
     lane: Lane
@@ -62,7 +65,7 @@ class _Channel:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a channel's service said: what is broken, and why it could not be asked."""
+    """The answer of a channel's service: what is broken, or why the service could not be asked."""
 
     channel: _Channel
     broken: tuple[Finding, ...] = ()
@@ -70,82 +73,70 @@ class _Answer:
 
     @property
     def health(self) -> str:
-        """For the application's page of integrations."""
+        """The health text for the application's page of integrations."""
         if self.broken or self.channel.config is None:
             return "UNHEALTHY"
         return "UNKNOWN" if self.unasked else "HEALTHY"
 
 
-class NotificationSettingsCheckBatch(TenantBatch):
-    """The steps of BATCH-019-05; see ``TenantBatch`` for what each must hold to."""
+class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
+    """The steps of BATCH-019-05; see ``include.execution.batch``."""
 
-    sends_messages = True
     staging_table = "former_mailbox"
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._settings = settings
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-        """Read the employees once, and leave the mailboxes of those who have left for each tenant."""
-        platform.execute(
-            read_sql(_HERE, "collect_mailboxes"),
-            {"execution_id": run.execution_id, "tenant_ids": list(tenant_ids)},
+    def prepare(self, work: Work) -> None:
+        """Read the employees once, and stage each tenant's mailboxes of former employees."""
+        _SQL.execute(
+            work.connection,
+            "collect_mailboxes",
+            execution_id=work.run.execution_id,
+            tenant_ids=list(work.tenant_ids),
         )
 
-    def process(
-        self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> list[TenantResult]:
-        """Look through the tenants' rows, and keep what is wrong with them."""
-        found = self._found_in_rows(connection, run)
-        for tenant_id in tenant_ids:
-            _keep(connection, run, tenant_id, found[tenant_id], of_services=False)
-        return [_result(tenant_id, found[tenant_id]) for tenant_id in tenant_ids]
+    def process(self, work: Work) -> list[UnitResult]:
+        """Check the tenants' rows, and save the findings."""
+        found = self._found_in_rows(work.connection, work.run)
+        for tenant_id in work.tenant_ids:
+            _save(work.connection, work.run, tenant_id, found[tenant_id], of_services=False)
+        return [_result(tenant_id, found[tenant_id]) for tenant_id in work.tenant_ids]
 
-    def send(
-        self,
-        connection: psycopg.Connection,
-        run: Run,
-        results: Sequence[TenantResult],
-        network: Network,
-    ) -> Sequence[TenantResult | TenantFailure]:
-        """Ask the services, sending nothing; keep what they say, and queue a letter about what is newly wrong.
+    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
+        """Ask the services without sending a message; save their findings, and queue an e-mail about new findings.
 
-        A mail server that does not take the installation's own mail is the operators' matter: every tenant of the run fails.
+        If the mail server rejects the installation's own login, that is for the operators to solve: every tenant of the run fails.
         """
-        tenant_ids = [result.tenant_id for result in results]
-        with tenant_transaction(connection, tenant_ids):
-            channels = _load_channels(connection)
-            preferences = load_preferences(connection, self._settings, sending_time(run.business_date))
-        mask_secrets([channel.config for channel in channels if channel.config], network)
-        answers, mail = asyncio.run(_ask(channels, network))
+        tenant_ids = [result.unit_id for result in results]
+        with tenant_transaction(work.connection, tenant_ids):
+            channels = _load_channels(work.connection)
+            preferences = load_preferences(
+                work.connection, self._settings, sending_time(work.run.business_date)
+            )
+        mask_secrets([channel.config for channel in channels if channel.config], work.services)
+        answers, mail = asyncio.run(_ask(channels, work.services))
         of_tenant: defaultdict[str, list[_Answer]] = defaultdict(list)
         for answer in answers:
             of_tenant[answer.channel.lane.tenant_id].append(answer)
         checked = [
-            self._conclude_alone(
-                connection,
-                run,
-                result,
-                of_tenant[result.tenant_id],
-                preferences[result.tenant_id],
+            self._save_answers_isolated(
+                work.connection, work.run, result, of_tenant[result.unit_id], preferences[result.unit_id]
             )
             for result in results
         ]
         if mail:
             return [_mail_failure(tenant_id, mail[0]) for tenant_id in tenant_ids]
-        with tenant_transaction(connection, tenant_ids):
-            connection.execute(read_sql(_HERE, "reopen_mail"))
+        with tenant_transaction(work.connection, tenant_ids):
+            _SQL.execute(work.connection, "reopen_mail")
         return checked
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
         preferences = load_preferences(connection, self._settings, sending_time(run.business_date))
         integrations = _by_tenant(load_integrations(connection))
-        with connection.cursor(row_factory=dict_row) as cursor:
-            templates = _by_tenant(cursor.execute(read_sql(_HERE, "load_templates")))
-            settings = _by_tenant(cursor.execute(read_sql(_HERE, "load_settings")))
-            mailboxes = cursor.execute(
-                read_sql(_HERE, "use_up_mailboxes"), {"execution_id": run.execution_id}
-            ).fetchall()
+        templates = _by_tenant(_SQL.rows(connection, "load_templates"))
+        settings = _by_tenant(_SQL.rows(connection, "load_settings"))
+        mailboxes = _SQL.rows(connection, "delete_mailboxes", execution_id=run.execution_id)
         former = {row["tenant_id"]: frozenset(row["addresses"]) for row in mailboxes}
         return {
             tenant_id: findings_in(
@@ -160,32 +151,32 @@ class NotificationSettingsCheckBatch(TenantBatch):
             for tenant_id, own in preferences.items()
         }
 
-    def _conclude_alone(
+    def _save_answers_isolated(
         self,
         connection: psycopg.Connection,
         run: Run,
-        result: TenantResult,
+        result: UnitResult,
         answers: Sequence[_Answer],
         preferences: Preferences,
-    ) -> TenantResult | TenantFailure:
-        """What one tenant's rows break is that tenant's failure."""
+    ) -> UnitResult | UnitFailure:
+        """If one tenant's rows cause an error, only this tenant fails."""
         try:
-            return self._conclude(connection, run, result, answers, preferences)
+            return self._save_answers(connection, run, result, answers, preferences)
         except Exception as error:
             if not is_about_data(error):
                 raise
-            return TenantFailure(result.tenant_id, code_of(error), reason_of(error), recoverable=False)
+            return UnitFailure(result.unit_id, code_of(error), reason_of(error), recoverable=False)
 
-    def _conclude(
+    def _save_answers(
         self,
         connection: psycopg.Connection,
         run: Run,
-        result: TenantResult,
+        result: UnitResult,
         answers: Sequence[_Answer],
         preferences: Preferences,
-    ) -> TenantResult:
-        """Write down what the services said about one tenant's channels."""
-        tenant_id = result.tenant_id
+    ) -> UnitResult:
+        """Save the services' answers about one tenant's channels."""
+        tenant_id = result.unit_id
         found = sorted(
             {_setting_finding(answer.channel, each) for answer in answers for each in answer.broken}
         )
@@ -196,10 +187,10 @@ class NotificationSettingsCheckBatch(TenantBatch):
         ]
         with tenant_transaction(connection, [tenant_id]):
             unanswered = [_subject(answer.channel) for answer in answers if answer.unasked]
-            _keep(connection, run, tenant_id, found, of_services=True, unanswered=unanswered)
+            _save(connection, run, tenant_id, found, of_services=True, unanswered=unanswered)
             for answer in answers:
                 notes += self._record_health(connection, answer, preferences)
-            newly = self._tell(connection, run, tenant_id, preferences)
+            newly = self._notify(connection, run, tenant_id, preferences)
         return replace(
             result,
             details=result.details
@@ -214,36 +205,33 @@ class NotificationSettingsCheckBatch(TenantBatch):
     def _record_health(
         self, connection: psycopg.Connection, answer: _Answer, preferences: Preferences
     ) -> list[str]:
-        """Show the channel's health to the application; open it again, or switch it off. Returns remarks."""
+        """Save the channel's health for the application, and reopen or disable the channel. Returns notes."""
         lane = answer.channel.lane
         switch_off = preferences.settings.auto_disable and any(
             each.error.error_class in CLOSES_CHANNEL for each in answer.broken
         )
-        connection.execute(
-            read_sql(_HERE, "record_health"),
-            {
-                "integration_id": answer.channel.integration_id,
-                "health": answer.health,
-                "now": datetime.now(UTC).replace(tzinfo=None),
-                "switch_off": switch_off,
-            },
+        _SQL.execute(
+            connection,
+            "record_health",
+            integration_id=answer.channel.integration_id,
+            health=answer.health,
+            now=datetime.now(UTC).replace(tzinfo=None),
+            switch_off=switch_off,
         )
         if answer.health == "HEALTHY" and not _is_webhook(answer.channel.config):
-            # The service has answered to these credentials; of a webhook only the form is known.
-            connection.execute(
-                read_sql(_HERE, "reopen_channel"), {"tenant_id": lane.tenant_id, "channel": lane.channel}
-            )
+            # The service has accepted these credentials. Of a webhook only the format was checked.
+            _SQL.execute(connection, "reopen_channel", tenant_id=lane.tenant_id, channel=lane.channel)
         return [f"{_subject(answer.channel)}: 外部連携を無効にしました（auto_disable）"] if switch_off else []
 
-    def _tell(
+    def _notify(
         self, connection: psycopg.Connection, run: Run, tenant_id: str, preferences: Preferences
     ) -> int:
-        """Queue one letter about all that the administrator has not been told yet; returns how much that is."""
+        """Queue one e-mail about all findings that were not reported to the administrator yet; returns their number."""
         address = load_administrators(connection).get(tenant_id)
         if address is None:
             return 0
-        rows = connection.execute(
-            read_sql(_HERE, "take_untold"), {"tenant_id": tenant_id, "execution_id": run.execution_id}
+        rows = _SQL.execute(
+            connection, "take_unreported_findings", tenant_id=tenant_id, execution_id=run.execution_id
         ).fetchall()
         if rows:
             rows.sort()
@@ -266,8 +254,8 @@ class NotificationSettingsCheckBatch(TenantBatch):
 
 
 async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_Answer], list[Finding]]:
-    """What each channel's service says, and what the mail server says."""
-    at_once = asyncio.Semaphore(_SIDE_BY_SIDE)
+    """The answers of the channels' services, and the mail server's findings."""
+    at_once = asyncio.Semaphore(_CONCURRENT_CHECKS)
     async with guarded_session(network.allowed_hosts) as session:
 
         async def ask(
@@ -307,7 +295,7 @@ async def _validate(
         ):
             return await client.validate(destinations)
     except Exception as problem:
-        # A client never raises; should one do so, nobody else's check ends with it.
+        # A client should never raise. If it does, the other checks continue.
         code = "timeout" if isinstance(problem, TimeoutError) else "connection_lost"
         error = failed(channel, code).error
         assert error is not None
@@ -315,9 +303,8 @@ async def _validate(
 
 
 def _load_channels(connection: psycopg.Connection) -> list[_Channel]:
-    """The channels in use of the transaction's tenants: of two for one channel, the one changed last."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        settings = _by_tenant(cursor.execute(read_sql(_HERE, "load_settings")))
+    """The enabled channels of the transaction's tenants. If a channel has two rows, the newest counts."""
+    settings = _by_tenant(_SQL.rows(connection, "load_settings"))
     channels: dict[Lane, _Channel] = {}
     for row in load_integrations(connection):
         channel = channel_of(row["integration_key"], row["integration_type"])
@@ -333,7 +320,7 @@ def _load_channels(connection: psycopg.Connection) -> list[_Channel]:
     return list(channels.values())
 
 
-def _keep(
+def _save(
     connection: psycopg.Connection,
     run: Run,
     tenant_id: str,
@@ -342,19 +329,18 @@ def _keep(
     of_services: bool,
     unanswered: Sequence[str] = (),
 ) -> None:
-    """Replace what was found earlier, in the rows or by the services; what a service said that does not answer now stays."""
-    connection.execute(
-        read_sql(_HERE, "keep_findings"),
-        {
-            "tenant_id": tenant_id,
-            "found_on": run.run_date,
-            "of_services": of_services,
-            "service_prefix": _SERVICE_PREFIX,
-            "unanswered": list(unanswered),
-            "findings": Jsonb(
-                [{"subject": each.subject, "code": each.code, "detail": each.detail} for each in found]
-            ),
-        },
+    """Replace earlier findings in the rows or of the services. The findings of a service that does not answer now stay."""
+    _SQL.execute(
+        connection,
+        "save_findings",
+        tenant_id=tenant_id,
+        found_on=run.run_date,
+        of_services=of_services,
+        service_prefix=_SERVICE_PREFIX,
+        unanswered=list(unanswered),
+        findings=Jsonb(
+            [{"subject": each.subject, "code": each.code, "detail": each.detail} for each in found]
+        ),
     )
 
 
@@ -372,12 +358,12 @@ def _is_webhook(config: ChannelConfig | None) -> bool:
 
 
 def _is_broken(finding: Finding) -> bool:
-    """Whether nothing arrives until somebody mends it; otherwise the service could not be asked."""
+    """Whether messages fail until somebody fixes it. Otherwise the service could not be asked."""
     return finding.error.outcome is Outcome.PERMANENT and finding.error.error_class is not ErrorClass.SERVICE
 
 
-def _mail_failure(tenant_id: str, finding: Finding) -> TenantFailure:
-    return TenantFailure(
+def _mail_failure(tenant_id: str, finding: Finding) -> UnitFailure:
+    return UnitFailure(
         tenant_id,
         "MAIL_SERVER",
         f"メールサーバーを使えません: {finding.error.meaning}。Airflow の接続 'batch_smtp' を直してください。"
@@ -386,12 +372,9 @@ def _mail_failure(tenant_id: str, finding: Finding) -> TenantFailure:
     )
 
 
-def _result(tenant_id: str, found: Sequence[SettingFinding]) -> TenantResult:
-    return TenantResult(
-        tenant_id,
-        {"brokenSettings": len(found)},
-        records=0,
-        notes=tuple(each.sentence() for each in found),
+def _result(tenant_id: str, found: Sequence[SettingFinding]) -> UnitResult:
+    return UnitResult(
+        tenant_id, {"brokenSettings": len(found)}, records=0, notes=tuple(each.sentence() for each in found)
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be told about a tenant's notification settings without asking anybody. Pure: rows in, findings out."""
+"""The checks of a tenant's notification settings that need no service. Pure: rows in, findings out."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from include.messaging.templates import Template, TemplateRefusedError, render, 
 
 @dataclass(frozen=True, order=True)
 class SettingFinding:
-    """One thing that does not work. ``subject`` names the setting, ``code`` the problem, ``detail`` is the sentence for people."""
+    """A setting that does not work. ``subject`` names the setting, ``code`` the problem; ``detail`` is a sentence for people."""
 
     subject: str
     code: str
     detail: str
 
     def sentence(self) -> str:
-        """For logs and letters."""
+        """The finding for logs and e-mails."""
         return f"{self.subject}: {self.detail}"
 
 
 @dataclass(frozen=True)
 class TenantSettings:
-    """A tenant's rows, as they are in the database; ``former_mailboxes`` in lower case."""
+    """A tenant's rows from the database; ``former_mailboxes`` are in lower case."""
 
     integrations: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     templates: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
@@ -40,7 +40,7 @@ class TenantSettings:
 
 
 def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
-    """All that is wrong, in a fixed order."""
+    """All findings, in a fixed order."""
     found = [
         *_preferences(tenant.preferences_problem),
         *_integrations(tenant.integrations),
@@ -60,7 +60,7 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
     for row in rows:
         channel = channel_of(row["integration_key"], row["integration_type"])
         if channel is None or channel is Channel.EMAIL:
-            continue  # no channel of ours
+            continue  # not a channel of this product
         usable[channel] += 1
         if config_of(channel, row) is None:
             yield SettingFinding(
@@ -71,9 +71,7 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
     for channel, count in usable.items():
         if count > 1:
             yield SettingFinding(
-                channel,
-                "duplicate",
-                f"有効な設定が {count} 件あります（最後に変更したものを使います）",
+                channel, "duplicate", f"有効な設定が {count} 件あります（最後に変更したものを使います）"
             )
 
 
@@ -155,7 +153,7 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
 def _mailboxes(
     subject: str, addresses: Sequence[str], former_mailboxes: Collection[str]
 ) -> Iterator[SettingFinding]:
-    # Whose address it is, is nobody's business in a log: how many says enough.
+    # Addresses are personal data and do not belong in a log, so only their number is shown.
     malformed = sum(not is_address(address) for address in addresses)
     if malformed:
         yield SettingFinding(

@@ -1,4 +1,4 @@
-"""BATCH-019-01: what the application wants sent by nine o'clock, and the reminders of the day, once each over the right channel."""
+"""BATCH-019-01: sends the application's notifications that are due by nine o'clock and the day's reminders, each once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
-from include.database import read_sql
-from include.execution.tenant_work import Run, TenantBatch, TenantFailure, TenantResult
-from include.messaging import outbox
-from include.messaging.delivery import DeliveryReport, deliver, failure_of, owner_of
-from include.messaging.message import Network
+from include.database import Statements
+from include.execution.batch import (
+    Run,
+    SendsMessages,
+    StagesTenants,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
+from include.messaging.dispatch import DispatchReport, failure_of, owner_of
 from include.messaging.notices import sending_time
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
 from include.messaging.preferences import Preferences, load_preferences
 from include.messaging.retry import Status
+from include.messaging.service import Notifications
 from include.messaging.template_store import load_templates
 from include.messaging.templates import Template, literal
 from include.notification.scheduled_notifications.reminders import (
@@ -29,80 +35,66 @@ from include.notification.scheduled_notifications.reminders import (
     Occasion,
     reminders,
 )
-from include.settings import LONGEST_REMINDER_DAYS, NotificationSettings
+from include.settings import LONGEST_REMINDER_DAYS
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
-class ScheduledNotificationsBatch(TenantBatch):
-    """The steps of BATCH-019-01; see ``TenantBatch`` for what each must hold to."""
+class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
+    """The steps of BATCH-019-01; see ``include.execution.batch``."""
 
-    sends_messages = True
     staging_table = "notification_signal"
 
-    def __init__(self, settings: NotificationSettings) -> None:
-        self._settings = settings
+    def __init__(self, notifications: Notifications) -> None:
+        self._notifications = notifications
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-        """Read notifications, certificates and goals once, and leave one ``batch.notification_signal`` row per tenant."""
-        platform.execute(
-            read_sql(_HERE, "collect_signals"),
-            {
-                "execution_id": run.execution_id,
-                "tenant_ids": list(tenant_ids),
-                "cutoff": _cutoff(run).astimezone(UTC).replace(tzinfo=None),
-                "today": run.business_date,
-                # Each tenant has days of its own.
-                "last_day": run.business_date + timedelta(days=LONGEST_REMINDER_DAYS),
-            },
+    def prepare(self, work: Work) -> None:
+        """Read notifications, certificates and goals once, and write one ``batch.notification_signal`` row per tenant."""
+        _SQL.execute(
+            work.connection,
+            "collect_signals",
+            execution_id=work.run.execution_id,
+            tenant_ids=list(work.tenant_ids),
+            cutoff=_cutoff(work.run).astimezone(UTC).replace(tzinfo=None),
+            today=work.run.business_date,
+            # The longest period that a tenant can set.
+            last_day=work.run.business_date + timedelta(days=LONGEST_REMINDER_DAYS),
         )
 
-    def process(
-        self,
-        connection: psycopg.Connection,
-        run: Run,
-        tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
-    ) -> list[TenantResult]:
-        """Put what is due into the outbox, each once; what waited too long is marked in the application's row."""
-        with connection.cursor(row_factory=dict_row) as cursor:
-            signals = cursor.execute(
-                read_sql(_HERE, "use_up_signals"), {"execution_id": run.execution_id}
-            ).fetchall()
-        preferences = load_preferences(connection, self._settings, _cutoff(run))
+    def process(self, work: Work) -> list[UnitResult]:
+        """Put due notifications into the outbox, each once. Notifications that waited too long are marked in the application's row."""
+        signals = _SQL.rows(work.connection, "delete_signals", execution_id=work.run.execution_id)
+        preferences = load_preferences(work.connection, self._notifications.settings, _cutoff(work.run))
         templates = load_templates(
-            connection,
+            work.connection,
             [CERTIFICATE_EXPIRY, GOAL_DUE],
             {tenant_id: own.settings.language for tenant_id, own in preferences.items()},
         )
         return [
             self._enqueue(
-                connection, run, signal, preferences[signal["tenant_id"]], templates[signal["tenant_id"]]
+                work.connection,
+                work.run,
+                signal,
+                preferences[signal["tenant_id"]],
+                templates[signal["tenant_id"]],
             )
             for signal in sorted(signals, key=lambda row: str(row["tenant_id"]))
         ]
 
-    def send(
-        self,
-        connection: psycopg.Connection,
-        run: Run,
-        results: Sequence[TenantResult],
-        network: Network,
-    ) -> Sequence[TenantResult | TenantFailure]:
-        """Send everything that is due for these tenants; the customer's counts go into the outcomes."""
-        reports = deliver(
-            connection,
-            [result.tenant_id for result in results],
-            network,
-            owner=owner_of(run),
-            clock=lambda: datetime.now(UTC),
-            settings=self._settings,
+    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
+        """Send all due messages of these tenants. The outcomes contain the tenant's counts."""
+        reports = self._notifications.send_due(
+            work.connection,
+            [result.unit_id for result in results],
+            work.services,
+            owner=owner_of(work.run),
+            seconds=work.run.send_seconds,
             statuses=(Status.PENDING,),
-            stop_at=datetime.now(UTC) + timedelta(seconds=run.send_seconds),
         )
         return [
-            failure_of(result.tenant_id, report) or _with_counts(result, report)
+            failure_of(result.unit_id, report) or _with_counts(result, report)
             for result in results
-            for report in [reports.get(result.tenant_id, DeliveryReport())]
+            for report in [reports.get(result.unit_id, DispatchReport())]
         ]
 
     def _enqueue(
@@ -112,7 +104,7 @@ class ScheduledNotificationsBatch(TenantBatch):
         signal: Mapping[str, Any],
         preferences: Preferences,
         templates: Mapping[str, Template],
-    ) -> TenantResult:
+    ) -> UnitResult:
         tenant_id, cutoff, settings = signal["tenant_id"], _cutoff(run), preferences.settings
         oldest = cutoff - timedelta(hours=settings.expire_hours)
         waiting = [(row, _scheduled_at(row)) for row in signal["waiting"]]
@@ -127,30 +119,27 @@ class ScheduledNotificationsBatch(TenantBatch):
             tenant_id,
             [*map(_certificate, signal["certificates"]), *map(_goal, signal["goals"])],
             run.business_date,
-            days_before={
-                CERTIFICATE_EXPIRY: settings.certificate_days,
-                GOAL_DUE: settings.goal_days,
-            },
+            days_before={CERTIFICATE_EXPIRY: settings.certificate_days, GOAL_DUE: settings.goal_days},
             templates=templates,
             due_at=cutoff,
         )
-        queued = outbox.enqueue(connection, [*drafts, *reminded.drafts], created_by=run.execution_id)
+        queued = self._notifications.enqueue(
+            connection, [*drafts, *reminded.drafts], created_by=run.execution_id
+        )
         notes = [*([preferences.problem] if preferences.problem else []), *reminded.notes]
         for ids, code, reason in (
             (expired, "expired", f"予定から {settings.expire_hours} 時間以上過ぎたため送信しません"),
             (nowhere, "unknown_channel", "通知の種類（notification_type）が分からないため送信しません"),
         ):
             if ids:
-                connection.execute(
-                    read_sql(_HERE, "expire_host_notifications"), {"ids": ids, "code": code, "reason": reason}
-                )
+                _SQL.execute(connection, "expire_host_notifications", ids=ids, code=code, reason=reason)
                 notes.append(f"{len(ids)} 件: {reason}")
         details = {"queued": queued, "expired": len(expired)}
-        return TenantResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
+        return UnitResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
 
 
 def _cutoff(run: Run) -> datetime:
-    # What is scheduled up to this time of the run's day is due.
+    # Notifications that are scheduled up to this time are due.
     return sending_time(run.business_date)
 
 
@@ -205,7 +194,7 @@ def _goal(row: Mapping[str, Any]) -> Occasion:
     )
 
 
-def _with_counts(result: TenantResult, report: DeliveryReport) -> TenantResult:
+def _with_counts(result: UnitResult, report: DispatchReport) -> UnitResult:
     counts = {
         "totalNotifications": report.total(),
         "sentCount": report.total(Status.SENT),

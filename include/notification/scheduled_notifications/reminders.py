@@ -1,4 +1,4 @@
-"""Reminders that the application's data call for: certificates that end, goals that are due. Pure: rows in, messages out."""
+"""Reminders of certificates that end and of goals that are due. Pure: rows in, messages out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GOAL_DUE = "goal_due"
 
 @dataclass(frozen=True)
 class Occasion:
-    """Something that one employee is reminded of: a certificate or a goal (``reference``), and the Japanese day it ends on."""
+    """The reason for one employee's reminder: a certificate or a goal (``reference``), and the Japanese day on which it ends."""
 
     template_key: str
     reference: str
@@ -27,7 +27,7 @@ class Occasion:
 
 @dataclass(frozen=True)
 class Reminders:
-    """The messages of a tenant, and remarks for its outcome about what could not be written."""
+    """The messages of a tenant, and notes for its outcome about messages that could not be written."""
 
     drafts: list[Draft]
     notes: list[str]
@@ -42,9 +42,9 @@ def reminders(
     templates: Mapping[str, Template],
     due_at: datetime,
 ) -> Reminders:
-    """One e-mail per occasion and threshold: the nearest threshold that is not below the days left, so that a missed day is made up for.
+    """One e-mail per occasion and threshold. The threshold is the smallest that is not below the days left, so a missed day is caught up.
 
-    ``days_before`` are the thresholds by template key. Without an address there is nobody to write to, and the note counts those.
+    ``days_before`` are the thresholds by template key. Occasions without an address have no e-mail; a note counts them.
     """
     drafts: list[Draft] = []
     refused: dict[str, str] = {}
@@ -73,7 +73,7 @@ def reminders(
                 body=rendered.text,
                 rich=rendered.rich,
                 due_at=due_at,
-                # The day after, nobody is reminded of it any more.
+                # After this day no reminder of the occasion can follow.
                 dedupe_until=due_at + timedelta(days=days_left + 1),
             )
         )
@@ -85,7 +85,7 @@ def reminders(
 
 
 def _threshold(days_left: int, days_before: Sequence[int]) -> int | None:
-    """The reminder that is due with so many days left: 30, 7, 1 and 28 days left is that of 30. None: too early, or over."""
+    """The due threshold for the days left: with thresholds 30, 7, 1 and 28 days left it is 30. None if it is too early or too late."""
     if days_left < 0:
         return None
     return min((days for days in days_before if days_left <= days), default=None)

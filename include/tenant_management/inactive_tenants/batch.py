@@ -1,4 +1,4 @@
-"""BATCH-018-04: which tenants nobody uses any more, told once per stage. Nothing is ever switched off or deleted."""
+"""BATCH-018-04: finds tenants that nobody uses, and notifies once per stage. It never disables or deletes anything."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.database import read_sql
+from include.database import Statements
+from include.execution.batch import ReportsDigest, Run, StagesTenants, TenantBatch, UnitResult, Work
 from include.execution.business_date import JAPAN, utc_bounds
 from include.execution.digest import Digest
 from include.execution.run_log import ACTIVE_STATUSES
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.messaging import outbox
 from include.messaging.preferences import load_preferences
 from include.messaging.template_store import load_templates
@@ -44,82 +43,68 @@ from include.tenant_management.inactive_tenants.rules import (
     stage_of,
 )
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# Sorting a large log on disk costs more than this much of the server's memory, once per run.
+# Sorting a large log on disk is slow, so the statement that reads it may use this much memory, once per run.
 _COLLECT_WORK_MEM = "256MB"
 
 
 @dataclass(frozen=True)
 class _Judgement:
-    """One tenant as of the business date; without ``is_kept`` a newer date was judged already, and nothing is written."""
+    """One tenant as of the business date. ``is_saved`` is false if a newer date was judged before; then nothing is written."""
 
     tenant_id: str
     silence: Silence
     changes: tuple[Change, ...]
     is_new: bool
-    is_kept: bool
+    is_saved: bool
     is_excluded: bool
     notes: tuple[str, ...]
 
 
-class InactiveTenantsBatch(TenantBatch):
-    """The steps of BATCH-018-04; see ``TenantBatch`` for what each must hold to."""
+class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
+    """The steps of BATCH-018-04; see ``include.execution.batch``."""
 
     staging_table = "inactivity_signal"
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-        """Read every host log table once and leave one ``batch.inactivity_signal`` row per tenant."""
-        platform.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
-        platform.execute(
-            read_sql(_HERE, "collect_signals"),
-            {
-                "execution_id": run.execution_id,
-                "business_date": run.business_date,
-                "day_end": utc_bounds(run.business_date).end,
-                "run_day_end": utc_bounds(max(run.run_date, run.business_date)).end,
-                "tenant_ids": list(tenant_ids),
-            },
+    def prepare(self, work: Work) -> None:
+        """Read every host log table once and write one ``batch.inactivity_signal`` row per tenant."""
+        work.connection.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
+        _SQL.execute(
+            work.connection,
+            "collect_signals",
+            execution_id=work.run.execution_id,
+            business_date=work.run.business_date,
+            day_end=utc_bounds(work.run.business_date).end,
+            run_day_end=utc_bounds(max(work.run.run_date, work.run.business_date)).end,
+            tenant_ids=list(work.tenant_ids),
         )
 
-    def process(
-        self,
-        connection: psycopg.Connection,
-        run: Run,
-        tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
-    ) -> list[TenantResult]:
-        """Judge the tenants, keep their stages and how they changed, and queue the letters about stages that are new."""
-        day = {"execution_id": run.execution_id, "business_date": run.business_date}
-        connection.execute(read_sql(_HERE, "begin_tenants"), day)
-        connection.execute(read_sql(_HERE, "lock_tenants"), day)
-        with connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(read_sql(_HERE, "load_signals"), day).fetchall()
+    def process(self, work: Work) -> list[UnitResult]:
+        """Judge the tenants, save their stages and the changes, and queue the notifications about new stages."""
+        day = {"execution_id": work.run.execution_id, "business_date": work.run.business_date}
+        _SQL.execute(work.connection, "begin_tenants", **day)
+        _SQL.execute(work.connection, "lock_tenants", **day)
+        rows = _SQL.rows(work.connection, "load_signals", **day)
         active_later = {row["tenant_id"] for row in rows if row["is_active_later"]}
-        judgements = [self._judge(row, run) for row in rows]
-        _keep(connection, run, [judgement for judgement in judgements if judgement.is_kept])
-        # A run that catches up must not ask after people who have come back since.
-        told = {
+        judgements = [self._judge(row, work.run) for row in rows]
+        _save(work.connection, work.run, [judgement for judgement in judgements if judgement.is_saved])
+        # A run that catches up must not notify tenants that have become active since.
+        to_notify = {
             judgement.tenant_id: judgement.silence
             for judgement in judgements
             if _has_letter(judgement) and judgement.tenant_id not in active_later
         }
-        unreachable = self._tell(connection, run, told) if told else set()
-        connection.execute(read_sql(_HERE, "use_up_signals"), day)
+        unreachable = self._notify(work.connection, work.run, to_notify) if to_notify else set()
+        self.discard(work)
         return [_result(judgement, judgement.tenant_id in unreachable) for judgement in judgements]
 
-    def digest(
-        self,
-        platform: psycopg.Connection,
-        run: Run,  # noqa: ARG002 - a run that was killed has told nothing, and a second one of the day nothing new
-    ) -> Digest:
-        """The stages that the operators have not been told of, if any; told once this transaction is committed."""
-        with platform.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(
-                read_sql(_HERE, "take_stages"), {"active_statuses": list(ACTIVE_STATUSES)}
-            ).fetchall()
+    def digest(self, work: Work) -> Digest:
+        """The stages that were not reported to the operators yet. They count as reported once this transaction is committed."""
+        rows = _SQL.rows(work.connection, "take_stages", active_statuses=list(ACTIVE_STATUSES))
         if not any(row["is_new"] for row in rows):
             return Digest()
         as_of = max(row.pop("judged_on") for row in rows)
@@ -127,6 +112,7 @@ class InactiveTenantsBatch(TenantBatch):
             digest_lines(as_of, [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows])
         )
 
+    # An invalid override is ignored, so that the tenant is still checked.
     def _judge(self, row: dict[str, Any], run: Run) -> _Judgement:
         # An override that does not hold must not hide that nobody is there any more.
         settings, notes = self._settings.inactivity.overridden_if_valid(row["setting_overrides"])
@@ -136,9 +122,9 @@ class InactiveTenantsBatch(TenantBatch):
         since = counted_from(last_activity_on, row["created_on"], row["contract_start"], run.business_date)
         days = days_since(since, run.business_date)
         stage = Stage.NONE if is_excluded else stage_of(days, settings)
-        is_kept = row["judged_on"] <= run.business_date
+        is_saved = row["judged_on"] <= run.business_date
         steps: tuple[Change, ...] = ()
-        if is_kept:
+        if is_saved:
             steps = changes(
                 before,
                 stage,
@@ -152,13 +138,13 @@ class InactiveTenantsBatch(TenantBatch):
             Silence(stage, days, since, last_activity_on, run.business_date),
             steps,
             is_new=stage in reached.union(row["reached"]),
-            is_kept=is_kept,
+            is_saved=is_saved,
             is_excluded=is_excluded,
             notes=notes,
         )
 
-    def _tell(self, connection: psycopg.Connection, run: Run, told: dict[str, Silence]) -> set[str]:
-        """Queue the letters; returns the tenants that have nobody to write to."""
+    def _notify(self, connection: psycopg.Connection, run: Run, to_notify: dict[str, Silence]) -> set[str]:
+        """Queue the notifications; returns the tenants without an address."""
         languages = {
             tenant_id: own.settings.language
             for tenant_id, own in load_preferences(
@@ -168,7 +154,7 @@ class InactiveTenantsBatch(TenantBatch):
         templates = load_templates(connection, list(TEMPLATE_OF.values()), languages)
         contacts = {
             tenant_id: Contact(email, name)
-            for tenant_id, email, name in connection.execute(read_sql(_HERE, "load_contacts"))
+            for tenant_id, email, name in _SQL.execute(connection, "load_contacts")
         }
         outbox.enqueue(
             connection,
@@ -176,12 +162,12 @@ class InactiveTenantsBatch(TenantBatch):
                 inactivity_letter(
                     tenant_id, silence, contacts[tenant_id], templates[tenant_id], run_date=run.run_date
                 )
-                for tenant_id, silence in told.items()
+                for tenant_id, silence in to_notify.items()
                 if tenant_id in contacts
             ],
             created_by=run.execution_id,
         )
-        return told.keys() - contacts.keys()
+        return to_notify.keys() - contacts.keys()
 
 
 def _has_letter(judgement: _Judgement) -> bool:
@@ -190,14 +176,14 @@ def _has_letter(judgement: _Judgement) -> bool:
     )
 
 
-def _keep(connection: psycopg.Connection, run: Run, judgements: Sequence[_Judgement]) -> None:
-    """Write the stages as they are now, and each step by which they became so."""
+def _save(connection: psycopg.Connection, run: Run, judgements: Sequence[_Judgement]) -> None:
+    """Save the present stages, and each change of a stage."""
     day = {"execution_id": run.execution_id, "business_date": run.business_date}
     stages = [
         {**_dates(judgement), "stage": judgement.silence.stage, "has_changed": bool(judgement.changes)}
         for judgement in judgements
     ]
-    connection.execute(read_sql(_HERE, "keep_stages"), {**day, "judgements": Jsonb(stages)})
+    _SQL.execute(connection, "save_stages", **day, judgements=Jsonb(stages))
     steps = [
         {
             **_dates(judgement),
@@ -210,7 +196,7 @@ def _keep(connection: psycopg.Connection, run: Run, judgements: Sequence[_Judgem
         for step in judgement.changes
     ]
     if steps:
-        connection.execute(read_sql(_HERE, "record_changes"), {**day, "changes": Jsonb(steps)})
+        _SQL.execute(connection, "record_changes", **day, changes=Jsonb(steps))
 
 
 def _dates(judgement: _Judgement) -> dict[str, Any]:
@@ -222,7 +208,7 @@ def _dates(judgement: _Judgement) -> dict[str, Any]:
     }
 
 
-def _result(judgement: _Judgement, is_unreachable: bool) -> TenantResult:
+def _result(judgement: _Judgement, is_unreachable: bool) -> UnitResult:
     silence, notes = judgement.silence, list(judgement.notes)
     sentence = (
         f"{STAGE_NAMES[silence.stage]}（{silence.days} 日、{last_activity_text(silence.last_activity_on)}）"
@@ -240,4 +226,4 @@ def _result(judgement: _Judgement, is_unreachable: bool) -> TenantResult:
         **{stage: int(stage is silence.stage) for stage in Stage if stage is not Stage.NONE},
     }
     report = () if silence.stage is Stage.NONE else (f"{judgement.tenant_id}: {sentence}",)
-    return TenantResult(judgement.tenant_id, details, records=1, notes=tuple(notes), report=report)
+    return UnitResult(judgement.tenant_id, details, records=1, notes=tuple(notes), report=report)

@@ -1,4 +1,4 @@
-"""What the operators read after a run. Pure: rows in, lines out."""
+"""The digest of a run for the operators. Pure: rows in, lines out."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from datetime import date
 from include.execution.digest import listed, one_line
 from include.tenant_management.inactive_tenants.rules import Stage
 
-STAGE_NAMES = {
-    Stage.NONE: "なし",
-    Stage.ATTENTION: "注意",
-    Stage.WARNING: "警告",
-    Stage.CRITICAL: "重大",
-}
+STAGE_NAMES = {Stage.NONE: "なし", Stage.ATTENTION: "注意", Stage.WARNING: "警告", Stage.CRITICAL: "重大"}
 
 
 @dataclass(frozen=True)
 class InactiveTenant:
-    """A tenant with a stage, under the names that people know; ``is_new``: nobody was told of it yet."""
+    """A tenant with a stage, with its code and name; ``is_new``: the stage was not reported yet."""
 
     tenant_code: str
     tenant_name: str
@@ -31,9 +26,9 @@ class InactiveTenant:
 
 
 def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
-    """How many tenants are inactive as of the day (Asia/Tokyo), and those that nobody was told of, worst first.
+    """The numbers of inactive tenants as of the day (Asia/Tokyo), and the tenants with an unreported stage, worst first.
 
-    Those that were listed before are in the counts only: each stage is told once.
+    Stages that were reported before are only counted: each stage is listed once.
     """
     counts = Counter(tenant.stage for tenant in tenants)
     stages = [stage for stage in reversed(Stage) if stage is not Stage.NONE]

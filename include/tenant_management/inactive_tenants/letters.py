@@ -1,4 +1,4 @@
-"""What a tenant's contact reads when nobody has used the service for long."""
+"""The notification to a tenant's contact when nobody has used the service for a long time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ from include.messaging.outbox import Draft
 from include.messaging.templates import Template
 from include.tenant_management.inactive_tenants.rules import Stage
 
-# A stage that falls and rises again within one period of inactivity (settings, a trial) is not told again for so long.
+# If a stage falls and rises again within one period of inactivity (settings, a trial), it is not sent again for this long.
 _DEDUPE = timedelta(days=366)
 
 TEMPLATE_OF = {Stage.WARNING: INACTIVITY_WARNING, Stage.CRITICAL: INACTIVITY_CRITICAL}
 
-_NEVER = {
-    "ja": "まだご利用がありません（{began_on} から）",
-    "en": "none yet (since {began_on})",
-}
+_NEVER = {"ja": "まだご利用がありません（{began_on} から）", "en": "none yet (since {began_on})"}
 
 
 @dataclass(frozen=True)
 class Contact:
-    """Where a tenant's letters go, and the name that they greet."""
+    """The address of a tenant's notifications, and the tenant's name for the greeting."""
 
     address: str
     tenant_name: str
@@ -32,7 +29,7 @@ class Contact:
 
 @dataclass(frozen=True)
 class Silence:
-    """How long a tenant has been without anybody, as of a day; ``since`` is the last activity, or without any the beginning."""
+    """How long a tenant has been inactive as of a day. ``since`` is the last activity, or the first day if there was no activity."""
 
     stage: Stage
     days: int
@@ -44,7 +41,7 @@ class Silence:
 def inactivity_letter(
     tenant_id: str, silence: Silence, contact: Contact, templates: Mapping[str, Template], *, run_date: date
 ) -> Draft:
-    """The e-mail about a stage that has one, due at nine on the run's day; one per stage and period of inactivity."""
+    """The e-mail about a stage that has a template, due at nine on the run's day; one per stage and period of inactivity."""
     key = TEMPLATE_OF[silence.stage]
     template = templates[key]
     due_at = sending_time(run_date)

@@ -1,4 +1,4 @@
-"""How long a tenant has been without anybody, and which stage that is. Pure: dates and settings in, stages out.
+"""How long a tenant has been inactive, and the stage that follows. Pure: dates and settings in, stages out.
 
 Source: BATCH-018-04's rules; the days are settings. All dates are Asia/Tokyo, and "today" is the run's business date.
 """
@@ -13,7 +13,7 @@ from include.settings import InactivitySettings
 
 
 class Stage(StrEnum):
-    """From nothing to the worst, in this order."""
+    """The stages, from none to the worst."""
 
     NONE = "none"
     ATTENTION = "attention"
@@ -26,7 +26,7 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a stage changed. Only inactivity raises one, and only that is told to anybody."""
+    """Why a stage changed. Only inactivity raises a stage, and only this change is notified."""
 
     INACTIVITY = "inactivity"
     ACTIVITY = "activity"
@@ -44,12 +44,12 @@ class Change:
 
 
 def days_since(since: date, business_date: date) -> int:
-    """Whole days; what lies ahead is no days ago."""
+    """Whole days; 0 if ``since`` is in the future."""
     return max(0, (business_date - since).days)
 
 
 def stage_of(days: int, settings: InactivitySettings) -> Stage:
-    """The stage of a tenant that nobody has used for so many days."""
+    """The stage of a tenant that has been inactive for this many days."""
     if days >= settings.critical_days:
         return Stage.CRITICAL
     if days >= settings.warning_days:
@@ -60,7 +60,7 @@ def stage_of(days: int, settings: InactivitySettings) -> Stage:
 
 
 def latest_activity(seen: date | None, known: date | None, business_date: date) -> date | None:
-    """Of what the logs show and what earlier runs saw, the later; what is known of after the business date does not count."""
+    """The later of the activity in the logs and the activity known from earlier runs; known activity after the business date is ignored."""
     days = [day for day in (seen, known) if day is not None and day <= business_date]
     return max(days, default=None)
 
@@ -68,10 +68,10 @@ def latest_activity(seen: date | None, known: date | None, business_date: date) 
 def counted_from(
     last_activity_on: date | None, created_on: date, contract_start: date | None, business_date: date
 ) -> date:
-    """The day from which a tenant's days are counted: of the last activity, or without any of the contract's start or the creation.
+    """The first day of the count: the last activity, or else the start of the contract or the creation of the tenant.
 
-    Nobody was absent before the tenant was created, whatever older activity was imported with it or older contract it came with. The
-    start of a contract that somebody was active before says nothing: contracts are renewed.
+    Days before the tenant was created do not count, even with older imported activity or an older contract. A contract that starts after
+    the last activity does not count: contracts are renewed.
     """
     began_on = last_activity_on or contract_start or created_on
     return min(max(began_on, created_on), business_date)
@@ -80,9 +80,9 @@ def counted_from(
 def changes(
     before: Stage, now: Stage, *, was_active_since: bool, is_excluded: bool = False
 ) -> tuple[Change, ...]:
-    """The steps between two judgements, one or none unless somebody ``was_active_since`` the one before.
+    """The changes between two judgements: more than one only if somebody ``was_active_since`` the earlier judgement.
 
-    Activity ends a period of inactivity: a stage that was reached in it is left first, and one that is reached since then is new.
+    Activity ends a period of inactivity: the stage of that period ends first, and a stage that is reached afterwards is new.
     """
     if was_active_since and before is not Stage.NONE:
         reset = Change(before, Stage.NONE, Reason.ACTIVITY)

@@ -1,4 +1,4 @@
-"""What the operators read after a run. Pure: problems in, lines out. What is worst, for whom and what to do comes first."""
+"""The digest of a run for the operators. Pure: problems in, lines out. The most urgent problems come first."""
 
 from __future__ import annotations
 
@@ -11,20 +11,15 @@ from include.execution.digest import listed, one_line
 from include.tenant_management.settings_sync.rules import shown
 from include.tenant_management.settings_sync.validation import Problem, Severity
 
-SEVERITY_NAMES = {
-    Severity.LOW: "低",
-    Severity.MEDIUM: "中",
-    Severity.HIGH: "高",
-    Severity.CRITICAL: "重大",
-}
+SEVERITY_NAMES = {Severity.LOW: "低", Severity.MEDIUM: "中", Severity.HIGH: "高", Severity.CRITICAL: "重大"}
 
-# Problems of one tenant that are spelled out; the rest is a count.
+# Problems of one tenant that are listed in full; the rest is only counted.
 _LISTED_OF_TENANT = 3
 
 
 @dataclass(frozen=True)
 class TenantProblems:
-    """What is newly wrong with a tenant's settings, at least one problem, under the names that people know."""
+    """The new problems of a tenant's settings (at least one), with the tenant's code and name."""
 
     tenant_code: str
     tenant_name: str
@@ -36,7 +31,7 @@ class TenantProblems:
 
 
 def digest_lines(business_date: date, tenants: Sequence[TenantProblems]) -> list[str]:
-    """The title, the tenants with their new problems, and what to do; nothing without problems."""
+    """The title, the tenants with their new problems, and the actions; empty without problems."""
     if not tenants:
         return []
     counts = Counter(problem.severity for tenant in tenants for problem in tenant.problems)
@@ -52,7 +47,7 @@ def digest_lines(business_date: date, tenants: Sequence[TenantProblems]) -> list
 
 
 def is_critical(tenants: Sequence[TenantProblems]) -> bool:
-    """Whether one of the problems is."""
+    """Whether any of the problems is critical."""
     return any(problem.severity is Severity.CRITICAL for tenant in tenants for problem in tenant.problems)
 
 
@@ -63,7 +58,7 @@ def sentence(problem: Problem) -> str:
 
 
 def _described(tenant: TenantProblems) -> str:
-    # A long name must not hide the others.
+    # A long name must not hide other tenants.
     name = shown(one_line(f"{tenant.tenant_code} {tenant.tenant_name}"))
     problems = listed(tenant.worst_first, sentence, "ほか {} 件", _LISTED_OF_TENANT)
     return f"・{name}: {'、'.join(problems)}"

@@ -1,4 +1,4 @@
-"""What each plan means for a tenant's settings: reviewed in git, checked when loaded. Its keys are all that may ever be written."""
+"""The settings of each plan: reviewed in git, validated when loaded. The batch writes only the keys of this file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLAN_SETTINGS_FILE = Path(__file__).with_name("plan_settings.yaml")
 # The operators' own overrides (batch.usage.*, batch.notification.*, ...).
 OPERATORS_PREFIX = "batch."
 
-# The plan of a tenant on trial that names none.
+# The plan of a trial tenant without a plan.
 TRIAL = "TRIAL"
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
@@ -42,7 +42,7 @@ ContractColumn = Literal["max_users", "max_storage_gb"]
 
 
 class Source(StrEnum):
-    """Who says what a setting should be."""
+    """Where the desired value of a setting comes from."""
 
     PLAN = "plan"
     CONTRACT = "contract"
@@ -50,7 +50,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Desired:
-    """What a setting should be, as MST_TenantSettings has it: text."""
+    """The desired value of a setting, as text like in MST_TenantSettings."""
 
     value: str
     source: Source
@@ -61,7 +61,7 @@ class _Entry(BaseModel):
 
 
 class SettingDefinition(_Entry):
-    """A setting that plans give."""
+    """A setting that has a value in every plan."""
 
     name: Annotated[str, Field(min_length=1)]
     data_type: DataType
@@ -82,7 +82,7 @@ class SettingDefinition(_Entry):
 
 
 class PlanSettings(_Entry):
-    """The whole file. ``sample``: the figures are an example, and nothing is written."""
+    """The whole file. ``sample``: the figures are only an example, and nothing is written."""
 
     sample: bool
     settings: Annotated[Mapping[str, SettingDefinition], Field(min_length=1)]
@@ -120,9 +120,9 @@ class PlanSettings(_Entry):
         return self
 
     def desired(self, plan: str, contract: Mapping[str, int | None]) -> dict[str, Desired]:
-        """What the plan's settings should be, the tenant's contract (columns of MST_Tenant) before the plan. :raises KeyError: no plan.
+        """The desired settings of the plan; the contract (columns of MST_Tenant) overrides the plan. :raises KeyError: unknown plan.
 
-        A contract with 0 is a field left at its default, not a promise of nothing: no more than an empty one does it limit anything.
+        A contract value of 0 is the field's default, not a limit of 0. Like an empty value, it limits nothing.
         """
         values = self.plans[plan]
         found = {}
@@ -135,7 +135,7 @@ class PlanSettings(_Entry):
         return found
 
     def not_negotiated(self, contract: Mapping[str, int | None]) -> list[Problem]:
-        """The columns of the tenant's contract that say something and limit nothing; below 0 it is a mistake."""
+        """Problems with the contract's columns that have a value but limit nothing; a value below 0 is a mistake."""
         columns = {
             key: definition.contract for key, definition in self.settings.items() if definition.contract
         }
@@ -152,7 +152,7 @@ class PlanSettings(_Entry):
 
 
 def parse_plan_settings(text: str, source: str) -> PlanSettings:
-    """:raises SettingsError: names the file, the plan and the key, and what is wrong with it."""
+    """:raises SettingsError: names the file, the plan and the key, and describes the problem."""
     try:
         return PlanSettings.model_validate(load_yaml(text))
     except yaml.YAMLError as error:

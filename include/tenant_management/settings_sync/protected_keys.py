@@ -1,7 +1,7 @@
-"""Which settings are never written and whose values are never shown: security, authentication, passwords, billing, payment.
+"""Settings that are never written and never shown: security, authentication, passwords, billing, payment.
 
-What is written is decided by the plans' own list, which this module checks when it is loaded; a key of the host is compared with that
-list letter by letter. Protection errs on the safe side: a harmless key that holds one of these words by chance is not written either.
+The plans' file decides which keys are written, and the loader checks it with this module. A key of the host must equal a key of the
+file exactly. Protection is strict: a harmless key that contains one of these words by chance is not written either.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-# Found anywhere in a key once its separators and case are gone.
+# Matched anywhere in a key, without separators and case.
 _FRAGMENTS = """
     secur secret credential token crypt cipher firewall whitelist allowlist blocklist ipaddress iprange privatekey accesskey apikey
     signingkey sshkey hmac salt permission privilege rbac
@@ -22,25 +22,25 @@ _FRAGMENTS = """
     請求 課金 支払 決済 料金 価格 税 カード 銀行 口座 振込 返金 割引
 """
 
-# Too short to look for inside other words.
+# Matched as whole words only, because they are short.
 _WORDS = "pw psw pass pin sec vat fee fees cvv cvc key keys acl tls ssl csrf cors"
 
-# Digits and signs that stand for letters; a 1 is an i or an l.
+# Digits and signs that look like letters; a 1 can be an i or an l.
 _LOOKALIKES = [str.maketrans("0134578@$!|", letters) for letters in ("oieastbasii", "oleastbasll")]
 
 _JAPANESE = ("HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC")
 
 
 def squeezed(key: str) -> str:
-    """The key without what spellings differ in: width, case, accents, separators, invisible characters."""
+    """The key without differences of spelling: width, case, accents, separators, invisible characters."""
     return "".join(letter for letter in _plain(key).casefold() if letter.isalnum())
 
 
 @lru_cache(maxsize=4096)
 def is_protected(key: str) -> bool:
-    """Whether the key, or a category, is about something that this batch must not touch, in any of its spellings.
+    """Whether the key or category, in any spelling, is about something that this batch must not touch.
 
-    Letters of other scripts, Cyrillic ones among them, count as protected: they can look like anything.
+    Letters of other scripts (for example Cyrillic) count as protected, because they can look like Latin letters.
     """
     plain = _plain(key)
     if any(letter.isalpha() and not _is_expected(letter) for letter in plain.casefold()):
@@ -53,7 +53,7 @@ def is_protected(key: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    # Compatibility forms first (full width, half-width katakana), then without accents and voicing marks.
+    # Compatibility forms first (full width, half-width katakana), then accents and voicing marks are removed.
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(letter for letter in decomposed if unicodedata.category(letter) not in ("Mn", "Cf"))
 

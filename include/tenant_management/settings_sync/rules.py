@@ -1,4 +1,4 @@
-"""What to do about a tenant's settings: what they should be, what was last applied, and what they are. Pure."""
+"""What to do about a tenant's settings: compares the desired, the last applied and the present values. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from include.tenant_management.settings_sync.plan_settings import (
-    Desired,
-    SettingDefinition,
-    Source,
-)
+from include.tenant_management.settings_sync.plan_settings import Desired, SettingDefinition, Source
 from include.tenant_management.settings_sync.protected_keys import squeezed
 from include.tenant_management.settings_sync.validation import (
     Problem,
@@ -25,7 +21,7 @@ _SHOWN = 60
 
 
 class Kind(StrEnum):
-    """What happens to the row of a setting that is fixed."""
+    """The kinds of a change to a setting's row."""
 
     INSERTED = "inserted"
     REVIVED = "revived"
@@ -34,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that is fixed; ``before`` is its row (of a setting that is revived, the deleted one), if there is one."""
+    """A change of one setting; ``before`` is its row, if there is one (of a revived setting, the deleted row)."""
 
     key: str
     kind: Kind
@@ -45,10 +41,10 @@ class Change:
 
 @dataclass
 class SyncPlan:
-    """What is done for one tenant. ``adopted``: settings that are right without us, known from now on as applied.
+    """The changes for one tenant. ``adopted``: settings that are already right; from now on they count as applied.
 
-    ``problems`` are in the settings by themselves, ``differences`` between them and what plan and contract want: these are as true as
-    the plans' list is.
+    ``problems`` are about the settings themselves. ``differences`` are between the settings and the plan or contract, so they depend on
+    the plans' file being right.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -61,7 +57,7 @@ class SyncPlan:
 
     @property
     def reported(self) -> list[Problem]:
-        """All that a person should look at, worst first."""
+        """All problems that a person should look at, worst first."""
         return sorted(
             [*self.problems, *self.differences], key=lambda problem: (-problem.severity, problem.key)
         )
@@ -69,7 +65,7 @@ class SyncPlan:
 
 @dataclass(frozen=True)
 class PlanStep:
-    """The tenant's plan now, and the one as of the last run (None: none yet)."""
+    """The tenant's present plan, and its plan at the last run (None at the first run)."""
 
     now: str
     before: str | None
@@ -83,10 +79,10 @@ def plan_sync(
     undone: Mapping[str, str],
     step: PlanStep | None,
 ) -> SyncPlan:
-    """Compare three ways. Only a value that is still the one last applied is replaced, and only one that nobody negotiated.
+    """Compare three ways. A value is replaced only if it is still the last applied value and was not negotiated.
 
-    ``undone`` has the values that an operator has taken back: they are not applied again until something else is wanted. Without a
-    ``step`` the plan is unknown, and ``desired`` empty.
+    ``undone`` has the values that an operator has undone: they are not applied again until another value is desired. Without a ``step``
+    the plan is unknown, and ``desired`` is empty.
     """
     plan = SyncPlan()
     alive = [setting for setting in settings if not setting.is_deleted]
@@ -173,7 +169,7 @@ def _taken_back(key: str) -> Problem:
 
 
 def shown(text: str | None) -> str:
-    """A key or an allow-listed value in one line of the log."""
+    """A key or an allowed value, shortened to one line for the log."""
     if text is None:
         return "（なし）"
     line = "".join(letter if letter.isprintable() else " " for letter in text)

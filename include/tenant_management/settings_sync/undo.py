@@ -1,4 +1,4 @@
-"""Which of a run's changes can be taken back, and what the rows are then. Pure."""
+"""The changes of a run that can be undone, and the restored rows. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ACTOR_PREFIX = "batch:"
 
 
 def actor_of(execution_id: str) -> str:
-    """How a run signs in ``last_modified_by``."""
+    """The value of ``last_modified_by`` for a run's changes."""
     return f"{ACTOR_PREFIX}{execution_id}"
 
 
 @dataclass
 class Restored:
-    """A setting as it was before the run; ``applied_value`` and ``applied_source`` as they were known then (None: not at all)."""
+    """A setting as it was before the run, with its ``applied_value`` and ``applied_source`` of that time (None: not applied)."""
 
     tenant_id: str
     setting_key: str
@@ -32,16 +32,16 @@ class Restored:
 
 @dataclass
 class UndoPlan:
-    """What is restored, and the settings of each tenant that somebody has changed since."""
+    """The restored settings, and each tenant's settings that somebody has changed since."""
 
     restored: list[Restored] = field(default_factory=list)
     conflicts: list[tuple[str, str]] = field(default_factory=list)
 
 
 def plan_undo(changes: Iterable[Mapping[str, Any]], execution_id: str, undone_by: str) -> UndoPlan:
-    """Take the changes of a run back, those of one setting from the newest to the oldest, all of them or none.
+    """Undo the changes of a run, for each setting from the newest to the oldest, all of them or none.
 
-    ``changes`` are rows by tenant, key and falling time, each with the setting as it is now.
+    ``changes`` are rows ordered by tenant, key and falling time, each with the present setting.
     """
     plan = UndoPlan()
     for (tenant_id, key), group in groupby(changes, key=lambda row: (row["tenant_id"], row["setting_key"])):

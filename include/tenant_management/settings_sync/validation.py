@@ -1,4 +1,4 @@
-"""What is wrong with a setting as it is. Pure, and without a value in what it says."""
+"""The problems of a setting's row. Pure. The texts never contain a value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DataType(StrEnum):
 
 
 class Severity(IntEnum):
-    """How soon somebody should look; ordered."""
+    """How soon somebody should look at a problem; ordered."""
 
     LOW = 1
     MEDIUM = 2
@@ -33,7 +33,7 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a person should look at: one sentence about a setting, or with an empty key about the tenant."""
+    """Something that a person should look at: a sentence about a setting, or about the tenant if the key is empty."""
 
     severity: Severity
     key: str
@@ -42,10 +42,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of MST_TenantSettings that is not deleted (or of a plan's key, deleted or not).
+    """A row of MST_TenantSettings. Deleted rows are included only for the plans' keys.
 
-    ``is_in_effect``: on the business date; ``is_reversed``: its period ends before it begins. The value may be a secret: it is not in the
-    repr.
+    ``is_in_effect``: on the business date. ``is_reversed``: the period ends before it begins. The repr omits the value, which may be a
+    secret.
     """
 
     id: str
@@ -64,7 +64,7 @@ class Setting:
 
     @property
     def is_protected(self) -> bool:
-        """Whether key or category is about what is never touched, or the value is secret."""
+        """Whether the key or category is protected, or the value is secret."""
         return self.is_encrypted or is_protected(self.key) or is_protected(self.category or "")
 
 
@@ -85,14 +85,14 @@ _TYPES = {
     "ARRAY": DataType.JSON,
 }
 
-# Longer numbers mean nothing here, and cost.
+# Longer numbers are not meaningful, and slow to parse.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,60}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{1,60})?")
 
 _MACHINES = frozenset({"system", "batch", "prisma", "seed", "migration", "scheduler", "cron"})
 _MACHINE_PREFIXES = ("batch:", "BATCH-")
 
-# The rules that are known, under each spelling that is in use.
+# The supported rules, under each spelling in use.
 _MINIMUM = ("min", "minimum")
 _MAXIMUM = ("max", "maximum")
 _MIN_LENGTH = ("minLength", "min_length")
@@ -103,8 +103,8 @@ _KNOWN_RULES = frozenset(
     (*_MINIMUM, *_MAXIMUM, *_MIN_LENGTH, *_MAX_LENGTH, *_ALLOWED, *_PATTERN, "required", "type")
 )
 
-# Patterns are the tenants' own, and Python tries all ways that there are: those with more than two open repetitions, a repeated
-# group, a look-around or a back reference can take for ever.
+# Tenants write the patterns, and Python backtracks: a pattern with more than two open repetitions, a repeated group, a look-around or
+# a back reference could run without end.
 _MAX_PATTERN, _MAX_MATCHED = 200, 256
 _OPEN_REPETITIONS = 2
 
@@ -130,7 +130,7 @@ def has_type(value: str, data_type: DataType) -> bool:
 
 
 def same_value(one: str | None, other: str | None, data_type: DataType) -> bool:
-    """Whether both mean the same: 10 and 10.0, TRUE and true."""
+    """Whether both values mean the same: 10 and 10.0, TRUE and true."""
     if one is None or other is None:
         return one is other
     left, right = one.strip(), other.strip()
@@ -142,13 +142,13 @@ def same_value(one: str | None, other: str | None, data_type: DataType) -> bool:
 
 
 def is_person(modified_by: str | None) -> bool:
-    """Whether the last change of a setting was somebody's; machines sign with a name of theirs."""
+    """Whether a person made the last change of a setting; machines sign with known names."""
     name = (modified_by or "").strip()
     return bool(name) and name.lower() not in _MACHINES and not name.startswith(_MACHINE_PREFIXES)
 
 
 def problems_of(setting: Setting) -> list[Problem]:
-    """What is wrong with the row as it is, worst first. What is protected is wrong in a worse way."""
+    """The problems of the row, worst first. A problem of a protected setting is more severe."""
     found: list[tuple[Severity, str]] = []
     if setting.is_system_managed and is_person(setting.last_modified_by):
         found.append((Severity.HIGH, "システム管理の設定が利用者に変更されています"))
@@ -157,7 +157,7 @@ def problems_of(setting: Setting) -> list[Problem]:
     is_empty = setting.value is None or not setting.value.strip()
     if setting.is_required and is_empty:
         found.append((Severity.HIGH, "必須の設定に値がありません"))
-    if not setting.is_encrypted:  # what is stored then is not the value
+    if not setting.is_encrypted:  # an encrypted text is not the value
         found += _value_problems(setting, is_empty)
     worse = setting.is_protected
     return sorted(
@@ -243,7 +243,7 @@ def _pattern_problems(value: str, name: str, pattern: Any, is_empty: bool) -> li
     )
     if not is_quick:
         return [(Severity.LOW, f"validation_rules の {name} は複雑なため検査しません")]
-    # As JavaScript does: anywhere, unless the pattern has anchors.
+    # Like JavaScript: a match anywhere, unless the pattern has anchors.
     return (
         [] if compiled.search(value) else [(Severity.HIGH, f"値が validation_rules の {name} に合いません")]
     )

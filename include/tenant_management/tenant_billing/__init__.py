@@ -1,9 +1,16 @@
 """BATCH-018-02 テナント課金計算."""
 
-from include.billing.terms import load_terms
-from include.tenant_management.tenant_billing.batch import TenantBillingBatch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.billing.service import OffersBilling
+    from include.tenant_management.tenant_billing.batch import TenantBillingBatch
 
 
-def create_batch() -> TenantBillingBatch:
-    """The batch with the installation's price list and settings."""
-    return TenantBillingBatch(load_terms())
+def create_batch(installation: OffersBilling) -> TenantBillingBatch:
+    """The batch with the billing of the installation. A task calls this; parsing a DAG file loads nothing."""
+    from include.tenant_management.tenant_billing.batch import TenantBillingBatch
+
+    return TenantBillingBatch(installation.billing())

@@ -1,4 +1,4 @@
-"""Billing needs BATCH-018-01 to have closed the month's last day: how long a run waits for that."""
+"""How long a billing run waits for BATCH-018-01 to close the month's last day."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 import psycopg
 
 from include.billing.periods import Period
-from include.database import read_sql
+from include.database import Statements
 from include.execution.business_date import JAPAN
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
 class UsageState:
-    """How far the last day is: tenants of the run without it, whether BATCH-018-01 has ended for it, when the run was opened."""
+    """The last day: the run's tenants that have not closed it, whether BATCH-018-01 has ended for it, when the billing run was opened."""
 
     unclosed_tenants: int
     usage_run_ended: bool
@@ -26,18 +26,15 @@ class UsageState:
 
 def usage_state(platform: psycopg.Connection, execution_id: str, last_day: date) -> UsageState:
     """The state of ``last_day`` for the tenants of the billing run."""
-    row = platform.execute(
-        read_sql(_HERE, "usage_state"), {"execution_id": execution_id, "last_day": last_day}
-    ).fetchone()
-    assert row is not None, "the run's own log row is there"
+    row = _SQL.row(platform, "usage_state", execution_id=execution_id, last_day=last_day)
     return UsageState(*row)
 
 
 def is_worth_waiting(state: UsageState, period: Period, now: datetime, longest: timedelta) -> bool:
-    """Whether the last day may still be closed by tonight's BATCH-018-01. Pure; ``now`` is aware.
+    """Whether tonight's BATCH-018-01 may still close the last day. Pure; ``now`` is aware.
 
-    Only on the day after the period, for at most ``longest`` from the opening of the run, and not once BATCH-018-01 has ended: what it
-    left open then, nobody will close but an operator. Tenants whose days stay open fail on their own, with the days named.
+    A run waits only on the day after the period, for at most ``longest`` after it was opened, and only until BATCH-018-01 has ended. Days
+    that are still open then need an operator. Their tenants fail, and the failure names the days.
     """
     return (
         state.unclosed_tenants > 0

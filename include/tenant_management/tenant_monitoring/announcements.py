@@ -1,4 +1,4 @@
-"""What the operators have not heard yet, and whether a breach of many tenants is one of the platform. Runs as ``batch_platform``."""
+"""The news for the operators, and platform incidents (breaches of many tenants at once). Runs as ``batch_platform``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from include.database import read_sql
+from include.database import Statements
 from include.execution.business_date import JAPAN
 from include.execution.run_log import ACTIVE_STATUSES
 from include.settings import MonitoringSettings
 from include.tenant_management.tenant_monitoring.anomalies import MEASURES_KEPT
 from include.tenant_management.tenant_monitoring.checks import TEXTS, Check, number
-from include.tenant_management.tenant_monitoring.digest import (
-    IncidentNews,
-    News,
-    PlatformNews,
-    What,
-)
+from include.tenant_management.tenant_monitoring.digest import IncidentNews, News, PlatformNews, What
 from include.tenant_management.tenant_monitoring.incidents import Breach, Incident, Recent, Severity, step
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 # Tenants that a platform incident names.
 _EXAMPLES = 5
@@ -40,10 +35,10 @@ def take_news(
     *,
     all_tenants: bool,
 ) -> News:
-    """Decide about the platform from the run's outcomes, and mark all news as told.
+    """Check the platform against the run's outcomes, and mark all news as reported.
 
-    All in one transaction: who calls this within a transaction of their own takes the marks back by not committing it. A run of some
-    tenants only (not ``all_tenants``) says nothing about the platform, and leaves its incidents as they are.
+    Everything happens in one transaction. If the caller's own transaction rolls back, the news stays unreported. A run of only some
+    tenants (not ``all_tenants``) does not check the platform, and leaves its incidents unchanged.
     """
     about = {
         "execution_id": execution_id,
@@ -53,17 +48,15 @@ def take_news(
         "is_reminding": check_at.hour >= settings.reminder_hour,
     }
     with platform.transaction(), platform.cursor(row_factory=dict_row) as cursor:
-        # Two runs at once take turns, so that neither tells what the other does.
+        # Concurrent runs take turns, so that they do not report the same news.
         cursor.execute("LOCK TABLE batch.platform_check IN SHARE ROW EXCLUSIVE MODE")
         if all_tenants:
-            cursor.execute(
-                read_sql(_HERE, "leave_tenants"), {**about, "active_statuses": list(ACTIVE_STATUSES)}
-            )
+            _SQL.execute(cursor, "leave_tenants", **about, active_statuses=list(ACTIVE_STATUSES))
             _check_platform(cursor, about, settings)
-        cursor.execute(read_sql(_HERE, "join_platform"))
-        platform_rows = cursor.execute(read_sql(_HERE, "take_platform"), about).fetchall()
-        incident_rows = cursor.execute(read_sql(_HERE, "take_incidents"), about).fetchall()
-        notices = cursor.execute(read_sql(_HERE, "take_notices")).fetchall()
+        _SQL.execute(cursor, "join_platform")
+        platform_rows = _SQL.execute(cursor, "take_platform", **about).fetchall()
+        incident_rows = _SQL.execute(cursor, "take_incidents", **about).fetchall()
+        notices = _SQL.execute(cursor, "take_notices").fetchall()
     return News(
         check_at,
         platform=[PlatformNews(**_in_words(row)) for row in platform_rows],
@@ -77,14 +70,10 @@ def take_news(
 def _check_platform(
     cursor: psycopg.Cursor[dict[str, Any]], about: Mapping[str, Any], settings: MonitoringSettings
 ) -> None:
-    """One step of each check that can concern the platform, unless this hour, or a newer one, was judged before."""
+    """Run each check that can concern the platform, unless this hour or a newer hour was judged before."""
     checks = [check for check, text in TEXTS.items() if text.platform_action]
-    known = {
-        row.pop("check_name"): row for row in cursor.execute(read_sql(_HERE, "load_platform")).fetchall()
-    }
-    counts = cursor.execute(
-        read_sql(_HERE, "count_breaches"), {**about, "checks": checks, "examples": _EXAMPLES}
-    ).fetchall()
+    known = {row.pop("check_name"): row for row in _SQL.execute(cursor, "load_platform")}
+    counts = _SQL.execute(cursor, "count_breaches", **about, checks=checks, examples=_EXAMPLES).fetchall()
     for count in counts:
         row = known.get(count["check_name"])
         recent = Recent(row["recent"], row["checked_at"]) if row else Recent()
@@ -95,18 +84,18 @@ def _check_platform(
             _incident(row) if row else None,
             _platform_breach(count, settings),
             about["check_at"],
-            # Each of these tenants has had the two breaches that make an incident.
+            # Each of these tenants already had the two breaches that open an incident.
             is_confirmed=_concerns_platform(count["open"], count["judged"], settings),
         )
-        cursor.execute(
-            read_sql(_HERE, "keep_platform_check"),
-            {"check_name": count["check_name"], "recent": recent.results, "check_at": about["check_at"]},
+        _SQL.execute(
+            cursor,
+            "save_platform_check",
+            check_name=count["check_name"],
+            recent=recent.results,
+            check_at=about["check_at"],
         )
         if incident is not None:
-            cursor.execute(
-                read_sql(_HERE, "keep_platform_incident"),
-                {"check_name": count["check_name"], **asdict(incident)},
-            )
+            _SQL.execute(cursor, "save_platform_incident", check_name=count["check_name"], **asdict(incident))
 
 
 def _concerns_platform(tenants: int, judged: int, settings: MonitoringSettings) -> bool:
@@ -127,7 +116,7 @@ def _platform_breach(count: Mapping[str, Any], settings: MonitoringSettings) -> 
 
 
 def _incident(row: Mapping[str, Any]) -> Incident | None:
-    """The newest platform incident of a check; all of them are critical."""
+    """The newest platform incident of a check; platform incidents are always critical."""
     if row["opened_at"] is None:
         return None
     fields = ("opened_at", "evidence", "breached_at", "reopened", "closed_at")
@@ -135,7 +124,7 @@ def _incident(row: Mapping[str, Any]) -> Incident | None:
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's enumerations and moments as the digest has them."""
+    """The row with the enumerations and times that the digest uses."""
     words: dict[str, Any] = {
         name: value.astimezone(JAPAN) if isinstance(value, datetime) else value for name, value in row.items()
     }

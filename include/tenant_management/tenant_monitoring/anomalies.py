@@ -1,4 +1,4 @@
-"""What is usual for an hour of the week, and how far a value is from it. Pure.
+"""The usual values of an hour of the week, and how far a value deviates from them. Pure.
 
 Source: BATCH-018-03's rules: the same hour of the week (Asia/Tokyo) over four weeks, Japanese holidays as Sundays; modified z after
 Iglewicz and Hoaglin (1993).
@@ -19,7 +19,7 @@ from include.execution.business_date import JAPAN
 
 HISTORY_DAYS = 28
 MEASURES_KEPT = timedelta(weeks=5)
-# With values out of fewer weeks nothing is usual yet.
+# Values from fewer weeks do not define what is usual.
 LEAST_WEEKS = 3
 
 # Makes the MAD of normally distributed values comparable with their standard deviation.
@@ -29,7 +29,7 @@ _SUNDAY = 6
 
 @dataclass(frozen=True)
 class Score:
-    """How far ``value`` is from the values before it. ``spread`` is their MAD, or what stands in for a MAD of 0."""
+    """How far ``value`` is from the earlier values. ``spread`` is their MAD, or the replacement for a MAD of 0."""
 
     value: Decimal
     median: Decimal
@@ -45,9 +45,9 @@ class Score:
 def score(
     value: Decimal, history: Sequence[Decimal], *, floor_percent: Decimal, least_spread: Decimal
 ) -> Score:
-    """Hold a value against those before it (at least one, itself not among them).
+    """Compare a value with the earlier values (at least one; the value itself is not among them).
 
-    A MAD of 0 is replaced by ``floor_percent`` of the median, or by ``least_spread`` (above 0) if that is more.
+    A MAD of 0 is replaced by ``floor_percent`` of the median or by ``least_spread`` (above 0), whichever is larger.
     """
     middle = median(history)
     mad = median(abs(past - middle) for past in history)
@@ -55,18 +55,18 @@ def score(
 
 
 def usual_hours(hour: datetime) -> list[datetime]:
-    """The same hour of the days of its kind, in Asia/Tokyo, within the four weeks before ``hour`` (aware), newest first."""
+    """The same hour on days of the same kind (Asia/Tokyo) in the four weeks before ``hour`` (aware), newest first."""
     local = hour.astimezone(JAPAN)
     days = (local - timedelta(days=days_ago) for days_ago in range(1, HISTORY_DAYS + 1))
     return [day for day in days if _kind_of(day.date()) == _kind_of(local.date())]
 
 
 def weeks_of(hours: Iterable[datetime], hour: datetime) -> int:
-    """In how many of the weeks before ``hour`` these earlier hours lie."""
+    """The number of different weeks before ``hour`` that contain these earlier hours."""
     return len({((hour - past).days - 1) // 7 for past in hours})
 
 
 @cache
 def _kind_of(day: date) -> int:
-    """The weekday, Monday 0; a holiday is a Sunday."""
+    """The weekday, Monday is 0; a holiday counts as a Sunday."""
     return _SUNDAY if jpholiday.is_holiday(day) else day.weekday()

@@ -1,7 +1,7 @@
-"""BATCH-018-03: how each tenant has been in the last hour, which breaches have become incidents, and what the operators are told of them.
+"""BATCH-018-03: checks each tenant's last hour, opens and closes incidents, and reports the changes to the operators.
 
-A run is about the full hour that ended at or before its own moment. An hour is judged once: running it again, or an older one after it,
-measures again and changes no incident. What was missed is measured by the next run and judged by none.
+A run checks the last full hour at or before its start. Each hour is judged once: a second run of the same or an older hour measures
+again and changes no incident. The next run measures missed hours, but does not judge them.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.billing.allowances import with_allowances
 from include.billing.price_list import PriceList
-from include.catalog import TENANT_MONITORING
-from include.database import read_sql
+from include.catalog import BATCHES, OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING
+from include.database import Statements
+from include.execution.batch import (
+    ReportsDigest,
+    Request,
+    Run,
+    StagesTenants,
+    TakesOptions,
+    TenantBatch,
+    UnitResult,
+    Work,
+)
 from include.execution.business_date import JAPAN
 from include.execution.digest import Digest
-from include.execution.sharding import Tenant
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.settings import MonitoringSettings, Settings, UsageSettings
 from include.tenant_management.tenant_monitoring import announcements
 from include.tenant_management.tenant_monitoring.anomalies import HISTORY_DAYS, MEASURES_KEPT, usual_hours
@@ -46,16 +53,16 @@ from include.tenant_management.tenant_monitoring.incidents import (
     step,
 )
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 _HOUR = timedelta(hours=1)
 
-# One day more than the baseline: of the hour in which the log begins only half may be there.
+# One day more than the baseline, because the first hour of the log may be incomplete.
 _MEASURED_AT_FIRST = timedelta(days=HISTORY_DAYS + 1)
-# A monthly batch that failed is failing until its next run.
+# A monthly batch that failed counts as failing until its next run.
 _FAILURES_LOOKED_AT = timedelta(days=35)
 
-# Sorting a large log on disk costs more than this much of the server's memory, once per run.
+# Sorting a large log on disk is slow, so the statement that reads it may use this much memory, once per run.
 _COLLECT_WORK_MEM = "256MB"
 
 _Incidents: TypeAlias = Mapping[tuple[str, str], Incident]
@@ -63,7 +70,7 @@ _Incidents: TypeAlias = Mapping[tuple[str, str], Incident]
 
 @dataclass(frozen=True)
 class _CheckedTenant:
-    """One tenant's checks and their states after them. Without ``is_kept`` the hour, or a newer one, was judged before."""
+    """One tenant's checks and the states after them. ``is_saved`` is false if this hour or a newer hour was judged before."""
 
     tenant_id: str
     figures: Figures
@@ -72,17 +79,17 @@ class _CheckedTenant:
     recent: Mapping[Check, Recent]
     before: Mapping[Check, Incident]
     after: Mapping[Check, Incident]
-    is_kept: bool
+    is_saved: bool
     notes: tuple[str, ...]
 
     @property
     def changed(self) -> list[Check]:
-        """Whose incident is another than before."""
+        """The checks whose incident has changed."""
         return [check for check, incident in self.after.items() if incident != self.before.get(check)]
 
     @property
     def opened(self) -> list[Check]:
-        """Whose incident is open, and was not."""
+        """The checks whose incident is open now and was not open before."""
         return [
             check
             for check in self.changed
@@ -91,12 +98,12 @@ class _CheckedTenant:
 
     @property
     def closed(self) -> list[Check]:
-        """Whose incident is over."""
+        """The checks whose incident has closed."""
         return [check for check in self.changed if not _is_open(self.after[check])]
 
 
-class TenantMonitoringBatch(TenantBatch):
-    """The steps of BATCH-018-03; see ``TenantBatch`` for what each must hold to."""
+class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDigest):
+    """The steps of BATCH-018-03; see ``include.execution.batch``."""
 
     staging_table = "monitoring_signal"
 
@@ -104,43 +111,33 @@ class TenantMonitoringBatch(TenantBatch):
         self._settings = settings
         self._price_list = price_list
 
-    def options(
-        self,
-        parameters: Mapping[str, Any],  # noqa: ARG002
-        tenants: Sequence[Tenant],  # noqa: ARG002
-        *,
-        all_tenants: bool,
-    ) -> dict[str, Any]:
-        """``all_tenants``: whether the run can say anything about the platform."""
-        return {"all_tenants": all_tenants}
+    def options(self, request: Request) -> dict[str, Any]:
+        """``all_tenants``: whether the run covers all tenants, so that it can check the platform."""
+        return {"all_tenants": not request.codes}
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-        """Read every host log table once and leave one ``batch.monitoring_signal`` row per tenant."""
-        check_at = checked_at(run)
-        platform.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
-        platform.execute(
-            read_sql(_HERE, "collect_signals"),
-            {
-                "execution_id": run.execution_id,
-                "batch_id": TENANT_MONITORING.id,
-                "check_at": check_at,
-                "history_start": check_at - _MEASURED_AT_FIRST,
-                "failures_since": check_at - _FAILURES_LOOKED_AT,
-                "tenant_ids": list(tenant_ids),
-            },
+    def prepare(self, work: Work) -> None:
+        """Read every host log table once and write one ``batch.monitoring_signal`` row per tenant."""
+        check_at = checked_at(work.run)
+        work.connection.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
+        _SQL.execute(
+            work.connection,
+            "collect_signals",
+            execution_id=work.run.execution_id,
+            batch_ids=[spec.id for spec in BATCHES if spec is not TENANT_MONITORING],
+            billing_id=TENANT_BILLING.id,
+            invoice_operations_id=OPERATE_INVOICES.id,
+            check_at=check_at,
+            history_start=check_at - _MEASURED_AT_FIRST,
+            failures_since=check_at - _FAILURES_LOOKED_AT,
+            tenant_ids=list(work.tenant_ids),
         )
 
-    def process(
-        self,
-        connection: psycopg.Connection,
-        run: Run,
-        tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
-    ) -> list[TenantResult]:
-        """Keep the hours' measures, run the checks, and move the incidents one step."""
-        check_at = checked_at(run)
+    def process(self, work: Work) -> list[UnitResult]:
+        """Save the hourly measures, run the checks, and update the incidents."""
+        check_at = checked_at(work.run)
         hour = check_at - _HOUR
         about = {
-            "execution_id": run.execution_id,
+            "execution_id": work.run.execution_id,
             "check_at": check_at,
             "kept_from": check_at - MEASURES_KEPT,
             "closed_since": check_at - REOPEN_WITHIN,
@@ -148,29 +145,28 @@ class TenantMonitoringBatch(TenantBatch):
             "month_start": hour.date().replace(day=1),
             "hours": [hour, *usual_hours(hour)],
         }
-        connection.execute(read_sql(_HERE, "begin_tenants"), about)
-        connection.execute(read_sql(_HERE, "lock_tenants"), about)
-        connection.execute(read_sql(_HERE, "keep_measures"), about)
-        connection.execute(read_sql(_HERE, "forget_measures"), about)
-        with connection.cursor(row_factory=dict_row) as cursor:
-            tenants = cursor.execute(read_sql(_HERE, "load_tenants"), about).fetchall()
-            measures = _measures(cursor.execute(read_sql(_HERE, "load_measures"), about))
-            incidents = _incidents(cursor.execute(read_sql(_HERE, "load_incidents"), about))
+        _SQL.execute(work.connection, "begin_tenants", **about)
+        _SQL.execute(work.connection, "lock_tenants", **about)
+        _SQL.execute(work.connection, "save_measures", **about)
+        _SQL.execute(work.connection, "delete_measures", **about)
+        tenants = _SQL.rows(work.connection, "load_tenants", **about)
+        measures = _measures(_SQL.rows(work.connection, "load_measures", **about))
+        incidents = _incidents(_SQL.rows(work.connection, "load_incidents", **about))
         checked = [
             self._check(row, measures.get(row["tenant_id"], {}), incidents, check_at) for row in tenants
         ]
-        _keep(connection, about, [tenant for tenant in checked if tenant.is_kept])
-        connection.execute(read_sql(_HERE, "use_up_signals"), about)
+        _save(work.connection, about, [tenant for tenant in checked if tenant.is_saved])
+        self.discard(work)
         return [_result(tenant) for tenant in checked]
 
-    def digest(self, platform: psycopg.Connection, run: Run) -> Digest:
-        """What has become news since the last digest; it counts as told once this transaction is committed."""
+    def digest(self, work: Work) -> Digest:
+        """The news since the last digest. It counts as reported once this transaction is committed."""
         news = announcements.take_news(
-            platform,
-            run.execution_id,
-            checked_at(run),
+            work.connection,
+            work.run.execution_id,
+            checked_at(work.run),
             self._settings.monitoring,
-            all_tenants=run.options["all_tenants"],
+            all_tenants=work.run.options["all_tenants"],
         )
         return Digest(digest_lines(news), news.is_critical)
 
@@ -200,9 +196,9 @@ class TenantMonitoringBatch(TenantBatch):
         results = run_checks(figures, settings, usage)
         before = {check: found for check in Check if (found := incidents.get((row["tenant_id"], check)))}
         recent = {Check(name): _recent(known) for name, known in row["recent"].items()}
-        is_kept = row["checked_at"] is None or row["checked_at"] < check_at
+        is_saved = row["checked_at"] is None or row["checked_at"] < check_at
         after = dict(before)
-        for check, breach in results.items() if is_kept else ():
+        for check, breach in results.items() if is_saved else ():
             recent[check], incident = step(recent.get(check, Recent()), before.get(check), breach, check_at)
             if incident is not None:
                 after[check] = incident
@@ -214,14 +210,14 @@ class TenantMonitoringBatch(TenantBatch):
             recent,
             before,
             after,
-            is_kept,
+            is_saved,
             notes,
         )
 
     def _tenant_settings(
         self, row: dict[str, Any], check_at: datetime
     ) -> tuple[MonitoringSettings, UsageSettings, tuple[str, ...]]:
-        """The tenant's thresholds and allowances; one that does not hold must not keep the tenant from being watched."""
+        """The tenant's thresholds and allowances. An invalid override is ignored, so that the tenant is still monitored."""
         settings, notes = self._settings.monitoring.overridden_if_valid(row["monitoring_overrides"])
         allowances = with_allowances(
             self._settings.usage,
@@ -235,12 +231,12 @@ class TenantMonitoringBatch(TenantBatch):
 
 
 def checked_at(run: Run) -> datetime:
-    """The full hour (Asia/Tokyo) that ends what the run looks at."""
+    """The full hour (Asia/Tokyo) at which the checked period ends."""
     return run.as_of.replace(minute=0, second=0, microsecond=0)
 
 
 def _measures(rows: Iterable[dict[str, Any]]) -> defaultdict[str, dict[datetime, HourMeasure]]:
-    """Each tenant's measures by hour."""
+    """Each tenant's measures, by hour."""
     measures: defaultdict[str, dict[datetime, HourMeasure]] = defaultdict(dict)
     for row in rows:
         tenant_id, hour_at = row.pop("tenant_id"), row.pop("hour_at")
@@ -249,7 +245,7 @@ def _measures(rows: Iterable[dict[str, Any]]) -> defaultdict[str, dict[datetime,
 
 
 def _incidents(rows: Iterable[dict[str, Any]]) -> _Incidents:
-    """The newest incident by tenant and check."""
+    """The newest incident, by tenant and check."""
     incidents = {}
     for row in rows:
         key = row.pop("tenant_id"), row.pop("check_name")
@@ -261,10 +257,10 @@ def _recent(known: Mapping[str, str]) -> Recent:
     return Recent(known["results"], datetime.fromisoformat(known["at"]))
 
 
-def _keep(
+def _save(
     connection: psycopg.Connection, about: Mapping[str, Any], tenants: Sequence[_CheckedTenant]
 ) -> None:
-    """Write where the check has left the tenants, and the incidents that it has changed."""
+    """Save the tenants' states after the check, and the changed incidents."""
     states = [
         {
             "tenant_id": tenant.tenant_id,
@@ -277,7 +273,7 @@ def _keep(
         }
         for tenant in tenants
     ]
-    connection.execute(read_sql(_HERE, "keep_tenants"), {**about, "tenants": Jsonb(states)})
+    _SQL.execute(connection, "save_tenants", **about, tenants=Jsonb(states))
     incidents = [
         {
             "tenant_id": tenant.tenant_id,
@@ -291,14 +287,14 @@ def _keep(
         for check in tenant.changed
     ]
     if incidents:
-        connection.execute(read_sql(_HERE, "keep_incidents"), {**about, "incidents": Jsonb(incidents)})
+        _SQL.execute(connection, "save_incidents", **about, incidents=Jsonb(incidents))
 
 
 def _is_open(incident: Incident | None) -> bool:
     return incident is not None and incident.closed_at is None
 
 
-def _result(tenant: _CheckedTenant) -> TenantResult:
+def _result(tenant: _CheckedTenant) -> UnitResult:
     breaches = {check: breach for check, breach in tenant.results.items() if breach is not None}
     is_open = [check for check, incident in tenant.after.items() if _is_open(incident)]
     measure = tenant.figures.measure
@@ -314,7 +310,7 @@ def _result(tenant: _CheckedTenant) -> TenantResult:
         "openedIncidents": len(tenant.opened),
         "closedIncidents": len(tenant.closed),
     }
-    return TenantResult(
+    return UnitResult(
         tenant.tenant_id,
         details,
         records=measure.api_calls if measure else 0,

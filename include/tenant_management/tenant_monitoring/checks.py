@@ -1,7 +1,7 @@
-"""What is checked of a tenant, and the arithmetic of each breach. Pure: figures and settings in, breaches with their evidence out.
+"""The checks of a tenant, and how each breach is calculated. Pure: figures and settings in, breaches with their evidence out.
 
-Source: BATCH-018-03's rules; the thresholds are settings. A check that has nothing to judge (no calls, an hour that was not measured, no
-history) gives no result, which is neither a breach nor clean.
+Source: BATCH-018-03's rules; the thresholds are settings. A check without data (no calls, an hour that was not measured, no
+history) has no result. No result is neither a breach nor clean.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from include.settings import MonitoringSettings, UsageSettings
 from include.tenant_management.tenant_monitoring.anomalies import LEAST_WEEKS, Score, score, weeks_of
 from include.tenant_management.tenant_monitoring.incidents import Breach, Severity
 
-# Failing batches that the evidence spells out.
+# Failing batches that the evidence lists in full.
 _LISTED_BATCHES = 2
 _REASON_LIMIT = 80
 
-# In place of a MAD of 0 at least this: one call, one login, one percentage point, a tenth of a second.
+# The smallest replacement for a MAD of 0: one call, one login, one percentage point, a tenth of a second.
 _LEAST_SPREAD = Decimal(1)
 _LEAST_SPREAD_SECONDS = Decimal("0.1")
 
 
 class Check(StrEnum):
-    """What is looked at, in the order in which the operators read it."""
+    """The checks, in the order in which the digest lists them."""
 
     ERROR_RATE = "error_rate"
     RESPONSE_TIME = "response_time"
@@ -44,9 +44,9 @@ class Check(StrEnum):
 
 @dataclass(frozen=True)
 class CheckText:
-    """What the operators read about a check: its name, and what to do about a breach of one tenant or of the platform.
+    """The texts about a check: its name, and what to do about a breach of one tenant or of the platform.
 
-    Without ``platform_action`` the check is a tenant's own matter, however many tenants breach it together.
+    A check without ``platform_action`` never opens a platform incident, however many tenants breach it.
     """
 
     name: str
@@ -77,12 +77,12 @@ TEXTS: Mapping[Check, CheckText] = {
     ),
     Check.FAILING_BATCHES: CheckText(
         "失敗中のバッチ",
-        "そのバッチの DAG で、原因を除いてから失敗した process を下流ごと消去（Clear）",
+        "そのバッチの DAG で、原因を除いてから失敗したテナントのタスクを下流ごと消去（Clear）",
         "最新の失敗した実行のログを開き、共通の原因（接続、ディスク、ホストの変更）を除く",
     ),
     Check.STUCK_NOTIFICATIONS: CheckText(
         "滞留中の通知",
-        "batch_019_02_notification_retry を操作「一覧」で Trigger し、理由を確認",
+        "operate_notifications を操作「一覧」で Trigger し、理由を確認",
         "batch_019_01 と batch_019_02 が動いているか、接続 batch_smtp を確認",
     ),
     Check.STORAGE_QUOTA: CheckText("保存容量", "テナント管理者へ整理か増量を案内"),
@@ -104,7 +104,7 @@ class HourMeasure:
 
 @dataclass(frozen=True)
 class WaitingMessages:
-    """Messages that should have gone ``hours`` (whole) ago, in our outbox or else in the application's log."""
+    """Messages that have been due for ``hours`` (whole), in our outbox or in the application's log."""
 
     is_ours: bool
     hours: int
@@ -122,7 +122,7 @@ class FailingBatch:
 
 @dataclass(frozen=True)
 class Figures:
-    """A tenant at the end of ``hour`` (aware). ``measure`` is None if the hour was not measured; ``past`` are the usual hours that were."""
+    """A tenant at the end of ``hour`` (aware). ``measure`` is None if the hour was not measured; ``past`` has the measured usual hours."""
 
     hour: datetime
     measure: HourMeasure | None
@@ -137,7 +137,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Limits:
-    """From which value on a figure warns, and from which on it is critical."""
+    """The values from which a figure is a warning, and from which it is critical."""
 
     warning: Decimal | int
     critical: Decimal | int
@@ -147,12 +147,12 @@ class Limits:
         return f"警戒 {number(self.warning)} {self.unit}、重大 {number(self.critical)} {self.unit}"
 
 
-# A breach or None for clean, by check; a check that is not there had nothing to judge.
+# By check: a breach, or None for clean. A check without data is absent.
 Results: TypeAlias = dict[Check, Breach | None]
 
 
 def run_checks(figures: Figures, settings: MonitoringSettings, usage: UsageSettings) -> Results:
-    """The result of every check that has something to judge. ``usage`` holds the tenant's allowances."""
+    """The result of every check that has data. ``usage`` holds the tenant's allowances."""
     results: Results = {}
     if figures.measure is not None:
         _check_hour(results, figures, figures.measure, settings)
@@ -169,7 +169,7 @@ def run_checks(figures: Figures, settings: MonitoringSettings, usage: UsageSetti
 
 
 def number(value: Decimal | int, places: int = 2) -> str:
-    """A figure for people: rounded half up, thousands grouped, no zeros behind the point; a small one keeps two digits."""
+    """A figure as text: rounded half up, thousands grouped, no trailing zeros; a small figure keeps two significant digits."""
     exact = Decimal(value)
     if 0 < abs(exact) < Decimal(1).scaleb(1 - places):
         places = 1 - exact.adjusted()
@@ -181,7 +181,7 @@ def number(value: Decimal | int, places: int = 2) -> str:
 def _check_hour(
     results: Results, figures: Figures, measure: HourMeasure, settings: MonitoringSettings
 ) -> None:
-    """The checks of what happened within the hour."""
+    """Run the checks of the events within the hour."""
     rate = _error_rate(measure, settings)
     if rate is not None:
         results[Check.ERROR_RATE] = _less_is_better(
@@ -220,7 +220,7 @@ def _check_hour(
 
 
 def _error_rate(measure: HourMeasure, settings: MonitoringSettings) -> Decimal | None:
-    """Percent; one error of two calls is no rate."""
+    """Percent; None if there are too few calls for a rate."""
     if measure.api_calls < settings.min_calls:
         return None
     return Decimal(measure.errors) * 100 / measure.api_calls
@@ -233,7 +233,7 @@ def _response_seconds(measure: HourMeasure, settings: MonitoringSettings) -> Dec
 
 
 def _usual(figures: Figures, value_of: Callable[[HourMeasure], Decimal | None]) -> list[Decimal]:
-    """The values of the usual hours that have one; none at all from fewer than three weeks."""
+    """The values of the usual hours that have a value; empty if they come from fewer than three weeks."""
     values = {hour: value for hour, past in figures.past.items() if (value := value_of(past)) is not None}
     return list(values.values()) if weeks_of(values, figures.hour) >= LEAST_WEEKS else []
 
@@ -247,7 +247,7 @@ def _less_is_better(
     *,
     least_spread: Decimal = _LEAST_SPREAD,
 ) -> Breach | None:
-    """A breach of the fixed limits, or else of what is usual: a fixed limit says more."""
+    """A breach of the fixed limits, or else of the usual values: a fixed limit is the stronger evidence."""
     return _limit(value, limits, arithmetic) or _anomaly(
         arithmetic, value, usual, settings, least_spread=least_spread, is_low_harmless=True
     )
@@ -262,7 +262,7 @@ def _anomaly(
     least_spread: Decimal = _LEAST_SPREAD,
     is_low_harmless: bool = False,
 ) -> Breach | None:
-    """A warning if the value is far from the usual ones; without any it is not."""
+    """A warning if the value is far from the usual values; None if there are no usual values."""
     if not usual:
         return None
     found = score(value, usual, floor_percent=settings.anomaly_floor_percent, least_spread=least_spread)
@@ -292,7 +292,7 @@ def _limit(value: Decimal, limits: Limits, arithmetic: str) -> Breach | None:
 def _quota(
     name: str, used: Decimal, allowance: Decimal | int | None, unit: str, settings: MonitoringSettings
 ) -> Breach | None:
-    """What is not limited, or limited to nothing (a field left at its default), is not breached."""
+    """Without an allowance, or with an allowance of 0 (the field's default), there is no breach."""
     if not allowance:
         return None
     percent = used * 100 / allowance

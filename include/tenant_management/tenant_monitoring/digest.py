@@ -1,4 +1,4 @@
-"""What the operators read after a run. Pure: news in, lines out. What is worst, for whom and what to do comes first."""
+"""The digest of a run for the operators. Pure: news in, lines out. The most urgent news comes first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SEVERITY_NAMES = {Severity.WARNING: "警戒", Severity.CRITICAL: "重大"}
 
 
 class What(StrEnum):
-    """What has become of an incident since it was told last."""
+    """How an incident has changed since it was last reported."""
 
     OPENED = "opened"
     WORSE = "worse"
@@ -27,14 +27,14 @@ class What(StrEnum):
     REMINDER = "reminder"
 
 
-# What asks somebody to do something now.
+# These changes need an action now.
 _ALARMS = (What.OPENED, What.WORSE, What.REOPENED)
 _ALARM_NAMES = {What.OPENED: "新規", What.WORSE: "悪化", What.REOPENED: "再発"}
 
 
 @dataclass(frozen=True)
 class IncidentNews:
-    """News of one tenant's incident, under the names that people know. Moments are aware, in Asia/Tokyo."""
+    """News of one tenant's incident, with the tenant's code and name. Times are aware, in Asia/Tokyo."""
 
     what: What
     check: Check
@@ -60,7 +60,7 @@ class PlatformNews:
 
 @dataclass(frozen=True)
 class News:
-    """All that is to be told after the check at ``check_at``; ``notices`` are about the batches themselves."""
+    """All news to report after the check at ``check_at``; ``notices`` are about the batches themselves."""
 
     check_at: datetime
     platform: Sequence[PlatformNews]
@@ -69,13 +69,13 @@ class News:
 
     @property
     def is_critical(self) -> bool:
-        """Whether something critical has begun, or is over: whoever was woken hears by the same way that it is well."""
+        """Whether a critical incident has begun or ended. The end uses the same channel, so that the people on call learn of it."""
         critical = (each.what for each in self.incidents if each.severity is Severity.CRITICAL)
         return any(what is not What.REMINDER for what in (*critical, *(each.what for each in self.platform)))
 
 
 def digest_lines(news: News) -> list[str]:
-    """The title, then platform incidents, tenants with what to do, what is over, what goes on, and notices; nothing without news."""
+    """The title, platform incidents, tenants with actions, closed incidents, reminders and notices; empty without news."""
     if not (news.platform or news.incidents or news.notices):
         return []
     alarms = sorted((each for each in news.incidents if each.what in _ALARMS), key=_worst_first)
@@ -135,7 +135,7 @@ def _reminder(news: IncidentNews) -> str:
 
 
 def _actions(alarms: Sequence[IncidentNews]) -> Iterator[str]:
-    """What to do, once per check."""
+    """The actions, once per check."""
     checks = {each.check for each in alarms}
     for check in Check:
         if check in checks:
@@ -158,7 +158,7 @@ def _worst_first(news: IncidentNews) -> tuple[bool, int, str]:
 
 
 def _tenant(news: IncidentNews) -> str:
-    """A long name must not hide the others."""
+    """The tenant's name, shortened so that a long name does not hide other tenants."""
     name = one_line(news.tenant_name)
     return f"{one_line(news.tenant_code)} {name if len(name) <= _NAME_LIMIT else f'{name[: _NAME_LIMIT - 1]}…'}".rstrip()
 

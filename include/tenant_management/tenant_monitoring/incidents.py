@@ -1,7 +1,7 @@
-"""When a breach becomes an incident, and when an incident is over. Pure: results of checks in, states out.
+"""When a breach opens an incident, and when an incident closes. Pure: results of checks in, states out.
 
-Source: BATCH-018-03's rules. An incident opens when 2 of the last 3 checks breach and closes after 3 clean ones in a row, so that a
-value that flips every hour is one incident. A check that could not be judged (no traffic, a gap in monitoring) is no result.
+Source: BATCH-018-03's rules. An incident opens when 2 of the last 3 checks breach and closes after 3 clean checks in a row, so that a
+value that changes every hour is one incident. A check without data (no traffic, a gap in monitoring) is no result.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-# Results that count, and how many breaches among them open an incident; as many clean ones close it.
+# The number of results that count. Two breaches among them open an incident; this many clean results close it.
 _RESULTS = 3
 _BREACHES_TO_OPEN = 2
 
-# Breaches further apart than this say nothing about each other. A tenant that is used for an hour a day has one result a day.
+# Older results do not count with a new one. A tenant that is used for one hour a day has one result a day.
 FORGET_AFTER = timedelta(hours=26)
-# An incident that is back so soon after it was closed was never over.
+# A breach this soon after the close reopens the incident.
 REOPEN_WITHIN = timedelta(hours=6)
 
 BREACHED, CLEAN = "x", "-"
@@ -30,13 +30,13 @@ class Severity(StrEnum):
 
 
 def worse(one: Severity, other: Severity) -> Severity:
-    """The worse of two."""
+    """The worse severity of the two."""
     return Severity.CRITICAL if Severity.CRITICAL in (one, other) else Severity.WARNING
 
 
 @dataclass(frozen=True)
 class Breach:
-    """A check that failed; ``evidence`` is its arithmetic, for people."""
+    """A failed check; ``evidence`` explains the calculation to the operators."""
 
     severity: Severity
     evidence: str
@@ -44,32 +44,32 @@ class Breach:
 
 @dataclass(frozen=True)
 class Recent:
-    """The last results of a check, oldest first (``x`` breach, ``-`` clean), and when the newest came."""
+    """The last results of a check, oldest first (``x`` breach, ``-`` clean), and the time of the newest."""
 
     results: str = ""
     at: datetime | None = None
 
     def then(self, *, is_breach: bool, at: datetime, is_open: bool) -> Recent:
-        """With one more result; what there is already counts whatever its age while an incident ``is_open``, so that all can end."""
+        """Add a result. Old results are dropped, except while an incident ``is_open``, because every incident must be able to close."""
         known = self.results if is_open or (self.at and at - self.at <= FORGET_AFTER) else ""
         return Recent((known + (BREACHED if is_breach else CLEAN))[-_RESULTS:], at)
 
     @property
     def is_recovered(self) -> bool:
-        """Whether all results that count are there, and clean."""
+        """Whether there are enough results, and all are clean."""
         return self.results == CLEAN * _RESULTS
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing in them is worth remembering."""
+        """Whether no result is a breach, so that nothing needs to be saved."""
         return BREACHED not in self.results
 
 
 @dataclass(frozen=True)
 class Incident:
-    """A check that keeps failing, since ``opened_at`` and, once closed, until ``closed_at``.
+    """A check that fails repeatedly, from ``opened_at`` until ``closed_at`` (None while it is open).
 
-    ``severity`` is the highest that it has reached since it (re)opened, ``evidence`` that of the newest breach, at ``breached_at``.
+    ``severity`` is the highest since the incident (re)opened. ``evidence`` belongs to the newest breach, at ``breached_at``.
     """
 
     opened_at: datetime
@@ -88,9 +88,9 @@ def step(
     *,
     is_confirmed: bool = False,
 ) -> tuple[Recent, Incident | None]:
-    """One more result: a breach, or None for a clean check. ``incident`` is the check's newest, open or closed.
+    """Add one result: a breach, or None for a clean check. ``incident`` is the check's newest, open or closed.
 
-    A breach that ``is_confirmed`` in another way opens an incident alone.
+    A breach that ``is_confirmed`` in another way opens an incident at once.
     """
     is_open = incident is not None and incident.closed_at is None
     recent = recent.then(is_breach=breach is not None, at=at, is_open=is_open)

@@ -1,10 +1,18 @@
 """BATCH-018-01 テナント使用量集計."""
 
-from include.billing.price_list import load_price_list
-from include.settings import load_settings
-from include.tenant_management.tenant_usage.batch import TenantUsageBatch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.execution.installation import Installation
+    from include.tenant_management.tenant_usage.batch import TenantUsageBatch
 
 
-def create_batch() -> TenantUsageBatch:
-    """The batch with the deployed settings and price list."""
+def create_batch(_: Installation) -> TenantUsageBatch:
+    """The batch with the deployed settings and price list. A task calls this; parsing a DAG file loads nothing."""
+    from include.billing.price_list import load_price_list
+    from include.settings import load_settings
+    from include.tenant_management.tenant_usage.batch import TenantUsageBatch
+
     return TenantUsageBatch(load_settings(), load_price_list())

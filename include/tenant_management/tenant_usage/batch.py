@@ -1,4 +1,4 @@
-"""BATCH-018-01: a day's usage per tenant, aggregated from the host's logs, written for the application and closed for billing."""
+"""BATCH-018-01: aggregates a day's usage per tenant from the host's logs, writes it for the application and closes it for billing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.activity.signals import collect_signals, keep_logins, use_up_signals
+from include.activity.signals import collect_signals, keep_logins
 from include.billing.allowances import with_allowances
 from include.billing.price_list import PriceList
-from include.database import read_sql
+from include.database import Statements
+from include.execution.batch import Request, Run, SelectsTenants, StagesTenants, TenantBatch, UnitResult, Work
 from include.execution.business_date import JAPAN
-from include.execution.tenant_work import Run, TenantBatch, TenantResult
 from include.messaging import outbox
 from include.messaging.notices import USAGE_WARNING, load_administrators
 from include.messaging.preferences import load_preferences
@@ -30,14 +29,14 @@ from include.tenant_management.tenant_usage.warnings import (
     usage_warnings,
 )
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
-# What a surge is looked for in: the metrics that billing charges for.
+# Surges are checked for the metrics that billing charges for.
 _BILLED_METRICS = ("active_users", "storage_bytes", "api_calls", "reports_generated")
 
 
-class TenantUsageBatch(TenantBatch):
-    """The steps of BATCH-018-01; see ``TenantBatch`` for what each must hold to."""
+class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
+    """The steps of BATCH-018-01; see ``include.execution.batch``."""
 
     staging_table = "usage_signal"
 
@@ -45,73 +44,65 @@ class TenantUsageBatch(TenantBatch):
         self._settings = settings
         self._price_list = price_list
 
-    def further_tenants(self, platform: psycopg.Connection, business_date: date) -> Collection[str]:
-        """Tenants that are not active any more and were under contract on the day."""
-        rows = platform.execute(read_sql(_HERE, "tenants_under_contract"), {"business_date": business_date})
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """Tenants that are no longer active but were under contract on the day."""
+        rows = _SQL.execute(request.platform, "tenants_under_contract", business_date=request.business_date)
         return {tenant_id for (tenant_id,) in rows}
 
-    def prepare(self, platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-        """Read every host log table once and leave one ``batch.usage_signal`` row per tenant."""
-        collect_signals(platform, run, tenant_ids)
+    def prepare(self, work: Work) -> None:
+        """Read every host log table once and write one ``batch.usage_signal`` row per tenant."""
+        collect_signals(work.connection, work.run, work.tenant_ids)
 
-    def process(
-        self,
-        connection: psycopg.Connection,
-        run: Run,
-        tenant_ids: Sequence[str],  # noqa: ARG002 - the transaction's context says it
-    ) -> list[TenantResult]:
-        """Write the host's ``SYS_TenantUsage``, keep logins and plan, close the day, record the warnings that are new."""
+    def process(self, work: Work) -> list[UnitResult]:
+        """Write the host's ``SYS_TenantUsage``, save logins and plan, close the day, record the new warnings."""
         day = {
-            "execution_id": run.execution_id,
-            "business_date": run.business_date,
-            "run_date": run.run_date,
+            "execution_id": work.run.execution_id,
+            "business_date": work.run.business_date,
+            "run_date": work.run.run_date,
         }
-        connection.execute(read_sql(_HERE, "write_host_usage"), day)
-        keep_logins(connection, run)
-        connection.execute(read_sql(_HERE, "keep_plan"), day)
-        connection.execute(read_sql(_HERE, "close_day"), day)
+        _SQL.execute(work.connection, "write_host_usage", **day)
+        keep_logins(work.connection, work.run)
+        _SQL.execute(work.connection, "save_plan", **day)
+        _SQL.execute(work.connection, "close_day", **day)
         usage = self._settings.usage
-        with connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(
-                read_sql(_HERE, "load_closed_day"),
-                {
-                    **day,
-                    "month_start": run.business_date.replace(day=1),
-                    "history_start": run.business_date - timedelta(days=usage.surge_history_days),
-                },
-            ).fetchall()
-        results: list[TenantResult] = []
+        rows = _SQL.rows(
+            work.connection,
+            "load_closed_day",
+            **day,
+            month_start=work.run.business_date.replace(day=1),
+            history_start=work.run.business_date - timedelta(days=usage.surge_history_days),
+        )
+        results: list[UnitResult] = []
         warnings: list[tuple[str, UsageWarning]] = []
         for row in rows:
-            settings, notes = self._tenant_settings(row, run.business_date)
-            found = usage_warnings(run.business_date, _figures(row), settings)
+            settings, notes = self._tenant_settings(row, work.run.business_date)
+            found = usage_warnings(work.run.business_date, _figures(row), settings)
             warnings.extend((row["tenant_id"], warning) for warning in found)
             results.append(_result(row, found, notes))
         if warnings:
-            self._warn(connection, run, warnings)
-        use_up_signals(connection, run)
+            self._warn(work.connection, work.run, warnings)
+        self.discard(work)
         return results
 
     def _warn(
         self, connection: psycopg.Connection, run: Run, warnings: Sequence[tuple[str, UsageWarning]]
     ) -> None:
-        """Record the warnings that are new, and queue the letters to the administrators for those that concern them."""
-        new = connection.execute(
-            read_sql(_HERE, "record_warnings"),
-            {
-                "execution_id": run.execution_id,
-                "business_date": run.business_date,
-                "warnings": Jsonb([_warning_row(tenant_id, warning) for tenant_id, warning in warnings]),
-            },
+        """Record the new warnings, and queue the e-mails to the administrators."""
+        new = _SQL.execute(
+            connection,
+            "record_warnings",
+            execution_id=run.execution_id,
+            business_date=run.business_date,
+            warnings=Jsonb([_warning_row(tenant_id, warning) for tenant_id, warning in warnings]),
         ).fetchall()
-        # Of several thresholds that are passed at once, the highest says all. (They rise in the list.)
-        told = {
+        # If usage passes several thresholds at once, only the highest is sent. (The list is ascending.)
+        to_notify = {
             (tenant_id, warning.metric): warning
             for tenant_id, warning in warnings
             if TENANT_ADMINISTRATOR in warning.audience
             and (tenant_id, warning.metric, warning.threshold_percent) in new
         }
-        if not told:
+        if not to_notify:
             return
         languages = {
             tenant_id: own.settings.language
@@ -127,7 +118,7 @@ class TenantUsageBatch(TenantBatch):
                 usage_letter(
                     tenant_id, warning, addresses[tenant_id], templates[tenant_id], run_date=run.run_date
                 )
-                for (tenant_id, _), warning in told.items()
+                for (tenant_id, _), warning in to_notify.items()
                 if tenant_id in addresses
             ],
             created_by=run.execution_id,
@@ -136,9 +127,9 @@ class TenantUsageBatch(TenantBatch):
     def _tenant_settings(
         self, row: dict[str, Any], business_date: date
     ) -> tuple[UsageSettings, tuple[str, ...]]:
-        """The thresholds and allowances that hold for a tenant: its overrides, over its contract, over its plan, over the defaults.
+        """The tenant's thresholds and allowances: its overrides, then its contract, then its plan, then the defaults.
 
-        An override that does not hold must not keep the day from closing: the others' defaults apply, and the outcome says so.
+        An invalid override must not stop the day from closing: the default applies, and the outcome has a note.
         """
         settings = with_allowances(
             self._settings.usage,
@@ -161,13 +152,13 @@ def _figures(row: dict[str, Any]) -> UsageFigures:
     )
 
 
-def _result(row: dict[str, Any], warnings: Sequence[UsageWarning], notes: tuple[str, ...]) -> TenantResult:
+def _result(row: dict[str, Any], warnings: Sequence[UsageWarning], notes: tuple[str, ...]) -> UnitResult:
     details: dict[str, Any] = {metric: row[metric] for metric in ("registered_users", *_BILLED_METRICS)}
     if warnings:
         details["warnings"] = [
             f"{warning.kind}:{warning.metric}:{warning.threshold_percent}" for warning in warnings
         ]
-    return TenantResult(row["tenant_id"], details, records=row["api_calls"], notes=notes)
+    return UnitResult(row["tenant_id"], details, records=row["api_calls"], notes=notes)
 
 
 def _warning_row(tenant_id: str, warning: UsageWarning) -> dict[str, Any]:

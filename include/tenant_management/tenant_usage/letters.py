@@ -1,4 +1,4 @@
-"""What the tenant's administrator reads about a quota that is nearly used up."""
+"""The notification to the tenant's administrator about a quota that is nearly used up."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""When a tenant's usage is worth a word: quotas nearly used up, and days far above the usual.
+"""Warnings about a tenant's usage: quotas that are nearly used up, and days far above the mean.
 
-Source: BATCH-018-01's rules; the thresholds are settings. Pure: figures in, warnings out. Delivery is the notification batches' work.
+Source: BATCH-018-01's rules; the thresholds are settings. Pure: figures in, warnings out. The notification batches deliver them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ OPERATORS = "operators"
 
 @dataclass(frozen=True)
 class UsageFigures:
-    """A tenant's usage on the business date, and what it is held against.
+    """A tenant's usage on the business date, and the values that it is compared with.
 
-    Storage in bytes; ``month_api_calls`` counts the month up to and with the business date. ``means`` holds the mean of the closed
-    days before, per metric, and ``history_days`` how many there were.
+    Storage is in bytes. ``month_api_calls`` counts the month up to and including the business date. ``means`` holds each metric's mean
+    of the earlier closed days, and ``history_days`` the number of these days.
     """
 
     metrics: dict[str, int]
@@ -33,7 +33,7 @@ class UsageFigures:
 
 @dataclass(frozen=True)
 class UsageWarning:
-    """One threshold passed. ``reference`` is the allowance (quota) or the mean (surge), in the unit of ``observed``."""
+    """A threshold that was passed. ``reference`` is the allowance (quota) or the mean (surge), in the unit of ``observed``."""
 
     kind: str
     metric: str
@@ -47,7 +47,7 @@ class UsageWarning:
 def usage_warnings(
     business_date: date, usage: UsageFigures, settings: UsageSettings
 ) -> tuple[UsageWarning, ...]:
-    """All warnings of a day. A quota that is absent, zero or negative warns of nothing: there is nothing to hold the usage against."""
+    """All warnings of a day. A quota that is absent, zero or negative gives no warning, because it limits nothing."""
     storage = None if settings.storage_gb is None else settings.storage_gb * BYTES_PER_GB
     api_calls = None if settings.api_calls_per_month is None else Decimal(settings.api_calls_per_month)
     return (

@@ -1,4 +1,4 @@
-"""The services' directories, all with the same face (``Directory``)."""
+"""The services' directories, with one interface (``Directory``)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def open_directory(
     delta_link: str = "",
     rooms: Collection[str] = (),
 ) -> Directory:
-    """The directory behind a tenant's credentials; no network yet. ``session`` is from ``guarded_session`` with these ``allowed_hosts``.
+    """The directory for a tenant's credentials; this makes no call. ``session`` is from ``guarded_session`` with these ``allowed_hosts``.
 
-    ``delta_link`` is where an earlier listing has ended (Teams), ``rooms`` the talk rooms to ask for (LINE WORKS).
-    :raises ListingError: its address must not be called.
+    ``delta_link`` is where an earlier listing ended (Teams), ``rooms`` the talk rooms to ask for (LINE WORKS).
+    :raises ListingError: the address is not allowed.
     """
     match config:
         case SlackConfig():

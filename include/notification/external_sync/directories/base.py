@@ -1,4 +1,4 @@
-"""What every directory gives, whichever service is behind it: accounts and channels, page by page."""
+"""The interface of every directory, for any service: accounts and channels, page by page."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Protocol
 from include.database import storable
 from include.errors import BatchError
 
-# Characters; whatever is longer is nobody's.
+# Characters; a longer text is not an id.
 _LONGEST_ID = 200
 _LONGEST_EMAIL = 254
 _LONGEST_TEXT = 200
 
 
 class AccountKind(StrEnum):
-    """Who an account belongs to: one of the company's people, somebody from outside, or nobody."""
+    """The owner of an account: an employee of the company, a guest, or a bot."""
 
     MEMBER = "member"
     GUEST = "guest"
@@ -25,7 +25,7 @@ class AccountKind(StrEnum):
 
 
 class AccountState(StrEnum):
-    """Whether it is used. A DELETED one is only still listed; a PENDING one has never been used."""
+    """The state of an account. A DELETED account is still listed; a PENDING account has never been used."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -36,7 +36,7 @@ class AccountState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account as its service lists it. ``email`` is in the service's spelling, ``employee_code`` the company's own number."""
+    """An account as its service lists it. ``email`` is in the service's spelling; ``employee_code`` is the company's number."""
 
     external_id: str
     email: str | None = field(default=None, repr=False)
@@ -49,7 +49,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ListedChannel:
-    """A channel, a talk room or a group. ``parent_id`` is the team that it belongs to, where there are such."""
+    """A channel, a talk room or a group. ``parent_id`` is its team, if the service has teams."""
 
     external_id: str
     name: str | None = None
@@ -60,7 +60,7 @@ class ListedChannel:
 
 @dataclass(frozen=True)
 class Position:
-    """A place in a listing: what is listed, and the service's own mark from which it goes on."""
+    """A position in a listing: what is listed, and the service's cursor."""
 
     step: str
     cursor: str = field(default="", repr=False)
@@ -68,10 +68,9 @@ class Position:
 
 @dataclass(frozen=True)
 class Page:
-    """One page, which may be empty wherever it is; without ``next`` it is the listing's last.
+    """One page. Any page can be empty. A page without ``next`` is the last of the listing.
 
-    ``removed`` are ids of accounts that are gone. ``delta_link`` is where the next listing's changes are read from, on the page that
-    says so.
+    ``removed`` are ids of accounts that are gone. ``delta_link`` is where the next listing can read changes, on the page that has it.
     """
 
     accounts: Sequence[Account] = ()
@@ -84,23 +83,23 @@ class Page:
 class Directory(Protocol):
     """One tenant's directory at one service.
 
-    ``start`` is where a listing begins: at its first page, or, with marks of an earlier listing, at the changes since. ``beginning`` is
-    always the first page.
+    ``start`` is where a listing begins: at the first page, or at the changes since an earlier listing. ``beginning`` is always the first
+    page.
     """
 
     start: Position
     beginning: Position
 
     async def page(self, at: Position) -> Page:
-        """Read the page at a position; it is the same one when it is read again.
+        """Read the page at a position; reading it again gives the same page.
 
-        :raises ListingError: it cannot be read, and so the listing is not complete.
-        :raises StartOverError: the service does not know the position any more.
+        :raises ListingError: the page cannot be read, so the listing is not complete.
+        :raises StartOverError: the service no longer knows the position.
         """
 
 
 class ListingError(BatchError):
-    """A listing that is not complete, and why, in a sentence without the service's own text; nothing is changed after it."""
+    """The listing is not complete, with the reason in a sentence without the service's own text. Nothing is changed afterwards."""
 
     def __init__(self, message: str, *, recoverable: bool = False) -> None:
         super().__init__(message)
@@ -108,32 +107,32 @@ class ListingError(BatchError):
 
 
 class StartOverError(Exception):
-    """The service has forgotten where the listing was; its text says so in a sentence."""
+    """The service no longer knows the position of the listing; the text says why in a sentence."""
 
 
 def is_identity(value: str) -> bool:
-    """Whether a text can be an id, which goes into our keys and into paths of URLs."""
-    # A lone dot or two would be a step in the path.
+    """Whether a text can be an id: ids are part of our keys and of paths in URLs."""
+    # "." and ".." would be a step in the path.
     is_segment = value.strip(".") != "" and " " not in value
     return is_segment and len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
 
 
 def identity(value: object, of: str) -> str:
-    """The id of something that is listed. :raises ListingError: it is none."""
+    """The id of a listed object. :raises ListingError: it is not an id."""
     if isinstance(value, str) and is_identity(value):
         return value
     raise ListingError(f"ID の正しくない{of}が一覧にあります")
 
 
 def one_line(value: object) -> str | None:
-    """What people have written, in one line of bounded length; it may hold anything else, HTML and formulas too."""
+    """Text that people have written, in one line of bounded length. It may contain HTML and formulas."""
     if not isinstance(value, str):
         return None
     return " ".join(storable(value).split())[:_LONGEST_TEXT] or None
 
 
 def address(value: object) -> str | None:
-    """An e-mail address, as far as it can be one."""
+    """The text if it looks like an e-mail address, or else None."""
     cleaned = value.strip() if isinstance(value, str) else ""
     if "@" not in cleaned or len(cleaned) > _LONGEST_EMAIL or " " in cleaned or not cleaned.isprintable():
         return None
@@ -141,7 +140,7 @@ def address(value: object) -> str | None:
 
 
 def items(body: Mapping[str, Any], name: str, service: str) -> list[Mapping[str, Any]]:
-    """A page's objects. :raises ListingError: there is no list of objects of this name."""
+    """A page's objects. :raises ListingError: the page has no list of objects with this name."""
     value = body.get(name)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ListingError(f"{service} の応答に {name} がありません")
@@ -149,7 +148,7 @@ def items(body: Mapping[str, Any], name: str, service: str) -> list[Mapping[str,
 
 
 def following(at: Position, cursor: object, then: Position | None) -> Position | None:
-    """Where a listing with cursors goes on: its end is an empty, null or missing one. :raises ListingError: it goes in a circle."""
+    """The next position of a listing with cursors; an empty, null or missing cursor ends it. :raises ListingError: the cursor repeats."""
     if not cursor:
         return then
     if not isinstance(cursor, str) or cursor == at.cursor:

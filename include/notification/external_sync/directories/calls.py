@@ -1,4 +1,4 @@
-"""How often a service is called, and what happens when it refuses: a listing waits, and tries again what may succeed."""
+"""The rate limit of calls to a service, and the retries of calls that it refuses."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LONGEST_PAGE = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Patience:
-    """How long one page is tried: failures of the service, and pauses in seconds.
+    """The retries of one page: the number of failures and waits, and the pauses in seconds.
 
-    The first failure is followed by ``first_pause``, which doubles. A service that asks for more than ``longest_pause`` is left alone
-    until the next run; one that goes on asking is given up after ``waits``.
+    The first pause is ``first_pause``; each next pause is twice as long. If a service asks for more than ``longest_pause``, the next run
+    continues. If it asks for more than ``waits`` waits, the listing fails.
     """
 
     attempts: int = 4
@@ -34,16 +34,16 @@ class Patience:
 
 
 class Pace:
-    """So many calls in any ``seconds``; whoever comes too early waits. One per tenant and limit, on one event loop."""
+    """A rate limit: this many calls in any ``seconds``; further calls wait. One per tenant and limit, on one event loop."""
 
     def __init__(self, calls: int, seconds: float = 60.0) -> None:
         self._calls = calls
-        # A hundredth more: the service counts from when a call arrives, and one may take less time on its way than the one before.
+        # One percent more, because the service counts from the arrival of a call, and calls take different times to arrive.
         self._seconds = seconds * 1.01
         self._recent: deque[float] = deque()
 
     async def turn(self) -> None:
-        """Wait until a call may be made, and count it."""
+        """Wait until a call is allowed, and count it."""
         while len(self._recent) >= self._calls:
             wait = self._recent[0] + self._seconds - time.monotonic()
             if wait <= 0:
@@ -53,8 +53,8 @@ class Pace:
         self._recent.append(time.monotonic())
 
 
-class TryAgainError(Exception):
-    """A refusal that another try may get over: for its rate, or the service's own trouble. ``wait``: seconds that it asks for."""
+class RetryableError(Exception):
+    """A refusal after which a retry may succeed: a rate limit, or trouble of the service. ``wait``: the seconds that it asks for."""
 
     def __init__(self, reason: str, *, wait: float | None = None, is_rate: bool = False) -> None:
         super().__init__(reason)
@@ -62,23 +62,23 @@ class TryAgainError(Exception):
         self.is_rate = is_rate
 
 
-async def patiently(call: Callable[[], Awaitable[T]], pace: Pace, patience: Patience) -> T:
-    """The answer to a call that changes nothing and may so be repeated.
+async def call_with_retries(call: Callable[[], Awaitable[T]], pace: Pace, patience: Patience) -> T:
+    """The answer to a call that changes nothing, so that it can be retried.
 
-    :raises ListingError: the service goes on refusing, or is not to be called.
+    :raises ListingError: the service still refuses, or must not be called.
     """
     failures = waits = 0
     while True:
         await pace.turn()
         try:
             return await call()
-        except TryAgainError as error:
+        except RetryableError as error:
             refusal = error
         except RefusedAddressError as error:
             raise ListingError(str(error)) from None
         except UNANSWERED as error:
-            # The error's own text may hold the whole URL.
-            refusal = TryAgainError(f"応答がありません（{type(error).__name__}）")
+            # The error's own text may contain the whole URL.
+            refusal = RetryableError(f"応答がありません（{type(error).__name__}）")
         failures += not refusal.is_rate
         waits += refusal.is_rate
         wait = refusal.wait if refusal.wait is not None else patience.first_pause * 2 ** max(0, failures - 1)
@@ -90,12 +90,12 @@ async def patiently(call: Callable[[], Awaitable[T]], pace: Pace, patience: Pati
 
 def refused_for_now(
     status: int, headers: Mapping[str, str], service: str, header: str = "Retry-After"
-) -> TryAgainError | None:
-    """What an HTTP status says about another try; None: that it does not help."""
+) -> RetryableError | None:
+    """The retryable error for an HTTP status; None if a retry does not help."""
     asked = retry_after(headers, header)
     wait = asked.total_seconds() if asked is not None else None
     if status == 429:
-        return TryAgainError(f"{service} の呼び出し回数の上限に達しました", wait=wait, is_rate=True)
+        return RetryableError(f"{service} の呼び出し回数の上限に達しました", wait=wait, is_rate=True)
     if status >= 500:
-        return TryAgainError(f"{service} が一時的に使えません（HTTP {status}）", wait=wait)
+        return RetryableError(f"{service} が一時的に使えません（HTTP {status}）", wait=wait)
     return None

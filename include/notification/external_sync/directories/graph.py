@@ -31,24 +31,24 @@ from include.notification.external_sync.directories.calls import (
     LONGEST_PAGE,
     Pace,
     Patience,
-    patiently,
+    call_with_retries,
     refused_for_now,
 )
 
 _SERVICE = "Microsoft Graph"
 
-# accountEnabled is only there when it is asked for.
+# Graph returns accountEnabled only on request.
 _FIELDS = ("id", "displayName", "mail", "userPrincipalName", "accountEnabled", "userType", "employeeId")
 _SELECT = ",".join(_FIELDS)
 _USERS_PER_PAGE = "999"
-# The channels of all teams of a page are read with it.
+# The channels of all teams of a page are read with the page.
 _TEAMS_PER_PAGE = "50"
 _IS_TEAM = "resourceProvisioningOptions/Any(x:x eq 'Team')"
 
-# Far below what Graph allows an application for a directory of any size.
+# Far below Graph's limit for an application, whatever the size of the directory.
 _CALLS_PER_MINUTE = 600
 
-# A token is given up this many seconds before its end.
+# A token is replaced this many seconds before it expires.
 _MARGIN_SECONDS = 300
 _LONGEST_LIFETIME_SECONDS = 86_400
 
@@ -58,9 +58,9 @@ _EXPIRED = "前回からの変更の記録（差分トークン）が使えな�
 
 
 class GraphDirectory:
-    """A ``Directory``: everybody, or what has changed since ``delta_link``; then the teams and their channels.
+    """A ``Directory``: all users, or the changes since ``delta_link``; then the teams and their channels.
 
-    Where the changes begin is asked before everybody is listed, so that nothing is lost in between.
+    The start of the next changes is requested before the users are listed, so that no change is lost.
     """
 
     beginning = Position(_BASELINE)
@@ -94,17 +94,17 @@ class GraphDirectory:
             body = await self._get(
                 self._url("users", "delta", **{"$deltatoken": "latest", "$select": _SELECT})
             )
-            # Without it the next listing is a full one again.
+            # Without it the next listing is a full listing.
             return Page(next=Position(_USERS), delta_link=_link(body, "deltaLink"))
         if at.step == _USERS:
             first = self._url("users", **{"$select": _SELECT, "$top": _USERS_PER_PAGE})
-            body = await self._get(self._own(at.cursor) if at.cursor else first)
+            body = await self._get(self._checked_link(at.cursor) if at.cursor else first)
             accounts = [_account(user) for user in items(body, "value", _SERVICE)]
             return Page(accounts=accounts, next=_following(at, body))
         return await (self._changes(at) if at.step == _CHANGES else self._teams(at))
 
     async def _changes(self, at: Position) -> Page:
-        body = await self._get(self._own(at.cursor), forgettable=True)
+        body = await self._get(self._checked_link(at.cursor), may_expire=True)
         accounts, removed = [], []
         for user in items(body, "value", _SERVICE):
             user_id = identity(user.get("id"), "利用者")
@@ -112,12 +112,11 @@ class GraphDirectory:
             if "@removed" in user:
                 whole = None
             elif not user.keys() >= set(_FIELDS):
-                # It may hold nothing but what has changed.
+                # The entry may contain only the changed fields.
                 url = self._url("users", user_id, **{"$select": _SELECT})
                 whole = await self._get(url, missing_ok=True)
-                if (
-                    not whole
-                ):  # not known to all of Graph's servers, or removed since: that comes as a change of its own
+                # Not yet known to all of Graph's servers, or removed since: the next changes will list it.
+                if not whole:
                     continue
             if whole is None:
                 removed.append(user_id)
@@ -132,7 +131,7 @@ class GraphDirectory:
         first = self._url(
             "groups", **{"$filter": _IS_TEAM, "$select": "id,displayName", "$top": _TEAMS_PER_PAGE}
         )
-        body = await self._get(self._own(at.cursor) if at.cursor else first)
+        body = await self._get(self._checked_link(at.cursor) if at.cursor else first)
         channels: list[ListedChannel] = []
         for team in items(body, "value", _SERVICE):
             channels += await self._channels_of(identity(team.get("id"), "チーム"))
@@ -143,19 +142,19 @@ class GraphDirectory:
         url: URL | None = self._url("teams", team_id, "channels")
         while url is not None:
             body = await self._get(url, missing_ok=True)
-            if not body:  # a group that is not a team any more
+            if not body:  # a group that is no longer a team
                 break
             channels += [_channel(channel, team_id) for channel in items(body, "value", _SERVICE)]
             after = _following(Position(_TEAMS, str(url)), body)
-            url = self._own(after.cursor) if after else None
+            url = self._checked_link(after.cursor) if after else None
         return channels
 
     def _url(self, *segments: str, **query: str) -> URL:
         quoted = [quote(segment, safe="") for segment in segments]
         return self._base.joinpath(*quoted, encoded=True).with_query(query)
 
-    def _own(self, link: str) -> URL:
-        """A link that Graph has given. The token goes with it, and so it must not lead anywhere else."""
+    def _checked_link(self, link: str) -> URL:
+        """A link from Graph, checked. The token is sent with it, so it must not lead to another host."""
         if not self._is_own(link):
             raise ListingError("続きのリンクが Microsoft Graph のものではありません")
         return URL(link, encoded=True)
@@ -163,13 +162,13 @@ class GraphDirectory:
     def _is_own(self, link: str) -> bool:
         try:
             return URL(link, encoded=True).origin() == self._base.origin()
-        except ValueError:  # no absolute URL
+        except ValueError:  # not an absolute URL
             return False
 
     async def _get(
-        self, url: URL, *, missing_ok: bool = False, forgettable: bool = False
+        self, url: URL, *, missing_ok: bool = False, may_expire: bool = False
     ) -> Mapping[str, Any]:
-        """The answer; empty where nothing is found and that is ``missing_ok``. ``forgettable``: the URL is a mark of an earlier listing."""
+        """The answer; empty if nothing is found and ``missing_ok``. ``may_expire``: the URL is a cursor of an earlier listing."""
 
         async def call() -> Mapping[str, Any]:
             answer = await self._answer(url)
@@ -177,8 +176,8 @@ class GraphDirectory:
                 return answer.fields
             problem = answer.fields.get("error")
             code = safe_code(problem.get("code")) if isinstance(problem, dict) else ""
-            # 410 when it has expired; the others when it is another directory's, because the credentials have changed.
-            if forgettable and answer.status in (400, 404, 410):
+            # 410 if the cursor has expired; the others if it belongs to another directory, because the credentials have changed.
+            if may_expire and answer.status in (400, 404, 410):
                 raise StartOverError(_EXPIRED)
             if answer.status == 404 and missing_ok:
                 return {}
@@ -186,10 +185,10 @@ class GraphDirectory:
                 _reason(answer.status, code)
             )
 
-        return await patiently(call, self._pace, self._patience)
+        return await call_with_retries(call, self._pace, self._patience)
 
     async def _answer(self, url: URL) -> Answer:
-        """With a token, and once more with another one where it is not taken (any longer)."""
+        """The answer with the present token, and if the service rejects the token, once more with a new token."""
         for _ in range(2):
             if not self._token or time.monotonic() >= self._usable_until:
                 await self._fetch_token()
@@ -260,7 +259,7 @@ def _account(user: Mapping[str, Any]) -> Account:
         raise ListingError("アカウントが有効か（accountEnabled）が返されません")
     return Account(
         identity(user.get("id"), "利用者"),
-        # The administrator of the company's directory gives both.
+        # The administrator of the company's directory sets both.
         email=address(user.get("mail")) or address(user.get("userPrincipalName")),
         is_email_verified=True,
         employee_code=one_line(user.get("employeeId")),

@@ -1,4 +1,4 @@
-"""LINE WORKS' people, groups and the talk rooms of its bot. Nothing lists a bot's talk rooms: each known one is asked for."""
+"""LINE WORKS' users, groups and its bot's talk rooms. The API cannot list talk rooms, so each known room is requested."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from include.notification.external_sync.directories.calls import (
     LONGEST_PAGE,
     Pace,
     Patience,
-    TryAgainError,
-    patiently,
+    RetryableError,
+    call_with_retries,
     refused_for_now,
 )
 
@@ -42,7 +42,7 @@ _SCOPE = "user.read group.read bot.read"
 
 _PAGE_SIZE = "100"
 _ROOMS_PER_PAGE = 50
-# For each API on its own.
+# For each API separately.
 _CALLS_PER_MINUTE = 240
 
 _USERS = Position("users")
@@ -51,7 +51,7 @@ _ROOMS = Position("rooms")
 
 
 class LineWorksDirectory:
-    """A ``Directory``: users, groups, and those of the known talk rooms (``channelId``) that are still there."""
+    """A ``Directory``: users, groups, and the known talk rooms (``channelId``) that still exist."""
 
     start = _USERS
     beginning = _USERS
@@ -118,10 +118,10 @@ class LineWorksDirectory:
                 _reason(answer.status, code)
             )
 
-        return await patiently(call, self._paces[api], self._patience)
+        return await call_with_retries(call, self._paces[api], self._patience)
 
     async def _answer(self, url: URL) -> Answer:
-        """With a token, and once more with another one where it is not taken (any longer)."""
+        """The answer with the present token, and if the service rejects the token, once more with a new token."""
         token = await self._token_instead_of("")
         answer = await self._ask(url, token)
         if answer.status == 401:
@@ -141,7 +141,7 @@ class LineWorksDirectory:
             if token.outcome is Outcome.PERMANENT:
                 raise ListingError(reason)
             wait = token.retry_after.total_seconds() if token.retry_after else None
-            raise TryAgainError(reason, wait=wait, is_rate=not token.counts_as_attempt)
+            raise RetryableError(reason, wait=wait, is_rate=not token.counts_as_attempt)
         return token
 
 
@@ -169,7 +169,7 @@ def _account(user: Mapping[str, Any]) -> Account:
         state = AccountState.ON_LEAVE
     return Account(
         identity(user.get("userId"), "利用者"),
-        # The administrator of the company's directory gives it.
+        # The administrator of the company's directory sets it.
         email=address(user.get("email")),
         is_email_verified=True,
         employee_code=one_line(user.get("employeeNumber")) or one_line(user.get("userExternalKey")),

@@ -30,19 +30,19 @@ from include.notification.external_sync.directories.calls import (
     LONGEST_PAGE,
     Pace,
     Patience,
-    TryAgainError,
-    patiently,
+    RetryableError,
+    call_with_retries,
     refused_for_now,
 )
 
 _SERVICE = "Slack"
 
-# As Slack advises; a page may hold fewer.
+# Slack's recommended size; a page may have fewer entries.
 _PAGE_SIZE = 200
-# Both methods are of Slack's tier 2, each counted on its own.
+# Both methods are in Slack's tier 2 and are counted separately.
 _CALLS_PER_MINUTE = 20
 
-# The one bot that is not marked as one.
+# The only bot without the bot flag.
 _SLACKBOT = "USLACKBOT"
 
 _MEMBERS = Position("members")
@@ -60,12 +60,12 @@ _REASONS = {
     "ekm_access_denied": "Slack の管理者がアクセスを停止しています",
 }
 _RATE_CODES = ("ratelimited", "rate_limited")
-# Of its own trouble; a question that may have arrived may be asked again.
+# Trouble of Slack itself; the calls only read, so a retry is safe.
 _TROUBLE_CODES = ("service_unavailable", "request_timeout", "internal_error", "fatal_error")
 
 
 class SlackDirectory:
-    """A ``Directory``: members (deactivated ones stay in the list), then public channels and the private ones that the bot is in."""
+    """A ``Directory``: members (deactivated members stay in the list), public channels, and private channels that the bot is in."""
 
     start = _MEMBERS
     beginning = _MEMBERS
@@ -111,7 +111,7 @@ class SlackDirectory:
                 return answer.fields
             raise _meaning(answer)
 
-        return await patiently(call, self._paces[method], self._patience)
+        return await call_with_retries(call, self._paces[method], self._patience)
 
 
 def _next_cursor(body: Mapping[str, Any]) -> object:
@@ -120,16 +120,16 @@ def _next_cursor(body: Mapping[str, Any]) -> object:
 
 
 def _meaning(answer: Answer) -> Exception:
-    """Of an answer other than success."""
+    """The error for an answer that is not a success."""
     status, fields = answer.status, answer.fields
     if status == 200 and not fields:
-        # A login page or the like, or more than a page can be.
+        # A login page or similar, or an answer larger than a page.
         return ListingError("応答が Slack のものではありません")
     code = safe_code(fields.get("error"))
     if code in _RATE_CODES:
         status = 429
     if code in _TROUBLE_CODES:
-        return TryAgainError(f"{_SERVICE} が一時的に使えません（{code}）")
+        return RetryableError(f"{_SERVICE} が一時的に使えません（{code}）")
     if code == "invalid_cursor":
         return StartOverError("続きの位置が無効になったため、一覧を最初から読み直しました")
     return refused_for_now(status, answer.headers, _SERVICE) or ListingError(
@@ -154,7 +154,7 @@ def _account(member: Mapping[str, Any]) -> Account:
     return Account(
         external_id,
         email=address(profile.get("email")),
-        # Slack says so of addresses that were entered and never confirmed; of all others it says nothing else.
+        # Slack sets this to false for addresses that were never confirmed. For other addresses the field is missing.
         is_email_verified=member.get("is_email_confirmed") is not False,
         display_name=one_line(profile.get("real_name")) or one_line(member.get("real_name")),
         kind=kind,

@@ -8,9 +8,9 @@ import psycopg
 
 from include.catalog import EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS, TENANT_BILLING, BatchSpec
 from include.execution import run_log
+from include.execution.batch import Run
 from include.execution.sharding import Tenant
-from include.execution.tenant_work import Run
-from include.tenant_management.tenant_monitoring.untold import unclosed_executions, untold_failures
+from include.tenant_management.tenant_monitoring.unreported import unclosed_executions, unreported_failures
 from skill_batch.notifiers.failure_alert import failure_key
 
 FAMILY_DAG, RUN_ID = "batch_019_notification", "manual__1"
@@ -44,10 +44,11 @@ def alert(platform: psycopg.Connection, spec: BatchSpec, attempt: int = 0, run_i
     )
 
 
-def untold(platform: psycopg.Connection) -> list[tuple[str, int]]:
+def unreported(platform: psycopg.Connection) -> list[tuple[str, int]]:
     """Batch and attempt of each failure that owes an alert."""
     return [
-        (failure.spec.id, failure.attempt) for failure in untold_failures(platform, datetime.now(UTC) + LATER)
+        (failure.spec.id, failure.attempt)
+        for failure in unreported_failures(platform, datetime.now(UTC) + LATER)
     ]
 
 
@@ -58,7 +59,7 @@ def test_an_alert_of_another_batch_of_the_same_run_says_nothing_about_this_one(
         fail(platform, spec)
     alert(platform, EXTERNAL_SYNC)
 
-    assert untold(platform) == [(SCHEDULED_NOTIFICATIONS.id, 0), (TENANT_BILLING.id, 0)]
+    assert unreported(platform) == [(SCHEDULED_NOTIFICATIONS.id, 0), (TENANT_BILLING.id, 0)]
 
 
 def test_an_alert_from_before_a_clear_says_nothing_about_the_failure_after_it(
@@ -66,14 +67,14 @@ def test_an_alert_from_before_a_clear_says_nothing_about_the_failure_after_it(
 ) -> None:
     run = fail(platform, TENANT_BILLING)
     alert(platform, TENANT_BILLING)
-    assert untold(platform) == []
+    assert unreported(platform) == []
 
     run_log.mark_reopened(platform, run)
     run_log.close_execution(platform, run, attempt=1)
 
-    assert untold(platform) == [(TENANT_BILLING.id, 1)]
+    assert unreported(platform) == [(TENANT_BILLING.id, 1)]
     alert(platform, TENANT_BILLING, attempt=1)
-    assert untold(platform) == []
+    assert unreported(platform) == []
 
 
 def test_a_run_whose_id_begins_like_anothers_owes_its_own_alert(platform: psycopg.Connection) -> None:
@@ -81,14 +82,14 @@ def test_a_run_whose_id_begins_like_anothers_owes_its_own_alert(platform: psycop
     fail(platform, TENANT_BILLING, run_id=f"{RUN_ID}:{TENANT_BILLING.id}")
     alert(platform, TENANT_BILLING)
 
-    assert untold(platform) == [(TENANT_BILLING.id, 0)]
+    assert unreported(platform) == [(TENANT_BILLING.id, 0)]
 
 
 def test_a_failure_from_before_the_attempts_were_kept_is_left_alone(platform: psycopg.Connection) -> None:
     fail(platform, TENANT_BILLING)
     platform.execute("UPDATE batch.execution_log SET attempt = NULL")
 
-    assert untold(platform) == []
+    assert unreported(platform) == []
 
 
 def test_a_cleared_run_that_nobody_closed_again_shows_until_it_is_closed(
@@ -131,8 +132,8 @@ def test_an_orphan_that_was_reported_says_nothing_about_a_failure_after_it(
     platform.execute(
         "INSERT INTO batch.orphan_notice (execution_id, detail) VALUES (%s, 'lost')", [run.execution_id]
     )
-    assert untold(platform) == []
+    assert unreported(platform) == []
 
     run_log.close_execution(platform, run, attempt=1)
 
-    assert untold(platform) == [(TENANT_BILLING.id, 1)]
+    assert unreported(platform) == [(TENANT_BILLING.id, 1)]

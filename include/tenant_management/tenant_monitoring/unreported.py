@@ -1,0 +1,62 @@
+"""Failed runs without an alert: the worker was killed between the failure and its alert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from include.catalog import RUN_SPECS, RunSpec
+from include.database import Statements
+from include.execution.run_log import RunResult, failed_tenants
+
+_SQL = Statements(Path(__file__).parent)
+
+# Storing an alert may take this long. Older failures were reported by an earlier check, or are no longer news.
+_GRACE = timedelta(minutes=10)
+_LOOKED_BACK = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class UnreportedFailure:
+    """A failed run with Airflow's ids, its attempt (how often the run was cleared), and its result."""
+
+    spec: RunSpec
+    dag_id: str
+    run_id: str
+    attempt: int
+    result: RunResult
+
+
+@dataclass(frozen=True)
+class UnclosedExecution:
+    """A run that a cleared task has reopened at ``reopened_at`` (aware), and that no task has closed since."""
+
+    execution_id: str
+    spec: RunSpec
+    dag_id: str
+    run_id: str
+    reopened_at: datetime
+
+
+def unclosed_executions(platform: psycopg.Connection, now: datetime) -> list[UnclosedExecution]:
+    """Executions that were reopened more than ten minutes before ``now`` (aware), oldest first. Some may still be running: ask Airflow."""
+    rows = _SQL.execute(platform, "unclosed_executions", until=now - _GRACE)
+    return [
+        UnclosedExecution(execution_id, RUN_SPECS[batch_id], dag_id, run_id, reopened_at)
+        for execution_id, batch_id, dag_id, run_id, reopened_at in rows
+    ]
+
+
+def unreported_failures(platform: psycopg.Connection, now: datetime) -> Iterator[UnreportedFailure]:
+    """Failures between six hours and ten minutes before ``now`` (aware), oldest first."""
+    rows = _SQL.rows(platform, "unreported_failures", since=now - _LOOKED_BACK, until=now - _GRACE)
+    for row in rows:
+        dag_id, run_id, attempt = row.pop("dag_id"), row.pop("run_id"), row.pop("attempt")
+        error = row.pop("error_message")
+        tenants = failed_tenants(platform, row["execution_id"])
+        result = RunResult(**row, records=0, failed_tenants=tenants, error=error)
+        yield UnreportedFailure(RUN_SPECS[result.batch_id], dag_id, run_id, attempt, result)
