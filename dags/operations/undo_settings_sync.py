@@ -1,0 +1,52 @@
+"""
+### 目的
+BATCH-018-05 テナント設定同期の 1 回の実行が変えた設定を、元の値に戻します。スケジュールはありません。
+
+### 処理の流れ
+1. `open_run` — フォームの値と変更の記録を確認し、誰が何をしたかを実行ログに残します。
+2. `undo_changes` — テナントごとに、その実行の変更を元に戻します。その後に誰かが変えた設定は戻さず、報告します。
+3. `close_run` — 結果を集約します。
+
+### 入力
+フォームの値、`batch.setting_change`
+
+### 出力
+`MST_TenantSettings`、`batch.applied_setting`、`batch.setting_change`、`batch.execution_log`（`triggered_by` に実行した人）。
+取り消した値は、あるべき値が変わるまで再び適用されません。
+
+### 障害対応
+* **朝まで待てるか**: 手動実行なので、実行した人が判断します。
+* **どこを見るか**: `undo_changes` のログに、戻した設定と、戻さなかった設定が出ます。
+* **再実行**: 原因を除いてから、赤いインスタンスを下流ごと消去（Clear）。
+* **確認だけ**: `dry_run` を付けると、`undo_changes` のログに予定が出ます。
+* **バッチのページ**: DAG `batch_018_05_settings_sync`
+"""
+
+from airflow.sdk import Param, chain
+
+from include.catalog import UNDO_SETTINGS_SYNC
+from include.operations import settings_sync_undo
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.dag_factory import operation_dag, tenants_param
+
+
+@operation_dag(
+    UNDO_SETTINGS_SYNC,
+    doc_md=__doc__,
+    params={
+        "execution": Param(
+            "",
+            type=["null", "string"],
+            title="取り消す実行",
+            description="取り消す実行の実行ID（BATCH-018-05_…）。必須です。DAG batch_018_05_settings_sync の "
+            "その実行の sync_settings のログと、batch.setting_change にあります。",
+        ),
+        "tenants": tenants_param("取り消すテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
+    },
+)
+def undo_settings_sync() -> None:
+    """Check the changes of the run, then undo them for each tenant."""
+    flow = BatchFlow(UNDO_SETTINGS_SYNC, settings_sync_undo)
+    run, shards = flow.open_run()
+    undo_changes = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(undo_changes, flow.close_run())

@@ -1,0 +1,199 @@
+"""What an operator sees and decides about messages: list, resend, discard, mark as sent, reopen a channel."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from include.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
+from include.errors import ParameterError
+from include.operations import notification_operations
+from local_stack.batch_runs import LOCAL, open_run, process_tenants
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.conftest import Database
+from tests.messaging.outbox_rows import (
+    TODAY,
+    ambiguous,
+    make_due,
+    network,
+    operate,
+    run_notifications,
+    slack,
+    statuses,
+    waiting,
+)
+
+
+@pytest.fixture
+def parked(database: Database, host: psycopg.Connection, services: StandIns) -> str:
+    """A message of A that may have arrived; returns its id."""
+    return ambiguous(database, host, services)
+
+
+def listing(database: Database, tenant_id: str = "A") -> list[str]:
+    """The lines that the task's log shows."""
+    batch = notification_operations(LOCAL)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        run, _ = open_run(platform, OPERATE_NOTIFICATIONS, batch, TODAY, codes=[tenant_id])
+        report = process_tenants(connection, platform, batch, run, [tenant_id])
+    (result,) = report.results
+    return list(result.report)
+
+
+def shown(host: psycopg.Connection) -> list[str]:
+    """What the application shows of its notifications."""
+    rows = host.execute('SELECT send_status FROM "HIS_NotificationLog" ORDER BY id').fetchall()
+    return [status for (status,) in rows]
+
+
+def test_the_list_says_what_waits_and_why_and_no_address_and_no_text(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    waiting(host, "A", "SLACK", recipient_address="C2")
+    services.fail_next("slack", "token_revoked")
+    run_notifications(database, services)
+
+    lines = listing(database)
+
+    assert lines[0].startswith("停止中のチャネル slack: トークンが取り消されました（2026-")
+    assert lines[1] == "通知 2 件（送信済み・破棄を除く）"
+    assert lines[2].startswith(f"{parked} slack ambiguous（1 回試行）、Slack の内部エラーで")
+    assert "retry（0 回試行）、チャネル停止中、トークンが取り消されました" in lines[3]
+    assert not any("極秘" in line or "C1" in line or "C2" in line for line in lines)
+    assert listing(database, "B") == ["待機中の通知はありません"]
+
+
+def test_resent_it_is_sent_again_at_once(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    assert operate(database, services, "resend", parked).status == "completed"
+
+    assert [arrived.destination for arrived in services.messages] == ["C1"]
+    assert (statuses(host), shown(host)) == ({("slack", "sent"): 1}, ["SUCCESS"])
+
+
+def test_discarded_it_is_never_sent(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    operate(database, services, "discard", parked)
+    make_due(host)
+    run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert (services.messages, statuses(host), shown(host)) == ([], {("slack", "discarded"): 1}, ["FAILED"])
+
+
+def test_marked_as_sent_it_is_shown_as_that(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    operate(database, services, "mark_sent", parked)
+
+    assert (services.messages, statuses(host), shown(host)) == ([], {("slack", "sent"): 1}, ["SUCCESS"])
+
+
+def test_a_decision_about_what_is_not_there_is_refused_by_name(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    operate(database, services, "discard", parked)
+
+    with pytest.raises(
+        ParameterError, match=rf"{parked}（discarded）、nowhere（対象のテナントにありません）"
+    ):
+        operate(database, services, "resend", parked, "nowhere")
+    with pytest.raises(ParameterError, match="メッセージID"):
+        operate(database, services, "resend")
+    with pytest.raises(ParameterError, match="'requeue' は使えません"):
+        operate(database, services, "requeue", parked)
+    assert statuses(host) == {("slack", "discarded"): 1}
+
+
+def test_another_tenants_message_is_not_there_to_be_decided_about(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    waiting(host, "B", "SLACK", recipient_address="C2")
+    services.fail_next("slack", "internal_error")
+    run_notifications(database, services)
+    (of_b,) = host.execute("SELECT message_id FROM batch.outbox WHERE tenant_id = 'B'").fetchone() or ("",)
+
+    with pytest.raises(
+        ParameterError, match=f"この通知は決められません: {of_b}（対象のテナントにありません）"
+    ):
+        operate(database, services, "discard", parked, of_b, codes=["A"])
+    assert statuses(host) == {("slack", "ambiguous"): 2}
+    operate(database, services, "discard", parked, codes=["A"])
+
+    assert host.execute("SELECT tenant_id, status FROM batch.outbox ORDER BY 1").fetchall() == [
+        ("A", "discarded"),
+        ("B", "ambiguous"),
+    ]
+
+
+def test_resending_opens_the_channel_that_was_closed(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A")
+    slack(host, "A", services)
+    waiting(host, "A", "SLACK", recipient_address="C1")
+    services.fail_next("slack", "token_revoked")
+    run_notifications(database, services)
+    (message_id,) = host.execute("SELECT message_id FROM batch.outbox").fetchone() or ("",)
+    make_due(host)
+    run_notifications(database, services, spec=NOTIFICATION_RETRY)
+    assert services.messages == []
+
+    operate(database, services, "resend", message_id)
+
+    assert len(services.messages) == 1
+
+
+def test_reopening_sends_what_waited_for_the_channel(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    for tenant_id in ("A", "B"):
+        host_rows.tenant(host, tenant_id)
+        slack(host, tenant_id, services)
+        waiting(host, tenant_id, "SLACK", recipient_address=f"C-{tenant_id}")
+    services.fail_next("slack", "token_revoked", times=2)
+    run_notifications(database, services)
+    make_due(host)
+
+    result = operate(database, services, "reopen", codes=["A"])
+
+    assert [arrived.destination for arrived in services.messages] == ["C-A"]
+    assert host.execute(
+        "SELECT details -> 'reopened' FROM batch.tenant_outcome WHERE execution_id = %s",
+        [result.execution_id],
+    ).fetchall() == [(1,)]
+    assert statuses(host) == {("slack", "sent"): 1, ("slack", "retry"): 1}
+
+
+@pytest.mark.parametrize("operation", ["resend", "discard", "mark_sent"])
+def test_a_dry_run_decides_and_sends_nothing(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str, operation: str
+) -> None:
+    before = (statuses(host), shown(host))
+
+    assert operate(database, services, operation, parked, dry_run=True).status == "completed"
+
+    assert (services.messages, statuses(host), shown(host)) == ([], *before)
+
+
+def test_a_run_that_is_cleared_decides_nothing_anew(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    batch = notification_operations(LOCAL)
+    services.fail_next("slack", "internal_error")
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        run, _ = open_run(
+            platform,
+            OPERATE_NOTIFICATIONS,
+            batch,
+            TODAY,
+            codes=["A"],
+            parameters={"operation": "resend", "messages": [parked]},
+        )
+        process_tenants(connection, platform, batch, run, ["A"], None, network(services))
+        assert statuses(host) == {("slack", "ambiguous"): 1}
+        process_tenants(connection, platform, batch, run, ["A"], None, network(services))
+
+    assert (services.messages, statuses(host)) == ([], {("slack", "ambiguous"): 1})

@@ -1,0 +1,214 @@
+"""Restoring from a backup as an operation: beside the live rows, over them, or into a new database."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from include.data_management.data_backup.files import MANIFEST
+from include.data_management.data_backup.tenant_export import restored_schema
+from include.errors import ParameterError
+from tests import host_rows
+from tests.conftest import Database
+from tests.data_management.backups import (
+    HOSTILE,
+    TODAY,
+    Backups,
+    flip,
+    login,
+    of_restored,
+    of_tenant,
+    planted,
+)
+from tests.tenant_management.billing_rows import reasons
+
+
+@pytest.fixture
+def backups(own_database: Database, tmp_path: Path) -> Backups:
+    """Two tenants with people, settings and requests, and one that has left."""
+    return planted(own_database, tmp_path / "store")
+
+
+def change_rows_of_a(database: Database) -> None:
+    """One row of A is changed, one is deleted, and one person comes."""
+    with database.connect() as host:
+        host.execute("UPDATE \"MST_Employee\" SET full_name = 'changed' WHERE id = 'emp_A-1'")
+        host.execute("DELETE FROM \"MST_UserAuth\" WHERE user_id = 'A-2'")
+        host_rows.user(host, "A", "A-late")
+
+
+def schemas(database: Database) -> set[str]:
+    """The schemas into which tenants were restored."""
+    with database.connect() as host:
+        names = [restored_schema(tenant_id) for tenant_id in ("A", HOSTILE, "GONE")]
+        rows = host.execute("SELECT nspname FROM pg_namespace WHERE nspname = ANY(%s)", [names]).fetchall()
+    return {name for (name,) in rows}
+
+
+def runs(database: Database) -> int:
+    """How many runs of the operation were opened."""
+    with database.connect() as host:
+        return len(
+            host.execute("SELECT FROM batch.execution_log WHERE batch_id = 'RESTORE-BACKUP'").fetchall()
+        )
+
+
+def test_a_tenant_is_restored_beside_its_live_rows_or_over_them_and_no_other_tenant_is_touched(
+    backups: Backups, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, others = of_tenant(backups.database, "A"), of_tenant(backups.database, HOSTILE)
+    backup_id = backups.take()
+    change_rows_of_a(backups.database)
+    live = of_tenant(backups.database, "A")
+
+    # A dry run reads and reports, and keeps nothing.
+    for operation in ("compare", "merge"):
+        _, planned = backups.restore(operation, "A", dry_run=True)
+        assert planned["A"]["restored"] > 60
+    assert schemas(backups.database) == set()
+    assert of_tenant(backups.database, "A") == live
+
+    with caplog.at_level("INFO"):
+        compared, details = backups.restore("compare", "A", "GONE")
+    assert compared.status == "completed"
+    # Among the tenant's rows is its outcome of the backup's own run.
+    assert (details["A"]["changed"], details["A"]["missing"], details["A"]["merged"]) == (2, 1, 0)
+    assert f"A（{backup_id}）" in caplog.text
+    counts = "復元 30 行、現在と異なる 1 行、現在ない 0 行、取得後に増えた 1 行（例: emp_A-1、emp_A-late）"
+    assert f"public.MST_Employee: {counts}" in caplog.text
+    assert f'({compared.execution_id},A,"")' in caplog.text
+    assert of_restored(backups.database, "A") == before
+    assert of_tenant(backups.database, "A") == live
+    assert schemas(backups.database) == {restored_schema("A"), restored_schema("GONE")}
+
+    for merged_rows in (2, 0):  # another attempt finds nothing more to do
+        merged, details = backups.restore("merge", "A")
+        assert (merged.status, details["A"]["merged"]) == ("completed", merged_rows)
+    assert of_tenant(backups.database, HOSTILE) == others
+    with backups.database.connect() as host:
+        rows = host.execute(
+            """
+            SELECT (SELECT full_name FROM "MST_Employee" WHERE id = 'emp_A-1'),
+                   (SELECT count(*) FROM "MST_UserAuth" WHERE user_id IN ('A-2', 'A-late'))
+            """
+        ).fetchone()
+    assert rows == (None, 2)
+
+
+def test_a_tenant_whose_files_are_damaged_fails_alone_and_a_changed_manifest_fails_all(
+    backups: Backups,
+) -> None:
+    folder = backups.root / "backups" / backups.take()
+    flip(next((folder / "tenants").glob("A-*/public.MST_Employee.csv.zst")))
+    live = of_tenant(backups.database, "A")
+
+    result, _ = backups.restore("merge", "A", HOSTILE)
+
+    assert (result.status, list(reasons(result))) == ("partial", ["A"])
+    assert "内容が目録と一致しません" in reasons(result)["A"]
+    assert schemas(backups.database) == {restored_schema(HOSTILE)}
+    assert of_tenant(backups.database, "A") == live
+
+    manifest = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).write_bytes(manifest.replace(b'"tenants": 3', b'"tenants": 4'))
+    refused, _ = backups.restore("compare", HOSTILE)
+    assert "書き換えられています" in reasons(refused)[HOSTILE]
+
+
+def test_the_newest_backup_is_restored_unless_another_is_named(backups: Backups) -> None:
+    older = backups.take(TODAY - timedelta(days=1))
+    change_rows_of_a(backups.database)
+    backups.take()
+
+    _, newest = backups.restore("merge", "A")
+    _, named = backups.restore("merge", "A", backup=f" {older} ")
+
+    assert (newest["A"]["merged"], named["A"]["merged"]) == (0, 2)
+
+
+def test_the_whole_database_is_restored_into_a_new_one_and_never_over_one(backups: Backups) -> None:
+    expected = of_tenant(backups.database, "A")
+    backups.take()
+    copy = Database(f"{backups.database.name}_copy", backups.database.server)
+
+    dry, _ = backups.restore("new_database", target=copy.name, dry_run=True)
+    assert dry.status == "completed"
+    assert backups.server.databases(copy.name) == []
+    try:
+        result, details = backups.restore("new_database", target=copy.name)
+        assert (result.status, details[f"database {copy.name}"]) == ("completed", {"restored": 1})
+        assert of_tenant(copy, "A") == expected
+
+        again, _ = backups.restore("new_database", target=copy.name)
+        assert "既にあります" in reasons(again)[f"database {copy.name}"]
+        assert of_tenant(copy, "A") == expected
+    finally:
+        backups.server.drop(copy.name)
+
+
+def test_only_a_superuser_restores_owners_and_privileges(backups: Backups) -> None:
+    backups.take()
+    role = f"restore_{os.urandom(4).hex()}"
+    with backups.database.connect() as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'test-backup' BYPASSRLS CREATEDB")
+        admin.execute(f"GRANT pg_read_all_data TO {role}")
+    try:
+        backups.dsn = login(backups.database, role, "test-backup")
+        result, _ = backups.restore("new_database", target=f"{backups.database.name}_copy")
+        assert "スーパーユーザー" in next(iter(reasons(result).values()))
+        assert backups.server.databases(f"{backups.database.name}_copy") == []
+    finally:
+        with backups.database.connect() as admin:
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")
+
+
+def test_what_cannot_be_restored_is_refused_before_the_run_opens(backups: Backups) -> None:
+    with pytest.raises(ParameterError, match="検証済みのバックアップが保存先にまだありません"):
+        backups.restore("compare", "A")
+    backup_id = backups.take()
+
+    with pytest.raises(ParameterError, match=f"'BKP_1' は使えません。使えるのは {backup_id} です"):
+        backups.restore("compare", "A", backup="BKP_1")
+    with pytest.raises(ParameterError, match="「テナントコード」（tenants）が必要です"):
+        backups.restore("merge")
+    with pytest.raises(ParameterError, match="「復元先データベース」（target）が必要です"):
+        backups.restore("new_database")
+    with pytest.raises(ParameterError, match="「テナントコード」（tenants）は操作「新しいデータベース"):
+        backups.restore("new_database", "A", target="copy")
+    with pytest.raises(ParameterError, match="NOBODY"):
+        backups.restore("compare", "NOBODY")
+    assert runs(backups.database) == 0
+
+
+class Killed(BaseException):
+    """As a SIGKILL: nothing after it runs."""
+
+
+def test_a_kill_between_two_tenants_leaves_them_pending_and_another_run_ends_it(
+    backups: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backups.take()
+    change_rows_of_a(backups.database)
+    restore_one = "include.operations.restore_backup.restore_one_tenant"
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restore_one, die)
+        with pytest.raises(Killed):
+            backups.restore("merge", "A", HOSTILE)
+    with backups.database.connect() as host:
+        assert host.execute(
+            "SELECT DISTINCT outcome.status FROM batch.tenant_outcome AS outcome INNER JOIN batch.execution_log USING (execution_id)"
+            " WHERE batch_id = 'RESTORE-BACKUP'"
+        ).fetchall() == [("pending",)]
+    assert schemas(backups.database) == set()
+
+    result, details = backups.restore("merge", "A", HOSTILE)
+
+    assert (result.status, details["A"]["merged"]) == ("completed", 2)

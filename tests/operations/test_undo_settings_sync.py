@@ -1,0 +1,195 @@
+"""Taking a run of BATCH-018-05 back: the exact old values, and nothing that somebody has changed since."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from include.catalog import SETTINGS_SYNC, UNDO_SETTINGS_SYNC
+from include.database import tenant_transaction
+from include.errors import ParameterError
+from include.execution.batch import Work
+from include.execution.run_log import RunResult
+from include.operations import settings_sync_undo
+from local_stack.batch_runs import LOCAL, open_run, process_tenants
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.tenant_management.settings_rows import (
+    BASIC,
+    DAY,
+    STANDARD,
+    change,
+    counts,
+    create_batch,
+    everything_written,
+    move,
+    notes,
+    run,
+    setting,
+    tenant,
+    undo,
+    values,
+)
+
+
+def test_undo_restores_the_exact_old_values_and_the_next_run_leaves_them(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    setting(host, "limits.max_users", " 7 ", is_deleted=True)
+    setting(host, "limits.storage_gb", "10.0", last_modified_by=None)
+    run(database)
+    state = (
+        'SELECT setting_key, setting_value, is_deleted, last_modified_by FROM "MST_TenantSettings" ORDER BY 1'
+    )
+    first, applied = host.execute(state).fetchall(), everything_written(host)[2]
+    move(host, "STANDARD")
+    second = run(database, DAY + timedelta(days=1))
+    assert values(host) == STANDARD
+
+    assert undo(database, second.execution_id).status == "completed"
+
+    assert host.execute(state).fetchall() == first
+    assert values(host)["limits.storage_gb"] == "10.0"
+    assert [row[:4] for row in everything_written(host)[2]] == [row[:4] for row in applied]
+    assert counts(host, "undone", "undoConflicts") == (4, 0)
+    run(database, DAY + timedelta(days=2))
+    assert host.execute(state).fetchall() == first
+    assert counts(host, "fixed", "low") == (0, 4)
+
+    move(host, "PREMIUM")
+    run(database, DAY + timedelta(days=3))
+    assert values(host)["limits.max_users"] == "200"
+
+
+def test_undo_of_the_first_run_takes_its_rows_away_again(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    setting(host, "limits.max_users", " 7 ", is_deleted=True)
+    setting(host, "ui.theme", "dark")
+    first = run(database)
+    move(host, "STANDARD")
+    second = run(database, DAY + timedelta(days=1))
+
+    undo(database, first.execution_id)
+    assert counts(host, "undone", "undoConflicts") == (2, 4)  # those that the second run has changed stay
+    undo(database, second.execution_id)
+    undo(database, first.execution_id)
+
+    assert values(host) == {"ui.theme": "dark"}
+    assert host.execute(
+        'SELECT setting_value, is_deleted, last_modified_by FROM "MST_TenantSettings"'
+        " WHERE setting_key = 'limits.max_users'"
+    ).fetchall() == [(" 7 ", True, "user-1")]
+    assert everything_written(host)[2] == []
+    with pytest.raises(ParameterError, match="すべて取り消し済み"):
+        undo(database, first.execution_id)
+
+
+def test_what_somebody_has_changed_since_is_reported_and_not_restored(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    done = run(database)
+    change(host, "limits.max_users", "33")
+    change(host, "features.report_pdf", "true")  # away and back: it is theirs now
+    host.execute("""DELETE FROM "MST_TenantSettings" WHERE setting_key = 'features.api_access'""")
+
+    undo(database, done.execution_id)
+
+    assert values(host) == {"limits.max_users": "33", "features.report_pdf": "true"}
+    assert counts(host, "undone", "undoConflicts") == (3, 3)
+    assert "limits.max_users: その後に変更されているため、元に戻しません" in notes(host)
+
+
+def test_undo_of_some_tenants_and_as_a_dry_run(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    tenant(host, "B")
+    done = run(database)
+    before = everything_written(host)
+    undo(database, done.execution_id, dry_run=True)
+    assert everything_written(host) == before
+
+    undo(database, done.execution_id, codes=("B",))
+
+    assert (values(host), values(host, "B")) == (BASIC, {})
+
+
+@pytest.mark.parametrize(
+    ("execution", "reason"),
+    [
+        ("", "「取り消す実行」（execution）が必要です"),
+        ("no such", "記録はありません"),
+        ("without Airflow", "run_id です。.*BATCH-018-05_"),
+    ],
+)
+def test_an_undo_that_cannot_be_done_is_refused_before_the_run_opens(
+    database: Database, host: psycopg.Connection, execution: str, reason: str
+) -> None:
+    tenant(host)
+    done = run(database)
+    host.execute(
+        "UPDATE batch.execution_log SET run_id = 'without Airflow' WHERE execution_id = %s",
+        [done.execution_id],
+    )
+    before = everything_written(host)
+
+    with pytest.raises(ParameterError, match=reason):
+        undo(database, execution)
+
+    assert everything_written(host) == before
+    assert host.execute("SELECT count(*) FROM batch.execution_log").fetchone() == (1,)
+
+
+def test_an_undo_that_is_retried_changes_nothing_more(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    done = run(database)
+    batch = settings_sync_undo(LOCAL)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        parameters = {"execution": done.execution_id}
+        opened, _ = open_run(platform, UNDO_SETTINGS_SYNC, batch, DAY, parameters=parameters)
+        process_tenants(connection, platform, batch, opened, ["A"])
+        change(host, "limits.max_users", "33")
+        after = everything_written(host)
+        report = process_tenants(connection, platform, batch, opened, ["A"])
+
+    assert report.failures == []
+    assert everything_written(host) == after
+
+
+def test_another_tenants_settings_stay_as_they_are(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    tenant(host, "B")
+    both = run(database)
+    batch = settings_sync_undo(LOCAL)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        parameters = {"execution": both.execution_id}
+        opened, _ = open_run(platform, UNDO_SETTINGS_SYNC, batch, DAY, parameters=parameters)
+        with tenant_transaction(connection, ["A"]):
+            batch.process(Work(opened, connection, ["A", "B"]))
+
+    assert (values(host), values(host, "B")) == ({}, BASIC)
+
+
+def test_an_undo_waits_for_the_run_that_writes_the_tenants_settings(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    done = run(database)
+    move(host, "STANDARD")
+    batch, results = create_batch(), list[RunResult]()
+    later = threading.Thread(target=lambda: results.append(undo(database, done.execution_id)))
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
+        with tenant_transaction(connection, ["A"]):
+            batch.process(Work(opened, connection, ["A"]))
+            later.start()
+            wait_for_blocked_statement(database)
+        later.join()
+
+    assert [result.status for result in results] == ["completed"]
+    # What the later run has changed stays.
+    assert counts(host, "undone", "undoConflicts") == (2, 4)
