@@ -1,4 +1,4 @@
-"""The only plugin: what Airflow has to know by name. ``.airflowignore`` keeps the plugin loader out of the package."""
+"""The only Airflow plugin. ``.airflowignore`` keeps the plugin loader out of the package ``skill_batch``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from skill_batch.deadlines import RunBegins, UsualEnd
 
 
 class SkillBatchPlugin(AirflowPlugin):
-    """The custom deadline references, which Airflow reads back from a run's stored deadline."""
+    """Registers the custom deadline references, which Airflow stores with a run's deadline."""
 
     name = "skill_batch"
     deadline_references = (RunBegins, UsualEnd)

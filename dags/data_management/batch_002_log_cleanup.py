@@ -4,7 +4,7 @@
 
 ### 処理の流れ
 1. `open_run` — 設定を確認し、実行ログを開始。
-2. `process` — 種別ごとに 1 インスタンス。`files <種別>` は 7 日を過ぎたファイルを gzip にし、保存期間
+2. `clean_up_logs` — 種別ごとに 1 インスタンス。`files <種別>` は 7 日を過ぎたファイルを gzip にし、保存期間
    （app 30 日、access 7、error 90、batch 30、debug 3、audit 365、security 180）を過ぎたものを削除します。
    error・audit・security は削除の前にオブジェクトストレージへ保管し、読み返して確かめます。
    `rows <種別>` は古い行を 1,000 行ずつ、1 回ごとに確定しながら削除します。
@@ -22,17 +22,22 @@ Variable `batch_log_roots`（ログのフォルダー。その下の `app`、`ac
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。次の週に続きから削除します。ディスクが残り少ないときは、手動で実行してください。
-* **どこを見るか**: 赤い `process` のインスタンスのログ。何が消えるかはドライランで先に一覧できます。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。途中まで消した分はそのままで、続きから進みます。
+* **どこを見るか**: 赤い `clean_up_logs` のインスタンスのログ。何が消えるかはドライランで先に一覧できます。
+* **再実行**: 失敗した `clean_up_logs` のインスタンスだけを下流ごと消去（Clear）。途中まで消した分はそのままで、続きから進みます。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import LOG_CLEANUP
+from include.data_management.log_cleanup import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(LOG_CLEANUP, doc_md=__doc__)
 def batch_002_log_cleanup() -> None:
-    """open_run ► process × class ► close_run."""
-    tenant_flow(LOG_CLEANUP, first_steps=None)
+    """Clean up one class of log files, or one kind of rows, per mapped instance."""
+    flow = BatchFlow(LOG_CLEANUP, create_batch)
+    run, shards = flow.open_run()
+    clean_up_logs = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(clean_up_logs, flow.close_run())

@@ -5,8 +5,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — ホストの各表を **1 回だけ** 読み、テナント別の集計を中間表に置きます。5 人未満のグループはここで「その他」にまとめます。
-3. `process` — テナントごと（100 超ならまとめて約 40 組）に、その日の統計を書き込みます。
+2. `read_logs` — ホストの各表を **1 回だけ** 読み、テナント別の集計を中間表に置きます。5 人未満のグループはここで「その他」にまとめます。
+3. `update_statistics` — テナントごと（100 超ならまとめて約 40 組）に、その日の統計を書き込みます。
 4. `close_run` — 結果を集約し、実行ログと性能指標を記録。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
 
 ### 入力
@@ -19,20 +19,26 @@
 ### 障害対応
 * **朝まで待てるか**: 待てます。ただし毎月 1 日は 05:00 の月次レポート（BATCH-004）が前月末日の統計を使います。1 日に失敗したらその前に
   対応してください。間に合わなければ、レポートの表紙に「データのない日」と出ます。
-* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。そのログの最後に理由が 1 文で出ます。一覧は
+* **どこを見るか**: 赤い `update_statistics` のインスタンス名がテナントコードです。そのログの最後に理由が 1 文で出ます。一覧は
   `batch.tenant_outcome`。
-* **再実行**: 原因を除いてから、失敗した `process` のインスタンスだけを下流ごと消去（Clear）。何度実行しても同じ行になります。
+* **再実行**: 原因を除いてから、失敗した `update_statistics` のインスタンスだけを下流ごと消去（Clear）。何度実行しても同じ行になります。
 * **過去日の再集計**: Trigger で業務日とテナントコードを指定します。利用者・ログイン・API はその日のもの、スキル・目標・資格は
   アプリケーションに履歴がないため **実行時点の状態** で書き直されます。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import STATISTICS
+from include.data_management.statistics import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(STATISTICS, doc_md=__doc__)
 def batch_003_statistics() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(STATISTICS)
+    """Read the host's tables once, then write each tenant's statistics of the day."""
+    flow = BatchFlow(STATISTICS, create_batch)
+    run, shards = flow.open_run()
+    read_logs = flow.read_logs(run, shards)
+    update_statistics = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(read_logs, update_statistics, flow.close_run())

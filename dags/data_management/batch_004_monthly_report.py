@@ -4,8 +4,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベース、保存先を確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — 社員とテナント設定を **1 回だけ** 読み、中間表に置きます。
-3. `process` — テナントごとに、日ごとの統計から数値をまとめ、Excel と PDF を保存し、管理者への通知を登録します。
+2. `read_logs` — 社員とテナント設定を **1 回だけ** 読み、中間表に置きます。
+3. `create_report` — テナントごとに、日ごとの統計から数値をまとめ、Excel と PDF を保存し、管理者への通知を登録します。
 4. `close_run` — 結果を集約します。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
 
 ### 入力
@@ -18,22 +18,28 @@
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。メールは 09:00 の定期通知で出ます。
-* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。理由はそのログの最後と `batch.tenant_outcome` にあります。
-    * *PDF を作れません* — Excel は保存し、知らせてあります。原因を除いてから `process` を消去すると、PDF が加わります。
+* **どこを見るか**: 赤い `create_report` のインスタンス名がテナントコードです。理由はそのログの最後と `batch.tenant_outcome` にあります。
+    * *PDF を作れません* — Excel は保存し、知らせてあります。原因を除いてから `create_report` を消去すると、PDF が加わります。
     * *統計のない日があります（警告）* — 失敗ではなく、表紙に日付が出ます。埋めるなら、その日で BATCH-003 を実行してから、この DAG を
       業務日（前月の日付）とテナントコードを指定して Trigger。まだ送っていないメールは新しい数字に替わり、
       送ったメールは二度出ません。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。同じデータからは同じファイルができ、メールは増えません。
-* **確認だけ**: `dry_run` を指定して Trigger。主な数値が `process` のログに出ます。
+* **再実行**: 失敗した `create_report` のインスタンスだけを下流ごと消去（Clear）。同じデータからは同じファイルができ、メールは増えません。
+* **確認だけ**: `dry_run` を指定して Trigger。主な数値が `create_report` のログに出ます。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import MONTHLY_REPORT
+from include.data_management.monthly_report import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(MONTHLY_REPORT, doc_md=__doc__)
 def batch_004_monthly_report() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(MONTHLY_REPORT)
+    """Read people and settings once, then create each tenant's report."""
+    flow = BatchFlow(MONTHLY_REPORT, create_batch)
+    run, shards = flow.open_run()
+    read_logs = flow.read_logs(run, shards)
+    create_report = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(read_logs, create_report, flow.close_run())

@@ -5,7 +5,7 @@
 
 ### 処理の流れ
 選んだバッチだけが、依存の順に動きます。失敗したバッチを必要とする後続だけが止まります。
-1. `data_backup` — BATCH-001 データバックアップ（復元はこのバッチ自身の DAG で）
+1. `data_backup` — BATCH-001 データバックアップ（復元は DAG `restore_backup` で）
 2. `log_cleanup` — BATCH-002 ログクリーンアップ（選んだバックアップの後）
 3. `statistics` — BATCH-003 統計データ更新
 4. `monthly_report` — BATCH-004 レポート生成（業務日の月。まだ終わっていない月なら何もしません）
@@ -21,23 +21,54 @@
 * **再実行**: 赤いタスクだけを下流ごと消去（Clear）。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import DATA_BACKUP, DATA_MANAGEMENT, LOG_CLEANUP, MONTHLY_REPORT, STATISTICS
-from skill_batch.backup import dump_and_check
+from include.data_management import (
+    data_backup,
+    log_cleanup,
+    monthly_report,
+    statistics,
+)
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_group, family_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
-@family_dag(DATA_MANAGEMENT, [DATA_BACKUP, LOG_CLEANUP, STATISTICS, MONTHLY_REPORT], doc_md=__doc__)
+@family_dag(
+    DATA_MANAGEMENT,
+    [
+        DATA_BACKUP,
+        LOG_CLEANUP,
+        STATISTICS,
+        MONTHLY_REPORT,
+    ],
+    doc_md=__doc__,
+)
 def batch_0xx_data_management() -> None:
-    """The family's batches: what is cleaned up has been backed up, and what is reported has been counted."""
-    with batch_group(DATA_BACKUP) as backup:
-        tenant_flow(DATA_BACKUP, first_steps=dump_and_check)
-    with batch_group(LOG_CLEANUP) as cleanup:
-        tenant_flow(LOG_CLEANUP, first_steps=None)
-    with batch_group(STATISTICS) as statistics:
-        tenant_flow(STATISTICS)
-    with batch_group(MONTHLY_REPORT) as report:
-        tenant_flow(MONTHLY_REPORT)
-    backup >> cleanup
-    statistics >> report
+    """The family's batches. The backup runs before the clean-up, and the statistics before the reports."""
+    with batch_group(DATA_BACKUP) as backup_group:
+        backup = BatchFlow(DATA_BACKUP, data_backup.create_batch)
+        run, shards = backup.open_run()
+        dump = backup.step(run, "dump", "ダンプ", lambda batch, work: batch.dump(work))
+        check = backup.step(run, "check", "復元検証", lambda batch, work: batch.check(work))
+        export_tenant = backup.per_tenant.partial(run=run).expand(shard=shards)
+        chain(dump, check, export_tenant, backup.close_run())
+    with batch_group(LOG_CLEANUP) as cleanup_group:
+        cleanup = BatchFlow(LOG_CLEANUP, log_cleanup.create_batch)
+        run, shards = cleanup.open_run()
+        clean_up_logs = cleanup.per_tenant.partial(run=run).expand(shard=shards)
+        chain(clean_up_logs, cleanup.close_run())
+    with batch_group(STATISTICS) as statistics_group:
+        statistics_flow = BatchFlow(STATISTICS, statistics.create_batch)
+        run, shards = statistics_flow.open_run()
+        read_logs = statistics_flow.read_logs(run, shards)
+        update_statistics = statistics_flow.per_tenant.partial(run=run).expand(shard=shards)
+        chain(read_logs, update_statistics, statistics_flow.close_run())
+    with batch_group(MONTHLY_REPORT) as report_group:
+        report = BatchFlow(MONTHLY_REPORT, monthly_report.create_batch)
+        run, shards = report.open_run()
+        read_logs = report.read_logs(run, shards)
+        create_report = report.per_tenant.partial(run=run).expand(shard=shards)
+        chain(read_logs, create_report, report.close_run())
+    backup_group >> cleanup_group
+    statistics_group >> report_group

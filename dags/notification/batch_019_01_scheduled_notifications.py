@@ -4,8 +4,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — 予約通知・資格・目標の各表を **1 回だけ** 読み、テナント別に中間表へ置きます。
-3. `process` — テナントごとに送信箱（`batch.outbox`）へ登録し、メール・Slack・Teams・LINE WORKS で送信します。
+2. `read_logs` — 予約通知・資格・目標の各表を **1 回だけ** 読み、テナント別に中間表へ置きます。
+3. `send_notifications` — テナントごとに送信箱（`batch.outbox`）へ登録し、メール・Slack・Teams・LINE WORKS で送信します。
 4. `close_run` — 結果（送信・失敗・再送待ち・不明の件数）を集約します。
 
 ### 入力
@@ -17,17 +17,24 @@
 
 ### 障害対応
 * **朝まで待てるか**: 待てません。24 時間以内に送らないと期限切れになります。
-* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。送れなかった通知の一覧は BATCH-019-02 の操作「一覧」。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。送信済みの通知が二重に送られることはありません。
+* **どこを見るか**: 赤い `send_notifications` のインスタンス名がテナントコードです。送れなかった通知は、
+  DAG `operate_notifications` の操作「一覧」に出ます。
+* **再実行**: 失敗した `send_notifications` のインスタンスだけを下流ごと消去（Clear）。送信済みの通知が二重に送られることはありません。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import SCHEDULED_NOTIFICATIONS
+from include.notification.scheduled_notifications import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(SCHEDULED_NOTIFICATIONS, doc_md=__doc__)
 def batch_019_01_scheduled_notifications() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(SCHEDULED_NOTIFICATIONS)
+    """Read the due notifications once, then send them for each tenant."""
+    flow = BatchFlow(SCHEDULED_NOTIFICATIONS, create_batch)
+    run, shards = flow.open_run()
+    read_logs = flow.read_logs(run, shards)
+    send_notifications = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(read_logs, send_notifications, flow.close_run())

@@ -4,9 +4,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — 何もしません。
-3. `process` — 失われたワーカーの通知を保留にし、期限の来た通知を再送します。
-4. `close_run` — 結果を集約します。最終失敗のあるテナントがあれば赤くなり、件数と理由の通知が 1 通出ます。
+2. `retry_notifications` — 失われたワーカーの通知を保留にし、期限の来た通知を再送します。
+3. `close_run` — 結果を集約します。最終失敗のあるテナントがあれば赤くなり、件数と理由の通知が 1 通出ます。
 
 ### 入力
 `batch.outbox`、`SYS_IntegrationConfig`
@@ -16,19 +15,23 @@
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。チャネルが直れば、待機中の通知は次の回に送られます。
-* **どこを見るか**: Trigger の操作「一覧」にテナントコードを指定すると、`process` のログに待機・保留・失敗の通知が出ます。
-* **再実行**: 原因（トークン、チャンネル、宛先）を直し、操作「選んだ通知を再送」。届いたか分からない通知は相手に確認してから、再送・破棄・
-  送信済みのどれかに決めてください。
+* **どこを見るか**: DAG `operate_notifications` の操作「一覧」。待機・保留・失敗の通知と、停止中のチャネルがログに出ます。
+* **再実行**: 原因（トークン、チャンネル、宛先）を直し、DAG `operate_notifications` の操作「選んだ通知の再送」。届いたか分からない通知は
+  相手に確認してから、再送・破棄・送信済みのどれかに決めてください。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import NOTIFICATION_RETRY
+from include.notification.notification_retry import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.notification_params import retry_params
-from skill_batch.tenant_flow import tenant_flow
 
 
-@batch_dag(NOTIFICATION_RETRY, doc_md=__doc__, params=retry_params())
+@batch_dag(NOTIFICATION_RETRY, doc_md=__doc__)
 def batch_019_02_notification_retry() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(NOTIFICATION_RETRY)
+    """Retry each tenant's failed notifications."""
+    flow = BatchFlow(NOTIFICATION_RETRY, create_batch)
+    run, shards = flow.open_run()
+    retry_notifications = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(retry_notifications, flow.close_run())

@@ -5,10 +5,9 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントと、使っているサービスを選びます。
-2. `prepare` — 何もしません。
-3. `process` — **テナントとサービスごと**に、名簿を最後まで読み（途中で失敗したら何も変えません）、計画を立てて保存し、1 つの
+2. `sync_directory` — **テナントとサービスごと**に、名簿を最後まで読み（途中で失敗したら何も変えません）、計画を立てて保存し、1 つの
    トランザクションで適用します。
-4. `close_run` — 結果を集約します。適用を保留した名簿があれば、運用者に 1 通知らせます。
+3. `close_run` — 結果を集約します。適用を保留した名簿があれば、運用者に 1 通知らせます。
 
 連携は、連携済みのアカウント ID、社員番号、確認済みで双方に 1 件だけのメールアドレスの順に探します。あいまいなものは連携せず、報告します。
 
@@ -21,27 +20,43 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。連携は前回のまま使われ、次の日の実行が続きを行います。
-* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードとサービスです。理由はそのログの最後と `batch.tenant_outcome` に、
+* **どこを見るか**: 赤い `sync_directory` のインスタンス名がテナントコードとサービスです。理由はそのログの最後と `batch.tenant_outcome` に、
   計画は同じログと `batch.sync_plan` にあります。
     * *トークン・権限がない* — テナントの管理者に、アプリの権限の追加を依頼してください。名簿を使わないなら、外部連携の
       `connection_config` に `"directory_sync": false`。
-    * *名簿を読み終わらない* — サービスの障害です。直った後に `process` を消去すると、続きから読みます。
+    * *名簿を読み終わらない* — サービスの障害です。直った後に `sync_directory` を消去すると、続きから読みます。
     * *適用を保留した* — アカウントか宛先チャンネルの 2 割（50 件未満なら 25 件）超または全部が消えたか、
       名簿が空、メールアドレスが 1 件もないかです。
       サービスの管理画面で確認し、正しければ、テナントを指定して「大量の解除を許可」で実行してください（空の名簿は許可できません）。
     * *あいまい* — 正しい組を `batch.account_link` に `matched_by = 'operator'` で登録すると、以後はそれを使います。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。適用済みの計画が二重に適用されることはありません。
+* **再実行**: 失敗した `sync_directory` のインスタンスだけを下流ごと消去（Clear）。適用済みの計画が二重に適用されることはありません。
 * **確認だけ**: `dry_run` を指定して Trigger。名簿を読み、計画をログと `batch.sync_plan` に残し、何も変えません。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import Param, chain
+
 from include.catalog import EXTERNAL_SYNC
+from include.notification.external_sync import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.external_sync_params import external_sync_params
-from skill_batch.tenant_flow import tenant_flow
 
 
-@batch_dag(EXTERNAL_SYNC, doc_md=__doc__, params=external_sync_params())
+@batch_dag(
+    EXTERNAL_SYNC,
+    doc_md=__doc__,
+    params={
+        "allow_many": Param(
+            False,
+            type="boolean",
+            title="大量の解除を許可",
+            description="名簿から消えたアカウントが上限を超えていても、この実行に限り連携を解除します。"
+            "サービスの管理画面で名簿を確認し、テナントコードを指定してください。",
+        ),
+    },
+)
 def batch_019_03_external_sync() -> None:
-    """open_run ► prepare ► process × tenant and service ► close_run."""
-    tenant_flow(EXTERNAL_SYNC)
+    """Read each tenant's directories and link the accounts."""
+    flow = BatchFlow(EXTERNAL_SYNC, create_batch)
+    run, shards = flow.open_run()
+    sync_directory = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(sync_directory, flow.close_run())

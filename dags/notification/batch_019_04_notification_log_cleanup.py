@@ -4,8 +4,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — `HIS_NotificationLog` を **1 回だけ** 読み、対象の ID を中間表に置きます。
-3. `process` — テナントごとに書庫（JSON Lines、gzip）と目録を書き、**読み戻して確かめてから** 1,000 行ずつ削除します。
+2. `read_logs` — `HIS_NotificationLog` を **1 回だけ** 読み、対象の ID を中間表に置きます。
+3. `archive_notifications` — テナントごとに書庫（JSON Lines、gzip）と目録を書き、**読み戻して確かめてから** 1,000 行ずつ削除します。
 4. `close_run` — 結果（保存した通知と送信箱の件数）を集約し、中間表を空にします。
 
 ### 入力
@@ -16,10 +16,11 @@
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。次の日曜の回が残りも処理します。表が大きくなるだけで、何も失われません。
-* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。理由はそのログの最後と `batch.tenant_outcome` にあります。
-    * *書庫に書き込めない* — 保存先の空き容量・権限・接続を直して `process` を消去。
-    * *読み戻すと内容が違う* — 保存先の故障です。直してから `process` を消去。確認できていない行は削除していません。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。途中で止まっても、残りだけを保存して削除します。
+* **どこを見るか**: 赤い `archive_notifications` のインスタンス名がテナントコードです。理由はそのログの最後と
+  `batch.tenant_outcome` にあります。
+    * *書庫に書き込めない* — 保存先の空き容量・権限・接続を直して `archive_notifications` を消去。
+    * *読み戻すと内容が違う* — 保存先の故障です。直してから `archive_notifications` を消去。確認できていない行は削除していません。
+* **再実行**: 失敗した `archive_notifications` のインスタンスだけを下流ごと消去（Clear）。途中で止まっても、残りだけを保存して削除します。
 * **削除されない行**: PENDING・SENDING・RETRY の行、送信箱で送信が終わっていない通知、重複防止にまだ必要な送信箱の行、処理中に
   変更された行（次の回に処理）。
 * **探すとき**: 目録（`*.manifest.json`）にテナント・期間・行数・sha256 があります。目録に載っていないファイルは、途中で止まった
@@ -27,13 +28,19 @@
 * **確認だけ**: `dry_run` を指定して Trigger。件数だけが実行ログに残り、保存も削除もしません。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import NOTIFICATION_LOG_CLEANUP
+from include.notification.notification_log_cleanup import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(NOTIFICATION_LOG_CLEANUP, doc_md=__doc__)
 def batch_019_04_notification_log_cleanup() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(NOTIFICATION_LOG_CLEANUP)
+    """Read the notifications once, then archive each tenant's old ones."""
+    flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, create_batch)
+    run, shards = flow.open_run()
+    read_logs = flow.read_logs(run, shards)
+    archive_notifications = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(read_logs, archive_notifications, flow.close_run())

@@ -4,9 +4,9 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — 社員表を **1 回だけ** 読み、退職した社員のメールアドレスを中間表へ置きます。
-3. `process` — テナントごとに、テンプレート・通知設定・宛先・重複・静穏時間を調べ、Slack（`auth.test`、チャンネル）、Teams（URL の形式、
-   廃止されたコネクタ）、LINE WORKS（トークン、ボット）、メールサーバー（ログイン、送信元）に確認します。
+2. `read_logs` — 社員表を **1 回だけ** 読み、退職した社員のメールアドレスを中間表へ置きます。
+3. `check_settings` — テナントごとに、テンプレート・通知設定・宛先・重複・静穏時間を調べ、Slack（`auth.test`、チャンネル）、
+   Teams（URL の形式、廃止されたコネクタ）、LINE WORKS（トークン、ボット）、メールサーバー（ログイン、送信元）に確認します。
 4. `close_run` — 結果（確認したチャネル、問題の件数）を集約します。
 
 ### 入力
@@ -17,18 +17,24 @@
 `batch.outbox` に入り、9 時に BATCH-019-01 が送ります。
 
 ### 障害対応
-* **朝まで待てるか**: 待てます。ただしメールサーバーの失敗（赤い `process`）は、9 時までに接続 `batch_smtp` を直してください。
-* **どこを見るか**: `process` のログに、テナントごとの問題が出ます。テナントの設定の問題ではこの DAG は赤くなりません。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。管理者への同じお知らせが二重に送られることはありません。
+* **朝まで待てるか**: 待てます。ただしメールサーバーの失敗（赤い `check_settings`）は、9 時までに接続 `batch_smtp` を直してください。
+* **どこを見るか**: `check_settings` のログに、テナントごとの問題が出ます。テナントの設定の問題ではこの DAG は赤くなりません。
+* **再実行**: 失敗した `check_settings` のインスタンスだけを下流ごと消去（Clear）。管理者への同じお知らせが二重に送られることはありません。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import NOTIFICATION_SETTINGS_CHECK
+from include.notification.notification_settings_check import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(NOTIFICATION_SETTINGS_CHECK, doc_md=__doc__)
 def batch_019_05_notification_settings_check() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(NOTIFICATION_SETTINGS_CHECK)
+    """Read former employees' mailboxes once, then check each tenant's settings and channels."""
+    flow = BatchFlow(NOTIFICATION_SETTINGS_CHECK, create_batch)
+    run, shards = flow.open_run()
+    read_logs = flow.read_logs(run, shards)
+    check_settings = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(read_logs, check_settings, flow.close_run())

@@ -7,7 +7,7 @@
 選んだバッチだけが、依存の順に動きます。失敗したバッチを必要とする後続だけが止まります。
 1. `notification_settings_check` — BATCH-019-05 通知設定検証
 2. `scheduled_notifications` — BATCH-019-01 定期通知送信
-3. `notification_retry` — BATCH-019-02 通知失敗リトライ（期限の来た通知の再送。一覧や破棄などの操作はこのバッチ自身の DAG で）
+3. `notification_retry` — BATCH-019-02 通知失敗リトライ（期限の来た通知の再送。一覧や破棄などは DAG `operate_notifications` で）
 4. `external_sync` — BATCH-019-03 外部システム連携
 5. `notification_log_cleanup` — BATCH-019-04 通知ログクリーンアップ
 
@@ -16,11 +16,12 @@
 
 ### 障害対応
 * **朝まで待てるか**: 手動実行なので、実行した人が判断します。
-* **どこを見るか**: 赤いグループの中の `process`。インスタンス名がテナントコードです。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。
+* **どこを見るか**: 赤いグループの中の、テナントごとのタスク。インスタンス名がテナントコードです。
+* **再実行**: 失敗したインスタンスだけを下流ごと消去（Clear）。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import (
     EXTERNAL_SYNC,
     NOTIFICATION,
@@ -29,8 +30,15 @@ from include.catalog import (
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
 )
+from include.notification import (
+    external_sync,
+    notification_log_cleanup,
+    notification_retry,
+    notification_settings_check,
+    scheduled_notifications,
+)
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_group, family_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @family_dag(
@@ -45,15 +53,33 @@ from skill_batch.tenant_flow import tenant_flow
     doc_md=__doc__,
 )
 def batch_019_notification() -> None:
-    """The family's batches: what was sent is tried again afterwards; the others need nothing of each other."""
+    """The family's batches. The retries run after the scheduled notifications; the other batches are independent."""
     with batch_group(NOTIFICATION_SETTINGS_CHECK):
-        tenant_flow(NOTIFICATION_SETTINGS_CHECK)
-    with batch_group(SCHEDULED_NOTIFICATIONS) as scheduled:
-        tenant_flow(SCHEDULED_NOTIFICATIONS)
-    with batch_group(NOTIFICATION_RETRY) as retry:
-        tenant_flow(NOTIFICATION_RETRY)
+        settings_check = BatchFlow(NOTIFICATION_SETTINGS_CHECK, notification_settings_check.create_batch)
+        run, shards = settings_check.open_run()
+        read_logs = settings_check.read_logs(run, shards)
+        check_settings = settings_check.per_tenant.partial(run=run).expand(shard=shards)
+        chain(read_logs, check_settings, settings_check.close_run())
+    with batch_group(SCHEDULED_NOTIFICATIONS) as scheduled_group:
+        scheduled = BatchFlow(SCHEDULED_NOTIFICATIONS, scheduled_notifications.create_batch)
+        run, shards = scheduled.open_run()
+        read_logs = scheduled.read_logs(run, shards)
+        send_notifications = scheduled.per_tenant.partial(run=run).expand(shard=shards)
+        chain(read_logs, send_notifications, scheduled.close_run())
+    with batch_group(NOTIFICATION_RETRY) as retry_group:
+        retry = BatchFlow(NOTIFICATION_RETRY, notification_retry.create_batch)
+        run, shards = retry.open_run()
+        retry_notifications = retry.per_tenant.partial(run=run).expand(shard=shards)
+        chain(retry_notifications, retry.close_run())
     with batch_group(EXTERNAL_SYNC):
-        tenant_flow(EXTERNAL_SYNC)
+        directories = BatchFlow(EXTERNAL_SYNC, external_sync.create_batch)
+        run, shards = directories.open_run()
+        sync_directory = directories.per_tenant.partial(run=run).expand(shard=shards)
+        chain(sync_directory, directories.close_run())
     with batch_group(NOTIFICATION_LOG_CLEANUP):
-        tenant_flow(NOTIFICATION_LOG_CLEANUP)
-    scheduled >> retry
+        log_cleanup_flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, notification_log_cleanup.create_batch)
+        run, shards = log_cleanup_flow.open_run()
+        read_logs = log_cleanup_flow.read_logs(run, shards)
+        archive_notifications = log_cleanup_flow.per_tenant.partial(run=run).expand(shard=shards)
+        chain(read_logs, archive_notifications, log_cleanup_flow.close_run())
+    scheduled_group >> retry_group

@@ -4,8 +4,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — ホストのログ各表を **1 回だけ** 読み、テナント別の集計を中間表に置きます。
-3. `process` — テナントごと（100 超ならまとめて約 40 組）に使用量を書き込み、日を締め、警告を記録します。
+2. `read_logs` — ホストのログ各表を **1 回だけ** 読み、テナント別の集計を中間表に置きます。
+3. `aggregate_usage` — テナントごと（100 超ならまとめて約 40 組）に使用量を書き込み、日を締め、警告を記録します。
 4. `close_run` — 結果を集約し、実行ログと性能指標を記録。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
 
 ### 入力
@@ -19,19 +19,25 @@
 ### 障害対応
 * **朝まで待てるか**: 待てます。ただし毎月 1 日 02:00 の課金（BATCH-018-02）は前月末日の締めを最大 2 時間待ちます。1 日に失敗したら
   すぐ対応してください。
-* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。そのログの最後に理由が 1 文で出ます。一覧は
+* **どこを見るか**: 赤い `aggregate_usage` のインスタンス名がテナントコードです。そのログの最後に理由が 1 文で出ます。一覧は
   `batch.tenant_outcome`、実行全体は `batch.execution_log`。
-* **再実行**: 原因を除いてから、失敗した `process` のインスタンスだけを下流ごと消去（Clear）。何度実行しても同じ行になります。
+* **再実行**: 原因を除いてから、失敗した `aggregate_usage` のインスタンスだけを下流ごと消去（Clear）。何度実行しても同じ行になります。
 * **過去日の再集計**: Trigger で業務日とテナントコードを指定します。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import TENANT_USAGE
+from include.tenant_management.tenant_usage import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(TENANT_USAGE, doc_md=__doc__)
 def batch_018_01_tenant_usage() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(TENANT_USAGE)
+    """Read the host's logs once, then aggregate each tenant's usage."""
+    flow = BatchFlow(TENANT_USAGE, create_batch)
+    run, shards = flow.open_run()
+    read_logs = flow.read_logs(run, shards)
+    aggregate_usage = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(read_logs, aggregate_usage, flow.close_run())

@@ -5,7 +5,7 @@
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントと、月内に利用を終えたテナントを選びます。
 2. `wait_for_usage` — 月末日の使用量が締まる（BATCH-018-01）のを、ワーカーを使わずに最大 2 時間待ちます。
-3. `process` — テナントごとに計算・採番・確定し、請求書（PDF・JSON）を保存して、請求先への通知を登録します。
+3. `bill_tenant` — テナントごとに計算・採番・確定し、請求書（PDF・JSON）を保存して、請求先への通知を登録します。
 4. `close_run` — 会計用 CSV を書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
 
 ### 入力
@@ -19,25 +19,32 @@
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。請求書が出ていないテナントがあるだけで、確定したものは変わりません。経理の始業までに対応してください。
-* **どこを見るか**: 赤い `process` のインスタンス名がテナントコードです。理由はそのログの最後と `batch.tenant_outcome` にあります。
-    * *使用量が締まっていない* — 挙げられた日で BATCH-018-01 を実行し、`process` を消去。欠けたまま請求するなら `allow_incomplete`。
-    * *前月から 50 % を超えて変わった（保留）* — 正しければ、Trigger で業務日（前月の日付）、テナントコード、`approve` を指定。
+* **どこを見るか**: 赤い `bill_tenant` のインスタンス名がテナントコードです。理由はそのログの最後と `batch.tenant_outcome` にあります。
+    * *使用量が締まっていない* — 挙げられた日で BATCH-018-01 を実行し、`bill_tenant` を消去。欠けたまま請求するなら `allow_incomplete`。
+    * *前月から 50 % を超えて変わった（保留）* — 正しければ、DAG `operate_invoices` の操作「保留中の請求の承認」。
     * *料金表・発行者が見本* — 自社の料金表と発行者を環境変数 `SKILL_BATCH_SETTINGS` の設定ファイルで指定し、同じ業務日で再実行。
-    * *プラン・価格・レートがない* — 挙げられた表か料金表を直し、`process` を消去。何も推測では計算しません。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。確定済みの請求書は何度実行しても同じままです。
-* **確認だけ**: `dry_run` とテナントコードを指定して Trigger。`process` のログに計算の内訳が出ます。発行済みの内訳は操作「内訳の表示」。
-* **間違って発行した**: 入金前なら `force_recalculate` と理由で取り消して再発行。入金後なら操作「返還請求書の発行」の後に、もう一度請求。
+    * *プラン・価格・レートがない* — 挙げられた表か料金表を直し、`bill_tenant` を消去。何も推測では計算しません。
+* **再実行**: 失敗した `bill_tenant` のインスタンスだけを下流ごと消去（Clear）。確定済みの請求書は何度実行しても同じままです。
+* **確認だけ**: `dry_run` とテナントコードを指定して Trigger。`bill_tenant` のログに計算の内訳が出ます。発行済みの請求書の内訳は、
+  DAG `operate_invoices` の操作「内訳の表示」。
+* **間違って発行した**: DAG `operate_invoices` で、入金前なら操作「取消して再発行」。入金後なら操作「返還請求書の発行」の後に、この DAG を
+  同じ業務日とテナントコードで実行します。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import TENANT_BILLING
-from skill_batch.billing_params import billing_params
+from include.tenant_management.tenant_billing import create_batch
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.batches.tenant_billing import allow_incomplete, wait_for_closed_usage
 from skill_batch.dag_factory import batch_dag
-from skill_batch.sensors.closed_usage import wait_for_closed_usage
-from skill_batch.tenant_flow import tenant_flow
 
 
-@batch_dag(TENANT_BILLING, doc_md=__doc__, params=billing_params())
+@batch_dag(TENANT_BILLING, doc_md=__doc__, params={"allow_incomplete": allow_incomplete()})
 def batch_018_02_tenant_billing() -> None:
-    """open_run ► wait_for_usage ► process × tenant ► close_run."""
-    tenant_flow(TENANT_BILLING, first_steps=wait_for_closed_usage)
+    """Wait until the month's last day is closed, then bill each tenant."""
+    flow = BatchFlow(TENANT_BILLING, create_batch)
+    run, shards = flow.open_run()
+    wait_for_usage = wait_for_closed_usage(run)
+    bill_tenant = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(wait_for_usage, bill_tenant, flow.close_run())

@@ -6,8 +6,8 @@
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
 2. `watch_runs` — 全バッチの実行を見回ります。Airflow の実行が終わっているのに「実行中」のままの行を失敗にし、制限時間を超えた実行と、
    予定の時刻に始まらなかったバッチを知らせます。
-3. `prepare` — ホストのログ各表を **1 回だけ** 読み、前回から後の 1 時間ごとの値とテナントの現況を中間表に置きます（初回は 4 週間分）。
-4. `process` — テナントごとに直前の 1 時間を判定し、異常の開始と終了を記録します。
+3. `read_logs` — ホストのログ各表を **1 回だけ** 読み、前回から後の 1 時間ごとの値とテナントの現況を中間表に置きます（初回は 4 週間分）。
+4. `check_tenant` — テナントごとに直前の 1 時間を判定し、異常の開始と終了を記録します。
 5. `close_run` — 全体障害かどうかを判定し、新しい知らせを 1 通にまとめて運用者の Slack へ送ります。
 
 判定するのは、エラー率、平均応答時間、API 呼び出し数、ログイン失敗、失敗中のバッチ、滞留中の通知、保存容量、今月の API 呼び出し、
@@ -28,22 +28,29 @@
 
 ### 障害対応
 * **朝まで待てるか**: 次の回が続きから判定します。2 回続けて失敗したら、その間は異常に気付けないため、夜のうちに直してください。
-* **どこを見るか**: 知らせの内容は `close_run` のログ、テナントごとの計算は `process` のログにあります。
+* **どこを見るか**: 知らせの内容は `close_run` のログ、テナントごとの計算は `check_tenant` のログにあります。
   今の異常は `SELECT * FROM batch.incident WHERE closed_at IS NULL`。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。同じ時間を二重に判定することも知らせることもありません。
+* **再実行**: 失敗した `check_tenant` のインスタンスだけを下流ごと消去（Clear）。同じ時間を二重に判定することも知らせることもありません。
 * **止まっていた時間**: 次の回が測り、後からは判定も通知もしません。過去の業務日を指定すると、その日の最後の 1 時間の結果が実行ログに
   残るだけです。
 * **知らせが届かないとき**: `batch.operator_alert` に残り、後の実行が送ります。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import TENANT_MONITORING
+from include.tenant_management.tenant_monitoring import create_batch
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.batches.tenant_monitoring import watch_runs
 from skill_batch.dag_factory import batch_dag
-from skill_batch.run_watch import watch_runs_and_read_logs
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(TENANT_MONITORING, doc_md=__doc__)
 def batch_018_03_tenant_monitoring() -> None:
-    """open_run ► watch_runs ► prepare ► process × tenant ► close_run."""
-    tenant_flow(TENANT_MONITORING, first_steps=watch_runs_and_read_logs)
+    """Check the runs of all batches, read the host's logs once, then check each tenant."""
+    flow = BatchFlow(TENANT_MONITORING, create_batch)
+    run, shards = flow.open_run()
+    watched = watch_runs(run)
+    read_logs = flow.read_logs(run, shards)
+    check_tenant = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(watched, read_logs, check_tenant, flow.close_run())

@@ -4,8 +4,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — ホストのログ各表を **1 回だけ** 読み、テナント別の最終利用日を中間表に置きます。
-3. `process` — テナントごとに業務日までの日数を数え、段階（30 日で注意、60 日で警告、90 日で重大）とその変化を記録します。
+2. `read_logs` — ホストのログ各表を **1 回だけ** 読み、テナント別の最終利用日を中間表に置きます。
+3. `detect_inactivity` — テナントごとに業務日までの日数を数え、段階（30 日で注意、60 日で警告、90 日で重大）とその変化を記録します。
 4. `close_run` — 結果（段階ごとのテナント数、新規）を集約し、まだ知らせていない段階を運用担当者にまとめて知らせます。
 
 人の利用は、アカウントのある利用者の操作・更新と、成功したログインです。API の呼び出しだけ、バッチや `system` の更新、失敗したログインは
@@ -20,20 +20,26 @@
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。次の日の実行が続きから判定します。
-* **どこを見るか**: 新しい段階は `process` のログに出ます。変化の理由は `batch.inactivity_change`、
+* **どこを見るか**: 新しい段階は `detect_inactivity` のログに出ます。変化の理由は `batch.inactivity_change`、
   設定の誤りは `batch.tenant_outcome` の `notes` にあります。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。同じお知らせが二重に送られることはありません。
+* **再実行**: 失敗した `detect_inactivity` のインスタンスだけを下流ごと消去（Clear）。同じお知らせが二重に送られることはありません。
   運用担当者に届けられなかった段階（`batch.inactivity_change` の `told_at` が空）は、次の実行が知らせます。
 * **過去日の実行**: 新しい日付の判定は変わりません。その日の結果が実行ログに残るだけです。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import INACTIVE_TENANTS
+from include.tenant_management.inactive_tenants import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.tenant_flow import tenant_flow
 
 
 @batch_dag(INACTIVE_TENANTS, doc_md=__doc__)
 def batch_018_04_inactive_tenants() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(INACTIVE_TENANTS)
+    """Read the host's logs once, then find the inactive tenants."""
+    flow = BatchFlow(INACTIVE_TENANTS, create_batch)
+    run, shards = flow.open_run()
+    read_logs = flow.read_logs(run, shards)
+    detect_inactivity = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(read_logs, detect_inactivity, flow.close_run())

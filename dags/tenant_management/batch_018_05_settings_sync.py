@@ -5,9 +5,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `prepare` — 何もしません。
-3. `process` — テナントごとに、あるべき値・前回適用した値・現在の値を比べ、直せるものを直し、残りを重要度つきで報告します。
-4. `close_run` — 結果（不足・差異・修正・報告の件数）を集約し、新しい重大・高の問題をテナント別に運用担当者へ知らせます。
+2. `sync_settings` — テナントごとに、あるべき値・前回適用した値・現在の値を比べ、直せるものを直し、残りを重要度つきで報告します。
+3. `close_run` — 結果（不足・差異・修正・報告の件数）を集約し、新しい重大・高の問題をテナント別に運用担当者へ知らせます。
 
 直すのは `plan_settings.yaml` にあるキーだけです。行がなければ追加し、前回適用した値のままならプランの新しい値にします。契約（`max_users`、
 `max_storage_gb`）で決めた上限と、このバッチ以外が変えた値は上書きしません。0 以下の契約値は未契約とみなし、プランの値を使います。
@@ -21,23 +20,27 @@
 
 ### 障害対応
 * **朝まで待てるか**: 待てます。次の日の実行が続きを行います。
-* **どこを見るか**: 行った変更は `process` のログ、人が見るべきことは同じログの警告と `batch.tenant_outcome` の `notes`、件数は
+* **どこを見るか**: 行った変更は `sync_settings` のログ、人が見るべきことは同じログの警告と `batch.tenant_outcome` の `notes`、件数は
   `details` にあります。運用担当者への通知は問題ごとに 1 回で、直ってから再び起きればまた知らせます。届けられなかったものは次の実行が
   知らせます。`plan_settings.yaml` が見本（`sample: true`）の間は、プランとの差は知らせません。
-* **再実行**: 失敗した `process` のインスタンスだけを下流ごと消去（Clear）。同じ変更が二重に行われることはありません。
-* **確認だけ**: `dry_run` を指定して Trigger。`process` のログに予定が出ます。
-* **取り消し**: Trigger で操作「取り消し」と実行ID を指定します（`{"action": "undo", "execution": "BATCH-018-05_…"}`）。値は元のとおりに
-  戻り、取り消した値は、あるべき値が変わるまで再び適用されません。その後に誰かが変えた設定は戻さず、報告します。
+* **再実行**: 失敗した `sync_settings` のインスタンスだけを下流ごと消去（Clear）。同じ変更が二重に行われることはありません。
+* **確認だけ**: `dry_run` を指定して Trigger。`sync_settings` のログに予定が出ます。
+* **取り消し**: DAG `undo_settings_sync` に実行ID（`BATCH-018-05_…`）を指定します。値は元のとおりに戻り、取り消した値は、あるべき値が
+  変わるまで再び適用されません。その後に誰かが変えた設定は戻さず、報告します。
 """
 
-# (Airflow only parses files in which the words "airflow" and "dag" occur.)
+from airflow.sdk import chain
+
 from include.catalog import SETTINGS_SYNC
+from include.tenant_management.settings_sync import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
-from skill_batch.settings_sync_params import settings_sync_params
-from skill_batch.tenant_flow import tenant_flow
 
 
-@batch_dag(SETTINGS_SYNC, doc_md=__doc__, params=settings_sync_params())
+@batch_dag(SETTINGS_SYNC, doc_md=__doc__)
 def batch_018_05_settings_sync() -> None:
-    """open_run ► prepare ► process × tenant ► close_run."""
-    tenant_flow(SETTINGS_SYNC)
+    """Bring each tenant's settings in line with its plan and contract."""
+    flow = BatchFlow(SETTINGS_SYNC, create_batch)
+    run, shards = flow.open_run()
+    sync_settings = flow.per_tenant.partial(run=run).expand(shard=shards)
+    chain(sync_settings, flow.close_run())

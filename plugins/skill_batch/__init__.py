@@ -1,1 +1,1 @@
-"""What the batches have in common and speaks Airflow: the DAG factory, the flow of a run, hooks and notifiers."""
+"""The Airflow side of the batches: the DAG factory, the tasks of a run, hooks and notifiers."""

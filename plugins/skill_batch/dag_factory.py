@@ -1,33 +1,36 @@
-"""Builds the DAGs: what all batches have in common is said here, what a batch has of its own in the registry."""
+"""Build the DAGs. The settings that all DAGs share are here; the values of each batch are in the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pendulum
 from airflow.sdk import DAG, Param, TaskGroup
 
-from include.catalog import BatchFamily, BatchSpec, Severity
+from include.catalog import BatchFamily, BatchSpec, OperationSpec, RunSpec, Severity
+from skill_batch.batch_flow import BATCHES_PARAMETER
 from skill_batch.deadlines import deadlines_of, late_deadline
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
-from skill_batch.tenant_flow import BATCHES_PARAMETER
 
-# Fixed: a start date that moves makes a new DAG version at every parse. Its zone is the crons' zone.
+if TYPE_CHECKING:
+    from include.operations.forms import OperationForm
+
+# Fixed, because a changing start date creates a new DAG version at each parse. Its time zone applies to the crons.
 START_DATE = pendulum.datetime(2026, 4, 1, tz="Asia/Tokyo")
 
 OWNER = "skill-report-batches"
 
 
 class BatchDag(DAG):
-    """A DAG whose deadlines stay out of ``airflow dags test``, where nothing watches them.
+    """A DAG that removes its deadlines in ``airflow dags test``.
 
-    Airflow 3.3 ends the test of a DAG with deadlines in an error after the last task, and with exit code 1.
+    With deadlines, Airflow 3.3 fails after the last task of the test and ends with exit code 1.
     """
 
     def test(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``DAG.test``."""
+        """Run ``DAG.test`` without deadlines."""
         self.deadline = []
         return super().test(*args, **kwargs)
 
@@ -35,9 +38,9 @@ class BatchDag(DAG):
 def batch_dag(
     spec: BatchSpec, doc_md: str | None, params: Mapping[str, Param] | None = None
 ) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the batch's own DAG, on its schedule.
+    """Decorate a wiring function: the DAG of one batch, with its schedule.
 
-    ``doc_md`` is the DAG file's docstring; the UI shows it to the operators. ``params`` are the batch's own, after the common ones.
+    ``doc_md`` is the DAG file's docstring, which the UI shows. ``params`` are the parameters of this batch; the common ones come first.
     """
 
     def build(wiring: Callable[[], None]) -> DAG:
@@ -64,9 +67,9 @@ def family_dag(
     doc_md: str | None,
     params: Mapping[str, Param] | None = None,
 ) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the family's DAG, without a schedule, started by hand for the batches that the form chooses.
+    """Decorate a wiring function: the DAG of a family, without a schedule. The form selects the batches to run.
 
-    Each batch of ``specs`` is one ``batch_group``; the wiring puts them in order. ``params`` are the batches' own.
+    The wiring creates a ``batch_group`` for each batch of ``specs`` and orders them. ``params`` are the parameters of these batches.
     """
 
     def build(wiring: Callable[[], None]) -> DAG:
@@ -77,7 +80,7 @@ def family_dag(
             schedule=None,
             tags={family.slug, "by-hand"},
             params={**_parameters(), BATCHES_PARAMETER: _batches(specs), **(params or {})},
-            # The batches run one after another at most; what it usually takes depends on which ones are chosen.
+            # The batches run one after the other. There is no usual duration, because it depends on the selected batches.
             deadline=late_deadline(
                 family.dag_id,
                 family.name,
@@ -92,8 +95,56 @@ def family_dag(
     return build
 
 
+def operation_dag(
+    spec: OperationSpec, doc_md: str | None, params: Mapping[str, Param]
+) -> Callable[[Callable[[], None]], DAG]:
+    """Decorate a wiring function: the DAG of an operation, without a schedule. ``params`` is its form, without ``dry_run``."""
+
+    def build(wiring: Callable[[], None]) -> DAG:
+        with BatchDag(
+            dag_id=spec.dag_id,
+            dag_display_name=f"{spec.name}（{spec.batch.id}）",
+            description=f"{spec.name}を手動で行う。対象は {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）の結果",
+            schedule=None,
+            tags={"operation", spec.batch.family.slug, spec.batch.id},
+            params={**params, "dry_run": _dry_run()},
+            default_args=_default_args(spec),
+            deadline=late_deadline(spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit),
+            **_common(doc_md),
+        ) as dag:
+            wiring()
+        return dag
+
+    return build
+
+
+def operation_param(spec: OperationSpec, form: OperationForm) -> Param:
+    """The first field of the form, which selects the operation."""
+    return Param(
+        form.operations[0].name,
+        type="string",
+        enum=[operation.name for operation in form.operations],
+        values_display={operation.name: operation.label for operation in form.operations},
+        title="操作",
+        description="下の各欄は、見出しの操作だけが使います。ほかの操作の欄に値があると、何もせずに止まります。"
+        f"対象は {spec.batch.id} の結果です（DAG {spec.batch.dag_id}）。",
+    )
+
+
+def tenants_param(description: str, section: str | None = None) -> Param:
+    """The field for tenant codes."""
+    return Param(
+        [],
+        type=["null", "array"],  # the form sends null for an empty field
+        items={"type": "string"},
+        title="テナントコード",
+        description=description,
+        section=section,
+    )
+
+
 def batch_group(spec: BatchSpec) -> TaskGroup:
-    """The task group that holds a batch's flow inside its family's DAG."""
+    """The task group with the tasks of a batch in its family DAG."""
     return TaskGroup(
         group_id=spec.slug,
         group_display_name=f"{spec.id} {spec.name}",
@@ -104,14 +155,14 @@ def batch_group(spec: BatchSpec) -> TaskGroup:
 def _common(doc_md: str | None) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
-        # After downtime the next tick runs and the missed ones do not: catch up with the family's DAG, date by date.
+        # Missed runs are not started after downtime. Run them with the family DAG, one date at a time.
         "catchup": False,
         "max_active_runs": 1,
         "doc_md": doc_md,
     }
 
 
-def _default_args(spec: BatchSpec) -> dict[str, Any]:
+def _default_args(spec: RunSpec) -> dict[str, Any]:
     return {
         "owner": OWNER,
         "retries": spec.retries,
@@ -132,20 +183,18 @@ def _parameters() -> dict[str, Param]:
             title="業務日",
             description="処理対象の日付（日本時間、YYYY-MM-DD）。空欄なら実行日時から決まります。",
         ),
-        "tenants": Param(
-            [],
-            type=["null", "array"],  # the form sends null for an emptied field
-            items={"type": "string"},
-            title="テナントコード",
-            description="処理するテナントのコード（1行に1件）。空欄なら稼働中の全テナント。",
-        ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="ドライラン",
-            description="計算だけ行い、実行ログ以外には何も書き込まず、何も送信しません。",
-        ),
+        "tenants": tenants_param("処理するテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
+        "dry_run": _dry_run(),
     }
+
+
+def _dry_run() -> Param:
+    return Param(
+        False,
+        type="boolean",
+        title="ドライラン",
+        description="計算だけ行い、実行ログ以外には何も書き込まず、何も送信しません。",
+    )
 
 
 def _batches(specs: Sequence[BatchSpec]) -> Param:

@@ -1,9 +1,9 @@
-"""Each DAG's deadlines: its time limit, and one and a half times what it usually takes.
+"""The deadlines of each DAG: its time limit, and 1.5 times its usual duration.
 
-Airflow works out a deadline once, when the run is created (in the scheduler, or in the API server for a run by hand), and calls back from
-the triggerer when it has passed and the run has not succeeded. The references are custom ones: clearing a task while a deadline of the
-built-in ``DAGRUN_QUEUED_AT`` is pending makes Airflow 3.3 answer 500. They are registered in ``skill_batch_plugin``, under this dotted path
-and no other, and must not raise: a run without a deadline is better than no run.
+Airflow computes a deadline once, when the run is created (in the scheduler, or in the API server for a manual run). If the deadline passes
+and the run has not succeeded, the triggerer calls the callback. The references are custom, because with the built-in ``DAGRUN_QUEUED_AT``
+Airflow 3.3 answers 500 when somebody clears a task while the deadline is pending. ``skill_batch_plugin`` registers the references; their
+dotted path must not change. They must not raise: a run without a deadline is better than no run.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert, deadline_reference
+from typing_extensions import override
 
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
-from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS, ORDINARY_ACTIONS
+from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
 
 if TYPE_CHECKING:
     from airflow.models import DagRun
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Of so many successful runs the comparable ones are looked for.
-_LOOKED_THROUGH = 100
+# The number of successful runs among which comparable ones are searched.
+_SEARCHED_RUNS = 100
 
 
 @dataclass(eq=False)
 class _RunReference(BaseDeadlineReference):
-    """A moment that depends on the run and on its DAG's past. Backfills have none: nobody waits for the past."""
+    """A time that depends on the run and on earlier runs of its DAG. Backfills have no deadline."""
 
     required_kwargs: ClassVar[set[str]] = {"dag_id", "run_id"}
 
@@ -54,7 +55,7 @@ class _RunReference(BaseDeadlineReference):
             if run is None or run.run_type == "backfill":
                 return None
             now = datetime.now(UTC)
-            # A run by hand may be asked for a later time.
+            # A manual run may be scheduled for a later time.
             return self.moment(session, run, max(run.queued_at or now, run.run_after))
         except Exception:
             log.exception("%s: no deadline for %s, %s", self.reference_name, dag_id, run_id)
@@ -62,24 +63,25 @@ class _RunReference(BaseDeadlineReference):
 
     @abstractmethod
     def moment(self, session: Session, run: DagRun, begins_at: datetime) -> datetime | None:
-        """The deadline, or None if there is none."""
+        """The time, or None for a run without a deadline."""
 
 
 @deadline_reference()
 @dataclass(eq=False)
 class RunBegins(_RunReference):
-    """When the run may begin; with the time limit as interval, when it should have ended."""
+    """The time at which the run may begin. The interval of the deadline is the time limit."""
 
-    def moment(self, session: Session, run: DagRun, begins_at: datetime) -> datetime | None:  # noqa: ARG002
+    @override
+    def moment(self, session: Session, run: DagRun, begins_at: datetime) -> datetime | None:
         return begins_at
 
 
 @deadline_reference()
 @dataclass(eq=False)
 class UsualEnd(_RunReference):
-    """When a run that takes ``factor`` times the average of the DAG's last comparable runs would end; none with too few of them.
+    """The end of a run that takes ``factor`` times the average of the DAG's last comparable runs. None if there are too few.
 
-    Comparable are successful runs that nobody cleared, wrote, did the batch's own work, and that on all tenants.
+    A comparable run succeeded, was not cleared, is no backfill, no test and no dry run, and worked on all tenants.
     """
 
     factor: float = float(FACTOR)
@@ -87,6 +89,7 @@ class UsualEnd(_RunReference):
     least_runs: int = LEAST_RUNS
     least_seconds: int = LEAST_SECONDS
 
+    @override
     def moment(self, session: Session, run: DagRun, begins_at: datetime) -> datetime | None:
         from airflow.models import DagRun
         from airflow.utils.types import DagRunTriggeredByType
@@ -100,14 +103,14 @@ class UsualEnd(_RunReference):
                 DagRun.dag_id == run.dag_id,
                 DagRun.state == "success",
                 DagRun.run_type != "backfill",
-                # `airflow dags test` has its run begin at the logical date.
+                # The start date of an `airflow dags test` run is its logical date.
                 DagRun.triggered_by.is_distinct_from(DagRunTriggeredByType.TEST),
                 DagRun.clear_number == 0,
                 DagRun.start_date.is_not(None),
                 DagRun.end_date.is_not(None),
             )
             .order_by(DagRun.end_date.desc())
-            .limit(_LOOKED_THROUGH)
+            .limit(_SEARCHED_RUNS)
         )
         seconds = [
             (ended_at - started_at).total_seconds()
@@ -116,17 +119,16 @@ class UsualEnd(_RunReference):
         ][: self.last_runs]
         if len(seconds) < self.least_runs:
             return None
-        usual = self.factor * sum(seconds) / len(seconds)
-        return begins_at + timedelta(seconds=max(usual, self.least_seconds))
+        allowed = self.factor * sum(seconds) / len(seconds)
+        return begins_at + timedelta(seconds=max(allowed, self.least_seconds))
 
 
 def _is_ordinary(conf: dict[str, Any]) -> bool:
-    is_own_work = conf.get("action") in (None, *ORDINARY_ACTIONS)
-    return is_own_work and not conf.get("dry_run") and not conf.get("tenants")
+    return not conf.get("dry_run") and not conf.get("tenants")
 
 
 def deadlines_of(batch_id: str, batch_name: str, severity: str, time_limit: timedelta) -> list[DeadlineAlert]:
-    """The two deadlines of a batch's DAG; ``severity`` is that of a run that is late (a slow one is MEDIUM)."""
+    """The two deadlines of a batch's DAG. ``severity`` is the severity of a late run; a slow run is MEDIUM."""
     return [
         late_deadline(batch_id, batch_name, severity, time_limit),
         DeadlineAlert(
@@ -139,7 +141,7 @@ def deadlines_of(batch_id: str, batch_name: str, severity: str, time_limit: time
 
 
 def late_deadline(batch_id: str, batch_name: str, severity: str, time_limit: timedelta) -> DeadlineAlert:
-    """The deadline of a run that takes longer than it may."""
+    """The deadline for the time limit of a run."""
     return DeadlineAlert(
         reference=RunBegins(),
         interval=time_limit,

@@ -1,29 +1,50 @@
-"""What this installation says in Airflow's connections and Variables."""
+"""The ``Installation`` of production, with Airflow's connections, Variables and API."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow.sdk import get_current_context
 from airflow.sdk.log import mask_secret
 from psycopg.conninfo import make_conninfo
 
 from include.errors import ConnectionMissingError
-from skill_batch.lookup import find_connection, find_variable
+from skill_batch.connections import required_connection
+from skill_batch.lookup import find_variable
 from skill_batch.object_storage import object_store
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection
+    import psycopg
 
+    from include.billing.service import Billing
+    from include.execution.digest import Digest
     from include.execution.object_store import ObjectStore
+    from include.execution.run_log import RunResult
+    from include.messaging.service import Notifications
+    from include.network import Network
 
 _DEFAULT_PORT = 5432
 
 
 class AirflowInstallation:
-    """An ``Installation`` that reads each value when it is asked for."""
+    """Implements ``Installation`` with the hooks. Looks up each value when a step needs it."""
+
+    def platform(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """A connection as ``batch_platform``."""
+        from skill_batch.hooks.tenant_db import PlatformDbHook
+
+        return PlatformDbHook(statement_timeout=time_limit).connect()
+
+    def tenants(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """A connection as ``batch_tenant``."""
+        from skill_batch.hooks.tenant_db import TenantDbHook
+
+        return TenantDbHook(statement_timeout=time_limit).connect()
 
     def database(self, name: str) -> str:
-        """A Postgres connection as libpq reads it; what its extra says is passed on."""
+        """The libpq string of a Postgres connection, with its extra."""
         connection = required_connection(name, "Postgres")
         return make_conninfo(
             host=connection.host or "",
@@ -47,18 +68,38 @@ class AirflowInstallation:
         return (find_variable(name) or "").strip()
 
     def store(self) -> ObjectStore:
-        """The store of the Variable ``batch_storage_url``."""
+        """The store that the Variable ``batch_storage_url`` names."""
         return object_store()
 
+    def network(self, *, with_mail: bool) -> Network:
+        """The network of the notification hook."""
+        from skill_batch.hooks.notification import NotificationHook
 
-def required_connection(name: str, kind: str) -> Connection:
-    """The connection; ``kind`` is the type that an operator chooses in the form.
+        return NotificationHook().network(with_mail=with_mail)
 
-    :raises ConnectionMissingError: Airflow defines none. :raises AirflowUnavailableError: Airflow could not be asked; another try may help.
-    """
-    connection = find_connection(name)
-    if connection is None:
-        raise ConnectionMissingError(
-            f"Airflow の接続 '{name}' が定義されていません。Connections で作成してください（種類 {kind}）。"
-        )
-    return connection
+    def billing(self) -> Billing:
+        """The billing of the billing hook."""
+        from skill_batch.hooks.billing import BillingHook
+
+        return BillingHook().billing
+
+    def notifications(self) -> Notifications:
+        """The notifications of the notification hook."""
+        from skill_batch.hooks.notification import NotificationHook
+
+        return NotificationHook().notifications
+
+    def now(self) -> datetime:
+        """The current time, in UTC."""
+        return datetime.now(UTC)
+
+    def is_alive(self, dag_id: str, run_id: str) -> bool:
+        """Whether the run exists in Airflow and has not ended."""
+        ti = get_current_context()["ti"]
+        return ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
+
+    def report(self, digest: Digest, result: RunResult) -> bool:
+        """Send a digest with the notification hook."""
+        from skill_batch.hooks.notification import NotificationHook
+
+        return NotificationHook().report_digest(digest, result)

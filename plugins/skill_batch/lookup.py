@@ -1,9 +1,9 @@
-"""Connections and Variables of this Airflow. What is absent differs from what Airflow did not answer.
+"""Look up Airflow connections and Variables, and distinguish a missing one from an outage.
 
-The SDK answers both alike: its not-found exception for a connection, the default for a Variable. Its secrets backends log an API
-server that does not answer, or a secrets manager that is down, at DEBUG and go on. So what was not found is asked for once more here.
+If the API server or a secrets manager does not answer, the SDK logs this at DEBUG and reports the connection as not found, or returns
+the default of the Variable. This module therefore asks again for a missing connection or Variable.
 
-The triggerer loads this, on some platforms without ``include``.
+The triggerer imports this module, on some platforms without ``include``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _TOO_MANY_REQUESTS = 429
 
 
 class AirflowUnavailableError(ConnectionError):
-    """Airflow, or the secrets manager behind it, could not be asked. As a ``ConnectionError`` it counts as recoverable."""
+    """Airflow, or its secrets manager, does not answer. Recoverable, as each ``ConnectionError``."""
 
 
 def find_connection(conn_id: str) -> Connection | None:
-    """The connection, or None if this Airflow defines none of that id.
+    """The connection, or None if it is not defined.
 
     :raises AirflowUnavailableError: Airflow, or a secrets manager, does not answer.
     """
@@ -53,7 +53,7 @@ def find_connection(conn_id: str) -> Connection | None:
 
 
 def find_variable(name: str) -> str | None:
-    """The Variable, or None if this Airflow defines none of that name.
+    """The value of the Variable, or None if it is not defined.
 
     :raises AirflowUnavailableError: Airflow, or a secrets manager, does not answer.
     """
@@ -72,7 +72,7 @@ def find_variable(name: str) -> str | None:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the SDK reports that the API server did not answer, or failed: another try may help."""
+    """Whether the error means that the API server did not answer or failed, so that a retry may help."""
     if isinstance(error, AirflowUnavailableError):
         return True
     if not isinstance(error, AirflowRuntimeError) or error.error.error is not ErrorType.API_SERVER_ERROR:
@@ -87,7 +87,7 @@ def _ask_again(
     request: GetConnection | GetVariable,
     what: str,
 ) -> _T | None:
-    """After an answer that may be an absence or an outage: ask the secrets managers and the API server one by one, whose errors show."""
+    """Ask the secrets managers and the API server one by one, because these calls raise their errors."""
     from airflow.sdk.execution_time.secrets.execution_api import ExecutionAPISecretsBackend
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 
@@ -101,7 +101,7 @@ def _ask_again(
             raise _unavailable(what, f"{type(backend).__name__}: {type(error).__name__}") from error
     if is_absent and _is_absent(request, what):
         return None
-    # Whoever has it was away before.
+    # A backend has it, but did not answer the first request.
     answer = ask()
     if answer is None:
         raise _unavailable(what, "the answers differ")
@@ -109,7 +109,7 @@ def _ask_again(
 
 
 def _is_absent(request: GetConnection | GetVariable, what: str) -> bool:
-    """Whether the API server says that there is none; also outside a task, where nobody else can be asked."""
+    """Whether the API server reports it as not found. True outside a task, where there is no API server to ask."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import ErrorResponse
 

@@ -1,6 +1,6 @@
-"""What a run reports to StatsD or OpenTelemetry, through Airflow's own metrics (``[metrics]`` in its configuration).
+"""Send the metrics of a run to StatsD or OpenTelemetry, with Airflow's metrics (``[metrics]`` in its configuration).
 
-Names come after Airflow's prefix (``airflow.`` by default); docs/metrics.md lists them with their units.
+Airflow adds its prefix (``airflow.`` by default) to the names. docs/metrics.md lists them with their units.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PREFIX = "skill_batch"
 
 
 def record_metrics(result: RunResult) -> None:
-    """Count the run and its tenants, and measure it; each metric is tagged with the batch's id."""
+    """Send the counts and the duration of the run; each metric has the tag ``batch_id``."""
     tags = {"batch_id": result.batch_id}
     Stats.incr(f"{PREFIX}.runs.{result.status}", tags=tags)
     Stats.incr(f"{PREFIX}.tenants.succeeded", count=result.success_count, tags=tags)

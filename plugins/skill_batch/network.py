@@ -1,12 +1,12 @@
-"""What this installation sends messages through."""
+"""The network settings of this installation, from Airflow."""
 
 from __future__ import annotations
 
 from airflow.sdk.log import mask_secret
 
 from include.errors import ConnectionMissingError
-from include.messaging.message import EmailConfig, Network
-from skill_batch.installation import required_connection
+from include.network import EmailConfig, Network
+from skill_batch.connections import required_connection
 from skill_batch.lookup import find_variable
 
 SMTP_CONN_ID = "batch_smtp"
@@ -16,11 +16,11 @@ _DEFAULT_PORTS = {"tls": 465, "starttls": 587, "none": 25}
 
 
 def network(*, with_mail: bool = True) -> Network:
-    """The mail server of the connection ``batch_smtp`` (the SMTP provider's form), and hosts that may be private.
+    """The mail server of the connection ``batch_smtp`` (an SMTP connection), and hosts whose address may be private.
 
     The Variable ``batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production. A batch that only asks services needs
     no mail server.
-    :raises ConnectionMissingError: there is no mail server.
+    :raises ConnectionMissingError: ``with_mail``, and no mail server is defined.
     """
     hosts = find_variable(ALLOWED_HOSTS_VARIABLE) or ""
     return Network(
@@ -31,7 +31,7 @@ def network(*, with_mail: bool = True) -> Network:
 
 
 def mail_server() -> EmailConfig:
-    """``batch_smtp`` as the mail client reads it. :raises ConnectionMissingError: it is not defined, or has no sender."""
+    """The mail server of ``batch_smtp``. :raises ConnectionMissingError: it is not defined, or has no host or no sender."""
     connection = required_connection(SMTP_CONN_ID, "SMTP")
     extra = connection.extra_dejson
     sender = extra.get("from_email") or connection.login

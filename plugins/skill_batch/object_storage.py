@@ -1,4 +1,4 @@
-"""The object store of this installation: invoices, reports, archives."""
+"""The object store of this installation, for invoices, reports, archives and backups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIABLE = "batch_storage_url"
 def object_store() -> ObjectStore:
     """The store that the Airflow Variable ``batch_storage_url`` names: ``file:///data/batch``, ``s3://aws_default@bucket/batch`` …
 
-    The part before ``@`` is an Airflow connection. :raises SettingsError: the variable is missing or no absolute URL.
+    The part before ``@`` is an Airflow connection. :raises SettingsError: the Variable is not an absolute URL.
     """
     url = (find_variable(VARIABLE) or "").strip()
     scheme, _, rest = url.partition("://")
@@ -26,5 +26,5 @@ def object_store() -> ObjectStore:
             f"ファイルの保存先がありません。Airflow の Variable '{VARIABLE}' に file:///data/batch や "
             f"s3://aws_default@bucket/batch の形で設定してください（現在の値: '{url}'）。"
         )
-    # It offers all that ObjectStore needs of a pathlib path, and the credentials of the connection.
+    # Has the methods of pathlib.Path that ObjectStore uses, and the credentials of the connection.
     return ObjectStore(cast("Path", ObjectStoragePath(url)))

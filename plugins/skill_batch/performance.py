@@ -1,7 +1,7 @@
-"""When a run is slow: strictly over 1.5 times the average of the batch's last 20 comparable runs (batch list, section 6.3).
+"""Detect slow runs: over 1.5 times the average of the batch's last 20 comparable runs (batch list, section 6.3).
 
-Comparable are runs that completed, wrote, did the batch's own work, and that on all tenants. The scheduler and the triggerer load
-this, on some platforms without ``include``.
+A comparable run completed, was no dry run, and worked on all tenants. The scheduler and the triggerer import this module, on some
+platforms without ``include``.
 """
 
 from __future__ import annotations
@@ -11,30 +11,22 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from skill_batch.statements import SQL
+
 if TYPE_CHECKING:
     import psycopg
 
 FACTOR = Decimal("1.5")
-# The average is over so many runs; with fewer than the second figure there is none.
+# The number of runs in the average, and the minimum number of runs for an average.
 LAST_RUNS = 20
 LEAST_RUNS = 5
-# What the trigger forms' operations are where nobody chooses one: another one (a list, a restore) takes its own time.
-ORDINARY_ACTIONS = ("backup", "bill", "send", "sync")
-# A run that ends within this is nobody's trouble: Airflow's own start-up varies by more than half of it.
+# A run of at most this duration is never slow: Airflow's start-up time alone varies by more than half of it.
 LEAST_SECONDS = 30
-
-_COMPARABLE_RUNS = """
-SELECT execution_seconds
-FROM batch.performance_metric
-WHERE batch_id = %(batch_id)s AND run_id <> %(run_id)s AND is_comparable
-ORDER BY recorded_at DESC
-LIMIT %(last_runs)s
-"""
 
 
 @dataclass(frozen=True)
 class Slowness:
-    """A run that takes ``seconds`` where ``runs`` earlier ones took ``average_seconds`` on average."""
+    """A run that takes ``seconds``; ``runs`` earlier runs took ``average_seconds`` on average."""
 
     seconds: Decimal
     average_seconds: Decimal
@@ -42,12 +34,12 @@ class Slowness:
 
     @property
     def ratio(self) -> Decimal:
-        """How many times the average it is, to one hundredth."""
+        """The duration divided by the average, to two decimal places."""
         return (self.seconds / self.average_seconds).quantize(Decimal("0.01"))
 
 
 def slowness(seconds: Decimal, history: Sequence[Decimal]) -> Slowness | None:
-    """How slow a run of ``seconds`` is beside the earlier runs' seconds; None if it is not, or there are too few to say."""
+    """The slowness of a run, compared with the earlier durations; None if it is not slow, or if there are too few."""
     if len(history) < LEAST_RUNS or seconds <= LEAST_SECONDS:
         return None
     average = sum(history, Decimal(0)) / len(history)
@@ -55,8 +47,6 @@ def slowness(seconds: Decimal, history: Sequence[Decimal]) -> Slowness | None:
 
 
 def load_history(platform: psycopg.Connection, batch_id: str, run_id: str) -> list[Decimal]:
-    """Seconds of the batch's last comparable runs, newest first, without the run of this Airflow run id."""
-    rows = platform.execute(
-        _COMPARABLE_RUNS, {"batch_id": batch_id, "run_id": run_id, "last_runs": LAST_RUNS}
-    )
-    return [seconds for (seconds,) in rows]
+    """The durations in seconds of the batch's last comparable runs, newest first, except of this run."""
+    about = {"batch_id": batch_id, "run_id": run_id, "last_runs": LAST_RUNS}
+    return [seconds for (seconds,) in platform.execute(SQL["comparable_runs"], about)]

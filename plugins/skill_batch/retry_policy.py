@@ -1,4 +1,4 @@
-"""When a failed task is tried again (batch list, sections 5.2 and 6.2): after 2 s and after 4 s, and only if that can help."""
+"""The retries of a failed task (batch list, sections 5.2 and 6.2): after 2 s and 4 s, only for recoverable errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
+from typing_extensions import override
 
 from skill_batch.lookup import is_outage
 
@@ -15,27 +16,28 @@ if TYPE_CHECKING:
 
 BASE_DELAY = timedelta(seconds=2)
 
-# Shards that failed together (the database restarted) must not come back together: up to a quarter later.
+# Shards that failed at the same time (the database restarted) must not retry at the same time: up to 25 % later.
 _JITTER = 0.25
 
 
 class RecoverableErrorsOnly(RetryPolicy):
-    """Retry recoverable errors with exponential backoff and jitter, fail at once on permanent ones.
+    """Retry recoverable errors with exponential backoff and jitter; fail at once on permanent errors.
 
-    ``retries`` is the task's own. A killed worker leaves no exception: Airflow then retries by itself.
+    ``retries`` is the task's number of retries. A killed worker raises no exception; Airflow then retries without this policy.
     """
 
     def __init__(self, retries: int = 2) -> None:
         self.retries = retries
 
+    @override
     def evaluate(
         self,
         exception: BaseException,
         try_number: int,
         max_tries: int,
-        context: Context | None = None,  # noqa: ARG002 - the policy's interface
+        context: Context | None = None,
     ) -> RetryDecision:
-        """Runs in the worker, where the exception is at hand."""
+        """Decide in the worker, which has the exception."""
         from include.errors import is_recoverable, reason_of
 
         if not (is_recoverable(exception) or is_outage(exception)):
@@ -46,5 +48,5 @@ class RecoverableErrorsOnly(RetryPolicy):
         return RetryDecision.retry(delay=delay, reason=f"recoverable: {reason_of(exception)}")
 
     def serialize(self) -> dict[str, Any]:
-        """The policy's only setting."""
+        """The setting of the policy."""
         return {"retries": self.retries}

@@ -130,13 +130,13 @@ class Api:
 
     def clear(self, run_id: str, tenant_code: str) -> None:
         """What the operator does: clear one tenant's instance, with downstream. One that still runs has only its index."""
-        instances = [ti for ti in self.instances(run_id) if ti["task_id"] == "process"]
-        (index,) = (
-            ti["map_index"]
+        instances = [ti for ti in self.instances(run_id) if ti["map_index"] >= 0]
+        ((task_id, index),) = (
+            (ti["task_id"], ti["map_index"])
             for ti in instances
             if ti["rendered_map_index"] == tenant_code or (ti["state"] == "running" and len(instances) == 1)
         )
-        self._clear(run_id, ["process", index])
+        self._clear(run_id, [task_id, index])
 
     def clear_task(self, run_id: str, task_id: str) -> None:
         """Clear a task that is not mapped, with downstream."""

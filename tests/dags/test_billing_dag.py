@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,15 +153,36 @@ def test_with_the_shipped_samples_nothing_is_invoiced_and_the_operators_read_onc
 
 
 @pytest.mark.usefixtures("tenants")
-def test_an_action_on_all_tenants_is_refused_before_anything_is_written(
-    runs: DagRuns, database: Database, slack: StandIns
+@pytest.mark.parametrize(
+    ("conf", "problem"),
+    [
+        (
+            {"operation": "void", "reason": "テスト", "tenants": [""]},
+            "操作「請求書の取消（入金前のみ）」には「テナントコード」（tenants）が必要です",
+        ),
+        (
+            {"operation": "explain", "reason": "テスト", "tenants": ["T001"]},
+            "「理由」（reason）は操作「内訳の表示」では使いません",
+        ),
+        ({"action": "void", "tenants": ["T001"]}, "パラメータ action は、この DAG のフォームにありません"),
+    ],
+)
+def test_an_operation_whose_form_does_not_fit_is_refused_before_anything_is_written(
+    runs: DagRuns, database: Database, slack: StandIns, conf: dict[str, Any], problem: str
 ) -> None:
-    done = runs.test(DAG_ID, RUN_DATE, action="void", reason="テスト", tenants=[""])
+    done = runs.test("operate_invoices", RUN_DATE, **conf)
 
     assert done.state == "failed"
     (message,) = slack.messages
-    assert "「テナントコード」（tenants）に対象のコードを指定してください" in message.text
+    assert problem in message.text
     assert numbers(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_batchs_own_form_takes_no_operation(runs: DagRuns, slack: StandIns) -> None:
+    assert runs.test(DAG_ID, RUN_DATE, operation="void", tenants=["T001"]).state == "failed"
+    (message,) = slack.messages
+    assert "パラメータ operation は、この DAG のフォームにありません" in message.text
 
 
 def test_the_familys_dag_closes_the_last_day_and_then_bills_the_month(

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +15,15 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from include.catalog import BATCHES, FAMILIES, BatchSpec
-from skill_batch.performance import ORDINARY_ACTIONS
+from include.catalog import BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
+from include.operations import forms
 from skill_batch.retry_policy import RecoverableErrorsOnly
-from skill_batch.tenant_flow import CONCURRENCY
 from tests.airflow_installation import PROJECT
 
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 UPDATE_SNAPSHOTS = "UPDATE_SNAPSHOTS"
 
-DAG_FILES = sorted((PROJECT / "dags").rglob("batch_*.py"))
+DAG_FILES = sorted((PROJECT / "dags").rglob("*.py"))
 SECTIONS = ("目的", "処理の流れ", "入力", "出力", "障害対応")
 TRIAGE = ("朝まで待てるか", "どこを見るか", "再実行")
 
@@ -37,18 +37,20 @@ def test_each_dag_file_holds_exactly_its_own_dag(dags: dict[str, DAG]) -> None:
     assert {dag.dag_id: Path(dag.fileloc) for dag in dags.values()} == {path.stem: path for path in DAG_FILES}
 
 
+def test_the_customers_batches_families_and_operations_are_all_there() -> None:
+    assert len({spec.id for spec in BATCHES}) >= 14
+    assert (len(FAMILIES), len(OPERATIONS)) == (3, 4)
+
+
 def test_every_dag_is_in_the_registry_and_in_its_familys_folder(dags: dict[str, DAG]) -> None:
     expected = {spec.dag_id: spec.family.slug for spec in BATCHES} | {
         family.dag_id: family.slug for family in FAMILIES
     }
+    expected |= {spec.dag_id: "operations" for spec in OPERATIONS}
+    assert dags.keys() == expected.keys()
     assert {dag_id: Path(dag.fileloc).parent.name for dag_id, dag in dags.items()} == {
         dag_id: expected[dag_id] for dag_id in dags
     }
-
-
-def test_what_each_form_does_by_itself_counts_as_the_batchs_own_work(dags: dict[str, DAG]) -> None:
-    defaults = {dag.params["action"] for dag in dags.values() if "action" in dag.params}
-    assert defaults == set(ORDINARY_ACTIONS)
 
 
 def test_the_scheduled_dags_follow_the_registry(dags: dict[str, DAG]) -> None:
@@ -69,15 +71,82 @@ def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: 
         assert all(isinstance(task.retry_policy, RecoverableErrorsOnly) for task in dag.tasks)
 
 
-def test_only_the_family_dags_have_no_schedule(dags: dict[str, DAG]) -> None:
+def test_only_families_and_operations_have_no_schedule(dags: dict[str, DAG]) -> None:
     assert {dag.dag_id for dag in dags.values() if dag.schedule is None} == {
-        family.dag_id for family in FAMILIES if family.dag_id in dags
+        *(family.dag_id for family in FAMILIES),
+        *(spec.dag_id for spec in OPERATIONS),
+    }
+    assert {dag.dag_id for dag in dags.values() if "operation" in dag.tags} == {
+        spec.dag_id for spec in OPERATIONS
+    }
+
+
+def test_each_dag_maps_the_task_that_the_registry_names(dags: dict[str, DAG]) -> None:
+    for spec in (*BATCHES, *OPERATIONS):
+        assert [task.task_id for task in dags[spec.dag_id].tasks if task.is_mapped] == [spec.mapped_task]
+
+
+def test_a_batch_in_its_familys_dag_has_the_tasks_of_its_own_dag(dags: dict[str, DAG]) -> None:
+    for spec in BATCHES:
+        own = {name: task.upstream_task_ids for name, task in dags[spec.dag_id].task_dict.items()}
+        prefix = f"{spec.slug}."
+        in_family = {
+            name.removeprefix(prefix): {
+                upstream.removeprefix(prefix)
+                for upstream in task.upstream_task_ids
+                if upstream.startswith(prefix)
+            }
+            for name, task in dags[spec.family.dag_id].task_dict.items()
+            if name.startswith(prefix)
+        }
+        # A batch need not run with its family. The snapshots hold those that do.
+        assert in_family in (own, {})
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "form"),
+    [
+        ("operate_invoices", forms.INVOICES),
+        ("operate_notifications", forms.NOTIFICATIONS),
+        ("restore_backup", forms.RESTORE),
+        ("undo_settings_sync", forms.UNDO),
+    ],
+)
+def test_an_operations_form_has_the_fields_of_its_operations_under_their_titles(
+    dags: dict[str, DAG], dag_id: str, form: forms.OperationForm
+) -> None:
+    params = dags[dag_id].params
+    assert set(params) - {"operation", "business_date", "dry_run"} == set(form.titles)
+    assert {name: params.get_param(name).schema["title"] for name in form.titles} == form.titles
+    if "operation" in params:
+        assert params.get_param("operation").schema["enum"] == [each.name for each in form.operations]
+    # A field that only some operations use stands under a heading that says which.
+    users = {
+        name: [each for each in form.operations if name in (*each.needs, *each.takes)] for name in form.titles
+    }
+    assert {name for name in form.titles if params.get_param(name).schema.get("section")} == {
+        name for name in form.titles if len(users[name]) < len(form.operations)
+    }
+
+
+def test_batches_have_no_operation_in_their_form_and_name_no_operation_as_their_own(
+    dags: dict[str, DAG],
+) -> None:
+    own = {
+        spec.dag_id: set(dags[spec.dag_id].params) - {"business_date", "tenants", "dry_run"}
+        for spec in BATCHES
+    }
+    assert {dag_id: names for dag_id, names in own.items() if names} == {
+        "batch_001_data_backup": {"accept_smaller"},
+        "batch_018_02_tenant_billing": {"allow_incomplete"},
+        "batch_019_03_external_sync": {"allow_many"},
     }
 
 
 def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
-        assert {"business_date", "tenants", "dry_run"} <= dag.params.keys()
+        assert {"tenants", "dry_run"} <= dag.params.keys()
+        assert "business_date" in dag.params or "operation" in dag.tags
         for name in dag.params:
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])
 
@@ -113,6 +182,17 @@ def test_no_task_needs_an_airflow_pool(dags: dict[str, DAG]) -> None:
     assert {task.pool for dag in dags.values() for task in dag.tasks} == {"default_pool"}
 
 
+LIST_DAGS = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from airflow.utils.file import list_py_file_paths
+
+sys.path.insert(0, sys.argv[1])
+bag = DagBag(dag_folder=sys.argv[1])
+files = list_py_file_paths(sys.argv[1])
+print(json.dumps({"dags": list(bag.dags), "errors": bag.import_errors, "files": len(files)}))
+"""
+
 PARSE_EACH_FILE_IN_A_FORK = """
 import json, os, runpy, sys
 import airflow.sdk
@@ -145,6 +225,7 @@ def test_parsing_a_dag_loads_no_driver_provider_or_rule() -> None:
         "sqlalchemy",
         "yaml",
         "include.execution",
+        "include.messaging",
         "include.migrations",
         "include.settings",
     )
@@ -152,6 +233,37 @@ def test_parsing_a_dag_loads_no_driver_provider_or_rule() -> None:
     assert {
         path: [module for module in modules if module.startswith(heavy)] for path, modules in loaded.items()
     } == {path: [] for path in loaded}
+
+
+@pytest.mark.parametrize("layout", ["include beside dags", "include inside dags"])
+def test_airflow_finds_every_dag_by_its_import_of_airflow(tmp_path: Path, layout: str) -> None:
+    """Airflow parses a file only if the words "airflow" and "dag" occur in it, so the code has to have them, without comments."""
+    for folder in ("dags", "plugins"):
+        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    inside = layout == "include inside dags"
+    target = tmp_path / "dags" / "include" if inside else tmp_path / "include"
+    shutil.copytree(PROJECT / "include", target, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (tmp_path / "dags").rglob("*.py"):
+        if "include" not in file.parts:
+            file.write_text(re.sub(r"(?m)^#.*$", "", file.read_text(encoding="utf-8")), encoding="utf-8")
+            assert "from airflow.sdk import" in file.read_text(encoding="utf-8")
+    listed = subprocess.run(
+        [sys.executable, "-c", LIST_DAGS, str(tmp_path / "dags")],
+        # Airflow itself puts the bundle's root and the plugins folder on the path.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        | {"AIRFLOW__CORE__PLUGINS_FOLDER": str(tmp_path / "plugins")}
+        | ({} if inside else {"PYTHONPATH": str(tmp_path)}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.returncode == 0, listed.stderr
+    found = json.loads(listed.stdout.splitlines()[-1])
+    assert found["errors"] == {}
+    assert len(found["dags"]) == len(BATCHES) + len(FAMILIES) + len(OPERATIONS)
+    assert sorted(found["dags"]) == sorted(path.stem for path in DAG_FILES)
+    assert found["files"] == len(DAG_FILES)
 
 
 @pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
@@ -169,7 +281,9 @@ def test_a_dag_file_imports_only_airflow_sdk_skill_batch_and_include(path: Path)
     }
     assert imported
     assert {
-        name for name in imported if not re.match(r"(airflow\.sdk|skill_batch|include)(\.|$)", name)
+        name
+        for name in imported
+        if not re.match(r"(__future__|typing|airflow\.sdk|skill_batch|include)(\.|$)", name)
     } == set()
     assert {name for name in imported if name.startswith("local_stack")} == set()
 

@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from local_stack.data_management import let_back_up
+from local_stack.data_management import create_backup_login
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -22,7 +22,7 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
         host_rows.tenant(host, "T001")
         host_rows.user(host, "T001", "u1")
         host_rows.request(host, "u1", datetime(2026, 1, 1))
-        let_back_up(host, {"login": role, "password": "test-backup"})
+        create_backup_login(host, {"login": role, "password": "test-backup"})
     logs = tmp_path / "logs"
     (logs / "debug").mkdir(parents=True)
     (logs / "debug" / "a.log").write_text("old")
@@ -38,7 +38,7 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
         assert taken.state == "success"
         with database.connect() as host:
             host.execute("""UPDATE "MST_Employee" SET full_name = '変更後' """)
-        compared = runs.test("batch_001_data_backup", "2026-11-02", action="compare", tenants=["T001"])
+        compared = runs.test("restore_backup", "2026-11-02", operation="compare", tenants=["T001"])
         assert compared.state == "success"
         assert "public.MST_Employee: 復元 1 行、現在と異なる 1 行" in compared.log
         assert "test-backup" not in taken.log + compared.log
@@ -63,7 +63,7 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
             "SELECT batch_id, status FROM batch.execution_log ORDER BY started_at"
         ).fetchall() == [
             ("BATCH-001", "completed"),
-            ("BATCH-001", "completed"),
+            ("RESTORE-BACKUP", "completed"),
             ("BATCH-001", "failed"),
             ("BATCH-002", "completed"),
         ]

@@ -100,7 +100,6 @@ def test_four_runs_say_nothing_about_what_is_usual(session: Session, runs: int, 
         {"triggered_by": DagRunTriggeredByType.TEST},
         {"conf": {"dry_run": True}},
         {"conf": {"tenants": ["T001"]}},
-        {"conf": {"action": "restore_database"}},
     ],
 )
 def test_what_was_no_ordinary_run_is_no_measure_and_has_none(

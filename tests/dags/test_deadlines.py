@@ -36,14 +36,16 @@ LATE, SLOW = "バッチ制限時間超過: BATCH-018-01", "バッチ性能低下
 
 # The batch's own DAG; its deadline is shortened once it has run. The tasks keep their time limit, so that a late run goes on.
 DAG_FILE = f"""
-# Airflow parses files in which the words "airflow" and "dag" occur.
 from dataclasses import replace
 from datetime import timedelta
 
+from airflow.sdk import chain
+
 from include.catalog import TENANT_USAGE
+from include.tenant_management.tenant_usage import create_batch
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from skill_batch.deadlines import deadlines_of
-from skill_batch.tenant_flow import tenant_flow
 
 # Twelve hours from now: no run of the schedule's own may come in between.
 SPEC = replace(TENANT_USAGE, cron="30 %(hour)d * * *")
@@ -51,7 +53,9 @@ SPEC = replace(TENANT_USAGE, cron="30 %(hour)d * * *")
 
 @batch_dag(SPEC, None)
 def {USAGE}() -> None:
-    tenant_flow(SPEC)
+    flow = BatchFlow(SPEC, create_batch)
+    run, shards = flow.open_run()
+    chain(flow.read_logs(run, shards), flow.per_tenant.partial(run=run).expand(shard=shards), flow.close_run())
 
 
 {USAGE}.deadline = deadlines_of(SPEC.id, SPEC.name, SPEC.run_severity.name, timedelta(hours=1))
@@ -99,7 +103,9 @@ def block(blocker: psycopg.Connection) -> None:
 def wait_until_blocked(api: Api, run_id: str, database: Database) -> None:
     """Until the run's own work waits for the lock."""
     wait_until(
-        lambda: ("process", "running") in {(ti["task_id"], ti["state"]) for ti in api.instances(run_id)}
+        lambda: (
+            ("aggregate_usage", "running") in {(ti["task_id"], ti["state"]) for ti in api.instances(run_id)}
+        )
     )
     wait_for_blocked_statement(database)
 

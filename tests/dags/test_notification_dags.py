@@ -104,7 +104,7 @@ def test_what_finally_failed_turns_the_hourly_run_red_and_is_told_by_tenant(
     assert done.state == "failed"
     alert = slack.messages[-1]
     assert "バッチ実行失敗: BATCH-019-02" in alert.text
-    assert "T002: 送信できなかった通知 1 件。Trigger の操作「一覧」で確認し" in alert.text
+    assert "T002: 送信できなかった通知 1 件。DAG operate_notifications の操作「一覧」で確認し" in alert.text
     assert "（email 1 件: 宛先のメールアドレスがありません" in alert.text
     assert "T001" not in alert.text
     assert "example.jp" not in alert.text.replace("airflow.example", "")

@@ -92,7 +92,7 @@ class Proxy:
 def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_run(
     airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
 ) -> None:
-    # open_run and prepare have one connection each as batch_platform; process has the third before it looks for batch_tenant_db.
+    # open_run and read_logs have one connection each as batch_platform; aggregate_usage has the third before it looks for batch_tenant_db.
     proxy = Proxy(database.server.host, database.server.port, held=3)
     with (
         proxy.listening() as proxy_port,
@@ -127,7 +127,7 @@ def test_a_step_that_is_killed_on_its_last_try_is_reported_at_once_by_close_run(
         api = replace(api, dag_id=USAGE)
         api.unpause()
         with psycopg.connect(database.dsn) as blocker:
-            # `prepare` reads this table.
+            # `read_logs` reads this table.
             blocker.execute('LOCK TABLE "SYS_SystemLog" IN ACCESS EXCLUSIVE MODE')
             run_id = api.trigger(**CONF)
             for _ in range(TRIES):
@@ -138,18 +138,18 @@ def test_a_step_that_is_killed_on_its_last_try_is_reported_at_once_by_close_run(
 
         (message,) = slack.messages
         assert "バッチ実行失敗: BATCH-018-01" in message.text
-        assert "エラー: 前段の prepare が、理由を通知せずに終わりました" in message.text
-        assert "prepare を下流ごと消去（Clear）" in message.text
+        assert "エラー: 前段の read_logs が、理由を通知せずに終わりました" in message.text
+        assert "read_logs を下流ごと消去（Clear）" in message.text
 
         # Cleared, it fails again, and the operators read of this attempt as well.
         with database.connect() as host:
             healthy = host_rows.break_reports_of(host, "T001")
-        api.clear_task(run_id, "prepare")
+        api.clear_task(run_id, "read_logs")
         assert api.wait(run_id) == "failed"
         assert len(slack.messages) == 2
         with database.connect() as host:
             host.execute(healthy.encode())
-        api.clear_task(run_id, "prepare")
+        api.clear_task(run_id, "read_logs")
         assert api.wait(run_id) == "success"
     with database.connect() as host:
         assert host.execute("SELECT status, attempt FROM batch.execution_log").fetchall() == [

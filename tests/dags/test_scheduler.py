@@ -26,6 +26,9 @@ from tests.tenant_management.billing_rows import close_month
 
 USAGE, BILLING = "batch_018_01_tenant_usage", "batch_018_02_tenant_billing"
 SENDING, RETRY = "batch_019_01_scheduled_notifications", "batch_019_02_notification_retry"
+OPERATE_INVOICES = "operate_invoices"
+# The user as whom the simple auth manager lets every visitor in.
+ADMIN = "Anonymous"
 TENANTS = ["T001", "T002", "T003"]
 OCTOBER = date(2026, 10, 1)
 CONF = {"business_date": "2026-10-31"}
@@ -87,7 +90,7 @@ def _a_run_for_some_tenants_shows_them_by_name(api: Api, database: Database) -> 
     run_id = api.trigger(**CONF, tenants=["T003", "T001"])
     assert api.wait(run_id) == "success"
     assert api.states(run_id) == dict.fromkeys(
-        ("open_run", "prepare", "T001", "T003", "close_run"), "success"
+        ("open_run", "read_logs", "T001", "T003", "close_run"), "success"
     )
     with database.connect() as connection:
         written = connection.execute(
@@ -104,7 +107,7 @@ def _a_killed_task_is_tried_again_and_the_run_completes(api: Api, database: Data
         kill_tasks_of(database)
     assert api.wait(run_id) == "success"
     assert set(api.states(run_id).values()) == {"success"}
-    assert max(ti["try_number"] for ti in api.instances(run_id) if ti["task_id"] == "process") == 2
+    assert max(ti["try_number"] for ti in api.instances(run_id) if ti["task_id"] == "aggregate_usage") == 2
     with database.connect() as connection:
         assert connection.execute(
             "SELECT status, success_count FROM batch.execution_log WHERE run_id = %s", [run_id]
@@ -120,7 +123,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
         assert api.wait(run_id) == "failed"
         assert api.states(run_id) == {
             "open_run": "success",
-            "prepare": "success",
+            "read_logs": "success",
             "T001": "success",
             "T002": "failed",
             "T003": "success",
@@ -136,7 +139,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
     tries = {
         ti["rendered_map_index"]: ti["try_number"]
         for ti in api.instances(run_id)
-        if ti["task_id"] == "process"
+        if ti["task_id"] == "aggregate_usage"
     }
     assert tries == {"T001": 1, "T002": 2, "T003": 1}
     with database.connect() as connection:
@@ -176,6 +179,20 @@ def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
         last = connection.execute("SELECT number FROM batch.invoice WHERE tenant_id = 'T002'").fetchall()
     assert [number for (number,) in numbers] == [f"INV-2026-10-00{count}" for count in (1, 2, 3)]
     assert last == [("INV-2026-10-003",)]
+
+    invoices = replace(api, dag_id=OPERATE_INVOICES)
+    invoices.unpause()
+    run_id = invoices.trigger(
+        operation="void", business_date="2026-10-01", tenants=["T002"], reason="宛名の訂正"
+    )
+    assert invoices.wait(run_id) == "success"
+    with database.connect() as connection:
+        assert connection.execute(
+            "SELECT status FROM batch.invoice WHERE tenant_id = 'T002' AND number = 'INV-2026-10-003'"
+        ).fetchall() == [("void",)]
+        assert connection.execute(
+            "SELECT batch_id, triggered_by FROM batch.execution_log WHERE run_id = %s", [run_id]
+        ).fetchall() == [("OPERATE-INVOICES", ADMIN)]
 
 
 def _what_a_killed_worker_was_sending_is_never_sent_twice(

@@ -154,7 +154,7 @@ def test_a_log_that_cannot_be_read_at_all_fails_the_run_with_one_alert_that_says
     assert done.state == "failed"
     (message,) = slack.messages
     assert "permission denied for view all_api_request" in message.text
-    assert "prepare を下流ごと消去（Clear）" in message.text
+    assert "read_logs を下流ごと消去（Clear）" in message.text
     assert log_of_runs(database) == [("failed", date(2026, 10, 31))]
     assert counted_tenants(database) == []
 

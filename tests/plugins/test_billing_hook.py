@@ -13,7 +13,7 @@ import pytest
 
 from include.billing.errors import BillingError
 from include.billing.invoice import Invoice
-from include.billing.ledger import Settlement
+from include.billing.ledger.settlement import Settlement
 from include.execution.sharding import Tenant
 from include.settings import SETTINGS_VARIABLE
 from skill_batch.hooks.billing import BillingHook
@@ -76,6 +76,7 @@ def test_with_a_sample_nothing_is_finalised_and_nothing_finalised_is_touched(
     number = finalize(hook, month=SEPTEMBER)
     rows = everything_written(host)
     monkeypatch.delenv(SETTINGS_VARIABLE)
+    hook = BillingHook()  # a hook reads the terms once
 
     if call == "approve":
         settled = hook.approve("A", MONTH, issued_on=FIRST_OF_NOVEMBER, actor="somebody")

@@ -11,9 +11,9 @@ import pytest
 
 from include.catalog import TENANT_BILLING
 from include.tenant_management.tenant_billing import create_batch
-from local_stack.whole_run import open_run
-from skill_batch.sensors import closed_usage
-from skill_batch.sensors.closed_usage import ClosedUsageSensor
+from local_stack.batch_runs import LOCAL, open_run
+from skill_batch.batches import tenant_billing
+from skill_batch.batches.tenant_billing import ClosedUsageSensor
 from tests import host_rows
 from tests.conftest import Database
 from tests.tenant_management.billing_rows import close_month
@@ -37,7 +37,7 @@ class Night(datetime):
 def host(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
     """A tenant whose October is closed but for the last day, on a night that the tests set."""
     monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", database.airflow_connection("batch_platform"))
-    monkeypatch.setattr(closed_usage, "datetime", Night)
+    monkeypatch.setattr(tenant_billing, "datetime", Night)
     monkeypatch.setattr(Night, "moment", SCHEDULED)
     with database.connect() as connection:
         host_rows.tenant(connection, "T001", subscription_plan="BASIC")
@@ -51,7 +51,7 @@ def sensor_of_a_run_at(
     """The sensor of a billing run of October that was opened at this moment."""
     with database.connect("batch_platform") as platform:
         run, _ = open_run(
-            platform, TENANT_BILLING, create_batch(), OCTOBER, codes=["T001"], parameters=parameters
+            platform, TENANT_BILLING, create_batch(LOCAL), OCTOBER, codes=["T001"], parameters=parameters
         )
     host.execute("UPDATE batch.execution_log SET started_at = %s", [opened_at])
     return ClosedUsageSensor(
@@ -95,16 +95,8 @@ def test_on_any_other_day_it_does_not_wait(
     assert sensor_of_a_run_at(database, host, Night.moment).poke({}) is True
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"allow_incomplete": True},
-        {"action": "explain"},
-        {"action": "void", "reason": "訂正"},
-        {"action": "credit", "reason": "訂正"},
-    ],
-)
-def test_what_needs_no_closed_day_does_not_wait_for_one(
-    database: Database, host: psycopg.Connection, parameters: dict[str, Any]
+def test_a_run_that_bills_incomplete_days_does_not_wait_for_one(
+    database: Database, host: psycopg.Connection
 ) -> None:
-    assert sensor_of_a_run_at(database, host, SCHEDULED, **parameters).poke({}) is True
+    sensor = sensor_of_a_run_at(database, host, SCHEDULED, allow_incomplete=True)
+    assert sensor.poke({}) is True

@@ -40,7 +40,7 @@ def no_marks() -> None:
 
 
 def alert(batch_id: str = "BATCH-018-01", severity: str = "MEDIUM") -> FailureAlert:
-    return FailureAlert(batch_id, "テナント使用量集計バッチ", severity)
+    return FailureAlert(batch_id, "テナント使用量集計バッチ", severity, "aggregate_usage")
 
 
 def context(error: BaseException, task_id: str = "close_run", try_number: int = 1) -> Any:
@@ -174,13 +174,14 @@ def test_an_earlier_steps_failure_has_already_alerted(slack: StandIns) -> None:
 
 
 def test_an_earlier_step_that_was_killed_could_not_alert(slack: StandIns) -> None:
-    alert()(context(EarlierStepFailedError("prepare", is_reported=False)))
+    alert()(context(EarlierStepFailedError("read_logs", is_reported=False)))
 
     (message,) = slack.messages
     assert (
-        "エラー: 前段の prepare が、理由を通知せずに終わりました（強制終了、メモリ不足など）" in message.text
+        "エラー: 前段の read_logs が、理由を通知せずに終わりました（強制終了、メモリ不足など）"
+        in message.text
     )
-    assert "prepare を下流ごと消去（Clear）" in message.text
+    assert "read_logs を下流ごと消去（Clear）" in message.text
 
 
 def test_an_api_server_that_is_away_is_named_as_such(slack: StandIns) -> None:
@@ -203,7 +204,7 @@ def test_slacks_refusal_is_logged_and_changes_nothing(
     slack.fail_next("slack", failure)
     alert()(context(failed_run([FailedTenant("T1", "name", "reason")], 2)))
     assert slack.messages == []
-    (error,) = (record for record in caplog.records if record.name == "skill_batch.notifiers.delivery")
+    (error,) = (record for record in caplog.records if record.name == "skill_batch.notifiers.alert_outbox")
     assert error.levelname == "ERROR"
     assert error.getMessage().startswith(
         "The alert 'バッチ実行失敗: BATCH-018-01' could not be delivered by slack and will not be tried again"

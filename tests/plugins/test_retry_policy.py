@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from include.errors import DatabaseUnavailableError, ParameterError
-from include.execution.tenant_work import TenantFailure, TenantsFailedError
+from include.execution.batch import UnitFailure
+from include.execution.shard_work import UnitsFailedError
 from skill_batch.retry_policy import RecoverableErrorsOnly
 
 
@@ -59,7 +60,7 @@ def test_a_shard_is_tried_again_if_that_helps_one_of_its_tenants(
     recoverable: bool, action: RetryAction
 ) -> None:
     failures = [
-        TenantFailure("A", "22003", "overflow", False),
-        TenantFailure("B", "40P01", "deadlock", recoverable),
+        UnitFailure("A", "22003", "overflow", False),
+        UnitFailure("B", "40P01", "deadlock", recoverable),
     ]
-    assert RecoverableErrorsOnly().evaluate(TenantsFailedError(failures), 1, max_tries=2).action is action
+    assert RecoverableErrorsOnly().evaluate(UnitsFailedError(failures), 1, max_tries=2).action is action

@@ -1,1 +1,1 @@
-"""Hooks that this repository's DAGs, and other teams' DAGs, use."""
+"""Hooks for the DAGs of this repository and of other teams."""

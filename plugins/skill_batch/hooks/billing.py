@@ -1,49 +1,48 @@
-"""Billing for DAGs, those of this repository and other teams': price, finalise, approve, void and credit invoices of one tenant."""
+"""A hook to price, finalise, approve, void and credit the invoices of one tenant, for the DAGs of this repository and of other teams."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import psycopg
 from airflow.sdk import BaseHook
 
-from include.billing import archive, ledger
+from include.billing import archive
 from include.billing.accounts import load_accounts
 from include.billing.errors import BillingError
 from include.billing.explanation import explain
-from include.billing.ledger import (
-    Instructions,
-    StoredInvoice,
-    TenantSettlement,
-    find_invoice,
-    price_tenants,
-    settle_tenants,
-)
+from include.billing.ledger.settlement import Instructions, TenantSettlement
+from include.billing.ledger.stored_invoice import StoredInvoice, find_invoice
 from include.billing.periods import Period
+from include.billing.service import Billing
 from include.billing.terms import load_terms
 from include.billing.usage import UsageDay
-from include.database import read_sql, tenant_transaction
+from include.database import tenant_transaction
 from include.errors import BatchError, reason_of
 from include.execution.run_log import select_tenants
-from include.execution.sharding import Tenant
-from include.tenant_management.tenant_billing import create_batch
+from include.execution.sharding import Unit
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.object_storage import object_store
 
 
 class BillingHook(BaseHook):
-    """The invoices of one tenant at a time, by the rules of BATCH-018-02 and under row-level security.
+    """Prices, finalises, approves, voids and credits the invoices of one tenant, with the rules of BATCH-018-02 and row-level security.
 
-    Months are named by any of their days (Asia/Tokyo). What a method changes is one transaction: all of it, or nothing. As long as the
-    price list or the issuer is a sample, nothing is finalised (settlement ``SAMPLE``), reissued, voided or credited. Wherever a
-    tenant, a price or an invoice is not what it has to be, ``BillingError`` says in one Japanese sentence what is wrong and what to do.
+    Pass any day of a month (Asia/Tokyo) to name the month. Each method is one transaction. If the price list or the issuer is a sample,
+    no invoice is finalised (settlement ``SAMPLE``), reissued, voided or credited. A ``BillingError`` says in one Japanese sentence what
+    is wrong with a tenant, a price or an invoice, and what to do. BATCH-018-02 and ``operate_invoices`` use ``billing`` of this hook.
+
+    .. code-block:: python
+
+        settlement = BillingHook().price("T1", date(2026, 10, 1))
+        print(settlement.total, settlement.currency)
 
     :param tenant_db_conn_id: Postgres connection that acts as ``batch_tenant``.
-    :param platform_db_conn_id: Postgres connection that acts as ``batch_platform``; only for finding tenants.
+    :param platform_db_conn_id: Postgres connection that acts as ``batch_platform``; only to find tenants.
     """
 
     conn_name_attr = "tenant_db_conn_id"
@@ -58,8 +57,15 @@ class BillingHook(BaseHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.tenant_db_conn_id = tenant_db_conn_id
+        self.platform_db_conn_id = platform_db_conn_id
         self._tenant_db = TenantDbHook(tenant_db_conn_id)
         self._platform_db = PlatformDbHook(platform_db_conn_id)
+
+    @cached_property
+    def billing(self) -> Billing:
+        """Billing with this installation's price list and issuer."""
+        return Billing(load_terms())
 
     def get_conn(self) -> psycopg.Connection:
         """A connection that acts as ``batch_tenant``."""
@@ -75,24 +81,28 @@ class BillingHook(BaseHook):
             return False, reason_of(error)
         return True, "Connection successfully tested"
 
-    def billable_tenants(self, month: date) -> list[Tenant]:
-        """The tenants that a month's billing looks at: the active ones, and those that left in the month or later and still owe it."""
+    def billable_tenants(self, month: date) -> list[Unit]:
+        """The tenants to bill for a month: the active ones, and those that left in the month or later and owe it.
+
+        :param month: a day of the month.
+        """
         with self._platform_db.connect() as platform:
-            further = create_batch().further_tenants(platform, month)
-            return select_tenants(platform, [], further).tenants
+            return select_tenants(platform, [], self.billing.former_tenants(platform, month)).tenants
 
     def tenant_id_of(self, code: str) -> str:
-        """The id of the tenant with this code (or id), whatever its status. :raises BillingError: there is none."""
+        """The id of the tenant with this code (or id), with any status. :raises BillingError: there is no such tenant."""
         with self._platform_db.connect() as platform:
-            row = platform.execute(
-                read_sql(Path(ledger.__file__).parent, "find_tenant"), {"code": code}
-            ).fetchone()
-        if row is None:
+            tenant_id = self.billing.find_tenant_id(platform, code)
+        if tenant_id is None:
             raise _no_such_tenant(code)
-        return str(row[0])
+        return tenant_id
 
     def usage_of(self, tenant_id: str, month: date) -> tuple[UsageDay, ...]:
-        """The closed days of the month, in order."""
+        """The closed days of the month, in order.
+
+        :param tenant_id: the tenant.
+        :param month: a day of the month.
+        """
         with self._transaction(tenant_id) as connection:
             return tuple(
                 day
@@ -101,11 +111,15 @@ class BillingHook(BaseHook):
             )
 
     def price(self, tenant_id: str, month: date, *, allow_incomplete: bool = False) -> TenantSettlement:
-        """What the month would come to now; nothing is written."""
-        period = Period.month_of(month)
-        instructions = Instructions(period.next_day, "", allow_incomplete=allow_incomplete)
+        """Price the month as of now; nothing is written.
+
+        :param tenant_id: the tenant.
+        :param month: a day of the month.
+        :param allow_incomplete: bill by the closed days although others are missing.
+        """
+        instructions = Instructions(Period.month_of(month).next_day, "", allow_incomplete=allow_incomplete)
         with self._transaction(tenant_id) as connection:
-            return self._only(tenant_id, price_tenants(connection, period, load_terms(), instructions))
+            return self._only(tenant_id, self.billing.price(connection, month, instructions))
 
     def finalize(
         self,
@@ -117,9 +131,14 @@ class BillingHook(BaseHook):
         approve: bool = False,
         allow_incomplete: bool = False,
     ) -> TenantSettlement:
-        """Price the month and finalise its invoice; a month that is finalised stays as it is.
+        """Price the month and finalise its invoice; a finalised month does not change.
 
-        ``approve`` also finalises a total that is held for its difference from the month before. ``actor`` is recorded.
+        :param tenant_id: the tenant.
+        :param month: a day of the month.
+        :param issued_on: the date of issue (Asia/Tokyo).
+        :param actor: the person or the run; it is kept with the invoice.
+        :param approve: also finalise a total that is held for its difference from the month before.
+        :param allow_incomplete: bill by the closed days although others are missing.
         """
         instructions = Instructions(
             issued_on, actor, allow_incomplete=allow_incomplete, approved=(tenant_id,) if approve else ()
@@ -127,22 +146,26 @@ class BillingHook(BaseHook):
         return self._settle(tenant_id, month, instructions)
 
     def approve(self, tenant_id: str, month: date, *, issued_on: date, actor: str) -> TenantSettlement:
-        """Finalise a held invoice."""
+        """Finalise a held invoice.
+
+        :param tenant_id: the tenant.
+        :param month: a day of the month.
+        :param issued_on: the date of issue (Asia/Tokyo).
+        :param actor: the person or the run; it is kept with the invoice.
+        """
         return self.finalize(tenant_id, month, issued_on=issued_on, actor=actor, approve=True)
 
     def reissue(
-        self,
-        tenant_id: str,
-        month: date,
-        reason: str,
-        *,
-        issued_on: date,
-        actor: str,
-        approve: bool = False,
+        self, tenant_id: str, month: date, reason: str, *, issued_on: date, actor: str, approve: bool = False
     ) -> TenantSettlement:
-        """Void the month's invoice, unless it is paid, and issue it anew under a new number; both are kept.
+        """Void the month's unpaid invoice and issue it again with a new number; both are kept.
 
-        Where the new total would be held, the old invoice stands, unless ``approve`` says that the total is right.
+        :param tenant_id: the tenant.
+        :param month: a day of the month.
+        :param reason: why; it is kept with the invoice.
+        :param issued_on: the date of issue (Asia/Tokyo).
+        :param actor: the person or the run; it is kept with the invoice.
+        :param approve: also finalise a total that is held for its difference from the month before.
         """
         approved = (tenant_id,) if approve else ()
         return self._settle(
@@ -152,41 +175,55 @@ class BillingHook(BaseHook):
         )
 
     def void(self, tenant_id: str, number: str, reason: str, *, actor: str) -> StoredInvoice:
-        """Take back an invoice that nobody has paid; it keeps its number."""
+        """Void an unpaid invoice; it keeps its number.
+
+        :param tenant_id: the tenant.
+        :param number: the number of the invoice or credit note.
+        :param reason: why; it is kept with the invoice.
+        :param actor: the person or the run; it is kept with the invoice.
+        """
         with self._transaction(tenant_id) as connection:
-            ledger.void_invoice(
-                connection, load_terms(), find_invoice(connection, number), reason, actor=actor
-            )
+            self.billing.void(connection, find_invoice(connection, number), reason, actor=actor)
             return find_invoice(connection, number)
 
     def credit(
         self, tenant_id: str, number: str, reason: str, *, issued_on: date, actor: str
     ) -> StoredInvoice:
-        """Issue the credit (適格返還請求書) that cancels an invoice exactly; its month may then be billed anew."""
+        """Issue a credit note (適格返還請求書) for the whole invoice; the month can then be billed again.
+
+        :param tenant_id: the tenant.
+        :param number: the number of the invoice or credit note.
+        :param reason: why; it is kept with the invoice.
+        :param issued_on: the date of issue (Asia/Tokyo).
+        :param actor: the person or the run; it is kept with the invoice.
+        """
         with self._transaction(tenant_id) as connection:
-            credit = ledger.credit_invoice(
-                connection,
-                load_terms(),
-                find_invoice(connection, number),
-                reason,
-                issued_on=issued_on,
-                actor=actor,
+            credit = self.billing.credit(
+                connection, find_invoice(connection, number), reason, issued_on=issued_on, actor=actor
             )
             assert credit.number is not None
             return find_invoice(connection, credit.number)
 
     def invoice(self, tenant_id: str, number: str) -> StoredInvoice:
-        """An invoice or credit as it stands."""
+        """An invoice or credit note in its present state.
+
+        :param tenant_id: the tenant.
+        :param number: the number of the invoice or credit note.
+        """
         with self._transaction(tenant_id) as connection:
             return find_invoice(connection, number)
 
     def explain(self, tenant_id: str, number: str) -> Iterator[str]:
-        """The invoice line by line, down to the closed days that it was calculated from."""
+        """Explain the invoice line by line, with the closed days from which it was calculated.
+
+        :param tenant_id: the tenant.
+        :param number: the number of the invoice or credit note.
+        """
         stored = self.invoice(tenant_id, number)
         return explain(stored.invoice, stored.inputs)
 
     def document(self, tenant_id: str, number: str, format_name: str = "pdf") -> bytes:
-        """The invoice as ``pdf`` or ``json``, made anew; the same invoice gives the same bytes."""
+        """Render the invoice as ``pdf`` or ``json``; the same invoice gives the same bytes."""
         if format_name not in archive.RENDERERS:
             raise BillingError(
                 "UNKNOWN_FORMAT",
@@ -195,14 +232,21 @@ class BillingHook(BaseHook):
         return archive.RENDERERS[format_name](self.invoice(tenant_id, number).invoice)
 
     def write_documents(self, tenant_id: str, month: date) -> None:
-        """Write the files of the tenant's invoices and credits of a month that have none yet, into the object store."""
+        """Write the missing files of a month's invoices and credit notes of the tenant into the object store.
+
+        :param tenant_id: the tenant.
+        :param month: a day of the month.
+        """
         with self._tenant_db.connect() as connection:
-            archive.write_documents(connection, tenant_id, month.replace(day=1), object_store())
+            self.billing.write_documents(connection, tenant_id, month, object_store())
 
     def write_accounting_file(self, month: date) -> None:
-        """Write the month's accounting CSV anew, over all tenants, into the object store."""
+        """Write the month's accounting CSV with all tenants into the object store.
+
+        :param month: a day of the month.
+        """
         with self._platform_db.connect() as platform:
-            archive.write_accounting_file(platform, month.replace(day=1), object_store())
+            self.billing.write_accounting_file(platform, month, object_store())
 
     @contextmanager
     def _transaction(self, tenant_id: str) -> Iterator[psycopg.Connection]:
@@ -211,8 +255,7 @@ class BillingHook(BaseHook):
 
     def _settle(self, tenant_id: str, month: date, instructions: Instructions) -> TenantSettlement:
         with self._transaction(tenant_id) as connection:
-            settlements = settle_tenants(connection, Period.month_of(month), load_terms(), instructions)
-        return self._only(tenant_id, settlements)
+            return self._only(tenant_id, self.billing.settle(connection, month, instructions))
 
     @staticmethod
     def _only(tenant_id: str, settlements: list[TenantSettlement]) -> TenantSettlement:

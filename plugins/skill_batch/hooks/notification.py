@@ -1,45 +1,55 @@
-"""Notifications for DAGs, those of this repository and other teams': send over four channels, once; check a tenant's channel."""
+"""A hook to send notifications over four channels and to check a tenant's channel, for the DAGs of this repository and of other teams."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from airflow.sdk import BaseHook
-from psycopg.rows import dict_row
+from airflow.sdk import BaseHook, get_current_context
 
-from include.database import read_sql, tenant_transaction
+from include.database import tenant_transaction
 from include.errors import BatchError, reason_of
-from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import Finding, NotConfigured, connect
-from include.messaging.delivery import deliver, mask_secrets
 from include.messaging.integrations import load_configs
-from include.messaging.message import ChannelConfig, Network
+from include.messaging.message import ChannelConfig, mask_secrets
 from include.messaging.outbox import Draft, Lane
 from include.messaging.outcome import Channel
 from include.messaging.retry import Status
+from include.messaging.service import Notifications
 from include.messaging.templates import literal
+from include.network import Network
 from include.settings import load_settings
+from skill_batch.closing import report_digest
 from skill_batch.hooks.tenant_db import TenantDbHook
 from skill_batch.network import network
 
-# After which a call begins no more sends: the tenants may have long queues. What is left is the hourly batch's.
-_TIME_TO_SEND = timedelta(minutes=2)
+if TYPE_CHECKING:
+    from include.execution.digest import Digest
+    from include.execution.run_log import RunResult
+
+# A call starts no send after this time, because queues may be long. The hourly batch sends the rest.
+_SEND_SECONDS = 120
 
 
 class NotificationHook(BaseHook):
-    """One way for everything that tells somebody something: email, Slack, Microsoft Teams, LINE WORKS.
+    """Sends messages by email, Slack, Microsoft Teams and LINE WORKS, through the outbox of the batches.
 
-    A message goes into the outbox first and is sent from there, under row-level security, by the same rules as BATCH-019-01: claimed
-    before the network is touched, each occasion (``dedupe_key``) once per tenant, what is ambiguous never sent again by itself. What
-    cannot be sent now is sent by the hourly BATCH-019-02. Tenants' credentials are rows of SYS_IntegrationConfig; the mail server is
-    the connection ``batch_smtp``.
+    The hook writes a message to the outbox and sends it from there, with row-level security and the rules of BATCH-019-01. A message is
+    claimed before it is sent. Each ``dedupe_key`` is sent once per tenant. A message with an ambiguous answer is not sent again
+    automatically. If a message cannot be sent now, BATCH-019-02 retries it hourly. The tenants' credentials are rows of
+    SYS_IntegrationConfig; the mail server is the connection ``batch_smtp``. The batches use this hook too.
+
+    .. code-block:: python
+
+        NotificationHook().send(
+            "T1", Channel.EMAIL, "admin@example.jp", "点検のお知らせ", "11 月 30 日に点検します。", dedupe_key="maintenance:2026-11-30"
+        )
 
     :param tenant_db_conn_id: Postgres connection that acts as ``batch_tenant``.
     """
@@ -51,21 +61,43 @@ class NotificationHook(BaseHook):
 
     def __init__(self, tenant_db_conn_id: str = TenantDbHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.tenant_db_conn_id = tenant_db_conn_id
         self._tenant_db = TenantDbHook(tenant_db_conn_id)
 
     def get_conn(self) -> psycopg.Connection:
         """A connection that acts as ``batch_tenant``."""
         return self._tenant_db.get_conn()
 
+    @cached_property
+    def notifications(self) -> Notifications:
+        """The outbox and the channels, as the batches use them."""
+        return Notifications(load_settings().notification)
+
+    def network(self, *, with_mail: bool = True) -> Network:
+        """The network settings of this installation.
+
+        :param with_mail: whether a mail server is needed.
+        :raises ConnectionMissingError: no mail server is defined.
+        """
+        return network(with_mail=with_mail)
+
+    def report_digest(self, digest: Digest, result: RunResult) -> bool:
+        """Send a run's digest to the operators' channels; returns whether it was sent or queued. Call it in a task.
+
+        :param digest: what to report.
+        :param result: how the run ended.
+        """
+        return report_digest(digest, result, get_current_context()["ti"])
+
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the database and the mail server let us in; nothing is sent. The message is for the connection form."""
+        """Whether the database and the mail server accept the login; nothing is sent. The message is for the connection form."""
         try:
             with self._tenant_db.connect() as connection:
                 connection.execute("SELECT 1")
-            through = network()
+            services = self.network()
         except (BatchError, psycopg.Error) as error:
             return False, reason_of(error)
-        findings = asyncio.run(_validate(through.email, Channel.EMAIL, (), through))
+        findings = asyncio.run(_validate(services.email, Channel.EMAIL, (), services))
         if findings:
             return (
                 False,
@@ -84,10 +116,15 @@ class NotificationHook(BaseHook):
         dedupe_key: str,
         priority: int = 2,
     ) -> Status:
-        """Send one message of plain texts now; returns where it is afterwards (SENT, or what waits or has failed).
+        """Send one plain text message now; returns its status afterwards.
 
-        ``destination`` is an address, a Slack channel or user id, or ``users/ID``, ``channels/ID`` of LINE WORKS; ``priority`` is 1 (HIGH)
-        to 3 (LOW). A ``dedupe_key`` that the tenant has had before sends nothing, and the status is that of the first message.
+        :param tenant_id: the tenant whose channel sends.
+        :param channel: the channel.
+        :param destination: an email address, a Slack channel or user id, or ``users/ID``, ``channels/ID`` of LINE WORKS.
+        :param subject: one line. Channels without a subject show it as a heading.
+        :param text: plain text.
+        :param dedupe_key: names the event. A second message with the same key is not sent; returns the status of the first.
+        :param priority: 1 (HIGH) to 3 (LOW).
         """
         shown = literal(channel, subject, text)
         draft = Draft(
@@ -104,54 +141,53 @@ class NotificationHook(BaseHook):
         return self.send_many([draft])[0]
 
     def send_many(self, drafts: Sequence[Draft]) -> list[Status]:
-        """Queue messages of any tenants and channels, and send what is due for these tenants; the drafts' statuses, in their order."""
+        """Queue messages and send the due messages of their tenants; returns the statuses of ``drafts``, in order.
+
+        :param drafts: messages of any tenants and channels.
+        """
         tenant_ids = sorted({draft.tenant_id for draft in drafts})
         if not tenant_ids:
             return []
         owner = f"{type(self).__name__} {datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
         with self._tenant_db.connect() as connection:
             with tenant_transaction(connection, tenant_ids):
-                outbox.enqueue(connection, drafts, created_by=owner)
-            deliver(
+                self.notifications.enqueue(connection, drafts, created_by=owner)
+            self.notifications.send_due(
                 connection,
                 tenant_ids,
-                network(),
+                self.network(),
                 owner=owner,
-                clock=lambda: datetime.now(UTC),
-                settings=load_settings().notification,
+                seconds=_SEND_SECONDS,
                 statuses=(Status.PENDING,),
-                stop_at=datetime.now(UTC) + _TIME_TO_SEND,
             )
-            with (
-                tenant_transaction(connection, tenant_ids),
-                connection.cursor(row_factory=dict_row) as cursor,
-            ):
-                rows = cursor.execute(
-                    read_sql(Path(outbox.__file__).parent, "load_statuses"),
-                    {"dedupe_keys": [draft.dedupe_key for draft in drafts]},
-                ).fetchall()
-        found = {(row["tenant_id"], row["dedupe_key"]): Status(row["status"]) for row in rows}
+            with tenant_transaction(connection, tenant_ids):
+                found = self.notifications.statuses(connection, [draft.dedupe_key for draft in drafts])
         return [found[draft.tenant_id, draft.dedupe_key] for draft in drafts]
 
     def validate(self, tenant_id: str, channel: Channel, destinations: Collection[str] = ()) -> list[Finding]:
-        """What is wrong with a tenant's channel, and with destinations; empty: nothing. Asks the service, and sends nothing."""
-        through = network()
-        config: ChannelConfig | None = through.email
+        """The problems of a tenant's channel; empty if there are none. Asks the service, and sends no message.
+
+        :param tenant_id: the tenant whose channel is checked.
+        :param channel: the channel.
+        :param destinations: destinations to check as well, as in ``send``.
+        """
+        services = self.network()
+        config: ChannelConfig | None = services.email
         if channel is not Channel.EMAIL:
             with self._tenant_db.connect() as connection, tenant_transaction(connection, [tenant_id]):
                 config = load_configs(connection).get(Lane(tenant_id, channel))
         if config is not None:
-            mask_secrets([config], through)
-        return asyncio.run(_validate(config, channel, destinations, through))
+            mask_secrets([config], services)
+        return asyncio.run(_validate(config, channel, destinations, services))
 
 
 async def _validate(
-    config: ChannelConfig | None, channel: Channel, destinations: Collection[str], through: Network
+    config: ChannelConfig | None, channel: Channel, destinations: Collection[str], services: Network
 ) -> list[Finding]:
     if config is None:
         return await NotConfigured(channel).validate()
     async with (
-        guarded_session(through.allowed_hosts) as session,
-        aclosing(connect(config, session, allowed_hosts=through.allowed_hosts)) as client,
+        guarded_session(services.allowed_hosts) as session,
+        aclosing(connect(config, session, allowed_hosts=services.allowed_hosts)) as client,
     ):
         return await client.validate(destinations)

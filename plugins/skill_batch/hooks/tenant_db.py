@@ -1,4 +1,4 @@
-"""The two ways into the skill report database: as one tenant (or a shard of them), and across tenants."""
+"""The two hooks for the skill report database: for the tenants of a transaction, and across tenants."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from psycopg import sql
 
 from include.database import tenant_transaction
 from include.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
-from skill_batch.installation import required_connection
+from skill_batch.connections import required_connection
 
 _STREAM_BATCH_ROWS = 1_000
 
 
 class _BatchDbHook(PostgresHook):
-    """A PostgreSQL hook whose connections act as one of the batches' roles, in UTC, with a bounded statement time.
+    """A PostgreSQL hook whose connections act as one of the batch roles, in UTC, with a statement timeout.
 
-    The connection's login must be that role or a member of it. Transactions are explicit: connections are in autocommit mode.
+    The connection's login must be that role or a member of it. Connections are in autocommit mode; open transactions explicitly.
 
-    :param statement_timeout: no statement runs longer; a task passes its own time limit, so that a query never outlives it.
+    :param statement_timeout: a task passes its time limit, so that no statement continues after the task.
     """
 
     role: ClassVar[str]
@@ -35,27 +35,27 @@ class _BatchDbHook(PostgresHook):
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:
-        """As ``required_connection``."""
+        """Call ``required_connection``."""
         return required_connection(conn_id, "Postgres")
 
     def get_conn(self) -> psycopg.Connection:
-        """Connect and take on the role.
+        """Connect and set the role.
 
         :raises ConnectionMissingError: Airflow has no such connection.
-        :raises AirflowUnavailableError: Airflow could not be asked for the connection; another try may help.
-        :raises DatabaseUnavailableError: PostgreSQL does not answer, or refuses the login; another try may help.
+        :raises AirflowUnavailableError: Airflow does not answer; a retry may help.
+        :raises DatabaseUnavailableError: PostgreSQL does not answer, or refuses the login; a retry may help.
         :raises SchemaError: the login may not act as the role.
         """
         conn_id = self.get_conn_id()
         try:
             connection = super().get_conn()
         except psycopg.OperationalError as error:
-            # libpq tells no SQLSTATE of a connection that failed: a wrong password and a server that starts up look alike.
+            # A failed connection has no SQLSTATE, so a wrong password and a starting server cannot be distinguished.
             raise DatabaseUnavailableError(
                 f"PostgreSQL {self.connection.host}:{self.connection.port or 5432} に接続できません（接続 '{conn_id}'）。"
                 f"起動するか接続の設定を直してから、このタスクを消去（Clear）してください（{reason_of(error)}）。"
             ) from None
-        # psycopg 3 is a requirement of ours, so that the provider uses it.
+        # The provider uses psycopg 3, because requirements.txt installs it.
         assert isinstance(connection, psycopg.Connection)
         connection.autocommit = True
         try:
@@ -79,7 +79,7 @@ class _BatchDbHook(PostgresHook):
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection]:
-        """A connection that is closed at the end of the block; what it has committed stays."""
+        """A connection that is closed at the end of the block."""
         connection = self.get_conn()
         try:
             yield connection
@@ -88,7 +88,7 @@ class _BatchDbHook(PostgresHook):
 
 
 class TenantDbHook(_BatchDbHook):
-    """Per-tenant work, as ``batch_tenant``: row-level security shows the rows of the transaction's tenants and of nobody else."""
+    """Works as ``batch_tenant``: row-level security shows only the rows of the transaction's tenants."""
 
     conn_name_attr = "tenant_db_conn_id"
     default_conn_name = "batch_tenant_db"
@@ -102,13 +102,9 @@ class TenantDbHook(_BatchDbHook):
             yield connection
 
     def stream(
-        self,
-        query: LiteralString,
-        parameters: Mapping[str, Any] | None = None,
-        *,
-        tenant_ids: Sequence[str],
+        self, query: LiteralString, parameters: Mapping[str, Any] | None = None, *, tenant_ids: Sequence[str]
     ) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query through a server-side cursor: memory stays flat, however many they are."""
+        """The rows of a query through a server-side cursor, so that memory does not grow with the number of rows."""
         with self.transaction(tenant_ids) as connection, connection.cursor(name="stream") as cursor:
             cursor.itersize = _STREAM_BATCH_ROWS
             cursor.execute(query, parameters)
@@ -116,7 +112,7 @@ class TenantDbHook(_BatchDbHook):
 
 
 class PlatformDbHook(_BatchDbHook):
-    """The few cross-tenant steps (opening, preparing, closing a run), as ``batch_platform``."""
+    """Works as ``batch_platform``, for the steps across tenants: open, prepare and close a run."""
 
     conn_name_attr = "platform_db_conn_id"
     default_conn_name = "batch_platform_db"

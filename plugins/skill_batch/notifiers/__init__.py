@@ -1,1 +1,1 @@
-"""Notifiers. They run where ``include`` may not be importable (triggerer), and must not import it."""
+"""Notifiers. They must not import ``include``, which the triggerer does not have on some platforms."""

@@ -1,4 +1,4 @@
-"""What the operators are told: a message, before and after it is dressed for Slack or for e-mail."""
+"""An alert, a message to the operators, and its forms for Slack and email."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 JAPAN = ZoneInfo("Asia/Tokyo")
 
-# Tenants that a message names one by one; the rest is a count.
+# An alert lists this many tenants and counts the others.
 LISTED_TENANTS = 10
 
 # Slack refuses a header of more than 150 characters, a section of more than 3,000, and more than 50 blocks.
@@ -26,9 +26,9 @@ _COLOURS = {"CRITICAL": "#b42318", "HIGH": "#b54708", "MEDIUM": "#175cd3"}
 
 @dataclass(frozen=True)
 class Alert:
-    """One message: what happened (``title``, ``lines``), for whom (``tenants``), what to do (``actions``), where to look (``links``).
+    """A message to the operators: what happened (``title``, ``lines``, ``tenants``), what to do (``actions``), where to look (``links``).
 
-    ``arose_at`` is the moment it is about, so that a message that arrives late says so; ``severity`` is the registry's name for it.
+    ``arose_at`` is the time of the event, which a late message shows. ``severity`` is the name of an ``include.catalog.Severity``.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Alert:
     arose_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def as_text(self) -> str:
-        """Plain text, for the log, Slack's notification preview and the mail's first part."""
+        """Plain text, for the log, Slack's preview and the text part of the email."""
         links = tuple(f"{label}: {url}" for label, url in self.links)
         return "\n".join((self.title, *self.lines, *self.tenants, *self.actions, *links, self._moment()))
 
@@ -60,7 +60,7 @@ class Alert:
         ]
 
     def as_mail(self, sender: str, recipients: str, message_id: str) -> EmailMessage:
-        """Text and HTML; ``message_id`` stays the same over attempts, so that a mail program shows a second copy as the first."""
+        """Text and HTML. ``message_id`` is the same in each attempt, so that a mail program can detect a second copy."""
         mail = EmailMessage()
         mail["Subject"] = f"[{self.severity}] {' '.join(self.title.split())}"
         mail["From"], mail["To"] = sender, recipients
@@ -75,7 +75,7 @@ class Alert:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Alert:
-        """The alert that ``as_json`` has written."""
+        """The alert from the result of ``as_json``."""
         texts = {name: tuple(value[name]) for name in ("lines", "tenants", "actions")}
         links = tuple((label, url) for label, url in value["links"])
         return cls(
@@ -103,7 +103,7 @@ class Alert:
 
 
 def _sections(lines: tuple[str, ...]) -> list[str]:
-    """The lines in as few texts as Slack takes; no line is torn but one that is too long by itself."""
+    """Join the lines into as few Slack sections as possible. Only a line longer than a section is cut."""
     sections = [""]
     for line in map(escape_slack, lines):
         line = line[:_SECTION_LIMIT]
@@ -114,11 +114,11 @@ def _sections(lines: tuple[str, ...]) -> list[str]:
 
 
 def escape_slack(text: str) -> str:
-    """Slack's three control characters; a tenant's name must not become a link or a mention."""
+    """Escape Slack's three control characters, so that a tenant's name cannot become a link or a mention."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def shorten(reason: str) -> str:
-    """A reason in one line of at most 200 characters."""
+    """The reason in one line of at most 200 characters."""
     line = " ".join(reason.split())
     return line if len(line) <= _REASON_LIMIT else f"{line[: _REASON_LIMIT - 1]}…"

@@ -1,6 +1,6 @@
-"""The alerts about time: a run over its limit, and a run that takes much longer than usual, both while it still runs.
+"""The alerts about a running run: it exceeds its time limit, or it takes much longer than usual.
 
-They are called from the triggerer, whose context holds ``dag_run`` (as the API answers it) and ``deadline``, and no task.
+The triggerer calls them. Its context has ``dag_run`` (as in the API) and ``deadline``, but no task.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
+from typing_extensions import override
 
 from skill_batch.notifiers.alert import Alert
-from skill_batch.notifiers.delivery import Channels, deliver, load_channels, open_database
+from skill_batch.notifiers.alert_outbox import Channels, load_channels, open_database, send_alert
 from skill_batch.performance import FACTOR, LEAST_RUNS, LEAST_SECONDS, Slowness, load_history
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ log = logging.getLogger(__name__)
 
 
 class _RunAlert(BaseNotifier, ABC):
-    """What both have in common: silent about a run that has ended in time or has failed (which has alerted by itself).
+    """The base of both alerts. Sends none about a run that ended in time, or that failed and has sent a failure alert.
 
-    A run that was cleared since its deadline was worked out has its time again: it is waited for here, where waiting costs nothing.
+    A cleared run has its whole time again, but Airflow does not move its deadline. So the alert waits here until this time has passed.
     """
 
-    # Which of a run's alerts it is, and in which states a run has nothing to tell.
+    # The first part of the alert's key, and the states of a run in which no alert is sent.
     key: str
     silent_states = frozenset({"failed"})
 
@@ -41,7 +42,7 @@ class _RunAlert(BaseNotifier, ABC):
         self.batch_name = batch_name
 
     async def async_notify(self, context: Context) -> None:
-        """Look at the run, and tell the operators. Returns nothing: what a callback returns must be text for Airflow."""
+        """Check the run and send the alert. Returns None, because Airflow accepts only text from a callback."""
         from asgiref.sync import sync_to_async
 
         run: dict[str, Any] = context["dag_run"]  # type: ignore[assignment]
@@ -51,31 +52,31 @@ class _RunAlert(BaseNotifier, ABC):
             self.log.info("%s %s is %s: nothing to tell", self.batch_id, run["dag_run_id"], run["state"])
             return
         channels = await sync_to_async(load_channels)()
-        begun_at, allowed = await asyncio.to_thread(self.time_of, run, deadline_at, channels)
-        left = begun_at + allowed - (ended_at or datetime.now(UTC))
-        if left > timedelta(0):
-            self.log.info("%s %s has %s left", self.batch_id, run["dag_run_id"], left)
-            await asyncio.sleep(left.total_seconds() + 1)
-            if not await sync_to_async(_still_runs)(run):
+        began_at, limit = await asyncio.to_thread(self.begin_and_limit, run, deadline_at, channels)
+        remaining = began_at + limit - (ended_at or datetime.now(UTC))
+        if remaining > timedelta(0):
+            self.log.info("%s %s has %s left", self.batch_id, run["dag_run_id"], remaining)
+            await asyncio.sleep(remaining.total_seconds() + 1)
+            if not await sync_to_async(_is_alive)(run):
                 return
-        alert = self.compose(run, (ended_at or datetime.now(UTC)) - begun_at)
+        alert = self.compose(run, (ended_at or datetime.now(UTC)) - began_at)
         self.log.warning("%s", alert.as_text())
         key = f"{self.key}:{run['dag_id']}:{run['dag_run_id']}"
-        await asyncio.to_thread(deliver, alert, key, channels)
+        await asyncio.to_thread(send_alert, alert, key, channels)
 
     @abstractmethod
-    def time_of(
+    def begin_and_limit(
         self, run: dict[str, Any], deadline_at: datetime, channels: Channels
     ) -> tuple[datetime, timedelta]:
-        """Since when the run's time counts, and how much of it the run has."""
+        """The time from which the duration of the run is measured, and the duration after which the alert is sent."""
 
     @abstractmethod
     def compose(self, run: dict[str, Any], elapsed: timedelta) -> Alert:
-        """The alert, after ``time_of``."""
+        """The alert; called after ``begin_and_limit``."""
 
 
 class LateRunAlert(_RunAlert):
-    """A run over its time limit. ``severity`` as ``include.catalog.Severity`` names it, ``limit_seconds`` the limit."""
+    """The alert about a run over its time limit. ``severity`` is the name of an ``include.catalog.Severity``."""
 
     key = "late"
 
@@ -91,13 +92,11 @@ class LateRunAlert(_RunAlert):
         self.severity = severity
         self.limit = timedelta(seconds=limit_seconds)
 
-    def time_of(
-        self,
-        run: dict[str, Any],
-        deadline_at: datetime,
-        channels: Channels,  # noqa: ARG002
+    @override
+    def begin_and_limit(
+        self, run: dict[str, Any], deadline_at: datetime, channels: Channels
     ) -> tuple[datetime, timedelta]:
-        """From when the run was queued (last): one that waits for a worker is late too."""
+        """From the last time the run was queued, so that waiting for a worker counts too."""
         return max(_moment(run["queued_at"] or run["run_after"]), deadline_at - self.limit), self.limit
 
     def compose(self, run: dict[str, Any], elapsed: timedelta) -> Alert:
@@ -109,20 +108,21 @@ class LateRunAlert(_RunAlert):
 
 
 class SlowRunAlert(_RunAlert):
-    """A run that takes more than one and a half times as long as usual (batch list, section 6.3)."""
+    """The alert about a run that takes more than 1.5 times the usual duration (batch list, section 6.3)."""
 
     key = "slow"
-    # One that has not begun takes no time of its own; if it turns out slow, its end tells.
+    # The duration of a queued run is zero. If it becomes slow, close_run sends the alert.
     silent_states = frozenset({"failed", "queued"})
 
     def __init__(self, batch_id: str, batch_name: str, context: Context | None = None) -> None:
         super().__init__(batch_id, batch_name, context)
         self._average_seconds, self._runs = Decimal(0), 0
 
-    def time_of(
+    @override
+    def begin_and_limit(
         self, run: dict[str, Any], deadline_at: datetime, channels: Channels
     ) -> tuple[datetime, timedelta]:
-        """By the execution log's average; where there is none, by the one that the deadline came from."""
+        """From the average in the execution log, or from the deadline if there is no average."""
         started_at = _moment(run["start_date"] or run["queued_at"] or run["run_after"])
         history = _history(self.batch_id, run["dag_run_id"], channels)
         if len(history) >= LEAST_RUNS:
@@ -144,8 +144,8 @@ class SlowRunAlert(_RunAlert):
         )
 
 
-def _still_runs(run: dict[str, Any]) -> bool:
-    """Whether Airflow says so: of a run that was cleared, the execution log knows how it ended before."""
+def _is_alive(run: dict[str, Any]) -> bool:
+    """Whether the run has not ended. Asks Airflow, because the execution log has the earlier result of a cleared run."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     alive = ["queued", "running"]
@@ -155,7 +155,7 @@ def _still_runs(run: dict[str, Any]) -> bool:
 
 
 def _history(batch_id: str, run_id: str, channels: Channels) -> list[Decimal]:
-    """Earlier runs' seconds; none where they cannot be read."""
+    """The durations of earlier runs in seconds; empty if they cannot be read."""
     import psycopg
 
     with open_database(channels.database) as database:
@@ -202,14 +202,14 @@ def slow_alert(
     has_ended: bool = False,
 ) -> Alert:
     """The performance alert: batch, execution time, average, ratio (batch list, section 6.3, ``sendPerformanceAlert``)."""
-    of_runs = f"（直近 {slow.runs} 回の成功した実行）" if slow.runs else ""
+    basis = f"（直近 {slow.runs} 回の成功した実行）" if slow.runs else ""
     return Alert(
         title=f"バッチ性能低下: {batch_id}",
         lines=(
             f"{batch_name}（重要度 MEDIUM）",
             f"実行ID: {execution_id}",
             f"実行時間: {_duration(slow.seconds)}{'' if has_ended else '（実行中）'}",
-            f"平均: {_duration(slow.average_seconds)}{of_runs}、比率: {slow.ratio} 倍（通知は {FACTOR} 倍超）",
+            f"平均: {_duration(slow.average_seconds)}{basis}、比率: {slow.ratio} 倍（通知は {FACTOR} 倍超）",
         ),
         actions=(
             "対処: 急ぎの作業はありません。テナント数・データ量の増加か、データベースの負荷を確認してください。"
@@ -221,7 +221,7 @@ def slow_alert(
 
 
 def run_links(dag_id: str, run_id: str) -> tuple[tuple[str, str], ...]:
-    """The run's page in Airflow's UI, and the DAG's, whose documentation is the runbook."""
+    """Links to the run and to the DAG in Airflow's UI. The documentation of the DAG is the runbook."""
     from airflow.sdk.configuration import conf
 
     base = conf.get("api", "base_url", fallback="").rstrip("/")
@@ -236,7 +236,7 @@ def _moment(value: datetime | str) -> datetime:
 
 
 def _duration(length: timedelta | Decimal) -> str:
-    """``1時間02分03秒``; under a minute with one decimal."""
+    """``1時間02分03秒``; less than a minute with one decimal place."""
     seconds = Decimal(str(length.total_seconds())) if isinstance(length, timedelta) else length
     if seconds < 60:
         return f"{seconds:.1f}秒"

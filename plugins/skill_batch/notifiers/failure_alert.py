@@ -1,4 +1,4 @@
-"""The failure alert: what failed, for whom, and what to do."""
+"""The alert about a failed run: what failed, for which tenants, and what to do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from airflow.sdk import BaseNotifier
 
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.alert import LISTED_TENANTS, Alert, shorten
-from skill_batch.notifiers.delivery import deliver, load_channels
+from skill_batch.notifiers.alert_outbox import load_channels, send_alert
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-# The XCom of a task that has reported its failure. Airflow deletes it when the task starts again.
+# The XCom of a task that has sent its failure alert. Airflow deletes it when the task starts again.
 REPORTED_KEY = "failure_reported"
 
 # Airflow reports a killed task without an exception.
@@ -21,48 +21,47 @@ _KILLED = "タスクのプロセスが応答しなくなりました（停止、
 
 
 class FailureAlert(BaseNotifier):
-    """Sent once for each attempt of a batch's run that failed; never one per tenant, never one per retry.
+    """The alert about a failed attempt of a run. It is sent once per attempt, not per tenant or per retry.
 
-    Text: the batch list, section 5.3 (``sendFailureAlert``). One instance per task: a notifier's template fields render in place.
+    Source of the text: batch list, section 5.3 (``sendFailureAlert``). Create one instance per task, because rendering changes it.
 
-    :param severity: how urgent the run's failure is, as ``include.catalog.Severity`` names it.
+    :param severity: how urgent the failure is: the name of an ``include.catalog.Severity``.
+    :param mapped_task: the id of the mapped task, which an operator clears.
     """
 
-    def __init__(self, batch_id: str, batch_name: str, severity: str) -> None:
+    def __init__(self, batch_id: str, batch_name: str, severity: str, mapped_task: str) -> None:
         super().__init__()
         self.batch_id = batch_id
         self.batch_name = batch_name
         self.severity = severity
+        self.mapped_task = mapped_task
 
     def notify(self, context: Context) -> None:
-        """Log the alert and tell the operators."""
+        """Log the alert and send it."""
         error = context.get("exception")
         if type(error).__name__ == "EarlierStepFailedError" and error.is_reported:  # type: ignore[union-attr]
             return
         alert = self.compose(context)
         self.log.error("%s", alert.as_text())
-        if deliver(alert, failure_key_of(context, self.batch_id), load_channels()):
+        if send_alert(alert, failure_key_of(context, self.batch_id), load_channels()):
             self._mark_reported(context)
 
     def _mark_reported(self, context: Context) -> None:
-        """Leave a mark for ``close_run``, which reports the failure of a step that has left none."""
+        """Push a mark for ``close_run``. If a failed step has no mark, ``close_run`` sends the alert."""
         try:
             context["ti"].xcom_push(REPORTED_KEY, True)
         except Exception as error:
-            # The callback of a lost worker runs in the DAG processor, which cannot push. The alert's key prevents a second one.
+            # The callback of a lost worker runs in the DAG processor, which cannot push. The alert's key prevents a second alert.
             self.log.warning("The alert could not be marked: %s", error)
 
     def compose(self, context: Context) -> Alert:
-        """The alert for this failure. ``exception.result``, when there is one, tells the run's outcome by tenant."""
+        """The alert about this failure. ``exception.result``, if present, has the result of the run."""
         ti, error = context["ti"], context.get("exception")
         result = getattr(error, "result", None)
         links = (
             ("実行を開く", ti.log_url.split("/tasks/")[0]),
             ("ログを開く", ti.log_url),
-            (
-                "手順を開く",
-                ti.log_url.split("/runs/")[0],
-            ),  # the DAG's page, whose documentation is the runbook
+            ("手順を開く", ti.log_url.split("/runs/")[0]),  # the documentation of the DAG is the runbook
         )
         if result is None:
             return Alert(
@@ -76,25 +75,25 @@ class FailureAlert(BaseNotifier):
                 links=links,
                 severity=self.severity,
             )
-        return result_alert(self.batch_name, self.severity, result, links)
+        return result_alert(self.batch_name, self.severity, self.mapped_task, result, links)
 
 
 def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int) -> str:
-    """The key of the alert about a batch's failure in one attempt of a run; ``attempt`` is how often the run has been cleared.
+    """The key of the alert about a failed attempt. ``attempt`` is the number of times that the run was cleared.
 
-    An operator who clears the run, and sees it fail again, gets another alert. ``untold_failures.sql`` builds the same key.
+    If a cleared run fails again, another alert is sent. The statement ``unreported_failures`` builds the same key.
     """
     return f"failure:{dag_id}:{run_id}:{batch_id}:{attempt}"
 
 
 def failure_key_of(context: Context, batch_id: str) -> str:
-    """The key for the attempt that a task or its callback belongs to."""
+    """The key for the attempt of this task or callback."""
     ti = context["ti"]
     return failure_key(ti.dag_id, ti.run_id, batch_id, attempt_of(context))
 
 
 def attempt_of(context: Context) -> int:
-    """How often the run has been cleared."""
+    """The number of times that the run was cleared."""
     return getattr(context.get("dag_run"), "clear_number", None) or 0
 
 
@@ -120,9 +119,14 @@ def _what_to_do(error: Any, task_id: str) -> str:
 
 
 def result_alert(
-    batch_name: str, severity: str, result: Any, links: tuple[tuple[str, str], ...], remark: str = ""
+    batch_name: str,
+    severity: str,
+    mapped_task: str,
+    result: Any,
+    links: tuple[tuple[str, str], ...],
+    remark: str = "",
 ) -> Alert:
-    """The alert about a run that was closed without having done all of its work; ``result`` is the execution log's ``RunResult``."""
+    """The alert about a closed run with failures. ``result`` is a ``RunResult`` of the execution log."""
     failed = result.failed_tenants
     listed = [
         f"• {tenant.code} {tenant.name}: {shorten(tenant.reason)}" for tenant in failed[:LISTED_TENANTS]
@@ -144,7 +148,7 @@ def result_alert(
         ),
         tenants=("失敗したテナント:", *listed),
         actions=(
-            "対処: 原因を取り除き、画面で失敗したテナントの process だけを下流ごと消去（Clear）してください。"
+            f"対処: 原因を取り除き、画面で失敗したテナントの {mapped_task} だけを下流ごと消去（Clear）してください。"
             "成功したテナントの結果はそのまま残ります。",
         ),
         links=links,

@@ -1,4 +1,4 @@
-"""Billing's wait for the usage of the month's last day (BATCH-018-01)."""
+"""BATCH-018-02 in Airflow: the sensor that waits for the usage of the month's last day, and a form field."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator
+from airflow.sdk import BaseSensorOperator, Param
+from typing_extensions import override
 
-from skill_batch.tenant_flow import failure_alert, run_of
+from include.catalog import TENANT_BILLING
+from skill_batch.batch_flow import failure_alert, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from include.catalog import BatchSpec
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +21,10 @@ _POKE_INTERVAL = timedelta(minutes=1)
 
 
 class ClosedUsageSensor(BaseSensorOperator):
-    """Wait until the last day of the run's month is closed for all of its tenants, or waiting is of no use any more.
+    """Wait until BATCH-018-01 has closed the last day of the month for all tenants, or until waiting cannot help.
 
-    It succeeds either way: a tenant whose day stays open fails on its own, and the others are billed. Between two looks no worker is
-    held (mode reschedule), and no triggerer is needed.
+    The sensor succeeds in both cases: a tenant whose day is not closed fails later, and the others are billed. It uses no worker between
+    two checks (mode reschedule), and no triggerer.
     """
 
     template_fields = ("run",)
@@ -34,7 +34,8 @@ class ClosedUsageSensor(BaseSensorOperator):
         self.run = run
         self.statement_timeout = statement_timeout
 
-    def poke(self, context: Context) -> bool:  # noqa: ARG002 - the sensor's interface
+    @override
+    def poke(self, context: Context) -> bool:
         """Whether billing may start."""
         from include.billing.periods import Period
         from include.settings import load_settings
@@ -42,7 +43,7 @@ class ClosedUsageSensor(BaseSensorOperator):
         from skill_batch.hooks.tenant_db import PlatformDbHook
 
         run = run_of(self.run)
-        if run.options["allow_incomplete"] or run.options["action"] != "bill":
+        if run.options["allow_incomplete"]:
             return True
         period = Period.month_of(run.business_date)
         with PlatformDbHook(statement_timeout=self.statement_timeout).connect() as platform:
@@ -59,13 +60,24 @@ class ClosedUsageSensor(BaseSensorOperator):
         return not waiting
 
 
-def wait_for_closed_usage(spec: BatchSpec, run: Any, shards: Any) -> list[Any]:  # noqa: ARG001 - a first step
-    """The first step of billing."""
+def wait_for_closed_usage(run: Any) -> Any:
+    """Add the sensor between ``open_run`` and the billing of the tenants."""
     sensor = ClosedUsageSensor(
         task_id="wait_for_usage",
         task_display_name="使用量の締め待ち",
         run=run,
-        statement_timeout=spec.time_limit,
-        on_failure_callback=failure_alert(spec),
+        statement_timeout=TENANT_BILLING.time_limit,
+        on_failure_callback=failure_alert(TENANT_BILLING),
     )
-    return [sensor.output]
+    return sensor.output
+
+
+def allow_incomplete(section: str | None = None) -> Param:
+    """The form field that allows billing although some days are not closed."""
+    return Param(
+        False,
+        type="boolean",
+        title="未締め日を許す",
+        description="使用量が締まっていない日があっても、締まっている日だけで請求します。",
+        section=section,
+    )

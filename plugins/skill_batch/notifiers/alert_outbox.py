@@ -1,12 +1,12 @@
-"""How alerts reach the operators: once, by every channel of their severity, and later if a channel is down.
+"""Send alerts to the operators once, by each channel of their severity. If a channel is down, send them later.
 
-An alert is written to ``batch.operator_alert`` before the network is touched, under a key that stands for the one thing that happened;
-whoever finds the key taken stays silent. What a channel does not take waits there and is sent with the next run of any batch. Where the
-database cannot be reached either, the alert goes out all the same, unguarded, and what is then undeliverable is in the log at ERROR.
-Where nobody knows whether it arrived (no answer, a killed process), it is sent once more and says so: an alert twice is better than none.
-Nothing here raises: a batch's outcome never depends on whether somebody could be told.
+``send_alert`` writes an alert to ``batch.operator_alert`` before it sends it. The key names the event; an alert with an existing key is
+not sent again. If a channel refuses an alert, the alert waits in the table, and the next run of any batch sends it. If the database is
+down, the alert is sent without this protection; if that fails too, it is only in the log, at ERROR. If nobody knows whether an alert
+arrived (no answer, a killed process), it is sent once more and marked as a repeat, because two alerts are better than none. No function
+raises, so that the outcome of a batch does not depend on its alerts.
 
-The triggerer loads this, on some platforms without ``include``: connections come in as ``Channels``.
+The triggerer imports this module, on some platforms without ``include``. Callers pass the connections as ``Channels``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from skill_batch.lookup import find_connection
 from skill_batch.notifiers.alert import Alert, escape_slack, shorten
+from skill_batch.statements import SQL
 
 if TYPE_CHECKING:
     import http.client
@@ -32,89 +33,44 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Operators' Slack: a Slack API connection with the bot token as password, and in its extra the `channel`.
+# The operators' Slack: a Slack API connection. Its password is the bot token, and its extra has the `channel`.
 OPS_SLACK_CONN_ID = "ops_slack"
-# Operators' mail: an SMTP connection whose extra holds the sender as `from_email` and the recipients, joined by commas, as `to_email`.
+# The operators' email: an SMTP connection. Its extra has the sender as `from_email` and the recipients, joined by commas, as `to_email`.
 OPS_EMAIL_CONN_ID = "ops_email"
 PLATFORM_DB_CONN_ID = "batch_platform_db"
 
 DEFAULT_CHANNEL = "#batch-alerts"
 
-# For each answer of a channel, and for the connection to the database.
+# For each request to a channel, and for the connection to the database.
 _TIMEOUT_SECONDS = 10
 _CONNECT_SECONDS = 10
-# Longer than a channel's timeouts together: after it, who was sending is dead.
+# Longer than all timeouts of a channel. When the lease ends, the process that claimed the alert has died.
 _LEASE_SECONDS = 60
-# What waits is tried again after 1, 2, 4 ... minutes, at most hourly, for three days: the story is told by then.
+# A waiting alert is sent again after 1, 2, 4 ... minutes, later every hour, for three days.
 _KEPT_HOURS = 72
-# Slack cuts a longer text; the blocks carry the rest.
+# Slack cuts a longer text; the blocks contain the whole alert.
 _SLACK_TEXT_LIMIT = 2_900
-# Bytes of Slack's answer, which repeats the alert.
+# The maximum size of Slack's answer in bytes. It repeats the alert.
 _LONGEST_ANSWER = 1024 * 1024
-# One call sends at most so many that waited, so that a morning's backlog does not hold up a batch.
+# One call sends at most this many waiting alerts, so that a long backlog does not delay a batch.
 _BACKLOG = 20
-
-_RECORD = """
-INSERT INTO batch.operator_alert (alert_key, channel, severity, message, due_at)
-SELECT %(key)s, channel, %(severity)s, %(message)s, clock_timestamp() + make_interval(secs => %(lease)s)
-FROM unnest(%(channels)s::text[]) AS channel
-ON CONFLICT (alert_key, channel) DO NOTHING
-RETURNING channel
-"""
-_CLAIM = """
-UPDATE batch.operator_alert AS alert
-SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), in_doubt = true
-FROM (
-    SELECT alert_key, channel, in_doubt FROM batch.operator_alert
-    WHERE due_at <= clock_timestamp() AND channel <> ALL (%(down)s)
-    ORDER BY created_at
-    LIMIT 1
-    FOR UPDATE SKIP LOCKED
-) AS due
-WHERE alert.alert_key = due.alert_key AND alert.channel = due.channel
-RETURNING alert.alert_key, alert.channel, alert.message, due.in_doubt
-"""
-# Those before it in the same alert have used up some of the lease.
-_RENEW = """
-UPDATE batch.operator_alert SET due_at = clock_timestamp() + make_interval(secs => %(lease)s)
-WHERE alert_key = %(key)s AND channel = %(channel)s AND due_at IS NOT NULL
-"""
-_DELIVERED = """
-UPDATE batch.operator_alert
-SET due_at = null, attempts = attempts + 1, in_doubt = false, delivered_at = clock_timestamp(), last_error = null
-WHERE alert_key = %(key)s AND channel = %(channel)s
-"""
-_UNDELIVERED = """
-UPDATE batch.operator_alert
-SET
-    attempts = attempts + 1,
-    in_doubt = %(in_doubt)s OR %(is_repeat)s,
-    last_error = %(error)s,
-    due_at = CASE
-        WHEN %(in_doubt)s AND %(is_repeat)s THEN null
-        WHEN created_at > clock_timestamp() - make_interval(hours => %(kept)s)
-            THEN clock_timestamp() + least(interval '1 minute' * 2 ^ attempts, interval '1 hour')
-    END
-WHERE alert_key = %(key)s AND channel = %(channel)s
-RETURNING due_at
-"""
 
 
 class _NotSentError(Exception):
-    """It went wrong before the message was handed over."""
+    """The error occurred before the message was sent."""
 
 
 class _Outcome(Enum):
-    """What became of a message: KEPT for another attempt, or LOST but for the log."""
+    """The outcome of a message: sent, KEPT for another attempt, or LOST except for the log."""
 
-    DELIVERED = auto()
+    SENT = auto()
     KEPT = auto()
     LOST = auto()
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The connections that an alert needs; one that Airflow does not define is None. Their passwords stay out of the repr."""
+    """The connections for alerts; None if Airflow does not define one. The repr does not show them, because they have passwords."""
 
     slack: Connection | None = field(repr=False)
     email: Connection | None = field(repr=False)
@@ -122,66 +78,63 @@ class Channels:
 
 
 def load_channels() -> Channels:
-    """The connections, as Airflow has them now."""
+    """Look up the connections in Airflow."""
     return Channels(*map(_connection, (OPS_SLACK_CONN_ID, OPS_EMAIL_CONN_ID, PLATFORM_DB_CONN_ID)))
 
 
-def deliver(alert: Alert, key: str, channels: Channels) -> bool:
-    """Tell the operators, unless ``key`` has been told (or is waiting to be); returns whether they are, or will be by a later run."""
+def send_alert(alert: Alert, key: str, channels: Channels) -> bool:
+    """Send the alert, unless ``key`` was sent or waits; returns whether it was sent, or will be sent by a later run."""
     names = ["slack", "email"] if alert.severity == "CRITICAL" else ["slack"]
     with open_database(channels.database) as database:
         if database is not None:
-            names = _record(database, alert, key, names)
+            names = _store(database, alert, key, names)
         outcomes = [_send(alert, key, name, channels, database) for name in names]
     return _Outcome.LOST not in outcomes
 
 
-def deliver_waiting(channels: Channels) -> int:
-    """Send what waits for another attempt; returns how many were tried."""
+def send_waiting_alerts(channels: Channels) -> int:
+    """Send the waiting alerts; returns the number of attempts."""
     with open_database(channels.database) as database:
         if database is None:
             return 0
-        tried, down = 0, list[str]()
-        # One claim at a time: a lease covers one message, not a backlog of them. A channel that refuses one would refuse the next.
-        while tried < _BACKLOG and (row := _claim(database, down)):
+        attempts, excluded = 0, list[str]()
+        # Claims one alert at a time, because the lease is long enough for one only. A channel that failed is not used again.
+        while attempts < _BACKLOG and (row := _claim(database, excluded)):
             key, name, message, is_repeat = row
             alert = Alert.from_json(message)
-            if _send(alert, key, name, channels, database, is_repeat=is_repeat) is not _Outcome.DELIVERED:
-                down.append(name)
-            tried += 1
-        return tried
+            if _send(alert, key, name, channels, database, is_repeat=is_repeat) is not _Outcome.SENT:
+                excluded.append(name)
+            attempts += 1
+        return attempts
 
 
-def _claim(database: psycopg.Connection, down: list[str]) -> tuple[str, str, dict[str, Any], bool] | None:
-    """The oldest alert that is due, for this process alone to send; key, channel, message, whether it may have arrived before."""
+def _claim(database: psycopg.Connection, excluded: list[str]) -> tuple[str, str, dict[str, Any], bool] | None:
+    """Claim the oldest due alert of other channels; returns key, channel, message, and whether it may have arrived before."""
     import psycopg
 
     try:
-        return database.execute(_CLAIM, {"lease": _LEASE_SECONDS, "down": down}).fetchone()
+        return database.execute(
+            SQL["claim_alert"], {"lease": _LEASE_SECONDS, "excluded": excluded}
+        ).fetchone()
     except psycopg.Error as error:
-        log.error("The alerts that wait could not be read: %s", shorten(str(error)))
+        log.error("The waiting alerts could not be read: %s", shorten(str(error)))
         return None
 
 
-def _record(database: psycopg.Connection, alert: Alert, key: str, names: list[str]) -> list[str]:
-    """Write the alert down; returns the channels by which this process, and no other, is to send it."""
+def _store(database: psycopg.Connection, alert: Alert, key: str, names: list[str]) -> list[str]:
+    """Write the alert to the table; returns the channels that this process has claimed."""
     import psycopg
     from psycopg.types.json import Jsonb
 
     try:
-        rows = database.execute(
-            _RECORD,
-            {
-                "key": key,
-                "severity": alert.severity,
-                "message": Jsonb(alert.as_json()),
-                "channels": names,
-                "lease": _LEASE_SECONDS,
-            },
-        )
+        about = {"key": key, "channels": names, "severity": alert.severity, "message": Jsonb(alert.as_json())}
+        rows = database.execute(SQL["record_alert"], {**about, "lease": _LEASE_SECONDS})
         return [name for (name,) in rows]
     except psycopg.Error as error:
-        log.error("The alert could not be written down, and goes out unguarded: %s", shorten(str(error)))
+        log.error(
+            "The alert could not be stored, and is sent without protection against repeats: %s",
+            shorten(str(error)),
+        )
         return names
 
 
@@ -194,29 +147,27 @@ def _send(
     *,
     is_repeat: bool = False,
 ) -> _Outcome:
-    """Send by one channel. ``is_repeat``: it may have arrived before, which it says; a second time in doubt is the last."""
+    """Send by one channel. ``is_repeat``: it may have arrived before, so the title says so; this attempt is the last in doubt."""
     if is_repeat:
         alert = replace(alert, title=f"（再送）{alert.title}")
-    _note(database, _RENEW, {"key": key, "channel": name, "lease": _LEASE_SECONDS})
+    _record(database, SQL["renew_lease"], key=key, channel=name, lease=_LEASE_SECONDS)
     try:
         if name == "slack":
-            _post(alert, channels.slack)
+            _send_to_slack(alert, channels.slack)
         else:
-            _mail(alert, key, channels.email)
+            _send_email(alert, key, channels.email)
     except Exception as error:
-        # Whatever hinders it (no connection, a service that is down, a revoked token), the batch's own outcome stands.
+        # No error (no connection, a service that is down, a revoked token) may change the outcome of the batch.
         reason = shorten(str(error) or type(error).__name__)
-        waits = _note(
+        waits = _record(
             database,
-            _UNDELIVERED,
-            {
-                "key": key,
-                "channel": name,
-                "error": reason,
-                "kept": _KEPT_HOURS,
-                "in_doubt": _may_have_arrived(error),
-                "is_repeat": is_repeat,
-            },
+            SQL["record_alert_failed"],
+            key=key,
+            channel=name,
+            error=reason,
+            kept=_KEPT_HOURS,
+            in_doubt=_may_have_arrived(error),
+            is_repeat=is_repeat,
         )
         log.error(
             "The alert '%s' could not be delivered by %s and %s: %s",
@@ -226,12 +177,12 @@ def _send(
             reason,
         )
         return _Outcome.KEPT if waits else _Outcome.LOST
-    _note(database, _DELIVERED, {"key": key, "channel": name})
-    return _Outcome.DELIVERED
+    _record(database, SQL["record_alert_sent"], key=key, channel=name)
+    return _Outcome.SENT
 
 
 def _may_have_arrived(error: Exception) -> bool:
-    """Whether the message was on its way when the answer failed to come."""
+    """Whether the service may have received the message, although its answer did not arrive."""
     import http.client
     import smtplib
     from urllib.error import URLError
@@ -242,8 +193,8 @@ def _may_have_arrived(error: Exception) -> bool:
     return isinstance(error, lost)
 
 
-def _note(database: psycopg.Connection | None, statement: Any, parameters: dict[str, Any]) -> bool:
-    """Write down what became of it; returns whether it waits for another attempt."""
+def _record(database: psycopg.Connection | None, statement: LiteralString, /, **parameters: object) -> bool:
+    """Record the outcome of an attempt; returns whether the alert waits for another attempt."""
     import psycopg
 
     if database is None:
@@ -252,13 +203,13 @@ def _note(database: psycopg.Connection | None, statement: Any, parameters: dict[
         cursor = database.execute(statement, parameters)
         row = cursor.fetchone() if cursor.description else None
     except psycopg.Error as error:
-        # The lease runs out, and the next run of a batch sends it: twice is better than never.
-        log.error("What became of an alert could not be written down: %s", shorten(str(error)))
+        # The lease ends, and the next run of a batch sends the alert again.
+        log.error("The outcome of an alert could not be recorded: %s", shorten(str(error)))
         return True
     return row is not None and row[0] is not None
 
 
-def _post(alert: Alert, connection: Connection | None) -> None:
+def _send_to_slack(alert: Alert, connection: Connection | None) -> None:
     import json
     import urllib.request
     from urllib.error import HTTPError
@@ -284,11 +235,11 @@ def _post(alert: Alert, connection: Connection | None) -> None:
         },
     )
     proxy = extra.get("proxy")
-    # Without a proxy of its own, the environment's.
+    # Without this setting, the proxy of the environment.
     handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
     try:
         with urllib.request.build_opener(handler).open(request, timeout=_TIMEOUT_SECONDS) as response:
-            answer = _bounded(response)
+            answer = _read_bounded(response)
     except HTTPError as error:
         error.close()
         raise
@@ -302,8 +253,8 @@ def _post(alert: Alert, connection: Connection | None) -> None:
         raise LookupError(f"Slack が受け付けません（{fields.get('error')}）")
 
 
-def _bounded(response: http.client.HTTPResponse) -> bytes:
-    """An answer's first bytes, as they come: nothing is decompressed. :raises TimeoutError: it takes too long as a whole."""
+def _read_bounded(response: http.client.HTTPResponse) -> bytes:
+    """The answer, up to a maximum size and without decompression. :raises TimeoutError: reading takes too long in total."""
     import http.client
 
     answer, ends_at = b"", time.monotonic() + _TIMEOUT_SECONDS
@@ -316,7 +267,7 @@ def _bounded(response: http.client.HTTPResponse) -> bytes:
     return answer
 
 
-def _mail(alert: Alert, key: str, connection: Connection | None) -> None:
+def _send_email(alert: Alert, key: str, connection: Connection | None) -> None:
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' が定義されていません")
     extra = connection.extra_dejson
@@ -330,15 +281,15 @@ def _mail(alert: Alert, key: str, connection: Connection | None) -> None:
     digest = hashlib.sha256(key.encode()).hexdigest()[:32]
     mail = alert.as_mail(sender, recipients, f"<{digest}@{sender.rpartition('@')[2].strip('>')}>")
     try:
-        server = _mail_server(connection)
+        server = _smtp_session(connection)
     except (OSError, smtplib.SMTPException) as error:
         raise _NotSentError(str(error)) from error
     with server:
         server.send_message(mail)
 
 
-def _mail_server(connection: Connection) -> smtplib.SMTP:
-    """A session that takes letters."""
+def _smtp_session(connection: Connection) -> smtplib.SMTP:
+    """A session with the mail server, after STARTTLS and login."""
     import smtplib
     import ssl
 
@@ -361,7 +312,7 @@ def _mail_server(connection: Connection) -> smtplib.SMTP:
 
 @contextmanager
 def open_database(connection: Connection | None) -> Iterator[psycopg.Connection | None]:
-    """The table of alerts, as ``batch_platform``; None where it cannot be reached."""
+    """A connection as ``batch_platform`` for the table of alerts; None if the database cannot be reached."""
     import psycopg
 
     database: psycopg.Connection | None = None
@@ -398,6 +349,6 @@ def _connection(conn_id: str) -> Connection | None:
     try:
         return find_connection(conn_id)
     except Exception as error:
-        # The API server is away, or refuses: the other channels go on.
+        # The API server does not answer, or refuses. The other channels may work.
         log.error("The connection '%s' could not be looked up: %s", conn_id, shorten(str(error)))
         return None

@@ -1,7 +1,7 @@
-"""The first step of BATCH-018-03: look after the runs of all batches, then read the logs.
+"""BATCH-018-03 in Airflow: the step that checks the runs of all batches.
 
-Rows of the execution log whose run is gone are closed; runs over their time limit are told (their deadline has done so already, unless
-they were cleared since); so are schedules that fired without making a run, and failed runs whose alert a killed worker owes.
+It closes orphaned rows of the execution log. It sends alerts about runs over their time limit (usually the deadline has sent this alert,
+but not for a cleared run), schedules that fired without starting a run, and failed runs whose worker was killed before its alert.
 """
 
 from __future__ import annotations
@@ -12,60 +12,61 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 
+from include.catalog import TENANT_MONITORING
+from skill_batch.batch_flow import failure_alert, run_of
 from skill_batch.notifiers.alert import JAPAN, Alert
+from skill_batch.notifiers.alert_outbox import Channels, load_channels, send_alert
 from skill_batch.notifiers.deadline_alert import late_alert, run_links
-from skill_batch.notifiers.delivery import Channels, deliver, load_channels
 from skill_batch.notifiers.failure_alert import failure_key, result_alert
-from skill_batch.tenant_flow import failure_alert, read_logs, run_of
 
 if TYPE_CHECKING:
     import psycopg
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
-    from include.catalog import BatchSpec
+    from include.catalog import BatchSpec, RunSpec
+    from include.execution.batch import Run
     from include.execution.run_log import RunningExecution
     from include.execution.schedule import MissedStart
-    from include.execution.tenant_work import Run
     from include.tenant_management.tenant_monitoring.orphans import RunState
 
 log = logging.getLogger(__name__)
 
 
-def watch_runs_and_read_logs(spec: BatchSpec, run: Any, shards: Any) -> list[Any]:
-    """A task that looks after the runs of all batches, before the one that reads the host's tables."""
+def watch_runs(run: Any) -> Any:
+    """Add the task that checks the runs of all batches, before the host's tables are read."""
 
     @task(
         task_id="watch_runs",
         task_display_name="実行の見回り",
-        on_failure_callback=failure_alert(spec),
+        on_failure_callback=failure_alert(TENANT_MONITORING),
     )
     def watch_runs(run: dict[str, Any]) -> None:
-        _watch_runs(spec, run, get_current_context()["ti"])
+        _watch_runs(run, get_current_context()["ti"])
 
-    return [watch_runs(run), *read_logs(spec, run, shards)]
+    return watch_runs(run)
 
 
-def _watch_runs(spec: BatchSpec, run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
+def _watch_runs(run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
     from skill_batch.hooks.tenant_db import PlatformDbHook
 
     run, now = run_of(run_xcom), datetime.now(UTC)
     alerts: list[tuple[str, Alert]] = []
-    with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
-        alerts += _running(platform, run, ti, now)
-        alerts += _untold(platform, now)
-        alerts += _unclosed(platform, ti, now)
-    alerts += _not_started(ti, now)
+    with PlatformDbHook(statement_timeout=TENANT_MONITORING.time_limit).connect() as platform:
+        alerts += _late_alerts(platform, run, ti, now)
+        alerts += _failure_alerts(platform, now)
+        alerts += _unclosed_alerts(platform, ti, now)
+    alerts += _not_started_alerts(ti, now)
     channels = Channels(None, None, None) if run.dry_run else load_channels()
     for key, alert in alerts:
         log.warning("%s", alert.as_text())
         if not run.dry_run:
-            deliver(alert, key, channels)
+            send_alert(alert, key, channels)
 
 
-def _running(
+def _late_alerts(
     platform: psycopg.Connection, run: Run, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
-    """Close the rows whose run is gone; returns the alerts about those that run for too long."""
+    """Close the orphaned rows; returns the alerts about runs over their time limit."""
     from include.tenant_management.tenant_monitoring import orphans
 
     late = []
@@ -76,7 +77,7 @@ def _running(
         if reason is None:
             log.info("%s is running (%s)", execution.execution_id, state)
             if state is orphans.RunState.ALIVE and elapsed > spec.time_limit:
-                late.append(_late(spec, execution, elapsed))
+                late.append(_late_alert(spec, execution, elapsed))
         elif run.dry_run:
             log.info("%s would be closed (dry run): %s", execution.execution_id, reason)
         elif orphans.close_orphan(platform, spec, execution, reason):
@@ -84,9 +85,9 @@ def _running(
     return late
 
 
-def _untold(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
-    """The alerts that a killed worker owes."""
-    from include.tenant_management.tenant_monitoring.untold import untold_failures
+def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
+    """The failure alerts that a killed worker has not sent."""
+    from include.tenant_management.tenant_monitoring.unreported import unreported_failures
 
     return [
         (
@@ -94,21 +95,22 @@ def _untold(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Aler
             result_alert(
                 failure.spec.name,
                 failure.spec.run_severity.name,
+                failure.spec.mapped_task,
                 failure.result,
                 run_links(failure.dag_id, failure.run_id),
                 "通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
             ),
         )
-        for failure in untold_failures(platform, now)
+        for failure in unreported_failures(platform, now)
     ]
 
 
-def _unclosed(
+def _unclosed_alerts(
     platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
-    """The alerts about runs that ended after a clear without being closed: their close_run was killed."""
+    """The alerts about cleared runs that were not closed again, because their close_run was killed."""
     from include.tenant_management.tenant_monitoring.orphans import RunState
-    from include.tenant_management.tenant_monitoring.untold import unclosed_executions
+    from include.tenant_management.tenant_monitoring.unreported import unclosed_executions
 
     return [
         (
@@ -130,8 +132,8 @@ def _unclosed(
     ]
 
 
-def _late(spec: BatchSpec, execution: RunningExecution, elapsed: timedelta) -> tuple[str, Alert]:
-    # The key of the deadline's own alert; in a family's DAG the deadline is about all its batches together.
+def _late_alert(spec: RunSpec, execution: RunningExecution, elapsed: timedelta) -> tuple[str, Alert]:
+    # The same key as the deadline's alert. The deadline of a family DAG covers all its batches, so there the batch id is added.
     key = f"late:{execution.dag_id}:{execution.run_id}"
     if execution.dag_id != spec.dag_id:
         key = f"{key}:{spec.id}"
@@ -147,8 +149,8 @@ def _late(spec: BatchSpec, execution: RunningExecution, elapsed: timedelta) -> t
     return key, alert
 
 
-def _not_started(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[str, Alert]]:
-    """The alerts about schedules that fired without making a run: the DAG is paused or broken, or nobody scheduled."""
+def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[str, Alert]]:
+    """The alerts about schedules that fired without starting a run: the DAG is paused or broken, or the scheduler was down."""
     from include.catalog import BATCHES
     from include.execution.schedule import missed_starts
 
@@ -156,7 +158,7 @@ def _not_started(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[str, Aler
         return ti.get_dr_count(dag_id=spec.dag_id, logical_dates=firings)
 
     return [
-        # Told again with the next one that is missed.
+        # The next missed run changes the key, so the alert is sent again.
         (f"not-started:{missed.spec.dag_id}:{missed.fired_at[0].isoformat()}", _not_started_alert(missed))
         for missed in missed_starts(BATCHES, now, count_runs)
     ]
@@ -185,7 +187,7 @@ def _not_started_alert(missed: MissedStart) -> Alert:
 def _state_of(ti: RuntimeTaskInstance, dag_id: str, run_id: str) -> RunState:
     from include.tenant_management.tenant_monitoring.orphans import RunState
 
-    # Asking for the state itself fails alike for a run that is not there and for a server that does not answer.
+    # Counts runs, because a request for the state fails in the same way for a missing run and an unreachable server.
     if ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]):
         return RunState.ALIVE
     return RunState.ENDED if ti.get_dr_count(dag_id=dag_id, run_ids=[run_id]) else RunState.UNKNOWN

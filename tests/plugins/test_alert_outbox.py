@@ -1,4 +1,4 @@
-"""Alerts are told once, by every channel of their severity, later if a channel is down, and never cost a batch its outcome."""
+"""Alerts are sent once, by each channel of their severity, later if a channel is down, and never change a batch's outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from local_stack.stand_ins import StandIns
 from skill_batch.notifiers.alert import Alert
-from skill_batch.notifiers.delivery import deliver, deliver_waiting, load_channels
+from skill_batch.notifiers.alert_outbox import load_channels, send_alert, send_waiting_alerts
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
@@ -65,14 +65,14 @@ def services_of(stand_ins: StandIns) -> list[str]:
 
 
 def test_critical_goes_to_slack_and_mail_and_the_rest_to_slack(services: StandIns) -> None:
-    deliver(alert("HIGH"), "a", load_channels())
+    send_alert(alert("HIGH"), "a", load_channels())
     assert services_of(services) == ["slack"]
-    deliver(alert("CRITICAL"), "b", load_channels())
+    send_alert(alert("CRITICAL"), "b", load_channels())
     assert services_of(services) == ["slack", "slack", "email"]
 
 
 def test_the_mail_says_the_same_as_text_and_html_and_keeps_markup_from_the_data(services: StandIns) -> None:
-    deliver(alert("CRITICAL"), "a", load_channels())
+    send_alert(alert("CRITICAL"), "a", load_channels())
     slack, mail = services.messages
     assert mail.subject == "[CRITICAL] バッチ実行失敗: BATCH-018-02"
     assert mail.destination == "night@example.jp"
@@ -85,12 +85,12 @@ def test_the_mail_says_the_same_as_text_and_html_and_keeps_markup_from_the_data(
 
 def test_what_is_told_under_one_key_is_told_once_even_at_the_same_time(services: StandIns) -> None:
     channels = load_channels()
-    threads = [threading.Thread(target=deliver, args=(alert("CRITICAL"), "a", channels)) for _ in range(8)]
+    threads = [threading.Thread(target=send_alert, args=(alert("CRITICAL"), "a", channels)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    deliver(alert("CRITICAL"), "a", channels)
+    send_alert(alert("CRITICAL"), "a", channels)
     assert sorted(services_of(services)) == ["email", "slack"]
 
 
@@ -98,14 +98,14 @@ def test_what_slack_refuses_arrives_later_once_and_says_when_it_arose(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     services.fail_next("slack", 503)
-    deliver(alert("CRITICAL"), "a", load_channels())
+    send_alert(alert("CRITICAL"), "a", load_channels())
     assert services_of(services) == ["email"]
     assert "could not be delivered by slack and is kept for another attempt" in caplog.text
 
-    assert deliver_waiting(load_channels()) == 0  # not yet: a minute has to pass
+    assert send_waiting_alerts(load_channels()) == 0  # not yet: a minute has to pass
     make_due(platform)
-    assert deliver_waiting(load_channels()) == 1
-    assert deliver_waiting(load_channels()) == 0
+    assert send_waiting_alerts(load_channels()) == 1
+    assert send_waiting_alerts(load_channels()) == 0
     assert services_of(services) == ["email", "slack"]
     assert "発生: 2026-11-02 02:13:00（日本時間）" in services.messages[-1].text
     assert [(row["channel"], row["attempts"], row["due_at"]) for row in rows(platform)] == [
@@ -120,24 +120,24 @@ def test_attempts_grow_apart_and_end_after_three_days(
 ) -> None:
     waits = []
     services.fail_next("slack", "channel_not_found", times=9)
-    deliver(alert(), "a", load_channels())
+    send_alert(alert(), "a", load_channels())
     for _ in range(7):
         (row,) = rows(platform)
         waits.append(round((row["due_at"] - datetime.now(UTC)).total_seconds() / 60))
         make_due(platform)
-        deliver_waiting(load_channels())
+        send_waiting_alerts(load_channels())
     assert waits == [1, 2, 4, 8, 16, 32, 60]
 
     platform.execute(
         "UPDATE batch.operator_alert SET created_at = created_at - interval '73 hours', due_at = now()"
     )
     caplog.clear()
-    assert deliver_waiting(load_channels()) == 1
+    assert send_waiting_alerts(load_channels()) == 1
     (row,) = rows(platform)
     assert (row["due_at"], row["delivered_at"]) == (None, None)
     assert "channel_not_found" in row["last_error"]
     assert "will not be tried again" in caplog.text
-    assert deliver_waiting(load_channels()) == 0
+    assert send_waiting_alerts(load_channels()) == 0
 
 
 def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
@@ -146,15 +146,15 @@ def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
     with services.held("slack"):
         pid = os.fork()
         if pid == 0:  # pragma: no cover - dies while Slack keeps it waiting
-            deliver(alert(), "a", load_channels())
+            send_alert(alert(), "a", load_channels())
             os._exit(0)
         wait_until(lambda: bool(services.messages), "the first alert arrives")
         os.kill(pid, 9)
         os.waitpid(pid, 0)
 
-    assert deliver_waiting(load_channels()) == 0  # its lease has not run out
+    assert send_waiting_alerts(load_channels()) == 0  # its lease has not run out
     make_due(platform)
-    assert deliver_waiting(load_channels()) == 1
+    assert send_waiting_alerts(load_channels()) == 1
     assert [row["delivered_at"] is not None for row in rows(platform)] == [True]
     # Nobody knows whether the first one arrived.
     assert services.messages[-1].text.startswith("（再送）バッチ実行失敗")
@@ -166,30 +166,30 @@ def test_what_slack_took_without_an_answer_is_repeated_once_and_says_so(
     services.drop_connection("slack")
     services.fail_next("slack", 503)
     services.drop_connection("slack")
-    deliver(alert(), "a", load_channels())
+    send_alert(alert(), "a", load_channels())
     for _ in range(2):
         make_due(platform)
-        assert deliver_waiting(load_channels()) == 1
+        assert send_waiting_alerts(load_channels()) == 1
     assert [message.text.splitlines()[0] for message in services.messages] == [
         "バッチ実行失敗: BATCH-018-02",
         "（再送）バッチ実行失敗: BATCH-018-02",
     ]
     assert "will not be tried again" in caplog.text
-    assert deliver_waiting(load_channels()) == 0
+    assert send_waiting_alerts(load_channels()) == 0
 
 
 def test_a_slow_answer_is_none_and_a_refusal_leaves_no_doubt(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as impatient, services.held("slack"):
-        impatient.setattr("skill_batch.notifiers.delivery._TIMEOUT_SECONDS", 2)
-        deliver(alert(title="slow"), "a", load_channels())
+        impatient.setattr("skill_batch.notifiers.alert_outbox._TIMEOUT_SECONDS", 2)
+        send_alert(alert(title="slow"), "a", load_channels())
         wait_until(lambda: len(services.messages) == 1, "the alert arrives")
     services.fail_next("slack", "channel_not_found")
-    deliver(alert(title="refused"), "b", load_channels())
+    send_alert(alert(title="refused"), "b", load_channels())
     assert [row["in_doubt"] for row in rows(platform)] == [True, False]
     make_due(platform)
-    assert deliver_waiting(load_channels()) == 2
+    assert send_waiting_alerts(load_channels()) == 2
     assert [message.text.splitlines()[0] for message in services.messages] == [
         "slow",
         "（再送）slow",
@@ -211,7 +211,7 @@ def test_an_answer_is_read_no_further_than_one_can_be(
         monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(services.slack_base_url))
         channels = load_channels()
         with memory_within(8 * MEBIBYTE):
-            assert deliver(alert(), "a", channels) is True  # it is kept
+            assert send_alert(alert(), "a", channels) is True  # it is kept
 
     [row] = rows(platform)
     assert (row["in_doubt"], row["due_at"] is not None) == (False, True)
@@ -223,14 +223,14 @@ def test_an_answer_that_breaks_off_leaves_doubt(
 ) -> None:
     with answering(http("application/json", b'{"ok": true}')[:-1]) as services.http_port:
         monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(services.slack_base_url))
-        deliver(alert(), "a", load_channels())
+        send_alert(alert(), "a", load_channels())
 
     assert [row["in_doubt"] for row in rows(platform)] == [True]
 
 
 def test_a_long_alert_reaches_slack_whole(services: StandIns) -> None:
     lines = tuple(f"{number}: {'長' * 90}" for number in range(100))
-    deliver(Alert("title", lines, tenants=("x" * 5_000,)), "a", load_channels())
+    send_alert(Alert("title", lines, tenants=("x" * 5_000,)), "a", load_channels())
     (message,) = services.messages
     sections = [block["text"]["text"] for block in message.rich if block["type"] == "section"]
     assert "\n".join(sections[:-1]).splitlines() == list(lines)
@@ -242,13 +242,13 @@ def test_a_backlog_arrives_in_the_order_in_which_it_arose(
 ) -> None:
     services.fail_next("slack", 503, times=25)
     for number in range(25):
-        deliver(alert(title=f"{number}"), f"{number:02}", load_channels())
+        send_alert(alert(title=f"{number}"), f"{number:02}", load_channels())
     make_due(platform)
     services.fail_next("slack", 503)
-    assert deliver_waiting(load_channels()) == 1  # while Slack is down, one attempt is enough
+    assert send_waiting_alerts(load_channels()) == 1  # while Slack is down, one attempt is enough
     make_due(platform)
-    assert deliver_waiting(load_channels()) == 20
-    assert deliver_waiting(load_channels()) == 5
+    assert send_waiting_alerts(load_channels()) == 20
+    assert send_waiting_alerts(load_channels()) == 5
     assert [message.text.splitlines()[0] for message in services.messages] == [
         str(number) for number in range(25)
     ]
@@ -261,7 +261,7 @@ def test_both_channels_down_is_an_error_in_the_log_and_nothing_else(
         "AIRFLOW_CONN_OPS_EMAIL", '{"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {}}'
     )
     monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK")
-    assert deliver(alert("CRITICAL"), "a", load_channels()) is True  # later
+    assert send_alert(alert("CRITICAL"), "a", load_channels()) is True  # later
     assert services.messages == []
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 2
@@ -273,19 +273,19 @@ def test_without_the_database_the_alert_goes_out_all_the_same(
     services: StandIns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unused_port: int
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", f"postgres://x:y@127.0.0.1:{unused_port}/z")
-    assert deliver(alert(), "a", load_channels()) is True
+    assert send_alert(alert(), "a", load_channels()) is True
     assert services_of(services) == ["slack"]
     assert "The table of alerts cannot be reached" in caplog.text
-    assert deliver_waiting(load_channels()) == 0
+    assert send_waiting_alerts(load_channels()) == 0
     monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK")
-    assert deliver(alert(), "a", load_channels()) is False  # nobody was told, and nothing is kept
+    assert send_alert(alert(), "a", load_channels()) is False  # nobody was told, and nothing is kept
 
 
 def test_no_secret_comes_into_a_log_or_a_row(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     services.fail_next("slack", "invalid_auth")
-    deliver(alert(), "a", load_channels())
+    send_alert(alert(), "a", load_channels())
     assert "xoxb" not in caplog.text
     assert "xoxb" not in str(rows(platform))
     assert "xoxb" not in repr(load_channels())

@@ -1,0 +1,285 @@
+"""The flow of one run as Airflow tasks, for a batch's own DAG, its family's DAG and the DAG of an operation.
+
+::
+
+    open_run ──► (the batch's own steps) ──► one mapped task per tenant, or per shard of tenants ──► close_run
+
+The tasks call ``include.execution.flow``. Each task imports its modules when it runs, so that parsing a DAG file imports only Airflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from airflow.sdk import TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
+
+from include.catalog import CONCURRENCY
+from skill_batch.lookup import is_outage
+from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert, attempt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
+
+    from include.catalog import RunSpec
+    from include.execution.batch import Batch, Run, Work
+    from include.execution.flow import RunRequest, TaskKey
+    from include.execution.sharding import Shard
+    from skill_batch.installation import AirflowInstallation
+
+BatchT = TypeVar("BatchT", bound="Batch")
+
+# The parameter of a family DAG with the ids of the batches to run.
+BATCHES_PARAMETER = "batches"
+
+_RUN_KEY = "run"
+_RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
+
+
+class BatchFlow(Generic[BatchT]):
+    """The tasks of one batch, in the current DAG or task group.
+
+    ``create_batch`` imports the batch's code. Only tasks call it, not the parser.
+    """
+
+    def __init__(self, spec: RunSpec, create_batch: Callable[[AirflowInstallation], BatchT]) -> None:
+        self.spec = spec
+        self._create_batch = create_batch
+
+    def open_run(self) -> tuple[Any, Any]:
+        """Check the form and the database, and open the run. Returns the run and the shards to map over."""
+
+        @task(
+            task_id="open_run",
+            task_display_name="開始",
+            # In a family DAG: run also if the batch before this one was skipped, but not if it failed.
+            trigger_rule=TriggerRule.NONE_FAILED,
+            show_return_value_in_logs=False,  # every tenant's id
+            on_failure_callback=failure_alert(self.spec),
+        )
+        def open_run() -> list[dict[str, Any]]:
+            return self._open_run(get_current_context())
+
+        shards = open_run()
+        # Airflow maps only over a task's return value, so the run is a separate XCom.
+        return shards[_RUN_KEY], shards  # type: ignore[index]
+
+    def read_logs(self, run: Any, shards: Any) -> Any:
+        """Read the host's large tables once, for all tenants of the run."""
+
+        @task(
+            task_id="read_logs",
+            task_display_name="ログ読込",
+            on_failure_callback=failure_alert(self.spec),
+        )
+        def read_logs(run: dict[str, Any], shards: list[dict[str, Any]]) -> None:
+            from include.execution.batch import PreparesTenants
+            from include.execution.flow import prepare_run
+
+            batch, installation = self._batch()
+            assert isinstance(batch, PreparesTenants), f"{self.spec.id} has nothing to read"
+            tenant_ids = [tenant_id for shard in shards for tenant_id in shard["tenant_ids"]]
+            prepare_run(self.spec, batch, run_of(run), tenant_ids, installation, _task_key())
+
+        return read_logs(run, shards)
+
+    def step(self, run: Any, task_id: str, display_name: str, work: Callable[[BatchT, Work], None]) -> Any:
+        """Add a step of this batch that runs once for the whole run."""
+
+        @task(
+            task_id=task_id,
+            task_display_name=display_name,
+            on_failure_callback=failure_alert(self.spec),
+        )
+        def step(run: dict[str, Any]) -> None:
+            from include.execution.flow import run_step
+
+            batch, installation = self._batch()
+            run_step(
+                self.spec, batch, run_of(run), lambda given: work(batch, given), installation, _task_key()
+            )
+
+        return step(run)
+
+    @property
+    def per_tenant(self) -> Any:
+        """The task to map over the shards: ``partial(run=…).expand(shard=…)``. Its id is the registry's ``mapped_task``."""
+
+        @task(
+            task_id=self.spec.mapped_task,
+            task_display_name=self.spec.mapped_task_name,
+            max_active_tis_per_dagrun=CONCURRENCY,
+            map_index_template="{{ tenants_label }}",
+        )
+        def per_tenant(run: dict[str, Any], shard: dict[str, Any]) -> dict[str, int]:
+            return self._process(run_of(run), shard, get_current_context())
+
+        return per_tenant
+
+    def close_run(self) -> Any:
+        """Close the run and send alerts; fails if a part of the run failed."""
+
+        @task(
+            task_id="close_run",
+            task_display_name="終了・結果",
+            trigger_rule=TriggerRule.ALL_DONE,
+            on_failure_callback=failure_alert(self.spec),
+        )
+        def close_run() -> dict[str, Any]:
+            return self._close_run(get_current_context())
+
+        return close_run()
+
+    def _batch(self) -> tuple[BatchT, AirflowInstallation]:
+        installation = _installation()
+        return self._create_batch(installation), installation
+
+    def _open_run(self, context: Context) -> list[dict[str, Any]]:
+        from include.execution.flow import NotDueError, open_run
+        from include.execution.parameters import require_known
+
+        chosen = context["params"].get(BATCHES_PARAMETER)
+        if chosen is not None and self.spec.id not in chosen:
+            raise AirflowSkipException(f"{self.spec.id} は選ばれていません")
+        require_known(context["dag_run"].conf or {}, context["dag"].params)
+        batch, installation = self._batch()
+        try:
+            run, shards = open_run(self.spec, batch, _request(context), installation)
+        except NotDueError as error:
+            raise AirflowSkipException(str(error)) from None
+        dates = {name: getattr(run, name).isoformat() for name in _RUN_DATES}
+        context["ti"].xcom_push(_RUN_KEY, {**asdict(run), **dates})
+        return [asdict(shard) for shard in shards]
+
+    def _process(self, run: Run, shard_xcom: dict[str, Any], context: Context) -> dict[str, int]:
+        """Process the tenants of a shard. If a tenant fails, the task instance fails, so that an operator can clear it."""
+        from include.execution.flow import fail_shard, process_shard
+        from include.execution.shard_work import UnitsFailedError
+        from include.execution.sharding import Shard
+
+        shard: Shard = Shard(**shard_xcom)
+        context["tenants_label"] = shard.label  # type: ignore[typeddict-unknown-key]
+        installation = _installation()
+        try:
+            batch = self._create_batch(installation)
+            report = process_shard(self.spec, batch, run, shard, installation, _task_key())
+        except (Exception, AirflowTaskTimeout) as error:
+            if not is_outage(error):  # in an outage Airflow does not return the database connection either
+                fail_shard(self.spec, run, shard, error, installation)
+            raise
+        if report.failures:
+            raise UnitsFailedError(report.failures)
+        return {
+            "tenants": len(report.results),
+            "records": sum(result.records for result in report.results),
+        }
+
+    def _close_run(self, context: Context) -> dict[str, Any]:
+        from include.execution.flow import close_run
+        from skill_batch.closing import alert_operators
+
+        ti = context["ti"]
+        states, run_xcom, error = self._earlier_steps(context)
+        failed_instances = [
+            name
+            for name, state in states.items()
+            if name.rpartition(".")[2].startswith(self.spec.mapped_task) and state == "failed"
+        ]
+        batch, installation = self._batch()
+        run = run_of(run_xcom)
+        closed = close_run(
+            self.spec,
+            batch,
+            run,
+            installation,
+            error=error,
+            lost_instances=failed_instances,
+            attempt=attempt_of(context),
+        )
+        if not run.dry_run:
+            alert_operators(self.spec, closed.result, ti)
+        if closed.failure:
+            raise closed.failure
+        result = closed.result
+        return {
+            "execution_id": result.execution_id,
+            "total_tenants": result.total_tenants,
+            "success_count": result.success_count,
+            "records": result.records,
+        }
+
+    def _earlier_steps(self, context: Context) -> tuple[dict[str, Any], Any, Exception | None]:
+        """The states of this flow's task instances, the run, and the error of the first failed step before the mapped task.
+
+        :raises AirflowSkipException: the run was skipped. :raises EarlierStepFailedError: ``open_run`` failed.
+        """
+        ti, group = context["ti"], context["task"].task_group
+        assert group is not None, "every task is in its DAG's or its batch's group"
+        opening, *steps = [task_id for task_id in group.children if task_id != ti.task_id]
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[opening, *steps], run_ids=[ti.run_id]).get(
+            ti.run_id, {}
+        )
+        if states.get(opening) == "skipped":
+            raise AirflowSkipException(
+                f"{self.spec.id} は実行されませんでした。理由は open_run のログにあります"
+            )
+        if states.get(opening) != "success":
+            raise _earlier_step_failed(ti, opening)
+        unmapped = [step for step in steps if step.rpartition(".")[2] != self.spec.mapped_task]
+        # The steps after the first failed one did not start.
+        failed = next((step for step in unmapped if states.get(step) != "success"), None)
+        error = _earlier_step_failed(ti, failed) if failed else None
+        return states, ti.xcom_pull(task_ids=opening, key=_RUN_KEY), error
+
+
+def failure_alert(spec: RunSpec) -> FailureAlert:
+    """A new alert for each task, because rendering a notifier's templates changes the notifier."""
+    return FailureAlert(spec.id, spec.name, spec.run_severity.name, spec.mapped_task)
+
+
+def run_of(xcom: dict[str, Any]) -> Run:
+    """The run from the XCom of ``open_run``."""
+    from include.execution.batch import Run
+
+    dates = {name: kind.fromisoformat(xcom[name]) for name, kind in _RUN_DATES.items() if name in xcom}
+    return Run(**{**xcom, **dates})
+
+
+def _installation() -> AirflowInstallation:
+    from skill_batch.installation import AirflowInstallation
+
+    return AirflowInstallation()
+
+
+def _request(context: Context) -> RunRequest:
+    from include.execution.flow import RunRequest
+
+    dag_run = context["dag_run"]
+    return RunRequest(
+        dag_id=dag_run.dag_id,
+        run_id=dag_run.run_id,
+        # A manually triggered run may have no logical date.
+        run_at=dag_run.logical_date or dag_run.run_after,
+        parameters=context["params"],
+        attempt=attempt_of(context),
+        triggered_by=dag_run.triggering_user_name,
+        one_of_many=BATCHES_PARAMETER in context["params"],
+    )
+
+
+def _earlier_step_failed(ti: RuntimeTaskInstance, step: str) -> Exception:
+    from include.execution.run_log import EarlierStepFailedError
+
+    return EarlierStepFailedError(step, is_reported=bool(ti.xcom_pull(task_ids=step, key=REPORTED_KEY)))
+
+
+def _task_key() -> TaskKey:
+    from include.execution.flow import TaskKey
+
+    ti = get_current_context()["ti"]
+    return TaskKey(ti.task_id, -1 if ti.map_index is None else ti.map_index)

@@ -1,0 +1,1 @@
+"""Sensors, steps and form fields that only one batch uses."""

@@ -1,0 +1,57 @@
+"""The alerts that are sent when a run is closed: its digest, a performance alert, and alerts that wait in the outbox."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import TYPE_CHECKING
+
+from skill_batch.metrics import record_metrics
+from skill_batch.notifiers.alert import Alert
+from skill_batch.notifiers.alert_outbox import load_channels, send_alert, send_waiting_alerts
+from skill_batch.notifiers.deadline_alert import slow_alert
+from skill_batch.performance import load_history, slowness
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
+
+    from include.catalog import RunSpec
+    from include.execution.digest import Digest
+    from include.execution.run_log import RunResult
+
+log = logging.getLogger(__name__)
+
+
+def report_digest(digest: Digest, result: RunResult, ti: RuntimeTaskInstance) -> bool:
+    """Send the batch's digest; returns whether it was sent or queued."""
+    title, *rest = digest.lines
+    # If a cleared run is closed again with the same digest, the digest is not sent again.
+    text_hash = hashlib.sha256("\n".join(digest.lines).encode()).hexdigest()[:16]
+    alert = Alert(
+        title, tuple(rest), links=_links(ti), severity="CRITICAL" if digest.is_critical else "MEDIUM"
+    )
+    return send_alert(alert, f"digest:{result.execution_id}:{text_hash}", load_channels())
+
+
+def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance) -> None:
+    """Send the performance alert, and alerts that earlier runs could not send. The task's callback sends the failure alert."""
+    from include.catalog import OperationSpec
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    slow = None
+    # The durations of operations differ too much for an average.
+    if result.status == "completed" and not isinstance(spec, OperationSpec):
+        with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+            slow = slowness(result.execution_seconds, load_history(platform, spec.id, ti.run_id))
+    channels = load_channels()
+    if slow:
+        alert = slow_alert(spec.id, spec.name, result.execution_id, slow, _links(ti), has_ended=True)
+        log.warning("%s", alert.as_text())
+        # The same key as the deadline's alert, which may have been sent during the run.
+        send_alert(alert, f"slow:{ti.dag_id}:{ti.run_id}", channels)
+    send_waiting_alerts(channels)
+    record_metrics(result)
+
+
+def _links(ti: RuntimeTaskInstance) -> tuple[tuple[str, str], ...]:
+    return (("実行を開く", ti.log_url.split("/tasks/")[0]),)

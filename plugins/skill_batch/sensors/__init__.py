@@ -1,1 +1,0 @@
-"""Waiting, without holding a worker, for what another batch has to do first."""

@@ -1,0 +1,18 @@
+"""The SQL statements of the modules that the scheduler and the triggerer import without ``include``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import LiteralString
+
+
+def _blocks() -> Iterator[tuple[str, LiteralString]]:
+    for file in (Path(__file__).parent / "sql").glob("*.sql"):
+        for block in file.read_text(encoding="utf-8").split("-- name: ")[1:]:
+            name, _, statement = block.partition("\n")
+            yield name, statement
+
+
+# By name. The files have the format that include/database.py describes.
+SQL = dict(_blocks())
