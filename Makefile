@@ -82,7 +82,7 @@ lint: $(STAMP) ## format, lint, types, import rules, SQL, Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=.:plugins $(BIN)/lint-imports --no-cache
-	$(BIN)/sqlfluff lint --processes 1 include local_stack benchmarks
+	$(BIN)/sqlfluff lint --processes 1 include plugins local_stack benchmarks
 	$(BIN)/hadolint Dockerfile
 
 .PHONY: lock-check

@@ -1,12 +1,14 @@
-"""What an image of the project holds, and that each import rule refuses what breaks it."""
+"""What an image of the project holds, that each import rule refuses what breaks it, and how long files and functions may be."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.airflow_installation import PROJECT
@@ -19,7 +21,7 @@ VIOLATIONS = {
         "plugins/skill_batch/performance.py",
         "include.errors",
     ),
-    "the frame and the libraries know no batch": (
+    "each layer imports only layers below it": (
         "include/execution/digest.py",
         "include.notification.scheduled_notifications.batch",
     ),
@@ -28,6 +30,8 @@ VIOLATIONS = {
         "include.tenant_management.tenant_usage.batch",
     ),
 }
+
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 450, 60
 
 
 def test_an_import_that_breaks_a_rule_turns_the_lint_red(tmp_path: Path) -> None:
@@ -61,3 +65,26 @@ def test_an_image_holds_the_product_and_nothing_that_only_developers_need() -> N
         & {"local_stack", "tests", "benchmarks", ".ci", ".git", ".local", ".venv", "airflow_settings.yaml"}
         == set()
     )
+
+
+def test_no_file_of_the_product_is_too_long() -> None:
+    too_long = {name for name, text in product_files() if len(text.splitlines()) > MOST_LINES_OF_A_FILE}
+    assert too_long == set()
+
+
+def test_no_function_of_the_product_is_too_long() -> None:
+    too_long = {
+        f"{name}: {node.name}"
+        for name, text in product_files()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > MOST_LINES_OF_A_FUNCTION
+    }
+    assert too_long == set()
+
+
+def product_files() -> Iterator[tuple[str, str]]:
+    """Path and text of each Python file of the product."""
+    for folder in ("include", "plugins"):
+        for path in sorted((PROJECT / folder).rglob("*.py")):
+            yield path.relative_to(PROJECT).as_posix(), path.read_text(encoding="utf-8")
