@@ -1,7 +1,7 @@
-"""BATCH-001 without Airflow's start-up, beside a bare ``pg_dump -Fd -j2`` of the same database, in one run.
+"""Compare BATCH-001, without Airflow's start-up, with a bare ``pg_dump -Fd -j2`` of the same database.
 
-``dump`` takes the snapshot, dumps, hashes every table and packs the files; ``check`` restores and compares; ``exports`` write every
-tenant's CSV files and the manifest. Compare ratios, not seconds: the machine's speed is the same for all.
+``dump`` takes the snapshot, dumps, hashes each table and packs the files. ``check`` restores and compares. ``exports`` write the CSV
+files of each tenant and the manifest. Compare ratios, not seconds, because the ratio does not depend on the machine.
 
     python -m benchmarks.backup [TENANTS ...]
 """
@@ -23,13 +23,14 @@ import psycopg
 from benchmarks.measurement import Databases, connected, measure
 from include.catalog import DATA_BACKUP
 from include.data_management.data_backup import create_batch
+from include.data_management.data_backup.server import BIN_VARIABLE, CONNECTION
 from include.database import count_of
+from include.execution.batch import Work
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import close_execution
-from include.execution.tenant_work import process_shard
+from local_stack.batch_runs import LocalInstallation, open_run, process_tenants
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import open_run
 
 SIZES = (100, 1_000)
 ALLOWED_RATIO = 1.3
@@ -37,45 +38,29 @@ ALLOWED_MEMORY_RATIO = 1.25
 TOOLS = EmbeddedPostgres.binary("pg_dump").parent
 
 
-class _Installation:
-    """The benchmark's database and folder."""
-
-    def __init__(self, dsn: str, folder: Path) -> None:
-        self._dsn = dsn
-        self._folder = folder
-
-    def database(self, _: str) -> str:
-        return self._dsn
-
-    def secret(self, _: str) -> str:
-        return ""
-
-    def variable(self, _: str) -> str:
-        return str(TOOLS)
-
-    def store(self) -> ObjectStore:
-        return ObjectStore(self._folder)
-
-
 def bare_dump(folder: str, dsn: str, _: date) -> None:
-    """What an operator would type."""
+    """The command that an operator would use."""
     target = Path(folder, "bare")
     subprocess.run([TOOLS / "pg_dump", "-Fd", "-j2", f"--file={target}", f"--dbname={dsn}"], check=True)
 
 
 def run_backup(folder: str, dsn: str, day: date) -> None:
-    """One run, as the DAG's tasks do it; leaves the seconds of each step in ``folder``."""
+    """Do one run as the DAG's tasks do; writes the seconds of each step to ``folder``."""
     with connected(dsn) as (platform, connection):
-        batch, store = create_batch(), ObjectStore(Path(folder))
-        batch.install(_Installation(dsn, Path(folder)))
+        store = ObjectStore(Path(folder))
+        batch = create_batch(
+            LocalInstallation(
+                object_store=store, databases={CONNECTION: dsn}, variables={BIN_VARIABLE: str(TOOLS)}
+            )
+        )
         run, tenants = open_run(platform, DATA_BACKUP, batch, day)
         marks = [time.perf_counter()]
-        batch.dump(platform, run, store)
+        batch.dump(Work(run, platform, store=store))
         marks.append(time.perf_counter())
-        batch.check(platform, run, store)
+        batch.check(Work(run, platform, store=store))
         marks.append(time.perf_counter())
-        process_shard(connection, platform, batch, run, [tenant.id for tenant in tenants], store)
-        batch.finish(platform, run, store)
+        process_tenants(connection, platform, batch, run, tenants, store)
+        batch.finish(Work(run, platform, store=store))
         marks.append(time.perf_counter())
         assert close_execution(platform, run).status == "completed"
     steps = [end - start for start, end in pairwise(marks)]
@@ -94,7 +79,7 @@ def main(sizes: tuple[int, ...]) -> int:
                 f" {'stored MB':>10} {'bare MB':>8} {'peak MB':>8}"
             )
             for tenants in sizes:
-                # Large enough for a dump of seconds: in a shorter one the start of pg_dump is what is measured.
+                # Large enough for a dump of several seconds, so that the start of pg_dump does not matter.
                 shape = replace(benchmark_shape(tenants), requests_per_day=1_000 * tenants)
                 dsn = databases.load(f"backup_{tenants}", shape)
                 with psycopg.connect(dsn) as connection:

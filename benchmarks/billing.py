@@ -1,10 +1,10 @@
-"""BATCH-018-02 without Airflow's start-up, beside the sequential loop of the customer's list, in one run.
+"""Compare BATCH-018-02, without Airflow's start-up, with the sequential loop of the customer's list.
 
-The loop is the batch list's section 4.2: one tenant after the other, each priced, finalised and saved in a transaction of its own, by
-the same rules. The batch takes a shard's tenants together. Both must leave the same invoices. Then the documents (PDF and JSON) of
-the first tenants. One process, one core: a run has five of them.
+The loop follows the batch list, section 4.2: it prices, finalises and saves one tenant after the other, each in a transaction, with the
+same rules. The batch processes a shard's tenants together. Both must give the same invoices. Then the benchmark writes the documents
+(PDF and JSON) of the first tenants. The benchmark uses one process on one core; a run uses up to five.
 
-Compare ratios, not seconds: the machine's speed is the same for both.
+Compare ratios, not seconds, because the ratio does not depend on the machine.
 
     python -m benchmarks.billing [TENANTS ...]
 """
@@ -23,50 +23,53 @@ import psycopg
 from benchmarks.measurement import Databases, connected, measure, vacuum
 from include.billing.archive import write_documents
 from include.catalog import TENANT_BILLING
-from include.database import read_sql, tenant_transaction
+from include.database import Statements, tenant_transaction
+from include.execution.batch import Work
 from include.execution.object_store import ObjectStore
 from include.tenant_management.tenant_billing import create_batch
+from local_stack.batch_runs import LOCAL, open_run, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import open_run, run_batch
 
 SIZES = (1_000, 10_000)
 MONTH = date(2026, 10, 1)
 DOCUMENTS = 300
 REQUIRED_TENANTS_PER_SECOND = 500
 REQUIRED_DOCUMENTS_PER_SECOND = 50
-HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 def run_billing_batch(dsn: str, month: date) -> None:
-    """One run, as the DAG's tasks do it, without the files."""
+    """Do one run as the DAG's tasks do, without the files."""
     with connected(dsn) as (platform, connection):
-        assert run_batch(platform, connection, TENANT_BILLING, create_batch(), month).status == "completed"
+        assert (
+            run_batch(platform, connection, TENANT_BILLING, create_batch(LOCAL), month).status == "completed"
+        )
 
 
 def run_loop(dsn: str, month: date) -> None:
     """The customer's loop: one tenant after the other."""
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     with connected(dsn) as (platform, connection):
         run, tenants = open_run(platform, TENANT_BILLING, batch, month)
-        for tenant in tenants:
-            with tenant_transaction(connection, [tenant.id]):
-                batch.process(connection, run, [tenant.id])
+        for tenant_id in tenants:
+            with tenant_transaction(connection, [tenant_id]):
+                batch.process(Work(run, connection, [tenant_id]))
 
 
 def write_files(directory: str, dsn: str, month: date) -> None:
-    """The documents of the first invoices."""
+    """Write the documents of the first invoices."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        invoiced = connection.execute(read_sql(HERE, "issued_invoices")).fetchmany(DOCUMENTS)
+        invoiced = _SQL.execute(connection, "issued_invoices").fetchmany(DOCUMENTS)
         connection.execute("SET ROLE batch_tenant")
         for tenant_id, *_ in invoiced:
             write_documents(connection, tenant_id, month, ObjectStore(Path(directory)))
 
 
 def issued_invoices(dsn: str) -> list[tuple[object, ...]]:
-    """What was invoiced: total and hash of the inputs, in the order of the tenants."""
+    """The invoices: total and hash of the inputs, in the order of the tenants."""
     with psycopg.connect(dsn) as connection:
-        return connection.execute(read_sql(HERE, "issued_invoices")).fetchall()
+        return _SQL.execute(connection, "issued_invoices").fetchall()
 
 
 def main(sizes: tuple[int, ...]) -> int:
@@ -83,7 +86,7 @@ def main(sizes: tuple[int, ...]) -> int:
                 shape = replace(benchmark_shape(tenants), users_per_tenant=0, requests_per_day=0)
                 dsn = databases.load(f"batch_{tenants}", shape)
                 with psycopg.connect(dsn) as connection:
-                    connection.execute(read_sql(HERE, "billing_month"))
+                    _SQL.execute(connection, "billing_month")
                 vacuum(dsn)
                 loop_dsn = databases.copy(f"loop_{tenants}", f"batch_{tenants}")
                 batch = measure(run_billing_batch, dsn, MONTH)

@@ -1,8 +1,8 @@
-"""Syncing one directory of 10,000 people, within the services' own rate limits, and whether memory grows with it.
+"""Measure BATCH-019-03 with a directory of 10,000 people within the services' rate limits, and the growth of memory.
 
-The stand-ins refuse what comes faster than LINE WORKS (240 questions a minute) and Slack (20) allow; the peak memory of a run is compared
-at 1,000 and 10,000 people. Applying the plan is compared with a loop that writes one row at a time. Compare ratios, not seconds: Slack's
-limit alone makes 10,000 people take two minutes.
+The stand-ins enforce the limits of LINE WORKS (240 requests a minute) and Slack (20). The benchmark compares the peak memory of a run for
+1,000 and 10,000 people, and the batch's way to apply a plan with a loop that writes one row at a time. Compare ratios, not seconds:
+because of Slack's limit, 10,000 people take two minutes.
 
     python -m benchmarks.external_sync [PEOPLE ...]
 """
@@ -23,53 +23,56 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.measurement import Databases, connected, measure, vacuum
 from include.catalog import EXTERNAL_SYNC
-from include.database import count_of, read_sql, tenant_transaction
-from include.execution.tenant_work import Run
-from include.messaging.message import Network
+from include.database import Statements, count_of, tenant_transaction
+from include.execution.batch import Run, Work
 from include.messaging.outcome import Channel
+from include.network import Network
 from include.notification.external_sync import create_batch
 from include.notification.external_sync.listing import Unit
 from include.notification.external_sync.sync import load_plan
+from local_stack.batch_runs import LOCAL, open_run, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandInDirectory, StandIns
-from local_stack.whole_run import open_run, run_batch
 
 SIZES = (1_000, 10_000)
 DAY = date(2026, 11, 1)
 ALLOWED_MEMORY_RATIO = 1.25
 REQUIRED_APPLY_RATIO = 5
 SLACK_TOKEN, LINE_WORKS_CLIENT = "xoxb-benchmark", "benchmark-client"
-HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 def sync(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:
-    """One whole run, as the DAG's tasks do it."""
+    """Do one run as the DAG's tasks do."""
     with connected(dsn) as (platform, connection):
-        batch, network = create_batch(), Network(allowed_hosts=allowed_hosts)
+        batch, network = create_batch(LOCAL), Network(allowed_hosts=allowed_hosts)
         result = run_batch(platform, connection, EXTERNAL_SYNC, batch, day, network=network)
         assert result.status == "completed", result.sentence()
 
 
 def fetch(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:
-    """Only the listing and the plan, at LINE WORKS."""
+    """Only list the directory of LINE WORKS and write the plan."""
     with connected(dsn) as (platform, connection):
-        batch, network = create_batch(), Network(allowed_hosts=allowed_hosts)
+        batch, network = create_batch(LOCAL), Network(allowed_hosts=allowed_hosts)
         run, tenants = open_run(platform, EXTERNAL_SYNC, batch, day)
-        tenant_ids = [tenant.id for tenant in tenants]
-        assert batch.fetch(connection, replace(run, part=Channel.LINE_WORKS), tenant_ids, network) == {}
+        tenant_ids = tenants
+        assert (
+            batch.fetch(Work(replace(run, part=Channel.LINE_WORKS), connection, tenant_ids, network=network))
+            == {}
+        )
 
 
 def apply_at_once(dsn: str, day: date) -> None:
-    """The plan as the batch applies it: a few statements for all of it."""
+    """Apply the whole plan with a few statements, as the batch does."""
     unit = _planned(dsn, day)
     run = Run(unit.execution_id, day, day, part=unit.provider)
     with connected(dsn) as (_, connection), tenant_transaction(connection, [unit.tenant_id]):
-        create_batch().process(connection, run, [unit.tenant_id])
+        create_batch(LOCAL).process(Work(run, connection, [unit.tenant_id]))
 
 
 def apply_in_a_loop(dsn: str, day: date) -> None:
-    """The new links of the plan one after the other: link, account, history; each in a transaction of its own."""
+    """Apply the new links of the plan one after the other: link, account and history, each link in a transaction."""
     unit = _planned(dsn, day)
     with connected(dsn) as (_, connection):
         with tenant_transaction(connection, [unit.tenant_id]):
@@ -86,18 +89,21 @@ def apply_in_a_loop(dsn: str, day: date) -> None:
             }
             with tenant_transaction(connection, [unit.tenant_id]):
                 for statement in ("loop_link", "loop_account", "loop_change"):
-                    connection.execute(read_sql(HERE, statement), about)
+                    _SQL.execute(connection, statement, **about)
 
 
 def load(databases: Databases, people: int, stand_ins: StandIns, provider: Channel) -> str:
-    """A host with one tenant and so many employees, all of whom have an account at the provider."""
+    """Create a host with one tenant and this many employees, who all have an account at the provider."""
     dsn = databases.load(f"sync_{provider}_{people}_{stand_ins.http_port}", benchmark_shape(1))
     with psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
-        connection.execute(read_sql(HERE, "many_employees"), {"employees": people})
+        _SQL.execute(connection, "many_employees", employees=people)
         auth, config = _credentials(stand_ins, provider)
-        connection.execute(
-            read_sql(HERE, "sync_integration"),
-            {"provider": provider, "auth_config": json.dumps(auth), "connection_config": json.dumps(config)},
+        _SQL.execute(
+            connection,
+            "sync_integration",
+            provider=provider,
+            auth_config=json.dumps(auth),
+            connection_config=json.dumps(config),
         )
     vacuum(dsn)
     directory = StandInDirectory()
@@ -127,7 +133,7 @@ def load(databases: Databases, people: int, stand_ins: StandIns, provider: Chann
 
 
 def links(dsn: str) -> int:
-    """Accounts that belong to somebody."""
+    """The number of linked accounts."""
     with psycopg.connect(dsn) as connection:
         return count_of(connection, "SELECT count(*) FROM batch.account_link")
 
@@ -149,7 +155,7 @@ def main(sizes: tuple[int, ...]) -> int:
                     measured = measure(partial(sync, stand_ins.allowed_hosts), dsn, DAY)
                     refused = stand_ins.refused_for_rate
                 if links(dsn) != people or refused:
-                    raise SystemExit(f"{links(dsn)} links, {refused} questions came too fast")
+                    raise SystemExit(f"{links(dsn)} links, {refused} requests exceeded a rate limit")
                 peaks.append(measured.peak_memory_bytes)
                 print(
                     f"{provider:>10} {people:>7,} {measured.seconds:>8.1f} {peaks[-1] / 2**20:>8.0f} {refused:>8}",

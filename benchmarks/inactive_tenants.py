@@ -1,7 +1,7 @@
-"""BATCH-018-04 without Airflow's start-up: tenants judged per second, and whether memory grows with them.
+"""Measure BATCH-018-04 without Airflow's start-up: tenants per second, and the growth of memory.
 
-The worst day is the first one, on which every tenant is found critical at once: a row, a step and a letter for each. The day after
-finds the same and tells nobody. One process, one core: a run has five of them.
+The first day is the worst case: all tenants become critical, with a row, a step and a letter each. The second day finds the same and
+sends nothing. The benchmark uses one process on one core; a run uses up to five.
 
     python -m benchmarks.inactive_tenants [TENANTS ...]
 """
@@ -20,9 +20,9 @@ from include.catalog import INACTIVE_TENANTS
 from include.database import count_of
 from include.settings import load_settings
 from include.tenant_management.inactive_tenants import create_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import run_batch
 
 SIZES = (1_000, 10_000)
 # 10,000 tenants in a tenth of the time limit, by one process.
@@ -31,13 +31,15 @@ ALLOWED_MEMORY_RATIO = 1.25
 
 
 def run_inactivity(dsn: str, day: date) -> None:
-    """One run, as the DAG's tasks do it."""
+    """Do one run as the DAG's tasks do."""
     with connected(dsn) as (platform, connection):
-        assert run_batch(platform, connection, INACTIVE_TENANTS, create_batch(), day).status == "completed"
+        assert (
+            run_batch(platform, connection, INACTIVE_TENANTS, create_batch(LOCAL), day).status == "completed"
+        )
 
 
 def letters(dsn: str) -> int:
-    """Messages in the outbox."""
+    """The number of messages in the outbox."""
     with psycopg.connect(dsn) as connection:
         return count_of(connection, "SELECT count(*) FROM batch.outbox")
 
@@ -58,7 +60,7 @@ def main(sizes: tuple[int, ...]) -> int:
                 written = letters(dsn)
                 second = measure(run_inactivity, dsn, day + timedelta(days=1))
                 if letters(dsn) != written:
-                    raise SystemExit("the day after has told somebody again")
+                    raise SystemExit("the second day has sent a letter again")
                 rates.append(tenants / first.seconds)
                 peaks.append(max(first.peak_memory_bytes, second.peak_memory_bytes))
                 print(

@@ -1,7 +1,7 @@
-"""BATCH-019-04 without Airflow's start-up: old rows archived, read back and deleted per second, and whether memory grows with them.
+"""Measure BATCH-019-04 without Airflow's start-up: old rows archived, verified and deleted per second, and the growth of memory.
 
-Half of the application's notifications are old, and each has a message in the outbox, which goes with it. The rows are spread over
-the same few tenants at every size, so that what one tenant's step holds would show. One process, one core: a run has five of them.
+Half of the application's notifications are old, and each has a message in the outbox, which is deleted too. Each size has the same
+number of tenants, so that memory per tenant is measured. The benchmark uses one process on one core; a run uses up to five.
 
     python -m benchmarks.log_cleanup [NOTIFICATIONS ...]
 """
@@ -19,12 +19,12 @@ import psycopg
 
 from benchmarks.measurement import Databases, connected, measure, vacuum
 from include.catalog import NOTIFICATION_LOG_CLEANUP
-from include.database import count_of, read_sql
+from include.database import Statements, count_of
 from include.execution.object_store import ObjectStore
 from include.notification.notification_log_cleanup import create_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import run_batch
 
 SIZES = (20_000, 200_000)
 TENANTS = 2
@@ -32,19 +32,21 @@ DAY = date(2026, 11, 1)
 # A million rows in a quarter of the time limit, by one process.
 REQUIRED_ROWS_PER_SECOND = 600
 ALLOWED_MEMORY_RATIO = 1.25
-HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 def run_cleanup(directory: str, dsn: str, day: date) -> None:
-    """One run, as the DAG's tasks do it."""
+    """Do one run as the DAG's tasks do."""
     with connected(dsn) as (platform, connection):
         store = ObjectStore(Path(directory))
-        result = run_batch(platform, connection, NOTIFICATION_LOG_CLEANUP, create_batch(), day, store=store)
+        result = run_batch(
+            platform, connection, NOTIFICATION_LOG_CLEANUP, create_batch(LOCAL), day, store=store
+        )
         assert result.status == "completed"
 
 
 def rows_left(dsn: str) -> int:
-    """Notifications and messages in the database."""
+    """The number of notifications and messages in the database."""
     with psycopg.connect(dsn) as connection:
         return count_of(connection, 'SELECT count(*) FROM "HIS_NotificationLog"') + count_of(
             connection, "SELECT count(*) FROM batch.outbox"
@@ -63,16 +65,14 @@ def main(sizes: tuple[int, ...]) -> int:
                 shape = replace(benchmark_shape(TENANTS), users_per_tenant=0, requests_per_day=0)
                 dsn = databases.load(f"cleanup_{notifications}", shape)
                 with psycopg.connect(dsn) as connection:
-                    connection.execute(
-                        read_sql(HERE, "old_notifications"), {"notifications": notifications // TENANTS}
-                    )
-                    connection.execute(read_sql(HERE, "old_messages"))
+                    _SQL.execute(connection, "old_notifications", notifications=notifications // TENANTS)
+                    _SQL.execute(connection, "old_messages")
                 vacuum(dsn)
                 store = Path(directory) / f"store_{notifications}"
                 rows = rows_left(dsn) // 2
                 cleanup = measure(partial(run_cleanup, str(store)), dsn, DAY)
                 if rows_left(dsn) != rows:
-                    raise SystemExit("not every old row, or not only old rows, are gone")
+                    raise SystemExit("the run has not deleted exactly the old rows")
                 rates.append(rows / cleanup.seconds)
                 peaks.append(cleanup.peak_memory_bytes)
                 written = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""BATCH-002's row deletion: expired rows per second, how long an insert waits meanwhile, and whether memory grows with the rows.
+"""Measure BATCH-002's row deletion: expired rows per second, the wait of concurrent inserts, and the growth of memory.
 
 python -m benchmarks.log_deletion [ROWS ...]
 """
@@ -17,7 +17,7 @@ import psycopg
 
 from benchmarks.measurement import Databases, measure, vacuum
 from include.data_management.log_cleanup.rows import ROW_CLASSES, cutoff, delete_old
-from include.database import count_of, read_sql
+from include.database import Statements, count_of
 from include.settings import load_settings
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
@@ -28,11 +28,11 @@ DAY = date(2026, 11, 1)
 REQUIRED_ROWS_PER_SECOND = 1_400
 ALLOWED_WAIT_SECONDS = 1.0
 ALLOWED_MEMORY_RATIO = 1.25
-HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 def delete_rows(dsn: str, day: date) -> None:
-    """The unit ``rows/system_log`` of one run."""
+    """Do the unit ``rows/system_log`` of one run."""
     settings = load_settings().log_cleanup
     row_class = ROW_CLASSES["system_log"]
     with psycopg.connect(dsn, autocommit=True) as platform:
@@ -43,11 +43,11 @@ def delete_rows(dsn: str, day: date) -> None:
 
 
 def insert_until(stop: threading.Event, dsn: str, waits: list[float]) -> None:
-    """An application that goes on writing."""
+    """Insert rows, as the application does during the deletion."""
     with psycopg.connect(dsn, autocommit=True) as host:
         while not stop.is_set():
             start = time.perf_counter()
-            host.execute(read_sql(HERE, "fresh_request"))
+            _SQL.execute(host, "fresh_request")
             waits.append(time.perf_counter() - start)
 
 
@@ -62,7 +62,7 @@ def main(sizes: tuple[int, ...]) -> int:
             for rows in sizes:
                 dsn = databases.load(f"deletion_{rows}", benchmark_shape(2))
                 with psycopg.connect(dsn) as connection:
-                    connection.execute(read_sql(HERE, "expired_requests"), {"rows": rows})
+                    _SQL.execute(connection, "expired_requests", rows=rows)
                 vacuum(dsn)
                 waits: list[float] = []
                 stop = threading.Event()
@@ -75,7 +75,7 @@ def main(sizes: tuple[int, ...]) -> int:
                     if count_of(
                         connection, """SELECT count(*) FROM "SYS_SystemLog" WHERE message = 'expired'"""
                     ):
-                        raise SystemExit("not every expired row is gone")
+                        raise SystemExit("not every expired row is deleted")
                 rates.append(rows / deletion.seconds)
                 peaks.append(deletion.peak_memory_bytes)
                 longest = max(longest, *waits)

@@ -1,7 +1,8 @@
-"""Measuring a piece of work in a process of its own, and databases to measure it on."""
+"""Measure a function in a separate process, and create databases for it."""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import resource
@@ -23,23 +24,26 @@ from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS
 
-# The shipped price list and issuer are samples, with which no invoice is finalised. Measured processes inherit it.
+# With the sample price list and issuer no invoice is finalised. The measured processes inherit the variable.
 os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
 
-# Works on the database of a connection string, for a day or the month that holds it.
+# The remarks about thousands of tenants would hide the figures.
+logging.getLogger("include").setLevel(logging.ERROR)
+
+# A function of a connection string and a date, which is the day or a day of the month to work on.
 Work = Callable[[str, date], None]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds of the whole work, and the measuring process's peak memory in bytes."""
+    """The duration in seconds, and the peak memory of the process in bytes."""
 
     seconds: float
     peak_memory_bytes: int
 
 
 def measure(work: Work, dsn: str, day: date) -> Measurement:
-    """Run the work in a process of its own, so that its peak memory is its own."""
+    """Run the work in a separate process, so that the peak memory is that of the work."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measured, args=(work, dsn, day, sender))
@@ -60,7 +64,7 @@ def _measured(work: Work, dsn: str, day: date, sender: Connection) -> None:
 
 @contextmanager
 def connected(dsn: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
-    """The connections that a batch works on: as ``batch_platform`` and as ``batch_tenant``."""
+    """The connections of a batch: as ``batch_platform`` and as ``batch_tenant``."""
     with (
         psycopg.connect(dsn, autocommit=True) as platform,
         psycopg.connect(dsn, autocommit=True) as connection,
@@ -71,13 +75,13 @@ def connected(dsn: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection
 
 
 class Databases:
-    """The benchmark's server and what is in it."""
+    """The databases of the benchmark's server."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
         self._server = server
 
     def load(self, name: str, shape: DataShape) -> str:
-        """A host with these data and our schema; the connection string of its owner."""
+        """Create a host with these data and schema ``batch``; returns the connection string of its owner."""
         with psycopg.connect(self._server.admin_dsn(), autocommit=True) as admin:
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         dsn = self._server.admin_dsn(name)
@@ -89,7 +93,7 @@ class Databases:
         return dsn
 
     def copy(self, name: str, source: str) -> str:
-        """Another database with the same rows."""
+        """Copy a database; returns the connection string of its owner."""
         with psycopg.connect(self._server.admin_dsn(), autocommit=True) as admin:
             admin.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
@@ -98,6 +102,6 @@ class Databases:
 
 
 def vacuum(dsn: str) -> None:
-    """Give the planner its statistics, as autovacuum does in production."""
+    """Collect the planner's statistics, as autovacuum does in production."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")

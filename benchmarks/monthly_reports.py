@@ -1,4 +1,4 @@
-"""BATCH-004 without Airflow's start-up: reports (workbook and PDF) per second on two processes, and whether memory grows with a tenant.
+"""Measure BATCH-004 without Airflow's start-up: reports (workbook and PDF) per second, and the growth of memory with a tenant's size.
 
 python -m benchmarks.monthly_reports [TENANTS]
 """
@@ -18,11 +18,13 @@ import psycopg
 from benchmarks.measurement import Databases, Measurement, connected, measure, vacuum
 from include.catalog import MONTHLY_REPORT
 from include.data_management.monthly_report import create_batch
-from include.database import read_sql
+from include.database import Statements
 from include.execution.object_store import ObjectStore
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import DataShape, benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import run_batch
+
+_SQL = Statements(Path(__file__).parent)
 
 TENANTS, PROCESSES = 200, 2
 REQUIRED_SECONDS = 180
@@ -32,13 +34,13 @@ MONTH = date(2026, 10, 1)
 
 
 def run_reports(dsn: str, month: date, *, codes: tuple[str, ...] = (), folder: str) -> None:
-    """One run for these tenants, as the DAG's tasks do it."""
+    """Do one run for these tenants as the DAG's tasks do."""
     with connected(dsn) as (platform, connection):
         result = run_batch(
             platform,
             connection,
             MONTHLY_REPORT,
-            create_batch(),
+            create_batch(LOCAL),
             month,
             codes=codes,
             store=ObjectStore(Path(folder)),
@@ -47,10 +49,10 @@ def run_reports(dsn: str, month: date, *, codes: tuple[str, ...] = (), folder: s
 
 
 def load(databases: Databases, name: str, shape: DataShape) -> str:
-    """A host with these data, and seven months of statistics."""
+    """Create a host with these data and seven months of statistics."""
     dsn = databases.load(name, shape)
     with psycopg.ClientCursor(psycopg.connect(dsn, autocommit=True)) as cursor:
-        cursor.execute(read_sql(Path(__file__).parent, "statistics_rows"))
+        _SQL.execute(cursor, "statistics_rows")
     vacuum(dsn)
     return dsn
 
@@ -61,7 +63,7 @@ def tenant_codes(dsn: str) -> list[str]:
 
 
 def measure_many(dsn: str, folder: str) -> float:
-    """Seconds for all tenants, in as many processes as there are cores, as a run's mapped instances share them."""
+    """The seconds for all tenants in one process per core, as a run's mapped instances share the cores."""
     codes = tenant_codes(dsn)
     parts = [tuple(codes[start::PROCESSES]) for start in range(PROCESSES)]
     started = time.perf_counter()
@@ -73,7 +75,7 @@ def measure_many(dsn: str, folder: str) -> float:
 
 
 def measure_people(databases: Databases, people: int, folder: str) -> Measurement:
-    """One tenant with so many people."""
+    """One tenant with this many people."""
     shape = DataShape(
         tenants=1,
         users_per_tenant=people,

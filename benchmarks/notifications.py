@@ -1,7 +1,7 @@
-"""Sending through the outbox, beside the sequential loop of the customer's list, in one run; the services take 20 ms to answer.
+"""Compare sending through the outbox with the sequential loop of the customer's list. The services answer after 20 ms.
 
-The loop is the batch list's section 4.3: one notification after the other, each sent, then marked as sent. Both use the same clients
-against the same local stand-ins over real sockets, within the same limits. Compare ratios, not seconds.
+The loop follows the batch list, section 4.3: it sends each notification and marks it as sent, one after the other. Both use the same
+clients, local stand-ins and limits. Compare ratios, not seconds.
 
     python -m benchmarks.notifications [TENANTS ...]
 """
@@ -20,15 +20,16 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, measure, vacuum
-from include.database import read_sql, tenant_transaction
+from include.database import Statements, tenant_transaction
 from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import connect
-from include.messaging.delivery import deliver
-from include.messaging.message import Network, SlackConfig
+from include.messaging.dispatch import dispatch_due
+from include.messaging.message import SlackConfig
 from include.messaging.outbox import Lane
 from include.messaging.outcome import Channel
 from include.messaging.retry import Status
+from include.network import Network
 from include.settings import load_settings
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
@@ -40,7 +41,7 @@ LATENCY_SECONDS = 0.02
 LOOP_MESSAGES = 100
 DAY = date(2026, 11, 1)
 REQUIRED_PER_SECOND = 1_000
-HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 def _tenants(connection: psycopg.Connection) -> list[str]:
@@ -48,13 +49,13 @@ def _tenants(connection: psycopg.Connection) -> list[str]:
     return [tenant_id for (tenant_id,) in rows]
 
 
-def send_all(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:  # noqa: ARG001 - the measured work's shape
-    """One worker's delivery of everything that is due."""
+def send_all(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:  # noqa: ARG001 - the signature of Work
+    """Send all due messages in one process."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         tenant_ids = _tenants(connection)
         connection.execute("SET ROLE batch_tenant")
         network = Network(allowed_hosts=allowed_hosts)
-        deliver(
+        dispatch_due(
             connection,
             tenant_ids,
             network,
@@ -95,7 +96,7 @@ def send_in_a_loop(slack: SlackConfig, allowed_hosts: frozenset[str], dsn: str, 
 
 
 def prepare(databases: Databases, name: str, tenants: int, messages: int, services: StandIns) -> str:
-    """Tenants with a Slack, and so many messages each."""
+    """Create tenants with a Slack channel and this many messages each."""
     shape = replace(benchmark_shape(tenants), users_per_tenant=0, requests_per_day=0)
     dsn = databases.load(name, shape)
     with psycopg.connect(dsn) as connection:
@@ -107,7 +108,7 @@ def prepare(databases: Databases, name: str, tenants: int, messages: int, servic
             """,
             [json.dumps({"base_url": services.slack_base_url})],
         )
-        connection.execute(read_sql(HERE, "notification_queue"), {"messages": messages})
+        _SQL.execute(connection, "notification_queue", messages=messages)
     vacuum(dsn)
     return dsn
 

@@ -1,7 +1,7 @@
-"""BATCH-018-05 without Airflow's start-up: tenants synchronised per second, and whether memory grows with them.
+"""Measure BATCH-018-05 without Airflow's start-up: tenants per second, and the growth of memory.
 
-The worst day is the first one, on which every tenant lacks every setting. The day after finds nothing to do. One process, one core: a
-run has five of them.
+The first day is the worst case: all tenants lack all settings. The second day has nothing to do. The benchmark uses one process on one
+core; a run uses up to five.
 
     python -m benchmarks.settings_sync [TENANTS ...]
 """
@@ -20,9 +20,9 @@ from include.catalog import SETTINGS_SYNC
 from include.database import count_of
 from include.tenant_management.settings_sync.batch import SettingsSyncBatch
 from include.tenant_management.settings_sync.plan_settings import load_plan_settings
+from local_stack.batch_runs import run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import run_batch
 
 SIZES = (1_000, 10_000)
 # 10,000 tenants in a tenth of the time limit, by one process.
@@ -31,14 +31,14 @@ ALLOWED_MEMORY_RATIO = 1.25
 
 
 def run_sync(dsn: str, day: date) -> None:
-    """One run, as the DAG's tasks do it."""
+    """Do one run as the DAG's tasks do."""
     with connected(dsn) as (platform, connection):
         batch = SettingsSyncBatch(load_plan_settings().model_copy(update={"sample": False}))
         assert run_batch(platform, connection, SETTINGS_SYNC, batch, day).status == "completed"
 
 
 def changes(dsn: str) -> int:
-    """Settings that were written."""
+    """The number of written settings."""
     with psycopg.connect(dsn) as connection:
         return count_of(connection, "SELECT count(*) FROM batch.setting_change")
 

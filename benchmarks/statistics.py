@@ -1,6 +1,6 @@
-"""BATCH-003 without Airflow's start-up: tenants counted per second, and whether memory grows with them.
+"""Measure BATCH-003 without Airflow's start-up: tenants per second, and the growth of memory.
 
-One process, one core: a run has five of them.
+The benchmark uses one process on one core; a run uses up to five.
 
     python -m benchmarks.statistics [TENANTS ...]
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks.measurement import Databases, connected, measure
 from include.catalog import STATISTICS
 from include.data_management.statistics import create_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import run_batch
 
 SIZES = (1_000, 10_000)
 # 10,000 tenants in a twentieth of the time limit, by one process.
@@ -26,9 +26,9 @@ ALLOWED_MEMORY_RATIO = 1.25
 
 
 def run_statistics(dsn: str, day: date) -> None:
-    """One run, as the DAG's tasks do it."""
+    """Do one run as the DAG's tasks do."""
     with connected(dsn) as (platform, connection):
-        assert run_batch(platform, connection, STATISTICS, create_batch(), day).status == "completed"
+        assert run_batch(platform, connection, STATISTICS, create_batch(LOCAL), day).status == "completed"
 
 
 def main(sizes: tuple[int, ...]) -> int:

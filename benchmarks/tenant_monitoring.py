@@ -1,7 +1,7 @@
-"""BATCH-018-03 without Airflow's start-up: tenants checked per second, and whether memory grows with them.
+"""Measure BATCH-018-03 without Airflow's start-up: tenants per second, and the growth of memory.
 
-The first run measures four weeks of every tenant, an ordinary one the last hour. In the storm every tenant breaches at once: an incident
-each, and one alert. One process, one core: a run has five of them.
+The first run measures four weeks of each tenant, an ordinary run the last hour. In the storm all tenants breach at once: an incident
+each, and one alert. The benchmark uses one process on one core; a run uses up to five.
 
     python -m benchmarks.tenant_monitoring [TENANTS ...]
 """
@@ -19,28 +19,30 @@ import psycopg
 
 from benchmarks.measurement import Databases, Measurement, connected, measure, vacuum
 from include.catalog import TENANT_MONITORING
-from include.database import count_of, read_sql
+from include.database import Statements, count_of
+from include.execution.batch import Run, Work
 from include.execution.business_date import JAPAN
-from include.execution.tenant_work import Run
 from include.tenant_management.tenant_monitoring import create_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import DataShape, benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import run_batch
+
+_SQL = Statements(Path(__file__).parent)
 
 SIZES = (1_000, 10_000)
 # 10,000 tenants in five minutes, by one process.
 REQUIRED_TENANTS_PER_SECOND = 34
 ALLOWED_MEMORY_RATIO = 1.5
 
-# A Friday; the four before it are no holidays.
+# A Friday. The four Fridays before it are no holidays.
 DAY = date(2026, 10, 30)
-# The hours (Asia/Tokyo) at whose end the first run, the ordinary one, the one before the storm and the storm's look.
+# The hours (Asia/Tokyo) that are checked by the first run, the ordinary run, the run before the storm and the run in the storm.
 CHECKS = (10, 11, 12, 13)
 FAILING = (12, 13)
 
 
 def shape_of(tenants: int) -> DataShape:
-    """Five weeks of any number of like tenants with 20 users, a request a day, and what ``plant_hours`` adds."""
+    """Five weeks of any number of equal tenants with 20 users and one request a day. ``plant_hours`` adds requests."""
     return replace(
         benchmark_shape(tenants),
         first_day=DAY - timedelta(weeks=5),
@@ -50,35 +52,34 @@ def shape_of(tenants: int) -> DataShape:
 
 
 def plant_hours(dsn: str) -> None:
-    """Traffic in the hours that are checked, and in the same hours of the four weeks before."""
+    """Insert requests in the checked hours, and in the same hours of the four weeks before."""
     hours = {
         datetime.combine(DAY - timedelta(weeks=weeks), time(check - 1), JAPAN): check in FAILING and not weeks
         for weeks in range(5)
         for check in CHECKS
     }
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(
-            read_sql(Path(__file__).parent, "monitored_hours"),
-            {
-                "hours": [hour.astimezone(UTC).replace(tzinfo=None) for hour in hours],
-                "fails": list(hours.values()),
-            },
+        _SQL.execute(
+            connection,
+            "monitored_hours",
+            hours=[hour.astimezone(UTC).replace(tzinfo=None) for hour in hours],
+            fails=list(hours.values()),
         )
 
 
 def run_check(dsn: str, day: date, *, check: int) -> None:
-    """One run, as the DAG's tasks do it, up to the words for the operators."""
+    """Do one run as the DAG's tasks do, including the text of the digest."""
     run_at = datetime.combine(day, time(check), JAPAN)
-    batch = create_batch()
+    batch = create_batch(LOCAL)
     with connected(dsn) as (platform, connection):
         result = run_batch(platform, connection, TENANT_MONITORING, batch, day, run_at=run_at)
         assert result.status == "completed"
         run = Run(result.execution_id, day, day, options={"all_tenants": True}, run_at=run_at)
-        batch.digest(platform, run)
+        batch.digest(Work(run, platform))
 
 
 def counted(dsn: str, table: str) -> int:
-    """Rows of a table of ours."""
+    """The number of rows of a table in schema ``batch``."""
     queries = {
         "hourly_measure": "SELECT count(*) FROM batch.hourly_measure",
         "incident": "SELECT count(*) FROM batch.incident",

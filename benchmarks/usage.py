@@ -1,11 +1,11 @@
-"""BATCH-018-01 without Airflow's start-up, beside the sequential loop of the customer's list, in one run.
+"""Compare BATCH-018-01, without Airflow's start-up, with the sequential loop of the customer's list.
 
-The loop is the batch list's section 4.1: for each tenant four queries and a save. It is given indexes on the host's tables that the
-host does not have and that we may not make; the batch runs without them. Both read the same rows and must leave the same rows in
-SYS_TenantUsage; the batch closes the days, keeps the logins and records outcomes and warnings besides. The loop is shown twice: with
-plain statements, as a database hook sends them, and with statements that the server has prepared, its best case.
+The loop follows the batch list, section 4.1: four queries and a save for each tenant. It has indexes on the host's tables that the host
+does not have and that we may not create; the batch runs without them. Both must write the same rows to SYS_TenantUsage. The batch also
+closes the days, keeps the logins, and records outcomes and warnings. The loop is measured with plain statements, as a database hook
+sends them, and with prepared statements, its best case.
 
-Compare ratios, not seconds: the machine's speed is the same for both.
+Compare ratios, not seconds, because the ratio does not depend on the machine.
 
     python -m benchmarks.usage [TENANTS ...]
 """
@@ -23,23 +23,23 @@ from psycopg.rows import dict_row
 
 from benchmarks.measurement import Databases, Measurement, Work, connected, measure, vacuum
 from include.catalog import TENANT_USAGE
-from include.database import read_sql
+from include.database import Statements
 from include.execution.business_date import utc_bounds
 from include.tenant_management.tenant_usage import create_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import run_batch
 
 SIZES = (100, 1_000, 10_000)
 ROUNDS = 2
 REQUIRED_RATIO = 10
-HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 def run_usage_batch(dsn: str, day: date) -> None:
-    """One run, as the DAG's tasks do it, on one connection per role."""
+    """Do one run as the DAG's tasks do, with one connection per role."""
     with connected(dsn) as (platform, connection):
-        assert run_batch(platform, connection, TENANT_USAGE, create_batch(), day).status == "completed"
+        assert run_batch(platform, connection, TENANT_USAGE, create_batch(LOCAL), day).status == "completed"
 
 
 def run_plain_loop(dsn: str, day: date) -> None:
@@ -48,7 +48,7 @@ def run_plain_loop(dsn: str, day: date) -> None:
 
 
 def run_prepared_loop(dsn: str, day: date) -> None:
-    """The same with statements that the server plans once."""
+    """The same loop with prepared statements."""
     _loop(dsn, day, prepare_threshold=0)
 
 
@@ -62,28 +62,26 @@ def _loop(dsn: str, day: date, *, prepare_threshold: int | None) -> None:
         for tenant in tenants:
             values = {**tenant, "day": day, "day_start": bounds.start, "day_end": bounds.end}
             for name in ("user_count", "storage_usage", "api_call_count", "report_count"):
-                figures = connection.execute(read_sql(HERE, f"loop_{name}"), values).fetchone()
-                assert figures is not None
-                values |= figures
-            connection.execute(read_sql(HERE, "loop_save"), values)
+                values |= _SQL.row(connection, f"loop_{name}", **values)
+            _SQL.execute(connection, "loop_save", **values)
 
 
 def best(work: Work, dsn: str, day: date) -> Measurement:
-    """The fastest of several rounds; the first one also warms the server's cache, for both alike."""
+    """The fastest of several rounds. The first round also warms the server's cache."""
     return min((measure(work, dsn, day) for _ in range(ROUNDS)), key=lambda measurement: measurement.seconds)
 
 
 def add_loop_indexes(dsn: str) -> None:
-    """What the loop would wish for."""
+    """Create the indexes that the loop needs."""
     with psycopg.connect(dsn) as connection:
-        connection.execute((HERE / "sql" / "loop_indexes.sql").read_bytes())
+        connection.execute((Path(__file__).parent / "sql" / "loop_indexes.sql").read_bytes())
     vacuum(dsn)
 
 
 def usage_rows(dsn: str) -> list[tuple[object, ...]]:
-    """What the application would show, in the order of the tenants."""
+    """The rows that the application shows, in the order of the tenants."""
     with psycopg.connect(dsn) as connection:
-        return connection.execute(read_sql(HERE, "usage_rows")).fetchall()
+        return _SQL.execute(connection, "usage_rows").fetchall()
 
 
 def main(sizes: tuple[int, ...]) -> int:
@@ -125,7 +123,7 @@ def main(sizes: tuple[int, ...]) -> int:
 
 
 def _memory_by_rows(databases: Databases) -> None:
-    """The same tenants with ten times the log: memory must not follow."""
+    """The same tenants with ten times as many log rows, which must not change the memory."""
     peaks = []
     for factor in (1, 10):
         shape = replace(benchmark_shape(1_000), requests_per_day=100_000 * factor)

@@ -28,20 +28,21 @@ from include.catalog import (
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
+    RESTORE_BACKUP,
     SCHEDULED_NOTIFICATIONS,
     SETTINGS_SYNC,
     STATISTICS,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    BatchSpec,
+    RunSpec,
 )
 from include.errors import BatchError
 from include.settings import SETTINGS_VARIABLE
 from local_stack.airflow_processes import end_airflow, start_airflow
-from local_stack.directories import show_directories
+from local_stack.directories import put_directories
 from local_stack.monitoring import MONITORING_RUNS
-from local_stack.notifications import REFUSED_BY_STAND_INS, play_the_first_of_november
+from local_stack.notifications import REFUSED_BY_STAND_INS, make_due_on_demo_date
 from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from local_stack.report import (
     backup_report,
@@ -63,28 +64,28 @@ from local_stack.report import (
 from local_stack.stack import DEMO_SETTINGS, LocalStack
 from local_stack.stand_ins import StandIns
 
-# The run's date: the business date is the day before, the last one of the demo data, and the billing month is October.
+# The date of the runs. The business date is the day before, the last day of the demo data; the billing month is October.
 DEMO_DATE = "2026-11-01"
 
 
 @dataclass(frozen=True)
 class DemoRun:
-    """A batch of the demo. ``is_red``: it has to fail, because telling the operators is its work. ``date`` is the run's own.
+    """A batch or an operation of the demo. ``must_fail``: the run reports problems of the demo data by failing.
 
-    ``tells_once``: it is red once only, so that a second demo on the same data finds it green. ``form`` is what somebody would choose
-    in the trigger form.
+    ``fails_once``: a second demo on the same data succeeds, because the problems are reported once. ``date`` is the date of the run, and
+    ``form`` has the values of the trigger form.
     """
 
-    spec: BatchSpec
+    spec: RunSpec
     report: Callable[[psycopg.Connection], str]
-    is_red: bool = False
-    tells_once: bool = False
+    must_fail: bool = False
+    fails_once: bool = False
     date: str = DEMO_DATE
     form: Mapping[str, object] = field(default_factory=dict)
 
     def ended_well(self, exit_code: int) -> bool:
-        """Whether this is how it has to end."""
-        return bool(exit_code) == self.is_red or (self.tells_once and exit_code == 0)
+        """Whether the run ended as expected."""
+        return bool(exit_code) == self.must_fail or (self.fails_once and exit_code == 0)
 
 
 DEMO_RUNS = (
@@ -96,13 +97,13 @@ DEMO_RUNS = (
     DemoRun(INACTIVE_TENANTS, inactivity_report),
     DemoRun(SETTINGS_SYNC, settings_sync_report),
     DemoRun(NOTIFICATION_SETTINGS_CHECK, settings_report),
-    DemoRun(EXTERNAL_SYNC, external_sync_report, is_red=True),
+    DemoRun(EXTERNAL_SYNC, external_sync_report, must_fail=True),
     DemoRun(SCHEDULED_NOTIFICATIONS, scheduled_report),
     *(DemoRun(TENANT_MONITORING, monitoring_report, date=moment) for moment in MONITORING_RUNS),
-    DemoRun(NOTIFICATION_RETRY, retry_report, is_red=True, tells_once=True),
+    DemoRun(NOTIFICATION_RETRY, retry_report, must_fail=True, fails_once=True),
     DemoRun(NOTIFICATION_LOG_CLEANUP, log_cleanup_report),
     DemoRun(LOG_CLEANUP, cleanup_report),
-    DemoRun(DATA_BACKUP, restore_report, form={"action": "compare", "tenants": ["TKH-HD"]}),
+    DemoRun(RESTORE_BACKUP, restore_report, form={"operation": "compare", "tenants": ["TKH-HD"]}),
 )
 
 _WHERE_TO_LOOK = """\
@@ -129,12 +130,12 @@ def env(stack: LocalStack) -> int:
     _prepare(stack)
     for name, value in stack.environment().items():
         print(f"export {name}={shlex.quote(value)}")
-    print("unset PYTHONDONTWRITEBYTECODE")  # Airflow starts in half the time from byte code
+    print("unset PYTHONDONTWRITEBYTECODE")  # with byte code Airflow starts in half the time
     return 0
 
 
 def demo(stack: LocalStack) -> int:
-    """Run the batches on the demo data through ``airflow dags test`` and print what came out."""
+    """Run the batches on the demo data through ``airflow dags test`` and print the results."""
     _prepare(stack)
     _arrived(stack).unlink(missing_ok=True)
     with _stand_ins(stack):
@@ -156,7 +157,7 @@ def demo(stack: LocalStack) -> int:
                 _say(f"`{' '.join(command)}` ended with exit code {code}")
                 return code or 1
             with stack.database() as connection:
-                play_the_first_of_november(connection)
+                make_due_on_demo_date(connection)
                 print(f"\n{run.report(connection)}\n")
     http_port, _ = stack.stand_in_ports
     print(_WHERE_TO_LOOK.format(storage=stack.storage, arrived=_arrived(stack), port=http_port))
@@ -202,13 +203,13 @@ def db_start(stack: LocalStack) -> int:
 
 
 def db_stop(stack: LocalStack) -> int:
-    """Stop the embedded database; its data stay."""
+    """Stop the embedded database and keep its data."""
     stack.server.stop()
     return 0
 
 
 def db_reset(stack: LocalStack) -> int:
-    """Delete the embedded database, Airflow's metadata with it."""
+    """Delete the embedded database, including Airflow's metadata."""
     stack.server.reset()
     (stack.airflow_home / "imported_settings.sha256").unlink(missing_ok=True)
     return 0
@@ -243,13 +244,13 @@ def _prepare(stack: LocalStack) -> None:
 
 
 def _arrived(stack: LocalStack) -> Path:
-    """The record of what the stand-ins have received."""
+    """The file with the messages that the stand-ins have received."""
     return stack.directory / "arrived.jsonl"
 
 
 @contextmanager
 def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
-    """Slack, Teams, LINE WORKS and the mail server, on the ports that the settings file names; with what is planted to go wrong."""
+    """Run the stand-ins on the ports of the settings file, with the errors and directories of the demo."""
     http, smtp = stack.stand_in_ports
     stand_ins = StandIns(http, smtp, record=_arrived(stack))
     try:
@@ -262,7 +263,7 @@ def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
         for recipient, code in REFUSED_BY_STAND_INS.items():
             stand_ins.refuse_recipient(recipient, code)
         with stack.database() as connection:
-            show_directories(stand_ins, connection)
+            put_directories(stand_ins, connection)
         yield stand_ins
     finally:
         stand_ins.__exit__()
@@ -281,7 +282,7 @@ def _wait_for_ui(processes: Sequence[subprocess.Popen[bytes]], port: str) -> Non
 
 
 def _until_airflow_ends(processes: Sequence[subprocess.Popen[bytes]], log: Path) -> int:
-    """Wait until one of Airflow's processes ends. `make down` ends all of them by a signal; that is no failure."""
+    """Wait until one of Airflow's processes ends. If `make down` ends them by a signal, the exit code is 0."""
     while all(process.poll() is None for process in processes):
         time.sleep(1)
     if code := max(process.poll() or 0 for process in processes):
@@ -294,14 +295,14 @@ def _interrupt(*_: object) -> None:
 
 
 def _say(text: str) -> None:
-    # Standard error: `make env` prints exports to the standard output.
+    # Uses standard error, because `make env` prints exports to standard output.
     print(f"» {text}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
-    # For what runs in this process; Airflow's processes have it from the stack's environment.
+    # For this process; Airflow's processes get the variable from the environment of the stack.
     os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
     try:
         return COMMANDS[parser.parse_args().command](LocalStack())

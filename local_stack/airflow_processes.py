@@ -1,7 +1,7 @@
 """Airflow's four processes on this machine: API server, scheduler, DAG processor, triggerer.
 
-As ``airflow standalone`` starts them, but for the log servers of scheduler and triggerer: those listen on every interface, and here all
-logs are files that the API server reads itself.
+They start as in ``airflow standalone``, but without the log servers of scheduler and triggerer, which listen on all interfaces. The API
+server reads the log files itself.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _END_SECONDS = 15
 
 
 def start_airflow(environment: Mapping[str, str], log: Path) -> list[subprocess.Popen[bytes]]:
-    """Start all four; they write to ``log``. The first one's process id is the id of the process group that they share."""
+    """Start all four; they write to ``log``. They share a process group, whose id is the process id of the first."""
     processes: list[subprocess.Popen[bytes]] = []
     with log.open("ab") as output, ExitStack() as on_failure:
         for command in _COMMANDS:
-            # A group of their own: Ctrl-C reaches who started them, and one signal reaches them and their children.
+            # With their own group, Ctrl-C reaches only the parent, and one signal reaches them and their children.
             group = processes[0].pid if processes else 0
             processes.append(
                 subprocess.Popen(
@@ -47,9 +47,9 @@ def start_airflow(environment: Mapping[str, str], log: Path) -> list[subprocess.
 
 
 def end_airflow(group: int) -> None:
-    """End a process group of Airflow's, also one that a killed `make up` has left behind."""
-    for ending in (signal.SIGTERM, signal.SIGKILL):
-        # The number may belong to somebody else by now, and a zombie has no command line.
+    """End a process group of Airflow, for example after a killed `make up`."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        # Check the command line, because the system may have reused the id. A zombie has none.
         members = [
             process
             for process in psutil.process_iter(["pid", "cmdline"])
@@ -57,7 +57,7 @@ def end_airflow(group: int) -> None:
         ]
         for process in members:
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(ending)
+                process.send_signal(number)
         psutil.wait_procs(members, timeout=_END_SECONDS)
 
 

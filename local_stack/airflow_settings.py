@@ -1,4 +1,4 @@
-"""``airflow_settings.yaml`` (the Astro format) turned into what the Airflow command line imports."""
+"""Convert ``airflow_settings.yaml`` (Astro format) to the JSON that the Airflow command line imports."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-# The connections that follow the database, wherever it is.
+# The connections to the database.
 DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db")
 
-# The one that backs it up, with a login of its own.
+# The connection for backups, with a separate login.
 BACKUP_CONNECTION = "batch_backup_db"
 
-# The variables that say where files go, where pg_dump is, and where the application's log files lie.
+# The Variables with the folders of files, of pg_dump, and of the application's log files.
 STORAGE_VARIABLE = "batch_storage_url"
 TOOLS_VARIABLE = "batch_postgres_bin"
 LOG_ROOTS_VARIABLE = "batch_log_roots"
@@ -23,7 +23,7 @@ LOG_ROOTS_VARIABLE = "batch_log_roots"
 
 @dataclass(frozen=True)
 class DatabaseAddress:
-    """Where the skill report database is reached over TCP."""
+    """The TCP address of the skill report database."""
 
     host: str
     port: int
@@ -32,14 +32,14 @@ class DatabaseAddress:
 
 @dataclass(frozen=True)
 class AirflowSettings:
-    """Connections, variables and pools, each in the shape that ``airflow ... import`` reads from JSON."""
+    """Connections, Variables and pools, as ``airflow ... import`` reads them from JSON."""
 
     connections: Mapping[str, Mapping[str, Any]]
     variables: Mapping[str, str]
     pools: Mapping[str, Mapping[str, Any]]
 
     def at(self, address: DatabaseAddress, storage: Path, tools: Path, logs: Path) -> AirflowSettings:
-        """The same settings with the database connections pointing at ``address``, and the variables naming these folders."""
+        """The same settings with ``address`` in the database connections, and these folders in the Variables."""
         moved = {
             conn_id: {
                 **connection,
@@ -51,12 +51,12 @@ class AirflowSettings:
             }
             for conn_id, connection in self.connections.items()
         }
-        places = {
+        folders = {
             STORAGE_VARIABLE: f"file://{storage}",
             TOOLS_VARIABLE: str(tools),
             LOG_ROOTS_VARIABLE: str(logs),
         }
-        return AirflowSettings(moved, {**self.variables, **places}, self.pools)
+        return AirflowSettings(moved, {**self.variables, **folders}, self.pools)
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -68,13 +68,13 @@ class AirflowSettings:
 
     @property
     def database(self) -> DatabaseAddress:
-        """Where the settings file puts the database."""
+        """The address of the database in the settings file."""
         connection = self.connections[DATABASE_CONNECTIONS[0]]
         return DatabaseAddress(connection["host"], connection["port"], connection["schema"])
 
 
 def load_airflow_settings(path: Path) -> AirflowSettings:
-    """:raises KeyError: an entry lacks its name."""
+    """:raises KeyError: an entry has no name."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))["airflow"]
     return AirflowSettings(
         connections={

@@ -1,7 +1,7 @@
-"""The roles that the local stack, or the tests, make on a server that is not their own.
+"""Create the roles of the local stack, or of the tests, on an external server.
 
-Roles belong to a whole server. A role that somebody else has made may be the one that production logs in as: its password and its
-attributes are never changed. A comment on the role says who has made it.
+Roles belong to a whole server, and production may log in with an existing role. This module therefore never changes the password or
+the attributes of a role that it has not created. A comment on the role names its creator.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from include.migrations.deploy import OWNER, PLATFORM, TENANT
 
 BATCH_ROLES = (OWNER, TENANT, PLATFORM)
 
-# Any number; two claims at once run one after the other.
+# An arbitrary number. Concurrent claims run one after the other.
 _CLAIM_LOCK = 7_018_020
 
 
 class ForeignRolesError(BatchError):
-    """The server has roles of our names that somebody else has made."""
+    """The server has roles with the batch roles' names that the local stack has not created."""
 
 
 def claim_roles(admin: psycopg.Connection, names: Sequence[str], maker: str) -> None:
-    """Make the roles that are missing, without a login, and mark them as made by ``maker``.
+    """Create the missing roles without a login, and mark them as made by ``maker``.
 
-    :raises ForeignRolesError: names the roles that somebody else has made; nothing was changed.
+    :raises ForeignRolesError: names the roles that ``maker`` has not created; nothing has changed.
     """
     mark = f"made by {maker} of skill-report-batches"
     with admin.transaction():

@@ -1,4 +1,4 @@
-"""What the demo needs for backups and the log clean-up: a login that may back up, old log files, old rows."""
+"""Demo data for backups and the log clean-up: a login for backups, old log files, and old rows."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from include.database import read_sql
+from include.database import Statements
 from include.execution.business_date import JAPAN
+
+_SQL = Statements(Path(__file__).parent)
 
 # The Sunday on which the demo cleans up.
 _SUNDAY = datetime(2026, 11, 1, 12, tzinfo=JAPAN)
 
-# Files below the root, and how many days before that Sunday they were last written.
+# Files below the root, and their age in days on that Sunday.
 _LOG_FILES = {
     "app/web-1/app.log": 0,
     "app/web-1/app-2026-10-20.log": 12,
@@ -31,8 +33,8 @@ _LOG_FILES = {
 }
 
 
-def let_back_up(connection: psycopg.Connection, login: Mapping[str, Any]) -> None:
-    """Make the login of BATCH-001: all rows, to read and to restore, and databases of its own; no superuser."""
+def create_backup_login(connection: psycopg.Connection, login: Mapping[str, Any]) -> None:
+    """Create the login of BATCH-001. It may read and restore all rows and create databases, and is no superuser."""
     name, database = sql.Identifier(login["login"]), sql.Identifier(connection.info.dbname)
     if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [login["login"]]).fetchone():
         connection.execute(sql.SQL("CREATE ROLE {}").format(name))
@@ -46,7 +48,7 @@ def let_back_up(connection: psycopg.Connection, login: Mapping[str, Any]) -> Non
 
 
 def plant_log_files(root: Path) -> None:
-    """Log files of several ages, one of them of no known kind, and a link that leads out of the root."""
+    """Create log files of several ages, one in an unknown folder, and a link that leads out of the root."""
     for name, days in _LOG_FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,5 +62,5 @@ def plant_log_files(root: Path) -> None:
 
 
 def plant_old_rows(connection: psycopg.Connection) -> None:
-    """Requests of half a year ago, and tokens that have expired."""
-    connection.execute(read_sql(Path(__file__).parent, "old_rows"))
+    """Insert requests of half a year ago, and expired tokens."""
+    _SQL.execute(connection, "old_rows")

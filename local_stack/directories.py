@@ -1,4 +1,4 @@
-"""Who the stand-ins say is there: small directories of the demo's tenants, made from their employees, with something for each rule."""
+"""Small directories for the stand-ins, made from the employees of the demo's tenants, with an example for each rule."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
-from include.database import read_sql
+from include.database import Statements
 from local_stack.stand_ins import StandInDirectory, StandIns
+
+_SQL = Statements(Path(__file__).parent)
 
 # The accounts of sql/notification_facts.sql.
 HOLDING, MANUFACTURER, LOGISTICS = "default-tenant", "tenant_1735689600000", "TENANT002"
@@ -19,15 +20,12 @@ HOLDING_ENTRA = "demo-entra"
 HOLDING_LINE_WORKS, LOGISTICS_LINE_WORKS = "demo-client", "demo-client-ymz"
 
 
-def show_directories(stand_ins: StandIns, connection: psycopg.Connection) -> None:
-    """Give each tenant that uses a service its people there."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        people: dict[str, list[dict[str, Any]]] = {
-            tenant_id: cursor.execute(
-                read_sql(Path(__file__).parent, "directory_people"), {"tenant_id": tenant_id}
-            ).fetchall()
-            for tenant_id in (HOLDING, MANUFACTURER, LOGISTICS)
-        }
+def put_directories(stand_ins: StandIns, connection: psycopg.Connection) -> None:
+    """Put a directory into each service that a tenant uses."""
+    people: dict[str, list[dict[str, Any]]] = {
+        tenant_id: _SQL.rows(connection, "directory_people", tenant_id=tenant_id)
+        for tenant_id in (HOLDING, MANUFACTURER, LOGISTICS)
+    }
     for service, account, directory in (
         ("slack", HOLDING_SLACK, _holding_slack(people[HOLDING])),
         ("slack", MANUFACTURER_SLACK, _manufacturer_slack(people[MANUFACTURER])),
@@ -39,7 +37,7 @@ def show_directories(stand_ins: StandIns, connection: psycopg.Connection) -> Non
 
 
 def _holding_slack(people: list[dict[str, Any]]) -> StandInDirectory:
-    """Everybody; one of them a second time as a guest, somebody who is invited, two bots; an empty page in between."""
+    """All employees, one of them also as a guest, one who is only invited, two bots, and an empty page."""
     members = [_member(number, person) for number, person in enumerate(people)]
     members[5] |= {"is_invited_user": True}
     guest = _member(9_000, people[3]) | {"is_restricted": True}
@@ -54,7 +52,7 @@ def _holding_slack(people: list[dict[str, Any]]) -> StandInDirectory:
 
 
 def _manufacturer_slack(people: list[dict[str, Any]]) -> StandInDirectory:
-    """A department's people, and a channel that was archived although notifications go there."""
+    """The employees of a department, and an archived channel that notifications use."""
     return StandInDirectory(
         pages=[[_member(number, person) for number, person in enumerate(people[:120])]],
         channels=[
@@ -65,7 +63,7 @@ def _manufacturer_slack(people: list[dict[str, Any]]) -> StandInDirectory:
 
 
 def _holding_teams(people: list[dict[str, Any]]) -> StandInDirectory:
-    """By employee number, some without an address of their own; one account is locked."""
+    """Accounts with employee numbers, some without an email address, one of them disabled."""
     users = [
         {
             "id": f"00000000-0000-4000-8000-{number:012}",
@@ -86,7 +84,7 @@ def _holding_teams(people: list[dict[str, Any]]) -> StandInDirectory:
 
 
 def _line_works(people: list[dict[str, Any]]) -> StandInDirectory:
-    """By external key; the last one is on leave."""
+    """Accounts with external keys; the last employee is on leave."""
     users = [
         {
             "userId": f"line-{number:04}",

@@ -1,8 +1,8 @@
-"""Made-up host data of any size; the same shape gives the same rows, byte for byte, ids and timestamps included.
+"""Generate host data of any size. The same shape gives the same rows, byte for byte, including ids and timestamps.
 
-Every table has a function that yields its rows one by one, so that memory stays flat however many rows there are; COPY
-carries them into the database. Each draws from random streams of its own, named after the table and the tenant: a
-further table is a further function, and changes no other table's rows.
+Each table has a function that yields its rows one by one, so that memory does not grow with the rows; COPY loads them into
+the database. Each function uses its own random streams, named after the table and the tenant. A new function therefore
+does not change the rows of other tables.
 
 Days are Japanese calendar days (Asia/Tokyo); timestamps are naive UTC in milliseconds, as the host writes them.
 """
@@ -33,7 +33,7 @@ KB_PER_GB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class DataShape:
-    """How much data to make. Raises ValueError for a shape that cannot be made."""
+    """The size of the data. Raises ValueError for an impossible shape."""
 
     tenants: int
     users_per_tenant: int
@@ -45,9 +45,9 @@ class DataShape:
     """Request log rows of an ordinary working day, over all tenants."""
     seed: int = 20260401
     odd_tenants: bool = True
-    """The first tenants are DEMO_TENANTS, with sizes of their own; otherwise all tenants are ordinary and alike."""
+    """True: the first tenants are DEMO_TENANTS, with their own sizes. False: all tenants are ordinary and equal."""
     weekly_rhythm: bool = True
-    """Weekends are quiet and no two days alike; otherwise every day brings exactly the same number of requests."""
+    """True: weekends are quiet and all days differ. False: each day has the same number of requests."""
 
     def __post_init__(self) -> None:
         for name, least in {"tenants": 1, "users_per_tenant": 0, "days": 1, "requests_per_day": 0}.items():
@@ -65,7 +65,7 @@ DEMO_SHAPE: Final = DataShape(
 
 
 def benchmark_shape(tenants: int) -> DataShape:
-    """One day, 2026-10-31, of any number of like tenants with 20 users and 100 requests each."""
+    """One day, 2026-10-31, of any number of equal tenants with 20 users and 100 requests each."""
     return DataShape(
         tenants=tenants,
         users_per_tenant=20,
@@ -88,10 +88,10 @@ class LoadedCounts(dict[str, int]):
 def load_demo_data(
     conn: psycopg.Connection[Any], shape: DataShape, variant: HostVariant = HostVariant.MULTI_TENANT
 ) -> LoadedCounts:
-    """Fills the host's empty tables in one transaction and gathers the planner's statistics.
+    """Fill the host's empty tables in one transaction and collect the planner's statistics.
 
-    Raises ValueError for a database that holds tenants already, and for several tenants in the base variant, where
-    nothing tells one tenant's people from another's.
+    Raises ValueError for a database that has tenants, and for several tenants in the base variant, which cannot
+    distinguish the people of several tenants.
     """
     if variant is HostVariant.BASE and shape.tenants > 1:
         raise ValueError(
@@ -115,12 +115,12 @@ def load_demo_data(
     return counts
 
 
-# The world the rows are drawn from
+# The values from which the rows are drawn
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A tenant at its place in the data, with the ids of its people; they count from 0, and the first have accounts."""
+    """A tenant and its index, with the ids of its people. They are numbered from 0, and the first ones have accounts."""
 
     index: int
     tenant: DemoTenant
@@ -128,7 +128,7 @@ class Company:
     requests: float
     """Request log rows of an ordinary working day."""
     code_turns: int
-    """Among how many tenants the use of an unprefixed employee code as a key takes turns."""
+    """The number of tenants that share an unprefixed employee code, of which one uses it as a key."""
 
     @property
     def id(self) -> str:
@@ -149,7 +149,7 @@ class Company:
         return f"JOB{self.index:05d}-{number % SKILLS_PER_TENANT:02d}"
 
     def skill_code(self, number: int) -> str:
-        """Skills are numbered per tenant: employee codes repeat, their pairs with a skill must not."""
+        """Skills are numbered per tenant, because employee codes repeat, but pairs of code and skill must be unique."""
         return f"SKL{self.index:05d}-{number % SKILLS_PER_TENANT:02d}"
 
     def user_id(self, person: int) -> str:
@@ -166,15 +166,15 @@ class Company:
         return f"{self.tenant.code_prefix}{person + 1:06d}"
 
     def employee_key(self, person: int, row: int) -> str:
-        """What the row-th row about this person has in its employee_id: mostly the id, sometimes the code."""
+        """The employee_id of the row-th row about this person: mostly the id, sometimes the code."""
         return self.employee_code(person) if (person + row) % 4 == 1 else self.employee_id(person)
 
     def is_misplaced(self, person: int) -> bool:
-        """Whether the account kept the migration's default tenant although its employee belongs here."""
+        """Whether the account has the migration's default tenant, although its employee belongs to this tenant."""
         return person % 50 == 7 and self.id != DEFAULT_TENANT_ID
 
     def account_employee_key(self, person: int) -> str:
-        """What the account has in its employee_id, which is unique over all tenants, while codes repeat."""
+        """The employee_id of the account. It is unique over all tenants, but codes repeat."""
         turn = self.tenant.code_prefix or (person // 3) % self.code_turns == self.index
         by_code = person % 3 == 2 and turn and not self.is_misplaced(person)
         return self.employee_code(person) if by_code else self.employee_id(person)
@@ -194,14 +194,14 @@ RARE_SURNAMES: Final = (
     Name("濵﨑", "ハマサキ"),
 )
 
-# Of a hundred requests, those in each hour of a Japanese day.
+# The percentage of requests in each hour of a Japanese day.
 REQUESTS_BY_HOUR: Final = (1, 0, 0, 0, 0, 1, 1, 3, 7, 12, 11, 9, 5, 10, 10, 9, 8, 6, 3, 1, 1, 1, 1, 0)
 HOUR_OF: Final = tuple(hour for hour, share in enumerate(REQUESTS_BY_HOUR) for _ in range(share))
 LOAD_BY_WEEKDAY: Final = (1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.1)
 
 
 class World:
-    """The tenants, names and days of a shape, and the random streams the rows are drawn from."""
+    """The tenants, names and days of a shape, and the random streams for the rows."""
 
     def __init__(self, shape: DataShape) -> None:
         self.shape: Final = shape
@@ -228,21 +228,21 @@ class World:
     def _make_names(self) -> tuple[list[Name], list[Name]]:
         faker = Faker("ja_JP")
         faker.seed_instance(self.shape.seed)
-        # Faker is slow: it fills a pool once, from which all people's names are combined.
+        # Faker is slow, so it fills a pool once, and all names are combinations from this pool.
         surnames = [Name(*faker.last_name_pair()[:2]) for _ in range(300)]
         given_names = [Name(*faker.first_name_pair()[:2]) for _ in range(300)]
         return [*surnames, *RARE_SURNAMES * 3], given_names
 
     def random(self, *stream: object) -> Random:
-        """The random stream of that name: the same draws in every process on every machine."""
+        """The random stream with this name. It is the same in each process on each machine."""
         return Random("/".join(map(str, (self.shape.seed, *stream))))
 
     def _load(self, day: date) -> float:
-        """How busy the day is compared with an ordinary working day."""
+        """The activity of the day, relative to an ordinary working day."""
         return LOAD_BY_WEEKDAY[day.weekday()] if self.shape.weekly_rhythm else 1.0
 
     def requests(self, company: Company, day: date) -> int:
-        """How many requests the company makes that day."""
+        """The company's number of requests on this day."""
         expected = company.requests * self._load(day)
         if day == self.days[-1]:
             expected *= company.tenant.last_day_traffic
@@ -251,7 +251,7 @@ class World:
         return round(expected)
 
     def moments(self, company: Company, day: date, count: int, random: Random) -> Iterator[datetime]:
-        """`count` moments of the day, UTC; the first company's begin with the day's first and last millisecond."""
+        """`count` times of the day, UTC. Those of the first company include the first and last millisecond of the day."""
         start = start_of_day(day)
         edges = (start, start_of_day(day + timedelta(days=1)) - MILLISECOND) if company.index == 0 else ()
         yield from edges[:count]
@@ -259,21 +259,21 @@ class World:
             yield start + time_of_day(random)
 
     def moment(self, random: Random) -> datetime:
-        """A moment of the whole period, UTC, on a busy day rather than on a quiet one."""
+        """A time in the period, UTC, more likely on a busy day."""
         return random.choices(self._starts, cum_weights=self._cumulated_load)[0] + time_of_day(random)
 
     def earlier(self, random: Random, most_days: int) -> datetime:
-        """A moment up to so many days before the period, UTC."""
+        """A time up to this many days before the period, UTC."""
         return self.begin - timedelta(milliseconds=1 + int(random.random() * most_days * 86_400_000))
 
     def last_change(self, company: Company, random: Random) -> datetime:
-        """When a row of the company was last changed, UTC: in the period or in the half-year before it."""
+        """The time of a row's last change, UTC: in the period or in the half-year before it."""
         if company.requests and random.random() < 0.4:
             return self.moment(random)
         return self.earlier(random, 180)
 
     def last_logins(self, company: Company) -> Iterator[datetime | None]:
-        """When each of the company's users, in their order, last logged in, UTC; None for those who never did."""
+        """The last login of each user of the company, in order, UTC; None without a login."""
         random = self.random("last_logins", company.index)
         latest = start_of_day(self.days[-1]), self.end - MILLISECOND
         for person in range(company.users):
@@ -288,36 +288,36 @@ class World:
 
 
 def start_of_day(day: date) -> datetime:
-    """The first moment of the Japanese day, as naive UTC."""
+    """The start of the Japanese day, as naive UTC."""
     return datetime.combine(day, time(), TOKYO).astimezone(UTC).replace(tzinfo=None)
 
 
 def time_of_day(random: Random) -> timedelta:
-    """How long after the start of a Japanese day people do something, mostly in office hours."""
+    """The time of an action since the start of a Japanese day, mostly in office hours."""
     hour = HOUR_OF[int(random.random() * len(HOUR_OF))]
     return timedelta(hours=hour, milliseconds=int(random.random() * 3_600_000))
 
 
 def whole(expected: float, random: Random) -> int:
-    """A whole number whose mean is the expected one."""
+    """A random integer with the expected value as its mean."""
     return int(expected + random.random())
 
 
-# Which rows go where
+# The tables and their rows
 
 RowMaker: TypeAlias = Callable[[World], Iterator[Row]]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A host table and how its rows are made."""
+    """A host table and the function that generates its rows."""
 
     name: str
     columns: tuple[str, ...]
     """In the order of the rows' values."""
     rows: RowMaker
     gained_tenant_id: bool
-    """Whether tenant_id, the rows' last value, exists in the multi-tenant variant only."""
+    """Whether tenant_id, the last value of a row, exists only in the multi-tenant variant."""
 
     def columns_in(self, variant: HostVariant) -> tuple[str, ...]:
         gained = self.gained_tenant_id and variant is HostVariant.MULTI_TENANT
@@ -325,11 +325,11 @@ class Table:
 
 
 TABLES: Final[list[Table]] = []
-"""In the order of loading, which is the order of the functions below."""
+"""In the order of loading, as the functions below."""
 
 
 def host_table(name: str, columns: str, *, gained_tenant_id: bool = False) -> Callable[[RowMaker], RowMaker]:
-    """Declares the table and the columns that the decorated function makes rows for."""
+    """Declare the table and the columns for which the decorated function generates rows."""
 
     def declare(rows: RowMaker) -> RowMaker:
         TABLES.append(Table(name, tuple(columns.split()), rows, gained_tenant_id))
@@ -338,7 +338,7 @@ def host_table(name: str, columns: str, *, gained_tenant_id: bool = False) -> Ca
     return declare
 
 
-# Master data. Here as below, a line of values stands for a line of columns.
+# Master data. Here and below, each line of values corresponds to a line of columns.
 
 
 @host_table(
@@ -475,7 +475,7 @@ def skill_item_rows(world: World) -> Iterator[Row]:
     """,
 )
 def job_type_skill_rows(world: World) -> Iterator[Row]:
-    """What each of a company's job types requires: the two skills of the people who have it."""
+    """The required skills of each job type of a company: the two skills of the people with this job."""
     founded = world.begin - timedelta(days=400)
     for company in world.companies:
         for job in range(SKILLS_PER_TENANT):
@@ -607,7 +607,7 @@ def request_line(company: Company, moment: datetime, random: Random) -> Row:
     elif draw < 0.016:
         user = f"usr_gone_{int(draw * 1_000_000)}"  # an account that no longer exists
     else:
-        # The square makes some people much busier than others.
+        # The square makes some people much more active than others.
         user = company.user_id(int(random.random() ** 2 * company.users))
     method, url, status = REQUESTS[int(random.random() * len(REQUESTS))]
     milliseconds = int(random.lognormvariate(4.4, 0.6))
@@ -667,7 +667,7 @@ DAILY_LOGIN_SHARE: Final = 0.12
     """,
 )
 def audit_rows(world: World) -> Iterator[Row]:
-    """The trail with its gaps: in some rows the host left user_id, is_deleted or a timestamp NULL."""
+    """The audit log with its gaps: in some rows user_id, is_deleted or a timestamp is NULL."""
     for number, event in enumerate(audit_events(world)):
         user = None if number % 211 == 210 else event.user_id
         yield (
@@ -693,7 +693,7 @@ def audit_events(world: World) -> Iterator[AuditEvent]:
 
 
 def login_events(world: World, company: Company) -> Iterator[AuditEvent]:
-    """Each user's last login of the period, and before it others on some of its days, of which some failed."""
+    """Each user's last login of the period, and earlier logins on some days, of which some failed."""
     random = world.random("HIS_AuditLog/logins", company.index)
     for person, last_login in enumerate(world.last_logins(company)):
         user = company.user_id(person)
@@ -745,7 +745,7 @@ FILLING_FILES: Final = 24
     """,
 )
 def skill_evidence_rows(world: World) -> Iterator[Row]:
-    """Certificates that people uploaded, some of unknown size; then the films that fill a tenant's quota, if any."""
+    """Uploaded certificates, some of unknown size, and videos that fill a tenant's quota, if it has a fill level."""
     for company in world.companies:
         random = world.random("TRN_SkillEvidence", company.index)
         stored_kb = 0
@@ -814,7 +814,7 @@ class Report:
     output_format: str
     status: str
     file_size: int | None
-    """Bytes; None when nothing came of it."""
+    """The size in bytes; None if the report failed."""
     requested_at: datetime
     """UTC, as completed_at."""
     completed_at: datetime | None

@@ -1,4 +1,4 @@
-"""The host application's tables in an empty database, for the demo, the tests and the benchmarks."""
+"""Create the host application's tables in an empty database, for the demo, the tests and the benchmarks."""
 
 from importlib import resources
 from typing import Any
@@ -16,9 +16,9 @@ MIGRATIONS = {
 
 
 def create_host_schema(conn: psycopg.Connection[Any], variant: HostVariant) -> None:
-    """Creates the host's 51 tables in schema public of the connected database, in one transaction.
+    """Create the host's 51 tables in schema public of the connected database, in one transaction.
 
-    Raises psycopg.errors.DuplicateTable if they are there already.
+    :raises psycopg.errors.DuplicateTable: the tables exist.
     """
     scripts = resources.files("local_stack") / "host_schema"
     with conn.transaction():

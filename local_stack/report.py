@@ -1,4 +1,4 @@
-"""What a run left behind, as tables for a terminal."""
+"""Print the results of a run as tables in a terminal."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from include.catalog import (
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
+    RESTORE_BACKUP,
     SCHEDULED_NOTIFICATIONS,
     SETTINGS_SYNC,
     STATISTICS,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    BatchSpec,
+    RunSpec,
 )
-from include.database import read_sql
+from include.database import Statements
 
-_HERE = Path(__file__).parent
+_SQL = Statements(Path(__file__).parent)
 
 
 def statistics_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-003 and the day that it kept."""
+    """The last run of BATCH-003 and the statistics of its day."""
     return _report(
         connection,
         STATISTICS,
@@ -59,7 +60,7 @@ def statistics_report(connection: psycopg.Connection) -> str:
 
 
 def monthly_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-004 and where the reports are."""
+    """The last run of BATCH-004 and its files."""
     return _report(
         connection,
         MONTHLY_REPORT,
@@ -74,7 +75,7 @@ def monthly_report(connection: psycopg.Connection) -> str:
 
 
 def usage_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-018-01 and what it wrote, read back from the database."""
+    """The last run of BATCH-018-01 and its rows."""
     return _report(
         connection,
         TENANT_USAGE,
@@ -136,7 +137,7 @@ def billing_report(connection: psycopg.Connection) -> str:
 
 
 def inactivity_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-018-04 and the stages that it gave."""
+    """The last run of BATCH-018-04 and the tenants' stages."""
     return _report(
         connection,
         INACTIVE_TENANTS,
@@ -151,7 +152,7 @@ def inactivity_report(connection: psycopg.Connection) -> str:
 
 
 def settings_sync_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-018-05: what it would write (the plans' list is a sample), and what reached the operators' Slack."""
+    """The last run of BATCH-018-05: the planned changes (the list of plans is a sample), and the digest."""
     return _report(
         connection,
         SETTINGS_SYNC,
@@ -167,7 +168,7 @@ def settings_sync_report(connection: psycopg.Connection) -> str:
 
 
 def monitoring_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-018-03: what breached, which incidents are open, and what reached the operators' Slack."""
+    """The last run of BATCH-018-03: the breaches, the open incidents, and the digest."""
     return _report(
         connection,
         TENANT_MONITORING,
@@ -184,7 +185,7 @@ def monitoring_report(connection: psycopg.Connection) -> str:
 
 
 def settings_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-019-05 and what is wrong with the tenants' settings."""
+    """The last run of BATCH-019-05 and its findings."""
     return _report(
         connection,
         NOTIFICATION_SETTINGS_CHECK,
@@ -193,7 +194,7 @@ def settings_report(connection: psycopg.Connection) -> str:
 
 
 def external_sync_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-019-03: the links, what only people can settle, and which channels are gone."""
+    """The last run of BATCH-019-03: the links, the accounts that need a decision, and the channel changes."""
     return _report(
         connection,
         EXTERNAL_SYNC,
@@ -215,7 +216,7 @@ def external_sync_report(connection: psycopg.Connection) -> str:
 
 
 def scheduled_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-019-01 and where the messages are."""
+    """The last run of BATCH-019-01 and the messages by status."""
     return _report(
         connection,
         SCHEDULED_NOTIFICATIONS,
@@ -224,7 +225,7 @@ def scheduled_report(connection: psycopg.Connection) -> str:
 
 
 def retry_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-019-02 and what it told the operators."""
+    """The last run of BATCH-019-02 and its report to the operators."""
     return _report(
         connection,
         NOTIFICATION_RETRY,
@@ -240,7 +241,7 @@ def retry_report(connection: psycopg.Connection) -> str:
 
 
 def backup_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-001 and the backups that there are."""
+    """The last run of BATCH-001 and the existing backups."""
     return _report(
         connection,
         DATA_BACKUP,
@@ -255,10 +256,10 @@ def backup_report(connection: psycopg.Connection) -> str:
 
 
 def restore_report(connection: psycopg.Connection) -> str:
-    """The tenant that was restored beside the live rows, and how both compare."""
+    """The tenant that was restored next to its live rows, and the differences."""
     return _report(
         connection,
-        DATA_BACKUP,
+        RESTORE_BACKUP,
         [
             (
                 "別スキーマに復元したテナント（取得後の変化が違いになります）",
@@ -270,7 +271,7 @@ def restore_report(connection: psycopg.Connection) -> str:
 
 
 def cleanup_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-002, class by class, and what it left alone."""
+    """The last run of BATCH-002 by class, and the folders and files that it did not touch."""
     heads = ("種別", "削除", "圧縮", "保管", "解放（バイト）", "行の削除", "要確認")
     return _report(
         connection,
@@ -280,7 +281,7 @@ def cleanup_report(connection: psycopg.Connection) -> str:
 
 
 def log_cleanup_report(connection: psycopg.Connection) -> str:
-    """The last run of BATCH-019-04 and what it archived."""
+    """The last run of BATCH-019-04 and the numbers of archived rows."""
     return _report(
         connection,
         NOTIFICATION_LOG_CLEANUP,
@@ -289,10 +290,10 @@ def log_cleanup_report(connection: psycopg.Connection) -> str:
 
 
 def _report(
-    connection: psycopg.Connection, spec: BatchSpec, tables: Sequence[tuple[str, str, Sequence[str]]]
+    connection: psycopg.Connection, spec: RunSpec, tables: Sequence[tuple[str, str, Sequence[str]]]
 ) -> str:
-    """The batch's last run, and tables of it: title, name of the query, column heads."""
-    run = connection.execute(read_sql(_HERE, "run"), {"batch_id": spec.id}).fetchone()
+    """The last run of a batch, and its ``tables``: title, name of the query, column heads."""
+    run = _SQL.execute(connection, "run", batch_id=spec.id).fetchone()
     if run is None:
         return f"{spec.id} はまだ実行されていません。"
     execution_id, status, business_date, total, success, errors, records, seconds, memory = run
@@ -303,7 +304,7 @@ def _report(
         f"{records} 行、{seconds} 秒、最大メモリ {memory} MB",
     ]
     for title, query, header in tables:
-        parts += [title, _table(header, connection.execute(read_sql(_HERE, query), key).fetchall())]
+        parts += [title, _table(header, _SQL.execute(connection, query, **key).fetchall())]
     return "\n\n".join(parts)
 
 
@@ -325,5 +326,5 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal; East Asian wide characters take two."""
+    """The width in a terminal; East Asian wide characters need two columns."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -1,4 +1,4 @@
-"""Everything that ``make demo`` and ``make up`` stand on, under one ignored folder: database, demo data, Airflow's home."""
+"""The local installation of ``make demo`` and ``make up``: database, demo data, and Airflow's home in one ignored folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from psycopg import sql
 
 from include.catalog import STATISTICS, TENANT_USAGE
 from include.data_management import statistics
-from include.database import read_sql
+from include.database import Statements
 from include.errors import BatchError
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
@@ -32,32 +32,34 @@ from local_stack.airflow_settings import (
     DatabaseAddress,
     load_airflow_settings,
 )
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.cluster_roles import BATCH_ROLES, claim_roles
-from local_stack.data_management import let_back_up, plant_log_files, plant_old_rows
+from local_stack.data_management import create_backup_login, plant_log_files, plant_old_rows
 from local_stack.generator import DEMO_SHAPE, load_demo_data
 from local_stack.host_fixture import create_host_schema
-from local_stack.monitoring import plant_trouble
+from local_stack.monitoring import plant_incidents
 from local_stack.notifications import plant_notifications
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.whole_run import run_batch
+
+_SQL = Statements(Path(__file__).parent)
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-# An external server (PostgreSQL 15 to 18) instead of the embedded one: a superuser's URL, naming the database to use.
+# The URL of a database on an external server (PostgreSQL 15 to 18), with a superuser. Without it the embedded server is used.
 EXTERNAL_DATABASE = "SKILL_BATCH_DATABASE_URL"
 
-# Lays the demo's own price list and issuer over the shipped samples.
+# Overrides the sample price list and issuer with those of the demo.
 DEMO_SETTINGS = Path(__file__).with_name("settings.yaml")
 
-# Two databases of the embedded server; an external server holds the first one only.
+# The two databases of the embedded server. An external server has only the first one.
 SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
 
-# The comment on the host's first table, where the local stack has made the host's schema.
+# The comment on the host's first table, if the local stack has created the host's schema.
 _MADE_HERE = "made by the local stack of skill-report-batches"
 
 
 def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
-    """The variables by which an ``airflow`` process works on this project, with LocalExecutor."""
+    """The environment variables of an ``airflow`` process for this project, with LocalExecutor."""
     return {
         "AIRFLOW_HOME": str(home),
         "PYTHONPATH": str(PROJECT),
@@ -68,7 +70,7 @@ def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         # The default of 32 forks 32 worker processes.
         "AIRFLOW__CORE__PARALLELISM": "8",
-        # Every visitor is an administrator, and so nobody but this machine may visit.
+        # Every user is an administrator, so the API server listens only on this machine.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
@@ -79,7 +81,7 @@ def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class LocalStack:
-    """The local installation. ``directory`` holds all that it writes."""
+    """The local installation. It writes only to ``directory``."""
 
     directory: Path = PROJECT / ".local"
 
@@ -89,7 +91,7 @@ class LocalStack:
 
     @property
     def settings(self) -> AirflowSettings:
-        """``airflow_settings.yaml``, pointing at the database and the folder that are really used."""
+        """``airflow_settings.yaml`` with the addresses of the actual database and folders."""
         external = os.environ.get(EXTERNAL_DATABASE)
         address = self._settings_file.database
         if external:
@@ -100,22 +102,22 @@ class LocalStack:
 
     @property
     def storage(self) -> Path:
-        """Where files go that an installation would keep in an object store: invoices, reports."""
+        """The folder of the object store: invoices, reports, backups."""
         return self.directory / "storage"
 
     @property
     def application_logs(self) -> Path:
-        """Where the application's log files lie."""
+        """The folder of the application's log files."""
         return self.directory / "logs"
 
     @property
     def server(self) -> EmbeddedPostgres:
-        """The embedded server, on the port that the settings file names."""
+        """The embedded server, on the port of the settings file."""
         return EmbeddedPostgres(self.directory / "postgres", self._settings_file.database.port)
 
     @property
     def stand_in_ports(self) -> tuple[int, int]:
-        """Where the settings file expects the services and the mail server that the stand-ins take the place of: HTTP, SMTP."""
+        """The HTTP and SMTP ports of the stand-ins in the settings file."""
         connections = self.settings.connections
         url = urlsplit(connections["ops_slack"]["extra"]["base_url"])
         assert url.port is not None
@@ -127,7 +129,7 @@ class LocalStack:
         return self.directory / "airflow"
 
     def environment(self) -> dict[str, str]:
-        """What a shell needs so that ``airflow`` works on this project."""
+        """The environment variables of a shell in which ``airflow`` uses this project."""
         server = self.server
         socket = quote(str(server.socket_directory), safe="")
         metadata = f"postgresql+psycopg2://postgres@/{AIRFLOW_METADATA}?host={socket}&port={server.port}"
@@ -140,7 +142,7 @@ class LocalStack:
         return os.environ.get(EXTERNAL_DATABASE) or self.server.admin_dsn(SKILL_REPORT)
 
     def start_database(self) -> None:
-        """Start the embedded server and make its databases, unless an external server is used for the skill report data."""
+        """Start the embedded server and create its databases. An external server replaces only the skill report database."""
         self.server.start()
         with psycopg.connect(self.server.admin_dsn(), autocommit=True) as connection:
             existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
@@ -167,17 +169,17 @@ class LocalStack:
                 load_demo_data(connection, DEMO_SHAPE)
         upgrade(self.admin_dsn(), passwords=self.settings.passwords)
         with self.database() as connection:
-            let_back_up(connection, self.settings.connections[BACKUP_CONNECTION])
+            create_backup_login(connection, self.settings.connections[BACKUP_CONNECTION])
         if fresh:
             with self.database(PLATFORM) as platform, self.database(TENANT) as connection:
                 for offset in range(DEMO_SHAPE.days - 1):
                     day = DEMO_SHAPE.first_day + timedelta(days=offset)
-                    run_batch(platform, connection, STATISTICS, statistics.create_batch(), day)
-                    run_batch(platform, connection, TENANT_USAGE, tenant_usage.create_batch(), day)
+                    run_batch(platform, connection, STATISTICS, statistics.create_batch(LOCAL), day)
+                    run_batch(platform, connection, TENANT_USAGE, tenant_usage.create_batch(LOCAL), day)
             with self.database() as connection:
-                connection.execute(read_sql(Path(__file__).parent, "billing_facts"))
+                _SQL.execute(connection, "billing_facts")
                 plant_notifications(connection, self.stand_in_ports[0])
-                plant_trouble(connection)
+                plant_incidents(connection)
                 plant_old_rows(connection)
             plant_log_files(self.application_logs)
 
@@ -221,7 +223,7 @@ class LocalStack:
         imported.write_text(digest)
 
     def airflow(self, *arguments: str) -> None:
-        """Run one Airflow command quietly; its log is shown only when it fails."""
+        """Run one Airflow command; show its log only if it fails."""
         log = self.directory / "airflow-command.log"
         with log.open("w") as output:
             done = subprocess.run(

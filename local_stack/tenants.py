@@ -1,16 +1,16 @@
-"""The demo's tenants: a holding company and its group, with every oddity that the host's database is known to hold."""
+"""The demo's tenants: a holding company and its group, with each known irregularity of the host's database."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 DEFAULT_TENANT_ID = "default-tenant"
-"""The id that the host's multi-tenant migration gives to rows whose tenant it does not know."""
+"""The id that the host's multi-tenant migration gives to rows of an unknown tenant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoTenant:
-    """A row of MST_Tenant, and how large and how busy the tenant is."""
+    """A row of MST_Tenant, and the size and activity of the tenant."""
 
     tenant_id: str
     code: str
@@ -29,11 +29,11 @@ class DemoTenant:
     code_prefix: str = ""
     """Precedes the number in employee codes; without one, codes such as 000001 repeat from tenant to tenant."""
     traffic: float = 1.0
-    """Share of all requests, relative to the other tenants'; 0 for a tenant in which nothing happens."""
+    """The share of all requests, relative to the other tenants; 0 for a tenant without activity."""
     last_day_traffic: float = 1.0
     """Multiplies the requests of the last day."""
     storage_filled: float | None = None
-    """How much of max_storage_gb (GiB) the tenant's files fill, 0 to 1; None for whatever its people upload."""
+    """The share of max_storage_gb (GiB) that the tenant's files use, 0 to 1; None for the sum of its uploads."""
 
 
 DEMO_TENANTS = (
@@ -180,7 +180,7 @@ PLANS = ("FREE", "BASIC", "STANDARD", "PREMIUM", "ENTERPRISE")
 
 
 def ordinary_tenant(index: int) -> DemoTenant:
-    """An active tenant without oddities, of which there may be any number; every other one prefixes its codes."""
+    """An active tenant without irregularities. Every second one has a prefix in its employee codes."""
     return DemoTenant(
         tenant_id=DEFAULT_TENANT_ID if index == 0 else f"TENANT{index:06d}",
         code=f"T{index:06d}",

@@ -1,7 +1,7 @@
-"""Local servers in the place of Slack, Teams, LINE WORKS and a mail server: for tests, and for the demo to show what was sent.
+"""Local servers instead of Slack, Teams, LINE WORKS and a mail server, for tests and for the demo.
 
-They speak the services' protocols over real sockets on loopback, check what the services check, record what arrives and fail as
-they are told. ``GET /`` is a page for people, ``GET /messages`` the record as JSON.
+They implement the services' protocols and checks over real sockets on 127.0.0.1, record the received messages, and fail on request.
+``GET /`` shows the messages as a page, ``GET /messages`` as JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _START_SECONDS = 60
 
 
 def teams_webhook_url(base_url: str) -> str:
-    """A workflow's trigger at stand-ins under this address, signature included."""
+    """The URL of a workflow's trigger at stand-ins with this address, with signature."""
     return (
         f"{base_url}workflows/{WORKFLOW_ID}/triggers/manual/paths/invoke"
         f"?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={WORKFLOW_SIGNATURE}"
@@ -36,10 +36,10 @@ def teams_webhook_url(base_url: str) -> str:
 
 
 class StandIns:
-    """All the stand-ins, in a thread of their own, for as long as the ``with`` block lasts.
+    """All stand-ins, in a separate thread, during the ``with`` block.
 
-    A port of 0 takes a free one. ``record`` is a file that each message is appended to as a line of JSON. With ``rate_limits`` the
-    services refuse what comes faster than they really allow. With a ``line_works_public_key`` (PEM), the signatures of LINE WORKS'
+    Port 0 selects a free port. Each message is appended to the file ``record`` as a line of JSON. With ``rate_limits`` the stand-ins
+    enforce the services' published limits. With a ``line_works_public_key`` (PEM), the signatures of LINE WORKS'
     token requests are checked. With ``smtp_tls`` the mail server offers STARTTLS, or speaks TLS from the first byte.
 
     Services are named ``slack``, ``teams``, ``line_works``, ``line_works_auth`` (its token requests), ``graph``, ``graph_auth`` and
@@ -88,85 +88,85 @@ class StandIns:
         self._thread.join()
         self._loop.close()
 
-    # Where they are.
+    # The addresses.
 
     @property
     def page_url(self) -> str:
-        """The page for people."""
+        """The URL of the page."""
         return f"http://127.0.0.1:{self.http_port}/"
 
     @property
     def allowed_hosts(self) -> frozenset[str]:
-        """For the address guard."""
+        """The hosts for the address guard."""
         return frozenset({f"127.0.0.1:{self.http_port}"})
 
     @property
     def slack_base_url(self) -> str:
-        """Of the Web API."""
+        """The URL of the Web API."""
         return f"{self.page_url}api/"
 
     @property
     def slack_webhook_url(self) -> str:
-        """An incoming webhook."""
+        """The URL of an incoming webhook."""
         return f"{self.page_url}services/T0/B0/stand-in"
 
     @property
     def teams_webhook_url(self) -> str:
-        """A workflow's trigger, signature included."""
+        """The URL of a workflow's trigger, with signature."""
         return teams_webhook_url(self.page_url)
 
     @property
     def line_works_auth_url(self) -> str:
-        """Where tokens come from."""
+        """The URL for LINE WORKS tokens."""
         return f"{self.page_url}oauth2/v2.0/token"
 
     @property
     def line_works_base_url(self) -> str:
-        """Of the API."""
+        """The URL of the LINE WORKS API."""
         return f"{self.page_url}v1.0/"
 
     @property
     def graph_auth_url(self) -> str:
-        """Where Microsoft's tokens come from."""
+        """The URL for Microsoft tokens."""
         return self.page_url
 
     @property
     def graph_base_url(self) -> str:
-        """Of Microsoft Graph."""
+        """The URL of Microsoft Graph."""
         return f"{self.page_url}graph/v1.0/"
 
-    # Who is there.
+    # The directories.
 
     def show_directory(self, service: str, account: str, directory: StandInDirectory) -> None:
-        """What somebody's people and channels are from now on.
+        """Set the users and channels of a tenant at a service.
 
         ``account`` is a bot token of ``slack``, a directory's id of ``teams``, a client id of ``line_works``.
         """
         self._http.directories.put(service, account, directory)
 
-    # What happened.
+    # The recorded messages and counts.
 
     @property
     def refused_for_rate(self) -> int:
-        """How many questions about directories came too fast."""
+        """The number of directory requests that exceeded a rate limit."""
         return self._http.directories.refused_for_rate
 
     @property
     def messages(self) -> list[Arrived]:
-        """What arrived, oldest first."""
+        """The received messages, oldest first."""
         return self._recorder.messages
 
     @property
     def tokens_issued(self) -> int:
-        """How many access tokens LINE WORKS has given out."""
+        """The number of access tokens that LINE WORKS has issued."""
         return self._http.tokens_issued
 
     @property
     def smtp_connections(self) -> int:
-        """How many connections the mail server has had."""
+        """The number of connections to the mail server."""
         return self._smtp.connections
 
-    # What goes wrong.
+    # The errors.
 
     def fail_next(
         self,
@@ -179,25 +179,25 @@ class StandIns:
     ) -> None:
         """Refuse the next requests to a service.
 
-        ``code_or_status`` is one of its error codes or an HTTP status; of the mail server a code of the error table or a reply
-        ("554 5.7.1 No"), given to ``command`` (AUTH, MAIL, RCPT or DATA; by default RCPT, 535 to AUTH). ``retry_after`` is the value of
-        the header that says when to come back.
+        ``code_or_status`` is an error code of the service or an HTTP status. For the mail server it is a code of the error table or a
+        reply ("554 5.7.1 No") to ``command`` (AUTH, MAIL, RCPT or DATA; by default RCPT, and AUTH for 535). ``retry_after`` is the value
+        of the Retry-After header.
         """
         if service == "email" and not command:
             command = "AUTH" if str(code_or_status).startswith("535") else "RCPT"
         self._faults.add(service, Fault(code_or_status, retry_after, command), times)
 
     def drop_connection(self, service: str, command: str = HANG_UP, times: int = 1) -> None:
-        """Take the next message and close the connection without an answer; with ``command="MAIL"`` before the letter was sent."""
+        """Receive the next message and close the connection without an answer; with ``command="MAIL"``, close it before the letter."""
         self._faults.add(service, Fault(command=command), times)
 
     def latency(self, service: str, seconds: float) -> None:
-        """From now on, take that long from a message to its answer."""
+        """Set the time from a message to its answer."""
         self._faults.set_latency(service, seconds)
 
     @contextmanager
     def held(self, service: str) -> Iterator[Callable[[], None]]:
-        """Take messages and answer none of them, until the block ends or the function that it gets is called."""
+        """Receive messages without answering, until the block ends or its function is called."""
         gate = self._faults.hold(service)
 
         def release() -> None:
@@ -209,27 +209,27 @@ class StandIns:
             release()
 
     def refuse_recipient(self, recipient: str, code: str) -> None:
-        """From now on, answer messages to an address, a Slack channel, a LINE WORKS user, talk room or bot with this code."""
+        """Refuse messages to an email address, a Slack channel, or a LINE WORKS user, talk room or bot with this code."""
         self._faults.refuse_recipient(recipient, code)
 
     def limit_smtp_connections(self, most: int) -> None:
-        """From now on, the mail server refuses letters while more connections than this are open."""
+        """Let the mail server refuse letters while more connections than this are open."""
         self._smtp.connection_limit = most
 
     def limit_rates(self, enforced: bool) -> None:
-        """Switch the services' rate limits."""
+        """Switch the rate limits on or off."""
         self._http.limit_rates(enforced)
 
     def shorten_tokens(self, seconds: int) -> None:
-        """The lifetime of LINE WORKS' access tokens from now on."""
+        """Set the lifetime of LINE WORKS access tokens."""
         self._http.token_lifetime = seconds
 
     def grant_slack_scopes(self, scopes: str) -> None:
-        """What the Slack bot may do from now on, separated by commas."""
+        """Set the scopes of the Slack bot, separated by commas."""
         self._http.slack_scopes = scopes
 
     def revoke_tokens(self) -> None:
-        """Take back all access tokens of LINE WORKS."""
+        """Revoke all access tokens of LINE WORKS."""
         self._http.valid_tokens.clear()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -240,5 +240,5 @@ class StandIns:
         await self._smtp.stop()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
-        # The tasks end, and the sockets close.
+        # Lets the tasks end and the sockets close.
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The directories behind the stand-ins: whoever calls with a tenant's credentials is shown that tenant's people and channels."""
+"""The directories of the stand-ins. A request with a tenant's credentials gets the users and channels of this tenant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SLACK_PAGE = 200
 _GRAPH_PAGE = 999
 _LINE_WORKS_PAGE = 100
 
-# In place of a cursor: the answer does not have the field at all.
+# A cursor value: the answer has no cursor field.
 MISSING = "missing"
 
 
@@ -24,9 +24,9 @@ MISSING = "missing"
 class StandInDirectory:
     """One tenant's directory at one service, in that service's own JSON.
 
-    ``pages`` are the users as they are cut into pages; ``channels`` are Slack's channels, the teams of Graph (each with its ``channels``),
-    or the groups of LINE WORKS, whose talk rooms are in ``rooms``. ``last_cursor`` is what stands on the last page in a cursor's place.
-    A page that is in ``failing`` (counted from 1) is refused with that code or status, every time.
+    ``pages`` are the users, by page. ``channels`` are Slack's channels, the teams of Graph (each with its ``channels``), or the groups of
+    LINE WORKS, whose talk rooms are in ``rooms``. ``last_cursor`` is the cursor of the last page. Requests for a page in ``failing``
+    (counted from 1) always fail with that code or status.
     """
 
     pages: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -35,50 +35,50 @@ class StandInDirectory:
     last_cursor: str | None = ""
     failing: dict[int, str | int] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
-    # What Graph lists as changes: the version that each made, and the oldest one from which it still can.
+    # The changes that Graph lists, with their versions, and the oldest version from which it can list changes.
     changes: list[dict[str, Any]] = field(default_factory=list)
     oldest_delta: int = 0
 
     @property
     def users(self) -> list[dict[str, Any]]:
-        """All of them."""
+        """The users of all pages."""
         return [user for page in self.pages for user in page]
 
     def fill(self, users: Sequence[dict[str, Any]], page_size: int) -> None:
-        """Cut the users into pages."""
+        """Divide the users into pages."""
         self.pages = [list(users[start : start + page_size]) for start in range(0, len(users), page_size)]
 
     def change(self, user: Mapping[str, Any]) -> None:
-        """Add or change a user (the fields that are given), or with ``@removed`` take one away; Graph lists it as a change."""
+        """Add a user, change the given fields, or remove the user (``@removed``). Graph lists it as a change."""
         self.changes.append(dict(user))
         rest = [each for each in self.users if each["id"] != user["id"]]
         former = next((each for each in self.users if each["id"] == user["id"]), {})
         self.fill(rest if "@removed" in user else [*rest, {**former, **user}], _GRAPH_PAGE)
 
     def expire_deltas(self) -> None:
-        """Whoever comes with a mark of an earlier listing has to begin again."""
+        """Expire all delta tokens, so that clients must list all users again."""
         self.oldest_delta = len(self.changes) + 1
 
 
 class Directories:
-    """All tenants' directories: Slack's by bot token, Graph's by the directory's id, LINE WORKS' by the client id."""
+    """The directories of all tenants, by bot token (Slack), directory id (Graph) or client id (LINE WORKS)."""
 
     def __init__(self, faults: Faults) -> None:
         self.rate_limits = False
-        # How often somebody was told to come back later.
+        # The number of requests that exceeded a rate limit.
         self.refused_for_rate = 0
         self._faults = faults
         self._directories: dict[tuple[str, str], StandInDirectory] = {}
         self._graph_tokens: dict[str, str] = {}
-        # Slack's tier 2, and LINE WORKS' published limit; for each tenant and method on its own.
+        # Slack's tier 2 and LINE WORKS' published limit, per tenant and method.
         self._limits = {"slack": RateLimit(20, 60), "line_works": RateLimit(240, 60)}
 
     def put(self, service: str, account: str, directory: StandInDirectory) -> None:
-        """Give a tenant a directory; one that has none is empty."""
+        """Set the directory of a tenant. Without one, it is empty."""
         self._directories[service, account] = directory
 
     def routes(self) -> list[web.RouteDef]:
-        """Microsoft's; the others are reached through their services."""
+        """The routes of Microsoft Graph. The other services have their own routes."""
         return [
             web.post("/{directory}/oauth2/v2.0/token", self._graph_token),
             web.get("/graph/v1.0/users", self._graph_users),
@@ -91,7 +91,7 @@ class Directories:
     # Slack.
 
     def slack(self, method: str, token: str, query: Mapping[str, str]) -> web.Response:
-        """``users.list`` or ``conversations.list``, to whoever the token belongs."""
+        """Answer ``users.list`` or ``conversations.list`` for the owner of the token."""
         directory = self._of("slack", token)
         cursor = query.get("cursor", "")
         directory.calls.append(f"{method} {cursor}".strip())
@@ -125,7 +125,7 @@ class Directories:
     def line_works(
         self, api: str, client_id: str, query: Mapping[str, str], channel: str = ""
     ) -> web.Response:
-        """``users``, ``groups``, or one of the bot's talk rooms, to whoever has the token."""
+        """Answer with ``users``, ``groups`` or a talk room of the bot, for the owner of the token."""
         directory = self._of("line_works", client_id)
         cursor = query.get("cursor", "")
         directory.calls.append(f"{api} {channel or cursor}".strip())
@@ -215,13 +215,13 @@ class Directories:
         directory.calls.append(request.path_qs.removeprefix("/graph/v1.0/"))
         return directory
 
-    # For all of them.
+    # All services.
 
     def _of(self, service: str, account: str) -> StandInDirectory:
         return self._directories.setdefault((service, account), StandInDirectory())
 
     def _wait(self, service: str, key: str) -> int:
-        """Seconds to wait, rounded up; 0: none."""
+        """The seconds to wait, rounded up; 0 if the request is allowed."""
         wait = math.ceil(self._limits[service].wait(key)) if self.rate_limits else 0
         self.refused_for_rate += wait > 0
         return wait
@@ -232,7 +232,7 @@ def _cut(entries: Sequence[dict[str, Any]], size: int) -> list[list[dict[str, An
 
 
 def _selected(user: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """What was asked for; what a user does not have is null."""
+    """The selected fields of a user; a missing field is null."""
     return {name: user.get(name) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong at the stand-ins, and when: set by tests and demos, asked by the services."""
+"""The errors of the stand-ins. Tests and the demo set them, and the services apply them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
 
-# In place of a command: the request is taken, and never answered.
+# A command value: the request is received and not answered.
 HANG_UP = "hang up"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One failure to come: a service's error code, an HTTP status or an SMTP reply, with the value of the header that says when to
-    come back. ``command`` is the SMTP command that fails, or ``HANG_UP``; empty: any request.
+    """A future failure: an error code of the service, an HTTP status or an SMTP reply, and the value of the Retry-After header.
+
+    ``command`` is the SMTP command that fails, or ``HANG_UP``; empty: any request.
     """
 
     code: str | int = ""
@@ -24,7 +25,7 @@ class Fault:
 
 
 class Faults:
-    """Failures in waiting, one queue per service."""
+    """The future failures, in one queue per service."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,7 +40,7 @@ class Faults:
             self._waiting[service].extend([fault] * times)
 
     def take(self, service: str, command: str = "") -> Fault | None:
-        """The next failure if this request is the one that it waits for."""
+        """Take the next failure if it applies to this request."""
         with self._lock:
             waiting = self._waiting[service]
             if waiting and waiting[0].command == command:
@@ -47,19 +48,19 @@ class Faults:
             return None
 
     def set_latency(self, service: str, seconds: float) -> None:
-        """Answer late from now on."""
+        """Delay the answers."""
         with self._lock:
             self._latency[service] = seconds
 
     def hold(self, service: str) -> asyncio.Event:
-        """Give no answer until the event is set, which the services' event loop has to do."""
+        """Give no answer until the event is set. Set it in the services' event loop."""
         gate = asyncio.Event()
         with self._lock:
             self._gates[service] = gate
         return gate
 
     async def answer_is_due(self, service: str) -> None:
-        """Wait for as long as the service takes for an answer."""
+        """Wait until the service answers."""
         with self._lock:
             latency, gate = self._latency.get(service, 0.0), self._gates.get(service)
         await asyncio.sleep(latency)
@@ -67,18 +68,18 @@ class Faults:
             await gate.wait()
 
     def refuse_recipient(self, recipient: str, code: str) -> None:
-        """Refuse it from now on."""
+        """Refuse messages to this recipient."""
         with self._lock:
             self._refused_recipients[recipient] = code
 
     def refusal_of(self, recipient: str) -> str | None:
-        """The code by which a recipient is refused; None: it is not."""
+        """The code with which a recipient is refused; None if it is accepted."""
         with self._lock:
             return self._refused_recipients.get(recipient)
 
 
 class RateLimit:
-    """So many requests in so many seconds for each key, as a sliding window."""
+    """A maximum number of requests per key in a sliding window of seconds."""
 
     def __init__(self, requests: int, seconds: float) -> None:
         self.requests = requests
@@ -87,7 +88,7 @@ class RateLimit:
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def wait(self, key: str) -> float:
-        """Seconds until the key may ask again; 0: it may now, and has."""
+        """The seconds until the next request of this key is allowed; 0 if this request is allowed, which counts it."""
         now = time.monotonic()
         with self._lock:
             recent = self._recent[key]

@@ -1,4 +1,4 @@
-"""Slack, Teams and LINE WORKS as far as the batches use them: the same requests, checks and answers."""
+"""The parts of Slack, Teams and LINE WORKS that the batches use, with the same requests, checks and answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Refusal = Callable[[str | int, str | int | None], web.Response]
 _TEAMS_SIZE_LIMIT = 28 * 1024
 _CARD_TYPE = "application/vnd.microsoft.card.adaptive"
 
-# The status that goes with a code, where it is not the usual one.
+# The HTTP status of an error code, if it is not the usual one.
 _SLACK_API_STATUS = {"ratelimited": 429, "service_unavailable": 503}
 _SLACK_WEBHOOK_STATUS = {
     "action_prohibited": 403,
@@ -42,7 +42,7 @@ _LINE_WORKS_STATUS = {
 
 
 class HttpServices:
-    """One server for all of them, and for the pages that show what arrived. To be used on one event loop."""
+    """One server for all services, and for the pages with the received messages. Use it in one event loop."""
 
     def __init__(
         self, recorder: Recorder, faults: Faults, *, rate_limits: bool, line_works_public_key: str = ""
@@ -51,13 +51,13 @@ class HttpServices:
         # The lifetime of LINE WORKS' tokens, in seconds.
         self.token_lifetime = 86_400
         self.tokens_issued = 0
-        # LINE WORKS' tokens, and for which client each was made.
+        # LINE WORKS' tokens, and the client of each.
         self.valid_tokens: dict[str, str] = {}
         self.directories = Directories(faults)
         self._recorder = recorder
         self._faults = faults
         self._line_works_public_key = line_works_public_key
-        # As published; of Slack's "one per second, bursts allowed" the one per second.
+        # The published limits. Slack allows one message per second, with bursts, which are not allowed here.
         self._slack_limit = RateLimit(1, 1)
         self._teams_limit = RateLimit(4, 1)
         self._line_works_limit = RateLimit(240, 60)
@@ -65,17 +65,17 @@ class HttpServices:
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
 
     def limit_rates(self, enforced: bool) -> None:
-        """Switch the services' rate limits."""
+        """Switch the rate limits on or off."""
         self.rate_limits = self.directories.rate_limits = enforced
 
     async def start(self, port: int) -> int:
-        """Listen on loopback; 0 takes a free port. Returns the port."""
+        """Listen on 127.0.0.1; 0 selects a free port. Returns the port."""
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Close, without waiting for anybody."""
+        """Close, without waiting for open requests."""
         await self._runner.cleanup()
 
     def _application(self) -> web.Application:
@@ -207,7 +207,7 @@ class HttpServices:
             return _failure(request, fault, _token_refusal)
         if problem := self._token_problem({name: str(value) for name, value in form.items()}):
             return _token_refusal(problem)
-        await self._hesitate(request, "line_works_auth")
+        await self._delay_answer(request, "line_works_auth")
         token = f"line-works-{secrets.token_hex(8)}"
         self.tokens_issued += 1
         self.valid_tokens[token] = str(form["client_id"])
@@ -293,17 +293,17 @@ class HttpServices:
             headers=headers,
         )
 
-    # For all of them.
+    # All services.
 
     def _wait(self, limit: RateLimit, key: str) -> float:
         return limit.wait(key) if self.rate_limits else 0.0
 
     async def _record(self, request: web.Request, message: Arrived) -> None:
         self._recorder.add(message)
-        await self._hesitate(request, message.channel)
+        await self._delay_answer(request, message.channel)
 
-    async def _hesitate(self, request: web.Request, service: str) -> None:
-        """What a service does between a request and its answer: take its time, or hang up."""
+    async def _delay_answer(self, request: web.Request, service: str) -> None:
+        """Wait until the service answers, or close the connection without an answer."""
         await self._faults.answer_is_due(service)
         if self._faults.take(service, HANG_UP):
             assert request.transport is not None
@@ -360,7 +360,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _card(body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The Adaptive Card in a request to a workflow; None: there is none."""
+    """The Adaptive Card in a request to a workflow; None if there is none."""
     attachments = body.get("attachments")
     if body.get("type") != "message" or not isinstance(attachments, list) or len(attachments) != 1:
         return None

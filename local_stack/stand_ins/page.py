@@ -1,4 +1,4 @@
-"""The page that shows people what arrived."""
+"""The page with the received messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MESSAGE = """<article><small>{channel} → {destination} ・ {time}</small><h2>
 
 
 def listing(messages: Sequence[Arrived]) -> str:
-    """The messages, newest first. Everything is escaped: they are what is under test."""
+    """The messages, newest first. All texts are escaped, because a test may send HTML."""
     return _PAGE.format(count=len(messages), messages="".join(map(_shown, reversed(messages))))
 
 

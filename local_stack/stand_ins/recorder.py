@@ -1,4 +1,4 @@
-"""What has arrived at the stand-ins."""
+"""The messages that the stand-ins have received."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# They have no place in a file or on a page, invented or not.
+# Headers with secrets, which must not be in a file or on a page.
 _SECRET_HEADERS = frozenset({"authorization"})
 
 
@@ -18,8 +18,8 @@ _SECRET_HEADERS = frozenset({"authorization"})
 class Arrived:
     """One message as its service received it.
 
-    ``destination`` is the address, the Slack channel, the workflow's id or ``users/ID`` and ``channels/ID``; ``rich`` the HTML, the
-    blocks or the card.
+    ``destination`` is the email address, the Slack channel, the workflow's id, or ``users/ID`` and ``channels/ID``. ``rich`` is the HTML,
+    the blocks or the card.
     """
 
     channel: str
@@ -31,17 +31,17 @@ class Arrived:
     arrived_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def as_json(self) -> dict[str, Any]:
-        """For the JSON page and the file."""
+        """The message as JSON, for the page and the file."""
         return {**asdict(self), "arrived_at": self.arrived_at.isoformat()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Arrived:
-        """The message that ``as_json`` has written."""
+        """The message from the result of ``as_json``."""
         return cls(**{**value, "arrived_at": datetime.fromisoformat(value["arrived_at"])})
 
 
 class Recorder:
-    """A list that several threads use, and a file of JSON lines if one is wanted; what is there already comes first in both."""
+    """A thread-safe list of messages, and optionally a file of JSON lines. Messages of an existing file come first."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._messages = _read(file) if file and file.exists() else []
@@ -58,13 +58,13 @@ class Recorder:
 
     @property
     def messages(self) -> list[Arrived]:
-        """All so far, oldest first."""
+        """All messages, oldest first."""
         with self._lock:
             return list(self._messages)
 
 
 def _read(file: Path) -> list[Arrived]:
-    """What the file has; a line that a killed process has not finished is cut off."""
+    """The messages of the file. An unfinished line of a killed process is removed."""
     content = file.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:

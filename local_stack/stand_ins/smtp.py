@@ -1,4 +1,4 @@
-"""A mail server that takes letters for anybody, or refuses them as it is told."""
+"""A mail server that accepts letters for any recipient, or refuses them on request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from local_stack.stand_ins.faults import HANG_UP, Fault, Faults
 from local_stack.stand_ins.recorder import Arrived, Recorder
 
-# What a server says for a code of the error table; any other is taken for the reply itself.
+# The reply for a code of the error table. Any other code is used as the reply.
 _REPLIES = {
     "535": "535 5.7.8 Authentication credentials invalid",
     "throttled": "454 Throttling failure: Maximum sending rate exceeded.",
@@ -38,15 +38,15 @@ _REPLIES = {
     "5.3.1": "552 5.3.1 System full",
 }
 
-# It logs every address and line.
+# aiosmtpd logs every address and line.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
 
 class SmtpService:
-    """The server. To be used on one event loop. With ``tls``, it is spoken from the first byte or after STARTTLS.
+    """The server. Use it in one event loop. ``tls`` is used from the first byte or after STARTTLS.
 
-    ``connections`` counts all that it has had, ``open_connections`` are the present ones. While there are more than
-    ``connection_limit``, it refuses every letter, as Exchange Online does.
+    ``connections`` counts all connections, ``open_connections`` the open ones. If more than ``connection_limit`` are open, the server
+    refuses every letter, as Exchange Online does.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class SmtpService:
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int) -> int:
-        """Listen on loopback; 0 takes a free port. Returns the port."""
+        """Listen on 127.0.0.1; 0 selects a free port. Returns the port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             self._connection, "127.0.0.1", port, ssl=self._tls if self._implicit_tls else None
@@ -75,7 +75,7 @@ class SmtpService:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         if self._server:
             self._server.close()
 
@@ -126,12 +126,12 @@ class SmtpService:
         return "250 2.0.0 OK: queued"
 
     async def _fault(self, server: SMTP, command: str) -> str:
-        """The reply by which a command is to fail, if it is; one without a reply hangs up."""
+        """The error reply for a command, or empty. A failure without a reply closes the connection."""
         fault = self._faults.take("email", command)
         if fault and not fault.code:
             assert server.transport is not None
             server.transport.close()
-            # The lost connection ends this.
+            # aiosmtpd cancels this handler when the connection closes.
             await asyncio.Event().wait()
         return _reply(fault)
 
@@ -161,7 +161,7 @@ def _arrived(recipient: str, content: bytes) -> Arrived:
         _part(letter, "plain"),
         subject=str(letter["Subject"] or ""),
         rich=_part(letter, "html") or None,
-        # As they travelled: not decoded, only unfolded.
+        # The raw headers: unfolded, not decoded.
         headers={
             name: "".join(str(value).splitlines()) for name, value in message_from_bytes(content).items()
         },

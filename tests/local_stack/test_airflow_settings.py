@@ -16,7 +16,7 @@ from local_stack.airflow_settings import (
 )
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.network import ALLOWED_HOSTS_VARIABLE, SMTP_CONN_ID
-from skill_batch.notifiers.delivery import OPS_EMAIL_CONN_ID, OPS_SLACK_CONN_ID
+from skill_batch.notifiers.alert_outbox import OPS_EMAIL_CONN_ID, OPS_SLACK_CONN_ID
 from skill_batch.object_storage import VARIABLE
 from tests.airflow_installation import PROJECT
 

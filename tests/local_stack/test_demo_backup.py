@@ -6,7 +6,7 @@ import os
 
 import psycopg
 
-from local_stack.data_management import let_back_up
+from local_stack.data_management import create_backup_login
 from tests.conftest import Database
 from tests.data_management.backups import login
 
@@ -16,7 +16,7 @@ def test_the_login_can_be_made_again_with_another_password(database: Database) -
     with database.connect() as admin:
         try:
             for password in ("first", "second"):
-                let_back_up(admin, {"login": role, "password": password})
+                create_backup_login(admin, {"login": role, "password": password})
             with psycopg.connect(login(database, role, "second")) as connection:
                 assert connection.execute(
                     "SELECT rolbypassrls, rolcreatedb, rolsuper FROM pg_roles WHERE rolname = current_user"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from local_stack.directories import show_directories
+from local_stack.directories import put_directories
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.notifications import plant_notifications
 from local_stack.stand_ins import StandIns
@@ -25,7 +25,7 @@ def test_the_demo_shows_links_an_ambiguous_match_and_an_archived_channel(databas
     with StandIns() as services, database.connect() as connection:
         load_demo_data(connection, SHAPE)
         plant_notifications(connection, services.http_port)
-        show_directories(services, connection)
+        put_directories(services, connection)
 
         result = run_sync(database, services, date(2026, 11, 1))
 
