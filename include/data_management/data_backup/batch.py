@@ -292,7 +292,9 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             schema = restore_tenant(connection, packer, manifest)
             verify_restored(connection, schema, manifest)
 
-    def _delete_expired(self, platform: psycopg.Connection, run: Run, store: ObjectStore, own: str) -> None:
+    def _delete_expired(
+        self, platform: psycopg.Connection, run: Run, store: ObjectStore, own_id: str
+    ) -> None:
         """Delete backups that retention does not keep, and files of runs without a manifest."""
         verified = []
         for backup in verified_backups(platform):
@@ -304,7 +306,7 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
                     backup.backup_id,
                     store.location(FOLDER),
                 )
-        kept = backups_to_keep(verified, self._settings.retention) | {own}
+        kept = backups_to_keep(verified, self._settings.retention) | {own_id}
         unfinished = _SQL.execute(platform, "unfinished_backups", execution_id=run.execution_id)
         leaving = [backup.backup_id for backup in verified if backup.backup_id not in kept]
         # A backup with a manifest is complete: the next run records it in the ledger.

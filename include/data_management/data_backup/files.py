@@ -259,10 +259,10 @@ def _parse_identity(key: str) -> pyrage.x25519.Identity:
 
 def differences(expected: Sequence[TableContent], found: Sequence[TableContent]) -> list[str]:
     """A sentence for each table that differs."""
-    theirs: Mapping[tuple[str, str], TableContent] = {(table.schema, table.name): table for table in found}
+    actual: Mapping[tuple[str, str], TableContent] = {(table.schema, table.name): table for table in found}
     lines = []
     for table in expected:
-        other = theirs.get((table.schema, table.name))
+        other = actual.get((table.schema, table.name))
         name = f"{table.schema}.{table.name}"
         if other is None:
             lines.append(f"{name} がありません")

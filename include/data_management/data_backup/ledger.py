@@ -107,15 +107,15 @@ def begin_backup(platform: psycopg.Connection, run: Run, store: ObjectStore, *, 
     execution = {"execution_id": run.execution_id}
     with platform.transaction():
         platform.execute("LOCK TABLE batch.backup IN SHARE ROW EXCLUSIVE MODE")
-        other = _SQL.execute(platform, "running_backup", **execution).fetchone()
-        if other:
+        running = _SQL.execute(platform, "running_backup", **execution).fetchone()
+        if running:
             raise BackupError(
                 "別の実行がバックアップ中です（{}、DAG {} の {}）。"
-                "それが終わるのを待ってから、dump を下流ごと消去（Clear）してください。".format(*other)
+                "それが終わるのを待ってから、dump を下流ごと消去（Clear）してください。".format(*running)
             )
-        own = _SQL.execute(platform, "own_backup", **execution).fetchone()
-        if own:
-            require_unfinished(str(own[0]), str(own[1]))
+        earlier_attempt = _SQL.execute(platform, "own_backup", **execution).fetchone()
+        if earlier_attempt:
+            require_unfinished(str(earlier_attempt[0]), str(earlier_attempt[1]))
         record_stored_backups(platform, store, run.execution_id)
         row = _SQL.row(
             platform, "begin_backup", **execution, business_date=run.business_date, stored=store.names(FOLDER)

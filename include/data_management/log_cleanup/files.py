@@ -108,10 +108,8 @@ def clean_class(
         except FileNotFoundError:
             return report
         except OSError as error:
-            if error.errno not in (
-                errno.ELOOP,
-                errno.ENOTDIR,
-            ):  # a link, or no directory: unknown_entries reports it
+            # unknown_entries reports links and entries that are not directories.
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 report.untouched.append(f"{shown(root / name)}: フォルダーを開けません（{error.strerror}）")
             return report
         try:

@@ -95,20 +95,20 @@ class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
         tenants = _SQL.rows(work.connection, "load_tenants", execution_id=work.run.execution_id)
         for row in tenants:
             tenant_id = row["tenant_id"]
-            own, notes = self._settings_of(row)
-            if not own.recipients and tenant_id not in administrators:
+            settings, notes = self._settings_of(row)
+            if not settings.recipients and tenant_id not in administrators:
                 notes = (*notes, _NO_RECIPIENTS)
             # One tenant at a time, by primary key: the days of a large shard do not fit into memory together.
-            days, groups = _statistics(work.connection, tenant_id, month, own.fiscal_start_month)
+            days, groups = _statistics(work.connection, tenant_id, month, settings.fiscal_start_month)
             report = make_report(
                 days,
                 groups,
                 tenant_code=row["tenant_code"],
                 tenant_name=row["tenant_name"],
                 month=month,
-                language=own.language,
-                colour=own.colour,
-                fiscal_start_month=own.fiscal_start_month,
+                language=settings.language,
+                colour=settings.colour,
+                fiscal_start_month=settings.fiscal_start_month,
             )
             _SQL.execute(
                 work.connection,
@@ -117,7 +117,7 @@ class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
                 month=month,
                 contents=Jsonb(report.model_dump(mode="json")),
                 missing_days=len(report.missing_days),
-                recipients=list(own.recipients),
+                recipients=list(settings.recipients),
                 execution_id=work.run.execution_id,
             )
             results.append(_result(tenant_id, report, notes))

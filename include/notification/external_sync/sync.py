@@ -201,7 +201,7 @@ def _account(row: Mapping[str, Any]) -> Account:
 
 
 def _save(connection: psycopg.Connection, unit: Unit, plan: SyncPlan, world_hash: str) -> SavedPlan:
-    kept = SavedPlan(
+    saved = SavedPlan(
         HELD if plan.held else PLANNED,
         plan.digest(world_hash),
         world_hash,
@@ -210,8 +210,8 @@ def _save(connection: psycopg.Connection, unit: Unit, plan: SyncPlan, world_hash
         plan.counts,
         plan.held,
     )
-    _write_plan(connection, unit, kept)
-    return kept
+    _write_plan(connection, unit, saved)
+    return saved
 
 
 def _write_plan(connection: psycopg.Connection, unit: Unit, plan: SavedPlan) -> None:

@@ -45,7 +45,7 @@ class NotificationLogCleanupBatch(PreparesTenants, TenantBatch, WritesFiles, Cle
         ).fetchall()
         overrides: dict[str, dict[str, str | None]] = dict(rows)
         preferences = {
-            tenant_id: preferences_of(self._settings, None, own) for tenant_id, own in overrides.items()
+            tenant_id: preferences_of(self._settings, None, each) for tenant_id, each in overrides.items()
         }
         _SQL.execute(
             work.connection,

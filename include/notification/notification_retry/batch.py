@@ -75,7 +75,7 @@ class NotificationRetryBatch(TenantBatch, SendsMessages):
             now=now,
             until=min(now, day_end),
             tenant_ids=list(preferences),
-            give_up_hours=[own.settings.give_up_hours for own in preferences.values()],
+            give_up_hours=[each.settings.give_up_hours for each in preferences.values()],
         ).fetchall()
         outbox.mirror_to_host(connection, [message_id for (message_id,) in expired])
 

@@ -145,10 +145,10 @@ class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
                     templates=templates[tenant_id],
                     settings=settings[tenant_id],
                     former_mailboxes=former.get(tenant_id, frozenset()),
-                    preferences_problem=own.problem,
+                    preferences_problem=each.problem,
                 )
             )
-            for tenant_id, own in preferences.items()
+            for tenant_id, each in preferences.items()
         }
 
     def _save_answers_isolated(
@@ -266,7 +266,7 @@ async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_An
             async with at_once:
                 return await _validate(config, channel, named, session, network)
 
-        mail, *told = await asyncio.gather(
+        mail, *replies = await asyncio.gather(
             ask(network.email, Channel.EMAIL, ()),
             *(ask(channel.config, channel.lane.channel, channel.destinations) for channel in channels),
         )
@@ -276,7 +276,7 @@ async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_An
             tuple(each for each in findings if _is_broken(each)),
             tuple(each for each in findings if not _is_broken(each)),
         )
-        for channel, findings in zip(channels, told, strict=True)
+        for channel, findings in zip(channels, replies, strict=True)
     ]
     return answers, mail
 

@@ -68,7 +68,7 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
         templates = load_templates(
             work.connection,
             [CERTIFICATE_EXPIRY, GOAL_DUE],
-            {tenant_id: own.settings.language for tenant_id, own in preferences.items()},
+            {tenant_id: each.settings.language for tenant_id, each in preferences.items()},
         )
         return [
             self._enqueue(

@@ -112,9 +112,8 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
             digest_lines(as_of, [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows])
         )
 
-    # An invalid override is ignored, so that the tenant is still checked.
     def _judge(self, row: dict[str, Any], run: Run) -> _Judgement:
-        # An override that does not hold must not hide that nobody is there any more.
+        # An invalid override is ignored, so that the tenant is still checked.
         settings, notes = self._settings.inactivity.overridden_if_valid(row["setting_overrides"])
         is_excluded = row["is_trial"] and not settings.include_trial
         known_activity_on, before = row["known_activity_on"], Stage(row["known_stage"])
@@ -146,8 +145,8 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
     def _notify(self, connection: psycopg.Connection, run: Run, to_notify: dict[str, Silence]) -> set[str]:
         """Queue the notifications; returns the tenants without an address."""
         languages = {
-            tenant_id: own.settings.language
-            for tenant_id, own in load_preferences(
+            tenant_id: each.settings.language
+            for tenant_id, each in load_preferences(
                 connection, self._settings.notification, datetime.combine(run.run_date, time(), JAPAN)
             ).items()
         }

@@ -70,7 +70,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
         settings, applied, undone = _load_settings(connection, run, self._keys)
         plans: dict[str, SyncPlan] = {}
         steps: dict[str, PlanStep] = {}
-        told: dict[str, list[Any] | None] = {}
+        reported_before: dict[str, list[Any] | None] = {}
         for row in _SQL.rows(connection, "load_plans", execution_id=run.execution_id):
             tenant_id, name = row["tenant_id"], _plan_of(row)
             step = PlanStep(name, row["known_plan"]) if name in self._plans.plans else None
@@ -82,7 +82,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
                 undone[tenant_id],
                 step,
             )
-            told[tenant_id] = row["told_problems"]
+            reported_before[tenant_id] = row["told_problems"]
             if step:
                 steps[tenant_id] = step
                 plans[tenant_id].differences += self._plans.not_negotiated(row)
@@ -98,7 +98,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
                 steps.get(tenant_id),
                 plans[tenant_id],
                 len(settings[tenant_id]),
-                told[tenant_id],
+                reported_before[tenant_id],
             )
             for tenant_id in tenant_ids
             if tenant_id in plans
@@ -174,7 +174,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
         step: PlanStep | None,
         plan: SyncPlan,
         settings: int,
-        told: list[Any] | None,
+        reported_before: list[Any] | None,
     ) -> UnitResult:
         is_only_planned = run.dry_run or self._plans.sample
         reported = plan.reported
@@ -214,7 +214,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
             **{severity.name.lower(): severities[severity] for severity in reversed(Severity)},
             "protectedSettings": plan.protected,
             "seriousProblems": [asdict(problem) for problem in serious],
-            **({} if told is None else {"toldProblems": told}),
+            **({} if reported_before is None else {"toldProblems": reported_before}),
         }
         return UnitResult(
             tenant_id, details, records=settings + len(plan.changes), notes=tuple(notes), report=tuple(lines)

@@ -70,7 +70,7 @@ _Incidents: TypeAlias = Mapping[tuple[str, str], Incident]
 
 @dataclass(frozen=True)
 class _CheckedTenant:
-    """One tenant's checks and the states after them. ``is_saved`` is false if this hour or a newer hour was judged before."""
+    """One tenant's checks and the states after them. ``is_new``: neither this hour nor a newer hour was judged before."""
 
     tenant_id: str
     figures: Figures
@@ -79,7 +79,7 @@ class _CheckedTenant:
     recent: Mapping[Check, Recent]
     before: Mapping[Check, Incident]
     after: Mapping[Check, Incident]
-    is_saved: bool
+    is_new: bool
     notes: tuple[str, ...]
 
     @property
@@ -155,7 +155,7 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
         checked = [
             self._check(row, measures.get(row["tenant_id"], {}), incidents, check_at) for row in tenants
         ]
-        _save(work.connection, about, [tenant for tenant in checked if tenant.is_saved])
+        _save(work.connection, about, [tenant for tenant in checked if tenant.is_new])
         self.discard(work)
         return [_result(tenant) for tenant in checked]
 
@@ -196,22 +196,14 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
         results = run_checks(figures, settings, usage)
         before = {check: found for check in Check if (found := incidents.get((row["tenant_id"], check)))}
         recent = {Check(name): _recent(known) for name, known in row["recent"].items()}
-        is_saved = row["checked_at"] is None or row["checked_at"] < check_at
+        is_new = row["checked_at"] is None or row["checked_at"] < check_at
         after = dict(before)
-        for check, breach in results.items() if is_saved else ():
+        for check, breach in results.items() if is_new else ():
             recent[check], incident = step(recent.get(check, Recent()), before.get(check), breach, check_at)
             if incident is not None:
                 after[check] = incident
         return _CheckedTenant(
-            row["tenant_id"],
-            figures,
-            row["last_activity_at"],
-            results,
-            recent,
-            before,
-            after,
-            is_saved,
-            notes,
+            row["tenant_id"], figures, row["last_activity_at"], results, recent, before, after, is_new, notes
         )
 
     def _tenant_settings(

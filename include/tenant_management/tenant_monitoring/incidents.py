@@ -15,7 +15,7 @@ _RESULTS = 3
 _BREACHES_TO_OPEN = 2
 
 # Older results do not count with a new one. A tenant that is used for one hour a day has one result a day.
-FORGET_AFTER = timedelta(hours=26)
+RESULTS_VALID_FOR = timedelta(hours=26)
 # A breach this soon after the close reopens the incident.
 REOPEN_WITHIN = timedelta(hours=6)
 
@@ -51,7 +51,7 @@ class Recent:
 
     def then(self, *, is_breach: bool, at: datetime, is_open: bool) -> Recent:
         """Add a result. Old results are dropped, except while an incident ``is_open``, because every incident must be able to close."""
-        known = self.results if is_open or (self.at and at - self.at <= FORGET_AFTER) else ""
+        known = self.results if is_open or (self.at and at - self.at <= RESULTS_VALID_FOR) else ""
         return Recent((known + (BREACHED if is_breach else CLEAN))[-_RESULTS:], at)
 
     @property

@@ -105,8 +105,8 @@ class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
         if not to_notify:
             return
         languages = {
-            tenant_id: own.settings.language
-            for tenant_id, own in load_preferences(
+            tenant_id: each.settings.language
+            for tenant_id, each in load_preferences(
                 connection, self._settings.notification, datetime.combine(run.run_date, time(), JAPAN)
             ).items()
         }

@@ -25,10 +25,10 @@ WITH taken AS (
             reported_by IS null OR reported_by = %(execution_id)s
             -- The run that took them was lost before it reported them.
             OR EXISTS (
-                SELECT FROM batch.tenant_outcome AS told
+                SELECT FROM batch.tenant_outcome AS reported
                 WHERE
-                    told.tenant_id = outbox.tenant_id AND told.execution_id = outbox.reported_by
-                    AND told.error_code IS DISTINCT FROM 'NOTIFICATIONS_FAILED'
+                    reported.tenant_id = outbox.tenant_id AND reported.execution_id = outbox.reported_by
+                    AND reported.error_code IS DISTINCT FROM 'NOTIFICATIONS_FAILED'
             )
         )
     RETURNING tenant_id, status, channel, error_detail
@@ -48,10 +48,10 @@ WITH taken AS (
         reported_by IS null OR reported_by = %(execution_id)s
         -- The run that took them was lost before it reported them.
         OR EXISTS (
-            SELECT FROM batch.tenant_outcome AS told
+            SELECT FROM batch.tenant_outcome AS reported
             WHERE
-                told.tenant_id = circuit.tenant_id AND told.execution_id = circuit.reported_by
-                AND coalesce(told.error_code, '') NOT IN ('NOTIFICATIONS_FAILED', 'CHANNEL_CLOSED')
+                reported.tenant_id = circuit.tenant_id AND reported.execution_id = circuit.reported_by
+                AND coalesce(reported.error_code, '') NOT IN ('NOTIFICATIONS_FAILED', 'CHANNEL_CLOSED')
         )
     RETURNING tenant_id, channel, reason
 )

@@ -5,7 +5,7 @@ WITH found AS (
     SELECT
         outcome.tenant_id,
         outcome.details -> 'seriousProblems' AS problems,
-        coalesce(told.problems, '[]') AS known
+        coalesce(reported.problems, '[]') AS known
     FROM batch.tenant_outcome AS outcome
     LEFT JOIN LATERAL (
         SELECT earlier.details -> 'toldProblems' AS problems
@@ -16,7 +16,7 @@ WITH found AS (
             AND earlier.tenant_id = outcome.tenant_id AND earlier.details ? 'toldProblems'
         ORDER BY log.ended_at DESC
         LIMIT 1
-    ) AS told ON true
+    ) AS reported ON true
     WHERE
         outcome.execution_id = %(execution_id)s AND outcome.status = 'success'
         AND outcome.details ? 'seriousProblems'
