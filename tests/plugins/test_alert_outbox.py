@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from local_stack.stand_ins import StandIns
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import load_channels, send_alert, send_waiting_alerts
+from skill_batch.statements import SQL
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
@@ -289,3 +290,21 @@ def test_no_secret_comes_into_a_log_or_a_row(
     assert "xoxb" not in caplog.text
     assert "xoxb" not in str(rows(platform))
     assert "xoxb" not in repr(load_channels())
+
+
+def test_a_claim_leases_one_alert_whatever_the_plan(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], shared_database: Database
+) -> None:
+    """With the statistics of a table of one row, the planner repeats a subquery for each row."""
+    for key in ("a", "b"):
+        services.fail_next("slack", "internal_error")
+        send_alert(alert(), key, load_channels())
+        if key == "a":
+            with shared_database.connect() as owner:
+                owner.execute("ANALYZE batch.operator_alert")
+    make_due(platform)
+
+    claimed = platform.execute(SQL["claim_alert"], {"lease": 60, "excluded": []}).fetchall()
+
+    assert [row["alert_key"] for row in claimed] == ["a"]
+    assert sum(row["due_at"] > datetime.now(UTC) for row in rows(platform)) == 1

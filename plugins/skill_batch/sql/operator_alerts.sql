@@ -11,16 +11,19 @@ ON CONFLICT (alert_key, channel) DO NOTHING
 RETURNING channel;
 
 -- name: claim_alert
-UPDATE batch.operator_alert AS alert
-SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), in_doubt = true
-FROM (
+-- A materialized query runs once. As a subquery it may run once per row, and would then lease alerts that nobody sends.
+WITH due AS MATERIALIZED (
     SELECT alert_key, channel, in_doubt
     FROM batch.operator_alert
     WHERE due_at <= clock_timestamp() AND channel <> all(%(excluded)s)
     ORDER BY created_at
     LIMIT 1
     FOR UPDATE SKIP LOCKED
-) AS due
+)
+
+UPDATE batch.operator_alert AS alert
+SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), in_doubt = true
+FROM due
 WHERE alert.alert_key = due.alert_key AND alert.channel = due.channel
 RETURNING alert.alert_key, alert.channel, alert.message, due.in_doubt;
 
