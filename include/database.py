@@ -1,4 +1,4 @@
-"""SQL files and the tenant context: the two things that every access to the database goes through."""
+"""Run the statements of SQL files, and set the tenant context of a transaction."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ def tenant_transaction(
 
 @contextmanager
 def tenant_turn(connection: psycopg.Connection, lock: int, tenant_id: str) -> Iterator[None]:
-    """Whoever works on the tenant under the same ``lock`` waits for each other, across transactions.
+    """Hold a session lock on the tenant, across transactions. PostgreSQL releases it if the connection is lost.
 
-    A lost connection gives the turn back. ``lock`` is a number of the caller's own.
+    ``lock`` identifies the caller's kind of work.
     """
     key = [lock, tenant_id]
     connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", key)

@@ -56,5 +56,5 @@ def batch_001_data_backup() -> None:
     run, shards = flow.open_run()
     dump = flow.step(run, "dump", "ダンプ", lambda batch, work: batch.dump(work))
     check = flow.step(run, "check", "復元検証", lambda batch, work: batch.check(work))
-    export_tenant = flow.per_tenant.partial(run=run).expand(shard=shards)
+    export_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(dump, check, export_tenant, flow.close_run())

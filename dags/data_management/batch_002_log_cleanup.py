@@ -39,5 +39,5 @@ def batch_002_log_cleanup() -> None:
     """Clean up one class of log files, or one kind of rows, per mapped instance."""
     flow = BatchFlow(LOG_CLEANUP, create_batch)
     run, shards = flow.open_run()
-    clean_up_logs = flow.per_tenant.partial(run=run).expand(shard=shards)
+    clean_up_logs = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(clean_up_logs, flow.close_run())

@@ -40,5 +40,5 @@ def batch_003_statistics() -> None:
     flow = BatchFlow(STATISTICS, create_batch)
     run, shards = flow.open_run()
     read_logs = flow.read_logs(run, shards)
-    update_statistics = flow.per_tenant.partial(run=run).expand(shard=shards)
+    update_statistics = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, update_statistics, flow.close_run())

@@ -41,5 +41,5 @@ def batch_004_monthly_report() -> None:
     flow = BatchFlow(MONTHLY_REPORT, create_batch)
     run, shards = flow.open_run()
     read_logs = flow.read_logs(run, shards)
-    create_report = flow.per_tenant.partial(run=run).expand(shard=shards)
+    create_report = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, create_report, flow.close_run())

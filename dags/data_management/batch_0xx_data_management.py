@@ -4,7 +4,7 @@
 定期実行は各バッチの DAG が行い、この DAG にスケジュールはありません。
 
 ### 処理の流れ
-選んだバッチだけが、依存の順に動きます。失敗したバッチを必要とする後続だけが止まります。
+選んだバッチだけが動きます。ほかのバッチを必要とするものはそれを待ち、失敗したら止まります。残りは同時に動きます。
 1. `data_backup` — BATCH-001 データバックアップ（復元は DAG `restore_backup` で）
 2. `log_cleanup` — BATCH-002 ログクリーンアップ（選んだバックアップの後）
 3. `statistics` — BATCH-003 統計データ更新
@@ -51,24 +51,24 @@ def batch_0xx_data_management() -> None:
         run, shards = backup.open_run()
         dump = backup.step(run, "dump", "ダンプ", lambda batch, work: batch.dump(work))
         check = backup.step(run, "check", "復元検証", lambda batch, work: batch.check(work))
-        export_tenant = backup.per_tenant.partial(run=run).expand(shard=shards)
+        export_tenant = backup.mapped_task().partial(run=run).expand(shard=shards)
         chain(dump, check, export_tenant, backup.close_run())
     with batch_group(LOG_CLEANUP) as cleanup_group:
         cleanup = BatchFlow(LOG_CLEANUP, log_cleanup.create_batch)
         run, shards = cleanup.open_run()
-        clean_up_logs = cleanup.per_tenant.partial(run=run).expand(shard=shards)
+        clean_up_logs = cleanup.mapped_task().partial(run=run).expand(shard=shards)
         chain(clean_up_logs, cleanup.close_run())
     with batch_group(STATISTICS) as statistics_group:
         statistics_flow = BatchFlow(STATISTICS, statistics.create_batch)
         run, shards = statistics_flow.open_run()
         read_logs = statistics_flow.read_logs(run, shards)
-        update_statistics = statistics_flow.per_tenant.partial(run=run).expand(shard=shards)
+        update_statistics = statistics_flow.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, update_statistics, statistics_flow.close_run())
     with batch_group(MONTHLY_REPORT) as report_group:
         report = BatchFlow(MONTHLY_REPORT, monthly_report.create_batch)
         run, shards = report.open_run()
         read_logs = report.read_logs(run, shards)
-        create_report = report.per_tenant.partial(run=run).expand(shard=shards)
+        create_report = report.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, create_report, report.close_run())
     backup_group >> cleanup_group
     statistics_group >> report_group

@@ -36,5 +36,5 @@ def batch_019_01_scheduled_notifications() -> None:
     flow = BatchFlow(SCHEDULED_NOTIFICATIONS, create_batch)
     run, shards = flow.open_run()
     read_logs = flow.read_logs(run, shards)
-    send_notifications = flow.per_tenant.partial(run=run).expand(shard=shards)
+    send_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, send_notifications, flow.close_run())

@@ -33,5 +33,5 @@ def batch_019_02_notification_retry() -> None:
     """Retry each tenant's failed notifications."""
     flow = BatchFlow(NOTIFICATION_RETRY, create_batch)
     run, shards = flow.open_run()
-    retry_notifications = flow.per_tenant.partial(run=run).expand(shard=shards)
+    retry_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(retry_notifications, flow.close_run())

@@ -58,5 +58,5 @@ def batch_019_03_external_sync() -> None:
     """Read each tenant's directories and link the accounts."""
     flow = BatchFlow(EXTERNAL_SYNC, create_batch)
     run, shards = flow.open_run()
-    sync_directory = flow.per_tenant.partial(run=run).expand(shard=shards)
+    sync_directory = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(sync_directory, flow.close_run())

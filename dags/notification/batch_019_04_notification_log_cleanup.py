@@ -42,5 +42,5 @@ def batch_019_04_notification_log_cleanup() -> None:
     flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, create_batch)
     run, shards = flow.open_run()
     read_logs = flow.read_logs(run, shards)
-    archive_notifications = flow.per_tenant.partial(run=run).expand(shard=shards)
+    archive_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, archive_notifications, flow.close_run())

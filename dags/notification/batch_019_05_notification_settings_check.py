@@ -36,5 +36,5 @@ def batch_019_05_notification_settings_check() -> None:
     flow = BatchFlow(NOTIFICATION_SETTINGS_CHECK, create_batch)
     run, shards = flow.open_run()
     read_logs = flow.read_logs(run, shards)
-    check_settings = flow.per_tenant.partial(run=run).expand(shard=shards)
+    check_settings = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, check_settings, flow.close_run())

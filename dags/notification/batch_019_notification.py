@@ -4,7 +4,7 @@
 定期実行は各バッチの DAG が行い、この DAG にスケジュールはありません。
 
 ### 処理の流れ
-選んだバッチだけが、依存の順に動きます。失敗したバッチを必要とする後続だけが止まります。
+選んだバッチだけが動きます。ほかのバッチを必要とするものはそれを待ち、失敗したら止まります。残りは同時に動きます。
 1. `notification_settings_check` — BATCH-019-05 通知設定検証
 2. `scheduled_notifications` — BATCH-019-01 定期通知送信
 3. `notification_retry` — BATCH-019-02 通知失敗リトライ（期限の来た通知の再送。一覧や破棄などは DAG `operate_notifications` で）
@@ -58,28 +58,28 @@ def batch_019_notification() -> None:
         settings_check = BatchFlow(NOTIFICATION_SETTINGS_CHECK, notification_settings_check.create_batch)
         run, shards = settings_check.open_run()
         read_logs = settings_check.read_logs(run, shards)
-        check_settings = settings_check.per_tenant.partial(run=run).expand(shard=shards)
+        check_settings = settings_check.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, check_settings, settings_check.close_run())
     with batch_group(SCHEDULED_NOTIFICATIONS) as scheduled_group:
         scheduled = BatchFlow(SCHEDULED_NOTIFICATIONS, scheduled_notifications.create_batch)
         run, shards = scheduled.open_run()
         read_logs = scheduled.read_logs(run, shards)
-        send_notifications = scheduled.per_tenant.partial(run=run).expand(shard=shards)
+        send_notifications = scheduled.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, send_notifications, scheduled.close_run())
     with batch_group(NOTIFICATION_RETRY) as retry_group:
         retry = BatchFlow(NOTIFICATION_RETRY, notification_retry.create_batch)
         run, shards = retry.open_run()
-        retry_notifications = retry.per_tenant.partial(run=run).expand(shard=shards)
+        retry_notifications = retry.mapped_task().partial(run=run).expand(shard=shards)
         chain(retry_notifications, retry.close_run())
     with batch_group(EXTERNAL_SYNC):
         directories = BatchFlow(EXTERNAL_SYNC, external_sync.create_batch)
         run, shards = directories.open_run()
-        sync_directory = directories.per_tenant.partial(run=run).expand(shard=shards)
+        sync_directory = directories.mapped_task().partial(run=run).expand(shard=shards)
         chain(sync_directory, directories.close_run())
     with batch_group(NOTIFICATION_LOG_CLEANUP):
         log_cleanup_flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, notification_log_cleanup.create_batch)
         run, shards = log_cleanup_flow.open_run()
         read_logs = log_cleanup_flow.read_logs(run, shards)
-        archive_notifications = log_cleanup_flow.per_tenant.partial(run=run).expand(shard=shards)
+        archive_notifications = log_cleanup_flow.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, archive_notifications, log_cleanup_flow.close_run())
     scheduled_group >> retry_group

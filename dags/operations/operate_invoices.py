@@ -13,10 +13,10 @@ BATCH-018-02 テナント課金計算が作った請求書を、経理の担当�
 | 操作 | 使う欄 | 何が変わるか |
 |---|---|---|
 | 内訳の表示（読み取りのみ） | | 何も変わりません。`operate_invoice` のログに 1 日単位の内訳が出ます |
-| 保留中の請求の承認 | 未締め日を許す | 保留になった請求書を確定し、発行します |
-| 請求書の取消 | 理由 | 入金前の請求書を取り消します。番号は残ります |
+| 保留中の請求の承認 | 未締め日を許す | 保留になった請求書を確定し、発行します。未計算のテナントは計算して確定します |
+| 請求書の取消（入金前のみ） | 理由 | 入金前の請求書を取り消します。番号は残ります |
 | 返還請求書の発行 | 理由 | 請求書を打ち消す返還請求書（適格返還請求書）を発行します。その月はもう一度請求できます |
-| 取消して再発行 | 理由、未締め日を許す、大きな変動を認める | 入金前の請求書を取り消し、計算し直して新しい番号で発行します |
+| 取消して再発行（入金前のみ） | 理由、未締め日を許す、大きな変動を認める | 入金前の請求書を取り消し、計算し直して新しい番号で発行します |
 
 ### 出力
 `batch.invoice`、`HIS_TenantBilling`、保存先の `invoices/YYYY-MM/`、`batch.execution_log`（`triggered_by` に実行した人）。
@@ -25,7 +25,8 @@ BATCH-018-02 テナント課金計算が作った請求書を、経理の担当�
 ### 障害対応
 * **朝まで待てるか**: 手動実行なので、実行した人が判断します。
 * **どこを見るか**: 赤い `operate_invoice` のインスタンス名がテナントコードです。理由はそのログの最後に 1 文で出ます。
-* **再実行**: 原因を除いてから、そのインスタンスだけを下流ごと消去（Clear）。同じ実行は同じ請求書を 2 回操作しません。
+* **再実行**: 原因を除いてから、そのインスタンスだけを下流ごと消去（Clear）。操作済みの請求書をもう一度操作しません。
+  実行全体（`open_run` から）を消去すると、新しい操作になります。
 * **バッチのページ**: DAG `batch_018_02_tenant_billing`
 """
 
@@ -48,7 +49,7 @@ from skill_batch.dag_factory import operation_dag, operation_param, tenants_para
             None,
             type=["null", "string"],
             format="date",
-            title="対象月",
+            title="業務日（対象月）",
             description="請求の対象月のどれか 1 日（日本時間、YYYY-MM-DD）。空欄なら前月。",
         ),
         "tenants": tenants_param("操作するテナントのコード（1行に1件）。必須です。"),
@@ -73,5 +74,5 @@ def operate_invoices() -> None:
     """Check the form, then do the operation on each named tenant's invoice."""
     flow = BatchFlow(OPERATE_INVOICES, invoice_operations)
     run, shards = flow.open_run()
-    operate_invoice = flow.per_tenant.partial(run=run).expand(shard=shards)
+    operate_invoice = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(operate_invoice, flow.close_run())

@@ -57,5 +57,5 @@ def operate_notifications() -> None:
     """Check the form, then do the operation on each tenant's outbox."""
     flow = BatchFlow(OPERATE_NOTIFICATIONS, notification_operations)
     run, shards = flow.open_run()
-    operate_messages = flow.per_tenant.partial(run=run).expand(shard=shards)
+    operate_messages = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(operate_messages, flow.close_run())

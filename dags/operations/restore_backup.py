@@ -65,5 +65,5 @@ def restore_backup() -> None:
     """Check the form and the backup, then restore each named tenant, or the whole database once."""
     flow = BatchFlow(RESTORE_BACKUP, backup_restore)
     run, shards = flow.open_run()
-    restore = flow.per_tenant.partial(run=run).expand(shard=shards)
+    restore = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(restore, flow.close_run())

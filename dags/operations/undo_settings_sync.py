@@ -48,5 +48,5 @@ def undo_settings_sync() -> None:
     """Check the changes of the run, then undo them for each tenant."""
     flow = BatchFlow(UNDO_SETTINGS_SYNC, settings_sync_undo)
     run, shards = flow.open_run()
-    undo_changes = flow.per_tenant.partial(run=run).expand(shard=shards)
+    undo_changes = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(undo_changes, flow.close_run())

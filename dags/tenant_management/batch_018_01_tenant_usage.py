@@ -39,5 +39,5 @@ def batch_018_01_tenant_usage() -> None:
     flow = BatchFlow(TENANT_USAGE, create_batch)
     run, shards = flow.open_run()
     read_logs = flow.read_logs(run, shards)
-    aggregate_usage = flow.per_tenant.partial(run=run).expand(shard=shards)
+    aggregate_usage = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, aggregate_usage, flow.close_run())

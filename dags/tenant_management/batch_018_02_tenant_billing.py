@@ -3,7 +3,8 @@
 テナントごとに前月（日本時間）の料金を計算し、適格請求書を確定・発行します。金額を扱うため最重要（CRITICAL）です。
 
 ### 処理の流れ
-1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントと、月内に利用を終えたテナントを選びます。
+1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントと、対象月以降に利用を
+   終え、その月の料金が残るテナントを選びます。
 2. `wait_for_usage` — 月末日の使用量が締まる（BATCH-018-01）のを、ワーカーを使わずに最大 2 時間待ちます。
 3. `bill_tenant` — テナントごとに計算・採番・確定し、請求書（PDF・JSON）を保存して、請求先への通知を登録します。
 4. `close_run` — 会計用 CSV を書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
@@ -46,5 +47,5 @@ def batch_018_02_tenant_billing() -> None:
     flow = BatchFlow(TENANT_BILLING, create_batch)
     run, shards = flow.open_run()
     wait_for_usage = wait_for_closed_usage(run)
-    bill_tenant = flow.per_tenant.partial(run=run).expand(shard=shards)
+    bill_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(wait_for_usage, bill_tenant, flow.close_run())

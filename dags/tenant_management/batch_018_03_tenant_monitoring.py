@@ -52,5 +52,5 @@ def batch_018_03_tenant_monitoring() -> None:
     run, shards = flow.open_run()
     watched = watch_runs(run)
     read_logs = flow.read_logs(run, shards)
-    check_tenant = flow.per_tenant.partial(run=run).expand(shard=shards)
+    check_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(watched, read_logs, check_tenant, flow.close_run())

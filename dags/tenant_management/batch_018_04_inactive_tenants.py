@@ -41,5 +41,5 @@ def batch_018_04_inactive_tenants() -> None:
     flow = BatchFlow(INACTIVE_TENANTS, create_batch)
     run, shards = flow.open_run()
     read_logs = flow.read_logs(run, shards)
-    detect_inactivity = flow.per_tenant.partial(run=run).expand(shard=shards)
+    detect_inactivity = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, detect_inactivity, flow.close_run())

@@ -42,5 +42,5 @@ def batch_018_05_settings_sync() -> None:
     """Bring each tenant's settings in line with its plan and contract."""
     flow = BatchFlow(SETTINGS_SYNC, create_batch)
     run, shards = flow.open_run()
-    sync_settings = flow.per_tenant.partial(run=run).expand(shard=shards)
+    sync_settings = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(sync_settings, flow.close_run())

@@ -4,7 +4,7 @@
 1 テナントだけのやり直しに使います。定期実行は各バッチの DAG が行い、この DAG にスケジュールはありません。
 
 ### 処理の流れ
-選んだバッチだけが、依存の順に動きます。失敗したバッチを必要とする後続だけが止まります。
+選んだバッチだけが動きます。ほかのバッチを必要とするものはそれを待ち、失敗したら止まります。残りは同時に動きます。
 1. `tenant_usage` — BATCH-018-01 テナント使用量集計
 2. `inactive_tenants` — BATCH-018-04 非アクティブテナント検知
 3. `settings_sync` — BATCH-018-05 テナント設定同期（取り消しは DAG `undo_settings_sync` で）
@@ -62,30 +62,30 @@ def batch_018_tenant_management() -> None:
         usage = BatchFlow(TENANT_USAGE, tenant_usage.create_batch)
         run, shards = usage.open_run()
         read_logs = usage.read_logs(run, shards)
-        aggregate_usage = usage.per_tenant.partial(run=run).expand(shard=shards)
+        aggregate_usage = usage.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, aggregate_usage, usage.close_run())
     with batch_group(INACTIVE_TENANTS) as inactive_group:
         inactivity = BatchFlow(INACTIVE_TENANTS, inactive_tenants.create_batch)
         run, shards = inactivity.open_run()
         read_logs = inactivity.read_logs(run, shards)
-        detect_inactivity = inactivity.per_tenant.partial(run=run).expand(shard=shards)
+        detect_inactivity = inactivity.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, detect_inactivity, inactivity.close_run())
     with batch_group(SETTINGS_SYNC):
         sync = BatchFlow(SETTINGS_SYNC, settings_sync.create_batch)
         run, shards = sync.open_run()
-        sync_settings = sync.per_tenant.partial(run=run).expand(shard=shards)
+        sync_settings = sync.mapped_task().partial(run=run).expand(shard=shards)
         chain(sync_settings, sync.close_run())
     with batch_group(TENANT_MONITORING):
         monitoring = BatchFlow(TENANT_MONITORING, tenant_monitoring.create_batch)
         run, shards = monitoring.open_run()
         watched = watch_runs(run)
         read_logs = monitoring.read_logs(run, shards)
-        check_tenant = monitoring.per_tenant.partial(run=run).expand(shard=shards)
+        check_tenant = monitoring.mapped_task().partial(run=run).expand(shard=shards)
         chain(watched, read_logs, check_tenant, monitoring.close_run())
     with batch_group(TENANT_BILLING) as billing_group:
         billing = BatchFlow(TENANT_BILLING, tenant_billing.create_batch)
         run, shards = billing.open_run()
         wait_for_usage = wait_for_closed_usage(run)
-        bill_tenant = billing.per_tenant.partial(run=run).expand(shard=shards)
+        bill_tenant = billing.mapped_task().partial(run=run).expand(shard=shards)
         chain(wait_for_usage, bill_tenant, billing.close_run())
     usage_group >> [inactive_group, billing_group]

@@ -23,7 +23,7 @@ def outcome_of(settlement: TenantSettlement) -> Outcome:
     if settlement.settlement is Settlement.FINALIZED:
         details["generatedInvoices"] = 1
     if settlement.total is not None:
-        # A number, so that the run's totals add it up: PostgreSQL reads its digits exactly, whatever Python makes of them.
+        # A JSON number, because the run adds its totals up. A float holds 15 digits, enough for an invoice.
         details[f"totalAmount{settlement.currency}"] = float(settlement.total)
     report: tuple[str, ...] = ()
     if settlement.settlement is Settlement.PRICED and settlement.invoice and settlement.inputs:

@@ -24,9 +24,11 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class Billing:
-    """Prices, finalises, voids and credits; each method works inside the caller's ``tenant_transaction``, for its tenants.
+    """Prices, finalises, voids and credits.
 
-    ``month`` is any day of the month (Asia/Tokyo). :raises BillingError: an invoice or its terms do not allow the step.
+    ``price``, ``settle``, ``void`` and ``credit`` work in the caller's ``tenant_transaction``. ``write_documents`` opens its own
+    transactions: call it after the commit. A method with ``platform`` acts as ``batch_platform``. ``month`` is any day of the month
+    (Asia/Tokyo). :raises BillingError: an invoice or its terms do not allow the step.
     """
 
     terms: Terms

@@ -26,10 +26,10 @@ from include.network import Network
 class Run:
     """The run that a step belongs to; every row that the step writes carries ``execution_id``.
 
-    ``business_date`` is the date that the run works on. ``run_date`` is the day on which the step runs; a step that is cleared later
-    runs later. Both are in Asia/Tokyo. ``options`` are the batch's own parameters, checked (JSON values). A shard starts no more
-    sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see ``SplitsTenants``. ``run_at``
-    (aware) is the run's logical date.
+    ``business_date`` is the date that the run works on. ``run_date`` is the day of the run's logical date; in a shard that is cleared
+    later it is the day on which the shard runs. Both are in Asia/Tokyo. ``options`` are the batch's own parameters, checked (JSON
+    values). A shard starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see
+    ``SplitsTenants``. ``run_at`` (aware) is the run's logical date.
     """
 
     execution_id: str

@@ -232,12 +232,12 @@ def close_run(
     installation: Installation,
     *,
     error: Exception | None = None,
-    lost_instances: Sequence[str] = (),
+    failed_instances: Sequence[str] = (),
     attempt: int = 0,
 ) -> ClosedRun:
     """Close the execution log with the outcomes of the tenants, and report the batch's digest.
 
-    ``error`` is the failure of an earlier step. ``lost_instances`` names the mapped instances that failed in Airflow. If such an instance
+    ``error`` is the failure of an earlier step. ``failed_instances`` names the mapped instances that failed in Airflow. If such an instance
     could not reach the database, the outcomes are those of an earlier attempt.
     """
     with installation.platform(spec.time_limit) as platform:
@@ -245,8 +245,8 @@ def close_run(
         work = Work(run, platform)
         error = error or _finish(batch, work, installation)
         result = run_log.close_execution(platform, run, reason_of(error) if error else None, attempt=attempt)
-        if lost_instances and result.status == "completed":
-            error = run_log.InstancesFailedError(lost_instances)
+        if failed_instances and result.status == "completed":
+            error = run_log.InstancesFailedError(failed_instances)
             result = run_log.close_execution(platform, run, reason_of(error), attempt=attempt)
         if isinstance(batch, CleansUp):
             batch.discard(work)

@@ -35,7 +35,7 @@ class Installation(Protocol):
         """The value of a Variable, stripped; empty if it is not set."""
 
     def store(self) -> ObjectStore | None:
-        """The object store. :raises SettingsError: none is configured."""
+        """The object store. None: this installation writes no files (local runs). :raises SettingsError: none is configured."""
 
     def network(self, *, with_mail: bool) -> Network | None:
         """The network for requests and messages. :raises ConnectionMissingError: ``with_mail``, and no mail server is defined."""

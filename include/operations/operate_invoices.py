@@ -36,8 +36,10 @@ class InvoiceOperations(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, 
 
     def options(self, request: Request) -> dict[str, Any]:
         """``operation``, ``reason``, and which deviations an approval or a reissue accepts."""
+        operation = INVOICES.chosen(request.values)
         return {
-            "operation": INVOICES.chosen(request.values).name,
+            "operation": operation.name,
+            "is_read_only": operation.is_read_only,
             "reason": str(request.values.get("reason") or "").strip(),
             "allow_incomplete": bool(request.values.get("allow_incomplete")),
             "accept_change": bool(request.values.get("accept_change")),
@@ -62,17 +64,18 @@ class InvoiceOperations(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, 
             reason=run.options["reason"],
             approved=() if reissues and not run.options["accept_change"] else work.tenant_ids,
         )
-        bill = self._billing.price if run.dry_run else self._billing.settle
+        # A dry run of a reissue is a rolled back one: it also shows what prevents it.
+        bill = self._billing.price if run.dry_run and not reissues else self._billing.settle
         return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
 
     def write_files(self, work: Work, tenant_id: str) -> None:
         """Write the documents of the tenant's month that have no file."""
-        if work.run.options["operation"] != "explain":
+        if not work.run.options["is_read_only"]:
             self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
 
     def finish(self, work: Work) -> None:
         """Write the month's accounting CSV, which contains all tenants."""
-        if work.run.options["operation"] != "explain":
+        if not work.run.options["is_read_only"]:
             self._billing.write_accounting_file(work.connection, work.run.business_date, work.files)
 
     def _operate(self, work: Work, tenant_id: str) -> Outcome:

@@ -88,7 +88,9 @@ class BatchFlow(Generic[BatchT]):
 
         return read_logs(run, shards)
 
-    def step(self, run: Any, task_id: str, display_name: str, work: Callable[[BatchT, Work], None]) -> Any:
+    def step(
+        self, run: Any, task_id: str, display_name: str, function: Callable[[BatchT, Work], None]
+    ) -> Any:
         """Add a step of this batch that runs once for the whole run."""
 
         @task(
@@ -101,14 +103,16 @@ class BatchFlow(Generic[BatchT]):
 
             batch, installation = self._batch()
             run_step(
-                self.spec, batch, run_of(run), lambda given: work(batch, given), installation, _task_key()
+                self.spec, batch, run_of(run), lambda work: function(batch, work), installation, _task_key()
             )
 
         return step(run)
 
-    @property
-    def per_tenant(self) -> Any:
-        """The task to map over the shards: ``partial(run=…).expand(shard=…)``. Its id is the registry's ``mapped_task``."""
+    def mapped_task(self) -> Any:
+        """The task to map over the shards: ``mapped_task().partial(run=…).expand(shard=…)``. The registry has its id.
+
+        It has no failure callback: ``close_run`` reports the instances that failed.
+        """
 
         @task(
             task_id=self.spec.mapped_task,
@@ -116,10 +120,10 @@ class BatchFlow(Generic[BatchT]):
             max_active_tis_per_dagrun=CONCURRENCY,
             map_index_template="{{ tenants_label }}",
         )
-        def per_tenant(run: dict[str, Any], shard: dict[str, Any]) -> dict[str, int]:
+        def process(run: dict[str, Any], shard: dict[str, Any]) -> dict[str, int]:
             return self._process(run_of(run), shard, get_current_context())
 
-        return per_tenant
+        return process
 
     def close_run(self) -> Any:
         """Close the run and send alerts; fails if a part of the run failed."""
@@ -198,7 +202,7 @@ class BatchFlow(Generic[BatchT]):
             run,
             installation,
             error=error,
-            lost_instances=failed_instances,
+            failed_instances=failed_instances,
             attempt=attempt_of(context),
         )
         if not run.dry_run:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from include.catalog import RunSpec
     from include.execution.digest import Digest
     from include.execution.run_log import RunResult
+    from skill_batch.performance import Slowness
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +35,8 @@ def report_digest(digest: Digest, result: RunResult, ti: RuntimeTaskInstance) ->
 
 
 def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance) -> None:
-    """Send the performance alert, and alerts that earlier runs could not send. The task's callback sends the failure alert."""
-    from include.catalog import OperationSpec
-    from skill_batch.hooks.tenant_db import PlatformDbHook
-
-    slow = None
-    # The durations of operations differ too much for an average.
-    if result.status == "completed" and not isinstance(spec, OperationSpec):
-        with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
-            slow = slowness(result.execution_seconds, load_history(platform, spec.id, ti.run_id))
+    """Send the performance alert and the waiting alerts, and record the run's metrics. The task's callback sends the failure alert."""
+    slow = _slowness(spec, result, ti.run_id)
     channels = load_channels()
     if slow:
         alert = slow_alert(spec.id, spec.name, result.execution_id, slow, _links(ti), has_ended=True)
@@ -51,6 +45,25 @@ def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance) -
         send_alert(alert, f"slow:{ti.dag_id}:{ti.run_id}", channels)
     send_waiting_alerts(channels)
     record_metrics(result)
+
+
+def _slowness(spec: RunSpec, result: RunResult, run_id: str) -> Slowness | None:
+    """How slow the run was; None also if its history cannot be read, because an alert never fails a run."""
+    import psycopg
+
+    from include.catalog import OperationSpec
+    from include.errors import DatabaseUnavailableError
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+
+    # Each operation takes its own time: there is no average to compare with.
+    if result.status != "completed" or isinstance(spec, OperationSpec):
+        return None
+    try:
+        with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+            return slowness(result.execution_seconds, load_history(platform, spec.id, run_id))
+    except (psycopg.Error, DatabaseUnavailableError) as error:
+        log.warning("The duration cannot be compared: %s", error)
+        return None
 
 
 def _links(ti: RuntimeTaskInstance) -> tuple[tuple[str, str], ...]:

@@ -80,7 +80,7 @@ def family_dag(
             schedule=None,
             tags={family.slug, "by-hand"},
             params={**_parameters(), BATCHES_PARAMETER: _batches(specs), **(params or {})},
-            # The batches run one after the other. There is no usual duration, because it depends on the selected batches.
+            # An upper bound: some of the batches run at the same time.
             deadline=late_deadline(
                 family.dag_id,
                 family.name,

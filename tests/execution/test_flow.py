@@ -248,7 +248,7 @@ def test_instances_that_are_lost_fail_a_run_whose_outcomes_are_of_an_earlier_att
 ) -> None:
     run = processed(installation, Plain())
 
-    closed = flow.close_run(TENANT_USAGE, Plain(), run, installation, lost_instances=["T2", "T1"])
+    closed = flow.close_run(TENANT_USAGE, Plain(), run, installation, failed_instances=["T2", "T1"])
 
     assert closed.result.status == "partial"
     assert isinstance(closed.failure, InstancesFailedError)
@@ -263,7 +263,7 @@ def test_an_instance_that_left_a_failed_tenant_is_not_reported_as_lost_too(
     flow.process_shard(TENANT_USAGE, Plain(), run, shards[0], installation, TaskKey("process", 0))
     flow.fail_shard(TENANT_USAGE, run, shards[1], MemoryError("no memory"), installation)
 
-    closed = flow.close_run(TENANT_USAGE, Plain(), run, installation, lost_instances=["T2"])
+    closed = flow.close_run(TENANT_USAGE, Plain(), run, installation, failed_instances=["T2"])
 
     assert (closed.result.status, closed.error) == ("partial", None)
     assert isinstance(closed.failure, RunFailedError)

@@ -345,7 +345,8 @@ def test_a_paid_invoice_is_not_reissued_and_stays_paid(database: Database, host:
     result = operate(database, "reissue", "A", "B", reason="訂正")
 
     assert reasons(result) == {
-        "A": "請求書 INV-2026-10-001 は入金済みのため取り消せません。訂正するには返還請求書（credit）を発行してください。"
+        "A": "請求書 INV-2026-10-001 は入金済みのため取り消せません。訂正するには DAG operate_invoices の"
+        "「返還請求書の発行」を使ってください。"
     }
     assert outcomes(host, result)["A"]["error_code"] == "ALREADY_PAID"
     paid = invoice(host, "A")

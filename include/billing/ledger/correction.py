@@ -112,7 +112,7 @@ def paid_error(number: str | None) -> BillingError:
     """A paid invoice cannot be voided."""
     return BillingError(
         "ALREADY_PAID",
-        f"{invoice_label(number)}は入金済みのため取り消せません。訂正するには返還請求書（credit）を発行してください",
+        f"{invoice_label(number)}は入金済みのため取り消せません。訂正するには DAG operate_invoices の「返還請求書の発行」を使ってください",
     )
 
 

@@ -308,5 +308,6 @@ def _failed(tenant_id: str, error: BillingError) -> TenantSettlement:
 def _not_billable_any_more(number: str | None) -> BillingError:
     return BillingError(
         "NOT_BILLABLE_ANY_MORE",
-        f"請求対象の契約がありませんが、{invoice_label(number)}が確定済みです。取消（void）か返還請求書（credit）で訂正してください",
+        f"請求対象の契約がありませんが、{invoice_label(number)}が確定済みです。"
+        "DAG operate_invoices の「請求書の取消」か「返還請求書の発行」で訂正してください",
     )
