@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Any
 
 import pytest
+from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import ParamValidationError
 
+from include.errors import SettingsError
+from include.tenant_management.tenant_usage.batch import TenantUsageBatch
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -219,3 +223,27 @@ def test_the_familys_dag_skips_what_was_not_chosen(
     assert done.state == "success"
     assert log_of_runs(database) == []
     assert slack.messages == []
+
+
+def test_a_shard_whose_batch_cannot_be_created_leaves_the_reason(
+    runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
+) -> None:
+    """The settings can be read by every task but the shard's."""
+    create = TenantUsageBatch.__init__
+
+    def breaks_in_a_shard(self: TenantUsageBatch, *arguments: Any) -> None:
+        if get_current_context()["ti"].task_id == "aggregate_usage":
+            raise SettingsError("settings.yaml が読めません。")
+        create(self, *arguments)
+
+    runs.environment.setattr(TenantUsageBatch, "__init__", breaks_in_a_shard)
+
+    done = runs.test(DAG_ID, RUN_DATE, tenants=tenants[:1])
+
+    assert done.state == "failed"
+    with database.connect() as connection:
+        assert connection.execute("SELECT status, error_message FROM batch.tenant_outcome").fetchall() == [
+            ("failed", "settings.yaml が読めません。")
+        ]
+    (message,) = slack.messages
+    assert "T001 ㈱T001: settings.yaml が読めません。" in message.text
