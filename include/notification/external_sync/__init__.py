@@ -14,4 +14,5 @@ def create_batch(_: Installation) -> ExternalSyncBatch:
     from include.notification.external_sync.batch import ExternalSyncBatch
     from include.settings import load_settings
 
-    return ExternalSyncBatch(load_settings().external_sync, load_settings().notification)
+    settings = load_settings()
+    return ExternalSyncBatch(settings.external_sync, settings.notification)

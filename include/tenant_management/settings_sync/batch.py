@@ -47,26 +47,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
     def process(self, work: Work) -> list[UnitResult]:
         """Align the settings with plan and contract."""
         lock_settings(work, self._keys)
-        return self._sync(work.connection, work.run, work.tenant_ids)
-
-    def digest(self, work: Work) -> Digest:
-        """The new serious problems, by tenant. They count as reported once this transaction is committed."""
-        with work.connection.transaction():
-            # Concurrent runs take turns, so that they do not report the same problems. The lock does not block the tenants' work.
-            work.connection.execute("LOCK TABLE batch.setting_plan IN SHARE UPDATE EXCLUSIVE MODE")
-            rows = _SQL.rows(work.connection, "take_problems", execution_id=work.run.execution_id)
-        news = [
-            TenantProblems(
-                row["tenant_code"],
-                row["tenant_name"],
-                [_problem(each) for each in row["problems"] if each not in row["known"]],
-            )
-            for row in rows
-        ]
-        news = [tenant for tenant in news if tenant.problems]
-        return Digest(digest_lines(work.run.business_date, news), is_critical(news))
-
-    def _sync(self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> list[UnitResult]:
+        connection, run = work.connection, work.run
         settings, applied, undone = _load_settings(connection, run, self._keys)
         plans: dict[str, SyncPlan] = {}
         steps: dict[str, PlanStep] = {}
@@ -100,9 +81,26 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
                 len(settings[tenant_id]),
                 reported_before[tenant_id],
             )
-            for tenant_id in tenant_ids
+            for tenant_id in work.tenant_ids
             if tenant_id in plans
         ]
+
+    def digest(self, work: Work) -> Digest:
+        """The new serious problems, by tenant. They count as reported once this transaction is committed."""
+        with work.connection.transaction():
+            # Concurrent runs take turns, so that they do not report the same problems. The lock does not block the tenants' work.
+            work.connection.execute("LOCK TABLE batch.setting_plan IN SHARE UPDATE EXCLUSIVE MODE")
+            rows = _SQL.rows(work.connection, "take_problems", execution_id=work.run.execution_id)
+        news = [
+            TenantProblems(
+                row["tenant_code"],
+                row["tenant_name"],
+                [_problem(each) for each in row["problems"] if each not in row["known"]],
+            )
+            for row in rows
+        ]
+        news = [tenant for tenant in news if tenant.problems]
+        return Digest(digest_lines(work.run.business_date, news), is_critical(news))
 
     def _write(
         self,
@@ -124,7 +122,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
             for statement in ("insert_settings", "update_settings"):
                 written.update(_SQL.execute(connection, statement, **about, changes=wanted).fetchall())
             kept = [row for place, row in changes.items() if place in written]
-            _SQL.execute(connection, "record_changes", **{**about, "changes": Jsonb(kept)})
+            _SQL.execute(connection, "record_changes", **about, changes=Jsonb(kept))
         for tenant_id, plan in plans.items():
             # The application added the row first: our locks do not block its inserts.
             lost = [change for change in plan.changes if (tenant_id, change.key) not in written]
