@@ -58,6 +58,9 @@ class LocalInstallation:
         assert self.tenant_connection is not None, "this step needs no connection as batch_tenant"
         yield self.tenant_connection
 
+    def check_tenant_login(self) -> None:
+        """The connection acts as ``batch_tenant`` already."""
+
     def database(self, name: str) -> str:
         """One of ``databases``."""
         return self._named(self.databases, name)

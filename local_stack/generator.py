@@ -5,6 +5,9 @@ the database. Each function uses its own random streams, named after the table a
 does not change the rows of other tables.
 
 Days are Japanese calendar days (Asia/Tokyo); timestamps are naive UTC in milliseconds, as the host writes them.
+
+The rows name people and tenants as the application does: in several ways, and often with a tenant that is wrong or missing.
+DataShape.spelling changes only the names. The rows, their times and their values stay the same.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import accumulate
 from random import Random
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -25,6 +28,9 @@ from local_stack.host_fixture import HostVariant
 from local_stack.tenants import DEFAULT_TENANT_ID, DEMO_TENANTS, DemoTenant, ordinary_tenant
 
 Row: TypeAlias = tuple[object, ...]
+PersonKey: TypeAlias = Literal["user_id", "code", "employee_id"]
+"""How a row names a person: by the account's user_id, by the employee's code, or by MST_Employee.id."""
+Spelling: TypeAlias = Literal["mixed", PersonKey]
 
 TOKYO: Final = ZoneInfo("Asia/Tokyo")
 MILLISECOND: Final = timedelta(milliseconds=1)
@@ -48,11 +54,19 @@ class DataShape:
     """True: the first tenants are DEMO_TENANTS, with their own sizes. False: all tenants are ordinary and equal."""
     weekly_rhythm: bool = True
     """True: weekends are quiet and all days differ. False: each day has the same number of requests."""
+    spelling: Spelling = "mixed"
+    """How TRN_* and HIS_* rows and accounts name people and tenants. In the mixed spelling, they do it as the application does.
+    In another spelling, all keys are of this kind and all tenants are right. Rows about people without an account name the code
+    in place of the user_id. An account's employee_id is never a user_id."""
+    empty_logs: bool = False
+    """True: the tables that the application never writes are empty, and the audit log has no logins."""
 
     def __post_init__(self) -> None:
         for name, least in {"tenants": 1, "users_per_tenant": 0, "days": 1, "requests_per_day": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+        if self.spelling not in get_args(Spelling):
+            raise ValueError(f"spelling must be one of {', '.join(get_args(Spelling))}, not {self.spelling}.")
 
 
 DEMO_SHAPE: Final = DataShape(
@@ -108,7 +122,7 @@ def load_demo_data(
             target = sql.Identifier("public", table.name)
             names = sql.SQL(", ").join(map(sql.Identifier, columns))
             with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(target, names)) as copy:
-                for row in table.rows(world):
+                for row in table.rows(world) if table.is_filled(shape) else ():
                     copy.write_row(row[: len(columns)])
             counts[table.name] = cursor.rowcount
             cursor.execute(sql.SQL("ANALYZE {}").format(target))
@@ -116,6 +130,23 @@ def load_demo_data(
 
 
 # The values from which the rows are drawn
+
+OWN_TENANT: Final = "the tenant of the person"
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """The keys and tenant stamps that the application's screens and the seeds write into a table, in equal shares.
+
+    The numbers of keys and of stamps have no common divisor, so that each key occurs with each stamp.
+    """
+
+    keys: tuple[PersonKey, ...]
+    """How employee_id, or user_id, names the person."""
+    stamps: tuple[str | None, ...]
+    """tenant_id; OWN_TENANT where it is right."""
+    editors: tuple[PersonKey, ...] | None = None
+    """How created_by and updated_by name the editor; None for the same key as employee_id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +158,11 @@ class Company:
     users: int
     requests: float
     """Request log rows of an ordinary working day."""
-    code_turns: int
-    """The number of tenants that share an unprefixed employee code, of which one uses it as a key."""
+    codes_before: int
+    """The unprefixed employee codes below those of this company."""
+    users_before: int
+    """The accounts of the companies before this one."""
+    spelling: Spelling
 
     @property
     def id(self) -> str:
@@ -149,35 +183,56 @@ class Company:
         return f"JOB{self.index:05d}-{number % SKILLS_PER_TENANT:02d}"
 
     def skill_code(self, number: int) -> str:
-        """Skills are numbered per tenant, because employee codes repeat, but pairs of code and skill must be unique."""
         return f"SKL{self.index:05d}-{number % SKILLS_PER_TENANT:02d}"
 
     def user_id(self, person: int) -> str:
-        return f"usr_{self.index:05d}_{person:05d}"
-
-    def editor_id(self, person: int) -> str:
-        """Who created or changed a row about this person."""
-        return self.user_id(person) if person < self.users and person % 10 != 9 else "system"
+        return f"USER{self.users_before + person + 1:06d}"
 
     def employee_id(self, person: int) -> str:
         return f"emp_{self.index:05d}_{person:05d}"
 
     def employee_code(self, person: int) -> str:
-        return f"{self.tenant.code_prefix}{person + 1:06d}"
-
-    def employee_key(self, person: int, row: int) -> str:
-        """The employee_id of the row-th row about this person: mostly the id, sometimes the code."""
-        return self.employee_code(person) if (person + row) % 4 == 1 else self.employee_id(person)
-
-    def is_misplaced(self, person: int) -> bool:
-        """Whether the account has the migration's default tenant, although its employee belongs to this tenant."""
-        return person % 50 == 7 and self.id != DEFAULT_TENANT_ID
+        """The code, unique over all tenants: a prefix of the tenant's own, or a number that continues over the tenants."""
+        number = person + 1 if self.tenant.code_prefix else self.codes_before + person + 1
+        return f"{self.tenant.code_prefix}{number:06d}"
 
     def account_employee_key(self, person: int) -> str:
-        """The employee_id of the account. It is unique over all tenants, but codes repeat."""
-        turn = self.tenant.code_prefix or (person // 3) % self.code_turns == self.index
-        by_code = person % 3 == 2 and turn and not self.is_misplaced(person)
-        return self.employee_code(person) if by_code else self.employee_id(person)
+        """The employee_id of the account: the code, as the application writes it, or the id, as in some seeds."""
+        by_id = person % 5 == 2 if self.spelling == "mixed" else self.spelling == "employee_id"
+        return self.employee_id(person) if by_id else self.employee_code(person)
+
+    def account_tenant(self, person: int) -> str:
+        """The tenant_id of the account. The application does not know the column and leaves the default."""
+        return self.id if self.spelling != "mixed" or person % 4 == 1 else DEFAULT_TENANT_ID
+
+    def person_key(self, person: int, row: int, keys: tuple[PersonKey, ...]) -> str:
+        """How the row-th row about this person names the person."""
+        key = keys[turn(person, row) % len(keys)] if self.spelling == "mixed" else self.spelling
+        if key == "employee_id":
+            return self.employee_id(person)
+        return (
+            self.user_id(person) if key == "user_id" and person < self.users else self.employee_code(person)
+        )
+
+    def stamp(self, person: int, row: int, stamps: tuple[str | None, ...]) -> str | None:
+        """The tenant_id of the row-th row about this person."""
+        stamp = stamps[turn(person, row) % len(stamps)] if self.spelling == "mixed" else OWN_TENANT
+        return self.id if stamp == OWN_TENANT else stamp
+
+    def person_and_tenant(self, person: int, row: int, habits: Habits) -> Row:
+        """employee_id, tenant_id, created_by and updated_by of the row-th row about this person."""
+        editor = self.person_key(person, row, habits.editors or habits.keys)
+        return (
+            self.person_key(person, row, habits.keys),
+            self.stamp(person, row, habits.stamps),
+            editor if person < self.users else "system",
+            editor if person < self.users and person % 10 != 9 else "system",
+        )
+
+
+def turn(person: int, row: int) -> int:
+    """A number for choices by remainder. It has all remainders, even if only each third to sixth person has a row."""
+    return person + person // 20 + row
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +275,15 @@ class World:
         sizes = [self.shape.users_per_tenant if tenant.users is None else tenant.users for tenant in tenants]
         traffic = [tenant.traffic if users else 0.0 for tenant, users in zip(tenants, sizes, strict=True)]
         requests_per_traffic = self.shape.requests_per_day / (sum(traffic) or 1.0)
-        return [
-            Company(index, tenant, users, requests_per_traffic * share, code_turns=len(tenants))
-            for index, (tenant, users, share) in enumerate(zip(tenants, sizes, traffic, strict=True))
-        ]
+        # Nobody has the code 000001, because screens of the application write it for people whom they do not know.
+        companies, codes, accounts = [], 1, 0
+        for index, (tenant, users, share) in enumerate(zip(tenants, sizes, traffic, strict=True)):
+            requests = requests_per_traffic * share
+            company = Company(index, tenant, users, requests, codes, accounts, self.shape.spelling)
+            companies.append(company)
+            codes += 0 if tenant.code_prefix else company.employees
+            accounts += users
+        return companies
 
     def _make_names(self) -> tuple[list[Name], list[Name]]:
         faker = Faker("ja_JP")
@@ -272,6 +332,12 @@ class World:
             return self.moment(random)
         return self.earlier(random, 180)
 
+    def placeholder_moments(self, table: str, rows: int) -> Iterator[datetime]:
+        """The times of the rows that name no person. They are a thousandth of the table's rows, at most one per day on average."""
+        random = self.random(table, "placeholders")
+        for _ in range(min(rows // 1_000, len(self.days))):
+            yield self.moment(random)
+
     def last_logins(self, company: Company) -> Iterator[datetime | None]:
         """The last login of each user of the company, in order, UTC; None without a login."""
         random = self.random("last_logins", company.index)
@@ -298,12 +364,20 @@ def time_of_day(random: Random) -> timedelta:
     return timedelta(hours=hour, milliseconds=int(random.random() * 3_600_000))
 
 
+def start_of_form_day(moment: datetime) -> datetime:
+    """The moment's day as the application stores a date from a form: 00:00 UTC."""
+    return datetime.combine(moment.date(), time())
+
+
 def whole(expected: float, random: Random) -> int:
     """A random integer with the expected value as its mean."""
     return int(expected + random.random())
 
 
 # The tables and their rows
+
+NEVER_WRITTEN: Final = frozenset({"SYS_SystemLog", "TRN_SkillEvidence", "HIS_NotificationLog"})
+"""The tables here that no code of the application writes."""
 
 RowMaker: TypeAlias = Callable[[World], Iterator[Row]]
 
@@ -322,6 +396,9 @@ class Table:
     def columns_in(self, variant: HostVariant) -> tuple[str, ...]:
         gained = self.gained_tenant_id and variant is HostVariant.MULTI_TENANT
         return (*self.columns, "tenant_id") if gained else self.columns
+
+    def is_filled(self, shape: DataShape) -> bool:
+        return not (shape.empty_logs and self.name in NEVER_WRITTEN)
 
 
 TABLES: Final[list[Table]] = []
@@ -421,7 +498,8 @@ def department_rows(world: World) -> Iterator[Row]:
             name = DEPARTMENT_NAMES[number % len(DEPARTMENT_NAMES)]
             if number >= len(DEPARTMENT_NAMES):
                 name = f"第二{name}"
-            manager = company.employee_key(number % company.employees, number)
+            head = number % company.employees
+            manager = company.employee_code(head) if number % 4 == 1 else company.employee_id(head)
             yield (
                 *(company.department_code(number), name, 1, manager),
                 *("ACTIVE", number, founded, founded, company.id),
@@ -531,12 +609,15 @@ def user_rows(world: World) -> Iterator[Row]:
         random = world.random("MST_UserAuth", company.index)
         for person, last_login in enumerate(world.last_logins(company)):
             created = world.earlier(random, 365)
-            login = f"{company.employee_code(person).lower()}@{company.tenant.domain}"
-            tenant_id = DEFAULT_TENANT_ID if company.is_misplaced(person) else company.id
             yield (
-                *(company.user_id(person), login, company.account_employee_key(person)),
+                *(
+                    company.user_id(person),
+                    company.employee_code(person),
+                    company.account_employee_key(person),
+                ),
                 *("LOCKED" if person % 31 == 30 else "ACTIVE", last_login, 0),
-                *(person % 43 == 42, created, max(created, last_login or created), tenant_id),
+                *(person % 43 == 42, created, max(created, last_login or created)),
+                company.account_tenant(person),
             )
 
 
@@ -605,7 +686,7 @@ def request_line(company: Company, moment: datetime, random: Random) -> Row:
     if draw < 0.012:
         user = None  # before the login
     elif draw < 0.016:
-        user = f"usr_gone_{int(draw * 1_000_000)}"  # an account that no longer exists
+        user = f"USER_GONE_{int(draw * 1_000_000)}"  # an account that no longer exists
     else:
         # The square makes some people much more active than others.
         user = company.user_id(int(random.random() ** 2 * company.users))
@@ -637,83 +718,123 @@ def other_line(company: Company, moment: datetime, random: Random) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    tenant_id: str
+    company: Company
+    tenant_id: str | None
     user_id: str
     action: str
     target_table: str
     target_id: str
-    result: str
+    result: str | None
     moment: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """How a route of the application writes its audit rows."""
+
+    action: str
+    target_table: str
+    user_key: PersonKey
+    is_complete: bool
+    """Whether the route gives tenant_id and result_status; the application's audit logger does not."""
+
+
 EDITS: Final = (
-    ("UPDATE", "TRN_SkillRecord"),
-    ("CREATE", "TRN_SkillEvidence"),
-    ("UPDATE", "MST_Employee"),
-    ("DELETE", "TRN_PDU"),
+    Edit("UPDATE", "SkillRecord", "code", is_complete=False),
+    Edit("CREATE", "SkillRecord", "code", is_complete=False),
+    Edit("UPDATE", "Employee", "code", is_complete=False),
+    Edit("CREATE", "ReportGeneration", "code", is_complete=False),
+    Edit("CREATE", "TrainingHistory", "user_id", is_complete=True),
 )
 EDITS_PER_REQUEST: Final = 0.05
+TENANT_EDIT_SHARE: Final = 0.02
+LOGINS: Final = Habits(keys=("user_id", "user_id", "code"), stamps=(OWN_TENANT, None))
 DAILY_LOGIN_SHARE: Final = 0.12
 
 
 @host_table(
     "HIS_AuditLog",
     """
-    id tenant_id user_id action_type
+    id tenant_id
+    user_id action_type
     target_table target_id result_status execution_time_ms
     is_deleted
     created_at
-    updated_at created_by
+    updated_at
+    created_by
     """,
 )
 def audit_rows(world: World) -> Iterator[Row]:
     """The audit log with its gaps: in some rows user_id, is_deleted or a timestamp is NULL."""
     for number, event in enumerate(audit_events(world)):
-        user = None if number % 211 == 210 else event.user_id
+        is_nameless = number % 211 == 210
         yield (
-            *(f"aud_{number:09d}", event.tenant_id, user, event.action),
+            *(f"aud_{number:09d}", event.company.id if is_nameless else event.tenant_id),
+            *(None if is_nameless else event.user_id, event.action),
             *(event.target_table, event.target_id, event.result, 5 + number % 90),
             None if number % 89 == 88 else number % 503 == 502,
             None if number % 397 == 396 else event.moment,
-            *(None if number % 97 == 96 else event.moment, event.user_id),
+            None if number % 97 == 96 or event.target_table == "TrainingHistory" else event.moment,
+            event.user_id if event.result else None,
         )
 
 
 def audit_events(world: World) -> Iterator[AuditEvent]:
     for company in world.companies:
-        yield from login_events(world, company)
+        if not world.shape.empty_logs:
+            yield from login_events(world, company)
         random = world.random("HIS_AuditLog/edits", company.index)
         for day in world.days:
             count = whole(world.requests(company, day) * EDITS_PER_REQUEST, random)
             for moment in world.moments(company, day, count, random):
-                action, table = random.choice(EDITS)
-                user = company.user_id(int(random.random() * company.users))
+                edit = random.choice(EDITS)
+                person = int(random.random() * company.users)
                 target = company.employee_id(int(random.random() * company.employees))
-                yield AuditEvent(company.id, user, action, table, target, "SUCCESS", moment)
+                if random.random() < TENANT_EDIT_SHARE:
+                    yield AuditEvent(company, None, "system", "UPDATE", "tenant", company.id, None, moment)
+                    continue
+                user = company.person_key(person, 0, (edit.user_key,))
+                tenant_id = company.stamp(person, 0, (OWN_TENANT if edit.is_complete else None,))
+                result = "SUCCESS" if edit.is_complete else None
+                yield AuditEvent(
+                    company, tenant_id, user, edit.action, edit.target_table, target, result, moment
+                )
 
 
 def login_events(world: World, company: Company) -> Iterator[AuditEvent]:
     """Each user's last login of the period, and earlier logins on some days, of which some failed."""
     random = world.random("HIS_AuditLog/logins", company.index)
     for person, last_login in enumerate(world.last_logins(company)):
-        user = company.user_id(person)
         if last_login is None or last_login < world.begin:
             continue
-        for day in world.days:
+        for row, day in enumerate(world.days):
             if random.random() < DAILY_LOGIN_SHARE * LOAD_BY_WEEKDAY[day.weekday()]:
                 moment = start_of_day(day) + time_of_day(random)
                 if moment < last_login:
                     result = "FAILURE" if random.random() < 0.03 else "SUCCESS"
-                    yield AuditEvent(company.id, user, "LOGIN", "MST_UserAuth", user, result, moment)
-        yield AuditEvent(company.id, user, "LOGIN", "MST_UserAuth", user, "SUCCESS", last_login)
+                    yield login_event(company, person, row, result, moment)
+        yield login_event(company, person, len(world.days), "SUCCESS", last_login)
+
+
+def login_event(company: Company, person: int, row: int, result: str, moment: datetime) -> AuditEvent:
+    user, tenant_id = company.person_key(person, row, LOGINS.keys), company.stamp(person, row, LOGINS.stamps)
+    return AuditEvent(
+        company, tenant_id, user, "LOGIN", "MST_UserAuth", company.user_id(person), result, moment
+    )
+
+
+SKILL_RECORDS: Final = Habits(
+    keys=("code", "code", "code", "user_id", "employee_id"),
+    stamps=("tenant_001", "tenant_001", DEFAULT_TENANT_ID, OWN_TENANT),
+)
 
 
 @host_table(
     "TRN_SkillRecord",
     """
-    id employee_id skill_item_id skill_level
-    skill_status tenant_id is_deleted created_at updated_at
-    created_by updated_by
+    id skill_item_id skill_level
+    skill_status is_deleted created_at updated_at
+    employee_id tenant_id created_by updated_by
     """,
 )
 def skill_record_rows(world: World) -> Iterator[Row]:
@@ -727,21 +848,25 @@ def skill_record_rows(world: World) -> Iterator[Row]:
                 skill = company.skill_code(person + 7 * row)
                 level = 1 + int(random.random() * 4)
                 yield (
-                    *(record, company.employee_key(person, row), skill, level),
-                    *("ACTIVE", company.id, person % 61 == 60, created, changed),
-                    *(company.editor_id(person), company.editor_id(person)),
+                    *(record, skill, level),
+                    *("ACTIVE" if person % 7 == 6 else "active", person % 61 == 60, created, changed),
+                    *company.person_and_tenant(person, row, SKILL_RECORDS),
                 )
 
 
 FILLING_FILES: Final = 24
+EVIDENCE: Final = Habits(
+    keys=("employee_id", "employee_id", "code"),
+    stamps=(OWN_TENANT, "default", OWN_TENANT, DEFAULT_TENANT_ID),
+)
 
 
 @host_table(
     "TRN_SkillEvidence",
     """
-    id evidence_id employee_id evidence_type
-    file_path file_type file_size_kb tenant_id is_deleted created_at updated_at
-    created_by updated_by
+    id evidence_id evidence_type
+    file_path file_type file_size_kb is_deleted created_at updated_at
+    employee_id tenant_id created_by updated_by
     """,
 )
 def skill_evidence_rows(world: World) -> Iterator[Row]:
@@ -778,43 +903,220 @@ def evidence_row(
     changed: datetime,
 ) -> Row:
     return (
-        *(file, file, company.employee_key(person, row), "CERTIFICATE" if kind == "pdf" else "VIDEO"),
-        *(f"/evidence/{file}.{kind}", kind, size_kb, company.id, False, created, changed),
-        *(company.editor_id(person), company.editor_id(person)),
+        *(file, file, "CERTIFICATE" if kind == "pdf" else "VIDEO"),
+        *(f"/evidence/{file}.{kind}", kind, size_kb, False, created, changed),
+        *company.person_and_tenant(person, row, EVIDENCE),
     )
+
+
+GOALS: Final = Habits(
+    keys=("code", "code", "code", "user_id", "employee_id"),
+    stamps=("default", "default", DEFAULT_TENANT_ID, OWN_TENANT),
+)
+GOAL_TYPES: Final = ("skill", "career", "certification", None)
+"""The types of goals. Rows of the types ACTION_PLAN and CAREER_PATH are no goals."""
 
 
 @host_table(
     "TRN_GoalProgress",
     """
-    id goal_id employee_id goal_title
-    progress_rate achievement_status last_updated_at tenant_id
-    is_deleted created_at updated_at created_by updated_by
+    id goal_id goal_type goal_title
+    progress_rate achievement_status last_updated_at
+    is_deleted created_at updated_at
+    employee_id tenant_id created_by updated_by
     """,
 )
 def goal_progress_rows(world: World) -> Iterator[Row]:
+    """Goals of each fifth person, and action plans and career paths of some of them."""
     for company in world.companies:
         random = world.random("TRN_GoalProgress", company.index)
         for person in range(0, company.employees, 5):
-            changed = world.last_change(company, random)
-            created = min(changed, world.earlier(random, 180))
-            rate = random.choice((0, 20, 40, 60, 80, 100))
-            status = "COMPLETED" if rate == 100 else "IN_PROGRESS" if rate else "NOT_STARTED"
             goal = f"goal_{company.index:05d}_{person:05d}"
+            goal_type = random.choice(GOAL_TYPES)
+            yield goal_progress_row(world, company, person, 0, goal, goal_type, "資格を取得する", random)
+            if person % 3 == 0:
+                plan, title = f"{goal}_plan", "研修を受ける"
+                yield goal_progress_row(world, company, person, 1, plan, "ACTION_PLAN", title, random)
+            if person % 4 == 0:
+                path, title = f"{goal}_path", "管理職を目指す"
+                yield goal_progress_row(world, company, person, 2, path, "CAREER_PATH", title, random)
+
+
+def goal_progress_row(
+    world: World,
+    company: Company,
+    person: int,
+    row: int,
+    goal: str,
+    goal_type: str | None,
+    title: str,
+    random: Random,
+) -> Row:
+    changed = world.last_change(company, random)
+    created = min(changed, world.earlier(random, 180))
+    rate = random.choice((0, 20, 40, 60, 80, 100))
+    status = "completed" if rate == 100 else "in_progress" if rate else "not_started"
+    if rate < 100 and random.random() < 0.1:
+        status = random.choice(("postponed", "cancelled"))
+    if random.random() < 0.3:
+        status = status.upper()
+    return (
+        *(goal, goal, goal_type, title),
+        *(rate, status, changed),
+        *(False, created, changed),
+        *company.person_and_tenant(person, row, GOALS),
+    )
+
+
+PLACEHOLDER: Final = ("emp_001", "default", "emp_001", "emp_001")
+"""employee_id, tenant_id, created_by and updated_by of a row that a screen writes without knowing the person."""
+PDUS: Final = Habits(
+    keys=("code", "code", "user_id", "employee_id", "employee_id"),
+    stamps=("default", "default", DEFAULT_TENANT_ID, OWN_TENANT),
+)
+CERTIFICATES: Final = ("基本情報技術者", "応用情報技術者", "情報処理安全確保支援士", "PMP", "TOEIC 800")
+ACTIVITIES: Final = ("training", "seminar", "conference", "self_study")
+
+
+@host_table(
+    "TRN_PDU",
+    """
+    id pdu_id activity_type
+    activity_name activity_date pdu_points expiry_date approval_status
+    is_deleted created_at updated_at
+    employee_id tenant_id created_by updated_by
+    """,
+)
+def pdu_rows(world: World) -> Iterator[Row]:
+    """The certificates of each third person, and other activities that earn PDUs."""
+    count = 0
+    for company in world.companies:
+        random = world.random("TRN_PDU", company.index)
+        for person in range(0, company.employees, 3):
+            for row in range(1 + (person % 9 == 0)):
+                pdu = f"pdu_{company.index:05d}_{person:05d}_{row}"
+                changed = world.last_change(company, random)
+                marks = company.person_and_tenant(person, row, PDUS)
+                activity = "certification" if row == 0 else random.choice(ACTIVITIES)
+                yield pdu_row(world, pdu, activity, changed, person % 59 == 57, marks, random)
+                count += 1
+    random = world.random("TRN_PDU")
+    for number, moment in enumerate(world.placeholder_moments("TRN_PDU", count)):
+        yield pdu_row(world, f"pdu_nobody_{number}", "certification", moment, False, PLACEHOLDER, random)
+
+
+def pdu_row(
+    world: World, pdu: str, activity: str, changed: datetime, is_deleted: bool, marks: Row, random: Random
+) -> Row:
+    created = min(changed, world.earlier(random, 365))
+    is_certificate = activity == "certification"
+    approval = "pending" if random.random() < 0.15 else "approved"
+    name = random.choice(CERTIFICATES) if is_certificate else "社外活動"
+    expiry = certificate_expiry(world, random) if is_certificate else None
+    return (
+        *(pdu, pdu, activity),
+        *(name, start_of_form_day(created), random.randrange(1, 20), expiry, approval),
+        *(is_deleted, created, changed),
+        *marks,
+    )
+
+
+def certificate_expiry(world: World, random: Random) -> datetime | None:
+    """None, or a day at least 60 days before the end of the period or 46 days after it, so that no reminder is due."""
+    draw, day = random.random(), start_of_form_day(world.end)
+    if draw < 0.2:
+        return None
+    if draw < 0.3:
+        return day - timedelta(days=random.randrange(60, 700))
+    return day + timedelta(days=random.randrange(46, 85) if draw < 0.4 else random.randrange(200, 1_100))
+
+
+TRAININGS: Final = Habits(
+    keys=("code", "code", "employee_id"),
+    stamps=("default", OWN_TENANT, DEFAULT_TENANT_ID, OWN_TENANT),
+    editors=("user_id",),
+)
+ATTENDANCES: Final = ("completed", "completed", "completed", "COMPLETED", "planned", "REGISTERED")
+
+
+@host_table(
+    "TRN_TrainingHistory",
+    """
+    id training_history_id training_name training_type
+    start_date end_date duration_hours attendance_status
+    is_deleted created_at updated_at
+    employee_id tenant_id created_by updated_by
+    """,
+)
+def training_history_rows(world: World) -> Iterator[Row]:
+    count = 0
+    for company in world.companies:
+        random = world.random("TRN_TrainingHistory", company.index)
+        for person in range(1, company.employees, 4):
+            training = f"trn_{company.index:05d}_{person:05d}"
+            changed = world.last_change(company, random)
+            marks = company.person_and_tenant(person, 0, TRAININGS)
+            yield training_row(world, training, changed, person % 67 == 65, marks, random)
+            count += 1
+    random = world.random("TRN_TrainingHistory")
+    for number, moment in enumerate(world.placeholder_moments("TRN_TrainingHistory", count)):
+        yield training_row(world, f"trn_nobody_{number}", moment, False, PLACEHOLDER, random)
+
+
+def training_row(
+    world: World, training: str, changed: datetime, is_deleted: bool, marks: Row, random: Random
+) -> Row:
+    created = min(changed, world.earlier(random, 180))
+    begins = start_of_form_day(created)
+    days = random.randrange(3)
+    return (
+        *(training, training, "情報セキュリティ研修", "社内研修"),
+        *(begins, begins + timedelta(days=days), 4 * (1 + days), random.choice(ATTENDANCES)),
+        *(is_deleted, created, changed),
+        *marks,
+    )
+
+
+PROJECTS: Final = Habits(
+    keys=("code", "code", "code", "user_id", "employee_id"),
+    stamps=("default", "tenant_001", DEFAULT_TENANT_ID, OWN_TENANT),
+)
+
+
+@host_table(
+    "TRN_ProjectRecord",
+    """
+    id project_record_id project_name
+    start_date end_date team_size project_status
+    is_deleted created_at updated_at
+    employee_id tenant_id created_by updated_by
+    """,
+)
+def project_record_rows(world: World) -> Iterator[Row]:
+    for company in world.companies:
+        random = world.random("TRN_ProjectRecord", company.index)
+        for person in range(2, company.employees, 6):
+            changed = world.last_change(company, random)
+            created = min(changed, world.earlier(random, 365))
+            project = f"prj_{company.index:05d}_{person:05d}"
+            begins = start_of_form_day(created)
+            ends = begins + timedelta(days=random.randrange(30, 300)) if person % 4 else None
             yield (
-                *(goal, goal, company.employee_key(person, 0), "資格を取得する"),
-                *(rate, status, changed, company.id),
-                *(False, created, changed, company.editor_id(person), company.editor_id(person)),
+                *(project, project, "基幹システムの刷新"),
+                *(begins, ends, random.randrange(2, 30), "completed" if ends else "in_progress"),
+                *(False, created, changed),
+                *company.person_and_tenant(person, 0, PROJECTS),
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    tenant_id: str | None
     requested_by: str
     output_format: str
     status: str
     file_size: int | None
-    """The size in bytes; None if the report failed."""
+    """The size in bytes; None if there is no file."""
     requested_at: datetime
     """UTC, as completed_at."""
     completed_at: datetime | None
@@ -825,21 +1127,28 @@ REPORTS_PER_REQUEST: Final = 0.01
 
 
 def reports(world: World, company: Company) -> Iterator[Report]:
+    """Reports, of which some stay PENDING: the application inserts the request, but has no code that creates the file."""
     random = world.random("HIS_ReportGeneration", company.index)
     for day in world.days:
         count = whole(world.requests(company, day) * REPORTS_PER_REQUEST, random)
         for moment in world.moments(company, day, count, random):
-            user = (
-                "system" if random.random() < 0.1 else company.user_id(int(random.random() * company.users))
-            )
+            tenant_id: str | None = company.id
+            user = "system"
+            draw = random.random()
+            if random.random() >= 0.1:
+                person = int(random.random() * company.users)
+                user = company.person_key(person, 0, ("code",))
+                if draw < 0.3:
+                    tenant_id = company.stamp(person, 0, ("tenant_001",))
             output_format = random.choice(("excel", "pdf"))
             is_deleted = random.random() < 0.02
             size = int(random.lognormvariate(12.2, 0.7))
-            if random.random() < 0.06:
-                yield Report(user, output_format, "FAILED", None, moment, None, is_deleted)
+            if draw < 0.36:
+                status = "PENDING" if draw < 0.3 else "FAILED"
+                yield Report(tenant_id, user, output_format, status, None, moment, None, is_deleted)
             else:
                 # Requested and completed in the same second, so that a report on the edge of a day stays on it.
-                yield Report(user, output_format, "COMPLETED", size, moment, moment, is_deleted)
+                yield Report(tenant_id, user, output_format, "COMPLETED", size, moment, moment, is_deleted)
 
 
 @host_table(
@@ -856,10 +1165,11 @@ def report_rows(world: World) -> Iterator[Row]:
         for number, report in enumerate(reports(world, company)):
             file = f"rep_{company.index:05d}_{number:06d}"
             extension = "xlsx" if report.output_format == "excel" else "pdf"
-            path = f"/reports/{file}.{extension}" if report.status == "COMPLETED" else None
-            error = None if report.completed_at else "出力に失敗しました"
+            # The application gives a path to a waiting report too.
+            path = None if report.status == "FAILED" else f"/reports/{file}.{extension}"
+            error = "出力に失敗しました" if report.status == "FAILED" else None
             yield (
-                *(file, company.id, report.requested_by, "スキル一覧", "SKILL"),
+                *(file, report.tenant_id, report.requested_by, "スキル一覧", "SKILL"),
                 *(report.output_format, report.status),
                 *(path, report.file_size, report.requested_at, report.completed_at, error),
                 *(report.is_deleted, report.requested_at, report.completed_at or report.requested_at),

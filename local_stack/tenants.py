@@ -27,7 +27,7 @@ class DemoTenant:
     users: int | None = None
     """People with an account; None takes the number from the data's shape."""
     code_prefix: str = ""
-    """Precedes the number in employee codes; without one, codes such as 000001 repeat from tenant to tenant."""
+    """Precedes the number in employee codes. Tenants without a prefix share the numbers 000001, 000002 and so on."""
     traffic: float = 1.0
     """The share of all requests, relative to the other tenants; 0 for a tenant without activity."""
     last_day_traffic: float = 1.0

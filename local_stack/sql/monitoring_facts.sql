@@ -9,7 +9,7 @@ SELECT
     CASE WHEN request.fails THEN 'ERROR' ELSE 'INFO' END AS log_level,
     'API' AS log_category,
     CASE WHEN request.fails THEN 'PUT /api/skills/records 503' ELSE 'PUT /api/skills/records 200' END AS message,
-    'usr_00003_' || lpad(mod(number, 20)::text, 5, '0') AS user_id,
+    account.user_id,
     '/api/skills/records' AS request_url,
     'PUT' AS request_method,
     CASE WHEN request.fails THEN 503 ELSE 200 END AS response_status,
@@ -19,6 +19,14 @@ SELECT
     request.moment AS updated_at
 FROM (VALUES ('2026-10-31 23:00'::timestamp), ('2026-11-01 00:00'::timestamp)) AS hour (start_at)
 CROSS JOIN generate_series(1, 250) AS number
+INNER JOIN (
+    SELECT
+        user_id,
+        row_number() OVER (ORDER BY user_id) AS place
+    FROM "MST_UserAuth"
+    INNER JOIN "MST_Employee" ON login_id = employee_code
+    WHERE "MST_Employee".tenant_id = 'TENANT002'
+) AS account ON mod(number, 20) + 1 = account.place
 CROSS JOIN LATERAL (
     SELECT
         mod(number, 8) = 0 AS fails,

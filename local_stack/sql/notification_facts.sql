@@ -174,22 +174,37 @@ FROM (
     (12, 'TENANT005', 'TEAMS', '', '理事会', '理事会の資料を公開しました。', 'MEDIUM')
 ) AS planned (id, tenant_id, channel, address, subject, body, priority);
 
--- Certificates and goals that people are reminded of.
-INSERT INTO "MST_Certification" (certification_code, certification_name, updated_at)
-VALUES ('FE', '基本情報技術者', '2026-10-01'), ('RISS', '情報処理安全確保支援士', '2026-10-01');
-
-INSERT INTO "TRN_SkillRecord" (
-    id, tenant_id, employee_id, skill_item_id, certification_id, expiry_date, updated_at, created_by, updated_by
+-- Certificates and goals that people are reminded of. The dates are those of forms: midnight in UTC.
+INSERT INTO "TRN_PDU" (
+    id, pdu_id, tenant_id, employee_id, activity_type, activity_name, expiry_date, approval_status, updated_at, created_by,
+    updated_by
 )
-VALUES
-('cert_1', 'default-tenant', 'emp_00000_00000', 'CERT1', 'FE', '2026-11-30 15:00', '2026-10-01', 'system', 'system'),
-('cert_2', 'default-tenant', 'emp_00000_00001', 'CERT1', 'RISS', '2026-11-07 15:00', '2026-10-01', 'system', 'system'),
-('cert_3', 'TENANT001', 'emp_00002_00000', 'CERT1', 'RISS', '2026-11-01 15:00', '2026-10-01', 'system', 'system'),
-('cert_4', 'TENANT001', 'emp_00002_00001', 'CERT1', 'FE', '2027-11-01 15:00', '2026-10-01', 'system', 'system');
+SELECT
+    planned.id,
+    planned.id AS pdu_id,
+    'default' AS tenant_id,
+    holder.employee_code AS employee_id,
+    'certification' AS activity_type,
+    planned.activity_name,
+    planned.expiry_date,
+    'approved' AS approval_status,
+    '2026-10-01'::timestamp AS updated_at,
+    holder.employee_code AS created_by,
+    holder.employee_code AS updated_by
+FROM (
+    VALUES
+    ('cert_1', 'emp_00000_00000', '基本情報技術者', '2026-12-01'::timestamp),
+    ('cert_2', 'emp_00000_00001', '情報処理安全確保支援士', '2026-11-08'),
+    ('cert_3', 'emp_00002_00000', '情報処理安全確保支援士', '2026-11-02'),
+    ('cert_4', 'emp_00002_00001', '基本情報技術者', '2027-11-02')
+) AS planned (id, holder_id, activity_name, expiry_date)
+INNER JOIN "MST_Employee" AS holder ON planned.holder_id = holder.id;
 
 UPDATE "TRN_GoalProgress"
-SET target_date = '2026-11-07 15:00'
-WHERE id IN ('goal_00000_00005', 'goal_00003_00005', 'goal_00010_00005') AND achievement_status <> 'COMPLETED';
+SET target_date = '2026-11-08'
+WHERE
+    id IN ('goal_00000_00005', 'goal_00003_00005', 'goal_00010_00005')
+    AND lower(achievement_status) NOT IN ('completed', 'cancelled', 'postponed');
 
 -- Old enough for BATCH-019-04.
 INSERT INTO "HIS_NotificationLog" (

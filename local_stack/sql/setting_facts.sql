@@ -18,7 +18,7 @@ SELECT
 FROM (
     VALUES
     ('TENANT002', 'SECURITY', 'security.password_min_length', 'INTEGER', '', true, false, null),
-    ('default-tenant', 'SYSTEM', 'system.retention_days', 'INTEGER', '30', false, true, 'usr_00001_00002')
+    ('default-tenant', 'SYSTEM', 'system.retention_days', 'INTEGER', '30', false, true, 'USER000063')
 ) AS broken (
     tenant_id, setting_category, setting_key, data_type, setting_value, is_required, is_system_managed, last_modified_by
 );

@@ -14,11 +14,11 @@ def days(
     tenant_id: str,
     first: date,
     last: date,
-    figures: Mapping[str, int] | None = None,
+    figures: Mapping[str, int | None] | None = None,
     *,
     without: Collection[date] = (),
 ) -> None:
-    """A row for each day of the span (inclusive) but ``without``, all alike."""
+    """A row for each day of the span (inclusive) but ``without``, all alike. A figure of None has no record."""
     names = [
         name
         for (name,) in connection.execute(

@@ -4,20 +4,24 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date, datetime
-from typing import Any, LiteralString
+from datetime import date, datetime, timedelta
+from typing import Any, LiteralString, get_args
 
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from local_stack.generator import (
     DEMO_SHAPE,
     TABLES,
     DataShape,
     LoadedCounts,
+    Spelling,
     benchmark_shape,
     load_demo_data,
 )
@@ -73,6 +77,42 @@ def demo(new_database: NewDatabase) -> Iterator[psycopg.Connection]:
 
 def rows(conn: psycopg.Connection, query: LiteralString) -> Rows:
     return conn.execute(query).fetchall()
+
+
+class People:
+    """Who is meant by a key, and whose a row is, worked out from the rows of the employees and accounts alone."""
+
+    def __init__(self, conn: psycopg.Connection) -> None:
+        self.tenants = {row["tenant_id"] for row in dicts(conn, "MST_Tenant")}
+        employees = dicts(conn, "MST_Employee")
+        # The base variant has one tenant and no tenant_id.
+        self.tenant_of: dict[str, str] = {
+            row["id"]: row.get("tenant_id") or min(self.tenants) for row in employees
+        }
+        self.employee_of = {row["id"]: row["id"] for row in employees}
+        self.employee_of |= {row["employee_code"]: row["id"] for row in employees}
+        accounts = dicts(conn, "MST_UserAuth")
+        self.account_of = {self.employee_of[row["employee_id"]]: row for row in accounts}
+        logins = {row["login_id"]: self.employee_of[row["employee_id"]] for row in accounts}
+        users = {row["user_id"]: self.employee_of[row["employee_id"]] for row in accounts}
+        self.employee_of = logins | users | self.employee_of
+
+    def tenant(self, key: str | None, stamp: str | None) -> str | None:
+        """The tenant of the person, else the row's own if there is such a tenant."""
+        if key in self.employee_of:
+            return self.tenant_of[self.employee_of[key]]
+        return stamp if stamp in self.tenants else None
+
+    def kind(self, key: str) -> str:
+        """How the key names its person; the key itself if it names nobody."""
+        if key not in self.employee_of:
+            return key
+        return "user_id" if key.startswith("USER") else "employee_id" if key in self.tenant_of else "code"
+
+
+def dicts(conn: psycopg.Connection, table: str) -> list[dict[str, Any]]:
+    query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))
+    return conn.cursor(row_factory=dict_row).execute(query).fetchall()
 
 
 def load(dsn: str, shape: DataShape, variant: HostVariant = HostVariant.MULTI_TENANT) -> LoadedCounts:
@@ -151,14 +191,15 @@ def test_benchmark_tenants_are_alike_and_make_a_hundred_requests_each(new_databa
                FROM "SYS_SystemLog" WHERE request_url IS NOT NULL GROUP BY 1""",
         )
         assert per_tenant == [(date(2026, 10, 31), 3_000)]
-        assert rows(conn, """SELECT count(*) FROM "MST_UserAuth" WHERE employee_id !~ '^emp_'""") > [(90,)]
+        assert rows(conn, """SELECT count(*) FROM "MST_UserAuth" WHERE employee_id ~ '^emp_'""") == [(120,)]
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"tenants": 0}, {"days": 0}, {"users_per_tenant": -1}, {"requests_per_day": -1}]
+    "wrong",
+    [{"tenants": 0}, {"days": 0}, {"users_per_tenant": -1}, {"requests_per_day": -1}, {"spelling": "name"}],
 )
 def test_an_impossible_shape_is_refused_by_name(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be at least"):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be "):
         replace(SMALL, **wrong)
 
 
@@ -211,33 +252,36 @@ def test_one_tenant_has_ten_thousand_employees_and_one_has_none(demo: psycopg.Co
 def test_storage_stands_above_95_percent_for_one_tenant_and_between_80_and_95_for_another(
     demo: psycopg.Connection,
 ) -> None:
-    filled = rows(
-        demo,
-        """WITH stored AS (
-               SELECT tenant_id, file_size / 1048576.0 AS mb FROM "HIS_ReportGeneration" WHERE NOT is_deleted
-               UNION ALL
-               SELECT tenant_id, file_size_kb / 1024.0 FROM "TRN_SkillEvidence" WHERE NOT is_deleted
-           )
-           SELECT tenant_id, round(100 * sum(mb) / (max_storage_gb * 1024))::int
-           FROM stored JOIN "MST_Tenant" USING (tenant_id)
-           WHERE max_storage_gb > 0 GROUP BY tenant_id, max_storage_gb HAVING sum(mb) > max_storage_gb * 512
-           ORDER BY 1""",
-    )
-    assert filled == [("TENANT001", 97), ("TENANT002", 86)]
+    people = People(demo)
+    quotas = {row["tenant_id"]: row["max_storage_gb"] for row in dicts(demo, "MST_Tenant")}
+    used = dict.fromkeys(quotas, 0)
+    for report in dicts(demo, "HIS_ReportGeneration"):
+        size = 0 if report["is_deleted"] else report["file_size"] or 0
+        used[people.tenant(report["requested_by"], report["tenant_id"])] += size
+    for evidence in dicts(demo, "TRN_SkillEvidence"):
+        size = 0 if evidence["is_deleted"] else evidence["file_size_kb"] or 0
+        used[people.tenant(evidence["employee_id"], evidence["tenant_id"])] += 1_024 * size
+    filled = {tenant: round(100 * used[tenant] / (quota << 30)) for tenant, quota in quotas.items() if quota}
+    assert {tenant: share for tenant, share in filled.items() if share > 50} == {
+        "TENANT001": 97,
+        "TENANT002": 86,
+    }
 
 
 def test_one_tenant_calls_more_than_twice_its_mean_on_the_last_day(demo: psycopg.Connection) -> None:
     jumps = rows(
         demo,
         """WITH daily AS (
-               SELECT split_part(user_id, '_', 2)::int AS company, count(*) AS calls,
-                      (created_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS day
-               FROM "SYS_SystemLog" WHERE request_url IS NOT NULL AND user_id LIKE 'usr\\_0%' GROUP BY company, day
+               SELECT employee.tenant_id, count(*) AS calls,
+                      (log.created_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS day
+               FROM "SYS_SystemLog" AS log JOIN "MST_UserAuth" AS account USING (user_id)
+               JOIN "MST_Employee" AS employee ON employee_code = login_id
+               WHERE request_url IS NOT NULL GROUP BY employee.tenant_id, day
            )
-           SELECT company FROM daily GROUP BY company
+           SELECT tenant_id FROM daily GROUP BY tenant_id
            HAVING max(calls) FILTER (WHERE day = '2026-10-31') > 2 * avg(calls) FILTER (WHERE day < '2026-10-31')""",
     )
-    assert jumps == [(10,)]
+    assert jumps == [("tenant_1751328000000",)]
 
 
 def test_a_day_has_rows_on_its_first_and_its_last_millisecond(demo: psycopg.Connection) -> None:
@@ -253,7 +297,7 @@ def test_a_day_has_rows_on_its_first_and_its_last_millisecond(demo: psycopg.Conn
     logins = rows(
         demo,
         """SELECT last_login_at FROM "MST_UserAuth"
-           WHERE user_id IN ('usr_00000_00000', 'usr_00000_00001') ORDER BY user_id""",
+           WHERE user_id IN ('USER000001', 'USER000002') ORDER BY user_id""",
     )
     assert logins == [first[-1], last[-1]]
 
@@ -305,50 +349,201 @@ def test_the_request_log_has_errors_strangers_and_other_lines(demo: psycopg.Conn
     assert levels == {"DEBUG", "INFO", "WARN", "ERROR"}
 
 
-def test_accounts_name_their_employee_by_id_or_by_code_and_always_just_one(demo: psycopg.Connection) -> None:
-    matches = rows(
-        demo,
-        """SELECT account.employee_id LIKE 'emp\\_%' AS by_id, employees, count(*) > 3
-           FROM "MST_UserAuth" AS account
-           CROSS JOIN LATERAL (
-               SELECT count(*) AS employees FROM "MST_Employee" AS employee
-               WHERE employee.id = account.employee_id
-                  OR (employee.employee_code = account.employee_id AND employee.tenant_id = account.tenant_id)
-           ) GROUP BY by_id, employees ORDER BY by_id""",
+def test_accounts_are_those_that_the_application_and_seeds_make(demo: psycopg.Connection) -> None:
+    people = People(demo)
+    accounts = dicts(demo, "MST_UserAuth")
+    assert len(people.account_of) == len(accounts)  # no two accounts name the same employee
+    assert {account["user_id"][:4] for account in accounts} == {"USER"}
+    assert all(
+        people.employee_of[row["login_id"]] == people.employee_of[row["employee_id"]] for row in accounts
     )
-    assert matches == [(False, 1, True), (True, 1, True)]
-    assert rows(
-        demo, """SELECT count(DISTINCT tenant_id) > 5 FROM "MST_Employee" WHERE employee_code = '000001'"""
-    ) == [(True,)]
+    assert all(people.kind(row["login_id"]) == "code" for row in accounts)
+    kinds = Counter(people.kind(row["employee_id"]) for row in accounts)
+    assert kinds["code"] + kinds["employee_id"] == len(accounts)
+    assert kinds["employee_id"] == pytest.approx(len(accounts) / 5, rel=0.02)
+
+    elsewhere = [row for row in accounts if people.tenant(row["employee_id"], None) != "default-tenant"]
+    at_home = [row for row in elsewhere if row["tenant_id"] == people.tenant(row["employee_id"], None)]
+    assert {row["tenant_id"] for row in elsewhere if row not in at_home} == {"default-tenant"}
+    assert len(at_home) == pytest.approx(len(elsewhere) / 4, rel=0.02)
+    assert "000001" not in people.employee_of  # a placeholder of the application's screens
 
 
-def test_a_few_accounts_kept_the_default_tenant_of_the_migration(demo: psycopg.Connection) -> None:
-    misplaced = rows(
-        demo,
-        """SELECT employee.tenant_id, count(*) FROM "MST_UserAuth" AS account
-           JOIN "MST_Employee" AS employee ON employee.id = account.employee_id
-           WHERE account.tenant_id <> employee.tenant_id AND account.tenant_id = 'default-tenant'
-           GROUP BY 1 ORDER BY 1""",
-    )
-    assert ("TENANT001", 1) in misplaced
-    assert ("tenant_1735689600000", 191) in misplaced
-    assert rows(
-        demo,
-        """SELECT count(*) FROM "MST_UserAuth" WHERE tenant_id = 'TENANT001'""",
-    ) == [(39,)]
+TRANSACTIONS = (
+    *("TRN_SkillRecord", "TRN_SkillEvidence", "TRN_GoalProgress"),
+    *("TRN_PDU", "TRN_TrainingHistory", "TRN_ProjectRecord"),
+)
 
 
-@pytest.mark.parametrize("table", ["TRN_SkillRecord", "TRN_SkillEvidence", "TRN_GoalProgress"])
-def test_transactions_name_employees_by_id_and_by_code_and_are_changed_by_users_and_by_the_system(
+def owner(row: dict[str, Any]) -> str | None:
+    """The id of the employee for whom the generator made the row; the row's own id says it."""
+    _, company, person, *_ = row["id"].split("_")
+    return None if company == "nobody" else f"emp_{company}_{0 if person == 'film' else int(person):05d}"
+
+
+@pytest.mark.parametrize("variant", HostVariant)
+def test_each_transaction_names_its_person_in_some_way(
+    new_database: NewDatabase, variant: HostVariant
+) -> None:
+    dsn = new_database(variant)
+    load(dsn, replace(SMALL, tenants=1) if variant is HostVariant.BASE else SMALL, variant)
+    with psycopg.connect(dsn) as conn:
+        people = People(conn)
+        for table in TRANSACTIONS:
+            transactions = dicts(conn, table)
+            assert len(transactions) > 10
+            assert [people.employee_of.get(row["employee_id"]) for row in transactions] == [
+                owner(row) for row in transactions
+            ]
+            nobodys = [row for row in transactions if owner(row) is None]
+            assert {row["employee_id"] for row in nobodys} <= {"emp_001"}
+            assert len(nobodys) <= len(transactions) / 1_000
+            editors = {
+                row["updated_by"] for row in transactions if row["updated_by"] not in people.employee_of
+            }
+            assert editors - {"emp_001"} == {"system"}
+
+
+@pytest.mark.parametrize("table", TRANSACTIONS)
+def test_transactions_carry_each_wrong_tenant_beside_each_way_to_name_a_person(
     demo: psycopg.Connection, table: str
 ) -> None:
-    kinds = demo.execute(
-        sql.SQL(
-            """SELECT employee_id LIKE 'emp\\_%', updated_by = 'system', count(*) > 0 FROM {}
-               GROUP BY 1, 2 ORDER BY 1, 2"""
-        ).format(sql.Identifier(table))
-    ).fetchall()
-    assert kinds == [(False, False, True), (False, True, True), (True, False, True), (True, True, True)]
+    people = People(demo)
+    transactions = [row for row in dicts(demo, table) if owner(row)]
+    of_others = [row for row in transactions if people.tenant(row["employee_id"], None) != "default-tenant"]
+    found = {(people.kind(row["employee_id"]), row["tenant_id"]) for row in of_others}
+    keys, stamps = {key for key, _ in found}, {stamp for _, stamp in found}
+    assert {"code", "employee_id"} <= keys
+    assert {"default-tenant"} < stamps
+    assert stamps & {"default", "tenant_001"}
+    assert stamps & people.tenants - {"default-tenant"}
+    assert {(key, "default-tenant") for key in keys} <= found
+    wrong = [row for row in of_others if row["tenant_id"] != people.tenant(row["employee_id"], None)]
+    assert len(wrong) / len(of_others) > 0.4
+
+
+def test_placeholders_are_few_each_day(demo: psycopg.Connection) -> None:
+    days = Counter(
+        (row["updated_at"] + timedelta(hours=9)).date()
+        for table in ("TRN_PDU", "TRN_TrainingHistory")
+        for row in dicts(demo, table)
+        if row["updated_by"] == "emp_001"
+    )
+    assert sum(days.values()) >= 4
+    assert max(days.values()) <= 2
+
+
+def test_goals_certificates_and_trainings_have_the_values_of_the_application(
+    demo: psycopg.Connection,
+) -> None:
+    goals = dicts(demo, "TRN_GoalProgress")
+    assert {"ACTION_PLAN", "CAREER_PATH", "skill", "career", None} < {row["goal_type"] for row in goals}
+    statuses = {row["achievement_status"] for row in goals}
+    assert {"not_started", "in_progress", "completed", "postponed", "cancelled"} < statuses
+    assert {"NOT_STARTED", "IN_PROGRESS", "COMPLETED"} < statuses
+
+    pdus = dicts(demo, "TRN_PDU")
+    certificates = [row for row in pdus if row["activity_type"] == "certification"]
+    assert len(pdus) > len(certificates) > 3_000
+    assert all(row["activity_name"] and row["activity_date"] for row in pdus)
+    assert {row["approval_status"] for row in certificates} == {"approved", "pending"}
+    ends = [row["expiry_date"] for row in certificates if row["expiry_date"]]
+    assert len(certificates) > len(ends)
+    assert min(ends) < datetime(2026, 10, 1) < datetime(2026, 12, 15) < max(ends)
+    assert not [end for end in ends if datetime(2026, 9, 2) < end < datetime(2026, 12, 15)]
+
+    attendances = {row["attendance_status"] for row in dicts(demo, "TRN_TrainingHistory")}
+    assert attendances == {"completed", "COMPLETED", "planned", "REGISTERED"}
+
+
+PERSON_KEYS = {
+    **dict.fromkeys(TRANSACTIONS, ("employee_id", "created_by", "updated_by")),
+    "HIS_AuditLog": ("user_id", "created_by"),
+    "HIS_ReportGeneration": ("requested_by",),
+    "MST_UserAuth": ("employee_id",),
+}
+"""The columns that name a person. The first one decides whose the row is."""
+
+
+@pytest.fixture(scope="module")
+def spelled(new_database: NewDatabase) -> Iterator[dict[Spelling, psycopg.Connection]]:
+    """The same small world in each spelling."""
+    with ExitStack() as stack:
+        worlds = {}
+        for spelling in get_args(Spelling):
+            dsn = new_database()
+            load(dsn, replace(SMALL, spelling=spelling))
+            worlds[spelling] = stack.enter_context(psycopg.connect(dsn))
+        yield worlds
+
+
+@pytest.mark.parametrize("table", [table.name for table in TABLES])
+def test_a_spelling_changes_the_names_and_nothing_else(
+    spelled: dict[Spelling, psycopg.Connection], table: str
+) -> None:
+    def resolved(conn: psycopg.Connection) -> set[tuple[object, ...]]:
+        people = People(conn)
+        found = dicts(conn, table)
+        for row in found:
+            if keys := PERSON_KEYS.get(table):
+                row["tenant_id"] = people.tenant(row[keys[0]], row["tenant_id"])
+                row |= {key: people.employee_of.get(row[key], row[key]) for key in keys}
+        return {tuple(row.values()) for row in found}
+
+    mixed, *others = (resolved(conn) for conn in spelled.values())
+    assert mixed
+    assert len(others) == 3
+    for other in others:
+        assert other == mixed
+
+
+@pytest.mark.parametrize("spelling", ["user_id", "code", "employee_id"])
+def test_one_spelling_is_kept_everywhere_and_its_tenants_are_right(
+    spelled: dict[Spelling, psycopg.Connection], spelling: Spelling
+) -> None:
+    people = People(spelled[spelling])
+    for table, columns in PERSON_KEYS.items():
+        for row in dicts(spelled[spelling], table):
+            assert people.tenant(row[columns[0]], None) in (row["tenant_id"], None)
+            for key in (row[column] for column in columns if row[column] in people.employee_of):
+                has_user_id = people.employee_of[key] in people.account_of and table != "MST_UserAuth"
+                expected = "code" if spelling == "user_id" and not has_user_id else spelling
+                assert people.kind(key) == expected
+
+
+def test_audit_rows_name_people_as_the_routes_do(demo: psycopg.Connection) -> None:
+    people = People(demo)
+    audits = dicts(demo, "HIS_AuditLog")
+    kinds = Counter(people.kind(row["user_id"]) for row in audits if row["user_id"])
+    assert set(kinds) == {"code", "user_id", "system"}
+    assert 50 < kinds["system"] < 200
+    edits = [row for row in audits if row["action_type"] != "LOGIN" and row["user_id"]]
+    incomplete = [row for row in edits if row["tenant_id"] is None and row["result_status"] is None]
+    assert len(incomplete) > 2_000
+    complete = [row for row in edits if row["result_status"]]
+    assert {(people.kind(row["user_id"]), row["target_table"], row["updated_at"]) for row in complete} == {
+        ("user_id", "TrainingHistory", None)
+    }
+    # A row without a person has its tenant.
+    assert None not in {row["tenant_id"] for row in audits if row["user_id"] is None}
+
+
+def test_without_logs_the_tables_that_the_application_never_writes_are_empty(
+    new_database: NewDatabase,
+) -> None:
+    dsn, full = new_database(), new_database()
+    load(full, SMALL)
+    counts = load(dsn, replace(SMALL, empty_logs=True))
+    empty = {table for table, count in counts.items() if count == 0}
+    assert empty == {"SYS_SystemLog", "TRN_SkillEvidence", "HIS_NotificationLog"}
+    with psycopg.connect(dsn) as conn:
+        assert rows(conn, 'SELECT count(*) FROM "SYS_TokenStore"') == [(0,)]
+        assert rows(
+            conn,
+            """SELECT count(*) > 0, count(*) FILTER (WHERE action_type = 'LOGIN') FROM "HIS_AuditLog" """,
+        ) == [(True, 0)]
+    less, more = content_hashes(dsn), content_hashes(full)
+    assert {table for table in less if less[table] != more[table]} == {*empty, "HIS_AuditLog"}
 
 
 def test_audit_rows_have_gaps_and_hold_every_last_login(demo: psycopg.Connection) -> None:
@@ -362,7 +557,7 @@ def test_audit_rows_have_gaps_and_hold_every_last_login(demo: psycopg.Connection
     assert gaps == (True, True, True, True, True)
     assert rows(
         demo,
-        """SELECT count(*) FROM "HIS_AuditLog" AS login JOIN "MST_UserAuth" AS account USING (user_id)
+        """SELECT count(*) FROM "HIS_AuditLog" AS login JOIN "MST_UserAuth" AS account ON target_id = account.user_id
            WHERE action_type = 'LOGIN' AND login.created_at > last_login_at""",
     ) == [(0,)]
     assert rows(
@@ -389,7 +584,11 @@ def test_reports_succeed_and_fail_and_notifications_spell_their_status_in_every_
         ("COMPLETED", "pdf", True, True),
         ("FAILED", "excel", True, None),
         ("FAILED", "pdf", True, None),
+        ("PENDING", "excel", True, None),
+        ("PENDING", "pdf", True, None),
     ]
+    waiting = [row for row in dicts(demo, "HIS_ReportGeneration") if row["generation_status"] == "PENDING"]
+    assert "tenant_001" in {row["tenant_id"] for row in waiting}
     sent = rows(
         demo,
         """SELECT send_status, bool_and(sent_at IS NULL) FROM "HIS_NotificationLog" GROUP BY 1 ORDER BY 1""",
@@ -407,7 +606,8 @@ def test_reports_succeed_and_fail_and_notifications_spell_their_status_in_every_
 def test_nothing_happens_in_tenants_that_are_gone(demo: psycopg.Connection) -> None:
     latest = rows(
         demo,
-        """SELECT tenant_id, max(last_login_at) < '2026-09-30 15:00' FROM "MST_UserAuth"
-           WHERE tenant_id IN ('TENANT003', 'TENANT004', 'tenant_1719792000000') GROUP BY 1 ORDER BY 1""",
+        """SELECT employee.tenant_id, max(last_login_at) < '2026-09-30 15:00'
+           FROM "MST_UserAuth" JOIN "MST_Employee" AS employee ON employee_code = login_id
+           WHERE employee.tenant_id IN ('TENANT003', 'TENANT004', 'tenant_1719792000000') GROUP BY 1 ORDER BY 1""",
     )
     assert latest == [("TENANT003", True), ("TENANT004", True), ("tenant_1719792000000", True)]
