@@ -91,6 +91,23 @@ def count_of(connection: psycopg.Connection, query: LiteralString, parameters: S
     return int(row[0])
 
 
+def plan_for_scans(connection: psycopg.Connection) -> None:
+    """Set up the transaction for a long statement that reads whole tables of the host once.
+
+    With less memory PostgreSQL sorts a large log on disk. Only hash joins are left, because intermediate results have no statistics:
+    the planner expects few rows, for example of ``batch.all_person_key``. JIT compilation takes longer than it saves.
+    """
+    settings = {
+        "work_mem": "256MB",
+        "enable_nestloop": "off",
+        "enable_mergejoin": "off",
+        "enable_sort": "off",
+        "jit": "off",
+    }
+    for name, value in settings.items():
+        connection.execute("SELECT set_config(%s, %s, true)", [name, value])
+
+
 def is_tenant_id(tenant_id: str) -> bool:
     """Whether a transaction's context can hold this id: it is not empty and has neither the separator (U+001F) nor NUL in it."""
     return bool(tenant_id) and not {_TENANT_SEPARATOR, "\0"}.intersection(tenant_id)

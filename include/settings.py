@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from include.errors import SettingsError
+from include.yaml_files import load_yaml, read_text
 
 SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
 
@@ -78,6 +79,28 @@ class ExecutionSettings(_Section):
     # Airflow refuses to map over more than core.max_map_length (1024) items.
     max_mapped_tenants: Annotated[int, Field(gt=0, le=1000)]
     shards: Annotated[int, Field(gt=0, le=1000)]
+
+
+class IdentitySettings(_Section):
+    """Keys that name nobody in particular, and how many unplaced rows make a run partial. Source: ``host_views/people.sql``.
+
+    Some screens of the application write a fixed key for every user: ``placeholders`` place nothing; ``watched_keys`` are also the
+    codes of real employees, so their rows are placed and counted. ``system_keys`` are the application's own.
+    """
+
+    placeholders: tuple[str, ...]
+    watched_keys: tuple[str, ...]
+    system_keys: tuple[str, ...]
+    unplaced_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
+    unplaced_events: Count
+
+    def known_keys(self) -> dict[str, str]:
+        """The kind of each key, as in ``batch.known_key``. A key in two lists has the kind of the last one."""
+        return {
+            **dict.fromkeys(self.watched_keys, "watched"),
+            **dict.fromkeys(self.system_keys, "system"),
+            **dict.fromkeys(self.placeholders, "placeholder"),
+        }
 
 
 class UsageSettings(_TenantSection):
@@ -176,7 +199,9 @@ class NotificationSettings(_TenantSection):
     language: Literal["ja", "en"]
     quiet_hours: Annotated[str, AfterValidator(_quiet_hours)]
     retention_days: PositiveInt
+    archive_days: PositiveInt
     auto_disable: bool
+    own_mail_server: bool
 
 
 class InactivitySettings(_TenantSection):
@@ -313,6 +338,7 @@ class Settings(_Section):
     """The whole file."""
 
     execution: ExecutionSettings
+    identity: IdentitySettings
     usage: UsageSettings
     billing: BillingSettings
     notification: NotificationSettings
@@ -322,24 +348,6 @@ class Settings(_Section):
     monthly_report: MonthlyReportSettings
     backup: BackupSettings
     log_cleanup: LogCleanupSettings
-
-
-class _UniqueKeysLoader(yaml.SafeLoader):
-    """Refuses duplicate keys. PyYAML silently keeps the last one, which may be the wrong price."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def load_yaml(text: str) -> Any:
-    """:raises yaml.YAMLError: the text is not YAML, or a mapping has a duplicate key."""
-    return yaml.load(text, Loader=_UniqueKeysLoader)  # noqa: S506 - a SafeLoader
 
 
 def parse_settings(text: str, source: str, own_text: str = "{}", own_source: str = "") -> Settings:
@@ -393,16 +401,6 @@ def _values(text: str, source: str) -> dict[str, Any]:
     if isinstance(billing, dict) and isinstance(billing.get("price_list"), str):
         billing["price_list"] = Path(source).parent / billing["price_list"]
     return document
-
-
-def read_text(path: Path, named_by: str = "") -> str:
-    """The text of a file. :raises SettingsError: it cannot be read; ``named_by`` is the setting or variable with its path."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        named = f" (named by {named_by})" if named_by else ""
-        raise SettingsError(f"{path}{named} cannot be read: {reason}") from None
 
 
 def _merged(shipped: Any, own: Any, place: tuple[str, ...] = ()) -> Any:

@@ -40,6 +40,7 @@ from include.execution.digest import Digest
 from include.execution.installation import Installation
 from include.execution.object_store import ObjectStore
 from include.execution.parameters import parse_parameters
+from include.execution.people import keep_known_keys
 from include.execution.resource_usage import ResourceUsage
 from include.execution.run_log import EarlierStepFailedError, RunFailedError, RunResult, TenantSelection
 from include.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
@@ -122,6 +123,10 @@ def open_run(
     _resources(batch, installation, dry_run=parameters.dry_run)
     with installation.platform(spec.time_limit) as platform:
         check_deployment(platform)
+        if not isinstance(batch, UnitBatch):
+            # Otherwise every shard fails with the same reason.
+            installation.check_tenant_login()
+        keep_known_keys(platform, load_settings().identity)
         asked = Request(request.parameters, parameters.tenants, business_date, platform)
         selection = _select(batch, asked)
         asked = replace(asked, tenants=selection.tenants)
@@ -145,8 +150,7 @@ def open_run(
             triggered_by=request.triggered_by,
         )
     shards = shard_tenants(selection.tenants, sharding or load_settings().execution, parts)
-    for tenant, status in selection.left_out:
-        log.warning("Tenant %s (%r) is left out: %s", tenant.code, tenant.id, status)
+    _log_remarks(selection)
     log.info(
         "%s opened for %s with %d tenants%s",
         run.execution_id,
@@ -265,6 +269,19 @@ def _select(batch: Batch, asked: Request) -> TenantSelection:
         return TenantSelection(list(batch.units(asked)), [])
     further = batch.further_tenants(asked) if isinstance(batch, SelectsTenants) else ()
     return run_log.select_tenants(asked.platform, asked.codes, further)
+
+
+def _log_remarks(selection: TenantSelection) -> None:
+    for tenant, status in selection.left_out:
+        log.warning("Tenant %s (%r) is left out: %s", tenant.code, tenant.id, status)
+    for tenant, status, tenant_status in selection.differing:
+        log.warning(
+            "Tenant %s (%r) has status %s and tenant_status %s: the status decides",
+            tenant.code,
+            tenant.id,
+            status,
+            tenant_status,
+        )
 
 
 def _close_orphans(

@@ -22,8 +22,10 @@ from include.catalog import RUN_SPECS, RunSpec
 from include.database import Statements, is_tenant_id
 from include.errors import BatchError, ParameterError, code_of, reason_of
 from include.execution.batch import Run
+from include.execution.reconciliation import load_reconciliation
 from include.execution.resource_usage import ResourceUsage
 from include.execution.sharding import Tenant, Unit
+from include.settings import load_settings
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -46,10 +48,14 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class TenantSelection:
-    """The tenants of a run, ordered by id, and the tenants left out that an operator should check, with their status."""
+    """The tenants of a run, ordered by id, and the tenants left out that an operator should check, with their status.
+
+    ``differing`` are tenants with their status and a ``tenant_status`` that contradicts it. The status decides.
+    """
 
     tenants: list[Unit]
     left_out: list[tuple[Unit, str]]
+    differing: list[tuple[Unit, str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,10 @@ class FailedTenant:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work."""
+    """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work.
+
+    ``unplaced`` says that more rows of the host than the settings allow could not be assigned to a tenant.
+    """
 
     execution_id: str
     batch_id: str
@@ -87,6 +96,7 @@ class RunResult:
     records: int
     failed_tenants: list[FailedTenant] = field(default_factory=list)
     error: str | None = None
+    unplaced: str | None = None
 
     def sentence(self) -> str:
         """One line for the log, the alert and the failed task."""
@@ -94,6 +104,8 @@ class RunResult:
         text = (
             f"{self.batch_id} {self.business_date}: {self.total_tenants} {unit}中 {self.success_count} 件成功"
         )
+        if self.unplaced:
+            text = f"{text}。{self.unplaced}"
         if not self.failed_tenants:
             return text
         listed = "、".join(f"{tenant.code}: {tenant.reason}" for tenant in self.failed_tenants[:_LISTED])
@@ -144,10 +156,14 @@ def select_tenants(
     """
     by_code: dict[str, list[tuple[Tenant, str]]] = {}
     by_id: dict[str, list[tuple[Tenant, str]]] = {}
-    for tenant_id, code, name, status in _SQL.execute(platform, "list_tenants"):
+    differing: list[tuple[Unit, str, str]] = []
+    for tenant_id, code, name, status, tenant_status in _SQL.execute(platform, "list_tenants"):
+        tenant = Tenant(tenant_id, code, name)
+        if tenant_status:
+            differing.append((tenant, status, tenant_status))
         if tenant_id in further:
             status = "ACTIVE"
-        entry = (Tenant(tenant_id, code, name), status if is_tenant_id(tenant_id) else _UNUSABLE_ID)
+        entry = (tenant, status if is_tenant_id(tenant_id) else _UNUSABLE_ID)
         by_id[tenant_id] = [entry]
         by_code.setdefault(code, []).append(entry)
     all_entries = [entry for entries in by_id.values() for entry in entries]
@@ -155,6 +171,7 @@ def select_tenants(
         return TenantSelection(
             tenants=[tenant for tenant, status in all_entries if status in ACTIVE_STATUSES],
             left_out=[entry for entry in all_entries if entry[1] in _NEEDS_ATTENTION],
+            differing=differing,
         )
 
     found = {code: by_code.get(code) or by_id.get(code, []) for code in codes}
@@ -169,7 +186,8 @@ def select_tenants(
         raise ParameterError(
             f"稼働中でないテナントは処理できません: {'、'.join(inactive)}。パラメータ tenants を直してください。"
         )
-    return TenantSelection(sorted({tenant for tenant, _ in chosen}, key=lambda tenant: tenant.id), [])
+    tenants: list[Unit] = sorted({tenant for tenant, _ in chosen}, key=lambda tenant: tenant.id)
+    return TenantSelection(tenants, [], [each for each in differing if each[0] in tenants])
 
 
 def running_executions(platform: psycopg.Connection, batch_id: str) -> list[RunningExecution]:
@@ -321,6 +339,9 @@ def close_execution(
     with platform.transaction():
         if error is None:
             _fail_unfinished(platform, run, "NO_RESULT", _NO_RESULT)
+        _SQL.execute(platform, "note_differing_statuses", execution_id=run.execution_id)
+        reconciliation = load_reconciliation(platform, run.execution_id)
+        unplaced = reconciliation.sentence() if reconciliation.is_beyond(load_settings().identity) else None
         row = _SQL.execute(
             platform,
             "close_execution",
@@ -328,6 +349,8 @@ def close_execution(
             error=error,
             attempt=attempt,
             not_per_tenant=list(_NOT_PER_TENANT),
+            unplaced=unplaced,
+            reconciliation=Jsonb({"reconciliation": reconciliation.as_json()} if reconciliation else {}),
         ).fetchone()
         if row is None:
             raise LookupError(f"execution {run.execution_id} is not in the execution log")
@@ -346,6 +369,7 @@ def close_execution(
         records=int(performance[1]),
         failed_tenants=failed,
         error=error,
+        unplaced=unplaced,
     )
 
 

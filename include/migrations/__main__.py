@@ -1,7 +1,8 @@
-"""``python -m include.migrations upgrade`` deploys schema ``batch``; ``check`` only checks the host's schema.
+"""Deploy schema ``batch`` to the host's database, or check whether it fits.
 
-``--dsn`` or the environment variable BATCH_ADMIN_DSN names the database, with a role that owns the host's tables and may create
-roles. BATCH_TENANT_PASSWORD and BATCH_PLATFORM_PASSWORD, if set, let the two roles log in.
+The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host,
+not a connection pooler. `check` changes nothing and exits with 0 (the database fits, remarks allowed), 1 (it does not fit) or 2 (wrong
+usage). BATCH_TENANT_PASSWORD and BATCH_PLATFORM_PASSWORD, if set, let the two roles log in after `upgrade`.
 """
 
 from __future__ import annotations
@@ -13,36 +14,83 @@ import sys
 import psycopg
 
 from include.errors import BatchError, reason_of
-from include.migrations.deploy import PLATFORM, TENANT, upgrade
-from include.migrations.host_contract import check_host
+from include.migrations.checks.report import check_database
+from include.migrations.deploy import PLATFORM, TENANT, attach, detach, upgrade
+
+# By role, the environment variable of its password, and of the connection string of the login that acts as it.
+_PASSWORDS = {TENANT: "BATCH_TENANT_PASSWORD", PLATFORM: "BATCH_PLATFORM_PASSWORD"}
+_LOGINS = {TENANT: "BATCH_TENANT_DSN", PLATFORM: "BATCH_PLATFORM_DSN"}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m include.migrations", description=__doc__)
-    parser.add_argument("action", choices=["upgrade", "check"])
-    parser.add_argument("--dsn", default=os.environ.get("BATCH_ADMIN_DSN"), help="libpq connection string")
+    parser = _parser()
     arguments = parser.parse_args()
     if not arguments.dsn:
         parser.error("give --dsn or set BATCH_ADMIN_DSN")
+    passwords = {role: os.environ[name] for role, name in _PASSWORDS.items() if os.environ.get(name)}
     try:
-        if arguments.action == "check":
-            with psycopg.connect(arguments.dsn) as connection:
-                print(f"The host ({check_host(connection)} variant) has everything the batches need.")
-        else:
-            passwords = {
-                role: os.environ[name]
-                for role, name in {
-                    TENANT: "BATCH_TENANT_PASSWORD",
-                    PLATFORM: "BATCH_PLATFORM_PASSWORD",
-                }.items()
-                if os.environ.get(name)
-            }
-            variant = upgrade(arguments.dsn, passwords=passwords)
-            print(f"Schema batch is up to date ({variant} variant of the host).")
+        match arguments.action:
+            case "check":
+                return _check(arguments, passwords)
+            case "upgrade":
+                variant = upgrade(
+                    arguments.dsn, passwords=passwords, plain_passwords=arguments.plain_passwords
+                )
+                print(f"Schema batch is up to date ({variant} variant of the host).")
+            case "detach":
+                detach(arguments.dsn)
+                print("The views of schema batch are dropped. Run `attach` after the host's change.")
+            case "attach":
+                print(f"The views of schema batch are back ({attach(arguments.dsn)} variant of the host).")
     except (BatchError, psycopg.Error) as error:
         print(f"{arguments.action}: {reason_of(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m include.migrations", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    helps = {
+        "check": "say everything that does not fit, and what to do",
+        "upgrade": "create or upgrade roles, schema and views",
+        "detach": "drop the views, so that `prisma db push` can alter the host's columns",
+        "attach": "create the views again",
+    }
+    commands = {name: actions.add_parser(name, help=text, description=text) for name, text in helps.items()}
+    for command in commands.values():
+        command.add_argument(
+            "--dsn", default=os.environ.get("BATCH_ADMIN_DSN"), help="libpq connection string"
+        )
+    check = commands["check"]
+    for role, name in _LOGINS.items():
+        check.add_argument(
+            f"--{role.removeprefix('batch_')}-dsn",
+            default=os.environ.get(name),
+            help=f"connection string of the login that acts as {role} (or {name})",
+        )
+    check.add_argument(
+        "--bin", default="", metavar="FOLDER", help="folder of pg_dump, if it is not on the PATH"
+    )
+    check.add_argument("--json", action="store_true", help="print the findings as JSON")
+    commands["upgrade"].add_argument(
+        "--plain-passwords",
+        action="store_true",
+        help="send the passwords in plain text: managed servers such as Neon refuse SCRAM hashes",
+    )
+    return parser
+
+
+def _check(arguments: argparse.Namespace, passwords: dict[str, str]) -> int:
+    given = {TENANT: arguments.tenant_dsn, PLATFORM: arguments.platform_dsn}
+    report = check_database(
+        arguments.dsn,
+        logins={role: dsn for role, dsn in given.items() if dsn},
+        with_passwords=passwords,
+        bin_dir=arguments.bin,
+    )
+    print(report.as_json() if arguments.json else report.as_text())
+    return 0 if report.fits else 1
 
 
 if __name__ == "__main__":

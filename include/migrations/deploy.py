@@ -1,4 +1,7 @@
-"""Deploy roles, schema ``batch`` and views to a database, in one transaction.
+"""Deploy roles, schema ``batch`` and views to a database, each time in one transaction.
+
+``upgrade`` deploys everything. ``detach`` only drops the views, because PostgreSQL refuses to alter a column that a view uses;
+``attach`` creates them again.
 
 Deployment is idempotent and upgrades from any earlier revision. A second deployer waits for the first. There are no downgrades: a
 later migration corrects a mistake.
@@ -10,6 +13,9 @@ set passwords it then also has the ADMIN option on the other two roles (from Pos
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -21,8 +27,14 @@ from psycopg import errors, sql
 
 from include.database import count_of
 from include.errors import SchemaError, reason_of
-from include.migrations.deployment_check import head_revision
-from include.migrations.host_contract import HostVariant, check_host, check_single_tenant, load_contract
+from include.migrations.checks.findings import refuse
+from include.migrations.checks.host import count_tenants, find_several_tenants
+from include.migrations.checks.privileges import OWNER as OWNER
+from include.migrations.checks.privileges import PLATFORM as PLATFORM
+from include.migrations.checks.privileges import TENANT as TENANT
+from include.migrations.checks.server import find_old_server, find_pooler_name
+from include.migrations.deployment_check import UPGRADE_HINT, head_revision
+from include.migrations.host_contract import HostVariant, check_host, host_columns, load_contract
 
 _HERE = Path(__file__).parent
 
@@ -30,26 +42,65 @@ _HERE = Path(__file__).parent
 _DEPLOY_LOCK = 7_018_019
 _LOCK_TIMEOUT = "60s"
 
-OWNER, TENANT, PLATFORM = "batch_owner", "batch_tenant", "batch_platform"
+# The files of host_views in the order of loading, after that of the host's variant.
+_VIEW_FILES = ("tenants", "people", "employees", "activity", "skills", "notifications", "results")
+
+# Neon refuses a SCRAM hash when the transaction commits ("Neon only supports being given plaintext passwords"), the extension
+# credcheck at once ("password type is not a plain text").
+_REFUSED_HASH = re.compile("plain ?text", re.IGNORECASE)
 
 
-def upgrade(dsn: str, *, passwords: dict[str, str] | None = None) -> HostVariant:
+def upgrade(
+    dsn: str, *, passwords: Mapping[str, str] | None = None, plain_passwords: bool = False
+) -> HostVariant:
     """Deploy to the database of ``dsn`` as a role that owns the host's tables and may create roles.
 
     ``passwords`` (of ``batch_tenant`` and ``batch_platform``) lets these two roles log in. Without it, grant them to existing logins.
+    ``plain_passwords`` sends them to the server as they are instead of as SCRAM hashes.
     :returns: the host's variant. :raises SchemaError: the host or the deploying role is not suitable; nothing has changed.
     """
-    with psycopg.connect(dsn) as driver:
-        deployer = driver.info.user
-        engine = sqlalchemy.create_engine(
-            "postgresql+psycopg://", creator=lambda: driver, poolclass=sqlalchemy.NullPool
-        )
-        try:
-            with engine.begin() as connection:
-                return _upgrade(connection, driver, passwords or {})
-        except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-            # SQLAlchemy wraps the errors of Alembic's own statements.
-            raise _explained(getattr(error, "orig", error), deployer) from None
+    with _deployment(dsn) as (connection, driver):
+        variant = _check_host(driver)
+        _create_roles(driver, passwords or {}, plain_passwords=plain_passwords)
+        _grant_host_tables(driver, variant)
+        driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
+        driver.execute("SET LOCAL ROLE batch_owner")
+        _drop_views(driver)
+        _migrate(connection)
+        _create_views(driver, variant)
+        return variant
+
+
+def detach(dsn: str) -> None:
+    """Drop the views of schema ``batch``, so that the host can alter its tables. Tables and rows stay. Runs refuse to start.
+
+    :raises SchemaError: there is no schema ``batch``, or something outside depends on a view; nothing has changed.
+    """
+    with _deployment(dsn) as (_, driver):
+        _require_schema(driver)
+        driver.execute("SET LOCAL ROLE batch_owner")
+        _drop_views(driver)
+
+
+def attach(dsn: str) -> HostVariant:
+    """Create the views again, with their privileges, after the same check of the host as ``upgrade``.
+
+    :returns: the host's variant. :raises SchemaError: the host is not suitable, or ``upgrade`` must run; nothing has changed.
+    """
+    with _deployment(dsn) as (_, driver):
+        _require_schema(driver)
+        variant = _check_host(driver)
+        _grant_host_tables(driver, variant)
+        driver.execute("SET LOCAL ROLE batch_owner")
+        deployed = driver.execute("SELECT version_num FROM batch.alembic_version").fetchone()
+        if deployed != (head_revision(),):
+            raise SchemaError(
+                f"スキーマ batch の版は {deployed[0] if deployed else 'なし'} ですが、このコードの版は {head_revision()} です。"
+                f"{UPGRADE_HINT}。"
+            )
+        _drop_views(driver)
+        _create_views(driver, variant)
+        return variant
 
 
 def run_sql_file(relative_path: str) -> None:
@@ -59,25 +110,43 @@ def run_sql_file(relative_path: str) -> None:
     op.get_bind().connection.cursor().execute(statements)
 
 
-def _upgrade(
-    connection: sqlalchemy.Connection, driver: psycopg.Connection, passwords: dict[str, str]
-) -> HostVariant:
-    # The views name the host's tables without their schema.
-    driver.execute(
-        "SELECT set_config('lock_timeout', %s, true), set_config('search_path', 'public', true)",
-        [_LOCK_TIMEOUT],
-    )
-    driver.execute("SELECT pg_advisory_xact_lock(%s)", [_DEPLOY_LOCK])
+@contextmanager
+def _deployment(dsn: str) -> Iterator[tuple[sqlalchemy.Connection, psycopg.Connection]]:
+    """One transaction under the deployment lock, as SQLAlchemy and as the driver know it."""
+    refuse(find_pooler_name(dsn))
+    with psycopg.connect(dsn) as driver:
+        deployer = driver.info.user
+        engine = sqlalchemy.create_engine(
+            "postgresql+psycopg://", creator=lambda: driver, poolclass=sqlalchemy.NullPool
+        )
+        try:
+            with engine.begin() as connection:
+                refuse(find_old_server(driver))
+                # The views name the host's tables without their schema.
+                driver.execute(
+                    "SELECT set_config('lock_timeout', %s, true), set_config('search_path', 'public', true)",
+                    [_LOCK_TIMEOUT],
+                )
+                driver.execute("SELECT pg_advisory_xact_lock(%s)", [_DEPLOY_LOCK])
+                yield connection, driver
+        except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+            # SQLAlchemy wraps the errors of Alembic's own statements.
+            raise _explained(getattr(error, "orig", error), deployer) from None
 
+
+def _check_host(driver: psycopg.Connection) -> HostVariant:
     variant = check_host(driver)
     if variant is HostVariant.BASE:
-        check_single_tenant(count_of(driver, 'SELECT count(*) FROM "MST_Tenant"'))
+        refuse(find_several_tenants(count_tenants(driver), variant))
+    return variant
 
-    _create_roles(driver, passwords)
-    _grant_host_tables(driver, variant)
-    driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
-    driver.execute("SET LOCAL ROLE batch_owner")
-    _drop_views(driver)
+
+def _require_schema(driver: psycopg.Connection) -> None:
+    if driver.execute("SELECT to_regnamespace('batch')").fetchone() == (None,):
+        raise SchemaError(f"このデータベースにスキーマ batch がありません。{UPGRADE_HINT}。")
+
+
+def _migrate(connection: sqlalchemy.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(_HERE))
     config.attributes["connection"] = connection
@@ -87,8 +156,11 @@ def _upgrade(
         raise SchemaError(
             f"スキーマ batch はこのコード（版 {head_revision()}）が知らない版です: {error}。新しいコードからデプロイしてください。"
         ) from error
-    for name in (f"host_views/{variant}.sql", "host_views/shared.sql"):
-        driver.execute((_HERE / name).read_bytes())
+
+
+def _create_views(driver: psycopg.Connection, variant: HostVariant) -> None:
+    for name in (variant, *_VIEW_FILES):
+        driver.execute((_HERE / "host_views" / f"{name}.sql").read_bytes())
     driver.execute(
         """
         INSERT INTO batch.deployment (host_variant, revision, deployed_at) VALUES (%s, %s, now())
@@ -97,11 +169,15 @@ def _upgrade(
         """,
         [variant.value, head_revision()],
     )
-    return variant
 
 
 def _explained(error: Exception, deployer: str) -> Exception:
     """The error with an instruction for the operator, if it is a known one; otherwise the error itself."""
+    if _REFUSED_HASH.search(str(error)):
+        return SchemaError(
+            f"サーバーはハッシュにしたパスワードを受け付けません: {reason_of(error)}。"
+            "`python -m include.migrations upgrade --plain-passwords` を実行してください。"
+        )
     match error:
         case errors.LockNotAvailable():
             return SchemaError(
@@ -126,16 +202,18 @@ def _missing_privilege(reason: str, deployer: str) -> SchemaError:
     )
 
 
-def _create_roles(driver: psycopg.Connection, passwords: dict[str, str]) -> None:
+def _create_roles(driver: psycopg.Connection, passwords: Mapping[str, str], *, plain_passwords: bool) -> None:
     for role in (OWNER, TENANT, PLATFORM):
         name = sql.Identifier(role)
         if not count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
             _change_role(driver, sql.SQL("CREATE ROLE {} NOLOGIN").format(name))
         if role in passwords:
-            # Encrypted by the client, so that the password appears in no server log.
-            secret = driver.pgconn.encrypt_password(
-                passwords[role].encode(), role.encode(), b"scram-sha-256"
-            ).decode()
+            secret = passwords[role]
+            if not plain_passwords:
+                # Encrypted by the client, so that the password appears in no server log.
+                secret = driver.pgconn.encrypt_password(
+                    secret.encode(), role.encode(), b"scram-sha-256"
+                ).decode()
             _change_role(driver, sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(secret)))
     # From PostgreSQL 16 on, the creator of a role may administer it, but needs a grant to SET ROLE to it.
     act_as = "SET" if driver.info.server_version >= 16_00_00 else "MEMBER"
@@ -175,8 +253,9 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None
         driver.execute(
             sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table_name))
         )
+    actual = host_columns(driver)
     for table in load_contract():
-        names = list(table.columns_of(variant))
+        names = [name for name in table.columns_of(variant) if name in actual[table.name]]
         relation = sql.Identifier("public", table.name)
         for privilege in table.privileges:
             # PostgreSQL has no DELETE privilege on columns.

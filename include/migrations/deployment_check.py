@@ -8,32 +8,59 @@ import psycopg
 
 from include.database import count_of
 from include.errors import SchemaError
-from include.migrations.host_contract import HostVariant, check_host, check_single_tenant
+from include.migrations.checks.findings import Finding, refuse, remark
+from include.migrations.checks.host import find_hidden_rows, find_several_tenants
+from include.migrations.host_contract import check_host
 
 _VERSIONS = Path(__file__).with_name("versions")
 
+UPGRADE_HINT = "`python -m include.migrations upgrade` を実行してください"
+
 
 def check_deployment(connection: psycopg.Connection) -> None:
-    """Check the revision of schema ``batch`` and the variant of the host.
+    """Check what can change between two runs: the host's schema, its tenants, its row-level security, and schema ``batch``.
 
-    :raises SchemaError: says what is missing and which command to run.
+    :raises SchemaError: says what is wrong and which command to run.
     """
-    upgrade_hint = "`python -m include.migrations upgrade` を実行してください"
+    missing = missing_part(connection)
+    if missing:
+        raise SchemaError(missing.text)
     variant = check_host(connection)
-    if connection.execute("SELECT to_regclass('batch.deployment')").fetchone() == (None,):
-        raise SchemaError(f"このデータベースにスキーマ batch がありません。{upgrade_hint}。")
     deployed = connection.execute("SELECT host_variant, revision FROM batch.deployment").fetchone()
     if deployed is None or deployed[1] != head_revision():
         found = "なし" if deployed is None else deployed[1]
         raise SchemaError(
-            f"スキーマ batch の版は {found} ですが、このコードには {head_revision()} が必要です。{upgrade_hint}。"
+            f"スキーマ batch の版は {found} ですが、このコードには {head_revision()} が必要です。{UPGRADE_HINT}。"
         )
     if deployed[0] != variant:
         raise SchemaError(
-            f"スキーマ batch のビューはホストの {deployed[0]} 版のものですが、ホストは {variant} 版です。{upgrade_hint}。"
+            f"スキーマ batch のビューはホストの {deployed[0]} 版のものですが、ホストは {variant} 版です。{UPGRADE_HINT}。"
         )
-    if variant is HostVariant.BASE:
-        check_single_tenant(count_of(connection, "SELECT count(*) FROM batch.all_tenant"))
+    refuse(find_hidden_rows(connection))
+    tenants = count_of(connection, "SELECT count(*) FROM batch.all_tenant WHERE status <> 'DELETED'")
+    refuse(find_several_tenants(tenants, variant))
+
+
+def missing_part(connection: psycopg.Connection) -> Finding | None:
+    """What is missing of schema ``batch`` as a whole: the schema itself, or its views."""
+    names = {
+        name
+        for (name,) in connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('batch') AND relkind IN ('r', 'v')"
+        )
+    }
+    if "deployment" not in names:
+        return remark(
+            "not-deployed", "このデータベースにスキーマ batch がありません。", f"{UPGRADE_HINT}。", "batch"
+        )
+    if "all_tenant" not in names:
+        return remark(
+            "detached",
+            "スキーマ batch のビューがありません（detach で取り外されたか、ホストの表ごと削除されました）。",
+            "`prisma db push` が終わったら `python -m include.migrations attach` を実行してください。",
+            "batch",
+        )
+    return None
 
 
 def head_revision() -> str:

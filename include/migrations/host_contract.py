@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 import psycopg
 import yaml
 
-from include.errors import SchemaError
+from include.migrations.checks.findings import Finding, error, refuse
 
 _CONTRACT_FILE = Path(__file__).with_name("host_contract.yaml")
 
@@ -29,6 +30,12 @@ _COMPATIBLE_TYPES = {
 }
 
 
+_REMEDY = (
+    "ホストのスキーマを更新するか、接続先のデータベースを直してください。"
+    "Prisma の `prisma db push` で列を変えるときは、detach、prisma db push、attach の順に実行します（docs/deploying.md）。"
+)
+
+
 class HostVariant(StrEnum):
     """Whether the host has run its multi-tenant migration, which gives employees and accounts a tenant."""
 
@@ -38,20 +45,25 @@ class HostVariant(StrEnum):
 
 @dataclass(frozen=True)
 class HostTable:
-    """One host table: the type of each column that the batches need, and the privileges that the views' owner needs."""
+    """One host table: the type of each column that the batches need, and the privileges that the views' owner needs.
+
+    The views work without ``optional_columns``.
+    """
 
     name: str
     columns: Mapping[str, str]
     multi_tenant_columns: Mapping[str, str]
+    optional_columns: Mapping[str, str]
     privileges: tuple[str, ...]
 
     def columns_of(self, variant: HostVariant) -> Mapping[str, str]:
         """The columns that the views of this variant use."""
         if variant is HostVariant.BASE:
             return self.columns
-        return {**self.columns, **self.multi_tenant_columns}
+        return {**self.columns, **self.multi_tenant_columns, **self.optional_columns}
 
 
+@cache
 def load_contract() -> tuple[HostTable, ...]:
     """The tables of ``host_contract.yaml``."""
     document = yaml.safe_load(_CONTRACT_FILE.read_text(encoding="utf-8"))
@@ -60,6 +72,7 @@ def load_contract() -> tuple[HostTable, ...]:
             name=name,
             columns=table["columns"],
             multi_tenant_columns=document["multi_tenant_columns"].get(name, {}),
+            optional_columns=document["optional_columns"].get(name, {}),
             privileges=tuple(table["privileges"]),
         )
         for name, table in document["tables"].items()
@@ -69,34 +82,43 @@ def load_contract() -> tuple[HostTable, ...]:
 def check_host(connection: psycopg.Connection) -> HostVariant:
     """Check the host's schema; returns the host's variant.
 
-    Reads only the catalogue, so the caller needs no privileges on the host's tables.
     :raises SchemaError: names each table or column that is missing, and each column of a wrong type.
     """
-    actual = _host_columns(connection)
-    variant = HostVariant.MULTI_TENANT if "tenant_id" in actual.get("MST_Employee", {}) else HostVariant.BASE
-    problems = [problem for table in load_contract() for problem in _problems(table, actual, variant)]
-    if problems:
-        raise SchemaError(
-            "ホストのデータベースがバッチの要件を満たしていません: "
-            + "、".join(problems)
-            + "。ホストのスキーマを更新するか、接続先のデータベースを直してください。"
-        )
+    variant, findings = compare_host(connection)
+    refuse(findings)
     return variant
 
 
-def check_single_tenant(tenants: int) -> None:
-    """Check that a host without tenant columns has only one tenant: accounts cannot be assigned to several tenants.
+def compare_host(connection: psycopg.Connection) -> tuple[HostVariant, list[Finding]]:
+    """The host's variant, and everything in which its schema differs from the contract.
 
-    :raises SchemaError: the host has more than one tenant.
+    Reads only the catalogue, so the caller needs no privileges on the host's tables.
     """
-    if tenants > 1:
-        raise SchemaError(
-            f'ホストに {tenants} テナントありますが、利用者のテナントを示す列 "MST_Employee"."tenant_id" がありません。'
-            "ホストのマルチテナント移行を行ってから `python -m include.migrations upgrade` を実行してください。"
+    actual = host_columns(connection)
+    tables = load_contract()
+    tenant_columns = [
+        (table.name, column)
+        for table in tables
+        for column in table.multi_tenant_columns
+        if table.name in actual
+    ]
+    missing = [f'"{table}"."{column}"' for table, column in tenant_columns if column not in actual[table]]
+    present = [f'"{table}"."{column}"' for table, column in tenant_columns if column in actual[table]]
+    compared = HostVariant.BASE if missing or not present else HostVariant.MULTI_TENANT
+    findings = [finding for table in tables for finding in _differences(table, actual, compared)]
+    if present and missing:
+        findings.append(
+            error(
+                "variant-half-applied",
+                f"ホストのマルチテナント移行が途中で止まっています（列 {'、'.join(present)} はあり、{'、'.join(missing)} がない）。",
+                "移行の残りを実行してください。",
+            )
         )
+    return (HostVariant.MULTI_TENANT if present else HostVariant.BASE), findings
 
 
-def _host_columns(connection: psycopg.Connection) -> dict[str, dict[str, str]]:
+def host_columns(connection: psycopg.Connection) -> dict[str, dict[str, str]]:
+    """The types of the host's columns, by table and column."""
     rows = connection.execute(
         """
         SELECT
@@ -118,15 +140,21 @@ def _host_columns(connection: psycopg.Connection) -> dict[str, dict[str, str]]:
     return columns
 
 
-def _problems(table: HostTable, actual: Mapping[str, Mapping[str, str]], variant: HostVariant) -> list[str]:
+def _differences(
+    table: HostTable, actual: Mapping[str, Mapping[str, str]], variant: HostVariant
+) -> list[Finding]:
     if table.name not in actual:
-        return [f'表 "{table.name}" がない']
-    problems = []
+        return [error("table-missing", f'ホストに表 "{table.name}" がない。', _REMEDY, table.name)]
+    findings = []
     for column, type_name in table.columns_of(variant).items():
         compatible = _COMPATIBLE_TYPES[type_name]
         found = actual[table.name].get(column)
+        name = f'"{table.name}"."{column}"'
+        if found is None and column in table.optional_columns:
+            continue
         if found is None:
-            problems.append(f'列 "{table.name}"."{column}" がない')
+            findings.append(error("column-missing", f"ホストに列 {name} がない。", _REMEDY, name))
         elif found not in compatible:
-            problems.append(f'列 "{table.name}"."{column}" の型が {found}（必要なのは {compatible[0]}）')
-    return problems
+            problem = f"ホストの列 {name} の型が {found}（必要なのは {compatible[0]}）。"
+            findings.append(error("column-type", problem, _REMEDY, name))
+    return findings

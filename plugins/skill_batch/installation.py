@@ -43,6 +43,12 @@ class AirflowInstallation:
 
         return TenantDbHook(statement_timeout=time_limit).connect()
 
+    def check_tenant_login(self) -> None:
+        """Connect as ``batch_tenant``."""
+        from skill_batch.hooks.tenant_db import TenantDbHook
+
+        TenantDbHook().get_conn().close()
+
     def database(self, name: str) -> str:
         """The libpq string of a Postgres connection, with its extra."""
         connection = required_connection(name, "Postgres")

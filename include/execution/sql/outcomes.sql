@@ -1,7 +1,8 @@
 -- name: list_tenants
-SELECT tenant_id, tenant_code, tenant_name, status
-FROM batch.all_tenant
-ORDER BY tenant_id;
+SELECT tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status, differing.tenant_status
+FROM batch.all_tenant AS tenant
+LEFT JOIN batch.all_differing_status AS differing ON tenant.tenant_id = differing.tenant_id
+ORDER BY tenant.tenant_id;
 
 -- name: expect_tenants
 INSERT INTO batch.tenant_outcome (execution_id, tenant_id, part, status)
@@ -49,6 +50,19 @@ SET
 WHERE
     execution_id = %(execution_id)s AND status = 'pending'
     AND (%(tenant_ids)s::text[] IS null OR (tenant_id = any(%(tenant_ids)s::text[]) AND part = %(part)s));
+
+-- name: note_differing_statuses
+UPDATE batch.tenant_outcome AS outcome
+SET notes = outcome.notes || noted.note
+FROM (
+    SELECT
+        tenant_id,
+        format('tenant_status は %%s ですが、status の %%s に従いました', tenant_status, status) AS note
+    FROM batch.all_differing_status
+) AS noted
+WHERE
+    outcome.execution_id = %(execution_id)s AND outcome.tenant_id = noted.tenant_id
+    AND noted.note <> all(outcome.notes);
 
 -- name: failed_tenants
 -- The tenants without success, for operators. A tenant with several parts is listed once. The host may no longer have the

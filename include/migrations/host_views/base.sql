@@ -1,26 +1,34 @@
--- Accounts and their tenant, before the host's multi-tenant migration: everybody is the one tenant's. With a second tenant the
--- subquery fails instead of guessing; the preflight says so in words.
-CREATE VIEW batch.all_user AS
+-- The host before its multi-tenant migration: everybody belongs to the only tenant. Deleted tenants do not count. With a second
+-- tenant the subquery fails; `check` explains it.
+CREATE VIEW batch.only_tenant AS
+SELECT tenant_id
+FROM "MST_Tenant"
+WHERE NOT is_deleted AND coalesce(lower(btrim(status)), '') <> 'deleted';
+
+-- Accounts, with the tenant that they state.
+CREATE VIEW batch.all_account AS
 SELECT
     user_id,
+    nullif(btrim(login_id), '') AS login_id,
+    nullif(btrim(employee_id), '') AS employee_key,
+    (SELECT tenant_id FROM batch.only_tenant) AS stated_tenant_id,
+    (SELECT tenant_id FROM batch.only_tenant) AS recorded_tenant_id,
     last_login_at AS last_login_at_utc,
     created_at AS created_at_utc,
-    (SELECT tenant_id FROM "MST_Tenant") AS tenant_id,
-    employee_id AS employee_key
-FROM "MST_UserAuth"
-WHERE NOT is_deleted;
+    is_deleted
+FROM "MST_UserAuth";
 
--- Employees, those who have left included, before the host's multi-tenant migration.
+-- Employees, including those who have left.
 CREATE VIEW batch.all_employee AS
 SELECT
     id AS employee_id,
-    employee_code,
+    nullif(btrim(employee_code), '') AS employee_code,
     full_name,
     nullif(btrim(email), '') AS email,
     employment_status,
     employee_status,
     is_deleted,
-    (SELECT tenant_id FROM "MST_Tenant") AS tenant_id,
+    (SELECT tenant_id FROM batch.only_tenant) AS tenant_id,
     nullif(btrim(department_id), '') AS department_code,
     nullif(btrim(job_type_id), '') AS job_type_id
 FROM "MST_Employee";
@@ -29,5 +37,5 @@ CREATE VIEW batch.all_department AS
 SELECT
     department_code,
     nullif(btrim(department_name), '') AS department_name,
-    (SELECT tenant_id FROM "MST_Tenant") AS tenant_id
+    (SELECT tenant_id FROM batch.only_tenant) AS tenant_id
 FROM "MST_Department";

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from include.database import tenant_transaction
 from include.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
+from include.migrations.checks.privileges import not_a_member
 from skill_batch.connections import required_connection
 
 _STREAM_BATCH_ROWS = 1_000
@@ -58,6 +59,7 @@ class _BatchDbHook(PostgresHook):
         # The provider uses psycopg 3, because requirements.txt installs it.
         assert isinstance(connection, psycopg.Connection)
         connection.autocommit = True
+        login = connection.info.user
         try:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self.role)))
         except psycopg.Error as error:
@@ -67,15 +69,21 @@ class _BatchDbHook(PostgresHook):
                     f"PostgreSQL への接続（接続 '{conn_id}'）が、ロール {self.role} になる前に切れました（{reason_of(error)}）。"
                     "サーバーを確認し、動いていればこのタスクを消去（Clear）してください。"
                 ) from None
-            raise SchemaError(
-                f"接続 '{conn_id}' のログインはロール {self.role} になれません: {reason_of(error)}。"
-                f"`python -m include.migrations upgrade` を実行し、ログインに {self.role} を GRANT してください。"
-            ) from None
+            raise SchemaError(f"接続 '{conn_id}' の{self._refusal(error, login)}") from None
         connection.execute(
             "SELECT set_config('timezone', 'UTC', false), set_config('statement_timeout', %s, false)",
             [f"{int(self.statement_timeout.total_seconds() * 1000) if self.statement_timeout else 0}ms"],
         )
         return connection
+
+    def _refusal(self, error: psycopg.Error, login: str) -> str:
+        """Why the login may not act as the role, and what to do."""
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return not_a_member(login, self.role).text
+        return (
+            f'ログイン "{login}" はロール {self.role} になれません: {reason_of(error)}。'
+            f'`python -m include.migrations upgrade` のあと、`GRANT {self.role} TO "{login}"` を実行してください。'
+        )
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection]:

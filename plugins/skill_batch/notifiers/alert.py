@@ -118,7 +118,7 @@ def escape_slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def shorten(reason: str) -> str:
-    """The reason in one line of at most 200 characters."""
+def shorten(reason: str, limit: int = _REASON_LIMIT) -> str:
+    """The reason in one line of at most 200 characters, or of ``limit``."""
     line = " ".join(reason.split())
-    return line if len(line) <= _REASON_LIMIT else f"{line[: _REASON_LIMIT - 1]}…"
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # The XCom of a task that has sent its failure alert. Airflow deletes it when the task starts again.
 REPORTED_KEY = "failure_reported"
 
+# The reason of a whole run may name a command or a GRANT to run, so it is longer than that of a tenant.
+_RUN_REASON_LIMIT = 1_000
+
 # Airflow reports a killed task without an exception.
 _KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
 
@@ -102,7 +105,7 @@ def _reason(error: Any) -> str:
         return _KILLED
     if is_outage(error):
         return shorten(f"Airflow の API サーバーに問い合わせられませんでした: {error}")
-    return shorten(str(error))
+    return shorten(str(error), _RUN_REASON_LIMIT)
 
 
 def _title(batch_id: str) -> str:

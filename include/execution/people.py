@@ -1,0 +1,45 @@
+"""The keys of the host's people: the settings about them, and the kept result of ``batch.all_person_key``.
+
+The rule is in ``include/migrations/host_views/people.sql``. All statements run as ``batch_platform``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+
+from include.database import Statements, plan_for_scans
+from include.settings import IdentitySettings
+
+_SQL = Statements(Path(__file__).parent)
+
+# An arbitrary number: one transaction at a time changes batch.person_key.
+_PEOPLE_LOCK = 7_018_016
+
+
+def keep_known_keys(platform: psycopg.Connection, settings: IdentitySettings) -> None:
+    """Bring ``batch.known_key``, which the views read, in line with the settings. Writes only what differs."""
+    keys = settings.known_keys()
+    with platform.transaction():
+        _SQL.execute(platform, "keep_known_keys", person_keys=list(keys), kinds=list(keys.values()))
+        _SQL.execute(platform, "drop_known_keys", person_keys=list(keys))
+
+
+def keep_people(platform: psycopg.Connection) -> None:
+    """Bring ``batch.person_key`` in line with the host, in the open transaction, and plan the transaction for scans.
+
+    Reads the people, and resolves their keys only if something about them has changed. Only rows that differ are written.
+    """
+    plan_for_scans(platform)
+    if _is_kept(platform):
+        return
+    platform.execute("SELECT pg_advisory_xact_lock(%s)", [_PEOPLE_LOCK])
+    # Another run may have kept the same people meanwhile.
+    if not _is_kept(platform):
+        _SQL.execute(platform, "keep_person_keys")
+
+
+def _is_kept(platform: psycopg.Connection) -> bool:
+    fingerprint, kept = _SQL.row(platform, "fingerprints")
+    return bool(fingerprint == kept)

@@ -1,0 +1,104 @@
+"""Check the server, the way to it, and the tools beside it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from include.migrations.checks.findings import Finding, error, remark
+
+# The oldest PostgreSQL on which the tests run.
+MINIMUM_VERSION = 15
+
+# A pooler of this kind has this port at several providers (Supabase).
+_POOLER_PORT = "6543"
+
+# PostgreSQL takes any setting with a prefix from the startup packet. PgBouncer refuses an unknown one, or ignores the options.
+_PROBE = "batch.probe"
+_REFUSED_PROBE = "unsupported startup parameter"
+
+_DIRECT_HOST = (
+    "DDL、pg_dump、スナップショット、SET ROLE には専用のセッションが必要です。"
+    "プーラーを通さない直接のホスト（Neon ではホスト名から -pooler を除いたもの、ポート 5432）を指定してください。"
+)
+
+
+def connect(dsn: str) -> tuple[psycopg.Connection, list[Finding]]:
+    """A read-only connection, and what is found on the way to it. :raises psycopg.Error: there is no connection."""
+    parts = conninfo_to_dict(dsn)
+    probing = f"{parts.get('options') or ''} -c {_PROBE}=on".strip()
+    findings = find_pooler_name(dsn)
+    try:
+        connection = psycopg.connect(make_conninfo(dsn, options=probing))
+        is_direct = connection.execute(f"SELECT current_setting('{_PROBE}', true)").fetchone() == ("on",)
+        connection.rollback()
+    except psycopg.OperationalError as refusal:
+        if _REFUSED_PROBE not in str(refusal):
+            raise
+        connection, is_direct = psycopg.connect(dsn), False
+    connection.read_only = True
+    if not is_direct and not any(finding.code == "pooler" for finding in findings):
+        host = str(parts.get("host") or "")
+        findings.append(
+            error(
+                "pooler",
+                f'ホスト "{host}" では接続プーラー（PgBouncer など）が応答しています。',
+                _DIRECT_HOST,
+                host,
+            )
+        )
+    return connection, findings
+
+
+def find_pooler_name(dsn: str) -> list[Finding]:
+    """Whether the connection string looks like one to a connection pooler."""
+    parts = conninfo_to_dict(dsn)
+    host = str(parts.get("host") or "")
+    if re.match(r"[^.]+-pooler\.", host):
+        return [error("pooler", f'ホスト "{host}" は接続プーラーです。', _DIRECT_HOST, host)]
+    if str(parts.get("port") or "") == _POOLER_PORT:
+        return [
+            remark(
+                "pooler-port", f"ポート {_POOLER_PORT} は多くの場合、接続プーラーです。", _DIRECT_HOST, host
+            )
+        ]
+    return []
+
+
+def find_old_server(connection: psycopg.Connection) -> list[Finding]:
+    """Whether the server is too old for the schema."""
+    version = connection.info.server_version // 10_000
+    if version >= MINIMUM_VERSION:
+        return []
+    return [
+        error(
+            "server-version",
+            f"サーバーは PostgreSQL {version} です。",
+            f"PostgreSQL {MINIMUM_VERSION} 以上にしてください。",
+            str(version),
+        )
+    ]
+
+
+def find_dump_problems(connection: psycopg.Connection, bin_dir: str = "") -> list[Finding]:
+    """Whether the ``pg_dump`` of this machine can back up the server. Only the workers of BATCH-001 need it."""
+    server = connection.info.server_version // 10_000
+    remedy = (
+        f"BATCH-001 を動かすワーカーには PostgreSQL {server} 以上のクライアントを入れ、"
+        "PATH になければ場所を Variable 'batch_postgres_bin' に設定してください。"
+    )
+    path = shutil.which("pg_dump", path=bin_dir or None)
+    if path is None:
+        return [remark("pg-dump-missing", "このマシンには pg_dump がありません。", remedy, "pg_dump")]
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, errors="replace", check=False)
+    found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    if found is None:
+        return [remark("pg-dump-missing", f"{path} は起動できません。", remedy, "pg_dump")]
+    if int(found[1]) < server:
+        problem = f"{path}（{found[1]}）はサーバー（PostgreSQL {server}）より古いため使えません。"
+        return [remark("pg-dump-old", problem, remedy, "pg_dump")]
+    return []

@@ -1,0 +1,60 @@
+-- name: deployer
+SELECT
+    rolname,
+    rolsuper,
+    rolcreaterole OR rolsuper AS may_create_roles,
+    has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
+    has_schema_privilege('public'::regnamespace, 'USAGE') AS may_use_public
+FROM pg_roles
+WHERE rolname = current_user;
+
+-- name: batch_roles
+-- The batch roles that exist. "act_as" is SET from PostgreSQL 16 on, MEMBER before.
+SELECT
+    rolname,
+    pg_has_role(oid, %(act_as)s) AS may_act_as,
+    pg_has_role(oid, 'MEMBER WITH ADMIN OPTION') AS may_administer
+FROM pg_roles
+WHERE rolname = any(%(roles)s);
+
+-- name: missing_privileges
+-- The privileges of the list that the role does not have, with their columns. An empty column stands for the whole table.
+-- Tables and columns that do not exist are left out (the privilege of a null column is null). "option" is ' WITH GRANT OPTION',
+-- or empty.
+SELECT
+    wanted.table_name,
+    wanted.privilege,
+    array_agg(wanted.column_name ORDER BY wanted.column_name) AS columns
+FROM
+    unnest(%(tables)s::text[], %(columns)s::text[], %(privileges)s::text[])
+        AS wanted (table_name, column_name, privilege)
+INNER JOIN pg_class AS relation ON wanted.table_name = relation.relname
+LEFT JOIN pg_attribute AS attribute
+    ON
+        relation.oid = attribute.attrelid
+        AND wanted.column_name = attribute.attname
+        AND NOT attribute.attisdropped
+WHERE
+    relation.relnamespace = 'public'::regnamespace
+    AND relation.relkind IN ('r', 'p')
+    AND NOT CASE
+        WHEN wanted.column_name = '' THEN has_table_privilege(%(role)s, relation.oid, wanted.privilege || %(option)s)
+        ELSE has_column_privilege(%(role)s, relation.oid, attribute.attnum, wanted.privilege || %(option)s)
+    END
+GROUP BY wanted.table_name, wanted.privilege
+ORDER BY wanted.table_name, wanted.privilege;
+
+-- name: role_uses_public
+-- Whether the owner of the views may name tables of schema public. PUBLIC stands for a role that does not exist yet.
+SELECT has_schema_privilege(coalesce(max(rolname::text), 'public')::name, 'public', 'USAGE')
+FROM pg_roles
+WHERE rolname = %(role)s;
+
+-- name: membership
+-- The login, whether the role exists, and whether the login may act as it.
+SELECT
+    session_user::text AS login,
+    count(role.oid) > 0 AS role_exists,
+    coalesce(bool_or(pg_has_role(session_user, role.oid, %(act_as)s)), false) AS may_act_as
+FROM (VALUES (%(role)s)) AS wanted (rolname)
+LEFT JOIN pg_roles AS role ON wanted.rolname = role.rolname;

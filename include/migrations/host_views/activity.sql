@@ -1,0 +1,169 @@
+-- What people do, by the key that names them; the person decides about the tenant (people.sql).
+
+-- The only request log. It states no tenant. An error is the server's: a 5xx answer, or no answer and an error level; a 4xx is
+-- the caller's. A request without a user was sent before the login.
+CREATE VIEW batch.all_api_request AS
+SELECT
+    nullif(btrim(user_id), '') AS person_key,
+    created_at AS requested_at_utc,
+    CASE WHEN response_time <= 2147483647 THEN response_time END::integer AS response_time_ms,
+    coalesce(response_status >= 500, upper(log_level) IN ('ERROR', 'FATAL'), false) AS is_error
+FROM "SYS_SystemLog"
+WHERE request_url IS NOT null AND NOT is_deleted;
+
+-- The audit log's flags and times are nullable. A login that failed is one that somebody tried, whoever it was. An edit of a
+-- TRN_* row is its last one, by the user who made it.
+CREATE VIEW batch.all_user_action AS
+SELECT
+    'HIS_AuditLog' AS source,
+    coalesce(btrim(user_id), '') AS person_key,
+    tenant_id AS stated_tenant_id,
+    created_at AS acted_at_utc,
+    upper(action_type) = 'LOGIN'
+    AND coalesce(upper(result_status), 'SUCCESS') NOT IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED') AS is_login,
+    coalesce(
+        upper(action_type) = 'LOGIN' AND upper(result_status) IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED'), false
+    ) AS is_failed_login
+FROM "HIS_AuditLog"
+WHERE is_deleted IS NOT true AND created_at IS NOT null
+UNION ALL
+SELECT
+    'TRN_EmployeeSkillGrade' AS source,
+    btrim(updated_by) AS person_key,
+    tenant_id AS stated_tenant_id,
+    updated_at AS acted_at_utc,
+    false AS is_login, false AS is_failed_login
+FROM "TRN_EmployeeSkillGrade"
+UNION ALL
+SELECT
+    'TRN_GoalProgress' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
+    false AS is_login, false AS is_failed_login
+FROM "TRN_GoalProgress"
+UNION ALL
+SELECT
+    'TRN_PDU' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
+    false AS is_login, false AS is_failed_login
+FROM "TRN_PDU"
+UNION ALL
+SELECT
+    'TRN_ProjectRecord' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
+    false AS is_login, false AS is_failed_login
+FROM "TRN_ProjectRecord"
+UNION ALL
+SELECT
+    'TRN_SkillEvidence' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
+    false AS is_login, false AS is_failed_login
+FROM "TRN_SkillEvidence"
+UNION ALL
+SELECT
+    'TRN_SkillRecord' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
+    false AS is_login, false AS is_failed_login
+FROM "TRN_SkillRecord"
+UNION ALL
+SELECT
+    'TRN_TrainingHistory' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
+    false AS is_login, false AS is_failed_login
+FROM "TRN_TrainingHistory";
+
+-- What people had made. BATCH-004's own reports are in the same table, and nobody ordered them: they are neither use nor storage.
+-- A report that the application made for nobody in particular is the stated tenant's.
+CREATE VIEW batch.all_report AS
+SELECT
+    CASE
+        WHEN
+            btrim(requested_by) <> all(array(
+                SELECT person_key FROM batch.known_key
+                WHERE kind = 'system'
+            ))
+            THEN nullif(btrim(requested_by), '')
+    END AS person_key,
+    tenant_id AS stated_tenant_id,
+    created_at AS created_at_utc,
+    CASE WHEN upper(generation_status) = 'COMPLETED' THEN coalesce(completed_at, created_at) END AS completed_at_utc,
+    coalesce(file_size, 0)::bigint AS file_bytes
+FROM "HIS_ReportGeneration"
+WHERE NOT is_deleted AND requested_by IS DISTINCT FROM 'BATCH-004';
+
+CREATE VIEW batch.all_skill_evidence AS
+SELECT
+    coalesce(btrim(employee_id), '') AS person_key,
+    tenant_id AS stated_tenant_id,
+    created_at AS created_at_utc,
+    coalesce(file_size_kb, 0)::bigint * 1024 AS file_bytes
+FROM "TRN_SkillEvidence"
+WHERE NOT is_deleted;
+
+CREATE VIEW batch.all_skill_assessment AS
+SELECT
+    coalesce(btrim(employee_id), '') AS person_key,
+    tenant_id AS stated_tenant_id,
+    assessment_date AS assessed_at_utc
+FROM "TRN_SkillRecord"
+WHERE assessment_date IS NOT null AND NOT is_deleted;
+
+-- The row states its tenant; the recipient may be anybody.
+CREATE VIEW batch.all_sent_notification AS
+SELECT tenant_id AS stated_tenant_id, sent_at AS sent_at_utc
+FROM "HIS_NotificationLog"
+-- The batches write SUCCESS, the application writes SENT; either in any case.
+WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND sent_at IS NOT null AND NOT is_deleted;
+
+-- Which sources of figures have a row. The application does not write some of these tables at all.
+CREATE VIEW batch.all_host_source AS
+SELECT
+    'SYS_SystemLog' AS source,
+    exists(
+        SELECT FROM "SYS_SystemLog"
+        WHERE request_url IS NOT null
+    ) AS has_rows
+UNION ALL
+SELECT 'HIS_AuditLog' AS source, exists(SELECT FROM "HIS_AuditLog") AS has_rows
+UNION ALL
+-- Logins that failed are nowhere else.
+SELECT
+    'HIS_AuditLog LOGIN'
+        AS source, exists(
+        SELECT FROM "HIS_AuditLog"
+        WHERE upper(action_type) = 'LOGIN'
+    ) AS has_rows
+UNION ALL
+SELECT
+    'HIS_ReportGeneration' AS source,
+    exists(
+        SELECT FROM "HIS_ReportGeneration"
+        WHERE requested_by IS DISTINCT FROM 'BATCH-004'
+    ) AS has_rows
+UNION ALL
+SELECT
+    'HIS_ReportGeneration file_size' AS source,
+    exists(
+        SELECT FROM "HIS_ReportGeneration"
+        WHERE file_size IS NOT null AND requested_by IS DISTINCT FROM 'BATCH-004'
+    ) AS has_rows
+UNION ALL
+SELECT 'TRN_SkillEvidence' AS source, exists(SELECT FROM "TRN_SkillEvidence") AS has_rows
+UNION ALL
+SELECT
+    'TRN_SkillRecord assessment_date' AS source,
+    exists(
+        SELECT FROM "TRN_SkillRecord"
+        WHERE assessment_date IS NOT null
+    ) AS has_rows
+UNION ALL
+-- BATCH-018-02 adds the letters about invoices itself.
+SELECT
+    'HIS_NotificationLog' AS source,
+    exists(
+        SELECT FROM "HIS_NotificationLog"
+        WHERE recipient_type IS DISTINCT FROM 'BILLING_CONTACT'
+    ) AS has_rows;
+
+GRANT SELECT ON
+batch.all_api_request,
+batch.all_user_action,
+batch.all_report,
+batch.all_skill_evidence,
+batch.all_skill_assessment,
+batch.all_sent_notification,
+batch.all_host_source
+TO batch_platform;

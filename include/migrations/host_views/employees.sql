@@ -1,0 +1,31 @@
+-- Who has left. The host spells it in several ways; whoever has no status is there.
+CREATE VIEW batch.all_employment AS
+SELECT
+    employee_id, tenant_id, employee_code, full_name, email,
+    NOT is_deleted
+    AND coalesce(upper(btrim(employment_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職')
+    AND coalesce(upper(btrim(employee_status)), '') NOT IN ('RETIRED', 'RESIGNED', 'TERMINATED', 'LEFT', '退職') AS is_employed,
+    department_code,
+    job_type_id
+FROM batch.all_employee;
+
+-- The transaction's tenants' people, those who have left included; to read only, whatever the check option says.
+CREATE VIEW batch.tenant_employee WITH (security_barrier) AS
+SELECT employee_id, tenant_id, employee_code, email, is_employed
+FROM batch.all_employment
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT ON batch.tenant_employee TO batch_tenant;
+
+-- The mailboxes of those who have left, unless somebody who is there has the same one.
+CREATE VIEW batch.all_former_mailbox AS
+SELECT
+    tenant_id,
+    lower(email) AS email
+FROM batch.all_employment
+WHERE email IS NOT null
+GROUP BY tenant_id, lower(email)
+HAVING NOT bool_or(is_employed);
+
+GRANT SELECT ON batch.all_employment, batch.all_former_mailbox TO batch_platform;

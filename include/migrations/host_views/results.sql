@@ -1,0 +1,69 @@
+-- The host's usage table, shown by the application: ours to fill, one tenant at a time.
+CREATE VIEW batch.tenant_usage WITH (security_barrier) AS
+SELECT
+    id, usage_date, tenant_id, active_users, total_logins, api_requests, file_storage_mb, report_generations,
+    skill_assessments, notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
+    collection_timestamp, is_deleted, created_at, updated_at
+FROM "SYS_TenantUsage"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+-- Not the key: INSERT ... ON CONFLICT (id) DO UPDATE reaches rows that the view does not show, and the check option looks at the
+-- new row only, so that setting tenant_id would take over another tenant's row.
+GRANT SELECT, INSERT, UPDATE (
+    active_users, total_logins, api_requests, file_storage_mb, report_generations, skill_assessments,
+    notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
+    collection_timestamp, is_deleted, updated_at
+) ON batch.tenant_usage TO batch_tenant;
+
+-- The application's invoices: one row per invoice of ours, under its id. Nobody but the application says that one is paid.
+CREATE VIEW batch.tenant_billing WITH (security_barrier) AS
+SELECT
+    id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
+    usage_amount, additional_amount, discount_amount, subtotal_amount, tax_rate, tax_amount, total_amount,
+    currency_code, usage_details, billing_status, invoice_number, invoice_date, due_date, notes, is_deleted,
+    created_at, updated_at
+FROM "HIS_TenantBilling"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT, INSERT, UPDATE (
+    plan_id, plan_name, base_amount, usage_amount, additional_amount, discount_amount, subtotal_amount,
+    tax_rate, tax_amount, total_amount, currency_code, usage_details, billing_status, invoice_number,
+    invoice_date, due_date, notes, updated_at
+) ON batch.tenant_billing TO batch_tenant;
+
+-- The application's reports: the batches add the monthly ones, under ids of their own.
+CREATE VIEW batch.tenant_report WITH (security_barrier) AS
+SELECT
+    id, tenant_id, requested_by, report_title, report_category, output_format, generation_status, parameters,
+    file_path, file_size, requested_at, started_at, completed_at, error_message, created_at, updated_at,
+    is_deleted
+FROM "HIS_ReportGeneration"
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT, INSERT, UPDATE (
+    report_title, generation_status, file_path, file_size, completed_at, error_message, updated_at, is_deleted
+) ON batch.tenant_report TO batch_tenant;
+
+-- What the application shows of the backups.
+CREATE VIEW batch.all_backup_history AS
+SELECT
+    id, backup_id, backup_type, backup_scope, target_objects, backup_start_time, backup_end_time,
+    backup_status, backup_file_path, backup_file_size, compression_type, encryption_enabled, checksum,
+    backup_trigger, executed_by, error_message, recovery_tested, recovery_test_date, is_deleted, updated_at
+FROM "SYS_BackupHistory";
+
+GRANT SELECT, INSERT, UPDATE ON batch.all_backup_history TO batch_platform;
+
+-- Rows that grow old and are deleted: they are found by their age, and deleted by their key.
+CREATE VIEW batch.all_system_log AS
+SELECT id, created_at AS created_at_utc
+FROM "SYS_SystemLog";
+
+CREATE VIEW batch.all_token AS
+SELECT id, expires_at AS expires_at_utc
+FROM "SYS_TokenStore";
+
+GRANT SELECT, DELETE ON batch.all_system_log, batch.all_token TO batch_platform;

@@ -1,0 +1,124 @@
+-- What people know, plan and have learnt, by the key that names the employee; people.sql says whose it is.
+
+-- Levels begin at 1; the record's own category goes before that of its skill.
+CREATE VIEW batch.all_skill_record AS
+SELECT
+    coalesce(btrim(record.employee_id), '') AS person_key,
+    record.tenant_id AS stated_tenant_id,
+    record.skill_item_id,
+    CASE WHEN record.skill_level BETWEEN 1 AND 2147483647 THEN record.skill_level END::integer AS skill_level,
+    coalesce(
+        nullif(btrim(record.skill_category_id), ''),
+        nullif(btrim(item.skill_category_id), ''),
+        nullif(btrim(skill.category_id), '')
+    ) AS category_code,
+    record.created_at AS created_at_utc
+FROM "TRN_SkillRecord" AS record
+LEFT JOIN "MST_SkillItem" AS item ON record.skill_item_id = item.skill_code
+LEFT JOIN "MST_Skill" AS skill ON record.skill_item_id = skill.id
+WHERE record.skill_item_id IS NOT null AND NOT record.is_deleted;
+
+CREATE VIEW batch.all_skill_category AS
+SELECT
+    category_code,
+    nullif(btrim(category_name), '') AS category_name
+FROM "MST_SkillCategory";
+
+-- Which job types people have: the one in their own row, and those that they are assigned to. An assignment states no tenant.
+CREATE VIEW batch.all_employee_job_type AS
+SELECT
+    employee_id AS employee_key,
+    job_type_id,
+    null::timestamp AS effective_from_utc,
+    null::timestamp AS effective_until_utc
+FROM batch.all_employment
+WHERE is_employed AND job_type_id IS NOT null
+UNION ALL
+SELECT
+    nullif(btrim(employee_id), '') AS employee_key,
+    job_type_id,
+    effective_start_date AS effective_from_utc,
+    effective_end_date AS effective_until_utc
+FROM "MST_EmployeeJobType"
+WHERE
+    job_type_id IS NOT null AND NOT is_deleted
+    AND coalesce(upper(btrim(assignment_status)), 'ACTIVE') = 'ACTIVE';
+
+-- What a job type requires, and how well.
+CREATE VIEW batch.all_required_skill AS
+SELECT
+    job_type_id,
+    skill_item_id,
+    CASE WHEN required_level <= 2147483647 THEN required_level END::integer AS required_level,
+    effective_date AS effective_from_utc,
+    expiry_date AS effective_until_utc
+FROM "MST_JobTypeSkill"
+WHERE required_level > 0 AND NOT is_deleted AND coalesce(upper(btrim(skill_status)), 'ACTIVE') = 'ACTIVE';
+
+-- The table also holds action plans and career paths, which are no goals.
+CREATE VIEW batch.all_goal AS
+SELECT
+    id AS goal_id,
+    coalesce(btrim(employee_id), '') AS person_key,
+    tenant_id AS stated_tenant_id,
+    coalesce(nullif(btrim(goal_title), ''), goal_id, id) AS goal_title,
+    CASE
+        WHEN upper(btrim(achievement_status)) IN ('ACHIEVED', 'COMPLETED') THEN 'completed'
+        WHEN upper(btrim(achievement_status)) = 'IN_PROGRESS' THEN 'in_progress'
+        WHEN coalesce(upper(btrim(achievement_status)), '') IN ('', 'NOT_STARTED') THEN 'not_started'
+        ELSE 'other'
+    END AS status,
+    -- A goal that is reached, postponed or given up needs no reminder.
+    completion_date IS null
+    AND coalesce(upper(btrim(achievement_status)), '') NOT IN (
+        'ACHIEVED', 'COMPLETED', 'POSTPONED', 'CANCELLED', 'CANCELED'
+    ) AS is_open,
+    CASE WHEN isfinite(target_date) THEN (target_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date END AS due_on,
+    trim_scale(round(progress_rate::numeric, 1))::text AS progress_rate,
+    created_at AS created_at_utc
+FROM "TRN_GoalProgress"
+WHERE NOT is_deleted AND coalesce(upper(btrim(goal_type)), '') NOT IN ('ACTION_PLAN', 'CAREER_PATH');
+
+-- Certificates that people hold or held; one without an end never expires. The application keeps them among the activities for
+-- professional development.
+CREATE VIEW batch.all_certificate AS
+SELECT
+    record.id AS record_id,
+    coalesce(btrim(record.employee_id), '') AS person_key,
+    record.tenant_id AS stated_tenant_id,
+    coalesce(
+        nullif(btrim(record.activity_name), ''), certification.certification_name, record.certification_id, record.id
+    ) AS certificate_name,
+    CASE
+        WHEN isfinite(record.expiry_date) THEN (record.expiry_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
+    END AS expires_on,
+    record.created_at AS created_at_utc
+FROM "TRN_PDU" AS record
+LEFT JOIN "MST_Certification" AS certification ON record.certification_id = certification.certification_code
+WHERE
+    lower(btrim(record.activity_type)) = 'certification' AND NOT record.is_deleted
+    AND coalesce(upper(btrim(record.approval_status)), '') <> 'REJECTED';
+
+-- Trainings that are over and that people took part in.
+CREATE VIEW batch.all_completed_training AS
+SELECT
+    coalesce(btrim(employee_id), '') AS person_key,
+    tenant_id AS stated_tenant_id,
+    coalesce(end_date, start_date) AS ended_at_utc,
+    coalesce(duration_hours, 0)::numeric AS duration_hours
+FROM "TRN_TrainingHistory"
+WHERE
+    coalesce(end_date, start_date) IS NOT null AND NOT is_deleted
+    AND coalesce(upper(btrim(attendance_status)), '') NOT IN (
+        'ABSENT', 'CANCELLED', 'CANCELED', 'PLANNED', 'REGISTERED', '欠席'
+    );
+
+GRANT SELECT ON
+batch.all_skill_record,
+batch.all_skill_category,
+batch.all_employee_job_type,
+batch.all_required_skill,
+batch.all_goal,
+batch.all_certificate,
+batch.all_completed_training
+TO batch_platform;
