@@ -9,6 +9,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, LiteralString
 from urllib.parse import urlsplit, urlunsplit
@@ -156,7 +157,8 @@ def database(
     server: Server, templates: dict[HostVariant, str], request: pytest.FixtureRequest
 ) -> Iterator[Database]:
     """A database of the test's own: the multi-tenant host, empty, with our schema."""
-    yield from _copy(server, templates[HostVariant.MULTI_TENANT], request.node.name)
+    with copied_database(server, templates[HostVariant.MULTI_TENANT], request.node.name) as copy:
+        yield copy
 
 
 @pytest.fixture
@@ -164,7 +166,8 @@ def base_database(
     server: Server, templates: dict[HostVariant, str], request: pytest.FixtureRequest
 ) -> Iterator[Database]:
     """The same before the host's multi-tenant migration."""
-    yield from _copy(server, templates[HostVariant.BASE], request.node.name)
+    with copied_database(server, templates[HostVariant.BASE], request.node.name) as copy:
+        yield copy
 
 
 @pytest.fixture(scope="session")
@@ -201,7 +204,9 @@ def wait_for_blocked_statement(database: Database) -> None:
     raise AssertionError("no statement came to wait for the lock within 60 s")
 
 
-def _copy(server: Server, template: str, test: str) -> Iterator[Database]:
+@contextmanager
+def copied_database(server: Server, template: str, test: str) -> Iterator[Database]:
+    """A copy of the template, named after the test, until the block ends."""
     name = f"{re.sub('[^a-z0-9]+', '_', test.lower())[:40]}_{os.urandom(4).hex()}"
     administer(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
     try:

@@ -110,9 +110,27 @@ def report(connection: psycopg.Connection, tenant_id: str, at: datetime, **value
     )
 
 
-def break_reports_of(connection: psycopg.Connection, tenant_id: str) -> str:
-    """Make a number of this tenant's reports overflow; returns the statement that mends it."""
-    return break_view(connection, "all_report", "file_bytes", "file_bytes * 9223372036854775807", tenant_id)
+def break_settings_of(connection: psycopg.Connection, tenant_id: str) -> str:
+    """Make a number among this tenant's settings overflow; returns the statement that mends it.
+
+    Rows of the log tables cannot break a pass: their views evaluate nothing that can fail.
+    """
+    for section, name, value in (
+        ("usage", "quota_warning_percent", "80"),
+        ("monitoring", "min_calls", "20"),
+        ("inactivity", "warning_days", "60"),
+    ):
+        insert(
+            connection,
+            "MST_TenantSettings",
+            id=f"setting_{next(_ids)}",
+            tenant_id=tenant_id,
+            setting_key=f"batch.{section}.{name}",
+            setting_value=value,
+            updated_at=UPDATED_AT,
+        )
+    overflow = "(9223372036854775807 * length(setting_value))::text"
+    return break_view(connection, "all_tenant_setting", "setting_value", overflow, tenant_id)
 
 
 def break_view(

@@ -1,39 +1,19 @@
 -- name: loop_api_call_count
--- getApiCallCount: requests of the tenant's accounts, their errors, times and busiest hour.
-WITH account AS (
-    SELECT
-        user_id,
-        last_login_at
-    FROM "MST_UserAuth"
-    WHERE tenant_id = %(tenant_id)s AND tenant_id <> 'default-tenant' AND NOT is_deleted
-    UNION ALL
-    SELECT
-        at_default.user_id,
-        at_default.last_login_at
-    FROM "MST_Employee" AS employee
-    INNER JOIN "MST_UserAuth" AS at_default ON employee.id = at_default.employee_id
-    WHERE employee.tenant_id = %(tenant_id)s AND at_default.tenant_id = 'default-tenant' AND NOT at_default.is_deleted
-    UNION ALL
-    SELECT
-        homeless.user_id,
-        homeless.last_login_at
-    FROM "MST_UserAuth" AS homeless
-    WHERE
-        %(tenant_id)s = 'default-tenant' AND homeless.tenant_id = 'default-tenant' AND NOT homeless.is_deleted
-        AND NOT EXISTS (
-            SELECT FROM "MST_Employee" AS employee
-            WHERE employee.id = homeless.employee_id
-        )
+-- getApiCallCount: requests of the tenant's people, their errors, times and busiest hour.
+WITH person AS MATERIALIZED (
+    SELECT person_id, person_key
+    FROM loop_person_key
+    WHERE tenant_id = %(tenant_id)s
 ),
 
 request AS MATERIALIZED (
     SELECT
-        logged.user_id,
+        person.person_id,
         date_trunc('hour', logged.created_at) AS hour,
         logged.response_time,
         coalesce(logged.response_status >= 500, upper(logged.log_level) IN ('ERROR', 'FATAL'), false) AS is_error
-    FROM account
-    INNER JOIN "SYS_SystemLog" AS logged USING (user_id)
+    FROM person
+    INNER JOIN "SYS_SystemLog" AS logged ON person.person_key = logged.user_id
     WHERE
         logged.created_at >= %(day_start)s AND logged.created_at < %(day_end)s
         AND logged.request_url IS NOT null AND NOT logged.is_deleted
@@ -41,7 +21,7 @@ request AS MATERIALIZED (
 
 peak AS (
     SELECT
-        count(DISTINCT user_id) AS users,
+        count(DISTINCT person_id) AS users,
         hour
     FROM request
     GROUP BY hour

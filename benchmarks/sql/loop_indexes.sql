@@ -1,15 +1,50 @@
 -- name: loop_indexes
--- What the loop would need to be usable at all; the host has none of them, and they are not ours to make.
+-- What the loop would need to be usable at all; the host has none of them, and they are not ours to make. The view resolves
+-- people as the batch does, as far as the data need it: by id, code, e-mail address and account.
 CREATE INDEX ON "SYS_SystemLog" (user_id, created_at);
 CREATE INDEX ON "HIS_AuditLog" (user_id, created_at);
-CREATE INDEX ON "MST_UserAuth" (tenant_id);
 CREATE INDEX ON "MST_Employee" (tenant_id);
+CREATE INDEX ON "HIS_ReportGeneration" (requested_by);
 CREATE INDEX ON "HIS_ReportGeneration" (tenant_id);
 CREATE INDEX ON "HIS_NotificationLog" (tenant_id, sent_at);
-CREATE INDEX ON "TRN_EmployeeSkillGrade" (tenant_id, updated_at);
-CREATE INDEX ON "TRN_GoalProgress" (tenant_id, updated_at);
-CREATE INDEX ON "TRN_PDU" (tenant_id, updated_at);
-CREATE INDEX ON "TRN_ProjectRecord" (tenant_id, updated_at);
-CREATE INDEX ON "TRN_SkillEvidence" (tenant_id, updated_at);
-CREATE INDEX ON "TRN_SkillRecord" (tenant_id, updated_at);
-CREATE INDEX ON "TRN_TrainingHistory" (tenant_id, updated_at);
+CREATE INDEX ON "TRN_SkillEvidence" (employee_id);
+CREATE INDEX ON "TRN_EmployeeSkillGrade" (updated_by, updated_at);
+CREATE INDEX ON "TRN_GoalProgress" (updated_by, updated_at);
+CREATE INDEX ON "TRN_PDU" (updated_by, updated_at);
+CREATE INDEX ON "TRN_ProjectRecord" (updated_by, updated_at);
+CREATE INDEX ON "TRN_SkillEvidence" (updated_by, updated_at);
+CREATE INDEX ON "TRN_SkillRecord" (updated_by, updated_at);
+CREATE INDEX ON "TRN_TrainingHistory" (updated_by, updated_at);
+
+CREATE VIEW loop_person_key AS
+SELECT
+    tenant_id,
+    id AS person_id,
+    id AS person_key
+FROM "MST_Employee"
+UNION ALL
+SELECT
+    tenant_id,
+    id AS person_id,
+    employee_code AS person_key
+FROM "MST_Employee"
+UNION ALL
+SELECT
+    tenant_id,
+    id AS person_id,
+    lower(email) AS person_key
+FROM "MST_Employee"
+UNION ALL
+SELECT
+    employee.tenant_id,
+    employee.id AS person_id,
+    account.user_id AS person_key
+FROM "MST_Employee" AS employee
+INNER JOIN "MST_UserAuth" AS account ON employee.id = account.employee_id
+UNION ALL
+SELECT
+    employee.tenant_id,
+    employee.id AS person_id,
+    account.user_id AS person_key
+FROM "MST_Employee" AS employee
+INNER JOIN "MST_UserAuth" AS account ON employee.employee_code = account.employee_id;

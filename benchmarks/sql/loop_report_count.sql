@@ -1,18 +1,34 @@
 -- name: loop_report_count
 -- getReportCount: reports completed on the day, with the other counts of the usage table.
+WITH person AS MATERIALIZED (
+    SELECT person_id, person_key
+    FROM loop_person_key
+    WHERE tenant_id = %(tenant_id)s
+)
+
 SELECT
     (
         SELECT count(*)
-        FROM "HIS_ReportGeneration"
+        FROM (
+            SELECT report.*
+            FROM person
+            INNER JOIN "HIS_ReportGeneration" AS report ON person.person_key = report.requested_by
+            UNION ALL
+            SELECT report.*
+            FROM "HIS_ReportGeneration" AS report
+            WHERE report.tenant_id = %(tenant_id)s AND report.requested_by = 'system'
+        ) AS made
         WHERE
-            tenant_id = %(tenant_id)s AND NOT is_deleted AND upper(generation_status) = 'COMPLETED'
-            AND coalesce(completed_at, created_at) >= %(day_start)s AND coalesce(completed_at, created_at) < %(day_end)s
+            NOT made.is_deleted AND upper(made.generation_status) = 'COMPLETED'
+            AND coalesce(made.completed_at, made.created_at) >= %(day_start)s
+            AND coalesce(made.completed_at, made.created_at) < %(day_end)s
     ) AS report_generations,
     (
         SELECT count(*)
-        FROM "TRN_SkillRecord"
+        FROM person
+        INNER JOIN "TRN_SkillRecord" AS record ON person.person_key = record.employee_id
         WHERE
-            tenant_id = %(tenant_id)s AND NOT is_deleted
+            NOT is_deleted
             AND assessment_date >= %(day_start)s AND assessment_date < %(day_end)s
     ) AS skill_assessments,
     (

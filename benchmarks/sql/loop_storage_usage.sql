@@ -1,14 +1,29 @@
 -- name: loop_storage_usage
--- getStorageUsage: MB stored at the end of the day.
+-- getStorageUsage: MB stored at the end of the day, by the tenant's people or, of the application's own reports, by the tenant.
+WITH person AS MATERIALIZED (
+    SELECT person_id, person_key
+    FROM loop_person_key
+    WHERE tenant_id = %(tenant_id)s
+)
+
 SELECT
     round((
         (
-            SELECT coalesce(sum(file_size::bigint), 0)
-            FROM "HIS_ReportGeneration"
-            WHERE tenant_id = %(tenant_id)s AND created_at < %(day_end)s AND NOT is_deleted
+            SELECT coalesce(sum(made.file_size::bigint), 0)
+            FROM (
+                SELECT report.*
+                FROM person
+                INNER JOIN "HIS_ReportGeneration" AS report ON person.person_key = report.requested_by
+                UNION ALL
+                SELECT report.*
+                FROM "HIS_ReportGeneration" AS report
+                WHERE report.tenant_id = %(tenant_id)s AND report.requested_by = 'system'
+            ) AS made
+            WHERE made.created_at < %(day_end)s AND NOT made.is_deleted
         ) + (
-            SELECT coalesce(sum(file_size_kb::bigint), 0) * 1024
-            FROM "TRN_SkillEvidence"
-            WHERE tenant_id = %(tenant_id)s AND created_at < %(day_end)s AND NOT is_deleted
+            SELECT coalesce(sum(evidence.file_size_kb::bigint), 0) * 1024
+            FROM person
+            INNER JOIN "TRN_SkillEvidence" AS evidence ON person.person_key = evidence.employee_id
+            WHERE evidence.created_at < %(day_end)s AND NOT evidence.is_deleted
         )
     ) / 1048576, 6) AS file_storage_mb;

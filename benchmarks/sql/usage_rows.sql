@@ -7,7 +7,7 @@ SELECT
     api_requests,
     file_storage_mb,
     report_generations,
-    skill_assessments,
+    coalesce(skill_assessments, 0) AS skill_assessments,
     notification_sent,
     peak_concurrent_users,
     peak_time,

@@ -13,17 +13,34 @@ import psycopg
 from include.database import Statements
 from include.execution.batch import Run
 from include.execution.business_date import utc_bounds
+from include.execution.people import keep_people
+from include.execution.reconciliation import (
+    ASSESSMENTS,
+    AUDIT,
+    FILES,
+    NOTIFICATIONS,
+    REPORTS,
+    REQUESTS,
+    begin_tallies,
+    find_sources,
+    record_silences,
+)
 
 _SQL = Statements(Path(__file__).parent)
 
-# Once per run. With less memory PostgreSQL sorts a large log on disk, which is slow.
-_COLLECT_WORK_MEM = "256MB"
+# The logs of which a day without any row is worth a remark.
+_LOGS = (REQUESTS, AUDIT)
 
 
 def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-    """Read each host log table once and write one ``batch.usage_signal`` row per tenant, in the caller's transaction."""
+    """Read each host log table once and write one ``batch.usage_signal`` row per tenant, in the caller's transaction.
+
+    Also writes ``batch.reconciliation``. A figure whose source has never had a row is null.
+    """
     bounds = utc_bounds(run.business_date)
-    platform.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
+    sources = find_sources(platform)
+    begin_tallies(platform, run.execution_id)
+    keep_people(platform)
     _SQL.execute(
         platform,
         "collect_signals",
@@ -32,6 +49,33 @@ def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence
         day_start=bounds.start,
         day_end=bounds.end,
         tenant_ids=list(tenant_ids),
+        has_requests=REQUESTS in sources,
+        has_files=any(each in sources for each in FILES),
+        has_reports=REPORTS in sources,
+        has_assessments=ASSESSMENTS in sources,
+        has_notifications=NOTIFICATIONS in sources,
+    )
+    _record_silences(platform, run, sources)
+
+
+def _record_silences(platform: psycopg.Connection, run: Run, sources: frozenset[str]) -> None:
+    expected = (*_LOGS, REPORTS, *FILES, ASSESSMENTS, NOTIFICATIONS)
+    seen = {
+        source for (source,) in _SQL.execute(platform, "sources_of_the_day", execution_id=run.execution_id)
+    }
+    silent = [source for source in _LOGS if source in sources and source not in seen]
+    last_days = (
+        _SQL.execute(
+            platform, "last_rows", sources=silent, day_end=utc_bounds(run.business_date).end
+        ).fetchall()
+        if silent
+        else []
+    )
+    record_silences(
+        platform,
+        run.execution_id,
+        [each for each in expected if each not in sources],
+        {source: day for source, day in last_days if source in silent},
     )
 
 

@@ -79,7 +79,7 @@ def test_a_run_that_failed_exits_with_1_and_says_why(
     installation: AirflowInstallation, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
-        host_rows.break_reports_of(host, "T002")
+        host_rows.break_settings_of(host, "T002")
 
     done = installation.run("dags", "test", DAG_ID, RUN_DATE)
 

@@ -205,7 +205,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
 
         with database.connect() as host:
             host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
-            mend = host_rows.break_reports_of(host, "T001")
+            mend = host_rows.break_settings_of(host, "T001")
         failed = _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api, slack)
         _edit(api, folder, f"seconds={DEADLINE_SECONDS}", f"seconds={DISTANT_SECONDS}")
         cleared = _a_failed_run_that_is_cleared_has_its_time_again(api, database, slack, mend)

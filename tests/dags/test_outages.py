@@ -143,7 +143,7 @@ def test_a_step_that_is_killed_on_its_last_try_is_reported_at_once_by_close_run(
 
         # Cleared, it fails again, and the operators read of this attempt as well.
         with database.connect() as host:
-            healthy = host_rows.break_reports_of(host, "T001")
+            healthy = host_rows.break_settings_of(host, "T001")
         api.clear_task(run_id, "read_logs")
         assert api.wait(run_id) == "failed"
         assert len(slack.messages) == 2

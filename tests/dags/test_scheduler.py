@@ -118,7 +118,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
     api: Api, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
-        healthy = host_rows.break_reports_of(host, "T002")
+        healthy = host_rows.break_settings_of(host, "T002")
         run_id = api.trigger(**CONF)
         assert api.wait(run_id) == "failed"
         assert api.states(run_id) == {

@@ -10,6 +10,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import ParamValidationError
 
 from include.errors import SettingsError
+from include.migrations.deploy import detach
 from include.tenant_management.tenant_usage.batch import TenantUsageBatch
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -50,6 +51,12 @@ def counted_tenants(database: Database) -> list[str]:
     return [tenant_id for (tenant_id,) in rows]
 
 
+def usage_days(database: Database) -> list[tuple[Any, ...]]:
+    """The closed days."""
+    with database.connect() as connection:
+        return connection.execute("SELECT * FROM batch.usage_day ORDER BY tenant_id").fetchall()
+
+
 def test_a_run_counts_yesterday_and_exits_0(
     runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
 ) -> None:
@@ -72,7 +79,7 @@ def test_a_broken_tenant_ends_in_partial_with_one_alert_that_names_it(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
-        host_rows.break_reports_of(host, "T002")
+        host_rows.break_settings_of(host, "T002")
 
     done = runs.test(DAG_ID, RUN_DATE)
 
@@ -175,7 +182,34 @@ def test_a_missing_connection_is_named_in_one_alert(runs: DagRuns, slack: StandI
 
 
 @pytest.mark.usefixtures("tenants")
-def test_why_the_tenants_tasks_failed_as_a_whole_is_told_by_tenant(
+@pytest.mark.parametrize("role", ["batch_platform", "batch_tenant"])
+def test_a_login_that_is_no_member_of_its_role_is_named_with_the_grant_before_anything_is_written(
+    runs: DagRuns, database: Database, slack: StandIns, role: str
+) -> None:
+    # The longest name that PostgreSQL takes: the alert must hold it twice.
+    login = "l" * 63
+    with database.connect() as admin:
+        admin.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'login'")
+        try:
+            runs.set_connection(
+                f"{role}_db",
+                f"postgres://{login}:login@{database.server.host}:{database.server.port}/{database.name}",
+            )
+
+            done = runs.test(DAG_ID, RUN_DATE)
+        finally:
+            admin.execute(f"DROP ROLE {login}")
+
+    assert done.state == "failed"
+    (message,) = slack.messages
+    assert f'ログイン "{login}" はロール {role} になれません' in message.text
+    assert f'`GRANT {role} TO "{login}"` を実行してください' in message.text
+    assert "open_run を下流ごと消去（Clear）" in message.text
+    assert log_of_runs(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_without_the_tenants_connection_no_run_opens(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     runs.set_connection("batch_tenant_db", None)
@@ -184,8 +218,38 @@ def test_why_the_tenants_tasks_failed_as_a_whole_is_told_by_tenant(
 
     assert done.state == "failed"
     (message,) = slack.messages
-    assert "T001 ㈱T001: Airflow の接続 'batch_tenant_db' が定義されていません" in message.text
-    assert log_of_runs(database) == [("failed", date(2026, 10, 31))]
+    assert "Airflow の接続 'batch_tenant_db' が定義されていません" in message.text
+    assert log_of_runs(database) == []
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ('ALTER TABLE "MST_UserAuth" ENABLE ROW LEVEL SECURITY', "ALTER ROLE batch_owner BYPASSRLS"),
+        (
+            'ALTER TABLE "MST_UserAuth" RENAME last_login_at TO last_login',
+            '"MST_UserAuth"."last_login_at" がない',
+        ),
+        (None, "python -m include.migrations attach"),
+    ],
+)
+def test_a_day_that_is_closed_stays_when_the_host_no_longer_fits(
+    runs: DagRuns, database: Database, slack: StandIns, change: str | None, named: str
+) -> None:
+    assert runs.test(DAG_ID, RUN_DATE).state == "success"
+    closed = usage_days(database)
+    if change is None:
+        detach(database.dsn)
+    else:
+        with database.connect() as host:
+            host.execute(change.encode())
+
+    assert runs.test(DAG_ID, RUN_DATE).state == "failed"
+
+    (message,) = slack.messages
+    assert named in message.text
+    assert usage_days(database) == closed
 
 
 @pytest.mark.usefixtures("tenants")

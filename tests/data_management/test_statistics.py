@@ -250,11 +250,11 @@ def test_goals_certificates_and_trainings(shared_database: Database, host: psyco
     ):
         transaction(
             host,
-            "TRN_SkillRecord",
+            "TRN_PDU",
             row_id,
             "e1",
-            skill_item_id=None,
-            certification_id="C",
+            activity_type="certification",
+            activity_name="C",
             expiry_date=expires,
         )
     for row_id, ended, status in (
@@ -438,7 +438,7 @@ def test_one_tenant_s_broken_rows_stop_nobody_else_and_a_dry_run_keeps_nothing(
     assert host.execute("SELECT count(*) FROM batch.statistics_day").fetchone() == (0,)
     assert host.execute("SELECT count(*) FROM batch.login_day").fetchone() == (0,)
 
-    mend = host_rows.break_view(host, "all_skill_record", "skill_level", "skill_level / 0", "T2")
+    mend = host_rows.break_settings_of(host, "T2")
     try:
         result = run(shared_database)
     finally:
@@ -449,9 +449,7 @@ def test_one_tenant_s_broken_rows_stop_nobody_else_and_a_dry_run_keeps_nothing(
     assert len(days(host, "T2")) == 1
 
 
-def test_tenants_that_use_the_same_codes_are_counted_apart(
-    shared_database: Database, host: psycopg.Connection
-) -> None:
+def test_tenants_are_counted_apart(shared_database: Database, host: psycopg.Connection) -> None:
     for tenant_id, level in (("../../etc", 2), ("T2", 4)):
         host_rows.tenant(host, tenant_id)
         for number in range(5):
@@ -459,7 +457,7 @@ def test_tenants_that_use_the_same_codes_are_counted_apart(
                 host,
                 "MST_Employee",
                 id=f"{tenant_id} {number}",
-                employee_code=f"000{number}",
+                employee_code=f"{level}00{number}",
                 tenant_id=tenant_id,
                 department_id="D",
                 updated_at=LONG_AGO,
@@ -468,24 +466,24 @@ def test_tenants_that_use_the_same_codes_are_counted_apart(
                 host,
                 "TRN_SkillRecord",
                 f"{tenant_id} {number}",
-                f"000{number}",
+                f"{level}00{number}",
                 tenant_id,
                 skill_item_id=f"S{level}",
                 skill_level=level,
                 skill_category_id="C",
             )
-    # It names somebody of the other tenant, and is nobody's.
-    transaction(host, "TRN_SkillRecord", "astray", "T2 0", "../../etc", skill_item_id="S9", skill_level=5)
+    # It names somebody of the other tenant: the person decides, not the tenant that the row states.
+    transaction(host, "TRN_SkillRecord", "astray", "T2 0", "../../etc", skill_item_id="S9", skill_level=4)
 
     run(shared_database)
     for tenant_id, level in (("../../etc", 2), ("T2", 4)):
         (day,) = days(host, tenant_id)
-        assert (day["employees"], day["skill_records"], day["mean_level"]) == (5, 5, level)
-        for dimension, code in (("department", "D"), ("category", "C")):
-            assert groups(host, dimension, tenant_id) == [(code, 5, 5)]
+        records = 6 if tenant_id == "T2" else 5
+        assert (day["employees"], day["skill_records"], day["mean_level"]) == (5, records, level)
+        assert groups(host, "department", tenant_id) == [("D", 5, records)]
 
     # A run of one tenant leaves the other's day alone, whatever has changed.
-    host.execute("""DELETE FROM "TRN_SkillRecord" WHERE employee_id = '0004'""")
+    host.execute("""DELETE FROM "TRN_SkillRecord" WHERE employee_id IN ('2004', '4004')""")
     run(shared_database, codes=["T2"])
     assert [len(groups(host, "category", tenant_id)) for tenant_id in ("../../etc", "T2")] == [1, 0]
     assert [days(host, tenant_id)[0]["revision"] for tenant_id in ("../../etc", "T2")] == [1, 2]
@@ -560,6 +558,6 @@ def test_two_runs_of_a_day_at_once_leave_one_whole_day_and_forget_no_login(
 
     assert [(row["skill_records"], row["revision"]) for row in days(host)] == [(6, 2)]
     assert groups(host, "department") == [("D", 5, 6)]
-    assert host.execute("SELECT user_ids FROM batch.login_day").fetchall() == [(["early", "late"],)]
+    assert host.execute("SELECT user_ids FROM batch.login_day").fetchall() == [(["emp_early", "emp_late"],)]
     for staging in ("statistics_signal", "usage_signal"):
         assert host.execute(f"SELECT count(*) FROM batch.{staging}").fetchone() == (0,)

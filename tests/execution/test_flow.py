@@ -224,6 +224,24 @@ def test_a_shard_that_is_cleared_later_works_on_its_date_and_is_dated_on_the_day
     assert dates == [("2026-10-31", day) for day in ("2026-11-01", "2026-11-04", "2026-11-01")]
 
 
+def test_another_tenant_status_is_logged_and_noted_once_in_the_tenants_result(
+    host: psycopg.Connection, installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.execute("UPDATE \"MST_Tenant\" SET tenant_status = 'suspended' WHERE tenant_id = 'T1'")
+    run = processed(installation, Plain())
+    assert "T1 ('T1') has status ACTIVE and tenant_status SUSPENDED" in caplog.text
+
+    for _ in range(2):
+        assert flow.close_run(TENANT_USAGE, Plain(), run, installation).result.status == "completed"
+
+    assert host.execute(
+        "SELECT tenant_id, notes FROM batch.tenant_outcome ORDER BY tenant_id"
+    ).fetchall() == [
+        ("T1", ["tenant_status は SUSPENDED ですが、status の ACTIVE に従いました"]),
+        ("T2", []),
+    ]
+
+
 # Closing ---------------------------------------------------------------------------------------------------------------
 
 

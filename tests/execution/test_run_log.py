@@ -70,6 +70,47 @@ def test_active_tenants_are_selected_however_their_status_is_spelled(
     assert [(tenant.id, status) for tenant, status in selection.left_out] == [("odd", "UNKNOWN")]
 
 
+@pytest.mark.parametrize(
+    ("status", "tenant_status", "differs"),
+    [
+        ("active", "ACTIVE", None),
+        ("active", " active ", None),
+        ("SUSPENDED", "ACTIVE", None),
+        (None, None, None),
+        ("TRIAL", " ", None),
+        ("trial", "Trial", None),
+        ("deleted", "SUSPENDED", None),
+        ("active", "suspended", ("ACTIVE", "SUSPENDED")),
+        (None, "EXPIRED", ("ACTIVE", "EXPIRED")),
+        ("SUSPENDED", "TRIAL", ("SUSPENDED", "TRIAL")),
+    ],
+)
+def test_the_status_decides_and_another_tenant_status_is_a_remark(
+    host: psycopg.Connection,
+    platform: psycopg.Connection,
+    status: str | None,
+    tenant_status: str | None,
+    differs: tuple[str, str] | None,
+) -> None:
+    host_rows.tenant(host, "t1", status=status, tenant_status=tenant_status)
+
+    selection = select_tenants(platform, [])
+
+    assert bool(selection.tenants) is (status in ("active", "TRIAL", "trial", None))
+    assert [(tenant.id, *statuses) for tenant, *statuses in selection.differing] == (
+        [("t1", *differs)] if differs else []
+    )
+
+
+def test_only_the_remarks_of_chosen_tenants_are_given(
+    host: psycopg.Connection, platform: psycopg.Connection
+) -> None:
+    for tenant_id in ("t1", "t2"):
+        host_rows.tenant(host, tenant_id, tenant_status="SUSPENDED")
+
+    assert [tenant.id for tenant, *_ in select_tenants(platform, ["t2"]).differing] == ["t2"]
+
+
 def test_an_id_that_no_transaction_can_hold_is_left_out_and_reported(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from include.migrations.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
 from tests.conftest import Database, Server
 from tests.shared_database import shared_copy, shared_database
 
-__all__ = ["MakeHost", "shared_copy", "shared_database"]
+__all__ = ["MakeHost", "as_deployer", "create_deployer", "shared_copy", "shared_database"]
 
 MakeHost = Callable[[HostVariant], Database]
 
@@ -66,3 +67,29 @@ def deployed(server: Server, templates: dict[HostVariant, str]) -> Iterator[psyc
     with psycopg.connect(server.dsn(templates[HostVariant.MULTI_TENANT]), autocommit=True) as connection:
         connection.read_only = True
         yield connection
+
+
+@pytest.fixture
+def deployer(server: Server) -> Iterator[str]:
+    """A role that is no superuser, may create roles, and owns a database of its own name, with the host's tables in it."""
+    name = f"deployer_{os.urandom(4).hex()}"
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        create_deployer(admin, name)
+        try:
+            with psycopg.connect(as_deployer(server.dsn(name), name)) as connection:
+                create_host_schema(connection, HostVariant.MULTI_TENANT)
+            yield name
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def create_deployer(admin: psycopg.Connection, name: str) -> None:
+    """The role, and a database of its own under the same name."""
+    admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD 'deployer'").format(sql.Identifier(name)))
+    admin.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
+
+
+def as_deployer(dsn: str, name: str) -> str:
+    """The connection string, for the deployer."""
+    return make_conninfo(dsn, user=name, password="deployer")

@@ -15,6 +15,8 @@ from tests import host_rows
 _CHECKED: dict[tuple[str, str], Any] = {
     ("execution_log", "status"): "running",
     ("tenant_outcome", "status"): "pending",
+    ("known_key", "kind"): "placeholder",
+    ("reconciliation", "placement"): "person",
     ("backup", "status"): "running",
     ("usage_warning", "kind"): "quota",
     ("discount", "kind"): "percentage",
@@ -61,7 +63,7 @@ def plant(connection: psycopg.Connection, relation: str, tenant_id: str) -> None
             "MST_Employee",
             "ON CONFLICT DO NOTHING",
             id=f"employee of {tenant_id}",
-            employee_code="000001",
+            employee_code=f"code of {tenant_id}",
             tenant_id=tenant_id,
             updated_at=host_rows.UPDATED_AT,
         )

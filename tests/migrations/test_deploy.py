@@ -21,20 +21,19 @@ from psycopg.conninfo import make_conninfo
 from include.errors import SchemaError
 from include.migrations import deploy
 from include.migrations.__main__ import main
-from include.migrations.deploy import PLATFORM, TENANT, upgrade
+from include.migrations.checks.report import check_database
+from include.migrations.deploy import PLATFORM, TENANT, attach, detach, upgrade
 from include.migrations.deployment_check import check_deployment, head_revision
 from include.migrations.host_contract import HostVariant
-from local_stack.host_fixture import create_host_schema
+from local_stack.host_fixture import create_host_schema, migrate_to_multi_tenant
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import EXTERNAL_DATABASE, PROJECT
 from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.migrations.catalogue import relations, rows_of, snapshot
-from tests.migrations.conftest import MakeHost
+from tests.migrations.conftest import MakeHost, as_deployer, create_deployer
 from tests.migrations.planted_rows import plant
 from tests.waiting import LIMIT_SECONDS
-
-MULTI_TENANT_MIGRATION = PROJECT / "local_stack" / "host_schema" / "multi_tenant.sql"
 
 UPGRADE_COMMAND = "python -m include.migrations upgrade"
 
@@ -49,6 +48,8 @@ def test_rows_of_an_older_schema_are_brought_along(host: Database, monkeypatch: 
     to_head = command.upgrade
     with monkeypatch.context() as older:
         older.setattr(command, "upgrade", lambda config, _: to_head(config, "0005"))
+        # Later views read later tables.
+        older.setattr(deploy, "_VIEW_FILES", ("tenants",))
         upgrade(host.dsn)
     with host.connect() as connection:
         connection.execute(
@@ -142,6 +143,7 @@ def test_a_host_before_its_multi_tenant_migration_may_hold_one_tenant_only(make_
     host = make_host(HostVariant.BASE)
     with host.connect() as connection:
         host_rows.tenant(connection, "T1")
+        host_rows.tenant(connection, "T0", status="DELETED")
         assert upgrade(host.dsn) is HostVariant.BASE
         host_rows.tenant(connection, "T2")
         before = snapshot(connection)
@@ -292,7 +294,7 @@ def test_after_the_hosts_multi_tenant_migration_the_check_asks_for_an_upgrade_wh
 ) -> None:
     with base_database.connect() as host, base_database.connect(PLATFORM) as platform:
         host_rows.tenant(host, "T1")
-        host.execute(MULTI_TENANT_MIGRATION.read_bytes())
+        migrate_to_multi_tenant(host)
         host_rows.tenant(host, "T2")
         host_rows.user(host, "T2", "u2")
 
@@ -301,7 +303,9 @@ def test_after_the_hosts_multi_tenant_migration_the_check_asks_for_an_upgrade_wh
 
         assert upgrade(base_database.dsn) is HostVariant.MULTI_TENANT
         check_deployment(platform)
-        assert platform.execute("SELECT user_id, tenant_id FROM batch.all_user").fetchall() == [("u2", "T2")]
+        assert platform.execute(
+            "SELECT person_key, tenant_id FROM batch.all_person_key WHERE named_by = 'user_id'"
+        ).fetchall() == [("u2", "T2")]
 
 
 def test_the_check_refuses_a_second_tenant_that_appears_before_the_hosts_multi_tenant_migration(
@@ -309,10 +313,33 @@ def test_the_check_refuses_a_second_tenant_that_appears_before_the_hosts_multi_t
 ) -> None:
     with base_database.connect() as host, base_database.connect(PLATFORM) as platform:
         host_rows.tenant(host, "T1")
+        host_rows.tenant(host, "T0", status="deleted")
+        host_rows.tenant(host, "T00", is_deleted=True)
         check_deployment(platform)
         host_rows.tenant(host, "T2")
 
         with pytest.raises(SchemaError, match="2 テナント"):
+            check_deployment(platform)
+
+
+def test_the_check_refuses_a_host_whose_row_level_security_hides_rows_from_the_views(
+    database: Database,
+) -> None:
+    with database.connect() as host, database.connect(PLATFORM) as platform:
+        host_rows.tenant(host, "T1")
+        host.execute('ALTER TABLE "MST_UserAuth" ENABLE ROW LEVEL SECURITY')
+
+        with pytest.raises(
+            SchemaError, match=r'"MST_UserAuth" の行レベルセキュリティ.*ALTER ROLE batch_owner BYPASSRLS'
+        ):
+            check_deployment(platform)
+
+
+def test_the_check_refuses_a_multi_tenant_migration_that_stopped_half_way(base_database: Database) -> None:
+    with base_database.connect() as host, base_database.connect(PLATFORM) as platform:
+        host.execute('ALTER TABLE "MST_UserAuth" ADD COLUMN tenant_id varchar(255)')
+
+        with pytest.raises(SchemaError, match="マルチテナント移行が途中"):
             check_deployment(platform)
 
 
@@ -341,33 +368,78 @@ def test_a_new_password_replaces_the_old_one(database: Database) -> None:
         upgrade(database.dsn, passwords=PASSWORDS)
 
 
+# A managed server ------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_refuses_hashes_when_the_deployment_commits_is_answered_with_the_flag(
+    database: Database,
+) -> None:
+    with database.connect() as connection:
+        # As Neon does it: its control plane refuses the role when the transaction commits.
+        connection.execute(
+            """
+            CREATE FUNCTION public.refuse_hash() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                RAISE internal_error USING MESSAGE =
+                    'Received HTTP code 400 from control plane: {"error":"Neon only supports being given plaintext passwords"}';
+            END $$;
+            CREATE CONSTRAINT TRIGGER refuse_hash AFTER UPDATE ON batch.deployment
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.refuse_hash()
+            """
+        )
+        before = snapshot(connection)
+
+        with pytest.raises(SchemaError, match="upgrade --plain-passwords") as raised:
+            upgrade(database.dsn, passwords={TENANT: "a secret"})
+
+        assert "a secret" not in str(raised.value)
+        assert snapshot(connection) == before
+
+
+@pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may trust its clients")
+def test_plain_passwords_are_hashed_by_the_server(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "a plain ' \\ one"
+    with database.connect() as connection:
+        # Only what the server hashes itself is hashed like this.
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET scram_iterations = 4099").format(sql.Identifier(database.name))
+            if connection.info.server_version >= 16_00_00
+            else sql.SQL("ALTER DATABASE {} SET password_encryption = 'md5'").format(
+                sql.Identifier(database.name)
+            )
+        )
+        try:
+            monkeypatch.setenv("BATCH_TENANT_PASSWORD", secret)
+            monkeypatch.setattr(
+                sys, "argv", ["include.migrations", "upgrade", "--dsn", database.dsn, "--plain-passwords"]
+            )
+            assert main() == 0
+
+            stored = connection.execute(
+                "SELECT rolpassword FROM pg_authid WHERE rolname = 'batch_tenant'"
+            ).fetchone()
+            assert stored
+            assert stored[0].startswith(("SCRAM-SHA-256$4099:", "md5"))
+            psycopg.connect(make_conninfo(database.airflow_connection(TENANT), password=secret)).close()
+        finally:
+            upgrade(database.dsn, passwords=PASSWORDS)
+
+
 # Without a superuser ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def deployer(server: Server) -> Iterator[str]:
-    """A role that is no superuser, may create roles, and owns a database of its own name, with the host's tables in it."""
-    name = f"deployer_{os.urandom(4).hex()}"
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
-        _create_deployer(admin, name)
-        try:
-            with psycopg.connect(_as_deployer(server.dsn(name), name)) as connection:
-                create_host_schema(connection, HostVariant.MULTI_TENANT)
-            yield name
-        finally:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
-
-
+@pytest.mark.parametrize("plain_passwords", [False, True])
 def test_on_a_server_without_our_roles_the_owner_of_the_hosts_tables_deploys_with_createrole_alone(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, *, plain_passwords: bool
 ) -> None:
     server = EmbeddedPostgres(tmp_path_factory.mktemp("fresh"), durable=False)
     server.start()
     try:
         with psycopg.connect(server.admin_dsn(), autocommit=True) as admin:
-            _create_deployer(admin, "deployer")
-            dsn = _as_deployer(server.admin_dsn("deployer"), "deployer")
+            create_deployer(admin, "deployer")
+            dsn = as_deployer(server.admin_dsn("deployer"), "deployer")
             with psycopg.connect(dsn) as connection:
                 create_host_schema(connection, HostVariant.MULTI_TENANT)
             admin.execute("ALTER ROLE deployer NOCREATEROLE")
@@ -377,11 +449,15 @@ def test_on_a_server_without_our_roles_the_owner_of_the_hosts_tables_deploys_wit
                 upgrade(dsn, passwords=PASSWORDS)
             admin.execute("ALTER ROLE deployer CREATEROLE")
 
-        assert upgrade(dsn, passwords=PASSWORDS) is HostVariant.MULTI_TENANT
+        assert check_database(dsn, with_passwords=PASSWORDS).fits
+        assert upgrade(dsn, passwords=PASSWORDS, plain_passwords=plain_passwords) is HostVariant.MULTI_TENANT
+        assert check_database(dsn, with_passwords=PASSWORDS).fits
         with psycopg.connect(dsn) as connection:
             schema = snapshot(connection)
             connection.rollback()  # reading a view's definition locks the views under it
-            upgrade(dsn, passwords=PASSWORDS)
+            upgrade(dsn)
+            detach(dsn)
+            attach(dsn)
             assert snapshot(connection) == schema
         login = make_conninfo(
             host="127.0.0.1",
@@ -401,7 +477,7 @@ def test_a_deployer_who_may_not_act_as_the_roles_owner_is_told_which_grant_is_mi
 ) -> None:
     with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
         before = snapshot(admin)
-        dsn = _as_deployer(server.dsn(deployer), deployer)
+        dsn = as_deployer(server.dsn(deployer), deployer)
         if admin.info.server_version < 160_000:
             # CREATEROLE governs every role there, whoever made it.
             assert upgrade(dsn, passwords=PASSWORDS) is HostVariant.MULTI_TENANT
@@ -425,7 +501,7 @@ def test_a_member_of_batch_owner_deploys_without_createrole_when_no_password_is_
     with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
         admin.execute(sql.SQL("ALTER ROLE {} NOCREATEROLE").format(sql.Identifier(deployer)))
         admin.execute(sql.SQL("GRANT batch_owner TO {}").format(sql.Identifier(deployer)))
-        dsn = _as_deployer(server.dsn(deployer), deployer)
+        dsn = as_deployer(server.dsn(deployer), deployer)
 
         assert upgrade(dsn) is HostVariant.MULTI_TENANT
         with pytest.raises(SchemaError, match=r"権限が足りません: .*permission denied"):
@@ -446,7 +522,7 @@ def test_a_host_table_that_the_deployer_does_not_own_is_named(
         before = snapshot(admin)
 
         with pytest.raises(SchemaError, match=r"権限が足りません: .*HIS_AuditLog"):
-            upgrade(_as_deployer(server.dsn(deployer), deployer))
+            upgrade(as_deployer(server.dsn(deployer), deployer))
 
         assert snapshot(admin) == before
 
@@ -456,7 +532,7 @@ def test_a_table_of_somebody_else_beside_the_hosts_does_not_disturb(server: Serv
         admin.execute(sql.SQL("GRANT batch_owner TO {}").format(sql.Identifier(deployer)))
         admin.execute("CREATE TABLE public.spatial_ref_sys (srid integer)")
 
-        assert upgrade(_as_deployer(server.dsn(deployer), deployer)) is HostVariant.MULTI_TENANT
+        assert upgrade(as_deployer(server.dsn(deployer), deployer)) is HostVariant.MULTI_TENANT
 
 
 def test_the_deployers_own_search_path_does_not_matter(server: Server, deployer: str) -> None:
@@ -464,7 +540,7 @@ def test_the_deployers_own_search_path_does_not_matter(server: Server, deployer:
         admin.execute(sql.SQL("GRANT batch_owner TO {}").format(sql.Identifier(deployer)))
         admin.execute(sql.SQL("ALTER ROLE {} SET search_path TO elsewhere").format(sql.Identifier(deployer)))
 
-        assert upgrade(_as_deployer(server.dsn(deployer), deployer)) is HostVariant.MULTI_TENANT
+        assert upgrade(as_deployer(server.dsn(deployer), deployer)) is HostVariant.MULTI_TENANT
 
 
 # The command -----------------------------------------------------------------------------------------------------------
@@ -477,7 +553,7 @@ def test_the_command_deploys_and_checks(host: Database) -> None:
 
     done = _command("check", "--dsn", host.dsn)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "multi_tenant variant" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("判定: 適合（ホストは multi_tenant 版、不適合 0 件")
 
 
 def test_the_command_says_in_one_sentence_that_the_server_is_down() -> None:
@@ -488,19 +564,19 @@ def test_the_command_says_in_one_sentence_that_the_server_is_down() -> None:
     _assert_one_sentence(done.stderr, "upgrade", "Connection refused")
 
 
-@pytest.mark.parametrize("action", ["upgrade", "check"])
-def test_the_command_says_in_one_sentence_what_the_host_lacks(
-    host: Database, action: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("action", ["upgrade", "attach"])
+def test_the_command_says_in_one_line_what_the_host_lacks(
+    database: Database, action: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with host.connect() as connection:
-        connection.execute('ALTER TABLE "MST_Tenant" DROP COLUMN status')
-    monkeypatch.setattr(sys, "argv", ["include.migrations", action, "--dsn", host.dsn])
+    with database.connect() as connection:
+        connection.execute('ALTER TABLE "MST_Tenant" RENAME COLUMN status TO state')
+    monkeypatch.setattr(sys, "argv", ["include.migrations", action, "--dsn", database.dsn])
 
     assert main() == 1
     _assert_one_sentence(capsys.readouterr().err, action, '列 "MST_Tenant"."status" がない')
 
 
-@pytest.mark.parametrize("action", ["upgrade", "check"])
+@pytest.mark.parametrize("action", ["upgrade", "detach", "attach"])
 def test_the_command_says_in_one_sentence_that_the_connection_string_is_none(
     action: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -570,13 +646,3 @@ def _privileges_of_owner(connection: psycopg.Connection) -> set[tuple[Any, ...]]
             """
         )
     )
-
-
-def _create_deployer(admin: psycopg.Connection, name: str) -> None:
-    """The role, and a database of its own under the same name."""
-    admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD 'deployer'").format(sql.Identifier(name)))
-    admin.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
-
-
-def _as_deployer(dsn: str, name: str) -> str:
-    return make_conninfo(dsn, user=name, password="deployer")

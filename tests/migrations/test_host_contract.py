@@ -6,8 +6,10 @@ import psycopg
 import pytest
 
 from include.errors import SchemaError
+from include.migrations.checks.findings import Severity
+from include.migrations.checks.host import find_several_tenants
 from include.migrations.deploy import upgrade
-from include.migrations.host_contract import HostVariant, check_host, check_single_tenant, load_contract
+from include.migrations.host_contract import HostVariant, check_host, load_contract
 from tests import host_rows
 from tests.conftest import Database
 from tests.migrations.conftest import MakeHost
@@ -106,7 +108,8 @@ def test_columns_of_the_multi_tenant_migration_are_not_asked_of_a_host_before_it
 
         connection.execute("""ALTER TABLE "MST_Employee" ADD COLUMN tenant_id text NOT NULL DEFAULT 'T1'""")
         with pytest.raises(
-            SchemaError, match=r'"MST_Department"."tenant_id" がない.*"MST_UserAuth"."tenant_id" がない'
+            SchemaError,
+            match=r'途中で止まっています（列 "MST_Employee"."tenant_id" はあり、"MST_Department".*"MST_UserAuth"."tenant_id" がない',
         ):
             check_host(connection)
 
@@ -119,14 +122,18 @@ def test_a_table_of_the_right_name_in_another_schema_is_not_the_hosts(host: Data
             check_host(connection)
 
 
-@pytest.mark.parametrize("tenants", [0, 1])
-def test_one_tenant_needs_no_tenant_column(tenants: int) -> None:
-    check_single_tenant(tenants)
+@pytest.mark.parametrize(
+    ("tenants", "variant"), [(0, HostVariant.BASE), (1, HostVariant.BASE), (2, HostVariant.MULTI_TENANT)]
+)
+def test_one_tenant_needs_no_tenant_column(tenants: int, variant: HostVariant) -> None:
+    assert find_several_tenants(tenants, variant) == []
 
 
 def test_several_tenants_without_a_tenant_column_are_refused_by_number_and_column() -> None:
-    with pytest.raises(SchemaError, match=r'2 テナント.*"MST_Employee"\."tenant_id" がありません'):
-        check_single_tenant(2)
+    (finding,) = find_several_tenants(2, HostVariant.BASE)
+    assert finding.severity is Severity.ERROR
+    assert finding.text.startswith("ホストに 2 テナントありますが")
+    assert '"MST_Employee"."tenant_id" がありません' in finding.text
 
 
 def test_the_contract_lists_exactly_the_columns_that_the_views_use(deployed: psycopg.Connection) -> None:

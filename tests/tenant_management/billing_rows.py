@@ -85,11 +85,14 @@ def close_month(
     first: int = 1,
     last: int = 31,
     without: Collection[int] = (),
-    storage_gb: int = 0,
-    **figures: int,
+    storage_gb: int | None = 0,
+    **figures: int | None,
 ) -> None:
-    """Close the month's days from the first to the last but some, all alike; without figures nobody used anything."""
-    row = _DAY | {"storage_bytes": storage_gb * BYTES_PER_GB} | figures
+    """Close the month's days from the first to the last but some, all alike; without figures nobody used anything.
+
+    A figure of None has no record.
+    """
+    row = _DAY | {"storage_bytes": None if storage_gb is None else storage_gb * BYTES_PER_GB} | figures
     days = [
         day for day in Period.month_of(month).dates() if first <= day.day <= last and day.day not in without
     ]
@@ -155,6 +158,22 @@ def jump(database: Database, connection: psycopg.Connection) -> None:
     for tenant_id in ("A", "B"):
         close_month(connection, tenant_id, active_users=31)
     close_month(connection, "C", active_users=30)
+
+
+def without_records(connection: psycopg.Connection, tenant_id: str, *, last: int = 31) -> None:
+    """Close October as the application writes today: users, and up to the last day no record of anything else."""
+    close_month(
+        connection,
+        tenant_id,
+        last=last,
+        active_users=25,
+        storage_gb=None,
+        api_calls=None,
+        error_count=None,
+        peak_concurrent_users=None,
+        reports_generated=None,
+    )
+    close_month(connection, tenant_id, first=last + 1, active_users=25, storage_gb=12, api_calls=50_000)
 
 
 # Runs ----------------------------------------------------------------------------------------------------------------------

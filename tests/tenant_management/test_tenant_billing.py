@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from pypdf import PdfReader
 
 from include.billing.invoice import Invoice
 from include.errors import ParameterError
@@ -109,6 +112,57 @@ def test_the_applications_row_has_the_amounts_and_the_japanese_dates_at_midnight
         "INV-2026-10-001",
         None,
     )
+
+
+def test_what_the_host_has_no_record_of_is_a_remark_and_no_line(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.without_records(host, "A")
+    remarks = [
+        "ストレージの記録がないため、「追加ストレージ」は請求していません",
+        "API 呼び出しの記録がないため、「API 呼び出し（1 万回単位）」は請求していません",
+    ]
+
+    (dry,) = bill_as_task(database, dry_run=True).results
+    result = run_billing(database, store=store)
+
+    assert (list(dry.notes), result.status) == (remarks, "completed")
+    assert outcomes(host, result)["A"]["notes"] == remarks
+    billed = invoice(host, "A")
+    assert [line["amount"] for line in billed["content"]["lines"]] == ["10000", "2500"]
+    assert billed["content"]["remarks"] == remarks
+    assert [day["api_calls"] for day in billed["inputs"]["usage_days"]] == [None] * 31
+    details = json.loads(host_billing(host, billed["invoice_id"])["usage_details"])
+    assert details == [
+        *billed["content"]["lines"],
+        *({"kind": "remark", "description": remark} for remark in remarks),
+    ]
+    pdf = next(content for key, content in files(store).items() if key.endswith(".pdf"))
+    text = "".join(PdfReader(BytesIO(pdf)).pages[0].extract_text().split())
+    assert all("".join(remark.split()) in text for remark in remarks)
+    assert "0回" not in text
+
+
+def test_days_without_a_record_are_counted_and_the_others_are_billed(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.without_records(host, "A", last=27)
+
+    result = run_billing(database)
+
+    # Of the last four days: 12 GB on average, and 200,000 calls.
+    assert [line["amount"] for line in invoice(host, "A")["content"]["lines"]] == [
+        "10000",
+        "2500",
+        "200",
+        "2000",
+    ]
+    assert outcomes(host, result)["A"]["notes"] == [
+        "ストレージの記録のない日が 27 日あり、「追加ストレージ」は記録のある日だけで計算しています",
+        "API 呼び出しの記録のない日が 27 日あり、「API 呼び出し（1 万回単位）」は記録のある日だけで計算しています",
+    ]
 
 
 def test_a_commitment_that_begins_after_the_contract_ended_is_not_charged(
@@ -777,6 +831,72 @@ def test_the_month_after_an_invoice_over_nothing_is_held(
     assert "（前月は 0）" in reasons(run_billing(database))["A"]
 
 
+UNPLACED = "利用者を特定できない操作が 24 件（読み取り 310 件の 7.7 %）あり、利用者数に含めていません"
+
+
+def test_a_tenant_with_too_many_rows_that_name_nobody_is_held_and_the_others_go_on(
+    database: Database, host: psycopg.Connection
+) -> None:
+    for tenant_id in ("A", "B", "C"):
+        customer(host, tenant_id, months=())
+        # B stays below one percent, C below ten rows.
+        unplaced = {"A": 8, "B": 4, "C": 3}[tenant_id]
+        read = {"A": 100, "B": 400, "C": 3}[tenant_id]
+        billing_rows.close_month(host, tenant_id, last=3, read_events=read, unplaced_events=unplaced)
+        billing_rows.close_month(host, tenant_id, first=4, last=4, read_events=10)
+        billing_rows.close_month(host, tenant_id, first=5)
+
+    (dry, *_) = bill_as_task(database, dry_run=True).results
+    result = run_billing(database)
+
+    assert dry.notes[0].startswith(UNPLACED)
+    assert result.status == "partial"
+    assert list(reasons(result)) == ["A"]
+    assert reasons(result)["A"].startswith(UNPLACED)
+    assert reasons(result)["A"].endswith("操作「保留中の請求の承認」で実行してください。")
+    assert outcomes(host, result)["A"]["error_code"] == "APPROVAL_NEEDED"
+    draft = invoice(host, "A")
+    assert (draft["status"], draft["hold_reason"].startswith(UNPLACED)) == ("draft", True)
+    assert numbers(host) == ["INV-2026-10-001", "INV-2026-10-002"]
+
+
+def test_a_tenant_with_too_many_accounts_without_an_employee_on_a_day_is_held(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", last=30, registered_users=29, unplaced_accounts=11)
+    billing_rows.close_month(host, "A", first=31, registered_users=28, unplaced_accounts=12)
+
+    assert reasons(run_billing(database))["A"].startswith(
+        "従業員のないアカウントが 12 件（アカウント 40 件の 30.0 %）あり、利用者数に含めていません"
+    )
+
+
+@pytest.mark.usefixtures("jump")
+def test_a_total_that_jumps_and_rows_that_name_nobody_are_both_told(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host.execute("UPDATE batch.usage_day SET read_events = 10, unplaced_events = 1 WHERE tenant_id = 'A'")
+
+    (held, _) = reasons(run_billing(database)).values()
+
+    assert "50 % を超えて変わりました（+55.0 %）。利用者を特定できない操作が 31 件" in held
+
+
+def test_days_that_are_closed_again_with_every_row_placed_are_billed(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", read_events=10, unplaced_events=1)
+    assert list(reasons(run_billing(database))) == ["A"]
+    host.execute("UPDATE batch.usage_day SET unplaced_events = 0, revision = 2")
+
+    assert run_billing(database).status == "completed"
+
+    billed = invoice(host, "A")
+    assert (billed["status"], billed["hold_reason"], billed["approved_by"]) == ("finalized", None, None)
+
+
 # The letter --------------------------------------------------------------------------------------------------------------
 
 
@@ -820,6 +940,7 @@ def test_the_billing_contact_gets_one_letter_at_nine_on_the_day_of_issue(
     assert subject == "【サンプルクラウドサービス株式会社】2026年10月分 ご請求書 INV-2026-10-001"
     assert body.startswith("青葉商事 本社 御中\n")
     assert "ご請求金額（税込）: 11,000 JPY" in body
+    assert "ご利用料金" not in body
 
 
 def test_without_an_address_there_is_no_letter_and_the_invoice_is_issued_all_the_same(

@@ -55,9 +55,11 @@ def utc(moment: datetime) -> datetime:
 
 
 def tenant(host: psycopg.Connection, tenant_id: str = "T001", **values: Any) -> str:
-    """A tenant of years with one account, its user's id."""
+    """A tenant of years with one account, its user's id. A login of long ago shows that the host records logins."""
     host_rows.tenant(host, tenant_id, **{"created_at": datetime(2020, 4, 1)} | values)
-    return host_rows.user(host, tenant_id, f"user of {tenant_id}")
+    user_id = host_rows.user(host, tenant_id, f"user of {tenant_id}")
+    host_rows.audit(host, user_id, datetime(2020, 4, 1), action_type="LOGIN")
+    return user_id
 
 
 def traffic(
@@ -824,7 +826,7 @@ def test_one_tenant_whose_rows_break_the_pass_fails_alone(
     for tenant_id in ("T001", "T002"):
         tenant(host, tenant_id)
         host_rows.report(host, tenant_id, utc(TEN - HOUR))
-    mended = host_rows.break_reports_of(host, "T002")
+    mended = host_rows.break_settings_of(host, "T002")
     try:
         with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
             batch = create_batch(LOCAL)

@@ -1,120 +1,299 @@
 -- name: collect_signals
--- The usage of the given tenants on one day. The statement reads each host table once. day_start and day_end are UTC and
--- enclose a Japanese day.
+-- The usage of the given tenants on one day, and how all rows read were assigned. The statement reads each host table once, and
+-- resolves each key once. day_start and day_end are UTC and enclose a Japanese day.
 --
--- Each action of a user is an event. Events are summed per user before the join with the accounts, so a million requests give
--- no more rows than there are users. Users without an account on the host ('system', deleted users) do not count. Each part
--- filters by the given tenants itself, so a broken row of another tenant cannot make the statement fail.
-INSERT INTO batch.usage_signal (
-    execution_id, tenant_id, registered_users, active_users, total_logins, login_user_ids, api_calls,
-    error_count, response_time_avg_ms, peak_concurrent_users, peak_at, report_bytes, evidence_bytes,
-    reports_generated, skill_assessments, notifications_sent, subscription_plan, max_storage_gb,
-    setting_overrides
-)
--- Materialized, so that no row of another tenant is evaluated, in whatever order the planner applies the conditions.
-WITH person AS MATERIALIZED (
-    SELECT
-        user_id,
-        tenant_id,
-        created_at_utc,
-        coalesce(last_login_at_utc >= %(day_start)s AND last_login_at_utc < %(day_end)s, false) AS logged_in
-    FROM batch.all_user
-    WHERE tenant_id = any(%(tenant_ids)s::text[])
+-- Requests are summed per key before the keys are resolved, so a million requests give no more rows than there are users. An
+-- action of the application itself, or of a person who is not found, makes nobody active. Counts are integers as long as they can
+-- be: PostgreSQL sums integers much faster than bigint.
+WITH tenant AS MATERIALIZED (
+    SELECT tenant_id, status
+    FROM batch.all_tenant
 ),
 
-event AS (
+account AS MATERIALIZED (
     SELECT
-        user_id,
-        true AS is_call,
-        is_error,
-        response_time_ms,
-        -- The hour of the Japanese day, as a bit.
-        1 << mod(date_part('hour', requested_at_utc)::integer + 9, 24) AS hour_bit,
-        false AS is_audited_login,
-        false AS logged_in
+        account.user_id,
+        person.person_id,
+        person.tenant_id,
+        account.recorded_tenant_id,
+        coalesce(person.reason, CASE WHEN person.employee_id IS null THEN 'stated' ELSE 'person' END) AS placement,
+        account.created_at_utc,
+        coalesce(
+            account.last_login_at_utc >= %(day_start)s AND account.last_login_at_utc < %(day_end)s, false
+        ) AS logged_in
+    FROM batch.all_account AS account
+    INNER JOIN batch.person_key AS person ON account.user_id = person.person_key AND person.named_by = 'user_id'
+    WHERE NOT account.is_deleted
+),
+
+-- What people did on the day, and what they own or had made.
+happened AS (
+    SELECT
+        'SYS_SystemLog' AS source,
+        person_key,
+        null AS stated_tenant_id,
+        true AS is_event,
+        count(*)::integer AS row_count,
+        count(*)::integer AS calls,
+        (count(*) FILTER (WHERE is_error))::integer AS errors,
+        sum(response_time_ms) AS response_ms,
+        count(response_time_ms)::integer AS timed_calls,
+        -- The hours of the Japanese day, as bits.
+        bit_or(1 << mod(date_part('hour', requested_at_utc)::integer + 9, 24)) AS hours,
+        null::integer AS logins,
+        0 AS made,
+        null::bigint AS stored_bytes
     FROM batch.all_api_request
     WHERE requested_at_utc >= %(day_start)s AND requested_at_utc < %(day_end)s
+    GROUP BY person_key
     UNION ALL
     SELECT
-        user_id, false AS is_call, false AS is_error, null AS response_time_ms, null AS hour_bit,
-        is_login AS is_audited_login, is_login AS logged_in
+        source, person_key, stated_tenant_id,
+        true AS is_event,
+        1 AS row_count,
+        0 AS calls,
+        0 AS errors,
+        null AS response_ms,
+        0 AS timed_calls,
+        null AS hours,
+        CASE WHEN is_login THEN 1 END AS logins,
+        0 AS made,
+        null AS stored_bytes
     FROM batch.all_user_action
     WHERE acted_at_utc >= %(day_start)s AND acted_at_utc < %(day_end)s
     UNION ALL
-    -- The next login overwrites the host's last login, so users seen by an earlier run of the day count as well.
     SELECT
-        unnest(user_ids) AS user_id,
-        false AS is_call,
-        false AS is_error,
-        null AS response_time_ms,
-        null AS hour_bit,
-        false AS is_audited_login,
-        true AS logged_in
+        'HIS_ReportGeneration' AS source,
+        person_key, stated_tenant_id,
+        false AS is_event,
+        1 AS row_count,
+        0 AS calls,
+        0 AS errors,
+        null AS response_ms,
+        0 AS timed_calls,
+        null AS hours,
+        null AS logins,
+        coalesce(completed_at_utc >= %(day_start)s AND completed_at_utc < %(day_end)s, false)::integer AS made,
+        CASE WHEN created_at_utc < %(day_end)s THEN file_bytes END AS stored_bytes
+    FROM batch.all_report
+    UNION ALL
+    SELECT
+        'TRN_SkillEvidence files' AS source,
+        person_key, stated_tenant_id,
+        false AS is_event,
+        1 AS row_count,
+        0 AS calls,
+        0 AS errors,
+        null AS response_ms,
+        0 AS timed_calls,
+        null AS hours,
+        null AS logins,
+        0 AS made,
+        file_bytes AS stored_bytes
+    FROM batch.all_skill_evidence
+    WHERE created_at_utc < %(day_end)s
+    UNION ALL
+    SELECT
+        'TRN_SkillRecord assessment_date' AS source,
+        person_key, stated_tenant_id,
+        false AS is_event,
+        1 AS row_count,
+        0 AS calls,
+        0 AS errors,
+        null AS response_ms,
+        0 AS timed_calls,
+        null AS hours,
+        null AS logins,
+        1 AS made,
+        null AS stored_bytes
+    FROM batch.all_skill_assessment
+    WHERE assessed_at_utc >= %(day_start)s AND assessed_at_utc < %(day_end)s
+    UNION ALL
+    SELECT
+        'HIS_NotificationLog' AS source,
+        null AS person_key,
+        stated_tenant_id,
+        false AS is_event,
+        count(*)::integer AS row_count,
+        0 AS calls,
+        0 AS errors,
+        null AS response_ms,
+        0 AS timed_calls,
+        null AS hours,
+        null AS logins,
+        count(*)::integer AS made,
+        null AS stored_bytes
+    FROM batch.all_sent_notification
+    WHERE sent_at_utc >= %(day_start)s AND sent_at_utc < %(day_end)s
+    GROUP BY stated_tenant_id
+),
+
+-- Who logged in on the day. The application keeps the last login only, so people whom an earlier run of the day saw count as
+-- well. Earlier versions kept accounts in place of people.
+logged_in AS (
+    SELECT tenant_id, person_id
+    FROM account
+    WHERE logged_in AND tenant_id IS NOT null
+    UNION ALL
+    SELECT login_day.tenant_id, coalesce(account.person_id, kept.user_id) AS person_id
     FROM batch.login_day
-    WHERE login_date = %(business_date)s AND tenant_id = any(%(tenant_ids)s::text[])
+    CROSS JOIN LATERAL unnest(login_day.user_ids) AS kept (user_id)
+    LEFT JOIN account ON kept.user_id = account.user_id AND login_day.tenant_id = account.tenant_id
+    WHERE login_day.login_date = %(business_date)s
+),
+
+assigned AS MATERIALIZED (
+    SELECT happened.*, person.tenant_id, person.person_id, person.reason
+    FROM happened
+    LEFT JOIN batch.person_key AS person ON happened.person_key = person.person_key AND person.is_decisive
+),
+
+-- Rows whose person is not found.
+unresolved AS MATERIALIZED (
+    SELECT
+        kept.*,
+        tenant.tenant_id AS stated_tenant,
+        batch.placement(
+            kept.person_key,
+            null,
+            -- A request without a user was sent before the login.
+            CASE WHEN kept.source = 'SYS_SystemLog' AND kept.person_key IS null THEN 'nobody' ELSE kept.reason END,
+            kept.stated_tenant_id,
+            tenant.status
+        ) AS placement
+    FROM (
+        SELECT
+            source, is_event, person_key, stated_tenant_id, reason,
+            sum(row_count) AS row_count,
+            sum(made) AS made,
+            sum(stored_bytes) AS stored_bytes
+        FROM assigned
+        WHERE tenant_id IS null
+        GROUP BY source, is_event, person_key, stated_tenant_id, reason
+    ) AS kept
+    LEFT JOIN tenant ON kept.stated_tenant_id = tenant.tenant_id
 ),
 
 person_day AS (
     SELECT
-        user_id,
-        count(*) FILTER (WHERE is_call) AS calls,
-        count(*) FILTER (WHERE is_error) AS errors,
-        sum(response_time_ms) AS response_ms,
-        count(response_time_ms) AS timed_calls,
-        bit_or(hour_bit) AS hours,
-        count(*) FILTER (WHERE is_audited_login) AS audited_logins,
-        bool_or(logged_in) AS logged_in
-    FROM event
-    GROUP BY user_id
+        tenant_id,
+        person_id,
+        sum(row_count) AS events,
+        sum(calls) AS calls,
+        sum(errors) AS errors,
+        sum(response_ms) AS response_ms,
+        sum(timed_calls) AS timed_calls,
+        bit_or(hours) AS hours,
+        sum(logins) AS logins
+    FROM (
+        SELECT tenant_id, person_id, row_count, calls, errors, response_ms, timed_calls, hours, logins
+        FROM assigned
+        WHERE is_event AND tenant_id = any(%(tenant_ids)s::text[])
+        UNION ALL
+        SELECT
+            tenant_id, person_id,
+            0 AS row_count,
+            0 AS calls,
+            0 AS errors,
+            null AS response_ms,
+            0 AS timed_calls,
+            null AS hours,
+            -- A login that is not in the audit log counts once: the host has no further data.
+            0 AS logins
+        FROM logged_in
+        WHERE tenant_id = any(%(tenant_ids)s::text[])
+    ) AS seen
+    GROUP BY tenant_id, person_id
 ),
 
 active AS (
     SELECT
-        person.tenant_id,
+        tenant_id,
         count(*) AS users,
-        -- A login that is not in the audit log counts once: the host has no further data.
-        sum(greatest(person_day.audited_logins, 1)) FILTER (WHERE person.logged_in OR person_day.logged_in) AS logins,
-        array_agg(person.user_id) FILTER (WHERE person.logged_in OR person_day.logged_in) AS login_user_ids,
-        sum(person_day.calls) AS calls,
-        sum(person_day.errors) AS errors,
-        sum(person_day.response_ms) / nullif(sum(person_day.timed_calls), 0) AS response_time_avg_ms,
+        sum(greatest(logins, 1)) FILTER (WHERE logins IS NOT null) AS logins,
+        array_agg(person_id) FILTER (WHERE logins IS NOT null) AS login_user_ids,
+        sum(events) AS events,
+        sum(calls) AS calls,
+        sum(errors) AS errors,
+        sum(response_ms) / nullif(sum(timed_calls), 0) AS response_time_avg_ms,
         -- Users per hour. One expression per hour, because a join with the hours would create a row for each user and hour.
         ARRAY[
-            count(*) FILTER (WHERE person_day.hours & (1 << 0) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 1) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 2) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 3) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 4) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 5) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 6) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 7) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 8) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 9) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 10) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 11) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 12) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 13) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 14) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 15) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 16) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 17) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 18) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 19) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 20) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 21) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 22) <> 0),
-            count(*) FILTER (WHERE person_day.hours & (1 << 23) <> 0)
+            count(*) FILTER (WHERE hours & (1 << 0) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 1) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 2) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 3) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 4) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 5) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 6) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 7) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 8) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 9) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 10) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 11) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 12) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 13) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 14) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 15) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 16) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 17) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 18) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 19) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 20) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 21) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 22) <> 0),
+            count(*) FILTER (WHERE hours & (1 << 23) <> 0)
         ] AS users_by_hour
-    FROM person
-    LEFT JOIN person_day USING (user_id)
-    WHERE person.logged_in OR person_day.user_id IS NOT null
-    GROUP BY person.tenant_id
+    FROM person_day
+    GROUP BY tenant_id
+),
+
+-- Events that state the tenant and whose person is not found.
+unknown AS (
+    SELECT
+        stated_tenant AS tenant_id,
+        sum(row_count) AS events,
+        sum(row_count) FILTER (WHERE placement <> 'nobody') AS unplaced_events
+    FROM unresolved
+    WHERE is_event AND stated_tenant = any(%(tenant_ids)s::text[])
+    GROUP BY stated_tenant
+),
+
+possession AS (
+    SELECT
+        tenant_id,
+        sum(stored_bytes) FILTER (WHERE source = 'HIS_ReportGeneration') AS report_bytes,
+        sum(stored_bytes) FILTER (WHERE source = 'TRN_SkillEvidence files') AS evidence_bytes,
+        sum(made) FILTER (WHERE source = 'HIS_ReportGeneration') AS reports,
+        sum(made) FILTER (WHERE source = 'TRN_SkillRecord assessment_date') AS assessments,
+        sum(made) FILTER (WHERE source = 'HIS_NotificationLog') AS notifications
+    FROM (
+        SELECT tenant_id, source, made, stored_bytes
+        FROM assigned
+        WHERE NOT is_event AND tenant_id = any(%(tenant_ids)s::text[])
+        UNION ALL
+        SELECT stated_tenant AS tenant_id, source, made, stored_bytes
+        FROM unresolved
+        WHERE NOT is_event AND placement = 'stated' AND stated_tenant = any(%(tenant_ids)s::text[])
+    ) AS owned
+    GROUP BY tenant_id
 ),
 
 registered AS (
-    SELECT tenant_id, count(*) AS users
-    FROM person
-    WHERE created_at_utc < %(day_end)s
+    SELECT
+        tenant_id,
+        count(*) FILTER (WHERE is_placed) AS users,
+        count(*) FILTER (WHERE NOT is_placed) AS unplaced_accounts
+    FROM (
+        SELECT tenant_id, true AS is_placed
+        FROM account
+        WHERE tenant_id = any(%(tenant_ids)s::text[]) AND created_at_utc < %(day_end)s
+        UNION ALL
+        SELECT recorded_tenant_id AS tenant_id, false AS is_placed
+        FROM account
+        WHERE
+            -- Also those of later days: somebody must see to them now.
+            placement NOT IN ('person', 'stated', 'nobody') AND recorded_tenant_id = any(%(tenant_ids)s::text[])
+    ) AS listed
     GROUP BY tenant_id
 ),
 
@@ -131,39 +310,53 @@ tenant_setting AS (
     GROUP BY tenant_id
 ),
 
-report AS (
-    SELECT
-        tenant_id,
-        sum(file_bytes) FILTER (WHERE created_at_utc < %(day_end)s) AS stored_bytes,
-        count(*) FILTER (WHERE completed_at_utc >= %(day_start)s AND completed_at_utc < %(day_end)s) AS generated
-    FROM batch.all_report
-    WHERE tenant_id = any(%(tenant_ids)s::text[])
-    GROUP BY tenant_id
-),
-
-evidence AS (
-    SELECT tenant_id, sum(file_bytes) AS stored_bytes
-    FROM batch.all_skill_evidence
-    WHERE tenant_id = any(%(tenant_ids)s::text[]) AND created_at_utc < %(day_end)s
-    GROUP BY tenant_id
-),
-
-assessment AS (
-    SELECT tenant_id, count(*) AS made
-    FROM batch.all_skill_assessment
-    WHERE
-        tenant_id = any(%(tenant_ids)s::text[])
-        AND assessed_at_utc >= %(day_start)s AND assessed_at_utc < %(day_end)s
-    GROUP BY tenant_id
-),
-
-notification AS (
-    SELECT tenant_id, count(*) AS sent
-    FROM batch.all_sent_notification
-    WHERE tenant_id = any(%(tenant_ids)s::text[]) AND sent_at_utc >= %(day_start)s AND sent_at_utc < %(day_end)s
-    GROUP BY tenant_id
+reconciled AS (
+    INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
+    SELECT %(execution_id)s, source, placement, is_event, sum(row_count)
+    FROM (
+        SELECT total.source, tallied.placement, total.is_event, tallied.row_count
+        FROM (
+            SELECT
+                source, is_event,
+                sum(row_count) AS row_count,
+                sum(row_count) FILTER (WHERE stated_tenant_id <> tenant_id) AS overruled,
+                sum(row_count) FILTER (
+                    WHERE person_key = any(array(
+                        SELECT watched.person_key FROM batch.known_key AS watched
+                        WHERE watched.kind = 'watched'
+                    ))
+                ) AS watched
+            FROM assigned
+            WHERE tenant_id IS NOT null
+            GROUP BY source, is_event
+        ) AS total
+        CROSS JOIN
+            LATERAL (
+                VALUES ('person', total.row_count), ('overruled', total.overruled), ('watched', total.watched)
+            ) AS tallied (placement, row_count)
+        UNION ALL
+        SELECT source, placement, is_event, row_count
+        FROM unresolved
+        UNION ALL
+        SELECT
+            'MST_UserAuth' AS source,
+            placement,
+            true AS is_event,
+            count(*) AS row_count
+        FROM account
+        GROUP BY placement
+    ) AS reading
+    GROUP BY source, placement, is_event
+    HAVING sum(row_count) > 0
+    ON CONFLICT (execution_id, source, placement) DO UPDATE SET row_count = excluded.row_count
 )
 
+INSERT INTO batch.usage_signal (
+    execution_id, tenant_id, registered_users, active_users, total_logins, login_user_ids, api_calls,
+    error_count, response_time_avg_ms, peak_concurrent_users, peak_at, report_bytes, evidence_bytes,
+    reports_generated, skill_assessments, notifications_sent, subscription_plan, max_storage_gb,
+    setting_overrides, unplaced_accounts, read_events, unplaced_events
+)
 SELECT
     %(execution_id)s,
     scope.tenant_id,
@@ -174,22 +367,28 @@ SELECT
         SELECT user_id FROM unnest(active.login_user_ids) AS login (user_id)
         ORDER BY user_id
     ) AS login_user_ids,
-    coalesce(active.calls, 0) AS api_calls,
-    coalesce(active.errors, 0) AS error_count,
+    -- A figure without a source is absent, not 0.
+    CASE WHEN %(has_requests)s THEN coalesce(active.calls, 0) END AS api_calls,
+    CASE WHEN %(has_requests)s THEN coalesce(active.errors, 0) END AS error_count,
     round(active.response_time_avg_ms, 3) AS response_time_avg_ms,
-    coalesce(peak.users, 0) AS peak_concurrent_users,
+    CASE WHEN %(has_requests)s THEN coalesce(peak.users, 0) END AS peak_concurrent_users,
     %(day_start)s + (peak.position - 1) * interval '1 hour' AS peak_at,
-    coalesce(report.stored_bytes, 0) AS report_bytes,
-    coalesce(evidence.stored_bytes, 0) AS evidence_bytes,
-    coalesce(report.generated, 0) AS reports_generated,
-    coalesce(assessment.made, 0) AS skill_assessments,
-    coalesce(notification.sent, 0) AS notifications_sent,
+    CASE WHEN %(has_files)s THEN coalesce(possession.report_bytes, 0) END AS report_bytes,
+    CASE WHEN %(has_files)s THEN coalesce(possession.evidence_bytes, 0) END AS evidence_bytes,
+    CASE WHEN %(has_reports)s THEN coalesce(possession.reports, 0) END AS reports_generated,
+    CASE WHEN %(has_assessments)s THEN coalesce(possession.assessments, 0) END AS skill_assessments,
+    CASE WHEN %(has_notifications)s THEN coalesce(possession.notifications, 0) END AS notifications_sent,
     tenant.subscription_plan,
     tenant.max_storage_gb,
-    coalesce(tenant_setting.overrides, '{}') AS setting_overrides
+    coalesce(tenant_setting.overrides, '{}') AS setting_overrides,
+    coalesce(registered.unplaced_accounts, 0) AS unplaced_accounts,
+    coalesce(active.events, 0) + coalesce(unknown.events, 0) AS read_events,
+    coalesce(unknown.unplaced_events, 0) AS unplaced_events
 FROM unnest(%(tenant_ids)s::text[]) AS scope (tenant_id)
 LEFT JOIN registered USING (tenant_id)
 LEFT JOIN active USING (tenant_id)
+LEFT JOIN possession USING (tenant_id)
+LEFT JOIN unknown USING (tenant_id)
 LEFT JOIN LATERAL (
     SELECT users, position
     FROM unnest(active.users_by_hour) WITH ORDINALITY AS hour (users, position)
@@ -197,14 +396,31 @@ LEFT JOIN LATERAL (
     ORDER BY users DESC, position ASC
     LIMIT 1
 ) AS peak ON true
-LEFT JOIN report USING (tenant_id)
-LEFT JOIN evidence USING (tenant_id)
-LEFT JOIN assessment USING (tenant_id)
-LEFT JOIN notification USING (tenant_id)
 LEFT JOIN batch.all_tenant AS tenant USING (tenant_id)
 LEFT JOIN tenant_setting USING (tenant_id)
 -- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
 ON CONFLICT (execution_id, tenant_id) DO NOTHING;
+
+-- name: sources_of_the_day
+SELECT source
+FROM batch.reconciliation
+WHERE execution_id = %(execution_id)s AND is_event AND row_count > 0;
+
+-- name: last_rows
+-- The day (Asia/Tokyo) of the last row of each of the given logs before the end of the period.
+SELECT
+    'SYS_SystemLog' AS source,
+    (max(requested_at_utc) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS day
+FROM batch.all_api_request
+WHERE 'SYS_SystemLog' = any(%(sources)s) AND requested_at_utc < %(day_end)s AND isfinite(requested_at_utc)
+UNION ALL
+SELECT
+    'HIS_AuditLog' AS source,
+    (max(acted_at_utc) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS day
+FROM batch.all_user_action
+WHERE
+    'HIS_AuditLog' = any(%(sources)s)
+    AND source = 'HIS_AuditLog' AND acted_at_utc < %(day_end)s AND isfinite(acted_at_utc);
 
 -- name: keep_logins
 -- Keep who logged in on the day, before the host overwrites it. The rows of two concurrent runs are merged.

@@ -41,10 +41,6 @@ class StatisticsBatch(StagesTenants, TenantBatch):
         BATCH-018-01's statement counts users, logins and API calls, so that both batches have the same figures.
         """
         collect_signals(work.connection, work.run, work.tenant_ids)
-        # Intermediate results have no statistics: the planner expects few rows and would use nested loops over thousands.
-        # JIT compilation of this long statement takes longer than running it.
-        for parameter in ("enable_nestloop", "jit"):
-            work.connection.execute("SELECT set_config(%s, 'off', true)", [parameter])
         bounds = utc_bounds(work.run.business_date)
         _SQL.execute(
             work.connection,
@@ -80,4 +76,4 @@ def _result(row: dict[str, Any]) -> UnitResult:
     details = {name: row[name] for name in _DETAILS} | {
         "coverageRate": None if coverage is None else f"{coverage:.1f}"
     }
-    return UnitResult(row["tenant_id"], details, records=row["skill_records"] + row["api_calls"])
+    return UnitResult(row["tenant_id"], details, records=row["skill_records"] + (row["api_calls"] or 0))

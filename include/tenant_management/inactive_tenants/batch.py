@@ -15,6 +15,8 @@ from include.database import Statements
 from include.execution.batch import ReportsDigest, Run, StagesTenants, TenantBatch, UnitResult, Work
 from include.execution.business_date import JAPAN, utc_bounds
 from include.execution.digest import Digest
+from include.execution.people import keep_people
+from include.execution.reconciliation import begin_tallies
 from include.execution.run_log import ACTIVE_STATUSES
 from include.messaging import outbox
 from include.messaging.preferences import load_preferences
@@ -45,9 +47,6 @@ from include.tenant_management.inactive_tenants.rules import (
 
 _SQL = Statements(Path(__file__).parent)
 
-# Sorting a large log on disk is slow, so the statement that reads it may use this much memory, once per run.
-_COLLECT_WORK_MEM = "256MB"
-
 
 @dataclass(frozen=True)
 class _Judgement:
@@ -72,12 +71,14 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
 
     def prepare(self, work: Work) -> None:
         """Read every host log table once and write one ``batch.inactivity_signal`` row per tenant."""
-        work.connection.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
+        begin_tallies(work.connection, work.run.execution_id)
+        keep_people(work.connection)
         _SQL.execute(
             work.connection,
             "collect_signals",
             execution_id=work.run.execution_id,
             business_date=work.run.business_date,
+            day_start=utc_bounds(work.run.business_date).start,
             day_end=utc_bounds(work.run.business_date).end,
             run_day_end=utc_bounds(max(work.run.run_date, work.run.business_date)).end,
             tenant_ids=list(work.tenant_ids),

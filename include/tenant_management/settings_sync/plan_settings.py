@@ -24,9 +24,10 @@ from pydantic import (
 )
 
 from include.errors import SettingsError
-from include.settings import load_yaml, sentence_of
+from include.settings import sentence_of
 from include.tenant_management.settings_sync.protected_keys import is_protected, squeezed
 from include.tenant_management.settings_sync.validation import DataType, Problem, Severity, has_type
+from include.yaml_files import load_yaml
 
 PLAN_SETTINGS_FILE = Path(__file__).with_name("plan_settings.yaml")
 

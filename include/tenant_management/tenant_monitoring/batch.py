@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,6 +33,15 @@ from include.execution.batch import (
 )
 from include.execution.business_date import JAPAN
 from include.execution.digest import Digest
+from include.execution.people import keep_people
+from include.execution.reconciliation import (
+    FILES,
+    LOGINS,
+    REQUESTS,
+    begin_tallies,
+    find_sources,
+    record_silences,
+)
 from include.settings import MonitoringSettings, Settings, UsageSettings
 from include.tenant_management.tenant_monitoring import announcements
 from include.tenant_management.tenant_monitoring.anomalies import HISTORY_DAYS, MEASURES_KEPT, usual_hours
@@ -61,9 +71,6 @@ _HOUR = timedelta(hours=1)
 _MEASURED_AT_FIRST = timedelta(days=HISTORY_DAYS + 1)
 # A monthly batch that failed counts as failing until its next run.
 _FAILURES_LOOKED_AT = timedelta(days=35)
-
-# Sorting a large log on disk is slow, so the statement that reads it may use this much memory, once per run.
-_COLLECT_WORK_MEM = "256MB"
 
 _Incidents: TypeAlias = Mapping[tuple[str, str], Incident]
 
@@ -118,7 +125,9 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
     def prepare(self, work: Work) -> None:
         """Read every host log table once and write one ``batch.monitoring_signal`` row per tenant."""
         check_at = checked_at(work.run)
-        work.connection.execute("SELECT set_config('work_mem', %s, true)", [_COLLECT_WORK_MEM])
+        sources = find_sources(work.connection)
+        begin_tallies(work.connection, work.run.execution_id)
+        keep_people(work.connection)
         _SQL.execute(
             work.connection,
             "collect_signals",
@@ -130,7 +139,12 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
             history_start=check_at - _MEASURED_AT_FIRST,
             failures_since=check_at - _FAILURES_LOOKED_AT,
             tenant_ids=list(work.tenant_ids),
+            has_requests=REQUESTS in sources,
+            has_logins=LOGINS in sources,
+            has_files=any(each in sources for each in FILES),
         )
+        missing = [each for each in (REQUESTS, LOGINS, *FILES) if each not in sources]
+        record_silences(work.connection, work.run.execution_id, missing, {})
 
     def process(self, work: Work) -> list[UnitResult]:
         """Save the hourly measures, run the checks, and update the incidents."""
@@ -183,8 +197,8 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
             hour=hour,
             measure=measures.pop(hour, None),
             past=measures,
-            storage_bytes=int(row["storage_bytes"]),
-            month_api_calls=int(row["month_api_calls"]),
+            storage_bytes=_whole(row["storage_bytes"]),
+            month_api_calls=_whole(row["month_api_calls"]),
             waiting=[WaitingMessages(**waiting) for waiting in row["waiting_messages"]],
             failing=[
                 FailingBatch(**{**failing, "business_date": date.fromisoformat(failing["business_date"])})
@@ -225,6 +239,10 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
 def checked_at(run: Run) -> datetime:
     """The full hour (Asia/Tokyo) at which the checked period ends."""
     return run.as_of.replace(minute=0, second=0, microsecond=0)
+
+
+def _whole(figure: Decimal | None) -> int | None:
+    return None if figure is None else int(figure)
 
 
 def _measures(rows: Iterable[dict[str, Any]]) -> defaultdict[str, dict[datetime, HourMeasure]]:
@@ -305,7 +323,7 @@ def _result(tenant: _CheckedTenant) -> UnitResult:
     return UnitResult(
         tenant.tenant_id,
         details,
-        records=measure.api_calls if measure else 0,
+        records=(measure.api_calls or 0) if measure else 0,
         notes=(*tenant.notes, *(f"異常の開始: {tenant.after[check].evidence}" for check in tenant.opened)),
         report=tuple(
             f"{tenant.tenant_id}: {breach.severity}: {breach.evidence}" for breach in breaches.values()

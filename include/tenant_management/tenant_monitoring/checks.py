@@ -93,13 +93,13 @@ TEXTS: Mapping[Check, CheckText] = {
 
 @dataclass(frozen=True)
 class HourMeasure:
-    """What happened in one hour; ``response_ms`` is the total over ``responses`` calls."""
+    """What happened in one hour; ``response_ms`` is the total over ``responses`` calls. None: the host has no source for it."""
 
-    api_calls: int
-    errors: int
-    responses: int
-    response_ms: int
-    failed_logins: int
+    api_calls: int | None
+    errors: int | None
+    responses: int | None
+    response_ms: int | None
+    failed_logins: int | None
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,16 @@ class FailingBatch:
 
 @dataclass(frozen=True)
 class Figures:
-    """A tenant at the end of ``hour`` (aware). ``measure`` is None if the hour was not measured; ``past`` has the measured usual hours."""
+    """A tenant at the end of ``hour`` (aware). ``measure`` is None if the hour was not measured; ``past`` has the measured usual hours.
+
+    Storage and calls are None if the host has no source for them.
+    """
 
     hour: datetime
     measure: HourMeasure | None
     past: Mapping[datetime, HourMeasure]
-    storage_bytes: int
-    month_api_calls: int
+    storage_bytes: int | None
+    month_api_calls: int | None
     waiting: Sequence[WaitingMessages]
     failing: Sequence[FailingBatch]
     contract_end: date | None
@@ -158,12 +161,14 @@ def run_checks(figures: Figures, settings: MonitoringSettings, usage: UsageSetti
         _check_hour(results, figures, figures.measure, settings)
     results[Check.FAILING_BATCHES] = _failing_batches(figures, settings)
     results[Check.STUCK_NOTIFICATIONS] = _stuck_notifications(figures, settings)
-    results[Check.STORAGE_QUOTA] = _quota(
-        "保存容量", Decimal(figures.storage_bytes) / BYTES_PER_GB, usage.storage_gb, "GB", settings
-    )
-    results[Check.API_QUOTA] = _quota(
-        "今月の API 呼び出し", Decimal(figures.month_api_calls), usage.api_calls_per_month, "件", settings
-    )
+    if figures.storage_bytes is not None:
+        results[Check.STORAGE_QUOTA] = _quota(
+            "保存容量", Decimal(figures.storage_bytes) / BYTES_PER_GB, usage.storage_gb, "GB", settings
+        )
+    if figures.month_api_calls is not None:
+        results[Check.API_QUOTA] = _quota(
+            "今月の API 呼び出し", Decimal(figures.month_api_calls), usage.api_calls_per_month, "件", settings
+        )
     results[Check.CONTRACT_END] = _contract_end(figures.contract_end, figures.today, settings)
     return results
 
@@ -185,7 +190,7 @@ def _check_hour(
     rate = _error_rate(measure, settings)
     if rate is not None:
         results[Check.ERROR_RATE] = _less_is_better(
-            f"エラー率 {number(rate, 1)} % = {measure.errors:,} / {measure.api_calls:,} 件",
+            f"エラー率 {number(rate, 1)} % = {measure.errors or 0:,} / {measure.api_calls or 0:,} 件",
             rate,
             Limits(settings.error_rate_warning_percent, settings.error_rate_critical_percent, "%"),
             _usual(figures, lambda past: _error_rate(past, settings)),
@@ -193,43 +198,49 @@ def _check_hour(
         )
     seconds = _response_seconds(measure, settings)
     if seconds is not None:
-        total = number(Decimal(measure.response_ms) / 1000, 1)
+        total = number(Decimal(measure.response_ms or 0) / 1000, 1)
         results[Check.RESPONSE_TIME] = _less_is_better(
-            f"平均応答 {number(seconds)} 秒 = {total} 秒 / {measure.responses:,} 件",
+            f"平均応答 {number(seconds)} 秒 = {total} 秒 / {measure.responses or 0:,} 件",
             seconds,
             Limits(settings.response_warning_seconds, settings.response_critical_seconds, "秒"),
             _usual(figures, lambda past: _response_seconds(past, settings)),
             settings,
             least_spread=_LEAST_SPREAD_SECONDS,
         )
-    calls, usual = Decimal(measure.api_calls), _usual(figures, lambda past: Decimal(past.api_calls))
+    calls, usual = measure.api_calls, _usual(figures, lambda past: _known(past.api_calls))
     if calls and usual:
-        is_worth_a_look = max(calls, median(usual)) >= settings.anomaly_min_calls
+        is_worth_a_look = max(Decimal(calls), median(usual)) >= settings.anomaly_min_calls
         results[Check.API_CALLS] = _anomaly(
-            f"API 呼び出し {measure.api_calls:,} 件", calls, usual if is_worth_a_look else [], settings
+            f"API 呼び出し {calls:,} 件", Decimal(calls), usual if is_worth_a_look else [], settings
         )
+    if measure.failed_logins is None:
+        return
     failed = Decimal(measure.failed_logins)
     is_worth_a_look = failed >= settings.anomaly_min_failed_logins
     results[Check.FAILED_LOGINS] = _less_is_better(
         f"ログイン失敗 {measure.failed_logins:,} 件",
         failed,
         Limits(settings.failed_logins_warning, settings.failed_logins_critical, "件"),
-        _usual(figures, lambda past: Decimal(past.failed_logins)) if is_worth_a_look else [],
+        _usual(figures, lambda past: _known(past.failed_logins)) if is_worth_a_look else [],
         settings,
     )
 
 
 def _error_rate(measure: HourMeasure, settings: MonitoringSettings) -> Decimal | None:
     """Percent; None if there are too few calls for a rate."""
-    if measure.api_calls < settings.min_calls:
+    if measure.api_calls is None or measure.errors is None or measure.api_calls < settings.min_calls:
         return None
     return Decimal(measure.errors) * 100 / measure.api_calls
 
 
 def _response_seconds(measure: HourMeasure, settings: MonitoringSettings) -> Decimal | None:
-    if measure.responses < settings.min_calls:
+    if measure.responses is None or measure.response_ms is None or measure.responses < settings.min_calls:
         return None
     return Decimal(measure.response_ms) / measure.responses / 1000
+
+
+def _known(value: int | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
 
 
 def _usual(figures: Figures, value_of: Callable[[HourMeasure], Decimal | None]) -> list[Decimal]:

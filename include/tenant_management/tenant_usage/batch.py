@@ -144,7 +144,7 @@ class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
 def _figures(row: dict[str, Any]) -> UsageFigures:
     return UsageFigures(
         metrics={metric: row[metric] for metric in _BILLED_METRICS},
-        month_api_calls=int(row["month_api_calls"]),
+        month_api_calls=None if row["month_api_calls"] is None else int(row["month_api_calls"]),
         means={
             metric: row[f"mean_{metric}"] for metric in _BILLED_METRICS if row[f"mean_{metric}"] is not None
         },
@@ -158,7 +158,20 @@ def _result(row: dict[str, Any], warnings: Sequence[UsageWarning], notes: tuple[
         details["warnings"] = [
             f"{warning.kind}:{warning.metric}:{warning.threshold_percent}" for warning in warnings
         ]
-    return UnitResult(row["tenant_id"], details, records=row["api_calls"], notes=notes)
+    for name in ("unplaced_accounts", "unplaced_events"):
+        if row[name]:
+            details[name] = row[name]
+    if row["unplaced_accounts"]:
+        notes = (
+            *notes,
+            f"従業員のないアカウントが {row['unplaced_accounts']} 件あり、利用者数に含めていません",
+        )
+    if row["unplaced_events"]:
+        notes = (
+            *notes,
+            f"このテナントと書かれた操作のうち {row['unplaced_events']} 件は、利用者が特定できません",
+        )
+    return UnitResult(row["tenant_id"], details, records=row["api_calls"] or 0, notes=notes)
 
 
 def _warning_row(tenant_id: str, warning: UsageWarning) -> dict[str, Any]:

@@ -22,11 +22,11 @@ class UsageFigures:
     """A tenant's usage on the business date, and the values that it is compared with.
 
     Storage is in bytes. ``month_api_calls`` counts the month up to and including the business date. ``means`` holds each metric's mean
-    of the earlier closed days, and ``history_days`` the number of these days.
+    of the earlier closed days, and ``history_days`` the number of these days. A figure for which the host has no source is None.
     """
 
-    metrics: dict[str, int]
-    month_api_calls: int
+    metrics: dict[str, int | None]
+    month_api_calls: int | None
     means: dict[str, Decimal]
     history_days: int
 
@@ -51,17 +51,18 @@ def usage_warnings(
     storage = None if settings.storage_gb is None else settings.storage_gb * BYTES_PER_GB
     api_calls = None if settings.api_calls_per_month is None else Decimal(settings.api_calls_per_month)
     return (
-        *_quota(business_date, "storage_bytes", Decimal(usage.metrics["storage_bytes"]), storage, settings),
-        *_quota(business_date, "api_calls", Decimal(usage.month_api_calls), api_calls, settings),
+        *_quota(business_date, "storage_bytes", usage.metrics["storage_bytes"], storage, settings),
+        *_quota(business_date, "api_calls", usage.month_api_calls, api_calls, settings),
         *_surges(business_date, usage, settings),
     )
 
 
 def _quota(
-    business_date: date, metric: str, observed: Decimal, allowance: Decimal | None, settings: UsageSettings
+    business_date: date, metric: str, figure: int | None, allowance: Decimal | None, settings: UsageSettings
 ) -> Iterator[UsageWarning]:
-    if allowance is None or allowance <= 0:
+    if figure is None or allowance is None or allowance <= 0:
         return
+    observed = Decimal(figure)
     levels = (
         (settings.quota_warning_percent, (TENANT_ADMINISTRATOR,)),
         (settings.quota_critical_percent, (TENANT_ADMINISTRATOR, OPERATORS)),
@@ -83,7 +84,10 @@ def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -
         "reports_generated": Decimal(settings.surge_min_reports_generated),
     }
     for metric, mean in usage.means.items():
-        observed = Decimal(usage.metrics[metric])
+        figure = usage.metrics[metric]
+        if figure is None:
+            continue
+        observed = Decimal(figure)
         if mean > 0 and observed >= floors[metric] and observed * 100 > settings.surge_percent * mean:
             yield UsageWarning(
                 "surge", metric, settings.surge_percent, business_date, observed, mean, (OPERATORS,)

@@ -4,7 +4,7 @@ SELECT
     reports_generated, skill_assessments, notifications_sent, storage_bytes, employees, skill_records,
     rated_records, rated_people, level_sum, coverage_met, coverage_target, required_people, goals_not_started,
     goals_in_progress, goals_completed, goals_other, certificates_held, certificates_expiring,
-    certificates_expired, trainings_completed, training_hours
+    certificates_expired, trainings_completed, training_hours, unplaced_events, unplaced_accounts
 FROM batch.statistics_day
 WHERE tenant_id = %(tenant_id)s AND statistics_date BETWEEN %(first_day)s AND %(last_day)s
 ORDER BY statistics_date;

@@ -12,44 +12,45 @@ WITH employee AS MATERIALIZED (
     WHERE tenant_id = any(%(tenant_ids)s::text[]) AND is_employed
 ),
 
-kept_login AS (
-    SELECT login_day.tenant_id, login.user_id, max(login_day.login_date) AS login_date
+login AS (
+    SELECT
+        known_person.employee_id,
+        CASE
+            WHEN account.last_login_at_utc < %(month_end)s AND isfinite(account.last_login_at_utc)
+                THEN (account.last_login_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
+        END AS login_date,
+        true AS is_account
+    FROM batch.all_account AS account
+    INNER JOIN batch.person_key AS known_person
+        ON account.user_id = known_person.person_key AND known_person.named_by = 'user_id'
+    WHERE NOT account.is_deleted AND known_person.employee_id IS NOT null
+    UNION ALL
+    SELECT known_person.employee_id, login_day.login_date, false AS is_account
     FROM batch.login_day
-    CROSS JOIN LATERAL unnest(login_day.user_ids) AS login (user_id)
+    CROSS JOIN LATERAL unnest(login_day.user_ids) AS kept (user_id)
+    INNER JOIN batch.person_key AS known_person
+        ON
+            kept.user_id = known_person.person_key AND known_person.named_by IN ('id', 'user_id')
+            AND login_day.tenant_id = known_person.tenant_id
     WHERE
         login_day.tenant_id = any(%(tenant_ids)s::text[])
-        AND login_day.login_date BETWEEN %(first_day)s AND %(last_day)s
-    GROUP BY login_day.tenant_id, login.user_id
+        AND login_day.login_date BETWEEN %(first_day)s AND %(last_day)s AND known_person.employee_id IS NOT null
 ),
 
-account AS MATERIALIZED (
-    SELECT
-        account.tenant_id,
-        account.employee_key,
-        max(
-            greatest(
-                CASE
-                    WHEN account.last_login_at_utc < %(month_end)s AND isfinite(account.last_login_at_utc)
-                        THEN (account.last_login_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
-                END,
-                kept_login.login_date
-            )
-        ) AS last_login_on
-    FROM batch.all_user AS account
-    LEFT JOIN kept_login USING (tenant_id, user_id)
-    WHERE account.tenant_id = any(%(tenant_ids)s::text[]) AND account.employee_key IS NOT null
-    GROUP BY account.tenant_id, account.employee_key
+person AS (
+    SELECT employee_id, max(login_date) AS last_login_on, bool_or(is_account) AS has_account
+    FROM login
+    GROUP BY employee_id
 )
 
 SELECT
     %(execution_id)s,
     employee.tenant_id, employee.employee_id, employee.employee_code, employee.full_name,
     coalesce(department.department_name, employee.department_code) AS department_name,
-    by_id.employee_key IS NOT null OR by_code.employee_key IS NOT null AS has_account,
-    greatest(by_id.last_login_on, by_code.last_login_on) AS last_login_on
+    coalesce(person.has_account, false) AS has_account,
+    person.last_login_on
 FROM employee
-LEFT JOIN account AS by_id ON employee.tenant_id = by_id.tenant_id AND employee.employee_id = by_id.employee_key
-LEFT JOIN account AS by_code ON employee.tenant_id = by_code.tenant_id AND employee.employee_code = by_code.employee_key
+LEFT JOIN person USING (employee_id)
 LEFT JOIN batch.all_department AS department
     ON employee.tenant_id = department.tenant_id AND employee.department_code = department.department_code
 ON CONFLICT (execution_id, tenant_id, employee_id) DO NOTHING;

@@ -4,24 +4,13 @@
 -- which is filled first.
 --
 -- The application keeps no history of levels, goals and certificates. Rows that existed at the end of the day count with their
--- present values. Each part filters by the given tenants itself, so a broken row of another tenant cannot make the statement
--- fail.
-INSERT INTO batch.statistics_signal (
-    execution_id, tenant_id, users_total, users_active, users_new, logins, api_calls, api_errors,
-    reports_generated, skill_assessments, notifications_sent, storage_bytes, employees, skill_records,
-    rated_records, rated_people, level_sum, coverage_met, coverage_target, required_people, goals_not_started,
-    goals_in_progress, goals_completed, goals_other, certificates_held, certificates_expiring,
-    certificates_expired, trainings_completed, training_hours, skill_groups
-)
--- One row per key that other rows use for an employee. People who have left do not count.
+-- present values.
+-- One row per key that the rows of a person use. People who have left do not count.
 WITH person AS MATERIALIZED (
-    SELECT
-        employee_key.tenant_id,
-        employee_key.employee_key,
-        min(employee_key.employee_id) AS employee_id
-    FROM batch.all_employee_key AS employee_key
-    WHERE employee_key.tenant_id = any(%(tenant_ids)s::text[]) AND employee_key.employee_key IS NOT null
-    GROUP BY employee_key.tenant_id, employee_key.employee_key
+    SELECT known_person.person_key, known_person.employee_id, known_person.tenant_id
+    FROM batch.person_key AS known_person
+    INNER JOIN batch.all_employment AS employee USING (employee_id)
+    WHERE known_person.is_decisive AND known_person.tenant_id = any(%(tenant_ids)s::text[]) AND employee.is_employed
 ),
 
 employee AS MATERIALIZED (
@@ -30,18 +19,18 @@ employee AS MATERIALIZED (
     WHERE tenant_id = any(%(tenant_ids)s::text[]) AND is_employed
 ),
 
--- Rows of one person under id and under code are merged; the higher level counts.
+-- Rows of one person under different keys are merged; the higher level counts.
 skill AS MATERIALIZED (
     SELECT
-        record.tenant_id,
+        person.tenant_id,
         person.employee_id,
         record.skill_item_id,
         max(record.skill_level) AS level,
         min(record.category_code) AS category_code
     FROM batch.all_skill_record AS record
-    INNER JOIN person ON record.tenant_id = person.tenant_id AND record.employee_key = person.employee_key
-    WHERE record.tenant_id = any(%(tenant_ids)s::text[]) AND record.created_at_utc < %(day_end)s
-    GROUP BY record.tenant_id, person.employee_id, record.skill_item_id
+    INNER JOIN person USING (person_key)
+    WHERE record.created_at_utc < %(day_end)s
+    GROUP BY person.tenant_id, person.employee_id, record.skill_item_id
 ),
 
 skill_total AS (
@@ -63,10 +52,12 @@ required AS (
         skill.skill_item_id,
         max(skill.required_level) AS target
     FROM batch.all_employee_job_type AS job
-    INNER JOIN person ON job.tenant_id = person.tenant_id AND job.employee_key = person.employee_key
+    -- Assignments name the employee by id or code, and no screen writes them.
+    INNER JOIN batch.person_key AS person ON job.employee_key = person.person_key AND person.named_by IN ('id', 'code')
+    INNER JOIN employee ON person.employee_id = employee.employee_id
     INNER JOIN batch.all_required_skill AS skill ON job.job_type_id = skill.job_type_id
     WHERE
-        job.tenant_id = any(%(tenant_ids)s::text[])
+        person.tenant_id = any(%(tenant_ids)s::text[])
         AND coalesce(job.effective_from_utc < %(day_end)s, true) AND coalesce(job.effective_until_utc >= %(day_start)s, true)
         AND coalesce(skill.effective_from_utc < %(day_end)s, true) AND coalesce(skill.effective_until_utc >= %(day_start)s, true)
     GROUP BY person.tenant_id, person.employee_id, skill.skill_item_id
@@ -207,44 +198,84 @@ workforce AS (
 ),
 
 newcomer AS (
-    SELECT tenant_id, count(*) AS users
-    FROM batch.all_user
+    SELECT known_person.tenant_id, count(*) AS users
+    FROM batch.all_account AS account
+    INNER JOIN batch.person_key AS known_person ON account.user_id = known_person.person_key AND known_person.named_by = 'user_id'
     WHERE
-        tenant_id = any(%(tenant_ids)s::text[]) AND created_at_utc >= %(day_start)s AND created_at_utc < %(day_end)s
-    GROUP BY tenant_id
+        known_person.tenant_id = any(%(tenant_ids)s::text[]) AND NOT account.is_deleted
+        AND account.created_at_utc >= %(day_start)s AND account.created_at_utc < %(day_end)s
+    GROUP BY known_person.tenant_id
 ),
 
 goal AS (
     SELECT
-        goal.tenant_id,
+        person.tenant_id,
         count(*) FILTER (WHERE goal.status = 'not_started') AS not_started,
         count(*) FILTER (WHERE goal.status = 'in_progress') AS in_progress,
         count(*) FILTER (WHERE goal.status = 'completed') AS completed,
         count(*) FILTER (WHERE goal.status = 'other') AS other
     FROM batch.all_goal AS goal
-    INNER JOIN person ON goal.tenant_id = person.tenant_id AND goal.employee_key = person.employee_key
-    WHERE goal.tenant_id = any(%(tenant_ids)s::text[]) AND goal.created_at_utc < %(day_end)s
-    GROUP BY goal.tenant_id
+    INNER JOIN person USING (person_key)
+    WHERE goal.created_at_utc < %(day_end)s
+    GROUP BY person.tenant_id
 ),
 
 certificate AS (
     SELECT
-        held.tenant_id,
+        person.tenant_id,
         count(*) FILTER (WHERE coalesce(held.expires_on >= %(business_date)s, true)) AS held,
         count(*) FILTER (WHERE held.expires_on BETWEEN %(business_date)s AND %(expiring_until)s) AS expiring,
         count(*) FILTER (WHERE held.expires_on < %(business_date)s) AS expired
     FROM batch.all_certificate AS held
-    INNER JOIN person ON held.tenant_id = person.tenant_id AND held.employee_key = person.employee_key
-    WHERE held.tenant_id = any(%(tenant_ids)s::text[]) AND held.created_at_utc < %(day_end)s
-    GROUP BY held.tenant_id
+    INNER JOIN person USING (person_key)
+    WHERE held.created_at_utc < %(day_end)s
+    GROUP BY person.tenant_id
 ),
 
 training AS (
-    SELECT training.tenant_id, count(*) AS completed, sum(training.duration_hours) AS hours
+    SELECT person.tenant_id, count(*) AS completed, sum(training.duration_hours) AS hours
     FROM batch.all_completed_training AS training
-    INNER JOIN person ON training.tenant_id = person.tenant_id AND training.employee_key = person.employee_key
-    WHERE training.tenant_id = any(%(tenant_ids)s::text[]) AND training.ended_at_utc < %(day_end)s
-    GROUP BY training.tenant_id
+    INNER JOIN person USING (person_key)
+    WHERE training.ended_at_utc < %(day_end)s
+    GROUP BY person.tenant_id
+),
+
+-- How the rows that exist were assigned, for the result of the run.
+reconciled AS (
+    INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
+    SELECT %(execution_id)s, kept.source, assigned.placement, false AS is_event, count(*)
+    FROM (
+        SELECT 'TRN_SkillRecord skills' AS source, person_key, stated_tenant_id FROM batch.all_skill_record
+        UNION ALL
+        SELECT 'TRN_GoalProgress goals' AS source, person_key, stated_tenant_id FROM batch.all_goal
+        UNION ALL
+        SELECT 'TRN_PDU certificates' AS source, person_key, stated_tenant_id FROM batch.all_certificate
+        UNION ALL
+        SELECT 'TRN_TrainingHistory trainings' AS source, person_key, stated_tenant_id FROM batch.all_completed_training
+    ) AS kept
+    LEFT JOIN batch.person_key AS known_person ON kept.person_key = known_person.person_key AND known_person.is_decisive
+    LEFT JOIN batch.all_tenant AS stated ON kept.stated_tenant_id = stated.tenant_id
+    CROSS JOIN
+        LATERAL (
+            SELECT
+                batch.placement(
+                    kept.person_key,
+                    known_person.tenant_id,
+                    known_person.reason,
+                    kept.stated_tenant_id,
+                    stated.status
+                ) AS placement
+        ) AS assigned
+    GROUP BY kept.source, assigned.placement
+    ON CONFLICT (execution_id, source, placement) DO UPDATE SET row_count = excluded.row_count
+)
+
+INSERT INTO batch.statistics_signal (
+    execution_id, tenant_id, users_total, users_active, users_new, logins, api_calls, api_errors,
+    reports_generated, skill_assessments, notifications_sent, storage_bytes, employees, skill_records,
+    rated_records, rated_people, level_sum, coverage_met, coverage_target, required_people, goals_not_started,
+    goals_in_progress, goals_completed, goals_other, certificates_held, certificates_expiring,
+    certificates_expired, trainings_completed, training_hours, skill_groups, unplaced_accounts, unplaced_events
 )
 
 SELECT
@@ -277,7 +308,9 @@ SELECT
     coalesce(certificate.expired, 0) AS certificates_expired,
     coalesce(training.completed, 0) AS trainings_completed,
     coalesce(training.hours, 0) AS training_hours,
-    coalesce(skill_groups.listed, '[]') AS skill_groups
+    coalesce(skill_groups.listed, '[]') AS skill_groups,
+    usage.unplaced_accounts,
+    usage.unplaced_events
 FROM batch.usage_signal AS usage
 LEFT JOIN workforce USING (tenant_id)
 LEFT JOIN newcomer USING (tenant_id)

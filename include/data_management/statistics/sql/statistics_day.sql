@@ -5,7 +5,7 @@ INSERT INTO batch.statistics_day AS kept (
     reports_generated, skill_assessments, notifications_sent, storage_bytes, employees, skill_records,
     rated_records, rated_people, level_sum, coverage_met, coverage_target, required_people, goals_not_started,
     goals_in_progress, goals_completed, goals_other, certificates_held, certificates_expiring,
-    certificates_expired, trainings_completed, training_hours, recorded_by
+    certificates_expired, trainings_completed, training_hours, unplaced_accounts, unplaced_events, recorded_by
 )
 SELECT
     tenant_id,
@@ -14,7 +14,7 @@ SELECT
     notifications_sent, storage_bytes, employees, skill_records, rated_records, rated_people, level_sum,
     coverage_met, coverage_target, required_people, goals_not_started, goals_in_progress, goals_completed,
     goals_other, certificates_held, certificates_expiring, certificates_expired, trainings_completed,
-    training_hours,
+    training_hours, unplaced_accounts, unplaced_events,
     execution_id AS recorded_by
 FROM batch.statistics_signal
 WHERE execution_id = %(execution_id)s
@@ -33,6 +33,7 @@ ON CONFLICT (tenant_id, statistics_date) DO UPDATE SET
     certificates_held = excluded.certificates_held, certificates_expiring = excluded.certificates_expiring,
     certificates_expired = excluded.certificates_expired, trainings_completed = excluded.trainings_completed,
     training_hours = excluded.training_hours,
+    unplaced_accounts = excluded.unplaced_accounts, unplaced_events = excluded.unplaced_events,
     revision = kept.revision + 1,
     recorded_by = excluded.recorded_by,
     recorded_at = now()
@@ -63,7 +64,9 @@ WHERE (
     kept.certificates_expiring,
     kept.certificates_expired,
     kept.trainings_completed,
-    kept.training_hours
+    kept.training_hours,
+    kept.unplaced_accounts,
+    kept.unplaced_events
 ) IS DISTINCT FROM (
     excluded.users_total,
     excluded.users_active,
@@ -91,7 +94,9 @@ WHERE (
     excluded.certificates_expiring,
     excluded.certificates_expired,
     excluded.trainings_completed,
-    excluded.training_hours
+    excluded.training_hours,
+    excluded.unplaced_accounts,
+    excluded.unplaced_events
 );
 
 -- name: delete_groups

@@ -1,56 +1,68 @@
 -- name: collect_signals
--- Runs across tenants, as batch_platform: the last activity of the given tenants' users. The statement reads each host table
--- once. day_end (exclusive) is the end of the business date, run_day_end the end of the day of the run; both are UTC.
+-- Runs across tenants, as batch_platform: the last activity of the given tenants' people. The statement reads each host table
+-- once. day_end (exclusive) is the end of the business date, day_start its beginning, run_day_end the end of the day of the run;
+-- all are UTC.
 --
--- Actions without an account on the host ('system', an API key, a batch) and failed logins do not count. API requests do not
--- count either, because an abandoned script may send them for years. Actions are reduced to one row per user before the join
--- with the accounts. Each part filters by the given tenants itself, so a broken row of another tenant cannot make the statement
--- fail.
-INSERT INTO batch.inactivity_signal (
-    execution_id, tenant_id, last_activity_on, is_active_later, created_on, contract_start, is_trial,
-    setting_overrides
-)
--- Materialized, so that no row of another tenant is evaluated, in whatever order the planner applies the conditions.
-WITH person AS MATERIALIZED (
-    SELECT user_id, tenant_id, last_login_at_utc
-    FROM batch.all_user
-    WHERE tenant_id = any(%(tenant_ids)s::text[])
-),
-
-tenant AS MATERIALIZED (
+-- Actions of the application itself and failed logins do not count. API requests do not count either, because an abandoned script
+-- may send them for years. Actions are reduced to one row per key before the keys are resolved. An action of an unknown person
+-- counts for the tenant that its row states.
+-- Materialized, so that another tenant's contract is not evaluated, in whatever order the planner applies the conditions.
+WITH tenant AS MATERIALIZED (
     SELECT tenant_id, status = 'TRIAL' AS is_trial, created_on, contract_start
     FROM batch.all_tenant
     WHERE tenant_id = any(%(tenant_ids)s::text[])
 ),
 
-action AS (
+action AS MATERIALIZED (
     SELECT
-        user_id,
-        max(acted_at_utc) FILTER (WHERE acted_at_utc < %(day_end)s) AS last_at_utc,
-        bool_or(acted_at_utc >= %(day_end)s) AS is_later
-    FROM batch.all_user_action
-    WHERE NOT is_failed_login AND acted_at_utc < %(run_day_end)s
-    GROUP BY user_id
+        happened.*,
+        person.tenant_id,
+        stated.tenant_id AS stated_tenant,
+        batch.placement(
+            happened.person_key, person.tenant_id, person.reason, happened.stated_tenant_id, stated.status
+        ) AS placement
+    FROM (
+        SELECT
+            source, person_key, stated_tenant_id,
+            max(acted_at_utc) FILTER (WHERE acted_at_utc < %(day_end)s) AS last_at_utc,
+            bool_or(acted_at_utc >= %(day_end)s) AS is_later,
+            count(*) FILTER (WHERE acted_at_utc >= %(day_start)s AND acted_at_utc < %(day_end)s) AS event_count
+        FROM batch.all_user_action
+        WHERE NOT is_failed_login AND acted_at_utc < %(run_day_end)s
+        GROUP BY source, person_key, stated_tenant_id
+    ) AS happened
+    LEFT JOIN batch.person_key AS person ON happened.person_key = person.person_key AND person.is_decisive
+    LEFT JOIN batch.all_tenant AS stated ON happened.stated_tenant_id = stated.tenant_id
 ),
 
 activity AS (
     SELECT
-        person.tenant_id,
-        max(
-            greatest(
-                action.last_at_utc,
-                CASE WHEN person.last_login_at_utc < %(day_end)s THEN person.last_login_at_utc END
-            )
-        ) AS last_at_utc,
-        bool_or(
-            coalesce(action.is_later, false)
-            OR coalesce(
-                person.last_login_at_utc >= %(day_end)s AND person.last_login_at_utc < %(run_day_end)s, false
-            )
-        ) AS is_later
-    FROM person
-    LEFT JOIN action USING (user_id)
-    GROUP BY person.tenant_id
+        tenant_id,
+        max(last_at_utc) AS last_at_utc,
+        bool_or(is_later) AS is_later
+    FROM (
+        SELECT batch.placed_tenant(placement, tenant_id, stated_tenant) AS tenant_id, last_at_utc, is_later
+        FROM action
+        UNION ALL
+        SELECT
+            person.tenant_id,
+            CASE WHEN account.last_login_at_utc < %(day_end)s THEN account.last_login_at_utc END AS last_at_utc,
+            account.last_login_at_utc >= %(day_end)s AND account.last_login_at_utc < %(run_day_end)s AS is_later
+        FROM batch.all_account AS account
+        INNER JOIN batch.person_key AS person ON account.user_id = person.person_key AND person.named_by = 'user_id'
+        WHERE NOT account.is_deleted
+    ) AS sign
+    WHERE tenant_id = any(%(tenant_ids)s::text[])
+    GROUP BY tenant_id
+),
+
+reconciled AS (
+    INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
+    SELECT %(execution_id)s, source, placement, true AS is_event, sum(event_count)
+    FROM action
+    GROUP BY source, placement
+    HAVING sum(event_count) > 0
+    ON CONFLICT (execution_id, source, placement) DO UPDATE SET row_count = excluded.row_count
 ),
 
 tenant_setting AS (
@@ -66,6 +78,10 @@ tenant_setting AS (
     GROUP BY tenant_id
 )
 
+INSERT INTO batch.inactivity_signal (
+    execution_id, tenant_id, last_activity_on, is_active_later, created_on, contract_start, is_trial,
+    setting_overrides
+)
 SELECT
     %(execution_id)s,
     scope.tenant_id,

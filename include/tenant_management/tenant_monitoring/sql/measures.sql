@@ -1,6 +1,6 @@
 -- name: save_measures
 -- Every hour since the last measured one, including quiet hours: an hour without a row was not measured. Equal figures leave
--- the row unchanged.
+-- the row unchanged. A figure without a source is absent, not 0.
 WITH measure AS (
     SELECT
         signal.tenant_id, happened.hour_at, happened.api_calls, happened.errors, happened.responses,
@@ -15,7 +15,7 @@ WITH measure AS (
 ),
 
 quiet AS (
-    SELECT signal.tenant_id, hour.hour_at
+    SELECT signal.tenant_id, hour.hour_at, signal.has_requests, signal.has_logins
     FROM batch.monitoring_signal AS signal
     CROSS JOIN
         LATERAL generate_series(
@@ -30,11 +30,11 @@ INSERT INTO batch.hourly_measure AS kept (
 SELECT
     tenant_id,
     hour_at,
-    coalesce(measure.api_calls, 0) AS api_calls,
-    coalesce(measure.errors, 0) AS errors,
-    coalesce(measure.responses, 0) AS responses,
-    coalesce(measure.response_ms, 0) AS response_ms,
-    coalesce(measure.failed_logins, 0) AS failed_logins
+    CASE WHEN quiet.has_requests THEN coalesce(measure.api_calls, 0) END AS api_calls,
+    CASE WHEN quiet.has_requests THEN coalesce(measure.errors, 0) END AS errors,
+    CASE WHEN quiet.has_requests THEN coalesce(measure.responses, 0) END AS responses,
+    CASE WHEN quiet.has_requests THEN coalesce(measure.response_ms, 0) END AS response_ms,
+    CASE WHEN quiet.has_logins THEN coalesce(measure.failed_logins, 0) END AS failed_logins
 FROM quiet
 LEFT JOIN measure USING (tenant_id, hour_at)
 ORDER BY tenant_id, hour_at

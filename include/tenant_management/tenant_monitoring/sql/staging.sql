@@ -4,24 +4,18 @@
 -- full hour.
 --
 -- The last measured hour is measured again, so that late log entries count. Nothing is known about hours before the first
--- request in the log; they stay unmeasured, which differs from quiet. Requests and actions are summed per user before the join
--- with the accounts. Each part filters by the given tenants itself, so a broken row of another tenant cannot make the statement
--- fail.
-INSERT INTO batch.monitoring_signal (
-    execution_id, tenant_id, measured_from, measures, last_activity_at, storage_bytes, subscription_plan,
-    max_storage_gb, contract_end, waiting_messages, failing_batches, monitoring_overrides, usage_overrides
-)
--- Materialized, so that no row of another tenant is evaluated, in whatever order the planner applies the conditions.
+-- request in the log; they stay unmeasured, which differs from quiet. Figures without a source are absent. Requests and actions
+-- are summed per key before the keys are resolved.
+-- Materialized, so that another tenant's contract is not evaluated, in whatever order the planner applies the conditions.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, subscription_plan, max_storage_gb, contract_end, created_on
     FROM batch.all_tenant
     WHERE tenant_id = any(%(tenant_ids)s::text[])
 ),
 
-person AS MATERIALIZED (
-    SELECT user_id, tenant_id, last_login_at_utc
-    FROM batch.all_user
-    WHERE tenant_id = any(%(tenant_ids)s::text[])
+stated AS MATERIALIZED (
+    SELECT tenant_id, status
+    FROM batch.all_tenant
 ),
 
 scope AS MATERIALIZED (
@@ -42,60 +36,101 @@ scope AS MATERIALIZED (
     ) AS last_measure ON true
 ),
 
+-- One row per key and hour.
 request AS MATERIALIZED (
     SELECT
-        user_id,
+        'SYS_SystemLog' AS source,
+        person_key,
+        null::text AS stated_tenant_id,
         date_trunc('hour', requested_at_utc) AS hour_utc,
         count(*) AS api_calls,
         count(*) FILTER (WHERE is_error) AS errors,
         count(response_time_ms) AS responses,
         sum(response_time_ms) AS response_ms,
-        max(requested_at_utc) AS last_at_utc
+        0 AS failed_logins,
+        max(requested_at_utc) AS last_at_utc,
+        count(*) FILTER (
+            WHERE requested_at_utc >= %(check_at)s::timestamptz AT TIME ZONE 'UTC' - interval '1 hour'
+        ) AS event_count
     FROM batch.all_api_request
     WHERE
         requested_at_utc >= (SELECT min(wanted_from) FROM scope) AT TIME ZONE 'UTC'
         AND requested_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
-    GROUP BY user_id, hour_utc
+    GROUP BY person_key, hour_utc
 ),
 
--- One row per user, and one row per user and hour with failed logins.
-action AS MATERIALIZED (
+-- One row per key, and one per key and hour with failed logins.
+action AS (
     SELECT
-        user_id,
+        source, person_key, stated_tenant_id,
         CASE WHEN is_failed_login THEN date_trunc('hour', acted_at_utc) END AS hour_utc,
-        count(*) AS actions,
-        max(acted_at_utc) AS last_at_utc
+        0 AS api_calls,
+        0 AS errors,
+        0 AS responses,
+        null::bigint AS response_ms,
+        count(*) FILTER (WHERE is_failed_login) AS failed_logins,
+        max(acted_at_utc) FILTER (WHERE NOT is_failed_login) AS last_at_utc,
+        count(*) FILTER (
+            WHERE acted_at_utc >= %(check_at)s::timestamptz AT TIME ZONE 'UTC' - interval '1 hour'
+        ) AS event_count
     FROM batch.all_user_action
     WHERE
         acted_at_utc >= (SELECT min(wanted_from) FROM scope) AT TIME ZONE 'UTC'
         AND acted_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
-    GROUP BY user_id, hour_utc
+    GROUP BY source, person_key, stated_tenant_id, hour_utc
+),
+
+event AS MATERIALIZED (
+    SELECT
+        placed.*,
+        batch.placed_tenant(placed.placement, placed.person_tenant_id, placed.stated_tenant) AS tenant_id
+    FROM (
+        SELECT
+            happened.*,
+            known_person.tenant_id AS person_tenant_id,
+            stated.tenant_id AS stated_tenant,
+            batch.placement(
+                happened.person_key,
+                known_person.tenant_id,
+                -- A request without a user was sent before the login.
+                CASE
+                    WHEN happened.source = 'SYS_SystemLog' AND happened.person_key IS null THEN 'nobody'
+                    ELSE known_person.reason
+                END,
+                happened.stated_tenant_id,
+                stated.status
+            ) AS placement
+        FROM (
+            SELECT * FROM request
+            UNION ALL
+            SELECT * FROM action
+        ) AS happened
+        LEFT JOIN batch.person_key AS known_person ON happened.person_key = known_person.person_key AND known_person.is_decisive
+        LEFT JOIN stated ON happened.stated_tenant_id = stated.tenant_id
+    ) AS placed
+),
+
+reconciled AS (
+    INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
+    SELECT %(execution_id)s, source, placement, true AS is_event, sum(event_count)
+    FROM event
+    GROUP BY source, placement
+    HAVING sum(event_count) > 0
+    ON CONFLICT (execution_id, source, placement) DO UPDATE SET row_count = excluded.row_count
 ),
 
 measured AS (
     SELECT
-        person.tenant_id,
-        happened.hour_utc AT TIME ZONE 'UTC' AS hour_at,
-        sum(happened.api_calls) AS api_calls,
-        sum(happened.errors) AS errors,
-        sum(happened.responses) AS responses,
-        sum(happened.response_ms) AS response_ms,
-        sum(happened.failed_logins) AS failed_logins
-    FROM (
-        SELECT
-            user_id, hour_utc, api_calls, errors, responses,
-            coalesce(response_ms, 0) AS response_ms,
-            0 AS failed_logins
-        FROM request
-        UNION ALL
-        SELECT
-            user_id, hour_utc, 0 AS api_calls, 0 AS errors, 0 AS responses, 0 AS response_ms,
-            actions AS failed_logins
-        FROM action
-        WHERE hour_utc IS NOT null
-    ) AS happened
-    INNER JOIN person USING (user_id)
-    GROUP BY person.tenant_id, hour_at
+        tenant_id,
+        hour_utc AT TIME ZONE 'UTC' AS hour_at,
+        sum(api_calls) AS api_calls,
+        sum(errors) AS errors,
+        sum(responses) AS responses,
+        coalesce(sum(response_ms), 0) AS response_ms,
+        sum(failed_logins) AS failed_logins
+    FROM event
+    WHERE hour_utc IS NOT null AND tenant_id = any(%(tenant_ids)s::text[])
+    GROUP BY tenant_id, hour_at
 ),
 
 by_tenant AS (
@@ -116,42 +151,48 @@ by_tenant AS (
 ),
 
 activity AS (
-    SELECT
-        person.tenant_id,
-        max(greatest(
-            seen.last_at_utc,
-            CASE
-                WHEN person.last_login_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC' THEN person.last_login_at_utc
-            END
-        )) AS last_at_utc
-    FROM person
-    LEFT JOIN (
-        SELECT user_id, last_at_utc
-        FROM request
+    SELECT tenant_id, max(last_at_utc) AS last_at_utc
+    FROM (
+        SELECT tenant_id, last_at_utc
+        FROM event
         UNION ALL
-        SELECT user_id, last_at_utc
-        FROM action
-        WHERE hour_utc IS null
-    ) AS seen USING (user_id)
-    GROUP BY person.tenant_id
+        SELECT known_person.tenant_id, account.last_login_at_utc AS last_at_utc
+        FROM batch.all_account AS account
+        INNER JOIN batch.person_key AS known_person
+            ON account.user_id = known_person.person_key AND known_person.named_by = 'user_id'
+        WHERE NOT account.is_deleted AND account.last_login_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
+    ) AS sign
+    WHERE tenant_id = any(%(tenant_ids)s::text[])
+    GROUP BY tenant_id
 ),
 
 stored AS (
-    SELECT tenant_id, sum(file_bytes) AS file_bytes
+    SELECT
+        batch.placed_tenant(placement, person_tenant_id, stated_tenant) AS tenant_id,
+        sum(file_bytes) AS file_bytes
     FROM (
-        SELECT tenant_id, file_bytes
-        FROM batch.all_report
-        WHERE
-            tenant_id = any(%(tenant_ids)s::text[])
-            AND created_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
-        UNION ALL
-        SELECT tenant_id, file_bytes
-        FROM batch.all_skill_evidence
-        WHERE
-            tenant_id = any(%(tenant_ids)s::text[])
-            AND created_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
-    ) AS file
-    GROUP BY tenant_id
+        SELECT
+            file.file_bytes,
+            known_person.tenant_id AS person_tenant_id,
+            stated.tenant_id AS stated_tenant,
+            batch.placement(
+                file.person_key, known_person.tenant_id, known_person.reason, file.stated_tenant_id, stated.status
+            ) AS placement
+        FROM (
+            SELECT person_key, stated_tenant_id, sum(file_bytes) AS file_bytes
+            FROM (
+                SELECT person_key, stated_tenant_id, created_at_utc, file_bytes FROM batch.all_report
+                UNION ALL
+                SELECT person_key, stated_tenant_id, created_at_utc, file_bytes FROM batch.all_skill_evidence
+            ) AS each_file
+            WHERE created_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
+            GROUP BY person_key, stated_tenant_id
+        ) AS file
+        LEFT JOIN batch.person_key AS known_person ON file.person_key = known_person.person_key AND known_person.is_decisive
+        LEFT JOIN stated ON file.stated_tenant_id = stated.tenant_id
+    ) AS placed
+    WHERE batch.placed_tenant(placement, person_tenant_id, stated_tenant) = any(%(tenant_ids)s::text[])
+    GROUP BY batch.placed_tenant(placement, person_tenant_id, stated_tenant)
 ),
 
 -- A notification that is in the outbox counts as a message of the outbox.
@@ -245,6 +286,11 @@ tenant_setting AS (
     GROUP BY tenant_id
 )
 
+INSERT INTO batch.monitoring_signal (
+    execution_id, tenant_id, measured_from, measures, last_activity_at, storage_bytes, subscription_plan,
+    max_storage_gb, contract_end, waiting_messages, failing_batches, monitoring_overrides, usage_overrides,
+    has_requests, has_logins
+)
 SELECT
     %(execution_id)s,
     scope.tenant_id,
@@ -263,14 +309,17 @@ SELECT
     coalesce(by_tenant.measures, '[]') AS measures,
     -- '-infinity' means that there was no activity.
     CASE WHEN isfinite(activity.last_at_utc) THEN activity.last_at_utc AT TIME ZONE 'UTC' END AS last_activity_at,
-    coalesce(stored.file_bytes, 0) AS storage_bytes,
+    -- A figure without a source is absent, not 0.
+    CASE WHEN %(has_files)s THEN coalesce(stored.file_bytes, 0) END AS storage_bytes,
     tenant.subscription_plan,
     tenant.max_storage_gb,
     tenant.contract_end,
     coalesce(waiting.messages, '[]') AS waiting_messages,
     coalesce(failing.batches, '[]') AS failing_batches,
     coalesce(tenant_setting.monitoring, '{}') AS monitoring_overrides,
-    coalesce(tenant_setting.usage, '{}') AS usage_overrides
+    coalesce(tenant_setting.usage, '{}') AS usage_overrides,
+    %(has_requests)s,
+    %(has_logins)s
 FROM scope
 LEFT JOIN tenant USING (tenant_id)
 LEFT JOIN by_tenant USING (tenant_id)

@@ -1,6 +1,6 @@
 -- name: load_tenants
 -- The tenants' present state, and the result of their last check. The month's calls are those of its closed days and of the
--- hours since.
+-- hours since; null without a source.
 --
 -- LATERAL makes the measures a look-up by tenant: row-level security hides from the planner how few rows a shard has.
 SELECT
@@ -9,7 +9,10 @@ SELECT
     signal.storage_bytes, signal.subscription_plan, signal.max_storage_gb, signal.contract_end,
     signal.waiting_messages, signal.failing_batches, signal.monitoring_overrides, signal.usage_overrides,
     known.checked_at, known.recent,
-    coalesce(closed.api_calls, 0) + coalesce(since.api_calls, 0) AS month_api_calls
+    CASE
+        WHEN closed.api_calls IS NOT null OR since.api_calls IS NOT null
+            THEN coalesce(closed.api_calls, 0) + coalesce(since.api_calls, 0)
+    END AS month_api_calls
 FROM batch.monitoring_signal AS signal
 INNER JOIN batch.monitored_tenant AS known ON signal.tenant_id = known.tenant_id
 CROSS JOIN

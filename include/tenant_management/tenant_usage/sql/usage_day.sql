@@ -79,7 +79,7 @@ WHERE (
 INSERT INTO batch.usage_day AS closed (
     tenant_id, usage_date, registered_users, active_users, total_logins, api_calls, error_count,
     response_time_avg_ms, peak_concurrent_users, storage_bytes, reports_generated, skill_assessments,
-    notifications_sent, closed_by
+    notifications_sent, unplaced_accounts, read_events, unplaced_events, closed_by
 )
 SELECT
     tenant_id,
@@ -90,6 +90,9 @@ SELECT
     reports_generated,
     skill_assessments,
     notifications_sent,
+    unplaced_accounts,
+    read_events,
+    unplaced_events,
     execution_id AS closed_by
 FROM batch.usage_signal
 WHERE execution_id = %(execution_id)s
@@ -101,6 +104,8 @@ ON CONFLICT (tenant_id, usage_date) DO UPDATE SET
     peak_concurrent_users = excluded.peak_concurrent_users, storage_bytes = excluded.storage_bytes,
     reports_generated = excluded.reports_generated, skill_assessments = excluded.skill_assessments,
     notifications_sent = excluded.notifications_sent,
+    unplaced_accounts = excluded.unplaced_accounts, read_events = excluded.read_events,
+    unplaced_events = excluded.unplaced_events,
     revision = closed.revision + 1,
     closed_by = excluded.closed_by,
     closed_at = now()
@@ -115,7 +120,10 @@ WHERE (
     closed.storage_bytes,
     closed.reports_generated,
     closed.skill_assessments,
-    closed.notifications_sent
+    closed.notifications_sent,
+    closed.unplaced_accounts,
+    closed.read_events,
+    closed.unplaced_events
 ) IS DISTINCT FROM (
     excluded.registered_users,
     excluded.active_users,
@@ -127,7 +135,10 @@ WHERE (
     excluded.storage_bytes,
     excluded.reports_generated,
     excluded.skill_assessments,
-    excluded.notifications_sent
+    excluded.notifications_sent,
+    excluded.unplaced_accounts,
+    excluded.read_events,
+    excluded.unplaced_events
 );
 
 -- name: load_closed_day
@@ -139,7 +150,7 @@ SELECT
     closed.tenant_id, closed.registered_users, closed.active_users, closed.storage_bytes, closed.api_calls,
     closed.reports_generated, history.history_days, history.mean_active_users, history.mean_storage_bytes,
     history.mean_api_calls, history.mean_reports_generated, signal.subscription_plan, signal.max_storage_gb,
-    signal.setting_overrides,
+    signal.setting_overrides, closed.unplaced_accounts, closed.unplaced_events,
     closed.api_calls + coalesce(history.month_api_calls, 0) AS month_api_calls
 FROM batch.usage_signal AS signal
 INNER JOIN batch.usage_day AS closed
