@@ -13,6 +13,7 @@ from include.catalog import DATA_BACKUP, RESTORE_BACKUP
 from include.data_management.data_backup.access import BackupAccess
 from include.data_management.data_backup.batch import DataBackupBatch
 from include.data_management.data_backup.files import Packer
+from include.data_management.data_backup.ownership import find_owners, tenant_contents
 from include.data_management.data_backup.server import (
     BIN_VARIABLE,
     CONNECTION,
@@ -159,11 +160,12 @@ def of_tenant(database: Database, tenant_id: str, schema: str = "public") -> dic
     """Rows and hash of each of the tenant's tables of the host."""
     with database.connect() as connection:
         connection.execute("SET timezone = UTC")
-        tables = [table for table in list_tables(connection) if table.has_tenant and table.schema == schema]
-        return {
-            table.name: (table.rows, table.content_hash)
-            for table in table_contents(connection, tables, tenant_id)
-        }
+        with connection.transaction():
+            tables = [owned for owned in find_owners(connection) if owned.table.schema == schema]
+            return {
+                content.name: (content.rows, content.content_hash)
+                for _, content in tenant_contents(connection, tables, tenant_id)
+            }
 
 
 def of_restored(database: Database, tenant_id: str) -> dict[str, tuple[int, str]]:

@@ -417,7 +417,7 @@ def test_a_merge_writes_the_columns_of_the_backup_only_and_stops_at_another_tena
         host.execute(
             """
             UPDATE "MST_Employee" SET full_name = 'changed' WHERE id = 'emp_A-1';
-            UPDATE "MST_UserAuth" SET tenant_id = '../../etc' WHERE user_id = 'A-3';
+            UPDATE "MST_UserAuth" SET tenant_id = '../../etc', employee_id = NULL WHERE user_id = 'A-3';
             """
         )
         before = host.execute(people).fetchall()

@@ -169,6 +169,46 @@ def test_an_approval_is_recorded_only_for_the_tenant_that_would_have_been_held(
     }
 
 
+def test_an_invoice_that_is_held_for_rows_that_name_nobody_is_approved_as_it_is(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    billing_rows.close_month(host, "A", read_events=10, unplaced_events=1)
+    run_billing(database)
+    held = invoice(host, "A")
+    # More rows are closed, which changes no figure, but is another draft.
+    host.execute("UPDATE batch.usage_day SET unplaced_events = 9, revision = 2")
+    refused = operate(database, "approve")
+    assert reasons(refused)["A"].startswith(
+        "保留中の下書きから計算が変わりました。利用者を特定できない操作が 279 件"
+    )
+
+    approval = operate(database, "approve")
+
+    approved = invoice(host, "A")
+    assert approval.status == "completed"
+    assert (approved["invoice_id"], approved["status"]) == (held["invoice_id"], "finalized")
+    assert approved["approved_by"] == approval.execution_id
+    assert host_billing(host, approved["invoice_id"])["notes"] is None
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+def test_a_reissue_with_rows_that_name_nobody_needs_the_operators_consent(
+    database: Database, host: psycopg.Connection, accepts: bool
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    host.execute("UPDATE batch.usage_day SET read_events = 10, unplaced_events = 1, revision = 2")
+
+    result = operate(database, "reissue", reason="訂正", values={"accept_change": accepts})
+
+    if accepts:
+        assert [status for status, _ in states(host)] == ["void", "finalized"]
+    else:
+        assert [status for status, _ in states(host)] == ["finalized"]
+        assert "「取消して再発行」と「大きな変動を認める」で" in reasons(result)["A"]
+
+
 @pytest.mark.usefixtures("jump")
 def test_an_approval_of_a_tenant_that_does_not_exist_is_named(
     database: Database, host: psycopg.Connection

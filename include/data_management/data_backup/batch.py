@@ -8,8 +8,10 @@ that is open for hours, and is not read once per tenant.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from shutil import disk_usage
@@ -38,12 +40,17 @@ from include.data_management.data_backup.ledger import (
     unfinished_backup,
     verified_backups,
 )
+from include.data_management.data_backup.ownership import (
+    index_owners,
+    left_out,
+    owned_tables,
+    tenant_contents,
+)
 from include.data_management.data_backup.restore import restore_database
 from include.data_management.data_backup.retention import backups_to_keep
 from include.data_management.data_backup.server import (
     BackupError,
     exported_snapshot,
-    index_tenants,
     list_tables,
     spool_folder,
     table_contents,
@@ -158,7 +165,7 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         packer = self._access.packer(work.files, backup_id)
         manifest = restore_database(server, packer, scratch, self._settings.jobs, with_owners=False)
         with server.connect(scratch) as connection:
-            index_tenants(connection)
+            index_owners(connection)
         log.info("%s: all %d tables are as they were in the snapshot", backup_id, len(manifest.tables))
 
     # Tenant by tenant
@@ -170,9 +177,9 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         backup_id = self._unfinished_backup(work.run)
         results: list[Outcome] = []
         with self._access.scratch(backup_id) as snapshot:
-            tables = [table for table in list_tables(snapshot) if table.has_tenant]
+            tables = owned_tables(snapshot)
             for tenant_id in work.tenant_ids:
-                rows = sum(content.rows for content in table_contents(snapshot, tables, tenant_id))
+                rows = sum(content.rows for _, content in tenant_contents(snapshot, tables, tenant_id))
                 results.append(UnitResult(tenant_id, {"rows": rows}, records=rows))
         return results
 
@@ -211,10 +218,17 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         packer = self._access.packer(work.files, backup_id)
         tenant_ids = _SQL.column(work.connection, "exported_tenants", execution_id=work.run.execution_id)
         files, total = [], 0
+        exported: Counter[tuple[str, str]] = Counter()
         for path in (DUMP_MANIFEST, *map(manifest_path, tenant_ids)):
             entry, manifest = packer.entry(path)
             files.append(entry)
             total += manifest.total_bytes
+            if path != DUMP_MANIFEST:
+                exported.update({(each.schema, each.name): each.rows for each in manifest.tables})
+        with self._access.scratch(backup_id) as snapshot:
+            not_exported = left_out(snapshot, exported)
+        for each in not_exported:
+            log.info("%s: %d rows are in no tenant's export: %s", each.table, each.rows, each.reason)
         checked = tenant_of_the_day(tenant_ids, work.run.business_date)
         if checked is not None:
             self._check_tenant(backup_id, packer, checked)
@@ -229,9 +243,7 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             "tenants": len(tenant_ids),
             "restored_tenant": checked,
             "total_bytes": total,
-            "not_per_tenant": [
-                f"{table.schema}.{table.name}" for table in self._tables(backup_id) if not table.has_tenant
-            ],
+            "not_per_tenant": [asdict(each) for each in not_exported],
         }
         written = packer.write_manifest(Manifest(about, files), MANIFEST)
         packer.read_manifest(MANIFEST, written.sha256)
@@ -243,10 +255,6 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         close_as_failed(work.connection, work.run)
 
     # Shared by the steps
-
-    def _tables(self, backup_id: str) -> list[Any]:
-        with self._access.scratch(backup_id) as snapshot:
-            return list_tables(snapshot)
 
     def _require_room(self, size: int, store: ObjectStore | None) -> None:
         needed = size * _ROOM_PERCENT // 100

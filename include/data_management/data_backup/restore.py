@@ -16,6 +16,7 @@ from include.data_management.data_backup.files import (
     differences,
     write_out,
 )
+from include.data_management.data_backup.ownership import find_owners
 from include.data_management.data_backup.server import (
     DatabaseServer,
     list_tables,
@@ -128,8 +129,9 @@ def restore_one_tenant(
     manifest = packer.read_manifest(path, entry_of(top, path))
     with connection.transaction() as transaction:
         schema = restore_tenant(connection, packer, manifest)
-        conflicts = compare(connection, schema, manifest)
-        rows = merge(connection, schema, manifest) if merged else None
+        tables = find_owners(connection)
+        conflicts = compare(connection, schema, manifest, tables)
+        rows = merge(connection, schema, manifest, tables) if merged else None
         if not kept:
             raise psycopg.Rollback(transaction)
     return TenantRestore(schema, int(manifest.about["rows"]), conflicts, rows)

@@ -228,33 +228,27 @@ def list_tables(connection: psycopg.Connection) -> list[Table]:
 
 
 def table_contents(
-    connection: psycopg.Connection, tables: Sequence[Table], tenant_id: str | None = None
+    connection: psycopg.Connection, tables: Sequence[Table], conditions: Sequence[sql.Composable] = ()
 ) -> list[TableContent]:
-    """The number of rows and the content hash of each table: of all rows, or of one tenant's rows (only tables that have some)."""
+    """The number of rows and the content hash of each table, or of the rows ``content`` that fulfil the table's condition."""
     if not tables:
         return []
-    whose = sql.SQL("") if tenant_id is None else sql.SQL(" WHERE content.tenant_id = {}").format(tenant_id)
     parts = [
         sql.SQL(
             "SELECT {schema}::text, {name}::text, count(*),"
-            " coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text FROM {table} AS content"
-        ).format(schema=table.schema, name=table.name, table=table.identifier)
-        + whose
-        for table in tables
+            " coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text FROM {table} AS content WHERE {condition}"
+        ).format(
+            schema=table.schema,
+            name=table.name,
+            table=table.identifier,
+            condition=conditions[index] if conditions else sql.SQL("true"),
+        )
+        for index, table in enumerate(tables)
     ]
     # One statement for all tables, because a round trip per table takes longer than the counting.
     found = [TableContent(*row) for row in connection.execute(sql.SQL(" UNION ALL ").join(parts))]
     by_name = {(content.schema, content.name): content for content in found}
-    contents = [by_name[table.schema, table.name] for table in tables]
-    return [content for content in contents if tenant_id is None or content.rows]
-
-
-def index_tenants(connection: psycopg.Connection) -> None:
-    """Create indexes to find a tenant's rows in a restored database. The host has none, and every export would read whole tables."""
-    for table in list_tables(connection):
-        if table.has_tenant:
-            connection.execute(sql.SQL("CREATE INDEX ON {} (tenant_id)").format(table.identifier))
-    connection.execute("ANALYZE")
+    return [by_name[table.schema, table.name] for table in tables]
 
 
 def spool_folder() -> tempfile.TemporaryDirectory[str]:

@@ -22,11 +22,17 @@ from include.data_management.data_backup.files import (
     StoredFile,
     differences,
 )
-from include.data_management.data_backup.server import BackupError, Table, list_tables, table_contents
+from include.data_management.data_backup.ownership import (
+    HOST_SCHEMA,
+    OwnedTable,
+    owned_tables,
+    tenant_contents,
+)
+from include.data_management.data_backup.server import BackupError, Table, table_contents
 from include.execution.object_store import tenant_folder
 
 # A merge may write only the host application's rows. Our own rows (invoices, the outbox) must not go back in time.
-MERGED_SCHEMA = "public"
+MERGED_SCHEMA = HOST_SCHEMA
 
 _BLOCK_BYTES = 1 << 20
 _LISTED_KEYS = 5
@@ -46,20 +52,18 @@ def restored_schema(tenant_id: str) -> str:
 def export_tenant(snapshot: psycopg.Connection, packer: Packer, tenant_id: str) -> StoredFile:
     """Write a compressed CSV for each table with rows of the tenant, then the manifest; returns the manifest's entry.
 
-    ``snapshot`` is connected to the restored database, which does not change.
+    ``snapshot`` is connected to the restored database, which does not change and has the keys of ``index_owners``.
     """
-    tables = [table for table in list_tables(snapshot) if table.has_tenant]
-    contents = table_contents(snapshot, tables, tenant_id)
-    files = []
-    for content in contents:
-        table = Table(content.schema, content.name, has_tenant=True)
-        query = sql.SQL("COPY (SELECT * FROM {} WHERE tenant_id = {}) TO STDOUT (FORMAT csv, HEADER)").format(
-            table.identifier, sql.Literal(tenant_id)
-        )
+    files, contents = [], []
+    for owned, content in tenant_contents(snapshot, owned_tables(snapshot), tenant_id):
+        query = sql.SQL(
+            "COPY (SELECT content.* FROM {} AS content WHERE {}) TO STDOUT (FORMAT csv, HEADER)"
+        ).format(owned.table.identifier, owned.belongs("content", tenant_id))
         with snapshot.cursor().copy(query) as copy:
             source = cast("io.BufferedIOBase", CopyStream(copy.read))
             path = f"tenants/{tenant_folder(tenant_id)}/{content.schema}.{content.name}.csv"
             files.append(packer.pack(source, path, content.rows))  # type: ignore[arg-type]
+        contents.append(content)
     about = {"tenant_id": tenant_id, "rows": sum(content.rows for content in contents)}
     return packer.write_manifest(Manifest(about, files, contents), manifest_path(tenant_id))
 
@@ -75,7 +79,12 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
     schema = restored_schema(tenant_id)
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-    restored = []
+    # The rows of the other tables may state any tenant.
+    by_column = {
+        (owned.table.schema, owned.table.name)
+        for owned in owned_tables(connection)
+        if owned.person_column is None and owned.table.has_tenant
+    }
     for file, content in zip(manifest.files, manifest.tables, strict=True):
         target = sql.Identifier(schema, _restored_name(content.schema, content.name))
         with packer.unpacked(file) as source:
@@ -98,15 +107,14 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
             raise BackupDamagedError(
                 f"{file.path} は {content.rows} 行のはずが {found.rows} 行です。別のバックアップを使ってください。"
             )
-        foreign = connection.execute(
+        if (content.schema, content.name) in by_column and _count(
+            connection,
             sql.SQL("SELECT count(*) FROM {} WHERE tenant_id IS DISTINCT FROM %s").format(table.identifier),
-            [tenant_id],
-        ).fetchone()
-        if foreign != (0,):
+            tenant_id,
+        ):
             raise BackupDamagedError(
                 f"{file.path} に他のテナントの行があります。別のバックアップを使ってください。"
             )
-        restored.append((content, found))
     return schema
 
 
@@ -158,19 +166,53 @@ class Conflict:
         return text
 
 
-def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> list[Conflict]:
-    """Compare the restored rows with the tenant's live rows, by primary key, in each table, including tables without backup rows."""
+# A table's restored rows beside its live rows, by primary key.
+_COMPARISON = sql.SQL(
+    """
+    WITH pair AS MATERIALIZED (
+        SELECT
+            CASE WHEN restored.{first} IS null THEN ({key_live})::text ELSE ({key_restored})::text END AS row_key,
+            restored.{first} IS NOT null AS is_restored,
+            live.{first} IS NOT null AS is_live,
+            ({all_live})::text IS DISTINCT FROM ({all_restored})::text AS differs
+        FROM {restored} AS restored
+        FULL JOIN (
+            SELECT own.* FROM {live} AS own
+            WHERE
+                {is_own}
+                -- Nobody's now, for example because the employee was deleted.
+                OR ({own_key} IN (SELECT {key_names} FROM {restored}) AND {owner} IS null)
+        ) AS live ON {same_key}
+    )
+    SELECT
+        count(*) FILTER (WHERE is_restored),
+        count(*) FILTER (WHERE is_restored AND is_live AND differs),
+        count(*) FILTER (WHERE NOT is_live),
+        count(*) FILTER (WHERE NOT is_restored),
+        array(SELECT row_key FROM pair WHERE differs ORDER BY row_key LIMIT {listed})
+    FROM pair
+    """
+)
+
+
+def compare(
+    connection: psycopg.Connection, schema: str, manifest: Manifest, tables: Sequence[OwnedTable]
+) -> list[Conflict]:
+    """Compare the restored rows with the tenant's live rows, by primary key, in each table, including tables without backup rows.
+
+    ``tables`` come from ``find_owners``.
+    """
     tenant_id = str(manifest.about["tenant_id"])
     restored = {(each.schema, each.name) for each in manifest.tables}
     conflicts = []
-    for table in list_tables(connection):
-        if not table.has_tenant:
-            continue
+    for owned in tables:
+        table = owned.table
         if (table.schema, table.name) not in restored:
             new = _count(
                 connection,
-                sql.SQL("SELECT count(*) FROM {} WHERE tenant_id = %s").format(table.identifier),
-                tenant_id,
+                sql.SQL("SELECT count(*) FROM {} AS live WHERE {}").format(
+                    table.identifier, owned.belongs("live", tenant_id)
+                ),
             )
             if new:
                 conflicts.append(Conflict(table.schema, table.name, 0, 0, 0, new))
@@ -179,33 +221,18 @@ def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> 
         columns = _columns(connection, schema, restored_name)
         key = _primary_key(connection, table, columns)
         same_key = _same_key(key)
-        query = sql.SQL(
-            """
-            WITH pair AS MATERIALIZED (
-                SELECT
-                    CASE WHEN restored.tenant_id IS null THEN ({key_live})::text ELSE ({key_restored})::text END AS row_key,
-                    restored.tenant_id IS NOT null AS is_restored,
-                    live.tenant_id IS NOT null AS is_live,
-                    ({all_live})::text IS DISTINCT FROM ({all_restored})::text AS differs
-                FROM {restored} AS restored
-                FULL JOIN (SELECT * FROM {live} WHERE tenant_id = {tenant_id}) AS live ON {same_key}
-            )
-            SELECT
-                count(*) FILTER (WHERE is_restored),
-                count(*) FILTER (WHERE is_restored AND is_live AND differs),
-                count(*) FILTER (WHERE NOT is_live),
-                count(*) FILTER (WHERE NOT is_restored),
-                array(SELECT row_key FROM pair WHERE differs ORDER BY row_key LIMIT {listed})
-            FROM pair
-            """
-        ).format(
+        query = _COMPARISON.format(
             key_restored=_row_of("restored", key),
             key_live=_row_of("live", key),
             all_restored=_row_of("restored", columns),
             all_live=_row_of("live", columns),
             restored=sql.Identifier(schema, restored_name),
             live=table.identifier,
-            tenant_id=sql.Literal(tenant_id),
+            first=sql.Identifier(key[0]),
+            is_own=owned.belongs("own", tenant_id),
+            own_key=_row_of("own", key),
+            key_names=_names(key),
+            owner=owned.owner("own"),
             same_key=same_key,
             listed=sql.Literal(_LISTED_KEYS),
         )
@@ -220,7 +247,9 @@ def compare(connection: psycopg.Connection, schema: str, manifest: Manifest) -> 
     return conflicts
 
 
-def merge(connection: psycopg.Connection, schema: str, manifest: Manifest) -> int:
+def merge(
+    connection: psycopg.Connection, schema: str, manifest: Manifest, tables: Sequence[OwnedTable]
+) -> int:
     """Replace live rows of the host's tables with the restored rows, in the open transaction; returns rows written.
 
     Rows that are newer than the backup stay. Columns that are newer than the backup keep their values, or get their defaults in rows
@@ -228,12 +257,13 @@ def merge(connection: psycopg.Connection, schema: str, manifest: Manifest) -> in
     :raises BackupError: a restored key now belongs to another tenant, or a constraint fails; it names the table.
     """
     tenant_id = str(manifest.about["tenant_id"])
-    tables = (table for table in manifest.tables if table.schema == MERGED_SCHEMA)
-    return sum(_merge_table(connection, schema, tenant_id, table.name) for table in tables)
+    by_name = {owned.table.name: owned for owned in tables if owned.table.schema == MERGED_SCHEMA}
+    restored = [table.name for table in manifest.tables if table.schema == MERGED_SCHEMA]
+    return sum(_merge_table(connection, schema, tenant_id, by_name[name]) for name in restored)
 
 
-def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, name: str) -> int:
-    table = Table(MERGED_SCHEMA, name, has_tenant=True)
+def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, owned: OwnedTable) -> int:
+    table, name = owned.table, owned.table.name
     restored_columns = _columns(connection, schema, name)
     key = _primary_key(connection, table, restored_columns)
     live_columns = _columns(connection, MERGED_SCHEMA, name, are_written=True)
@@ -243,7 +273,8 @@ def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, na
         "live": table.identifier,
         "source": sql.Identifier(schema, name),
         "same_key": _same_key(key),
-        "tenant_id": sql.Literal(tenant_id),
+        # A row of nobody may be overwritten: the deleted employee is perhaps being restored with it.
+        "is_taken": sql.SQL("{} <> {}").format(owned.owner("live"), sql.Literal(tenant_id)),
         "key": _row_of("restored", key),
         "names": _names(columns),
         "of_live": _row_of("live", columns),
@@ -255,7 +286,7 @@ def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, na
     taken = connection.execute(
         sql.SQL(
             "SELECT ({key})::text FROM {source} AS restored INNER JOIN {live} AS live ON {same_key} "
-            "WHERE live.tenant_id IS DISTINCT FROM {tenant_id} LIMIT 1"
+            "WHERE {is_taken} LIMIT 1"
         ).format(**parts)
     ).fetchone()
     if taken:
@@ -265,11 +296,11 @@ def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, na
     # Not an upsert: it requires a value for each NOT NULL column without a default, even in rows that exist.
     update = sql.SQL(
         "UPDATE {live} AS live SET {changes} FROM {source} AS restored "
-        "WHERE {same_key} AND live.tenant_id = {tenant_id} AND ({of_live})::text IS DISTINCT FROM ({of_restored})::text"
+        "WHERE {same_key} AND ({of_live})::text IS DISTINCT FROM ({of_restored})::text"
     ).format(**parts)
     insert = sql.SQL(
         "INSERT INTO {live} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {source} AS restored "
-        "WHERE NOT EXISTS (SELECT FROM {live} AS live WHERE {same_key} AND live.tenant_id = {tenant_id})"
+        "WHERE NOT EXISTS (SELECT FROM {live} AS live WHERE {same_key})"
     ).format(**parts)
     try:
         return sum(

@@ -1,6 +1,6 @@
 -- name: list_tables
 -- Every table with its own rows, and whether its rows name their tenant. Tables in the schema of a restore do not count as
--- tenant tables.
+-- tenant tables. The keys of an export (ownership.py) are no part of the database.
 SELECT
     namespace.nspname AS schema_name,
     relation.relname AS table_name,
@@ -21,7 +21,7 @@ WHERE
     relation.relkind = 'r'
     AND relation.relpersistence <> 't'
     AND namespace.nspname !~ '^pg_'
-    AND namespace.nspname <> 'information_schema'
+    AND namespace.nspname NOT IN ('information_schema', 'tenant_export')
 ORDER BY namespace.nspname, relation.relname;
 
 -- name: hidden_tables

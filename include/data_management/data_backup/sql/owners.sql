@@ -1,0 +1,20 @@
+-- name: person_keys
+-- Whose are the rows that a key names? Keys that place nothing are left out: the row's own tenant counts there. People of deleted
+-- and of unknown tenants keep their tenant.
+SELECT
+    named.person_key, named.kind,
+    coalesce(person.tenant_id, employee.tenant_id) AS tenant_id
+FROM batch.all_person_key AS person
+LEFT JOIN batch.all_employee AS employee ON person.employee_id = employee.employee_id
+CROSS JOIN
+    LATERAL (
+        SELECT person.person_key, 'any' AS kind
+        WHERE person.is_decisive
+        UNION ALL
+        SELECT person.person_key, 'employee' AS kind
+        WHERE person.named_by IN ('id', 'code')
+        UNION ALL
+        SELECT person.person_key, 'account' AS kind
+        WHERE person.named_by = 'user_id'
+    ) AS named
+WHERE coalesce(person.tenant_id, employee.tenant_id) IS NOT null;
