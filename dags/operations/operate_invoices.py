@@ -65,7 +65,7 @@ from skill_batch.dag_factory import operation_dag, operation_param, tenants_para
             False,
             type="boolean",
             title="大きな変動を認める",
-            description="前月から大きく変わる請求額を、確認のうえで認めます。",
+            description="前月から大きく変わる請求額や、特定できない利用者の多い月を、確認のうえで認めます。",
             section="再発行",
         ),
     },

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from include.billing.approval import PreviousTotal
+from include.billing.approval import PreviousTotal, UnplacedRows
 from include.billing.errors import BillingError
 from include.billing.inputs import BillingInputs, PricedPart
 from include.billing.invoice import Issuer, Recipient
@@ -61,6 +61,7 @@ class BillingAccount:
     commitments: list[dict[str, Any]]
     exchange_rate: dict[str, Any] | None
     usage_days: tuple[UsageDay, ...]
+    unplaced: UnplacedRows
     live: LiveInvoice | None
     previous: PreviousTotal | None
 
@@ -74,12 +75,9 @@ def load_accounts(connection: psycopg.Connection, period: Period) -> list[Billin
     """The accounts of the transaction's tenants, ordered by tenant id."""
     month = {"period_start": period.start, "period_end": period.end}
     usage = _SQL.rows(connection, "load_usage_days", **month)
-    days = {
-        tenant_id: tuple(UsageDay.model_validate(row) for row in rows)
-        for tenant_id, rows in groupby(usage, key=itemgetter("tenant_id"))
-    }
+    days = {tenant_id: list(rows) for tenant_id, rows in groupby(usage, key=itemgetter("tenant_id"))}
     accounts = _SQL.rows(connection, "load_accounts", **month)
-    return [_account(row, days.get(row["tenant_id"], ())) for row in accounts]
+    return [_account(row, days.get(row["tenant_id"], [])) for row in accounts]
 
 
 def inputs_of(
@@ -194,7 +192,7 @@ def _in_currency(plan: Plan, currency: str) -> Plan:
     )
 
 
-def _account(row: dict[str, Any], usage_days: Sequence[UsageDay]) -> BillingAccount:
+def _account(row: dict[str, Any], days: Sequence[dict[str, Any]]) -> BillingAccount:
     return BillingAccount(
         tenant_id=row["tenant_id"],
         tenant_code=row["tenant_code"],
@@ -213,7 +211,8 @@ def _account(row: dict[str, Any], usage_days: Sequence[UsageDay]) -> BillingAcco
         discounts=row["discounts"],
         commitments=row["commitments"],
         exchange_rate=row["exchange_rate"],
-        usage_days=tuple(usage_days),
+        usage_days=tuple(UsageDay.model_validate(day) for day in days),
+        unplaced=_unplaced_rows(days),
         live=None
         if row["live_invoice_id"] is None
         else LiveInvoice(
@@ -229,6 +228,19 @@ def _account(row: dict[str, Any], usage_days: Sequence[UsageDay]) -> BillingAcco
         previous=None
         if row["previous_total"] is None
         else PreviousTotal(row["previous_total"], row["previous_currency"]),
+    )
+
+
+def _unplaced_rows(days: Sequence[dict[str, Any]]) -> UnplacedRows:
+    if not days:
+        return UnplacedRows(0, 0, 0, 0)
+    # Of days with equally many, the day with the fewest users has the largest share.
+    fullest = max(days, key=lambda day: (day["unplaced_accounts"], -day["registered_users"]))
+    return UnplacedRows(
+        events=sum(day["unplaced_events"] for day in days),
+        read_events=sum(day["read_events"] for day in days),
+        accounts=fullest["unplaced_accounts"],
+        read_accounts=fullest["registered_users"] + fullest["unplaced_accounts"],
     )
 
 

@@ -171,6 +171,7 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
         "currency": _currency_name(invoice.currency),
         "tax_included": invoice.tax_included,
         "lines": [_printed_line(line, invoice.currency) for line in invoice.lines],
+        "remarks": invoice.remarks,
         "tax_totals": _printed_tax(invoice.tax_totals, invoice.currency),
         "yen_tax": invoice.yen_tax and _printed_yen_tax(invoice.yen_tax, invoice.currency),
         "subtotal": _money(invoice.subtotal, invoice.currency),

@@ -30,6 +30,7 @@ def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
     for line in calculated_lines(inputs):
         shown += bool(line.amount)
         yield from _line(line, str(shown) if line.amount else "–")
+    yield from (f"注記: {remark}" for remark in invoice.remarks)
     yield f"小計 {invoice.subtotal:,f}"
     for total in invoice.tax_totals:
         kind = "内税" if invoice.tax_included else "外税"
@@ -57,7 +58,9 @@ def _daily_rows(inputs: BillingInputs, priced: PricedPart) -> Iterator[str]:
             yield f"  {day.usage_date}  {figures}  {day.revision}"
 
 
-def _figure(value: Fraction, metric: Metric) -> str:
+def _figure(value: Fraction | None, metric: Metric) -> str:
+    if value is None:
+        return "記録なし"
     return f"{float(value):,.3f}" if metric is Metric.STORAGE_GB else f"{int(value):,}"
 
 

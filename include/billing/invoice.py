@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from include.billing.consumption_tax import TaxCategory, TaxTotal
 from include.billing.money import EXACT
@@ -96,6 +96,8 @@ class Invoice(Document):
     """An invoice or a credit. A draft has no number, issue date or due date.
 
     ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
+    ``remarks`` say in Japanese what is not charged because there is no record. Without any, JSON has no such key: older invoices
+    keep their bytes.
     """
 
     kind: InvoiceKind
@@ -117,6 +119,7 @@ class Invoice(Document):
     subtotal: Decimal
     tax: Decimal
     total: Decimal
+    remarks: Annotated[tuple[str, ...], Field(exclude_if=lambda remarks: not remarks)] = ()
 
     def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
         """The invoice with the values that finalising adds. A credit has no due date."""
@@ -150,5 +153,6 @@ class Invoice(Document):
                 "subtotal": -self.subtotal,
                 "tax": -self.tax,
                 "total": -self.total,
+                "remarks": (),
             }
         )

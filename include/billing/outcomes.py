@@ -16,7 +16,13 @@ def outcome_of(settlement: TenantSettlement) -> Outcome:
     if settlement.settlement in (Settlement.FAILED, Settlement.HELD):
         assert settlement.code is not None
         assert settlement.reason is not None
-        return UnitFailure(settlement.tenant_id, settlement.code, settlement.reason, recoverable=False)
+        return UnitFailure(
+            settlement.tenant_id,
+            settlement.code,
+            settlement.reason,
+            recoverable=False,
+            notes=settlement.notes,
+        )
     details: dict[str, Any] = {"settlement": settlement.settlement}
     if settlement.number:
         details["invoice_number"] = settlement.number

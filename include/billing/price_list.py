@@ -22,7 +22,8 @@ from include.billing.errors import BillingError
 from include.billing.money import has_minor_units, minor_unit
 from include.billing.usage import DEFAULT_STEP, Aggregation, Metric
 from include.errors import SettingsError
-from include.settings import load_settings, load_yaml, read_text, sentence_of
+from include.settings import load_settings, sentence_of
+from include.yaml_files import load_yaml, read_text
 
 Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 Quantity = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]

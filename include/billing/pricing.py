@@ -41,11 +41,16 @@ def price(inputs: BillingInputs) -> Invoice:
 
     :raises BillingError: usage days, a price in the tenant's currency or the exchange rate are missing, or a currency does not match.
     """
-    return _invoice(inputs, [line for line in calculated_lines(inputs) if line.amount])
+    calculation = _calculate(inputs)
+    return _invoice(inputs, [line for line in calculation.lines if line.amount], calculation.remarks)
 
 
 def calculated_lines(inputs: BillingInputs) -> list[InvoiceLine]:
     """All lines in the order of the calculation, including lines with an amount of 0. Errors as ``price``."""
+    return _calculate(inputs).lines
+
+
+def _calculate(inputs: BillingInputs) -> _Calculation:
     require_closed_days(inputs)
     calculation = _Calculation(inputs)
     for priced in inputs.parts:
@@ -53,7 +58,7 @@ def calculated_lines(inputs: BillingInputs) -> list[InvoiceLine]:
     calculation.add_percentage_discounts()
     calculation.add_fixed_discounts()
     calculation.add_commitment()
-    return calculation.lines
+    return calculation
 
 
 def require_closed_days(inputs: BillingInputs) -> None:
@@ -81,11 +86,12 @@ def require_closed_days(inputs: BillingInputs) -> None:
 
 
 class _Calculation:
-    """Adds lines step by step; each step reads the lines of the steps before."""
+    """Adds lines step by step; each step reads the lines of the steps before. ``remarks`` as in ``Invoice``."""
 
     def __init__(self, inputs: BillingInputs) -> None:
         self.inputs = inputs
         self.lines: list[InvoiceLine] = []
+        self.remarks: list[str] = []
         self.month_days = Period.month_of(inputs.period.start).days
 
     def add_part(self, priced: PricedPart) -> None:
@@ -152,7 +158,10 @@ class _Calculation:
                 )
 
     def add_commitment(self) -> None:
-        """Add the difference between the minimum commitment and the sum so far, with the tax category of the last plan."""
+        """Add the difference between the minimum commitment and the sum so far, with the tax category of the last plan.
+
+        The tenant owes the minimum whatever it used, so the minimum also applies when a charge is missing for lack of a record.
+        """
         inputs = self.inputs
         minimums = [
             (priced.plan_part.part, priced.plan.prices[inputs.currency].minimum_commitment)
@@ -181,8 +190,17 @@ class _Calculation:
         )
 
     def _add_charge(self, priced: PricedPart, charge: Charge, basis: Decimal) -> Decimal:
+        """Add the line of a charge; returns its rounded amount. Days without a record do not count.
+
+        If no day has a record, the charge gives a remark and no line. A percentage of other lines needs no record.
+        """
         part = priced.plan_part.part
-        days = [day for day in self.inputs.usage_days if part.holds(day.usage_date)]
+        closed = [day for day in self.inputs.usage_days if part.holds(day.usage_date)]
+        days = [day for day in closed if day.figure(charge.metric) is not None]
+        if len(days) < len(closed):
+            self._remark_on_records(charge, part, len(days), len(closed))
+            if not days and not isinstance(charge, PercentageCharge):
+                return _ZERO
         used = quantity_of(days, charge.metric, charge.aggregation, step=charge.step)
         free = self._free_quantity(priced, charge)
         quantity = max(used - free, _ZERO)
@@ -193,6 +211,13 @@ class _Calculation:
         counts = not isinstance(charge, PercentageCharge)
         metric, unit = charge.metric, charge.metric.unit
         revised = [day for day in days if day.revision > 1]
+        steps = (
+            f"{metric.label}の{charge.aggregation.label} {_number(used)} {unit}（{len(days)} 日分）",
+            *([f"記録のない日: {len(closed) - len(days)} 日"] if len(days) < len(closed) else []),
+            *([f"再締めされた日: {len(revised)} 日"] if revised else []),
+            *([f"無料分 {_number(free)} {unit} を差し引き {_number(quantity)} {unit}"] if free else []),
+        )
+        has_figure = days or not closed
         return self._add(
             LineKind.USAGE,
             charge.name,
@@ -203,9 +228,7 @@ class _Calculation:
             quantity=quantity if counts else None,
             unit_amount=charge.single_price,
             explanation=(
-                f"{metric.label}の{charge.aggregation.label} {_number(used)} {unit}（{len(days)} 日分）",
-                *([f"再締めされた日: {len(revised)} 日"] if revised else []),
-                *([f"無料分 {_number(free)} {unit} を差し引き {_number(quantity)} {unit}"] if free else []),
+                *(steps if has_figure else ()),
                 _MODEL_LABELS[charge.model]
                 + (
                     f" {self._money(basis)} × {_number(charge.rate)}%"
@@ -214,6 +237,20 @@ class _Calculation:
                 ),
                 *([self._proration(amount, part)] if is_prorated and amount else []),
             ),
+        )
+
+    def _remark_on_records(self, charge: Charge, part: Period, recorded: int, closed: int) -> None:
+        """Remark on a charge whose metric has a record on ``recorded`` of the ``closed`` days only."""
+        if isinstance(charge, PercentageCharge) and not charge.fixed_amount:
+            return  # Its amount does not depend on the metric.
+        label = charge.metric.label
+        span = "" if part.days == self.month_days else f"（{_span(part)}）"
+        events = "の件数分" if isinstance(charge, PercentageCharge) else ""
+        name = f"「{charge.name}」{span}{events}"
+        self.remarks.append(
+            f"{label}の記録のない日が {closed - recorded} 日あり、{name}は記録のある日だけで計算しています"
+            if recorded
+            else f"{label}の記録がないため、{name}は請求していません"
         )
 
     def _free_quantity(self, priced: PricedPart, charge: Charge) -> Decimal:
@@ -303,14 +340,13 @@ class _Calculation:
         source = "個別契約" if run.is_agreed else "プラン"
         if run.days.days == self.month_days:
             return f"{source}の最低利用料金 月額 {self._money(run.amount)}"
-        span = f"{run.days.start:%-m/%-d}〜{run.days.end:%-m/%-d}"
-        return f"{source}の最低利用料金（{span}）{self._proration(run.amount, run.days)}"
+        return f"{source}の最低利用料金（{_span(run.days)}）{self._proration(run.amount, run.days)}"
 
     def _money(self, amount: Decimal) -> str:
         return f"{_number(amount)} {self.inputs.currency}"
 
 
-def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine]) -> Invoice:
+def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine], remarks: Sequence[str]) -> Invoice:
     totals = tax_totals(
         ((line.tax_category, line.amount) for line in lines),
         on=inputs.period.end,
@@ -340,6 +376,7 @@ def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine]) -> Invoice:
         subtotal=subtotal,
         tax=tax,
         total=subtotal if inputs.tax_included else subtotal + tax,
+        remarks=tuple(remarks),
     )
 
 
@@ -401,6 +438,10 @@ def _storable(exact: Decimal) -> Decimal:
     """The amount with the 30 decimals of the host's NUMERIC(65,30), without trailing zeros."""
     value = exact.quantize(Decimal(1).scaleb(-30), context=EXACT)
     return value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize(EXACT)
+
+
+def _span(days: Period) -> str:
+    return f"{days.start:%-m/%-d}〜{days.end:%-m/%-d}"
 
 
 def _number(value: Decimal) -> str:

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 
 from include.billing.errors import BillingError
 from include.billing.price_list import PriceList, load_price_list
-from include.settings import BillingSettings, load_settings
+from include.settings import BillingSettings, IdentitySettings, load_settings
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The installation's price list and billing settings."""
+    """The installation's price list and billing settings, and the thresholds for rows that name nobody."""
 
     price_list: PriceList
     settings: BillingSettings
+    identity: IdentitySettings
 
     @property
     def samples(self) -> str:
@@ -44,4 +45,5 @@ OWN_TERMS = "自社の料金表と発行者（どちらも sample: false）の�
 
 def load_terms() -> Terms:
     """The terms of this installation. :raises SettingsError: the settings or the price list are invalid."""
-    return Terms(load_price_list(), load_settings().billing)
+    settings = load_settings()
+    return Terms(load_price_list(), settings.billing, settings.identity)

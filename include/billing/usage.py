@@ -70,37 +70,43 @@ DEFAULT_STEP = {
 
 
 class UsageDay(BaseModel):
-    """One closed day of a tenant (``batch.usage_day``). ``revision`` increases when the day is closed again with other figures."""
+    """One closed day of a tenant (``batch.usage_day``). ``revision`` increases when the day is closed again with other figures.
+
+    A figure is None if the host has no record of it. That is not 0.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     usage_date: date
     active_users: int
-    storage_bytes: int
-    api_calls: int
-    reports_generated: int
+    storage_bytes: int | None
+    api_calls: int | None
+    reports_generated: int | None
     revision: int
 
-    def figure(self, metric: Metric) -> Fraction:
-        """The day's exact figure, storage in GB of 1,073,741,824 bytes."""
+    def figure(self, metric: Metric) -> Fraction | None:
+        """The day's exact figure, storage in GB of 1,073,741,824 bytes; None without a record."""
         match metric:
             case Metric.ACTIVE_USERS:
-                return Fraction(self.active_users)
+                figure: int | None = self.active_users
             case Metric.STORAGE_GB:
-                return Fraction(self.storage_bytes, BYTES_PER_GB)
+                figure = self.storage_bytes
             case Metric.API_CALLS:
-                return Fraction(self.api_calls)
+                figure = self.api_calls
             case Metric.REPORTS_GENERATED:
-                return Fraction(self.reports_generated)
+                figure = self.reports_generated
+        if figure is None:
+            return None
+        return Fraction(figure, BYTES_PER_GB if metric is Metric.STORAGE_GB else 1)
 
 
 def quantity_of(
     days: Sequence[UsageDay], metric: Metric, aggregation: Aggregation, *, step: Decimal
 ) -> Decimal:
-    """The combined figure of closed days (in order), rounded up to the step; 0 without days."""
-    if not days:
+    """The combined figure of the closed days (in order) that have a record, rounded up to the step; 0 if there are none."""
+    figures = [figure for day in days if (figure := day.figure(metric)) is not None]
+    if not figures:
         return Decimal(0)
-    figures = [day.figure(metric) for day in days]
     match aggregation:
         case Aggregation.SUM:
             exact = sum(figures, Fraction(0))

@@ -45,13 +45,13 @@ def part(plan: Plan, first: int = 1, last: int = 31, code: str = "BASIC") -> Pri
 
 
 def usage_days(
-    first: int = 1, last: int = 31, *, storage_gb: int = 0, **figures: int
+    first: int = 1, last: int = 31, *, storage_gb: int | None = 0, **figures: int | None
 ) -> tuple[UsageDay, ...]:
-    """Closed days of October that are all alike."""
+    """Closed days of October that are all alike; a figure of None has no record."""
     row = {"active_users": 0, "api_calls": 0, "reports_generated": 0, "revision": 1} | figures
+    row["storage_bytes"] = None if storage_gb is None else storage_gb * BYTES_PER_GB
     return tuple(
-        UsageDay(usage_date=date(2026, 10, day), storage_bytes=storage_gb * BYTES_PER_GB, **row)
-        for day in range(first, last + 1)
+        UsageDay.model_validate({"usage_date": date(2026, 10, day), **row}) for day in range(first, last + 1)
     )
 
 

@@ -1,4 +1,4 @@
-"""When a total waits for an operator."""
+"""When an invoice waits for an operator: its total has changed too much, or too many rows of the host name nobody."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from include.billing.approval import PreviousTotal, hold_reason
+from include.billing.approval import PreviousTotal, UnplacedRows, change_reason, unplaced_reason
+from include.settings import IdentitySettings
 
 
 def held(total: str, previous: str, *, percent: str = "50") -> str | None:
-    return hold_reason(Decimal(total), "JPY", PreviousTotal(Decimal(previous), "JPY"), Decimal(percent))
+    return change_reason(Decimal(total), "JPY", PreviousTotal(Decimal(previous), "JPY"), Decimal(percent))
 
 
 @pytest.mark.parametrize(
@@ -43,9 +44,39 @@ def test_anything_is_too_much_after_a_month_of_0() -> None:
 
 
 def test_the_first_month_has_nothing_to_be_held_against() -> None:
-    assert hold_reason(Decimal(10**9), "JPY", None, Decimal(50)) is None
+    assert change_reason(Decimal(10**9), "JPY", None, Decimal(50)) is None
 
 
 def test_another_currency_cannot_be_compared() -> None:
-    reason = hold_reason(Decimal(100), "USD", PreviousTotal(Decimal(100), "JPY"), Decimal(50))
+    reason = change_reason(Decimal(100), "USD", PreviousTotal(Decimal(100), "JPY"), Decimal(50))
     assert reason == "前月は JPY 建てで、比較できません"
+
+
+# More than 10, and more than 1 %.
+THRESHOLDS = IdentitySettings(
+    placeholders=(), watched_keys=(), system_keys=(), unplaced_events=10, unplaced_percent=Decimal(1)
+)
+
+
+@pytest.mark.parametrize(
+    ("unplaced", "read", "is_held"),
+    [(10, 10, False), (11, 11, True), (11, 1099, True), (11, 1100, False), (0, 0, False)],
+)
+def test_rows_that_name_nobody_are_too_many_only_beyond_both_thresholds(
+    unplaced: int, read: int, is_held: bool
+) -> None:
+    events = UnplacedRows(events=unplaced, read_events=read, accounts=0, read_accounts=0)
+    accounts = UnplacedRows(events=0, read_events=0, accounts=unplaced, read_accounts=read)
+    assert [unplaced_reason(rows, THRESHOLDS) is not None for rows in (events, accounts)] == [is_held] * 2
+
+
+def test_the_reason_names_only_what_is_too_much() -> None:
+    events = "利用者を特定できない操作が 24 件（読み取り 310 件の 7.7 %）"
+    accounts = "従業員のないアカウントが 1,200 件（アカウント 4,000 件の 30.0 %）"
+    ending = (
+        "あり、利用者数に含めていません。アプリケーションの記録を直したら、BATCH-018-01 をその月の各日で実行してから"
+        "請求を計算し直すと、保留は解けます"
+    )
+    assert unplaced_reason(UnplacedRows(24, 310, 10, 40), THRESHOLDS) == events + ending
+    assert unplaced_reason(UnplacedRows(24, 10_000, 1_200, 4_000), THRESHOLDS) == accounts + ending
+    assert unplaced_reason(UnplacedRows(24, 310, 1_200, 4_000), THRESHOLDS) == f"{events}、{accounts}{ending}"

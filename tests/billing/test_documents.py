@@ -73,6 +73,14 @@ def test_the_pdf_shows_all_six_items_of_a_qualified_invoice() -> None:
     assert "株式会社青葉商事御中" in text
 
 
+def test_the_pdf_and_the_json_show_the_remarks_below_the_lines() -> None:
+    remark = "API 呼び出しの記録がないため、「API 呼び出し」は請求していません"
+    invoice = samples.ordinary().model_copy(update={"remarks": (remark,)})
+    assert f"注記{squeezed(remark)}税率" in shown(invoice)
+    assert json.loads(render_json(invoice))["remarks"] == [remark]
+    assert "注記" not in shown(samples.ordinary())
+
+
 def test_the_pdf_says_how_much_until_when_and_to_which_account() -> None:
     text = shown(samples.mixed_rates())
     assert text.startswith("請求書")

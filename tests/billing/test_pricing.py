@@ -231,6 +231,87 @@ def test_proration_is_explained() -> None:
     assert second.unit_amount is None
 
 
+# Figures without a record ------------------------------------------------------------------------------------------------
+
+REPORTS = charge("standard", "reports_generated", unit_amount="10", name="帳票作成")
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        charge("standard", unit_amount="1", name="追加"),
+        charge("package", package_size="10", package_amount="9", name="追加"),
+        charge("graduated", tiers=[{"up_to": None, "unit_amount": 1, "flat_amount": 5}], name="追加"),
+        charge("volume", tiers=[{"up_to": None, "unit_amount": 1, "flat_amount": 5}], name="追加"),
+        charge("standard", "storage_gb", unit_amount="1", name="追加"),
+    ],
+)
+def test_a_charge_without_any_record_is_a_remark_and_no_line(absent: dict[str, Any]) -> None:
+    days = usage_days(api_calls=None, storage_gb=None, reports_generated=1)
+    month = inputs(parts=(part(plan("10000", absent, REPORTS)),), usage_days=days)
+    invoice = price(month)
+    assert amounts(invoice.lines, BASE, USAGE) == ["10000", "310"]
+    label = "ストレージ" if absent["metric"] == "storage_gb" else "API 呼び出し"
+    assert invoice.remarks == (f"{label}の記録がないため、「追加」は請求していません",)
+    assert not [line for line in calculated_lines(month) if line.description == "追加"]
+    steps = list(explain(invoice, month))
+    assert f"注記: {invoice.remarks[0]}" in steps
+    rows = [step for step in steps if step.startswith("  2026-10-")]
+    assert len(rows) == 31
+    assert all("記録なし" in row for row in rows)
+
+
+def test_a_part_of_the_month_without_any_record_is_a_remark_and_the_other_part_is_charged() -> None:
+    days = (*usage_days(1, 15, api_calls=None), *usage_days(16, 31, api_calls=10))
+    parts = (part(plan("0", CALLS), 1, 15, "A"), part(plan("0", CALLS), 16, 31, "B"))
+    invoice = price(inputs(parts=parts, usage_days=days))
+    (line,) = invoice.lines
+    assert (line.plan, str(line.amount)) == ("B", "80")
+    assert invoice.remarks == (
+        "API 呼び出しの記録がないため、「api_calls」（10/1〜10/15）は請求していません",
+    )
+
+
+def test_days_without_a_record_among_others_are_counted_in_a_remark_and_on_the_line() -> None:
+    days = (*usage_days(1, 12, api_calls=None), *usage_days(13, 31, api_calls=10))
+    invoice = price(inputs(parts=(part(plan("0", CALLS)),), usage_days=days))
+    (line,) = invoice.lines
+    assert (str(line.quantity), str(line.amount)) == ("190", "95")
+    assert line.explanation[:2] == ("API 呼び出しの合計 190 回（19 日分）", "記録のない日: 12 日")
+    assert invoice.remarks == (
+        "API 呼び出しの記録のない日が 12 日あり、「api_calls」は記録のある日だけで計算しています",
+    )
+
+
+def test_the_minimum_and_the_included_quantity_stay_when_there_is_no_record() -> None:
+    subscribed = plan("10000", CALLS, minimum_commitment="12000", included={"api_calls": 100})
+    invoice = price(inputs(parts=(part(subscribed),), usage_days=usage_days(api_calls=None)))
+    assert amounts(invoice.lines, BASE, USAGE, COMMITMENT) == ["10000", "2000"]
+    days = (*usage_days(1, 30, api_calls=None), *usage_days(31, 31, api_calls=150))
+    (_, usage, _) = price(inputs(parts=(part(subscribed),), usage_days=days)).lines
+    assert str(usage.quantity) == "50"
+
+
+@pytest.mark.parametrize(("fixed", "remarks"), [("0", 0), ("2", 1)])
+def test_a_percentage_needs_no_record_but_its_events_do(fixed: str, remarks: int) -> None:
+    support = charge("percentage", of="base_fee", rate=10, fixed_amount=fixed, name="サポート")
+    invoice = price(inputs(parts=(part(plan("10000", support)),), usage_days=usage_days(api_calls=None)))
+    line = invoice.lines[1]
+    assert str(line.amount) == "1000"
+    assert line.explanation == ("割合料金 10,000 JPY × 10%",)
+    assert (
+        invoice.remarks == ("API 呼び出しの記録がないため、「サポート」の件数分は請求していません",)[:remarks]
+    )
+
+
+def test_an_invoice_without_remarks_is_stored_as_before_and_a_credit_has_none() -> None:
+    assert "remarks" not in price(inputs()).model_dump()
+    assert "remarks" not in price(inputs()).model_dump_json()
+    absent = price(inputs(parts=(part(plan("10000", CALLS)),), usage_days=usage_days(api_calls=None)))
+    assert Invoice.model_validate_json(absent.model_dump_json()) == absent
+    assert absent.credited().remarks == ()
+
+
 # Charges -----------------------------------------------------------------------------------------------------------------
 
 

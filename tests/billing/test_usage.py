@@ -25,7 +25,7 @@ from tests.billing.billing_inputs import usage_days
 LEVELS = [Aggregation.MAX, Aggregation.AVERAGE, Aggregation.LATEST]
 
 
-def october(metric: str, figures: Sequence[int]) -> list[UsageDay]:
+def october(metric: str, figures: Sequence[int | None]) -> list[UsageDay]:
     """October's first days with these figures."""
     return [usage_days(day, day, **{metric: figure})[0] for day, figure in enumerate(figures, 1)]
 
@@ -75,6 +75,19 @@ def test_one_byte_more_than_a_tenth_of_a_gigabyte_is_the_next_tenth(stored: int,
 @pytest.mark.parametrize("metric", Metric)
 def test_without_days_there_is_no_quantity(metric: Metric) -> None:
     assert quantity([], metric, Aggregation.LATEST) == "0"
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "expected"),
+    [(Aggregation.MAX, "9.00"), (Aggregation.AVERAGE, "7.00"), (Aggregation.LATEST, "5.00")],
+)
+def test_a_level_is_that_of_the_days_with_a_record(aggregation: Aggregation, expected: str) -> None:
+    days = october("storage_gb", [None, 9, 5, None])
+    assert quantity(days, Metric.STORAGE_GB, aggregation, step="0.01") == expected
+
+
+def test_a_sum_is_of_the_days_with_a_record() -> None:
+    assert quantity(october("api_calls", [10, None, 32]), Metric.API_CALLS, Aggregation.SUM) == "42"
 
 
 def test_only_what_is_summed_belongs_to_the_days_it_happened_on() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import re
@@ -25,6 +26,7 @@ from include.data_management.monthly_report import batch as monthly_report
 from include.data_management.monthly_report import create_batch
 from include.data_management.monthly_report.document import render_pdf
 from include.data_management.monthly_report.report import MonthlyReport, make_report
+from include.data_management.monthly_report.wording import words
 from include.data_management.monthly_report.workbook import Person, write_workbook
 from include.execution.batch import Run
 from include.execution.object_store import ObjectStore
@@ -34,6 +36,7 @@ from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.data_management import statistics_rows
+from tests.data_management.test_monthly_report_rules import NO_RECORDS
 from tests.waiting import LIMIT_SECONDS, wait_until
 
 MONTH, LAST_DAY = date(2026, 10, 1), date(2026, 10, 31)
@@ -299,7 +302,7 @@ def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
             fonts.add(descriptor["/FontName"].split("+")[1])
     assert all(name.startswith("NotoSansCJKjp") for name in fonts)
 
-    # The application links both files.
+    # The application's history can show both rows.
     linked = host.execute(
         """
         SELECT output_format, generation_status, file_path, file_size, report_title
@@ -310,6 +313,16 @@ def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
         (name, "COMPLETED", str(path), path.stat().st_size, "月次レポート 2026年10月")
         for name, path in (("excel", written[".xlsx"]), ("pdf", written[".pdf"]))
     ]
+    described = host.execute(
+        """
+        SELECT tenant_id, requested_by, parameters, report_category, is_deleted
+        FROM "HIS_ReportGeneration" ORDER BY output_format
+        """
+    ).fetchall()
+    assert [
+        (tenant_id, requested_by, json.loads(parameters), *rest)
+        for tenant_id, requested_by, parameters, *rest in described
+    ] == [("../../etc", "BATCH-004", {"month": "2026-10"}, "MONTHLY", False)] * 2
     for name, sha256 in host.execute("SELECT format, sha256 FROM batch.monthly_report_file"):
         path = written[{"excel": ".xlsx", "pdf": ".pdf"}[name]]
         assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
@@ -532,6 +545,85 @@ def test_levels_of_fewer_than_five_people_are_in_none_of_workbook_pdf_and_letter
     assert row_of(book, "月次サマリー", "必要スキル充足率")[1] == 76.3
 
 
+@pytest.mark.parametrize(
+    ("locale", "no_record", "usage", "summary"),
+    [("ja-JP", "記録なし", "機能利用状況", "月次サマリー"), ("en-US", "No record", "Usage", "Summary")],
+)
+def test_figures_without_a_record_are_absent_from_workbook_pdf_and_letter(
+    shared_database: Database,
+    host: psycopg.Connection,
+    tmp_path: Path,
+    locale: str,
+    no_record: str,
+    usage: str,
+    summary: str,
+) -> None:
+    tenant(host, "T1", locale=locale)
+    absent = {**NO_RECORDS, "users_total": 9, "logins": 3, "unplaced_events": 2, "unplaced_accounts": 4}
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, absent)
+    result = run(shared_database, tmp_path)
+
+    book, document = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])
+    ((_, _, body, _),) = letters(host)
+    text = words("ja" if locale == "ja-JP" else "en")
+    front = re.sub(r"\s+", "", document[0])
+    said = [str(row[0]) for row in cells(book, summary)[:10]]
+    for key in ("api_calls", "api_errors", "error_rate", "reports_generated", "skill_assessments", "storage"):
+        name = text["figures"][key]
+        assert row_of(book, summary, name)[1:6] == [no_record, "—", "—", "—", no_record]
+        assert f"{name}{no_record}———{no_record}".replace(" ", "") in front
+        assert any(name in notice for notice in said)
+    assert f"{text['figures']['api_calls']}: {no_record}（" in body
+    for notice in ("62", "4"):
+        rows = text["unplaced_events" if notice == "62" else "unplaced_accounts"].format(count=notice)
+        assert any(rows in each for each in said)
+        assert rows.replace(" ", "") in front
+        assert rows in body
+
+    # Neither chart nor 0: the table of the days has dashes, and the charts of the months have no such series.
+    assert [len(charts_of(sheet)) for sheet in book.worksheets] == [1, 2, 0, 2, 2, 0]
+    days_of_month = [row for row in cells(book, usage) if isinstance(row[0], datetime)]
+    assert [row[1:7] for row in days_of_month] == [["—"] * 6] * 31
+    titles = [text["charts"][key] for key in ("api", "error_rate")]
+    assert [row[0] for row in cells(book, usage) if row[0] and no_record in str(row[0])] == [
+        f"{title}: {no_record}" for title in titles
+    ]
+    assert [
+        f"{title}{no_record}".replace(" ", "") in re.sub(r"\s+", "", document[1]) for title in titles
+    ] == [
+        True,
+        True,
+    ]
+    (details,) = host.execute(
+        "SELECT details -> 'apiCalls' FROM batch.tenant_outcome WHERE execution_id = %s",
+        [result.execution_id],
+    ).fetchall()
+    assert details == (None,)
+
+    before = {path: path.read_bytes() for path in files(tmp_path).values()}
+    run(shared_database, tmp_path)
+    assert {path: path.read_bytes() for path in files(tmp_path).values()} == before
+
+
+def test_days_without_a_record_are_gaps_among_the_others(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", MONTH, date(2026, 10, 12), {**NO_RECORDS, "users_total": 9})
+    statistics_rows.days(
+        host, "T1", date(2026, 10, 13), LAST_DAY, {"users_total": 9, "api_calls": 100, "api_errors": 5}
+    )
+    run(shared_database, tmp_path)
+
+    book, document = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])
+    assert row_of(book, "月次サマリー", "API 呼び出し数")[1:6] == [1_900, "—", "—", "—", 1_900]
+    assert row_of(book, "機能利用状況", datetime(2026, 10, 12))[1:7] == [None] * 6  # type: ignore[arg-type]
+    assert row_of(book, "機能利用状況", datetime(2026, 10, 13))[1:4] == [100, 5, 5]  # type: ignore[arg-type]
+    assert len(charts_of(book["機能利用状況"])) == 2
+    assert "API 呼び出し数（12 日）" in re.sub(r"\s+", " ", document[0])
+    assert re.sub(r"\s+", "", document[1]).count("記録なし") == 24  # 12 days of two charts
+
+
 def test_a_tenant_s_colour_and_fiscal_year_arrive_in_both_files(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -730,7 +822,7 @@ def test_a_tenant_s_files_hold_nothing_of_another_s_and_lie_in_a_folder_of_its_o
             host,
             "MST_Employee",
             id=f"e{number}",
-            employee_code="0001",
+            employee_code=f"000{number}",
             full_name=f"{secret}さん",
             department_id=f"D{number}",
             tenant_id=tenant_id,

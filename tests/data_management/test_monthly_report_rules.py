@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from include.data_management.monthly_report.figures import Hidden
+from include.data_management.monthly_report.figures import NotShown
 from include.data_management.monthly_report.report import MonthlyReport, fiscal_start, make_report
 from include.data_management.monthly_report.wording import (
     difference_text,
@@ -24,7 +24,7 @@ from include.data_management.monthly_report.wording import (
 MONTH = date(2026, 10, 1)
 
 
-def day(when: date, **figures: int) -> dict[str, Any]:
+def day(when: date, /, **figures: int | None) -> dict[str, Any]:
     row: dict[str, Any] = defaultdict(int, figures)
     return row | {
         "statistics_date": when,
@@ -70,7 +70,7 @@ def report(
     )
 
 
-def days_between(first: date, last: date, **figures: int) -> list[dict[str, Any]]:
+def days_between(first: date, last: date, /, **figures: int | None) -> list[dict[str, Any]]:
     """All days of the span (inclusive), alike."""
     return [day(first + timedelta(days=number), **figures) for number in range((last - first).days + 1)]
 
@@ -177,16 +177,100 @@ def test_levels_of_fewer_than_five_people_are_hidden() -> None:
     for key, value in (("mean_level", 2), ("coverage_rate", 50)):
         figure = made.figure(key)
         # The fiscal year's mean leaves it out: from one with it, and the other months, it could be worked out.
-        assert [figure.current, figure.previous, figure.fiscal] == [Hidden.FEW_PEOPLE, value, value]
+        assert [figure.current, figure.previous, figure.fiscal] == [NotShown.FEW_PEOPLE, value, value]
         assert value_text(figure.current, figure.unit, "ja") == "5名未満のため非表示"
         assert (difference_text(figure), growth_text(figure), tone(figure)) == ("—", "—", "neutral")
-        assert [getattr(month, key) for month in made.months[-3:]] == [value, value, Hidden.FEW_PEOPLE]
+        assert [getattr(month, key) for month in made.months[-3:]] == [value, value, NotShown.FEW_PEOPLE]
     assert [month.has_hidden for month in made.months[-2:]] == [False, True]
     only = figures((october, 1)).figure("mean_level")
-    assert [only.current, only.previous, only.fiscal] == [Hidden.FEW_PEOPLE, None, Hidden.FEW_PEOPLE]
+    assert [only.current, only.previous, only.fiscal] == [NotShown.FEW_PEOPLE, None, NotShown.FEW_PEOPLE]
     # Of nobody there is nothing to hide.
     assert report(day(october)).figure("mean_level").current is None
     assert MonthlyReport.model_validate_json(made.model_dump_json()) == made
+
+
+# What the application writes nothing of today.
+NO_RECORDS: dict[str, int | None] = dict.fromkeys(
+    (
+        *("api_calls", "api_errors", "reports_generated"),
+        *("notifications_sent", "skill_assessments", "storage_bytes"),
+    )
+)
+ABSENT = (*NO_RECORDS, "error_rate", "storage")
+
+
+def absent_figures(made: MonthlyReport) -> list[str]:
+    return [figure.key for figure in made.figures if figure.current is NotShown.NO_RECORD]
+
+
+def test_figures_without_a_record_are_absent_and_named() -> None:
+    made = report(*days_between(*SEPTEMBER, **NO_RECORDS), *days_between(*OCTOBER, logins=1, **NO_RECORDS))
+    assert set(absent_figures(made)) == set(ABSENT) - {"storage_bytes"}
+    for key in absent_figures(made):
+        figure = made.figure(key)
+        assert [figure.previous, figure.fiscal] == [NotShown.NO_RECORD] * 2
+        assert value_text(figure.current, figure.unit, "ja") == "記録なし"
+        assert value_text(figure.current, figure.unit, "en") == "No record"
+        assert (difference_text(figure), growth_text(figure), tone(figure)) == ("—", "—", "neutral")
+    assert [made.months[-1].api_calls, made.months[-1].error_rate] == [NotShown.NO_RECORD] * 2
+    assert [made.days[0].api_calls, made.days[0].is_missing] == [None, False]
+    assert made.figure("logins").current == 31
+    assert notices(made)[2:] == [
+        "次の数値は、アプリケーションに記録がないため「記録なし」と表示しています: API 呼び出し数、API エラー数、API エラー率、"
+        "レポート出力数、通知の送信数、スキル評価数、ファイル容量。"
+    ]
+    assert MonthlyReport.model_validate_json(made.model_dump_json()) == made
+    # A month without statistics has no figures at all, which is another matter.
+    assert report(*days_between(*SEPTEMBER, **NO_RECORDS)).figure("api_calls").current is None
+
+
+def test_days_without_a_record_are_left_out_counted_and_make_no_growth() -> None:
+    no_calls: dict[str, int | None] = {"api_calls": None, "api_errors": None}
+    made = report(
+        *days_between(*SEPTEMBER, **no_calls),
+        *days_between(date(2026, 10, 1), date(2026, 10, 12), **no_calls),
+        *days_between(date(2026, 10, 13), OCTOBER[1], api_calls=100, api_errors=3, storage_bytes=2**20),
+    )
+    calls, rate = made.figure("api_calls"), made.figure("error_rate")
+    assert [calls.current, calls.previous, calls.fiscal] == [1_900, NotShown.NO_RECORD, 1_900]
+    assert [rate.current, rate.fiscal] == [3, 3]
+    said = notices(made)
+    names = "API 呼び出し数（{0} 日）、API エラー数（{0} 日）、API エラー率（{0} 日）。"
+    assert said[-2].endswith("当月の記録のない日数）: " + names.format(12))
+    assert said[-1].endswith("前月までの記録のない日数）: " + names.format(30))
+
+    # Growth needs as many days with a record in both months.
+    whole = days_between(*SEPTEMBER, api_calls=10)
+    assert (
+        growth_text(report(*whole, *days_between(*OCTOBER, api_calls=20)).figure("api_calls")) == "+106.7 %"
+    )
+    for lost, growth in ((1, "+100.0 %"), (2, "—")):
+        october = [
+            *days_between(*OCTOBER, api_calls=20)[lost:],
+            *days_between(OCTOBER[0], date(2026, 10, lost), api_calls=None),
+        ]
+        assert growth_text(report(*whole, *october).figure("api_calls")) == growth
+
+
+def test_an_error_rate_without_calls_is_none_and_without_a_record_is_absent() -> None:
+    assert report(day(MONTH, api_calls=0)).figure("error_rate").current is None
+    absent = report(day(MONTH, api_calls=None, api_errors=None))
+    assert absent.figure("error_rate").current is NotShown.NO_RECORD
+
+
+def test_rows_that_name_nobody_are_told_when_there_are_any() -> None:
+    def said(*days: dict[str, Any]) -> list[str]:
+        return [notice for notice in notices(report(*days)) if "集計に含まれていません" in notice]
+
+    months = [
+        *days_between(*SEPTEMBER, unplaced_events=9, unplaced_accounts=9),
+        *days_between(OCTOBER[0], date(2026, 10, 30), unplaced_events=40, unplaced_accounts=5),
+    ]
+    assert said(*months, day(OCTOBER[1], unplaced_accounts=3)) == [
+        "利用者を特定できない操作 1,200 件、従業員のないアカウント 3 件は集計に含まれていません。"
+    ]
+    assert said(*months, day(OCTOBER[1])) == ["利用者を特定できない操作 1,200 件は集計に含まれていません。"]
+    assert said(day(OCTOBER[1])) == []
 
 
 def test_a_mean_is_rounded_once() -> None:

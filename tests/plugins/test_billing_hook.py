@@ -140,6 +140,22 @@ def test_the_closed_days_are_those_of_the_tenant_and_the_month(
     assert hook.usage_of("nobody", MONTH) == ()
 
 
+def test_a_figure_without_a_record_is_none_and_not_0(hook: BillingHook, host: psycopg.Connection) -> None:
+    customer(host, "A", months=())
+    billing_rows.without_records(host, "A")
+
+    day = hook.usage_of("A", MONTH)[0]
+    assert (day.active_users, day.api_calls, day.storage_bytes, day.reports_generated) == (
+        25,
+        None,
+        None,
+        None,
+    )
+    assert [
+        line.split("  ")[2:5] for line in hook.explain("A", finalize(hook)) if "2026-10-01  " in line
+    ] == [["25", "記録なし", "記録なし"]]
+
+
 # Pricing and finalising --------------------------------------------------------------------------------------------------
 
 

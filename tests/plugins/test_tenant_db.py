@@ -120,7 +120,20 @@ def test_a_login_that_may_not_act_as_the_role_is_refused(
     connected: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", connected.airflow_connection("batch_tenant"))
-    with pytest.raises(SchemaError, match="ロール batch_platform になれません"):
+    with pytest.raises(SchemaError) as caught:
+        PlatformDbHook().get_conn()
+    assert str(caught.value) == (
+        "接続 'batch_platform_db' のログイン \"batch_tenant\" はロール batch_platform になれません。"
+        '管理者が `GRANT batch_platform TO "batch_tenant"` を実行してください。'
+    )
+
+
+def test_a_role_that_is_not_deployed_is_named_with_the_command(
+    connected: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PlatformDbHook, "role", "batch_none")
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", connected.airflow_connection("batch_tenant"))
+    with pytest.raises(SchemaError, match=r'role "batch_none" does not exist.*include\.migrations upgrade'):
         PlatformDbHook().get_conn()
 
 

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.billing.accounts import BillingAccount, inputs_of
-from include.billing.approval import hold_reason
+from include.billing.approval import change_reason, unplaced_reason
 from include.billing.documents import require_printable
 from include.billing.errors import BillingError
 from include.billing.inputs import BillingInputs
@@ -64,7 +64,11 @@ def make_draft(
     if inputs is None:
         return None
     invoice = price(inputs)
-    hold = hold_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent)
+    reasons = (
+        change_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent),
+        unplaced_reason(account.unplaced, terms.identity),
+    )
+    hold = "。".join(reason for reason in reasons if reason) or None
     is_approved = not {account.tenant_id, account.tenant_code}.isdisjoint(approved)
     stored_hash = account.live.input_hash if account.live and account.live.status == "draft" else None
     if hold and is_approved and stored_hash not in (None, inputs.digest()):

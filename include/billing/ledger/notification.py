@@ -55,7 +55,7 @@ def _letter(invoice: Invoice) -> tuple[str, str]:
         f"{invoice.period_start:%Y年%-m月}分のご請求書を発行しました。\n\n"
         f"請求書番号: {invoice.number}\n"
         f"ご請求金額（税込）: {invoice.total:,f} {invoice.currency}\n\n"
-        "請求書は管理画面の「ご利用料金」からご確認いただけます。\n\n"
+        "請求書（PDF）が必要な場合は、下記までお問い合わせください。\n\n"
         f"{invoice.issuer.name} {invoice.issuer.contact}\n{invoice.issuer.email} / {invoice.issuer.phone}\n"
     )
     return subject, body

@@ -63,7 +63,7 @@ class Instructions:
 
 @dataclass(frozen=True)
 class TenantSettlement:
-    """How one tenant's month ended. ``reason`` and ``code`` say why it was held or failed."""
+    """How one tenant's month ended. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's remarks."""
 
     tenant_id: str
     settlement: Settlement
@@ -92,7 +92,12 @@ def price_tenants(
                 outcome.inputs,
                 total=outcome.invoice.total,
                 currency=outcome.invoice.currency,
-                notes=(*outcome.problems, *_already_issued(account), *outcome.sample_notes),
+                notes=(
+                    *outcome.problems,
+                    *outcome.invoice.remarks,
+                    *_already_issued(account),
+                    *outcome.sample_notes,
+                ),
             )
         priced.append(outcome)
     return priced
@@ -260,7 +265,7 @@ def _obstacle(draft: Draft, period: Period) -> TenantSettlement | None:
             draft.inputs,
             total=draft.invoice.total,
             currency=draft.invoice.currency,
-            notes=(*draft.problems, *draft.sample_notes),
+            notes=(*draft.problems, *draft.invoice.remarks, *draft.sample_notes),
         )
     if draft.refusal is not None:
         return _failed(account.tenant_id, draft.refusal)
@@ -276,6 +281,7 @@ def _obstacle(draft: Draft, period: Period) -> TenantSettlement | None:
         f"テナントコード '{account.tenant_code}'、操作"
         + ("「取消して再発行」と「大きな変動を認める」" if account.issued else "「保留中の請求の承認」")
         + "で実行してください。",
+        notes=draft.invoice.remarks,
     )
 
 
@@ -298,6 +304,7 @@ def _settlement_of(
         number=numbers[invoice_id],
         total=draft.invoice.total,
         currency=draft.invoice.currency,
+        notes=draft.invoice.remarks,
     )
 
 

@@ -107,7 +107,9 @@ LEFT JOIN LATERAL (
 ORDER BY tenant.tenant_id;
 
 -- name: load_usage_days
-SELECT tenant_id, usage_date, active_users, storage_bytes, api_calls, reports_generated, revision
+SELECT
+    tenant_id, usage_date, active_users, storage_bytes, api_calls, reports_generated, revision,
+    registered_users, unplaced_accounts, read_events, unplaced_events
 FROM batch.usage_day
 WHERE usage_date BETWEEN %(period_start)s AND %(period_end)s
 ORDER BY tenant_id, usage_date;

@@ -30,7 +30,7 @@ SELECT
     (invoice.content ->> 'tax')::numeric AS tax_amount,
     invoice.total AS total_amount,
     invoice.currency AS currency_code,
-    (invoice.content -> 'lines')::text AS usage_details,
+    ((invoice.content -> 'lines') || coalesce(remarks.entries, '[]'))::text AS usage_details,
     CASE invoice.status WHEN 'draft' THEN 'CALCULATED' WHEN 'void' THEN 'CANCELLED' ELSE 'INVOICED' END AS billing_status,
     invoice.number AS invoice_number,
     invoice.issued_on::timestamp AS invoice_date,
@@ -54,6 +54,11 @@ CROSS JOIN
             coalesce(sum(line.amount) FILTER (WHERE line.kind LIKE '%%_discount'), 0) AS discount_amount
         FROM jsonb_to_recordset(invoice.content -> 'lines') AS line (kind text, amount numeric)
     ) AS lines
+CROSS JOIN
+    LATERAL (
+        SELECT jsonb_agg(jsonb_build_object('kind', 'remark', 'description', remark.text) ORDER BY remark.position) AS entries
+        FROM jsonb_array_elements_text(invoice.content -> 'remarks') WITH ORDINALITY AS remark (text, position)
+    ) AS remarks
 WHERE
     invoice.invoice_id = any(%(invoice_ids)s)
     AND (

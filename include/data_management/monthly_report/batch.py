@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from include.errors import BatchError, reason_of
 from include.execution.batch import Run, StagesTenants, TenantBatch, UnitResult, Work, WritesFiles
 from include.execution.business_date import utc_bounds
 from include.execution.object_store import ObjectStore, tenant_folder
+from include.execution.people import keep_people
 from include.messaging import outbox
 from include.messaging.notices import MONTHLY_REPORT, load_administrators
 from include.messaging.template_store import load_templates
@@ -84,6 +86,7 @@ class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
             "month_end": utc_bounds(last_day).end,
             "tenant_ids": list(work.tenant_ids),
         }
+        keep_people(work.connection)
         _SQL.execute(work.connection, "collect_people", **parameters)
         _SQL.execute(work.connection, "collect_settings", **parameters)
 
@@ -288,7 +291,7 @@ def _result(tenant_id: str, report: MonthlyReport, notes: tuple[str, ...]) -> Un
         "reports": 1,
         "missingDays": len(missing),
         **{
-            name: None if (value := report.figure(key).current) is None else str(value)
+            name: str(value) if isinstance(value := report.figure(key).current, Decimal) else None
             for name, key in (("users", "users_total"), ("logins", "logins"), ("apiCalls", "api_calls"))
         },
     }

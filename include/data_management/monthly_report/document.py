@@ -37,6 +37,14 @@ _TILES = (
     "certificates_expiring",
 )
 
+# The figures of the daily charts, and the figure of the day that is None without a record.
+_DAILY_CHARTS = {
+    "users_active": "users_active",
+    "logins": "logins",
+    "api_calls": "api_calls",
+    "error_rate": "api_calls",
+}
+
 # Without the number of users: the page is too narrow for it.
 _MONTH_COLUMNS = {key: unit for key, unit in MONTH_UNITS.items() if key != "users_total"}
 
@@ -86,13 +94,11 @@ def _usage(report: MonthlyReport) -> dict[str, Any]:
         "days": {
             "labels": [str(day.date.day) for day in report.days],
             "weekend": [day.date.weekday() >= 5 for day in report.days],
-            "missing": [day.is_missing for day in report.days],
-            **{
-                key: _numbers([getattr(day, key) for day in report.days])
-                for key in ("users_active", "logins", "api_calls", "error_rate")
-            },
+            **{key: _numbers([getattr(day, key) for day in report.days]) for key in _DAILY_CHARTS},
         },
-        "missing_mark": text["missing_mark"],
+        "day_marks": {key: _day_marks(report, column) for key, column in _DAILY_CHARTS.items()},
+        "absent_charts": [key for key in _DAILY_CHARTS if not report.has_record(key)],
+        "no_record": text["not_shown"]["no_record"],
         "months": {
             "labels": [short_month(month.month, language) for month in report.months],
             **{
@@ -111,6 +117,19 @@ def _usage(report: MonthlyReport) -> dict[str, Any]:
         "coverage_name": text["figures"]["coverage_rate"],
         "goal_rate_name": text["figures"]["goal_rate"],
     }
+
+
+def _day_marks(report: MonthlyReport, column: str) -> list[str | None]:
+    """What a daily chart shows on the days without data or without a record."""
+    text = words(report.language)
+    return [
+        text["missing_mark"]
+        if day.is_missing
+        else text["not_shown"]["no_record"]
+        if getattr(day, column) is None
+        else None
+        for day in report.days
+    ]
 
 
 def _skills(report: MonthlyReport) -> dict[str, Any]:
@@ -135,7 +154,7 @@ def _skills(report: MonthlyReport) -> dict[str, Any]:
         ],
         "no_groups": text["no_groups"],
         "privacy": text["privacy"],
-        "hidden": list(text["hidden"].values()),
+        "hidden": text["not_shown"]["few_people"],
     }
 
 

@@ -35,14 +35,15 @@ class Unit(StrEnum):
         return {"count": 0, "level": 2}.get(self, 1)
 
 
-class Hidden(StrEnum):
-    """Why an existing figure is not shown: it would reveal data of single people."""
+class NotShown(StrEnum):
+    """Why a figure is not shown: it would reveal data of single people, or the host has no record of it on any day."""
 
     FEW_PEOPLE = "few_people"
+    NO_RECORD = "no_record"
 
 
-# A rounded figure; None: there is no figure.
-Shown = Decimal | Hidden | None
+# A rounded figure; None: there is no figure, because no day has data or the whole of a rate is 0.
+Shown = Decimal | NotShown | None
 
 
 class ReportValue(BaseModel):
@@ -56,7 +57,9 @@ class Figure(ReportValue):
 
     Difference and growth are calculated from the rounded values, so that a reader can check them.
     ``fiscal_kind``: the fiscal year's value is a total, a mean (of month ends, or of days), the highest day, or a rate of totals.
-    ``is_comparable`` is False for totals of two months that have data for different numbers of days because days are missing.
+    ``is_comparable`` is False for totals of two months that have data for different numbers of days because days are missing or
+    have no record of the figure. ``unrecorded_days`` counts the month's days that have data but no record of the figure, and
+    ``earlier_unrecorded_days`` those of the previous month and of the fiscal year before the month.
     """
 
     key: str
@@ -68,6 +71,8 @@ class Figure(ReportValue):
     current: Shown
     previous: Shown
     fiscal: Shown
+    unrecorded_days: int = 0
+    earlier_unrecorded_days: int = 0
 
     @property
     def difference(self) -> Decimal | None:
@@ -92,7 +97,8 @@ class Figure(ReportValue):
 class FigureRule:
     """How a figure is calculated from days. ``is_state``: it is the state at the end of the last day.
 
-    ``people`` is the column that counts the people whom the figure rates, if it rates people.
+    ``people`` is the column that counts the people whom the figure rates, if it rates people. ``record`` is the column that is null
+    on days of which the host has no record of the figure. The figure is of the other days.
     """
 
     key: str
@@ -102,12 +108,20 @@ class FigureRule:
     rise_is: Literal["good", "bad", "neutral"] = "neutral"
     fiscal_kind: FiscalKind = "total"
     people: str | None = None
+    record: str | None = None
+
+    def recorded(self, days: Sequence[DayRow]) -> Sequence[DayRow]:
+        """The days with a record of the figure."""
+        return [day for day in days if day[self.record] is not None] if self.record else days
 
     def shown(self, days: Sequence[DayRow]) -> Shown:
-        """The value, not rounded; hidden if it rates too few people."""
-        value = self.value(days)
+        """The value, not rounded; not shown if no day has a record of it, or if it rates too few people."""
+        recorded = self.recorded(days)
+        if days and not recorded:
+            return NotShown.NO_RECORD
+        value = self.value(recorded)
         if value is not None and self.people and days[-1][self.people] < SMALLEST_GROUP:
-            return Hidden.FEW_PEOPLE
+            return NotShown.FEW_PEOPLE
         return value
 
 
@@ -158,15 +172,26 @@ RULES = (
     FigureRule("users_active_most", Unit.COUNT, _most_of("users_active"), rise_is="good", fiscal_kind="most"),
     FigureRule("users_new", Unit.COUNT, _sum_of("users_new"), rise_is="good"),
     FigureRule("logins", Unit.COUNT, _sum_of("logins"), rise_is="good"),
-    FigureRule("api_calls", Unit.COUNT, _sum_of("api_calls")),
-    FigureRule("api_errors", Unit.COUNT, _sum_of("api_errors"), rise_is="bad"),
+    FigureRule("api_calls", Unit.COUNT, _sum_of("api_calls"), record="api_calls"),
+    FigureRule("api_errors", Unit.COUNT, _sum_of("api_errors"), rise_is="bad", record="api_errors"),
     FigureRule(
-        "error_rate", Unit.PERCENT, _rate("api_errors", "api_calls"), rise_is="bad", fiscal_kind="rate"
+        "error_rate",
+        Unit.PERCENT,
+        _rate("api_errors", "api_calls"),
+        rise_is="bad",
+        fiscal_kind="rate",
+        record="api_calls",
     ),
-    FigureRule("reports_generated", Unit.COUNT, _sum_of("reports_generated")),
-    FigureRule("notifications_sent", Unit.COUNT, _sum_of("notifications_sent")),
-    FigureRule("skill_assessments", Unit.COUNT, _sum_of("skill_assessments")),
-    FigureRule("storage", Unit.MEGABYTES, _last_of("storage_bytes", 1024 * 1024), is_state=True),
+    FigureRule("reports_generated", Unit.COUNT, _sum_of("reports_generated"), record="reports_generated"),
+    FigureRule("notifications_sent", Unit.COUNT, _sum_of("notifications_sent"), record="notifications_sent"),
+    FigureRule("skill_assessments", Unit.COUNT, _sum_of("skill_assessments"), record="skill_assessments"),
+    FigureRule(
+        "storage",
+        Unit.MEGABYTES,
+        _last_of("storage_bytes", 1024 * 1024),
+        is_state=True,
+        record="storage_bytes",
+    ),
     FigureRule("employees", Unit.COUNT, _last_of("employees"), is_state=True),
     FigureRule("skill_records", Unit.COUNT, _last_of("skill_records"), is_state=True, rise_is="good"),
     FigureRule(
@@ -208,8 +233,16 @@ def make_figure(
     previous: Sequence[DayRow],
     fiscal: Sequence[DayRow],
     months: Sequence[Sequence[DayRow]],
-    are_comparable: bool,
+    earlier: Sequence[DayRow],
+    are_whole: bool,
 ) -> Figure:
+    """``earlier`` are the days before the month that the report reads; ``are_whole``: no day of the two months is missing."""
+    unrecorded, unrecorded_before, unrecorded_earlier = (
+        len(days) - len(rule.recorded(days)) for days in (current, previous, earlier)
+    )
+    are_comparable = (are_whole and not unrecorded and not unrecorded_before) or (
+        len(current) - unrecorded == len(previous) - unrecorded_before
+    )
     fiscal_unit = rule.unit
     if rule.is_state:
         fiscal_value = _mean_of_ends([rule.shown(days) for days in months])
@@ -227,6 +260,8 @@ def make_figure(
         current=in_unit(rule.shown(current), rule.unit),
         previous=in_unit(rule.shown(previous), rule.unit),
         fiscal=in_unit(fiscal_value, fiscal_unit),
+        unrecorded_days=unrecorded,
+        earlier_unrecorded_days=unrecorded_earlier,
     )
 
 

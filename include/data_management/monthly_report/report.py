@@ -16,7 +16,7 @@ from include.data_management.monthly_report.figures import (
     RULES,
     DayRow,
     Figure,
-    Hidden,
+    NotShown,
     ReportValue,
     Shown,
     Unit,
@@ -27,7 +27,7 @@ from include.data_management.monthly_report.figures import (
 
 
 class Day(ReportValue):
-    """A day of the month. A missing day has no figures."""
+    """A day of the month. A missing day has no figures, and None is a figure that the host has no record of on another day."""
 
     date: date
     is_missing: bool
@@ -60,7 +60,7 @@ class Month(ReportValue):
     @property
     def has_hidden(self) -> bool:
         """Whether a figure is hidden because it describes too few people."""
-        return any(isinstance(value, Hidden) for value in (self.mean_level, self.coverage_rate))
+        return any(isinstance(value, NotShown) for value in (self.mean_level, self.coverage_rate))
 
 
 class SkillGroup(ReportValue):
@@ -78,7 +78,11 @@ class SkillGroup(ReportValue):
 
 
 class MonthlyReport(ReportValue):
-    """A tenant's report without the list of employees. Days are Asia/Tokyo."""
+    """A tenant's report without the list of employees. Days are Asia/Tokyo.
+
+    The host's rows that no person could be found for are no part of the figures: ``unplaced_events`` of the month, and
+    ``unplaced_accounts`` of its last day with data.
+    """
 
     tenant_code: str
     tenant_name: str
@@ -95,6 +99,8 @@ class MonthlyReport(ReportValue):
     categories: tuple[SkillGroup, ...]
     departments: tuple[SkillGroup, ...]
     goals: tuple[tuple[str, int | None], ...]
+    unplaced_events: int = 0
+    unplaced_accounts: int = 0
 
     @property
     def missing_days(self) -> tuple[date, ...]:
@@ -125,6 +131,10 @@ class MonthlyReport(ReportValue):
     def is_empty(self) -> bool:
         """Whether the tenant has neither employees nor accounts."""
         return not any(self.figure(key).current for key in ("employees", "users_total"))
+
+    def has_record(self, key: str) -> bool:
+        """Whether the host has a record of the figure on a day of the month; False only if other figures have data."""
+        return self.figure(key).current is not NotShown.NO_RECORD
 
     def figure(self, key: str) -> Figure:
         return next(figure for figure in self.figures if figure.key == key)
@@ -176,8 +186,8 @@ def make_report(
     fiscal = _within(rows, start, last_day)
     current = days_of_month[month]
     missing_before = _missing_days(previous, month_before)
-    is_whole = not missing_before and not _missing_days(current, month)
-    are_comparable = is_whole or len(current) == len(previous)
+    are_whole = not missing_before and not _missing_days(current, month)
+    earlier = _within(rows, first_needed_day(month, fiscal_start_month), last_day_of(month_before))
     skill_groups = list(groups)
     return MonthlyReport(
         tenant_code=tenant_code,
@@ -189,7 +199,7 @@ def make_report(
         fiscal_start=start,
         fiscal_data_from=fiscal[0]["statistics_date"] if fiscal else None,
         figures=tuple(
-            make_figure(rule, current, previous, fiscal, list(days_of_month.values()), are_comparable)
+            make_figure(rule, current, previous, fiscal, list(days_of_month.values()), earlier, are_whole)
             for rule in RULES
         ),
         days=tuple(
@@ -201,6 +211,8 @@ def make_report(
         categories=_groups(skill_groups, "category"),
         departments=_groups(skill_groups, "department"),
         goals=tuple((column, current[-1][column] if current else None) for column in GOALS),
+        unplaced_events=sum(day["unplaced_events"] for day in current),
+        unplaced_accounts=current[-1]["unplaced_accounts"] if current else 0,
     )
 
 

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from include.data_management.monthly_report.figures import Figure, Hidden, Shown, Unit
+from include.data_management.monthly_report.figures import Figure, NotShown, Shown, Unit
 from include.data_management.monthly_report.report import MonthlyReport, SkillGroup
-from include.settings import load_yaml
+from include.yaml_files import load_yaml
 
 _WORDS_FILE = Path(__file__).with_name("wording.yaml")
 
@@ -35,8 +35,8 @@ def value_text(value: Shown | int, unit: Unit, language: str) -> str:
     """``1,234`` or ``12.3 %``, or the reason why no value is shown."""
     if value is None:
         return NONE
-    if isinstance(value, Hidden):
-        return str(words(language)["hidden"][value])
+    if isinstance(value, NotShown):
+        return str(words(language)["not_shown"][value])
     suffix = {Unit.PERCENT: " %", Unit.MEGABYTES: " MB", Unit.HOURS: " h"}.get(unit, "")
     return f"{value:,.{unit.decimals}f}{suffix}"
 
@@ -100,7 +100,7 @@ def title(report: MonthlyReport) -> str:
 
 
 def notices(report: MonthlyReport) -> list[str]:
-    """The notices on the front page: an empty tenant, and days without data in the months of the report."""
+    """The notices on the front page: what is missing from the figures, and an empty tenant."""
     text, language = words(report.language), report.language
     texts = []
     missing, missing_before = report.missing_days, report.previous_missing_days
@@ -124,7 +124,37 @@ def notices(report: MonthlyReport) -> list[str]:
             for month, count in report.earlier_gaps
         )
         texts.append(text["fiscal_gaps"].format(months=text["listed"].join(gaps)))
+    return [*texts, *_record_notices(report), *_unplaced_notices(report)]
+
+
+def _record_notices(report: MonthlyReport) -> list[str]:
+    """Figures without a record: in the whole month, on some of its days, and on earlier days of figures with a record."""
+    text = words(report.language)
+    absent = [figure for figure in report.figures if figure.current is NotShown.NO_RECORD]
+    others = [figure for figure in report.figures if figure not in absent]
+    in_month = [(figure, figure.unrecorded_days) for figure in others if figure.unrecorded_days]
+    earlier = [
+        (figure, figure.earlier_unrecorded_days) for figure in others if figure.earlier_unrecorded_days
+    ]
+    texts = []
+    if absent:
+        names = text["listed"].join(text["figures"][figure.key] for figure in absent)
+        texts.append(text["no_record"].format(figures=names))
+    for key, counts in (("some_records", in_month), ("earlier_records", earlier)):
+        if counts:
+            listed = text["listed"].join(
+                text["figure_days"].format(figure=text["figures"][figure.key], count=count)
+                for figure, count in counts
+            )
+            texts.append(text[key].format(figures=listed))
     return texts
+
+
+def _unplaced_notices(report: MonthlyReport) -> list[str]:
+    text = words(report.language)
+    counts = {"unplaced_events": report.unplaced_events, "unplaced_accounts": report.unplaced_accounts}
+    rows = [text[key].format(count=f"{count:,}") for key, count in counts.items() if count]
+    return [text["unplaced"].format(rows=text["listed"].join(rows))] if rows else []
 
 
 def _listed_days(days: Sequence[date], language: str) -> str:

@@ -98,7 +98,7 @@ class BillingHook(BaseHook):
         return tenant_id
 
     def usage_of(self, tenant_id: str, month: date) -> tuple[UsageDay, ...]:
-        """The closed days of the month, in order.
+        """The closed days of the month, in order. A figure is None if the host has no record of it.
 
         :param tenant_id: the tenant.
         :param month: a day of the month.
@@ -137,7 +137,7 @@ class BillingHook(BaseHook):
         :param month: a day of the month.
         :param issued_on: the date of issue (Asia/Tokyo).
         :param actor: the person or the run; it is kept with the invoice.
-        :param approve: also finalise a total that is held for its difference from the month before.
+        :param approve: also finalise an invoice that is held, for its total or for rows that name nobody.
         :param allow_incomplete: bill by the closed days although others are missing.
         """
         instructions = Instructions(
@@ -165,7 +165,7 @@ class BillingHook(BaseHook):
         :param reason: why; it is kept with the invoice.
         :param issued_on: the date of issue (Asia/Tokyo).
         :param actor: the person or the run; it is kept with the invoice.
-        :param approve: also finalise a total that is held for its difference from the month before.
+        :param approve: also finalise an invoice that is held, for its total or for rows that name nobody.
         """
         approved = (tenant_id,) if approve else ()
         return self._settle(

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from include.data_management.monthly_report.figures import Hidden, Shown, Unit
+from include.data_management.monthly_report.figures import NotShown, Shown, Unit
 from include.data_management.monthly_report.report import MonthlyReport
 from include.data_management.monthly_report.wording import value_text, words
 from include.data_management.monthly_report.workbook.styles import (
@@ -52,8 +52,8 @@ class Book:
 
     def number(self, value: Shown | int, unit: Unit, **style: Any) -> tuple[Any, Any]:
         """A cell with the number, or with the reason why none is shown."""
-        if value is None or isinstance(value, Hidden):
-            size = 10 if value is None else 8
+        if value is None or isinstance(value, NotShown):
+            size = 8 if value is NotShown.FEW_PEOPLE else 10
             text = value_text(value, unit, self.report.language)
             return text, self.style("cell", size=size, align="right", colour=MUTED)
         return value, self.style("cell", number=NUMBER_FORMATS[unit], **style)

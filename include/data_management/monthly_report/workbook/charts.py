@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from include.data_management.monthly_report.report import MonthlyReport
 from include.data_management.monthly_report.workbook.book import Book
 from include.data_management.monthly_report.workbook.sheet import Sheet, rows_under
-from include.data_management.monthly_report.workbook.styles import LEVEL_COLOURS, LINE
+from include.data_management.monthly_report.workbook.styles import LEVEL_COLOURS, LINE, MUTED
 
 _GRID = {"visible": True, "line": {"color": "#E5E7EB"}}
 
 _DAILY_CHART_HEIGHT = 240  # pixels
-
-# The first row of the daily tables: they are below a title, two charts and a head.
-DAILY_FIRST_ROW = 3 + 2 * rows_under(_DAILY_CHART_HEIGHT) + 1
 
 # The sheet and the column of the daily table that has each figure.
 _DAILY_COLUMNS = {
@@ -25,15 +23,27 @@ _DAILY_COLUMNS = {
 }
 
 
+def daily_first_row(report: MonthlyReport, source: str) -> int:
+    """The first row of the sheet's daily table: it is below a title, the charts of its figures (or their notes) and a head."""
+    figures = (figure for figure, (sheet, _) in _DAILY_COLUMNS.items() if sheet == source)
+    heights = (rows_under(_DAILY_CHART_HEIGHT) if report.has_record(figure) else 2 for figure in figures)
+    return 3 + sum(heights) + 1
+
+
 def day_chart(sheet: Sheet, title_key: str, figure: str, kind: str, axis: str, width: int) -> None:
-    """Insert a chart of a figure of ``_DAILY_COLUMNS``, day by day; the width is in pixels."""
+    """Insert a chart of a figure of ``_DAILY_COLUMNS``, day by day; the width is in pixels. Without a record there is a note instead."""
     book, source_column = sheet.book, _DAILY_COLUMNS[figure]
     title = book.text["charts"][title_key]
+    if not book.report.has_record(figure):
+        sheet.write([f"{title}: {book.text['not_shown']['no_record']}"], book.style("plain", colour=MUTED))
+        sheet.row += 1
+        return
+    first = daily_first_row(book.report, source_column[0])
     chart = time_chart(book, kind, title, "day", axis, legend=False)
     chart.add_series(
         series(
             book.text["sheets"][source_column[0]],
-            (DAILY_FIRST_ROW, DAILY_FIRST_ROW + len(book.report.days) - 1),
+            (first, first + len(book.report.days) - 1),
             source_column[1],
             title,
             book.report.colour,

@@ -9,7 +9,7 @@ from datetime import date
 from include.data_management.monthly_report.figures import Unit
 from include.data_management.monthly_report.wording import NONE
 from include.data_management.monthly_report.workbook.book import Book
-from include.data_management.monthly_report.workbook.charts import DAILY_FIRST_ROW, day_chart
+from include.data_management.monthly_report.workbook.charts import daily_first_row, day_chart
 from include.data_management.monthly_report.workbook.sheet import TABLE_HEAD_HEIGHT, Sheet
 from include.data_management.monthly_report.workbook.styles import BAR, MUTED
 
@@ -39,7 +39,7 @@ def write_users(book: Book, people: Iterable[Person]) -> None:
     sheet.head(
         [text["date"], names["users_total"], text["charts"]["active"], names["users_new"], names["logins"]]
     )
-    assert sheet.row == DAILY_FIRST_ROW
+    assert sheet.row == daily_first_row(report, "users")
     for day in report.days:
         counts = (day.users_total, day.users_active, day.users_new, day.logins)
         sheet.write([book.day_cell(day.date), *(book.plotted(count, Unit.COUNT) for count in counts)])
@@ -90,10 +90,14 @@ def write_features(book: Book) -> None:
     }
     head = sheet.head([text["date"], *(text["figures"][key] for key in units)])
     sheet.worksheet.set_row(head, 32)
-    assert sheet.row == DAILY_FIRST_ROW
+    assert sheet.row == daily_first_row(report, "features")
     first = sheet.row
     for day in report.days:
-        figures = (book.plotted(getattr(day, key), unit) for key, unit in units.items())
+        figures = (
+            # A column that no chart plots may have a text.
+            (book.plotted if report.has_record(key) else book.number)(getattr(day, key), unit)
+            for key, unit in units.items()
+        )
         sheet.write([book.day_cell(day.date), *figures])
     sheet.highlight_high_rates(first, sheet.row - 1, 3)
     sheet.worksheet.conditional_format(

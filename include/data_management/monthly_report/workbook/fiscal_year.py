@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from include.data_management.monthly_report.figures import Unit
+from typing import Any
+
+from include.data_management.monthly_report.figures import NotShown, Shown, Unit
 from include.data_management.monthly_report.report import MONTH_UNITS
 from include.data_management.monthly_report.workbook.book import Book
 from include.data_management.monthly_report.workbook.charts import insert, series, time_chart
@@ -45,7 +47,7 @@ def write_fiscal_year(book: Book) -> None:
             [
                 (month.month, month_style),
                 book.number(month.days, Unit.COUNT),
-                *(book.plotted(getattr(month, key), unit) for key, unit in MONTH_UNITS.items()),
+                *(_cell(book, getattr(month, key), unit) for key, unit in MONTH_UNITS.items()),
             ]
         )
     last = sheet.row - 1
@@ -64,3 +66,8 @@ def write_fiscal_year(book: Book) -> None:
         rates.add_series(series(sheet.name, (first, last), column, names[key], colour))
     insert(sheet, chart_row, 5, rates, _CHART_SIZE)
     sheet.end()
+
+
+def _cell(book: Book, value: Shown, unit: Unit) -> tuple[Any, Any]:
+    # No chart plots a figure that may have no record, so its cell may have a text.
+    return book.number(value, unit) if value is NotShown.NO_RECORD else book.plotted(value, unit)
