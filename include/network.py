@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class EmailConfig:
-    """An SMTP server. ``security`` is ``tls`` (from the first byte), ``starttls`` or ``none`` (local stand-ins)."""
+    """An SMTP server. ``security`` is ``tls`` (from the first byte), ``starttls`` or ``none`` (local stand-ins).
+
+    ``is_tenants``: a tenant entered it, so the address guard applies.
+    """
 
     host: str
     port: int
@@ -17,6 +20,7 @@ class EmailConfig:
     password: str = field(default="", repr=False)
     security: str = "starttls"
     unsubscribe_url: str = ""
+    is_tenants: bool = False
 
 
 @dataclass(frozen=True)

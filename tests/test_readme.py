@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from include.catalog import BATCHES
 from tests.airflow_installation import PROJECT
+from tests.conftest import PASSWORDS, Database
+from tests.waiting import LIMIT_SECONDS
 
+DEPLOYING = (PROJECT / "docs" / "deploying.md").read_text(encoding="utf-8")
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (PROJECT / "Makefile").read_text(encoding="utf-8")
 
@@ -32,3 +41,42 @@ def test_every_file_that_the_readme_names_exists() -> None:
     named = re.findall(r"`((?:include|local_stack|tests|dags|plugins)/[\w./]*\w\.\w+)`", README)
     assert named
     assert [path for path in named if not (PROJECT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", [README, DEPLOYING], ids=["README", "deploying"])
+def test_every_deployment_command_runs_as_it_is_written(page: str, database: Database) -> None:
+    commands = re.findall(r"^python -m include\.migrations .*$", page, flags=re.MULTILINE)
+    assert len(commands) >= 2
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "BATCH_ADMIN_DSN": database.dsn,
+        **{f"{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()},
+    }
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=PROJECT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), command
+
+
+def test_the_deployment_page_explains_exactly_the_codes_of_the_findings() -> None:
+    sources = [
+        *(PROJECT / "include/migrations").glob("*.py"),
+        *(PROJECT / "include/migrations/checks").glob("*.py"),
+    ]
+    used = {
+        code
+        for source in sources
+        for code in re.findall(
+            r"(?:error\(|remark\(|\": \()\s*\"(settings|placeholder|outdated|detached|pooler|[a-z]+(?:-[a-z]+)+)\"",
+            source.read_text(encoding="utf-8"),
+        )
+    }
+    explained = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", DEPLOYING, flags=re.MULTILINE)
+    assert set(re.findall(r"[a-z-]+", " ".join(explained))) == used

@@ -9,8 +9,8 @@
 4. `close_run` — 結果（送信・失敗・再送待ち・不明の件数）を集約します。
 
 ### 入力
-`HIS_NotificationLog`（PENDING）、`TRN_SkillRecord`、`TRN_GoalProgress`、`MST_Employee`、`MST_NotificationTemplate`、
-`SYS_IntegrationConfig`
+`HIS_NotificationLog`（PENDING）、`TRN_PDU`、`MST_Certification`、`TRN_GoalProgress`、`MST_Employee`、`MST_NotificationTemplate`、
+`MST_NotificationSettings`（`goal_deadline_reminder` など。目標のお知らせを送るかどうかと、そのチャネル）、`SYS_IntegrationConfig`
 
 ### 出力
 `batch.outbox`、`HIS_NotificationLog`（送信結果）、`batch.channel_circuit`（停止したチャネル）

@@ -2,11 +2,12 @@
 
 A tenant's administrator can enter any webhook URL, and the worker calls it from inside the network. There are three independent checks:
 the URL when the request starts, every resolved address when the connection is made (so that DNS rebinding has no effect), and the
-answer, which must not be a redirect.
+answer, which must not be a redirect. Of a tenant's own mail server the resolved addresses are checked in the same way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -98,6 +99,29 @@ def guarded_session(
         middlewares=[_refuse_proxy_and_redirect],
         timeout=timeout,
     )
+
+
+async def guarded_socket(host: str, port: int, allowed_hosts: Collection[str] = ()) -> socket.socket:
+    """A connection to a host that is not asked over HTTP. It goes to an address that has been checked.
+
+    :raises RefusedAddressError: an address is not public. :raises OSError: no address accepts the connection.
+    """
+    resolver = _GuardedResolver(allowed_hosts, aiohttp.ThreadedResolver())
+    refusal = OSError("the name has no address")
+    for result in await resolver.resolve(host, port, socket.AF_UNSPEC):
+        connection = socket.socket(result["family"], socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, (result["host"], port))
+        except OSError as error:
+            connection.close()
+            refusal = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise refusal
 
 
 class _GuardedResolver(AbstractResolver):

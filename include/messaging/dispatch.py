@@ -7,28 +7,30 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
 import psycopg
 
-from include.database import Statements, tenant_transaction
+from include.database import tenant_transaction
 from include.execution.batch import Run, UnitFailure
 from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import ChannelClient, NotConfigured, connect
-from include.messaging.integrations import configs_of, load_integrations, rate_limits_of
+from include.messaging.integrations import (
+    configs_of,
+    load_channel_rows,
+    rate_limits_of,
+    reopen_channels,
+)
 from include.messaging.message import ChannelConfig, mask_secrets
 from include.messaging.outbox import Lane
 from include.messaging.outcome import Channel
-from include.messaging.preferences import is_quiet, load_preferences
+from include.messaging.preferences import is_quiet, load_preferences, with_own_mail_server
 from include.messaging.retry import Status
 from include.messaging.sender import LaneReport, Sender
-from include.network import Network
+from include.network import EmailConfig, Network
 from include.settings import NotificationSettings
-
-_SQL = Statements(Path(__file__).parent)
 
 
 @dataclass
@@ -66,9 +68,9 @@ def dispatch_due(
     """
     now = clock()
     with tenant_transaction(connection, tenant_ids):
-        _SQL.execute(connection, "reopen_channels")
-        integrations = load_integrations(connection)
+        reopen_channels(connection)
         preferences = load_preferences(connection, settings, now)
+        integrations = load_channel_rows(connection, with_own_mail_server(preferences))
     configs = configs_of(integrations)
     quiet = {
         tenant_id
@@ -88,6 +90,7 @@ def dispatch_due(
             statuses=statuses,
             quiet=quiet,
             rate_limits=rate_limits_of(integrations),
+            own_servers=configs.keys(),
             stop_at=stop_at,
         )
 
@@ -127,13 +130,17 @@ async def _drain(
         async def client_for(config: ChannelConfig | None, channel: Channel) -> ChannelClient:
             if config is None:
                 return NotConfigured(channel)
+            if isinstance(config, EmailConfig) and config.is_tenants and network.email:
+                config = replace(config, unsubscribe_url=network.email.unsubscribe_url)
             client = connect(config, session, allowed_hosts=network.allowed_hosts)
             return await stack.enter_async_context(aclosing(client))
 
-        # All tenants share the mail server's connections.
+        # Tenants without their own mail server share the connections of the installation's.
         mail = await client_for(network.email, Channel.EMAIL)
         clients = {
-            lane: mail if lane.channel is Channel.EMAIL else await client_for(configs.get(lane), lane.channel)
+            lane: mail
+            if lane.channel is Channel.EMAIL and lane not in configs
+            else await client_for(configs.get(lane), lane.channel)
             for lane in lanes
         }
         return await sender_with(clients.__getitem__).drain(lanes)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
-from include.settings import load_yaml
+from include.yaml_files import load_yaml
 
 _TABLE_FILE = Path(__file__).with_name("error_codes.yaml")
 

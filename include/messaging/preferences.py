@@ -48,6 +48,11 @@ def preferences_of(
         return Preferences(settings, f"{error}（既定値を使いました）")
 
 
+def with_own_mail_server(preferences: Mapping[str, Preferences]) -> frozenset[str]:
+    """The tenants that may use their own mail server."""
+    return frozenset(tenant_id for tenant_id, each in preferences.items() if each.settings.own_mail_server)
+
+
 def is_quiet(quiet_hours: str, now: datetime) -> bool:
     """Whether a time (aware) is in quiet hours such as ``22:00-07:00`` (Asia/Tokyo, end exclusive). Empty means no quiet hours."""
     if not quiet_hours:

@@ -29,8 +29,9 @@ from include.messaging.retry import Status, transition
 # The maximum number of a lane's messages in flight. A killed sender leaves them in doubt.
 _IN_FLIGHT = {Channel.EMAIL: 10, Channel.SLACK: 5, Channel.TEAMS: 4, Channel.LINE_WORKS: 4}
 
-# The maximum number of a channel's lanes that send at the same time. All e-mail goes through one server.
-_LANES_AT_ONCE = {Channel.EMAIL: CONNECTIONS, Channel.SLACK: 100, Channel.TEAMS: 100, Channel.LINE_WORKS: 100}
+# The maximum number of a channel's lanes that send at the same time. E-mail goes through one server, unless a tenant has its own.
+_LANES_AT_ONCE = dict.fromkeys(Channel, 100)
+_MAIL_LANES_AT_ONCE = CONNECTIONS
 
 # After this many seconds, a lane lets a waiting lane send before it claims more messages.
 _TURN_SECONDS = 1.0
@@ -61,7 +62,8 @@ class LaneReport:
 class Sender:
     """Sends the due messages of lanes. ``connection`` acts as ``batch_tenant`` and is not used by other code meanwhile.
 
-    ``quiet`` tenants get urgent messages (priority 1) only. ``rate_limits`` are messages per minute. After ``stop_at`` no more messages
+    ``quiet`` tenants get urgent messages (priority 1) only. ``rate_limits`` are messages per minute. The e-mail of lanes in
+    ``own_servers`` does not go through the installation's mail server. After ``stop_at`` no more messages
     are claimed. ``started_at`` is before the channels' settings were read: messages due then are sent, and a channel is closed as of then.
     ``clock`` returns aware datetimes.
     """
@@ -77,6 +79,7 @@ class Sender:
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
         quiet: Collection[str] = (),
         rate_limits: Mapping[Lane, int] | None = None,
+        own_servers: Collection[Lane] = (),
         stop_at: datetime | None = None,
     ) -> None:
         self._connection = connection
@@ -86,9 +89,11 @@ class Sender:
         self._statuses = statuses
         self._quiet = quiet
         self._rate_limits = rate_limits or {}
+        self._own_servers = own_servers
         self._stop_at = stop_at
         self._database = asyncio.Lock()
-        self._unfinished: Counter[Channel] = Counter()
+        self._mail_lanes = 0
+        self._mail_turns = asyncio.Semaphore(_MAIL_LANES_AT_ONCE)
         self._turns = {channel: asyncio.Semaphore(lanes) for channel, lanes in _LANES_AT_ONCE.items()}
         self._started_at = started_at
 
@@ -97,7 +102,7 @@ class Sender:
 
         :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
         """
-        self._unfinished = Counter(lane.channel for lane in lanes)
+        self._mail_lanes = sum(map(self._shares_mail_server, lanes))
         return list(await asyncio.gather(*(self._drain_lane(lane) for lane in lanes)))
 
     async def _drain_lane(self, lane: Lane) -> LaneReport:
@@ -107,14 +112,14 @@ class Sender:
         is_drained = False
         try:
             while not is_drained:
-                async with self._turns[lane.channel]:
+                async with self._turns_of(lane):
                     is_drained = await self._take_turn(report, client, pace, suppressed)
         except Exception as error:
             # An error caused by one tenant's data stops only that tenant's lane.
             if not is_about_data(error):
                 raise
             report.problem = reason_of(error)
-        self._unfinished[lane.channel] -= 1
+        self._mail_lanes -= self._shares_mail_server(lane)
         return report
 
     async def _take_turn(
@@ -128,7 +133,7 @@ class Sender:
             report.counts.update(entry.transition.status for entry in sent)
             # If the service is unavailable, the remaining messages wait for the next run.
             is_over = any(map(_stops_lane, sent)) or all(map(_is_service_error, sent))
-            yields_turn = self._turns[lane.channel].locked() and time.monotonic() - started > _TURN_SECONDS
+            yields_turn = self._turns_of(lane).locked() and time.monotonic() - started > _TURN_SECONDS
             claimed = await self._exchange(lane, sent, claims=not (is_over or yields_turn))
             if yields_turn and not is_over:
                 return False
@@ -183,15 +188,21 @@ class Sender:
                 urgent_only=lane.tenant_id in self._quiet,
             )
 
+    def _shares_mail_server(self, lane: Lane) -> bool:
+        return lane.channel is Channel.EMAIL and lane not in self._own_servers
+
+    def _turns_of(self, lane: Lane) -> asyncio.Semaphore:
+        return self._mail_turns if self._shares_mail_server(lane) else self._turns[lane.channel]
+
     def _most_in_flight(self, lane: Lane) -> int:
         """The number of messages that the lane may claim at once. E-mail lanes share the mail server's connections.
 
         A lane with a rate limit claims at most what it may send in a minute, so that no lease expires while a message waits.
         """
         count = min(_IN_FLIGHT[lane.channel], self._rate_limits.get(lane, _IN_FLIGHT[lane.channel]))
-        if lane.channel is not Channel.EMAIL:
+        if not self._shares_mail_server(lane):
             return count
-        lanes = min(self._unfinished[lane.channel], _LANES_AT_ONCE[lane.channel])
+        lanes = min(self._mail_lanes, _MAIL_LANES_AT_ONCE)
         return min(count, max(1, CONNECTIONS // max(1, lanes)))
 
 

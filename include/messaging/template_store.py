@@ -1,4 +1,7 @@
-"""The templates of a tenant: its own (MST_NotificationTemplate) in its language, or else in Japanese, or else the built-in template."""
+"""The templates of a tenant: its own (MST_NotificationTemplate) in its language, or else in Japanese, or else the built-in template.
+
+A template with the application's key stands in for a reminder's (``reminder_names.KEYS``), unless the tenant has one with ours.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from pathlib import Path
 import psycopg
 
 from include.database import Statements
+from include.messaging.integrations import notification_channel
 from include.messaging.outcome import Channel
+from include.messaging.reminder_names import KEYS
 from include.messaging.templates import Template
-from include.settings import load_yaml
+from include.yaml_files import load_yaml
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -19,32 +24,44 @@ _DEFAULTS_FILE = Path(__file__).with_name("default_templates.yaml")
 
 
 def load_templates(
-    connection: psycopg.Connection, keys: Sequence[str], languages: Mapping[str, str]
+    connection: psycopg.Connection,
+    keys: Sequence[str],
+    languages: Mapping[str, str],
+    channel: Channel = Channel.EMAIL,
 ) -> dict[str, dict[str, Template]]:
-    """The e-mail templates of the transaction's tenants, by tenant and key, in each tenant's language (``ja``, ``en``)."""
+    """The templates of the transaction's tenants for a channel, by tenant and key, in each tenant's language (``ja``, ``en``)."""
     chosen = {
-        tenant_id: {key: default_template(key, language) for key in keys}
+        tenant_id: {key: default_template(key, language, channel) for key in keys}
         for tenant_id, language in languages.items()
     }
-    rows = _SQL.rows(connection, "load_templates", template_keys=list(keys))
-    # A later row overwrites an earlier one, so rows in the tenant's language come last.
-    for row in sorted(rows, key=lambda row: row["language"] == languages.get(row["tenant_id"])):
-        if row["language"] in ("ja", languages.get(row["tenant_id"])):
-            chosen[row["tenant_id"]][row["template_key"]] = Template(
+    ours = {name: key for key in keys for name in KEYS.get(key, [key])}
+    # A later row overwrites an earlier one: our key counts most, then the tenant's language.
+    precedence = list(ours)
+    rows = sorted(
+        _SQL.rows(connection, "load_templates", template_keys=precedence),
+        key=lambda row: (
+            precedence.index(row["template_key"]),
+            row["language"] == languages.get(row["tenant_id"]),
+        ),
+    )
+    for row in rows:
+        is_readable = row["language"] in ("ja", languages.get(row["tenant_id"]))
+        if is_readable and notification_channel(row["notification_type"]) is channel:
+            chosen[row["tenant_id"]][ours[row["template_key"]]] = Template(
                 row["template_key"],
-                Channel.EMAIL,
+                channel,
                 row["language"],
                 row["subject"],
                 row["body"],
-                row["is_html"],
+                row["is_html"] and channel is Channel.EMAIL,
             )
     return chosen
 
 
-def default_template(key: str, language: str) -> Template:
+def default_template(key: str, language: str, channel: Channel = Channel.EMAIL) -> Template:
     """The built-in template of a reminder or a notice."""
     text = _defaults()[key][language]
-    return Template(key, Channel.EMAIL, language, text["subject"], text["body"])
+    return Template(key, channel, language, text["subject"], text["body"])
 
 
 @cache

@@ -111,7 +111,7 @@ def _inside(config: ChannelConfig) -> ChannelConfig:
         case TeamsConfig():
             return TeamsConfig("https://169.254.169.254/latest/meta-data?sig=x")
         case EmailConfig():
-            raise AssertionError("mail goes where the installation says")
+            return replace(config, host="10.0.0.1", security="starttls", is_tenants=True)
         case _:
             return replace(config, base_url="https://[::1]/v1.0/")
 
@@ -275,11 +275,11 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "535": _REVOKED,
         "smtp_5": _MALFORMED,
         "invalid_address": Row(PERMANENT, ErrorClass.ADDRESS, of_message(destination="taro@")),
-        "not_configured": _NO_SETTINGS,
         "unknown": replace(
             _UNKNOWN, provoke=lambda tenant, channel, _: answered(tenant, channel, "no reply")
         ),
         **_NETWORK,
+        **_SETTINGS,
     },
 }
 

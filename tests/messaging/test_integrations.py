@@ -29,6 +29,7 @@ from tests.conftest import Database
 EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
 WEBHOOK = "https://prod-1.westus.logic.azure.com/workflows/1?sig=teams-very-secret"
+SLACK_WEBHOOK = "https://hooks.slack.com/services/T0/B0/slack-very-secret"
 SLACK_AUTH = {"bot_token": "xoxb-very-secret"}
 LINE_WORKS_AUTH = {
     "client_id": "client-1",
@@ -106,6 +107,8 @@ def _text(value: object) -> str | None:
         ("lineWorks", LINE_WORKS),
         ("LINE WORKS", LINE_WORKS),
         ("LINE", LINE_WORKS),
+        ("slack_webhook", SLACK),
+        ("teams_connector", TEAMS),
         ("email", None),
         ("smtp", None),
         ("slackbot", None),
@@ -144,6 +147,12 @@ def test_the_key_names_the_channel_or_else_the_type() -> None:
             SLACK,
             row(SLACK_AUTH, {"base_url": "http://127.0.0.1/api/"}),
             SlackConfig("xoxb-very-secret", base_url="http://127.0.0.1/api/"),
+        ),
+        (SLACK, row(endpoint_url=f" {SLACK_WEBHOOK}\n"), SlackConfig(webhook_url=SLACK_WEBHOOK)),
+        (
+            SLACK,
+            row({"webhook_url": "https://hooks.slack.com/x"}, endpoint_url=SLACK_WEBHOOK),
+            SlackConfig(webhook_url="https://hooks.slack.com/x"),
         ),
         (TEAMS, row({"webhook_url": WEBHOOK}), TeamsConfig(WEBHOOK)),
         (TEAMS, row(endpoint_url=f" {WEBHOOK} "), TeamsConfig(WEBHOOK)),
@@ -215,7 +224,7 @@ def test_line_works_needs_all_its_parts(missing: str, instead: object) -> None:
     assert config_of(LINE_WORKS, row({**partly, missing: instead})) is None
 
 
-def test_a_tenant_configures_no_mail_server() -> None:
+def test_a_row_without_an_endpoint_is_no_mail_server() -> None:
     assert config_of(EMAIL, row({"host": "smtp.example.jp", "bot_token": "x", "webhook_url": "x"})) is None
 
 
@@ -224,6 +233,7 @@ def test_a_tenant_configures_no_mail_server() -> None:
     [
         (SLACK, row(SLACK_AUTH), ["xoxb-very-secret"]),
         (SLACK, row({"webhook_url": "https://hooks.slack.com/services/very-secret"}), ["very-secret"]),
+        (SLACK, row(endpoint_url=SLACK_WEBHOOK), ["very-secret"]),
         (TEAMS, row({"webhook_url": WEBHOOK}), ["teams-very-secret", "sig="]),
         (LINE_WORKS, row(LINE_WORKS_AUTH, BOT), ["client-very-secret", "PRIVATE KEY", "very-secret"]),
     ],
@@ -313,6 +323,131 @@ def test_a_newer_row_that_is_of_no_use_takes_no_older_ones_place(
     integration(host, "A", "s-lack", SLACK_AUTH, updated_at=datetime(2026, 10, 4), is_deleted=True)
 
     assert configs(connection, "A") == {Lane("A", SLACK): SlackConfig("xoxb-very-secret")}
+
+
+def test_the_applications_webhooks_are_found(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    integration(
+        host,
+        "A",
+        "slack_webhook",
+        integration_type="WEBHOOK",
+        auth_type="NONE",
+        endpoint_url=SLACK_WEBHOOK,
+        connection_config=_text({"channel": "#general", "username": "SkillBot", "icon_emoji": ":bell:"}),
+    )
+    integration(
+        host,
+        "A",
+        "teams_connector",
+        integration_type="WEBHOOK",
+        auth_type="NONE",
+        endpoint_url=WEBHOOK,
+        connection_config=_text({"title": "通知", "theme_color": "0076D7"}),
+    )
+
+    assert configs(connection, "A") == {
+        Lane("A", SLACK): SlackConfig(webhook_url=SLACK_WEBHOOK),
+        Lane("A", TEAMS): TeamsConfig(WEBHOOK),
+    }
+
+
+def test_a_row_with_a_key_of_the_batches_counts_before_the_applications(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    integration(host, "A", "slack", SLACK_AUTH, updated_at=datetime(2026, 10, 1))
+    integration(host, "A", "slack_webhook", endpoint_url=SLACK_WEBHOOK, updated_at=datetime(2026, 10, 2))
+
+    assert configs(connection, "A") == {Lane("A", SLACK): SlackConfig("xoxb-very-secret")}
+
+    host.execute(
+        "UPDATE \"SYS_IntegrationConfig\" SET auth_config = '{broken' WHERE integration_key = 'slack'"
+    )
+
+    assert configs(connection, "A") == {Lane("A", SLACK): SlackConfig(webhook_url=SLACK_WEBHOOK)}
+
+
+# Webhooks of settings ------------------------------------------------------------------------------------------------------
+
+
+def teams_setting(host: psycopg.Connection, **values: Any) -> None:
+    """The application's setting with the URL of Teams."""
+    values = {"setting_category": "NOTIFICATION", "updated_at": datetime(2026, 10, 1)} | values
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id=f"setting_{next(_ids)}",
+        tenant_id="A",
+        setting_key="TEAMS_WEBHOOK_URL",
+        **values,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({"setting_value": WEBHOOK}, WEBHOOK),
+        ({"setting_value": None, "default_value": WEBHOOK}, WEBHOOK),
+        ({"setting_value": " ", "default_value": f" {WEBHOOK} "}, WEBHOOK),
+        ({"setting_value": WEBHOOK, "default_value": "https://default"}, WEBHOOK),
+        ({"setting_value": None, "default_value": None}, None),
+        ({"setting_value": WEBHOOK, "is_deleted": True}, None),
+        ({"setting_value": WEBHOOK, "setting_category": "UI"}, None),
+        ({"setting_value": WEBHOOK, "effective_until": datetime(2026, 1, 1)}, None),
+        ({"setting_value": WEBHOOK, "effective_from": datetime(9999, 1, 1)}, None),
+    ],
+)
+def test_the_teams_url_of_the_tenants_settings_is_used(
+    host: psycopg.Connection, connection: psycopg.Connection, values: dict[str, Any], url: str | None
+) -> None:
+    teams_setting(host, **values)
+
+    assert configs(connection, "A") == ({Lane("A", TEAMS): TeamsConfig(url)} if url else {})
+    assert configs(connection, "B") == {}
+
+
+def test_an_integration_counts_before_a_setting(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    teams_setting(host, setting_value=WEBHOOK, updated_at=datetime(2026, 10, 9))
+    integration(host, "A", "teams_connector", endpoint_url="https://row", updated_at=datetime(2026, 10, 1))
+
+    assert configs(connection, "A") == {Lane("A", TEAMS): TeamsConfig("https://row")}
+
+    host.execute('UPDATE "SYS_IntegrationConfig" SET endpoint_url = NULL')
+
+    assert configs(connection, "A") == {Lane("A", TEAMS): TeamsConfig(WEBHOOK)}
+
+
+def test_the_webhook_of_a_notification_setting_is_used_last(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for key, kind in (("goal_deadline_reminder", "SLACK"), ("other", "TEAMS"), ("mail", "EMAIL")):
+        host_rows.insert(
+            host,
+            "MST_NotificationSettings",
+            id=f"notify_{key}",
+            tenant_id="A",
+            setting_key=key,
+            notification_type=kind,
+            channel_config=_text({"webhook_url": f"https://{key}.example", "channel": "#goals"}),
+            is_enabled=True,
+            updated_at=datetime(2026, 10, 1),
+        )
+    of_settings = {
+        Lane("A", SLACK): SlackConfig(webhook_url="https://goal_deadline_reminder.example"),
+        Lane("A", TEAMS): TeamsConfig("https://other.example"),
+    }
+    assert configs(connection, "A") == of_settings
+
+    integration(host, "A", "slack", SLACK_AUTH)
+    teams_setting(host, setting_value=WEBHOOK)
+
+    assert configs(connection, "A") == {
+        Lane("A", SLACK): SlackConfig("xoxb-very-secret"),
+        Lane("A", TEAMS): TeamsConfig(WEBHOOK),
+    }
 
 
 @pytest.mark.parametrize(

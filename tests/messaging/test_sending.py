@@ -170,10 +170,11 @@ def test_reminders_go_out_once_per_threshold_and_make_up_for_a_missed_day(
     for record_id, expires_at in (("r28", datetime(2026, 11, 29)), ("r40", datetime(2026, 12, 11))):
         host_rows.insert(
             host,
-            "TRN_SkillRecord",
+            "TRN_PDU",
             id=record_id,
             tenant_id="A",
             employee_id="emp_hanako",
+            activity_type="certification",
             certification_id="CERT1",
             expiry_date=expires_at,
             updated_at=datetime(2026, 10, 1),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.messaging.outcome import Channel, Outcome
+from include.messaging.template_store import default_template
 from include.messaging.templates import (
     MAX_OUTPUT,
     MAX_TEMPLATE,
@@ -523,3 +524,14 @@ def test_a_subject_is_always_one_line(value: str, channel: Channel) -> None:
 def test_a_scramble_is_rendered_or_refused_and_nothing_else(body: str, values: dict[str, Any]) -> None:
     with suppress(TemplateRefusedError):
         assert len(written(body, SLACK, **values).text) <= MAX_OUTPUT
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize(
+    "key", ["monthly_report", "notification_settings_broken", "notification_channels_gone", "usage_warning"]
+)
+def test_no_notice_points_to_a_page_that_the_application_does_not_have(key: str, language: str) -> None:
+    template = default_template(key, language)
+
+    for page in ("管理画面", "ダウンロード", "administration pages", "ご利用料金"):
+        assert page not in template.subject + template.body

@@ -614,15 +614,17 @@ def test_another_tenants_people_stay_out_and_its_failure_too(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "B")
-    # The same numbers and addresses in both.
-    for tenant_id in ("A", "B"):
-        employees(host, [1], tenant_id, email="same@example.jp")
-    slack(host, services).pages = [[member(1, email="same@example.jp")]]
-    slack(host, services, "B", "xoxb-other").pages = [[member(9, email="same@example.jp")]]
+    employees(host, [1])
+    employees(host, [2], "B")
+    # Both services list both people.
+    slack(host, services).pages = [[member(1), member(2, "B")]]
+    slack(host, services, "B", "xoxb-other").pages = [
+        [member(8, email="e1@a.example.jp"), member(9, email="e2@b.example.jp")]
+    ]
 
     run_sync(database, services, sharding=ExecutionSettings(max_mapped_tenants=1, shards=1))
 
-    assert (links(host), links(host, "B")) == ([("U0001", "A-E1", "active")], [("U0009", "B-E1", "active")])
+    assert (links(host), links(host, "B")) == ([("U0001", "A-E1", "active")], [("U0009", "B-E2", "active")])
     services.show_directory("slack", "xoxb-other", StandInDirectory(failing={1: "fatal_error"}))
     result = run_sync(database, services, NEXT, sharding=ExecutionSettings(max_mapped_tenants=1, shards=1))
     assert (result.status, [tenant.code for tenant in result.failed_tenants]) == ("partial", ["B"])
@@ -743,6 +745,7 @@ def test_whatever_was_listed_before_the_same_listing_again_and_again_comes_to_re
     listings: list[list[dict[str, object]]],
 ) -> None:
     tenant_id = host_rows.tenant(host, f"T{next(_numbers)}")
+    host.execute('DELETE FROM "MST_Employee"')  # codes and addresses are unique over all tenants
     for number in range(1, 6):
         employees(host, [number], tenant_id, email=f"e{number}@example.jp")
     directory = slack(host, services, tenant_id, f"xoxb-{tenant_id}")

@@ -110,14 +110,16 @@ def message(host: psycopg.Connection, tenant_id: str, **values: Any) -> str:
     return message_id
 
 
-def setting(host: psycopg.Connection, tenant_id: str, value: str, **values: Any) -> None:
+def setting(
+    host: psycopg.Connection, tenant_id: str, value: str, *, name: str = "retention_days", **values: Any
+) -> None:
     """The tenant's own retention."""
     host_rows.insert(
         host,
         "MST_TenantSettings",
         id=f"setting_{next(_ids)}",
         tenant_id=tenant_id,
-        setting_key="batch.notification.retention_days",
+        setting_key=f"batch.notification.{name}",
         setting_value=value,
         updated_at=OLD,
         **values,
@@ -274,6 +276,88 @@ def test_the_tenants_of_a_shard_are_counted_and_archived_each_for_itself(
     }
     assert ids(host) == kept
     assert set(archived(store)) == a | b
+
+
+@pytest.mark.parametrize("values", [{"status": "deleted"}, {"status": "ACTIVE", "is_deleted": True}])
+def test_rows_of_a_deleted_tenant_are_archived_under_its_own_id(
+    database: Database, host: psycopg.Connection, store: ObjectStore, values: dict[str, Any]
+) -> None:
+    host_rows.tenant(host, "A")
+    host_rows.tenant(host, "gone", **values)
+    host_rows.tenant(host, "idle", status="SUSPENDED")
+    gone = {logged(host, "gone"), message(host, "gone")}
+    kept = {logged(host, "gone", datetime(2026, 10, 1)), logged(host, "idle")}
+
+    result = clean(database, store)
+
+    assert (result.status, result.total_tenants) == ("completed", 2)
+    assert ids(host) == kept
+    assert set(archived(store)) == gone
+    assert {(manifest["tenant_id"], manifest["rows"]) for manifest in manifests(store)} == {("gone", 1)}
+    assert all(key.startswith(f"notification_log/{tenant_folder('gone')}/") for key in files(store))
+
+
+def test_archives_are_deleted_after_two_years_also_those_of_deleted_tenants(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    host_rows.tenant(host, "A")
+    host_rows.tenant(host, "gone", status="deleted")
+    host_rows.tenant(host, "long")
+    setting(host, "long", "800", name="archive_days")
+    last_kept = date(2024, 11, 1)
+    days = {last_kept: True, last_kept - timedelta(1): False, date(2020, 1, 5): False}
+    for tenant_id in ("A", "gone", "long"):
+        for day in days:
+            for name in ("x.jsonl.gz", "x.manifest.json"):
+                store.write(f"{folder_of(tenant_id)}/{day}/{name}", b"")
+        store.write(f"{folder_of(tenant_id)}/not-a-day/x", b"")
+    store.write(f"{folder_of('unknown')}/2020-01-05/x", b"")
+
+    assert clean(database, store, dry_run=True).status == "completed"
+    assert len(files(store)) == 22
+    assert clean(database, store).status == "completed"
+
+    for tenant_id in ("A", "gone"):
+        assert store.names(folder_of(tenant_id)) == [f"{last_kept}", "not-a-day"]
+    assert store.names(folder_of("long")) == [f"{last_kept - timedelta(1)}", f"{last_kept}", "not-a-day"]
+    # The files of a tenant that does not exist are not the batch's to judge.
+    assert store.names(folder_of("unknown")) == ["2020-01-05"]
+
+
+def test_an_archive_that_cannot_be_deleted_fails_its_tenant_only(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    for tenant_id in "AB":
+        host_rows.tenant(host, tenant_id)
+        store.write(f"{folder_of(tenant_id)}/2020-01-05/x", b"")
+    gone = {logged(host, "A"), logged(host, "B")}
+
+    result = clean(database, Undeletable(store, folder_of("A")))
+
+    assert (result.status, [tenant.code for tenant in result.failed_tenants]) == ("partial", ["A"])
+    assert "notification_log/" in result.failed_tenants[0].reason
+    # What is to be archived is archived all the same.
+    assert set(archived(store)) == gone
+    assert clean(database, store).status == "completed"
+    assert not any("2020-01-05" in key for key in files(store))
+
+
+def folder_of(tenant_id: str) -> str:
+    """The folder of a tenant's archives."""
+    return f"notification_log/{tenant_folder(tenant_id)}"
+
+
+class Undeletable(ObjectStore):
+    """Another store's files, of which one folder cannot be deleted."""
+
+    def __init__(self, store: ObjectStore, folder: str) -> None:
+        super().__init__(Path(store.location("root")).parent)
+        self._folder = folder
+
+    def delete(self, key: str) -> None:
+        if key.startswith(self._folder):
+            raise OSError(errno.EACCES, "Permission denied")
+        super().delete(key)
 
 
 def test_a_retention_that_does_not_hold_is_reported_and_the_installations_one_used(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,15 +18,11 @@ from hypothesis import strategies as st
 from include.database import tenant_transaction
 from include.messaging.outbox import Draft, enqueue
 from include.messaging.outcome import Channel
+from include.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
 from include.messaging.template_store import default_template
 from include.messaging.templates import Template
-from include.notification.scheduled_notifications.reminders import (
-    CERTIFICATE_EXPIRY,
-    GOAL_DUE,
-    Occasion,
-    Reminders,
-    reminders,
-)
+from include.notification.scheduled_notifications.reminders import Occasion, Reminders, reminders
+from include.notification.scheduled_notifications.routes import Route, destinations_for
 from tests import host_rows
 from tests.conftest import Database
 
@@ -53,6 +51,7 @@ def written(
     days_left: int = 30,
     language: str = "ja",
     templates: Mapping[str, Template] | None = None,
+    routes: Mapping[str, Sequence[Route]] | None = None,
 ) -> Reminders:
     """What a run writes so many days before the end."""
     return reminders(
@@ -60,7 +59,9 @@ def written(
         occasions,
         ENDS_ON - timedelta(days_left),
         days_before=DAYS_BEFORE,
-        templates={key: default_template(key, language) for key in DAYS_BEFORE} | dict(templates or {}),
+        routes={key: [Route(default_template(key, language))] for key in DAYS_BEFORE}
+        | {key: [Route(template)] for key, template in (templates or {}).items()}
+        | dict(routes or {}),
         due_at=DUE_AT,
     )
 
@@ -213,6 +214,115 @@ def test_a_tenants_own_template_is_used_with_its_variables() -> None:
                        templates={GOAL_DUE: own}).drafts  # fmt: skip
 
     assert (draft.subject, draft.body, draft.rich) == ("英語", "<b> 1", "<p>&lt;b&gt; 1</p>")
+
+
+APPLICATIONS = "{{employee_name}}|{{goal_title}}|{{deadline_date}}|{{remaining_days}}|{{progress_rate}}|{{goal_detail_url}}"
+
+
+def test_the_applications_variables_stand_in_for_ours() -> None:
+    own = Template("goal_deadline_reminder", Channel.EMAIL, "ja", "あと{{remaining_days}}日", APPLICATIONS)
+
+    result = written(GOAL, days_left=7, templates={GOAL_DUE: own})
+
+    (draft,) = result.drafts
+    assert result.notes == []
+    assert (draft.subject, draft.body) == ("あと7日", "山田 太郎|英語|2026/12/01|7||")
+    assert keys(result) == ["goal_due:goal-1:2026-12-01:7"]
+
+
+def test_the_designs_variables_stand_in_for_ours() -> None:
+    own = Template(
+        "skill_expiry",
+        Channel.EMAIL,
+        "ja",
+        "{{certificationName}}",
+        "{{userName}}|{{expiryDate}}|{% if daysLeft <= 7 %}{{daysLeft}}{% endif %}",
+    )
+
+    (draft,) = written(CERTIFICATE, days_left=7, templates={CERTIFICATE_EXPIRY: own}).drafts
+
+    assert (draft.subject, draft.body) == ("基本情報技術者", "山田 花子|2026/12/01|7")
+
+
+def test_a_reminder_takes_the_route_of_its_kind() -> None:
+    own = Template(GOAL_DUE, Channel.SLACK, "ja", "{{goal_title}}", "{{full_name}} <{{days_left}}>")
+
+    result = written(
+        replace(GOAL, email=None), CERTIFICATE, days_left=7, routes={GOAL_DUE: [Route(own, "#goals")]}
+    )
+
+    assert [(draft.channel, draft.destination) for draft in result.drafts] == [
+        (Channel.SLACK, "#goals"),
+        (Channel.EMAIL, "hanako@example.jp"),
+    ]
+    assert "山田 太郎" in result.drafts[0].body
+    # A missing address matters only to e-mail.
+    assert result.notes == []
+
+
+def test_several_routes_have_keys_of_their_own_and_show_no_destination() -> None:
+    mail = default_template(GOAL_DUE, "ja")
+    slack = replace(mail, channel=Channel.SLACK)
+
+    found = keys(
+        written(GOAL, days_left=7, routes={GOAL_DUE: [Route(mail), Route(slack, "#a"), Route(slack, "#b")]})
+    )
+
+    assert found[0] == "goal_due:goal-1:2026-12-01:7"
+    assert len(set(found)) == 3
+    assert all(key.startswith("goal_due:goal-1:2026-12-01:7:slack:") for key in found[1:])
+    assert not any("#" in key for key in found)
+
+
+def test_without_a_route_there_is_no_reminder() -> None:
+    assert keys(written(GOAL, CERTIFICATE, days_left=7, routes={GOAL_DUE: []})) == [
+        "certificate_expiry:record-1:2026-12-01:7"
+    ]
+
+
+def setting(key: str, kind: str, *, enabled: bool = True, event: str = "", **config: str) -> dict[str, Any]:
+    """A row of MST_NotificationSettings."""
+    return {
+        "setting_key": key,
+        "notification_type": kind,
+        "trigger_event": event or None,
+        "channel_config": json.dumps(config),
+        "is_enabled": enabled,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], [(Channel.EMAIL, "")]),
+        ([setting("goal_deadline_reminder", "EMAIL", from_address="x@example.jp")], [(Channel.EMAIL, "")]),
+        ([setting("goal_deadline_reminder", "EMAIL", enabled=False)], []),
+        (
+            [setting("goal_deadline_reminder", "SLACK", webhook_url="https://x", channel="#goals")],
+            [(Channel.SLACK, "#goals")],
+        ),
+        ([setting("goal_deadline_reminder", "TEAMS")], [(Channel.TEAMS, "")]),
+        ([setting("any", "Slack", event="goal_deadline_approaching", channel="C1")], [(Channel.SLACK, "C1")]),
+        ([setting("goalReminder", "email")], [(Channel.EMAIL, "")]),
+        ([setting("goal_due", "lineWorks", destination="users/1")], [(Channel.LINE_WORKS, "users/1")]),
+        ([setting("goal_deadline_reminder", "PIGEON")], []),
+        ([setting("skill_update_notification", "SLACK", enabled=False)], [(Channel.EMAIL, "")]),
+        (
+            [
+                setting("goal_deadline_reminder", "SLACK", channel="#a"),
+                setting("goal_due", "SLACK", channel="#a"),
+                setting("goal_reminder", "EMAIL"),
+                setting("goalReminder", "EMAIL", enabled=False),
+            ],
+            [(Channel.SLACK, "#a"), (Channel.EMAIL, "")],
+        ),
+    ],
+)
+def test_the_notification_settings_decide_about_the_route(
+    rows: list[dict[str, Any]], expected: list[tuple[Channel, str]]
+) -> None:
+    assert destinations_for(GOAL_DUE, rows) == expected
+    assert destinations_for(CERTIFICATE_EXPIRY, rows) == [(Channel.EMAIL, "")]
 
 
 def test_without_occasions_there_is_nothing_to_write() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -79,6 +79,36 @@ def line_works(host: psycopg.Connection, services: StandIns, **auth: str) -> Non
             "auth_url": services.line_works_auth_url,
             "base_url": services.line_works_base_url,
         },
+    )
+
+
+def webhook(host: psycopg.Connection, key: str, url: str) -> None:
+    """A webhook of A as the application keeps it."""
+    host_rows.insert(
+        host,
+        "SYS_IntegrationConfig",
+        id=f"integration_{key}",
+        tenant_id="A",
+        integration_key=key,
+        integration_type="WEBHOOK",
+        auth_type="NONE",
+        endpoint_url=url,
+        is_enabled=True,
+        updated_at=UPDATED_AT,
+    )
+
+
+def teams_setting(host: psycopg.Connection, url: str) -> None:
+    """The URL of Teams in A's settings."""
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="teams",
+        tenant_id="A",
+        setting_category="NOTIFICATION",
+        setting_key="TEAMS_WEBHOOK_URL",
+        setting_value=url,
+        updated_at=UPDATED_AT,
     )
 
 
@@ -182,6 +212,80 @@ def test_a_channel_that_cannot_be_used_is_unhealthy_and_told_to_the_administrato
     assert services.messages == []
 
 
+@pytest.mark.parametrize("in_setting", [False, True])
+def test_a_retired_connector_of_the_application_is_found(
+    database: Database, host: psycopg.Connection, services: StandIns, in_setting: bool
+) -> None:
+    url = "https://company.webhook.office.com/webhookb2/retired-secret"
+    if in_setting:
+        teams_setting(host, url)
+    else:
+        webhook(host, "teams_connector", url)
+
+    result = check(database, services)
+
+    assert (result.status, found(host)) == ("completed", [("接続先 teams", "retired_connector")])
+    assert health(host) == ([] if in_setting else [("teams_connector", "UNHEALTHY", True)])
+    (letter,) = letters(host)
+    assert "廃止された Office 365 コネクタの URL です" in letter
+    assert "retired-secret" not in letter
+
+
+def test_the_applications_webhooks_are_healthy(
+    database: Database, host: psycopg.Connection, services: StandIns, caplog: pytest.LogCaptureFixture
+) -> None:
+    webhook(host, "slack_webhook", services.slack_webhook_url)
+    teams_setting(host, services.teams_webhook_url)
+    setting(host, "s1", "SLACK", {"channel": "#general"})
+    setting(host, "s2", "TEAMS", {}, trigger_event="OTHER")
+
+    assert check(database, services).status == "completed"
+
+    assert found(host) == []
+    assert health(host) == [("slack_webhook", "HEALTHY", True)]
+    assert "stand-in" not in caplog.text
+
+
+def test_the_url_of_a_setting_is_never_switched_off(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    teams_setting(host, "https://company.webhook.office.com/webhookb2/1")
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="off",
+        tenant_id="A",
+        setting_key="batch.notification.auto_disable",
+        setting_value="true",
+        updated_at=UPDATED_AT,
+    )
+
+    check(database, services)
+
+    notes = host.execute("SELECT notes FROM batch.tenant_outcome").fetchall()
+    assert notes == [(["接続先 teams: 廃止された Office 365 コネクタの URL です"],)]
+
+
+@pytest.mark.parametrize("in_setting", [False, True])
+def test_a_closed_channel_opens_when_the_applications_url_has_changed(
+    database: Database, host: psycopg.Connection, services: StandIns, in_setting: bool
+) -> None:
+    if in_setting:
+        teams_setting(host, "https://company.webhook.office.com/webhookb2/1")
+    else:
+        webhook(host, "teams_connector", "https://company.webhook.office.com/webhookb2/1")
+    waiting(host, "A", "TEAMS", recipient_address="")
+    run_notifications(database, services)
+    assert host.execute("SELECT error_code FROM batch.channel_circuit").fetchall() == [("retired_connector",)]
+
+    changed = {"now": datetime.now(UTC).replace(tzinfo=None), "url": services.teams_webhook_url}
+    host.execute('UPDATE "MST_TenantSettings" SET setting_value = %(url)s, updated_at = %(now)s', changed)
+    host.execute('UPDATE "SYS_IntegrationConfig" SET endpoint_url = %(url)s, updated_at = %(now)s', changed)
+    run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert [arrived.channel for arrived in services.messages] == ["teams"]
+
+
 @pytest.mark.parametrize(
     ("fault", "code"), [("is_archived", "is_archived"), ("not_in_channel", "not_in_channel")]
 )
@@ -258,6 +362,43 @@ def test_what_the_rows_themselves_say_is_found(
         ]
     )
     assert health(host) == [("slack", "UNHEALTHY", True)]
+
+
+def test_the_applications_templates_are_understood(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    template(
+        host,
+        "goal_deadline_reminder",
+        "{{employee_name}} {{goal_title}} {{deadline_date}} {% if remaining_days <= 7 %}!{% endif %}"
+        " {{progress_rate}} {{goal_detail_url}}",
+        sample_data=None,
+        format_type="MARKDOWN",
+    )
+    template(
+        host,
+        "skill_update_notification",
+        "{{employee_name}} {{skill_name}} {{updated_at}} {{updated_by}} {{skill_detail_url}} {{more}}",
+        sample_data='{"more": "x"}',
+        notification_type="SLACK",
+    )
+    template(host, "skillExpiry", "{{userName}} {{certificationName}} {{expiryDate}} {{daysLeft}}")
+    slack(host, "A", services)
+    setting(host, "s1", "SLACK", {"channel": "C1"}, template_id="template_skill_update_notification")
+
+    check(database, services)
+
+    assert found(host) == []
+
+
+def test_sample_data_hide_no_variable_that_a_reminder_does_not_have(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    template(host, "goal_due", "{{no_such}}", sample_data='{"no_such": "x"}')
+
+    check(database, services)
+
+    assert found(host) == [("テンプレート goal_due（EMAIL、ja）", "template_refused")]
 
 
 def test_what_is_found_is_told_once_and_again_only_when_it_came_back(

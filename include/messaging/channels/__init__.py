@@ -32,7 +32,7 @@ def connect(
     """
     match config:
         case EmailConfig():
-            return EmailClient(config, timeout=smtp_timeout, pause=smtp_pause)
+            return EmailClient(config, timeout=smtp_timeout, pause=smtp_pause, allowed_hosts=allowed_hosts)
         case SlackConfig():
             return SlackClient(config, session, allowed_hosts)
         case TeamsConfig():

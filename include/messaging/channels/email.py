@@ -17,6 +17,7 @@ from typing import Any
 import aiosmtplib
 from typing_extensions import override
 
+from include.messaging.address_guard import RefusedAddressError, guarded_socket
 from include.messaging.channels.base import ChannelClient, Finding, finding
 from include.messaging.message import Message
 from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table, failed
@@ -46,7 +47,7 @@ _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 _CLOSING = 421
 
 # UnicodeError: the host name cannot be encoded for a resolver.
-_FAILURES = (aiosmtplib.SMTPException, OSError, UnicodeError)
+_FAILURES = (aiosmtplib.SMTPException, OSError, UnicodeError, RefusedAddressError)
 
 
 class EmailClient(ChannelClient):
@@ -56,9 +57,20 @@ class EmailClient(ChannelClient):
     tenants in a row, no more letters are offered: they get the last refusal as their result.
     """
 
-    def __init__(self, config: EmailConfig, *, timeout: float = 30, pause: float = 1) -> None:
-        """``timeout``: seconds for each answer of the server. ``pause``: seconds before a letter that was refused alone is repeated."""
+    def __init__(
+        self,
+        config: EmailConfig,
+        *,
+        timeout: float = 30,
+        pause: float = 1,
+        allowed_hosts: Collection[str] = (),
+    ) -> None:
+        """``timeout``: seconds for each answer of the server. ``pause``: seconds before a letter that was refused alone is repeated.
+
+        ``allowed_hosts`` are the private hosts that may be a tenant's own server.
+        """
         self._config = config
+        self._allowed_hosts = allowed_hosts
         self._timeout = timeout
         self._pause = pause
         self._display_name, self._sender = parseaddr(_one_line(config.sender))
@@ -181,6 +193,9 @@ class EmailClient(ChannelClient):
             return failed(Channel.EMAIL, "not_configured")
         if self._config.security not in _SECURITIES:
             return failed(Channel.EMAIL, "not_configured", "security is none of tls, starttls, none")
+        is_allowed = f"{host}:{self._config.port}" in self._allowed_hosts
+        if self._config.is_tenants and self._config.security == "none" and not is_allowed:
+            return failed(Channel.EMAIL, "refused_address", "TLS か STARTTLS が必要です")
         return None
 
     def _letter(self, message: Message) -> EmailMessage:
@@ -242,9 +257,15 @@ class EmailClient(ChannelClient):
 
     async def _connected(self) -> aiosmtplib.SMTP:
         config = self._config
+        connection = None
+        if config.is_tenants:
+            async with asyncio.timeout(self._timeout):
+                connection = await guarded_socket(config.host, config.port, self._allowed_hosts)
         server = _Server(
+            # With a connection, the host's name is used only to check the certificate.
             hostname=config.host,
-            port=config.port,
+            port=None if connection else config.port,
+            sock=connection,
             username=config.login or None,
             password=config.password or None,
             timeout=self._timeout,
@@ -252,7 +273,12 @@ class EmailClient(ChannelClient):
             # Not by the server's offer: an attacker between client and server could remove STARTTLS from it.
             start_tls=config.security == "starttls",
         )
-        await server.connect()
+        try:
+            await server.connect()
+        except BaseException:
+            if connection:
+                connection.close()
+            raise
         return server
 
 
@@ -278,6 +304,8 @@ def _may_pass_soon(result: SendResult) -> bool:
 
 def _not_sent(error: Exception) -> SendResult:
     """The result of a failure before the letter was sent."""
+    if isinstance(error, RefusedAddressError):
+        return failed(Channel.EMAIL, "refused_address", str(error))
     if isinstance(error, aiosmtplib.SMTPResponseException):
         code = _code(error)
         if (

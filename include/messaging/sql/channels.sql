@@ -5,22 +5,24 @@ ON CONFLICT (tenant_id, channel) DO NOTHING;
 
 -- name: reopen_channels
 -- Reopen a closed channel whose settings were changed after it was closed. The integration's key names the channel, or else its
--- type does.
+-- type does. A webhook may also be in a setting.
 DELETE FROM batch.channel_circuit AS circuit
-USING
-    batch.tenant_integration AS integration,
-    unnest(ARRAY[integration.integration_key, integration.integration_type]) AS spelled (name)
+USING (
+    SELECT tenant_id, unnest(ARRAY[integration_key, integration_type]) AS name, updated_at
+    FROM batch.tenant_integration
+    UNION ALL
+    SELECT tenant_id, setting_key AS name, updated_at
+    FROM batch.tenant_setting
+    WHERE setting_key = 'TEAMS_WEBHOOK_URL'
+    UNION ALL
+    SELECT tenant_id, notification_type AS name, updated_at
+    FROM batch.tenant_notification_setting
+    WHERE strpos(channel_config, 'webhook_url') > 0
+) AS spelled
 WHERE
-    circuit.tenant_id = integration.tenant_id
-    AND integration.updated_at AT TIME ZONE 'UTC' > circuit.opened_at
-    AND CASE regexp_replace(lower(coalesce(spelled.name, '')), '[^a-z]', '', 'g')
-        WHEN 'slack' THEN 'slack'
-        WHEN 'teams' THEN 'teams'
-        WHEN 'msteams' THEN 'teams'
-        WHEN 'microsoftteams' THEN 'teams'
-        WHEN 'lineworks' THEN 'line_works'
-        WHEN 'line' THEN 'line_works'
-    END = circuit.channel;
+    circuit.tenant_id = spelled.tenant_id
+    AND spelled.updated_at AT TIME ZONE 'UTC' > circuit.opened_at
+    AND circuit.channel = %(spellings)s::jsonb ->> regexp_replace(lower(spelled.name), '[^a-z]', '', 'g');
 
 -- name: suppress_address
 INSERT INTO batch.suppressed_address (tenant_id, address, error_code, suppressed_at)

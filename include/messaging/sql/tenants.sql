@@ -29,16 +29,52 @@ FROM batch.tenant_integration
 WHERE coalesce(is_enabled, true) AND NOT is_deleted
 ORDER BY tenant_id, updated_at, id;
 
+-- name: load_setting_webhooks
+-- Webhooks that are in settings, in the form of load_integrations; the one that counts comes last.
+SELECT
+    null AS id,
+    notification.tenant_id,
+    notification.notification_type AS integration_key,
+    null AS integration_type,
+    null AS endpoint_url,
+    notification.channel_config AS auth_config,
+    null AS connection_config,
+    null::integer AS rate_limit_per_minute,
+    1 AS precedence,
+    notification.updated_at
+FROM batch.tenant_notification_setting AS notification
+WHERE
+    coalesce(notification.is_enabled, true) AND NOT notification.is_deleted
+    AND strpos(notification.channel_config, 'webhook_url') > 0
+UNION ALL
+SELECT
+    null AS id,
+    setting.tenant_id,
+    setting.setting_key AS integration_key,
+    null AS integration_type,
+    coalesce(nullif(btrim(setting.setting_value), ''), setting.default_value) AS endpoint_url,
+    null AS auth_config,
+    null AS connection_config,
+    null::integer AS rate_limit_per_minute,
+    2 AS precedence,
+    setting.updated_at
+FROM batch.tenant_setting AS setting
+WHERE
+    setting.setting_category = 'NOTIFICATION' AND setting.setting_key = 'TEAMS_WEBHOOK_URL' AND NOT setting.is_deleted
+    AND coalesce(setting.effective_from <= now() AT TIME ZONE 'UTC', true)
+    AND coalesce(setting.effective_until > now() AT TIME ZONE 'UTC', true)
+ORDER BY tenant_id, precedence, updated_at;
+
 -- name: load_templates
--- Reminders are sent by e-mail. The host spells the type and the language in several ways.
+-- The host spells the language in several ways.
 SELECT
     tenant_id,
     template_key,
+    notification_type,
     lower(left(language_code, 2)) AS language,
     coalesce(subject_template, '') AS subject,
     coalesce(body_template, '') AS body,
     upper(coalesce(format_type, '')) = 'HTML' AS is_html
 FROM batch.tenant_template
 WHERE
-    template_key = any(%(template_keys)s) AND regexp_replace(upper(notification_type), '[^A-Z]', '', 'g') IN ('EMAIL', 'MAIL')
-    AND coalesce(is_active, true) AND NOT is_deleted;
+    template_key = any(%(template_keys)s) AND coalesce(is_active, true) AND NOT is_deleted;

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -24,6 +26,11 @@ from include.errors import BatchError, is_recoverable, reason_of
 from include.execution.object_store import ObjectStore, tenant_folder
 
 _SQL = Statements(Path(__file__).parent)
+
+log = logging.getLogger(__name__)
+
+# The name of an archive's folder: its business date.
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 # The rows that one statement reads, and the rows that one transaction deletes.
 CHUNK_ROWS = 1_000
@@ -60,7 +67,10 @@ MESSAGES = Source("messages", "batch.outbox", "message_id")
 
 @dataclass(frozen=True)
 class Job:
-    """The tenant and its rows to archive: finished before ``cutoff`` (naive UTC) and not needed ``today`` (aware)."""
+    """The tenant and its rows to archive: finished before ``cutoff`` (naive UTC) and not needed ``today`` (aware).
+
+    Archives of business dates before ``archived_since`` have expired.
+    """
 
     execution_id: str
     business_date: date
@@ -69,6 +79,7 @@ class Job:
     retention_days: int
     cutoff: datetime
     today: datetime
+    archived_since: date
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,22 @@ def archive(connection: psycopg.Connection, source: Source, job: Job, store: Obj
         for file in files
         for lines in _chunks(_lines(store, file), CHUNK_ROWS)
     )
+
+
+def delete_expired(job: Job, store: ObjectStore) -> None:
+    """Delete the tenant's expired archives. :raises ArchiveError: the store refuses."""
+    folder = _tenant_folder(job)
+    try:
+        for name in store.names(folder):
+            if _DAY.fullmatch(name) and name < f"{job.archived_since}":
+                store.delete(f"{folder}/{name}")
+                log.info("Tenant %s: the archive of %s has expired and is deleted", job.tenant_code, name)
+    except OSError as error:
+        raise ArchiveError(
+            f"保存期間を過ぎた書庫 {store.location(folder)} を削除できません（{reason_of(error)}）。"
+            "保存先の権限・接続を確かめてから、このタスク（archive_notifications）を消去（Clear）してください。",
+            recoverable=is_recoverable(error),
+        ) from error
 
 
 # Reading rows ------------------------------------------------------------------------------------------------------------
@@ -235,8 +262,11 @@ def _manifest(source: Source, job: Job, files: list[ArchivedFile]) -> bytes:
 
 
 def _prefix(source: Source, job: Job) -> str:
-    folder = f"notification_log/{tenant_folder(job.tenant_id)}/{job.business_date}"
-    return f"{folder}/{job.execution_id}-{source.name}"
+    return f"{_tenant_folder(job)}/{job.business_date}/{job.execution_id}-{source.name}"
+
+
+def _tenant_folder(job: Job) -> str:
+    return f"notification_log/{tenant_folder(job.tenant_id)}"
 
 
 def _write(store: ObjectStore, source: Source, key: str, content: bytes) -> None:

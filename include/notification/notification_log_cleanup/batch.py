@@ -1,8 +1,8 @@
-"""BATCH-019-04: archives finished notifications that are older than the tenant's retention, then deletes them."""
+"""BATCH-019-04: archives finished notifications that are older than the tenant's retention, then deletes them, and later the archives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,26 @@ from typing import Any
 import psycopg
 
 from include.database import Statements, tenant_transaction, tenant_turn
-from include.execution.batch import CleansUp, PreparesTenants, Run, TenantBatch, UnitResult, Work, WritesFiles
+from include.execution.batch import (
+    CleansUp,
+    PreparesTenants,
+    Request,
+    Run,
+    SelectsTenants,
+    TenantBatch,
+    UnitResult,
+    Work,
+    WritesFiles,
+)
 from include.execution.business_date import utc_bounds
 from include.messaging.preferences import Preferences, load_preferences, preferences_of
-from include.notification.notification_log_cleanup.archive import MESSAGES, NOTIFICATIONS, Job, archive
+from include.notification.notification_log_cleanup.archive import (
+    MESSAGES,
+    NOTIFICATIONS,
+    Job,
+    archive,
+    delete_expired,
+)
 from include.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
@@ -25,7 +41,7 @@ _FIRST_DAY = date(1970, 1, 1)
 _TENANT_LOCK = 19_04
 
 
-class NotificationLogCleanupBatch(PreparesTenants, TenantBatch, WritesFiles, CleansUp):
+class NotificationLogCleanupBatch(SelectsTenants, PreparesTenants, TenantBatch, WritesFiles, CleansUp):
     """The steps of BATCH-019-04; see ``include.execution.batch``.
 
     The staging rows (``batch.old_notification``) stay until the run is closed: another attempt does not read the application's table again,
@@ -34,6 +50,10 @@ class NotificationLogCleanupBatch(PreparesTenants, TenantBatch, WritesFiles, Cle
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._settings = settings
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """Deleted tenants: their rows become old too, and so do their archives."""
+        return set(_SQL.column(request.platform, "deleted_tenants"))
 
     def prepare(self, work: Work) -> None:
         """Read the application's notifications once; stage the ids to archive, and one row with an empty id per tenant."""
@@ -97,12 +117,16 @@ class NotificationLogCleanupBatch(PreparesTenants, TenantBatch, WritesFiles, Cle
         return results
 
     def write_files(self, work: Work, tenant_id: str) -> None:
-        """Archive, read back, delete: first the notifications, then the outbox messages, which need their notifications to be deleted."""
+        """Archive, read back, delete: first the notifications, then the outbox messages, which need their notifications to be deleted.
+
+        Then delete the archives that are older than the tenant's ``archive_days``.
+        """
         # The lock stops two runs from archiving the same rows twice.
         with tenant_turn(work.connection, _TENANT_LOCK, tenant_id):
             job = self._job(work.connection, work.run, tenant_id)
             for source in (NOTIFICATIONS, MESSAGES):
                 archive(work.connection, source, job, work.files)
+            delete_expired(job, work.files)
 
     def discard(self, work: Work) -> None:
         """Delete the run's staging rows."""
@@ -114,14 +138,15 @@ class NotificationLogCleanupBatch(PreparesTenants, TenantBatch, WritesFiles, Cle
         with tenant_transaction(connection, [tenant_id]):
             preferences = load_preferences(connection, self._settings, _start_of_day(run))
             row = _SQL.execute(connection, "tenant_code").fetchone()
-        days = self._of(preferences, tenant_id).settings.retention_days
+        settings = self._of(preferences, tenant_id).settings
         return Job(
             execution_id=run.execution_id,
             business_date=run.business_date,
             tenant_id=tenant_id,
             tenant_code=row[0] if row else tenant_id,
-            retention_days=days,
-            cutoff=_cutoff(run, days),
+            retention_days=settings.retention_days,
+            cutoff=_cutoff(run, settings.retention_days),
+            archived_since=_days_before(run, settings.archive_days),
             today=_start_of_day(run),
         )
 
@@ -143,5 +168,8 @@ def _start_of_day(run: Run) -> datetime:
 
 def _cutoff(run: Run, retention_days: int) -> datetime:
     """The start of the first Japanese day that is retained, as naive UTC."""
-    days = min(retention_days, (run.business_date - _FIRST_DAY).days)
-    return utc_bounds(run.business_date - timedelta(days=days)).start
+    return utc_bounds(_days_before(run, retention_days)).start
+
+
+def _days_before(run: Run, days: int) -> date:
+    return run.business_date - timedelta(days=min(days, (run.business_date - _FIRST_DAY).days))

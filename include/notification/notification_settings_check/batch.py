@@ -31,12 +31,12 @@ from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import Finding, NotConfigured, connect
 from include.messaging.destinations import destinations_of
-from include.messaging.integrations import channel_of, config_of, load_integrations
+from include.messaging.integrations import channel_of, config_of, load_channel_rows
 from include.messaging.message import ChannelConfig, SlackConfig, TeamsConfig, mask_secrets
 from include.messaging.notices import SETTINGS_BROKEN, load_administrators, notice, sending_time
 from include.messaging.outbox import Lane
 from include.messaging.outcome import Channel, ErrorClass, Outcome, failed
-from include.messaging.preferences import Preferences, load_preferences
+from include.messaging.preferences import Preferences, load_preferences, with_own_mail_server
 from include.messaging.retry import CLOSES_CHANNEL
 from include.messaging.template_store import load_templates
 from include.network import Network
@@ -55,9 +55,12 @@ _SERVICE_PREFIX = "接続先 "
 
 @dataclass(frozen=True)
 class _Channel:
-    """An enabled row of SYS_IntegrationConfig; without a configuration, a field of the row is missing."""
+    """An enabled row of SYS_IntegrationConfig; without a configuration, a field of the row is missing.
 
-    integration_id: str
+    The webhook of a setting has no ``integration_id``.
+    """
+
+    integration_id: str | None
     lane: Lane
     config: ChannelConfig | None
     destinations: tuple[str, ...] = field(repr=False)
@@ -106,14 +109,15 @@ class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
         """Ask the services without sending a message; save their findings, and queue an e-mail about new findings.
 
-        If the mail server rejects the installation's own login, that is for the operators to solve: every tenant of the run fails.
+        If the mail server rejects the installation's own login, that is for the operators to solve: every tenant of the run fails,
+        except tenants with their own mail server.
         """
         tenant_ids = [result.unit_id for result in results]
         with tenant_transaction(work.connection, tenant_ids):
-            channels = _load_channels(work.connection)
             preferences = load_preferences(
                 work.connection, self._settings, sending_time(work.run.business_date)
             )
+            channels = _load_channels(work.connection, with_own_mail_server(preferences))
         mask_secrets([channel.config for channel in channels if channel.config], work.services)
         answers, mail = asyncio.run(_ask(channels, work.services))
         of_tenant: defaultdict[str, list[_Answer]] = defaultdict(list)
@@ -125,15 +129,23 @@ class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
             )
             for result in results
         ]
+        own_servers = {
+            channel.lane.tenant_id
+            for channel in channels
+            if channel.config and channel.lane.channel is Channel.EMAIL
+        }
         if mail:
-            return [_mail_failure(tenant_id, mail[0]) for tenant_id in tenant_ids]
-        with tenant_transaction(work.connection, tenant_ids):
+            return [
+                outcome if outcome.unit_id in own_servers else _mail_failure(outcome.unit_id, mail[0])
+                for outcome in checked
+            ]
+        with tenant_transaction(work.connection, [each for each in tenant_ids if each not in own_servers]):
             _SQL.execute(work.connection, "reopen_mail")
         return checked
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
         preferences = load_preferences(connection, self._settings, sending_time(run.business_date))
-        integrations = _by_tenant(load_integrations(connection))
+        integrations = _by_tenant(load_channel_rows(connection, with_own_mail_server(preferences)))
         templates = _by_tenant(_SQL.rows(connection, "load_templates"))
         settings = _by_tenant(_SQL.rows(connection, "load_settings"))
         mailboxes = _SQL.rows(connection, "delete_mailboxes", execution_id=run.execution_id)
@@ -207,8 +219,10 @@ class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
     ) -> list[str]:
         """Save the channel's health for the application, and reopen or disable the channel. Returns notes."""
         lane = answer.channel.lane
-        switch_off = preferences.settings.auto_disable and any(
-            each.error.error_class in CLOSES_CHANNEL for each in answer.broken
+        switch_off = (
+            preferences.settings.auto_disable
+            and answer.channel.integration_id is not None
+            and any(each.error.error_class in CLOSES_CHANNEL for each in answer.broken)
         )
         _SQL.execute(
             connection,
@@ -220,7 +234,10 @@ class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
         )
         if answer.health == "HEALTHY" and not _is_webhook(answer.channel.config):
             # The service has accepted these credentials. Of a webhook only the format was checked.
-            _SQL.execute(connection, "reopen_channel", tenant_id=lane.tenant_id, channel=lane.channel)
+            if lane.channel is Channel.EMAIL:
+                _SQL.execute(connection, "reopen_mail")
+            else:
+                _SQL.execute(connection, "reopen_channel", tenant_id=lane.tenant_id, channel=lane.channel)
         return [f"{_subject(answer.channel)}: 外部連携を無効にしました（auto_disable）"] if switch_off else []
 
     def _notify(
@@ -262,12 +279,14 @@ async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_An
             config: ChannelConfig | None, channel: Channel, named: Collection[str]
         ) -> list[Finding]:
             if config is None:
-                return await NotConfigured(channel).validate() if channel is Channel.EMAIL else []
+                return []
             async with at_once:
                 return await _validate(config, channel, named, session, network)
 
         mail, *replies = await asyncio.gather(
-            ask(network.email, Channel.EMAIL, ()),
+            ask(network.email, Channel.EMAIL, ())
+            if network.email
+            else NotConfigured(Channel.EMAIL).validate(),
             *(ask(channel.config, channel.lane.channel, channel.destinations) for channel in channels),
         )
     answers = [
@@ -302,13 +321,13 @@ async def _validate(
         return [Finding(error, type(problem).__name__)]
 
 
-def _load_channels(connection: psycopg.Connection) -> list[_Channel]:
+def _load_channels(connection: psycopg.Connection, own_mail_server: Collection[str]) -> list[_Channel]:
     """The enabled channels of the transaction's tenants. If a channel has two rows, the newest counts."""
     settings = _by_tenant(_SQL.rows(connection, "load_settings"))
     channels: dict[Lane, _Channel] = {}
-    for row in load_integrations(connection):
+    for row in load_channel_rows(connection, own_mail_server):
         channel = channel_of(row["integration_key"], row["integration_type"])
-        if channel and channel is not Channel.EMAIL:
+        if channel:
             named = [
                 destination
                 for setting in settings[row["tenant_id"]]

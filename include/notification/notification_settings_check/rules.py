@@ -10,8 +10,9 @@ from typing import Any
 from include.messaging.channels.email import is_address
 from include.messaging.channels.line_works import LONGEST_TEXT
 from include.messaging.destinations import destinations_of
-from include.messaging.integrations import channel_of, config_of, json_object
+from include.messaging.integrations import channel_of, config_of, json_object, notification_channel
 from include.messaging.outcome import Channel
+from include.messaging.reminder_names import sample_of
 from include.messaging.templates import Template, TemplateRefusedError, render, variables_of
 
 
@@ -59,9 +60,9 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
     usable: Counter[Channel] = Counter()
     for row in rows:
         channel = channel_of(row["integration_key"], row["integration_type"])
-        if channel is None or channel is Channel.EMAIL:
+        if channel is None:
             continue  # not a channel of this product
-        usable[channel] += 1
+        usable[channel] += row["id"] is not None
         if config_of(channel, row) is None:
             yield SettingFinding(
                 channel,
@@ -71,7 +72,9 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
     for channel, count in usable.items():
         if count > 1:
             yield SettingFinding(
-                channel, "duplicate", f"有効な設定が {count} 件あります（最後に変更したものを使います）"
+                channel,
+                "duplicate",
+                f"有効な設定が {count} 件あります（slack、teams など通知用のキーのもの、次に最後に変更したものを使います）",
             )
 
 
@@ -79,7 +82,7 @@ def _templates(rows: Sequence[Mapping[str, Any]]) -> Iterator[SettingFinding]:
     seen: Counter[tuple[str, Channel, str]] = Counter()
     for row in rows:
         subject = f"テンプレート {row['template_key']}（{row['notification_type']}、{row['language']}）"
-        channel = _channel(row["notification_type"])
+        channel = notification_channel(row["notification_type"])
         if channel is None:
             yield SettingFinding(subject, "unknown_channel", "通知の種類（notification_type）が分かりません")
             continue
@@ -103,7 +106,7 @@ def _template(subject: str, channel: Channel, row: Mapping[str, Any]) -> Iterato
         row["template_key"], channel, row["language"], row["subject"], row["body"], row["is_html"]
     )
     try:
-        rendered = render(template, variables_of(sample))
+        rendered = render(template, sample_of(row["template_key"], variables_of(sample)))
     except TemplateRefusedError as error:
         yield SettingFinding(subject, "template_refused", str(error))
         return
@@ -123,7 +126,7 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
     seen: Counter[tuple[object, ...]] = Counter()
     for row in tenant.settings:
         subject = f"通知設定 {row['setting_key']}"
-        channel = _channel(row["notification_type"])
+        channel = notification_channel(row["notification_type"])
         if channel is None:
             yield SettingFinding(subject, "unknown_channel", "通知の種類（notification_type）が分かりません")
             continue
@@ -162,9 +165,3 @@ def _mailboxes(
     left = sum(address.lower() in former_mailboxes for address in addresses)
     if left:
         yield SettingFinding(subject, "recipient_left", f"退職した社員の宛先が {left} 件あります")
-
-
-def _channel(notification_type: str | None) -> Channel | None:
-    if (notification_type or "").strip().lower() in ("email", "mail", "e-mail"):
-        return Channel.EMAIL
-    return channel_of(notification_type)

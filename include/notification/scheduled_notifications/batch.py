@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -20,21 +21,20 @@ from include.execution.batch import (
     UnitResult,
     Work,
 )
+from include.execution.people import keep_people
+from include.execution.reconciliation import begin_tallies
 from include.messaging.dispatch import DispatchReport, failure_of, owner_of
 from include.messaging.notices import sending_time
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
 from include.messaging.preferences import Preferences, load_preferences
+from include.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 from include.messaging.retry import Status
 from include.messaging.service import Notifications
 from include.messaging.template_store import load_templates
-from include.messaging.templates import Template, literal
-from include.notification.scheduled_notifications.reminders import (
-    CERTIFICATE_EXPIRY,
-    GOAL_DUE,
-    Occasion,
-    reminders,
-)
+from include.messaging.templates import literal
+from include.notification.scheduled_notifications.reminders import Occasion, reminders
+from include.notification.scheduled_notifications.routes import Route, destinations_for
 from include.settings import LONGEST_REMINDER_DAYS
 
 _SQL = Statements(Path(__file__).parent)
@@ -50,6 +50,8 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
 
     def prepare(self, work: Work) -> None:
         """Read notifications, certificates and goals once, and write one ``batch.notification_signal`` row per tenant."""
+        begin_tallies(work.connection, work.run.execution_id)
+        keep_people(work.connection)
         _SQL.execute(
             work.connection,
             "collect_signals",
@@ -65,9 +67,8 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
         """Put due notifications into the outbox, each once. Notifications that waited too long are marked in the application's row."""
         signals = _SQL.rows(work.connection, "delete_signals", execution_id=work.run.execution_id)
         preferences = load_preferences(work.connection, self._notifications.settings, _cutoff(work.run))
-        templates = load_templates(
+        routes = _load_routes(
             work.connection,
-            [CERTIFICATE_EXPIRY, GOAL_DUE],
             {tenant_id: each.settings.language for tenant_id, each in preferences.items()},
         )
         return [
@@ -76,7 +77,7 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
                 work.run,
                 signal,
                 preferences[signal["tenant_id"]],
-                templates[signal["tenant_id"]],
+                routes[signal["tenant_id"]],
             )
             for signal in sorted(signals, key=lambda row: str(row["tenant_id"]))
         ]
@@ -103,7 +104,7 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
         run: Run,
         signal: Mapping[str, Any],
         preferences: Preferences,
-        templates: Mapping[str, Template],
+        routes: Mapping[str, Sequence[Route]],
     ) -> UnitResult:
         tenant_id, cutoff, settings = signal["tenant_id"], _cutoff(run), preferences.settings
         oldest = cutoff - timedelta(hours=settings.expire_hours)
@@ -120,7 +121,7 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
             [*map(_certificate, signal["certificates"]), *map(_goal, signal["goals"])],
             run.business_date,
             days_before={CERTIFICATE_EXPIRY: settings.certificate_days, GOAL_DUE: settings.goal_days},
-            templates=templates,
+            routes=routes,
             due_at=cutoff,
         )
         queued = self._notifications.enqueue(
@@ -136,6 +137,30 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
                 notes.append(f"{len(ids)} 件: {reason}")
         details = {"queued": queued, "expired": len(expired)}
         return UnitResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
+
+
+def _load_routes(
+    connection: psycopg.Connection, languages: Mapping[str, str]
+) -> dict[str, dict[str, list[Route]]]:
+    """The routes of the transaction's tenants, by tenant and kind of reminder."""
+    settings: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in _SQL.rows(connection, "load_notification_settings"):
+        settings[row["tenant_id"]].append(row)
+    destinations = {
+        tenant_id: {key: destinations_for(key, settings[tenant_id]) for key in KEYS}
+        for tenant_id in languages
+    }
+    channels = {
+        channel for of_key in destinations.values() for routes in of_key.values() for channel, _ in routes
+    }
+    templates = {channel: load_templates(connection, list(KEYS), languages, channel) for channel in channels}
+    return {
+        tenant_id: {
+            key: [Route(templates[channel][tenant_id][key], place) for channel, place in places]
+            for key, places in of_key.items()
+        }
+        for tenant_id, of_key in destinations.items()
+    }
 
 
 def _cutoff(run: Run) -> datetime:
@@ -190,6 +215,7 @@ def _goal(row: Mapping[str, Any]) -> Occasion:
             "full_name": row["full_name"] or "",
             "goal_title": row["goal_title"],
             "due_on": f"{due_on:%Y/%m/%d}",
+            "progress_rate": row["progress_rate"] or "",
         },
     )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
-from include.messaging.templates import Template, TemplateRefusedError, render
-
-CERTIFICATE_EXPIRY = "certificate_expiry"
-GOAL_DUE = "goal_due"
+from include.messaging.reminder_names import with_all_names
+from include.messaging.templates import TemplateRefusedError, render
+from include.notification.scheduled_notifications.routes import Route
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ def reminders(
     today: date,
     *,
     days_before: Mapping[str, Sequence[int]],
-    templates: Mapping[str, Template],
+    routes: Mapping[str, Sequence[Route]],
     due_at: datetime,
 ) -> Reminders:
-    """One e-mail per occasion and threshold. The threshold is the smallest that is not below the days left, so a missed day is caught up.
+    """One message per occasion, threshold and route. The threshold is the smallest not below the days left, so a missed day is caught up.
 
-    ``days_before`` are the thresholds by template key. Occasions without an address have no e-mail; a note counts them.
+    ``days_before`` are the thresholds and ``routes`` the routes by template key. Occasions without an address have no e-mail; a note
+    counts them.
     """
     drafts: list[Draft] = []
     refused: dict[str, str] = {}
@@ -54,34 +55,45 @@ def reminders(
         threshold = _threshold(days_left, days_before[occasion.template_key])
         if threshold is None:
             continue
-        if not occasion.email:
-            unreachable += 1
-            continue
-        variables = {**occasion.variables, "days_left": days_left}
-        try:
-            rendered = render(templates[occasion.template_key], variables)
-        except TemplateRefusedError as error:
-            refused[occasion.template_key] = str(error)
-            continue
-        drafts.append(
-            Draft(
-                tenant_id=tenant_id,
-                dedupe_key=f"{occasion.template_key}:{occasion.reference}:{occasion.ends_on}:{threshold}",
-                channel=Channel.EMAIL,
-                destination=occasion.email,
-                subject=rendered.subject,
-                body=rendered.text,
-                rich=rendered.rich,
-                due_at=due_at,
-                # After this day no reminder of the occasion can follow.
-                dedupe_until=due_at + timedelta(days=days_left + 1),
+        variables = with_all_names({**occasion.variables, "days_left": days_left})
+        for route in routes[occasion.template_key]:
+            is_mail = route.template.channel is Channel.EMAIL
+            if is_mail and not occasion.email:
+                unreachable += 1
+                continue
+            try:
+                rendered = render(route.template, variables)
+            except TemplateRefusedError as error:
+                refused[route.template.key] = str(error)
+                continue
+            drafts.append(
+                Draft(
+                    tenant_id=tenant_id,
+                    dedupe_key=_dedupe_key(occasion, threshold, route),
+                    channel=route.template.channel,
+                    destination=(occasion.email or "") if is_mail else route.destination,
+                    subject=rendered.subject,
+                    body=rendered.text,
+                    rich=rendered.rich,
+                    due_at=due_at,
+                    # After this day no reminder of the occasion can follow.
+                    dedupe_until=due_at + timedelta(days=days_left + 1),
+                )
             )
-        )
     notes = [
         *refused.values(),
         *([f"メールアドレスのない宛先 {unreachable} 件に通知できません"] if unreachable else []),
     ]
     return Reminders(drafts, notes)
+
+
+def _dedupe_key(occasion: Occasion, threshold: int, route: Route) -> str:
+    key = f"{occasion.template_key}:{occasion.reference}:{occasion.ends_on}:{threshold}"
+    if route.template.channel is Channel.EMAIL:
+        return key
+    # Keys are logged, and a destination may be personal.
+    digest = hashlib.sha256(route.destination.encode()).hexdigest()[:12]
+    return f"{key}:{route.template.channel}:{digest}"
 
 
 def _threshold(days_left: int, days_before: Sequence[int]) -> int | None:

@@ -1,3 +1,8 @@
+-- name: deleted_tenants
+SELECT tenant_id
+FROM batch.all_tenant
+WHERE status = 'DELETED';
+
 -- name: load_overrides
 -- The tenants' own settings at a moment. include/messaging/sql/tenants.sql reads the same settings for one shard
 -- (load_preferences).

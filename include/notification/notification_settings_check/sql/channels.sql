@@ -27,6 +27,6 @@ WHERE
     );
 
 -- name: reopen_mail
--- The mail channels of the transaction's tenants: the mail server has just accepted a login.
+-- The mail channels of the transaction's tenants: their mail server has just accepted a login.
 DELETE FROM batch.channel_circuit
 WHERE channel = 'email';

@@ -1,0 +1,421 @@
+"""A tenant's own mail server: used only with the option, only at a public address, and only for that tenant's mail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from include.catalog import (
+    NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
+    SCHEDULED_NOTIFICATIONS,
+    BatchSpec,
+)
+from include.database import tenant_transaction
+from include.execution.run_log import RunResult
+from include.messaging import outbox
+from include.messaging.address_guard import guarded_session
+from include.messaging.channels import connect
+from include.messaging.channels.email import CONNECTIONS
+from include.messaging.dispatch import dispatch_due
+from include.messaging.integrations import config_of
+from include.messaging.outbox import Draft
+from include.messaging.outcome import Channel, Outcome, SendResult
+from include.network import EmailConfig, Network
+from include.settings import load_settings
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.conftest import Database
+from tests.messaging.outbox_rows import make_due, network, run_notifications, waiting
+from tests.messaging.sending import code_of, message
+from tests.messaging.test_email import encrypted, make_certificate
+
+UPDATED_AT = datetime(2026, 10, 1)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SECRET = "smtp-very-secret"
+
+AUTH = {"username": "skill@tenant.example", "password": SECRET}
+CONNECTION = {
+    "use_tls": True,
+    "use_ssl": False,
+    "from_address": "skill@tenant.example",
+    "from_name": "株式会社テスト",
+}
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    """The application's row ``smtp_server``."""
+    return {
+        "endpoint_url": changes.pop("endpoint_url", "smtp.tenant.example:587"),
+        "auth_config": json.dumps({**AUTH, **{name: changes.pop(name) for name in AUTH if name in changes}}),
+        "connection_config": json.dumps(CONNECTION | changes),
+    }
+
+
+# The row -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "security"),
+    [
+        ({}, "starttls"),
+        ({"use_tls": None}, "starttls"),
+        ({"use_ssl": True}, "tls"),
+        ({"use_ssl": True, "use_tls": False}, "tls"),
+        ({"use_tls": False}, "none"),
+    ],
+)
+def test_the_row_is_a_mail_server(changes: dict[str, Any], security: str) -> None:
+    config = config_of(Channel.EMAIL, row(**changes))
+
+    assert isinstance(config, EmailConfig)
+    assert (config.host, config.port, config.login, config.password) == (
+        "smtp.tenant.example",
+        587,
+        AUTH["username"],
+        SECRET,
+    )
+    assert (config.security, config.is_tenants) == (security, True)
+    assert SECRET not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"endpoint_url": None},
+        {"endpoint_url": "smtp.tenant.example"},
+        {"endpoint_url": ":587"},
+        {"endpoint_url": "smtp.tenant.example:mail"},
+        {"endpoint_url": "smtp.tenant.example:99999"},
+        {"username": ""},
+        {"password": None},
+        {"from_address": ""},
+        {"from_address": "山田@tenant.example"},
+    ],
+)
+def test_an_incomplete_row_is_none(changes: dict[str, Any]) -> None:
+    assert config_of(Channel.EMAIL, row(**changes)) is None
+
+
+# The address ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(services: StandIns) -> EmailConfig:
+    """A tenant's own server at the stand-in's address."""
+    config = config_of(Channel.EMAIL, row(endpoint_url=f"127.0.0.1:{services.smtp_port}", use_tls=False))
+    assert isinstance(config, EmailConfig)
+    return config
+
+
+def send(config: EmailConfig, *allowed: str) -> SendResult:
+    """Send a letter; ``allowed`` hosts may be private."""
+
+    async def sent() -> SendResult:
+        async with (
+            guarded_session() as session,
+            aclosing(connect(config, session, allowed_hosts=allowed)) as client,
+        ):
+            return await client.send(message(Channel.EMAIL))
+
+    return asyncio.run(sent())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize("security", ["starttls", "tls", "none"])
+def test_a_private_address_is_refused_before_a_connection(
+    services: StandIns, config: EmailConfig, host: str, security: str
+) -> None:
+    result = send(replace(config, host=host, security=security))
+
+    assert (result.outcome, code_of(result)) == (Outcome.PERMANENT, "refused_address")
+    assert services.smtp_connections == 0
+
+
+def test_a_name_with_a_private_address_is_refused(
+    services: StandIns, config: EmailConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved = socket.getaddrinfo("127.0.0.1", config.port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolved)
+
+    result = send(replace(config, host="mail.tenant.example", security="starttls"))
+
+    assert code_of(result) == "refused_address"
+    assert services.smtp_connections == 0
+
+
+def test_a_server_without_encryption_is_refused(config: EmailConfig) -> None:
+    result = send(replace(config, host="smtp.tenant.example"))
+
+    assert code_of(result) == "refused_address"
+    assert "TLS" in result.detail
+
+
+def test_a_name_that_does_not_exist_is_no_refusal(config: EmailConfig) -> None:
+    result = send(replace(config, host="smtp.tenant.invalid", security="starttls"))
+
+    assert (result.outcome, code_of(result)) == (Outcome.TRANSIENT, "connection_refused")
+
+
+def test_an_allowed_address_is_used_and_the_sender_is_the_tenants(
+    services: StandIns, config: EmailConfig
+) -> None:
+    result = send(config, f"127.0.0.1:{services.smtp_port}")
+
+    assert result.outcome is Outcome.SENT
+    [letter] = services.messages
+    assert letter.headers["From"] == "=?utf-8?b?5qCq5byP5Lya56S+44OG44K544OI?= <skill@tenant.example>"
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+@pytest.mark.parametrize(("host", "code"), [("127.0.0.1", None), ("localhost", "connection_refused")])
+def test_the_certificate_must_name_the_host(
+    config: EmailConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    code: str | None,
+    security: str,
+) -> None:
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    with encrypted(certificate, security) as services:
+        named = replace(config, host=host, port=services.smtp_port, security=security)
+        result = send(named, f"{host}:{services.smtp_port}")
+
+    assert code_of(result) == code
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The application's side, with tenants A and B."""
+    with database.connect() as connection:
+        for tenant_id in ("A", "B"):
+            host_rows.tenant(connection, tenant_id, admin_email="admin@example.jp")
+        yield connection
+
+
+@pytest.fixture
+def own() -> Iterator[StandIns]:
+    """A's own mail server."""
+    with StandIns() as stand_ins:
+        yield stand_ins
+
+
+def own_server(host: psycopg.Connection, own: StandIns, *, allowed: bool = True) -> None:
+    """A's own mail server, and the option that allows it."""
+    host_rows.insert(
+        host,
+        "SYS_IntegrationConfig",
+        id="integration_smtp",
+        tenant_id="A",
+        integration_key="smtp_server",
+        integration_type="SMTP",
+        auth_type="BASIC",
+        is_enabled=True,
+        updated_at=UPDATED_AT,
+        **row(endpoint_url=f"127.0.0.1:{own.smtp_port}", use_tls=False),
+    )
+    if allowed:
+        host_rows.insert(
+            host,
+            "MST_TenantSettings",
+            id="own",
+            tenant_id="A",
+            setting_key="batch.notification.own_mail_server",
+            setting_value="true",
+            updated_at=UPDATED_AT,
+        )
+
+
+def run(
+    database: Database,
+    services: StandIns,
+    own: StandIns,
+    spec: BatchSpec = SCHEDULED_NOTIFICATIONS,
+    **mail: Any,
+) -> RunResult:
+    """One run of an installation that allows the address of A's server."""
+    installation = network(services)
+    assert installation.email is not None
+    through = Network(
+        replace(installation.email, **mail), services.allowed_hosts | {f"127.0.0.1:{own.smtp_port}"}
+    )
+    return run_notifications(database, services, through=through, spec=spec)
+
+
+def recipients(stand_ins: StandIns) -> list[str]:
+    """The recipients of the letters that a server has."""
+    return sorted(arrived.destination for arrived in stand_ins.messages)
+
+
+def closed(host: psycopg.Connection) -> list[tuple[str, str]]:
+    """The tenants whose mail is closed, and why."""
+    return host.execute(
+        "SELECT tenant_id, error_code FROM batch.channel_circuit WHERE channel = 'email' ORDER BY tenant_id"
+    ).fetchall()
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_only_the_option_lets_a_tenant_use_its_own_server(
+    database: Database, host: psycopg.Connection, services: StandIns, own: StandIns, allowed: bool
+) -> None:
+    own_server(host, own, allowed=allowed)
+    waiting(host, "A", recipient_address="a@example.jp")
+    waiting(host, "B", recipient_address="b@example.jp")
+
+    run(database, services, own)
+
+    assert recipients(own) == (["a@example.jp"] if allowed else [])
+    assert recipients(services) == (["b@example.jp"] if allowed else ["a@example.jp", "b@example.jp"])
+
+
+def test_without_a_usable_row_the_operators_server_is_used(
+    database: Database, host: psycopg.Connection, services: StandIns, own: StandIns
+) -> None:
+    own_server(host, own)
+    host.execute('UPDATE "SYS_IntegrationConfig" SET auth_config = NULL')
+    waiting(host, "A", recipient_address="a@example.jp")
+
+    run(database, services, own)
+    run(database, services, own, NOTIFICATION_SETTINGS_CHECK)
+
+    assert recipients(services) == ["a@example.jp"]
+    assert host.execute("SELECT tenant_id, subject, code FROM batch.setting_finding").fetchall() == [
+        ("A", "email", "incomplete")
+    ]
+
+
+def test_an_own_server_that_is_broken_closes_only_its_tenants_mail(
+    database: Database, host: psycopg.Connection, services: StandIns, own: StandIns
+) -> None:
+    own_server(host, own)
+    waiting(host, "A", recipient_address="a@example.jp")
+    waiting(host, "B", recipient_address="b@example.jp")
+    own.fail_next("email", "535 5.7.8 Bad credentials", times=9, command="AUTH")
+
+    run(database, services, own)
+
+    assert closed(host) == [("A", "535")]
+    assert recipients(services) == ["b@example.jp"]
+
+    result = run(database, services, own, NOTIFICATION_SETTINGS_CHECK)
+
+    # The login of the operators' server says nothing about A's server.
+    assert (result.status, closed(host)) == ("completed", [("A", "535")])
+    assert host.execute("SELECT tenant_id, subject, code FROM batch.setting_finding").fetchall() == [
+        ("A", "接続先 email", "535")
+    ]
+
+
+def test_a_server_that_accepts_the_login_again_opens_the_tenants_mail(
+    database: Database, host: psycopg.Connection, services: StandIns, own: StandIns
+) -> None:
+    own_server(host, own)
+    waiting(host, "A", recipient_address="a@example.jp")
+    # Two methods of AUTH are tried.
+    own.fail_next("email", "535 5.7.8 Bad credentials", times=2, command="AUTH")
+    run(database, services, own)
+    assert closed(host) == [("A", "535")]
+
+    run(database, services, own, NOTIFICATION_SETTINGS_CHECK)
+    assert closed(host) == []
+    assert host.execute('SELECT health_status FROM "SYS_IntegrationConfig"').fetchall() == [("HEALTHY",)]
+    make_due(host)
+    run(database, services, own, NOTIFICATION_RETRY)
+
+    assert recipients(own) == ["a@example.jp"]
+
+
+def test_a_broken_server_of_the_operators_is_no_failure_of_a_tenant_with_its_own(
+    database: Database, host: psycopg.Connection, services: StandIns, own: StandIns, unused_port: int
+) -> None:
+    own_server(host, own)
+    waiting(host, "A", recipient_address="a@example.jp")
+
+    run(database, services, own, port=unused_port)
+    result = run(database, services, own, NOTIFICATION_SETTINGS_CHECK, port=unused_port)
+
+    assert recipients(own) == ["a@example.jp"]
+    assert (result.status, [failed.code for failed in result.failed_tenants]) == ("partial", ["B"])
+
+
+def test_many_slow_servers_delay_nobody_else(
+    database: Database, host: psycopg.Connection, services: StandIns, own: StandIns
+) -> None:
+    own_server(host, own)
+    tenants = [f"A{number:03}" for number in range(2 * CONNECTIONS + 1)]
+    for tenant_id in tenants:
+        host_rows.tenant(host, tenant_id)
+    for table in ("SYS_IntegrationConfig", "MST_TenantSettings"):
+        copy_to(host, table, tenants)
+    own.latency("email", 2)
+    with database.connect("batch_tenant") as connection:
+        with tenant_transaction(connection, [*tenants, "B"]):
+            outbox.enqueue(
+                connection, [letter_to(tenant_id) for tenant_id in [*tenants, "B"]], created_by="test"
+            )
+        dispatch_due(
+            connection,
+            [*tenants, "B"],
+            replace(network(services), allowed_hosts=frozenset({f"127.0.0.1:{own.smtp_port}"})),
+            owner="test",
+            clock=lambda: NOW,
+            settings=load_settings().notification,
+        )
+
+    [letter] = services.messages
+    first = min(arrived.arrived_at for arrived in own.messages)
+    assert len(own.messages) == len(tenants)
+    # The lanes of slow servers take no turn of the operators' server.
+    assert (letter.arrived_at - first).total_seconds() < 2
+
+
+def letter_to(tenant_id: str) -> Draft:
+    """A letter that is due."""
+    return Draft(tenant_id, "letter", Channel.EMAIL, f"{tenant_id}@example.jp", "件名", "本文", NOW)
+
+
+def copy_to(host: psycopg.Connection, table: str, tenant_ids: list[str]) -> None:
+    """Give A's rows of a table to these tenants too."""
+    with host.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))).fetchall()
+    for tenant_id in tenant_ids:
+        for row in rows:
+            host_rows.insert(host, table, **row | {"id": f"{row['id']}_{tenant_id}", "tenant_id": tenant_id})
+
+
+def test_the_password_is_in_no_log(
+    database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    own: StandIns,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own_server(host, own)
+    waiting(host, "A", recipient_address="a@example.jp")
+    own.fail_next("email", "535 5.7.8 Bad credentials", times=9, command="AUTH")
+    caplog.set_level("DEBUG")
+
+    run(database, services, own)
+    run(database, services, own, NOTIFICATION_SETTINGS_CHECK)
+
+    assert SECRET not in caplog.text
+    rows = host.execute("SELECT error_detail FROM batch.outbox").fetchall()
+    assert SECRET not in str(rows)
