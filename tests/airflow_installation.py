@@ -8,9 +8,11 @@ import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from local_stack.stack import PROJECT, airflow_environment
 from local_stack.stand_ins import StandIns
+from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
 from tests.conftest import Database
 
 __all__ = [
@@ -98,6 +100,13 @@ def smtp_connection(services: StandIns) -> str:
 def email_connection(services: StandIns) -> str:
     """``ops_email`` pointing at the stand-ins, as JSON."""
     return _mail_connection(services, from_email="alerts@example.jp", to_email="night@example.jp")
+
+
+def http_connection(port: int, **fields: Any) -> str:
+    """``ops_http`` pointing at the receiver of the stand-ins, as JSON. Further fields replace these; ``extra`` is added."""
+    extra = {"endpoint": "/alerts", **fields.pop("extra", {})}
+    receiver = {"host": "127.0.0.1", "schema": "http", "port": port, "password": RECEIVER_KEY}
+    return json.dumps({"conn_type": "http", **receiver, **fields, "extra": extra})
 
 
 def _mail_connection(services: StandIns, **addresses: str) -> str:

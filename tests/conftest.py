@@ -34,6 +34,7 @@ _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+os.environ["AIRFLOW__LOGGING__SECRET_MASK_ADAPTER"] = "skill_batch.masking.parts"
 for _folder in ("dags", "plugins"):
     os.environ[f"AIRFLOW__CORE__{_folder.upper()}_FOLDER"] = str(PROJECT / _folder)
 

@@ -7,14 +7,11 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from include.messaging.outcome import Channel
+from include.messaging.secret_forms import forms_of, login_forms_of
 from include.network import EmailConfig, Network
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-
-# The maximum number of configurations whose secrets are masked: each log line is searched for each secret.
-_MASKED_CONFIGS = 20
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,13 @@ def secrets_of(config: DataclassInstance) -> list[str]:
 
 
 def mask_secrets(configs: Sequence[DataclassInstance], network: Network) -> None:
-    """Mask the secrets of these configurations in logs, unless there are too many configurations."""
-    if network.mask and len(configs) <= _MASKED_CONFIGS:
-        for config in configs:
-            for secret in secrets_of(config):
-                network.mask(secret)
+    """Mask the secrets of these configurations and of the mail server in logs, in each form that a log can show."""
+    if network.mask is None:
+        return
+    forms: set[str] = set()
+    for config in (*configs, *([network.email] if network.email else [])):
+        for secret in secrets_of(config):
+            forms |= forms_of(secret)
+        if isinstance(config, EmailConfig):
+            forms |= login_forms_of(config.login, config.password)
+    network.mask(sorted(forms))
