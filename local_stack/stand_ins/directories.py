@@ -24,9 +24,10 @@ MISSING = "missing"
 class StandInDirectory:
     """One tenant's directory at one service, in that service's own JSON.
 
-    ``pages`` are the users, by page. ``channels`` are Slack's channels, the teams of Graph (each with its ``channels``), or the groups of
-    LINE WORKS, whose talk rooms are in ``rooms``. ``last_cursor`` is the cursor of the last page. Requests for a page in ``failing``
-    (counted from 1) always fail with that code or status.
+    ``pages`` are the users, by page. ``channels`` are Slack's channels, the teams of Graph (each with its ``channels``; the pages of one
+    that ``is_endless`` form a cycle), or the groups of LINE WORKS, whose talk rooms are in ``rooms``. ``last_cursor`` is the cursor of
+    the last page. Requests for a page in ``failing`` (counted from 1) always fail with that code or status. The cursor of a page in
+    ``next_pages`` leads to that page, not to the next.
     """
 
     pages: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -34,6 +35,7 @@ class StandInDirectory:
     rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
     last_cursor: str | None = ""
     failing: dict[int, str | int] = field(default_factory=dict)
+    next_pages: dict[int, int] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     # The changes that Graph lists, with their versions, and the oldest version from which it can list changes.
     changes: list[dict[str, Any]] = field(default_factory=list)
@@ -47,6 +49,11 @@ class StandInDirectory:
     def fill(self, users: Sequence[dict[str, Any]], page_size: int) -> None:
         """Divide the users into pages."""
         self.pages = [list(users[start : start + page_size]) for start in range(0, len(users), page_size)]
+
+    def cursor_after(self, number: int, pages: int) -> str | None:
+        """The cursor on page ``number`` of the users of Slack and LINE WORKS."""
+        following = self.next_pages.get(number, number + 1)
+        return f"page-{following}" if following <= pages else self.last_cursor
 
     def change(self, user: Mapping[str, Any]) -> None:
         """Add a user, change the given fields, or remove the user (``@removed``). Graph lists it as a change."""
@@ -115,7 +122,7 @@ class Directories:
             return web.json_response({"ok": False, "error": code})
         page = pages[number - 1] if number <= len(pages) else []
         body: dict[str, Any] = {"ok": True, name: page}
-        after = f"page-{number + 1}" if number < len(pages) else directory.last_cursor
+        after = directory.cursor_after(number, len(pages))
         if after != MISSING:
             body["response_metadata"] = {"next_cursor": after}
         return web.json_response(body)
@@ -139,7 +146,7 @@ class Directories:
         if api == "users" and (code := directory.failing.get(number)):
             return _line_works_refusal("REFUSED", int(code))
         page = pages[number - 1] if number <= len(pages) else []
-        after = f"page-{number + 1}" if number < len(pages) else directory.last_cursor
+        after = directory.cursor_after(number, len(pages))
         return web.json_response({api: page, "responseMetaData": {"nextCursor": after}})
 
     # Microsoft Graph.
@@ -164,8 +171,9 @@ class Directories:
             return _graph_refusal(Fault(code))
         page = directory.pages[number - 1] if number <= len(directory.pages) else []
         body: dict[str, Any] = {"value": [_selected(user, selected) for user in page]}
-        if number < len(directory.pages):
-            body["@odata.nextLink"] = str(request.url.update_query({"$skiptoken": str(number + 1)}))
+        following = directory.next_pages.get(number, number + 1)
+        if following <= len(directory.pages):
+            body["@odata.nextLink"] = str(request.url.update_query({"$skiptoken": str(following)}))
         return web.json_response(body)
 
     async def _graph_delta(self, request: web.Request) -> web.Response:
@@ -202,7 +210,11 @@ class Directories:
             return directory
         for team in directory.channels:
             if team["id"] == request.match_info["team"]:
-                return web.json_response({"value": team["channels"]})
+                body = {"value": team["channels"]}
+                if team.get("is_endless"):
+                    other = "2" if request.query.get("$skiptoken") == "1" else "1"
+                    body["@odata.nextLink"] = str(request.url.with_query({"$skiptoken": other}))
+                return web.json_response(body)
         return _graph_refusal(Fault(404))
 
     def _graph_directory(self, request: web.Request) -> StandInDirectory | web.Response:

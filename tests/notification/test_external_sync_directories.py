@@ -307,6 +307,14 @@ def test_an_answer_that_is_none_makes_the_listing_incomplete(tenant: Tenant, bod
         asyncio.run(read())
 
 
+def test_the_channels_of_a_team_whose_pages_form_a_cycle_make_the_listing_incomplete(tenant: Tenant) -> None:
+    team = {"id": "T1", "displayName": "チーム", "channels": [], "is_endless": True}
+    shown(tenant.services, "teams", pages=[[graph_user(1)]], channels=[team])
+
+    with pytest.raises(ListingError, match="すでに読んだページに戻りました"):
+        listing(tenant.services, graph_config(tenant.services))
+
+
 def test_a_listing_that_goes_in_a_circle_ends() -> None:
     at = Position("users", "page-2")
 

@@ -16,6 +16,7 @@ from include.database import Statements, tenant_transaction
 from include.messaging.outcome import Channel
 from include.notification.external_sync.directories import Directory
 from include.notification.external_sync.directories.base import (
+    REPEATED_CURSOR,
     Account,
     ListedChannel,
     ListingError,
@@ -68,6 +69,7 @@ async def read_listing(connection: psycopg.Connection, unit: Unit, directory: Di
     progress = load_progress(connection, unit)
     if progress is None:
         progress = _begin(connection, unit, directory.start, directory.beginning)
+    read: set[Position | None] = set()
     while progress.due is not None:
         if progress.pages >= _MOST_PAGES:
             raise ListingError(f"一覧が {_MOST_PAGES:,} ページを超えても終わりません")
@@ -77,7 +79,12 @@ async def read_listing(connection: psycopg.Connection, unit: Unit, directory: Di
             if progress.started_over:
                 raise ListingError(f"{error}が、また中断されました", recoverable=True) from None
             progress = _begin(connection, unit, directory.beginning, directory.beginning, str(error))
+            read.clear()
         else:
+            read.add(progress.due)
+            if page.next in read:
+                # The page is not saved: another attempt reads it again, and continues if the service has recovered.
+                raise ListingError(REPEATED_CURSOR)
             progress = _store(connection, unit, progress, page)
 
 
@@ -112,7 +119,8 @@ def _store(connection: psycopg.Connection, unit: Unit, progress: Progress, page:
     after = page.next
     with tenant_transaction(connection, [unit.tenant_id]):
         if page.accounts:
-            _SQL.execute(connection, "store_accounts", **unit.key, accounts=_rows(page.accounts))
+            rows = _rows(page.accounts)
+            _SQL.execute(connection, "store_accounts", **unit.key, accounts=rows, is_changes=page.is_changes)
         if page.removed:
             _SQL.execute(connection, "remove_accounts", **unit.key, removed=list(page.removed))
         if page.channels:

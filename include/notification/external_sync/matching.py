@@ -33,6 +33,7 @@ def new_links(
         if account.kind is AccountKind.MEMBER
         and account.state in _LINKABLE
         and account.external_id not in linked_accounts
+        and account.external_id not in world.contradictory
     ]
     found: list[tuple[int, Account, str, str]] = []
     for account in free:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -86,7 +86,9 @@ class MappedSetting:
 class World:
     """All values that a plan depends on, on ``run_date`` (Asia/Tokyo).
 
-    ``started_over`` says why the listing had to start again, if it had to. Such a listing ends no link and no channel.
+    ``contradictory`` are the ids of accounts that the listing contains several times with different values. They are present, and nothing
+    else is known about them. ``started_over`` says why the listing had to start again, if it had to. Such a listing ends no link and no
+    channel.
     """
 
     provider: Channel
@@ -97,6 +99,7 @@ class World:
     channels: Sequence[ListedChannel] = ()
     known_channels: Sequence[KnownChannel] = ()
     settings: Sequence[MappedSetting] = ()
+    contradictory: Collection[str] = frozenset()
     started_over: str = ""
 
 

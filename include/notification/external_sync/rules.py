@@ -40,7 +40,7 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
     present = [account for account in world.accounts if account.state is not AccountState.DELETED]
     people = [account for account in present if account.kind is AccountKind.MEMBER]
     active = [link for link in world.links if link.is_active]
-    present_ids = {account.external_id for account in present}
+    present_ids = {account.external_id for account in present}.union(world.contradictory)
     absent = [link for link in active if link.external_id not in present_ids]
     counts = _counts(world, people, active)
     if held := implausible(people):
@@ -51,7 +51,10 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
     if not allow_many and (held := too_many_channels(world, settings)):
         return SyncPlan(returned, [], counts, held)
 
-    problems: list[str] = []
+    problems = [
+        f"アカウント {external_id} は変更しません: 名簿に内容の異なる行が複数あります。サービスの管理画面で確認してください"
+        for external_id in sorted(world.contradictory)
+    ]
     remembered = [*_absences(world, absent, is_held=False), *returned]
     endings = list(_endings(world, absent, allow_many=allow_many))
     # An employee whose link ends can get a new link in the same plan.
@@ -60,7 +63,7 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
     entries = [
         *remembered,
         *endings,
-        *_updates(world.accounts, active),
+        *_updates(world, active),
         *new_links(world, present, continuing, problems),
         *channel_changes(world),
         *setting_changes(world),
@@ -142,11 +145,11 @@ def _endings(world: World, absent: Sequence[Link], *, allow_many: bool) -> Itera
         )
 
 
-def _updates(accounts: Sequence[Account], active: Sequence[Link]) -> Iterator[PlanEntry]:
+def _updates(world: World, active: Sequence[Link]) -> Iterator[PlanEntry]:
     seen = {link.external_id: link for link in active if link.account is not None}
-    for account in accounts:
+    for account in world.accounts:
         link = seen.get(account.external_id)
-        if link is None or link.account == account:
+        if link is None or link.account == account or account.external_id in world.contradictory:
             continue
         before, after = asdict(link.account), asdict(account)  # type: ignore[arg-type]  # seen has no others
         changed = [name for name in _FIELD_NAMES if before[name] != after[name]]

@@ -153,10 +153,11 @@ def _load_world(connection: psycopg.Connection, unit: Unit, started_over: str) -
     def rows(statement: str) -> list[dict[str, Any]]:
         return _SQL.rows(connection, statement, **unit.key)
 
+    listed = rows("load_accounts")
     return World(
         unit.provider,
         unit.run_date,
-        accounts=[_account(row) for row in rows("load_accounts")],
+        accounts=[_account(row) for row in listed],
         employees=[Employee(**row) for row in rows("load_employees")],
         links=[
             Link(
@@ -184,6 +185,7 @@ def _load_world(connection: psycopg.Connection, unit: Unit, started_over: str) -
             for row in rows("load_settings")
             if channel_of(row["notification_type"]) is unit.provider
         ],
+        contradictory=frozenset(row["external_id"] for row in listed if row["is_contradictory"]),
         started_over=started_over,
     )
 

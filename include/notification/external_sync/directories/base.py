@@ -15,6 +15,11 @@ _LONGEST_ID = 200
 _LONGEST_EMAIL = 254
 _LONGEST_TEXT = 200
 
+# The reason why a listing with a cycle of cursors fails.
+REPEATED_CURSOR = (
+    "続きの位置（cursor）が、すでに読んだページに戻りました。一覧が終わらないため、何も変更しません"
+)
+
 
 class AccountKind(StrEnum):
     """The owner of an account: an employee of the company, a guest, or a bot."""
@@ -71,6 +76,7 @@ class Page:
     """One page. Any page can be empty. A page without ``next`` is the last of the listing.
 
     ``removed`` are ids of accounts that are gone. ``delta_link`` is where the next listing can read changes, on the page that has it.
+    ``is_changes``: the page lists changes in their order, so the last entry of an account counts.
     """
 
     accounts: Sequence[Account] = ()
@@ -78,6 +84,7 @@ class Page:
     channels: Sequence[ListedChannel] = ()
     next: Position | None = None
     delta_link: str | None = field(default=None, repr=False)
+    is_changes: bool = False
 
 
 class Directory(Protocol):

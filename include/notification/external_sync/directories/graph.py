@@ -14,6 +14,7 @@ from include.messaging.channels.exchange import Answer, refused_url, request, sa
 from include.messaging.outcome import Channel
 from include.notification.external_sync.credentials import GraphConfig
 from include.notification.external_sync.directories.base import (
+    REPEATED_CURSOR,
     Account,
     AccountKind,
     AccountState,
@@ -125,7 +126,9 @@ class GraphDirectory:
         delta_link = _link(body, "deltaLink")
         if not delta_link and not _link(body, "nextLink"):
             raise ListingError("変更の一覧が最後まで返されませんでした")
-        return Page(accounts, removed, next=_following(at, body), delta_link=delta_link or None)
+        return Page(
+            accounts, removed, next=_following(at, body), delta_link=delta_link or None, is_changes=True
+        )
 
     async def _teams(self, at: Position) -> Page:
         first = self._url(
@@ -140,7 +143,11 @@ class GraphDirectory:
     async def _channels_of(self, team_id: str) -> list[ListedChannel]:
         channels: list[ListedChannel] = []
         url: URL | None = self._url("teams", team_id, "channels")
+        read: set[URL] = set()
         while url is not None:
+            if url in read:
+                raise ListingError(REPEATED_CURSOR)
+            read.add(url)
             body = await self._get(url, missing_ok=True)
             if not body:  # a group that is no longer a team
                 break

@@ -9,7 +9,7 @@ WHERE
     AND link.external_id = entry.subject_id;
 
 -- name: mirror_accounts
--- Make the known accounts equal to the listing. Unchanged rows are not written.
+-- Make the known accounts equal to the listing. Unchanged rows are not written. A contradictory account stays as it was.
 WITH gone AS (
     DELETE FROM batch.directory_account AS known
     WHERE
@@ -28,7 +28,8 @@ INSERT INTO batch.directory_account AS known (
 SELECT
     tenant_id, provider, external_id, email, is_email_verified, employee_code, display_name, kind, state
 FROM batch.listed_account
-WHERE execution_id = %(execution_id)s AND tenant_id = %(tenant_id)s AND provider = %(provider)s
+WHERE
+    execution_id = %(execution_id)s AND tenant_id = %(tenant_id)s AND provider = %(provider)s AND NOT is_contradictory
 ON CONFLICT (tenant_id, provider, external_id) DO UPDATE SET
     email = excluded.email, is_email_verified = excluded.is_email_verified,
     employee_code = excluded.employee_code, display_name = excluded.display_name, kind = excluded.kind,

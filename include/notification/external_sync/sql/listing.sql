@@ -53,31 +53,60 @@ FROM batch.directory_account
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s;
 
 -- name: store_accounts
--- Pages may overlap: the last entry of an account counts.
-INSERT INTO batch.listed_account (
-    execution_id, tenant_id, provider, external_id, email, is_email_verified, employee_code, display_name, kind, state
+-- Pages may overlap: the last entry of an account counts. Entries of one listing that differ in a value that a link depends on
+-- contradict each other. Entries of a list of changes do not: they follow each other.
+WITH entry AS (
+    SELECT
+        account.*,
+        jsonb_build_array(
+            lower(account.email), account.is_email_verified, account.employee_code, account.kind, account.state
+        )::text AS facts
+    FROM
+        jsonb_to_recordset(%(accounts)s) AS account (
+            place integer, external_id text, email text, is_email_verified boolean, employee_code text,
+            display_name text, kind text, state text
+        )
+),
+
+contradictory AS (
+    SELECT external_id
+    FROM entry
+    WHERE NOT %(is_changes)s
+    GROUP BY external_id
+    HAVING min(facts) <> max(facts)
 )
-SELECT DISTINCT ON (account.external_id)
+
+INSERT INTO batch.listed_account AS listed (
+    execution_id, tenant_id, provider, external_id, email, is_email_verified, employee_code, display_name, kind, state,
+    is_contradictory
+)
+SELECT DISTINCT ON (entry.external_id)
     %(execution_id)s,
     %(tenant_id)s,
     %(provider)s,
-    account.external_id,
-    account.email,
-    account.is_email_verified,
-    account.employee_code,
-    account.display_name,
-    account.kind,
-    account.state
-FROM
-    jsonb_to_recordset(%(accounts)s) AS account (
-        place integer, external_id text, email text, is_email_verified boolean, employee_code text,
-        display_name text, kind text, state text
-    )
-ORDER BY account.external_id ASC, account.place DESC
+    entry.external_id,
+    entry.email,
+    entry.is_email_verified,
+    entry.employee_code,
+    entry.display_name,
+    entry.kind,
+    entry.state,
+    contradictory.external_id IS NOT null
+FROM entry
+LEFT JOIN contradictory ON entry.external_id = contradictory.external_id
+ORDER BY entry.external_id ASC, entry.place DESC
 ON CONFLICT (execution_id, tenant_id, provider, external_id) DO UPDATE SET
     email = excluded.email, is_email_verified = excluded.is_email_verified,
     employee_code = excluded.employee_code, display_name = excluded.display_name, kind = excluded.kind,
-    state = excluded.state;
+    state = excluded.state,
+    is_contradictory = listed.is_contradictory OR excluded.is_contradictory OR (
+        NOT %(is_changes)s
+        AND (
+            lower(listed.email), listed.is_email_verified, listed.employee_code, listed.kind, listed.state
+        ) IS DISTINCT FROM (
+            lower(excluded.email), excluded.is_email_verified, excluded.employee_code, excluded.kind, excluded.state
+        )
+    );
 
 -- name: remove_accounts
 DELETE FROM batch.listed_account

@@ -8,7 +8,7 @@ FROM (
         coalesce(
             string_agg(
                 jsonb_build_array(
-                    external_id, email, is_email_verified, employee_code, display_name, kind, state
+                    external_id, email, is_email_verified, employee_code, display_name, kind, state, is_contradictory
                 )::text, '' ORDER BY external_id COLLATE "C"
             ), ''
         ) AS content
@@ -83,7 +83,7 @@ FROM (
 ) AS part;
 
 -- name: load_accounts
-SELECT external_id, email, is_email_verified, employee_code, display_name, kind, state
+SELECT external_id, email, is_email_verified, employee_code, display_name, kind, state, is_contradictory
 FROM batch.listed_account
 WHERE execution_id = %(execution_id)s AND tenant_id = %(tenant_id)s AND provider = %(provider)s
 ORDER BY external_id COLLATE "C";
