@@ -54,6 +54,7 @@ def load_templates(
                 row["subject"],
                 row["body"],
                 row["is_html"] and channel is Channel.EMAIL,
+                row["is_markdown"],
             )
     return chosen
 

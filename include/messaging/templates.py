@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -63,7 +64,8 @@ class TemplateRefusedError(BatchError):
 class Template:
     """A template of a tenant, or a built-in template. Errors name it by ``key``; ``language`` is ``ja`` or ``en``.
 
-    ``is_html``: the body is HTML for an e-mail, whose plain text is made from it.
+    ``is_html``: the body is HTML for an e-mail, whose plain text is made from it. ``is_markdown``: Slack interprets the template's own
+    markup (mrkdwn). The body of any other template is plain text for Slack.
     """
 
     key: str
@@ -72,6 +74,7 @@ class Template:
     subject: str
     body: str
     is_html: bool = False
+    is_markdown: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,12 @@ def render(template: Template, variables: Mapping[str, object]) -> Rendered:
     if template.is_html:
         page = _render(template, template.body, variables, html.escape)
         return Rendered(subject, _text_of(page), page)
-    marked_up = _render(template, template.body, variables, _ESCAPES[template.channel])
     plain = _render(template, template.body, variables, _plain)
-    return _for_channel(template.channel, subject, plain, marked_up)
+    if template.channel is Channel.SLACK and not template.is_markdown:
+        _limited(template, [_control_escaped(plain)])
+        return _for_channel(template.channel, subject, plain, plain)
+    marked_up = _render(template, template.body, variables, _ESCAPES[template.channel])
+    return _for_channel(template.channel, subject, plain, marked_up, is_mrkdwn=template.is_markdown)
 
 
 def literal(channel: Channel, subject: str, body: str, *, is_html: bool = False) -> Rendered:
@@ -106,15 +112,23 @@ def literal(channel: Channel, subject: str, body: str, *, is_html: bool = False)
     plain = _text_of(body) if is_html else body
     if is_html and channel is Channel.EMAIL:
         return Rendered(subject, plain, body)
-    return _for_channel(channel, subject, plain, _ESCAPES[channel](plain))
+    marked_up = plain if channel is Channel.SLACK else _ESCAPES[channel](plain)
+    return _for_channel(channel, subject, plain, marked_up)
 
 
-def _for_channel(channel: Channel, subject: str, plain: str, marked_up: str) -> Rendered:
-    """The message from its body in plain text and with markup. If the channel has no subject line, the text begins with the subject."""
+def _for_channel(
+    channel: Channel, subject: str, plain: str, marked_up: str, *, is_mrkdwn: bool = False
+) -> Rendered:
+    """The message from its body in plain text and with markup. If the channel has no subject line, the text begins with the subject.
+
+    ``is_mrkdwn``: Slack interprets the markup of the body.
+    """
     match channel:
         case Channel.SLACK:
             # Slack shows the text in notifications and interprets control characters there too.
-            text = f"{_mrkdwn(subject)}\n{marked_up}" if subject else marked_up
+            body = marked_up if is_mrkdwn else _control_escaped(plain)
+            text = f"{_control_escaped(subject)}\n{body}" if subject else body
+            return Rendered(subject, text, _blocks(subject, marked_up, is_mrkdwn=is_mrkdwn))
         case Channel.LINE_WORKS:
             whole = f"{subject}\n\n{plain}" if subject else plain
             text = whole if len(whole) <= LONGEST_TEXT else plain
@@ -228,9 +242,19 @@ def _plain(value: str) -> str:
     return value
 
 
-def _mrkdwn(value: str) -> str:
+def _control_escaped(value: str) -> str:
     """Escape Slack's three control characters, so that a value contains no link or mention."""
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+# Slack cannot escape these characters. It interprets those at the edge of a word, each "`", and ">" at the start of a line.
+_FORMATTING = re.compile(r"(?<!\w)[*_~]|[*_~](?!\w)|`|^>", re.MULTILINE)
+_LOOKALIKES = {"*": "\u2217", "_": "\uff3f", "~": "\u223c", "`": "\u02cb", ">": "\u203a"}
+
+
+def _mrkdwn(value: str) -> str:
+    """The value without control characters, and with lookalikes instead of characters that Slack takes as formatting."""
+    return _control_escaped(_FORMATTING.sub(lambda match: _LOOKALIKES[match[0]], value))
 
 
 def _card_text(value: str) -> str:
@@ -294,14 +318,21 @@ def _text_of(page: str) -> str:
     return "\n".join(line.strip() for line in "".join(parser.parts).splitlines() if line.strip())
 
 
-def _blocks(subject: str, body: str) -> list[dict[str, object]]:
+def _blocks(subject: str, body: str, *, is_mrkdwn: bool) -> list[dict[str, object]]:
+    # Slack makes no links of URLs and names in verbatim text; the template's own <…> are links.
+    kind: dict[str, object] = {"type": "plain_text", "emoji": False}
+    if is_mrkdwn:
+        kind = {"type": "mrkdwn", "verbatim": True}
     sections: list[dict[str, object]] = [
-        {"type": "section", "text": {"type": "mrkdwn", "text": part}} for part in _sections(body)
+        {"type": "section", "text": {**kind, "text": part}} for part in _sections(body)
     ]
     # Cut at any character: Japanese has no spaces.
     subject = " ".join(subject.split())
     shown = subject if len(subject) <= _HEADER else f"{subject[: _HEADER - 1]}…"
-    header: dict[str, object] = {"type": "header", "text": {"type": "plain_text", "text": shown}}
+    header: dict[str, object] = {
+        "type": "header",
+        "text": {"type": "plain_text", "emoji": False, "text": shown},
+    }
     return [header, *sections] if shown else sections
 
 
@@ -332,7 +363,6 @@ def _card(subject: str, body: str) -> list[dict[str, object]]:
 
 _RICH: dict[Channel, Callable[[str, str], object]] = {
     Channel.EMAIL: _html_page,
-    Channel.SLACK: _blocks,
     Channel.TEAMS: _card,
     Channel.LINE_WORKS: lambda _subject, _body: None,
 }

@@ -206,3 +206,12 @@ def test_no_secret_is_shown_whatever_happens(
 
     everything = "\n".join([*shown, caplog.text])
     assert [secret for secret in SECRETS if secret in everything] == []
+
+
+def test_the_text_of_a_message_is_no_markup_and_has_no_previews(tenant: Tenant) -> None:
+    tenant.send(tenant.slack, message(SLACK, text="*a* http://example.jp"))
+    tenant.send(tenant.slack_webhook, message(SLACK, destination="", text="*a* http://example.jp"))
+
+    assert [arrived.options for arrived in tenant.services.messages] == [
+        {"mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+    ] * 2

@@ -75,16 +75,20 @@ def written(
     subject: str = "件名",
     language: str = "ja",
     is_html: bool = False,
+    is_markdown: bool = False,
     **values: object,
 ) -> Rendered:
     """The template with these values."""
-    return render(Template("goal_due", channel, language, subject, body, is_html), values)
+    return render(Template("goal_due", channel, language, subject, body, is_html, is_markdown), values)
 
 
-def sections(rendered: Rendered) -> str:
-    """All that Slack reads as markup."""
+def sections(rendered: Rendered, kind: str = "plain_text") -> str:
+    """The text of all sections, which are of this kind."""
     assert isinstance(rendered.rich, list)
-    return "".join(block["text"]["text"] for block in rendered.rich if block["type"] == "section")
+    texts = [block["text"] for block in rendered.rich if block["type"] == "section"]
+    settings = {"plain_text": {"emoji": False}, "mrkdwn": {"verbatim": True}}[kind]
+    assert [{**text, "text": ""} for text in texts] == [{"type": kind, **settings, "text": ""}] * len(texts)
+    return "".join(text["text"] for text in texts)
 
 
 def card_texts(rendered: Rendered) -> list[str]:
@@ -331,18 +335,37 @@ def test_sample_data_that_are_no_object_are_none(sample: str | None) -> None:
     ],
 )
 def test_a_value_mentions_nobody_and_links_nowhere_in_slack(value: str, expected: str) -> None:
-    assert sections(written("担当: {{ name }}", SLACK, name=value)) == f"担当: {expected}"
+    plain = written("担当: {{ name }}", SLACK, name=value)
+    assert (sections(plain), plain.text) == (f"担当: {value}", f"件名\n担当: {expected}")
+    marked_up = written("担当: {{ name }}", SLACK, is_markdown=True, name=value)
+    assert sections(marked_up, "mrkdwn") == f"担当: {expected}"
 
 
-def test_what_the_template_itself_says_is_markup_in_slack() -> None:
-    assert sections(written("<!here> *{{ name }}*", SLACK, name="<b>")) == "<!here> *&lt;b&gt;*"
+def test_only_a_markdown_template_has_markup_of_its_own_in_slack() -> None:
+    body = "<!here> *{{ name }}* <https://example.jp|開く>"
+    plain = written(body, SLACK, name="<b>")
+    assert sections(plain) == "<!here> *<b>* <https://example.jp|開く>"
+    assert plain.text == "件名\n&lt;!here&gt; *&lt;b&gt;* &lt;https://example.jp|開く&gt;"
+    marked_up = written(body, SLACK, is_markdown=True, name="<b>")
+    assert sections(marked_up, "mrkdwn") == "<!here> *&lt;b&gt;* <https://example.jp|開く>"
+
+
+@pytest.mark.parametrize("value", ["*太字*", "_斜体_", "~取消~", "`code`", "```code```", "> 引用", "a *b* c"])
+def test_no_value_is_formatted_in_a_markdown_template(value: str) -> None:
+    shown = sections(written("{{ v }}", SLACK, is_markdown=True, v=value), "mrkdwn")
+    assert not set("*_~`>") & set(html.unescape(shown))
+
+
+def test_a_name_with_an_underscore_stays_as_it_is() -> None:
+    rendered = written("{{ v }}", SLACK, is_markdown=True, v="taro_yamada@example.jp")
+    assert sections(rendered, "mrkdwn") == "taro_yamada@example.jp"
 
 
 @pytest.mark.parametrize("filtered", ["lower", "upper", "title", "trim", "default('x')", "truncate(300)"])
 def test_no_filter_gets_a_value_past_the_escaping(filtered: str) -> None:
     body, value = "{{ name|" + filtered + " }}", "<!CHANNEL> <b>"
 
-    assert "<" not in sections(written(body, SLACK, name=value))
+    assert "<" not in sections(written(body, SLACK, is_markdown=True, name=value), "mrkdwn")
     assert "<" not in str(written(body, is_html=True, name=value).rich)
 
 
@@ -439,11 +462,13 @@ def test_a_value_adds_no_header_and_no_control_character_to_the_letter(
 @given(value=HOSTILE)
 def test_no_value_is_a_control_in_slack(value: str) -> None:
     rendered = written("{{ v }}", SLACK, v=value)
+    marked_up = sections(written("{{ v }}", SLACK, is_markdown=True, v=value), "mrkdwn")
 
-    for text in (sections(rendered), rendered.text.removeprefix("件名\n")):
+    assert sections(rendered) == value
+    for text in (marked_up, rendered.text.removeprefix("件名\n")):
         assert not {"<", ">"} & set(text)
         assert "&" not in re.sub("&(amp|lt|gt);", "", text)
-        assert html.unescape(text) == value
+    assert html.unescape(rendered.text) == f"件名\n{value}"
 
 
 @settings(deadline=None)
@@ -478,9 +503,9 @@ def test_a_text_that_is_no_template_is_shown_as_it_is(body: str) -> None:
 
     title = " ".join(body.split())
     shown = f"{title}\n{body}" if title else body
-    for text, expected in ((sections(post), body), (post.text, shown)):
-        assert not {"<", ">"} & set(text)
-        assert html.unescape(text) == expected
+    assert sections(post) == body
+    assert not {"<", ">"} & set(post.text)
+    assert html.unescape(post.text) == shown
     assert re.sub(r"\\(.)", r"\1", card) == body
     assert not set(re.sub(r"\\.", "", subject + card)) & set("`*_[]()#+-!|~<>")
     assert (letter.text, literal(LINE_WORKS, "", body).text) == (body, body)
@@ -495,7 +520,7 @@ def test_a_page_of_the_applications_own_is_a_letter_as_it_is_and_text_elsewhere(
     assert literal(EMAIL, "件名", page, is_html=True) == Rendered("件名", text, page)
     assert literal(LINE_WORKS, "件名", page, is_html=True) == Rendered("件名", f"件名\n\n{text}")
     post = literal(SLACK, "件名", page, is_html=True)
-    assert sections(post) == post.text.removeprefix("件名\n") == "R&amp;D 様\n&lt;必須&gt;\n明日まで"
+    assert (sections(post), post.text) == (text, "件名\nR&amp;D 様\n&lt;必須&gt;\n明日まで")
     assert card_texts(literal(TEAMS, "件名", page, is_html=True)) == [
         "件名",
         r"R&D 様" + "\n" + r"\<必須\>" + "\n明日まで",

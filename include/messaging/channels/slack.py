@@ -189,7 +189,9 @@ def _timestamp(value: object) -> str | None:
 
 
 def _body(message: Message) -> dict[str, Any]:
-    return {"text": message.text, "blocks": message.rich} if message.rich else {"text": message.text}
+    """The text is a fallback for notifications. Slack interprets no markup in it, and shows no preview of a link."""
+    body = {"text": message.text, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+    return {**body, "blocks": message.rich} if message.rich else body
 
 
 def _meaning(answer: Answer) -> SendResult:

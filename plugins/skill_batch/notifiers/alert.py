@@ -46,16 +46,21 @@ class Alert:
 
     def as_blocks(self) -> list[dict[str, Any]]:
         """Slack Block Kit."""
-        links = [f"<{url}|{label}>" for label, url in self.links]
+        # The lines quote texts of tenants. Only the links of this project are links.
+        links = [
+            f"<{escape_slack(url).replace('|', '%7C')}|{escape_slack(label)}>" for label, url in self.links
+        ]
         sections = [text for part in self._parts() for text in _sections(part)]
         if len(sections) > _SECTIONS_LIMIT:
             sections[_SECTIONS_LIMIT - 1 :] = ["（長いため省略しました。全文は実行のログにあります）"]
         return [
-            {"type": "header", "text": {"type": "plain_text", "text": self.title[:_HEADER_LIMIT]}},
-            *({"type": "section", "text": {"type": "mrkdwn", "text": text}} for text in sections),
+            {"type": "header", "text": _plain_text(self.title[:_HEADER_LIMIT])},
+            *({"type": "section", "text": _plain_text(text)} for text in sections),
             {
                 "type": "context",
-                "elements": [{"type": "mrkdwn", "text": "  ".join((*links, self._moment()))}],
+                "elements": [
+                    {"type": "mrkdwn", "verbatim": True, "text": "  ".join((*links, self._moment()))}
+                ],
             },
         ]
 
@@ -102,10 +107,14 @@ class Alert:
         )
 
 
+def _plain_text(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "emoji": False, "text": text}
+
+
 def _sections(lines: tuple[str, ...]) -> list[str]:
     """Join the lines into as few Slack sections as possible. Only a line longer than a section is cut."""
     sections = [""]
-    for line in map(escape_slack, lines):
+    for line in lines:
         line = line[:_SECTION_LIMIT]
         if sections[-1] and len(sections[-1]) + 1 + len(line) > _SECTION_LIMIT:
             sections.append("")
