@@ -1,15 +1,18 @@
-"""The alerts that are sent when a run is closed: its digest, a performance alert, and alerts that wait in the outbox."""
+"""What is sent when a run is closed: its digest, a performance alert, its result, and alerts that wait in the outbox."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from skill_batch.metrics import record_metrics
 from skill_batch.notifiers.alert import Alert
-from skill_batch.notifiers.alert_outbox import load_channels, send_alert, send_waiting_alerts
+from skill_batch.notifiers.alert_outbox import send_alert, send_result, send_waiting_alerts
+from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.deadline_alert import slow_alert
+from skill_batch.notifiers.run_report import RunReport
 from skill_batch.performance import load_history, slowness
 
 if TYPE_CHECKING:
@@ -34,8 +37,12 @@ def report_digest(digest: Digest, result: RunResult, ti: RuntimeTaskInstance) ->
     return send_alert(alert, f"digest:{result.execution_id}:{text_hash}", load_channels())
 
 
-def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance) -> None:
-    """Send the performance alert and the waiting alerts, and record the run's metrics. The task's callback sends the failure alert."""
+def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance, attempt: int) -> None:
+    """Send the performance alert, the result and the waiting alerts, and record the run's metrics.
+
+    The execution log is closed before, in its own transaction. The task's callback sends the failure alert. ``attempt`` is the number of
+    times that the run was cleared.
+    """
     slow = _slowness(spec, result, ti.run_id)
     channels = load_channels()
     if slow:
@@ -43,8 +50,29 @@ def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance) -
         log.warning("%s", alert.as_text())
         # The same key as the deadline's alert, which may have been sent during the run.
         send_alert(alert, f"slow:{ti.dag_id}:{ti.run_id}", channels)
+    send_result(_run_report(spec, result, ti, attempt), channels)
     send_waiting_alerts(channels)
     record_metrics(result)
+
+
+def _run_report(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance, attempt: int) -> RunReport:
+    return RunReport(
+        execution_id=result.execution_id,
+        batch_id=result.batch_id,
+        batch_name=spec.name,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        attempt=attempt,
+        status=result.status,
+        business_date=result.business_date.isoformat(),
+        total_tenants=result.total_tenants,
+        success_count=result.success_count,
+        error_count=result.error_count,
+        records=result.records,
+        seconds=float(result.execution_seconds),
+        closed_at=datetime.now(UTC).isoformat(),
+        link=ti.log_url.split("/tasks/")[0],
+    )
 
 
 def _slowness(spec: RunSpec, result: RunResult, run_id: str) -> Slowness | None:

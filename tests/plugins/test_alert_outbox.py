@@ -14,7 +14,8 @@ from psycopg.rows import dict_row
 
 from local_stack.stand_ins import StandIns
 from skill_batch.notifiers.alert import Alert
-from skill_batch.notifiers.alert_outbox import load_channels, send_alert, send_waiting_alerts
+from skill_batch.notifiers.alert_outbox import send_alert, send_waiting_alerts
+from skill_batch.notifiers.channels import load_channels
 from skill_batch.statements import SQL
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
@@ -80,6 +81,10 @@ def test_the_mail_says_the_same_as_text_and_html_and_keeps_markup_from_the_data(
     assert "発生: 2026-11-02 02:13:00（日本時間）" in mail.text
     assert "発生: 2026-11-02 02:13:00（日本時間）" in slack.text
     assert "• T002 <!channel> & ㈱髙橋: 理由" in mail.text
+    assert slack.options == {"mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+    assert slack.rich[-1]["elements"][0]["text"].startswith(
+        "<http://airflow.example/dags/d/runs/r?a=1&amp;b=2|実行を開く>"
+    )
     assert "エラー: &lt;b&gt;12&lt;/b&gt; 件中" in mail.rich
     assert 'href="http://airflow.example/dags/d/runs/r?a=1&amp;b=2"' in mail.rich
 
@@ -183,7 +188,7 @@ def test_a_slow_answer_is_none_and_a_refusal_leaves_no_doubt(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as impatient, services.held("slack"):
-        impatient.setattr("skill_batch.notifiers.alert_outbox._TIMEOUT_SECONDS", 2)
+        impatient.setattr("skill_batch.notifiers.channels.TIMEOUT_SECONDS", 2)
         send_alert(alert(title="slow"), "a", load_channels())
         wait_until(lambda: len(services.messages) == 1, "the alert arrives")
     services.fail_next("slack", "channel_not_found")

@@ -121,7 +121,9 @@ def test_a_tenants_name_cannot_become_a_mention_or_a_link(slack: StandIns) -> No
 
     (message,) = slack.messages
     section = next(block for block in message.rich if "T1" in block.get("text", {}).get("text", ""))
-    assert "&lt;!channel&gt; &amp; &lt;http://evil|click&gt;" in section["text"]["text"]
+    assert "<!channel> & <http://evil|click>" in section["text"]["text"]
+    assert (section["text"]["type"], section["text"]["emoji"]) == ("plain_text", False)
+    assert "&lt;!channel&gt; &amp; &lt;http://evil|click&gt;" in message.text
     assert "x" * 201 not in section["text"]["text"]
 
 

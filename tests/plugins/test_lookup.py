@@ -15,7 +15,7 @@ from skill_batch.hooks.tenant_db import PlatformDbHook
 from skill_batch.installation import AirflowInstallation
 from skill_batch.lookup import AirflowUnavailableError, find_connection, find_variable, is_outage
 from skill_batch.network import mail_server, network
-from skill_batch.notifiers.alert_outbox import load_channels
+from skill_batch.notifiers.channels import load_channels
 from skill_batch.object_storage import object_store
 
 ABSENT = ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND, detail={"conn_id": "x"})

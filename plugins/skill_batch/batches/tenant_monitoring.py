@@ -15,7 +15,8 @@ from airflow.sdk import get_current_context, task
 from include.catalog import TENANT_MONITORING
 from skill_batch.batch_flow import failure_alert, run_of
 from skill_batch.notifiers.alert import JAPAN, Alert
-from skill_batch.notifiers.alert_outbox import Channels, load_channels, send_alert
+from skill_batch.notifiers.alert_outbox import send_alert
+from skill_batch.notifiers.channels import Channels, load_channels
 from skill_batch.notifiers.deadline_alert import late_alert, run_links
 from skill_batch.notifiers.failure_alert import failure_key, result_alert
 

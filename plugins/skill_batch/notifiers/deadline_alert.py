@@ -17,7 +17,8 @@ from airflow.sdk import BaseNotifier
 from typing_extensions import override
 
 from skill_batch.notifiers.alert import Alert
-from skill_batch.notifiers.alert_outbox import Channels, load_channels, open_database, send_alert
+from skill_batch.notifiers.alert_outbox import open_database, send_alert
+from skill_batch.notifiers.channels import Channels, load_channels
 from skill_batch.performance import FACTOR, LEAST_RUNS, LEAST_SECONDS, Slowness, load_history
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from airflow.sdk import BaseNotifier
 
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.alert import LISTED_TENANTS, Alert, shorten
-from skill_batch.notifiers.alert_outbox import load_channels, send_alert
+from skill_batch.notifiers.alert_outbox import send_alert
+from skill_batch.notifiers.channels import load_channels
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -52,7 +52,10 @@ SET
     due_at = CASE
         WHEN %(in_doubt)s AND %(is_repeat)s THEN null
         WHEN created_at > clock_timestamp() - make_interval(hours => %(kept)s)
-            THEN clock_timestamp() + least(interval '1 minute' * 2 ^ attempts, interval '1 hour')
+            THEN clock_timestamp() + greatest(
+                least(interval '1 minute' * 2 ^ attempts, interval '1 hour'),
+                make_interval(secs => %(wait)s)
+            )
     END
 WHERE alert_key = %(key)s AND channel = %(channel)s
 RETURNING due_at;

@@ -1,0 +1,200 @@
+"""The operators' channels: their connections, and how an alert goes over Slack and by email.
+
+The triggerer imports this module, on some platforms without ``include``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from skill_batch.lookup import find_connection
+from skill_batch.masking import mask_all
+from skill_batch.notifiers.alert import Alert, escape_slack, shorten
+
+if TYPE_CHECKING:
+    import http.client
+    import smtplib
+
+    from airflow.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+# The operators' Slack: a Slack API connection. Its password is the bot token, and its extra has the `channel`.
+OPS_SLACK_CONN_ID = "ops_slack"
+# The operators' email: an SMTP connection. Its extra has the sender as `from_email` and the recipients, joined by commas, as `to_email`.
+OPS_EMAIL_CONN_ID = "ops_email"
+# Optional: an HTTP connection; docs/alerts.md describes its fields.
+OPS_HTTP_CONN_ID = "ops_http"
+PLATFORM_DB_CONN_ID = "batch_platform_db"
+
+DEFAULT_CHANNEL = "#batch-alerts"
+
+# For each request to a channel.
+TIMEOUT_SECONDS = 10
+# Slack cuts a longer text; the blocks contain the whole alert.
+_SLACK_TEXT_LIMIT = 2_900
+# The maximum size of Slack's answer in bytes. It repeats the alert.
+_LONGEST_ANSWER = 1024 * 1024
+
+
+class NotSentError(Exception):
+    """The error occurred before the message was sent."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The connections for alerts; None if Airflow does not define one. The repr does not show them, because they have passwords."""
+
+    slack: Connection | None = field(repr=False)
+    email: Connection | None = field(repr=False)
+    database: Connection | None = field(repr=False)
+    http: Connection | None = field(default=None, repr=False)
+
+
+def load_channels() -> Channels:
+    """Look up the connections in Airflow."""
+    names = (OPS_SLACK_CONN_ID, OPS_EMAIL_CONN_ID, PLATFORM_DB_CONN_ID, OPS_HTTP_CONN_ID)
+    channels = Channels(*map(_connection, names))
+    if channels.http is not None:
+        _mask_parts(channels.http.password or "")
+    return channels
+
+
+def _mask_parts(url: str) -> None:
+    """Mask the parts of a workflow's URL that an HTTP library logs without the host. Airflow masks only the whole password."""
+    split = urlsplit(url)
+    if split.scheme in ("https", "http"):
+        whole = split._replace(scheme="", netloc="").geturl()
+        values = dict(parse_qsl(split.query))
+        mask_all([text for text in (whole, split.query, values.get("sig", "")) if text])
+
+
+def may_have_arrived(error: Exception) -> bool:
+    """Whether the service may have received the message, although its answer did not arrive."""
+    import http.client
+    import smtplib
+    from urllib.error import URLError
+
+    if isinstance(error, (NotSentError, URLError)):
+        return False
+    lost = (TimeoutError, ConnectionError, http.client.HTTPException, smtplib.SMTPServerDisconnected)
+    return isinstance(error, lost)
+
+
+def send_to_slack(alert: Alert, connection: Connection | None) -> None:
+    import json
+    import urllib.request
+    from urllib.error import HTTPError
+    from urllib.parse import urljoin
+
+    if connection is None:
+        raise LookupError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' が定義されていません")
+    extra = connection.extra_dejson
+    message = {
+        "channel": extra.get("channel") or DEFAULT_CHANNEL,
+        "text": escape_slack(alert.as_text())[:_SLACK_TEXT_LIMIT],
+        "mrkdwn": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "blocks": alert.as_blocks(),
+    }
+    url = urljoin(f"{extra.get('base_url') or 'https://slack.com/api'}".rstrip("/") + "/", "chat.postMessage")
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' の base_url が正しくありません")
+    request = urllib.request.Request(  # noqa: S310 - the scheme is one of HTTP
+        url,
+        json.dumps(message).encode(),
+        {
+            "Content-Type": "application/json; charset=utf-8",
+            "Authorization": f"Bearer {(connection.password or '').strip()}",
+        },
+    )
+    proxy = extra.get("proxy")
+    # Without this setting, the proxy of the environment.
+    handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
+    try:
+        with urllib.request.build_opener(handler).open(request, timeout=TIMEOUT_SECONDS) as response:
+            answer = _read_bounded(response)
+    except HTTPError as error:
+        error.close()
+        raise
+    try:
+        fields = json.loads(answer)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise LookupError("応答が Slack のものではありません")
+    if fields.get("ok") is not True:
+        raise LookupError(f"Slack が受け付けません（{fields.get('error')}）")
+
+
+def _read_bounded(response: http.client.HTTPResponse) -> bytes:
+    """The answer, up to a maximum size and without decompression. :raises TimeoutError: reading takes too long in total."""
+    import http.client
+
+    answer, ends_at = b"", time.monotonic() + TIMEOUT_SECONDS
+    while len(answer) < _LONGEST_ANSWER and (part := response.read1(_LONGEST_ANSWER - len(answer))):
+        answer += part
+        if time.monotonic() > ends_at:
+            raise TimeoutError("the answer takes too long")
+    if len(answer) < _LONGEST_ANSWER and response.length:
+        raise http.client.IncompleteRead(answer, response.length)
+    return answer
+
+
+def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
+    if connection is None:
+        raise LookupError(f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' が定義されていません")
+    extra = connection.extra_dejson
+    sender, recipients = extra.get("from_email") or connection.login, extra.get("to_email")
+    if not connection.host or not sender or not recipients:
+        raise LookupError(
+            f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' にホスト、送信元（from_email）、宛先（to_email）のどれかがありません"
+        )
+    import smtplib
+
+    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    mail = alert.as_mail(sender, recipients, f"<{digest}@{sender.rpartition('@')[2].strip('>')}>")
+    try:
+        server = _smtp_session(connection)
+    except (OSError, smtplib.SMTPException) as error:
+        raise NotSentError(str(error)) from error
+    with server:
+        server.send_message(mail)
+
+
+def _smtp_session(connection: Connection) -> smtplib.SMTP:
+    """A session with the mail server, after STARTTLS and login."""
+    import smtplib
+    import ssl
+
+    extra = connection.extra_dejson
+    implicit_tls = not extra.get("disable_ssl", False)
+    client: Callable[..., smtplib.SMTP] = smtplib.SMTP_SSL if implicit_tls else smtplib.SMTP
+    server = client(
+        connection.host, connection.port or (465 if implicit_tls else 25), timeout=TIMEOUT_SECONDS
+    )
+    try:
+        if not implicit_tls and not extra.get("disable_tls", False):
+            server.starttls(context=ssl.create_default_context())
+        if connection.login and connection.password:
+            server.login(connection.login, connection.password)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _connection(conn_id: str) -> Connection | None:
+    try:
+        return find_connection(conn_id)
+    except Exception as error:
+        # The API server does not answer, or refuses. The other channels may work.
+        log.error("The connection '%s' could not be looked up: %s", conn_id, shorten(str(error)))
+        return None

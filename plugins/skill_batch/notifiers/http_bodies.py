@@ -1,0 +1,132 @@
+"""The body of a message over HTTP, by the preset of the connection: signed JSON, PagerDuty, or a Teams workflow. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from skill_batch.notifiers.alert import Alert, shorten
+from skill_batch.notifiers.run_report import RunReport
+
+TIMESTAMP_HEADER = "X-Skill-Batch-Timestamp"
+SIGNATURE_HEADER = "X-Skill-Batch-Signature"
+
+# PagerDuty's limits in characters, and its severities.
+_LONGEST_SUMMARY = 1_024
+_LONGEST_DEDUP_KEY = 255
+_PAGERDUTY_SEVERITIES = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "warning"}
+
+# A Teams workflow refuses 28 KB and more.
+_TEAMS_LIMIT = 28 * 1024 - 1
+_LONGEST_CARD_LINE = 1_000
+_SHORTENED = "（長いため省略しました。全文は実行のログにあります）"
+
+
+def json_body(message: Alert | RunReport, key: str) -> bytes:
+    """The preset ``json``: all fields of the message, its key and its type (``alert`` or ``result``)."""
+    head = {"version": 1, "type": "result" if isinstance(message, RunReport) else "alert", "key": key}
+    if isinstance(message, RunReport):
+        return _encoded({**head, **asdict(message), "title": message.title})
+    links = [{"label": label, "url": url} for label, url in message.links]
+    return _encoded({**head, **message.as_json(), "links": links})
+
+
+def signature_headers(body: bytes, secret: str, key: str, now: datetime) -> dict[str, str]:
+    """The headers of a signed request: HMAC-SHA256 over ``timestamp.body``, the time in Unix seconds, and the key of the message."""
+    timestamp = str(int(now.timestamp()))
+    signature = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return {
+        TIMESTAMP_HEADER: timestamp,
+        SIGNATURE_HEADER: f"v1={signature}",
+        # A run's id may contain any characters, and a header only ASCII.
+        "Idempotency-Key": quote(key, safe=":/+@,=~ "),
+    }
+
+
+def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> bytes:
+    """A trigger event of PagerDuty's Events API v2. Events with the same ``dedup_key`` are one incident."""
+    if len(key) > _LONGEST_DEDUP_KEY:
+        key = hashlib.sha256(key.encode()).hexdigest()
+    return _encoded(
+        {
+            "routing_key": routing_key,
+            "event_action": "trigger",
+            "dedup_key": key,
+            "payload": {
+                "summary": shorten(alert.title, _LONGEST_SUMMARY),
+                "source": source,
+                "severity": _PAGERDUTY_SEVERITIES.get(alert.severity, "warning"),
+                "timestamp": alert.arose_at.isoformat(),
+                "custom_details": {
+                    "lines": list(alert.lines),
+                    "tenants": list(alert.tenants),
+                    "actions": list(alert.actions),
+                },
+            },
+            "links": [{"href": url, "text": label} for label, url in _web_links(alert.links)],
+        }
+    )
+
+
+def teams_body(message: Alert | RunReport) -> bytes:
+    """An Adaptive Card for a Teams workflow. Texts are text runs, in which Teams interprets no Markdown."""
+    lines = [shorten(line, _LONGEST_CARD_LINE) for line in _lines(message)]
+    body = _card(message, lines)
+    while len(body) > _TEAMS_LIMIT:
+        # Half of the remaining lines, so that the number of attempts is small.
+        lines = [*lines[: (len(lines) - 1) // 2], _SHORTENED]
+        body = _card(message, lines)
+    return body
+
+
+def _card(message: Alert | RunReport, lines: list[str]) -> bytes:
+    links = _web_links([("実行を開く", message.link)] if isinstance(message, RunReport) else message.links)
+    title = _text_run(shorten(message.title, _LONGEST_CARD_LINE)) | {"weight": "Bolder", "size": "Medium"}
+    content: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "RichTextBlock", "inlines": [run]}
+            for run in (title, *(_text_run(line) for line in lines))
+        ],
+        "actions": [{"type": "Action.OpenUrl", "title": label, "url": url} for label, url in links],
+    }
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": content,
+    }
+    return _encoded({"type": "message", "attachments": [attachment]})
+
+
+def _text_run(text: str) -> dict[str, Any]:
+    return {"type": "TextRun", "text": text}
+
+
+def _lines(message: Alert | RunReport) -> list[str]:
+    if isinstance(message, RunReport):
+        return [
+            f"{message.batch_name}（{message.batch_id}）",
+            f"実行ID: {message.execution_id}",
+            f"業務日: {message.business_date}",
+            f"結果: {message.status} — {message.total_tenants} 件中 {message.success_count} 件成功、{message.error_count} 件失敗",
+            f"件数: {message.records}、実行時間: {message.seconds:.1f}秒",
+        ]
+    # The first line is the title, and links are buttons.
+    return replace(message, title="", links=()).as_text().splitlines()[1:]
+
+
+def _web_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The links with an absolute URL. Without ``[api] base_url``, Airflow's links are paths, which the services refuse."""
+    return [(label, url) for label, url in links if url.startswith(("https://", "http://"))]
+
+
+def _encoded(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,230 @@
+"""The operators' channel over HTTP: the optional connection ``ops_http``, and how a message is posted with the HTTP provider's hook.
+
+The triggerer imports this module, on some platforms without ``include``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from skill_batch.notifiers.alert import Alert
+from skill_batch.notifiers.channels import OPS_HTTP_CONN_ID, NotSentError
+from skill_batch.notifiers.http_bodies import json_body, pagerduty_body, signature_headers, teams_body
+from skill_batch.notifiers.run_report import RunReport
+
+if TYPE_CHECKING:
+    import requests
+    from airflow.sdk import Connection
+
+# For connecting, and for each read.
+HTTP_TIMEOUT_SECONDS = 10
+
+_PAGERDUTY_HOST, _PAGERDUTY_PATH = "https://events.pagerduty.com", "/v2/enqueue"
+_SOURCE = "skill-report-batches"
+
+# The hook sends all other fields of the extra as headers, or uses them for the session.
+_OUR_EXTRAS = frozenset({"preset", "min_severity", "results", "endpoint", "source"})
+_SEVERITIES = ("MEDIUM", "HIGH", "CRITICAL")
+
+_LONGEST_WAIT_SECONDS = 3_600
+_TOO_MANY_REQUESTS = 429
+
+
+class Preset(StrEnum):
+    """The receiver: one that checks our signature, PagerDuty's Events API v2, or a Teams workflow."""
+
+    JSON = "json"
+    PAGERDUTY = "pagerduty"
+    TEAMS_WORKFLOW = "teams_workflow"
+
+
+class RefusedError(LookupError):
+    """The receiver has answered and did not accept the message. ``wait``: the seconds that it asks to wait."""
+
+    def __init__(self, message: str, wait: float = 0) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class _Request:
+    """``base`` is the scheme and host of the connection. The repr omits values that contain secrets."""
+
+    base: str
+    path: str = field(repr=False)
+    body: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+
+
+def wants_alert(connection: Connection | None, severity: str) -> bool:
+    """Whether the channel gets alerts of this severity. If its settings are wrong, it gets all, and sending reports the mistake."""
+    if connection is None:
+        return False
+    least = connection.extra_dejson.get("min_severity") or _SEVERITIES[0]
+    return least not in _SEVERITIES or severity in _SEVERITIES[_SEVERITIES.index(least) :]
+
+
+def wants_results(connection: Connection | None) -> bool:
+    """Whether the channel gets the results of runs. PagerDuty never does, because each of its events is an incident."""
+    if connection is None or connection.extra_dejson.get("preset") == Preset.PAGERDUTY:
+        return False
+    return str(connection.extra_dejson.get("results", "")).lower() == "true"
+
+
+def send_over_http(
+    message: Alert | RunReport, key: str, connection: Connection | None, now: datetime
+) -> None:
+    """Post the message. The signature is made for this attempt, at ``now``.
+
+    :raises LookupError: a setting is wrong or missing. :raises RefusedError: the receiver does not accept the message.
+    :raises NotSentError: there is no connection. :raises ConnectionError, TimeoutError: there is no answer; the message may have arrived.
+    """
+    if connection is None:
+        raise LookupError(f"Airflow の接続 '{OPS_HTTP_CONN_ID}' が定義されていません")
+    least = connection.extra_dejson.get("min_severity")
+    if least and least not in _SEVERITIES:
+        raise LookupError(_wrong("min_severity", least, _SEVERITIES))
+    request = _request(message, key, connection, now)
+    status, headers = _post(request, _session(connection, request.base))
+    if 200 <= status < 300:
+        return
+    if 300 <= status < 400:
+        raise RefusedError(f"受信側がリダイレクトを返しました（HTTP {status}）。署名は転送先に送りません")
+    wait = _seconds(headers.get("Retry-After", ""), now) if status == _TOO_MANY_REQUESTS else 0
+    raise RefusedError(f"受信側が受け付けません（HTTP {status}）", wait)
+
+
+def _request(message: Alert | RunReport, key: str, connection: Connection, now: datetime) -> _Request:
+    extra, secret = connection.extra_dejson, (connection.password or "").strip()
+    preset = extra.get("preset") or Preset.JSON
+    if preset not in [*Preset]:
+        raise LookupError(_wrong("preset", preset, [*Preset]))
+    if not secret:
+        raise LookupError(
+            f"Airflow の接続 '{OPS_HTTP_CONN_ID}' に Password がありません（{_PASSWORDS[Preset(preset)]}）"
+        )
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    if preset == Preset.TEAMS_WORKFLOW:
+        # The signature in the URL is its secret, so the whole URL is the password.
+        url = urlsplit(secret)
+        path = url._replace(scheme="", netloc="").geturl()
+        return _Request(_checked(f"{url.scheme}://{url.netloc}"), path, teams_body(message), headers)
+    if preset == Preset.PAGERDUTY:
+        assert isinstance(message, Alert), "results do not go to PagerDuty"
+        source = str(extra.get("source") or _SOURCE)
+        base = _base(connection) if connection.host else _PAGERDUTY_HOST
+        path = extra.get("endpoint") or _PAGERDUTY_PATH
+        return _Request(base, path, pagerduty_body(message, key, secret, source), headers)
+    body = json_body(message, key)
+    signed = headers | signature_headers(body, secret, key, now)
+    return _Request(_base(connection), extra.get("endpoint") or "/", body, signed)
+
+
+_PASSWORDS = {
+    Preset.JSON: "署名の鍵",
+    Preset.PAGERDUTY: "Integration Key（routing key）",
+    Preset.TEAMS_WORKFLOW: "ワークフローの URL",
+}
+
+
+def _base(connection: Connection) -> str:
+    host = connection.host or ""
+    base = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    return _checked(f"{base}:{connection.port}" if connection.port else base)
+
+
+def _checked(base: str) -> str:
+    url = urlsplit(base)
+    if url.scheme not in ("https", "http") or not url.hostname or url.username:
+        raise LookupError(f"Airflow の接続 '{OPS_HTTP_CONN_ID}' のアドレスが正しくありません")
+    return base
+
+
+def _wrong(name: str, value: object, allowed: object) -> str:
+    choices = "、".join(map(str, allowed))  # type: ignore[call-overload]
+    return (
+        f"Airflow の接続 '{OPS_HTTP_CONN_ID}' の {name} が正しくありません: {value!r}（{choices} のどれか）"
+    )
+
+
+def _session(connection: Connection, base: str) -> requests.Session:
+    """The session of the HTTP provider's hook, with the proxies, certificates and further headers of the connection's extra.
+
+    The hook gets a connection without login and password: it would send the key of the signature as the password of HTTP Basic.
+    """
+    from airflow.providers.http.hooks.http import HttpHook
+    from airflow.sdk import Connection as NewConnection
+
+    rest: dict[str, Any] = {
+        name: value for name, value in connection.extra_dejson.items() if name not in _OUR_EXTRAS
+    }
+    plain = NewConnection(
+        conn_id=OPS_HTTP_CONN_ID, conn_type="http", host=base, extra=json.dumps(rest) if rest else None
+    )
+
+    class OpsHttpHook(HttpHook):
+        """Uses the connection that the caller has looked up: the triggerer cannot look it up in a thread."""
+
+        @classmethod
+        def get_connection(cls, _conn_id: str) -> Any:
+            return plain
+
+    session: requests.Session = OpsHttpHook("POST", OPS_HTTP_CONN_ID).get_conn()
+    return session
+
+
+def _post(request: _Request, session: requests.Session) -> tuple[int, Any]:
+    """The status and the headers of the answer. Its body is not read, and a redirect is not followed."""
+    import requests
+
+    url = f"{request.base.rstrip('/')}/{request.path.lstrip('/')}"
+    try:
+        with (
+            session,
+            session.post(
+                url,
+                data=request.body,
+                headers=request.headers,
+                timeout=HTTP_TIMEOUT_SECONDS,
+                allow_redirects=False,
+                stream=True,
+            ) as answer,
+        ):
+            return answer.status_code, answer.headers
+    except requests.RequestException as error:
+        # The text of these errors contains the URL, which may be a secret.
+        raise _without_url(error) from None
+
+
+def _without_url(error: requests.RequestException) -> Exception:
+    import requests
+    from urllib3.exceptions import NewConnectionError
+
+    name = type(error).__name__
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(error, requests.ReadTimeout):
+        return TimeoutError(f"応答がありません（{name}）")
+    never_connected = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
+    if not isinstance(error, requests.ConnectionError) or isinstance(error, never_connected):
+        return NotSentError(f"接続できません（{name}）")
+    if isinstance(cause, NewConnectionError):
+        return NotSentError(f"接続できません（{type(cause).__name__}）")
+    return ConnectionError(f"応答がありません（{name}）")
+
+
+def _seconds(retry_after: str, now: datetime) -> float:
+    """The value of Retry-After in seconds, at most an hour; 0 if it is missing or unreadable."""
+    try:
+        if retry_after.strip().isdigit():
+            seconds = float(retry_after)
+        else:
+            seconds = (parsedate_to_datetime(retry_after).astimezone(UTC) - now).total_seconds()
+    except (ValueError, TypeError):
+        return 0
+    return min(max(seconds, 0), _LONGEST_WAIT_SECONDS)

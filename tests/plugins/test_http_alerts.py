@@ -1,0 +1,443 @@
+"""The operators' channel over HTTP: what a receiver gets, and that its trouble stays its own."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.sdk.log import mask_logs
+from psycopg.rows import dict_row
+
+from local_stack.stand_ins import StandIns
+from skill_batch.notifiers import http_bodies, http_channel
+from skill_batch.notifiers.alert import Alert
+from skill_batch.notifiers.alert_outbox import send_alert, send_result, send_waiting_alerts
+from skill_batch.notifiers.channels import load_channels
+from skill_batch.notifiers.run_report import RunReport
+from tests.airflow_installation import PROJECT, email_connection, http_connection, slack_connection
+from tests.conftest import Database
+from tests.waiting import wait_until
+
+AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
+KEY = "failure:batch_018_02:manual__2026-11-02:BATCH-018-02:0"
+
+Platform = psycopg.Connection[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request to the redirecting server; the names of headers are in lower case."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+def alert(severity: str = "HIGH", **values: Any) -> Alert:
+    made = Alert(
+        "バッチ実行失敗: BATCH-018-02",
+        ("エラー: 12 件中 1 件",),
+        tenants=("• T002 **太字** [銀行](http://evil.example)",),
+        actions=("対処: 消去（Clear）してください。",),
+        links=(("実行を開く", "http://airflow.example/dags/d/runs/r"),),
+        severity=severity,
+        arose_at=AROSE_AT,
+    )
+    return replace(made, **values)
+
+
+def report(attempt: int = 0) -> RunReport:
+    return RunReport(
+        "BATCH-018-01_20261031_0a1b2c3d",
+        "BATCH-018-01",
+        "テナント使用量集計バッチ",
+        "batch_018_01_tenant_usage",
+        "manual__1",
+        attempt,
+        "partial",
+        "2026-10-31",
+        12,
+        11,
+        1,
+        340,
+        62.5,
+        "2026-11-01T00:00:00+00:00",
+        "http://airflow.example/dags/d/runs/r",
+    )
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
+    """The table of alerts, and all three channels."""
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
+    with StandIns() as stand_ins:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(stand_ins))
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(stand_ins.http_port))
+        yield stand_ins
+
+
+@pytest.fixture
+def platform(shared_database: Database) -> Iterator[Platform]:
+    with shared_database.connect("batch_platform") as connection:
+        connection.row_factory = dict_row  # type: ignore[assignment]
+        yield connection  # type: ignore[misc]
+
+
+def define(monkeypatch: pytest.MonkeyPatch, services: StandIns, **fields: Any) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(services.http_port, **fields))
+
+
+def received(services: StandIns) -> list[dict[str, Any]]:
+    """The bodies that the receiver took."""
+    return [message.rich for message in services.messages if message.channel == "alerts"]
+
+
+def row(platform: Platform, key: str = "a") -> dict[str, Any]:
+    (found,) = platform.execute(
+        "SELECT * FROM batch.operator_alert WHERE alert_key = %s AND channel = 'http'", [key]
+    ).fetchall()
+    return found
+
+
+def make_due(platform: Platform) -> None:
+    platform.execute("UPDATE batch.operator_alert SET due_at = now() WHERE due_at IS NOT NULL")
+
+
+# The bodies ------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_alert_arrives_as_json_with_all_its_fields(services: StandIns) -> None:
+    assert send_alert(alert(), KEY, load_channels())
+    assert received(services) == [
+        {
+            "version": 1,
+            "type": "alert",
+            "key": KEY,
+            "title": "バッチ実行失敗: BATCH-018-02",
+            "lines": ["エラー: 12 件中 1 件"],
+            "tenants": ["• T002 **太字** [銀行](http://evil.example)"],
+            "actions": ["対処: 消去（Clear）してください。"],
+            "links": [{"label": "実行を開く", "url": "http://airflow.example/dags/d/runs/r"}],
+            "severity": "HIGH",
+            "arose_at": "2026-11-01T17:13:00+00:00",
+        }
+    ]
+
+
+def test_a_receiver_that_follows_the_documentation_takes_genuine_messages_only(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/alerts.md").read_text("utf-8"), re.DOTALL)
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)  # noqa: S102 - the documentation of this project
+    is_genuine = namespace["is_genuine"]
+    with redirecting("/") as (port, requests):
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(port, password="key"))
+        send_alert(alert(), KEY, load_channels())
+    (request,) = requests
+    headers = {name.title(): value for name, value in request.headers.items()}
+
+    assert is_genuine(headers, request.body, b"key")
+    assert not is_genuine(headers, request.body + b" ", b"key")
+    assert not is_genuine(headers, request.body, b"other")
+    old = str(int(headers["X-Skill-Batch-Timestamp"]) - 600)
+    assert not is_genuine({**headers, "X-Skill-Batch-Timestamp": old}, request.body, b"key")
+    assert headers["Idempotency-Key"] == KEY
+    assert services.messages
+
+
+def test_each_attempt_has_its_own_signature_and_a_key_of_any_characters() -> None:
+    body = http_bodies.json_body(alert(), KEY)
+    first, second = (
+        http_bodies.signature_headers(body, "key", "実行\r\nX: 1", AROSE_AT + timedelta(seconds=seconds))
+        for seconds in (0, 1)
+    )
+    signed = f"{int(AROSE_AT.timestamp())}.".encode() + body
+    assert first["X-Skill-Batch-Signature"] == "v1=" + hmac.digest(b"key", signed, "sha256").hex()
+    assert first["X-Skill-Batch-Signature"] != second["X-Skill-Batch-Signature"]
+    assert first["Idempotency-Key"] == second["Idempotency-Key"]
+    assert first["Idempotency-Key"].isascii()
+    assert first["Idempotency-Key"].isprintable()
+
+
+def test_pagerduty_gets_a_trigger_event(services: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"preset": "pagerduty", "endpoint": "/v2/enqueue", "source": "airflow-prod", "results": True}
+    define(monkeypatch, services, password="R0UT1NGKEY", extra=extra)
+    for severity in ("MEDIUM", "HIGH", "CRITICAL"):
+        send_alert(alert(severity, title="長" * 2_000), f"{severity}:{'x' * 300}", load_channels())
+    send_result(report(), load_channels())  # an event would be an incident
+
+    events = received(services)
+    assert [event["payload"]["severity"] for event in events] == ["warning", "error", "critical"]
+    event = events[-1]
+    assert event["event_action"] == "trigger"
+    assert len(event["payload"]["summary"]) == 1_024
+    assert event["payload"]["source"] == "airflow-prod"
+    assert event["payload"]["timestamp"] == "2026-11-01T17:13:00+00:00"
+    assert event["payload"]["custom_details"].keys() == {"lines", "tenants", "actions"}
+    assert event["links"] == [{"href": "http://airflow.example/dags/d/runs/r", "text": "実行を開く"}]
+    assert event["dedup_key"] == hashlib.sha256(f"CRITICAL:{'x' * 300}".encode()).hexdigest()
+    assert json.loads(http_bodies.pagerduty_body(alert(), KEY, "R", "s"))["dedup_key"] == KEY
+
+
+def test_a_teams_workflow_gets_a_card_without_markup_of_tenants(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define(monkeypatch, services, password=services.teams_webhook_url, extra={"preset": "teams_workflow"})
+    send_alert(alert(), "a", load_channels())
+    (card,) = [message.rich["body"] for message in services.messages if message.channel == "teams"]
+    kinds = {block["type"] for block in card}
+    assert kinds == {"RichTextBlock"}  # no Markdown in text runs
+    texts = [run["text"] for block in card for run in block["inlines"]]
+    assert texts[:3] == [
+        "バッチ実行失敗: BATCH-018-02",
+        "エラー: 12 件中 1 件",
+        "• T002 **太字** [銀行](http://evil.example)",
+    ]
+
+
+def test_a_long_alert_fits_into_a_card() -> None:
+    long = alert(lines=tuple(f"{number}: {'長' * 2_000}" for number in range(300)))
+    body = http_bodies.teams_body(long)
+    assert 8_000 < len(body) < 28 * 1024
+    content = json.loads(body)["attachments"][0]["content"]
+    assert content["body"][-1]["inlines"][0]["text"].startswith("（長いため")
+    assert content["actions"] == [
+        {"type": "Action.OpenUrl", "title": "実行を開く", "url": "http://airflow.example/dags/d/runs/r"}
+    ]
+
+
+# Who gets what ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("services")
+def test_without_the_connection_nothing_is_stored(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_OPS_HTTP")
+    send_alert(alert(), "a", load_channels())
+    send_result(report(), load_channels())
+    assert platform.execute("SELECT channel FROM batch.operator_alert").fetchall() == [{"channel": "slack"}]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("least", "expected"),
+    [("MEDIUM", ["MEDIUM", "HIGH", "CRITICAL"]), ("HIGH", ["HIGH", "CRITICAL"]), ("CRITICAL", ["CRITICAL"])],
+)
+def test_the_connection_says_from_which_severity_on(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch, least: str, expected: list[str]
+) -> None:
+    define(monkeypatch, services, extra={"min_severity": least})
+    for severity in ("MEDIUM", "HIGH", "CRITICAL"):
+        send_alert(alert(severity), severity, load_channels())
+    assert [message["severity"] for message in received(services)] == expected
+
+
+def test_each_closing_of_a_run_is_one_result(
+    services: StandIns, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_result(report(), load_channels())  # results are off
+    define(monkeypatch, services, extra={"results": True})
+    services.fail_next("alerts", 500)
+    for attempt in (0, 0, 1):
+        send_result(report(attempt), load_channels())
+    make_due(platform)
+    assert send_waiting_alerts(load_channels()) == 1
+    results = received(services)
+    assert [(result["type"], result["attempt"]) for result in results] == [("result", 1), ("result", 0)]
+    assert (results[0]["status"], results[0]["error_count"], results[0]["key"]) == (
+        "partial",
+        1,
+        "result:batch_018_01_tenant_usage:manual__1:BATCH-018-01:1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"extra": {"preset": "opsgenie"}}, "json、pagerduty、teams_workflow のどれか"),
+        ({"extra": {"min_severity": "high"}}, "MEDIUM、HIGH、CRITICAL のどれか"),
+        ({"password": ""}, "署名の鍵"),
+        ({"host": ""}, "アドレスが正しくありません"),
+        ({"schema": "ftp"}, "アドレスが正しくありません"),
+        ({"password": "not a URL", "extra": {"preset": "teams_workflow"}}, "アドレスが正しくありません"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_the_alert_kept(
+    services: StandIns,
+    platform: Platform,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any],
+    reason: str,
+) -> None:
+    define(monkeypatch, services, **fields)
+    assert send_alert(alert(), "a", load_channels())
+    assert reason in row(platform)["last_error"]
+    assert row(platform)["due_at"] is not None
+
+
+# Trouble ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_alert_arrives_later_once_with_a_new_signature(
+    services: StandIns, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    services.fail_next("alerts", 500)
+    send_alert(alert(), "a", load_channels())
+    send_alert(alert(), "a", load_channels())  # a second clear of the same failure
+    assert "could not be delivered by http and is kept" in caplog.text
+    assert [message.channel for message in services.messages] == ["slack"]
+    make_due(platform)
+    assert send_waiting_alerts(load_channels()) == 1
+    assert send_waiting_alerts(load_channels()) == 0
+    assert [message["title"] for message in received(services)] == ["バッチ実行失敗: BATCH-018-02"]
+    assert (row(platform)["attempts"], row(platform)["due_at"]) == (2, None)
+
+
+@pytest.mark.parametrize("is_date", [False, True])
+def test_a_receiver_that_limits_the_rate_says_when(
+    services: StandIns, platform: Platform, *, is_date: bool
+) -> None:
+    asked = format_datetime(datetime.now(UTC) + timedelta(seconds=1_800)) if is_date else "1800"
+    services.fail_next("alerts", 429, retry_after=asked)
+    send_alert(alert(), "a", load_channels())
+    assert row(platform)["due_at"] - datetime.now(UTC) > timedelta(minutes=25)
+
+
+def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
+    services: StandIns, platform: Platform
+) -> None:
+    with services.held("alerts"):
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover - dies while the receiver keeps it waiting
+            send_alert(alert(), "a", load_channels())
+            os._exit(0)
+        wait_until(lambda: bool(received(services)), "the first alert arrives")
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    assert send_waiting_alerts(load_channels()) == 0  # its lease has not ended
+    make_due(platform)
+    assert send_waiting_alerts(load_channels()) == 1
+    assert [message["title"] for message in received(services)] == [
+        "バッチ実行失敗: BATCH-018-02",
+        "（再送）バッチ実行失敗: BATCH-018-02",
+    ]
+
+
+def test_a_lost_answer_leaves_doubt_and_a_closed_port_none(
+    services: StandIns, platform: Platform, monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
+    services.drop_connection("alerts")
+    send_alert(alert(), "lost", load_channels())
+    monkeypatch.setattr(http_channel, "HTTP_TIMEOUT_SECONDS", 0.3)
+    with services.held("alerts"):
+        send_alert(alert(), "slow", load_channels())
+    monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port))
+    send_alert(alert(), "closed", load_channels())
+    assert [row(platform, key)["in_doubt"] for key in ("lost", "slow", "closed")] == [True, True, False]
+
+
+def test_the_other_channels_go_on_while_it_is_down(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port))
+    assert send_alert(alert("CRITICAL"), "a", load_channels())
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", f"postgres://x:y@127.0.0.1:{unused_port}/z")
+    # Without the table the alert over HTTP is lost. Slack and email have it, so it is not sent to them again.
+    assert send_alert(alert("CRITICAL"), "b", load_channels())
+    assert [message.channel for message in services.messages] == ["slack", "email", "slack", "email"]
+
+
+def test_a_redirect_gets_no_signature(
+    services: StandIns, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redirecting(f"http://127.0.0.1:{services.http_port}/alerts") as (port, requests):
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(port))
+        send_alert(alert(), "a", load_channels())
+    assert received(services) == []
+    assert len(requests) == 1
+    assert "リダイレクト" in row(platform)["last_error"]
+
+
+@pytest.mark.usefixtures("services")
+def test_the_key_of_the_signature_is_no_password_of_http_basic(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"X-Team": "night", "results": True}
+    with redirecting("/") as (port, requests):
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(port, login="operator", extra=extra))
+        send_alert(alert(), "a", load_channels())
+    headers = requests[0].headers
+    assert "authorization" not in headers
+    assert headers["x-team"] == "night"  # a header of the connection's extra
+    assert not headers.keys() & {"results", "endpoint", "preset"}
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize("preset", ["json", "pagerduty", "teams_workflow"])
+def test_no_secret_comes_into_a_log_or_a_row(
+    platform: Platform,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    unused_port: int,
+    preset: str,
+) -> None:
+    secret = "very-secret-0123456789"
+    password = f"http://127.0.0.1:{unused_port}/w?sig={secret}" if preset == "teams_workflow" else secret
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port, password=password, extra={"preset": preset})
+    )
+    caplog.set_level("DEBUG")
+    send_alert(alert(), "a", load_channels())
+    assert row(platform)["last_error"].startswith("接続できません")
+    for text in (caplog.text, str(row(platform)), repr(load_channels())):
+        assert secret not in text
+
+
+def test_an_http_library_that_logs_a_workflows_path_shows_no_signature(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://prod-01.japaneast.logic.azure.com/workflows/1/invoke?api-version=1&sig=a%2Fb-0123456789"
+    define(monkeypatch, services, password=url, extra={"preset": "teams_workflow"})
+    load_channels()
+    for line in (url, "POST /workflows/1/invoke?api-version=1&sig=a%2Fb-0123456789", "sig: a/b-0123456789"):
+        assert "0123456789" not in str(mask_logs(None, "debug", {"event": line}))
+
+
+@contextmanager
+def redirecting(location: str) -> Iterator[tuple[int, list[Request]]]:
+    """The port of a server that answers each request with a redirect, and its requests."""
+    requests: list[Request] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            requests.append(Request({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(307)
+            self.send_header("Location", location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_port, requests
+        finally:
+            server.shutdown()
+            thread.join()
