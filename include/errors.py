@@ -31,6 +31,10 @@ class ConnectionMissingError(BatchError):
     """An Airflow connection that a batch needs is not defined."""
 
 
+class ConnectionInvalidError(BatchError):
+    """An Airflow connection has a value that cannot be used."""
+
+
 class DatabaseUnavailableError(BatchError):
     """PostgreSQL does not answer, or refuses the login."""
 

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class OAuthConfig:
+    """Client credentials of OAuth 2 (RFC 6749, section 4.4), or a fixed ``access_token``.
+
+    ``mask`` registers a fetched token, so that the logs hide it.
+    """
+
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    token_url: str = ""
+    scope: str = ""
+    access_token: str = field(default="", repr=False)
+    mask: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class EmailConfig:
     """An SMTP server. ``security`` is ``tls`` (from the first byte), ``starttls`` or ``none`` (local stand-ins).
 
-    ``is_tenants``: a tenant entered it, so the address guard applies.
+    ``sender`` is the From address, with or without a display name. ``reply_to``, ``envelope_sender`` (default: the From address) and
+    ``unsubscribe_address`` are addresses or empty; in the last two ``{token}`` stands for the message's id in the outbox, which tells
+    whose letter bounced and who unsubscribes. With ``oauth`` the login is XOAUTH2 instead of the password. ``is_tenants``: a tenant
+    entered it, so the address guard applies. ``connections`` and ``messages_per_minute`` (None: no limit is known) are never exceeded;
+    lower limits are learnt from the server's answers.
     """
 
     host: str
@@ -19,17 +38,40 @@ class EmailConfig:
     login: str = ""
     password: str = field(default="", repr=False)
     security: str = "starttls"
-    unsubscribe_url: str = ""
+    reply_to: str = ""
+    envelope_sender: str = ""
+    unsubscribe_address: str = ""
+    oauth: OAuthConfig | None = None
     is_tenants: bool = False
+    connections: int = 20
+    messages_per_minute: int | None = None
+
+
+@dataclass(frozen=True)
+class MailboxConfig:
+    """An IMAP mailbox with bounces, complaints and unsubscriptions. ``security`` is as in ``EmailConfig``.
+
+    A mail that was read is marked, or moved to the folder ``move_to`` if there is one.
+    """
+
+    host: str
+    port: int
+    login: str
+    password: str = field(default="", repr=False)
+    security: str = "tls"
+    oauth: OAuthConfig | None = None
+    folder: str = "INBOX"
+    move_to: str = ""
 
 
 @dataclass(frozen=True)
 class Network:
-    """The mail server, and hosts (``host:port``) whose address may be private (local stand-ins).
+    """The mail server, the mailbox for feedback, and hosts (``host:port``) whose address may be private (local stand-ins).
 
-    ``mask`` registers a tenant's secret, so that the logs hide it.
+    ``mask`` registers secrets, so that the logs hide them. One call for all secrets is much faster than a call for each.
     """
 
     email: EmailConfig | None = None
     allowed_hosts: frozenset[str] = frozenset()
-    mask: Callable[[str], None] | None = field(default=None, repr=False)
+    mask: Callable[[Collection[str]], None] | None = field(default=None, repr=False)
+    mailbox: MailboxConfig | None = None

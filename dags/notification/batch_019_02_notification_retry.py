@@ -4,11 +4,12 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `retry_notifications` — 失われたワーカーの通知を保留にし、期限の来た通知を再送します。
-3. `close_run` — 結果を集約します。最終失敗のあるテナントがあれば赤くなり、件数と理由の通知が 1 通出ます。
+2. `read_mailbox` — 不達・苦情・配信停止のメールを受信箱（接続 `batch_mailbox`、省略できます）から読みます。
+3. `retry_notifications` — 失われたワーカーの通知を保留にし、期限の来た通知を再送します。
+4. `close_run` — 結果を集約します。最終失敗のあるテナントがあれば赤くなり、件数と理由の通知が 1 通出ます。
 
 ### 入力
-`batch.outbox`、`SYS_IntegrationConfig`
+`batch.outbox`、`SYS_IntegrationConfig`、接続 `batch_mailbox` の受信箱
 
 ### 出力
 `batch.outbox`、`HIS_NotificationLog`（送信結果）、`batch.channel_circuit`、`batch.suppressed_address`
@@ -16,6 +17,8 @@
 ### 障害対応
 * **朝まで待てるか**: 待てます。チャネルが直れば、待機中の通知は次の回に送られます。
 * **どこを見るか**: DAG `operate_notifications` の操作「一覧」。待機・保留・失敗の通知と、停止中のチャネルがログに出ます。
+* **受信箱を読めないとき**: 再送は続きます。設定やログインの誤りはすぐに、応答がないときは 3 時間続いたら、その後は 1 日 1 回、実行が
+  partial になります。直れば、次の回がたまったメールを読みます。
 * **再実行**: 原因（トークン、チャンネル、宛先）を直し、DAG `operate_notifications` の操作「選んだ通知の再送」。届いたか分からない通知は
   相手に確認してから、再送・破棄・送信済みのどれかに決めてください。
 """
@@ -30,8 +33,9 @@ from skill_batch.dag_factory import batch_dag
 
 @batch_dag(NOTIFICATION_RETRY, doc_md=__doc__)
 def batch_019_02_notification_retry() -> None:
-    """Retry each tenant's failed notifications."""
+    """Read the bounces, then retry each tenant's failed notifications."""
     flow = BatchFlow(NOTIFICATION_RETRY, create_batch)
     run, shards = flow.open_run()
+    read_mailbox = flow.read_mailbox(run)
     retry_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(retry_notifications, flow.close_run())
+    chain(read_mailbox, retry_notifications, flow.close_run())

@@ -69,8 +69,9 @@ def batch_019_notification() -> None:
     with batch_group(NOTIFICATION_RETRY) as retry_group:
         retry = BatchFlow(NOTIFICATION_RETRY, notification_retry.create_batch)
         run, shards = retry.open_run()
+        read_mailbox = retry.read_mailbox(run)
         retry_notifications = retry.mapped_task().partial(run=run).expand(shard=shards)
-        chain(retry_notifications, retry.close_run())
+        chain(read_mailbox, retry_notifications, retry.close_run())
     with batch_group(EXTERNAL_SYNC):
         directories = BatchFlow(EXTERNAL_SYNC, external_sync.create_batch)
         run, shards = directories.open_run()

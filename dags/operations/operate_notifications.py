@@ -17,9 +17,12 @@ BATCH-019-02 通知失敗リトライが送れなかった通知と、停止し�
 | 選んだ通知の破棄 | メッセージID | もう送信しません |
 | 選んだ通知を送信済みにする | メッセージID | 届いたと確認できた通知です。もう送信しません |
 | 停止中のチャネルの再開 | | チャネルを再開し、待機中の通知を送信します |
+| 送信を止めた宛先の一覧（読み取りのみ） | メールアドレス（省略できます） | 何も変わりません。理由と期間がログに出ます |
+| 送信を止めた宛先の再開 | テナントコード、メールアドレス | 次の通知から、その宛先に送信します |
 
 ### 出力
-`batch.outbox`、`batch.channel_circuit`、`HIS_NotificationLog`、`batch.execution_log`（`triggered_by` に実行した人）
+`batch.outbox`、`batch.channel_circuit`、`batch.suppressed_address`、`HIS_NotificationLog`、
+`batch.execution_log`（`triggered_by` に実行した人）
 
 ### 障害対応
 * **朝まで待てるか**: 手動実行なので、実行した人が判断します。
@@ -50,6 +53,14 @@ from skill_batch.dag_factory import operation_dag, operation_param, tenants_para
             title="メッセージID",
             description="通知のID（1行に1件）。必須です。「一覧」に出ます。",
             section="再送・破棄・送信済み",
+        ),
+        "addresses": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string"},
+            title="メールアドレス",
+            description="宛先（1行に1件）。再開には必須です。一覧では、指定した宛先だけを伏せずに出します。",
+            section="送信を止めた宛先",
         ),
     },
 )

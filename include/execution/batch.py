@@ -79,6 +79,18 @@ Outcome: TypeAlias = UnitResult | UnitFailure
 
 
 @dataclass(frozen=True)
+class RunRemark:
+    """What a step of the whole run found, for the result of the run. ``details`` are figures (JSON values).
+
+    ``problem`` is why the step could not do its work, in one sentence; ``may_pass``: it may pass without an operator's action.
+    """
+
+    details: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+    may_pass: bool = False
+
+
+@dataclass(frozen=True)
 class Work:
     """What a step works with: its run, its tenants, its database connection, and where files and messages go.
 
@@ -270,6 +282,18 @@ class SendsMessages(Protocol):
 
         Each step is its own transaction. A message is claimed before it is sent. After a kill nobody knows whether it arrived, so it is
         not sent again.
+        """
+
+
+@runtime_checkable
+class ReceivesMail(Protocol):
+    """Reads the installation's mailbox once for the whole run, before the shards."""
+
+    @abstractmethod
+    def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
+        """Read ``work.services.mailbox`` and record what it reports. ``work.connection`` acts as ``batch_tenant``.
+
+        Each mail is recorded in its own transaction. A mailbox that fails is a remark, because the tenants' work does not need it.
         """
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from include.catalog import CONCURRENCY, RunSpec, WorksOn
-from include.errors import BatchError, reason_of
+from include.errors import BatchError, DatabaseUnavailableError, is_recoverable, reason_of
 from include.execution import run_log
 from include.execution.batch import (
     AsksServices,
@@ -24,9 +24,11 @@ from include.execution.batch import (
     CleansUp,
     FinishesRun,
     PreparesTenants,
+    ReceivesMail,
     ReportsDigest,
     Request,
     Run,
+    RunRemark,
     SelectsTenants,
     SendsMessages,
     SplitsTenants,
@@ -43,6 +45,7 @@ from include.execution.parameters import parse_parameters
 from include.execution.people import keep_known_keys
 from include.execution.resource_usage import ResourceUsage
 from include.execution.run_log import EarlierStepFailedError, RunFailedError, RunResult, TenantSelection
+from include.execution.run_remarks import record_remark
 from include.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
 from include.execution.sharding import Shard, shard_tenants
 from include.migrations.deployment_check import check_deployment
@@ -194,6 +197,24 @@ def run_step(
         run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
 
 
+def receive_mail(
+    spec: RunSpec, batch: ReceivesMail, run: Run, installation: Installation, task: TaskKey
+) -> None:
+    """Read the mailbox for the whole run, and record what it contained. A mailbox that fails does not fail the run's shards.
+
+    A dry run leaves the mailbox alone.
+    """
+    if run.dry_run:
+        return
+    usage = ResourceUsage()
+    with installation.platform(spec.time_limit) as platform:
+        remark = _receive(spec, batch, run, installation, platform)
+        if remark is not None:
+            log.info("%s", remark.details)
+            record_remark(platform, run, task.task_id, remark, installation.now())
+        run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
+
+
 def process_shard(
     spec: RunSpec, batch: Batch, run: Run, shard: Shard, installation: Installation, task: TaskKey
 ) -> ShardReport:
@@ -261,6 +282,25 @@ def close_run(
                 if not _report(batch.digest(work), result, installation):
                     raise psycopg.Rollback(transaction)
     return ClosedRun(result, error)
+
+
+def _receive(
+    spec: RunSpec, batch: ReceivesMail, run: Run, installation: Installation, platform: psycopg.Connection
+) -> RunRemark | None:
+    """The remark of a batch about its mailbox; None if there is none."""
+    try:
+        mailbox = installation.mailbox()
+        network = installation.network(with_mail=True) if mailbox else None
+        if network is None:
+            return None
+        with installation.tenants(spec.time_limit) as connection:
+            work = Work(run, connection, network=replace(network, mailbox=mailbox))
+            return batch.receive(work, platform)
+    except Exception as error:
+        # Without the database the run cannot go on. Anything else concerns the mailbox.
+        if isinstance(error, psycopg.Error | DatabaseUnavailableError):
+            raise
+        return RunRemark(problem=reason_of(error), may_pass=is_recoverable(error))
 
 
 def _select(batch: Batch, asked: Request) -> TenantSelection:

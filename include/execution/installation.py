@@ -10,7 +10,7 @@ import psycopg
 
 from include.execution.digest import Digest
 from include.execution.object_store import ObjectStore
-from include.network import Network
+from include.network import MailboxConfig, Network
 
 if TYPE_CHECKING:
     from include.execution.run_log import RunResult
@@ -42,6 +42,9 @@ class Installation(Protocol):
 
     def network(self, *, with_mail: bool) -> Network | None:
         """The network for requests and messages. :raises ConnectionMissingError: ``with_mail``, and no mail server is defined."""
+
+    def mailbox(self) -> MailboxConfig | None:
+        """The mailbox for bounces; None: there is none. :raises ConnectionInvalidError: it is defined, but cannot be used."""
 
     def now(self) -> datetime:
         """The current time (aware)."""

@@ -24,6 +24,7 @@ from include.errors import BatchError, ParameterError, code_of, reason_of
 from include.execution.batch import Run
 from include.execution.reconciliation import load_reconciliation
 from include.execution.resource_usage import ResourceUsage
+from include.execution.run_remarks import load_remarks
 from include.execution.sharding import Tenant, Unit
 from include.settings import load_settings
 
@@ -82,7 +83,8 @@ class FailedTenant:
 class RunResult:
     """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work.
 
-    ``unplaced`` says that more rows of the host than the settings allow could not be assigned to a tenant.
+    ``remarkable`` says why a run is partial although its tenants succeeded: more rows of the host than the settings allow could not be
+    assigned to a tenant, or a step of the whole run could not do its work.
     """
 
     execution_id: str
@@ -96,7 +98,7 @@ class RunResult:
     records: int
     failed_tenants: list[FailedTenant] = field(default_factory=list)
     error: str | None = None
-    unplaced: str | None = None
+    remarkable: str | None = None
 
     def sentence(self) -> str:
         """One line for the log, the alert and the failed task."""
@@ -104,8 +106,8 @@ class RunResult:
         text = (
             f"{self.batch_id} {self.business_date}: {self.total_tenants} {unit}中 {self.success_count} 件成功"
         )
-        if self.unplaced:
-            text = f"{text}。{self.unplaced}"
+        if self.remarkable:
+            text = f"{text}。{self.remarkable}"
         if not self.failed_tenants:
             return text
         listed = "、".join(f"{tenant.code}: {tenant.reason}" for tenant in self.failed_tenants[:_LISTED])
@@ -341,7 +343,9 @@ def close_execution(
             _fail_unfinished(platform, run, "NO_RESULT", _NO_RESULT)
         _SQL.execute(platform, "note_differing_statuses", execution_id=run.execution_id)
         reconciliation = load_reconciliation(platform, run.execution_id)
+        remarks = load_remarks(platform, run.execution_id)
         unplaced = reconciliation.sentence() if reconciliation.is_beyond(load_settings().identity) else None
+        remarkable = "。".join(filter(None, (unplaced, *remarks.problems))) or None
         row = _SQL.execute(
             platform,
             "close_execution",
@@ -349,8 +353,11 @@ def close_execution(
             error=error,
             attempt=attempt,
             not_per_tenant=list(_NOT_PER_TENANT),
-            unplaced=unplaced,
-            reconciliation=Jsonb({"reconciliation": reconciliation.as_json()} if reconciliation else {}),
+            remarkable=remarkable,
+            further=Jsonb(
+                ({"reconciliation": reconciliation.as_json()} if reconciliation else {})
+                | ({"steps": remarks.by_step} if remarks.by_step else {})
+            ),
         ).fetchone()
         if row is None:
             raise LookupError(f"execution {run.execution_id} is not in the execution log")
@@ -369,7 +376,7 @@ def close_execution(
         records=int(performance[1]),
         failed_tenants=failed,
         error=error,
-        unplaced=unplaced,
+        remarkable=remarkable,
     )
 
 

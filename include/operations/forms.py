@@ -105,8 +105,12 @@ NOTIFICATIONS = OperationForm(
         Operation("discard", "選んだ通知の破棄", needs=("messages",), takes=("tenants",)),
         Operation("mark_sent", "選んだ通知を送信済みにする", needs=("messages",), takes=("tenants",)),
         Operation("reopen", "停止中のチャネルの再開", takes=("tenants",)),
+        Operation(
+            "list_suppressed", "送信を止めた宛先の一覧", takes=("tenants", "addresses"), is_read_only=True
+        ),
+        Operation("lift", "送信を止めた宛先の再開", needs=("tenants", "addresses")),
     ),
-    {"tenants": "テナントコード", "messages": "メッセージID"},
+    {"tenants": "テナントコード", "messages": "メッセージID", "addresses": "メールアドレス"},
 )
 
 RESTORE = OperationForm(

@@ -1,4 +1,4 @@
-"""Operations on messages and channels: list, resend, discard, mark as sent, reopen."""
+"""Operations on messages, channels and suppressed addresses."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from include.execution.batch import (
     Work,
 )
 from include.execution.business_date import JAPAN
-from include.messaging import outbox
+from include.messaging import outbox, suppression
+from include.messaging.channels.letter import is_address
 from include.messaging.retry import Status
 from include.messaging.service import Notifications
+from include.messaging.suppression import Reason, masked
 from include.notification.notification_retry.batch import NotificationRetryBatch
 from include.operations.forms import NOTIFICATIONS
 
@@ -33,6 +35,8 @@ _SQL = Statements(Path(__file__).parent)
 
 # The listing of a tenant shows this many messages.
 _LISTED = 200
+
+_REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCRIBE: "配信停止の依頼"}
 
 _DECISIONS = {"resend": Status.PENDING, "discard": Status.DISCARDED, "mark_sent": Status.SENT}
 
@@ -44,8 +48,12 @@ class NotificationOperations(TakesOptions, TenantBatch, SendsMessages):
         self._retry = NotificationRetryBatch(notifications)
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``operation`` and the ids of its ``messages``. :raises ParameterError: a message needs no decision."""
+        """``operation``, the ids of its ``messages``, and its ``addresses``.
+
+        :raises ParameterError: a message needs no decision, or an address is not suppressed.
+        """
         operation = NOTIFICATIONS.chosen(request.values)
+        addresses = _addresses(request, must_be_suppressed=operation.name == "lift")
         messages = [str(each).strip() for each in request.values.get("messages") or [] if str(each).strip()]
         about = {"message_ids": messages, "tenant_ids": request.tenant_ids}
         rows = _SQL.execute(request.platform, "undecidable", **about).fetchall()
@@ -54,18 +62,18 @@ class NotificationOperations(TakesOptions, TenantBatch, SendsMessages):
                 f"{message_id}（{status or '対象のテナントにありません'}）" for message_id, status in rows
             )
             raise ParameterError(f"この通知は決められません: {named}。操作「一覧」で確認してください。")
-        return {"operation": operation.name, "messages": messages}
+        return {"operation": operation.name, "messages": messages, "addresses": addresses}
 
     def process(self, work: Work) -> list[UnitResult]:
-        """List the unfinished messages, or record the operator's decision."""
-        operation = work.run.options["operation"]
+        """List the unfinished messages or the suppressed addresses, or record the operator's decision."""
+        operation, addresses = work.run.options["operation"], work.run.options["addresses"]
         if operation == "list":
-            listings = _listings(work.connection)
-            nothing = ("待機中の通知はありません",)
-            return [
-                UnitResult(tenant_id, {}, 0, report=listings.get(tenant_id, nothing))
-                for tenant_id in work.tenant_ids
-            ]
+            return _reported(work, _listings(work.connection), "待機中の通知はありません")
+        if operation == "list_suppressed":
+            return _reported(work, _suppressions(work.connection, addresses), "送信を止めた宛先はありません")
+        if operation == "lift":
+            lifted = [(tenant_id,) for tenant_id in suppression.lift(work.connection, addresses)]
+            return _counted(work.tenant_ids, "lifted", lifted)
         if operation == "reopen":
             opened = _SQL.execute(work.connection, "reopen_channels").fetchall()
             return _counted(work.tenant_ids, "reopened", opened)
@@ -91,6 +99,53 @@ def _counted(tenant_ids: Sequence[str], name: str, rows: Sequence[tuple[Any, ...
     """The results with each tenant's number of rows. The first column is the tenant's id."""
     numbers = Counter(row[0] for row in rows)
     return [UnitResult(tenant_id, {name: numbers[tenant_id]}, 0) for tenant_id in tenant_ids]
+
+
+def _reported(work: Work, lines: Mapping[str, tuple[str, ...]], nothing: str) -> list[UnitResult]:
+    return [
+        UnitResult(tenant_id, {}, 0, report=lines.get(tenant_id, (nothing,))) for tenant_id in work.tenant_ids
+    ]
+
+
+def _addresses(request: Request, *, must_be_suppressed: bool) -> list[str]:
+    """The addresses of the form. The errors mask them, because they are logged."""
+    addresses = [str(each).strip() for each in request.values.get("addresses") or [] if str(each).strip()]
+    malformed = [masked(each) for each in addresses if not is_address(each)]
+    if malformed:
+        raise ParameterError(
+            f"「メールアドレス」（addresses）の {'、'.join(malformed)} はメールアドレスではありません。1 行に 1 件、"
+            "表示名を付けずに指定してください。"
+        )
+    if must_be_suppressed:
+        absent = suppression.not_suppressed(
+            request.platform, request.tenant_ids, addresses, datetime.now(UTC)
+        )
+        if absent:
+            raise ParameterError(
+                f"対象のテナントで送信を止めていない宛先があります: {'、'.join(map(masked, absent))}。"
+                "操作「送信を止めた宛先の一覧」で確認してください。"
+            )
+    return addresses
+
+
+def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The lines for the log, by tenant. Whoever reads task logs sees an address only in part, unless the form names it."""
+    named = {address.lower() for address in addresses}
+    listed, numbers = suppression.list_suppressed(connection, addresses, datetime.now(UTC), most=_LISTED)
+    lines: dict[str, list[str]] = {
+        tenant_id: [f"送信を止めた宛先 {number} 件"] for tenant_id, number in numbers.items()
+    }
+    for each in listed:
+        shown = each.address if each.address in named else masked(each.address)
+        reason = _REASONS[each.reason]
+        if each.reason is Reason.BOUNCE:
+            reason = f"{reason} {each.error_code}、続けて {each.bounces} 回"
+        until = f"{_in_japan(each.until)} まで" if each.until else "期限なし"
+        lines[each.tenant_id].append(f"{shown}（{reason}）、{_in_japan(each.since)} から {until}")
+    for tenant_id, number in numbers.items():
+        if number > _LISTED:
+            lines[tenant_id].append(f"ほか {number - _LISTED} 件")
+    return {tenant_id: tuple(shown) for tenant_id, shown in lines.items()}
 
 
 def _listings(connection: psycopg.Connection) -> dict[str, tuple[str, ...]]:

@@ -88,6 +88,24 @@ class BatchFlow(Generic[BatchT]):
 
         return read_logs(run, shards)
 
+    def read_mailbox(self, run: Any) -> Any:
+        """Read the mailbox for bounces once, before the shards. A mailbox that fails does not stop them."""
+
+        @task(
+            task_id="read_mailbox",
+            task_display_name="不達メールの確認",
+            on_failure_callback=failure_alert(self.spec),
+        )
+        def read_mailbox(run: dict[str, Any]) -> None:
+            from include.execution.batch import ReceivesMail
+            from include.execution.flow import receive_mail
+
+            batch, installation = self._batch()
+            assert isinstance(batch, ReceivesMail), f"{self.spec.id} has no mailbox to read"
+            receive_mail(self.spec, batch, run_of(run), installation, _task_key())
+
+        return read_mailbox(run)
+
     def step(
         self, run: Any, task_id: str, display_name: str, function: Callable[[BatchT, Work], None]
     ) -> Any:
@@ -206,7 +224,7 @@ class BatchFlow(Generic[BatchT]):
             attempt=attempt_of(context),
         )
         if not run.dry_run:
-            alert_operators(self.spec, closed.result, ti)
+            alert_operators(self.spec, closed.result, ti, attempt_of(context))
         if closed.failure:
             raise closed.failure
         result = closed.result

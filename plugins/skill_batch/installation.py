@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from include.execution.object_store import ObjectStore
     from include.execution.run_log import RunResult
     from include.messaging.service import Notifications
-    from include.network import Network
+    from include.network import MailboxConfig, Network
 
 _DEFAULT_PORT = 5432
 
@@ -82,6 +82,12 @@ class AirflowInstallation:
         from skill_batch.hooks.notification import NotificationHook
 
         return NotificationHook().network(with_mail=with_mail)
+
+    def mailbox(self) -> MailboxConfig | None:
+        """The mailbox of the connection ``batch_mailbox``."""
+        from skill_batch.network import mailbox
+
+        return mailbox()
 
     def billing(self) -> Billing:
         """The billing of the billing hook."""

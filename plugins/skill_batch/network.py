@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
 from airflow.sdk.log import mask_secret
 
-from include.errors import ConnectionMissingError
-from include.network import EmailConfig, Network
+from include.errors import ConnectionInvalidError, ConnectionMissingError
+from include.messaging.channels.letter import settings_problem
+from include.network import EmailConfig, MailboxConfig, Network, OAuthConfig
 from skill_batch.connections import required_connection
-from skill_batch.lookup import find_variable
+from skill_batch.lookup import find_connection, find_variable
+from skill_batch.masking import mask_all
 
 SMTP_CONN_ID = "batch_smtp"
+MAILBOX_CONN_ID = "batch_mailbox"
 ALLOWED_HOSTS_VARIABLE = "batch_allowed_hosts"
 
+_AUTH_TYPES = ("basic", "oauth2")
+_MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"  # noqa: S105 - no secret
+_MICROSOFT_SCOPE = "https://outlook.office.com/.default"
+
+_DEFAULT_IMAP_PORTS = {"tls": 993, "starttls": 143, "none": 143}
 _DEFAULT_PORTS = {"tls": 465, "starttls": 587, "none": 25}
 
 
@@ -26,15 +38,20 @@ def network(*, with_mail: bool = True) -> Network:
     return Network(
         email=mail_server() if with_mail else None,
         allowed_hosts=frozenset(host.strip() for host in hosts.split(",") if host.strip()),
-        mask=mask_secret,
+        mask=mask_all,
     )
 
 
 def mail_server() -> EmailConfig:
-    """The mail server of ``batch_smtp``. :raises ConnectionMissingError: it is not defined, or has no host or no sender."""
+    """The mail server of ``batch_smtp``.
+
+    Its extra may have the server's limits: ``connections`` at once and ``messages_per_minute``.
+    :raises ConnectionMissingError: it is not defined, or has no host or no sender.
+    :raises ConnectionInvalidError: a value of its extra cannot be used; the message names it.
+    """
     connection = required_connection(SMTP_CONN_ID, "SMTP")
     extra = connection.extra_dejson
-    sender = extra.get("from_email") or connection.login
+    sender = _text(SMTP_CONN_ID, extra, "from_email") or connection.login
     if not connection.host or not sender:
         raise ConnectionMissingError(
             f"Airflow の接続 '{SMTP_CONN_ID}' にホストか送信元（From email）がありません。"
@@ -42,12 +59,113 @@ def mail_server() -> EmailConfig:
     security = "none" if extra.get("disable_tls") else "starttls"
     if not extra.get("disable_ssl", False):
         security = "tls"
-    return EmailConfig(
+    oauth = oauth_of(SMTP_CONN_ID, extra)
+    config = EmailConfig(
+        connections=_number(extra, "connections") or EmailConfig.connections,
+        messages_per_minute=_number(extra, "messages_per_minute"),
         host=connection.host,
         port=connection.port or _DEFAULT_PORTS[security],
         sender=sender,
         login=connection.login or "",
         password=connection.password or "",
         security=security,
-        unsubscribe_url=extra.get("unsubscribe_url", ""),
+        reply_to=_text(SMTP_CONN_ID, extra, "reply_to"),
+        envelope_sender=_text(SMTP_CONN_ID, extra, "envelope_sender"),
+        unsubscribe_address=_text(SMTP_CONN_ID, extra, "unsubscribe_address"),
+        oauth=oauth,
     )
+    if problem := settings_problem(config):
+        raise ConnectionInvalidError(f"Airflow の接続 '{SMTP_CONN_ID}' の{problem}。")
+    return config
+
+
+def mailbox() -> MailboxConfig | None:
+    """The mailbox of ``batch_mailbox`` (an IMAP connection), which is optional.
+
+    :raises ConnectionInvalidError: it has no host or login, or a value of its extra cannot be used; the message names it.
+    """
+    connection = find_connection(MAILBOX_CONN_ID)
+    if connection is None:
+        return None
+    extra = connection.extra_dejson
+    oauth = oauth_of(MAILBOX_CONN_ID, extra)
+    security = _text(MAILBOX_CONN_ID, extra, "security") or "tls"
+    folders = {name: _text(MAILBOX_CONN_ID, extra, name) for name in ("folder", "move_to")}
+    if security not in _DEFAULT_IMAP_PORTS:
+        raise ConnectionInvalidError(
+            f"Airflow の接続 '{MAILBOX_CONN_ID}' の extra 'security' は tls、starttls、none のどれかにしてください。"
+        )
+    for name, folder in folders.items():
+        if not folder.isascii() or not folder.isprintable():
+            raise ConnectionInvalidError(
+                f"Airflow の接続 '{MAILBOX_CONN_ID}' の extra '{name}' は ASCII のフォルダー名にしてください。"
+            )
+    missing = [] if connection.host else ["ホスト"]
+    missing += [] if connection.login else ["ログイン"]
+    missing += [] if connection.password or oauth else ["パスワード（または auth_type oauth2）"]
+    if missing:
+        raise ConnectionInvalidError(
+            f"Airflow の接続 '{MAILBOX_CONN_ID}' に {'、'.join(missing)} がありません。"
+        )
+    return MailboxConfig(
+        host=connection.host or "",
+        port=connection.port or _DEFAULT_IMAP_PORTS[security],
+        login=connection.login or "",
+        password=connection.password or "",
+        security=security,
+        oauth=oauth,
+        folder=folders["folder"] or "INBOX",
+        move_to=folders["move_to"],
+    )
+
+
+def oauth_of(conn_id: str, extra: Mapping[str, object]) -> OAuthConfig | None:
+    """The login by token, with the names of Airflow's SMTP provider and ``token_url``; None: the login is by password.
+
+    :raises ConnectionInvalidError: a value is missing or cannot be used.
+    """
+    auth_type = _text(conn_id, extra, "auth_type") or "basic"
+    if auth_type not in _AUTH_TYPES:
+        raise ConnectionInvalidError(
+            f"Airflow の接続 '{conn_id}' の extra 'auth_type' は {'、'.join(_AUTH_TYPES)} のどちらかにしてください。"
+        )
+    if auth_type == "basic":
+        return None
+    values = {
+        name: _text(conn_id, extra, name)
+        for name in ("client_id", "client_secret", "token_url", "scope", "tenant_id", "access_token")
+    }
+    tenant_id = values.pop("tenant_id")
+    needed = [] if values["access_token"] else ["client_id", "client_secret"]
+    if not values["access_token"] and not values["token_url"] and not tenant_id:
+        needed.append("tenant_id")
+    if missing := [name for name in needed if not values.get(name)]:
+        raise ConnectionInvalidError(
+            f"Airflow の接続 '{conn_id}' の extra に {'、'.join(missing)} が必要です（auth_type が oauth2 のため）。"
+        )
+    for name in ("client_secret", "access_token"):
+        if values[name]:
+            mask_secret(values[name])
+    values["token_url"] = values["token_url"] or _MICROSOFT_TOKEN_URL.format(quote(tenant_id, safe=""))
+    values["scope"] = values["scope"] or _MICROSOFT_SCOPE
+    return OAuthConfig(**values, mask=mask_secret)
+
+
+def _text(conn_id: str, extra: Mapping[str, object], name: str) -> str:
+    """A text of a connection's extra, stripped; empty if it is missing. :raises ConnectionInvalidError: it is no text."""
+    value = extra.get(name) or ""
+    if not isinstance(value, str):
+        raise ConnectionInvalidError(f"Airflow の接続 '{conn_id}' の extra '{name}' は文字列にしてください。")
+    return value.strip()
+
+
+def _number(extra: Mapping[str, Any], name: str) -> int | None:
+    """A limit in the extra; None: not set."""
+    value = extra.get(name)
+    if value in (None, ""):
+        return None
+    if not str(value).isdecimal() or int(value) == 0:
+        raise ConnectionInvalidError(
+            f"Airflow の接続 '{SMTP_CONN_ID}' の {name}（Extra）は 1 以上の整数にしてください。"
+        )
+    return int(value)

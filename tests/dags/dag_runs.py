@@ -14,7 +14,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from local_stack.stand_ins import StandIns
-from tests.airflow_installation import slack_connection
+from tests.airflow_installation import http_connection, slack_connection
 from tests.conftest import Database
 
 
@@ -40,6 +40,10 @@ class DagRuns:
         for role in ("batch_tenant", "batch_platform"):
             self.set_connection(f"{role}_db", database.airflow_connection(role))
         self.set_connection("ops_slack", slack_connection(slack.slack_base_url))
+
+    def post_results_to(self, services: StandIns) -> None:
+        """Define the operators' channel over HTTP, with the results of runs."""
+        self.set_connection("ops_http", http_connection(services.http_port, extra={"results": True}))
 
     def set_connection(self, conn_id: str, value: str | None) -> None:
         """Define an Airflow connection, or (None) see that there is none."""

@@ -109,13 +109,16 @@ def test_a_tenant_with_an_open_day_is_named_with_the_day_and_invoiced_once_it_is
 
 @pytest.mark.usefixtures("tenants")
 def test_a_dry_run_explains_the_calculation_in_the_log_and_writes_nothing(
-    runs: DagRuns, database: Database, tmp_path: Path
+    runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
+    runs.post_results_to(slack)
+
     done = runs.test(DAG_ID, RUN_DATE, dry_run=True, tenants=["T001"])
 
     assert done.state == "success"
     assert "1. ベーシックプラン 基本料金: 10,000" in done.log
     assert "2026-10-31" in done.log
+    assert slack.messages == []
     assert numbers(database) == []
     assert not (tmp_path / "storage").exists()
 

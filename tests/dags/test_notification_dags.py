@@ -33,7 +33,7 @@ def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
     with database.connect() as host:
         for tenant_id in ("T001", "T002"):
             host_rows.tenant(host, tenant_id, admin_email=f"admin@{tenant_id}.example.jp")
-        slack.show_directory("slack", "xoxb-test", StandInDirectory([[directory_rows.member(1)]]))
+        slack.show_directory("slack", "xoxb-T001", StandInDirectory([[directory_rows.member(1)]]))
         directory_rows.employees(host, [1], "T001", email="e1@a.example.jp")
         outbox_rows.slack(host, "T001", slack)
         outbox_rows.waiting(host, "T001", "SLACK", recipient_address="C1", message_body="極秘の本文")
@@ -67,7 +67,7 @@ def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
         ]
         assert directory_rows.links(host, "T001") == [("U0001", "T001-E1", "active")]
     assert len(list((tmp_path / "storage" / "notification_log").rglob("*.jsonl.gz"))) == 1
-    for secret in ("xoxb-test", "極秘の本文", "member@t002.example.jp", "e1@a.example.jp"):
+    for secret in ("xoxb-T001", "極秘の本文", "member@t002.example.jp", "e1@a.example.jp"):
         assert secret not in done.log
 
 

@@ -60,12 +60,17 @@ def usage_days(database: Database) -> list[tuple[Any, ...]]:
 def test_a_run_counts_yesterday_and_exits_0(
     runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
 ) -> None:
+    runs.post_results_to(slack)
+
     done = runs.test(DAG_ID, RUN_DATE)
 
     assert done.state == "success"
     assert log_of_runs(database) == [("completed", date(2026, 10, 31))]
     assert counted_tenants(database) == tenants
-    assert slack.messages == []
+    (message,) = slack.messages
+    result = message.rich
+    assert (message.channel, result["type"], result["status"]) == ("alerts", "result", "completed")
+    assert (result["run_id"], result["total_tenants"], result["success_count"]) == (done.run_id, 3, 3)
     with database.connect() as connection:
         metric = connection.execute(
             "SELECT execution_seconds > 0, cpu_seconds > 0, peak_memory_bytes > 0, records_processed"

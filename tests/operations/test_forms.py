@@ -16,6 +16,7 @@ FORMS = {"invoices": INVOICES, "notifications": NOTIFICATIONS, "restore": RESTOR
 # A value of each field as the form gives it, and the ways in which the field can be empty.
 FILLED: dict[str, Any] = {
     "accept_change": True,
+    "addresses": ["a@example.jp"],
     "allow_incomplete": True,
     "backup": "BKP_20261101_001",
     "execution": "BATCH-018-05_x",
@@ -26,6 +27,7 @@ FILLED: dict[str, Any] = {
 }
 EMPTY: dict[str, list[Any]] = {
     "accept_change": [None, False],
+    "addresses": [None, [], ["", " 　"]],
     "allow_incomplete": [None, False],
     "backup": [None, "", " 　"],
     "execution": [None, "", " 　"],
@@ -127,7 +129,7 @@ def test_without_an_operation_the_first_one_is_chosen(form: OperationForm) -> No
 def test_an_operation_that_only_reads_is_the_default(form: OperationForm) -> None:
     read_only = [operation for operation in form.operations if operation.is_read_only]
 
-    assert not read_only or read_only == [form.operations[0]]
+    assert not read_only or read_only[0] is form.operations[0]
     assert all(operation.label == f"{operation.title}（読み取りのみ）" for operation in read_only)
 
 

@@ -59,7 +59,7 @@ def test_the_list_says_what_waits_and_why_and_no_address_and_no_text(
     assert lines[0].startswith("停止中のチャネル slack: トークンが取り消されました（2026-")
     assert lines[1] == "通知 2 件（送信済み・破棄を除く）"
     assert lines[2].startswith(f"{parked} slack ambiguous（1 回試行）、Slack の内部エラーで")
-    assert "retry（0 回試行）、チャネル停止中、トークンが取り消されました" in lines[3]
+    assert "retry（1 回試行）、チャネル停止中、トークンが取り消されました" in lines[3]
     assert not any("極秘" in line or "C1" in line or "C2" in line for line in lines)
     assert listing(database, "B") == ["待機中の通知はありません"]
 

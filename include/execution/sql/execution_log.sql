@@ -87,7 +87,7 @@ listed AS (
 UPDATE batch.execution_log AS log
 SET
     status = CASE
-        WHEN %(error)s::text IS null AND outcome.error_count = 0 AND %(unplaced)s::text IS null THEN 'completed'
+        WHEN %(error)s::text IS null AND outcome.error_count = 0 AND %(remarkable)s::text IS null THEN 'completed'
         WHEN outcome.success_count > 0 THEN 'partial'
         ELSE 'failed'
     END,
@@ -108,7 +108,7 @@ SET
                         outcome.error_count
                     )
         END,
-        %(unplaced)s::text
+        %(remarkable)s::text
     ),
     result = jsonb_build_object(
         'batchId', log.batch_id,
@@ -118,7 +118,7 @@ SET
         'errorCount', outcome.error_count,
         'results', coalesce(listed.failures, '[]'),
         'totals', totals.by_name
-    ) || %(reconciliation)s
+    ) || %(further)s
 FROM outcome, totals, listed
 WHERE log.execution_id = %(execution_id)s
 RETURNING log.batch_id, log.status, log.total_tenants, log.success_count, log.error_count;

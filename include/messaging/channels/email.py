@@ -6,12 +6,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
-from email.headerregistry import BaseHeader, HeaderRegistry, UniqueUnstructuredHeader
-from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
-from email.policy import Policy
-from email.utils import formataddr, parseaddr
 from typing import Any
 
 import aiosmtplib
@@ -19,67 +13,60 @@ from typing_extensions import override
 
 from include.messaging.address_guard import RefusedAddressError, guarded_socket
 from include.messaging.channels.base import ChannelClient, Finding, finding
+from include.messaging.channels.letter import (
+    SAMPLE_TOKEN,
+    Letter,
+    Smtputf8MissingError,
+    is_address,
+    letter_of,
+    one_line,
+    sender_of,
+    settings_problem,
+    with_token,
+)
+from include.messaging.channels.mail_login import TokenFailedError, TokenSource
 from include.messaging.message import Message
 from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table, failed
 from include.network import EmailConfig
 
-# Parallel connections to the mail server. Most servers accept several dozens from one client; a server that accepts fewer refuses.
-CONNECTIONS = 20
-
-# How often a letter is offered to a server that refuses it by its rate limit, before it waits for the next run.
-_OFFERS = 3
-
-# Seconds that a letter waits for its turn. It must be well below the limit of one send (``sender.SEND_LIMIT``).
-_TURN_SECONDS = 60
-
 _SECURITIES = ("tls", "starttls", "none")
 
-# RFC 5322 without quotes and comments, but with any dots: Japanese carriers have issued addresses such as "a..b.@docomo.ne.jp".
-_ADDRESS = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}"
-)
-_LONGEST_ADDRESS = 254
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
+# An address or a mailbox. Its text may speak of the recipient's own quotas.
+_ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-8]|10)|4\.2\.2")
 # A reply may quote addresses. Their words must not match a pattern.
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 
 _CLOSING = 421
+_LOGIN_REFUSED = 535
+
+# How many times longer than for other answers to wait for the answer to a letter. With the timeouts (30 seconds) of the commands before
+# it stays below the limit of one send (``sender.SEND_LIMIT``), unless each of them is slow.
+_DATA_PATIENCE = 2
 
 # UnicodeError: the host name cannot be encoded for a resolver.
-_FAILURES = (aiosmtplib.SMTPException, OSError, UnicodeError, RefusedAddressError)
+_FAILURES = (
+    aiosmtplib.SMTPException,
+    OSError,
+    UnicodeError,
+    RefusedAddressError,
+    Smtputf8MissingError,
+    TokenFailedError,
+)
 
 
 class EmailClient(ChannelClient):
-    """A letter is the e-mail made from a message. Connections are reused until ``aclose``.
-
-    If the server refuses a letter by its rate limit, fewer letters are sent in parallel from then on. If it has refused letters of two
-    tenants in a row, no more letters are offered: they get the last refusal as their result.
-    """
+    """A letter is the e-mail made from a message. Connections are reused until ``aclose``; the caller limits their number."""
 
     def __init__(
-        self,
-        config: EmailConfig,
-        *,
-        timeout: float = 30,
-        pause: float = 1,
-        allowed_hosts: Collection[str] = (),
+        self, config: EmailConfig, *, timeout: float = 30, allowed_hosts: Collection[str] = ()
     ) -> None:
-        """``timeout``: seconds for each answer of the server. ``pause``: seconds before a letter that was refused alone is repeated.
-
-        ``allowed_hosts`` are the private hosts that may be a tenant's own server.
-        """
+        """``timeout``: seconds for each answer of the server. ``allowed_hosts``: the private hosts that may be a tenant's own server."""
         self._config = config
         self._allowed_hosts = allowed_hosts
         self._timeout = timeout
-        self._pause = pause
-        self._display_name, self._sender = parseaddr(_one_line(config.sender))
+        self._tokens = TokenSource(config.oauth, allowed_hosts) if config.oauth else None
         self._idle: list[aiosmtplib.SMTP] = []
-        self._turn = asyncio.Condition()
-        self._under_way = 0
-        self._most_at_once = CONNECTIONS
-        self._refusal: SendResult | None = None
-        self._refused_tenants: set[str] = set()
 
     @override
     def check(self, message: Message) -> SendResult | None:
@@ -92,25 +79,12 @@ class EmailClient(ChannelClient):
         """The provider's message id is the Message-ID, which is the same for every attempt."""
         if (refusal := self.check(message)) is not None:
             return refusal
-        letter = self._letter(message)
-        for _ in range(_OFFERS):
-            try:
-                async with self._slot():
-                    if self._refuses_everybody:
-                        break
-                    result = await self._offer(message.destination, letter)
-                    if not result.is_refused_for_rate:
-                        self._refused_tenants.clear()
-                        return result
-                    self._refusal = result
-                    if not _may_pass_soon(result) or not await self._reduce_parallel_letters():
-                        break
-            except TimeoutError:
-                # The letter was not offered, so this is not an attempt.
-                return self._refusal or failed(Channel.EMAIL, "throttled", "no connection became free")
-        self._refused_tenants.add(message.tenant_id)
-        assert self._refusal is not None
-        return self._refusal
+        result = await self._transmit(letter_of(message, self._config))
+        if result.is_refused_for_rate:
+            # The server counts idle connections too. Without QUIT, whose answer could take long.
+            while self._idle:
+                self._idle.pop().close()
+        return result
 
     @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
@@ -120,7 +94,8 @@ class EmailClient(ChannelClient):
         try:
             server = await self._connected()
             async with self._step(server):
-                await server.mail(self._sender)
+                config = self._config
+                await server.mail(with_token(config.envelope_sender, SAMPLE_TOKEN) or sender_of(config)[1])
                 await server.rset()
             self._idle.append(server)
         except _FAILURES as error:
@@ -139,58 +114,26 @@ class EmailClient(ChannelClient):
                 await server.quit()
             server.close()
 
-    @property
-    def _refuses_everybody(self) -> bool:
-        # A refusal caused by one tenant's recipients must not stop the e-mail of other tenants.
-        return len(self._refused_tenants) > 1
-
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        """Wait until the letter may be sent. :raises TimeoutError: the wait was too long."""
-        async with asyncio.timeout(_TURN_SECONDS), self._turn:
-            await self._turn.wait_for(lambda: self._under_way < self._most_at_once)
-            self._under_way += 1
+    async def _transmit(self, letter: Letter) -> SendResult:
         try:
-            yield
-        finally:
-            self._under_way -= 1
-            async with self._turn:
-                self._turn.notify()
-
-    async def _reduce_parallel_letters(self) -> bool:
-        """After a refusal, allow fewer letters in parallel than now; returns whether there were others."""
-        if self._under_way == 1:
-            return False
-        self._most_at_once = self._under_way - 1
-        # The server counts idle connections too.
-        await self.aclose()
-        return True
-
-    async def _offer(self, recipient: str, letter: EmailMessage) -> SendResult:
-        """Transmit the letter. If the server refuses it although it is the only one in flight, transmit it again after a pause."""
-        result = await self._transmit(recipient, letter)
-        if _may_pass_soon(result) and self._under_way == 1 and not self._refused_tenants:
-            await asyncio.sleep(self._pause)
-            result = await self._transmit(recipient, letter)
-        return result
-
-    async def _transmit(self, recipient: str, letter: EmailMessage) -> SendResult:
-        try:
-            server = await self._addressed(recipient)
+            server = await self._addressed(letter)
         except _FAILURES as error:
             return _not_sent(error)
         try:
             async with self._step(server):
-                await server.data(letter.as_bytes())
+                # A server may delay its answer instead of refusing a letter. Giving up would put the letter in doubt.
+                await server.data(letter.content, timeout=_DATA_PATIENCE * self._timeout)
         except _FAILURES as error:
             return _perhaps_sent(error)
         self._idle.append(server)
-        return SendResult(Outcome.SENT, provider_message_id=str(letter["Message-ID"]))
+        return SendResult(Outcome.SENT, provider_message_id=letter.message_id)
 
     def _check_settings(self) -> SendResult | None:
         host = self._config.host
-        if not host or host != _one_line(host) or not is_address(self._sender):
+        if not host or host != one_line(host):
             return failed(Channel.EMAIL, "not_configured")
+        if problem := settings_problem(self._config):
+            return failed(Channel.EMAIL, "not_configured", problem)
         if self._config.security not in _SECURITIES:
             return failed(Channel.EMAIL, "not_configured", "security is none of tls, starttls, none")
         is_allowed = f"{host}:{self._config.port}" in self._allowed_hosts
@@ -198,40 +141,32 @@ class EmailClient(ChannelClient):
             return failed(Channel.EMAIL, "refused_address", "TLS か STARTTLS が必要です")
         return None
 
-    def _letter(self, message: Message) -> EmailMessage:
-        letter = EmailMessage(_LETTER_POLICY)
-        letter["Message-ID"] = f"<{_one_line(message.message_id)}@{self._sender.rpartition('@')[2]}>"
-        letter["Date"] = datetime.now(UTC)
-        letter["From"] = formataddr((self._display_name, self._sender))
-        letter["To"] = message.destination
-        letter["Subject"] = _one_line(message.subject)
-        if url := _one_line(self._config.unsubscribe_url):
-            letter["List-Unsubscribe"] = f"<{url}>"
-            if url.startswith("https:"):
-                letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-        # Base64 passes every server, even one that refuses 8-bit text or long lines.
-        letter.set_content(message.text, cte="base64")
-        if message.rich:
-            letter.add_alternative(message.rich, subtype="html", cte="base64")
-        return letter
-
-    async def _addressed(self, recipient: str) -> aiosmtplib.SMTP:
+    async def _addressed(self, letter: Letter) -> aiosmtplib.SMTP:
         """A connection on which the server has accepted sender and recipient. The letter is not sent yet."""
         while self._idle:
             # The server may have closed an idle connection, with or without a 421.
             try:
-                return await self._address(self._idle.pop(), recipient)
+                return await self._address(self._idle.pop(), letter)
             except aiosmtplib.SMTPServerDisconnected:
                 continue
             except aiosmtplib.SMTPResponseException as error:
                 if error.code != _CLOSING:
                     raise
-        return await self._address(await self._connected(), recipient)
+        return await self._address(await self._connected(), letter)
 
-    async def _address(self, server: aiosmtplib.SMTP, recipient: str) -> aiosmtplib.SMTP:
+    async def _address(self, server: aiosmtplib.SMTP, letter: Letter) -> aiosmtplib.SMTP:
+        is_international = letter.recipient.needs_smtputf8
+        if is_international:
+            async with self._step(server):
+                if server.is_ehlo_or_helo_needed:
+                    await server.ehlo()
+            if not server.supports_extension("smtputf8"):
+                self._idle.append(server)
+                raise Smtputf8MissingError
+        options, encoding = (["SMTPUTF8", "BODY=8BITMIME"], "utf-8") if is_international else ([], "ascii")
         async with self._step(server):
-            await server.mail(self._sender)
-            await server.rcpt(recipient)
+            await server.mail(letter.envelope_sender, options=options, encoding=encoding)
+            await server.rcpt(letter.recipient.text, encoding=encoding)
         return server
 
     @asynccontextmanager
@@ -256,6 +191,24 @@ class EmailClient(ChannelClient):
             raise
 
     async def _connected(self) -> aiosmtplib.SMTP:
+        """A new connection, logged in. A token that the server refuses is replaced once."""
+        if self._tokens is None:
+            return await self._connect()
+        token = await self._tokens.get()
+        try:
+            return await self._connect(token)
+        except aiosmtplib.SMTPAuthenticationError as error:
+            if error.code != _LOGIN_REFUSED:
+                raise
+            another = await self._tokens.get(instead_of=token)
+            if another == token:
+                raise
+        return await self._connect(another)
+
+    async def _connect(self, token: str = "") -> aiosmtplib.SMTP:
+        async def access_token() -> str:
+            return token
+
         config = self._config
         connection = None
         if config.is_tenants:
@@ -266,8 +219,9 @@ class EmailClient(ChannelClient):
             hostname=config.host,
             port=None if connection else config.port,
             sock=connection,
-            username=config.login or None,
-            password=config.password or None,
+            username=config.login or (sender_of(config)[1] if token else None),
+            password=None if token else config.password or None,
+            oauth_token_generator=access_token if token else None,
             timeout=self._timeout,
             use_tls=config.security == "tls",
             # Not by the server's offer: an attacker between client and server could remove STARTTLS from it.
@@ -292,20 +246,14 @@ class _Server(aiosmtplib.SMTP):
         return response
 
 
-def is_address(text: str) -> bool:
-    """Whether the text has the syntax of an e-mail address without display name."""
-    return len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
-
-
-def _may_pass_soon(result: SendResult) -> bool:
-    """Whether the server refused the letter by a rate limit, other than a limit of hours or days."""
-    return result.is_refused_for_rate and result.error is not None and result.error.wait is None
-
-
 def _not_sent(error: Exception) -> SendResult:
     """The result of a failure before the letter was sent."""
     if isinstance(error, RefusedAddressError):
         return failed(Channel.EMAIL, "refused_address", str(error))
+    if isinstance(error, TokenFailedError):
+        return error.result
+    if isinstance(error, Smtputf8MissingError):
+        return failed(Channel.EMAIL, "smtputf8_missing")
     if isinstance(error, aiosmtplib.SMTPResponseException):
         code = _code(error)
         if (
@@ -350,7 +298,10 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
     table = error_table(Channel.EMAIL)
     text = _QUOTED_ADDRESS.sub("", error.message)
     reply, enhanced = str(error.code), _enhanced(error)
-    by_text = (row.code for row in table.values() if row.text and row.text.search(text))
+    is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
+    by_text = (
+        row.code for row in table.values() if row.text and not is_about_recipient and row.text.search(text)
+    )
     by_code = (
         reply if error.code == _CLOSING else "",
         f"{reply} {enhanced}",
@@ -378,20 +329,3 @@ def _shown(error: aiosmtplib.SMTPResponseException) -> str:
 
 def _blames_message(code: str) -> bool:
     return error_table(Channel.EMAIL)[code].error_class in (ErrorClass.ADDRESS, ErrorClass.PAYLOAD)
-
-
-def _one_line(text: str) -> str:
-    """The text without line breaks and other control characters, so that it cannot begin another header."""
-    return _CONTROLS.sub(" ", text).strip()
-
-
-class _UnfoldedHeader(UniqueUnstructuredHeader, BaseHeader):  # type: ignore[misc]  # max_count, in typeshed
-    """A header whose value is not folded. Python would encode a URL that is longer than a line."""
-
-    def fold(self, *, policy: Policy) -> str:
-        return f"{self.name}: {self}{policy.linesep}"
-
-
-_HEADERS = HeaderRegistry()
-_HEADERS.map_to_type("List-Unsubscribe", _UnfoldedHeader)
-_LETTER_POLICY = SMTP_POLICY.clone(header_factory=_HEADERS)

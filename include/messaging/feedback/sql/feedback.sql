@@ -1,0 +1,17 @@
+-- name: find_sent
+-- As batch_platform: the id alone says whose message it is.
+SELECT tenant_id, destination, status
+FROM batch.outbox
+WHERE message_id = %(message_id)s AND channel = 'email' AND (attempts > 0 OR status = 'sending');
+
+-- name: record_failure
+-- The message was accepted, or may have been, and could not be delivered. It is reported as every final failure.
+UPDATE batch.outbox
+SET
+    status = 'dead',
+    finished_at = %(now)s,
+    error_code = %(error_code)s,
+    error_class = %(error_class)s,
+    error_detail = %(error_detail)s,
+    reported_by = null
+WHERE message_id = %(message_id)s AND channel = 'email' AND status IN ('sent', 'retry', 'ambiguous');

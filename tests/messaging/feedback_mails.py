@@ -1,0 +1,122 @@
+"""Mails that other servers send about our letters."""
+
+from __future__ import annotations
+
+ID = "3f2b8a54-0c1d-4e6f-9a7b-1234567890ab"
+BOUNCES = "bounce+{token}@example.jp"
+UNSUBSCRIBES = "unsubscribe+{token}@example.jp"
+
+
+def dsn(
+    recipient: str = "taro@example.jp",
+    *,
+    to: str = "bounce@example.jp",
+    action: str = "failed",
+    status: str = "5.1.1",
+    returned: str = f"<{ID}@example.jp>",
+    original: str | None = None,
+    kind: str = "delivery-status",
+) -> bytes:
+    """A delivery status notification as Postfix writes it. ``to`` is the envelope sender of the letter."""
+    original_field = f"Original-Recipient: {original}\n" if original else ""
+    return f"""\
+Return-Path: <>
+Delivered-To: {to}
+From: MAILER-DAEMON@mx.example.net (Mail Delivery System)
+Subject: Undelivered Mail Returned to Sender
+To: {to}
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status;
+\tboundary="4F2A/mx.example.net"
+
+This is a MIME-encapsulated message.
+
+--4F2A/mx.example.net
+Content-Type: text/plain; charset=us-ascii
+
+I'm sorry to have to inform you that your message could not be delivered.
+
+--4F2A/mx.example.net
+Content-Description: Delivery report
+Content-Type: message/{kind}
+
+Reporting-MTA: dns; mx.example.net
+X-Postfix-Queue-ID: 4F2A
+Arrival-Date: Sun,  1 Nov 2026 09:00:00 +0900 (JST)
+
+Final-Recipient: rfc822; {recipient}
+{original_field}Action: {action}
+Status: {status}
+Remote-MTA: dns; mail.example.org
+Diagnostic-Code: smtp; 550 5.1.1 <{recipient}>: Recipient address rejected
+
+--4F2A/mx.example.net
+Content-Description: Undelivered Message Headers
+Content-Type: text/rfc822-headers
+
+From: no-reply@example.jp
+To: {recipient}
+Message-ID: {returned}
+
+--4F2A/mx.example.net--
+""".replace("\n", "\r\n").encode()
+
+
+def arf(
+    *,
+    kind: str = "abuse",
+    returned: str = f"<{ID}@example.jp>",
+    rcpt_to: str = "",
+    mail_from: str = "bounce@example.jp",
+) -> bytes:
+    """An abuse report as mailbox providers write it."""
+    recipient_field = f"Original-Rcpt-To: {rcpt_to}\n" if rcpt_to else ""
+    return f"""\
+From: <fbl@example.net>
+To: abuse@example.jp
+Subject: FW: Spam
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=feedback-report; boundary="part1"
+
+--part1
+Content-Type: text/plain; charset="US-ASCII"
+
+This is an email abuse report.
+
+--part1
+Content-Type: message/feedback-report
+
+Feedback-Type: {kind}
+User-Agent: Provider/1.0
+Version: 1
+Original-Mail-From: <{mail_from}>
+{recipient_field}
+--part1
+Content-Type: message/rfc822
+Content-Disposition: inline
+
+From: no-reply@example.jp
+To: redacted@example.net
+Message-ID: {returned}
+Content-Type: multipart/alternative; boundary="part2"
+
+--part2
+Content-Type: text/plain
+
+Spam
+--part2--
+
+--part1--
+""".replace("\n", "\r\n").encode()
+
+
+def unsubscription(token: str = ID, *, automatic: str = "", to: str = UNSUBSCRIBES) -> bytes:
+    """What a mail program sends when its user unsubscribes."""
+    automatic_field = f"Auto-Submitted: {automatic}\n" if automatic else ""
+    return f"""\
+From: Taro <another.address@example.net>
+To: <{to.replace("{token}", token)}>
+Subject: unsubscribe
+{automatic_field}
+""".replace("\n", "\r\n").encode()

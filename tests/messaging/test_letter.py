@@ -1,0 +1,180 @@
+"""The headers and the envelope of a letter, and internationalised addresses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default as default_policy
+from typing import Any
+
+import pytest
+
+from include.messaging.channels.letter import address_of, is_address, letter_of, settings_problem
+from include.messaging.outcome import Channel, Outcome
+from include.network import EmailConfig
+from tests.messaging.sending import Tenant, code_of, message
+
+ID = "3f2b8a54-0c1d-4e6f-9a7b-1234567890ab"
+
+CONFIG = EmailConfig(
+    "mail.example.jp",
+    587,
+    "スキル報告 <no-reply@例え.jp>",
+    reply_to="help@example.jp",
+    envelope_sender="bounce+{token}@example.jp",
+    unsubscribe_address="unsubscribe+{token}@example.jp",
+)
+
+
+def parsed(content: bytes) -> EmailMessage:
+    """The letter as the standard parser of Python reads it."""
+    letter = message_from_bytes(content, policy=default_policy)
+    assert isinstance(letter, EmailMessage)
+    assert letter.defects == []
+    return letter
+
+
+def test_every_header_is_what_others_expect() -> None:
+    sent = message(Channel.EMAIL, message_id=ID, destination="taro@日本語.jp", rich="<p>本文</p>")
+
+    letter = letter_of(sent, CONFIG)
+
+    headers = dict(parsed(letter.content).items())
+    sent_at = headers.pop("Date").datetime
+    assert abs(datetime.now(UTC) - sent_at) < timedelta(minutes=1)
+    assert headers.pop("Content-Type").startswith("multipart/alternative")
+    assert headers == {
+        "Message-ID": f"<{ID}@xn--r8jz45g.jp>",
+        "From": "スキル報告 <no-reply@xn--r8jz45g.jp>",
+        "To": "taro@xn--wgv71a119e.jp",
+        "Subject": "極秘の件名",
+        "Auto-Submitted": "auto-generated",
+        "Reply-To": "help@example.jp",
+        "List-Unsubscribe": f"<mailto:unsubscribe+{ID}@example.jp?subject=unsubscribe>",
+        "MIME-Version": "1.0",
+    }
+    assert letter.message_id == headers["Message-ID"]
+    assert letter.envelope_sender == f"bounce+{ID}@example.jp"
+    assert letter.content.isascii()
+    text, html = parsed(letter.content).iter_parts()
+    assert (text.get_content(), html.get_content()) == ("極秘の本文\r\n", "<p>本文</p>\r\n")
+
+
+def test_without_settings_the_envelope_has_the_from_address_and_nothing_is_offered() -> None:
+    letter = letter_of(
+        message(Channel.EMAIL), EmailConfig("mail.example.jp", 587, "報告 <no-reply@example.jp>")
+    )
+
+    assert letter.envelope_sender == "no-reply@example.jp"
+    assert {"Reply-To", "List-Unsubscribe", "List-Unsubscribe-Post"}.isdisjoint(parsed(letter.content))
+
+
+def test_a_message_id_that_fits_no_address_leaves_the_token_out() -> None:
+    letter = letter_of(message(Channel.EMAIL, message_id="1\r\nBcc: evil@example.com"), CONFIG)
+
+    assert letter.envelope_sender == "no-reply@xn--r8jz45g.jp"
+    assert {"List-Unsubscribe", "Bcc"}.isdisjoint(parsed(letter.content))
+
+
+def test_the_server_sees_the_envelope_sender_with_the_token(tenant: Tenant) -> None:
+    config = replace(tenant.email, envelope_sender="bounce+{token}@example.jp")
+
+    assert tenant.send(config, message(Channel.EMAIL, message_id=ID)).outcome is Outcome.SENT
+
+    [arrived] = tenant.services.messages
+    assert arrived.headers["Return-Path"] == f"<bounce+{ID}@example.jp>"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("sender", "報告"),
+        ("reply_to", "help"),
+        ("reply_to", "助け@example.jp"),
+        ("envelope_sender", "bounce+{token}"),
+        ("envelope_sender", "bounce+{token}@example.jp, evil@example.com"),
+        ("envelope_sender", "bounce+{token}@example.jp\r\nRCPT TO:<evil@example.com>"),
+        ("envelope_sender", "b" * 40 + "+{token}@example.jp"),
+        ("unsubscribe_address", "unsubscribe@example.jp"),
+        ("unsubscribe_address", "https://example.jp/{token}"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(tenant: Tenant, setting: str, value: str) -> None:
+    changes: dict[str, Any] = {setting: value}
+    config = replace(tenant.email, **changes)
+
+    result = tenant.send(config, message(Channel.EMAIL))
+
+    assert code_of(result) == "not_configured"
+    assert ("from_email" if setting == "sender" else setting) in result.detail
+    assert result.detail == settings_problem(config)
+    assert tenant.services.smtp_connections == 0
+
+
+@pytest.mark.parametrize(
+    ("entered", "sent"),
+    [
+        ("taro@例え.jp", "taro@xn--r8jz45g.jp"),
+        ("taro@例え。JP", "taro@xn--r8jz45g.jp"),
+        ("taro@bücher.example", "taro@xn--bcher-kva.example"),
+        # IDNA 2003 would make "fass" of it, another domain.
+        ("taro@faß.example", "taro@xn--fa-hia.example"),
+        ("taro@xn--r8jz45g.jp", "taro@xn--r8jz45g.jp"),
+        ("太郎@例え.jp", "太郎@xn--r8jz45g.jp"),
+    ],
+)
+def test_a_domain_is_sent_as_a_labels_of_idna_2008(entered: str, sent: str) -> None:
+    address = address_of(entered)
+
+    assert address is not None
+    assert (address.text, address.needs_smtputf8) == (sent, "太" in entered)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "taro@☃.jp",
+        "taro@例え",
+        "taro@-例.jp",
+        "taro@" + "例" * 64 + ".jp",
+        "taro@例え..jp",
+        "太" * 22 + "@example.jp",
+        "太 郎@example.jp",
+        "太\u200b郎@example.jp",
+        "太\ud800@example.jp",
+        "太\n郎@example.jp",
+        "太,郎@example.jp",
+        "@例え.jp",
+    ],
+)
+def test_what_idna_or_smtputf8_do_not_allow_is_no_address(text: str) -> None:
+    assert not is_address(text)
+
+
+def test_a_domain_goes_as_a_labels_into_the_envelope_and_the_header(tenant: Tenant) -> None:
+    tenant.send(tenant.email, message(Channel.EMAIL, destination="taro@例え.jp"))
+
+    [arrived] = tenant.services.messages
+    assert arrived.destination == arrived.headers["To"] == "taro@xn--r8jz45g.jp"
+
+
+def test_a_local_part_is_sent_as_it_is_to_a_server_with_smtputf8(tenant: Tenant) -> None:
+    tenant.services.offer_smtputf8()
+
+    result = tenant.send(tenant.email, message(Channel.EMAIL, destination="太郎@例え.jp"))
+
+    assert result.outcome is Outcome.SENT
+    [arrived] = tenant.services.messages
+    assert arrived.destination == arrived.headers["To"] == "太郎@xn--r8jz45g.jp"
+    assert (arrived.subject, arrived.text) == ("極秘の件名", "極秘の本文")
+
+
+def test_without_smtputf8_only_this_recipient_gets_nothing(tenant: Tenant) -> None:
+    results = tenant.send_in_turn(
+        tenant.email, message(Channel.EMAIL, destination="太郎@example.jp"), message(Channel.EMAIL)
+    )
+
+    assert [code_of(result) for result in results] == ["smtputf8_missing", None]
+    assert tenant.services.smtp_connections == 1
