@@ -24,11 +24,9 @@ def shared_copy(server: Server, templates: dict[HostVariant, str]) -> Iterator[D
     administer(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
-@pytest.fixture
-def shared_database(shared_copy: Database) -> Iterator[Database]:
-    """The shared database, empty. Not for tests that change a schema, a role or a privilege."""
-    yield shared_copy
-    with shared_copy.connect() as connection:
+def delete_rows(database: Database) -> None:
+    """Empty all tables but those that describe the deployment."""
+    with database.connect() as connection:
         connection.execute(
             """
             DO $$
@@ -48,6 +46,13 @@ def shared_database(shared_copy: Database) -> Iterator[Database]:
             END $$
             """
         )
+
+
+@pytest.fixture
+def shared_database(shared_copy: Database) -> Iterator[Database]:
+    """The shared database, empty. Not for tests that change a schema, a role or a privilege."""
+    yield shared_copy
+    delete_rows(shared_copy)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from include.execution.batch import (
     Work,
     WritesFiles,
 )
+from include.lasting_connection import lasting
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -95,12 +96,13 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
         errors |= _write_files(batch, work, report)
     failures = [failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
     sent: Sequence[Outcome] = report.results
-    if isinstance(batch, SendsMessages) and sends and report.results:
-        sent = batch.send(work, report.results)
-    changed = [*(sent if writes_files or sends else ()), *failures]
-    if changed:
-        with tenant_transaction(work.connection, [outcome.unit_id for outcome in changed]):
-            _record(work, changed)
+    # A connection that is lost while messages are sent must not lose what became of them.
+    with lasting(work.connection) as database:
+        if isinstance(batch, SendsMessages) and sends and report.results:
+            sent = batch.send(work, report.results)
+        changed = [*(sent if writes_files or sends else ()), *failures]
+        if changed:
+            database.run(lambda connection: _record_at_end(replace(work, connection=connection), changed))
     report.results = []
     report.add([*sent, *failures])
     return report
@@ -159,6 +161,11 @@ def _isolate(tenant_ids: Sequence[str], step: Callable[[Sequence[str]], None]) -
         middle = len(tenant_ids) // 2
         return _isolate(tenant_ids[:middle], step) | _isolate(tenant_ids[middle:], step)
     return {}
+
+
+def _record_at_end(work: Work, outcomes: Sequence[Outcome]) -> None:
+    with tenant_transaction(work.connection, [outcome.unit_id for outcome in outcomes]):
+        _record(work, outcomes)
 
 
 def _record(work: Work, outcomes: Sequence[Outcome], *, are_pending: bool = False) -> None:

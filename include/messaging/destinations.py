@@ -1,11 +1,13 @@
-"""The destinations that a tenant's notification settings name. Pure; the settings are untrusted input."""
+"""Whether a tenant's notification settings send a reminder, and where. Pure; the settings are untrusted input."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from include.messaging.integrations import json_object
+from include.messaging.integrations import json_object, notification_channel
+from include.messaging.outcome import Channel
+from include.messaging.reminder_names import KEYS, TRIGGERS
 
 
 def destinations_of(setting: Mapping[str, Any]) -> list[str]:
@@ -17,3 +19,26 @@ def destinations_of(setting: Mapping[str, Any]) -> list[str]:
         named += value if isinstance(value, list) else []
     named += [config[key] for key in ("recipient", "channel", "channel_id", "destination") if key in config]
     return [text.strip() for text in named if isinstance(text, str) and text.strip()]
+
+
+def destinations_for(reminder: str, settings: Iterable[Mapping[str, Any]]) -> list[tuple[Channel, str]]:
+    """Where a kind of reminder goes. Without a setting about it, it goes to the employee by e-mail; if all are disabled, nowhere.
+
+    ``settings`` are a tenant's rows of MST_NotificationSettings, including disabled rows.
+    """
+    about = [
+        row
+        for row in settings
+        if row["setting_key"] in KEYS[reminder] or TRIGGERS.get(row["trigger_event"]) == reminder
+    ]
+    if not about:
+        return [(Channel.EMAIL, "")]
+    found: dict[tuple[Channel, str], None] = {}
+    for row in about:
+        channel = notification_channel(row["notification_type"])
+        if not row["is_enabled"] or channel is None:
+            continue
+        has_own = channel not in (Channel.EMAIL, Channel.TEAMS)
+        named = (destinations_of(row) if has_own else []) or [""]
+        found |= dict.fromkeys((channel, destination) for destination in named)
+    return list(found)

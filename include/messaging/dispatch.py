@@ -14,6 +14,7 @@ import psycopg
 
 from include.database import tenant_transaction
 from include.execution.batch import Run, UnitFailure
+from include.lasting_connection import lasting
 from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import ChannelClient, NotConfigured, connect
@@ -26,9 +27,11 @@ from include.messaging.integrations import (
 from include.messaging.message import ChannelConfig, mask_secrets
 from include.messaging.outbox import Lane
 from include.messaging.outcome import Channel
-from include.messaging.preferences import is_quiet, load_preferences, with_own_mail_server
+from include.messaging.pacing import Paces
+from include.messaging.preferences import Preferences, load_preferences, quiet_until, with_own_mail_server
 from include.messaging.retry import Status
 from include.messaging.sender import LaneReport, Sender
+from include.messaging.switches import load_switched_off
 from include.network import EmailConfig, Network
 from include.settings import NotificationSettings
 
@@ -63,7 +66,8 @@ def dispatch_due(
 ) -> dict[str, DispatchReport]:
     """Send the due messages of these tenants, in quiet hours only urgent ones; returns a report per tenant with messages.
 
-    ``connection`` acts as ``batch_tenant``, in autocommit mode. After ``stop_at`` no more messages are claimed.
+    ``connection`` acts as ``batch_tenant``, in autocommit mode. If it is lost meanwhile, the results are recorded on a new one. After
+    ``stop_at`` no more messages are claimed.
     :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
     """
     now = clock()
@@ -71,37 +75,61 @@ def dispatch_due(
         reopen_channels(connection)
         preferences = load_preferences(connection, settings, now)
         integrations = load_channel_rows(connection, with_own_mail_server(preferences))
+
+    def hold_back(current: psycopg.Connection) -> None:
+        with tenant_transaction(current, tenant_ids):
+            _hold_back(current, preferences, clock())
+
+    hold_back(connection)
     configs = configs_of(integrations)
-    quiet = {
-        tenant_id
-        for tenant_id, preference in preferences.items()
-        if is_quiet(preference.settings.quiet_hours, now)
-    }
     lanes = outbox.due_lanes(connection, tenant_ids, statuses, now)
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
+    # Tenants without their own mail server share the installation's.
+    of_lane = {
+        lane: configs.get(lane) or (network.email if lane.channel is Channel.EMAIL else None)
+        for lane in lanes
+    }
+    own_limits, paces = rate_limits_of(integrations), Paces()
+    with lasting(connection) as database:
 
-    def sender_with(client_of: Callable[[Lane], ChannelClient]) -> Sender:
-        return Sender(
-            connection,
-            client_of,
-            owner=owner,
-            clock=clock,
-            started_at=now,
-            statuses=statuses,
-            quiet=quiet,
-            rate_limits=rate_limits_of(integrations),
-            own_servers=configs.keys(),
-            stop_at=stop_at,
-        )
+        def sender_with(client_of: Callable[[Lane], ChannelClient]) -> Sender:
+            return Sender(
+                database,
+                client_of,
+                lambda lane: paces.pace(
+                    of_lane[lane], own_limits.get(lane) if lane in configs else None, lane.tenant_id
+                ),
+                owner=owner,
+                clock=clock,
+                started_at=now,
+                statuses=statuses,
+                stop_at=stop_at,
+                hold_back=hold_back,
+            )
 
+        return _by_tenant(asyncio.run(_drain(of_lane, network, sender_with)))
+
+
+def _by_tenant(lane_reports: Sequence[LaneReport]) -> dict[str, DispatchReport]:
     reports: dict[str, DispatchReport] = {}
-    for lane_report in asyncio.run(_drain(lanes, configs, network, sender_with)):
+    for lane_report in lane_reports:
         lane = lane_report.lane
         report = reports.setdefault(lane.tenant_id, DispatchReport())
         report.counts[lane.channel] = lane_report.counts
         if lane_report.problem:
             report.problems.append(f"{lane.channel}: {lane_report.problem}")
     return reports
+
+
+def _hold_back(connection: psycopg.Connection, preferences: Mapping[str, Preferences], now: datetime) -> None:
+    """Postpone what the tenants have switched off, and in quiet hours what is not urgent."""
+    outbox.hold_switched_off(connection, load_switched_off(connection, now).entries(), now)
+    ends_at = {
+        tenant_id: end
+        for tenant_id, each in preferences.items()
+        if (end := quiet_until(each.settings.quiet_hours, now, each.zone))
+    }
+    outbox.postpone_quiet(connection, ends_at)
 
 
 def owner_of(run: Run) -> str:
@@ -119,8 +147,7 @@ def failure_of(tenant_id: str, report: DispatchReport) -> UnitFailure | None:
 
 
 async def _drain(
-    lanes: Sequence[Lane],
-    configs: Mapping[Lane, ChannelConfig],
+    of_lane: Mapping[Lane, ChannelConfig | None],
     network: Network,
     sender_with: Callable[[Callable[[Lane], ChannelClient]], Sender],
 ) -> list[LaneReport]:
@@ -131,16 +158,14 @@ async def _drain(
             if config is None:
                 return NotConfigured(channel)
             if isinstance(config, EmailConfig) and config.is_tenants and network.email:
-                config = replace(config, unsubscribe_url=network.email.unsubscribe_url)
+                config = replace(config, unsubscribe_address=network.email.unsubscribe_address)
             client = connect(config, session, allowed_hosts=network.allowed_hosts)
             return await stack.enter_async_context(aclosing(client))
 
-        # Tenants without their own mail server share the connections of the installation's.
+        # Tenants without their own mail server share its connections.
         mail = await client_for(network.email, Channel.EMAIL)
         clients = {
-            lane: mail
-            if lane.channel is Channel.EMAIL and lane not in configs
-            else await client_for(configs.get(lane), lane.channel)
-            for lane in lanes
+            lane: mail if config is network.email and config else await client_for(config, lane.channel)
+            for lane, config in of_lane.items()
         }
-        return await sender_with(clients.__getitem__).drain(lanes)
+        return await sender_with(clients.__getitem__).drain(list(of_lane))

@@ -5,7 +5,8 @@ Each function runs in its own transaction, in the context of its tenants, unless
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,9 +16,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.database import Statements, storable, tenant_transaction
+from include.messaging import suppression
 from include.messaging.message import Message
 from include.messaging.outcome import Channel, SendResult
 from include.messaging.retry import MAX_ATTEMPTS, Status, Transition
+from include.messaging.templates import literal
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -35,7 +38,8 @@ _DEDUPE = timedelta(days=90)
 class Draft:
     """A message to add to the outbox. ``dedupe_key`` names the event: a second message with the same key is not added.
 
-    ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). After
+    ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). ``template_key``
+    is the kind of a reminder. ``is_merged``: another message tells it, so it is not sent and only reserves its key. After
     ``dedupe_until`` the key may be deleted.
     """
 
@@ -49,6 +53,8 @@ class Draft:
     rich: Any = field(default=None, repr=False)
     priority: int = 2
     host_log_id: str | None = None
+    template_key: str | None = None
+    is_merged: bool = False
     dedupe_until: datetime | None = None
 
 
@@ -62,11 +68,25 @@ class Lane:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A message under this sender's lease, and its attempts so far."""
+    """A message under this sender's lease, its attempts so far, and its own limit of attempts (None: the channel's)."""
 
     message: Message
     attempts: int
     host_log_id: str | None
+    due_at: datetime
+    most_attempts: int | None = None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The claimed messages, and by status the messages that the application's rows kept from being sent."""
+
+    messages: Sequence[Claimed] = ()
+    others: Mapping[Status, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether any due message was found."""
+        return bool(self.messages or self.others)
 
 
 @dataclass(frozen=True)
@@ -109,23 +129,12 @@ def claim(
     owner: str,
     due_before: datetime,
     now: datetime,
-    urgent_only: bool = False,
-) -> list[Claimed]:
-    """Claim up to ``count`` due messages of a lane, high priority first. The lease begins at ``now`` and is committed on return.
-
-    ``urgent_only``: claim priority 1 only.
-    """
-    return exchange(
-        connection,
-        lane,
-        (),
-        statuses,
-        count=count,
-        owner=owner,
-        started_at=due_before,
-        now=now,
-        urgent_only=urgent_only,
+) -> Sequence[Claimed]:
+    """Claim up to ``count`` due messages of a lane, high priority first. The lease begins now and is committed on return."""
+    claims = exchange(
+        connection, lane, (), statuses, count=count, owner=owner, started_at=due_before, now=now
     )
+    return claims.messages
 
 
 def record(
@@ -145,18 +154,19 @@ def exchange(
     owner: str,
     started_at: datetime,
     now: datetime,
-    urgent_only: bool = False,
-) -> list[Claimed]:
+    busy: Collection[str] | None = None,
+) -> Claims:
     """``record`` results and ``claim`` the next messages, in one transaction and few round trips.
 
-    ``started_at`` is the start of the sender. Messages that were due then are claimed. A channel is closed as of that time, because the
-    sender read its settings then.
+    ``started_at`` is the start of the sender. Messages for that time and before are claimed if they are due at ``now``. A channel is
+    closed as of the start, because the sender read its settings then. With ``busy`` destinations, or an empty collection, other
+    destinations get one message each. Recording again what was recorded changes nothing.
     """
     with connection.pipeline(), tenant_transaction(connection, [lane.tenant_id]):
         if sent:
             _record(connection, lane, sent, owner, now, closed_at=started_at)
         if not count:
-            return []
+            return Claims()
         rows = _SQL.rows(
             connection,
             "claim",
@@ -166,16 +176,74 @@ def exchange(
             count=count,
             owner=owner,
             due_before=started_at,
-            lease_until=now + LEASE,
-            lowest_priority=1 if urgent_only else 3,
+            now=now,
+            lease=LEASE,
+            apart=busy is not None,
+            busy=list(busy or ()),
         )
-    return [_claimed(row) for row in rows]
+        others = Counter(
+            Status.WITHDRAWN if row["verdict"] == "withdraw" else Status.PENDING
+            for row in rows
+            if row["verdict"] != "send"
+        )
+        mirror_to_host(connection, [row["message_id"] for row in rows if row["verdict"] == "withdraw"])
+        return Claims([_claimed(connection, row) for row in rows if row["verdict"] == "send"], others)
 
 
-def suppressed_addresses(connection: psycopg.Connection, tenant_id: str) -> frozenset[str]:
-    """The tenant's suppressed addresses in lower case: no e-mail is sent to them."""
+def has_due(
+    connection: psycopg.Connection,
+    lane: Lane,
+    statuses: Iterable[Status],
+    *,
+    started_at: datetime,
+    now: datetime,
+) -> bool:
+    """Whether the lane has messages that ``exchange`` would claim for any destination."""
+    with tenant_transaction(connection, [lane.tenant_id]):
+        (found,) = _SQL.row(
+            connection,
+            "has_due",
+            tenant_id=lane.tenant_id,
+            channel=lane.channel,
+            statuses=list(statuses),
+            due_before=started_at,
+            now=now,
+        )
+    return bool(found)
+
+
+def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[str]) -> None:
+    """After the loss of a connection: give back the owner's claims that it does not know, because their answer was lost.
+
+    Runs inside the caller's transaction.
+    """
+    _SQL.execute(connection, "release_unsent", owner=owner, known=list(known))
+
+
+def hold_switched_off(
+    connection: psycopg.Connection, switched_off: Sequence[Mapping[str, str | None]], now: datetime
+) -> None:
+    """Keep due messages that the tenant has switched off for another hour, and no others, inside the caller's transaction.
+
+    Each entry has ``tenant_id``, ``reason``, and either ``channel`` or ``template_key``.
+    """
+    _SQL.execute(connection, "release_held", now=now)
+    if switched_off:
+        _SQL.execute(connection, "hold_switched_off", switched_off=Jsonb(switched_off), now=now)
+
+
+def postpone_quiet(connection: psycopg.Connection, ends_at: Mapping[str, datetime]) -> None:
+    """Move all but urgent messages to the end of the quiet hours, by tenant, inside the caller's transaction."""
+    if ends_at:
+        _SQL.execute(connection, "postpone_quiet", tenant_ids=list(ends_at), ends_at=list(ends_at.values()))
+
+
+def suppressed_addresses(
+    connection: psycopg.Connection, tenant_id: str, now: datetime | None = None
+) -> frozenset[str]:
+    """The addresses in lower case to which the tenant sends no e-mail at a time; default: the database's time."""
     with tenant_transaction(connection, [tenant_id]):
-        return frozenset(_SQL.column(connection, "suppressed_addresses"))
+        return suppression.suppressed_addresses(connection, now)
 
 
 def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Status]:
@@ -211,17 +279,27 @@ def _message_row(draft: Draft) -> dict[str, Any]:
     return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _claimed(row: Mapping[str, Any]) -> Claimed:
+def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
+    subject, body, rich = row["subject"], row["body"], row["rich"]
+    if row["host_subject"] is not None:
+        # The application's text as it is now.
+        shown = literal(
+            Channel(row["channel"]), row["host_subject"], row["host_body"], is_html=row["host_is_html"]
+        )
+        if (shown.subject, shown.text, shown.rich) != (subject, body, rich):
+            subject, body, rich = shown.subject, shown.text, shown.rich
+            about = {"message_id": row["message_id"], "subject": subject, "body": body}
+            _SQL.execute(connection, "refresh_text", **about, rich=rich if rich is None else Jsonb(rich))
     message = Message(
         row["message_id"],
         row["tenant_id"],
         Channel(row["channel"]),
         row["destination"],
-        row["subject"],
-        row["body"],
-        row["rich"],
+        subject,
+        body,
+        rich,
     )
-    return Claimed(message, row["attempts"], row["host_log_id"])
+    return Claimed(message, row["attempts"], row["host_log_id"], row["due_at"], row["most_attempts"])
 
 
 def _record(
@@ -248,8 +326,22 @@ def _record(
                 connection, "open_circuit", **about, now=closed_at, channel=lane.channel, reason=error.meaning
             )
         if entry.transition.suppresses_address:
-            address = entry.claimed.message.destination
-            _SQL.execute(connection, "suppress_address", **about, now=now, address=address)
+            message = entry.claimed.message
+            suppression.record_bounce(
+                connection,
+                lane.tenant_id,
+                message.destination,
+                message_id=message.message_id,
+                error_code=error.code,
+                now=now,
+            )
+    if lane.channel is Channel.EMAIL:
+        accepted = {
+            entry.claimed.message.message_id: entry.claimed.message.destination
+            for entry in sent
+            if entry.transition.status is Status.SENT
+        }
+        suppression.record_accepted(connection, lane.tenant_id, accepted, now)
 
 
 def _result_row(entry: SendAttempt, owner: str, now: datetime) -> dict[str, Any]:

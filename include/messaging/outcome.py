@@ -40,8 +40,8 @@ class ErrorClass(StrEnum):
     """The kind of error, which says who can fix it.
 
     RATE_LIMIT is a limit of the service, RECIPIENT_LIMIT a limit of one recipient (greylisting, a busy mailbox). CREDENTIAL and
-    CONFIGURATION close the tenant's channel until an administrator fixes it. ADDRESS suppresses the recipient's address. The other
-    classes concern one message or the service.
+    CONFIGURATION close the tenant's channel until an administrator fixes it. ADDRESS suppresses the recipient's address for a
+    time. The other classes concern one message or the service.
     """
 
     RATE_LIMIT = "rate_limit"
@@ -63,6 +63,8 @@ class ErrorCode:
     """One row of the table: the meaning of an answer.
 
     ``meaning`` is the Japanese text for operators, ``wait`` the minimum time to the next retry, ``text`` a pattern for the answer's text.
+    ``limits_connections``: a rate limit that counts connections. ``closes_after``: from this age of the message on, the error closes the
+    channel.
     """
 
     code: str
@@ -71,13 +73,16 @@ class ErrorCode:
     meaning: str
     wait: timedelta | None = None
     text: re.Pattern[str] | None = None
+    limits_connections: bool = False
+    closes_after: timedelta | None = None
 
 
 @dataclass(frozen=True)
 class SendResult:
     """The result of one send. ``detail`` is for the log and contains no secret, address or message text.
 
-    ``retry_after`` is the wait that the service asks for, ``provider_message_id`` the service's id of the message.
+    ``retry_after`` is the wait that the service asks for, ``provider_message_id`` the service's id of the message, ``per_minute`` the
+    limit that the service states, in messages per minute.
     """
 
     outcome: Outcome
@@ -85,6 +90,7 @@ class SendResult:
     detail: str = ""
     provider_message_id: str | None = None
     retry_after: timedelta | None = None
+    per_minute: int | None = None
 
     @property
     def counts_as_attempt(self) -> bool:
@@ -109,6 +115,8 @@ def error_table(channel: Channel) -> Mapping[str, ErrorCode]:
             meaning=row["meaning"],
             wait=timedelta(minutes=row["wait_minutes"]) if "wait_minutes" in row else None,
             text=re.compile(row["text"], re.IGNORECASE) if "text" in row else None,
+            limits_connections=row.get("limits") == "connections",
+            closes_after=timedelta(hours=row["closes_after_hours"]) if "closes_after_hours" in row else None,
         )
         for code, row in rows.items()
     }

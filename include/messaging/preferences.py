@@ -1,11 +1,12 @@
-"""The notification settings of a tenant: its overrides of the installation's settings, its language and its quiet hours."""
+"""The notification settings of a tenant: its overrides of the installation's settings, its language, zone and quiet hours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 
@@ -19,10 +20,11 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class Preferences:
-    """A tenant's settings. ``problem`` names an invalid override; the installation's settings are used then."""
+    """A tenant's settings and time zone. ``problem`` names an invalid value; the installation's settings, or Japan, are used then."""
 
     settings: NotificationSettings
     problem: str | None = None
+    zone: ZoneInfo = JAPAN
 
 
 def load_preferences(
@@ -31,21 +33,32 @@ def load_preferences(
     """The preferences of the transaction's tenants at a time (aware), by tenant id."""
     rows = _SQL.rows(connection, "load_preferences", now=now.astimezone(UTC).replace(tzinfo=None))
     return {
-        row["tenant_id"]: preferences_of(defaults, row["language"], row["overrides"] or {}) for row in rows
+        row["tenant_id"]: preferences_of(defaults, row["language"], row["overrides"] or {}, row["timezone"])
+        for row in rows
     }
 
 
 def preferences_of(
-    defaults: NotificationSettings, language: str | None, overrides: Mapping[str, str | None]
+    defaults: NotificationSettings,
+    language: str | None,
+    overrides: Mapping[str, str | None],
+    timezone: str = "Asia/Tokyo",
 ) -> Preferences:
-    """The installation's settings with the tenant's overrides, in the tenant's language if it is supported."""
-    settings = defaults
+    """The installation's settings with the tenant's overrides, in the tenant's language if it is supported, and in its zone."""
+    settings, zone, problems = defaults, JAPAN, list[str]()
     if language in ("ja", "en"):
         settings = defaults.model_copy(update={"language": language})
     try:
-        return Preferences(settings.overridden(overrides) if overrides else settings)
+        settings = settings.overridden(overrides) if overrides else settings
     except SettingsError as error:
-        return Preferences(settings, f"{error}（既定値を使いました）")
+        problems.append(f"{error}（既定値を使いました）")
+    try:
+        zone = ZoneInfo(timezone)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        problems.append(
+            f"MST_Tenant.timezone '{timezone[:40]}' は時間帯の名前ではありません（Asia/Tokyo を使いました）"
+        )
+    return Preferences(settings, "、".join(problems) or None, zone)
 
 
 def with_own_mail_server(preferences: Mapping[str, Preferences]) -> frozenset[str]:
@@ -53,10 +66,18 @@ def with_own_mail_server(preferences: Mapping[str, Preferences]) -> frozenset[st
     return frozenset(tenant_id for tenant_id, each in preferences.items() if each.settings.own_mail_server)
 
 
-def is_quiet(quiet_hours: str, now: datetime) -> bool:
-    """Whether a time (aware) is in quiet hours such as ``22:00-07:00`` (Asia/Tokyo, end exclusive). Empty means no quiet hours."""
+def quiet_until(quiet_hours: str, now: datetime, zone: ZoneInfo = JAPAN) -> datetime | None:
+    """The end of the quiet hours that a time (aware) is in; None outside them.
+
+    ``quiet_hours`` are of the zone's clock, such as ``22:00-07:00``, end exclusive; empty: no quiet hours.
+    """
     if not quiet_hours:
-        return False
+        return None
     start, end = (time.fromisoformat(text) for text in quiet_hours.split("-"))
-    local = now.astimezone(JAPAN).time()
-    return start <= local < end if start <= end else local >= start or local < end
+    local = now.astimezone(zone)
+    clock = local.time()
+    is_quiet = start <= clock < end if start <= end else clock >= start or clock < end
+    if not is_quiet:
+        return None
+    day = local.date() if clock < end else local.date() + timedelta(days=1)
+    return datetime.combine(day, end, zone)

@@ -1,8 +1,8 @@
 """The next status of a message after a send. Pure; datetimes are aware.
 
 Source: BATCH-019-02's rules. The pause is min(60 min × 2^(n−1), 24 h) with jitter, unless the service sends Retry-After. There are at
-most 3 attempts (Slack 5). A send that was refused by a limit is not an attempt: it is retried until the message's age reaches
-``give_up_hours``.
+most 3 attempts (Slack 5), fewer if the application's row says so (max_retry_count). A send that was refused by a limit is not an
+attempt: it is retried until the message's age reaches ``give_up_hours``. Every other answer is an attempt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ CLOSES_CHANNEL = frozenset({ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION})
 
 
 class Status(StrEnum):
-    """The status of a message. PENDING and RETRY wait, SENDING has a lease, AMBIGUOUS waits for an operator, the others are final."""
+    """The status of a message. PENDING and RETRY wait, SENDING has a lease, AMBIGUOUS waits for an operator, the others are final.
+
+    DISCARDED: by an operator. WITHDRAWN: by the application, or by a setting. MERGED: another message tells the same.
+    """
 
     PENDING = "pending"
     SENDING = "sending"
@@ -40,6 +43,8 @@ class Status(StrEnum):
     DEAD = "dead"
     EXPIRED = "expired"
     DISCARDED = "discarded"
+    WITHDRAWN = "withdrawn"
+    MERGED = "merged"
 
 
 @dataclass(frozen=True)
@@ -54,17 +59,38 @@ class Transition:
 
 
 def transition(
-    channel: Channel, attempts: int, result: SendResult, now: datetime, *, spread: float
+    channel: Channel,
+    attempts: int,
+    result: SendResult,
+    now: datetime,
+    *,
+    spread: float,
+    most_attempts: int | None = None,
+    pause: timedelta | None = None,
+    age: timedelta = timedelta(),
 ) -> Transition:
-    """The transition of a message that had ``attempts`` before this send. ``spread`` (0 to 1) is the random part of the jitter."""
+    """The transition of a message that had ``attempts`` before this send.
+
+    ``spread`` (0 to 1) is the random part of the jitter. ``most_attempts`` is the message's own limit (at least 1), below the channel's.
+    ``pause`` (default: a minute) is the wait after a refusal by a limit for which the service states none. ``age`` is the time since the
+    message was due.
+    """
+    most = min(MAX_ATTEMPTS[channel], most_attempts or MAX_ATTEMPTS[channel])
     attempts += result.counts_as_attempt
     error = result.error
+    closes_channel = error is not None and (
+        (result.outcome is Outcome.PERMANENT and error.error_class in CLOSES_CHANNEL)
+        or (error.closes_after is not None and age >= error.closes_after)
+    )
     match result.outcome:
         case Outcome.SENT:
             return Transition(Status.SENT, attempts, now)
-        case Outcome.PERMANENT if error and error.error_class in CLOSES_CHANNEL:
-            # The message did not cause the error. It waits with the rest of its lane until the channel is fixed.
-            return Transition(Status.RETRY, attempts - 1, now, closes_channel=True)
+        case _ if closes_channel:
+            # The message did not cause the error, and waits with the rest of its lane until the channel is fixed. If it closes the
+            # channel each time, it is dead in the end.
+            return Transition(
+                Status.RETRY if attempts < most else Status.DEAD, attempts, now, closes_channel=True
+            )
         case Outcome.PERMANENT:
             return Transition(
                 Status.DEAD,
@@ -76,8 +102,13 @@ def transition(
             return Transition(Status.AMBIGUOUS, attempts, now)
     asked = result.retry_after or (error and error.wait)
     if not result.counts_as_attempt:
-        return Transition(Status.RETRY, attempts, now + (asked or RATE_LIMIT_PAUSE))
-    if attempts >= MAX_ATTEMPTS[channel]:
+        # The first run takes only messages that were never tried, and may send this one when the wait is over.
+        waiting = Status.RETRY if attempts else Status.PENDING
+        return Transition(waiting, attempts, now + (asked or (RATE_LIMIT_PAUSE if pause is None else pause)))
+    if attempts >= most and error is not None and error.closes_after is not None:
+        # It closes the channel at its age. Until then the last attempt is repeated.
+        attempts = most - 1
+    if attempts >= most:
         final = Status.AMBIGUOUS if result.outcome is Outcome.AMBIGUOUS else Status.DEAD
         return Transition(final, attempts, now)
     return Transition(Status.RETRY, attempts, now + (asked or backoff(attempts, spread)))

@@ -1,53 +1,61 @@
 """Sends due messages of many tenants and channels concurrently, each tenant and channel in its own lane.
 
-A lane claims a few messages, commits, sends them concurrently within the channel's pace, records the results and claims the next
-messages. A slow channel delays only its own messages. If a sender is killed, only its messages in flight are in doubt. The lease of a
-claimed message is longer than the slowest send.
+A lane waits for slots of its service's throttle, claims as many messages, commits, sends them concurrently, records the results and
+claims the next messages. So no claimed message waits, and if a sender is killed only its messages in flight are in doubt. A slow or
+throttled service delays only the lanes that share its limit. A message that was refused for the rate is sent in the same run when the
+wait is over, as long as the run's time lasts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 import psycopg
 
+from include.database import tenant_transaction
 from include.errors import is_about_data, reason_of
+from include.lasting_connection import LastingConnection
 from include.messaging import outbox
 from include.messaging.channels.base import ChannelClient
-from include.messaging.channels.email import CONNECTIONS
 from include.messaging.message import Message
-from include.messaging.outbox import Claimed, Lane, SendAttempt
+from include.messaging.outbox import Claimed, Claims, Lane, SendAttempt
 from include.messaging.outcome import Channel, ErrorClass, SendResult, failed
+from include.messaging.pacing import LanePace
 from include.messaging.retry import Status, transition
+from include.messaging.shared_limits import join_limits, leave_limits, renew_limits, renew_until
+from include.messaging.throttle import Throttle
+
+T = TypeVar("T")
 
 # The maximum number of a lane's messages in flight. A killed sender leaves them in doubt.
 _IN_FLIGHT = {Channel.EMAIL: 10, Channel.SLACK: 5, Channel.TEAMS: 4, Channel.LINE_WORKS: 4}
 
-# The maximum number of a channel's lanes that send at the same time. E-mail goes through one server, unless a tenant has its own.
+# The maximum number of a channel's lanes that send at the same time, so that there are not too many open sockets.
 _LANES_AT_ONCE = dict.fromkeys(Channel, 100)
-_MAIL_LANES_AT_ONCE = CONNECTIONS
 
-# After this many seconds, a lane lets a waiting lane send before it claims more messages.
+# After this many seconds, a lane lets the lanes that wait for the same limit go first.
 _TURN_SECONDS = 1.0
 
 # Seconds that one send may take, including all its requests. It must be well below the outbox's lease.
 SEND_LIMIT = 120
 
-# Seconds between two sends. Slack allows one message a second per Slack channel, LINE WORKS 240 requests a minute.
-_PACE = {Channel.EMAIL: 0.0, Channel.SLACK: 1.0, Channel.TEAMS: 0.25, Channel.LINE_WORKS: 0.25}
-
-# If all messages in flight end with one of these errors, the service is unavailable. A mail server's 4xx mostly concerns one recipient.
-# A refusal by its rate limit is different: the client has already tried fewer connections, so that one refusal stops the lane.
-_SERVICE_ERRORS = dict.fromkeys(
-    Channel, frozenset({ErrorClass.RATE_LIMIT, ErrorClass.SERVICE, ErrorClass.NETWORK})
-)
+# If so many messages in a row end with one of these errors, the service is unavailable. A mail server's 4xx mostly concerns one recipient.
+_MOST_FAILURES = 3
+_SERVICE_ERRORS = dict.fromkeys(Channel, frozenset({ErrorClass.SERVICE, ErrorClass.NETWORK}))
 _SERVICE_ERRORS[Channel.EMAIL] = frozenset({ErrorClass.NETWORK})
+
+# Seconds after which a lane looks again for a message that another sender has locked.
+_LOCKED_SECONDS = 0.2
 
 
 @dataclass
@@ -60,87 +68,152 @@ class LaneReport:
 
 
 class Sender:
-    """Sends the due messages of lanes. ``connection`` acts as ``batch_tenant`` and is not used by other code meanwhile.
+    """Sends the due messages of lanes. ``database`` acts as ``batch_tenant`` and is not used by other code meanwhile.
 
-    ``quiet`` tenants get urgent messages (priority 1) only. ``rate_limits`` are messages per minute. The e-mail of lanes in
-    ``own_servers`` does not go through the installation's mail server. After ``stop_at`` no more messages
-    are claimed. ``started_at`` is before the channels' settings were read: messages due then are sent, and a channel is closed as of then.
-    ``clock`` returns aware datetimes.
+    After ``stop_at`` no more messages are claimed; None: the sender waits for throttled services as long as they ask. ``started_at`` is
+    before the channels' settings were read: messages for that time and before are sent, and a channel is closed as of then. ``clock``
+    returns aware datetimes. ``hold_back`` is called every few seconds, and postpones messages that may not be sent at present.
     """
 
     def __init__(
         self,
-        connection: psycopg.Connection,
+        database: LastingConnection,
         client_of: Callable[[Lane], ChannelClient],
+        pace_of: Callable[[Lane], LanePace],
         *,
         owner: str,
         clock: Callable[[], datetime],
         started_at: datetime,
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
-        quiet: Collection[str] = (),
-        rate_limits: Mapping[Lane, int] | None = None,
-        own_servers: Collection[Lane] = (),
         stop_at: datetime | None = None,
+        hold_back: Callable[[psycopg.Connection], object] = lambda _: None,
     ) -> None:
-        self._connection = connection
+        self._database = database
         self._client_of = client_of
+        self._pace_of = pace_of
         self._owner = owner
         self._clock = clock
         self._statuses = statuses
-        self._quiet = quiet
-        self._rate_limits = rate_limits or {}
-        self._own_servers = own_servers
-        self._stop_at = stop_at
-        self._database = asyncio.Lock()
-        self._mail_lanes = 0
-        self._mail_turns = asyncio.Semaphore(_MAIL_LANES_AT_ONCE)
-        self._turns = {channel: asyncio.Semaphore(lanes) for channel, lanes in _LANES_AT_ONCE.items()}
+        self._hold_back = hold_back
         self._started_at = started_at
+        seconds = math.inf if stop_at is None else (stop_at - clock()).total_seconds()
+        self._until = time.monotonic() + seconds
+        self._lanes: Sequence[Lane] = ()
+        self._database_turn = asyncio.Lock()
+        self._turns = {channel: asyncio.Semaphore(lanes) for channel, lanes in _LANES_AT_ONCE.items()}
+        self._in_flight = set[str]()
 
     async def drain(self, lanes: Sequence[Lane]) -> list[LaneReport]:
-        """Send the messages of these lanes that are due now. Each message is sent at most once.
+        """Send the messages of these lanes that are due. Each message is sent at most once, unless the service refused it.
 
         :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
         """
-        self._mail_lanes = sum(map(self._shares_mail_server, lanes))
-        return list(await asyncio.gather(*(self._drain_lane(lane) for lane in lanes)))
+        self._lanes = lanes
+        paces = [self._pace_of(lane) for lane in lanes]
+        async with self._shared({pace.throttle for pace in paces}):
+            for pace in paces:
+                pace.throttle.join()
+            return list(await asyncio.gather(*map(self._drain_lane, lanes, paces)))
 
-    async def _drain_lane(self, lane: Lane) -> LaneReport:
-        report, client = LaneReport(lane), self._client_of(lane)
-        pace = _Pace(_PACE[lane.channel], self._rate_limits.get(lane))
-        suppressed = await self._suppressed(lane)
-        is_drained = False
+    @asynccontextmanager
+    async def _shared(self, throttles: Iterable[Throttle]) -> AsyncIterator[None]:
+        """Share the limits with the other processes that send."""
+        share = [throttle for throttle in throttles if throttle.limit.key]
+        await self._query(partial(join_limits, throttles=share, owner=self._owner))
+        is_over = asyncio.Event()
+        renewal = asyncio.create_task(
+            renew_until(is_over, lambda: self._query(partial(self._renew, throttles=share)))
+        )
         try:
-            while not is_drained:
-                async with self._turns_of(lane):
-                    is_drained = await self._take_turn(report, client, pace, suppressed)
+            yield
+        finally:
+            # Not cancelled: its statement would go on in its thread, and meet the next one on the same connection.
+            is_over.set()
+            await renewal
+        await self._query(partial(leave_limits, throttles=share, owner=self._owner))
+
+    def _renew(self, connection: psycopg.Connection, throttles: Sequence[Throttle]) -> None:
+        renew_limits(connection, throttles, self._owner)
+        self._hold_back(connection)
+
+    async def _drain_lane(self, lane: Lane, pace: LanePace) -> LaneReport:
+        report = LaneReport(lane)
+        try:
+            await self._send_due(report, pace)
         except Exception as error:
             # An error caused by one tenant's data stops only that tenant's lane.
             if not is_about_data(error):
                 raise
             report.problem = reason_of(error)
-        self._mail_lanes -= self._shares_mail_server(lane)
+        finally:
+            pace.throttle.leave()
         return report
 
-    async def _take_turn(
-        self, report: LaneReport, client: ChannelClient, pace: _Pace, suppressed: frozenset[str]
-    ) -> bool:
-        """Send the lane's messages until none is left or another lane must have its turn; returns whether the lane is finished."""
-        lane, started = report.lane, time.monotonic()
-        claimed = await self._exchange(lane)
-        while claimed:
-            sent = await asyncio.gather(*(self._send(client, pace, entry, suppressed) for entry in claimed))
+    async def _send_due(self, report: LaneReport, pace: LanePace) -> None:
+        """Send the lane's messages until none is left, the service is unavailable, or the time is over."""
+        lane, client = report.lane, self._client_of(report.lane)
+        suppressed = await self._suppressed(lane)
+        sent: Sequence[SendAttempt] = ()
+        # When throttled messages may be sent again, by message id; seconds of time.monotonic.
+        throttled: dict[str, float] = {}
+        turn_ends, failures = 0.0, 0
+        while True:
+            now = time.monotonic()
+            may_go_on = now < self._until and (now < turn_ends or not pace.throttle.has_waiting_lanes)
+            slots = pace.throttle.take_now(_IN_FLIGHT[lane.channel]) if may_go_on else 0
+            if not slots:
+                # Results are recorded before the lane waits.
+                await self._exchange(lane, pace, sent, 0)
+                if sent and not throttled and not await self._has_due(lane):
+                    return
+                sent = ()
+                slots = await pace.throttle.take(_IN_FLIGHT[lane.channel], self._until)
+                if not slots:
+                    return
+                turn_ends = time.monotonic() + _TURN_SECONDS
+            async with self._turns[lane.channel]:
+                claims = await self._claim(lane, pace, sent, slots)
+                sent = await asyncio.gather(
+                    *(self._send(client, pace, entry, suppressed) for entry in claims.messages)
+                )
+            report.counts.update(claims.others)
             report.counts.update(entry.transition.status for entry in sent)
-            # If the service is unavailable, the remaining messages wait for the next run.
-            is_over = any(map(_stops_lane, sent)) or all(map(_is_service_error, sent))
-            yields_turn = self._turns_of(lane).locked() and time.monotonic() - started > _TURN_SECONDS
-            claimed = await self._exchange(lane, sent, claims=not (is_over or yields_turn))
-            if yields_turn and not is_over:
-                return False
+            failures = failures + len(sent) if all(map(_is_service_error, sent)) else 0
+            if any(map(_closes_lane, sent)) or failures >= _MOST_FAILURES:
+                # The remaining messages wait for the next run.
+                await self._exchange(lane, pace, sent, 0)
+                return
+            throttled |= _return_times(sent, self._clock())
+            if not claims and not await self._wait_for_more(lane, pace, throttled):
+                return
+
+    async def _claim(self, lane: Lane, pace: LanePace, sent: Sequence[SendAttempt], slots: int) -> Claims:
+        """Record results, and claim a message for each slot. Slots without a message are given back."""
+        claims = Claims()
+        try:
+            claims = await self._exchange(lane, pace, sent, slots)
+        finally:
+            pace.throttle.give_back(slots - len(claims.messages))
+        for entry in claims.messages:
+            pace.starts(entry.message.destination)
+        return claims
+
+    async def _wait_for_more(self, lane: Lane, pace: LanePace, throttled: dict[str, float]) -> bool:
+        """No message can be claimed now: wait for the first that can; returns False if the lane has none for the run's time."""
+        now = time.monotonic()
+        waits = [moment - now for moment in throttled.values() if moment > now]
+        if pace.channels is not None and await self._has_due(lane):
+            waits.append(pace.channels.next_free() or _LOCKED_SECONDS)
+        for message_id in [each for each, moment in throttled.items() if moment <= now]:
+            # It was claimed again, or another sender has it.
+            del throttled[message_id]
+        if not waits or now + min(waits) >= self._until:
+            return False
+        await asyncio.sleep(min(waits))
         return True
 
     async def _send(
-        self, client: ChannelClient, pace: _Pace, claimed: Claimed, suppressed: frozenset[str]
+        self, client: ChannelClient, pace: LanePace, claimed: Claimed, suppressed: frozenset[str]
     ) -> SendAttempt:
         message = claimed.message
         if message.destination.lower() in suppressed:
@@ -148,8 +221,13 @@ class Sender:
         else:
             result = client.check(message)
         if result is None:
-            await pace.turn(_paced_by(message))
+            sent_at = time.monotonic()
             result = await _send_in_time(client, message)
+            pause = pace.ends(message.destination, sent_at, result)
+        else:
+            pause = None
+            pace.throttle.give_back(1)
+        now = self._clock()
         return SendAttempt(
             claimed,
             result,
@@ -157,53 +235,62 @@ class Sender:
                 message.channel,
                 claimed.attempts,
                 result,
-                self._clock(),
+                now,
                 spread=random.random(),  # noqa: S311 - jitter
+                most_attempts=claimed.most_attempts,
+                pause=pause,
+                age=now - claimed.due_at,
             ),
         )
 
     async def _suppressed(self, lane: Lane) -> frozenset[str]:
         if lane.channel is not Channel.EMAIL:
             return frozenset()
-        async with self._database:
-            return await asyncio.to_thread(outbox.suppressed_addresses, self._connection, lane.tenant_id)
+        return await self._query(
+            partial(outbox.suppressed_addresses, tenant_id=lane.tenant_id, now=self._clock())
+        )
 
-    async def _exchange(
-        self, lane: Lane, sent: Sequence[SendAttempt] = (), *, claims: bool = True
-    ) -> list[Claimed]:
-        """Record results and claim the next messages."""
-        if self._stop_at is not None and self._clock() >= self._stop_at:
-            claims = False
-        async with self._database:
-            return await asyncio.to_thread(
+    async def _has_due(self, lane: Lane) -> bool:
+        return await self._query(
+            partial(
+                outbox.has_due,
+                lane=lane,
+                statuses=self._statuses,
+                started_at=self._started_at,
+                now=self._clock(),
+            )
+        )
+
+    async def _exchange(self, lane: Lane, pace: LanePace, sent: Sequence[SendAttempt], count: int) -> Claims:
+        """Record results and claim up to ``count`` messages."""
+        if not sent and not count:
+            return Claims()
+        claims = await self._query(
+            partial(
                 outbox.exchange,
-                self._connection,
-                lane,
-                sent,
-                self._statuses,
-                count=self._most_in_flight(lane) if claims else 0,
+                lane=lane,
+                sent=sent,
+                statuses=self._statuses,
+                count=count,
                 owner=self._owner,
                 started_at=self._started_at,
                 now=self._clock(),
-                urgent_only=lane.tenant_id in self._quiet,
+                busy=pace.busy(),
             )
+        )
+        self._in_flight -= {entry.claimed.message.message_id for entry in sent}
+        self._in_flight |= {entry.message.message_id for entry in claims.messages}
+        return claims
 
-    def _shares_mail_server(self, lane: Lane) -> bool:
-        return lane.channel is Channel.EMAIL and lane not in self._own_servers
+    async def _query(self, work: Callable[[psycopg.Connection], T]) -> T:
+        """Run a transaction. If the connection is lost, it is repeated on a new one; what is in flight stays this sender's."""
+        async with self._database_turn:
+            return await asyncio.to_thread(self._database.run, work, self._release_unknown)
 
-    def _turns_of(self, lane: Lane) -> asyncio.Semaphore:
-        return self._mail_turns if self._shares_mail_server(lane) else self._turns[lane.channel]
-
-    def _most_in_flight(self, lane: Lane) -> int:
-        """The number of messages that the lane may claim at once. E-mail lanes share the mail server's connections.
-
-        A lane with a rate limit claims at most what it may send in a minute, so that no lease expires while a message waits.
-        """
-        count = min(_IN_FLIGHT[lane.channel], self._rate_limits.get(lane, _IN_FLIGHT[lane.channel]))
-        if not self._shares_mail_server(lane):
-            return count
-        lanes = min(self._mail_lanes, _MAIL_LANES_AT_ONCE)
-        return min(count, max(1, CONNECTIONS // max(1, lanes)))
+    def _release_unknown(self, connection: psycopg.Connection) -> None:
+        tenants = sorted({lane.tenant_id for lane in self._lanes})
+        with tenant_transaction(connection, tenants):
+            outbox.release_unsent(connection, self._owner, self._in_flight)
 
 
 async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
@@ -217,35 +304,22 @@ async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
         return failed(message.channel, "connection_lost", type(error).__name__)
 
 
-class _Pace:
-    """Spaces sends: at least ``interval`` seconds apart per key, and at most ``per_minute`` over all keys."""
-
-    def __init__(self, interval: float, per_minute: int | None = None) -> None:
-        self._interval = interval
-        self._between_all = 60 / per_minute if per_minute else 0.0
-        self._next_of_all = 0.0
-        self._next_turn: dict[str, float] = {}
-
-    async def turn(self, key: str) -> None:
-        """Wait for the key's next turn."""
-        now = time.monotonic()
-        turn = max(now, self._next_of_all, self._next_turn.get(key, now))
-        self._next_turn[key] = turn + self._interval
-        self._next_of_all = turn + self._between_all if self._between_all else 0.0
-        if turn > now:
-            await asyncio.sleep(turn - now)
+def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float]:
+    """When the messages that were refused for the rate are due again, by message id."""
+    moment = time.monotonic()
+    return {
+        entry.claimed.message.message_id: moment
+        + (entry.transition.next_attempt_at - now).total_seconds()
+        + 0.01
+        for entry in sent
+        if entry.result.is_refused_for_rate
+    }
 
 
-def _stops_lane(entry: SendAttempt) -> bool:
-    is_mail = entry.claimed.message.channel is Channel.EMAIL
-    return entry.transition.closes_channel or (is_mail and entry.result.is_refused_for_rate)
+def _closes_lane(entry: SendAttempt) -> bool:
+    return entry.transition.closes_channel
 
 
 def _is_service_error(entry: SendAttempt) -> bool:
     error = entry.result.error
     return error is not None and error.error_class in _SERVICE_ERRORS[entry.claimed.message.channel]
-
-
-def _paced_by(message: Message) -> str:
-    """The key of the pace: Slack limits each Slack channel, the other services limit the tenant."""
-    return message.destination if message.channel is Channel.SLACK else ""

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from local_stack.stand_ins.directories import MISSING, StandInDirectory
-from local_stack.stand_ins.faults import HANG_UP, Fault, Faults
+from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, RateLimit
 from local_stack.stand_ins.http_services import WORKFLOW_ID, WORKFLOW_SIGNATURE, HttpServices
+from local_stack.stand_ins.imap import ImapService
 from local_stack.stand_ins.recorder import Arrived, Recorder
 from local_stack.stand_ins.smtp import SmtpService
 
@@ -40,10 +41,11 @@ class StandIns:
 
     Port 0 selects a free port. Each message is appended to the file ``record`` as a line of JSON. With ``rate_limits`` the stand-ins
     enforce the services' published limits. With a ``line_works_public_key`` (PEM), the signatures of LINE WORKS'
-    token requests are checked. With ``smtp_tls`` the mail server offers STARTTLS, or speaks TLS from the first byte.
+    token requests are checked. With ``smtp_tls`` the mail server offers STARTTLS, or speaks TLS from the first byte. With ``imap_tls``
+    the mailbox speaks TLS.
 
-    Services are named ``slack``, ``teams``, ``line_works``, ``line_works_auth`` (its token requests), ``graph``, ``graph_auth`` and
-    ``email``.
+    Services are named ``slack``, ``teams``, ``line_works``, ``line_works_auth`` (its token requests), ``graph``, ``graph_auth``,
+    ``alerts``, ``email``, ``mail_auth`` (the tokens for e-mail) and ``mailbox``.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class StandIns:
         line_works_public_key: str = "",
         smtp_tls: ssl.SSLContext | None = None,
         smtp_implicit_tls: bool = False,
+        imap_port: int = 0,
+        imap_tls: ssl.SSLContext | None = None,
     ) -> None:
         self.http_port = http_port
         self.smtp_port = smtp_port
@@ -67,7 +71,16 @@ class StandIns:
             rate_limits=rate_limits,
             line_works_public_key=line_works_public_key,
         )
-        self._smtp = SmtpService(self._recorder, self._faults, tls=smtp_tls, implicit_tls=smtp_implicit_tls)
+        self.imap_port = imap_port
+        self._imap = ImapService(self._faults, self._http.mail_tokens, tls=imap_tls)
+        self._smtp = SmtpService(
+            self._recorder,
+            self._faults,
+            self._http.mail_tokens,
+            self._imap,
+            tls=smtp_tls,
+            implicit_tls=smtp_implicit_tls,
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stand-ins", daemon=True)
 
@@ -77,6 +90,7 @@ class StandIns:
         try:
             self.http_port = self._run(self._http.start(self.http_port))
             self.smtp_port = self._run(self._smtp.start(self.smtp_port))
+            self.imap_port = self._run(self._imap.start(self.imap_port))
         except BaseException:
             self.__exit__()
             raise
@@ -135,6 +149,11 @@ class StandIns:
         """The URL of Microsoft Graph."""
         return f"{self.page_url}graph/v1.0/"
 
+    @property
+    def mail_token_url(self) -> str:
+        """The URL for tokens of the mail server and the mailbox."""
+        return f"{self.page_url}mail/token"
+
     # The directories.
 
     def show_directory(self, service: str, account: str, directory: StandInDirectory) -> None:
@@ -144,12 +163,24 @@ class StandIns:
         """
         self._http.directories.put(service, account, directory)
 
+    # The mailbox.
+
+    @property
+    def mailbox(self) -> ImapService:
+        """The mailbox: its mails, and ``deliver`` for new ones. Commands fail with ``fail_next("mailbox", …, command="FETCH")``."""
+        return self._imap
+
     # The recorded messages and counts.
 
     @property
     def refused_for_rate(self) -> int:
         """The number of directory requests that exceeded a rate limit."""
         return self._http.directories.refused_for_rate
+
+    @property
+    def messages_refused_for_rate(self) -> int:
+        """The number of messages that exceeded a limit of their service."""
+        return self._http.refused_for_rate + self._smtp.refused_for_rate
 
     @property
     def messages(self) -> list[Arrived]:
@@ -160,6 +191,16 @@ class StandIns:
     def tokens_issued(self) -> int:
         """The number of access tokens that LINE WORKS has issued."""
         return self._http.tokens_issued
+
+    @property
+    def mail_tokens_issued(self) -> int:
+        """The number of access tokens for e-mail that were issued."""
+        return self._http.mail_tokens.issued
+
+    @property
+    def open_smtp_connections(self) -> int:
+        """The number of connections to the mail server that are open."""
+        return len(self._smtp.open_connections)
 
     @property
     def smtp_connections(self) -> int:
@@ -212,17 +253,52 @@ class StandIns:
         """Refuse messages to an email address, a Slack channel, or a LINE WORKS user, talk room or bot with this code."""
         self._faults.refuse_recipient(recipient, code)
 
-    def limit_smtp_connections(self, most: int) -> None:
-        """Let the mail server refuse letters while more connections than this are open."""
+    def bounce_later(self, recipient: str, status: str) -> None:
+        """Accept letters to an email address, and deliver a bounce with this status code (``5.1.1``) to the mailbox."""
+        self._smtp.bouncing[recipient] = status
+
+    def limit_smtp_connections(self, most: int, *, refuses_connections: bool = False) -> None:
+        """Let the mail server refuse letters while more connections than this are open, or refuse the connections above it."""
         self._smtp.connection_limit = most
+        self._smtp.refuses_connections = refuses_connections
+
+    def offer_smtputf8(self) -> None:
+        """Let the mail server take internationalised addresses."""
+        self._smtp.offers_smtputf8 = True
 
     def limit_rates(self, enforced: bool) -> None:
-        """Switch the rate limits on or off."""
+        """Enforce the services' published limits, or none."""
         self._http.limit_rates(enforced)
+
+    def set_limit(self, name: str, requests: int, seconds: float) -> None:
+        """Enforce a limit per sliding window of so many seconds.
+
+        ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``teams``, ``line_works``, or ``email`` (letters above it are refused).
+        """
+        if name == "email":
+            self._smtp.rate_limit = RateLimit(requests, seconds)
+        else:
+            self._http.set_limit(name, requests, seconds)
+
+    def pause_after(self, name: str, requests: int, seconds: float) -> None:
+        """Refuse for so many seconds after every so many requests. ``name`` is one of ``set_limit``, except ``email``."""
+        self._http.pause_after(name, requests, seconds)
+
+    def delay_letters(self, seconds: float) -> None:
+        """Let the mail server accept one letter per so many seconds, and delay the answers to letters that come sooner."""
+        self._smtp.delay_seconds = seconds
 
     def shorten_tokens(self, seconds: int) -> None:
         """Set the lifetime of LINE WORKS access tokens."""
         self._http.token_lifetime = seconds
+
+    def shorten_mail_tokens(self, seconds: int) -> None:
+        """Set the lifetime of the access tokens for e-mail."""
+        self._http.mail_tokens.lifetime = seconds
+
+    def revoke_mail_tokens(self) -> None:
+        """Revoke all access tokens for e-mail."""
+        self._http.mail_tokens.valid.clear()
 
     def grant_slack_scopes(self, scopes: str) -> None:
         """Set the scopes of the Slack bot, separated by commas."""
@@ -238,6 +314,7 @@ class StandIns:
     async def _stop(self) -> None:
         await self._http.stop()
         await self._smtp.stop()
+        await self._imap.stop()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
         # Lets the tasks end and the sockets close.

@@ -8,6 +8,8 @@ import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 # A command value: the request is received and not answered.
 HANG_UP = "hang up"
 
@@ -87,6 +89,11 @@ class RateLimit:
         self._lock = threading.Lock()
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
 
+    @property
+    def per_minute(self) -> float:
+        """The limit in requests per minute."""
+        return 60 * self.requests / self._seconds
+
     def wait(self, key: str) -> float:
         """The seconds until the next request of this key is allowed; 0 if this request is allowed, which counts it."""
         now = time.monotonic()
@@ -97,4 +104,24 @@ class RateLimit:
             if len(recent) >= self.requests:
                 return self._seconds - (now - recent[0])
             recent.append(now)
+            return 0.0
+
+
+class PausingLimit(RateLimit):
+    """Refuses everything for so many seconds after every so many requests of a key."""
+
+    def __init__(self, requests: int, seconds: float) -> None:
+        super().__init__(requests, seconds)
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._refuses_until: defaultdict[str, float] = defaultdict(float)
+
+    @override
+    def wait(self, key: str) -> float:
+        now = time.monotonic()
+        with self._lock:
+            if now < self._refuses_until[key]:
+                return self._refuses_until[key] - now
+            self._counts[key] += 1
+            if self._counts[key] % self.requests == 0:
+                self._refuses_until[key] = now + self._seconds
             return 0.0

@@ -11,13 +11,24 @@ from typing import Any
 import jwt
 from aiohttp import web
 
+from local_stack.stand_ins.alert_receiver import AlertReceiver
 from local_stack.stand_ins.directories import Directories
-from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, RateLimit
+from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, PausingLimit, RateLimit
+from local_stack.stand_ins.mail_tokens import MailTokens
 from local_stack.stand_ins.page import listing
 from local_stack.stand_ins.recorder import Arrived, Recorder, shown_headers
 
 WORKFLOW_ID = "0f1e2d3c4b5a"
 WORKFLOW_SIGNATURE = "stand-in-signature"
+
+# Requests and seconds. Slack allows short bursts to a channel, which are not allowed here.
+_PUBLISHED_LIMITS = {
+    "slack_channel": (1, 1.0),
+    "slack_workspace": (600, 60.0),
+    "slack_webhook": (1, 1.0),
+    "teams": (4, 1.0),
+    "line_works": (240, 60.0),
+}
 
 _Refusal = Callable[[str | int, str | int | None], web.Response]
 
@@ -54,19 +65,31 @@ class HttpServices:
         # LINE WORKS' tokens, and the client of each.
         self.valid_tokens: dict[str, str] = {}
         self.directories = Directories(faults)
+        # The number of messages that were refused by a rate limit.
+        self.refused_for_rate = 0
+        self.mail_tokens = MailTokens(faults)
         self._recorder = recorder
         self._faults = faults
         self._line_works_public_key = line_works_public_key
-        # The published limits. Slack allows one message per second, with bursts, which are not allowed here.
-        self._slack_limit = RateLimit(1, 1)
-        self._teams_limit = RateLimit(4, 1)
-        self._line_works_limit = RateLimit(240, 60)
+        self._limits: dict[str, RateLimit] = {}
         self.limit_rates(rate_limits)
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
 
     def limit_rates(self, enforced: bool) -> None:
-        """Switch the rate limits on or off."""
-        self.rate_limits = self.directories.rate_limits = enforced
+        """Enforce the published limits, or none."""
+        self.directories.rate_limits = enforced
+        self._limits.clear()
+        if enforced:
+            for name, (requests, seconds) in _PUBLISHED_LIMITS.items():
+                self.set_limit(name, requests, seconds)
+
+    def set_limit(self, name: str, requests: int, seconds: float) -> None:
+        """Enforce a limit: ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``teams`` or ``line_works``."""
+        self._limits[name] = RateLimit(requests, seconds)
+
+    def pause_after(self, name: str, requests: int, seconds: float) -> None:
+        """Refuse for so many seconds after every so many requests, with the names of ``set_limit``."""
+        self._limits[name] = PausingLimit(requests, seconds)
 
     async def start(self, port: int) -> int:
         """Listen on 127.0.0.1; 0 selects a free port. Returns the port."""
@@ -92,7 +115,9 @@ class HttpServices:
                 web.get("/v1.0/{api:users|groups}", self._line_works_directory),
                 web.get("/v1.0/bots/{bot}/channels/{channel}", self._line_works_directory),
                 web.post("/v1.0/bots/{bot}/{kind:users|channels}/{recipient}/messages", self._line_works),
+                *self.mail_tokens.routes(),
                 *self.directories.routes(),
+                *AlertReceiver(self._recorder, self._faults).routes(),
             ]
         )
         return application
@@ -152,9 +177,11 @@ class HttpServices:
             return _slack_api_refusal("msg_too_long")
         if blocks is not None and (not isinstance(blocks, list) or len(blocks) > 50):
             return _slack_api_refusal("invalid_blocks")
-        if wait := self._wait(self._slack_limit, channel):
+        wait = self._wait("slack_channel", channel) or self._wait("slack_workspace", _bearer(request))
+        if wait:
             return _slack_api_refusal("ratelimited", math.ceil(wait))
-        arrived = Arrived("slack", channel, text, rich=blocks, headers=shown_headers(request.headers))
+        headers, options = shown_headers(request.headers), _slack_options(body)
+        arrived = Arrived("slack", channel, text, rich=blocks, headers=headers, options=options)
         await self._record(request, arrived)
         return web.json_response(
             {"ok": True, "channel": channel, "ts": f"{arrived.arrived_at.timestamp():.6f}"}
@@ -170,11 +197,10 @@ class HttpServices:
         text, blocks = str(body.get("text", "")), body.get("blocks")
         if not text and not blocks:
             return _slack_webhook_refusal("no_text")
-        if wait := self._wait(self._slack_limit, request.path):
+        if wait := self._wait("slack_webhook", request.path):
             return _slack_webhook_refusal("rate_limited", math.ceil(wait))
-        await self._record(
-            request, Arrived("slack", "", text, rich=blocks, headers=shown_headers(request.headers))
-        )
+        headers, options = shown_headers(request.headers), _slack_options(body)
+        await self._record(request, Arrived("slack", "", text, rich=blocks, headers=headers, options=options))
         return web.Response(text="ok")
 
     # Teams.
@@ -191,7 +217,7 @@ class HttpServices:
         card = _card(_object(raw))
         if card is None:
             return _teams_refusal(400)
-        if wait := self._wait(self._teams_limit, workflow):
+        if wait := self._wait("teams", workflow):
             return _teams_refusal(429, math.ceil(wait))
         await self._record(
             request,
@@ -268,13 +294,17 @@ class HttpServices:
         text = content.get("text") if isinstance(content, dict) and content.get("type") == "text" else None
         if not isinstance(text, str) or not 0 < len(text) <= 2_000:
             return self._line_works_refusal("INVALID_PARAMETER")
-        if wait := self._wait(self._line_works_limit, request.match_info["bot"]):
+        if wait := self._wait("line_works", request.match_info["bot"]):
             return self._line_works_refusal("TOO_MANY_REQUESTS", math.ceil(wait))
         destination = f"{request.match_info['kind']}/{recipient}"
         await self._record(
             request, Arrived("line_works", destination, text, headers=shown_headers(request.headers))
         )
-        return web.Response(status=201)
+        return web.Response(status=201, headers=self._line_works_headers())
+
+    def _line_works_headers(self) -> dict[str, str]:
+        limit = self._limits.get("line_works")
+        return {"rateLimit-limit": str(round(limit.per_minute))} if limit else {}
 
     async def _line_works_problem(self, request: web.Request) -> web.Response | None:
         if (fault := self._faults.take("line_works")) is not None:
@@ -282,7 +312,7 @@ class HttpServices:
         return None if _bearer(request) in self.valid_tokens else self._line_works_refusal("UNAUTHORIZED")
 
     def _line_works_refusal(self, code: str | int, retry_after: str | int | None = None) -> web.Response:
-        headers = {"rateLimit-limit": str(self._line_works_limit.requests), "rateLimit-remaining": "0"}
+        headers = self._line_works_headers() | {"rateLimit-remaining": "0"}
         if retry_after is not None:
             headers["rateLimit-reset"] = str(retry_after)
         if isinstance(code, int):
@@ -295,8 +325,11 @@ class HttpServices:
 
     # All services.
 
-    def _wait(self, limit: RateLimit, key: str) -> float:
-        return limit.wait(key) if self.rate_limits else 0.0
+    def _wait(self, name: str, key: str) -> float:
+        limit = self._limits.get(name)
+        wait = limit.wait(key) if limit else 0.0
+        self.refused_for_rate += wait > 0
+        return wait
 
     async def _record(self, request: web.Request, message: Arrived) -> None:
         self._recorder.add(message)
@@ -351,6 +384,10 @@ def _retry_headers(retry_after: str | int | None) -> dict[str, str]:
     return {} if retry_after is None else {"Retry-After": str(retry_after)}
 
 
+def _slack_options(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in ("channel", "text", "blocks")}
+
+
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
@@ -375,6 +412,6 @@ def _card(body: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _card_text(card: Mapping[str, Any]) -> str:
-    return "\n".join(
-        str(block["text"]) for block in card["body"] if isinstance(block, dict) and "text" in block
-    )
+    blocks = [block for block in card["body"] if isinstance(block, dict)]
+    runs = [run for block in blocks for run in block.get("inlines", [block])]
+    return "\n".join(str(run["text"]) for run in runs if "text" in run)

@@ -19,7 +19,7 @@ class Arrived:
     """One message as its service received it.
 
     ``destination`` is the email address, the Slack channel, the workflow's id, or ``users/ID`` and ``channels/ID``. ``rich`` is the HTML,
-    the blocks or the card.
+    the blocks or the card. ``options`` are the other fields of a Slack message.
     """
 
     channel: str
@@ -28,6 +28,7 @@ class Arrived:
     subject: str = ""
     rich: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     arrived_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def as_json(self) -> dict[str, Any]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from email import message_from_bytes
+import time
+from email import message_from_bytes, message_from_string
 from email.message import EmailMessage
 from email.policy import default as default_policy
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from local_stack.stand_ins.faults import HANG_UP, Fault, Faults
+from local_stack.stand_ins.bounces import bounce_of
+from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, RateLimit
+from local_stack.stand_ins.imap import ImapService
+from local_stack.stand_ins.mail_tokens import MailTokens
 from local_stack.stand_ins.recorder import Arrived, Recorder
 
 # The reply for a code of the error table. Any other code is used as the reply.
@@ -30,10 +34,14 @@ _REPLIES = {
     "5.7": "550 5.7.1 Sender not authorized",
     "smtp_4": "451 Local error in processing",
     "smtp_5": "554 Transaction failed",
+    "5.1.0": "550 5.1.0 Address rejected",
     "5.1.1": "550 5.1.1 No such user",
     "5.1.2": "550 5.1.2 No such domain",
     "5.1.3": "553 5.1.3 Bad address",
     "5.1.6": "551 5.1.6 User has moved",
+    "5.1.7": "501 5.1.7 Bad sender address",
+    "5.1.8": "550 5.1.8 Sender domain does not exist",
+    "5.1.10": "556 5.1.10 Null MX",
     "5.2.2": "552 5.2.2 Mailbox full",
     "5.3.1": "552 5.3.1 System full",
 }
@@ -46,13 +54,19 @@ class SmtpService:
     """The server. Use it in one event loop. ``tls`` is used from the first byte or after STARTTLS.
 
     ``connections`` counts all connections, ``open_connections`` the open ones. If more than ``connection_limit`` are open, the server
-    refuses every letter, as Exchange Online does.
+    refuses every letter, as Exchange Online does; with ``refuses_connections`` it refuses the connections above the limit instead.
+    ``rate_limit`` refuses letters as Amazon SES does. ``delay_seconds`` is the time from one accepted letter to the next: the answers of
+    letters that come sooner are delayed, as Exchange Online does. ``refused_for_rate`` counts the refusals by these limits.
+    ``offers_smtputf8``: whether it takes internationalised addresses. Letters to the addresses in ``bouncing`` are accepted, and bounce
+    with this status code into the mailbox.
     """
 
     def __init__(
         self,
         recorder: Recorder,
         faults: Faults,
+        tokens: MailTokens,
+        mailbox: ImapService,
         *,
         tls: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
@@ -60,8 +74,17 @@ class SmtpService:
         self.connections = 0
         self.open_connections = set[SMTP]()
         self.connection_limit: int | None = None
+        self.refuses_connections = False
+        self.rate_limit: RateLimit | None = None
+        self.delay_seconds = 0.0
+        self.refused_for_rate = 0
+        self._next_letter = 0.0
+        self.offers_smtputf8 = False
+        self.bouncing: dict[str, str] = {}
         self._recorder = recorder
         self._faults = faults
+        self._tokens = tokens
+        self._mailbox = mailbox
         self._tls = tls
         self._implicit_tls = implicit_tls
         self._server: asyncio.Server | None = None
@@ -84,6 +107,7 @@ class SmtpService:
         return _Connection(
             self,
             hostname="localhost",
+            enable_SMTPUTF8=self.offers_smtputf8,
             ident="stand-in",
             auth_require_tls=False,
             authenticator=self._authenticate,
@@ -96,10 +120,18 @@ class SmtpService:
             return AuthResult(success=False, handled=False, message=reply)
         return AuthResult(success=True)
 
+    async def auth_XOAUTH2(self, server: SMTP, arguments: list[str]) -> AuthResult:  # noqa: N802
+        """The login by token. As real servers do, it explains a refusal before it refuses."""
+        if (result := self._authenticate()).success and not self._tokens.accepts(arguments[-1]):
+            await server.challenge_auth('{"status":"401","schemes":"bearer"}')
+            return AuthResult(success=False, handled=False)
+        return result
+
     async def handle_MAIL(  # noqa: N802
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        if self.connection_limit is not None and len(self.open_connections) > self.connection_limit:
+        if self.has_too_many_connections:
+            self.refused_for_rate += 1
             return _REPLIES["4.3.2"]
         if reply := await self._fault(server, "MAIL"):
             return reply
@@ -118,12 +150,30 @@ class SmtpService:
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         if reply := await self._fault(server, "DATA"):
             return reply
+        if self.rate_limit is not None and self.rate_limit.wait(""):
+            self.refused_for_rate += 1
+            return _REPLIES["throttled"]
         content = envelope.original_content or b""
         for recipient in envelope.rcpt_tos:
-            self._recorder.add(_arrived(recipient, content))
+            sender = envelope.mail_from or ""
+            self._recorder.add(_arrived(sender, recipient, content))
+            if status := self.bouncing.get(recipient):
+                self._mailbox.deliver(bounce_of(content, sender, recipient, status))
+        await self._delay()
         await self._faults.answer_is_due("email")
         await self._fault(server, HANG_UP)
         return "250 2.0.0 OK: queued"
+
+    @property
+    def has_too_many_connections(self) -> bool:
+        """Whether more connections are open than the limit allows."""
+        return self.connection_limit is not None and len(self.open_connections) > self.connection_limit
+
+    async def _delay(self) -> None:
+        now = time.monotonic()
+        turn = max(now, self._next_letter)
+        self._next_letter = turn + self.delay_seconds
+        await asyncio.sleep(turn - now)
 
     async def _fault(self, server: SMTP, command: str) -> str:
         """The error reply for a command, or empty. A failure without a reply closes the connection."""
@@ -139,20 +189,32 @@ class SmtpService:
 class _Connection(SMTP):
     """A connection that its ``SmtpService`` counts."""
 
+    _is_refused = False
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.event_handler.open_connections.add(self)
+        service: SmtpService = self.event_handler
+        service.open_connections.add(self)
+        if service.refuses_connections and service.has_too_many_connections:
+            service.open_connections.discard(self)
+            service.refused_for_rate += 1
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(b"421 4.3.2 Too many connections\r\n")
+            transport.close()
+            self._is_refused = True
+            return
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.event_handler.open_connections.discard(self)
-        super().connection_lost(error)
+        if not self._is_refused:
+            super().connection_lost(error)
 
 
 def _reply(fault: Fault | None) -> str:
     return _REPLIES.get(str(fault.code), str(fault.code)) if fault else ""
 
 
-def _arrived(recipient: str, content: bytes) -> Arrived:
+def _arrived(sender: str, recipient: str, content: bytes) -> Arrived:
     letter = message_from_bytes(content, policy=default_policy)
     assert isinstance(letter, EmailMessage)
     return Arrived(
@@ -161,9 +223,13 @@ def _arrived(recipient: str, content: bytes) -> Arrived:
         _part(letter, "plain"),
         subject=str(letter["Subject"] or ""),
         rich=_part(letter, "html") or None,
-        # The raw headers: unfolded, not decoded.
+        # The envelope's sender as the last server adds it, and the raw headers: unfolded, not decoded.
         headers={
-            name: "".join(str(value).splitlines()) for name, value in message_from_bytes(content).items()
+            "Return-Path": f"<{sender}>",
+            **{
+                name: "".join(value.splitlines())
+                for name, value in message_from_string(content.decode("utf-8", "replace")).items()
+            },
         },
     )
 

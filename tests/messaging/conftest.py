@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from include.messaging import pacing, sender, throttle
 from local_stack.stand_ins import StandIns, faults
 from tests.messaging.sending import Tenant, key_pair
 from tests.shared_database import connection, database, host, shared_copy, shared_database
@@ -25,6 +26,15 @@ def services() -> Iterator[StandIns]:
 def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The services count the requests of a test as made at the same moment."""
     VirtualTime().replace_clock(monkeypatch, faults)
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    """The time of the senders and of the services' rate limits: it passes while a sender waits."""
+    clock = VirtualTime()
+    for module in (sender, throttle, pacing, faults):
+        clock.replace_clock(monkeypatch, module)
+    return clock
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
+from tests.messaging.sending import key_pair
 from tests.waiting import wait_until
 
 TODAY = date(2026, 11, 1)
@@ -41,8 +42,31 @@ def slack(host: psycopg.Connection, tenant_id: str, stand_ins: StandIns) -> None
         host,
         tenant_id,
         "slack",
-        auth={"bot_token": "xoxb-test"},
+        # A workspace of its own, with a rate limit of its own.
+        auth={"bot_token": f"xoxb-{tenant_id}"},
         connection={"base_url": stand_ins.slack_base_url},
+    )
+
+
+def line_works(
+    host: psycopg.Connection, tenant_id: str, stand_ins: StandIns, bot_id: str = "1000001"
+) -> None:
+    """The tenant's LINE WORKS."""
+    integration(
+        host,
+        tenant_id,
+        "line_works",
+        auth={
+            "client_id": f"client of {tenant_id}",
+            "client_secret": "client-very-secret",
+            "service_account": "batch@example",
+            "private_key": key_pair()[0],
+        },
+        connection={
+            "bot_id": bot_id,
+            "auth_url": stand_ins.line_works_auth_url,
+            "base_url": stand_ins.line_works_base_url,
+        },
     )
 
 
@@ -91,6 +115,7 @@ def run_notifications(
     stand_ins: StandIns,
     *,
     spec: BatchSpec = SCHEDULED_NOTIFICATIONS,
+    on: date | None = None,
     codes: Sequence[str] = (),
     dry_run: bool = False,
     through: Network | None = None,
@@ -99,12 +124,14 @@ def run_notifications(
     """One whole run of a batch that sends or asks."""
     batch = import_module(f"include.{spec.family.slug}.{spec.slug}").create_batch(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        # For tests that end this connection.
+        connection.execute("SET application_name = 'sender'")
         return run_batch(
             platform,
             connection,
             spec,
             batch,
-            TODAY,
+            on or TODAY,
             codes=codes,
             dry_run=dry_run,
             parameters=parameters,
@@ -119,8 +146,9 @@ def operate(
     *messages: str,
     codes: Sequence[str] = (),
     dry_run: bool = False,
+    addresses: Sequence[str] = (),
 ) -> RunResult:
-    """One whole run of an operation on these messages, or on the channels."""
+    """One whole run of an operation on these messages or addresses, or on the channels."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
             platform,
@@ -130,7 +158,7 @@ def operate(
             TODAY,
             codes=codes,
             dry_run=dry_run,
-            parameters={"operation": operation, "messages": list(messages)},
+            parameters={"operation": operation, "messages": list(messages), "addresses": list(addresses)},
             network=network(stand_ins),
         )
 
@@ -159,6 +187,13 @@ def make_due(host: psycopg.Connection) -> None:
     host.execute(
         "UPDATE batch.outbox SET next_attempt_at = %s WHERE status IN ('retry', 'pending')",
         [datetime(2026, 11, 1, tzinfo=UTC)],
+    )
+
+
+def lose_senders(host: psycopg.Connection) -> None:
+    """The leases of all messages in flight have expired, as after a kill."""
+    host.execute(
+        "UPDATE batch.outbox SET lease_until = clock_timestamp() - interval '1 second' WHERE status = 'sending'"
     )
 
 

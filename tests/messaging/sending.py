@@ -17,7 +17,7 @@ from include.messaging.address_guard import guarded_session
 from include.messaging.channels import ChannelClient, Finding, connect
 from include.messaging.message import ChannelConfig, LineWorksConfig, Message, SlackConfig, TeamsConfig
 from include.messaging.outcome import Channel, SendResult
-from include.network import EmailConfig
+from include.network import EmailConfig, OAuthConfig
 from local_stack.stand_ins import StandIns
 from tests.waiting import LIMIT_SECONDS
 
@@ -126,6 +126,14 @@ class Tenant:
             security="none",
         )
 
+    @property
+    def email_by_token(self) -> EmailConfig:
+        """The same server, with a login by OAuth 2."""
+        oauth = OAuthConfig(
+            "client-1", "client-very-secret", self.services.mail_token_url, "https://mail.example.jp/.default"
+        )
+        return replace(self.email, password="", oauth=oauth)
+
     def config(self, channel: Channel) -> ChannelConfig:
         """The settings of a channel."""
         configs: dict[Channel, ChannelConfig] = {
@@ -145,7 +153,7 @@ class Tenant:
             async with (
                 guarded_session(allowed, timeout=timeout) as session,
                 aclosing(
-                    connect(config, session, allowed_hosts=allowed, smtp_timeout=self.patience, smtp_pause=0)
+                    connect(config, session, allowed_hosts=allowed, smtp_timeout=self.patience)
                 ) as client,
             ):
                 return await work(client)

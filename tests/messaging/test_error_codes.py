@@ -51,6 +51,13 @@ def answered_by_webhook(tenant: Tenant, channel: Channel, code: str) -> SendResu
     return _send(tenant, channel, tenant.slack_webhook)
 
 
+def refused_bot(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    """The daily check may not read the bot."""
+    tenant.services.fail_next(channel, "FORBIDDEN")
+    (found,) = tenant.validate(tenant.config(channel))
+    return SendResult(found.error.outcome, found.error, found.detail)
+
+
 def refused_sender(tenant: Tenant, channel: Channel, code: str) -> SendResult:
     tenant.services.fail_next(channel, code, command="MAIL")
     return _send(tenant, channel)
@@ -70,6 +77,11 @@ def refused_for_rate(tenant: Tenant, channel: Channel, code: str) -> SendResult:
 def token_refused(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
     tenant.services.fail_next("line_works_auth", "invalid_client")
     return _send(tenant, channel)
+
+
+def mail_token_refused(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    tenant.services.fail_next("mail_auth", "invalid_client")
+    return _send(tenant, channel, tenant.email_by_token)
 
 
 def nobody_listens(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
@@ -176,8 +188,6 @@ ROWS: dict[Channel, dict[str, Row]] = {
                 "token_revoked",
                 "token_expired",
                 "missing_scope",
-                "no_permission",
-                "restricted_action",
                 "ekm_access_denied",
                 "team_access_not_granted",
             ),
@@ -185,7 +195,6 @@ ROWS: dict[Channel, dict[str, Row]] = {
         ),
         **dict.fromkeys(
             (
-                "action_prohibited",
                 "no_service",
                 "no_active_hooks",
                 "invalid_token",
@@ -194,6 +203,11 @@ ROWS: dict[Channel, dict[str, Row]] = {
             ),
             replace(_REVOKED, provoke=answered_by_webhook),
         ),
+        **dict.fromkeys(("org_login_required", "team_added_to_org"), _DOWN),
+        **dict.fromkeys(
+            ("no_permission", "restricted_action", "restricted_action_read_only_channel"), _NOBODY
+        ),
+        "action_prohibited": replace(_NOBODY, provoke=answered_by_webhook),
         "channel_not_found": _NOBODY,
         "not_in_channel": _NOBODY,
         "is_archived": _NOBODY,
@@ -233,7 +247,9 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "http_429": _OVERLOADED,
         "TOO_MANY_REQUESTS": _OVERLOADED,
         **dict.fromkeys(("http_500", "http_502", "http_503", "http_504"), _DOWN),
-        **dict.fromkeys(("http_401", "UNAUTHORIZED", "http_403", "FORBIDDEN"), _REVOKED),
+        **dict.fromkeys(("http_401", "UNAUTHORIZED"), _REVOKED),
+        "no_bot_permission": replace(_REVOKED, provoke=refused_bot),
+        **dict.fromkeys(("http_403", "FORBIDDEN"), _NOBODY),
         "token_refused": replace(_REVOKED, provoke=token_refused),
         "http_404": _NOBODY,
         "NOT_FOUND": _NOBODY,
@@ -269,10 +285,16 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "5.2.2": Row(TRANSIENT, ErrorClass.DESTINATION),
         "5.3.1": _DOWN,
         "smtp_4": _DOWN,
-        **dict.fromkeys(("5.1.1", "5.1.2", "5.1.3", "5.1.6"), _NO_ADDRESS),
+        **dict.fromkeys(("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"), _NO_ADDRESS),
+        "5.1.7": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
+        "5.1.8": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
+        "smtputf8_missing": Row(
+            PERMANENT, ErrorClass.DESTINATION, of_message(destination="太郎@example.co.jp")
+        ),
         "5.7": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
         "policy": Row(PERMANENT, ErrorClass.DESTINATION, refused_by_policy),
         "535": _REVOKED,
+        "token_refused": replace(_REVOKED, provoke=mail_token_refused),
         "smtp_5": _MALFORMED,
         "invalid_address": Row(PERMANENT, ErrorClass.ADDRESS, of_message(destination="taro@")),
         "unknown": replace(

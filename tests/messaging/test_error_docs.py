@@ -18,13 +18,13 @@ Made from `include/messaging/error_codes.yaml`, which also drives the clients an
 | outcome | what happens |
 |---|---|
 | transient | tried again by BATCH-019-02 |
-| permanent | dead and reported; with class *credential* or *configuration* the tenant's channel closes instead, and the message waits |
+| permanent | dead and reported; with class *credential* or *configuration* the tenant's channel closes, and its messages wait |
 | ambiguous | parked until an operator decides; e-mail is tried again under the same Message-ID |
 
 *rate_limit* (the service's) and *recipient_limit* (one recipient's, such as a greylist) are not counted as an attempt: such a message
-is tried until it is older than `give_up_hours`, and then expires. *rate_limit* of the mail server also ends the tenant's e-mail for
-this run. *address* keeps the recipient from being written to again. `http_*`, `smtp_*` and `unknown` stand for answers without a code
-of their own.
+is tried until it is older than `give_up_hours`, and then expires. *rate_limit* slows down everything that shares the limit, see
+[delivery.md](delivery.md). *address* suppresses the recipient's address for a time, see [mail.md](mail.md). `http_*`, `smtp_*` and
+`unknown` stand for answers without a code of their own.
 """
 
 

@@ -186,7 +186,7 @@ class TestTheDailyCheck:
 
         [found] = tenant.validate(tenant.line_works)
 
-        assert found.error.code == "FORBIDDEN"
+        assert found.error.code == "no_bot_permission"
 
     def test_finds_refused_credentials(self, tenant: Tenant) -> None:
         tenant.services.fail_next("line_works_auth", "invalid_client")

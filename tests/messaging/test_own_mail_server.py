@@ -28,7 +28,6 @@ from include.execution.run_log import RunResult
 from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import connect
-from include.messaging.channels.email import CONNECTIONS
 from include.messaging.dispatch import dispatch_due
 from include.messaging.integrations import config_of
 from include.messaging.outbox import Draft
@@ -360,7 +359,7 @@ def test_many_slow_servers_delay_nobody_else(
     database: Database, host: psycopg.Connection, services: StandIns, own: StandIns
 ) -> None:
     own_server(host, own)
-    tenants = [f"A{number:03}" for number in range(2 * CONNECTIONS + 1)]
+    tenants = [f"A{number:03}" for number in range(2 * EmailConfig.connections + 1)]
     for tenant_id in tenants:
         host_rows.tenant(host, tenant_id)
     for table in ("SYS_IntegrationConfig", "MST_TenantSettings"):

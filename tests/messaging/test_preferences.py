@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include.messaging.preferences import is_quiet, preferences_of
+from include.messaging.preferences import preferences_of, quiet_until
 from include.settings import load_settings
 
 DEFAULTS = load_settings().notification
@@ -69,4 +69,4 @@ def test_a_setting_that_does_not_hold_is_named_and_the_defaults_hold(key: str, v
 def test_quiet_hours_are_those_of_japan(quiet_hours: str, japan: str, quiet: bool) -> None:
     moment = datetime.fromisoformat(f"2026-11-01T{japan}+09:00").astimezone(UTC)
 
-    assert is_quiet(quiet_hours, moment) is quiet
+    assert (quiet_until(quiet_hours, moment) is not None) is quiet

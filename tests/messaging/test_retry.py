@@ -112,7 +112,7 @@ def test_what_was_sent_is_sent(channel: Channel, attempts: int) -> None:
 
 @pytest.mark.parametrize(("channel", "code"), codes_of(Outcome.TRANSIENT))
 def test_the_services_own_word_on_when_to_come_back_wins(channel: Channel, code: str) -> None:
-    step = after(channel, code, retry_after=timedelta(seconds=90), spread=1)
+    step = after(channel, code, 1, retry_after=timedelta(seconds=90), spread=1)
 
     assert (step.status, step.next_attempt_at) == (Status.RETRY, NOW + timedelta(seconds=90))
 
@@ -126,7 +126,7 @@ def test_a_request_that_was_refused_for_its_rate_is_no_attempt(
 ) -> None:
     step = after(channel, code, attempts, spread=1)
 
-    assert (step.status, step.attempts) == (Status.RETRY, attempts)
+    assert (step.status, step.attempts) == (Status.RETRY if attempts else Status.PENDING, attempts)
     assert step.next_attempt_at == NOW + (error_table(channel)[code].wait or timedelta(minutes=1))
 
 
@@ -141,12 +141,14 @@ def test_a_mail_server_that_asks_for_less_is_given_its_time(code: str, minutes: 
     ("channel", "code"), codes_of(ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION), ids=str
 )
 @pytest.mark.parametrize("attempts", [0, 2])
-def test_what_is_wrong_with_the_channel_closes_it_and_is_not_counted(
+def test_what_is_wrong_with_the_channel_closes_it_and_uses_up_an_attempt(
     channel: Channel, code: str, attempts: int
 ) -> None:
     step = after(channel, code, attempts)
 
-    assert (step.status, step.attempts, step.closes_channel) == (Status.RETRY, attempts, True)
+    is_last = attempts + 1 == MAX_ATTEMPTS[channel]
+    assert (step.status, step.attempts) == (Status.DEAD if is_last else Status.RETRY, attempts + 1)
+    assert step.closes_channel
     assert not step.suppresses_address
 
 
@@ -174,6 +176,30 @@ def test_what_no_other_try_will_help_is_dead_at_once(channel: Channel, code: str
     assert step.suppresses_address is (error_table(channel)[code].error_class is ErrorClass.ADDRESS)
 
 
+@pytest.mark.parametrize(("most", "status"), [(1, Status.DEAD), (2, Status.RETRY), (None, Status.RETRY)])
+def test_the_messages_own_limit_of_attempts_holds(most: int | None, status: Status) -> None:
+    result = failed(SLACK, "http_503")
+
+    assert transition(SLACK, 0, result, NOW, spread=0, most_attempts=most).status is status
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_no_message_may_be_tried_more_often_than_its_channel_allows(channel: Channel) -> None:
+    result, most = failed(channel, "connection_refused"), MAX_ATTEMPTS[channel]
+
+    assert transition(channel, most - 1, result, NOW, spread=0, most_attempts=99).status is Status.DEAD
+
+
+def test_a_workspace_that_moves_for_more_than_a_day_closes_the_channel() -> None:
+    result = failed(SLACK, "org_login_required")
+
+    early = transition(SLACK, 0, result, NOW, spread=0, age=timedelta(hours=23))
+    late = transition(SLACK, 1, result, NOW, spread=0, age=timedelta(hours=24))
+
+    assert (early.status, early.closes_channel) == (Status.RETRY, False)
+    assert (late.status, late.closes_channel) == (Status.RETRY, True)
+
+
 def test_an_address_that_does_not_exist_is_not_written_to_again() -> None:
     addresses = codes_of(ErrorClass.ADDRESS)
 
@@ -193,8 +219,8 @@ def test_a_message_is_never_tried_more_often_than_it_may_be(
         step = transition(channel, attempts, result, now, spread=spread)
         assert step.next_attempt_at >= now
         assert attempts <= step.attempts <= MAX_ATTEMPTS[channel]
-        counted += result.counts_as_attempt and not step.closes_channel
-        if step.status is not Status.RETRY:
+        counted += result.counts_as_attempt
+        if step.status not in (Status.RETRY, Status.PENDING):
             assert step.status in FINAL | {Status.AMBIGUOUS}
             break
         assert step.attempts < MAX_ATTEMPTS[channel]
@@ -215,3 +241,14 @@ def test_only_letters_are_repeated_that_may_have_arrived(
     if step.status is Status.AMBIGUOUS:
         assert result.outcome is Outcome.AMBIGUOUS
     assert (step.status is Status.SENT) is (result.outcome is Outcome.SENT)
+
+
+def test_a_workspace_that_moves_closes_the_channel_before_its_messages_are_dead() -> None:
+    attempts, age = 0, timedelta()
+    while not (step := transition(
+        SLACK, attempts, failed(SLACK, "org_login_required"), NOW + age, spread=0, age=age
+    )).closes_channel:  # fmt: skip
+        assert step.status is Status.RETRY
+        attempts, age = step.attempts, step.next_attempt_at - NOW
+
+    assert timedelta(days=1) <= age < timedelta(days=2)

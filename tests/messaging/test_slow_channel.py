@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 from include.database import tenant_transaction
+from include.lasting_connection import LastingConnection
 from include.messaging import dispatch, outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import connect
@@ -27,6 +28,7 @@ from include.messaging.dispatch import DispatchReport, dispatch_due
 from include.messaging.message import ChannelConfig, SlackConfig
 from include.messaging.outbox import Draft, Lane
 from include.messaging.outcome import Channel
+from include.messaging.pacing import Paces
 from include.messaging.retry import Status
 from include.messaging.sender import LaneReport, Sender
 from include.network import EmailConfig, Network
@@ -125,11 +127,13 @@ def drain(
 
     async def through_patient_clients() -> list[LaneReport]:
         async with guarded_session(allowed_hosts, timeout=PATIENT) as session:
+            paces = Paces()
             sender = Sender(
-                connection,
+                LastingConnection(connection),
                 lambda lane: connect(
                     configs[lane], session, allowed_hosts=allowed_hosts, smtp_timeout=PATIENCE
                 ),
+                lambda lane: paces.pace(configs[lane]),
                 owner="run",
                 clock=lambda: datetime.now(UTC),
                 started_at=datetime.now(UTC),

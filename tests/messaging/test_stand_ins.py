@@ -151,6 +151,21 @@ def test_rates_are_limited_only_if_that_is_wanted(limited: bool, refused: int) -
     assert other_channel == 200
 
 
+@pytest.mark.usefixtures("standing_clock")
+def test_a_workspace_can_refuse_for_a_while_after_some_messages(services: StandIns) -> None:
+    services.pause_after("slack_workspace", 2, 30)
+
+    answers = [
+        json.loads(ask(services, "POST", "/api/chat.postMessage", {"channel": f"C{number}", "text": "x"})[1])
+        for number in range(4)
+    ]
+    others = ask(services, "POST", "/api/chat.postMessage", {"channel": "C1", "text": "x"}, "xoxb-2")
+
+    assert [answer.get("error") for answer in answers] == [None, None, "ratelimited", "ratelimited"]
+    assert json.loads(others[1])["ok"]
+    assert services.messages_refused_for_rate == 2
+
+
 def test_failures_come_in_the_order_in_which_they_were_asked_for(services: StandIns) -> None:
     services.fail_next("slack", "fatal_error", times=2)
     services.fail_next("slack", 503)

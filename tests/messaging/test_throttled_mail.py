@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -10,15 +11,18 @@ import pytest
 
 from include.catalog import NOTIFICATION_RETRY
 from include.database import tenant_transaction
-from include.messaging import outbox
+from include.messaging import outbox, throttle
 from include.messaging.dispatch import dispatch_due
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
+from include.messaging.pacing import limit_of
+from include.network import EmailConfig, Network
 from include.settings import load_settings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import make_due, network, run_notifications, statuses, waiting
+from tests.waiting import wait_until
 
 TENANTS = [f"T{number}" for number in range(6)]
 LETTERS_EACH = 10
@@ -40,16 +44,30 @@ def letters(host: psycopg.Connection, connection: psycopg.Connection) -> None:
         outbox.enqueue(connection, drafts, created_by="test")
 
 
-def send(connection: psycopg.Connection, services: StandIns) -> None:
-    """One shard's dispatch of all due messages."""
+def send(
+    connection: psycopg.Connection,
+    services: StandIns,
+    through: Network | None = None,
+    *,
+    seconds: float = 3_600,
+) -> None:
+    """One shard's dispatch of all due messages. It ends when all are sent, and at the latest after ``seconds``."""
     dispatch_due(
         connection,
         TENANTS,
-        network(services),
+        through or network(services),
         owner="run",
         clock=lambda: datetime.now(UTC),
         settings=load_settings().notification,
+        stop_at=datetime.now(UTC) + timedelta(seconds=seconds),
     )
+
+
+def send_again(host: psycopg.Connection, connection: psycopg.Connection, services: StandIns) -> None:
+    """The same letters in another run, when the server has noticed the end of the one before."""
+    host.execute("UPDATE batch.outbox SET status = 'pending', finished_at = null")
+    wait_until(lambda: services.open_smtp_connections == 0, "the connections are closed")
+    send(connection, services)
 
 
 def received(services: StandIns) -> Counter[str]:
@@ -63,36 +81,119 @@ def attempts(host: psycopg.Connection) -> set[int]:
 
 
 @pytest.mark.usefixtures("letters")
-def test_every_letter_passes_a_server_with_three_connections_once(
-    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+@pytest.mark.parametrize("refuses_connections", [False, True])
+def test_one_run_passes_a_server_with_three_connections(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, refuses_connections: bool
 ) -> None:
-    services.limit_smtp_connections(3)
+    services.limit_smtp_connections(3, refuses_connections=refuses_connections)
 
-    for _ in range(3):
-        send(connection, services)
-        make_due(host)
+    send(connection, services)
 
     assert statuses(host) == {("email", "sent"): ALL}
     assert received(services) == EACH_ONCE
+    assert attempts(host) == {1}
+    assert services.messages_refused_for_rate > 0
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_server_that_takes_nothing_stops_all_lanes_and_costs_no_attempt(
+def test_one_run_passes_a_server_that_takes_thirty_letters_a_second(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+) -> None:
+    services.set_limit("email", 30, 1)
+
+    send(connection, services)
+
+    assert statuses(host) == {("email", "sent"): ALL}
+    assert received(services) == EACH_ONCE
+    assert attempts(host) == {1}
+    assert services.messages_refused_for_rate > 0
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_server_that_delays_its_answers_gets_fewer_letters_at_once(
+    host: psycopg.Connection,
+    connection: psycopg.Connection,
+    services: StandIns,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(throttle, "_SLOW_ANSWER", 0.2)
+    services.delay_letters(0.05)
+
+    send(connection, services)
+
+    assert statuses(host) == {("email", "sent"): ALL}
+    assert received(services) == EACH_ONCE
+    (at_once,) = host.execute("SELECT at_once FROM batch.service_limit").fetchone() or (None,)
+    assert at_once is not None
+    assert at_once < EmailConfig.connections
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_server_that_takes_nothing_is_asked_less_and_less_and_costs_no_attempt(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
     services.limit_smtp_connections(0)
 
-    send(connection, services)
+    send(connection, services, seconds=3)
 
-    # Each lane has three letters under way.
-    assert statuses(host) == {("email", "retry"): 3 * len(TENANTS), ("email", "pending"): 7 * len(TENANTS)}
-    assert services.smtp_connections < 2 * 3 * len(TENANTS)
+    assert statuses(host) == {("email", "pending"): ALL}
+    # First 20 connections, 10 after a second, and 5 after two more.
+    assert services.smtp_connections <= EmailConfig.connections + 10 + 5
     assert attempts(host) == {0}
-
     services.limit_smtp_connections(100)
     make_due(host)
+    host.execute("UPDATE batch.service_limit SET blocked_until = '-infinity'")
     send(connection, services)
     assert received(services) == EACH_ONCE
+
+
+@pytest.mark.usefixtures("letters")
+def test_there_are_never_more_connections_than_the_settings_allow(
+    connection: psycopg.Connection, services: StandIns
+) -> None:
+    services.limit_smtp_connections(2)
+    through = network(services)
+    assert through.email is not None
+
+    send(connection, services, replace(through, email=replace(through.email, connections=2)))
+
+    assert received(services) == EACH_ONCE
+    assert services.messages_refused_for_rate == 0
+
+
+@pytest.mark.usefixtures("letters")
+def test_what_was_learnt_the_next_run_knows(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+) -> None:
+    services.limit_smtp_connections(3)
+    send(connection, services)
+    send_again(host, connection, services)
+    refused = services.messages_refused_for_rate
+
+    send_again(host, connection, services)
+
+    assert refused > 0
+    assert services.messages_refused_for_rate == refused
+
+
+@pytest.mark.usefixtures("letters")
+def test_two_processes_share_the_limit(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+) -> None:
+    """Another process has announced itself first, so of one connection this one has none."""
+    key = limit_of(network(services).email).key
+    host.execute(
+        "INSERT INTO batch.service_limit (limit_key, per_minute, at_once) VALUES (%s, null, 1)", [key]
+    )
+    host.execute("INSERT INTO batch.limit_sender (limit_key, owner) VALUES (%s, 'another')", [key])
+
+    send(connection, services, seconds=0.5)
+    assert services.messages == []
+    host.execute("UPDATE batch.limit_sender SET seen_at = now() - interval '2 minutes'")
+    send(connection, services)
+
+    assert received(services) == EACH_ONCE
+    assert host.execute("SELECT owner FROM batch.limit_sender").fetchall() == [("another",)]
 
 
 @pytest.mark.usefixtures("letters")
@@ -105,9 +206,9 @@ def test_a_greylisted_recipient_waits_alone_and_costs_no_attempt(
         send(connection, services)
         make_due(host)
 
-    assert statuses(host) == {("email", "sent"): ALL - 1, ("email", "retry"): 1}
+    assert statuses(host) == {("email", "sent"): ALL - 1, ("email", "pending"): 1}
     assert host.execute(
-        "SELECT attempts, error_code FROM batch.outbox WHERE status = 'retry'"
+        "SELECT attempts, error_code FROM batch.outbox WHERE status = 'pending'"
     ).fetchall() == [(0, "4.7")]
 
 
@@ -121,7 +222,7 @@ def test_a_throttled_letter_expires_by_its_age_and_is_reported(
     for _ in range(3):
         make_due(host)
         assert run_notifications(database, services, spec=NOTIFICATION_RETRY).status == "completed"
-    assert statuses(host) == {("email", "retry"): 1}
+    assert statuses(host) == {("email", "pending"): 1}
     assert attempts(host) == {0}
     host.execute("UPDATE batch.outbox SET due_at = due_at - interval '73 hours'")
 

@@ -57,6 +57,17 @@ def plant(connection: psycopg.Connection, relation: str, tenant_id: str) -> None
     if relation == "tenant":  # its columns are made from the host's
         host_rows.tenant(connection, tenant_id)
         return
+    if relation == "tenant_notification_now":  # the same
+        host_rows.insert(
+            connection,
+            "HIS_NotificationLog",
+            "ON CONFLICT DO NOTHING",
+            id=f"id of {tenant_id}",
+            tenant_id=tenant_id,
+            recipient_address=f"destination of {tenant_id}",
+            updated_at=host_rows.UPDATED_AT,
+        )
+        return
     if relation == "tenant_employee":  # the same
         host_rows.insert(
             connection,

@@ -66,7 +66,9 @@ def test_rows_of_an_older_schema_are_brought_along(host: Database, monkeypatch: 
             ) SELECT execution_id, batch_id, business_date, 1, 1, 1, 1 FROM batch.execution_log;
             INSERT INTO batch.inactivity_change (
                 tenant_id, changed_on, from_stage, to_stage, reason, inactive_days, inactive_since, recorded_by
-            ) VALUES ('A', '2026-10-01', 'none', 'warning', 'inactivity', 60, '2026-08-02', 'e')
+            ) VALUES ('A', '2026-10-01', 'none', 'warning', 'inactivity', 60, '2026-08-02', 'e');
+            INSERT INTO batch.suppressed_address (tenant_id, address, error_code, suppressed_at) VALUES
+                ('A', 'gone@example.jp', '5.1.1', '2025-01-01'), ('A', '太郎@example.jp', 'invalid_address', '2025-01-01')
             """
         )
 
@@ -78,6 +80,12 @@ def test_rows_of_an_older_schema_are_brought_along(host: Database, monkeypatch: 
         assert connection.execute("SELECT told_at IS NOT NULL FROM batch.inactivity_change").fetchall() == [
             (True,)
         ]
+        assert connection.execute(
+            """
+            SELECT address, reason, bounces, round(extract(epoch FROM suppressed_until - now()) / 86400)::integer
+            FROM batch.suppressed_address
+            """
+        ).fetchall() == [("gone@example.jp", "bounce", 1, 30)]
 
 
 # Idempotent ------------------------------------------------------------------------------------------------------------

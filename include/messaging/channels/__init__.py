@@ -23,16 +23,15 @@ def connect(
     *,
     allowed_hosts: Collection[str] = (),
     smtp_timeout: float = 30,
-    smtp_pause: float = 1,
 ) -> ChannelClient:
     """The client for a configuration. It opens no connection yet; use it for all of the tenant's messages in a run.
 
-    ``session`` is one ``guarded_session`` with the same ``allowed_hosts`` for all clients. ``smtp_timeout`` and ``smtp_pause`` (see
-    ``EmailClient``) are in seconds.
+    ``session`` is one ``guarded_session`` with the same ``allowed_hosts`` for all clients. ``smtp_timeout`` is in
+    seconds for each answer of a mail server.
     """
     match config:
         case EmailConfig():
-            return EmailClient(config, timeout=smtp_timeout, pause=smtp_pause, allowed_hosts=allowed_hosts)
+            return EmailClient(config, timeout=smtp_timeout, allowed_hosts=allowed_hosts)
         case SlackConfig():
             return SlackClient(config, session, allowed_hosts)
         case TeamsConfig():

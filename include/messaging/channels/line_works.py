@@ -35,6 +35,8 @@ _ASSERTION_LIFETIME = timedelta(hours=1)
 _LONGEST_LIFETIME_SECONDS = 86_400
 # A token is replaced this long before it expires, so that it does not expire during a request.
 _MARGIN_SECONDS = 300
+# No plan allows so many messages per minute: such a header is wrong.
+_HIGHEST_LIMIT = 100_000
 
 
 class LineWorksClient(ChannelClient):
@@ -69,7 +71,9 @@ class LineWorksClient(ChannelClient):
         answer = await self._call(
             "POST", (kind, recipient, "messages"), json={"content": {"type": "text", "text": message.text}}
         )
-        return answer if isinstance(answer, SendResult) else SendResult(Outcome.SENT)
+        if isinstance(answer, SendResult):
+            return answer
+        return SendResult(Outcome.SENT, per_minute=_stated_limit(answer))
 
     @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
@@ -82,8 +86,14 @@ class LineWorksClient(ChannelClient):
             return finding(failed(Channel.LINE_WORKS, "not_configured", "there is no such bot"))
         # Reading the bot needs a scope that sending does not need.
         may_read = not {"bot", "bot.read"}.isdisjoint(self._config.scope.split())
-        if isinstance(answer, SendResult) and (may_read or code not in ("FORBIDDEN", "http_403")):
+        if code in ("FORBIDDEN", "http_403"):
+            refusal = failed(Channel.LINE_WORKS, "no_bot_permission")
+            return finding(refusal) if may_read else self._malformed(destinations)
+        if isinstance(answer, SendResult):
             return finding(answer)
+        return self._malformed(destinations)
+
+    def _malformed(self, destinations: Collection[str]) -> list[Finding]:
         malformed = failed(Channel.LINE_WORKS, "NOT_FOUND", "neither users/ID nor channels/ID")
         return [
             problem
@@ -217,6 +227,12 @@ class AccessToken:
 def _meaning(answer: Answer, code: object = None) -> SendResult:
     wait = retry_after(answer.headers, "rateLimit-reset") if answer.status == 429 else None
     return refused(Channel.LINE_WORKS, answer.status, code, retry_after=wait)
+
+
+def _stated_limit(answer: Answer) -> int | None:
+    """The limit in messages per minute that an answer states; None without a valid header."""
+    value = answer.headers.get("rateLimit-limit", "")
+    return int(value) if value.isdecimal() and 0 < int(value) < _HIGHEST_LIMIT else None
 
 
 def _seconds(value: object) -> int:

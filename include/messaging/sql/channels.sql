@@ -1,6 +1,7 @@
 -- name: open_circuit
+-- The sender's clock may be ahead. With its time, a channel whose settings are changed soon afterwards would stay closed.
 INSERT INTO batch.channel_circuit (tenant_id, channel, error_code, reason, opened_at)
-VALUES (%(tenant_id)s, %(channel)s, %(error_code)s, %(reason)s, %(now)s)
+VALUES (%(tenant_id)s, %(channel)s, %(error_code)s, %(reason)s, least(%(now)s::timestamptz, now()))
 ON CONFLICT (tenant_id, channel) DO NOTHING;
 
 -- name: reopen_channels
@@ -23,8 +24,3 @@ WHERE
     circuit.tenant_id = spelled.tenant_id
     AND spelled.updated_at AT TIME ZONE 'UTC' > circuit.opened_at
     AND circuit.channel = %(spellings)s::jsonb ->> regexp_replace(lower(spelled.name), '[^a-z]', '', 'g');
-
--- name: suppress_address
-INSERT INTO batch.suppressed_address (tenant_id, address, error_code, suppressed_at)
-VALUES (%(tenant_id)s, lower(%(address)s), %(error_code)s, %(now)s)
-ON CONFLICT (tenant_id, address) DO NOTHING;

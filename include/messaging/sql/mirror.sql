@@ -5,7 +5,8 @@ WHERE host_log_id IS NOT null AND mirrored_status <> status AND status <> 'sendi
 
 -- name: mirror_to_host
 -- Show the state of messages in the application's rows, in the application's terms. Locked rows are skipped; the next hourly
--- run updates them (mirrored_status differs from status). A deleted row needs no update.
+-- run updates them (mirrored_status differs from status). A deleted row needs no update. A row that the application has cancelled
+-- stays as it is, even if the message was sent.
 WITH message AS (
     SELECT message_id, host_log_id, status, attempts, finished_at, error_code, error_detail
     FROM batch.outbox
@@ -15,7 +16,11 @@ WITH message AS (
 free AS (
     SELECT id
     FROM batch.tenant_notification
-    WHERE id IN (SELECT message.host_log_id FROM message)
+    WHERE
+        -- An array, because only a comparison with a value reaches the table's index through the view. With a subquery all rows
+        -- of the tenant would be read and locked.
+        id = any(array(SELECT message.host_log_id FROM message))
+        AND NOT (is_deleted OR coalesce(upper(btrim(send_status)) IN ('CANCELLED', 'CANCELED'), false))
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ),
@@ -28,6 +33,7 @@ shown AS (
             WHEN 'sending' THEN 'SENDING'
             WHEN 'retry' THEN 'RETRY'
             WHEN 'pending' THEN 'RETRY'
+            WHEN 'withdrawn' THEN 'SKIPPED'
             ELSE 'FAILED'
         END,
         send_attempts = message.attempts,
@@ -37,7 +43,7 @@ shown AS (
         updated_at = now() AT TIME ZONE 'UTC'
     FROM message
     INNER JOIN free ON message.host_log_id = free.id
-    WHERE shown.id = free.id
+    WHERE shown.id = free.id AND shown.id = any(array(SELECT message.host_log_id FROM message))
     RETURNING message.message_id
 )
 
@@ -49,7 +55,7 @@ WHERE
     AND (
         message.message_id IN (SELECT shown.message_id FROM shown)
         OR message.host_log_id NOT IN (
-            SELECT present.id FROM batch.tenant_notification AS present
-            WHERE present.id IN (SELECT message.host_log_id FROM message)
+            SELECT present.id FROM batch.tenant_notification_now AS present
+            WHERE present.id = any(array(SELECT message.host_log_id FROM message)) AND NOT present.is_withdrawn
         )
     );

@@ -2,19 +2,23 @@
 -- A message is stored once: a second request finds that its key exists.
 INSERT INTO batch.outbox (
     message_id, tenant_id, dedupe_key, channel, destination, subject, body, rich, priority, host_log_id,
-    due_at, next_attempt_at, dedupe_until, created_by
+    template_key, status, finished_at, due_at, next_attempt_at, dedupe_until, created_by
 )
 SELECT
     gen_random_uuid()::text AS message_id,
     message.tenant_id, message.dedupe_key, message.channel, message.destination, message.subject,
-    message.body, message.rich, message.priority, message.host_log_id, message.due_at,
+    message.body, message.rich, message.priority, message.host_log_id, message.template_key,
+    CASE WHEN message.is_merged THEN 'merged' ELSE 'pending' END AS status,
+    CASE WHEN message.is_merged THEN message.due_at END AS finished_at,
+    message.due_at,
     message.due_at AS next_attempt_at,
     message.dedupe_until,
     %(created_by)s
 FROM
     jsonb_to_recordset(%(messages)s) AS message (
         tenant_id text, dedupe_key text, channel text, destination text, subject text, body text, rich jsonb,
-        priority smallint, host_log_id text, due_at timestamptz, dedupe_until timestamptz
+        priority smallint, host_log_id text, template_key text, is_merged boolean, due_at timestamptz,
+        dedupe_until timestamptz
     )
 ORDER BY message.tenant_id, message.dedupe_key
 ON CONFLICT (tenant_id, dedupe_key) DO NOTHING
@@ -38,39 +42,184 @@ WHERE
 ORDER BY message.tenant_id, message.channel;
 
 -- name: claim
--- The claim is committed before anything is sent. Two senders never get the same row: each skips rows that the other has
--- locked, and a claimed row is no longer due.
-WITH due AS (
-    SELECT message_id
+-- Claim due messages, and decide by the application's row, as it is now, about each message that has one. The claim is committed
+-- before anything is sent. Two senders never get the same row: each skips rows that the other has locked, and a claimed row is no
+-- longer due. The lease is by the database's clock, because those of the workers may differ. apart: one message for each
+-- destination that is not busy.
+WITH next_of_each AS (
+    SELECT DISTINCT ON (destination) message_id
+    FROM batch.outbox
+    WHERE
+        %(apart)s
+        AND tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
+        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s
+        AND destination <> all(%(busy)s)
+    ORDER BY destination, priority, next_attempt_at, due_at, message_id
+),
+
+due AS (
+    SELECT message_id, channel, host_log_id
     FROM batch.outbox
     WHERE
         tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
-        AND next_attempt_at <= %(due_before)s AND priority <= %(lowest_priority)s
+        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s
+        AND (NOT %(apart)s OR message_id IN (SELECT next_of_each.message_id FROM next_of_each))
     -- A postponed message comes after messages that are due earlier, so a recipient that always fails blocks no other.
     ORDER BY priority, next_attempt_at, due_at, message_id
     LIMIT %(count)s
     FOR UPDATE SKIP LOCKED
 ),
 
+-- An array, and no join: only a comparison with a value reaches the index of the application's table through the view.
+shown AS (
+    SELECT *
+    FROM batch.tenant_notification_now
+    WHERE id = any(array(SELECT due.host_log_id FROM due))
+),
+
+judged AS (
+    SELECT
+        due.message_id,
+        shown.channel,
+        shown.destination,
+        shown.subject,
+        shown.body,
+        shown.is_html,
+        shown.most_attempts,
+        shown.scheduled_at_utc AT TIME ZONE 'UTC' AS scheduled_at,
+        CASE
+            WHEN due.host_log_id IS null THEN 'send'
+            WHEN shown.id IS null OR shown.is_withdrawn THEN 'withdraw'
+            WHEN shown.is_held THEN 'hold'
+            WHEN shown.scheduled_at_utc AT TIME ZONE 'UTC' > %(now)s THEN 'postpone'
+            WHEN shown.channel IS null THEN 'withdraw'
+            WHEN shown.channel <> due.channel THEN 'move'
+            ELSE 'send'
+        END AS verdict
+    FROM due
+    LEFT JOIN shown ON due.host_log_id = shown.id
+),
+
 claimed AS (
     UPDATE batch.outbox AS message
-    SET status = 'sending', lease_owner = %(owner)s, lease_until = %(lease_until)s
-    FROM due
-    WHERE message.message_id = due.message_id
+    SET
+        status = CASE judged.verdict WHEN 'send' THEN 'sending' WHEN 'withdraw' THEN 'withdrawn' ELSE message.status END,
+        lease_owner = CASE WHEN judged.verdict = 'send' THEN %(owner)s END,
+        lease_until = CASE WHEN judged.verdict = 'send' THEN clock_timestamp() + %(lease)s END,
+        finished_at = CASE WHEN judged.verdict = 'withdraw' THEN %(now)s::timestamptz END,
+        channel = CASE WHEN judged.verdict = 'move' THEN judged.channel ELSE message.channel END,
+        destination = coalesce(judged.destination, message.destination),
+        most_attempts = judged.most_attempts,
+        due_at = CASE WHEN judged.verdict = 'postpone' THEN judged.scheduled_at ELSE message.due_at END,
+        next_attempt_at = CASE judged.verdict
+            WHEN 'postpone' THEN judged.scheduled_at
+            WHEN 'hold' THEN %(now)s + interval '1 hour'
+            ELSE message.next_attempt_at
+        END,
+        error_code = CASE judged.verdict
+            WHEN 'withdraw' THEN 'withdrawn' WHEN 'hold' THEN 'held' ELSE message.error_code
+        END,
+        error_detail = CASE judged.verdict
+            WHEN 'withdraw' THEN 'アプリケーションが取り消したか、種類（notification_type）が分かりません'
+            WHEN 'hold' THEN '通知設定（MST_NotificationSettings）が無効です'
+            ELSE message.error_detail
+        END
+    FROM judged
+    WHERE message.message_id = judged.message_id
     RETURNING
-        message.message_id, message.tenant_id, message.channel, message.destination, message.subject,
-        message.body, message.rich, message.attempts, message.host_log_id, message.priority, message.due_at
+        judged.verdict, message.message_id, message.tenant_id, message.channel, message.destination, message.subject,
+        message.body, message.rich, message.attempts, message.most_attempts, message.host_log_id, message.priority,
+        message.due_at, judged.subject AS host_subject, judged.body AS host_body, judged.is_html AS host_is_html
 )
 
 SELECT *
 FROM claimed
 ORDER BY priority, due_at, message_id;
 
+-- name: refresh_text
+-- The application changed the text since the message was queued.
+UPDATE batch.outbox
+SET subject = %(subject)s, body = %(body)s, rich = %(rich)s
+WHERE message_id = %(message_id)s;
+
+-- name: has_due
+SELECT
+    exists(
+        SELECT FROM batch.outbox
+        WHERE
+            tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
+            AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s
+    );
+
+-- name: release_unsent
+-- The claim was committed, but its answer was lost with the connection. Nothing of it was sent.
+UPDATE batch.outbox
+SET status = CASE WHEN attempts > 0 THEN 'retry' ELSE 'pending' END, lease_owner = null, lease_until = null
+WHERE status = 'sending' AND lease_owner = %(owner)s AND message_id <> all(%(known)s);
+
+-- name: release_held
+-- Messages whose hour is over. What is still switched off is held again.
+UPDATE batch.outbox
+SET error_code = null, error_detail = null
+WHERE status IN ('pending', 'retry') AND error_code = 'held' AND next_attempt_at <= %(now)s;
+
+-- name: hold_switched_off
+-- Messages of a channel or a kind of reminder that the tenant has switched off. Letters to its administrators go out anyway.
+UPDATE batch.outbox AS message
+SET
+    next_attempt_at = %(now)s + interval '1 hour',
+    error_code = 'held',
+    error_detail = switched_off.reason
+FROM
+    jsonb_to_recordset(%(switched_off)s) AS switched_off (
+        tenant_id text, channel text, template_key text, reason text
+    )
+WHERE
+    message.tenant_id = switched_off.tenant_id AND message.status IN ('pending', 'retry')
+    AND message.next_attempt_at <= %(now)s
+    AND (
+        message.template_key = switched_off.template_key
+        OR (
+            message.channel = switched_off.channel AND switched_off.template_key IS null
+            AND (
+                message.template_key IS NOT null
+                -- An array, for the index of the application's table.
+                OR message.host_log_id = any(
+                    array(
+                        SELECT shown.id FROM batch.tenant_notification_now AS shown
+                        WHERE
+                            NOT shown.is_letter
+                            AND shown.id = any(
+                                array(
+                                    SELECT due.host_log_id FROM batch.outbox AS due
+                                    WHERE
+                                        due.status IN ('pending', 'retry') AND due.next_attempt_at <= %(now)s
+                                        AND due.host_log_id IS NOT null
+                                )
+                            )
+                    )
+                )
+            )
+        )
+    );
+
+-- name: postpone_quiet
+-- In quiet hours only urgent messages (priority 1) are sent; the others wait for their end.
+UPDATE batch.outbox AS message
+SET next_attempt_at = quiet.ends_at
+FROM unnest(%(tenant_ids)s::text[], %(ends_at)s::timestamptz[]) AS quiet (tenant_id, ends_at)
+WHERE
+    message.tenant_id = quiet.tenant_id AND message.status IN ('pending', 'retry')
+    AND message.priority > 1 AND message.next_attempt_at < quiet.ends_at;
+
 -- name: park_crashed
 -- Messages whose sender was lost may have arrived. An e-mail is retried, because it has the same Message-ID again.
 UPDATE batch.outbox
 SET
-    status = CASE WHEN channel = 'email' AND attempts + 1 < %(most_letters)s THEN 'retry' ELSE 'ambiguous' END,
+    status = CASE
+        WHEN channel = 'email' AND attempts + 1 < least(%(most_letters)s, most_attempts) THEN 'retry'
+        ELSE 'ambiguous'
+    END,
     attempts = attempts + 1,
     next_attempt_at = %(now)s,
     lease_owner = null,
@@ -78,7 +227,7 @@ SET
     error_code = 'sender_lost',
     error_class = 'network',
     error_detail = '送信中にワーカーが失われ、届いたか分かりません'
-WHERE status = 'sending' AND lease_until < %(now)s
+WHERE status = 'sending' AND lease_until < clock_timestamp()
 RETURNING message_id, status;
 
 -- name: record_result
@@ -102,7 +251,3 @@ WHERE
         -- The message was parked as lost, but it has arrived.
         OR (%(status)s = 'sent' AND status IN ('retry', 'ambiguous') AND error_code = 'sender_lost')
     );
-
--- name: suppressed_addresses
-SELECT address
-FROM batch.suppressed_address;

@@ -7,6 +7,7 @@ FROM batch.tenant;
 SELECT
     tenant.tenant_id,
     tenant.language,
+    tenant.timezone,
     (
         SELECT
             jsonb_object_agg(
@@ -74,7 +75,29 @@ SELECT
     lower(left(language_code, 2)) AS language,
     coalesce(subject_template, '') AS subject,
     coalesce(body_template, '') AS body,
-    upper(coalesce(format_type, '')) = 'HTML' AS is_html
+    upper(coalesce(format_type, '')) = 'HTML' AS is_html,
+    upper(coalesce(format_type, '')) = 'MARKDOWN' AS is_markdown
 FROM batch.tenant_template
 WHERE
     template_key = any(%(template_keys)s) AND coalesce(is_active, true) AND NOT is_deleted;
+
+-- name: load_switches
+-- The tenants' switches for whole channels, such as EMAIL_ENABLED, that are off.
+SELECT tenant_id, setting_key
+FROM batch.tenant_setting
+WHERE
+    upper(btrim(setting_category)) = 'NOTIFICATION' AND NOT is_deleted
+    AND lower(btrim(coalesce(nullif(btrim(setting_value), ''), default_value))) IN ('false', 'off', 'no', '0')
+    AND coalesce(effective_from <= %(now)s, true)
+    AND coalesce(effective_until > %(now)s, true)
+ORDER BY tenant_id, setting_key;
+
+-- name: load_notification_settings
+-- Disabled settings too: they stop a reminder.
+SELECT
+    tenant_id, setting_key, notification_type, trigger_event,
+    channel_config,
+    coalesce(is_enabled, true) AS is_enabled
+FROM batch.tenant_notification_setting
+WHERE NOT is_deleted
+ORDER BY tenant_id, setting_key;

@@ -28,12 +28,15 @@ WHERE
         )
     );
 
--- What waits to be sent. The type is the channel, spelled in several ways; an unknown one is nobody's.
-CREATE VIEW batch.all_waiting_notification AS
+-- The application's notifications as they are now. The type is the channel, spelled in several ways; an unknown one is nobody's.
+-- is_withdrawn: the application took it back. is_held: the notification setting that it names is switched off. is_letter: about
+-- an invoice, written by BATCH-018-02; a tenant's switches do not concern it.
+CREATE VIEW batch.all_notification AS
 SELECT
-    id,
-    tenant_id,
-    CASE regexp_replace(upper(notification_type), '[^A-Z]', '', 'g')
+    notification.id,
+    notification.tenant_id,
+    upper(btrim(notification.send_status)) AS status,
+    CASE regexp_replace(upper(notification.notification_type), '[^A-Z]', '', 'g')
         WHEN 'EMAIL' THEN 'email'
         WHEN 'MAIL' THEN 'email'
         WHEN 'SLACK' THEN 'slack'
@@ -43,14 +46,48 @@ SELECT
         WHEN 'LINEWORKS' THEN 'line_works'
         WHEN 'LINE' THEN 'line_works'
     END AS channel,
-    coalesce(btrim(recipient_address), '') AS destination,
-    coalesce(btrim(subject), '') AS subject,
-    coalesce(message_body, '') AS body,
-    upper(btrim(coalesce(message_format, ''))) = 'HTML' AS is_html,
-    CASE upper(btrim(priority_level)) WHEN 'HIGH' THEN 1 WHEN 'URGENT' THEN 1 WHEN 'LOW' THEN 3 ELSE 2 END AS priority,
-    scheduled_at AS scheduled_at_utc
-FROM "HIS_NotificationLog"
-WHERE upper(btrim(send_status)) = 'PENDING' AND scheduled_at IS NOT null AND tenant_id IS NOT null AND NOT is_deleted;
+    coalesce(btrim(notification.recipient_address), '') AS destination,
+    coalesce(btrim(notification.subject), '') AS subject,
+    coalesce(notification.message_body, '') AS body,
+    upper(btrim(coalesce(notification.message_format, ''))) = 'HTML' AS is_html,
+    CASE upper(btrim(notification.priority_level))
+        WHEN 'HIGH' THEN 1
+        WHEN 'URGENT' THEN 1
+        WHEN 'LOW' THEN 3
+        ELSE 2
+    END AS priority,
+    notification.scheduled_at AS scheduled_at_utc,
+    -- The first attempt is no retry.
+    CASE WHEN notification.max_retry_count BETWEEN 0 AND 99 THEN 1 + notification.max_retry_count END::integer AS most_attempts,
+    notification.is_deleted
+    OR coalesce(upper(btrim(notification.send_status)) IN ('CANCELLED', 'CANCELED'), false) AS is_withdrawn,
+    exists(
+        SELECT FROM "MST_NotificationSettings" AS setting
+        WHERE
+            notification.recipient_type IS DISTINCT FROM 'BILLING_CONTACT'
+            AND setting.id = notification.setting_id AND setting.tenant_id = notification.tenant_id
+            AND (setting.is_deleted OR NOT setting.is_enabled)
+    ) AS is_held,
+    coalesce(notification.recipient_type = 'BILLING_CONTACT', false) AS is_letter
+FROM "HIS_NotificationLog" AS notification;
+
+-- The same for the transaction's tenants, to read only.
+CREATE VIEW batch.tenant_notification_now WITH (security_barrier) AS
+SELECT
+    id, tenant_id, channel, destination, subject, body, is_html, scheduled_at_utc, most_attempts, is_withdrawn, is_held,
+    is_letter
+FROM batch.all_notification
+WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
+WITH CASCADED CHECK OPTION;
+
+GRANT SELECT ON batch.tenant_notification_now TO batch_tenant;
+
+-- What waits to be sent.
+CREATE VIEW batch.all_waiting_notification AS
+SELECT
+    id, tenant_id, channel, destination, subject, body, is_html, priority, scheduled_at_utc, most_attempts, is_held, is_letter
+FROM batch.all_notification
+WHERE status = 'PENDING' AND NOT is_withdrawn AND scheduled_at_utc IS NOT null AND tenant_id IS NOT null;
 
 -- How a tenant is reached: credentials are JSON in text, and secret.
 CREATE VIEW batch.tenant_integration WITH (security_barrier) AS

@@ -56,7 +56,7 @@ WHERE tenant.status <> 'DELETED' AND stated.tenant_status NOT IN ('', 'ACTIVE', 
 -- all_tenant for the transaction's tenants; to read only, whatever the check option says.
 CREATE VIEW batch.tenant WITH (security_barrier) AS
 SELECT
-    tenant_id, tenant_code, tenant_name, status, subscription_plan, currency_code, language, max_users,
+    tenant_id, tenant_code, tenant_name, status, subscription_plan, timezone, currency_code, language, max_users,
     max_storage_gb, admin_email, contact_email, postal_code, address, contract_start, contract_end,
     created_on, updated_on
 FROM batch.all_tenant

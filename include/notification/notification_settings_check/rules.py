@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.messaging.channels.email import is_address
+from include.messaging.channels.letter import is_address
 from include.messaging.channels.line_works import LONGEST_TEXT
 from include.messaging.destinations import destinations_of
 from include.messaging.integrations import channel_of, config_of, json_object, notification_channel
@@ -103,7 +103,13 @@ def _template(subject: str, channel: Channel, row: Mapping[str, Any]) -> Iterato
         yield SettingFinding(subject, "bad_sample", "見本データ（sample_data）を JSON として読めません")
         return
     template = Template(
-        row["template_key"], channel, row["language"], row["subject"], row["body"], row["is_html"]
+        row["template_key"],
+        channel,
+        row["language"],
+        row["subject"],
+        row["body"],
+        row["is_html"],
+        row["is_markdown"],
     )
     try:
         rendered = render(template, sample_of(row["template_key"], variables_of(sample)))

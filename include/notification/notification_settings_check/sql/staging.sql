@@ -18,6 +18,7 @@ SELECT
     coalesce(subject_template, '') AS subject,
     coalesce(body_template, '') AS body,
     upper(coalesce(format_type, '')) = 'HTML' AS is_html,
+    upper(coalesce(format_type, '')) = 'MARKDOWN' AS is_markdown,
     sample_data
 FROM batch.tenant_template
 WHERE coalesce(is_active, true) AND NOT is_deleted

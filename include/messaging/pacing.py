@@ -1,0 +1,186 @@
+"""The limits of the services: which one a lane is paced by, and the pace of a single Slack channel.
+
+A limit belongs to what the service counts: a mail server's login, a Slack workspace (here: a bot token), a webhook or workflow URL, a
+LINE WORKS bot. Tenants that share one share its ``Throttle``. Sources: the services' documentation, as of 2026.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from datetime import timedelta
+
+from include.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
+from include.messaging.outcome import SendResult
+from include.messaging.throttle import Limit, Throttle
+from include.network import EmailConfig
+
+# Messages per minute. "Several hundred" per workspace; a burst of a few seconds is allowed.
+_WORKSPACE_PER_MINUTE, _WORKSPACE_BURST = 600, 60
+_WEBHOOK_PER_MINUTE = 60
+_WORKFLOW_PER_MINUTE = 240
+# The free plan. The paid plans allow more, which the first answer states.
+_LINE_WORKS_PER_MINUTE = 60
+
+# The share of a known limit that is used. At exactly the limit every delay on the network would be a refusal.
+_SAFE_SHARE = 0.97
+
+# Slack allows about one message per second and Slack channel.
+CHANNEL_SECONDS = 1 / _SAFE_SHARE
+# After so many answers the quickest one is known.
+_ANSWERS_TO_KNOW = 100
+
+
+def limit_of(config: ChannelConfig | None, own_per_minute: int | None = None, tenant_id: str = "") -> Limit:
+    """The limit that a lane with this configuration is paced by.
+
+    ``own_per_minute`` is the tenant's own limit (``rate_limit_per_minute``) in messages per minute. A tenant's own mail server has a limit
+    of its own, because anybody can enter the name of another's login. Without a configuration nothing is sent, so there is no limit.
+    """
+    match config:
+        case EmailConfig():
+            parts = [config.host, str(config.port), config.login, tenant_id if config.is_tenants else ""]
+            known, burst, at_once = config.messages_per_minute, 1, config.connections
+        case SlackConfig(token="", webhook_url=url):
+            parts, known, burst, at_once = [url], _WEBHOOK_PER_MINUTE, 1, 4
+        case SlackConfig(token=token):
+            parts, known, burst, at_once = (
+                [config.base_url, token],
+                _WORKSPACE_PER_MINUTE,
+                _WORKSPACE_BURST,
+                100,
+            )
+        case TeamsConfig(webhook_url=url):
+            parts, known, burst, at_once = [url], _WORKFLOW_PER_MINUTE, 1, 4
+        case LineWorksConfig():
+            parts = [config.base_url, config.bot_id, config.client_id, config.client_secret]
+            known, burst, at_once = _LINE_WORKS_PER_MINUTE, 1, 4
+        case None:
+            return Limit("")
+    # A workspace and a LINE WORKS plan may allow more than is known.
+    may_rise = isinstance(config, LineWorksConfig) or (isinstance(config, SlackConfig) and bool(config.token))
+    if own_per_minute:
+        # Not shared with tenants that have another limit of their own, or none.
+        parts.append(f"own {own_per_minute}")
+        known, may_rise, burst = min(known or own_per_minute, own_per_minute), False, 1
+    rate = _SAFE_SHARE * known if known else None
+    kind = type(config).__name__.removesuffix("Config").lower()
+    digest = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:24]
+    return Limit(
+        f"{kind}:{digest}",
+        per_minute=rate,
+        most_per_minute=None if may_rise else rate,
+        burst=burst,
+        at_once=at_once,
+        delays=isinstance(config, EmailConfig),
+    )
+
+
+class SlackChannels:
+    """The pace of each Slack channel of one workspace. Seconds are those of ``time.monotonic``."""
+
+    def __init__(self) -> None:
+        self._free_at: dict[str, float] = {}
+        self._answers = 0
+        self._quickest = math.inf
+        self._refused_until: dict[str, float] = {}
+
+    def busy(self) -> list[str]:
+        """The channels that may not get a message yet."""
+        self._free_at = _future(self._free_at)
+        return list(self._free_at)
+
+    def block(self, channel: str, seconds: float) -> None:
+        """Send nothing to the channel for so many seconds."""
+        free_at = time.monotonic() + seconds
+        self._free_at[channel] = max(free_at, self._free_at.get(channel, free_at))
+
+    def answered(self, channel: str, sent_at: float) -> None:
+        """Slack took a message that was sent to the channel at ``sent_at``.
+
+        A message may arrive as late as its answer less the quickest way back. The next one comes a second after that, however slow
+        this one was: the first ones open connections.
+        """
+        now = time.monotonic()
+        self._answers += 1
+        self._quickest = min(self._quickest, now - sent_at)
+        usual = self._quickest if self._answers > _ANSWERS_TO_KNOW else 0.0
+        self.block(channel, CHANNEL_SECONDS - usual)
+
+    def refuse(self, channel: str, seconds: float) -> None:
+        """Slack refused a message to the channel, and asks to wait so long."""
+        self.block(channel, seconds)
+        self._refused_until[channel] = self._free_at[channel]
+
+    def is_refused_elsewhere(self, channel: str) -> bool:
+        """Whether another channel was refused and still waits: then the workspace may have reached its limit."""
+        self._refused_until = _future(self._refused_until)
+        return bool(self._refused_until.keys() - {channel})
+
+    def next_free(self) -> float | None:
+        """The seconds until the first busy channel is free; None: no channel is busy."""
+        now = time.monotonic()
+        return max(0.0, min(self._free_at.values()) - now) if self._free_at else None
+
+
+def _future(moments: dict[str, float]) -> dict[str, float]:
+    now = time.monotonic()
+    return {key: moment for key, moment in moments.items() if moment > now}
+
+
+class LanePace:
+    """What paces one lane: the throttle of its service and, for a Slack bot, the pace of each Slack channel."""
+
+    def __init__(self, throttle: Throttle, channels: SlackChannels | None = None) -> None:
+        self.throttle = throttle
+        self.channels = channels
+
+    def busy(self) -> list[str] | None:
+        """The destinations that may not get a message yet; None: destinations have no pace of their own."""
+        return None if self.channels is None else self.channels.busy()
+
+    def starts(self, destination: str) -> None:
+        """A message is sent to the destination."""
+        if self.channels is not None:
+            # Each process that sends through the workspace knows its own messages only.
+            self.channels.block(destination, CHANNEL_SECONDS * self.throttle.senders)
+
+    def ends(self, destination: str, sent_at: float, result: SendResult) -> timedelta | None:
+        """A send that began at ``sent_at`` ended. After a refusal for the rate: returns the wait before the destination is free."""
+        throttle, error = self.throttle, result.error
+        if error is None:
+            if self.channels is not None:
+                self.channels.answered(destination, sent_at)
+            throttle.accepted(sent_at, result.per_minute and _SAFE_SHARE * result.per_minute)
+            return None
+        if not result.is_refused_for_rate:
+            throttle.settled(sent_at)
+            return None
+        wait = result.retry_after or error.wait
+        if self.channels is not None:
+            others_too = self.channels.is_refused_elsewhere(destination)
+            self.channels.refuse(destination, wait.total_seconds() if wait else CHANNEL_SECONDS)
+            if not others_too:
+                # Slack does not say which limit was met. One refused channel is that channel's own.
+                throttle.settled(sent_at)
+                return wait or timedelta(seconds=CHANNEL_SECONDS)
+        throttle.refused(sent_at, wait, for_connections=error.limits_connections)
+        return timedelta(seconds=throttle.blocked_seconds)
+
+
+class Paces:
+    """The paces of the lanes of one process. Lanes with the same limit share a throttle."""
+
+    def __init__(self) -> None:
+        self.throttles: dict[str, Throttle] = {}
+        self._channels: dict[str, SlackChannels] = {}
+
+    def pace(
+        self, config: ChannelConfig | None, own_per_minute: int | None = None, tenant_id: str = ""
+    ) -> LanePace:
+        """The pace of a tenant's lane with this configuration; ``own_per_minute`` is the tenant's own limit."""
+        limit = limit_of(config, own_per_minute, tenant_id)
+        throttle = self.throttles.setdefault(limit.key, Throttle(limit))
+        is_bot = isinstance(config, SlackConfig) and bool(config.token)
+        return LanePace(throttle, self._channels.setdefault(limit.key, SlackChannels()) if is_bot else None)

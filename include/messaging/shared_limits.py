@@ -1,0 +1,90 @@
+"""Limits that several processes share: each takes its part, and what one has learnt the next run knows.
+
+The part is by the number of processes that send through a limit at present, so that together they stay within it. A process that was
+killed counts for another 90 seconds. The clock is the database's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.database import Statements
+from include.errors import reason_of
+from include.messaging.throttle import Learnt, Throttle
+
+log = logging.getLogger(__name__)
+
+_SQL = Statements(Path(__file__).parent)
+
+# How often the processes that share a limit tell each other that they still send.
+_RENEW_SECONDS = 15
+
+
+def join_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
+    """Take part in these limits, and begin with what is known about them."""
+    by_key = {throttle.limit.key: throttle for throttle in throttles}
+    for row in _announce(connection, by_key, owner):
+        throttle = by_key[row["limit_key"]]
+        throttle.share(row["senders"], row["rank"])
+        if row["at_once"] is not None:
+            throttle.recall(Learnt(row["per_minute"], row["at_once"], row["blocked_seconds"]))
+
+
+def renew_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
+    """Store what was learnt, and adjust the parts. Limits that no lane uses any more are left to the others."""
+    by_key = {throttle.limit.key: throttle for throttle in throttles if throttle.is_in_use}
+    store_limits(connection, by_key.values())
+    _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=list(by_key))
+    for row in _announce(connection, by_key, owner):
+        throttle = by_key[row["limit_key"]]
+        throttle.share(row["senders"], row["rank"])
+        throttle.block(row["blocked_seconds"] or 0.0)
+
+
+async def renew_until(is_over: asyncio.Event, renew: Callable[[], Awaitable[object]]) -> None:
+    """Renew every few seconds until the event is set. A renewal that fails is left out: without a database the lanes fail too."""
+    while not is_over.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RENEW_SECONDS):
+                await is_over.wait()
+                return
+        try:
+            await renew()
+        except psycopg.Error as error:
+            log.warning("The limits of services could not be renewed: %s", reason_of(error))
+
+
+def leave_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
+    """Store what was learnt, and leave the limits to the other processes."""
+    store_limits(connection, throttles)
+    _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=[])
+
+
+def store_limits(connection: psycopg.Connection, throttles: Iterable[Throttle]) -> None:
+    """Store what was learnt by the throttles that were refused something."""
+    learnt = [(throttle.limit.key, throttle.learnt()) for throttle in throttles if throttle.has_changed]
+    if learnt:
+        _SQL.execute(
+            connection,
+            "store_limits",
+            keys=[key for key, _ in learnt],
+            per_minute=[each.per_minute for _, each in learnt],
+            at_once=[each.at_once for _, each in learnt],
+            blocked_seconds=[each.blocked_seconds for _, each in learnt],
+        )
+
+
+def _announce(
+    connection: psycopg.Connection, by_key: dict[str, Throttle], owner: str
+) -> list[dict[str, Any]]:
+    keys = list(by_key)
+    with connection.transaction():
+        _SQL.execute(connection, "announce_sender", keys=keys, owner=owner)
+        return _SQL.rows(connection, "load_limits", keys=keys, owner=owner)

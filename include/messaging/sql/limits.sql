@@ -1,0 +1,53 @@
+-- name: announce_sender
+INSERT INTO batch.limit_sender (limit_key, owner, seen_at)
+SELECT known.limit_key, %(owner)s, clock_timestamp() AS seen_at
+FROM unnest(%(keys)s::text[]) AS known (limit_key)
+ORDER BY known.limit_key
+ON CONFLICT (limit_key, owner) DO UPDATE SET seen_at = excluded.seen_at;
+
+-- name: load_limits
+-- What earlier runs have learnt within a week, and this process's place among the processes that use the limit now. The clock is
+-- the database's, because those of the workers may differ.
+SELECT
+    known.limit_key,
+    learnt.per_minute,
+    learnt.at_once,
+    greatest(extract(EPOCH FROM learnt.blocked_until - clock_timestamp()), 0)::double precision AS blocked_seconds,
+    present.senders,
+    present.rank
+FROM unnest(%(keys)s::text[]) AS known (limit_key)
+LEFT JOIN batch.service_limit AS learnt
+    ON known.limit_key = learnt.limit_key AND learnt.learnt_at > clock_timestamp() - interval '7 days'
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS senders,
+        count(*) FILTER (WHERE sender.owner < %(owner)s) AS rank
+    FROM batch.limit_sender AS sender
+    WHERE sender.limit_key = known.limit_key AND sender.seen_at > clock_timestamp() - interval '90 seconds'
+) AS present;
+
+-- name: store_limits
+INSERT INTO batch.service_limit (limit_key, per_minute, at_once, blocked_until, learnt_at)
+SELECT
+    learnt.limit_key,
+    learnt.per_minute,
+    learnt.at_once,
+    clock_timestamp() + learnt.blocked_seconds * interval '1 second' AS blocked_until,
+    clock_timestamp() AS learnt_at
+FROM
+    unnest(
+        %(keys)s::text[], %(per_minute)s::double precision[], %(at_once)s::integer[],
+        %(blocked_seconds)s::double precision[]
+    ) AS learnt (limit_key, per_minute, at_once, blocked_seconds)
+ORDER BY learnt.limit_key
+ON CONFLICT (limit_key) DO UPDATE SET
+    per_minute = excluded.per_minute,
+    at_once = excluded.at_once,
+    blocked_until = greatest(service_limit.blocked_until, excluded.blocked_until),
+    learnt_at = excluded.learnt_at;
+
+-- name: dismiss_sender
+DELETE FROM batch.limit_sender
+WHERE
+    (owner = %(owner)s AND limit_key <> all(%(still_used)s::text[]))
+    OR seen_at < clock_timestamp() - interval '1 day';

@@ -1,0 +1,380 @@
+"""The pace at which a service takes messages. It is lowered when the service refuses for its rate, and raised slowly again.
+
+A limit belongs to a service's account, not to a tenant: all lanes that send through one mail server, workspace or webhook share one
+``Throttle``. A lane takes slots before it claims messages, so no claimed message waits for its turn.
+
+The rates follow AIMD (additive increase, multiplicative decrease) with a memory: after a refusal the rate is halved, returns within
+seconds to just below the rate that the service took before, and rises slowly from there. Without the memory a third of a limit
+would stay unused. A refusal does not halve the rate if it only confirms the known limit, or states a short wait after many messages.
+Times are seconds of ``time.monotonic``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import timedelta
+
+# The share of the last refused rate to which a halved rate returns quickly, and the time constant of that return in seconds.
+_SAFE_SHARE = 0.95
+_RETURN_SECONDS = 1.5
+# From this share of the safe rate on, the return is over.
+_RETURNED_SHARE = 0.999
+# How much the rate rises per second above that. After so many seconds and messages without a refusal the limit may be higher than was
+# thought, and the rise doubles with each ``_DOUBLING_SECONDS``, up to that of the search. A limit that was only guessed from the first
+# refusal is searched from the start.
+_RISE_PER_SECOND = 0.002
+_STEADY_SECONDS = 30.0
+_STEADY_MESSAGES = 50
+_DOUBLING_SECONDS = 5.0
+_SEARCH_PER_SECOND = 0.25
+# A refusal near the rate that was refused before, after so many seconds, confirms it: the rate needs no halving, and no long pause.
+_NEAR_KNEE = 1.1
+_CONFIRMED_SECONDS = 10.0
+_CONFIRMED_PAUSE = 0.2
+# The lowest rate, in messages per minute.
+_SLOWEST = 1.0
+
+# The period over which the accepted messages are counted.
+_OBSERVED_SECONDS = 60.0
+
+# The first pause after a refusal without a stated wait. It doubles with each refusal in a row.
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+
+# A stated wait of this length is a limit of hours or days, which says nothing about the rate.
+_LONG_WAIT = timedelta(minutes=10)
+
+# A stated wait up to this length, after ``_STEADY_MESSAGES`` accepted messages, is the whole price of a refusal: the service paces the
+# sender itself, as one does that counts bursts. A lower rate would only be refused later, and would be lowered each time.
+_SHORT_WAIT = timedelta(seconds=10)
+
+# An answer that takes so long is a server that delays instead of refusing.
+_SLOW_ANSWER = 5.0
+
+# After this time without a refusal one more connection is tried, up to one less than were refused; after the longer time one more.
+_MORE_CONNECTIONS_SECONDS = 60.0
+_TRY_REFUSED_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What is known about a limit before the first send.
+
+    ``key`` identifies it and contains no secret. ``per_minute`` is the rate at the start (None: as fast as possible), ``most_per_minute``
+    the rate that it never exceeds. ``burst`` is the number of messages that may follow each other at once, ``at_once`` the number of
+    parallel sends. ``delays``: the service may delay its answers instead of refusing (a mail server).
+    """
+
+    key: str
+    per_minute: float | None = None
+    most_per_minute: float | None = None
+    burst: int = 1
+    at_once: int = 100
+    delays: bool = False
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a throttle has learnt, kept for the next run. ``blocked_seconds``: the service refuses everything for so long."""
+
+    per_minute: float | None
+    at_once: int
+    blocked_seconds: float
+
+
+class Throttle:
+    """The slots of one limit, for one event loop. ``join`` and ``leave`` count the lanes that share it."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self._rate = limit.per_minute
+        self._most = limit.most_per_minute or math.inf
+        self._stated: float | None = None
+        self._knee: float | None = None
+        self._is_knee_tried = True
+        self._tokens = float(limit.burst)
+        self._created_at = self._refilled_at = self._raised_at = time.monotonic()
+        self._changed_at = -math.inf
+        # The messages that were sent and accepted since then.
+        self._taken = 0
+        self._at_once = limit.at_once
+        self._refused_at_once: int | None = None
+        self._connections_changed_at = self._created_at
+        self._under_way = 0
+        self._blocked_until = 0.0
+        self._pause = _FIRST_PAUSE
+        # A lane that comes late catches up so many seconds. A service may refuse that too.
+        self._catch_up_seconds = 1.0
+        # Whether the lanes want more than the rate allows, and whether the last one that asked got nothing.
+        self._is_used = self._was_short = False
+        self._accepted = deque[float](maxlen=10_000)
+        self._lanes = 0
+        self._senders, self._rank = 1, 0
+        self._queue = asyncio.Lock()
+        self._released = asyncio.Event()
+        self.has_changed = False
+
+    @property
+    def per_minute(self) -> float | None:
+        """The present rate of this process in messages per minute; None: as fast as possible."""
+        return None if self._rate is None else self._rate / self._senders
+
+    @property
+    def at_once(self) -> int:
+        """The present number of parallel sends of this process. With more processes than connections, some have none."""
+        if self._senders <= self._at_once:
+            return self._at_once // self._senders
+        return int(self._rank < self._at_once)
+
+    @property
+    def blocked_seconds(self) -> float:
+        """The seconds for which the service refuses everything."""
+        return max(0.0, self._blocked_until - time.monotonic())
+
+    @property
+    def senders(self) -> int:
+        """The number of processes that send through this limit."""
+        return self._senders
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a lane still sends through this limit."""
+        return self._lanes > 0
+
+    @property
+    def has_waiting_lanes(self) -> bool:
+        """Whether lanes wait in ``take``."""
+        return self._queue.locked()
+
+    def learnt(self) -> Learnt:
+        """What the next run should know."""
+        rate = self._rate if self._knee is None or self._rate is None else max(self._rate, self._safe_rate())
+        return Learnt(rate, self._at_once, self.blocked_seconds)
+
+    def recall(self, learnt: Learnt) -> None:
+        """Begin with what an earlier run has learnt, within the limit's own settings."""
+        if learnt.per_minute is not None:
+            self._rate = min(learnt.per_minute, self._most)
+            self._knee = self._rate / _SAFE_SHARE
+        if learnt.at_once < self.limit.at_once:
+            self._at_once = learnt.at_once
+            self._refused_at_once = learnt.at_once + 1
+        self.block(learnt.blocked_seconds)
+
+    def share(self, senders: int, rank: int) -> None:
+        """Divide the limit among this number of processes; ``rank`` (from 0) is this process's place among them."""
+        self._senders, self._rank = max(1, senders), rank
+        self._released.set()
+
+    def join(self) -> None:
+        """Another lane sends through this limit."""
+        self._lanes += 1
+
+    def leave(self) -> None:
+        """A lane has nothing left to send."""
+        self._lanes -= 1
+
+    def take_now(self, most: int) -> int:
+        """Take up to ``most`` slots that are free now; returns their number. Each must be given back by ``settle``."""
+        now = time.monotonic()
+        if now < self._blocked_until:
+            return 0
+        share = math.ceil(self.at_once / max(1, self._lanes))
+        taken = min(most, share, self.at_once - self._under_way)
+        if self.per_minute is not None:
+            self._refill(now)
+            wanted, taken = taken, min(taken, int(self._tokens))
+            self._is_used = self._was_short or taken < wanted
+            self._was_short = taken <= 0
+        if taken <= 0:
+            return 0
+        self._tokens -= taken
+        self._under_way += taken
+        return taken
+
+    async def take(self, most: int, until: float) -> int:
+        """Wait for slots, first come first served, and take up to ``most``; 0 if there are none before ``until``."""
+        async with self._queue:
+            while not (taken := self.take_now(most)):
+                now = time.monotonic()
+                if self._under_way >= self.at_once and now >= self._blocked_until:
+                    if not await self._wait_for_release(until - now):
+                        return 0
+                    continue
+                wait = self._seconds_to_slot(now)
+                if now + wait > until:
+                    return 0
+                await asyncio.sleep(wait)
+            return taken
+
+    def give_back(self, slots: int) -> None:
+        """Return slots that no message was found for."""
+        self._tokens = min(self._tokens + slots, self._burst)
+        self._release(slots)
+
+    def accepted(self, sent_at: float, per_minute: float | None = None) -> None:
+        """The service took a message that was sent at ``sent_at``. ``per_minute`` is the limit that it stated, if it did."""
+        now = time.monotonic()
+        self._release(1)
+        self._pause = _FIRST_PAUSE
+        self._accepted.append(now)
+        self._taken += sent_at > self._changed_at
+        while self._accepted[0] < max(self._changed_at, now - 5 * _OBSERVED_SECONDS):
+            self._accepted.popleft()
+        if per_minute is not None and per_minute != self._stated and self._rate is not None:
+            self._stated = per_minute
+            self._rate = self._most = min(per_minute, self.limit.most_per_minute or math.inf)
+            return
+        if self.limit.delays and now - sent_at >= _SLOW_ANSWER:
+            self._slow_down(sent_at, now)
+            return
+        self._raise_rate(now)
+        self._raise_connections(now)
+
+    def settled(self, sent_at: float) -> None:
+        """A message that was sent at ``sent_at`` had a result that says nothing about the rate, except if it took very long."""
+        now = time.monotonic()
+        self._release(1)
+        if self.limit.delays and now - sent_at >= _SLOW_ANSWER:
+            self._slow_down(sent_at, now)
+
+    def refused(self, sent_at: float, wait: timedelta | None, *, for_connections: bool = False) -> None:
+        """The service refused a message for its rate, or for the number of connections. ``wait`` is the wait that it stated.
+
+        Messages that were under way when the rate was lowered do not lower it again.
+        """
+        now = time.monotonic()
+        under_way = self._under_way
+        self._release(1)
+        self.has_changed = True
+        # While everything is blocked, only messages can be refused whose slots were taken before.
+        is_new = sent_at > self._changed_at and now >= self._blocked_until
+        if wait is not None:
+            self.block(wait.total_seconds())
+        elif is_new and not for_connections and self._confirms_knee(now):
+            self.block(_CONFIRMED_PAUSE)
+        elif is_new:
+            self.block(self._pause)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        if not is_new or (wait is not None and wait >= _LONG_WAIT):
+            return
+        if for_connections and self.at_once > 1:
+            self._refused_at_once = max(2, under_way) * self._senders
+            self._at_once = max(1, min(self.at_once // 2, under_way - 1)) * self._senders
+            self._connections_changed_at = self._changed_at = now
+            return
+        is_paced = wait is not None and wait <= _SHORT_WAIT and self._taken >= _STEADY_MESSAGES
+        # Before it took a message at the present rate, the service still counts those at the rate before.
+        is_early = math.isfinite(self._changed_at) and self._rate is not None and not self._taken
+        if is_paced or is_early:
+            self._changed_at, self._taken = now, 0
+            return
+        present = self._observed(now) * self._senders if self._rate is None else self._rate
+        if present:
+            share = _SAFE_SHARE if self._confirms_knee(now) else 0.5
+            self._knee, self._is_knee_tried = present, self._rate is not None
+            self._rate = max(share * present, _SLOWEST)
+            # Without a rate, the slots were not counted.
+            self._tokens, self._refilled_at = 0.0, now
+            self._catch_up_seconds /= 2
+        self._changed_at = self._raised_at = now
+        self._taken = 0
+
+    def block(self, seconds: float) -> None:
+        """Send nothing for so many seconds."""
+        self._blocked_until = max(self._blocked_until, time.monotonic() + seconds)
+
+    @property
+    def _burst(self) -> float:
+        return max(self.limit.burst, self._catch_up_seconds * (self.per_minute or 0) / 60)
+
+    def _confirms_knee(self, now: float) -> bool:
+        """Whether a refusal now is at a rate that was refused before, and that was accepted for a while since."""
+        return (
+            self._rate is not None
+            and self._knee is not None
+            and self._rate <= _NEAR_KNEE * self._knee
+            and now - self._changed_at >= _CONFIRMED_SECONDS
+        )
+
+    def _safe_rate(self) -> float:
+        return _SAFE_SHARE * (self._knee or math.inf)
+
+    def _refill(self, now: float) -> None:
+        assert self.per_minute is not None
+        grown = self._tokens + (now - self._refilled_at) * self.per_minute / 60
+        self._tokens = min(grown, self._burst)
+        self._refilled_at = now
+
+    def _seconds_to_slot(self, now: float) -> float:
+        by_rate = 0.0 if self.per_minute is None else (1 - self._tokens) * 60 / self.per_minute
+        # A little longer, so that rounding does not wake the lane too early.
+        return max(self._blocked_until - now, by_rate, 0.0) + 0.001
+
+    async def _wait_for_release(self, seconds: float) -> bool:
+        """Wait until a slot is given back; returns whether one was."""
+        self._released.clear()
+        try:
+            async with asyncio.timeout(max(0.0, min(seconds, 86_400))):
+                await self._released.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _release(self, slots: int) -> None:
+        self._under_way -= slots
+        self._released.set()
+
+    def _observed(self, now: float) -> float:
+        """The accepted messages per minute, of this process, since the last change of the rate."""
+        begin = max(now - _OBSERVED_SECONDS, self._changed_at, self._created_at)
+        if len(self._accepted) == self._accepted.maxlen:
+            begin = max(begin, self._accepted[0])
+        return 60 * sum(moment >= begin for moment in self._accepted) / max(now - begin, 1.0)
+
+    def _slow_down(self, sent_at: float, now: float) -> None:
+        """The server delays its answers, so it sets the rate itself. Fewer connections make each answer come sooner."""
+        if sent_at <= self._connections_changed_at:
+            return
+        at_once = self._at_once * _SLOW_ANSWER / (now - sent_at)
+        self._at_once = max(1, min(self._at_once - 1, int(at_once)))
+        self._refused_at_once = self._at_once + 1
+        self._connections_changed_at = now
+        self.has_changed = True
+
+    def _raise_rate(self, now: float) -> None:
+        if self._rate is None:
+            return
+        seconds = min(now - self._raised_at, 10.0)
+        self._raised_at = now
+        if not self._is_used:
+            # The lanes want less than the rate, so that it is not refused says nothing about a higher one.
+            return
+        # The return approaches the safe rate and never reaches it.
+        if self._knee is not None and self._rate < _RETURNED_SHARE * self._safe_rate():
+            self._rate += (self._safe_rate() - self._rate) * -math.expm1(-seconds / _RETURN_SECONDS)
+        elif self._is_knee_tried:
+            self._rate *= 1 + self._rise_per_second(now) * seconds
+        else:
+            self._rate *= 1 + _SEARCH_PER_SECOND * min(seconds, 1.0)
+        self._rate = min(self._rate, self._most)
+
+    def _rise_per_second(self, now: float) -> float:
+        """The rise above a rate that the service took before; the longer it takes all, the higher its limit must be."""
+        quiet = now - max(self._changed_at, self._created_at) - _STEADY_SECONDS
+        if quiet < 0 or self._taken < _STEADY_MESSAGES:
+            return _RISE_PER_SECOND
+        return float(min(_RISE_PER_SECOND * 2 ** (quiet / _DOUBLING_SECONDS), _SEARCH_PER_SECOND))
+
+    def _raise_connections(self, now: float) -> None:
+        if self._at_once >= self.limit.at_once:
+            return
+        quiet = now - self._connections_changed_at
+        may_pass = self._refused_at_once is None or self._at_once + 1 < self._refused_at_once
+        if quiet >= (_MORE_CONNECTIONS_SECONDS if may_pass else _TRY_REFUSED_SECONDS):
+            self._at_once += 1
+            self._connections_changed_at = now

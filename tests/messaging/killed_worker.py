@@ -1,0 +1,52 @@
+"""A worker in a process of its own: it processes a shard of a batch that sends, as the mapped task does, and may be killed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+import psycopg
+
+from include.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.execution import flow
+from include.execution.batch import Batch, Run
+from include.execution.flow import TaskKey
+from include.execution.sharding import Shard
+from include.network import Network
+from local_stack.batch_runs import LOCAL, LocalInstallation
+
+# The connections' name in pg_stat_activity.
+APPLICATION = "killed worker"
+
+_CONTEXT = ForkServerContext()
+# A worker is a fork of a process that has imported all this.
+_CONTEXT.set_forkserver_preload(["pytest", __name__])
+
+
+def batch_of(spec: BatchSpec) -> Batch:
+    """The steps of a batch."""
+    created: Batch = import_module(f"include.{spec.family.slug}.{spec.slug}").create_batch(LOCAL)
+    return created
+
+
+_BATCHES = {spec.id: batch_of(spec) for spec in (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY)}
+
+
+def start(dsn: str, network: Network, spec: BatchSpec, run: Run, tenant_ids: list[str]) -> ForkServerProcess:
+    """Start a worker for one shard of an open run. It ends with 0 if it is not killed."""
+    worker = _CONTEXT.Process(target=_process, args=(dsn, network, spec, run, tenant_ids), daemon=True)
+    worker.start()
+    return worker
+
+
+def _process(dsn: str, network: Network, spec: BatchSpec, run: Run, tenant_ids: list[str]) -> None:
+    with (
+        psycopg.connect(dsn, autocommit=True) as platform,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        platform.execute("SET ROLE batch_platform")
+        connection.execute("SET ROLE batch_tenant")
+        assert run.run_at is not None
+        installation = LocalInstallation(platform, connection, services=network, moment=run.run_at)
+        shard = Shard("", tenant_ids)
+        flow.process_shard(spec, _BATCHES[spec.id], run, shard, installation, TaskKey(spec.mapped_task, 0))

@@ -1,0 +1,128 @@
+"""Two senders whose clocks differ by ten minutes: nothing is sent twice, and nothing that is in flight is parked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import psycopg
+import pytest
+
+from include.database import tenant_transaction
+from include.messaging import outbox
+from include.messaging.dispatch import dispatch_due
+from include.messaging.integrations import reopen_channels
+from include.messaging.outbox import Draft
+from include.messaging.outcome import Channel
+from include.settings import load_settings
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.conftest import Database
+from tests.messaging.outbox_rows import make_due, network, slack, statuses
+
+TENANTS = ["A", "B", "C", "D"]
+# Messages of each tenant over each channel.
+EACH = 30
+
+AHEAD = timedelta(minutes=10)
+CLOCKS = {"on time": timedelta(), "ahead": AHEAD}
+
+
+@pytest.fixture
+def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Connection]:
+    """Four tenants whose letters and posts are due."""
+    due_at = datetime.now(UTC) - timedelta(hours=1)
+    drafts = [
+        Draft(
+            tenant_id,
+            f"{channel}:{number}",
+            channel,
+            f"{tenant_id}{number}@example.jp" if channel is Channel.EMAIL else f"C-{tenant_id}-{number}",
+            "件名",
+            "本文",
+            due_at,
+        )
+        for tenant_id, channel, number in product(TENANTS, (Channel.EMAIL, Channel.SLACK), range(EACH))
+    ]
+    with shared_database.connect() as connection:
+        for tenant_id in TENANTS:
+            host_rows.tenant(connection, tenant_id)
+            slack(connection, tenant_id, services)
+        with shared_database.connect("batch_tenant") as tenants, tenant_transaction(tenants, TENANTS):
+            outbox.enqueue(tenants, drafts, created_by="test")
+        yield connection
+
+
+def now(skew: timedelta) -> datetime:
+    """The time by a clock that goes wrong by this."""
+    return datetime.now(UTC) + skew
+
+
+def send(database: Database, services: StandIns, name: str) -> None:
+    """One of the senders sends what is due by its clock."""
+    with database.connect("batch_tenant") as connection:
+        dispatch_due(
+            connection,
+            TENANTS,
+            network(services),
+            owner=name,
+            clock=lambda: now(CLOCKS[name]),
+            settings=load_settings().notification,
+        )
+
+
+def park(database: Database, name: str) -> int:
+    """What the hourly run of a sender does first; returns the number of messages that it takes for lost."""
+    with database.connect("batch_tenant") as connection, tenant_transaction(connection, TENANTS):
+        return len(outbox.park_crashed(connection, now(CLOCKS[name])))
+
+
+def test_nothing_is_sent_twice_or_parked_and_the_times_of_retries_are_sane(
+    shared_database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    services.latency("slack", 0.05)
+    services.latency("email", 0.05)
+    services.fail_next("slack", "ratelimited", times=3, retry_after=1)
+    services.fail_next("slack", "http_503", times=6)
+    services.fail_next("email", "450 4.2.0 Try again later", times=6)
+
+    parked = 0
+    with ThreadPoolExecutor() as threads:
+        senders = [threads.submit(send, shared_database, services, name) for name in CLOCKS]
+        while not all(sender.done() for sender in senders):
+            parked += sum(park(shared_database, name) for name in CLOCKS)
+        for sender in senders:
+            sender.result()
+
+    assert parked == 0
+    waits = host.execute(
+        "SELECT status, next_attempt_at - now() FROM batch.outbox WHERE status IN ('retry', 'sending', 'ambiguous')"
+    ).fetchall()
+    assert Counter(status for status, _ in waits) == {"retry": 12}
+    # An hour, a tenth of it for the jitter, and the ten minutes.
+    assert all(timedelta(minutes=59) < wait < timedelta(minutes=67) + AHEAD for _, wait in waits)
+
+    make_due(host)
+    for name in CLOCKS:
+        send(shared_database, services, name)
+    assert statuses(host) == {(channel, "sent"): EACH * len(TENANTS) for channel in ("email", "slack")}
+    arrived = Counter((message.channel, message.destination) for message in services.messages)
+    assert set(arrived.values()) == {1}
+
+
+def test_a_channel_that_a_sender_ahead_of_time_closed_reopens_when_its_settings_are_changed(
+    shared_database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    services.fail_next("slack", "invalid_auth", times=5 * len(TENANTS))
+    send(shared_database, services, "ahead")
+    circuits = "SELECT count(*) FROM batch.channel_circuit"
+    assert host.execute(circuits).fetchall() == [(len(TENANTS),)]
+
+    host.execute("""UPDATE "SYS_IntegrationConfig" SET updated_at = clock_timestamp() AT TIME ZONE 'UTC'""")
+    with shared_database.connect("batch_tenant") as connection, tenant_transaction(connection, TENANTS):
+        reopen_channels(connection)
+
+    assert host.execute(circuits).fetchall() == [(0,)]

@@ -1,0 +1,236 @@
+"""Chat services that refuse for their rate: everything arrives once in one run, each limit paces only what belongs to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from include.database import tenant_transaction
+from include.messaging import outbox, pacing
+from include.messaging.dispatch import DispatchReport, dispatch_due
+from include.messaging.outbox import Draft
+from include.messaging.outcome import Channel
+from include.settings import load_settings
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.messaging.outbox_rows import integration, line_works, network, slack, statuses
+from tests.virtual_time import VirtualTime
+
+SLACK, TEAMS, LINE_WORKS = Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
+
+
+@pytest.fixture(autouse=True)
+def tenants(host: psycopg.Connection) -> None:
+    """Two tenants."""
+    for tenant_id in ("A", "B"):
+        host_rows.tenant(host, tenant_id)
+
+
+def put(
+    connection: psycopg.Connection, tenant_id: str, channel: Channel, destinations: Sequence[str]
+) -> None:
+    """A message that is due to each of these destinations."""
+    due_at = datetime.now(UTC) - timedelta(hours=1)
+    drafts = [
+        Draft(tenant_id, f"{channel}:{number}", channel, destination, "件名", f"本文 {number}", due_at)
+        for number, destination in enumerate(destinations)
+    ]
+    with tenant_transaction(connection, [tenant_id]):
+        outbox.enqueue(connection, drafts, created_by="test")
+
+
+def send(
+    connection: psycopg.Connection,
+    services: StandIns,
+    time: VirtualTime | None = None,
+    *,
+    seconds: float = 3_600,
+) -> dict[str, DispatchReport]:
+    """One shard's dispatch. It ends when all are sent, and at the latest after ``seconds``, of the virtual ``time`` if there is one."""
+    begin = datetime.now(UTC)
+
+    def clock() -> datetime:
+        return begin + timedelta(seconds=time.now) if time else datetime.now(UTC)
+
+    return dispatch_due(
+        connection,
+        ["A", "B"],
+        network(services),
+        owner="run",
+        clock=clock,
+        settings=load_settings().notification,
+        stop_at=clock() + timedelta(seconds=seconds),
+    )
+
+
+def texts(services: StandIns) -> Counter[str]:
+    """How often each text has arrived."""
+    return Counter(message.text for message in services.messages)
+
+
+def test_a_workspace_that_refuses_is_paced_as_a_whole_and_loses_nothing(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, virtual_time: VirtualTime
+) -> None:
+    """Twenty Slack channels, more than the workspace takes at once."""
+    slack(host, "A", services)
+    services.set_limit("slack_workspace", 30, 60)
+    put(connection, "A", SLACK, [f"C{number % 20}" for number in range(90)])
+
+    send(connection, services, virtual_time)
+
+    assert statuses(host) == {("slack", "sent"): 90}
+    assert set(texts(services).values()) == {1}
+    assert services.messages_refused_for_rate > 0
+    assert host.execute("SELECT DISTINCT attempts FROM batch.outbox").fetchall() == [(1,)]
+
+
+def test_one_channel_of_a_workspace_waits_while_the_others_go_on(
+    host: psycopg.Connection,
+    connection: psycopg.Connection,
+    services: StandIns,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pacing, "CHANNEL_SECONDS", 0.01)
+    slack(host, "A", services)
+    services.set_limit("slack_channel", 2, 2)
+    put(connection, "A", SLACK, ["busy"] * 3 + [f"C{number}" for number in range(9)])
+
+    send(connection, services)
+
+    assert statuses(host) == {("slack", "sent"): 12}
+    assert services.messages[-1].destination == "busy"
+    assert services.messages_refused_for_rate == 1
+    # One refused channel says nothing about the workspace.
+    assert host.execute("SELECT * FROM batch.service_limit").fetchall() == []
+
+
+def test_messages_to_one_channel_keep_its_pace(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, virtual_time: VirtualTime
+) -> None:
+    slack(host, "A", services)
+    services.set_limit("slack_channel", 1, 1)
+    put(connection, "A", SLACK, ["C1", "C1", "C1", "C2"])
+
+    send(connection, services, virtual_time)
+
+    assert statuses(host) == {("slack", "sent"): 4}
+    assert services.messages_refused_for_rate == 0
+
+
+def test_a_webhook_is_one_channel_whatever_the_rows_name(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, virtual_time: VirtualTime
+) -> None:
+    integration(host, "A", "slack", auth={"webhook_url": services.slack_webhook_url})
+    services.set_limit("slack_webhook", 1, 1)
+    put(connection, "A", SLACK, ["#one", "#two", "#three"])
+
+    send(connection, services, virtual_time)
+
+    assert statuses(host) == {("slack", "sent"): 3}
+    assert services.messages_refused_for_rate == 0
+
+
+def test_line_works_begins_below_its_free_plan(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, virtual_time: VirtualTime
+) -> None:
+    line_works(host, "A", services)
+    services.set_limit("line_works", 60, 60)
+    put(connection, "A", LINE_WORKS, [f"users/{number}" for number in range(90)])
+
+    send(connection, services, virtual_time)
+
+    assert statuses(host) == {("line_works", "sent"): 90}
+    assert services.messages_refused_for_rate == 0
+
+
+def test_line_works_rises_to_what_it_states(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, virtual_time: VirtualTime
+) -> None:
+    line_works(host, "A", services)
+    services.set_limit("line_works", 240, 60)
+    put(connection, "A", LINE_WORKS, [f"users/{number}" for number in range(240)])
+
+    send(connection, services, virtual_time)
+
+    assert statuses(host) == {("line_works", "sent"): 240}
+    assert services.messages_refused_for_rate == 0
+    # At 60 a minute it would be four minutes.
+    assert virtual_time.now < 70
+
+
+def test_a_throttled_queue_ends_with_the_runs_time_and_costs_no_attempt(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    services.fail_next("slack", "ratelimited", times=99, retry_after=30)
+    put(connection, "A", SLACK, [f"C{number}" for number in range(8)])
+
+    send(connection, services, seconds=2)
+
+    assert statuses(host) == {("slack", "pending"): 8}
+    assert host.execute("SELECT DISTINCT attempts FROM batch.outbox").fetchall() == [(0,)]
+    # The next run knows that the workspace refuses everything.
+    blocked = host.execute(
+        "SELECT blocked_until > now() + interval '20 seconds' FROM batch.service_limit"
+    ).fetchall()
+    assert blocked == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("channel", "code", "destination"),
+    [
+        (SLACK, "restricted_action", "C1"),
+        (SLACK, "restricted_action_read_only_channel", "C1"),
+        (SLACK, "no_permission", "C1"),
+        (LINE_WORKS, "FORBIDDEN", "users/1"),
+    ],
+)
+def test_a_refused_destination_ends_its_own_message_and_the_others_go_on(
+    host: psycopg.Connection,
+    connection: psycopg.Connection,
+    services: StandIns,
+    channel: Channel,
+    code: str,
+    destination: str,
+) -> None:
+    slack(host, "A", services)
+    line_works(host, "A", services)
+    services.set_limit("line_works", 600, 60)
+    services.refuse_recipient(destination.removeprefix("users/"), code)
+    put(connection, "A", channel, [destination, "C2" if channel is SLACK else "users/2"])
+
+    send(connection, services)
+
+    assert statuses(host) == {(channel, "dead"): 1, (channel, "sent"): 1}
+    assert host.execute("SELECT * FROM batch.channel_circuit").fetchall() == []
+    assert host.execute("SELECT error_code FROM batch.outbox WHERE status = 'dead'").fetchall() == [(code,)]
+
+
+def test_a_message_that_closes_its_channel_each_time_is_dead_in_the_end(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    put(connection, "A", SLACK, ["C1"])
+    services.fail_next("slack", "invalid_auth", times=99)
+
+    for _ in range(5):
+        send(connection, services)
+        host.execute("DELETE FROM batch.channel_circuit")
+
+    assert statuses(host) == {("slack", "dead"): 1}
+
+
+def test_one_failure_of_a_service_does_not_end_a_lane_that_sends_one_by_one(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, virtual_time: VirtualTime
+) -> None:
+    line_works(host, "A", services)
+    services.fail_next("line_works", "http_503", times=2)
+    put(connection, "A", LINE_WORKS, [f"users/{number}" for number in range(6)])
+
+    send(connection, services, virtual_time)
+
+    assert statuses(host) == {("line_works", "sent"): 4, ("line_works", "retry"): 2}
