@@ -162,7 +162,9 @@ class BillingSettings(_Section):
 
 def _listed(value: object) -> object:
     """Split a tenant's own value, a text such as ``30, 7, 1``."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",")] if value.strip() else []
 
 
 # The earliest reminder before a due date.
@@ -177,6 +179,8 @@ def _quiet_hours(value: str) -> str:
 
 EmailAddress = Annotated[str, Field(pattern=r"^[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+$", max_length=254)]
 
+ReminderKinds = Annotated[tuple[Literal["certificate_expiry", "goal_due"], ...], BeforeValidator(_listed)]
+
 DaysBefore = Annotated[
     tuple[Annotated[int, Field(gt=0, le=LONGEST_REMINDER_DAYS)], ...],
     Field(min_length=1),
@@ -187,7 +191,8 @@ DaysBefore = Annotated[
 class NotificationSettings(_TenantSection):
     """When BATCH-019 sends, expires and deletes notifications. A tenant may override each setting.
 
-    ``quiet_hours`` (Asia/Tokyo) is ``22:00-07:00`` or empty.
+    ``quiet_hours`` (the tenant's time zone) is ``22:00-07:00`` or empty. ``digest`` are the kinds of reminders of which a recipient gets
+    one message a run. ``fallback_hours`` is 0 (never) or the hours after which a closed channel's messages go out by e-mail.
     """
 
     override_name = "notification"
@@ -202,6 +207,16 @@ class NotificationSettings(_TenantSection):
     archive_days: PositiveInt
     auto_disable: bool
     own_mail_server: bool
+    digest: ReminderKinds
+    fallback_hours: Annotated[int, Field(ge=0, le=24 * 30)]
+    # Ten years; more would not fit into a date.
+    suppress_days: Annotated[int, Field(gt=0, le=3_650)]
+
+    @model_validator(mode="after")
+    def _fallback_is_in_time(self) -> Self:
+        if self.fallback_hours >= self.give_up_hours:
+            raise ValueError("fallback_hours must be below give_up_hours")
+        return self
 
 
 class InactivitySettings(_TenantSection):

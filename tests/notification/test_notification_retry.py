@@ -121,6 +121,10 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent(
     run_notifications(database, services)
 
     assert [arrived.destination for arrived in services.messages] == ["now@example.jp"]
+    # The other waits for the end of the quiet hours, not for the next daily run.
+    (end,) = host.execute("SELECT next_attempt_at FROM batch.outbox WHERE status = 'pending'").fetchall()
+    assert end == ((now + timedelta(hours=1)).replace(second=0, microsecond=0),)
+    make_due(host)
     host.execute('DELETE FROM "MST_TenantSettings"')
     run_notifications(database, services, spec=NOTIFICATION_RETRY)
     assert [arrived.destination for arrived in services.messages] == ["now@example.jp", "later@example.jp"]

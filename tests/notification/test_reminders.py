@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.database import tenant_transaction
+from include.messaging.destinations import destinations_for
 from include.messaging.outbox import Draft, enqueue
 from include.messaging.outcome import Channel
 from include.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
 from include.messaging.template_store import default_template
 from include.messaging.templates import Template
-from include.notification.scheduled_notifications.reminders import Occasion, Reminders, reminders
-from include.notification.scheduled_notifications.routes import Route, destinations_for
+from include.notification.scheduled_notifications.reminders import Occasion, Reminders, Route, reminders
 from tests import host_rows
 from tests.conftest import Database
 

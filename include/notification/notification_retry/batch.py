@@ -1,24 +1,38 @@
-"""BATCH-019-02: retries messages that are due, parks those of lost senders, and reports those that an operator must decide about."""
+"""BATCH-019-02: reads bounces, retries messages that are due, parks those of lost senders, and reports those that an operator must
+decide about."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from include.database import Statements, tenant_transaction
-from include.execution.batch import Run, SendsMessages, TenantBatch, UnitFailure, UnitResult, Work
+from include.execution.batch import (
+    ReceivesMail,
+    Run,
+    RunRemark,
+    SendsMessages,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
 from include.execution.business_date import JAPAN
-from include.messaging import outbox
+from include.lasting_connection import lasting
+from include.messaging import outbox, suppression
 from include.messaging.dispatch import DispatchReport, failure_of, owner_of
+from include.messaging.feedback.reading import read_feedback
 from include.messaging.outcome import Channel
-from include.messaging.preferences import load_preferences
+from include.messaging.preferences import Preferences, load_preferences
 from include.messaging.retry import Status
 from include.messaging.service import Notifications
+from include.notification.notification_retry.fallback import fall_back_to_mail
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -33,31 +47,50 @@ _FINAL_WORDS = {
 }
 
 
-class NotificationRetryBatch(TenantBatch, SendsMessages):
+class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
     """The steps of BATCH-019-02; see ``include.execution.batch``."""
 
     def __init__(self, notifications: Notifications) -> None:
         self._notifications = notifications
 
+    def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
+        """Read bounces, complaints and unsubscriptions. Messages that bounced are final failures of this run."""
+        reading = read_feedback(platform, work.connection, work.services, lambda: datetime.now(UTC))
+        problem = reading.problem
+        return RunRemark(
+            dict(reading.counts),
+            problem=str(problem) if problem else None,
+            may_pass=problem is not None and problem.recoverable,
+        )
+
     def process(self, work: Work) -> list[UnitResult]:
-        """Park the messages of lost senders, and give up messages that are too old."""
+        """Park the messages of lost senders, give up messages that are too old, and replace those of closed channels by e-mails."""
         now = datetime.now(UTC)
         outbox.mirror_rest(work.connection)
         outbox.park_crashed(work.connection, now)
-        self._give_up(work.connection, work.run, now)
+        suppression.forget_ended(work.connection, now)
+        preferences = load_preferences(work.connection, self._notifications.settings, now)
+        _give_up(work.connection, work.run, preferences, now)
+        fall_back_to_mail(
+            work.connection,
+            {tenant_id: each.settings.fallback_hours for tenant_id, each in preferences.items()},
+            now,
+            created_by=work.run.execution_id,
+        )
         return [UnitResult(tenant_id, {}, 0) for tenant_id in work.tenant_ids]
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
         """Send the due messages. A tenant with final failures or a newly closed channel fails, once, with the counts."""
         tenant_ids = [result.unit_id for result in results]
-        reports = self._notifications.send_due(
-            work.connection,
-            tenant_ids,
-            work.services,
-            owner=owner_of(work.run),
-            seconds=work.run.send_seconds,
-        )
-        failures = _final_failures(work.connection, work.run, tenant_ids)
+        with lasting(work.connection) as database:
+            reports = self._notifications.send_due(
+                work.connection,
+                tenant_ids,
+                work.services,
+                owner=owner_of(work.run),
+                seconds=work.run.send_seconds,
+            )
+            failures = database.run(partial(_final_failures, run=work.run, tenant_ids=tenant_ids))
         return [
             failures.get(result.unit_id)
             or failure_of(result.unit_id, report)
@@ -66,18 +99,20 @@ class NotificationRetryBatch(TenantBatch, SendsMessages):
             for report in [reports.get(result.unit_id, DispatchReport())]
         ]
 
-    def _give_up(self, connection: psycopg.Connection, run: Run, now: datetime) -> None:
-        preferences = load_preferences(connection, self._notifications.settings, now)
-        day_end = datetime.combine(run.business_date, time(), JAPAN) + timedelta(days=1)
-        expired = _SQL.execute(
-            connection,
-            "give_up",
-            now=now,
-            until=min(now, day_end),
-            tenant_ids=list(preferences),
-            give_up_hours=[each.settings.give_up_hours for each in preferences.values()],
-        ).fetchall()
-        outbox.mirror_to_host(connection, [message_id for (message_id,) in expired])
+
+def _give_up(
+    connection: psycopg.Connection, run: Run, preferences: Mapping[str, Preferences], now: datetime
+) -> None:
+    day_end = datetime.combine(run.business_date, time(), JAPAN) + timedelta(days=1)
+    expired = _SQL.execute(
+        connection,
+        "give_up",
+        now=now,
+        until=min(now, day_end),
+        tenant_ids=list(preferences),
+        give_up_hours=[each.settings.give_up_hours for each in preferences.values()],
+    ).fetchall()
+    outbox.mirror_to_host(connection, [message_id for (message_id,) in expired])
 
 
 def _counts(report: DispatchReport) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -23,19 +22,21 @@ from include.execution.batch import (
 )
 from include.execution.people import keep_people
 from include.execution.reconciliation import begin_tallies
+from include.messaging.destinations import destinations_for
 from include.messaging.dispatch import DispatchReport, failure_of, owner_of
 from include.messaging.notices import sending_time
-from include.messaging.outbox import Draft
+from include.messaging.outbox import Draft, Lane
 from include.messaging.outcome import Channel
 from include.messaging.preferences import Preferences, load_preferences
 from include.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 from include.messaging.retry import Status
 from include.messaging.service import Notifications
+from include.messaging.switches import SwitchedOff, load_notification_settings, load_switched_off
 from include.messaging.template_store import load_templates
 from include.messaging.templates import literal
-from include.notification.scheduled_notifications.reminders import Occasion, reminders
-from include.notification.scheduled_notifications.routes import Route, destinations_for
-from include.settings import LONGEST_REMINDER_DAYS
+from include.notification.scheduled_notifications.digests import digests
+from include.notification.scheduled_notifications.reminders import Occasion, Route, reminders
+from include.settings import LONGEST_REMINDER_DAYS, NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -67,6 +68,7 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
         """Put due notifications into the outbox, each once. Notifications that waited too long are marked in the application's row."""
         signals = _SQL.rows(work.connection, "delete_signals", execution_id=work.run.execution_id)
         preferences = load_preferences(work.connection, self._notifications.settings, _cutoff(work.run))
+        switched_off = load_switched_off(work.connection, _cutoff(work.run))
         routes = _load_routes(
             work.connection,
             {tenant_id: each.settings.language for tenant_id, each in preferences.items()},
@@ -78,6 +80,7 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
                 signal,
                 preferences[signal["tenant_id"]],
                 routes[signal["tenant_id"]],
+                switched_off,
             )
             for signal in sorted(signals, key=lambda row: str(row["tenant_id"]))
         ]
@@ -105,16 +108,18 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
         signal: Mapping[str, Any],
         preferences: Preferences,
         routes: Mapping[str, Sequence[Route]],
+        switched_off: SwitchedOff,
     ) -> UnitResult:
         tenant_id, cutoff, settings = signal["tenant_id"], _cutoff(run), preferences.settings
         oldest = cutoff - timedelta(hours=settings.expire_hours)
         waiting = [(row, _scheduled_at(row)) for row in signal["waiting"]]
         expired = [row["id"] for row, scheduled_at in waiting if scheduled_at < oldest]
         nowhere = [row["id"] for row, at in waiting if at >= oldest and row["channel"] is None]
+        sendable = [(row, at) for row, at in waiting if at >= oldest and row["channel"] is not None]
         drafts = [
             _draft(tenant_id, row, scheduled_at)
-            for row, scheduled_at in waiting
-            if scheduled_at >= oldest and row["channel"] is not None
+            for row, scheduled_at in sendable
+            if not _is_held(tenant_id, row, switched_off)
         ]
         reminded = reminders(
             tenant_id,
@@ -124,10 +129,14 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
             routes=routes,
             due_at=cutoff,
         )
-        queued = self._notifications.enqueue(
-            connection, [*drafts, *reminded.drafts], created_by=run.execution_id
-        )
+        wanted = [
+            draft for draft in reminded.drafts if Lane(tenant_id, draft.channel) not in switched_off.channels
+        ]
+        queued = self._queue(connection, [*drafts, *wanted], settings, run.execution_id)
         notes = [*([preferences.problem] if preferences.problem else []), *reminded.notes]
+        held = len(sendable) - len(drafts) + len(reminded.drafts) - len(wanted)
+        if held:
+            notes.append(f"通知の設定が無効のため、通知 {held} 件を送信しません")
         for ids, code, reason in (
             (expired, "expired", f"予定から {settings.expire_hours} 時間以上過ぎたため送信しません"),
             (nowhere, "unknown_channel", "通知の種類（notification_type）が分からないため送信しません"),
@@ -138,16 +147,36 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
         details = {"queued": queued, "expired": len(expired)}
         return UnitResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
 
+    def _queue(
+        self,
+        connection: psycopg.Connection,
+        drafts: Sequence[Draft],
+        settings: NotificationSettings,
+        execution_id: str,
+    ) -> int:
+        """Put the messages that are new into the outbox, several reminders of one kind as one; returns the number of messages."""
+        keys = [draft.dedupe_key for draft in drafts]
+        known = {key for _, key in self._notifications.statuses(connection, keys)}
+        new = [draft for draft in drafts if draft.dedupe_key not in known]
+        told = digests(new, settings.digest, settings.language)
+        self._notifications.enqueue(connection, told, created_by=execution_id)
+        return sum(not draft.is_merged for draft in told)
+
+
+def _is_held(tenant_id: str, row: Mapping[str, Any], switched_off: SwitchedOff) -> bool:
+    """Whether a setting keeps a notification of the application from being sent. A letter about an invoice has no such setting."""
+    if row["is_letter"]:
+        return False
+    return row["is_held"] or Lane(tenant_id, Channel(row["channel"])) in switched_off.channels
+
 
 def _load_routes(
     connection: psycopg.Connection, languages: Mapping[str, str]
 ) -> dict[str, dict[str, list[Route]]]:
     """The routes of the transaction's tenants, by tenant and kind of reminder."""
-    settings: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in _SQL.rows(connection, "load_notification_settings"):
-        settings[row["tenant_id"]].append(row)
+    settings = load_notification_settings(connection)
     destinations = {
-        tenant_id: {key: destinations_for(key, settings[tenant_id]) for key in KEYS}
+        tenant_id: {key: destinations_for(key, settings.get(tenant_id, [])) for key in KEYS}
         for tenant_id in languages
     }
     channels = {

@@ -10,8 +10,15 @@ from datetime import date, datetime, timedelta
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
 from include.messaging.reminder_names import with_all_names
-from include.messaging.templates import TemplateRefusedError, render
-from include.notification.scheduled_notifications.routes import Route
+from include.messaging.templates import Template, TemplateRefusedError, render
+
+
+@dataclass(frozen=True)
+class Route:
+    """A template, whose channel is the route's, and a destination. An e-mail goes to the employee and has no destination here."""
+
+    template: Template
+    destination: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ def reminders(
                     subject=rendered.subject,
                     body=rendered.text,
                     rich=rendered.rich,
+                    template_key=occasion.template_key,
                     due_at=due_at,
                     # After this day no reminder of the occasion can follow.
                     dedupe_until=due_at + timedelta(days=days_left + 1),

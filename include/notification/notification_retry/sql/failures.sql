@@ -1,10 +1,11 @@
 -- name: give_up
--- A message expires whatever delayed it (a closed channel, quiet hours, an outage): it is too late to be useful.
+-- A message expires whatever delayed it (a closed channel, quiet hours, an outage): it is too late to be useful. A message that
+-- was held because the tenant switched it off is withdrawn, which is no failure.
 UPDATE batch.outbox AS message
 SET
-    status = 'expired',
+    status = CASE WHEN message.error_code = 'held' THEN 'withdrawn' ELSE 'expired' END,
     finished_at = %(now)s,
-    error_code = 'expired',
+    error_code = CASE WHEN message.error_code = 'held' THEN 'held' ELSE 'expired' END,
     error_detail = concat(
         '予定から ', tenant.give_up_hours::text, ' 時間を過ぎたため送信をやめました', '（' || message.error_detail || '）'
     )
@@ -31,11 +32,20 @@ WITH taken AS (
                     AND reported.error_code IS DISTINCT FROM 'NOTIFICATIONS_FAILED'
             )
         )
-    RETURNING tenant_id, status, channel, error_detail
+    RETURNING tenant_id, status, channel, error_code, error_detail, destination
 )
 
 SELECT tenant_id, status, channel, error_detail, count(*) AS messages
 FROM taken
+-- The recipient has asked for no mail, so there is nothing to decide.
+WHERE
+    error_code IS DISTINCT FROM 'suppressed'
+    OR NOT EXISTS (
+        SELECT FROM batch.suppressed_address AS known
+        WHERE
+            known.tenant_id = taken.tenant_id AND known.address = lower(taken.destination)
+            AND known.reason IN ('complaint', 'unsubscribe')
+    )
 GROUP BY tenant_id, status, channel, error_detail
 ORDER BY tenant_id ASC, status ASC, messages DESC, channel ASC, error_detail ASC;
 
@@ -68,3 +78,65 @@ SELECT
     ) AS messages
 FROM taken
 ORDER BY taken.tenant_id, taken.channel;
+
+-- name: take_behind_closed_channels
+-- Take the messages whose channel has been closed for so long that they go out by e-mail instead. Messages that would not be sent
+-- over an open channel either stay (see claim and hold_switched_off).
+WITH waiting AS (
+    SELECT message.message_id, message.channel, message.host_log_id, message.template_key, message.tenant_id
+    FROM unnest(%(tenant_ids)s::text[], %(hours)s::integer[]) AS wanted (tenant_id, hours)
+    INNER JOIN batch.channel_circuit AS circuit
+        ON
+            wanted.tenant_id = circuit.tenant_id
+            AND circuit.opened_at <= %(now)s::timestamptz - wanted.hours * interval '1 hour'
+    INNER JOIN batch.outbox AS message
+        ON circuit.tenant_id = message.tenant_id AND circuit.channel = message.channel
+    WHERE message.channel <> 'email' AND message.status IN ('pending', 'retry')
+),
+
+-- An array, for the index of the application's table.
+shown AS (
+    SELECT *
+    FROM batch.tenant_notification_now
+    WHERE id = any(array(SELECT waiting.host_log_id FROM waiting))
+),
+
+switched_off AS (
+    SELECT entry.tenant_id, entry.channel, entry.template_key
+    FROM jsonb_to_recordset(%(switched_off)s) AS entry (tenant_id text, channel text, template_key text)
+),
+
+held AS (
+    SELECT waiting.message_id
+    FROM waiting
+    INNER JOIN switched_off ON waiting.tenant_id = switched_off.tenant_id
+    LEFT JOIN shown ON waiting.host_log_id = shown.id
+    WHERE
+        waiting.template_key = switched_off.template_key
+        OR (
+            waiting.channel = switched_off.channel AND switched_off.template_key IS null
+            AND (waiting.template_key IS NOT null OR NOT shown.is_letter)
+        )
+)
+
+UPDATE batch.outbox AS message
+SET
+    status = 'withdrawn',
+    finished_at = %(now)s,
+    error_code = 'fallback',
+    error_detail = 'チャネルが停止しているため、管理者へメールで送ります'
+FROM waiting
+LEFT JOIN shown ON waiting.host_log_id = shown.id
+WHERE
+    message.message_id = waiting.message_id
+    AND (
+        waiting.host_log_id IS null
+        OR (
+            NOT shown.is_withdrawn AND NOT shown.is_held AND shown.channel = waiting.channel
+            AND shown.scheduled_at_utc AT TIME ZONE 'UTC' <= %(now)s
+        )
+    )
+    AND waiting.message_id NOT IN (SELECT held.message_id FROM held)
+RETURNING
+    message.message_id, message.tenant_id, message.channel, message.subject, message.body, message.priority,
+    shown.subject AS host_subject, shown.body AS host_body, shown.is_html AS host_is_html;

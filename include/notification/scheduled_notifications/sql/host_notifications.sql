@@ -13,6 +13,8 @@ WHERE
         WHERE free.id = any(%(ids)s)
         FOR UPDATE SKIP LOCKED
     )
+    -- For the table's index, which the subquery alone does not reach through the view.
+    AND id = any(%(ids)s)
     AND upper(btrim(send_status)) = 'PENDING'
     AND NOT EXISTS (
         SELECT FROM batch.outbox AS message

@@ -108,13 +108,3 @@ ON CONFLICT (execution_id, tenant_id) DO UPDATE SET
 DELETE FROM batch.notification_signal
 WHERE execution_id = %(execution_id)s
 RETURNING tenant_id, waiting, certificates, goals;
-
--- name: load_notification_settings
--- Disabled settings too: they stop a reminder.
-SELECT
-    tenant_id, setting_key, notification_type, trigger_event,
-    channel_config,
-    coalesce(is_enabled, true) AS is_enabled
-FROM batch.tenant_notification_setting
-WHERE NOT is_deleted
-ORDER BY tenant_id, setting_key;
