@@ -69,8 +69,12 @@ test: $(STAMP) ## all tests but the long ones, in several processes
 	@$(PYTEST) -m "not long"
 
 .PHONY: test-long
-test-long: $(STAMP) ## the tests that wait for minutes: deadlines, outages of Airflow itself
-	@$(BIN)/python -m pytest -m long
+test-long: $(STAMP) ## the tests that take minutes: deadlines, outages of Airflow itself
+	@$(BIN)/python -m pytest -m long --ignore tests/messaging/test_kills.py
+
+.PHONY: test-kills
+test-kills: $(STAMP) ## kill a sending worker at each of its statements (about ten minutes)
+	@$(BIN)/python -m pytest -m long tests/messaging/test_kills.py
 
 .PHONY: test-durations
 test-durations: $(STAMP) ## as `make test`, and list the slowest tests
@@ -104,6 +108,7 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.settings_sync
 	@$(BIN)/python -m benchmarks.tenant_monitoring
 	@$(BIN)/python -m benchmarks.notifications
+	@$(BIN)/python -m benchmarks.throttling
 	@$(BIN)/python -m benchmarks.external_sync
 	@$(BIN)/python -m benchmarks.log_cleanup
 	@$(BIN)/python -m benchmarks.backup

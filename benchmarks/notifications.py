@@ -96,14 +96,15 @@ def send_in_a_loop(slack: SlackConfig, allowed_hosts: frozenset[str], dsn: str, 
 
 
 def prepare(databases: Databases, name: str, tenants: int, messages: int, services: StandIns) -> str:
-    """Create tenants with a Slack channel and this many messages each."""
+    """Create tenants with a Slack workspace and this many messages each. A workspace takes 60 at once, and then 600 a minute."""
     shape = replace(benchmark_shape(tenants), users_per_tenant=0, requests_per_day=0)
     dsn = databases.load(name, shape)
     with psycopg.connect(dsn) as connection:
         connection.execute(
             """
             INSERT INTO "SYS_IntegrationConfig" (id, tenant_id, integration_key, auth_config, connection_config, updated_at)
-            SELECT tenant_id, tenant_id, 'slack', '{"bot_token": "xoxb-benchmark"}', %s, now() - interval '1 day'
+            SELECT
+                tenant_id, tenant_id, 'slack', jsonb_build_object('bot_token', 'xoxb-' || tenant_id), %s, now() - interval '1 day'
             FROM "MST_Tenant"
             """,
             [json.dumps({"base_url": services.slack_base_url})],
