@@ -42,7 +42,7 @@ from include.settings import SETTINGS_VARIABLE
 from local_stack.airflow_processes import end_airflow, start_airflow
 from local_stack.directories import put_directories
 from local_stack.monitoring import MONITORING_RUNS
-from local_stack.notifications import REFUSED_BY_STAND_INS, make_due_on_demo_date
+from local_stack.notifications import BOUNCING_AT_STAND_INS, REFUSED_BY_STAND_INS, make_due_on_demo_date
 from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from local_stack.report import (
     backup_report,
@@ -159,7 +159,7 @@ def demo(stack: LocalStack) -> int:
             with stack.database() as connection:
                 make_due_on_demo_date(connection)
                 print(f"\n{run.report(connection)}\n")
-    http_port, _ = stack.stand_in_ports
+    http_port, *_ = stack.stand_in_ports
     print(_WHERE_TO_LOOK.format(storage=stack.storage, arrived=_arrived(stack), port=http_port))
     return 0
 
@@ -251,17 +251,19 @@ def _arrived(stack: LocalStack) -> Path:
 @contextmanager
 def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
     """Run the stand-ins on the ports of the settings file, with the errors and directories of the demo."""
-    http, smtp = stack.stand_in_ports
-    stand_ins = StandIns(http, smtp, record=_arrived(stack))
+    http, smtp, imap = stack.stand_in_ports
+    stand_ins = StandIns(http, smtp, imap_port=imap, record=_arrived(stack))
     try:
         stand_ins.__enter__()
     except OSError as error:
         raise SystemExit(
-            f"The stand-ins cannot listen on the ports {http} and {smtp} ({error.strerror}): is another `make up` running?"
+            f"The stand-ins cannot listen on the ports {http}, {smtp} and {imap} ({error.strerror}): is another `make up` running?"
         ) from None
     try:
         for recipient, code in REFUSED_BY_STAND_INS.items():
             stand_ins.refuse_recipient(recipient, code)
+        for recipient, status in BOUNCING_AT_STAND_INS.items():
+            stand_ins.bounce_later(recipient, status)
         with stack.database() as connection:
             put_directories(stand_ins, connection)
         yield stand_ins

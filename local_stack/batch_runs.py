@@ -16,7 +16,7 @@ from include.billing.terms import load_terms
 from include.catalog import RunSpec
 from include.errors import ConnectionMissingError
 from include.execution import flow
-from include.execution.batch import Batch, PreparesTenants, Run, TenantBatch, Work
+from include.execution.batch import Batch, PreparesTenants, ReceivesMail, Run, TenantBatch, Work
 from include.execution.business_date import JAPAN, period_of
 from include.execution.digest import Digest
 from include.execution.flow import ClosedRun, RunRequest, TaskKey
@@ -25,7 +25,7 @@ from include.execution.run_log import RunResult
 from include.execution.shard_work import ShardReport, work_on_tenants
 from include.execution.sharding import Shard
 from include.messaging.service import Notifications
-from include.network import Network
+from include.network import MailboxConfig, Network
 from include.settings import ExecutionSettings, load_settings
 
 
@@ -80,6 +80,10 @@ class LocalInstallation:
     def network(self, *, with_mail: bool) -> Network | None:
         """The network; without a network, a run sends no messages and asks no services."""
         return self.services if with_mail or self.services is None else replace(self.services, email=None)
+
+    def mailbox(self) -> MailboxConfig | None:
+        """The mailbox of the network."""
+        return self.services.mailbox if self.services else None
 
     def billing(self) -> Billing:
         """Billing with the settings of the environment."""
@@ -151,7 +155,7 @@ def run_batch(
     network: Network | None = None,
     **options: Any,
 ) -> RunResult:
-    """Open a run, prepare it, process its shards, and close it. ``options`` are those of ``open_run``, and ``sharding``.
+    """Open a run, prepare it, read its mailbox, process its shards, and close it. ``options`` are those of ``open_run``, and ``sharding``.
 
     ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, both in autocommit mode.
     """
@@ -161,6 +165,8 @@ def run_batch(
     tenant_ids = [tenant_id for shard in shards for tenant_id in shard.tenant_ids]
     if isinstance(batch, PreparesTenants):
         flow.prepare_run(spec, batch, run, tenant_ids, installation, TaskKey("read_logs"))
+    if isinstance(batch, ReceivesMail):
+        flow.receive_mail(spec, batch, run, installation, TaskKey("read_mailbox"))
     for index, shard in enumerate(shards):
         flow.process_shard(spec, batch, run, shard, installation, TaskKey(spec.mapped_task, index))
     return close_run(platform, spec, batch, run, store=store).result

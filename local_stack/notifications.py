@@ -22,6 +22,9 @@ REFUSED_BY_STAND_INS = {
     "bot-suspended": "FORBIDDEN",
 }
 
+# The mail server accepts letters to these addresses, and they bounce later with this status code.
+BOUNCING_AT_STAND_INS = {"moved@hd.takahashizaki.example": "5.1.6"}
+
 
 def plant_notifications(connection: psycopg.Connection, http_port: int) -> None:
     """Add channels and notifications to fresh demo data. The stand-ins listen on this port of 127.0.0.1."""

@@ -74,6 +74,7 @@ def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__LOGGING__SECRET_MASK_ADAPTER": "skill_batch.masking.parts",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
         SETTINGS_VARIABLE: str(DEMO_SETTINGS),
     }
@@ -116,12 +117,12 @@ class LocalStack:
         return EmbeddedPostgres(self.directory / "postgres", self._settings_file.database.port)
 
     @property
-    def stand_in_ports(self) -> tuple[int, int]:
-        """The HTTP and SMTP ports of the stand-ins in the settings file."""
+    def stand_in_ports(self) -> tuple[int, int, int]:
+        """The HTTP, SMTP and IMAP ports of the stand-ins in the settings file."""
         connections = self.settings.connections
         url = urlsplit(connections["ops_slack"]["extra"]["base_url"])
         assert url.port is not None
-        return url.port, connections["batch_smtp"]["port"]
+        return url.port, connections["batch_smtp"]["port"], connections["batch_mailbox"]["port"]
 
     @property
     def airflow_home(self) -> Path:

@@ -171,7 +171,8 @@ FROM (
     (9, 'tenant_1704067200000', 'SLACK', 'C0DESIGN', '週報', '週報を提出してください。', 'MEDIUM'),
     (10, 'tenant_1704067200000', 'EMAIL', 'member1@design.takahashizaki.example', '週報', '週報を提出してください。', 'MEDIUM'),
     (11, 'TENANT001', 'TEAMS', '', '週報', '週報を提出してください。', 'MEDIUM'),
-    (12, 'TENANT005', 'TEAMS', '', '理事会', '理事会の資料を公開しました。', 'MEDIUM')
+    (12, 'TENANT005', 'TEAMS', '', '理事会', '理事会の資料を公開しました。', 'MEDIUM'),
+    (13, 'default-tenant', 'EMAIL', 'moved@hd.takahashizaki.example', '評価シートの提出', '今月の評価シートを提出してください。', 'MEDIUM')
 ) AS planned (id, tenant_id, channel, address, subject, body, priority);
 
 -- Certificates and goals that people are reminded of. The dates are those of forms: midnight in UTC.

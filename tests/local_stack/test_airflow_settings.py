@@ -15,8 +15,8 @@ from local_stack.airflow_settings import (
     load_airflow_settings,
 )
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
-from skill_batch.network import ALLOWED_HOSTS_VARIABLE, SMTP_CONN_ID
-from skill_batch.notifiers.alert_outbox import OPS_EMAIL_CONN_ID, OPS_SLACK_CONN_ID
+from skill_batch.network import ALLOWED_HOSTS_VARIABLE, MAILBOX_CONN_ID, SMTP_CONN_ID
+from skill_batch.notifiers.channels import OPS_EMAIL_CONN_ID, OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID
 from skill_batch.object_storage import VARIABLE
 from tests.airflow_installation import PROJECT
 
@@ -50,7 +50,9 @@ def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> 
         PlatformDbHook.default_conn_name,
         OPS_SLACK_CONN_ID,
         OPS_EMAIL_CONN_ID,
+        OPS_HTTP_CONN_ID,
         SMTP_CONN_ID,
+        MAILBOX_CONN_ID,
         BACKUP_CONNECTION,
     }
     assert set(settings.variables) == {VARIABLE, ALLOWED_HOSTS_VARIABLE, BIN_VARIABLE, ROOTS_VARIABLE}

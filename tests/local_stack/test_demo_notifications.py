@@ -35,7 +35,7 @@ PLANTED = [
     ("TKH-SOL", "接続先 teams", "retired_connector"),
     ("TKH-SOL", "通知設定 goals_line", "not_configured"),
     ("YMZ-LOG", "テンプレート monthly（EMAIL、ja）", "bad_sample"),
-    ("YMZ-LOG", "接続先 line_works", "FORBIDDEN"),
+    ("YMZ-LOG", "接続先 line_works", "no_bot_permission"),
 ]
 
 
