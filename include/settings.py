@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from include.billing_settings import BillingSettings
 from include.errors import SettingsError
 from include.yaml_files import load_yaml, read_text
 
@@ -129,35 +130,6 @@ class UsageSettings(_TenantSection):
         if self.surge_min_history_days > self.surge_history_days:
             raise ValueError("surge_min_history_days must not exceed surge_history_days")
         return self
-
-
-class IssuerSettings(_Section):
-    """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
-
-    ``sample``: this issuer is an example, and no invoice is finalised.
-    """
-
-    sample: bool
-    name: str
-    corporate: bool
-    registration_number: str
-    postal_code: str
-    address: str
-    phone: str
-    email: str
-    contact: str
-    bank_account: str
-
-
-class BillingSettings(_Section):
-    """How BATCH-018-02 rounds, dates and holds invoices. ``price_list`` is the file with the prices."""
-
-    price_list: Path
-    rounding: Literal["floor", "half-up", "ceil"]
-    due_months: Annotated[int, Field(ge=0, le=12)]
-    approval_percent: Percent
-    usage_wait_hours: Annotated[int, Field(ge=0, le=3)]
-    issuer: IssuerSettings
 
 
 def _listed(value: object) -> object:

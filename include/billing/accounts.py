@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -12,28 +12,36 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from pydantic import ValidationError
 
 from include.billing.approval import PreviousTotal, UnplacedRows
+from include.billing.documents.invoice import DocumentReference, Issuer, Language, Recipient
 from include.billing.errors import BillingError
-from include.billing.inputs import BillingInputs, PricedPart
-from include.billing.invoice import Issuer, Recipient
+from include.billing.inputs import BillingInputs, ExtraCharge, MeteredDay, PricedPart
 from include.billing.money import RoundingMode
 from include.billing.periods import Period, PlanChange, PlanPart, plan_parts
-from include.billing.price_list import Plan, PriceListVersion
-from include.billing.usage import UsageDay
+from include.billing.pricing.consumption_tax import TaxCategory
+from include.billing.pricing.price_list import MeteredPercentageCharge, Plan, PriceListVersion
+from include.billing.pricing.usage import UsageDay
+from include.billing_settings import BillingSettings, IssuerSettings
 from include.database import Statements
 from include.execution.run_log import ACTIVE_STATUSES
-from include.settings import BillingSettings
 
 _SQL = Statements(Path(__file__).parent)
 
 # BATCH-018-01 records this plan for a tenant with status TRIAL, whatever plan the tenant tries.
 TRIAL_PLAN = "TRIAL"
 
+_JAPAN = "JP"
+
 
 @dataclass(frozen=True)
 class LiveInvoice:
-    """The tenant's live invoice of a month and the run that made it. ``is_paid`` comes from the application."""
+    """The tenant's live invoice of a month and the run that made it.
+
+    ``is_paid``: the application says so, or payments are recorded. ``credited_total`` is the sum of its credit notes for a part, tax
+    included. ``is_carried``: one-off lines carry a difference of it into later months.
+    """
 
     invoice_id: str
     status: str
@@ -43,16 +51,21 @@ class LiveInvoice:
     input_hash: str
     execution_id: str
     is_paid: bool
+    issued_on: date | None
+    credited_total: Decimal
+    is_carried: bool
 
 
 @dataclass(frozen=True)
 class BillingAccount:
-    """One tenant's month: contract, plans, discounts, commitments, usage days and invoices. Dates are Asia/Tokyo."""
+    """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo."""
 
     tenant_id: str
     tenant_code: str
     tenant_status: str
     currency: str
+    language: Language
+    tax_category: TaxCategory | None
     contract_start: date | None
     contract_end: date | None
     plan_changes: tuple[PlanChange, ...]
@@ -60,9 +73,12 @@ class BillingAccount:
     discounts: list[dict[str, Any]]
     commitments: list[dict[str, Any]]
     exchange_rate: dict[str, Any] | None
+    extra_charges: list[dict[str, Any]]
     usage_days: tuple[UsageDay, ...]
+    metered: Sequence[dict[str, Any]]
     unplaced: UnplacedRows
     live: LiveInvoice | None
+    replaced: DocumentReference | None
     previous: PreviousTotal | None
 
     @property
@@ -70,14 +86,25 @@ class BillingAccount:
         """The live invoice, unless it is a draft."""
         return self.live if self.live and self.live.status != "draft" else None
 
+    @property
+    def replaces(self) -> DocumentReference | None:
+        """The month's invoice that a new one replaces: the issued one, or the newest one that was taken back."""
+        if self.issued and self.issued.number and self.issued.issued_on:
+            return DocumentReference(number=self.issued.number, issued_on=self.issued.issued_on)
+        return self.replaced
+
 
 def load_accounts(connection: psycopg.Connection, period: Period) -> list[BillingAccount]:
     """The accounts of the transaction's tenants, ordered by tenant id."""
     month = {"period_start": period.start, "period_end": period.end}
     usage = _SQL.rows(connection, "load_usage_days", **month)
     days = {tenant_id: list(rows) for tenant_id, rows in groupby(usage, key=itemgetter("tenant_id"))}
+    amounts = _SQL.rows(connection, "load_metered_amounts", **month)
+    metered = {tenant_id: list(rows) for tenant_id, rows in groupby(amounts, key=itemgetter("tenant_id"))}
     accounts = _SQL.rows(connection, "load_accounts", **month)
-    return [_account(row, days.get(row["tenant_id"], [])) for row in accounts]
+    return [
+        _account(row, days.get(row["tenant_id"], []), metered.get(row["tenant_id"], [])) for row in accounts
+    ]
 
 
 def inputs_of(
@@ -88,16 +115,17 @@ def inputs_of(
     *,
     allow_incomplete: bool,
 ) -> BillingInputs | None:
-    """The inputs of the tenant's invoice, or None if nothing is billable: no contract in the month, or only FREE and TRIAL.
+    """The inputs of the tenant's invoice, or None if nothing is billable: no one-off line, and no contract or only FREE and TRIAL.
 
-    :raises BillingError: the plan, its history or the contract's end is missing or unknown, or the tenant was used outside its contract.
+    :raises BillingError: the plan, its history or the contract's end is missing or unknown, the tenant was used outside its contract, or
+        the issuer has no English address.
     """
     parts = [
         PricedPart(plan_part=part, plan=_in_currency(plan, account.currency))
         for part in _parts(account, period)
         if (plan := _billable_plan(part, prices)) is not None
     ]
-    if not parts:
+    if not parts and not account.extra_charges:
         return None
     billed = [
         day for day in account.usage_days if any(part.plan_part.part.holds(day.usage_date) for part in parts)
@@ -110,7 +138,7 @@ def inputs_of(
         rounding=RoundingMode(settings.rounding),
         tax_included=prices.tax_included,
         price_list_version=prices.effective_from,
-        issuer=Issuer(**settings.issuer.model_dump(exclude={"corporate", "sample"})),
+        issuer=_issuer(settings.issuer, account.language),
         recipient=account.recipient,
         parts=tuple(parts),
         usage_days=tuple(billed),
@@ -118,7 +146,94 @@ def inputs_of(
         discounts=account.discounts,  # type: ignore[arg-type]  # pydantic checks and converts the rows
         commitments=account.commitments,  # type: ignore[arg-type]
         exchange_rate=account.exchange_rate,  # type: ignore[arg-type]
+        language=account.language,
+        metered=metered_days(account.metered, parts),
+        tax_category=account.tax_category or _tax_abroad(account.recipient, settings),
+        extra_charges=tuple(map(_extra_charge, account.extra_charges)),
+        replaces=account.replaces,
     )
+
+
+@dataclass(frozen=True)
+class NotBillable:
+    """Why a tenant has nothing to pay for a month. ``needs_attention``: its contract seems to run, so that an entry may be missing."""
+
+    note: str
+    needs_attention: bool = False
+
+
+def why_not_billable(account: BillingAccount, period: Period) -> NotBillable:
+    """Why ``inputs_of`` has no inputs for the account."""
+
+    def because(reason: str, advice: str = "") -> NotBillable:
+        return NotBillable(f"請求対象の契約がありません（{reason}）{advice}", needs_attention=bool(advice))
+
+    is_active = account.tenant_status == "ACTIVE"
+    if account.contract_start and account.contract_start > period.end:
+        return because(f"契約は {account.contract_start} から")
+    if account.contract_end and account.contract_end < period.start:
+        advice = (
+            "。稼働中です。契約を更新したなら MST_Tenant の契約終了日を直してください" if is_active else ""
+        )
+        return because(f"契約は {account.contract_end} まで", advice)
+    plans = plan_parts(
+        period, account.plan_changes, contract_start=account.contract_start, contract_end=account.contract_end
+    )
+    if not plans:
+        advice = (
+            "。稼働中で、契約は続いています。契約が続くなら batch.plan_change にプランを登録してください"
+            if is_active
+            else ""
+        )
+        return because("プランがない期間", advice)
+    return because("無料・試用のプラン")
+
+
+def metered_days(metered: Sequence[Mapping[str, Any]], parts: Sequence[PricedPart]) -> tuple[MeteredDay, ...]:
+    """The rows of billable days whose meter the plan of the day charges."""
+    if not metered:
+        return ()
+    charged = [(priced.plan_part.part, _meters(priced.plan)) for priced in parts]
+    return tuple(
+        MeteredDay.model_validate({name: row[name] for name in MeteredDay.model_fields})
+        for row in metered
+        if any(part.holds(row["usage_date"]) and row["meter"] in meters for part, meters in charged)
+    )
+
+
+def _meters(plan: Plan) -> set[str]:
+    charges = (charge for prices in plan.prices.values() for charge in prices.charges)
+    return {charge.meter for charge in charges if isinstance(charge, MeteredPercentageCharge)}
+
+
+def _issuer(settings: IssuerSettings, language: Language) -> Issuer:
+    issuer = settings.model_dump(exclude={"corporate", "sample", "english"})
+    if language == "en":
+        if settings.english is None:
+            raise BillingError(
+                "NO_ENGLISH_ISSUER",
+                "英文の請求書に必要な発行者の英語表記がありません。設定の billing.issuer.english に登録してください",
+            )
+        issuer |= settings.english.model_dump()
+    return Issuer(**issuer)
+
+
+def _extra_charge(row: dict[str, Any]) -> ExtraCharge:
+    """The one-off line. A line that was entered with SQL may have any number. :raises BillingError: its numbers are too long."""
+    try:
+        return ExtraCharge.model_validate(row)
+    except ValidationError:
+        raise BillingError(
+            "BAD_EXTRA_CHARGE",
+            f"{row['charged_on']} の個別明細「{row['description']}」の数量か単価が使えません（整数部 15 桁、小数部 6 桁まで）。"
+            "batch.extra_charge を直してください",
+        ) from None
+
+
+def _tax_abroad(recipient: Recipient, settings: BillingSettings) -> TaxCategory | None:
+    """The category of a service over the network, which is placed by the recipient's address (消費税法第4条第3項第3号)."""
+    is_abroad = recipient.country not in (None, _JAPAN)
+    return TaxCategory(settings.abroad_tax) if is_abroad else None
 
 
 def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
@@ -192,12 +307,16 @@ def _in_currency(plan: Plan, currency: str) -> Plan:
     )
 
 
-def _account(row: dict[str, Any], days: Sequence[dict[str, Any]]) -> BillingAccount:
+def _account(
+    row: dict[str, Any], days: Sequence[dict[str, Any]], metered: Sequence[dict[str, Any]]
+) -> BillingAccount:
     return BillingAccount(
         tenant_id=row["tenant_id"],
         tenant_code=row["tenant_code"],
         tenant_status=row["tenant_status"],
         currency=row["currency"],
+        language=row["language"],
+        tax_category=row["tax_category"] and TaxCategory(row["tax_category"]),
         contract_start=row["contract_start"],
         contract_end=row["contract_end"],
         plan_changes=_plan_changes(row),
@@ -207,11 +326,15 @@ def _account(row: dict[str, Any], days: Sequence[dict[str, Any]]) -> BillingAcco
             postal_code=row["postal_code"],
             address=row["address"],
             email=row["email"],
+            # Invoices in Japan are stored without it, as they were before recipients had a country.
+            country=row["country"] if row["country"] != _JAPAN else None,
         ),
         discounts=row["discounts"],
         commitments=row["commitments"],
         exchange_rate=row["exchange_rate"],
+        extra_charges=row["extra_charges"],
         usage_days=tuple(UsageDay.model_validate(day) for day in days),
+        metered=metered,
         unplaced=_unplaced_rows(days),
         live=None
         if row["live_invoice_id"] is None
@@ -224,10 +347,21 @@ def _account(row: dict[str, Any], days: Sequence[dict[str, Any]]) -> BillingAcco
             row["live_input_hash"],
             row["live_execution_id"],
             row["is_paid"],
+            row["live_issued_on"],
+            row["live_credited_total"],
+            row["live_is_carried"],
         ),
+        replaced=row["replaced_number"]
+        and DocumentReference(number=row["replaced_number"], issued_on=row["replaced_issued_on"]),
         previous=None
         if row["previous_total"] is None
-        else PreviousTotal(row["previous_total"], row["previous_currency"]),
+        else PreviousTotal(
+            row["previous_total"],
+            row["previous_recurring"],
+            row["previous_currency"],
+            row["previous_billed_days"],
+            row["previous_month_days"],
+        ),
     )
 
 

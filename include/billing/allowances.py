@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from include.billing.price_list import PriceList
-from include.billing.usage import Metric
+from include.billing.pricing.price_list import PriceList
+from include.billing.pricing.usage import Metric
 from include.settings import UsageSettings
 
 

@@ -1,20 +1,29 @@
-"""The rules for holding an invoice: its total differs too much from the previous month, or too many rows name nobody. Pure."""
+"""The rules for holding an invoice: it differs too much from the previous month's, or too many rows name nobody. Pure."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
+from include.billing.documents.invoice import Invoice, LineKind
 from include.execution.reconciliation import is_beyond
 from include.settings import IdentitySettings
 
 
 @dataclass(frozen=True)
 class PreviousTotal:
-    """The total of the tenant's invoice for the previous month."""
+    """The tenant's invoice for the previous month, less its credit notes, for ``billed_days`` of its ``month_days``.
+
+    ``amount`` is with tax. ``recurring`` is the subtotal without one-off lines, as ``recurring_subtotal``.
+    """
 
     amount: Decimal
+    recurring: Decimal
     currency: str
+    billed_days: int = 1
+    month_days: int = 1
 
 
 @dataclass(frozen=True)
@@ -30,22 +39,46 @@ class UnplacedRows:
     read_accounts: int
 
 
+def recurring_subtotal(invoice: Invoice) -> Decimal:
+    """The sum of the lines without the one-off lines. With ``tax_included`` it includes the tax."""
+    return sum((line.amount for line in invoice.lines if line.kind is not LineKind.EXTRA), Decimal(0))
+
+
 def change_reason(
-    total: Decimal, currency: str, previous: PreviousTotal | None, percent: Decimal
+    total: Decimal, recurring: Decimal, currency: str, previous: PreviousTotal | None, percent: Decimal
 ) -> str | None:
-    """Why the total needs an approval, or None. A tenant's first invoice has nothing to be compared with."""
+    """Why the invoice needs an approval, or None: ``recurring`` differs by more than ``percent`` from the previous month's.
+
+    One-off lines are not compared, because somebody entered them on purpose. A tenant's first invoice has nothing to be compared with.
+    A previous month that was billed for some of its days, such as a new customer's first one, counts as its equivalent of a whole month.
+    """
     if previous is None:
         return None
     if previous.currency != currency:
-        return f"前月は {previous.currency} 建てで、比較できません"
-    difference = total - previous.amount
-    if abs(difference) * 100 <= percent * abs(previous.amount):
+        return f"請求額 {total:,f} {currency} を前月の {previous.amount:,f} {previous.currency} と比較できません（通貨が違います）"
+    # For as many days as were billed in the previous month, so that nothing is rounded.
+    before = Fraction(previous.recurring) * previous.month_days
+    difference = Fraction(recurring) * previous.billed_days - before
+    if abs(difference) * 100 <= Fraction(percent) * abs(before):
         return None
-    change = f"{difference * 100 / previous.amount:+.1f} %" if previous.amount else "前月は 0"
+    days, by_month = " ", ""
+    if previous.billed_days < previous.month_days:
+        days, by_month = (
+            f"（{previous.month_days} 日のうち {previous.billed_days} 日分）",
+            "1 か月分に換算して ",
+        )
+    change = _change(difference * 100 / before) if before else "前月は 0"
     return (
-        f"請求額 {total:,f} {currency} が前月の {previous.amount:,f} {currency} から "
-        f"{percent.normalize():f} % を超えて変わりました（{change}）"
+        f"個別明細を除く小計が前月の {previous.recurring:,f} {currency}{days}から {recurring:,f} {currency} へ、"
+        f"{by_month}{percent.normalize():f} % を超えて変わりました（{change}、請求額は {previous.amount:,f} {currency} から "
+        f"{total:,f} {currency}）"
     )
+
+
+def _change(change: Fraction) -> str:
+    """The change in percent with one decimal, rounded away from 0: a change beyond the limit is never shown as the limit."""
+    tenths = math.ceil(abs(change) * 10)
+    return f"{'-' if change < 0 else '+'}{tenths // 10:,}.{tenths % 10} %"
 
 
 def unplaced_reason(unplaced: UnplacedRows, settings: IdentitySettings) -> str | None:

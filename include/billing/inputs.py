@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -11,12 +12,20 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from include.billing.commitments import Commitment
-from include.billing.invoice import Document, Issuer, Recipient
-from include.billing.money import RoundingMode
+from include.billing.documents.invoice import (
+    Document,
+    DocumentReference,
+    Issuer,
+    Language,
+    Recipient,
+    is_default,
+)
+from include.billing.money import EXACT, RoundingMode, is_enterable
 from include.billing.periods import Period, PlanPart
-from include.billing.price_list import Plan
-from include.billing.usage import Metric, UsageDay
+from include.billing.pricing.commitments import Commitment
+from include.billing.pricing.consumption_tax import TaxCategory
+from include.billing.pricing.price_list import Plan
+from include.billing.pricing.usage import Metric, UsageDay
 
 
 class DiscountKind(StrEnum):
@@ -50,6 +59,39 @@ class ExchangeRate(Document):
     rate_date: date
 
 
+class ExtraCharge(Document):
+    """A one-off line that a person entered (``batch.extra_charge``). ``unit_amount`` is in ``currency``; negative: a deduction.
+
+    The numbers and their product have the limits of numbers that people enter (``is_enterable``).
+    """
+
+    charged_on: date
+    extra_charge_id: Annotated[str | None, Field(exclude_if=is_default)] = None
+    description: str
+    quantity: Annotated[Decimal, Field(gt=0)]
+    unit: str | None
+    unit_amount: Decimal
+    currency: str
+    tax_category: TaxCategory
+
+    @model_validator(mode="after")
+    def _has_usable_numbers(self) -> Self:
+        amount = EXACT.multiply(self.quantity, self.unit_amount).quantize(Decimal(1), context=EXACT)
+        if not all(map(is_enterable, (self.quantity, self.unit_amount, amount))):
+            raise ValueError("quantity, unit_amount or their product is too long")
+        return self
+
+
+class MeteredDay(Document):
+    """One day's amount and events of a meter (``batch.metered_amount``). ``amount`` is in ``currency``; a percentage of it is charged."""
+
+    usage_date: date
+    meter: str
+    amount: Annotated[Decimal, Field(ge=0)]
+    events: Annotated[int, Field(ge=0)]
+    currency: str
+
+
 class PricedPart(Document):
     """A part of the month with one plan, and that plan as the price list had it."""
 
@@ -62,6 +104,9 @@ class BillingInputs(Document):
 
     ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. Inputs stored before that rule have
     ``commitment`` instead: one commitment, or none, for the whole month. Their rule still applies to them.
+
+    ``metered`` has the days of the meters that the plans charge. ``tax_category`` is the tenant's, in place of the price list's; each of
+    ``extra_charges`` has its own. ``replaces`` is the invoice of the month that the new one replaces.
     """
 
     tenant_id: str
@@ -80,12 +125,28 @@ class BillingInputs(Document):
     commitments: tuple[Commitment, ...] | None = None
     commitment: Commitment | None = None
     exchange_rate: ExchangeRate | None
+    language: Annotated[Language, Field(exclude_if=is_default)] = "ja"
+    tax_category: Annotated[TaxCategory | None, Field(exclude_if=is_default)] = None
+    metered: Annotated[tuple[MeteredDay, ...], Field(exclude_if=is_default)] = ()
+    extra_charges: Annotated[tuple[ExtraCharge, ...], Field(exclude_if=is_default)] = ()
+    replaces: Annotated[DocumentReference | None, Field(exclude_if=is_default)] = None
 
     @model_validator(mode="after")
     def _one_rule_holds_for_the_minimum(self) -> Self:
         if ("commitment" in self.model_fields_set) == (self.commitments is not None):
             raise ValueError("exactly one of commitments and commitment must be given")
         return self
+
+    def discounts_of(self, kind: DiscountKind) -> Iterator[Discount]:
+        """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""
+        return (
+            discount
+            for discount in self.discounts
+            if discount.kind is kind
+            and any(
+                priced.plan_part.part.clipped(discount.valid_from, discount.valid_to) for priced in self.parts
+            )
+        )
 
     def frozen(self) -> dict[str, Any]:
         """The inputs as JSON values, without the other rule's key, so that stored inputs keep their digest."""

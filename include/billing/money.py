@@ -5,6 +5,7 @@ ISO 4217 defines the decimals: none for JPY, two for USD, three for KWD.
 
 from __future__ import annotations
 
+import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from functools import cache
@@ -18,6 +19,12 @@ YEN = "JPY"
 # The precision of divisions. Each line has at most one division. A quotient of a whole or half number of minor units is exact, and any
 # other quotient is too far from those to be rounded to the wrong side.
 EXACT = Context(prec=60)
+
+# The largest numbers that people may enter: 15 digits before the decimal point and 6 after it.
+_WHOLE_DIGITS = 15
+_DECIMALS = 6
+
+_ENTERED = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 
 
 class RoundingMode(StrEnum):
@@ -62,3 +69,24 @@ def round_to_minor_unit(amount: Decimal, currency: str, mode: RoundingMode) -> D
 def has_minor_units(amount: Decimal, currency: str) -> bool:
     """Whether the amount is a whole number of minor units."""
     return amount == amount.quantize(minor_unit(currency), context=EXACT)
+
+
+def is_enterable(number: Decimal) -> bool:
+    """Whether the number is finite, and has at most 15 digits before the decimal point and 6 after it."""
+    if not number.is_finite() or abs(number) >= Decimal(1).scaleb(_WHOLE_DIGITS):
+        return False
+    return number == number.quantize(Decimal(1).scaleb(-_DECIMALS), context=EXACT)
+
+
+def entered_number(text: str) -> Decimal | None:
+    """The number that a person has written, or None: ASCII digits, a sign, commas in groups of three, and a decimal point."""
+    if _ENTERED.fullmatch(text) is None:
+        return None
+    number = Decimal(text.replace(",", ""))
+    return number if is_enterable(number) else None
+
+
+def storable(exact: Decimal) -> Decimal:
+    """The amount with the 30 decimals of the host's NUMERIC(65,30), without trailing zeros."""
+    value = exact.quantize(Decimal(1).scaleb(-30), context=EXACT)
+    return value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize(EXACT)

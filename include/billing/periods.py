@@ -40,6 +40,11 @@ class Period(BaseModel):
         """The first day after the period."""
         return self.end + ONE_DAY
 
+    @property
+    def previous_day(self) -> date:
+        """The last day before the period."""
+        return self.start - ONE_DAY
+
     def dates(self) -> Iterator[date]:
         """The days in order."""
         return (self.start + timedelta(days=offset) for offset in range(self.days))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from include.billing.commitments import Commitment
 from include.billing.inputs import (
     BillingInputs,
     Discount,
     DiscountKind,
     ExchangeRate,
+    ExtraCharge,
+    MeteredDay,
     PricedPart,
 )
 from include.billing.money import RoundingMode
 from include.billing.periods import Period, PlanPart
-from include.billing.price_list import Plan
-from include.billing.usage import BYTES_PER_GB, UsageDay
+from include.billing.pricing.commitments import Commitment
+from include.billing.pricing.price_list import Plan
+from include.billing.pricing.usage import BYTES_PER_GB, UsageDay
 from tests.billing.sample_invoices import ISSUER, RECIPIENT
 
 OCTOBER = Period(start=date(2026, 10, 1), end=date(2026, 10, 31))
@@ -26,9 +29,37 @@ _AGGREGATIONS = {"active_users": "max", "storage_gb": "average"}
 
 
 def charge(model: str, metric: str = "api_calls", **fields: Any) -> dict[str, Any]:
-    """A charge as the price list has it."""
+    """A charge on a metric as the price list has it."""
     defaults = {"name": metric, "aggregation": _AGGREGATIONS.get(metric, "sum")}
     return defaults | {"model": model, "metric": metric} | fields
+
+
+def fee_on_payments(**fields: Any) -> dict[str, Any]:
+    """2 % of the payments as the price list has it, unless the test says otherwise."""
+    defaults = {"name": "決済手数料", "model": "metered_percentage", "meter": "payments", "rate": 2}
+    return defaults | fields
+
+
+def payments(*amounts: str, first: int = 1, **changes: Any) -> tuple[MeteredDay, ...]:
+    """Yen amounts of consecutive days of October, each of one payment unless the test says otherwise."""
+    defaults = {"meter": "payments", "events": 1, "currency": "JPY"}
+    return tuple(
+        MeteredDay.model_validate(defaults | {"usage_date": date(2026, 10, day), "amount": amount} | changes)
+        for day, amount in enumerate(amounts, first)
+    )
+
+
+def one_off(unit_amount: str | int, **changes: Any) -> ExtraCharge:
+    """A one-off line of 20 October in yen at the standard rate."""
+    defaults = {
+        "charged_on": date(2026, 10, 20),
+        "description": "初期設定",
+        "quantity": 1,
+        "unit": None,
+        "currency": "JPY",
+        "tax_category": "standard",
+    }
+    return ExtraCharge.model_validate(defaults | {"unit_amount": unit_amount} | changes)
 
 
 def plan(base_fee: str = "10000", *charges: dict[str, Any], currency: str = "JPY", **fields: Any) -> Plan:
@@ -85,6 +116,14 @@ def percent_off(percent: str, **changes: Any) -> Discount:
 def amount_off(amount: str, **changes: Any) -> Discount:
     """A discount in yen, valid for ever."""
     return _discount(DiscountKind.FIXED, amount, {"currency": "JPY"} | changes)
+
+
+def with_fixed_discounts(discounts: Sequence[str], **fees: str) -> BillingInputs:
+    """Base fees of plans by their tax, and amounts off."""
+    return inputs(
+        parts=tuple(part(plan(fee, tax=tax), code=tax) for tax, fee in fees.items()),
+        discounts=tuple(amount_off(amount, name=str(number)) for number, amount in enumerate(discounts)),
+    )
 
 
 def units_off(quantity: str, **changes: Any) -> Discount:

@@ -6,12 +6,24 @@ from decimal import Decimal
 
 import pytest
 
-from include.billing.approval import PreviousTotal, UnplacedRows, change_reason, unplaced_reason
+from include.billing.approval import (
+    PreviousTotal,
+    UnplacedRows,
+    change_reason,
+    recurring_subtotal,
+    unplaced_reason,
+)
+from include.billing.documents.invoice import LineKind
 from include.settings import IdentitySettings
+from tests.billing import sample_invoices as samples
 
 
-def held(total: str, previous: str, *, percent: str = "50") -> str | None:
-    return change_reason(Decimal(total), "JPY", PreviousTotal(Decimal(previous), "JPY"), Decimal(percent))
+def held(
+    recurring: str, previous: str, *, percent: str = "50", days: tuple[int, int] = (31, 31)
+) -> str | None:
+    """Both months have ¥1,000 of one-off lines and tax as well. ``days``: billed, and of the month."""
+    before = PreviousTotal(Decimal(previous) + 1000, Decimal(previous), "JPY", *days)
+    return change_reason(Decimal(recurring) + 1000, Decimal(recurring), "JPY", before, Decimal(percent))
 
 
 @pytest.mark.parametrize(
@@ -29,27 +41,54 @@ def test_with_0_percent_every_change_is_held(total: str, is_held: bool) -> None:
     assert (held(total, "10000", percent="0") is not None) is is_held
 
 
-def test_the_reason_names_both_totals_and_the_change() -> None:
+def test_the_reason_names_both_subtotals_both_totals_and_the_change() -> None:
     assert held("25000", "10000") == (
-        "請求額 25,000 JPY が前月の 10,000 JPY から 50 % を超えて変わりました（+150.0 %）"
+        "個別明細を除く小計が前月の 10,000 JPY から 25,000 JPY へ、50 % を超えて変わりました"
+        "（+150.0 %、請求額は 11,000 JPY から 26,000 JPY）"
     )
     assert held("2500", "10000", percent="50.0") == (
-        "請求額 2,500 JPY が前月の 10,000 JPY から 50 % を超えて変わりました（-75.0 %）"
+        "個別明細を除く小計が前月の 10,000 JPY から 2,500 JPY へ、50 % を超えて変わりました"
+        "（-75.0 %、請求額は 11,000 JPY から 3,500 JPY）"
     )
+
+
+def test_a_short_month_counts_as_a_whole_one_and_the_reason_names_its_days() -> None:
+    assert held("20000", "3870", days=(12, 31)) == (
+        "個別明細を除く小計が前月の 3,870 JPY（31 日のうち 12 日分）から 20,000 JPY へ、1 か月分に換算して "
+        "50 % を超えて変わりました（+100.1 %、請求額は 4,870 JPY から 21,000 JPY）"
+    )
+
+
+@pytest.mark.parametrize("billed", [3, 7, 11, 13, 30])
+def test_exactly_the_percentage_is_not_held_whatever_the_days(billed: int) -> None:
+    """40,000 × 31 × 1.5 is 620,000 × 3 days."""
+    current = 40_000 * 31 * 3 // 2
+    assert held(str(current), str(40_000 * billed), days=(billed, 31)) is None
+    reason = held(str(current + 1), str(40_000 * billed), days=(billed, 31))
+    assert reason is not None
+    assert "（+50.1 %、" in reason
 
 
 def test_anything_is_too_much_after_a_month_of_0() -> None:
-    assert held("1", "0") == "請求額 1 JPY が前月の 0 JPY から 50 % を超えて変わりました（前月は 0）"
+    reason = held("1", "0")
+    assert reason is not None
+    assert reason.endswith("（前月は 0、請求額は 1,000 JPY から 1,001 JPY）")
     assert held("0", "0") is None
 
 
+def test_one_off_lines_are_not_compared() -> None:
+    lines = [samples.line(1, "基本料金", "10000"), samples.line(2, "設定作業", "9999", kind=LineKind.EXTRA)]
+    assert recurring_subtotal(samples.invoice(lines)) == 10_000
+
+
 def test_the_first_month_has_nothing_to_be_held_against() -> None:
-    assert change_reason(Decimal(10**9), "JPY", None, Decimal(50)) is None
+    assert change_reason(Decimal(10**9), Decimal(10**9), "JPY", None, Decimal(50)) is None
 
 
 def test_another_currency_cannot_be_compared() -> None:
-    reason = change_reason(Decimal(100), "USD", PreviousTotal(Decimal(100), "JPY"), Decimal(50))
-    assert reason == "前月は JPY 建てで、比較できません"
+    amount = Decimal(100)
+    reason = change_reason(amount, amount, "USD", PreviousTotal(amount, amount, "JPY"), Decimal(50))
+    assert reason == "請求額 100 USD を前月の 100 JPY と比較できません（通貨が違います）"
 
 
 # More than 10, and more than 1 %.

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.billing.ledger.finalization import due_date
 from include.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.billing.periods import Period, PlanChange, plan_parts, prorate
 
@@ -177,21 +176,3 @@ def test_two_displayed_parts_differ_from_the_whole_by_one_yen_at_most(
 ) -> None:
     shown = [round_to_minor_unit(prorate(fee, part, 31), "JPY", mode) for part in (days, 31 - days)]
     assert abs(sum(shown) - fee) <= 1
-
-
-@pytest.mark.parametrize(
-    ("billing_month", "issued_on", "months", "due_on"),
-    [
-        (date(2026, 10, 1), date(2026, 11, 1), 1, date(2026, 11, 30)),
-        (date(2026, 12, 1), date(2027, 1, 1), 1, date(2027, 1, 31)),
-        (date(2027, 1, 1), date(2027, 2, 1), 1, date(2027, 2, 28)),
-        (date(2026, 10, 1), date(2026, 11, 1), 2, date(2026, 12, 31)),
-        (date(2026, 10, 1), date(2026, 10, 31), 0, date(2026, 10, 31)),
-        (date(2026, 10, 1), date(2026, 11, 1), 0, date(2026, 11, 30)),
-        (date(2026, 10, 1), date(2027, 2, 14), 1, date(2027, 2, 28)),
-    ],
-)
-def test_an_invoice_is_due_at_a_months_end_but_never_before_the_month_of_issue_ends(
-    billing_month: date, issued_on: date, months: int, due_on: date
-) -> None:
-    assert due_date(Period.month_of(billing_month), issued_on, months) == due_on

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from include.billing.errors import BillingError
-from include.billing.price_list import PriceList, load_price_list, parse_price_list
-from include.billing.usage import Metric
+from include.billing.pricing.price_list import PriceList, load_price_list, parse_price_list
+from include.billing.pricing.usage import Metric
 from include.errors import SettingsError
 from include.settings import SETTINGS_VARIABLE
-from tests.billing.billing_inputs import charge
+from tests.billing.billing_inputs import charge, fee_on_payments
 
 TIERS = [{"up_to": 10, "unit_amount": 5}, {"up_to": 20, "unit_amount": 4}, {"up_to": None, "unit_amount": 3}]
 VERSION: dict[str, Any] = {
@@ -35,6 +35,7 @@ VERSION: dict[str, Any] = {
                         charge("graduated", "active_users", tiers=TIERS),
                         charge("standard", "storage_gb", unit_amount=100),
                         charge("percentage", of="all", rate=5),
+                        fee_on_payments(),
                     ],
                 }
             },
@@ -155,6 +156,34 @@ def changed(path: str, value: object) -> PriceList:
             3,
             f"{CHARGES}.1.standard.unit_price: Extra inputs are not permitted (got 3)",
         ),
+        (
+            f"{CHARGES}.1.prorate",
+            "tiers",
+            f"{CHARGES}.1.standard.prorate: Input should be 'amount', 'included' or 'none' (got 'tiers')",
+        ),
+        (
+            f"{CHARGES}.3.prorate",
+            "amount",
+            f"{CHARGES}.3.metered_percentage.prorate: Input should be <Prorate.INCLUDED: 'included'> or",
+        ),
+        (f"{CHARGES}.3.meter", "", f"{CHARGES}.3.metered_percentage.meter: String should have at least 1"),
+        (
+            f"{CHARGES}.3.metric",
+            "api_calls",
+            f"{CHARGES}.3.metered_percentage.metric: Extra inputs are not permitted",
+        ),
+        (f"{CHARGES}.1.minimum", 0, f"{CHARGES}.1.standard.minimum: Input should be greater than 0 (got 0)"),
+        (
+            f"{CHARGES}.1.minimum",
+            0.5,
+            f"{PLAN}.prices: Value error, JPY.charge 'storage_gb'.minimum is no multiple of 1 JPY",
+        ),
+        (
+            f"{CHARGES}.3.free_amount",
+            0.5,
+            f"{PLAN}.prices: Value error, JPY.charge '決済手数料'.free_amount is no multiple of 1 JPY",
+        ),
+        (f"{PLAN}.name_en", "", f"{PLAN}.name_en: String should have at least 1 character"),
         (f"{CHARGES}.1.model", "flat", f"{CHARGES}.1: Input tag 'flat' found using 'model' does not match"),
         (f"{CHARGES}.1.round_up_to", 0, f"{CHARGES}.1.standard.round_up_to: Input should be greater than 0"),
         (f"{CHARGES}.2.rate", 101, f"{CHARGES}.2.percentage.rate: Input should be less than or equal to 100"),
@@ -163,7 +192,7 @@ def changed(path: str, value: object) -> PriceList:
         (
             f"{PLAN}.tax",
             "luxury",
-            f"{PLAN}.tax: Input should be 'standard', 'reduced' or 'exempt' (got 'luxury')",
+            f"{PLAN}.tax: Input should be 'standard', 'reduced', 'exempt', 'not_taxable', 'export' or 'out_of_scope' (got 'luxury')",
         ),
         (
             "versions.0.effective_from",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.billing.usage import (
+from include.billing.pricing.usage import (
     BYTES_PER_GB,
     DEFAULT_STEP,
     Aggregation,
@@ -111,15 +111,6 @@ def test_the_average_is_over_the_closed_days_and_not_over_missing_ones() -> None
 )
 def test_quantities_are_rounded_up_to_the_step(exact: Fraction, step: str, rounded: str) -> None:
     assert str(round_up(exact, Decimal(step))) == rounded
-
-
-def test_every_metric_has_a_name_and_a_unit_on_the_invoice() -> None:
-    assert {metric.value: (metric.label, metric.unit) for metric in Metric} == {
-        "active_users": ("利用者数", "人"),
-        "storage_gb": ("ストレージ", "GB"),
-        "api_calls": ("API 呼び出し", "回"),
-        "reports_generated": ("帳票作成", "件"),
-    }
 
 
 month_of_bytes = st.lists(st.integers(0, 10**13), min_size=31, max_size=31)

@@ -1,13 +1,16 @@
 -- name: load_accounts
 -- One row per tenant of the transaction: the account data for the month's invoice, the invoice of the month and the total of
--- the previous one. The price list and the usage days are read separately.
+-- the previous one. The price list, the usage days and the metered amounts are read separately.
 SELECT
     tenant.tenant_id,
     tenant.tenant_code,
     tenant.tenant_name,
     tenant.status AS tenant_status,
     tenant.subscription_plan,
-    tenant.currency_code AS currency,
+    coalesce(profile.currency, tenant.currency_code) AS currency,
+    coalesce(profile.language, 'ja') AS language,
+    coalesce(profile.country, tenant.country) AS country,
+    profile.tax_category,
     coalesce(tenant.contract_start, tenant.created_on) AS contract_start,
     -- A plan that ends after the month ends the contract as well.
     coalesce(tenant.contract_end, (
@@ -16,7 +19,9 @@ SELECT
             change.tenant_id = tenant.tenant_id AND change.plan IS null AND change.effective_from > %(period_end)s
     )) AS contract_end,
     profile.department,
-    coalesce(profile.recipient_name, tenant.tenant_name) AS recipient_name,
+    coalesce(
+        profile.recipient_name, CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name
+    ) AS recipient_name,
     coalesce(profile.postal_code, tenant.postal_code) AS postal_code,
     coalesce(profile.address, tenant.address) AS address,
     coalesce(profile.email, tenant.contact_email, tenant.admin_email) AS email,
@@ -27,9 +32,20 @@ SELECT
     live.currency AS live_currency,
     live.input_hash AS live_input_hash,
     live.execution_id AS live_execution_id,
+    live.issued_on AS live_issued_on,
+    live.credited_total AS live_credited_total,
+    exists(
+        SELECT FROM batch.extra_charge AS carried
+        WHERE carried.carries_invoice_id = live.invoice_id
+    ) AS live_is_carried,
+    replaced.number AS replaced_number,
+    replaced.issued_on AS replaced_issued_on,
     previous.total AS previous_total,
+    previous.recurring AS previous_recurring,
     previous.currency AS previous_currency,
-    coalesce((
+    previous.billed_days AS previous_billed_days,
+    previous.month_days AS previous_month_days,
+    coalesce(live.paid_total > 0, false) OR coalesce((
         SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
         WHERE billing.id = live.invoice_id
     ), false) AS is_paid,
@@ -81,10 +97,32 @@ SELECT
             commitment.tenant_id = tenant.tenant_id AND commitment.valid_from <= %(period_end)s
             AND (commitment.valid_to IS null OR commitment.valid_to >= %(period_start)s)
     ), '[]') AS commitments,
+    coalesce((
+        SELECT
+            jsonb_agg(
+                jsonb_build_object(
+                    'extra_charge_id', extra.extra_charge_id,
+                    'charged_on', extra.charged_on,
+                    'description', extra.description,
+                    'quantity', extra.quantity::text,
+                    'unit', extra.unit,
+                    'unit_amount', extra.unit_amount::text,
+                    'currency', extra.currency,
+                    'tax_category', extra.tax_category
+                )
+                ORDER BY extra.charged_on, extra.entered_at, extra.extra_charge_id
+            )
+        FROM batch.extra_charge AS extra
+        WHERE
+            extra.tenant_id = tenant.tenant_id
+            AND extra.charged_on BETWEEN %(period_start)s AND %(period_end)s
+    ), '[]') AS extra_charges,
     (
         SELECT jsonb_build_object('yen_per_unit', rate.yen_per_unit::text, 'rate_date', rate.rate_date)
         FROM batch.exchange_rate AS rate
-        WHERE rate.currency = tenant.currency_code AND rate.rate_date BETWEEN %(period_start)s AND %(period_end)s
+        WHERE
+            rate.currency = coalesce(profile.currency, tenant.currency_code)
+            AND rate.rate_date BETWEEN %(period_start)s AND %(period_end)s
         ORDER BY rate.rate_date DESC
         LIMIT 1
     ) AS exchange_rate
@@ -94,13 +132,50 @@ LEFT JOIN batch.invoice AS live
     ON
         tenant.tenant_id = live.tenant_id AND live.period_start = %(period_start)s AND live.kind = 'invoice'
         AND live.status <> 'void' AND NOT live.credited
--- The newest invoiced month before this one.
+-- The month's newest invoice that was taken back.
 LEFT JOIN LATERAL (
-    SELECT past.total, past.currency
+    SELECT past.number, past.issued_on
+    FROM batch.invoice AS past
+    WHERE
+        past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.kind = 'invoice'
+        AND past.number IS NOT null AND (past.status = 'void' OR past.credited)
+    ORDER BY past.finalized_at DESC
+    LIMIT 1
+) AS replaced ON true
+-- The newest month before this one that was billed under a plan, less its credit notes, and how many of its days were billed.
+LEFT JOIN LATERAL (
+    SELECT
+        past.total - past.credited_total AS total,
+        past.currency,
+        (
+            SELECT coalesce(sum((line.value ->> 'amount')::numeric), 0)
+            FROM jsonb_array_elements(past.content -> 'lines') AS line
+            WHERE line.value ->> 'kind' <> 'extra'
+        ) + CASE
+            WHEN past.credited_total = 0 THEN 0
+            ELSE (
+                SELECT coalesce(sum((line.value ->> 'amount')::numeric), 0)
+                FROM batch.invoice AS credit
+                CROSS JOIN LATERAL jsonb_array_elements(credit.content -> 'lines') AS line
+                WHERE
+                    credit.credits_invoice_id = past.invoice_id AND credit.kind = 'credit'
+                    AND credit.status IN ('finalized', 'sent') AND line.value ->> 'kind' <> 'extra'
+            )
+        END AS recurring,
+        past.period_end - past.period_start + 1 AS month_days,
+        (
+            SELECT
+                sum(
+                    (part.value #>> '{plan_part,part,end}')::date
+                    - (part.value #>> '{plan_part,part,start}')::date + 1
+                )
+            FROM jsonb_array_elements(past.inputs -> 'parts') AS part
+        ) AS billed_days
     FROM batch.invoice AS past
     WHERE
         past.tenant_id = tenant.tenant_id AND past.period_start < %(period_start)s AND past.kind = 'invoice'
         AND past.status IN ('finalized', 'sent') AND NOT past.credited
+        AND jsonb_array_length(past.inputs -> 'parts') > 0
     ORDER BY past.period_start DESC
     LIMIT 1
 ) AS previous ON true
@@ -114,9 +189,15 @@ FROM batch.usage_day
 WHERE usage_date BETWEEN %(period_start)s AND %(period_end)s
 ORDER BY tenant_id, usage_date;
 
+-- name: load_metered_amounts
+SELECT tenant_id, usage_date, meter, amount, events, currency
+FROM batch.metered_amount
+WHERE usage_date BETWEEN %(period_start)s AND %(period_end)s
+ORDER BY tenant_id, usage_date, meter;
+
 -- name: formerly_active_tenants
 -- Runs across tenants, as batch_platform. Tenants that are no longer active but must pay for the month: their contract or plan
--- ended in it or later, or they used the product in it.
+-- ended in it or later, they have a one-off line in it, or they used the product in it.
 SELECT tenant.tenant_id
 FROM batch.all_tenant AS tenant
 WHERE
@@ -126,6 +207,10 @@ WHERE
         OR EXISTS (
             SELECT FROM batch.plan_change AS change
             WHERE change.tenant_id = tenant.tenant_id AND change.plan IS null AND change.effective_from > %(period_start)s
+        )
+        OR EXISTS (
+            SELECT FROM batch.extra_charge AS extra
+            WHERE extra.tenant_id = tenant.tenant_id AND extra.charged_on BETWEEN %(period_start)s AND %(period_end)s
         )
         OR EXISTS (
             SELECT FROM batch.usage_day AS day

@@ -16,6 +16,7 @@ SELECT
     tenant_id::text AS tenant_id,
     coalesce(nullif(btrim(tenant_code), ''), tenant_id) AS tenant_code,
     coalesce(nullif(btrim(tenant_name), ''), tenant_code, tenant_id) AS tenant_name,
+    nullif(btrim(tenant_name_en), '') AS tenant_name_en,
     -- The host spells the status in several ways; a missing one is a tenant that was created without it and is in use.
     CASE
         WHEN is_deleted OR lower(btrim(status)) = 'deleted' THEN 'DELETED'
@@ -33,6 +34,8 @@ SELECT
     nullif(btrim(contact_email), '') AS contact_email,
     nullif(btrim(postal_code), '') AS postal_code,
     nullif(btrim(address), '') AS address,
+    -- Anything but a code of ISO 3166-1 says nothing.
+    upper(substring(btrim(country_code) FROM '^[A-Za-z]{2}$')) AS country,
     -- Days in Japan; the last day of the contract belongs to it.
     (contract_start_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_start,
     (contract_end_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_end,
@@ -56,8 +59,8 @@ WHERE tenant.status <> 'DELETED' AND stated.tenant_status NOT IN ('', 'ACTIVE', 
 -- all_tenant for the transaction's tenants; to read only, whatever the check option says.
 CREATE VIEW batch.tenant WITH (security_barrier) AS
 SELECT
-    tenant_id, tenant_code, tenant_name, status, subscription_plan, timezone, currency_code, language, max_users,
-    max_storage_gb, admin_email, contact_email, postal_code, address, contract_start, contract_end,
+    tenant_id, tenant_code, tenant_name, tenant_name_en, status, subscription_plan, timezone, currency_code, language,
+    max_users, max_storage_gb, admin_email, contact_email, postal_code, address, country, contract_start, contract_end,
     created_on, updated_on
 FROM batch.all_tenant
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])

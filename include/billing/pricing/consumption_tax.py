@@ -18,20 +18,37 @@ from include.billing.money import EXACT, RoundingMode, round_to_minor_unit
 
 
 class TaxCategory(StrEnum):
-    """The category that determines a line's tax rate. Reduced lines are marked with ※."""
+    """The category that determines a line's tax rate. Reduced lines are marked with ※.
+
+    The last four have the rate 0 and differ in the accounts: 非課税 (exempt by law, for example stamps), 不課税 (no transaction in
+    Japan, for example a digital service to a recipient abroad), 免税 (export), 対象外 (no supply at all, for example an advance).
+    """
 
     STANDARD = "standard"
     REDUCED = "reduced"
     EXEMPT = "exempt"
+    NOT_TAXABLE = "not_taxable"
+    EXPORT = "export"
+    OUT_OF_SCOPE = "out_of_scope"
+
+    @property
+    def label(self) -> str:
+        """The name in Japanese, without the rate."""
+        return _LABELS[self]
 
 
-# The rates in percent from each date on, newest first. Past rates stay, because a past month may be billed late.
-_RATES = (
-    (
-        date(2019, 10, 1),
-        {TaxCategory.STANDARD: Decimal(10), TaxCategory.REDUCED: Decimal(8), TaxCategory.EXEMPT: Decimal(0)},
-    ),
-)
+_LABELS = {
+    TaxCategory.STANDARD: "課税",
+    TaxCategory.REDUCED: "軽減",
+    TaxCategory.EXEMPT: "非課税",
+    TaxCategory.NOT_TAXABLE: "不課税",
+    TaxCategory.EXPORT: "免税（輸出）",
+    TaxCategory.OUT_OF_SCOPE: "対象外",
+}
+
+# The rates in percent from each date on, newest first. Past rates stay, because a past month may be billed late. A category that is
+# not listed has the rate 0.
+_RATES = ((date(2019, 10, 1), {TaxCategory.STANDARD: Decimal(10), TaxCategory.REDUCED: Decimal(8)}),)
 
 
 class TaxTotal(BaseModel):
@@ -55,7 +72,7 @@ def rate_percent(category: TaxCategory, on: date) -> Decimal:
     """The rate in percent for a service that ends on that day. :raises ValueError: the day is before October 2019."""
     for since, rates in _RATES:
         if on >= since:
-            return rates[category]
+            return rates.get(category, Decimal(0))
     raise ValueError(f"no consumption tax rate is known for {on}")
 
 

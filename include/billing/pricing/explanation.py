@@ -1,4 +1,4 @@
-"""The explanation of an invoice for operators: every line, down to the closed days it was calculated from."""
+"""The explanation of an invoice for operators, in Japanese: every line, down to the closed days it was calculated from."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 
+from include.billing.documents.invoice import Invoice, InvoiceKind, InvoiceLine
 from include.billing.inputs import BillingInputs, PricedPart
-from include.billing.invoice import Invoice, InvoiceKind, InvoiceLine
-from include.billing.pricing import calculated_lines
-from include.billing.usage import Metric
+from include.billing.pricing.calculation import calculate
+from include.billing.pricing.price_list import MeteredPercentageCharge
+from include.billing.pricing.usage import Metric
+from include.billing.pricing.wording import Japanese
 
 
 def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
     """The steps of the calculation in order, including lines with an amount of 0. Amounts are in the invoice's currency.
 
-    The lines come from pricing the stored inputs again, so that the explanation shows the actual calculation.
+    The lines come from pricing the stored inputs again, so that the explanation shows the actual calculation. They are in Japanese, also
+    for an invoice in another language.
     """
     if invoice.kind is InvoiceKind.CREDIT:
         yield f"{invoice.number} は {invoice.original_number} の全額を取り消す返還請求書です。内訳は元の請求書を表示してください。"
@@ -25,12 +28,13 @@ def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
     for priced in inputs.parts:
         yield f"プラン {priced.plan_part.plan}（{priced.plan.name}）: {priced.plan_part.part.start} – {priced.plan_part.part.end}"
         yield from _daily_rows(inputs, priced)
+    calculation = calculate(inputs.model_copy(update={"language": "ja"}))
     yield "明細（番号は請求書の行、– は 0 のため載らない行）:"
     shown = 0
-    for line in calculated_lines(inputs):
+    for line in calculation.lines:
         shown += bool(line.amount)
         yield from _line(line, str(shown) if line.amount else "–")
-    yield from (f"注記: {remark}" for remark in invoice.remarks)
+    yield from (f"注記: {remark}" for remark in calculation.remarks)
     yield f"小計 {invoice.subtotal:,f}"
     for total in invoice.tax_totals:
         kind = "内税" if invoice.tax_included else "外税"
@@ -48,14 +52,20 @@ def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
 
 
 def _daily_rows(inputs: BillingInputs, priced: PricedPart) -> Iterator[str]:
-    metrics = sorted({charge.metric for price in priced.plan.prices.values() for charge in price.charges})
-    if not metrics:
-        return
-    yield "  日        " + "  ".join(f"{metric.label}({metric.unit})" for metric in metrics) + "  版"
-    for day in inputs.usage_days:
-        if priced.plan_part.part.holds(day.usage_date):
-            figures = "  ".join(_figure(day.figure(metric), metric) for metric in metrics)
-            yield f"  {day.usage_date}  {figures}  {day.revision}"
+    charges = [charge for price in priced.plan.prices.values() for charge in price.charges]
+    metrics = sorted({charge.metric for charge in charges if not isinstance(charge, MeteredPercentageCharge)})
+    if metrics:
+        names = (f"{Japanese.metrics[metric]}({Japanese.units[metric]})" for metric in metrics)
+        yield f"  日        {'  '.join(names)}  版"
+        for day in inputs.usage_days:
+            if priced.plan_part.part.holds(day.usage_date):
+                figures = "  ".join(_figure(day.figure(metric), metric) for metric in metrics)
+                yield f"  {day.usage_date}  {figures}  {day.revision}"
+    for meter in sorted({charge.meter for charge in charges if isinstance(charge, MeteredPercentageCharge)}):
+        yield f"  日        {meter}(金額)  件数"
+        for row in inputs.metered:
+            if row.meter == meter and priced.plan_part.part.holds(row.usage_date):
+                yield f"  {row.usage_date}  {row.amount:,f} {row.currency}  {row.events:,}"
 
 
 def _figure(value: Fraction | None, metric: Metric) -> str:

@@ -25,20 +25,9 @@ class Metric(StrEnum):
     API_CALLS = "api_calls"
     REPORTS_GENERATED = "reports_generated"
 
-    @property
-    def unit(self) -> str:
-        """The unit on an invoice."""
-        return {"active_users": "人", "storage_gb": "GB", "api_calls": "回", "reports_generated": "件"}[self]
 
-    @property
-    def label(self) -> str:
-        """The name on an invoice."""
-        return {
-            "active_users": "利用者数",
-            "storage_gb": "ストレージ",
-            "api_calls": "API 呼び出し",
-            "reports_generated": "帳票作成",
-        }[self]
+# By how much a stored figure is larger than the metric's unit.
+_COUNTED_PER_UNIT = {Metric.STORAGE_GB: BYTES_PER_GB}
 
 
 class Aggregation(StrEnum):
@@ -53,11 +42,6 @@ class Aggregation(StrEnum):
     def is_level(self) -> bool:
         """Whether the result is for a whole month, independent of the number of days."""
         return self is not Aggregation.SUM
-
-    @property
-    def label(self) -> str:
-        """The name in an explanation."""
-        return {"sum": "合計", "max": "最大", "average": "平均", "latest": "末日"}[self]
 
 
 # Quantities are rounded up to this step unless the charge has its own.
@@ -84,38 +68,41 @@ class UsageDay(BaseModel):
     reports_generated: int | None
     revision: int
 
-    def figure(self, metric: Metric) -> Fraction | None:
-        """The day's exact figure, storage in GB of 1,073,741,824 bytes; None without a record."""
+    def count(self, metric: Metric) -> int | None:
+        """The day's figure as it is stored, storage in bytes; None without a record."""
         match metric:
             case Metric.ACTIVE_USERS:
-                figure: int | None = self.active_users
+                return self.active_users
             case Metric.STORAGE_GB:
-                figure = self.storage_bytes
+                return self.storage_bytes
             case Metric.API_CALLS:
-                figure = self.api_calls
+                return self.api_calls
             case Metric.REPORTS_GENERATED:
-                figure = self.reports_generated
-        if figure is None:
-            return None
-        return Fraction(figure, BYTES_PER_GB if metric is Metric.STORAGE_GB else 1)
+                return self.reports_generated
+
+    def figure(self, metric: Metric) -> Fraction | None:
+        """The day's exact figure, storage in GB of 1,073,741,824 bytes; None without a record."""
+        count = self.count(metric)
+        return None if count is None else Fraction(count, _COUNTED_PER_UNIT.get(metric, 1))
 
 
 def quantity_of(
     days: Sequence[UsageDay], metric: Metric, aggregation: Aggregation, *, step: Decimal
 ) -> Decimal:
     """The combined figure of the closed days (in order) that have a record, rounded up to the step; 0 if there are none."""
-    figures = [figure for day in days if (figure := day.figure(metric)) is not None]
-    if not figures:
+    counts = [count for day in days if (count := day.count(metric)) is not None]
+    if not counts:
         return Decimal(0)
+    per_unit = _COUNTED_PER_UNIT.get(metric, 1)
     match aggregation:
         case Aggregation.SUM:
-            exact = sum(figures, Fraction(0))
+            exact = Fraction(sum(counts), per_unit)
         case Aggregation.MAX:
-            exact = max(figures)
+            exact = Fraction(max(counts), per_unit)
         case Aggregation.AVERAGE:
-            exact = sum(figures, Fraction(0)) / len(figures)
+            exact = Fraction(sum(counts), per_unit * len(counts))
         case Aggregation.LATEST:
-            exact = figures[-1]
+            exact = Fraction(counts[-1], per_unit)
     return round_up(exact, step)
 
 

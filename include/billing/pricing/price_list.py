@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,12 +16,13 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from include.billing import charge_models
-from include.billing.charge_models import Tier
-from include.billing.consumption_tax import TaxCategory
+from include.billing.documents.invoice import is_default
 from include.billing.errors import BillingError
 from include.billing.money import has_minor_units, minor_unit
-from include.billing.usage import DEFAULT_STEP, Aggregation, Metric
+from include.billing.pricing import charge_models
+from include.billing.pricing.charge_models import Tier
+from include.billing.pricing.consumption_tax import TaxCategory
+from include.billing.pricing.usage import DEFAULT_STEP, Aggregation, Metric
 from include.errors import SettingsError
 from include.settings import load_settings, sentence_of
 from include.yaml_files import load_yaml, read_text
@@ -28,6 +30,11 @@ from include.yaml_files import load_yaml, read_text
 Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 Quantity = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 PositiveQuantity = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+Percent = Annotated[Decimal, Field(ge=0, le=100)]
+
+# Options that the stored inputs of an invoice leave out where they are not used, so that older inputs keep their digest.
+EnglishName = Annotated[str | None, Field(min_length=1, exclude_if=is_default)]
+Minimum = Annotated[Decimal | None, Field(gt=0, allow_inf_nan=False, exclude_if=is_default)]
 
 _LEVELS = {Metric.ACTIVE_USERS, Metric.STORAGE_GB}
 
@@ -36,22 +43,51 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Charge(_Entry):
-    """What all charges have: the metric, the aggregation of its days, and the name on the invoice.
+class Prorate(StrEnum):
+    """What shrinks in proportion to the days of a part of the month: the amount, the free quantities, or neither."""
 
-    ``amount`` takes a quantity without free units. The amount of a level is for a whole month and is prorated.
+    AMOUNT = "amount"
+    INCLUDED = "included"
+    NONE = "none"
+
+
+class _NamedCharge(_Entry):
+    """What all charges have: the name on the invoice, a tax category of its own, and the least that the line comes to.
+
+    ``minimum`` is per month. A part of the month owes its share of it with ``Prorate.AMOUNT``, otherwise all of it.
     """
 
     name: Annotated[str, Field(min_length=1)]
+    name_en: EnglishName = None
+    tax: TaxCategory | None = None
+    minimum: Minimum = None
+
+    @property
+    def single_price(self) -> Decimal | None:
+        """The price of one unit, or None if the price depends on the quantity."""
+        return None
+
+
+class _Charge(_NamedCharge):
+    """A charge on a metric: the metric and the aggregation of its days.
+
+    ``amount`` takes a quantity without free units.
+    """
+
     metric: Metric
     aggregation: Aggregation
     round_up_to: PositiveQuantity | None = None
-    tax: TaxCategory | None = None
+    prorate: Annotated[Prorate | None, Field(exclude_if=is_default)] = None
 
     @property
     def step(self) -> Decimal:
         """Quantities are rounded up to a multiple of this."""
         return self.round_up_to or DEFAULT_STEP[self.metric]
+
+    @property
+    def proration(self) -> Prorate:
+        """The chosen proration. By default, the price of a level is for a whole month, and a sum has only the part's events."""
+        return self.prorate or (Prorate.AMOUNT if self.aggregation.is_level else Prorate.INCLUDED)
 
     @model_validator(mode="after")
     def _no_level_is_summed(self) -> Self:
@@ -60,11 +96,6 @@ class _Charge(_Entry):
                 f"{self.metric} is a level, and summed over days it is billed thirtyfold: use average, max or latest"
             )
         return self
-
-    @property
-    def single_price(self) -> Decimal | None:
-        """The price of one unit, or None if the price depends on the quantity."""
-        return None
 
     @property
     def free(self) -> Decimal:
@@ -169,7 +200,7 @@ class PercentageCharge(_Charge):
 
     model: Literal["percentage"]
     of: Literal["base_fee", "usage", "all"]
-    rate: Annotated[Decimal, Field(ge=0, le=100)]
+    rate: Percent
     fixed_amount: Amount = Decimal(0)
     free_events: Quantity = Decimal(0)
 
@@ -187,10 +218,32 @@ class PercentageCharge(_Charge):
         return charge_models.percentage(basis, Decimal(0), rate=self.rate)
 
 
-Charge = Annotated[
-    StandardCharge | GraduatedCharge | VolumeCharge | PackageCharge | PercentageCharge,
-    Field(discriminator="model"),
-]
+class MeteredPercentageCharge(_NamedCharge):
+    """A percentage of the amount of ``meter`` (``batch.metered_amount``), plus a fixed amount per event.
+
+    ``free_amount`` and ``free_events`` are per month. By default, a part of the month gets its share of them.
+    """
+
+    model: Literal["metered_percentage"]
+    meter: Annotated[str, Field(min_length=1)]
+    rate: Percent
+    free_amount: Amount = Decimal(0)
+    fixed_amount: Amount = Decimal(0)
+    free_events: Quantity = Decimal(0)
+    prorate: Annotated[Literal[Prorate.INCLUDED, Prorate.NONE] | None, Field(exclude_if=is_default)] = None
+
+    @property
+    def proration(self) -> Prorate:
+        """The chosen proration of the free amount and events."""
+        return self.prorate or Prorate.INCLUDED
+
+    def amount(self, amount: Decimal, events: Decimal) -> Decimal:
+        """The exact amount for what is not free."""
+        return charge_models.percentage(amount, events, rate=self.rate, fixed_amount=self.fixed_amount)
+
+
+MetricCharge = StandardCharge | GraduatedCharge | VolumeCharge | PackageCharge | PercentageCharge
+Charge = Annotated[MetricCharge | MeteredPercentageCharge, Field(discriminator="model")]
 
 
 class PriceSet(_Entry):
@@ -208,6 +261,7 @@ class Plan(_Entry):
     """
 
     name: Annotated[str, Field(min_length=1)]
+    name_en: EnglishName = None
     billable: bool = True
     tax: TaxCategory = TaxCategory.STANDARD
     included: Mapping[Metric, Quantity] = Field(default_factory=dict)
@@ -221,8 +275,13 @@ class Plan(_Entry):
                 smallest = minor_unit(currency)
             except BillingError:
                 raise ValueError(f"{currency} is no currency of ISO 4217") from None
-            for field in ("base_fee", "minimum_commitment"):
-                if not has_minor_units(getattr(price, field), currency):
+            amounts = {"base_fee": price.base_fee, "minimum_commitment": price.minimum_commitment}
+            for charge in price.charges:
+                amounts[f"charge '{charge.name}'.minimum"] = charge.minimum or Decimal(0)
+                if isinstance(charge, MeteredPercentageCharge):
+                    amounts[f"charge '{charge.name}'.free_amount"] = charge.free_amount
+            for field, amount in amounts.items():
+                if not has_minor_units(amount, currency):
                     raise ValueError(f"{currency}.{field} is no multiple of {smallest} {currency}")
         return prices
 
@@ -230,6 +289,8 @@ class Plan(_Entry):
     def _free_quantities_are_said_once(self) -> Self:
         for currency, price in self.prices.items():
             for charge in price.charges:
+                if isinstance(charge, MeteredPercentageCharge):
+                    continue
                 if charge.free and charge.metric in self.included:
                     raise ValueError(
                         f"prices.{currency}: charge '{charge.name}' has free units of its own, and the plan includes "

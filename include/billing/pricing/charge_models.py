@@ -1,4 +1,4 @@
-"""The amount for a quantity under each of the five charge models. Pure; amounts are exact and in the price's currency.
+"""The amount for a quantity under each of the charge models. Pure; amounts are exact and in the price's currency.
 
 Quantities exclude free quantities. A fraction of a unit (storage) is charged as a fraction, except in packages.
 """
@@ -71,7 +71,9 @@ def percentage(
     *,
     rate: Decimal,
     fixed_amount: Decimal = _ZERO,
+    free_amount: Decimal = _ZERO,
     free_events: Decimal = _ZERO,
 ) -> Decimal:
-    """``rate`` percent of an amount, plus a fixed amount for each event that is not free."""
-    return amount * rate / 100 + max(events - free_events, _ZERO) * fixed_amount
+    """``rate`` percent of an amount that is not free, plus a fixed amount for each event that is not free."""
+    charged = max(amount - free_amount, _ZERO)
+    return charged * rate / 100 + max(events - free_events, _ZERO) * fixed_amount

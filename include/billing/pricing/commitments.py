@@ -15,8 +15,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from include.billing.documents.invoice import Document
 from include.billing.errors import BillingError
-from include.billing.invoice import Document
 from include.billing.money import EXACT
 from include.billing.periods import Period
 

@@ -1,36 +1,33 @@
 """The calculation of one invoice: lines, tax and total. Pure.
 
 Order (BATCH-018-02's rules): usage after free quantities, charges, proration of the base fee, percentage discounts, fixed discounts
-(never below 0), minimum commitment (a true-up line), tax, total. A line keeps its exact amount and is rounded once to the minor
-unit. Subtotal, discounts and tax are calculated from rounded lines, so that a reader can check the sums.
+(never below 0), minimum commitment (a true-up line), one-off lines, tax, total. A line keeps its exact amount and is rounded once to
+the minor unit. Subtotal, discounts and tax are calculated from rounded lines, so that a reader can check the sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
 
-from include.billing.commitments import CommittedDays, committed_days, minimum_by_whole_month, minimum_of
-from include.billing.consumption_tax import TaxCategory, TaxTotal, rate_percent, tax_of, tax_totals
+from include.billing.documents.invoice import Invoice, InvoiceKind, InvoiceLine, LineKind, YenTax
 from include.billing.errors import BillingError
-from include.billing.inputs import BillingInputs, Discount, DiscountKind, PricedPart
-from include.billing.invoice import Invoice, InvoiceKind, InvoiceLine, LineKind, YenTax
-from include.billing.money import EXACT, YEN, RoundingMode, minor_unit, round_to_minor_unit
+from include.billing.inputs import BillingInputs, DiscountKind, PricedPart
+from include.billing.money import EXACT, YEN, RoundingMode, minor_unit, round_to_minor_unit, storable
 from include.billing.periods import Period, prorate
-from include.billing.price_list import Charge, PercentageCharge
-from include.billing.usage import Metric, quantity_of, round_up
+from include.billing.pricing.charge_lines import ChargeLines
+from include.billing.pricing.commitments import (
+    CommittedDays,
+    committed_days,
+    minimum_by_whole_month,
+    minimum_of,
+)
+from include.billing.pricing.consumption_tax import TaxCategory, TaxTotal, rate_percent, tax_of, tax_totals
+from include.billing.pricing.price_list import Charge, PercentageCharge
+from include.billing.pricing.usage import Metric
+from include.billing.pricing.wording import words_in
 
 _ZERO = Decimal(0)
-
-# How the explanation of a line names each charge model.
-_MODEL_LABELS = {
-    "standard": "従量料金",
-    "graduated": "段階料金（各段階の数量に各段階の単価）",
-    "volume": "数量別料金（全数量に該当段階の単価）",
-    "package": "セット料金（端数は 1 セット）",
-    "percentage": "割合料金",
-}
 
 # A message lists this many days and counts the rest.
 _LISTED_DAYS = 10
@@ -39,25 +36,35 @@ _LISTED_DAYS = 10
 def price(inputs: BillingInputs) -> Invoice:
     """The draft invoice, without the lines whose amount is 0. An invoice without lines has a total of 0.
 
-    :raises BillingError: usage days, a price in the tenant's currency or the exchange rate are missing, or a currency does not match.
+    :raises BillingError: usage days, a price in the tenant's currency or the exchange rate are missing, a currency does not match, or the
+        total is below 0.
     """
-    calculation = _calculate(inputs)
+    invoice = price_signed(inputs)
+    if invoice.total < 0:
+        raise BillingError(
+            "NEGATIVE_TOTAL",
+            f"請求額が {invoice.total:,f} {inputs.currency} となり、0 を下回ります。差し引きの明細（batch.extra_charge）を後の月の日付に"
+            "変えるか、元の請求書に対する返還請求書を発行してください",
+        )
+    return invoice
+
+
+def price_signed(inputs: BillingInputs) -> Invoice:
+    """As ``price``, but the total may be below 0: for comparisons, not for an invoice."""
+    calculation = calculate(inputs)
     return _invoice(inputs, [line for line in calculation.lines if line.amount], calculation.remarks)
 
 
-def calculated_lines(inputs: BillingInputs) -> list[InvoiceLine]:
-    """All lines in the order of the calculation, including lines with an amount of 0. Errors as ``price``."""
-    return _calculate(inputs).lines
-
-
-def _calculate(inputs: BillingInputs) -> _Calculation:
+def calculate(inputs: BillingInputs) -> Calculation:
+    """All lines, including lines with an amount of 0, and the remarks. Errors as ``price``, except for the exchange rate and the total."""
     require_closed_days(inputs)
-    calculation = _Calculation(inputs)
+    calculation = Calculation(inputs)
     for priced in inputs.parts:
         calculation.add_part(priced)
     calculation.add_percentage_discounts()
     calculation.add_fixed_discounts()
     calculation.add_commitment()
+    calculation.add_extra_charges()
     return calculation
 
 
@@ -85,7 +92,7 @@ def require_closed_days(inputs: BillingInputs) -> None:
         )
 
 
-class _Calculation:
+class Calculation:
     """Adds lines step by step; each step reads the lines of the steps before. ``remarks`` as in ``Invoice``."""
 
     def __init__(self, inputs: BillingInputs) -> None:
@@ -93,6 +100,7 @@ class _Calculation:
         self.lines: list[InvoiceLine] = []
         self.remarks: list[str] = []
         self.month_days = Period.month_of(inputs.period.start).days
+        self.words = words_in(inputs.language, inputs.currency, self.month_days)
 
     def add_part(self, priced: PricedPart) -> None:
         """Add the base fee and the charges of one plan. Percentage charges come last: they depend on the other amounts."""
@@ -106,39 +114,41 @@ class _Calculation:
             )
         base = self._add(
             LineKind.BASE_FEE,
-            f"{plan.name} 基本料金",
+            self.words.base_fee(self.words.name(plan)),
             prorate(prices.base_fee, part.days, self.month_days),
             priced=priced,
-            tax=plan.tax,
+            tax=self._category(plan.tax),
             unit_amount=prices.base_fee if part.days == self.month_days else None,
             explanation=(
-                self._proration(prices.base_fee, part)
+                self.words.prorated(prices.base_fee, part.days)
                 if part.days < self.month_days
-                else f"月額 {self._money(prices.base_fee)}",
+                else self.words.monthly(prices.base_fee),
             ),
         )
+        charges = ChargeLines(self.inputs, priced, self.words)
         ordinary = [charge for charge in prices.charges if not isinstance(charge, PercentageCharge)]
-        usage = sum((self._add_charge(priced, charge, _ZERO) for charge in ordinary), _ZERO)
+        usage = sum((self._add_charge(priced, charge, charges, _ZERO) for charge in ordinary), _ZERO)
         basis = {"base_fee": base, "usage": usage, "all": base + usage}
         for charge in prices.charges:
             if isinstance(charge, PercentageCharge):
-                self._add_charge(priced, charge, basis[charge.of])
+                self._add_charge(priced, charge, charges, basis[charge.of])
+        self.remarks += charges.remarks
 
     def add_percentage_discounts(self) -> None:
         """Add one line per percentage discount and tax rate. Each applies to the lines so far, including earlier discounts."""
-        for discount in self._discounts(DiscountKind.PERCENTAGE):
+        for discount in self.inputs.discounts_of(DiscountKind.PERCENTAGE):
             for category, amount in self._sums().items():
                 self._add(
                     LineKind.PERCENTAGE_DISCOUNT,
-                    f"{discount.name}（{_number(discount.value)}%）",
+                    self.words.percentage_discount(discount.name, discount.value),
                     -min(amount * discount.value / 100, amount),
                     tax=category,
-                    explanation=(f"{self._money(amount)} × {_number(discount.value)}%",),
+                    explanation=(self.words.percent_of(amount, discount.value),),
                 )
 
     def add_fixed_discounts(self) -> None:
         """Add the fixed discounts, in proportion to the sum per tax rate. The total never falls below 0."""
-        for discount in self._discounts(DiscountKind.FIXED):
+        for discount in self.inputs.discounts_of(DiscountKind.FIXED):
             if discount.currency != self.inputs.currency:
                 raise BillingError(
                     "DISCOUNT_CURRENCY",
@@ -154,7 +164,7 @@ class _Calculation:
                     discount.name,
                     -amount,
                     tax=category,
-                    explanation=(f"値引き {self._money(discount.value)}（残額を上限とする）",),
+                    explanation=(self.words.fixed_discount(discount.value),),
                 )
 
     def add_commitment(self) -> None:
@@ -179,115 +189,60 @@ class _Calculation:
             missing = EXACT.subtract(minimum, reached)
         self._add(
             LineKind.COMMITMENT,
-            "最低利用料金との差額",
+            self.words.commitment,
             max(missing, _ZERO),
-            tax=inputs.parts[-1].plan.tax if inputs.parts else TaxCategory.STANDARD,
+            tax=self._category(inputs.parts[-1].plan.tax if inputs.parts else TaxCategory.STANDARD),
             service=Period(start=runs[0].days.start, end=runs[-1].days.end) if runs else None,
             explanation=(
-                *(self._committed(run) for run in runs),
-                f"最低利用料金 {self._money(shown)} − ここまでの合計 {self._money(reached)}",
+                *(self.words.committed(run.amount, run.days, is_agreed=run.is_agreed) for run in runs),
+                self.words.to_commitment(shown, reached),
             ),
         )
 
-    def _add_charge(self, priced: PricedPart, charge: Charge, basis: Decimal) -> Decimal:
-        """Add the line of a charge; returns its rounded amount. Days without a record do not count.
+    def add_extra_charges(self) -> None:
+        """Add the one-off lines. No discount applies to them, they do not count towards the minimum, and each keeps its tax category."""
+        for extra in self.inputs.extra_charges:
+            if extra.currency != self.inputs.currency:
+                raise BillingError(
+                    "EXTRA_CHARGE_CURRENCY",
+                    f"{extra.charged_on} の個別明細「{extra.description}」の通貨 {extra.currency} がテナントの通貨 "
+                    f"{self.inputs.currency} と違います。batch.extra_charge を直してください",
+                )
+            self._add(
+                LineKind.EXTRA,
+                extra.description,
+                EXACT.multiply(extra.quantity, extra.unit_amount),
+                tax=extra.tax_category,
+                service=Period(start=extra.charged_on, end=extra.charged_on),
+                quantity=extra.quantity,
+                unit=extra.unit,
+                unit_amount=extra.unit_amount,
+                explanation=(self.words.one_off(extra.quantity, extra.unit, extra.unit_amount),),
+            )
 
-        If no day has a record, the charge gives a remark and no line. A percentage of other lines needs no record.
-        """
-        part = priced.plan_part.part
-        closed = [day for day in self.inputs.usage_days if part.holds(day.usage_date)]
-        days = [day for day in closed if day.figure(charge.metric) is not None]
-        if len(days) < len(closed):
-            self._remark_on_records(charge, part, len(days), len(closed))
-            if not days and not isinstance(charge, PercentageCharge):
-                return _ZERO
-        used = quantity_of(days, charge.metric, charge.aggregation, step=charge.step)
-        free = self._free_quantity(priced, charge)
-        quantity = max(used - free, _ZERO)
-        amount = charge.amount(quantity)
-        # The price of a level is for a whole month and is prorated. A sum counts only events within the part.
-        is_prorated = charge.aggregation.is_level and part.days < self.month_days
-        exact = prorate(amount, part.days, self.month_days) if is_prorated else amount
-        counts = not isinstance(charge, PercentageCharge)
-        metric, unit = charge.metric, charge.metric.unit
-        revised = [day for day in days if day.revision > 1]
-        steps = (
-            f"{metric.label}の{charge.aggregation.label} {_number(used)} {unit}（{len(days)} 日分）",
-            *([f"記録のない日: {len(closed) - len(days)} 日"] if len(days) < len(closed) else []),
-            *([f"再締めされた日: {len(revised)} 日"] if revised else []),
-            *([f"無料分 {_number(free)} {unit} を差し引き {_number(quantity)} {unit}"] if free else []),
-        )
-        has_figure = days or not closed
+    def _add_charge(
+        self, priced: PricedPart, charge: Charge, charges: ChargeLines, basis: Decimal
+    ) -> Decimal:
+        """Add the line of a charge, if it has one; returns its rounded amount."""
+        line = charges.line(charge, basis)
+        if line is None:
+            return _ZERO
         return self._add(
             LineKind.USAGE,
-            charge.name,
-            exact + charge.share_of(basis),
+            self.words.name(charge),
+            line.exact_amount,
             priced=priced,
-            tax=charge.tax or priced.plan.tax,
-            metric=metric if counts else None,
-            quantity=quantity if counts else None,
-            unit_amount=charge.single_price,
-            explanation=(
-                *(steps if has_figure else ()),
-                _MODEL_LABELS[charge.model]
-                + (
-                    f" {self._money(basis)} × {_number(charge.rate)}%"
-                    if isinstance(charge, PercentageCharge)
-                    else ""
-                ),
-                *([self._proration(amount, part)] if is_prorated and amount else []),
-            ),
+            tax=self._category(charge.tax or priced.plan.tax),
+            metric=line.metric,
+            quantity=line.quantity,
+            unit=self.words.units[line.metric] if line.metric else None,
+            unit_amount=line.unit_amount,
+            explanation=line.explanation,
         )
 
-    def _remark_on_records(self, charge: Charge, part: Period, recorded: int, closed: int) -> None:
-        """Remark on a charge whose metric has a record on ``recorded`` of the ``closed`` days only."""
-        if isinstance(charge, PercentageCharge) and not charge.fixed_amount:
-            return  # Its amount does not depend on the metric.
-        label = charge.metric.label
-        span = "" if part.days == self.month_days else f"（{_span(part)}）"
-        events = "の件数分" if isinstance(charge, PercentageCharge) else ""
-        name = f"「{charge.name}」{span}{events}"
-        self.remarks.append(
-            f"{label}の記録のない日が {closed - recorded} 日あり、{name}は記録のある日だけで計算しています"
-            if recorded
-            else f"{label}の記録がないため、{name}は請求していません"
-        )
-
-    def _free_quantity(self, priced: PricedPart, charge: Charge) -> Decimal:
-        """The free quantity of plan, charge and discounts, rounded up to the charge's step in the tenant's favour.
-
-        For a metric that is summed, a part of the month gets a prorated quantity.
-        """
-        monthly = (
-            priced.plan.included.get(charge.metric, _ZERO)
-            + charge.free
-            + sum(
-                (
-                    discount.value
-                    for discount in self._discounts(DiscountKind.FREE_QUANTITY)
-                    if discount.metric is charge.metric
-                ),
-                _ZERO,
-            )
-        )
-        part = (
-            Fraction(1)
-            if charge.aggregation.is_level
-            else Fraction(priced.plan_part.part.days, self.month_days)
-        )
-        return round_up(Fraction(monthly) * part, charge.step)
-
-    def _discounts(self, kind: DiscountKind) -> Iterator[Discount]:
-        """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""
-        return (
-            discount
-            for discount in self.inputs.discounts
-            if discount.kind is kind
-            and any(
-                priced.plan_part.part.clipped(discount.valid_from, discount.valid_to)
-                for priced in self.inputs.parts
-            )
-        )
+    def _category(self, listed: TaxCategory) -> TaxCategory:
+        """The tenant's tax category, or else the price list's."""
+        return self.inputs.tax_category or listed
 
     def _sums(self) -> dict[TaxCategory, Decimal]:
         """The sum of the lines so far per tax rate, if it is above 0."""
@@ -308,6 +263,7 @@ class _Calculation:
         service: Period | None = None,
         metric: Metric | None = None,
         quantity: Decimal | None = None,
+        unit: str | None = None,
         unit_amount: Decimal | None = None,
     ) -> Decimal:
         """Add a line; returns its rounded amount."""
@@ -321,9 +277,9 @@ class _Calculation:
                 plan=priced.plan_part.plan if priced else None,
                 metric=metric,
                 quantity=quantity,
-                unit=metric.unit if metric else None,
+                unit=unit,
                 unit_amount=unit_amount,
-                exact_amount=_storable(exact_amount),
+                exact_amount=storable(exact_amount),
                 amount=amount,
                 tax_category=tax,
                 service_from=part.start,
@@ -332,18 +288,6 @@ class _Calculation:
             )
         )
         return amount
-
-    def _proration(self, amount: Decimal, part: Period) -> str:
-        return f"{self._money(amount)} × {part.days} 日 ÷ {self.month_days} 日（日割り）"
-
-    def _committed(self, run: CommittedDays) -> str:
-        source = "個別契約" if run.is_agreed else "プラン"
-        if run.days.days == self.month_days:
-            return f"{source}の最低利用料金 月額 {self._money(run.amount)}"
-        return f"{source}の最低利用料金（{_span(run.days)}）{self._proration(run.amount, run.days)}"
-
-    def _money(self, amount: Decimal) -> str:
-        return f"{_number(amount)} {self.inputs.currency}"
 
 
 def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine], remarks: Sequence[str]) -> Invoice:
@@ -356,6 +300,7 @@ def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine], remarks: Seque
     )
     subtotal = sum((line.amount for line in lines), minor_unit(inputs.currency) * 0)
     tax = sum((total.tax_amount for total in totals), minor_unit(inputs.currency) * 0)
+    total = subtotal if inputs.tax_included else subtotal + tax
     return Invoice(
         kind=InvoiceKind.INVOICE,
         number=None,
@@ -375,8 +320,18 @@ def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine], remarks: Seque
         yen_tax=_yen_tax(inputs, totals),
         subtotal=subtotal,
         tax=tax,
-        total=subtotal if inputs.tax_included else subtotal + tax,
+        total=total,
         remarks=tuple(remarks),
+        language=inputs.language,
+        replaces=inputs.replaces,
+    )
+
+
+def no_exchange_rate(inputs: BillingInputs) -> BillingError:
+    """The month has no rate of the invoice's currency."""
+    return BillingError(
+        "NO_EXCHANGE_RATE",
+        f"{inputs.currency} の円換算レートがありません（{inputs.period.end} 以前、対象月内）。batch.exchange_rate に登録してください",
     )
 
 
@@ -387,10 +342,7 @@ def _yen_tax(inputs: BillingInputs, totals: Iterable[TaxTotal]) -> YenTax | None
         return None
     rate = inputs.exchange_rate
     if rate is None:
-        raise BillingError(
-            "NO_EXCHANGE_RATE",
-            f"{inputs.currency} の円換算レートがありません（{inputs.period.end} 以前、対象月内）。batch.exchange_rate に登録してください",
-        )
+        raise no_exchange_rate(inputs)
     return YenTax(
         yen_per_unit=rate.yen_per_unit,
         rate_date=rate.rate_date,
@@ -432,17 +384,3 @@ def _spread(
         parts[category] += added
         remainder -= added
     return parts
-
-
-def _storable(exact: Decimal) -> Decimal:
-    """The amount with the 30 decimals of the host's NUMERIC(65,30), without trailing zeros."""
-    value = exact.quantize(Decimal(1).scaleb(-30), context=EXACT)
-    return value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize(EXACT)
-
-
-def _span(days: Period) -> str:
-    return f"{days.start:%-m/%-d}〜{days.end:%-m/%-d}"
-
-
-def _number(value: Decimal) -> str:
-    return f"{_storable(value):,f}"

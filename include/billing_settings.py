@@ -1,0 +1,146 @@
+"""The settings ``billing``: how invoices are made and sent, their issuer, and the accounts and form of the accountant's files."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AccountSettings(_Section):
+    """An account of the books. Empty: no sub-account, no department."""
+
+    account: Annotated[str, Field(min_length=1)]
+    sub_account: str = ""
+    department: str = ""
+
+
+class TaxCodeSettings(_Section):
+    """The names of the tax categories in the accounting software, spelled as there."""
+
+    standard: str
+    reduced: str
+    exempt: str
+    not_taxable: str
+    export: str
+    out_of_scope: str
+
+
+class AccountingFormatSettings(_Section):
+    """One of the accountant's files. ``sales`` and ``returns`` are the tax codes of sales and of what takes sales back.
+
+    ``none`` is the tax code of an account without tax. ``partner``: which columns name the customer.
+    """
+
+    encoding: Literal["utf-8", "utf-8-sig", "cp932"]
+    partner: Literal["code", "name", "both", "none"]
+    none: str
+    sales: TaxCodeSettings
+    returns: TaxCodeSettings
+
+
+class AccountingSettings(_Section):
+    """The accounts of journal and imports, and the form of each file."""
+
+    receivable: AccountSettings
+    sales: AccountSettings
+    output_tax: AccountSettings
+    journal: AccountingFormatSettings
+    freee: AccountingFormatSettings
+    moneyforward: AccountingFormatSettings
+
+
+class EnglishIssuerSettings(_Section):
+    """The issuer as invoices in English show it. ``bank_account`` has the account for transfers from abroad (SWIFT/BIC, IBAN)."""
+
+    name: str
+    address: str
+    phone: str
+    contact: str
+    bank_account: str
+
+
+class IssuerSettings(_Section):
+    """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
+
+    ``sample``: this issuer is an example, and no invoice is finalised.
+    """
+
+    sample: bool
+    name: str
+    corporate: bool
+    registration_number: str
+    postal_code: str
+    address: str
+    phone: str
+    email: str
+    contact: str
+    bank_account: str
+    english: EnglishIssuerSettings | None = None
+
+
+def _first_of_a_month(value: date) -> date:
+    if value.day != 1:
+        raise ValueError("must be the first of a month")
+    return value
+
+
+def _ascending(value: tuple[int, ...]) -> tuple[int, ...]:
+    if list(value) != sorted(set(value)):
+        raise ValueError("must be ascending, each number of days once")
+    return value
+
+
+TaxCategoryName = Literal["standard", "reduced", "exempt", "not_taxable", "export", "out_of_scope"]
+
+
+class BillingSettings(_Section):
+    """How BATCH-018-02 rounds, dates, holds and sends invoices. ``price_list`` is the file with the prices.
+
+    ``first_month`` (its first day) is the first month that is billed; without it nothing is billed. ``invoice_link`` is the web
+    address of a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says who knows the
+    payments; with ``none`` nobody does, and no reminder is sent. ``reminder_days`` are the reminders' days after the due date.
+    """
+
+    price_list: Path
+    first_month: Annotated[date, AfterValidator(_first_of_a_month)] | None
+    rounding: Literal["floor", "half-up", "ceil"]
+    due_months: Annotated[int, Field(ge=0, le=12)]
+    due_day: Literal["next", "previous", "none"]
+    approval_percent: Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)]
+    usage_wait_hours: Annotated[int, Field(ge=0, le=3)]
+    abroad_tax: TaxCategoryName
+    pdf_delivery: Literal["attachment", "link", "none"]
+    attachment_megabytes: Annotated[Decimal, Field(gt=0, le=100, allow_inf_nan=False)]
+    invoice_link: str
+    payment_source: Literal["none", "operations", "host"]
+    reminder_days: Annotated[tuple[Annotated[int, Field(ge=1, le=365)], ...], AfterValidator(_ascending)]
+    accounting: AccountingSettings
+    issuer: IssuerSettings
+
+    @property
+    def sends_reminders(self) -> bool:
+        """Whether overdue invoices have reminders."""
+        return self.payment_source != "none" and bool(self.reminder_days)
+
+    @property
+    def largest_attachment(self) -> int:
+        """The largest file in bytes that fits into ``attachment_megabytes`` after base64, with line ends (77 bytes for 57)."""
+        return int(self.attachment_megabytes * 1024 * 1024 * 57 / 77)
+
+    @model_validator(mode="after")
+    def _a_link_names_its_document(self) -> Self:
+        if self.invoice_link and not (
+            self.invoice_link.startswith("https://") and "{number}" in self.invoice_link
+        ):
+            raise ValueError("invoice_link must begin with https:// and contain {number}")
+        if self.pdf_delivery == "link" and not self.invoice_link:
+            raise ValueError("pdf_delivery: link needs invoice_link")
+        return self

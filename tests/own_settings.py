@@ -1,0 +1,29 @@
+"""An installation's own settings file, for tests that change some settings of the demo's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.settings import SETTINGS_VARIABLE
+from local_stack.stack import DEMO_SETTINGS
+
+
+def change_billing(monkeypatch: pytest.MonkeyPatch, folder: Path, **billing: Any) -> None:
+    """Use the demo's settings with these of ``billing``. A relative price list starts at the folder; None removes a setting."""
+    own: dict[str, Any] = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))
+    prices = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
+    changed = own["billing"] | {"price_list": prices} | billing
+    own["billing"] = {name: value for name, value in changed.items() if value is not None}
+    file = folder / "own.yaml"
+    file.write_text(yaml.safe_dump(own, allow_unicode=True), encoding="utf-8")
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(file))
+
+
+def demo_issuer(**changes: Any) -> dict[str, Any]:
+    """The demo's issuer with these changes; None removes an entry."""
+    issuer = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))["billing"]["issuer"] | changes
+    return {name: value for name, value in issuer.items() if value is not None}
