@@ -43,7 +43,16 @@ _DEPLOY_LOCK = 7_018_019
 _LOCK_TIMEOUT = "60s"
 
 # The files of host_views in the order of loading, after that of the host's variant.
-_VIEW_FILES = ("tenants", "people", "employees", "activity", "skills", "notifications", "results")
+_VIEW_FILES = (
+    "tenants",
+    "people",
+    "employees",
+    "activity",
+    "skills",
+    "notifications",
+    "results",
+    "documents",
+)
 
 # Neon refuses a SCRAM hash when the transaction commits ("Neon only supports being given plaintext passwords"), the extension
 # credcheck at once ("password type is not a plain text").

@@ -1,0 +1,96 @@
+-- name: last_closed_month
+-- The last month that is handed over, or null. It closes all months before it too.
+SELECT max(month) FROM batch.accounting_month;
+
+-- name: touched_months
+-- Runs across tenants, as batch_platform. The months of the documents that a run has issued or voided, and the months in which
+-- its voids are reversed.
+SELECT DISTINCT date_trunc('month', booked_on::timestamp)::date AS month
+FROM batch.accounting_entry
+WHERE execution_id = %(execution_id)s OR voided_by = %(execution_id)s
+ORDER BY month;
+
+-- name: month_entries
+-- Runs across tenants, as batch_platform. The entries of a month. Ordering by length first keeps numbers above 999 in numeric
+-- order.
+SELECT
+    entry.booking,
+    entry.booked_on,
+    invoice.status,
+    invoice.content,
+    invoice.number,
+    invoice.issued_on,
+    invoice.due_on,
+    coalesce(profile.partner_code, invoice.content ->> 'tenant_code') AS partner_code,
+    coalesce((invoice.inputs #>> '{exchange_rate,yen_per_unit}')::numeric, (
+        -- A credit note takes the rate of its invoice.
+        SELECT rate.yen_per_unit
+        FROM batch.exchange_rate AS rate
+        WHERE
+            rate.currency = invoice.currency
+            AND date_trunc('month', rate.rate_date::timestamp)
+            = date_trunc('month', coalesce(original.issued_on, invoice.issued_on)::timestamp)
+        ORDER BY rate.rate_date DESC
+        LIMIT 1
+    )) AS yen_per_unit,
+    -- The yen of a credit note depend on its invoice and on the invoice's credit notes before it.
+    CASE WHEN invoice.currency <> 'JPY' THEN original.content END AS original_content,
+    CASE
+        WHEN invoice.currency <> 'JPY' AND invoice.kind = 'credit' THEN (
+            SELECT coalesce(jsonb_agg(earlier.content ORDER BY length(earlier.number), earlier.number), '[]')
+            FROM batch.invoice AS earlier
+            WHERE
+                earlier.credits_invoice_id = invoice.credits_invoice_id
+                AND earlier.kind = 'credit'
+                AND (length(earlier.number), earlier.number) < (length(invoice.number), invoice.number)
+        )
+    END AS earlier_credits
+FROM batch.accounting_entry AS entry
+INNER JOIN batch.invoice ON entry.invoice_id = invoice.invoice_id
+LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
+LEFT JOIN batch.billing_profile AS profile ON invoice.tenant_id = profile.tenant_id
+WHERE entry.booked_on BETWEEN %(first_day)s AND %(last_day)s
+ORDER BY
+    entry.booking = 'reversal' ASC, invoice.kind DESC, invoice.period_start ASC, length(invoice.number) ASC,
+    invoice.number ASC;
+
+-- name: earlier_open_month
+-- Runs across tenants, as batch_platform. The first open month before this one that has entries, or null.
+SELECT min(date_trunc('month', booked_on::timestamp))::date
+FROM batch.accounting_entry
+WHERE booked_on >= %(first_open_day)s AND booked_on < %(month)s;
+
+-- name: find_hand_over
+SELECT month, handed_over_at, handed_over_by, execution_id, files
+FROM batch.accounting_month
+WHERE month = %(month)s;
+
+-- name: record_hand_over
+INSERT INTO batch.accounting_month (month, handed_over_by, execution_id, files)
+VALUES (%(month)s, %(handed_over_by)s, %(execution_id)s, %(files)s)
+RETURNING month, handed_over_at, handed_over_by, execution_id, files;
+
+-- name: document_index
+-- Runs across tenants, as batch_platform. All numbered documents of a billing month, void ones with their amounts.
+SELECT
+    invoice.number, invoice.kind, invoice.status, invoice.credited, invoice.issued_on, invoice.period_start,
+    invoice.period_end, invoice.total, invoice.currency, invoice.yen_total, invoice.counterparty,
+    invoice.content ->> 'tenant_code' AS tenant_code,
+    original.number AS original_number,
+    invoice.content #>> '{replaces,number}' AS replaced_number,
+    (invoice.voided_at AT TIME ZONE 'Asia/Tokyo')::date AS voided_on,
+    invoice.void_reason,
+    coalesce(pdf.sha256, '') AS pdf_sha256,
+    coalesce(json.sha256, '') AS json_sha256
+FROM batch.invoice
+LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
+LEFT JOIN batch.invoice_document AS pdf ON invoice.invoice_id = pdf.invoice_id AND pdf.format = 'pdf'
+LEFT JOIN batch.invoice_document AS json ON invoice.invoice_id = json.invoice_id AND json.format = 'json'
+WHERE invoice.period_start = %(period_start)s AND invoice.number IS NOT null
+ORDER BY invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC;
+
+-- name: open_invoices
+-- Runs across tenants, as batch_platform.
+SELECT tenant_id, tenant_code, counterparty, currency, due_on, open_amount
+FROM batch.receivable
+ORDER BY tenant_id, currency, due_on, number;

@@ -1,0 +1,95 @@
+-- Views over the numbered documents of billing, for batch_platform. They read tables of ours, with the reader's row-level
+-- security.
+
+-- The search (電子帳簿保存法): by date, amount and counterparty in combination.
+CREATE VIEW batch.document_search WITH (security_invoker) AS
+SELECT
+    invoice.number,
+    invoice.kind,
+    invoice.status,
+    invoice.credited,
+    invoice.issued_on AS transaction_date,
+    invoice.period_start,
+    invoice.period_end,
+    invoice.total AS amount,
+    invoice.currency,
+    invoice.yen_total,
+    invoice.counterparty,
+    invoice.content ->> 'tenant_code' AS tenant_code,
+    original.number AS original_number,
+    invoice.content #>> '{replaces,number}' AS replaced_number,
+    invoice.voided_at,
+    invoice.void_reason,
+    document.format,
+    document.location,
+    document.sha256,
+    document.bytes
+FROM batch.invoice
+LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
+LEFT JOIN batch.invoice_document AS document ON invoice.invoice_id = document.invoice_id
+WHERE invoice.number IS NOT null;
+GRANT SELECT ON batch.document_search TO batch_platform;
+COMMENT ON VIEW batch.document_search IS
+'One row per numbered document and file, or one without a file. A void document keeps its amount.';
+
+-- What belongs to which month of the books (booked_on, Asia/Tokyo): a document to the month of its date. If that month was handed
+-- over before the document was voided, the day of the void has a reversal. Otherwise the document counts as void.
+CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
+SELECT
+    dated.invoice_id,
+    dated.issued_on AS booked_on,
+    CASE dated.status WHEN 'void' THEN 'void' ELSE 'document' END AS booking,
+    dated.execution_id,
+    dated.voided_by
+FROM batch.invoice AS dated
+WHERE dated.number IS NOT null
+UNION ALL
+SELECT
+    voided.invoice_id,
+    (voided.voided_at AT TIME ZONE 'Asia/Tokyo')::date AS booked_on,
+    'reversal' AS booking,
+    voided.execution_id,
+    voided.voided_by
+FROM batch.invoice AS voided
+WHERE
+    voided.number IS NOT null
+    -- A hand-over closes its month, and the earlier months that are still open.
+    AND voided.voided_at > (
+        SELECT closed.handed_over_at
+        FROM batch.accounting_month AS closed
+        WHERE closed.month >= date_trunc('month', voided.issued_on::timestamp)::date
+        ORDER BY closed.month
+        LIMIT 1
+    );
+GRANT SELECT ON batch.accounting_entry TO batch_platform;
+
+-- Invoices whose amount is still open: what is left after credit notes and payments. A negative amount is owed to the customer.
+-- An invoice that the application itself calls PAID has nothing open.
+CREATE VIEW batch.receivable WITH (security_invoker) AS
+SELECT
+    invoice.invoice_id,
+    invoice.tenant_id,
+    invoice.content ->> 'tenant_code' AS tenant_code,
+    invoice.counterparty,
+    invoice.number,
+    invoice.period_start,
+    invoice.issued_on,
+    invoice.due_on,
+    invoice.currency,
+    invoice.total,
+    invoice.credited_total,
+    invoice.paid_total,
+    invoice.total - invoice.credited_total - invoice.paid_total AS open_amount
+FROM batch.invoice
+WHERE
+    invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
+    AND invoice.total <> invoice.credited_total + invoice.paid_total
+    AND (
+        invoice.marked_paid OR NOT EXISTS (
+            SELECT FROM batch.all_paid_billing AS paid
+            WHERE paid.id = invoice.invoice_id
+        )
+    );
+GRANT SELECT ON batch.receivable TO batch_platform;
+COMMENT ON VIEW batch.receivable IS
+'One row per numbered invoice with an open amount, overdue or not; due_on is an Asia/Tokyo day.';
