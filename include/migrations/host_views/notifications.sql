@@ -29,8 +29,9 @@ WHERE
     );
 
 -- The application's notifications as they are now. The type is the channel, spelled in several ways; an unknown one is nobody's.
--- is_withdrawn: the application took it back. is_held: the notification setting that it names is switched off. is_letter: about
--- an invoice, written by BATCH-018-02; a tenant's switches do not concern it.
+-- is_withdrawn: the application took it back, or it is a reminder of an invoice that is paid meanwhile. is_held: the notification
+-- setting that it names is switched off. is_letter: about an invoice, written by BATCH-018-02; a tenant's switches do not concern
+-- it.
 CREATE VIEW batch.all_notification AS
 SELECT
     notification.id,
@@ -60,7 +61,19 @@ SELECT
     -- The first attempt is no retry.
     CASE WHEN notification.max_retry_count BETWEEN 0 AND 99 THEN 1 + notification.max_retry_count END::integer AS most_attempts,
     notification.is_deleted
-    OR coalesce(upper(btrim(notification.send_status)) IN ('CANCELLED', 'CANCELED'), false) AS is_withdrawn,
+    OR coalesce(upper(btrim(notification.send_status)) IN ('CANCELLED', 'CANCELED'), false)
+    -- CASE, so that the application's invoices are looked up for reminders only.
+    OR CASE
+        WHEN notification.recipient_type = 'BILLING_CONTACT' AND notification.id LIKE 'reminder-%'
+            THEN
+                EXISTS (
+                    SELECT FROM "HIS_TenantBilling" AS billing
+                    WHERE
+                        billing.id = substring(notification.id FROM '^reminder-(.*)-[0-9]+$')
+                        AND upper(billing.billing_status) = 'PAID'
+                )
+        ELSE false
+    END AS is_withdrawn,
     exists(
         SELECT FROM "MST_NotificationSettings" AS setting
         WHERE

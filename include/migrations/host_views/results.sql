@@ -16,13 +16,14 @@ GRANT SELECT, INSERT, UPDATE (
     collection_timestamp, is_deleted, updated_at
 ) ON batch.tenant_usage TO batch_tenant;
 
--- The application's invoices: one row per invoice of ours, under its id. Nobody but the application says that one is paid.
+-- The application's invoices: one row per invoice of ours, under its id. The application, or a recorded payment, says that one is
+-- paid.
 CREATE VIEW batch.tenant_billing WITH (security_barrier) AS
 SELECT
     id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
     usage_amount, additional_amount, discount_amount, subtotal_amount, tax_rate, tax_amount, total_amount,
-    currency_code, usage_details, billing_status, invoice_number, invoice_date, due_date, notes, is_deleted,
-    created_at, updated_at
+    currency_code, usage_details, billing_status, invoice_number, invoice_date, due_date, paid_date, payment_method,
+    notes, is_deleted, created_at, updated_at
 FROM "HIS_TenantBilling"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -30,8 +31,16 @@ WITH CASCADED CHECK OPTION;
 GRANT SELECT, INSERT, UPDATE (
     plan_id, plan_name, base_amount, usage_amount, additional_amount, discount_amount, subtotal_amount,
     tax_rate, tax_amount, total_amount, currency_code, usage_details, billing_status, invoice_number,
-    invoice_date, due_date, notes, updated_at
+    invoice_date, due_date, paid_date, payment_method, notes, updated_at
 ) ON batch.tenant_billing TO batch_tenant;
+
+-- Invoices that are paid, whoever says so.
+CREATE VIEW batch.all_paid_billing AS
+SELECT id
+FROM "HIS_TenantBilling"
+WHERE upper(billing_status) = 'PAID';
+
+GRANT SELECT ON batch.all_paid_billing TO batch_platform;
 
 -- The application's reports: the batches add the monthly ones, under ids of their own.
 CREATE VIEW batch.tenant_report WITH (security_barrier) AS

@@ -89,6 +89,7 @@ class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
                 work.services,
                 owner=owner_of(work.run),
                 seconds=work.run.send_seconds,
+                store=work.store,
             )
             failures = database.run(partial(_final_failures, run=work.run, tenant_ids=tenant_ids))
         return [

@@ -90,6 +90,8 @@ def _text(channel: Channel, row: Mapping[str, Any]) -> str:
     """Subject and text of a message as the application has them now, or as they were queued."""
     if row["host_subject"] is not None:
         now = literal(Channel.EMAIL, row["host_subject"], row["host_body"], is_html=row["host_is_html"])
-        return f"{now.subject}\n{now.text}"
+        # The e-mail to the administrator does not carry the file of a letter.
+        elsewhere = f"\n\n{row['unattached_text']}" if row["unattached_text"] else ""
+        return f"{now.subject}\n{now.text}{elsewhere}"
     # Slack's text begins with the subject, and its control characters are escaped.
     return html.unescape(row["body"]) if channel is Channel.SLACK else f"{row['subject']}\n{row['body']}"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from include.billing.service import OffersBilling
     from include.messaging.service import OffersNotifications
     from include.notification.scheduled_notifications.batch import ScheduledNotificationsBatch
 
+    class _Installation(OffersNotifications, OffersBilling, Protocol):
+        """What the batch needs."""
 
-def create_batch(installation: OffersNotifications) -> ScheduledNotificationsBatch:
-    """The batch with the notifications of the installation. A task calls this; parsing a DAG file loads nothing."""
+
+def create_batch(installation: _Installation) -> ScheduledNotificationsBatch:
+    """The batch with the notifications and the billing of the installation. A task calls this; parsing a DAG file loads nothing."""
     from include.notification.scheduled_notifications.batch import ScheduledNotificationsBatch
 
-    return ScheduledNotificationsBatch(installation.notifications())
+    return ScheduledNotificationsBatch(installation.notifications(), installation.billing)

@@ -1,8 +1,11 @@
-"""BATCH-019-01: sends the application's notifications that are due by nine o'clock and the day's reminders, each once."""
+"""BATCH-019-01: sends the application's notifications that are due by nine o'clock and the day's reminders, each once.
+
+Reminders of overdue invoices are letters of billing. They go also to tenants that have left.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,9 +13,13 @@ from typing import Any
 
 import psycopg
 
+from include.billing.ledger.overdue_letters import Reminder, former_debtors, queue_reminders
+from include.billing.service import Billing
 from include.database import Statements
 from include.execution.batch import (
+    Request,
     Run,
+    SelectsTenants,
     SendsMessages,
     StagesTenants,
     TenantBatch,
@@ -36,18 +43,27 @@ from include.messaging.template_store import load_templates
 from include.messaging.templates import literal
 from include.notification.scheduled_notifications.digests import digests
 from include.notification.scheduled_notifications.reminders import Occasion, Route, reminders
-from include.settings import LONGEST_REMINDER_DAYS, NotificationSettings
+from include.settings import LONGEST_REMINDER_DAYS, NotificationSettings, load_settings
 
 _SQL = Statements(Path(__file__).parent)
 
 
-class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
+class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, SendsMessages):
     """The steps of BATCH-019-01; see ``include.execution.batch``."""
 
     staging_table = "notification_signal"
 
-    def __init__(self, notifications: Notifications) -> None:
+    def __init__(self, notifications: Notifications, billing: Callable[[], Billing]) -> None:
         self._notifications = notifications
+        self._billing = billing
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """The tenants that have left, and to whom a letter about an invoice is due. Nothing else is sent to them."""
+        cutoff = sending_time(request.business_date).astimezone(UTC).replace(tzinfo=None)
+        former = _SQL.column(request.platform, "former_tenants_with_letters", cutoff=cutoff)
+        if load_settings().billing.sends_reminders:
+            former += former_debtors(request.platform, self._billing().terms, request.business_date)
+        return set(former)
 
     def prepare(self, work: Work) -> None:
         """Read notifications, certificates and goals once, and write one ``batch.notification_signal`` row per tenant."""
@@ -73,11 +89,13 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
             work.connection,
             {tenant_id: each.settings.language for tenant_id, each in preferences.items()},
         )
+        overdue = self._queue_overdue(work)
         return [
             self._enqueue(
                 work.connection,
                 work.run,
                 signal,
+                [each for each in overdue if each.tenant_id == signal["tenant_id"]],
                 preferences[signal["tenant_id"]],
                 routes[signal["tenant_id"]],
                 switched_off,
@@ -94,6 +112,7 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
             owner=owner_of(work.run),
             seconds=work.run.send_seconds,
             statuses=(Status.PENDING,),
+            store=work.store,
         )
         return [
             failure_of(result.unit_id, report) or _with_counts(result, report)
@@ -106,6 +125,7 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
         connection: psycopg.Connection,
         run: Run,
         signal: Mapping[str, Any],
+        overdue: Sequence[Reminder],
         preferences: Preferences,
         routes: Mapping[str, Sequence[Route]],
         switched_off: SwitchedOff,
@@ -132,8 +152,10 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
         wanted = [
             draft for draft in reminded.drafts if Lane(tenant_id, draft.channel) not in switched_off.channels
         ]
-        queued = self._queue(connection, [*drafts, *wanted], settings, run.execution_id)
+        letters = [_letter(each, cutoff) for each in overdue if not each.problem]
+        queued = self._queue(connection, [*drafts, *letters, *wanted], settings, run.execution_id)
         notes = [*([preferences.problem] if preferences.problem else []), *reminded.notes]
+        notes += [each.problem for each in overdue if each.problem]
         held = len(sendable) - len(drafts) + len(reminded.drafts) - len(wanted)
         if held:
             notes.append(f"通知の設定が無効のため、通知 {held} 件を送信しません")
@@ -145,7 +167,16 @@ class ScheduledNotificationsBatch(StagesTenants, TenantBatch, SendsMessages):
                 _SQL.execute(connection, "expire_host_notifications", ids=ids, code=code, reason=reason)
                 notes.append(f"{len(ids)} 件: {reason}")
         details = {"queued": queued, "expired": len(expired)}
+        if letters:
+            details["overdueReminders"] = len(letters)
+            notes.append(f"支払期限を過ぎた請求書の督促 {len(letters)} 件を送信箱に入れました")
         return UnitResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
+
+    def _queue_overdue(self, work: Work) -> list[Reminder]:
+        if not load_settings().billing.sends_reminders:
+            return []
+        terms = self._billing().terms
+        return queue_reminders(work.connection, terms, work.run.business_date, work.run.execution_id)
 
     def _queue(
         self,
@@ -216,6 +247,19 @@ def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime) -> Dr
         priority=row["priority"],
         host_log_id=row["id"],
     )
+
+
+def _letter(reminder: Reminder, due_at: datetime) -> Draft:
+    row = {
+        "id": reminder.notification_id,
+        "channel": Channel.EMAIL,
+        "destination": reminder.destination,
+        "subject": reminder.subject,
+        "body": reminder.body,
+        "is_html": False,
+        "priority": 1,
+    }
+    return _draft(reminder.tenant_id, row, due_at)
 
 
 def _certificate(row: Mapping[str, Any]) -> Occasion:

@@ -127,6 +127,8 @@ SET
     error_detail = 'チャネルが停止しているため、管理者へメールで送ります'
 FROM waiting
 LEFT JOIN shown ON waiting.host_log_id = shown.id
+LEFT JOIN batch.letter_file AS file
+    ON waiting.tenant_id = file.tenant_id AND waiting.host_log_id = file.notification_id
 WHERE
     message.message_id = waiting.message_id
     AND (
@@ -139,4 +141,5 @@ WHERE
     AND waiting.message_id NOT IN (SELECT held.message_id FROM held)
 RETURNING
     message.message_id, message.tenant_id, message.channel, message.subject, message.body, message.priority,
-    shown.subject AS host_subject, shown.body AS host_body, shown.is_html AS host_is_html;
+    shown.subject AS host_subject, shown.body AS host_body, shown.is_html AS host_is_html,
+    file.unattached_text;

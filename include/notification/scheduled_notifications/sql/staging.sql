@@ -1,9 +1,14 @@
 -- name: collect_signals
 -- Read each host table once for all tenants of the run: notifications that are due, and certificates and goals that end within
--- the longest reminder period; and how all rows read were assigned.
+-- the longest reminder period; and how all rows read were assigned. Tenants that have left get letters about invoices only.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, status
     FROM batch.all_tenant
+),
+
+active AS MATERIALIZED (
+    SELECT tenant_id FROM tenant
+    WHERE tenant_id = any(%(tenant_ids)s::text[]) AND status IN ('ACTIVE', 'TRIAL')
 ),
 
 employee AS MATERIALIZED (
@@ -11,7 +16,7 @@ employee AS MATERIALIZED (
         person.person_key, person.tenant_id, employed.employee_id, employed.full_name, employed.email
     FROM batch.person_key AS person
     INNER JOIN batch.all_employment AS employed USING (employee_id)
-    WHERE person.is_decisive AND person.tenant_id = any(%(tenant_ids)s::text[]) AND employed.is_employed
+    WHERE person.is_decisive AND person.tenant_id IN (SELECT active.tenant_id FROM active) AND employed.is_employed
 ),
 
 due_notification AS MATERIALIZED (
@@ -34,7 +39,9 @@ waiting AS (
         notification.tenant_id,
         jsonb_agg(to_jsonb(notification) ORDER BY notification.scheduled_at_utc, notification.id) AS rows
     FROM due_notification AS notification
-    WHERE notification.tenant_id = any(%(tenant_ids)s)
+    WHERE
+        notification.tenant_id = any(%(tenant_ids)s)
+        AND (notification.is_letter OR notification.tenant_id IN (SELECT active.tenant_id FROM active))
     GROUP BY notification.tenant_id
 ),
 
@@ -103,6 +110,16 @@ LEFT JOIN certificates USING (tenant_id)
 LEFT JOIN goals USING (tenant_id)
 ON CONFLICT (execution_id, tenant_id) DO UPDATE SET
     waiting = excluded.waiting, certificates = excluded.certificates, goals = excluded.goals;
+
+-- name: former_tenants_with_letters
+-- Runs across tenants, as batch_platform. Tenants that are no longer active, with a letter about an invoice that is due.
+SELECT DISTINCT notification.tenant_id
+FROM batch.all_waiting_notification AS notification
+INNER JOIN batch.all_tenant AS tenant ON notification.tenant_id = tenant.tenant_id
+WHERE
+    notification.is_letter AND notification.scheduled_at_utc <= %(cutoff)s
+    AND tenant.status NOT IN ('ACTIVE', 'TRIAL')
+ORDER BY notification.tenant_id;
 
 -- name: delete_signals
 DELETE FROM batch.notification_signal

@@ -1,0 +1,1 @@
+"""What customers owe: due dates, payments, ages and reminders. Pure; the rows are in ``ledger``."""

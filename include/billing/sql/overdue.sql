@@ -1,0 +1,92 @@
+-- name: overdue_former_tenants
+-- Runs across tenants, as batch_platform.
+SELECT DISTINCT receivable.tenant_id
+FROM batch.receivable
+INNER JOIN batch.all_tenant AS tenant ON receivable.tenant_id = tenant.tenant_id
+WHERE
+    receivable.due_on BETWEEN %(first_day)s AND %(last_day)s AND receivable.open_amount > 0
+    AND tenant.status NOT IN ('ACTIVE', 'TRIAL')
+ORDER BY receivable.tenant_id;
+
+-- name: lock_overdue
+-- In the order of the ids, as void_invoices does, so that two transactions cannot deadlock.
+SELECT invoice_id FROM batch.invoice
+WHERE
+    kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
+    AND total <> credited_total + paid_total AND total > credited_total + paid_total
+    AND due_on BETWEEN %(first_day)s AND %(last_day)s
+ORDER BY invoice_id
+FOR UPDATE;
+
+-- name: load_overdue
+-- Without invoices that the application calls PAID, and without those of the stop list.
+SELECT
+    invoice.invoice_id, invoice.tenant_id, invoice.content, invoice.number, invoice.issued_on, invoice.due_on, invoice.currency,
+    invoice.total - invoice.credited_total - invoice.paid_total AS open_amount,
+    array(
+        SELECT known.days FROM batch.overdue_reminder AS known
+        WHERE known.invoice_id = invoice.invoice_id
+    ) AS queued_days
+FROM batch.invoice
+WHERE
+    invoice.invoice_id = any(%(invoice_ids)s)
+    AND NOT EXISTS (
+        SELECT FROM batch.tenant_billing AS billing
+        WHERE billing.id = invoice.invoice_id AND upper(billing.billing_status) = 'PAID'
+    )
+    AND NOT EXISTS (
+        SELECT FROM batch.reminder_stop AS stop
+        WHERE
+            stop.tenant_id = invoice.tenant_id
+            AND (stop.invoice_id IS null OR stop.invoice_id = invoice.invoice_id)
+    )
+ORDER BY invoice.due_on, invoice.number;
+
+-- name: credit_balances
+-- What the transaction's tenants have paid too much for their invoices, per currency. batch.receivable has the same rule.
+SELECT
+    invoice.tenant_id,
+    invoice.currency,
+    sum(invoice.paid_total + invoice.credited_total - invoice.total) AS amount,
+    string_agg(invoice.number, '、' ORDER BY invoice.number) AS numbers
+FROM batch.invoice
+WHERE
+    invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
+    AND invoice.total <> invoice.credited_total + invoice.paid_total
+    AND invoice.total < invoice.credited_total + invoice.paid_total
+    AND (
+        invoice.marked_paid OR NOT EXISTS (
+            SELECT FROM batch.tenant_billing AS billing
+            WHERE billing.id = invoice.invoice_id AND upper(billing.billing_status) = 'PAID'
+        )
+    )
+GROUP BY invoice.tenant_id, invoice.currency;
+
+-- name: queue_reminder
+INSERT INTO batch.overdue_reminder (tenant_id, invoice_id, days, queued_on, open_amount, execution_id)
+VALUES (%(tenant_id)s, %(invoice_id)s, %(days)s, %(queued_on)s, %(open_amount)s, %(execution_id)s);
+
+-- name: reminder_ids
+SELECT format('reminder-%%s-%%s', invoice_id, days)
+FROM batch.overdue_reminder
+WHERE invoice_id = any(%(invoice_ids)s);
+
+-- name: lock_open_invoices
+-- A reminder that is being queued for one of these invoices is queued before the stop, and withdrawn, or sees the stop.
+SELECT invoice_id FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND invoice_id = coalesce(%(invoice_id)s, invoice_id)
+    AND kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent')
+ORDER BY invoice_id
+FOR UPDATE;
+
+-- name: insert_stop
+INSERT INTO batch.reminder_stop (stop_id, tenant_id, invoice_id, reason, entered_by)
+VALUES (gen_random_uuid()::text, %(tenant_id)s, %(invoice_id)s, %(reason)s, %(entered_by)s)
+ON CONFLICT (tenant_id, invoice_id) DO NOTHING
+RETURNING stop_id;
+
+-- name: delete_stop
+DELETE FROM batch.reminder_stop
+WHERE tenant_id = %(tenant_id)s AND invoice_id IS NOT DISTINCT FROM %(invoice_id)s
+RETURNING stop_id;

@@ -1,0 +1,145 @@
+-- name: find_payable
+-- Invoices and credit notes by their numbers, whatever their status: of the transaction's tenants, or as batch_platform of all.
+-- A customer may have paid an invoice that this one replaces, so the first invoice of the chain says from when it can be paid.
+WITH RECURSIVE chain (number, tenant_id, issued_on, replaced_number) AS (
+    SELECT number, tenant_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
+    WHERE number = any(%(numbers)s)
+    UNION
+    SELECT chain.number, chain.tenant_id, replaced.issued_on, replaced.content #>> '{replaces,number}'
+    FROM chain
+    INNER JOIN batch.invoice AS replaced
+        ON chain.replaced_number = replaced.number AND chain.tenant_id = replaced.tenant_id
+)
+
+SELECT
+    invoice.invoice_id, invoice.tenant_id, invoice.number, invoice.kind, invoice.status, invoice.currency, invoice.issued_on,
+    invoice.total - invoice.credited_total - invoice.paid_total AS open_amount,
+    (
+        SELECT min(chain.issued_on) FROM chain
+        WHERE chain.number = invoice.number
+    ) AS first_issued_on
+FROM batch.invoice
+WHERE invoice.number = any(%(numbers)s);
+
+-- name: overpaid_of_month
+-- The tenant's invoices of the month that have more payments than their amount, also those that are credited.
+SELECT number FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND number IS NOT null
+    AND status IN ('finalized', 'sent') AND paid_total > total - credited_total
+ORDER BY number;
+
+-- name: lock_invoices
+-- In the order of the ids, as void_invoices does, so that two transactions cannot deadlock.
+SELECT invoice_id FROM batch.invoice
+WHERE number = any(%(numbers)s)
+ORDER BY invoice_id
+FOR UPDATE;
+
+-- name: insert_payment
+-- The payment and the sum on its invoice, which the transaction has locked. No row: the reference is recorded already.
+WITH entered AS (
+    INSERT INTO batch.payment (
+        payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, source, reason, entered_by,
+        execution_id
+    )
+    SELECT
+        gen_random_uuid()::text AS payment_id,
+        invoice.tenant_id,
+        invoice.invoice_id,
+        %(kind)s,
+        %(paid_on)s,
+        %(amount)s,
+        invoice.currency,
+        %(method)s,
+        %(reference)s,
+        %(source)s,
+        %(reason)s,
+        %(entered_by)s,
+        %(execution_id)s
+    FROM batch.invoice
+    WHERE invoice.invoice_id = %(invoice_id)s
+    ON CONFLICT (tenant_id, invoice_id, reference) DO NOTHING
+    RETURNING invoice_id, CASE kind WHEN 'refund' THEN -amount ELSE amount END AS amount
+)
+
+UPDATE batch.invoice
+SET paid_total = invoice.paid_total + entered.amount
+FROM entered
+WHERE invoice.invoice_id = entered.invoice_id
+RETURNING invoice.invoice_id;
+
+-- name: find_payments
+-- The payments with these references: of the transaction's tenants, or as batch_platform of all.
+SELECT
+    payment.payment_id, payment.invoice_id, payment.tenant_id, invoice.number, payment.reference, payment.paid_on, payment.amount,
+    payment.currency, payment.method, payment.kind, payment.reversed_at, payment.reversal_execution_id
+FROM batch.payment
+INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+WHERE
+    payment.reference = any(%(payment_references)s)
+    AND (payment.tenant_id = %(tenant_id)s OR %(tenant_id)s::text IS null)
+    AND (invoice.period_start = %(period_start)s OR %(period_start)s::date IS null)
+ORDER BY invoice.number, payment.entered_at;
+
+-- name: reverse_payment
+WITH taken_back AS (
+    UPDATE batch.payment
+    SET
+        reversed_at = clock_timestamp(), reversed_by = %(reversed_by)s, reversal_reason = %(reason)s,
+        reversal_execution_id = %(execution_id)s
+    WHERE payment_id = %(payment_id)s AND reversed_at IS null
+    RETURNING invoice_id, CASE kind WHEN 'refund' THEN -amount ELSE amount END AS amount
+)
+
+UPDATE batch.invoice
+SET paid_total = invoice.paid_total - taken_back.amount
+FROM taken_back
+WHERE invoice.invoice_id = taken_back.invoice_id
+RETURNING invoice.invoice_id;
+
+-- name: payment_state
+SELECT number, currency, total - credited_total - paid_total AS open_amount, paid_total, marked_paid
+FROM batch.invoice
+WHERE invoice_id = %(invoice_id)s;
+
+-- name: lock_host_row
+-- Whether the application's row says PAID, locked, so that it does not change until the transaction ends. No row: there is none.
+SELECT coalesce(upper(billing_status) = 'PAID', false) FROM batch.tenant_billing
+WHERE id = %(invoice_id)s
+FOR UPDATE;
+
+-- name: mark_paid
+UPDATE batch.invoice SET marked_paid = %(is_marked)s
+WHERE invoice_id = %(invoice_id)s;
+
+-- name: unmark_host_row
+UPDATE batch.tenant_billing
+SET billing_status = 'INVOICED', paid_date = null, payment_method = null, updated_at = now() AT TIME ZONE 'UTC'
+WHERE id = %(invoice_id)s AND upper(billing_status) = 'PAID';
+
+-- name: former_invoiced_tenants
+-- Runs across tenants, as batch_platform. Tenants that are no longer active and have a numbered invoice of the month.
+SELECT DISTINCT invoice.tenant_id
+FROM batch.invoice
+INNER JOIN batch.all_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+WHERE
+    invoice.period_start = %(period_start)s AND invoice.kind = 'invoice' AND invoice.number IS NOT null
+    AND tenant.status NOT IN ('ACTIVE', 'TRIAL')
+ORDER BY invoice.tenant_id;
+
+-- name: vanished_payers
+-- Runs across tenants, as batch_platform. Tenants with a numbered invoice that the application has deleted from its table, with
+-- the code and the name of their last invoice.
+SELECT DISTINCT ON (invoice.tenant_id)
+    invoice.tenant_id,
+    coalesce(invoice.content ->> 'tenant_code', invoice.tenant_id) AS tenant_code,
+    coalesce(invoice.counterparty, invoice.tenant_id) AS tenant_name
+FROM batch.invoice
+WHERE
+    invoice.kind = 'invoice' AND invoice.number IS NOT null
+    AND NOT EXISTS (
+        SELECT FROM batch.all_tenant AS tenant
+        WHERE tenant.tenant_id = invoice.tenant_id
+    )
+ORDER BY invoice.tenant_id ASC, invoice.period_start DESC;

@@ -1,0 +1,69 @@
+"""An overdue invoice has a reminder after 7 and after 21 days, each once."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from include.billing.receivables.overdue import due_dates_to_remind, due_reminder
+from include.billing_settings import BillingSettings
+from include.settings import SETTINGS_FILE
+
+DUE = date(2026, 11, 30)
+STAGES = (7, 21)
+
+
+@pytest.mark.parametrize(
+    ("days", "queued", "stage"),
+    [
+        (0, (), None),
+        (6, (), None),
+        (7, (), 7),
+        (7, (7,), None),
+        (20, (), 7),
+        (21, (7,), 21),
+        (21, (), 21),
+        (22, (21,), None),
+        (30, (7, 21), None),
+        (51, (), 21),
+        (52, (), None),
+        (400, (), None),
+    ],
+)
+def test_the_latest_stage_that_is_due_is_sent_once(
+    days: int, queued: tuple[int, ...], stage: int | None
+) -> None:
+    assert due_reminder(DUE, DUE + timedelta(days=days), STAGES, queued) == stage
+
+
+def test_a_stage_that_is_added_later_below_one_that_is_sent_is_not_sent() -> None:
+    assert due_reminder(DUE, DUE + timedelta(days=25), (7, 14), (21,)) is None
+
+
+def test_the_range_of_due_dates_holds_all_invoices_with_a_reminder() -> None:
+    today = date(2027, 1, 15)
+    first, last = due_dates_to_remind(today, STAGES)
+
+    for days in range(100):
+        due_on = today - timedelta(days=days)
+        assert due_reminder(due_on, today, STAGES) is None or first <= due_on <= last
+
+
+@pytest.mark.parametrize("days", [[21, 7], [7, 7], [0], [400]])
+def test_the_days_are_ascending_and_within_a_year(days: list[int]) -> None:
+    shipped = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))["billing"]
+    with pytest.raises(ValidationError, match="reminder_days"):
+        BillingSettings.model_validate(shipped | {"reminder_days": days})
+
+
+def test_reminders_are_off_until_somebody_says_who_knows_the_payments() -> None:
+    shipped = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))["billing"]
+
+    assert not BillingSettings.model_validate(shipped).sends_reminders
+    for source in ("operations", "host"):
+        assert BillingSettings.model_validate(shipped | {"payment_source": source}).sends_reminders
+    silent = shipped | {"payment_source": "host", "reminder_days": []}
+    assert not BillingSettings.model_validate(silent).sends_reminders
