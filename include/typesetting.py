@@ -1,4 +1,4 @@
-"""Create PDFs of invoices and reports with typst, with the same Japanese fonts on every machine."""
+"""Create PDFs of invoices and reports with typst, with the same fonts on every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from typst import Compiler, Fonts, TypstError
 
 from include.errors import BatchError
 
+# Japanese, Chinese and Hangul.
 _FONT_PACKAGES = ("noto_cjk_sans_jp_regular", "noto_cjk_sans_jp_bold")
+# The other scripts of names; see its README.
+_FONT_FOLDER = Path(__file__).with_name("fonts")
 
 # Typst's error for a character without a glyph, and its notation of an invisible character.
 _UNPRINTABLE = re.compile(r'(?:the text|disallowed codepoint) `"(.+?)"`')
@@ -24,7 +27,7 @@ class UnprintableError(BatchError):
     """The fonts have no glyph for ``character``. An invisible character is written as ``U+200B``."""
 
     def __init__(self, character: str) -> None:
-        super().__init__(f"日本語フォントにない文字「{character}」があるため、PDF を作れません")
+        super().__init__(f"フォントにない文字「{character}」があるため、PDF を作れません")
         self.character = character
 
 
@@ -68,5 +71,5 @@ def _fonts() -> Fonts:
     return Fonts(
         include_system_fonts=False,
         include_embedded_fonts=False,
-        font_paths=[str(files(package)) for package in _FONT_PACKAGES],
+        font_paths=[*(str(files(package)) for package in _FONT_PACKAGES), str(_FONT_FOLDER)],
     )

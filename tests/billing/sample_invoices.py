@@ -9,17 +9,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from include.billing.consumption_tax import TaxCategory, tax_totals
-from include.billing.invoice import (
+from include.billing.documents.credit_note import CreditedPart, credit_note
+from include.billing.documents.invoice import (
+    DocumentReference,
     Invoice,
     InvoiceKind,
     InvoiceLine,
     Issuer,
+    Language,
     LineKind,
     Recipient,
     YenTax,
 )
 from include.billing.money import RoundingMode, round_to_minor_unit
+from include.billing.pricing.consumption_tax import TaxCategory, tax_totals
 
 MONTH = (date(2026, 10, 1), date(2026, 10, 31))
 
@@ -32,6 +35,15 @@ ISSUER = Issuer(
     email="billing@skill-report.example.jp",
     bank_account="みずほ銀行 東京営業部（001）普通 1234567 カ）スキルレポート",
     contact="経理部 佐藤",
+)
+ENGLISH_ISSUER = ISSUER.model_copy(
+    update={
+        "name": "Skill Report Inc.",
+        "address": "Marunouchi Tower 12F, 1-9-2 Marunouchi, Chiyoda-ku, Tokyo 100-0005, Japan",
+        "phone": "+81-3-1234-5678",
+        "contact": "Accounts Receivable",
+        "bank_account": "Mizuho Bank, Tokyo (SWIFT/BIC: MHCBJPJT)\nOrdinary 1234567, Skill Report Inc.",
+    }
 )
 RECIPIENT = Recipient(
     name="株式会社青葉商事",
@@ -224,7 +236,97 @@ def kuwaiti_dinars() -> Invoice:
 
 
 def credit() -> Invoice:
-    return mixed_rates().credited().finalized("CRN-2026-000007", date(2026, 11, 12), date(2026, 11, 12))
+    return draft_credit(mixed_rates()).finalized("CRN-2026-000007", date(2026, 11, 12), None)
+
+
+def draft_credit(original: Invoice) -> Invoice:
+    """Of everything."""
+    return credit_note(original, (), None, reason="解約のため", rounding=RoundingMode.FLOOR)
+
+
+def part_credit(original: Invoice, amount: str, reason: str = "10月12日の障害のため") -> Invoice:
+    """A credit note for a part of the original's first line, in the original's language."""
+    drafted = credit_note(
+        original, (), [CreditedPart(1, Decimal(amount))], reason=reason, rounding=RoundingMode.FLOOR
+    )
+    return drafted.finalized("CRN-2026-000008", date(2026, 11, 13), None)
+
+
+def full_credit(original: Invoice) -> Invoice:
+    return draft_credit(original).finalized("CRN-2026-000009", date(2026, 11, 14), None)
+
+
+def replacement(original: Invoice) -> Invoice:
+    """An invoice in place of INV-2026-000100."""
+    replaced = DocumentReference(number="INV-2026-000100", issued_on=date(2026, 10, 28))
+    return original.model_copy(update={"replaces": replaced})
+
+
+def english(*, country: str | None = "DE", category: TaxCategory = TaxCategory.NOT_TAXABLE) -> Invoice:
+    """In euros, for a recipient abroad."""
+    recipient = Recipient(
+        name="Grünwald & Söhne GmbH",
+        department="Accounts Payable",
+        address="Königstraße 12",
+        postal_code="70173 Stuttgart",
+        email="ap@gruenwald.example",
+        country=country,
+    )
+    made = invoice(
+        [
+            line(
+                1,
+                "Standard plan: base fee",
+                "1234.50",
+                kind=LineKind.BASE_FEE,
+                unit="month",
+                category=category,
+            ),
+            line(
+                2,
+                "Additional users",
+                "96.00",
+                quantity="120",
+                unit="users",
+                unit_amount="0.80",
+                category=category,
+                explanation=("Maximum of active users: 150 (31 days)", "Less 30 users free: 120 users"),
+            ),
+            line(
+                3,
+                "Volume discount (10%)",
+                "-133.05",
+                quantity=None,
+                unit=None,
+                kind=LineKind.PERCENTAGE_DISCOUNT,
+                category=category,
+            ),
+        ],
+        currency="EUR",
+        yen_per_unit="162.5",
+        recipient=recipient,
+        issuer=ENGLISH_ISSUER,
+    )
+    return made.model_copy(update={"language": "en"})
+
+
+# Legal names, and what they show: the script, and what its fonts must do.
+NAMES = {
+    "Latin": "Škoda Łódź Ğüneş Công ty Cổ phần Việt Á",
+    "Greek": "Ελληνικός Οργανισμός Τηλεπικοινωνιών Α.Ε.",
+    "Cyrillic": "Публичное акционерное общество «Їжак»",
+    "Thai": "บริษัท ทักษะกรุงเทพ จำกัด (มหาชน)",
+    "Arabic": "شركة المهارات المحدودة",
+    "Hangul": "주식회사 한국기술평가",
+    "simplified Chinese": "上海华东技术发展有限公司",
+    "traditional Chinese": "臺灣國際開發股份有限公司",
+}
+
+
+def named(name: str, *, language: Language, country: str) -> Invoice:
+    made = english() if language == "en" else ordinary()
+    recipient = made.recipient.model_copy(update={"name": name, "country": country})
+    return made.model_copy(update={"recipient": recipient})
 
 
 def draft() -> Invoice:

@@ -1,15 +1,14 @@
-"""What people get: the PDF (read back as text), the JSON, and the accountant's CSV."""
+"""What people get: the PDF (read back as text) and the JSON."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
@@ -17,15 +16,15 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from include.billing.documents import (
-    ACCOUNTING_COLUMNS,
+from include.billing.documents import rendering as documents
+from include.billing.documents.invoice import Invoice, Language
+from include.billing.documents.rendering import (
     render_json,
     render_pdf,
     require_printable,
-    write_accounting_csv,
 )
 from include.billing.errors import BillingError
-from include.billing.invoice import Invoice
+from include.billing.pricing.consumption_tax import TaxCategory
 from tests.billing import sample_invoices as samples
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +37,8 @@ EVERY_SORT = [
     samples.us_dollars(),
     samples.kuwaiti_dinars(),
     samples.credit(),
+    samples.part_credit(samples.ordinary(), "12345"),
+    samples.replacement(samples.ordinary()),
     samples.draft(),
     samples.rare_characters(),
     samples.long_names(),
@@ -69,7 +70,7 @@ def test_the_pdf_shows_all_six_items_of_a_qualified_invoice() -> None:
     assert "対象期間（取引年月日）2026年10月1日〜10月31日" in text
     assert "定期購読の新聞※" in text
     assert "対価の額（税抜）消費税額10%対象50,000円5,000円8%対象（※軽減税率）4,320円345円" in text
-    assert "対象外（0%）1,300円0円" in text
+    assert "非課税（0%）1,300円0円" in text
     assert "株式会社青葉商事御中" in text
 
 
@@ -220,7 +221,8 @@ def test_a_character_without_a_glyph_is_named_instead_of_printed_as_a_box(charac
 
 @pytest.mark.parametrize(
     "text",
-    ["\a", "\0", "\x1b", "\x7f", "\n", "\t", "か\u3099", "か\u309a", "e\u0301", "葛\U000e0100", "\u200b", "\ufeff", "\ue000", "①"],
+    ["≒", "⦅", "\a", "\0", "\x1b", "\x7f", "\n", "\t", "か\u3099", "か\u309a", "e\u0301", "葛\U000e0100",
+     "\u200b", "\ufeff", "\ue000", "①"],
 )  # fmt: skip
 def test_what_is_found_printable_is_what_can_be_printed(text: str) -> None:
     recipient = samples.RECIPIENT.model_copy(update={"name": f"青葉{text}商事"})
@@ -234,7 +236,127 @@ def test_what_is_found_printable_is_what_can_be_printed(text: str) -> None:
         return False
 
     assert is_refused(require_printable) == is_refused(render_pdf)
-    assert is_refused(require_printable) == (text in "\a\0\x1b\x7f\ufeff\ue000")
+    assert is_refused(require_printable) == (text in "≒⦅\a\0\x1b\x7f\ufeff\ue000")
+
+
+# Other languages and scripts ---------------------------------------------------------------------------------------------
+
+
+def test_an_english_invoice_has_all_six_items_and_no_japanese() -> None:
+    (page,) = pages(samples.english())
+    text = squeezed(page)
+    assert page.startswith(
+        "Invoice\nGrünwald & Söhne GmbH\nAccounts Payable\nKönigstraße 12\n70173 Stuttgart\nGermany\n"
+    )
+    assert "SkillReportInc.QualifiedInvoiceIssuerNo.T1234567890123MarunouchiTower12F" in text
+    assert "Serviceperiod1–31October2026" in text
+    assert "Standardplan:basefee1–31Oct20261month1,234.501,234.50" in text
+    assert "OutsidethescopeofJapaneseconsumptiontax,0%1,197.45EUR0.00EUR" in text
+    assert "Duedate30November2026" in text
+    assert "MizuhoBank,Tokyo(SWIFT/BIC:MHCBJPJT)" in text
+    assert "Volumediscount(10%)1–31Oct2026−133.05" in text
+    assert "Exchangerate1EUR=162.5JPY(31October2026)" in text
+    assert not re.search("[\u3000-\u30ff\u4e00-\u9fff▲〒]", page)
+    assert str(PdfReader(BytesIO(render_pdf(samples.english()))).root_object["/Lang"]) == "en"
+
+
+@pytest.mark.parametrize("country", [None, "JP"])
+def test_an_english_invoice_in_japan_names_the_country(country: str | None) -> None:
+    assert "70173StuttgartJapan" in shown(samples.english(country=country))
+
+
+@pytest.mark.parametrize(
+    ("category", "japanese", "english"),
+    [
+        (TaxCategory.STANDARD, "10%対象", "Standardrate10%"),
+        (TaxCategory.REDUCED, "8%対象（※軽減税率）", "Reducedrate8%(※)"),
+        (TaxCategory.EXEMPT, "非課税（0%）", "Non-taxable(exemptbylaw),0%"),
+        (TaxCategory.NOT_TAXABLE, "不課税（0%）", "OutsidethescopeofJapaneseconsumptiontax,0%"),
+        (TaxCategory.EXPORT, "免税（輸出、0%）", "Export,tax-exempt(zero-rated),0%"),
+        (TaxCategory.OUT_OF_SCOPE, "対象外（0%）", "Notsubjecttotax,0%"),
+    ],
+)
+def test_each_tax_category_has_its_own_name(category: TaxCategory, japanese: str, english: str) -> None:
+    invoice = samples.english(category=category)
+    assert english in shown(invoice)
+    assert japanese in shown(invoice.model_copy(update={"language": "ja"}))
+
+
+def test_a_replacement_names_what_it_replaces() -> None:
+    text = shown(samples.replacement(samples.ordinary()))
+    assert "この請求書はINV-2026-000100（2026年10月28日発行）の差し替えです。" in text
+    text = shown(samples.replacement(samples.english()))
+    assert "ThisinvoicereplacesinvoiceINV-2026-000100of28October2026." in text
+
+
+def test_a_credit_note_for_a_part_has_number_date_and_reason_and_says_that_the_invoice_stays_valid() -> None:
+    text = shown(samples.part_credit(samples.ordinary(), "12345"))
+    assert "対象の請求書番号INV-2026-000123（2026年11月1日発行）" in text
+    assert "返還の理由10月12日の障害のため" in text
+    assert "請求書INV-2026-000123は引き続き有効です" in text
+    assert "返還後の残額132,121円（税込）をお支払いください" in text
+    text = shown(samples.part_credit(samples.english(), "100.00", "Outage on 12 October"))
+    assert text.startswith("CreditNote")
+    assert "OriginalinvoiceINV-2026-000123of1November2026" in text
+    assert "ReasonOutageon12October" in text
+    assert "InvoiceINV-2026-000123remainsvalid" in text
+    assert "paytheremaining1,097.45EUR" in text
+
+
+def test_a_credit_note_for_the_whole_leaves_nothing_to_pay() -> None:
+    text = shown(samples.full_credit(samples.mixed_rates()))
+    assert "売上げに係る対価を返還いたします" in text
+    assert "引き続き有効" not in text
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("script", samples.NAMES)
+def test_legal_names_of_the_world_are_printed_and_need_no_rendering_to_know(
+    script: str, language: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoice = samples.named(samples.NAMES[script], language=language, country="TW")
+
+    # PDF/A: a missing glyph is an error.
+    pdf = render_pdf(invoice)
+
+    text = squeezed(PdfReader(BytesIO(pdf)).pages[0].extract_text())
+    for word in re.findall(r"\w+", samples.NAMES[script]):
+        # pypdf takes the glyphs of Thai vowels for several characters.
+        assert script == "Thai" or word in text
+    assert _fonts_of(pdf) >= {"Thai": {"NotoSansThai-Bold"}, "Arabic": {"NotoSansArabic-Bold"}}.get(
+        script, set()
+    )
+    monkeypatch.setattr(documents, "render_pdf", lambda _: pytest.fail("rendered for the check"))
+    require_printable(invoice)
+
+
+def test_every_character_that_counts_as_printable_is_printed() -> None:
+    characters = [chr(code) for code in range(0xA0, 0x10000) if not 0xD800 <= code < 0xE000]
+    plain = [each for each in characters if not documents._has_doubtful(each)]
+    marked = [
+        letter + mark
+        for letter, marks in (("ก", range(0xE31, 0xE4F)), ("ب", range(0x64B, 0x671)))
+        for mark in map(chr, marks)
+        if not documents._has_doubtful(letter + mark)
+    ]
+    assert len(plain) > 40_000
+    assert len(marked) > 30
+    texts = [
+        " ".join(each)
+        for each in (marked, *(plain[start : start + 1_000] for start in range(0, len(plain), 1_000)))
+    ]
+    lines = [samples.line(position, text, "1") for position, text in enumerate(texts, 1)]
+    render_pdf(samples.invoice(lines))
+
+
+@pytest.mark.parametrize("text", ["会\u0e48", "a\u064b", "\u0e48", "\u064b"])
+def test_a_mark_without_its_letter_is_found_before_the_invoice_has_a_number(text: str) -> None:
+    assert documents._has_doubtful(text)
+
+
+def _fonts_of(pdf: bytes) -> set[str]:
+    """The names of the fonts in the file, without the prefix of a subset."""
+    return {name.decode() for name in re.findall(rb"/FontName/\w+\+([\w-]+)", pdf)}
 
 
 def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
@@ -264,7 +386,7 @@ def test_the_pdf_carries_its_number_issuer_and_date_and_is_made_for_the_archive(
 def test_the_same_invoice_gives_the_same_bytes_again_and_in_another_process() -> None:
     program = (
         "import hashlib\n"
-        "from include.billing.documents import render_pdf\n"
+        "from include.billing.documents.rendering import render_pdf\n"
         "from tests.billing.sample_invoices import mixed_rates\n"
         "print(hashlib.sha256(render_pdf(mixed_rates())).hexdigest())"
     )
@@ -294,107 +416,3 @@ def test_the_json_has_amounts_as_strings_and_japanese_as_it_is() -> None:
     assert document.endswith(b"}\n")
     assert "株式会社青葉商事".encode() in document
     assert json.loads(document)["total"] == "1367.878"
-
-
-def accounting(*entries: tuple[str, Invoice]) -> list[dict[str, str]]:
-    stream = BytesIO()
-    count = write_accounting_csv(stream, entries)
-    rows = list(csv.DictReader(stream.getvalue().decode("utf-8-sig").splitlines()))
-    assert len(rows) == count
-    return rows
-
-
-def test_the_csv_opens_in_japanese_excel() -> None:
-    stream = BytesIO()
-    write_accounting_csv(stream, [("sent", samples.ordinary())])
-    assert stream.getvalue().startswith(b"\xef\xbb\xbf")
-    heads, row, rest = stream.getvalue().decode("utf-8-sig").split("\r\n")
-    assert heads == ",".join(ACCOUNTING_COLUMNS)
-    assert row == (
-        "INV-2026-000123,請求,送付済,2026-11-01,2026-11-30,2026-10-01,2026-10-31,aoba,株式会社青葉商事,JPY,"
-        "課税10%,10,132455,13245,145700,,,13245,,T1234567890123"
-    )
-    assert rest == ""
-
-
-@pytest.mark.parametrize("invoice", EVERY_SORT)
-def test_the_csvs_sums_over_the_rates_are_the_invoices_totals(invoice: Invoice) -> None:
-    rows = accounting(("finalized", invoice))
-    net, tax, gross = (
-        sum(Decimal(row[column]) for row in rows) for column in ("税抜金額", "消費税額", "税込金額")
-    )
-    assert (tax, gross) == (invoice.tax, invoice.total)
-    assert net == invoice.total - invoice.tax
-    assert [row["税区分"] for row in rows] == list(dict.fromkeys(row["税区分"] for row in rows))
-
-
-def test_the_csv_has_a_row_per_rate_and_takes_the_tax_out_of_prices_that_include_it() -> None:
-    rows = accounting(("sent", samples.mixed_rates(tax_included=True)))
-    assert [
-        (row["税区分"], row["税率"], row["税抜金額"], row["消費税額"], row["税込金額"]) for row in rows
-    ] == [
-        ("課税10%", "10", "45455", "4545", "50000"),
-        ("軽減8%", "8", "4000", "320", "4320"),
-        ("対象外", "0", "1300", "0", "1300"),
-    ]
-
-
-def test_the_csv_has_a_foreign_currencys_tax_in_yen_too() -> None:
-    (row,) = accounting(("paid", samples.us_dollars()))
-    assert (row["通貨"], row["税込金額"]) == ("USD", "1700.24")
-    assert (row["換算レート"], row["換算日"], row["消費税額（円）"]) == ("151.235", "2026-10-31", "23376")
-
-
-def test_a_credit_is_a_return_with_negative_amounts_that_cancel_the_original() -> None:
-    original = accounting(("paid", samples.mixed_rates()))
-    credit = accounting(("finalized", samples.credit()))
-    assert {(row["種別"], row["元請求書番号"]) for row in credit} == {("返還", "INV-2026-000123")}
-    for column in ("税抜金額", "消費税額", "税込金額", "消費税額（円）"):
-        assert [-Decimal(row[column]) for row in credit] == [Decimal(row[column]) for row in original]
-
-
-def test_a_void_invoice_is_listed_with_amounts_of_zero() -> None:
-    rows = accounting(("void", samples.mixed_rates()), ("void", samples.us_dollars()))
-    assert {row["状態"] for row in rows} == {"取消"}
-    assert [row["税込金額"] for row in rows] == ["0", "0", "0", "0.00"]
-    assert {
-        Decimal(row[column]) for row in rows for column in ("税抜金額", "消費税額", "消費税額（円）")
-    } == {Decimal(0)}
-
-
-def test_an_invoice_without_lines_is_listed_for_its_number() -> None:
-    (row,) = accounting(("finalized", samples.invoice([])))
-    assert (row["請求書番号"], row["税込金額"]) == ("INV-2026-000123", "0")
-
-
-@pytest.mark.parametrize(
-    "name", ["=HYPERLINK(1)", "+81", "-1", "@x", "\t=1", "\r=1", " =1", "＝1", "＋1", "－1", "＠x"]
-)
-def test_no_text_of_the_csv_starts_a_formula(name: str) -> None:
-    recipient = samples.RECIPIENT.model_copy(update={"name": name})
-    stream = BytesIO()
-    write_accounting_csv(stream, [("sent", samples.invoice(samples.ordinary().lines, recipient=recipient))])
-    _, row = csv.reader(stream.getvalue().decode("utf-8-sig").split("\r\n")[:-1])
-    assert row[ACCOUNTING_COLUMNS.index("請求先")] == f"'{name}"
-
-
-def test_negative_numbers_of_the_csv_stay_numbers() -> None:
-    assert [row["税込金額"] for row in accounting(("sent", samples.credit()))] == ["-55000", "-4665", "-1300"]
-
-
-def test_the_csv_is_written_while_the_invoices_are_read_and_the_stream_stays_open() -> None:
-    stream = BytesIO()
-    written: list[int] = []
-
-    def entries() -> Iterator[tuple[str, Invoice]]:
-        for _ in range(1000):
-            written.append(stream.tell())
-            yield "sent", samples.ordinary()
-
-    assert write_accounting_csv(stream, entries()) == 1000
-    assert 0 < written[500] < written[-1] < stream.tell()
-
-
-def test_an_unknown_status_is_refused() -> None:
-    with pytest.raises(KeyError, match="lost"):
-        accounting(("lost", samples.ordinary()))

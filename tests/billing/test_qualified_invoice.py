@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from include.billing.documents.invoice import Invoice
+from include.billing.documents.qualified_invoice import require_qualified
 from include.billing.errors import BillingError
-from include.billing.invoice import Invoice
-from include.billing.qualified_invoice import require_qualified
 from tests.billing import sample_invoices as samples
 
 WHOLE = samples.mixed_rates()
@@ -49,7 +49,7 @@ def issued_by(registration_number: str) -> Invoice:
         WHOLE,
         samples.mixed_rates(tax_included=True),
         samples.us_dollars(),
-        WHOLE.credited(),
+        samples.draft_credit(WHOLE),
     ],
 )
 def test_a_whole_invoice_passes(invoice: Invoice) -> None:

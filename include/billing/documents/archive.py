@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import psycopg
-from psycopg.rows import dict_row
 
-from include.billing.documents import render_json, render_pdf, write_accounting_csv
-from include.billing.invoice import Invoice
+from include.billing.documents.invoice import Invoice
+from include.billing.documents.rendering import render_json, render_pdf
 from include.billing.ledger.stored_invoice import stored_document
 from include.database import Statements, tenant_transaction
 from include.execution.object_store import ObjectStore
 
-_SQL = Statements(Path(__file__).parent)
+_SQL = Statements(Path(__file__).parents[1])
 
 # The renderer of each format.
 RENDERERS = {"pdf": render_pdf, "json": render_json}
-
-_STREAM_ROWS = 500
-
-# The first key of the advisory lock, unique among this product's locks. The second key is the month.
-_ACCOUNTING_LOCK = 18_02
 
 
 def document_key(invoice: Invoice, format_name: str) -> str:
@@ -37,17 +30,18 @@ def sample_key(period_start: date, invoice_id: str, format_name: str) -> str:
     return f"samples/{period_start:%Y-%m}/sample-{invoice_id}.{format_name}"
 
 
-def accounting_key(period_start: date) -> str:
-    """``invoices/2026-10/accounting-2026-10.csv``."""
-    return f"{_folder(period_start)}/accounting-{period_start:%Y-%m}.csv"
-
-
 def write_documents(
-    connection: psycopg.Connection, tenant_id: str, period_start: date, store: ObjectStore
+    connection: psycopg.Connection,
+    tenant_id: str,
+    period_start: date,
+    store: ObjectStore,
+    *,
+    largest_attachment: int,
 ) -> None:
     """Write and record the missing files of the tenant's numbered invoices and credits of a month.
 
-    The same invoice gives the same bytes. If a run is killed before it records a file, the next run writes the file again.
+    Their letters can be sent afterwards, with a PDF of at most ``largest_attachment`` bytes. The same invoice gives the same bytes. If a
+    run is killed before it records a file, the next run writes the file again.
     """
     with tenant_transaction(connection, [tenant_id]):
         rows = _SQL.rows(connection, "unwritten_documents", tenant_id=tenant_id, period_start=period_start)
@@ -67,6 +61,8 @@ def write_documents(
         ]
         with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
             cursor.executemany(_SQL["record_document"], written)
+            pdf = next(document for document in written if document["format"] == "pdf")
+            _SQL.execute(cursor, "record_letter_file", **pdf, largest=largest_attachment)
 
 
 def write_sample_documents(
@@ -79,25 +75,6 @@ def write_sample_documents(
         for format_name, render in RENDERERS.items():
             key = sample_key(period_start, row["invoice_id"], format_name)
             store.write(key, render(stored_document(row), sample=True))
-
-
-def write_accounting_file(platform: psycopg.Connection, period_start: date, store: ObjectStore) -> int:
-    """Write the month's accounting CSV of all tenants, ordered by invoice number; returns its rows. Memory stays flat.
-
-    A lock lets writers run one after the other, so that an older file never replaces a newer one.
-    """
-    with platform.transaction():
-        platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_ACCOUNTING_LOCK, period_start.toordinal()])
-        with store.writer(accounting_key(period_start)) as file:
-            return write_accounting_csv(file, _numbered_invoices(platform, period_start))
-
-
-def _numbered_invoices(platform: psycopg.Connection, period_start: date) -> Iterator[tuple[str, Invoice]]:
-    with platform.cursor(name="numbered_invoices", row_factory=dict_row) as cursor:
-        cursor.itersize = _STREAM_ROWS
-        _SQL.execute(cursor, "invoices_of_month", period_start=period_start)
-        for row in cursor:
-            yield row["status"], stored_document(row)
 
 
 def _folder(period_start: date) -> str:

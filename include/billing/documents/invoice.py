@@ -8,12 +8,11 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from include.billing.consumption_tax import TaxCategory, TaxTotal
-from include.billing.money import EXACT
+from include.billing.pricing.consumption_tax import TaxCategory, TaxTotal
 
 
 class Document(BaseModel):
@@ -22,8 +21,16 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def is_default(value: Any) -> bool:
+    """Whether an optional field has its default, and is left out of JSON: documents stored before the field keep their bytes."""
+    return value in (None, "ja", ())
+
+
+Language = Literal["ja", "en"]
+
+
 class InvoiceKind(StrEnum):
-    """適格請求書, or 適格返還請求書 (the credit of one invoice)."""
+    """適格請求書, or 適格返還請求書 (a credit note for one invoice or a part of it)."""
 
     INVOICE = "invoice"
     CREDIT = "credit"
@@ -37,6 +44,7 @@ class LineKind(StrEnum):
     PERCENTAGE_DISCOUNT = "percentage_discount"
     FIXED_DISCOUNT = "fixed_discount"
     COMMITMENT = "commitment"
+    EXTRA = "extra"
 
 
 class Issuer(Document):
@@ -53,19 +61,21 @@ class Issuer(Document):
 
 
 class Recipient(Document):
-    """The invoice's recipient. The law requires only the name."""
+    """The invoice's recipient. The law requires only the name. ``country`` (ISO 3166-1 alpha-2): None is Japan."""
 
     name: str
     department: str | None
     postal_code: str | None
     address: str | None
     email: str | None
+    country: Annotated[str | None, Field(exclude_if=is_default)] = None
 
 
 class InvoiceLine(Document):
     """One line. ``amount`` is ``exact_amount`` (at most 30 decimals), rounded once; people read and add ``amount``.
 
-    ``quantity`` is charged, without free quantities, in ``unit``. ``explanation`` has the steps of the calculation in Japanese.
+    ``quantity`` is charged, without free quantities, in ``unit``. ``explanation`` has the steps of the calculation in the invoice's
+    language. ``credited_position`` is the original's line that a line of a credit note takes back.
     """
 
     position: int
@@ -82,6 +92,7 @@ class InvoiceLine(Document):
     service_from: date
     service_to: date
     explanation: tuple[str, ...]
+    credited_position: Annotated[int | None, Field(exclude_if=is_default)] = None
 
 
 class YenTax(Document):
@@ -92,11 +103,22 @@ class YenTax(Document):
     totals: tuple[TaxTotal, ...]
 
 
+class DocumentReference(Document):
+    """Another document of the tenant, as a text names it."""
+
+    number: str
+    issued_on: date
+
+
 class Invoice(Document):
-    """An invoice or a credit. A draft has no number, issue date or due date.
+    """An invoice or a credit note. A draft has no number, issue date or due date.
+
+    ``replaces`` is the void or credited invoice of the same month that this one replaces. A credit note has ``original_number`` and
+    ``original_issued_on`` of its invoice, and its ``reason``. ``remaining_total`` is what it and the earlier credit notes leave of the
+    invoice's total, tax included.
 
     ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
-    ``remarks`` say in Japanese what is not charged because there is no record. Without any, JSON has no such key: older invoices
+    ``remarks`` say in the invoice's language for what there is no record. Without any, JSON has no such key: older invoices
     keep their bytes.
     """
 
@@ -119,40 +141,13 @@ class Invoice(Document):
     subtotal: Decimal
     tax: Decimal
     total: Decimal
-    remarks: Annotated[tuple[str, ...], Field(exclude_if=lambda remarks: not remarks)] = ()
+    remarks: Annotated[tuple[str, ...], Field(exclude_if=is_default)] = ()
+    language: Annotated[Language, Field(exclude_if=is_default)] = "ja"
+    replaces: Annotated[DocumentReference | None, Field(exclude_if=is_default)] = None
+    original_issued_on: Annotated[date | None, Field(exclude_if=is_default)] = None
+    reason: Annotated[str | None, Field(exclude_if=is_default)] = None
+    remaining_total: Annotated[Decimal | None, Field(exclude_if=is_default)] = None
 
     def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
         """The invoice with the values that finalising adds. A credit has no due date."""
         return self.model_copy(update={"number": number, "issued_on": issued_on, "due_on": due_on})
-
-    def credited(self) -> Invoice:
-        """The draft credit that cancels this invoice exactly: every amount has the opposite sign."""
-        lines = tuple(
-            line.model_copy(
-                update={
-                    "exact_amount": EXACT.minus(line.exact_amount),
-                    "amount": -line.amount,
-                    "explanation": (f"{self.number} の {line.position} 行目の取消",),
-                }
-            )
-            for line in self.lines
-        )
-        yen_tax = self.yen_tax and self.yen_tax.model_copy(
-            update={"totals": tuple(total.negated() for total in self.yen_tax.totals)}
-        )
-        return self.model_copy(
-            update={
-                "kind": InvoiceKind.CREDIT,
-                "number": None,
-                "original_number": self.number,
-                "issued_on": None,
-                "due_on": None,
-                "lines": lines,
-                "tax_totals": tuple(total.negated() for total in self.tax_totals),
-                "yen_tax": yen_tax,
-                "subtotal": -self.subtotal,
-                "tax": -self.tax,
-                "total": -self.total,
-                "remarks": (),
-            }
-        )

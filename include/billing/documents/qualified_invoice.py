@@ -9,9 +9,9 @@ import re
 
 from stdnum.jp import cn
 
-from include.billing.consumption_tax import TaxTotal
+from include.billing.documents.invoice import Invoice
 from include.billing.errors import BillingError
-from include.billing.invoice import Invoice
+from include.billing.pricing.consumption_tax import TaxTotal
 
 _REGISTRATION_NUMBER = re.compile(r"T([0-9]{13})")
 

@@ -1,0 +1,1 @@
+"""Invoices and credit notes as documents: their content, their checks, and their files."""
