@@ -14,6 +14,7 @@ import psycopg
 
 from include.database import tenant_transaction
 from include.execution.batch import Run, UnitFailure
+from include.execution.object_store import ObjectStore
 from include.lasting_connection import lasting
 from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
@@ -63,11 +64,12 @@ def dispatch_due(
     settings: NotificationSettings,
     statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
     stop_at: datetime | None = None,
+    store: ObjectStore | None = None,
 ) -> dict[str, DispatchReport]:
     """Send the due messages of these tenants, in quiet hours only urgent ones; returns a report per tenant with messages.
 
     ``connection`` acts as ``batch_tenant``, in autocommit mode. If it is lost meanwhile, the results are recorded on a new one. After
-    ``stop_at`` no more messages are claimed.
+    ``stop_at`` no more messages are claimed. ``store`` has the files of letters.
     :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
     """
     now = clock()
@@ -105,6 +107,7 @@ def dispatch_due(
                 statuses=statuses,
                 stop_at=stop_at,
                 hold_back=hold_back,
+                store=store,
             )
 
         return _by_tenant(asyncio.run(_drain(of_lane, network, sender_with)))

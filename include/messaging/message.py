@@ -15,13 +15,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class MessageFile:
+    """The file of a letter: a key of the object store, and the SHA-256 (hexadecimal) of the content.
+
+    The letter ends with ``attached_text`` if it carries the file, otherwise with ``unattached_text``. ``is_attached``: the file is small
+    enough for the installation's setting. ``content`` is read just before the letter is sent.
+    """
+
+    name: str
+    object_key: str
+    sha256: str
+    is_attached: bool
+    attached_text: str = field(repr=False)
+    unattached_text: str = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The last paragraph of the letter as it is."""
+        return self.unattached_text if self.content is None else self.attached_text
+
+
+@dataclass(frozen=True)
 class Message:
     """One rendered message to one destination.
 
     ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
     ``users/ID`` or ``channels/ID`` of LINE WORKS. It is empty for Teams: the webhook is the destination. Every channel has ``text``.
-    ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). The repr omits addresses
-    and texts, to keep them out of logs.
+    ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). ``file`` is for e-mail.
+    The repr omits addresses and texts, to keep them out of logs.
     """
 
     message_id: str
@@ -31,6 +53,7 @@ class Message:
     subject: str = field(repr=False)
     text: str = field(repr=False)
     rich: Any = field(default=None, repr=False, compare=False)
+    file: MessageFile | None = None
 
 
 @dataclass(frozen=True)

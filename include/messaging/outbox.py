@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from include.database import Statements, storable, tenant_transaction
 from include.messaging import suppression
-from include.messaging.message import Message
+from include.messaging.message import Message, MessageFile
 from include.messaging.outcome import Channel, SendResult
 from include.messaging.retry import MAX_ATTEMPTS, Status, Transition
 from include.messaging.templates import literal
@@ -281,11 +281,12 @@ def _message_row(draft: Draft) -> dict[str, Any]:
 
 def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
     subject, body, rich = row["subject"], row["body"], row["rich"]
+    channel, file = Channel(row["channel"]), _file(row)
     if row["host_subject"] is not None:
-        # The application's text as it is now.
-        shown = literal(
-            Channel(row["channel"]), row["host_subject"], row["host_body"], is_html=row["host_is_html"]
-        )
+        # The application's text as it is now. Only e-mail carries the file, so other channels say where it is.
+        elsewhere = f"\n\n{file.unattached_text}" if file and channel is not Channel.EMAIL else ""
+        host_body = f"{row['host_body']}{elsewhere}"
+        shown = literal(channel, row["host_subject"], host_body, is_html=row["host_is_html"])
         if (shown.subject, shown.text, shown.rich) != (subject, body, rich):
             subject, body, rich = shown.subject, shown.text, shown.rich
             about = {"message_id": row["message_id"], "subject": subject, "body": body}
@@ -293,13 +294,27 @@ def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
     message = Message(
         row["message_id"],
         row["tenant_id"],
-        Channel(row["channel"]),
+        channel,
         row["destination"],
         subject,
         body,
         rich,
+        file if channel is Channel.EMAIL else None,
     )
     return Claimed(message, row["attempts"], row["host_log_id"], row["due_at"], row["most_attempts"])
+
+
+def _file(row: Mapping[str, Any]) -> MessageFile | None:
+    if row["file_name"] is None:
+        return None
+    return MessageFile(
+        row["file_name"],
+        row["object_key"],
+        row["sha256"],
+        row["is_attached"],
+        row["attached_text"],
+        row["unattached_text"],
+    )
 
 
 def _record(

@@ -41,7 +41,7 @@ class ErrorClass(StrEnum):
 
     RATE_LIMIT is a limit of the service, RECIPIENT_LIMIT a limit of one recipient (greylisting, a busy mailbox). CREDENTIAL and
     CONFIGURATION close the tenant's channel until an administrator fixes it. ADDRESS suppresses the recipient's address for a
-    time. The other classes concern one message or the service.
+    time. FILE: the file of a letter cannot be read from the object store. The other classes concern one message or the service.
     """
 
     RATE_LIMIT = "rate_limit"
@@ -53,9 +53,11 @@ class ErrorClass(StrEnum):
     DESTINATION = "destination"
     ADDRESS = "address"
     PAYLOAD = "payload"
+    FILE = "file"
 
 
-_LIMITS = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT})
+# Errors with which nothing was sent, and which do not count as an attempt.
+_NO_ATTEMPTS = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT, ErrorClass.FILE})
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ class SendResult:
 
     @property
     def counts_as_attempt(self) -> bool:
-        """Whether the send counts as an attempt. A send that was refused by a limit does not."""
-        return self.error is None or self.error.error_class not in _LIMITS
+        """Whether the send counts as an attempt. A send that was refused by a limit does not, nor a letter whose file cannot be read."""
+        return self.error is None or self.error.error_class not in _NO_ATTEMPTS
 
     @property
     def is_refused_for_rate(self) -> bool:

@@ -24,9 +24,11 @@ import psycopg
 
 from include.database import tenant_transaction
 from include.errors import is_about_data, reason_of
+from include.execution.object_store import ObjectStore
 from include.lasting_connection import LastingConnection
 from include.messaging import outbox
 from include.messaging.channels.base import ChannelClient
+from include.messaging.letter_files import with_content
 from include.messaging.message import Message
 from include.messaging.outbox import Claimed, Claims, Lane, SendAttempt
 from include.messaging.outcome import Channel, ErrorClass, SendResult, failed
@@ -72,7 +74,8 @@ class Sender:
 
     After ``stop_at`` no more messages are claimed; None: the sender waits for throttled services as long as they ask. ``started_at`` is
     before the channels' settings were read: messages for that time and before are sent, and a channel is closed as of then. ``clock``
-    returns aware datetimes. ``hold_back`` is called every few seconds, and postpones messages that may not be sent at present.
+    returns aware datetimes. ``hold_back`` is called every few seconds, and postpones messages that may not be sent at present. ``store``
+    has the files of letters; without it a letter with a file waits.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Sender:
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
         stop_at: datetime | None = None,
         hold_back: Callable[[psycopg.Connection], object] = lambda _: None,
+        store: ObjectStore | None = None,
     ) -> None:
         self._database = database
         self._client_of = client_of
@@ -95,6 +99,7 @@ class Sender:
         self._clock = clock
         self._statuses = statuses
         self._hold_back = hold_back
+        self._store = store
         self._started_at = started_at
         seconds = math.inf if stop_at is None else (stop_at - clock()).total_seconds()
         self._until = time.monotonic() + seconds
@@ -220,6 +225,10 @@ class Sender:
             result: SendResult | None = failed(message.channel, "suppressed")
         else:
             result = client.check(message)
+        if result is None:
+            # Each letter has its own connection, so that there is one file at a time per connection.
+            loaded = await with_content(message, self._store)
+            message, result = (loaded, None) if isinstance(loaded, Message) else (message, loaded)
         if result is None:
             sent_at = time.monotonic()
             result = await _send_in_time(client, message)

@@ -11,6 +11,7 @@ from typing import Protocol
 import psycopg
 
 from include.database import Statements
+from include.execution.object_store import ObjectStore
 from include.messaging import outbox
 from include.messaging.dispatch import DispatchReport, dispatch_due
 from include.messaging.outbox import Draft
@@ -40,8 +41,12 @@ class Notifications:
         owner: str,
         seconds: float,
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
+        store: ObjectStore | None = None,
     ) -> dict[str, DispatchReport]:
-        """Send what is due for these tenants, in transactions of its own; starts nothing after ``seconds``."""
+        """Send what is due for these tenants, in transactions of its own; starts nothing after ``seconds``.
+
+        ``store`` has the files of letters.
+        """
         return dispatch_due(
             connection,
             tenant_ids,
@@ -51,6 +56,7 @@ class Notifications:
             settings=self.settings,
             statuses=statuses,
             stop_at=datetime.now(UTC) + timedelta(seconds=seconds),
+            store=store,
         )
 
     def statuses(

@@ -28,3 +28,11 @@ def object_store() -> ObjectStore:
         )
     # Has the methods of pathlib.Path that ObjectStore uses, and the credentials of the connection.
     return ObjectStore(cast("Path", ObjectStoragePath(url)))
+
+
+def find_object_store() -> ObjectStore | None:
+    """The same store, or None if the Variable is not an absolute URL."""
+    try:
+        return object_store()
+    except SettingsError:
+        return None

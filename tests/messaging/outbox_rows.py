@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from include.catalog import OPERATE_NOTIFICATIONS, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult
 from include.network import EmailConfig, Network
 from include.operations import notification_operations
@@ -119,6 +120,7 @@ def run_notifications(
     codes: Sequence[str] = (),
     dry_run: bool = False,
     through: Network | None = None,
+    store: ObjectStore | None = None,
     **parameters: Any,
 ) -> RunResult:
     """One whole run of a batch that sends or asks."""
@@ -136,6 +138,7 @@ def run_notifications(
             dry_run=dry_run,
             parameters=parameters,
             network=through or network(stand_ins),
+            store=store,
         )
 
 

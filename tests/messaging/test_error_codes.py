@@ -286,6 +286,7 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "5.3.1": _DOWN,
         "smtp_4": _DOWN,
         **dict.fromkeys(("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"), _NO_ADDRESS),
+        **dict.fromkeys(("5.3.4", "5.2.3", "552"), _MALFORMED),
         "5.1.7": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
         "5.1.8": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
         "smtputf8_missing": Row(
@@ -305,8 +306,8 @@ ROWS: dict[Channel, dict[str, Row]] = {
     },
 }
 
-# The outbox's own: it knows to whom nothing is written any longer, and asks no client.
-NOT_A_CLIENTS = {(EMAIL, "suppressed")}
+# The sender's own: it knows to whom nothing is written any longer, and reads the files of letters. It asks no client.
+NOT_A_CLIENTS = {(EMAIL, code) for code in ("suppressed", "file_missing", "file_altered", "store_unreadable")}
 
 TABLE = [
     (channel, code)

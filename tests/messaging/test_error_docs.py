@@ -21,10 +21,11 @@ Made from `include/messaging/error_codes.yaml`, which also drives the clients an
 | permanent | dead and reported; with class *credential* or *configuration* the tenant's channel closes, and its messages wait |
 | ambiguous | parked until an operator decides; e-mail is tried again under the same Message-ID |
 
-*rate_limit* (the service's) and *recipient_limit* (one recipient's, such as a greylist) are not counted as an attempt: such a message
-is tried until it is older than `give_up_hours`, and then expires. *rate_limit* slows down everything that shares the limit, see
-[delivery.md](delivery.md). *address* suppresses the recipient's address for a time, see [mail.md](mail.md). `http_*`, `smtp_*` and
-`unknown` stand for answers without a code of their own.
+*rate_limit* (the service's), *recipient_limit* (one recipient's, such as a greylist) and *file* (the file of a letter cannot be
+read from the object store) are not counted as an attempt: such a message is tried until it is older than `give_up_hours`, and
+then expires. *rate_limit* slows down everything that shares the limit, see [delivery.md](delivery.md). *address* suppresses the
+recipient's address for a time, see [mail.md](mail.md). `http_*`, `smtp_*` and `unknown` stand for answers without a code of their
+own.
 """
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from include.messaging.channels.letter import address_of, is_address, letter_of, settings_problem
+from include.messaging.message import MessageFile
 from include.messaging.outcome import Channel, Outcome
 from include.network import EmailConfig
 from tests.messaging.sending import Tenant, code_of, message
@@ -178,3 +179,45 @@ def test_without_smtputf8_only_this_recipient_gets_nothing(tenant: Tenant) -> No
 
     assert [code_of(result) for result in results] == ["smtputf8_missing", None]
     assert tenant.services.smtp_connections == 1
+
+
+FILE = MessageFile(
+    "請求書-INV-2026-10-001.pdf",
+    "k",
+    "0",
+    True,
+    "書類を添付しています。\n",
+    "https://i.example/?a=1&b=2\n",
+    b"%PDF",
+)
+
+
+@pytest.mark.parametrize("destination", ["taro@example.jp", "太郎@example.jp"])
+def test_a_file_is_an_attachment_beside_text_and_html_with_its_name_by_rfc_2231(destination: str) -> None:
+    sent = message(Channel.EMAIL, destination=destination, text="本文\n", rich="<p>本文</p>", file=FILE)
+
+    letter = letter_of(sent, CONFIG)
+
+    content = parsed(letter.content)
+    (attached,) = content.iter_attachments()
+    assert isinstance(attached, EmailMessage)
+    assert (attached.get_content_type(), attached.get_filename()) == ("application/pdf", FILE.name)
+    assert attached.get_content() == b"%PDF"
+    if destination.isascii():
+        assert b"filename*=utf-8''%E8%AB%8B" in letter.content.replace(b"filename*0*", b"filename*")
+    text, rich = content.get_body(("plain",)), content.get_body(("html",))
+    assert text is not None
+    assert rich is not None
+    assert text.get_content().splitlines() == ["本文", "", "書類を添付しています。"]
+    assert rich.get_content().splitlines() == ["<p>本文</p>", "<p>書類を添付しています。</p>"]
+
+
+def test_html_without_the_file_has_the_link_as_text() -> None:
+    sent = message(Channel.EMAIL, rich="<p>本文</p>", file=replace(FILE, content=None))
+
+    content = parsed(letter_of(sent, CONFIG).content)
+
+    rich = content.get_body(("html",))
+    assert rich is not None
+    assert "<p>https://i.example/?a=1&amp;b=2</p>" in rich.get_content()
+    assert list(content.iter_attachments()) == []

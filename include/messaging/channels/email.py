@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import aiosmtplib
@@ -16,6 +17,7 @@ from include.messaging.channels.base import ChannelClient, Finding, finding
 from include.messaging.channels.letter import (
     SAMPLE_TOKEN,
     Letter,
+    LetterTooLargeError,
     Smtputf8MissingError,
     is_address,
     letter_of,
@@ -37,6 +39,9 @@ _ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-8]|10)|4\.2\.2")
 # A reply may quote addresses. Their words must not match a pattern.
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 
+# The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's, without an enhanced code.
+_TOO_LARGE = frozenset({"5.3.4", "5.2.3", "552"})
+
 _CLOSING = 421
 _LOGIN_REFUSED = 535
 
@@ -50,6 +55,7 @@ _FAILURES = (
     OSError,
     UnicodeError,
     RefusedAddressError,
+    LetterTooLargeError,
     Smtputf8MissingError,
     TokenFailedError,
 )
@@ -76,10 +82,17 @@ class EmailClient(ChannelClient):
 
     @override
     async def send(self, message: Message) -> SendResult:
-        """The provider's message id is the Message-ID, which is the same for every attempt."""
+        """The provider's message id is the Message-ID, which is the same for every attempt.
+
+        A letter that is too large is sent without its file.
+        """
         if (refusal := self.check(message)) is not None:
             return refusal
-        result = await self._transmit(letter_of(message, self._config))
+        letter = letter_of(message, self._config)
+        result = await self._transmit(letter)
+        if letter.has_file and message.file and _is_too_large(result):
+            letter = letter_of(replace(message, file=replace(message.file, content=None)), self._config)
+            result = await self._transmit(letter)
         if result.is_refused_for_rate:
             # The server counts idle connections too. Without QUIT, whose answer could take long.
             while self._idle:
@@ -164,10 +177,30 @@ class EmailClient(ChannelClient):
                 self._idle.append(server)
                 raise Smtputf8MissingError
         options, encoding = (["SMTPUTF8", "BODY=8BITMIME"], "utf-8") if is_international else ([], "ascii")
+        if letter.has_file:
+            options = [*options, *await self._declared_size(server, letter)]
         async with self._step(server):
             await server.mail(letter.envelope_sender, options=options, encoding=encoding)
             await server.rcpt(letter.recipient.text, encoding=encoding)
         return server
+
+    async def _declared_size(self, server: aiosmtplib.SMTP, letter: Letter) -> list[str]:
+        """The option that tells the server the letter's size, so that it refuses the letter before it is transmitted (RFC 1870).
+
+        :raises LetterTooLargeError: the letter is larger than the limit that the server states. The connection stays open.
+        """
+        async with self._step(server):
+            if server.is_ehlo_or_helo_needed:
+                with suppress(aiosmtplib.SMTPHeloError):
+                    await server.ehlo()
+        if not server.supports_extension("size"):
+            return []
+        limit = server.esmtp_extensions.get("size", "").strip()
+        # 0, or no number: the server states no limit.
+        if limit.isdecimal() and 0 < int(limit) < len(letter.content):
+            self._idle.append(server)
+            raise LetterTooLargeError
+        return [f"SIZE={len(letter.content)}"]
 
     @asynccontextmanager
     async def _step(self, server: aiosmtplib.SMTP) -> AsyncIterator[None]:
@@ -254,8 +287,13 @@ def _not_sent(error: Exception) -> SendResult:
         return error.result
     if isinstance(error, Smtputf8MissingError):
         return failed(Channel.EMAIL, "smtputf8_missing")
+    if isinstance(error, LetterTooLargeError):
+        return failed(Channel.EMAIL, "5.3.4")
     if isinstance(error, aiosmtplib.SMTPResponseException):
         code = _code(error)
+        if isinstance(error, aiosmtplib.SMTPSenderRefused) and code in _TOO_LARGE:
+            # The server knows the letter's size.
+            return failed(Channel.EMAIL, code, _shown(error))
         if (
             isinstance(error, aiosmtplib.SMTPAuthenticationError)
             and error.code >= 500
@@ -288,6 +326,10 @@ def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
     """The refusal of one recipient or letter. A refusal by policy (5.7) concerns only this letter: the channel stays open."""
     code = _code(error)
     return failed(Channel.EMAIL, "policy" if code == "5.7" else code, _shown(error))
+
+
+def _is_too_large(result: SendResult) -> bool:
+    return result.error is not None and result.error.code in _TOO_LARGE
 
 
 def _code(error: aiosmtplib.SMTPResponseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from email.utils import formataddr, parseaddr
 import idna
 
 from include.errors import BatchError
-from include.messaging.message import Message
+from include.messaging.message import Message, MessageFile
 from include.network import EmailConfig
 
 # In the settings of addresses, this stands for the token: the id of the message in the outbox.
@@ -32,6 +33,10 @@ _DOMAIN = re.compile(r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])
 _LONGEST_LOCAL_PART = 64
 _LONGEST_ADDRESS = 254
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+class LetterTooLargeError(BatchError):
+    """The letter is larger than the mail server's limit (RFC 1870)."""
 
 
 class Smtputf8MissingError(BatchError):
@@ -52,16 +57,23 @@ class Address:
 
 @dataclass(frozen=True)
 class Letter:
-    """A letter and its envelope. ``content`` has the headers in UTF-8 if the recipient needs SMTPUTF8, otherwise in ASCII."""
+    """A letter and its envelope. ``content`` has the headers in UTF-8 if the recipient needs SMTPUTF8, otherwise in ASCII.
+
+    ``has_file``: it carries a file, and may be sent without it.
+    """
 
     message_id: str
     envelope_sender: str = field(repr=False)
     recipient: Address = field(repr=False)
     content: bytes = field(repr=False)
+    has_file: bool = False
 
 
 def letter_of(message: Message, config: EmailConfig) -> Letter:
-    """The letter of a message with a valid address. Its Message-ID is the same for every attempt."""
+    """The letter of a message with a valid address. Its Message-ID is the same for every attempt.
+
+    A message with a file ends with the file's text. The file is attached if its content has been read.
+    """
     display_name, sender = sender_of(config)
     recipient = address_of(message.destination)
     assert recipient is not None, "the client checks the address first"
@@ -79,15 +91,29 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     if unsubscribe := with_token(config.unsubscribe_address, message.message_id):
         letter["List-Unsubscribe"] = f"<mailto:{unsubscribe}?subject=unsubscribe>"
     # Base64 passes every server, even one that refuses 8-bit text or long lines.
-    letter.set_content(message.text, cte="base64")
+    file = message.file
+    letter.set_content(f"{message.text.rstrip()}\n\n{file.text}" if file else message.text, cte="base64")
     if message.rich:
-        letter.add_alternative(message.rich, subtype="html", cte="base64")
+        letter.add_alternative(_with_ending(message.rich, file), subtype="html", cte="base64")
+    if file and file.content is not None:
+        # A name beyond ASCII is encoded by RFC 2231.
+        letter.add_attachment(
+            file.content, maintype="application", subtype="pdf", filename=one_line(file.name)
+        )
     return Letter(
         str(letter["Message-ID"]),
         with_token(config.envelope_sender, message.message_id) or sender,
         recipient,
         letter.as_bytes(),
+        has_file=file is not None and file.content is not None,
     )
+
+
+def _with_ending(rich: str, file: MessageFile | None) -> str:
+    """The HTML with the file's text as its last paragraph."""
+    if file is None:
+        return rich
+    return f"{rich}\n<p>{html.escape(file.text.rstrip()).replace(chr(10), '<br>')}</p>"
 
 
 def settings_problem(config: EmailConfig) -> str:

@@ -45,7 +45,7 @@ ORDER BY message.tenant_id, message.channel;
 -- Claim due messages, and decide by the application's row, as it is now, about each message that has one. The claim is committed
 -- before anything is sent. Two senders never get the same row: each skips rows that the other has locked, and a claimed row is no
 -- longer due. The lease is by the database's clock, because those of the workers may differ. apart: one message for each
--- destination that is not busy.
+-- destination that is not busy. A letter waits until its file is written.
 WITH next_of_each AS (
     SELECT DISTINCT ON (destination) message_id
     FROM batch.outbox
@@ -87,6 +87,12 @@ judged AS (
         shown.is_html,
         shown.most_attempts,
         shown.scheduled_at_utc AT TIME ZONE 'UTC' AS scheduled_at,
+        file.file_name,
+        file.object_key,
+        file.sha256,
+        file.is_attached,
+        file.attached_text,
+        file.unattached_text,
         CASE
             WHEN due.host_log_id IS null THEN 'send'
             WHEN shown.id IS null OR shown.is_withdrawn THEN 'withdraw'
@@ -94,10 +100,13 @@ judged AS (
             WHEN shown.scheduled_at_utc AT TIME ZONE 'UTC' > %(now)s THEN 'postpone'
             WHEN shown.channel IS null THEN 'withdraw'
             WHEN shown.channel <> due.channel THEN 'move'
+            WHEN file.file_name IS NOT null AND file.sha256 IS null THEN 'wait'
             ELSE 'send'
         END AS verdict
     FROM due
     LEFT JOIN shown ON due.host_log_id = shown.id
+    LEFT JOIN batch.letter_file AS file
+        ON file.tenant_id = %(tenant_id)s AND due.host_log_id = file.notification_id
 ),
 
 claimed AS (
@@ -114,14 +123,19 @@ claimed AS (
         next_attempt_at = CASE judged.verdict
             WHEN 'postpone' THEN judged.scheduled_at
             WHEN 'hold' THEN %(now)s + interval '1 hour'
+            WHEN 'wait' THEN %(now)s + interval '10 minutes'
             ELSE message.next_attempt_at
         END,
         error_code = CASE judged.verdict
-            WHEN 'withdraw' THEN 'withdrawn' WHEN 'hold' THEN 'held' ELSE message.error_code
+            WHEN 'withdraw' THEN 'withdrawn'
+            WHEN 'hold' THEN 'held'
+            WHEN 'wait' THEN 'file_unwritten'
+            ELSE message.error_code
         END,
         error_detail = CASE judged.verdict
             WHEN 'withdraw' THEN 'アプリケーションが取り消したか、種類（notification_type）が分かりません'
             WHEN 'hold' THEN '通知設定（MST_NotificationSettings）が無効です'
+            WHEN 'wait' THEN '添付する書類がまだ書き込まれていません。BATCH-018-02 か operate_invoices のタスクを再実行してください'
             ELSE message.error_detail
         END
     FROM judged
@@ -129,7 +143,8 @@ claimed AS (
     RETURNING
         judged.verdict, message.message_id, message.tenant_id, message.channel, message.destination, message.subject,
         message.body, message.rich, message.attempts, message.most_attempts, message.host_log_id, message.priority,
-        message.due_at, judged.subject AS host_subject, judged.body AS host_body, judged.is_html AS host_is_html
+        message.due_at, judged.subject AS host_subject, judged.body AS host_body, judged.is_html AS host_is_html,
+        judged.file_name, judged.object_key, judged.sha256, judged.is_attached, judged.attached_text, judged.unattached_text
 )
 
 SELECT *

@@ -28,6 +28,7 @@ from include.settings import load_settings
 from skill_batch.closing import report_digest
 from skill_batch.hooks.tenant_db import TenantDbHook
 from skill_batch.network import network
+from skill_batch.object_storage import find_object_store
 
 if TYPE_CHECKING:
     from include.execution.digest import Digest
@@ -159,6 +160,7 @@ class NotificationHook(BaseHook):
                 owner=owner,
                 seconds=_SEND_SECONDS,
                 statuses=(Status.PENDING,),
+                store=find_object_store(),
             )
             with tenant_transaction(connection, tenant_ids):
                 found = self.notifications.statuses(connection, [draft.dedupe_key for draft in drafts])
