@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, connected, measure, vacuum
-from include.billing.archive import write_documents
+from include.billing.documents.archive import write_documents
 from include.catalog import TENANT_BILLING
 from include.database import Statements, tenant_transaction
 from include.execution.batch import Work
@@ -63,7 +63,9 @@ def write_files(directory: str, dsn: str, month: date) -> None:
         invoiced = _SQL.execute(connection, "issued_invoices").fetchmany(DOCUMENTS)
         connection.execute("SET ROLE batch_tenant")
         for tenant_id, *_ in invoiced:
-            write_documents(connection, tenant_id, month, ObjectStore(Path(directory)))
+            write_documents(
+                connection, tenant_id, month, ObjectStore(Path(directory)), largest_attachment=10**7
+            )
 
 
 def issued_invoices(dsn: str) -> list[tuple[object, ...]]:

@@ -191,15 +191,15 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_blocked_statement(database: Database) -> None:
-    """Until a backend of this database waits for a lock."""
+def wait_for_blocked_statement(database: Database, count: int = 1) -> None:
+    """Until so many backends of this database wait for a lock."""
     deadline = time.monotonic() + 60
     with database.connect() as connection:
         while time.monotonic() < deadline:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             ).fetchone()
-            if row and row[0]:
+            if row and row[0] >= count:
                 return
             time.sleep(0.1)
     raise AssertionError("no statement came to wait for the lock within 60 s")

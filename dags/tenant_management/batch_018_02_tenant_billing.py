@@ -7,14 +7,17 @@
    終え、その月の料金が残るテナントを選びます。
 2. `wait_for_usage` — 月末日の使用量が締まる（BATCH-018-01）のを、ワーカーを使わずに最大 2 時間待ちます。
 3. `bill_tenant` — テナントごとに計算・採番・確定し、請求書（PDF・JSON）を保存して、請求先への通知を登録します。
-4. `close_run` — 会計用 CSV を書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
+4. `close_run` — 書類の一覧（`index.csv`）と会計用ファイルを書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
+   確定後に使用量が変わった月、請求していない契約や明細、宛先のない請求書は「請求の確認事項」として運用担当に届きます。
 
 ### 入力
 設定の `billing`（発行者など）とそこで指定した料金表、`batch.usage_day`（締め済みの日）、`batch.plan_change`、
-`batch.discount`、`batch.commitment`、`batch.billing_profile`、`batch.exchange_rate`、`MST_Tenant`
+`batch.discount`、`batch.commitment`、`batch.extra_charge`、`batch.metered_amount`、`batch.billing_profile`、`batch.exchange_rate`、
+`MST_Tenant`
 
 ### 出力
-`batch.invoice`、`HIS_TenantBilling`、保存先の `invoices/YYYY-MM/`（`INV-YYYY-MM-NNN.pdf`、`.json`、`accounting-YYYY-MM.csv`）、
+`batch.invoice`、`HIS_TenantBilling`、保存先の `invoices/YYYY-MM/`（`INV-YYYY-MM-NNN.pdf`、`.json`、`index.csv`）と
+`accounting/YYYY-MM/`（発行日の月ごとの会計用ファイル。引き渡し済みの月は書き換えません）、
 `HIS_NotificationLog`（請求先への通知、送信待ち）。料金表か発行者が見本（`sample: true`）の間は何も確定せず、`batch.invoice` の下書きと
 `samples/YYYY-MM/` の「見本」の書類だけを作り、運用担当に 1 通知らせます。
 
@@ -26,6 +29,9 @@
     * *利用者を特定できない操作・従業員のないアカウントが多い（保留）* — 利用者数を確認し、正しければ同じ「承認」。アプリケーションの記録を
       直したときは、対象月の各日で BATCH-018-01 を実行し、`bill_tenant` を消去。
     * *料金表・発行者が見本* — 自社の料金表と発行者を環境変数 `SKILL_BATCH_SETTINGS` の設定ファイルで指定し、同じ業務日で再実行。
+    * *`close_run` が「円に換算するレートがありません」で失敗* — 挙げられた月のレートを `batch.exchange_rate` に登録し、`close_run` を消去。
+    * *`open_run` がスキップ* — 請求を始める月（設定 `billing.first_month`）より前の月です。何も請求していません。
+    * *「請求の確認事項」の通知* — 各見出しの → の行のとおりに対応。赤くはなりません。
     * *プラン・価格・レートがない* — 挙げられた表か料金表を直し、`bill_tenant` を消去。何も推測では計算しません。
 * **再実行**: 失敗した `bill_tenant` のインスタンスだけを下流ごと消去（Clear）。確定済みの請求書は何度実行しても同じままです。
 * **確認だけ**: `dry_run` とテナントコードを指定して Trigger。`bill_tenant` のログに計算の内訳が出ます。発行済みの請求書の内訳は、

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from include.billing.explanation import explain
 from include.billing.ledger.settlement import Settlement, TenantSettlement
 from include.billing.periods import Period
+from include.billing.pricing.explanation import explain
 from include.execution.batch import Outcome, UnitFailure, UnitResult
 
 
@@ -31,6 +31,8 @@ def outcome_of(settlement: TenantSettlement) -> Outcome:
     if settlement.total is not None:
         # A JSON number, because the run adds its totals up. A float holds 15 digits, enough for an invoice.
         details[f"totalAmount{settlement.currency}"] = float(settlement.total)
+    if settlement.attention:
+        details["attention"] = list(settlement.attention)
     report: tuple[str, ...] = ()
     if settlement.settlement is Settlement.PRICED and settlement.invoice and settlement.inputs:
         report = tuple(explain(settlement.invoice, settlement.inputs))
@@ -38,11 +40,14 @@ def outcome_of(settlement: TenantSettlement) -> Outcome:
         settlement.tenant_id,
         details,
         records=len(settlement.inputs.usage_days) if settlement.inputs else 0,
-        notes=settlement.notes,
+        notes=tuple(dict.fromkeys((*settlement.notes, *settlement.attention))),
         report=report,
     )
 
 
-def issue_date(month: date, run_date: date) -> date:
-    """The day on which the work is done; an invoice is never dated before its month is over."""
-    return max(run_date, Period.month_of(month).next_day)
+def issue_date(month: date, run_date: date, first_open_day: date = date.min) -> date:
+    """The date of a document: the day on which the work is done, but not before its month is over, nor before ``first_open_day``.
+
+    ``first_open_day`` is the first day after the last month that the accountant has.
+    """
+    return max(run_date, Period.month_of(month).next_day, first_open_day)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -9,12 +10,23 @@ from typing import Protocol
 
 import psycopg
 
-from include.billing import archive
-from include.billing.invoice import Invoice
+from include.billing.accounting import months
+from include.billing.accounting.ageing_file import write_ageing
+from include.billing.accounting.csv_form import CsvForm
+from include.billing.accounting.document_index import write_index
+from include.billing.accounting.files import forms_of
+from include.billing.accounting.months import HandedOverMonth
+from include.billing.documents import archive
+from include.billing.documents.credit_note import CreditedPart
+from include.billing.documents.invoice import Invoice
+from include.billing.inputs import ExtraCharge
 from include.billing.ledger.correction import credit_invoice, void_invoice
+from include.billing.ledger.extra_charges import carry_difference, enter_line
 from include.billing.ledger.settlement import Instructions, TenantSettlement, price_tenants, settle_tenants
 from include.billing.ledger.stored_invoice import StoredInvoice
+from include.billing.outcomes import issue_date
 from include.billing.periods import Period
+from include.billing.review import Section, review
 from include.billing.terms import Terms
 from include.database import Statements
 from include.execution.object_store import ObjectStore
@@ -70,21 +82,129 @@ class Billing:
         *,
         issued_on: date,
         actor: str,
+        parts: Sequence[CreditedPart] | None = None,
     ) -> Invoice:
-        """Issue the credit note (適格返還請求書) that cancels an invoice."""
-        return credit_invoice(connection, self.terms, stored, reason, issued_on=issued_on, actor=actor)
+        """Issue a credit note (適格返還請求書) for parts of an invoice, or for all that is left of it."""
+        return credit_invoice(
+            connection, self.terms, stored, reason, issued_on=issued_on, actor=actor, parts=parts
+        )
+
+    def enter_line(
+        self,
+        connection: psycopg.Connection,
+        tenant_id: str,
+        line: ExtraCharge,
+        *,
+        entered_by: str,
+        execution_id: str | None = None,
+    ) -> None:
+        """Enter a one-off line for the invoice of the month of its date."""
+        enter_line(connection, self.terms, tenant_id, line, entered_by=entered_by, execution_id=execution_id)
+
+    def carry_difference(
+        self,
+        connection: psycopg.Connection,
+        tenant_id: str,
+        month: date,
+        *,
+        entered_by: str,
+        execution_id: str | None = None,
+    ) -> list[ExtraCharge]:
+        """Carry what closing usage again has changed about a final month into the next month that is not final."""
+        period = Period.month_of(month)
+        return carry_difference(
+            connection, self.terms, tenant_id, period, entered_by=entered_by, execution_id=execution_id
+        )
+
+    def currency_of(self, connection: psycopg.Connection, tenant_id: str) -> str:
+        """The currency of a tenant's invoices."""
+        return str(_SQL.row(connection, "currency_of", tenant_id=tenant_id)[0])
+
+    def review(self, platform: psycopg.Connection, month: date, execution_id: str) -> list[Section]:
+        """What the accountant must look at after a run."""
+        return review(platform, self.terms, Period.month_of(month), execution_id)
 
     def write_documents(
         self, connection: psycopg.Connection, tenant_id: str, month: date, store: ObjectStore
     ) -> None:
         """Write the missing files of a tenant's month; with sample terms its draft, marked as a sample."""
-        write = archive.write_sample_documents if self.terms.samples else archive.write_documents
-        write(connection, tenant_id, month.replace(day=1), store)
+        month_start = month.replace(day=1)
+        if self.terms.samples:
+            archive.write_sample_documents(connection, tenant_id, month_start, store)
+        else:
+            archive.write_documents(
+                connection,
+                tenant_id,
+                month_start,
+                store,
+                largest_attachment=self.terms.settings.largest_attachment,
+            )
 
-    def write_accounting_file(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> None:
-        """Write the month's accounting CSV of all tenants; with sample terms there is none."""
-        if not self.terms.samples:
-            archive.write_accounting_file(platform, month.replace(day=1), store)
+    def issue_date(self, connection: psycopg.Connection, month: date, run_date: date) -> date:
+        """The date of documents of the month that are made on ``run_date``: never in a month that the accountant has."""
+        return issue_date(month, run_date, months.first_open_day(connection))
+
+    def write_accounting_files(
+        self,
+        platform: psycopg.Connection,
+        month: date,
+        *,
+        run_date: date,
+        execution_id: str,
+        store: ObjectStore,
+    ) -> None:
+        """Write the index of the billing month's documents, the ageing table, and the accountant's files of the months touched.
+
+        These are the open months of the documents that the run issued or voided, of its reversals, and of its date of issue. With
+        sample terms there are no files. :raises BillingError: a foreign document has no exchange rate.
+        """
+        if self.terms.samples:
+            return
+        write_index(platform, month.replace(day=1), store)
+        write_ageing(platform, run_date, store)
+        issued_on = self.issue_date(platform, month, run_date)
+        for touched in sorted({issued_on.replace(day=1), *months.touched_months(platform, execution_id)}):
+            self.write_accounting_month(platform, touched, store)
+
+    def write_accounting_month(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> bool:
+        """Write the accountant's files of a month, unless the accountant has them already; returns whether they are written."""
+        return not self.terms.samples and months.write_open_month(
+            platform, month.replace(day=1), self._accounting_forms, store
+        )
+
+    def hand_over(
+        self,
+        platform: psycopg.Connection,
+        month: date,
+        *,
+        run_date: date,
+        actor: str,
+        execution_id: str,
+        store: ObjectStore,
+        closes_earlier: bool = False,
+    ) -> HandedOverMonth:
+        """Write the month's files a last time, and close the month. A retry with the same ``execution_id`` changes nothing.
+
+        ``month`` is the calendar month of the documents' dates. With ``closes_earlier``, the first hand-over of all closes the earlier
+        months too. Opens its own transaction.
+        :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or the terms
+            are a sample.
+        """
+        self.terms.require_no_sample()
+        return months.hand_over(
+            platform,
+            month.replace(day=1),
+            self._accounting_forms,
+            store,
+            run_date=run_date,
+            actor=actor,
+            execution_id=execution_id,
+            closes_earlier=closes_earlier,
+        )
+
+    @property
+    def _accounting_forms(self) -> tuple[CsvForm, ...]:
+        return forms_of(self.terms.settings.accounting)
 
 
 class OffersBilling(Protocol):

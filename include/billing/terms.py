@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from include.billing.errors import BillingError
-from include.billing.price_list import PriceList, load_price_list
-from include.settings import BillingSettings, IdentitySettings, load_settings
+from include.billing.pricing.price_list import PriceList, load_price_list
+from include.billing_settings import BillingSettings
+from include.settings import IdentitySettings, load_settings
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,25 @@ class Terms:
         if not self.samples:
             return ()
         return (f"{self.samples}が見本（sample: true）のため、確定していません（見本の下書きだけです）",)
+
+    def require_billed_month(self, month_start: date) -> None:
+        """Check that the month is not before the first month to bill. :raises BillingError: it is, or the settings name no first month.
+
+        Samples need no first month: with them nothing is billed.
+        """
+        first = self.settings.first_month
+        if first is None and not self.samples:
+            raise BillingError(
+                "NO_FIRST_MONTH",
+                "請求を始める月が決まっていないため、請求しません。設定の billing.first_month に最初の対象月の 1 日（例 2026-12-01）を"
+                "書いてください",
+            )
+        if first is not None and month_start < first:
+            raise BillingError(
+                "BEFORE_FIRST_MONTH",
+                f"{month_start:%Y-%m} は請求を始める月（billing.first_month = {first}）より前のため、請求しません。"
+                "請求する月なら、設定の billing.first_month を直してください",
+            )
 
     def require_no_sample(self) -> None:
         """Check that no part is a sample. :raises BillingError: a part is a sample."""

@@ -7,7 +7,7 @@ leave the same rows each time.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -15,10 +15,11 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import psycopg
 from psycopg import sql
 
+from include.errors import BatchError
 from include.execution.business_date import JAPAN
 from include.execution.digest import Digest
 from include.execution.object_store import ObjectStore
-from include.execution.sharding import Unit
+from include.execution.sharding import Tenant, Unit
 from include.network import Network
 
 
@@ -29,7 +30,7 @@ class Run:
     ``business_date`` is the date that the run works on. ``run_date`` is the day of the run's logical date; in a shard that is cleared
     later it is the day on which the shard runs. Both are in Asia/Tokyo. ``options`` are the batch's own parameters, checked (JSON
     values). A shard starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see
-    ``SplitsTenants``. ``run_at`` (aware) is the run's logical date.
+    ``SplitsTenants``. ``run_at`` (aware) is the run's logical date. ``triggered_by`` is the user who triggered the run by hand.
     """
 
     execution_id: str
@@ -40,6 +41,7 @@ class Run:
     send_seconds: int = 600
     part: str = ""
     run_at: datetime | None = None
+    triggered_by: str | None = None
 
     @property
     def as_of(self) -> datetime:
@@ -76,6 +78,10 @@ class UnitFailure:
 
 
 Outcome: TypeAlias = UnitResult | UnitFailure
+
+
+class NotDueError(BatchError):
+    """A scheduled run has nothing to do: its month has not ended, or the installation does not bill it. The run is skipped."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ class Request:
     """The input of a run, from a person or the schedule, before the run is opened.
 
     ``values`` are the form's values, ``codes`` the tenant codes among them (none: all tenants), and ``tenants`` the tenants with these
-    codes. ``platform`` acts as ``batch_platform``.
+    codes. ``platform`` acts as ``batch_platform``. ``run_date`` is that of the run. ``open_store`` opens the object store.
     """
 
     values: Mapping[str, Any]
@@ -132,6 +138,16 @@ class Request:
     business_date: date
     platform: psycopg.Connection
     tenants: Sequence[Unit] = ()
+    run_date: date | None = None
+    open_store: Callable[[], ObjectStore | None] = lambda: None
+
+    @property
+    def files(self) -> ObjectStore:
+        """The object store. :raises LookupError: there is none."""
+        store = self.open_store()
+        if store is None:
+            raise LookupError("this run has no object store")
+        return store
 
     @property
     def tenant_ids(self) -> list[str]:
@@ -184,6 +200,33 @@ class SelectsTenants(Protocol):
     @abstractmethod
     def further_tenants(self, request: Request) -> Collection[str]:
         """The ids of these tenants."""
+
+
+@runtime_checkable
+class FindsTenants(Protocol):
+    """Has runs whose tenants are not in the form, but for example in a file."""
+
+    @abstractmethod
+    def found_tenants(self, request: Request) -> Collection[str] | None:
+        """The ids of the run's tenants, whatever their status; None: the tenants of the form. :raises ParameterError: as ``options``."""
+
+
+@runtime_checkable
+class KnowsVanishedTenants(Protocol):
+    """Has runs that also work on tenants that the application has deleted from its table."""
+
+    @abstractmethod
+    def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
+        """These tenants, with the code and the name that they had. They count as active."""
+
+
+@runtime_checkable
+class MayNeedNobody(Protocol):
+    """Has runs that concern no tenant in particular: only their ``finish`` does anything."""
+
+    @abstractmethod
+    def needs_nobody(self, request: Request) -> bool:
+        """Whether the run has no tenants."""
 
 
 @runtime_checkable
@@ -264,6 +307,15 @@ class AsksServices(Protocol):
 
 
 @runtime_checkable
+class ReadsFiles(Protocol):
+    """Reads files of the object store in ``process``, also in a dry run."""
+
+    @abstractmethod
+    def reads_files(self, run: Run) -> bool:
+        """Whether this run does."""
+
+
+@runtime_checkable
 class WritesFiles(Protocol):
     """Writes files for each tenant."""
 
@@ -279,6 +331,8 @@ class SendsMessages(Protocol):
     @abstractmethod
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
         """Send after the shard's work is committed; returns the results with the outcomes of the messages.
+
+        ``work.store`` has the files of letters. It is None if the installation has no store.
 
         Each step is its own transaction. A message is claimed before it is sent. After a kill nobody knows whether it arrived, so it is
         not sent again.

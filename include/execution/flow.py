@@ -9,21 +9,27 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
 
 from include.catalog import CONCURRENCY, RunSpec, WorksOn
-from include.errors import BatchError, DatabaseUnavailableError, is_recoverable, reason_of
+from include.errors import DatabaseUnavailableError, SettingsError, is_recoverable, reason_of
 from include.execution import run_log
 from include.execution.batch import (
     AsksServices,
     Batch,
     CleansUp,
+    FindsTenants,
     FinishesRun,
+    KnowsVanishedTenants,
+    MayNeedNobody,
+    NotDueError,
     PreparesTenants,
+    ReadsFiles,
     ReceivesMail,
     ReportsDigest,
     Request,
@@ -57,10 +63,6 @@ log = logging.getLogger(__name__)
 # All shards together send messages for this share of the time limit. Each shard has at least this many seconds.
 _SENDING_SHARE = 0.8
 _LEAST_SEND_SECONDS = 60
-
-
-class NotDueError(BatchError):
-    """A family DAG skips this batch, because its month has not ended."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def open_run(
             # Otherwise every shard fails with the same reason.
             installation.check_tenant_login()
         keep_known_keys(platform, load_settings().identity)
-        asked = Request(request.parameters, parameters.tenants, business_date, platform)
+        asked = _asked(request, parameters.tenants, business_date, platform, installation)
         selection = _select(batch, asked)
         asked = replace(asked, tenants=selection.tenants)
         options = batch.options(asked) if isinstance(batch, TakesOptions) else {}
@@ -222,6 +224,8 @@ def process_shard(
     usage = ResourceUsage()
     run = _run_of_shard(run, shard, installation)
     store, network = _resources(batch, installation, dry_run=run.dry_run)
+    if store is None and isinstance(batch, ReadsFiles) and batch.reads_files(run):
+        store = installation.store()
     with installation.platform(spec.time_limit) as platform:
         run_log.begin_shard(platform, run, shard.tenant_ids)
         work = Work(run, platform, shard.tenant_ids, store, network)
@@ -303,12 +307,35 @@ def _receive(
         return RunRemark(problem=reason_of(error), may_pass=is_recoverable(error))
 
 
+def _asked(
+    request: RunRequest,
+    codes: Sequence[str],
+    business_date: date,
+    platform: psycopg.Connection,
+    installation: Installation,
+) -> Request:
+    return Request(
+        request.parameters,
+        codes,
+        business_date,
+        platform,
+        run_date=request.run_at.astimezone(JAPAN).date(),
+        open_store=installation.store,
+    )
+
+
 def _select(batch: Batch, asked: Request) -> TenantSelection:
     """The tenants of the run, or the units of a batch that is not per tenant."""
     if isinstance(batch, UnitBatch):
         return TenantSelection(list(batch.units(asked)), [])
+    if isinstance(batch, MayNeedNobody) and batch.needs_nobody(asked):
+        return TenantSelection([], [])
+    found = batch.found_tenants(asked) if isinstance(batch, FindsTenants) else None
+    vanished = batch.vanished_tenants(asked) if isinstance(batch, KnowsVanishedTenants) else ()
+    if found is not None:
+        return run_log.select_found_tenants(asked.platform, found, vanished)
     further = batch.further_tenants(asked) if isinstance(batch, SelectsTenants) else ()
-    return run_log.select_tenants(asked.platform, asked.codes, further)
+    return run_log.select_tenants(asked.platform, asked.codes, further, vanished)
 
 
 def _log_remarks(selection: TenantSelection) -> None:
@@ -346,10 +373,14 @@ def _resources(
     writes = isinstance(batch, WritesFiles | FinishesRun) and not dry_run
     sends = isinstance(batch, SendsMessages) and not dry_run
     asks = isinstance(batch, AsksServices)
-    return (
-        installation.store() if writes else None,
-        installation.network(with_mail=sends) if sends or asks else None,
-    )
+    store = None
+    if writes:
+        store = installation.store()
+    elif sends:
+        # Only letters with a file need it. Without a store they wait, and all other messages are sent.
+        with suppress(SettingsError):
+            store = installation.store()
+    return store, installation.network(with_mail=sends) if sends or asks else None
 
 
 def _run_of_shard(run: Run, shard: Shard, installation: Installation) -> Run:

@@ -149,17 +149,20 @@ class RunFailedError(BatchError):
 
 
 def select_tenants(
-    platform: psycopg.Connection, codes: Sequence[str], further: Collection[str] = ()
+    platform: psycopg.Connection,
+    codes: Sequence[str],
+    further: Collection[str] = (),
+    vanished: Sequence[Tenant] = (),
 ) -> TenantSelection:
     """The active tenants, or the active tenants with these codes. A code that no tenant has may be a tenant id.
 
-    ``further`` are the ids of tenants that count as active.
+    ``further`` are the ids of tenants that count as active. So do ``vanished``, which the application's table has no more.
     :raises ParameterError: names the unknown codes, and the tenants that are not active with their status.
     """
     by_code: dict[str, list[tuple[Tenant, str]]] = {}
     by_id: dict[str, list[tuple[Tenant, str]]] = {}
     differing: list[tuple[Unit, str, str]] = []
-    for tenant_id, code, name, status, tenant_status in _SQL.execute(platform, "list_tenants"):
+    for tenant_id, code, name, status, tenant_status in _tenants(platform, vanished):
         tenant = Tenant(tenant_id, code, name)
         if tenant_status:
             differing.append((tenant, status, tenant_status))
@@ -190,6 +193,38 @@ def select_tenants(
         )
     tenants: list[Unit] = sorted({tenant for tenant, _ in chosen}, key=lambda tenant: tenant.id)
     return TenantSelection(tenants, [], [each for each in differing if each[0] in tenants])
+
+
+def _tenants(
+    platform: psycopg.Connection, vanished: Sequence[Tenant]
+) -> list[tuple[str, str, str, str, str | None]]:
+    """Id, code, name, status, and a differing status, of all tenants."""
+    rows = _SQL.execute(platform, "list_tenants").fetchall()
+    known = {tenant_id for tenant_id, *_ in rows}
+    return rows + [
+        (each.id, each.code, each.name, "ACTIVE", None) for each in vanished if each.id not in known
+    ]
+
+
+def select_found_tenants(
+    platform: psycopg.Connection, tenant_ids: Collection[str], vanished: Sequence[Tenant] = ()
+) -> TenantSelection:
+    """The tenants with these ids, whatever their status.
+
+    :raises ParameterError: neither the application's table nor ``vanished`` has such a tenant.
+    """
+    tenants: list[Unit] = [
+        Tenant(tenant_id, code, name)
+        for tenant_id, code, name, *_ in _tenants(platform, vanished)
+        if tenant_id in tenant_ids
+    ]
+    missing = sorted(set(tenant_ids).difference(tenant.id for tenant in tenants))
+    if missing:
+        raise ParameterError(
+            f"テナントID {_quoted(missing)} は MST_Tenant にありません。"
+            "アプリのテナントを元に戻すか、そのテナントの行を除いてください。"
+        )
+    return TenantSelection(tenants, [])
 
 
 def running_executions(platform: psycopg.Connection, batch_id: str) -> list[RunningExecution]:
@@ -276,7 +311,15 @@ def open_execution(
             tenant_ids=[tenant_id for tenant_id, _ in expected],
             parts=[part for _, part in expected],
         )
-    return Run(execution_id, business_date, run_date, dry_run, options or {}, run_at=run_at)
+    return Run(
+        execution_id,
+        business_date,
+        run_date,
+        dry_run,
+        options or {},
+        run_at=run_at,
+        triggered_by=triggered_by,
+    )
 
 
 def record_task_metric(

@@ -77,24 +77,86 @@ def _is_empty(value: object) -> bool:
     return value is None or value is False or not str(value).strip()
 
 
+# The choices of a tax category, with the labels of include/billing/pricing/consumption_tax.py.
+TAX_CATEGORIES = {
+    "standard": "課税（標準税率）",
+    "reduced": "軽減税率",
+    "exempt": "非課税",
+    "not_taxable": "不課税",
+    "export": "免税（輸出）",
+    "out_of_scope": "対象外",
+}
+
 INVOICES = OperationForm(
     (
         Operation("explain", "内訳の表示", needs=("tenants",), is_read_only=True),
         Operation("approve", "保留中の請求の承認", needs=("tenants",), takes=("allow_incomplete",)),
         Operation("void", "請求書の取消（入金前のみ）", needs=("tenants", "reason")),
         Operation("credit", "返還請求書の発行", needs=("tenants", "reason")),
+        Operation("part_credit", "一部の返還", needs=("tenants", "reason", "credit_lines")),
         Operation(
             "reissue",
             "取消して再発行（入金前のみ）",
             needs=("tenants", "reason"),
             takes=("allow_incomplete", "accept_change"),
         ),
+        Operation(
+            "extra_line",
+            "個別明細の追加",
+            needs=("tenants", "line_date", "line_text", "line_price"),
+            takes=("line_quantity", "line_unit", "line_tax"),
+        ),
+        Operation("remove_line", "個別明細の取り消し", needs=("tenants", "line_text"), takes=("line_date",)),
+        Operation("carry", "差額の翌月への繰越し", needs=("tenants",)),
+        Operation("hand_over", "会計月の引き渡し", needs=("accounting_month",), takes=("reason",)),
+        Operation(
+            "record_payment",
+            "入金の記録",
+            needs=("tenants", "paid_on", "paid_amount", "paid_method", "paid_reference"),
+        ),
+        Operation(
+            "reverse_payment",
+            "入金の取り消し",
+            needs=("tenants", "reason", "paid_reference"),
+            takes=("paid_invoice",),
+        ),
+        Operation(
+            "move_payment",
+            "入金の付け替え",
+            needs=("tenants", "reason", "paid_reference", "paid_to"),
+            takes=("paid_invoice",),
+        ),
+        Operation(
+            "record_refund",
+            "返金の記録",
+            needs=("tenants", "reason", "paid_on", "paid_amount", "paid_method", "paid_reference"),
+            takes=("paid_invoice",),
+        ),
+        Operation("import_payments", "入金ファイルの取込み", needs=("payment_file",)),
+        Operation("stop_reminders", "督促の停止", needs=("tenants", "reason"), takes=("every_month",)),
+        Operation("allow_reminders", "督促の再開", needs=("tenants",), takes=("every_month",)),
     ),
     {
         "tenants": "テナントコード",
         "reason": "理由",
+        "credit_lines": "返還する明細",
         "allow_incomplete": "未締め日を許す",
         "accept_change": "大きな変動を認める",
+        "line_date": "利用日",
+        "line_text": "内容",
+        "line_price": "単価",
+        "line_quantity": "数量",
+        "line_unit": "単位",
+        "line_tax": "税区分",
+        "accounting_month": "会計月",
+        "paid_on": "入金日",
+        "paid_amount": "入金額",
+        "paid_method": "支払方法",
+        "paid_reference": "参照番号",
+        "paid_to": "付け替え先の請求書",
+        "paid_invoice": "入金のある請求書",
+        "payment_file": "入金ファイル",
+        "every_month": "すべての月",
     },
 )
 

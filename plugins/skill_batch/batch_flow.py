@@ -162,7 +162,8 @@ class BatchFlow(Generic[BatchT]):
         return self._create_batch(installation), installation
 
     def _open_run(self, context: Context) -> list[dict[str, Any]]:
-        from include.execution.flow import NotDueError, open_run
+        from include.execution.batch import NotDueError
+        from include.execution.flow import open_run
         from include.execution.parameters import require_known
 
         chosen = context["params"].get(BATCHES_PARAMETER)

@@ -29,7 +29,13 @@ def tenants(database: Database) -> list[str]:
     names = ["T001", "T002"]
     with database.connect() as host:
         for name in names:
-            host_rows.tenant(host, name, tenant_name=f"㈱{name}", subscription_plan="BASIC")
+            host_rows.tenant(
+                host,
+                name,
+                tenant_name=f"㈱{name}",
+                subscription_plan="BASIC",
+                contact_email="keiri@customer.example",
+            )
             close_month(host, name, OCTOBER)
     return names
 
@@ -74,7 +80,7 @@ def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothi
         "INV-2026-10-001.pdf",
         "INV-2026-10-002.json",
         "INV-2026-10-002.pdf",
-        "accounting-2026-10.csv",
+        "index.csv",
     ]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
     assert json.loads(files["INV-2026-10-001.json"])["issued_on"] == str(datetime.now(JAPAN).date())

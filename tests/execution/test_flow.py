@@ -18,6 +18,7 @@ from include.execution import flow
 from include.execution.batch import (
     Batch,
     FinishesRun,
+    NotDueError,
     ReportsDigest,
     Run,
     SendsMessages,
@@ -27,7 +28,7 @@ from include.execution.batch import (
     WritesFiles,
 )
 from include.execution.digest import Digest
-from include.execution.flow import NotDueError, RunRequest, TaskKey
+from include.execution.flow import RunRequest, TaskKey
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import EarlierStepFailedError, InstancesFailedError, RunFailedError
 from include.execution.sharding import Shard
@@ -204,6 +205,29 @@ def test_what_is_missing_shows_before_anything_is_written_and_a_dry_run_does_not
         open_run(installation, create())
 
     assert log_rows(host) == [("dry", "running")]
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_batch_that_sends_gets_the_store_if_there_is_one(
+    installation: Installation, tmp_path: Path, has_store: bool
+) -> None:
+    stores = []
+
+    class Keeping(Sending):
+        def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult]:
+            stores.append(work.store)
+            return results
+
+    class WithMail(Installation):
+        def network(self, *, with_mail: bool) -> Network | None:
+            return Network() if with_mail else None
+
+    store = ObjectStore(tmp_path) if has_store else None
+    connected = WithMail(installation.platform_connection, installation.tenant_connection, store)
+
+    processed(connected, Keeping())
+
+    assert set(stores) == {store}
 
 
 def test_a_shard_that_is_cleared_later_works_on_its_date_and_is_dated_on_the_day_of_its_work(

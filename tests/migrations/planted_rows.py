@@ -20,9 +20,13 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("backup", "status"): "running",
     ("usage_warning", "kind"): "quota",
     ("discount", "kind"): "percentage",
+    ("extra_charge", "tax_category"): "standard",
     ("invoice", "kind"): "invoice",
+    ("payment", "kind"): "payment",
+    ("payment", "source"): "operation",
     ("invoice", "period_start"): date(2026, 10, 1),
     ("invoice_document", "format"): "pdf",
+    ("accounting_month", "month"): date(2026, 10, 1),
     ("outbox", "channel"): "email",
     ("channel_circuit", "channel"): "email",
     ("tenant_inactivity", "stage"): "none",
@@ -90,16 +94,16 @@ def plant(connection: psycopg.Connection, relation: str, tenant_id: str) -> None
 
 def plant_parents(connection: psycopg.Connection, relation: str, tenant_id: str) -> None:
     """The rows that the foreign keys of the tenant's row name."""
-    for parent in {parent for parent, _ in _foreign_keys(connection, relation).values()} - {relation}:
+    for parent in {parent for parent, _ in foreign_keys(connection, relation).values()} - {relation}:
         plant(connection, parent, tenant_id)
 
 
 def row_of(connection: psycopg.Connection, relation: str, tenant_id: str) -> dict[str, Any]:
     """The tenant's row: of a table the columns that have to be given, of a view all. Text names its column and tenant."""
-    foreign_keys = _foreign_keys(connection, relation)
+    parents = foreign_keys(connection, relation)
     row: dict[str, Any] = {}
     for column, type_name in _columns(connection, relation).items():
-        table, source = foreign_keys.get(column, (relation, column))
+        table, source = parents.get(column, (relation, column))
         row[column] = _value(table, source, type_name, tenant_id)
     return row
 
@@ -154,7 +158,7 @@ def _columns(connection: psycopg.Connection, relation: str) -> dict[str, str]:
     )
 
 
-def _foreign_keys(connection: psycopg.Connection, relation: str) -> dict[str, tuple[str, str]]:
+def foreign_keys(connection: psycopg.Connection, relation: str) -> dict[str, tuple[str, str]]:
     """The table and column that each referencing column names."""
     rows = connection.execute(
         """

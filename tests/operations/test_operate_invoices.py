@@ -149,7 +149,7 @@ def test_an_invoice_that_is_approved_by_code_or_id_is_finalised_and_the_others_s
 
     approved = invoice(host, "A")
     assert (approved["status"], approved["number"]) == ("finalized", "INV-2026-10-002")
-    assert "（+55.0 %）" in approved["hold_reason"]
+    assert "（+55.0 %、" in approved["hold_reason"]
     assert approved["approved_by"] == result.execution_id
     assert host_billing(host, approved["invoice_id"])["billing_status"] == "INVOICED"
     assert host_billing(host, approved["invoice_id"])["notes"] is None
@@ -257,7 +257,7 @@ def test_an_approval_is_of_the_draft_that_was_held_and_of_no_other(
 
     held = operate(database, "approve", "HD001")
 
-    hold = "保留中の下書きから計算が変わりました。請求額 49,500 JPY が前月の 11,000 JPY から 50 % を超えて変わりました"
+    hold = "保留中の下書きから計算が変わりました。個別明細を除く小計が前月の 10,000 JPY から 45,000 JPY へ、"
     assert outcomes(host, held)["A"]["error_code"] == "APPROVAL_NEEDED"
     assert reasons(held)["HD001"].startswith(hold)
     draft = invoice(host, "A")
@@ -285,7 +285,7 @@ def test_a_reissue_voids_the_invoice_and_issues_a_new_one(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A", contact_email="a@example.jp")
-    customer(host, "B")
+    customer(host, "B", contact_email=None)
     run_billing(database, store=store)
     untouched = invoice(host, "B")
     host.execute("UPDATE batch.usage_day SET active_users = 22, revision = 2 WHERE tenant_id = 'A'")
@@ -303,7 +303,7 @@ def test_a_reissue_voids_the_invoice_and_issues_a_new_one(
     assert host_billing(host, new["invoice_id"])["billing_status"] == "INVOICED"
     assert invoice(host, "B") == untouched
     assert "invoices/2026-10/INV-2026-10-003.pdf" in files(store)
-    assert "INV-2026-10-001" in files(store)["invoices/2026-10/accounting-2026-10.csv"].decode("utf-8-sig")
+    assert "INV-2026-10-001" in files(store)["accounting/2026-11/accounting-2026-11.csv"].decode("utf-8-sig")
     letters = host.execute('SELECT id FROM "HIS_NotificationLog" ORDER BY id').fetchall()
     assert letters == sorted([(f"invoice-{old['invoice_id']}",), (f"invoice-{new['invoice_id']}",)])
 
@@ -496,8 +496,10 @@ def test_a_credit_cancels_the_invoice_exactly_and_its_month_may_be_billed_again(
 
     assert outcomes(host, result)["A"]["details"] == {"credited": "CRN-2026-10-001"}
     kept, credit = invoices(host, "A")
-    assert kept == original | {"credited": True}
-    assert host_billing(host, original["invoice_id"]) == shown
+    assert kept == original | {"credited": True, "credited_total": original["total"]}
+    row = host_billing(host, original["invoice_id"])
+    assert row["notes"] == "返還請求書 CRN-2026-10-001（2026-11-01、12375 JPY）で全額を返還済み"
+    assert row | {"notes": shown["notes"], "updated_at": shown["updated_at"]} == shown
     assert (credit["kind"], credit["number"], credit["credits_invoice_id"]) == (
         "credit",
         "CRN-2026-10-001",
@@ -606,16 +608,19 @@ def test_a_credit_withdraws_the_letter_of_its_original_unless_it_has_been_sent(
     database: Database, host: psycopg.Connection, send_status: str, withdrawn: bool
 ) -> None:
     for tenant_id in ("A", "B"):
-        customer(host, tenant_id, contact_email="keiri@a.example")
+        customer(host, tenant_id)
     run_billing(database)
     host.execute("""UPDATE "HIS_NotificationLog" SET send_status = %s""", [send_status])
 
     operate(database, "credit", reason="訂正")
 
     letters = host.execute(
-        """SELECT tenant_id, is_deleted FROM "HIS_NotificationLog" ORDER BY tenant_id"""
+        """SELECT subject, is_deleted FROM "HIS_NotificationLog" WHERE tenant_id = 'A' ORDER BY subject"""
     ).fetchall()
-    assert letters == [("A", withdrawn), ("B", False)]
+    assert [(subject.rpartition("】")[2], is_deleted) for subject, is_deleted in letters] == [
+        ("2026年10月分 ご請求書 INV-2026-10-001", withdrawn),
+        ("返還請求書 CRN-2026-10-001（請求書 INV-2026-10-001）", False),
+    ]
 
 
 # The same run again ----------------------------------------------------------------------------------------------------

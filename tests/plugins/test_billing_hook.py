@@ -11,9 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include.billing.documents.credit_note import CreditedPart
+from include.billing.documents.invoice import Invoice
 from include.billing.errors import BillingError
-from include.billing.invoice import Invoice
+from include.billing.inputs import ExtraCharge
 from include.billing.ledger.settlement import Settlement
+from include.billing.pricing.consumption_tax import TaxCategory
 from include.execution.sharding import Tenant
 from include.settings import SETTINGS_VARIABLE
 from skill_batch.hooks.billing import BillingHook
@@ -375,6 +378,52 @@ def test_a_credit_is_given_back_with_its_number_and_leaves_the_original_credited
 # Errors ------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_part_is_credited_and_the_month_stays_billed(hook: BillingHook, host: psycopg.Connection) -> None:
+    customer(host, "T1")
+    hook.finalize("T1", MONTH, issued_on=FIRST_OF_NOVEMBER, actor="test")
+
+    note = hook.credit(
+        "T1",
+        "INV-2026-10-001",
+        "障害",
+        issued_on=FIRST_OF_NOVEMBER,
+        actor="test",
+        parts=[CreditedPart(1, amount=Decimal(1000))],
+    )
+
+    assert (note.invoice.number, note.invoice.total) == ("CRN-2026-10-001", Decimal(-1100))
+    original = hook.invoice("T1", "INV-2026-10-001")
+    assert (original.credited, original.credited_total) == (False, Decimal(1100))
+
+
+def test_a_one_off_line_is_on_the_invoice_of_its_month(hook: BillingHook, host: psycopg.Connection) -> None:
+    customer(host, "T1")
+    line = ExtraCharge(
+        charged_on=date(2026, 10, 5),
+        description="作業費",
+        quantity=Decimal(2),
+        unit="式",
+        unit_amount=Decimal(2500),
+        currency="JPY",
+        tax_category=TaxCategory.STANDARD,
+    )
+
+    hook.enter_line("T1", line, entered_by="経理")
+
+    settlement = hook.finalize("T1", MONTH, issued_on=FIRST_OF_NOVEMBER, actor="test")
+    assert settlement.total == Decimal(16_500)
+    assert settlement.invoice is not None
+    assert settlement.invoice.lines[-1].description == "作業費"
+
+
+def test_a_month_without_a_difference_carries_nothing(hook: BillingHook, host: psycopg.Connection) -> None:
+    customer(host, "T1")
+    hook.finalize("T1", MONTH, issued_on=FIRST_OF_NOVEMBER, actor="test")
+
+    with pytest.raises(BillingError, match="差額はありません"):
+        hook.carry_difference("T1", MONTH, entered_by="経理")
+
+
 def test_a_tenant_that_does_not_exist_is_named(hook: BillingHook) -> None:
     attempts: list[Callable[[], object]] = [
         lambda: hook.price("nobody", MONTH),
@@ -459,13 +508,12 @@ def test_a_document_has_the_bytes_that_are_in_the_object_store(
     customer(host, "A")
     number = finalize(hook)
     hook.write_documents("A", date(2026, 10, 17))
-    hook.write_accounting_file(date(2026, 10, 17))
+    hook.write_accounting_files(date(2026, 11, 17))
 
     folder = storage / "invoices/2026-10"
     assert sorted(path.name for path in folder.iterdir()) == [
         "INV-2026-10-001.json",
         "INV-2026-10-001.pdf",
-        "accounting-2026-10.csv",
     ]
     for format_name in ("pdf", "json"):
         content = (folder / f"{number}.{format_name}").read_bytes()
@@ -481,4 +529,4 @@ def test_a_document_has_the_bytes_that_are_in_the_object_store(
         Invoice.model_validate_json(hook.document("A", number, "json")) == hook.invoice("A", number).invoice
     )
     assert hook.document("A", number) == hook.document("A", number, "pdf")
-    assert number in (folder / "accounting-2026-10.csv").read_text("utf-8-sig")
+    assert number in (storage / "accounting/2026-11/accounting-2026-11.csv").read_text("utf-8-sig")

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from typing_extensions import override
 
 from include.billing.periods import Period
-from include.billing.usage import BYTES_PER_GB
+from include.billing.pricing.usage import BYTES_PER_GB
 from include.catalog import OPERATE_INVOICES, TENANT_BILLING, TENANT_USAGE, RunSpec
 from include.execution.batch import Batch, Run
 from include.execution.object_store import ObjectStore
@@ -70,7 +70,11 @@ def customer(
     **values: Any,
 ) -> str:
     """A tenant with a plan (¥10,000 and tax unless said otherwise) that used nothing in months that are closed; returns its id."""
-    values = {"subscription_plan": plan, "created_at": datetime(2026, 1, 1)} | values
+    values = {
+        "subscription_plan": plan,
+        "created_at": datetime(2026, 1, 1),
+        "contact_email": "keiri@customer.example",
+    } | values
     host_rows.tenant(connection, tenant_id, **values)
     for month in months:
         close_month(connection, tenant_id, month)
@@ -199,7 +203,8 @@ def operate(
     """One whole run of an operation on the month's invoices of these tenants, or of A; ``values`` are further fields of the form."""
     form = {"operation": operation, "reason": reason, **(values or {})}
     batch = invoice_operations(LOCAL)
-    return _run(database, OPERATE_INVOICES, batch, month, codes=codes or ["A"], parameters=form, **options)
+    options = {"codes": codes or ["A"]} | options
+    return _run(database, OPERATE_INVOICES, batch, month, parameters=form, **options)
 
 
 def explain(database: Database, tenant_id: str = "A") -> tuple[str, ...]:
@@ -230,9 +235,15 @@ def open_billing(database: Database) -> Run:
         return open_run(platform, TENANT_BILLING, create_batch(LOCAL), MONTH)[0]
 
 
-def open_operation(database: Database, operation: str, *codes: str, reason: str = "") -> Run:
+def open_operation(
+    database: Database,
+    operation: str,
+    *codes: str,
+    reason: str = "",
+    values: Mapping[str, Any] | None = None,
+) -> Run:
     """A run of an operation on these tenants, or on A, that has only been opened."""
-    form = {"operation": operation, "reason": reason}
+    form = {"operation": operation, "reason": reason, **(values or {})}
     with database.connect("batch_platform") as platform:
         batch = invoice_operations(LOCAL)
         return open_run(platform, OPERATE_INVOICES, batch, MONTH, codes=codes or ["A"], parameters=form)[0]

@@ -14,8 +14,8 @@ import yaml
 from pydantic import ValidationError
 from pypdf import PdfReader
 
+from include.billing.documents.invoice import Invoice
 from include.billing.errors import BillingError
-from include.billing.invoice import Invoice
 from include.billing.ledger.correction import credit_invoice, void_invoice
 from include.billing.ledger.settlement import Instructions, Settlement, settle_tenants
 from include.billing.ledger.stored_invoice import find_invoice, invoice_of_month
@@ -152,7 +152,7 @@ def test_the_drafts_of_a_sample_become_invoices_under_the_installations_own_term
     assert [key for key in made if key.startswith("invoices/")] == [
         "invoices/2026-10/INV-2026-10-001.json",
         "invoices/2026-10/INV-2026-10-001.pdf",
-        "invoices/2026-10/accounting-2026-10.csv",
+        "invoices/2026-10/index.csv",
     ]
     (page,) = PdfReader(BytesIO(made["invoices/2026-10/INV-2026-10-001.pdf"])).pages
     assert "見本" not in page.extract_text()
@@ -326,7 +326,7 @@ def test_the_operators_are_told_what_to_do_once_a_run(
         assert lines == [
             f"請求書を確定していません（2026-10 分）: {samples}が見本（sample: true）のため",
             "・見本の下書き 1 テナント（保存先の samples/2026-10/）。"
-            "請求書番号、アプリの請求データ、請求先への通知、会計用 CSV は作っていません",
+            "請求書番号、アプリの請求データ、請求先への通知、会計用ファイルは作っていません",
             "→ 自社の料金表と発行者（どちらも sample: false）の設定ファイルを用意し、環境変数 SKILL_BATCH_SETTINGS に"
             "指定してください。その後、業務日 2026-10-01 で再実行すると確定します",
         ]

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from pypdf import PdfReader
 
-from include.billing.invoice import Invoice
+from include.billing.documents.invoice import Invoice
 from include.errors import ParameterError
 from include.execution.batch import UnitFailure
 from include.execution.object_store import ObjectStore
@@ -260,7 +260,7 @@ def test_free_and_trial_tenants_get_no_invoice_and_use_up_no_number(
     for tenant_id in ("A", "B", "C"):
         outcome = outcomes(host, result)[tenant_id]
         assert outcome["details"] == {"settlement": "not billable"}
-        assert outcome["notes"] == ["請求対象の契約がありません（無料・試用・契約期間外）"]
+        assert outcome["notes"] == ["請求対象の契約がありません（無料・試用のプラン）"]
 
 
 def test_the_days_after_a_trial_are_billed_and_those_of_it_need_not_be_closed(
@@ -282,7 +282,7 @@ def test_a_total_of_nothing_is_closed_without_number_documents_or_letter(
 ) -> None:
     customer(host, "A", contact_email="a@example.jp")
     billing_rows.discount(host, "A", value=100)
-    customer(host, "B")
+    customer(host, "B", contact_email=None)
 
     result = run_billing(database, store=store)
 
@@ -313,7 +313,7 @@ def test_an_invoice_is_dated_on_the_day_of_the_run_but_never_before_its_month_is
     bill_as_task(database, codes=["B"], run_date=date(2026, 10, 20))
 
     assert [(row["issued_on"], row["due_on"]) for row in invoices(host)] == [
-        (date(2026, 12, 3), date(2026, 12, 31)),
+        (date(2026, 12, 3), date(2027, 1, 4)),
         (date(2026, 11, 1), date(2026, 11, 30)),
     ]
 
@@ -612,7 +612,8 @@ def test_a_contract_that_ended_before_the_month_is_not_billed_though_the_tenant_
 
     result = run_billing(database)
 
-    assert outcomes(host, result)["A"]["details"] == {"settlement": "not billable"}
+    why = "請求対象の契約がありません（契約は 2026-09-30 まで）。稼働中です。契約を更新したなら MST_Tenant の契約終了日を直してください"
+    assert outcomes(host, result)["A"]["details"] == {"settlement": "not billable", "attention": [why]}
     assert invoices(host) == []
 
 
@@ -673,7 +674,7 @@ def test_files_that_lie_there_after_the_contract_are_no_use_of_it(
 
     result = run_billing(database)
 
-    assert outcomes(host, result)["A"]["details"] == {"settlement": "not billable"}
+    assert outcomes(host, result)["A"]["details"]["settlement"] == "not billable"
 
 
 def test_the_last_days_of_a_tenant_that_left_are_closed_by_the_usage_batch_and_billed(
@@ -755,7 +756,10 @@ def test_a_total_that_jumps_is_held_as_a_draft_and_the_operator_is_told_what_to_
     result = run_billing(database, store=store)
 
     assert result.status == "partial"
-    hold = "請求額 17,050 JPY が前月の 11,000 JPY から 50 % を超えて変わりました（+55.0 %）"
+    hold = (
+        "個別明細を除く小計が前月の 10,000 JPY から 15,500 JPY へ、50 % を超えて変わりました"
+        "（+55.0 %、請求額は 11,000 JPY から 17,050 JPY）"
+    )
     assert reasons(result)["HD001"] == (
         f"{hold}。内容を確認し、正しければ DAG operate_invoices を対象月 2026-10-01、テナントコード 'HD001'、"
         "操作「保留中の請求の承認」で実行してください。"
@@ -808,7 +812,7 @@ def test_a_month_without_an_invoice_does_not_hide_the_jump_from_the_month_before
     result = run_billing(database)
 
     assert outcomes(host, result)["A"]["error_code"] == "APPROVAL_NEEDED"
-    assert "の 11,000 JPY から 50 % を超えて変わりました（+55.0 %）" in reasons(result)["A"]
+    assert "の 10,000 JPY から 15,500 JPY へ、50 % を超えて変わりました（+55.0 %、" in reasons(result)["A"]
 
 
 def test_a_later_month_is_nothing_to_compare_an_earlier_one_with(
@@ -828,7 +832,7 @@ def test_the_month_after_an_invoice_over_nothing_is_held(
     billing_rows.discount(host, "A", valid_to=date(2026, 9, 30))
     run_billing(database, SEPTEMBER)
 
-    assert "（前月は 0）" in reasons(run_billing(database))["A"]
+    assert "（前月は 0、" in reasons(run_billing(database))["A"]
 
 
 UNPLACED = "利用者を特定できない操作が 24 件（読み取り 310 件の 7.7 %）あり、利用者数に含めていません"
@@ -880,7 +884,7 @@ def test_a_total_that_jumps_and_rows_that_name_nobody_are_both_told(
 
     (held, _) = reasons(run_billing(database)).values()
 
-    assert "50 % を超えて変わりました（+55.0 %）。利用者を特定できない操作が 31 件" in held
+    assert "（+55.0 %、請求額は 11,000 JPY から 17,050 JPY）。利用者を特定できない操作が 31 件" in held
 
 
 def test_days_that_are_closed_again_with_every_row_placed_are_billed(
@@ -946,12 +950,15 @@ def test_the_billing_contact_gets_one_letter_at_nine_on_the_day_of_issue(
 def test_without_an_address_there_is_no_letter_and_the_invoice_is_issued_all_the_same(
     database: Database, host: psycopg.Connection
 ) -> None:
-    customer(host, "A")
+    customer(host, "A", contact_email=None)
 
-    run_billing(database)
+    result = run_billing(database)
 
     assert invoice(host, "A")["status"] == "finalized"
     assert host.execute('SELECT count(*) FROM "HIS_NotificationLog"').fetchone() == (0,)
+    outcome = outcomes(host, result)["A"]
+    assert "請求先のメールアドレスがないため、通知していません。" in outcome["notes"][0]
+    assert outcome["details"]["attention"] == outcome["notes"]
 
 
 # The files ---------------------------------------------------------------------------------------------------------------
@@ -966,9 +973,14 @@ def test_an_invoice_is_kept_as_pdf_and_json_and_the_month_as_csv(
 
     written = files(store)
     assert list(written) == [
+        *(
+            f"accounting/2026-11/{name}-2026-11.csv"
+            for name in ("accounting", "freee", "journal", "moneyforward")
+        ),
+        "accounting/receivables.csv",
         "invoices/2026-10/INV-2026-10-001.json",
         "invoices/2026-10/INV-2026-10-001.pdf",
-        "invoices/2026-10/accounting-2026-10.csv",
+        "invoices/2026-10/index.csv",
     ]
     recorded = host.execute(
         "SELECT invoice_id, tenant_id, format, location, sha256, bytes FROM batch.invoice_document ORDER BY format"
@@ -993,7 +1005,7 @@ def test_an_invoice_is_kept_as_pdf_and_json_and_the_month_as_csv(
         billed["due_on"],
         billed["total"],
     )
-    (head, row) = written["invoices/2026-10/accounting-2026-10.csv"].decode("utf-8-sig").splitlines()
+    (head, row) = written["accounting/2026-11/accounting-2026-11.csv"].decode("utf-8-sig").splitlines()
     assert head.startswith("請求書番号,種別,状態")
     assert row.startswith("INV-2026-10-001,請求,確定,2026-11-01,2026-11-30,2026-10-01,2026-10-31,A,A,JPY")
 
@@ -1008,7 +1020,7 @@ def test_the_accounting_file_lists_all_numbers_in_their_order_void_ones_and_cred
     operate(database, "credit", "A", reason="訂正")
     operate(database, "void", "B", reason="訂正", store=store)
 
-    listed = files(store)["invoices/2026-10/accounting-2026-10.csv"].decode("utf-8-sig").splitlines()[1:]
+    listed = files(store)["accounting/2026-11/accounting-2026-11.csv"].decode("utf-8-sig").splitlines()[1:]
 
     assert [tuple(line.split(",")[:3]) for line in listed] == [
         ("INV-2026-10-999", "請求", "確定"),
@@ -1124,12 +1136,12 @@ def test_whatever_a_tenant_is_called_its_files_are_called_after_the_number(
     assert run_billing(database, store=store).status == "completed"
 
     assert invoice(host, name)["number"] == "INV-2026-10-001"
-    assert {str(path.relative_to(root)) for path in root.rglob("*")} == {
+    assert {str(path.relative_to(root)) for path in root.rglob("*") if "accounting" not in path.parts} == {
         "invoices",
         "invoices/2026-10",
         "invoices/2026-10/INV-2026-10-001.json",
         "invoices/2026-10/INV-2026-10-001.pdf",
-        "invoices/2026-10/accounting-2026-10.csv",
+        "invoices/2026-10/index.csv",
     }
     assert list(root.parent.iterdir()) == [root]
     assert host.execute('SELECT tenant_id FROM "HIS_NotificationLog"').fetchall() == [(name,)]

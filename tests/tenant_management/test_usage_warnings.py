@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.billing.usage import BYTES_PER_GB
+from include.billing.pricing.usage import BYTES_PER_GB
 from include.settings import UsageSettings, load_settings
 from include.tenant_management.tenant_usage.warnings import (
     UsageFigures,

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from include.billing.documents.credit_note import CreditedPart, credit_note
+from include.billing.documents.invoice import Invoice, InvoiceKind
+from include.billing.documents.rendering import require_printable
 from include.billing.errors import BillingError
-from include.billing.invoice import Invoice, InvoiceKind
 from include.billing.ledger.finalization import finalize, write_host_rows
-from include.billing.ledger.notification import withdraw_notifications
-from include.billing.ledger.stored_invoice import StoredInvoice, find_by_number, invoice_label
+from include.billing.ledger.letters import (
+    BillingContact,
+    load_contacts,
+    queue_letters,
+    queue_void_letters,
+    withdraw_letters,
+)
+from include.billing.ledger.overdue_letters import withdraw_reminders
+from include.billing.ledger.payments import show_payments
+from include.billing.ledger.stored_invoice import (
+    StoredInvoice,
+    find_by_id,
+    find_by_number,
+    invoice_label,
+    stored_document,
+)
 from include.billing.periods import Period
 from include.billing.terms import Terms
 from include.database import Statements
@@ -26,16 +42,23 @@ def void_invoice(
 ) -> None:
     """Void an unpaid invoice or a draft. An invoice keeps its number, and the month may be billed again.
 
-    :raises BillingError: it is paid, credited, void or a credit, or no reason is given. Or it is finalised, and the terms are a sample.
+    :raises BillingError: it is paid, credited even in part, void or a credit, or no reason is given. Or it is finalised, and the terms
+        are a sample.
     """
     if stored.status != "draft":
         terms.require_no_sample()
     require_reason(reason)
+    stored = _locked(connection, stored)
     _require_live(stored)
     if stored.invoice.kind is InvoiceKind.CREDIT:
         raise BillingError("IS_A_CREDIT", f"返還請求書 {stored.invoice.number} は取り消せません")
+    if stored.credited_total:
+        raise partly_credited_error(stored.invoice.number)
+    if stored.is_carried:
+        raise carried_error(stored.invoice.number)
     if stored.invoice_id not in void_invoices(connection, [stored.invoice_id], reason, actor):
         raise not_voided_error(connection, stored.invoice.number)
+    announce_voids(connection, [stored.invoice_id], load_contacts(connection), reason)
     write_host_rows(connection, [stored.invoice_id])
 
 
@@ -47,33 +70,79 @@ def credit_invoice(
     *,
     issued_on: date,
     actor: str,
+    parts: Sequence[CreditedPart] | None = None,
 ) -> Invoice:
-    """Issue the credit that cancels a paid or unpaid invoice exactly. The month may then be billed again.
+    """Issue a credit note for parts of a paid or unpaid invoice, or for all that earlier credit notes have left of it.
 
-    :raises BillingError: it is a draft, a credit, credited or void, or no reason is given. Or the terms are a sample.
+    If nothing is left, the month may be billed again.
+    :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, or no reason is given. Or the terms are a
+        sample.
     """
     terms.require_no_sample()
     require_reason(reason)
+    stored = _locked(connection, stored)
     _require_live(stored)
-    if stored.invoice.kind is InvoiceKind.CREDIT or stored.invoice.number is None:
+    original = stored.invoice
+    if original.kind is InvoiceKind.CREDIT or original.number is None:
         raise BillingError(
             "NOT_CREDITABLE",
-            f"{invoice_label(stored.invoice.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
+            f"{invoice_label(original.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
         )
-    credit = stored.invoice.credited()
+    credit = credit_note(
+        original,
+        _credits_of(connection, stored),
+        parts,
+        reason=reason,
+        rounding=stored.inputs.rounding,
+    )
+    credited_total = stored.credited_total - credit.total
+    is_credited = credited_total == original.total
+    if is_credited and stored.is_carried:
+        raise carried_error(original.number)
+    require_printable(credit)
+    credit_id, number = _store_credit(connection, terms, stored, credit, reason, issued_on, actor)
+    _SQL.execute(
+        connection,
+        "mark_credited",
+        invoice_id=stored.invoice_id,
+        credited_total=credited_total,
+        is_credited=is_credited,
+    )
+    credit = credit.finalized(number, issued_on, None)
+    show_payments(connection, stored.invoice_id)
+    withdrawn = withdraw_letters(connection, [stored.invoice_id]) if is_credited else set()
+    queue_letters(
+        connection,
+        terms,
+        {credit_id: credit},
+        load_contacts(connection),
+        issued_on,
+        is_original_unsent=bool(withdrawn),
+    )
+    write_host_rows(connection, [credit_id])
+    return credit
+
+
+def _store_credit(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    credit: Invoice,
+    reason: str,
+    issued_on: date,
+    actor: str,
+) -> tuple[str, str | None]:
+    """Insert and finalise the credit note; returns its id and its number."""
     row = _SQL.row(
         connection,
         "insert_credit",
         invoice_id=stored.invoice_id,
+        total=credit.total,
         content=Jsonb(credit.model_dump(mode="json")),
         reason=reason,
         execution_id=actor,
     )
-    numbers = finalize(connection, terms, [row[0]], issued_on=issued_on)
-    _SQL.execute(connection, "mark_credited", invoice_id=stored.invoice_id)
-    withdraw_notifications(connection, [stored.invoice_id])
-    write_host_rows(connection, [row[0]])
-    return credit.finalized(numbers[row[0]], issued_on, None)
+    return row[0], finalize(connection, terms, [row[0]], issued_on=issued_on)[row[0]]
 
 
 def already_done(
@@ -97,15 +166,48 @@ def already_done(
 def void_invoices(
     connection: psycopg.Connection, invoice_ids: Sequence[str], reason: str, actor: str
 ) -> set[str]:
-    """Void invoices; returns the ids of those voided. A paid, credited or void invoice is skipped."""
+    """Void invoices; returns the ids of those voided. An invoice that is paid, credited even in part, or void is skipped."""
     if not invoice_ids:
         return set()
+    # Locked by a statement of its own, so that the next one sees what the transactions before have entered for these invoices.
+    _SQL.execute(connection, "lock_by_id", invoice_ids=list(invoice_ids))
     rows = _SQL.execute(
         connection, "void_invoices", invoice_ids=list(invoice_ids), reason=reason, voided_by=actor
     )
     voided = {invoice_id for (invoice_id,) in rows}
-    withdraw_notifications(connection, voided)
+    withdraw_reminders(connection, voided)
     return voided
+
+
+def announce_voids(
+    connection: psycopg.Connection,
+    invoice_ids: Collection[str],
+    contacts: Mapping[str, BillingContact],
+    reason: str,
+) -> None:
+    """Withdraw the letters of voided invoices that wait, and queue a letter about each void of which the customer may have the invoice."""
+    known = set(invoice_ids) - withdraw_letters(connection, invoice_ids)
+    documents = {invoice_id: find_by_id(connection, invoice_id).invoice for invoice_id in known}
+    numbered = {invoice_id: invoice for invoice_id, invoice in documents.items() if invoice.number}
+    queue_void_letters(connection, numbered, contacts, reason)
+
+
+def partly_credited_error(number: str | None) -> BillingError:
+    """An invoice with a credit note cannot be voided."""
+    return BillingError(
+        "HAS_CREDITS",
+        f"{invoice_label(number)}は一部返還済みのため取り消せません。残りを打ち消すには DAG operate_invoices の「返還請求書の発行」を"
+        "使ってください",
+    )
+
+
+def carried_error(number: str | None) -> BillingError:
+    """An invoice whose difference a later month bills is not taken back, because its replacement would bill the difference again."""
+    return BillingError(
+        "DIFFERENCE_CARRIED",
+        f"{invoice_label(number)}の差額は後の月に繰り越し済みのため、取消、再発行、全額の返還はできません。先に DAG operate_invoices の"
+        "「個別明細の取り消し」で繰越しの明細を取り消してください。その明細も確定済みなら、「一部の返還」か「個別明細の追加」で訂正します",
+    )
 
 
 def paid_error(number: str | None) -> BillingError:
@@ -119,8 +221,13 @@ def paid_error(number: str | None) -> BillingError:
 def not_voided_error(connection: psycopg.Connection, number: str | None) -> BillingError:
     """Why a live invoice was not voided: it has been paid, voided or credited since it was read."""
     stored = find_by_number(connection, number) if number else None
-    if stored and stored.is_paid and stored.status != "void" and not stored.credited:
-        return paid_error(number)
+    if stored and stored.status != "void" and not stored.credited:
+        if stored.credited_total:
+            return partly_credited_error(number)
+        if stored.is_carried:
+            return carried_error(number)
+        if stored.is_paid:
+            return paid_error(number)
     return BillingError(
         "ALREADY_TAKEN_BACK",
         f"{invoice_label(number)}は、同時に動いた別の実行がすでに取り消したか返還しました",
@@ -131,6 +238,18 @@ def require_reason(reason: str) -> None:
     """:raises BillingError: no reason is given."""
     if not reason.strip():
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
+
+
+def _locked(connection: psycopg.Connection, stored: StoredInvoice) -> StoredInvoice:
+    """The invoice as it is now, locked until the transaction ends. Another operation may have taken it back since it was read."""
+    _SQL.execute(connection, "lock_invoice", invoice_id=stored.invoice_id)
+    return find_by_id(connection, stored.invoice_id)
+
+
+def _credits_of(connection: psycopg.Connection, stored: StoredInvoice) -> list[Invoice]:
+    return [
+        stored_document(row) for row in _SQL.rows(connection, "load_credits", invoice_id=stored.invoice_id)
+    ]
 
 
 def _require_live(stored: StoredInvoice) -> None:

@@ -10,14 +10,15 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.billing.accounts import BillingAccount, inputs_of
-from include.billing.approval import change_reason, unplaced_reason
-from include.billing.documents import require_printable
+from include.billing.approval import change_reason, recurring_subtotal, unplaced_reason
+from include.billing.documents.invoice import Invoice
+from include.billing.documents.qualified_invoice import require_qualified
+from include.billing.documents.rendering import require_printable
 from include.billing.errors import BillingError
 from include.billing.inputs import BillingInputs
-from include.billing.invoice import Invoice
+from include.billing.money import YEN
 from include.billing.periods import Period
-from include.billing.pricing import price
-from include.billing.qualified_invoice import require_qualified
+from include.billing.pricing.calculation import no_exchange_rate, price
 from include.billing.terms import Terms
 from include.database import Statements
 
@@ -65,7 +66,14 @@ def make_draft(
         return None
     invoice = price(inputs)
     reasons = (
-        change_reason(invoice.total, invoice.currency, account.previous, terms.settings.approval_percent),
+        change_reason(
+            invoice.total,
+            recurring_subtotal(invoice),
+            invoice.currency,
+            # An invoice with one-off lines only is not compared.
+            account.previous if inputs.parts else None,
+            terms.settings.approval_percent,
+        ),
         unplaced_reason(account.unplaced, terms.identity),
     )
     hold = "。".join(reason for reason in reasons if reason) or None
@@ -80,7 +88,7 @@ def make_draft(
         invoice,
         hold=hold,
         approved=is_approved,
-        refusal=_refusal(invoice, terms.settings.issuer.corporate),
+        refusal=_refusal(inputs, invoice, terms.settings.issuer.corporate),
         sample_notes=terms.sample_notes,
     )
 
@@ -116,11 +124,16 @@ def save_drafts(
     return dict(rows.fetchall())
 
 
-def _refusal(invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
-    """Why the invoice cannot be finalised. An invoice over 0 is not sent and need not be qualified."""
+def _refusal(inputs: BillingInputs, invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
+    """Why the invoice cannot be finalised. An invoice whose total is 0 is not sent and need not be qualified.
+
+    Without an exchange rate an invoice in another currency cannot be booked, even if it is not taxed.
+    """
     if invoice.total == 0:
         return None
     try:
+        if inputs.currency != YEN and inputs.exchange_rate is None:
+            raise no_exchange_rate(inputs)
         require_qualified(invoice, corporate_issuer=corporate_issuer)
         require_printable(invoice)
     except BillingError as error:

@@ -8,19 +8,11 @@ from pathlib import Path
 
 import psycopg
 
-from include.billing.periods import Period
+from include.billing.accounting.months import OPEN_MONTH_CONSTRAINT, month_closed_error
 from include.billing.terms import Terms
 from include.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
-
-
-def due_date(period: Period, issued_on: date, months: int) -> date:
-    """The end of the month ``months`` after the billing month, but not before the end of the month of issue."""
-    month = period
-    for _ in range(months):
-        month = Period.month_of(month.next_day)
-    return max(month.end, Period.month_of(issued_on).end)
 
 
 def finalize(
@@ -35,26 +27,31 @@ def finalize(
     """Finalise drafts in this order; returns numbers by invoice id. A total of 0 gets no number.
 
     The transaction locks the month's counter until it ends.
-    :raises BillingError: the terms are a sample.
+    :raises BillingError: the terms are a sample, or the accountant has the month of ``issued_on``.
     """
     if not invoice_ids:
         return {}
     terms.require_no_sample()
     numbers: dict[str, str | None] = {}
     with connection.cursor() as cursor:
-        cursor.executemany(
-            _SQL["finalize_invoice"],
-            [
-                {
-                    "invoice_id": invoice_id,
-                    "issued_on": issued_on,
-                    "due_on": due_on,
-                    "approved_by": (approved_by or {}).get(invoice_id),
-                }
-                for invoice_id in invoice_ids
-            ],
-            returning=True,
-        )
+        try:
+            cursor.executemany(
+                _SQL["finalize_invoice"],
+                [
+                    {
+                        "invoice_id": invoice_id,
+                        "issued_on": issued_on,
+                        "due_on": due_on,
+                        "approved_by": (approved_by or {}).get(invoice_id),
+                    }
+                    for invoice_id in invoice_ids
+                ],
+                returning=True,
+            )
+        except psycopg.errors.RestrictViolation as error:
+            if error.diag.constraint_name == OPEN_MONTH_CONSTRAINT:
+                raise month_closed_error() from error
+            raise
         while True:
             numbers.update(cursor.fetchall())
             if not cursor.nextset():

@@ -11,23 +11,32 @@ queued. Finalised invoices stay unchanged.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 import psycopg
 
-from include.billing.accounts import BillingAccount, load_accounts
+from include.billing.accounts import BillingAccount, load_accounts, why_not_billable
+from include.billing.documents.invoice import Invoice
 from include.billing.errors import BillingError
 from include.billing.inputs import BillingInputs
-from include.billing.invoice import Invoice
-from include.billing.ledger.correction import not_voided_error, paid_error, require_reason, void_invoices
+from include.billing.ledger.correction import (
+    announce_voids,
+    carried_error,
+    not_voided_error,
+    paid_error,
+    partly_credited_error,
+    require_reason,
+    void_invoices,
+)
 from include.billing.ledger.drafts import Draft, make_draft, save_drafts
-from include.billing.ledger.finalization import due_date, finalize, write_host_rows
-from include.billing.ledger.notification import queue_notifications
+from include.billing.ledger.finalization import finalize, write_host_rows
+from include.billing.ledger.letters import BillingContact, load_contacts, queue_letters, withdraw_letters
 from include.billing.ledger.stored_invoice import invoice_label
 from include.billing.periods import Period
+from include.billing.receivables.due_dates import due_date
 from include.billing.terms import Terms
 
 
@@ -49,12 +58,14 @@ class Instructions:
     """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged.
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones; ``reason`` says why. ``actor`` is the run or the person.
-    ``resumable``: the run may be retried, and a retry does not issue again what this actor has issued.
+    ``resumable``: the run may be retried, and a retry does not issue again what this actor has issued. ``is_trial``: nothing is written,
+    so that a month before the first one may be priced too.
     """
 
     issued_on: date
     actor: str
     resumable: bool = False
+    is_trial: bool = False
     allow_incomplete: bool = False
     recalculate: bool = False
     reason: str = ""
@@ -63,7 +74,10 @@ class Instructions:
 
 @dataclass(frozen=True)
 class TenantSettlement:
-    """How one tenant's month ended. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's remarks."""
+    """How one tenant's month ended. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's remarks.
+
+    ``attention`` is what the accountant must look at although the tenant did not fail; the run's report names it.
+    """
 
     tenant_id: str
     settlement: Settlement
@@ -75,12 +89,14 @@ class TenantSettlement:
     reason: str | None = None
     code: str | None = None
     notes: tuple[str, ...] = ()
+    attention: tuple[str, ...] = ()
 
 
 def price_tenants(
     connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
 ) -> list[TenantSettlement]:
     """Price the month of the transaction's tenants and write nothing."""
+    instructions = replace(instructions, is_trial=True)
     priced = []
     for account in load_accounts(connection, period):
         outcome = _draft(account, period, terms, instructions)
@@ -114,6 +130,7 @@ def settle_tenants(
     if instructions.recalculate:
         require_reason(instructions.reason)
     settlements: dict[str, TenantSettlement] = {}
+    contacts = load_contacts(connection)
     drafts: list[Draft] = []
     obsolete: list[str] = []
     for account in load_accounts(connection, period):
@@ -125,11 +142,32 @@ def settle_tenants(
         if outcome.settlement is Settlement.NOT_BILLABLE and account.live:
             obsolete.append(account.live.invoice_id)
 
-    voided, failures = _void_replaced(connection, drafts, instructions)
+    voided, failures = _void_replaced(connection, drafts, contacts, instructions)
     settlements |= failures
     drafts = [draft for draft in drafts if draft.account.tenant_id not in failures]
     void_invoices(connection, obsolete, "請求対象の契約がなくなったため", instructions.actor)
 
+    settled, invoice_ids = _settle_drafts(connection, period, terms, drafts, contacts, instructions)
+    settlements |= settled
+    write_host_rows(connection, [*voided, *obsolete, *(() if terms.samples else invoice_ids)])
+    silenced = {
+        draft.account.tenant_id for draft in drafts if draft.account.issued and not draft.invoice.total
+    }
+    return [
+        _with_letter_problem(settlements[tenant_id], contacts[tenant_id], is_void_due=tenant_id in silenced)
+        for tenant_id in sorted(settlements)
+    ]
+
+
+def _settle_drafts(
+    connection: psycopg.Connection,
+    period: Period,
+    terms: Terms,
+    drafts: Sequence[Draft],
+    contacts: Mapping[str, BillingContact],
+    instructions: Instructions,
+) -> tuple[dict[str, TenantSettlement], list[str]]:
+    """Save the drafts, finalise those without an obstacle, and queue their letters; returns settlements by tenant, and invoice ids."""
     invoice_ids = save_drafts(connection, period, drafts, instructions.actor)
     ready = {
         invoice_ids[draft.account.tenant_id]: draft
@@ -137,7 +175,7 @@ def settle_tenants(
         if draft.account.tenant_id in invoice_ids and _obstacle(draft, period) is None
     }
     issued_on = instructions.issued_on
-    due_on = due_date(period, issued_on, terms.settings.due_months)
+    due_on = due_date(period, issued_on, terms.settings.due_months, terms.settings.due_day)
     numbers = finalize(
         connection,
         terms,
@@ -146,17 +184,31 @@ def settle_tenants(
         due_on=due_on,
         approved_by={invoice_id: instructions.actor for invoice_id, draft in ready.items() if draft.hold},
     )
-    for draft in drafts:
-        tenant_id = draft.account.tenant_id
-        settlements[tenant_id] = _settlement_of(draft, period, invoice_ids.get(tenant_id), numbers)
-    write_host_rows(connection, [*voided, *obsolete, *(() if terms.samples else invoice_ids.values())])
     finalized = {
         invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, due_on)
         for invoice_id, draft in ready.items()
         if draft.invoice.total
     }
-    queue_notifications(connection, finalized, issued_on)
-    return [settlements[tenant_id] for tenant_id in sorted(settlements)]
+    queue_letters(connection, terms, finalized, contacts, issued_on)
+    settlements = {
+        draft.account.tenant_id: _settlement_of(
+            draft, period, invoice_ids.get(draft.account.tenant_id), numbers
+        )
+        for draft in drafts
+    }
+    return settlements, list(invoice_ids.values())
+
+
+def _with_letter_problem(
+    settlement: TenantSettlement, contact: BillingContact, *, is_void_due: bool
+) -> TenantSettlement:
+    """The settlement with the remark that nobody is notified, if a letter about an invoice or a void was due."""
+    is_due = settlement.settlement is Settlement.FINALIZED or (
+        is_void_due and settlement.settlement is Settlement.NOTHING_TO_PAY
+    )
+    if not is_due or contact.problem is None:
+        return settlement
+    return replace(settlement, attention=(*settlement.attention, contact.problem))
 
 
 def _outcome(
@@ -175,9 +227,15 @@ def _outcome(
 
 
 def _void_replaced(
-    connection: psycopg.Connection, drafts: Sequence[Draft], instructions: Instructions
+    connection: psycopg.Connection,
+    drafts: Sequence[Draft],
+    contacts: Mapping[str, BillingContact],
+    instructions: Instructions,
 ) -> tuple[set[str], dict[str, TenantSettlement]]:
-    """Void the issued invoices that drafts replace; returns the voided ids, and a failure per tenant whose invoice was not voided."""
+    """Void the issued invoices that drafts replace; returns the voided ids, and a failure per tenant whose invoice was not voided.
+
+    The letter about a new invoice says which one it replaces. There is no such letter if the new total is 0.
+    """
     replaced = {draft.account.tenant_id: draft.account.issued for draft in drafts if draft.account.issued}
     voided = void_invoices(
         connection,
@@ -185,6 +243,10 @@ def _void_replaced(
         instructions.reason,
         instructions.actor,
     )
+    zero_totals = {draft.account.tenant_id for draft in drafts if not draft.invoice.total}
+    unreplaced = [issued.invoice_id for tenant_id, issued in replaced.items() if tenant_id in zero_totals]
+    announce_voids(connection, voided.intersection(unreplaced), contacts, instructions.reason)
+    withdraw_letters(connection, voided.difference(unreplaced))
     failures = {
         tenant_id: _failed(tenant_id, not_voided_error(connection, issued.number))
         for tenant_id, issued in replaced.items()
@@ -228,6 +290,10 @@ def _already_settled(
         terms.require_no_sample()
     except BillingError as error:
         return _failed(account.tenant_id, error)
+    if issued.credited_total:
+        return _failed(account.tenant_id, partly_credited_error(issued.number))
+    if issued.is_carried:
+        return _failed(account.tenant_id, carried_error(issued.number))
     if issued.is_paid:
         return _failed(account.tenant_id, paid_error(issued.number))
     return None
@@ -238,6 +304,8 @@ def _draft(
 ) -> Draft | TenantSettlement:
     """The tenant's draft, or the settlement that says why there is none."""
     try:
+        if account.issued is None and not instructions.is_trial:
+            terms.require_billed_month(period.start)
         draft = make_draft(
             account,
             period,
@@ -247,10 +315,14 @@ def _draft(
         )
     except BillingError as error:
         return _failed(account.tenant_id, error)
-    return draft or TenantSettlement(
+    if draft:
+        return draft
+    why = why_not_billable(account, period)
+    return TenantSettlement(
         account.tenant_id,
         Settlement.NOT_BILLABLE,
-        notes=("請求対象の契約がありません（無料・試用・契約期間外）",),
+        notes=(why.note,),
+        attention=(why.note,) if why.needs_attention else (),
     )
 
 

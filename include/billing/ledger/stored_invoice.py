@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
+from include.billing.documents.invoice import Invoice
 from include.billing.errors import BillingError
 from include.billing.inputs import BillingInputs
-from include.billing.invoice import Invoice
 from include.billing.periods import Period
 from include.database import Statements
 
@@ -21,13 +22,19 @@ _SQL = Statements(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class StoredInvoice:
-    """An invoice or credit of the database. ``inputs`` are the values from which the invoice was calculated."""
+    """An invoice or credit note of the database. ``inputs`` are the values from which the invoice was calculated.
+
+    ``credited``: credited in full. ``credited_total`` is the sum of its credit notes, tax included. ``is_carried``: one-off lines carry a
+    difference of it into later months.
+    """
 
     invoice_id: str
     tenant_id: str
     status: str
     is_paid: bool
     credited: bool
+    credited_total: Decimal
+    is_carried: bool
     input_hash: str
     invoice: Invoice
     inputs: BillingInputs
@@ -46,6 +53,14 @@ def find_by_number(connection: psycopg.Connection, number: str) -> StoredInvoice
     return _find(connection, number=number)
 
 
+def find_by_id(connection: psycopg.Connection, invoice_id: str) -> StoredInvoice:
+    """The invoice or credit note. :raises BillingError: the transaction's tenants have none with this id."""
+    stored = _find(connection, invoice_id=invoice_id)
+    if stored is None:
+        raise BillingError("NO_SUCH_INVOICE", "請求書は存在しません")
+    return stored
+
+
 def invoice_of_month(connection: psycopg.Connection, tenant_id: str, period: Period) -> StoredInvoice:
     """The tenant's live invoice of the month; it may be a draft. :raises BillingError: there is none."""
     stored = _find(connection, tenant_id=tenant_id, period_start=period.start)
@@ -60,7 +75,7 @@ def stored_document(row: dict[str, Any]) -> Invoice:
 
 
 def invoice_label(number: str | None) -> str:
-    """How messages name an invoice; None is the number of a draft and of an invoice over 0."""
+    """How messages name an invoice; None is the number of a draft and of an invoice whose total is 0."""
     return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"
 
 
@@ -68,6 +83,7 @@ def _find(
     connection: psycopg.Connection,
     *,
     number: str | None = None,
+    invoice_id: str | None = None,
     tenant_id: str | None = None,
     period_start: date | None = None,
 ) -> StoredInvoice | None:
@@ -75,6 +91,7 @@ def _find(
         connection.cursor(row_factory=dict_row),
         "find_invoice",
         number=number,
+        invoice_id=invoice_id,
         tenant_id=tenant_id,
         period_start=period_start,
     ).fetchone()
@@ -86,6 +103,8 @@ def _find(
         status=row["status"],
         is_paid=row["is_paid"],
         credited=row["credited"],
+        credited_total=row["credited_total"],
+        is_carried=row["is_carried"],
         input_hash=row["input_hash"],
         invoice=stored_document(row),
         inputs=BillingInputs.model_validate(row["inputs"]),

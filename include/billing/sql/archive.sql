@@ -18,6 +18,12 @@ ON CONFLICT (invoice_id, format) DO UPDATE SET
     location = excluded.location, sha256 = excluded.sha256, bytes = excluded.bytes,
     written_at = now();
 
+-- name: record_letter_file
+-- The document's letter can be sent from now on. A file that is too large for the mail server is not attached.
+UPDATE batch.letter_file
+SET sha256 = %(sha256)s, bytes = %(bytes)s, is_attached = %(bytes)s <= %(largest)s
+WHERE tenant_id = %(tenant_id)s AND notification_id = 'invoice-' || %(invoice_id)s AND sha256 IS null;
+
 -- name: sample_drafts
 -- The draft of a tenant's month, if its total is not zero.
 SELECT invoice_id, content, number, issued_on, due_on
@@ -25,10 +31,3 @@ FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status = 'draft'
     AND total <> 0;
-
--- name: invoices_of_month
--- Runs across tenants, as batch_platform. Ordering by length first keeps numbers above 999 in numeric order.
-SELECT status, content, number, issued_on, due_on
-FROM batch.invoice
-WHERE period_start = %(period_start)s AND number IS NOT null
-ORDER BY kind DESC, length(number), number ASC;

@@ -1,12 +1,12 @@
 -- name: write_host_billing
 -- The application's row of each invoice has the invoice's id. Timestamps are 00:00:00 of the Japanese date, as in
--- SYS_TenantUsage. Only the application knows that an invoice is paid, so PAID is never overwritten. A draft that is voided
--- before it has a row gets none.
+-- SYS_TenantUsage. The row becomes PAID when payments of ours have settled the invoice (marked_paid). The application's own PAID
+-- is never overwritten. A draft that is voided before it has a row gets none.
 INSERT INTO batch.tenant_billing AS billing (
     id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
     usage_amount, additional_amount, discount_amount, subtotal_amount, tax_rate, tax_amount, total_amount,
-    currency_code, usage_details, billing_status, invoice_number, invoice_date, due_date, notes, is_deleted,
-    created_at, updated_at
+    currency_code, usage_details, billing_status, invoice_number, invoice_date, due_date, paid_date, payment_method,
+    notes, is_deleted, created_at, updated_at
 )
 SELECT
     invoice.invoice_id AS id,
@@ -31,14 +31,23 @@ SELECT
     invoice.total AS total_amount,
     invoice.currency AS currency_code,
     ((invoice.content -> 'lines') || coalesce(remarks.entries, '[]'))::text AS usage_details,
-    CASE invoice.status WHEN 'draft' THEN 'CALCULATED' WHEN 'void' THEN 'CANCELLED' ELSE 'INVOICED' END AS billing_status,
+    CASE
+        WHEN invoice.marked_paid THEN 'PAID'
+        WHEN invoice.status = 'draft' THEN 'CALCULATED'
+        WHEN invoice.status = 'void' THEN 'CANCELLED'
+        ELSE 'INVOICED'
+    END AS billing_status,
     invoice.number AS invoice_number,
     invoice.issued_on::timestamp AS invoice_date,
     invoice.due_on::timestamp AS due_date,
+    CASE WHEN invoice.marked_paid THEN payments.paid_on END AS paid_date,
+    CASE WHEN invoice.marked_paid THEN payments.method END AS payment_method,
     coalesce(
         invoice.void_reason,
         invoice.credit_reason,
+        nullif(concat_ws('。', credits.note, payments.note), ''),
         CASE WHEN invoice.status = 'draft' THEN invoice.hold_reason END,
+        '請求書 ' || (invoice.content #>> '{replaces,number}') || ' の差し替え',
         CASE WHEN invoice.total = 0 THEN '請求額 0 のため請求書番号なし' END
     ) AS notes,
     false AS is_deleted,
@@ -50,7 +59,7 @@ CROSS JOIN
         SELECT
             coalesce(sum(line.amount) FILTER (WHERE line.kind = 'base_fee'), 0) AS base_amount,
             coalesce(sum(line.amount) FILTER (WHERE line.kind = 'usage'), 0) AS usage_amount,
-            coalesce(sum(line.amount) FILTER (WHERE line.kind = 'commitment'), 0) AS additional_amount,
+            coalesce(sum(line.amount) FILTER (WHERE line.kind IN ('commitment', 'extra')), 0) AS additional_amount,
             coalesce(sum(line.amount) FILTER (WHERE line.kind LIKE '%%_discount'), 0) AS discount_amount
         FROM jsonb_to_recordset(invoice.content -> 'lines') AS line (kind text, amount numeric)
     ) AS lines
@@ -59,6 +68,37 @@ CROSS JOIN
         SELECT jsonb_agg(jsonb_build_object('kind', 'remark', 'description', remark.text) ORDER BY remark.position) AS entries
         FROM jsonb_array_elements_text(invoice.content -> 'remarks') WITH ORDINALITY AS remark (text, position)
     ) AS remarks
+LEFT JOIN LATERAL (
+    SELECT
+        '返還請求書 ' || string_agg(
+            format('%%s（%%s、%%s %%s）', credit.number, credit.issued_on, -credit.total, credit.currency),
+            '、' ORDER BY credit.number
+        ) || CASE WHEN invoice.credited THEN 'で全額を返還済み' ELSE 'で一部を返還済み' END AS note
+    FROM batch.invoice AS credit
+    WHERE
+        credit.credits_invoice_id = invoice.invoice_id AND credit.kind = 'credit' AND credit.status IN ('finalized', 'sent')
+) AS credits ON invoice.credited OR invoice.credited_total <> 0
+LEFT JOIN LATERAL (
+    SELECT
+        max(payment.paid_on)::timestamp AS paid_on,
+        (array_agg(payment.method ORDER BY payment.paid_on DESC, payment.entered_at DESC))[1] AS method,
+        CASE sign(invoice.total - invoice.credited_total - invoice.paid_total)
+            WHEN 1
+                THEN
+                    format(
+                        '一部入金 %%s %%s（残り %%s %%s）', trim_scale(invoice.paid_total), invoice.currency,
+                        trim_scale(invoice.total - invoice.credited_total - invoice.paid_total), invoice.currency
+                    )
+            WHEN -1 THEN
+                format(
+                    '過入金 %%s %%s', trim_scale(invoice.paid_total + invoice.credited_total - invoice.total), invoice.currency
+                )
+        END AS note
+    FROM batch.payment
+    WHERE
+        invoice.paid_total > 0 AND payment.invoice_id = invoice.invoice_id AND payment.kind = 'payment'
+        AND payment.reversed_at IS null
+) AS payments ON invoice.paid_total > 0
 WHERE
     invoice.invoice_id = any(%(invoice_ids)s)
     AND (
@@ -88,44 +128,16 @@ ON CONFLICT (id) DO UPDATE SET
     invoice_number = excluded.invoice_number,
     invoice_date = excluded.invoice_date,
     due_date = excluded.due_date,
-    notes = excluded.notes,
+    -- excluded says PAID if this product has set it.
+    paid_date = CASE WHEN excluded.billing_status = 'PAID' THEN excluded.paid_date ELSE billing.paid_date END,
+    payment_method = CASE WHEN excluded.billing_status = 'PAID' THEN excluded.payment_method ELSE billing.payment_method END,
+    -- What the application has written about the payment stays before what we say about credit notes and payments.
+    notes = CASE
+        WHEN upper(billing.billing_status) = 'PAID' AND excluded.billing_status <> 'PAID'
+            THEN
+                nullif(concat_ws(
+                    '。', nullif(regexp_replace(billing.notes, '。?(返還請求書 CRN-|(一部|過)入金 [0-9]).*$', ''), ''), excluded.notes
+                ), '')
+        ELSE excluded.notes
+    END,
     updated_at = excluded.updated_at;
-
--- name: queue_notifications
--- One notification per invoice: a second request for the same invoice changes nothing. BATCH-019-01 sends it.
-INSERT INTO batch.tenant_notification (
-    id, tenant_id, notification_type, recipient_type, recipient_address, subject, message_body,
-    message_format, send_status, send_attempts, scheduled_at, priority_level, is_deleted, created_at,
-    updated_at
-)
-SELECT
-    letter.notification_id AS id,
-    letter.tenant_id,
-    'EMAIL' AS notification_type,
-    'BILLING_CONTACT' AS recipient_type,
-    letter.recipient_address,
-    letter.subject,
-    letter.message_body,
-    'TEXT' AS message_format,
-    'PENDING' AS send_status,
-    0 AS send_attempts,
-    %(scheduled_at)s,
-    'HIGH' AS priority_level,
-    false AS is_deleted,
-    now() AT TIME ZONE 'UTC' AS created_at,
-    now() AT TIME ZONE 'UTC' AS updated_at
-FROM
-    unnest(
-        %(notification_ids)s::text[],
-        %(tenant_ids)s::text[],
-        %(addresses)s::text[],
-        %(subjects)s::text[],
-        %(bodies)s::text[]
-    ) AS letter (notification_id, tenant_id, recipient_address, subject, message_body)
-ON CONFLICT (id) DO NOTHING;
-
--- name: withdraw_notifications
--- Withdraw the letter about a voided invoice, unless it is already being sent.
-UPDATE batch.tenant_notification
-SET is_deleted = true, updated_at = now() AT TIME ZONE 'UTC'
-WHERE id = any(%(notification_ids)s) AND upper(send_status) = 'PENDING';

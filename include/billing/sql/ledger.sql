@@ -8,18 +8,23 @@ ORDER BY tenant_code = %(code)s DESC, tenant_id
 LIMIT 1;
 
 -- name: find_invoice
--- Find an invoice by its number, or the live invoice of a tenant's month.
+-- Find an invoice by its number, by its id, or as the live invoice of a tenant's month.
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.status, invoice.number,
     invoice.issued_on, invoice.due_on, invoice.content, invoice.inputs, invoice.input_hash, invoice.credited,
-    invoice.hold_reason,
-    coalesce((
+    invoice.credited_total, invoice.hold_reason,
+    exists(
+        SELECT FROM batch.extra_charge AS carried
+        WHERE carried.carries_invoice_id = invoice.invoice_id
+    ) AS is_carried,
+    invoice.paid_total > 0 OR coalesce((
         SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
         WHERE billing.id = invoice.invoice_id
     ), false) AS is_paid
 FROM batch.invoice
 WHERE
     invoice.number = %(number)s
+    OR invoice.invoice_id = %(invoice_id)s
     OR (
         invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s AND invoice.kind = 'invoice'
         AND invoice.status <> 'void' AND NOT invoice.credited
@@ -80,11 +85,18 @@ RETURNING invoice_id, number;
 
 -- name: void_invoices
 -- Lock the invoices in the order of their ids, so that two recalculations cannot deadlock. Lock the application's rows too: an
--- invoice that the application marks as paid at this moment is not voided. The application may have no row for a draft.
+-- invoice that the application marks as paid at this moment is not voided. The application may have no row for a draft. An
+-- invoice with a payment of ours is not voided either.
 WITH live AS (
     SELECT invoice.invoice_id
     FROM batch.invoice
-    WHERE invoice.invoice_id = any(%(invoice_ids)s) AND invoice.status <> 'void' AND NOT invoice.credited
+    WHERE
+        invoice.invoice_id = any(%(invoice_ids)s) AND invoice.status <> 'void' AND NOT invoice.credited
+        AND invoice.credited_total = 0 AND invoice.paid_total = 0
+        AND NOT EXISTS (
+            SELECT FROM batch.extra_charge AS carried
+            WHERE carried.carries_invoice_id = invoice.invoice_id
+        )
     ORDER BY invoice.invoice_id
     FOR UPDATE
 ),
@@ -104,6 +116,26 @@ LEFT JOIN known ON live.invoice_id = known.id
 WHERE invoice.invoice_id = live.invoice_id AND upper(coalesce(known.billing_status, '')) <> 'PAID'
 RETURNING invoice.invoice_id;
 
+-- name: lock_by_id
+-- In the order of the ids, so that two transactions cannot deadlock.
+SELECT FROM batch.invoice
+WHERE invoice_id = any(%(invoice_ids)s)
+ORDER BY invoice_id
+FOR UPDATE;
+
+-- name: lock_invoice
+-- Operations that take the same invoice back run one after the other. Each then reads it as the earlier one has left it.
+SELECT FROM batch.invoice
+WHERE invoice_id = %(invoice_id)s
+FOR UPDATE;
+
+-- name: load_credits
+-- The final credit notes of an invoice, in the order of their numbers.
+SELECT content, number, issued_on, due_on
+FROM batch.invoice
+WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit' AND status IN ('finalized', 'sent')
+ORDER BY finalized_at, number;
+
 -- name: insert_credit
 INSERT INTO batch.invoice (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash,
@@ -116,7 +148,7 @@ SELECT
     period_start,
     period_end,
     currency,
-    -total AS total,
+    %(total)s,
     %(content)s,
     inputs,
     input_hash,
@@ -128,5 +160,5 @@ WHERE invoice_id = %(invoice_id)s
 RETURNING invoice_id;
 
 -- name: mark_credited
-UPDATE batch.invoice SET credited = true
+UPDATE batch.invoice SET credited_total = %(credited_total)s, credited = %(is_credited)s
 WHERE invoice_id = %(invoice_id)s AND NOT credited;

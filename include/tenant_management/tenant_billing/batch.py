@@ -6,13 +6,16 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from include.billing.errors import BillingError
 from include.billing.ledger.settlement import Instructions, Settlement
-from include.billing.outcomes import issue_date, outcome_of
+from include.billing.outcomes import outcome_of
 from include.billing.service import Billing
 from include.billing.terms import OWN_TERMS
 from include.database import Statements
+from include.errors import ParameterError
 from include.execution.batch import (
     FinishesRun,
+    NotDueError,
     Outcome,
     ReportsDigest,
     Request,
@@ -34,8 +37,21 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
         self._billing = billing
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``allow_incomplete``: bill from the closed days even if some days are missing."""
+        """``allow_incomplete``: bill from the closed days even if some days are missing.
+
+        :raises NotDueError: a scheduled run would bill a month before the first one, for example the missed tick of a new installation.
+        :raises ParameterError: the form asks for such a month, and not for a dry run; or the settings name no first month.
+        """
+        if not request.values.get("dry_run"):
+            self._require_billed_month(request)
         return {"allow_incomplete": bool(request.values.get("allow_incomplete"))}
+
+    def _require_billed_month(self, request: Request) -> None:
+        try:
+            self._billing.terms.require_billed_month(request.business_date.replace(day=1))
+        except BillingError as error:
+            is_missed_tick = error.code == "BEFORE_FIRST_MONTH" and not request.values.get("business_date")
+            raise (NotDueError if is_missed_tick else ParameterError)(str(error)) from None
 
     def further_tenants(self, request: Request) -> Collection[str]:
         """Tenants that left during the month or later, and must still be billed for it."""
@@ -45,7 +61,7 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
         """Price the tenants' month, finalise invoices that need no approval, write the host's rows, queue the notifications."""
         run = work.run
         instructions = Instructions(
-            issued_on=issue_date(run.business_date, run.run_date),
+            issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
@@ -58,14 +74,20 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
         self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
 
     def finish(self, work: Work) -> None:
-        """The month's accounting CSV for all tenants."""
-        self._billing.write_accounting_file(work.connection, work.run.business_date, work.files)
+        """The index of the month's documents and the accountant's files, for all tenants."""
+        self._billing.write_accounting_files(
+            work.connection,
+            work.run.business_date,
+            run_date=work.run.run_date,
+            execution_id=work.run.execution_id,
+            store=work.files,
+        )
 
     def digest(self, work: Work) -> Digest:
-        """A report if the run has finalised nothing because the price list or the issuer is a sample."""
+        """What the accountant must look at; with a sample price list or issuer, that nothing is finalised."""
         samples = self._billing.terms.samples
         if not samples:
-            return Digest()
+            return self._review(work)
         row = _SQL.row(
             work.connection, "count_samples", execution_id=work.run.execution_id, settlement=Settlement.SAMPLE
         )
@@ -73,7 +95,15 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
             (
                 f"請求書を確定していません（{work.run.business_date:%Y-%m} 分）: {samples}が見本（sample: true）のため",
                 f"・見本の下書き {row[0]} テナント（保存先の samples/{work.run.business_date:%Y-%m}/）。"
-                "請求書番号、アプリの請求データ、請求先への通知、会計用 CSV は作っていません",
+                "請求書番号、アプリの請求データ、請求先への通知、会計用ファイルは作っていません",
                 f"→ {OWN_TERMS}。その後、業務日 {work.run.business_date:%Y-%m-%d} で再実行すると確定します",
             )
         )
+
+    def _review(self, work: Work) -> Digest:
+        run = work.run
+        sections = self._billing.review(work.connection, run.business_date, run.execution_id)
+        if not sections:
+            return Digest()
+        lines = [line for section in sections for line in section.lines()]
+        return Digest((f"請求の確認事項（{run.business_date:%Y-%m} 分の実行）", *lines))

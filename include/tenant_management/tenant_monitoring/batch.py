@@ -18,7 +18,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.billing.allowances import with_allowances
-from include.billing.price_list import PriceList
+from include.billing.pricing.price_list import PriceList
 from include.catalog import BATCHES, OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING
 from include.database import Statements
 from include.execution.batch import (

@@ -14,7 +14,7 @@ from enum import StrEnum
 from statistics import median
 from typing import TypeAlias
 
-from include.billing.usage import BYTES_PER_GB
+from include.billing.pricing.usage import BYTES_PER_GB
 from include.settings import MonitoringSettings, UsageSettings
 from include.tenant_management.tenant_monitoring.anomalies import LEAST_WEEKS, Score, score, weeks_of
 from include.tenant_management.tenant_monitoring.incidents import Breach, Severity

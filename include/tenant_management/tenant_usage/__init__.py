@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def create_batch(_: Installation) -> TenantUsageBatch:
     """The batch with the deployed settings and price list. A task calls this; parsing a DAG file loads nothing."""
-    from include.billing.price_list import load_price_list
+    from include.billing.pricing.price_list import load_price_list
     from include.settings import load_settings
     from include.tenant_management.tenant_usage.batch import TenantUsageBatch
 

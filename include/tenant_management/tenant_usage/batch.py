@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from include.activity.signals import collect_signals, keep_logins
 from include.billing.allowances import with_allowances
-from include.billing.price_list import PriceList
+from include.billing.pricing.price_list import PriceList
 from include.database import Statements
 from include.execution.batch import Request, Run, SelectsTenants, StagesTenants, TenantBatch, UnitResult, Work
 from include.execution.business_date import JAPAN

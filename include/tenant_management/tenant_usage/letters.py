@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 
-from include.billing.usage import BYTES_PER_GB
+from include.billing.pricing.usage import BYTES_PER_GB
 from include.messaging.notices import USAGE_WARNING, notice, sending_time
 from include.messaging.outbox import Draft
 from include.messaging.templates import Template

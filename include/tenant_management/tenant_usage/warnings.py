@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from include.billing.usage import BYTES_PER_GB
+from include.billing.pricing.usage import BYTES_PER_GB
 from include.settings import UsageSettings
 
 TENANT_ADMINISTRATOR = "tenant_administrator"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import cached_property
@@ -11,16 +11,18 @@ from typing import Any
 import psycopg
 from airflow.sdk import BaseHook
 
-from include.billing import archive
 from include.billing.accounts import load_accounts
+from include.billing.documents import archive
+from include.billing.documents.credit_note import CreditedPart
 from include.billing.errors import BillingError
-from include.billing.explanation import explain
+from include.billing.inputs import ExtraCharge
 from include.billing.ledger.settlement import Instructions, TenantSettlement
 from include.billing.ledger.stored_invoice import StoredInvoice, find_invoice
 from include.billing.periods import Period
+from include.billing.pricing.explanation import explain
+from include.billing.pricing.usage import UsageDay
 from include.billing.service import Billing
 from include.billing.terms import load_terms
-from include.billing.usage import UsageDay
 from include.database import tenant_transaction
 from include.errors import BatchError, reason_of
 from include.execution.run_log import select_tenants
@@ -187,22 +189,55 @@ class BillingHook(BaseHook):
             return find_invoice(connection, number)
 
     def credit(
-        self, tenant_id: str, number: str, reason: str, *, issued_on: date, actor: str
+        self,
+        tenant_id: str,
+        number: str,
+        reason: str,
+        *,
+        issued_on: date,
+        actor: str,
+        parts: Sequence[CreditedPart] | None = None,
     ) -> StoredInvoice:
-        """Issue a credit note (適格返還請求書) for the whole invoice; the month can then be billed again.
+        """Issue a credit note (適格返還請求書). If nothing is left of the invoice, the month can be billed again.
 
         :param tenant_id: the tenant.
         :param number: the number of the invoice or credit note.
         :param reason: why; it is kept with the invoice.
         :param issued_on: the date of issue (Asia/Tokyo).
         :param actor: the person or the run; it is kept with the invoice.
+        :param parts: what to credit of each line; without it, all that is left.
         """
         with self._transaction(tenant_id) as connection:
             credit = self.billing.credit(
-                connection, find_invoice(connection, number), reason, issued_on=issued_on, actor=actor
+                connection,
+                find_invoice(connection, number),
+                reason,
+                issued_on=issued_on,
+                actor=actor,
+                parts=parts,
             )
             assert credit.number is not None
             return find_invoice(connection, credit.number)
+
+    def enter_line(self, tenant_id: str, line: ExtraCharge, *, entered_by: str) -> None:
+        """Enter a one-off line for the invoice of the month of its date.
+
+        :param tenant_id: the tenant.
+        :param line: the line, in the currency of the tenant's invoices.
+        :param entered_by: the person or the system; it is kept with the line.
+        """
+        with self._transaction(tenant_id) as connection:
+            self.billing.enter_line(connection, tenant_id, line, entered_by=entered_by)
+
+    def carry_difference(self, tenant_id: str, month: date, *, entered_by: str) -> list[ExtraCharge]:
+        """Carry what closing usage again has changed about a final month into the next month that is not final.
+
+        :param tenant_id: the tenant.
+        :param month: a day of the final month.
+        :param entered_by: the person or the system; it is kept with the lines.
+        """
+        with self._transaction(tenant_id) as connection:
+            return self.billing.carry_difference(connection, tenant_id, month, entered_by=entered_by)
 
     def invoice(self, tenant_id: str, number: str) -> StoredInvoice:
         """An invoice or credit note in its present state.
@@ -240,13 +275,13 @@ class BillingHook(BaseHook):
         with self._tenant_db.connect() as connection:
             self.billing.write_documents(connection, tenant_id, month, object_store())
 
-    def write_accounting_file(self, month: date) -> None:
-        """Write the month's accounting CSV with all tenants into the object store.
+    def write_accounting_files(self, month: date) -> bool:
+        """Write the accountant's files of a month into the object store; returns False if the accountant has the month already.
 
-        :param month: a day of the month.
+        :param month: a day of the calendar month of the documents' dates.
         """
         with self._platform_db.connect() as platform:
-            self.billing.write_accounting_file(platform, month, object_store())
+            return self.billing.write_accounting_month(platform, month, object_store())
 
     @contextmanager
     def _transaction(self, tenant_id: str) -> Iterator[psycopg.Connection]:

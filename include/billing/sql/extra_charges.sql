@@ -1,0 +1,73 @@
+-- name: enter_line
+INSERT INTO batch.extra_charge (
+    extra_charge_id, tenant_id, charged_on, description, quantity, unit, unit_amount, currency, tax_category,
+    carries_invoice_id, entered_by, execution_id
+)
+VALUES (
+    %(extra_charge_id)s, %(tenant_id)s, %(charged_on)s, %(description)s, %(quantity)s, %(unit)s, %(unit_amount)s,
+    %(currency)s, %(tax_category)s, %(carries_invoice_id)s, %(entered_by)s, %(execution_id)s
+)
+ON CONFLICT (tenant_id, execution_id, description, tax_category) DO NOTHING;
+
+-- name: lines_of_execution
+SELECT charged_on, description, quantity, unit, unit_amount, currency, tax_category
+FROM batch.extra_charge
+WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s
+ORDER BY tax_category, description;
+
+-- name: lines_named
+-- The lines with this description or id. A final invoice has a line that was entered before it was finalised.
+SELECT
+    extra.extra_charge_id, extra.charged_on, extra.description, final.invoice_id AS final_invoice_id, final.number
+FROM batch.extra_charge AS extra
+LEFT JOIN batch.invoice AS final
+    ON
+        extra.tenant_id = final.tenant_id
+        AND final.period_start = date_trunc('month', extra.charged_on::timestamp)::date
+        AND final.kind = 'invoice' AND final.status IN ('finalized', 'sent') AND NOT final.credited
+        AND extra.entered_at < final.finalized_at
+WHERE
+    extra.tenant_id = %(tenant_id)s AND %(named)s IN (extra.description, extra.extra_charge_id)
+    AND extra.charged_on = coalesce(%(charged_on)s, extra.charged_on)
+ORDER BY extra.charged_on, extra.extra_charge_id;
+
+-- name: remove_line
+WITH removed AS (
+    DELETE FROM batch.extra_charge
+    WHERE extra_charge_id = %(extra_charge_id)s
+    RETURNING *
+)
+
+INSERT INTO batch.extra_charge_removal (extra_charge_id, tenant_id, content, removed_by, execution_id)
+SELECT
+    removed.extra_charge_id,
+    removed.tenant_id,
+    to_jsonb(removed) AS content,
+    %(removed_by)s,
+    %(execution_id)s
+FROM removed
+RETURNING content;
+
+-- name: removed_lines
+SELECT content FROM batch.extra_charge_removal
+WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
+
+-- name: final_months
+SELECT period_start, number
+FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start >= %(since)s AND kind = 'invoice' AND status IN ('finalized', 'sent')
+    AND NOT credited;
+
+-- name: currency_of
+SELECT coalesce(profile.currency, tenant.currency_code)
+FROM batch.tenant
+LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
+WHERE tenant.tenant_id = %(tenant_id)s;
+
+-- name: lock_month
+-- Operations on the invoice of a month run one after the other.
+SELECT FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status <> 'void' AND NOT credited
+FOR UPDATE;

@@ -1,0 +1,85 @@
+-- name: load_contacts
+-- Who receives the letters of the transaction's tenants, as of now.
+SELECT
+    tenant.tenant_id,
+    coalesce(profile.email, tenant.contact_email, tenant.admin_email) AS email,
+    profile.pdf_delivery
+FROM batch.tenant
+LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
+
+-- name: queue_letters
+-- One letter per document: a second request for the same document changes nothing. BATCH-019-01 sends it.
+WITH letter AS (
+    SELECT *
+    FROM
+        unnest(
+            %(notification_id_list)s::text[],
+            %(tenant_id_list)s::text[],
+            %(recipient_address_list)s::text[],
+            %(subject_list)s::text[],
+            %(message_body_list)s::text[],
+            %(file_name_list)s::text[],
+            %(object_key_list)s::text[],
+            %(attached_text_list)s::text[],
+            %(unattached_text_list)s::text[]
+        ) AS letter (
+            notification_id, tenant_id, recipient_address, subject, message_body, file_name, object_key,
+            attached_text, unattached_text
+        )
+),
+
+files AS (
+    INSERT INTO batch.letter_file (
+        tenant_id, notification_id, file_name, object_key, attached_text, unattached_text
+    )
+    SELECT
+        letter.tenant_id, letter.notification_id, letter.file_name, letter.object_key, letter.attached_text,
+        letter.unattached_text
+    FROM letter
+    WHERE letter.file_name IS NOT null
+    ON CONFLICT (tenant_id, notification_id) DO NOTHING
+)
+
+INSERT INTO batch.tenant_notification (
+    id, tenant_id, notification_type, recipient_type, recipient_address, subject, message_body,
+    message_format, send_status, send_attempts, scheduled_at, priority_level, is_deleted, created_at,
+    updated_at
+)
+SELECT
+    letter.notification_id AS id,
+    letter.tenant_id,
+    'EMAIL' AS notification_type,
+    'BILLING_CONTACT' AS recipient_type,
+    letter.recipient_address,
+    letter.subject,
+    letter.message_body,
+    'TEXT' AS message_format,
+    'PENDING' AS send_status,
+    0 AS send_attempts,
+    coalesce(%(scheduled_at)s, now() AT TIME ZONE 'UTC') AS scheduled_at,
+    'HIGH' AS priority_level,
+    false AS is_deleted,
+    now() AT TIME ZONE 'UTC' AS created_at,
+    now() AT TIME ZONE 'UTC' AS updated_at
+FROM letter
+ON CONFLICT (id) DO NOTHING;
+
+-- name: withdraw_letters
+-- Withdraw the letters that wait, and return them. The lock on a message keeps a sender from claiming it at this moment. A
+-- message that a sender has claimed, or that may have arrived, is not withdrawn.
+WITH message AS (
+    SELECT outbox.host_log_id, outbox.status
+    FROM batch.outbox
+    WHERE outbox.dedupe_key = any(SELECT 'host:' || id FROM unnest(%(notification_ids)s::text[]) AS listed (id))
+    FOR UPDATE
+)
+
+UPDATE batch.tenant_notification AS letter
+SET is_deleted = true, updated_at = now() AT TIME ZONE 'UTC'
+WHERE
+    letter.id = any(%(notification_ids)s) AND upper(letter.send_status) IN ('PENDING', 'RETRY')
+    AND NOT EXISTS (
+        SELECT FROM message
+        WHERE message.host_log_id = letter.id AND message.status NOT IN ('pending', 'retry')
+    )
+RETURNING letter.id;

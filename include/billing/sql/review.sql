@@ -1,0 +1,227 @@
+-- name: changed_invoices
+-- Final invoices with a day that was closed after they were made: again, late, or as the last day of the month. Of the
+-- transaction's tenants, or as batch_platform of all; of one month, or of the months from ``since`` on. Days that are not billed
+-- count too; the figures decide.
+WITH late AS MATERIALIZED (
+    -- A day has the time at which its transaction began. The last days of all tenants are closed shortly before the invoices are
+    -- made, so that a wider margin would find them all.
+    SELECT
+        day.tenant_id,
+        date_trunc('month', day.usage_date::timestamp)::date AS month_start,
+        day.closed_at + CASE
+            WHEN day.revision > 1 OR (day.closed_at AT TIME ZONE 'Asia/Tokyo')::date > day.usage_date + 1 THEN interval '1 day'
+            ELSE interval '10 minutes'
+        END AS written_by
+    FROM batch.usage_day AS day
+    WHERE
+        day.usage_date >= %(since)s
+        AND (
+            day.revision > 1 OR (day.closed_at AT TIME ZONE 'Asia/Tokyo')::date > day.usage_date + 1
+            OR extract(DAY FROM day.usage_date + 1) = 1
+        )
+    UNION ALL
+    SELECT
+        metered.tenant_id,
+        date_trunc('month', metered.usage_date::timestamp)::date AS month_start,
+        metered.recorded_at + interval '10 minutes' AS written_by
+    FROM batch.metered_amount AS metered
+    WHERE
+        metered.usage_date >= %(since)s
+        AND (
+            metered.revision > 1 OR (metered.recorded_at AT TIME ZONE 'Asia/Tokyo')::date > metered.usage_date + 1
+            OR extract(DAY FROM metered.usage_date + 1) = 1
+        )
+)
+
+SELECT
+    invoice.invoice_id, invoice.tenant_id, invoice.content, invoice.inputs, invoice.number, invoice.issued_on,
+    invoice.due_on
+FROM late
+INNER JOIN batch.invoice
+    ON
+        late.tenant_id = invoice.tenant_id AND late.month_start = invoice.period_start
+        AND late.written_by > invoice.finalized_at
+WHERE
+    invoice.kind = 'invoice' AND invoice.status IN ('finalized', 'sent') AND NOT invoice.credited
+    AND invoice.period_start = coalesce(%(period_start)s, invoice.period_start)
+    AND (
+        EXISTS (
+            SELECT FROM batch.usage_day AS day
+            WHERE
+                day.tenant_id = invoice.tenant_id
+                AND day.usage_date BETWEEN invoice.period_start AND invoice.period_end
+                AND NOT invoice.inputs -> 'usage_days'
+                @> jsonb_build_array(jsonb_build_object('usage_date', day.usage_date, 'revision', day.revision))
+        )
+        OR EXISTS (
+            SELECT FROM batch.metered_amount AS metered
+            WHERE
+                metered.tenant_id = invoice.tenant_id
+                AND metered.usage_date BETWEEN invoice.period_start AND invoice.period_end
+                AND NOT coalesce(invoice.inputs -> 'metered', '[]') @> jsonb_build_array(
+                    jsonb_build_object(
+                        'usage_date', metered.usage_date, 'meter', metered.meter, 'amount', metered.amount::text,
+                        'events', metered.events
+                    )
+                )
+        )
+    )
+GROUP BY invoice.invoice_id
+ORDER BY invoice.period_start, invoice.tenant_id;
+
+-- name: usage_of_month
+SELECT usage_date, active_users, storage_bytes, api_calls, reports_generated, revision
+FROM batch.usage_day
+WHERE tenant_id = %(tenant_id)s AND usage_date BETWEEN %(period_start)s AND %(period_end)s
+ORDER BY usage_date;
+
+-- name: metered_of_month
+SELECT usage_date, meter, amount, events, currency
+FROM batch.metered_amount
+WHERE tenant_id = %(tenant_id)s AND usage_date BETWEEN %(period_start)s AND %(period_end)s
+ORDER BY usage_date, meter;
+
+-- name: credited_amounts
+-- What the final credit notes have taken of an invoice per category, as numbers below 0.
+SELECT total.category, sum(total.taxable_amount) AS amount
+FROM batch.invoice AS credit
+CROSS JOIN
+    LATERAL jsonb_to_recordset(credit.content -> 'tax_totals') AS total (category text, taxable_amount numeric)
+WHERE credit.credits_invoice_id = %(invoice_id)s AND credit.kind = 'credit' AND credit.status IN ('finalized', 'sent')
+GROUP BY total.category;
+
+-- name: carried_amounts
+SELECT tax_category, sum(quantity * unit_amount) AS amount
+FROM batch.extra_charge
+WHERE carries_invoice_id = %(invoice_id)s
+GROUP BY tax_category;
+
+-- name: vanished_tenants
+-- Runs across tenants, as batch_platform. Tenants that the application has deleted from its table, with closed days that no
+-- invoice bills. The recursion jumps from tenant to tenant in the index; reading all days would take seconds.
+WITH RECURSIVE listed (tenant_id) AS (
+    SELECT min(tenant_id) FROM batch.usage_day
+    UNION ALL
+    SELECT (
+        SELECT min(day.tenant_id) FROM batch.usage_day AS day
+        WHERE day.tenant_id > listed.tenant_id
+    )
+    FROM listed
+    WHERE listed.tenant_id IS NOT null
+)
+
+SELECT
+    listed.tenant_id,
+    month.month_start,
+    month.days,
+    month.most_users
+FROM listed
+CROSS JOIN
+    LATERAL (
+        SELECT
+            date_trunc('month', day.usage_date::timestamp)::date AS month_start,
+            count(*) AS days,
+            max(day.active_users) AS most_users
+        FROM batch.usage_day AS day
+        WHERE day.tenant_id = listed.tenant_id AND day.usage_date BETWEEN %(since)s AND %(period_end)s
+        GROUP BY month_start
+    ) AS month
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.all_tenant AS tenant
+        WHERE tenant.tenant_id = listed.tenant_id
+    )
+    AND NOT EXISTS (
+        SELECT FROM batch.invoice
+        WHERE
+            invoice.tenant_id = listed.tenant_id AND invoice.period_start = month.month_start
+            AND invoice.kind = 'invoice' AND invoice.status IN ('finalized', 'sent')
+    )
+ORDER BY listed.tenant_id, month.month_start;
+
+-- name: idle_contracts
+-- Runs across tenants, as batch_platform. Tenants that are not in use, but whose contract has begun and has no end, without usage
+-- and without an invoice in the month. The run leaves them out.
+SELECT tenant.tenant_code, tenant.status, coalesce(change.plan, tenant.subscription_plan) AS plan, tenant.contract_start
+FROM batch.all_tenant AS tenant
+LEFT JOIN LATERAL (
+    SELECT history.plan, true AS is_known
+    FROM batch.plan_change AS history
+    WHERE history.tenant_id = tenant.tenant_id AND history.effective_from <= %(period_end)s
+    ORDER BY history.effective_from DESC
+    LIMIT 1
+) AS change ON true
+WHERE
+    tenant.status NOT IN ('ACTIVE', 'TRIAL', 'DELETED')
+    AND tenant.contract_start <= %(period_end)s AND tenant.contract_end IS null
+    AND NOT (coalesce(change.is_known, false) AND change.plan IS null)
+    AND NOT EXISTS (
+        SELECT FROM batch.usage_day AS day
+        WHERE day.tenant_id = tenant.tenant_id AND day.usage_date BETWEEN %(period_start)s AND %(period_end)s
+    )
+    AND NOT EXISTS (
+        SELECT FROM batch.invoice
+        WHERE
+            invoice.tenant_id = tenant.tenant_id AND invoice.period_start = %(period_start)s
+            AND invoice.kind = 'invoice' AND invoice.status <> 'void'
+    )
+ORDER BY tenant.tenant_code;
+
+-- name: forgotten_lines
+-- Runs across tenants, as batch_platform. One-off lines that no draft and no final invoice has: they were entered after their
+-- month was finalised, or their tenant has no invoice for it.
+SELECT
+    coalesce(tenant.tenant_code, extra.tenant_id) AS tenant_code, extra.charged_on, extra.description,
+    extra.quantity * extra.unit_amount AS amount, extra.currency, extra.entered_by
+FROM batch.extra_charge AS extra
+LEFT JOIN batch.all_tenant AS tenant ON extra.tenant_id = tenant.tenant_id
+WHERE
+    extra.charged_on <= %(period_end)s
+    AND NOT EXISTS (
+        SELECT FROM batch.invoice
+        WHERE
+            invoice.tenant_id = extra.tenant_id
+            AND invoice.period_start = date_trunc('month', extra.charged_on::timestamp)::date
+            AND invoice.kind = 'invoice' AND invoice.status <> 'void'
+            AND invoice.inputs -> 'extra_charges'
+            @> jsonb_build_array(jsonb_build_object('extra_charge_id', extra.extra_charge_id))
+    )
+ORDER BY tenant_code, extra.charged_on, extra.extra_charge_id;
+
+-- name: held_invoices
+-- Runs across tenants, as batch_platform. Drafts of earlier months, which wait for an approval or for a mend.
+SELECT
+    invoice.content ->> 'tenant_code' AS tenant_code, invoice.period_start, invoice.total, invoice.currency, invoice.hold_reason
+FROM batch.invoice
+WHERE
+    invoice.kind = 'invoice' AND invoice.status = 'draft' AND invoice.total <> 0
+    AND invoice.period_start >= %(since)s AND invoice.period_start < %(period_start)s
+ORDER BY invoice.period_start, tenant_code;
+
+-- name: months_without_a_run
+-- Runs across tenants, as batch_platform. Earlier months with closed usage for which there is no invoice of any tenant.
+SELECT month.month_start::date AS month_start
+FROM
+    generate_series(%(since)s::timestamp, %(period_start)s::timestamp - interval '1 day', interval '1 month') AS month (
+        month_start
+    )
+WHERE
+    EXISTS (
+        SELECT FROM batch.usage_day AS day
+        WHERE
+            day.usage_date = (month.month_start + interval '1 month' - interval '1 day')::date
+            AND extract(DAY FROM day.usage_date + 1) = 1  -- the condition of the index usage_day_late
+    )
+    AND NOT EXISTS (
+        SELECT FROM batch.invoice
+        WHERE invoice.period_start = month.month_start::date
+    )
+ORDER BY month_start;
+
+-- name: outcomes_for_attention
+SELECT coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code, remark.text
+FROM batch.tenant_outcome AS outcome
+CROSS JOIN LATERAL jsonb_array_elements_text(outcome.details -> 'attention') AS remark (text)
+LEFT JOIN batch.all_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
+WHERE outcome.execution_id = %(execution_id)s AND outcome.details ? 'attention'
+ORDER BY tenant_code, remark.text;

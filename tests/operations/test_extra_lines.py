@@ -1,0 +1,317 @@
+"""One-off lines that a person enters, and the difference of a final month that is carried into a later one."""
+
+from __future__ import annotations
+
+import threading
+from datetime import date
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.errors import ParameterError
+from include.execution.run_log import RunResult
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.tenant_management import billing_rows
+from tests.tenant_management.billing_rows import (
+    close_month,
+    customer,
+    everything_written,
+    invoice,
+    open_operation,
+    operate,
+    outcomes,
+    process,
+    reasons,
+    run_billing,
+)
+
+NOVEMBER = date(2026, 11, 1)
+LINE = {"line_date": "2026-10-15", "line_text": "初期設定の作業費", "line_price": "50000"}
+
+
+def enter(database: Database, *codes: str, **fields: Any) -> RunResult:
+    return operate(database, "extra_line", *codes, values=LINE | fields)
+
+
+def entered(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute(
+        """
+        SELECT tenant_id, charged_on, description, quantity, unit, unit_amount, currency, tax_category
+        FROM batch.extra_charge
+        ORDER BY tenant_id, entered_at
+        """
+    ).fetchall()
+
+
+def close_again(host: psycopg.Connection, tenant_id: str, active_users: int, day: int = 3) -> None:
+    """The usage batch closes a day of October again, with other figures."""
+    host.execute(
+        """
+        UPDATE batch.usage_day
+        SET active_users = %s, revision = revision + 1, closed_at = clock_timestamp()
+        WHERE tenant_id = %s AND usage_date = %s
+        """,
+        [active_users, tenant_id, date(2026, 10, day)],
+    )
+
+
+def test_a_line_is_entered_with_all_that_the_form_says(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+
+    result = enter(database, line_quantity="2", line_unit="式", line_tax="reduced", line_price="-3,000")
+
+    assert outcomes(host, result)["A"]["details"] == {
+        "entered": "2026-10",
+        "description": "初期設定の作業費",
+    }
+    assert entered(host) == [("A", date(2026, 10, 15), "初期設定の作業費", 2, "式", -3000, "JPY", "reduced")]
+    assert host.execute("SELECT entered_by, execution_id FROM batch.extra_charge").fetchall() == [
+        (result.execution_id, result.execution_id)
+    ]
+
+
+def test_each_tenant_gets_the_line_in_its_own_currency(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    customer(host, "B", currency_code="USD")
+    customer(host, "C")
+    billing_rows.billing_profile(host, "C", currency="EUR")
+
+    enter(database, "A", "B", "C")
+
+    assert [(row[0], row[6]) for row in entered(host)] == [("A", "JPY"), ("B", "USD"), ("C", "EUR")]
+
+
+def test_a_line_that_is_retried_is_entered_once(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    run = open_operation(database, "extra_line", values=LINE)
+
+    process(database, run)
+    process(database, run)
+
+    assert len(entered(host)) == 1
+
+
+def test_a_line_of_a_final_month_is_refused_with_the_month_that_is_open(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    rows = everything_written(host)
+
+    result = enter(database)
+
+    assert reasons(result)["A"] == (
+        "2026-10 の請求書 INV-2026-10-001は確定済みです。日付を 2026-11 以降にしてください。"
+    )
+    assert (everything_written(host), entered(host)) == (rows, [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"line_date": "2026-02-30"}, "日付ではありません"),
+        ({"line_price": "高い"}, "数ではありません"),
+        ({"line_price": "NaN"}, "数ではありません"),
+        ({"line_price": "0"}, "0 以外の金額"),
+        ({"line_quantity": "-1"}, "0 より大きく"),
+        ({"line_price": "1e70"}, "数ではありません"),
+        ({"line_date": "2206-10-15"}, "先すぎます"),
+        ({"line_text": "作業\x00費"}, "（line_text）に使えない制御文字"),
+        ({"line_text": " "}, "「内容」（line_text）が必要です"),
+    ],
+)
+def test_a_line_that_cannot_be_is_refused_before_anything_happens(
+    database: Database, host: psycopg.Connection, fields: dict[str, str], message: str
+) -> None:
+    customer(host, "A")
+    with pytest.raises(ParameterError, match=message):
+        enter(database, **fields)
+
+
+def test_a_line_that_rounds_to_nothing_in_its_currency_is_refused(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+
+    result = enter(database, line_price="0.4")
+
+    assert "の金額 0.4 JPY は、端数処理で 0 になります" in reasons(result)["A"]
+    assert entered(host) == []
+
+    enter(database, line_price="0.4", line_quantity="1000")
+
+    assert len(entered(host)) == 1
+
+
+@pytest.mark.parametrize("number", ["1e30", "0.0000001", "NaN"])
+def test_a_line_of_sql_with_an_impossible_number_fails_its_tenant_by_name(
+    database: Database, host: psycopg.Connection, number: str
+) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id)
+    enter(database)
+    host.execute("UPDATE batch.extra_charge SET unit_amount = %s::numeric", [number])
+
+    result = run_billing(database)
+
+    assert reasons(result) == {
+        "A": "2026-10-15 の個別明細「初期設定の作業費」の数量か単価が使えません（整数部 15 桁、小数部 6 桁まで）。"
+        "batch.extra_charge を直してください。"
+    }
+    assert operate(database, "remove_line", values={"line_text": LINE["line_text"]}).status == "completed"
+    assert reasons(run_billing(database)) == {}
+
+
+# Removing a line ---------------------------------------------------------------------------------------------------------
+
+
+def remove(database: Database, named: str = LINE["line_text"], **fields: str) -> RunResult:
+    return operate(database, "remove_line", values={"line_text": named} | fields)
+
+
+def test_a_line_is_removed_once_and_its_content_is_kept(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    enter(database)
+    run = open_operation(database, "remove_line", values={"line_text": LINE["line_text"]})
+
+    for _ in range(2):
+        assert process(database, run).failures == []
+
+    assert entered(host) == []
+    (row,) = host.execute(
+        "SELECT tenant_id, content ->> 'description', content -> 'unit_amount' FROM batch.extra_charge_removal"
+    ).fetchall()
+    assert row == ("A", "初期設定の作業費", 50000)
+    assert "「初期設定の作業費」はありません" in reasons(remove(database))["A"]
+
+
+def test_one_of_several_lines_of_a_text_is_removed_by_its_day_or_id(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    for day in ("2026-10-15", "2026-11-15", "2026-12-15"):
+        enter(database, line_date=day)
+    ids = [
+        row[0]
+        for row in host.execute("SELECT extra_charge_id FROM batch.extra_charge ORDER BY charged_on DESC")
+    ]
+
+    refusal = reasons(remove(database))["A"]
+    assert "3 件あります" in refusal
+    assert all(line_id in refusal for line_id in ids)
+
+    assert remove(database, line_date="2026-11-15").status == "completed"
+    assert remove(database, ids[0]).status == "completed"
+    assert [row[1] for row in entered(host)] == [date(2026, 10, 15)]
+
+
+def test_a_line_of_a_final_invoice_stays_and_a_line_that_came_too_late_is_removed(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    enter(database)
+    run_billing(database)
+
+    refusal = reasons(remove(database))["A"]
+
+    assert "確定した請求書 INV-2026-10-001に載っています" in refusal
+    assert len(entered(host)) == 1
+
+    host.execute("UPDATE batch.extra_charge SET entered_at = clock_timestamp()")
+
+    assert remove(database).status == "completed"
+
+
+# Carrying a difference -------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_is_carried_into_the_next_month_that_is_not_final(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    close_month(host, "A", active_users=25)
+    close_month(host, "A", NOVEMBER, active_users=25)
+    run_billing(database)
+    run_billing(database, NOVEMBER)
+    close_again(host, "A", 27)
+
+    result = operate(database, "carry")
+
+    outcome = outcomes(host, result)["A"]
+    assert outcome["details"] == {"carried_to": "2026-12"}
+    description = "2026年10月分の差額（INV-2026-10-001、利用量の再集計による）"
+    assert outcome["notes"] == [f"2026-12 の請求に「{description}」+1,000 JPY を載せます"]
+    assert entered(host) == [("A", date(2026, 12, 1), description, 1, None, 1000, "JPY", "standard")]
+    assert invoice(host, "A")["total"] == 13_750
+
+
+def test_a_difference_is_carried_once_and_a_later_one_by_itself(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", months=())
+    close_month(host, "A", active_users=25)
+    run_billing(database)
+    close_again(host, "A", 27)
+    run = open_operation(database, "carry")
+    process(database, run)
+    process(database, run)
+    assert [row[5] for row in entered(host)] == [1000]
+
+    again = operate(database, "carry")
+    assert reasons(again)["A"] == "2026-10 の請求と今の使用量に差額はありません。何も繰り越しません。"
+
+    close_again(host, "A", 26)
+    operate(database, "carry")
+    assert [row[5] for row in entered(host)] == [1000, -500]
+
+
+@pytest.mark.parametrize("operation", ["void", "reissue", "credit"])
+def test_an_invoice_whose_difference_is_carried_is_not_taken_back(
+    database: Database, host: psycopg.Connection, operation: str
+) -> None:
+    customer(host, "A", months=())
+    close_month(host, "A", active_users=25)
+    run_billing(database)
+    close_again(host, "A", 27)
+    operate(database, "carry")
+    rows = everything_written(host)
+
+    result = operate(database, operation, reason="訂正")
+
+    assert "の差額は後の月に繰り越し済みのため" in reasons(result)["A"]
+    assert everything_written(host) == rows
+
+
+def test_two_runs_at_once_carry_a_difference_once(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A", months=())
+    close_month(host, "A", active_users=25)
+    run_billing(database)
+    close_again(host, "A", 27)
+    results: list[RunResult] = []
+    other = threading.Thread(target=lambda: results.append(operate(database, "carry")))
+    with host.transaction():
+        host.execute("SELECT FROM batch.invoice FOR UPDATE")
+        other.start()
+        wait_for_blocked_statement(database)
+        second = threading.Thread(target=lambda: results.append(operate(database, "carry")))
+        second.start()
+        wait_for_blocked_statement(database, 2)
+    other.join()
+    second.join()
+
+    assert sorted(len(result.failed_tenants) for result in results) == [0, 1]
+    assert [row[5] for row in entered(host)] == [1000]
+
+
+def test_one_tenants_difference_is_not_anothers(database: Database, host: psycopg.Connection) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id, months=())
+        close_month(host, tenant_id, active_users=25)
+    run_billing(database)
+    close_again(host, "B", 27)
+
+    result = operate(database, "carry", "A", "B")
+
+    assert set(reasons(result)) == {"A"}
+    assert [row[0] for row in entered(host)] == ["B"]
