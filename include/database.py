@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -149,3 +150,8 @@ def tenant_turn(connection: psycopg.Connection, lock: int, tenant_id: str) -> It
 def storable(text: str) -> str:
     """The text without what PostgreSQL cannot hold: NUL, and halves of surrogate pairs."""
     return _UNSTORABLE.sub("", text)
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether the text has control characters, for example NUL or a line break, or halves of surrogate pairs."""
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)

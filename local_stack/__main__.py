@@ -108,8 +108,8 @@ DEMO_RUNS = (
 
 _WHERE_TO_LOOK = """\
 どこを見るか:
-  {storage}/invoices
-               請求書（PDF、JSON）と会計用 CSV
+  {storage}/invoices、{storage}/accounting
+               請求書（PDF、JSON）とその一覧、会計用ファイル
   {storage}/reports
                月次レポート（Excel、PDF）
   {storage}/backups、{storage}/log_archive

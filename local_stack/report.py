@@ -220,7 +220,14 @@ def scheduled_report(connection: psycopg.Connection) -> str:
     return _report(
         connection,
         SCHEDULED_NOTIFICATIONS,
-        [("通知（batch.outbox）", "messages", ("テナント", "チャネル", "状態", "件数", "理由"))],
+        [
+            ("通知（batch.outbox）", "messages", ("テナント", "チャネル", "状態", "件数", "理由")),
+            (
+                "請求書のメールに添付した PDF（batch.letter_file）",
+                "letter_files",
+                ("テナント", "ファイル", "渡し方", "KB", "宛先", "状態"),
+            ),
+        ],
     )
 
 

@@ -1,5 +1,6 @@
 -- name: billing_facts
--- What tenants of the demo agreed to beside their plan: a plan change in October, discounts, a commitment, a billing address.
+-- What tenants of the demo agreed to beside their plan: a plan change in October, discounts, a commitment, a billing address, and
+-- a recipient abroad whose invoice is in English.
 INSERT INTO batch.plan_change (tenant_id, effective_from, plan, recorded_by)
 VALUES
 ('tenant_1704067200000', '2025-10-01', 'BASIC', 'demo'),
@@ -25,6 +26,22 @@ VALUES
     'keiri@hd.takahashizaki.example'
 ),
 ('tenant_1704067200000', '髙橋﨑デザイン合同会社', null, '604-8004', '京都府京都市中京区三条通1-2-3', null);
+
+INSERT INTO batch.billing_profile (
+    tenant_id, recipient_name, department, postal_code, address, email, country, language, currency
+)
+VALUES
+(
+    'tenant_1751328000000',
+    'O''Hara & Takahashizaki Consulting Ltd.',
+    'Accounts Payable',
+    'Dublin 2, D02 XY45',
+    '12 Merrion Row',
+    'ap@ohara.example',
+    'IE',
+    'en',
+    'USD'
+);
 
 INSERT INTO batch.exchange_rate (currency, rate_date, yen_per_unit)
 VALUES ('USD', '2026-10-30', 151.25);

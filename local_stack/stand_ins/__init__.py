@@ -266,6 +266,10 @@ class StandIns:
         """Let the mail server take internationalised addresses."""
         self._smtp.offers_smtputf8 = True
 
+    def limit_letter_size(self, most: int) -> None:
+        """Let the mail server state a limit in bytes, on new connections."""
+        self._smtp.largest_letter = most
+
     def limit_rates(self, enforced: bool) -> None:
         """Enforce the services' published limits, or none."""
         self._http.limit_rates(enforced)

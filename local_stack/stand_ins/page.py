@@ -15,7 +15,8 @@ _PAGE = """<!doctype html><html lang="ja"><meta charset="utf-8"><title>届いた
 padding:.5rem 1rem;margin:1rem 0}}pre{{white-space:pre-wrap;overflow-wrap:anywhere}}small{{color:#555}}</style>
 <h1>届いた通知</h1><p>{count} 件（新しい順）</p>{messages}</html>"""
 
-_MESSAGE = """<article><small>{channel} → {destination} ・ {time}</small><h2>{subject}</h2><pre>{text}</pre></article>"""
+_MESSAGE = """<article><small>{channel} → {destination} ・ {time}</small><h2>{subject}</h2><pre>{text}</pre>
+<small>{files}</small></article>"""
 
 
 def listing(messages: Sequence[Arrived]) -> str:
@@ -30,5 +31,6 @@ def _shown(message: Arrived) -> str:
         "time": f"{message.arrived_at.astimezone(_TOKYO):%Y-%m-%d %H:%M:%S}",
         "subject": message.subject,
         "text": message.text,
+        "files": "、".join(f"添付: {file['name']}（{file['bytes']:,} バイト）" for file in message.files),
     }
     return _MESSAGE.format(**{name: html.escape(text) for name, text in parts.items()})

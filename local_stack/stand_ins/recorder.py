@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ class Arrived:
     """One message as its service received it.
 
     ``destination`` is the email address, the Slack channel, the workflow's id, or ``users/ID`` and ``channels/ID``. ``rich`` is the HTML,
-    the blocks or the card. ``options`` are the other fields of a Slack message.
+    the blocks or the card. ``options`` are the other fields of a Slack message. ``files`` are attachments, without their content.
     """
 
     channel: str
@@ -29,6 +29,7 @@ class Arrived:
     rich: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    files: Sequence[Mapping[str, Any]] = ()
     arrived_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def as_json(self) -> dict[str, Any]:

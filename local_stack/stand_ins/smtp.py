@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import ssl
 import time
 from email import message_from_bytes, message_from_string
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.policy import default as default_policy
 from typing import Any
 
@@ -43,8 +44,14 @@ _REPLIES = {
     "5.1.8": "550 5.1.8 Sender domain does not exist",
     "5.1.10": "556 5.1.10 Null MX",
     "5.2.2": "552 5.2.2 Mailbox full",
+    "5.3.4": "552 5.3.4 Message too big for system",
+    "5.2.3": "552 5.2.3 Message length exceeds administrative limit",
+    "552": "552 Message size exceeds fixed maximum message size",
     "5.3.1": "552 5.3.1 System full",
 }
+
+# Bytes. As aiosmtpd's.
+_LARGEST_LETTER = 32 * 1024**2
 
 # aiosmtpd logs every address and line.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)
@@ -57,8 +64,8 @@ class SmtpService:
     refuses every letter, as Exchange Online does; with ``refuses_connections`` it refuses the connections above the limit instead.
     ``rate_limit`` refuses letters as Amazon SES does. ``delay_seconds`` is the time from one accepted letter to the next: the answers of
     letters that come sooner are delayed, as Exchange Online does. ``refused_for_rate`` counts the refusals by these limits.
-    ``offers_smtputf8``: whether it takes internationalised addresses. Letters to the addresses in ``bouncing`` are accepted, and bounce
-    with this status code into the mailbox.
+    ``offers_smtputf8``: whether it takes internationalised addresses. ``largest_letter`` is the limit in bytes that it states. Letters to
+    the addresses in ``bouncing`` are accepted, and bounce with this status code into the mailbox.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class SmtpService:
         self.refused_for_rate = 0
         self._next_letter = 0.0
         self.offers_smtputf8 = False
+        self.largest_letter = _LARGEST_LETTER
         self.bouncing: dict[str, str] = {}
         self._recorder = recorder
         self._faults = faults
@@ -108,6 +116,7 @@ class SmtpService:
             self,
             hostname="localhost",
             enable_SMTPUTF8=self.offers_smtputf8,
+            data_size_limit=self.largest_letter,
             ident="stand-in",
             auth_require_tls=False,
             authenticator=self._authenticate,
@@ -223,6 +232,7 @@ def _arrived(sender: str, recipient: str, content: bytes) -> Arrived:
         _part(letter, "plain"),
         subject=str(letter["Subject"] or ""),
         rich=_part(letter, "html") or None,
+        files=[_file(part) for part in letter.iter_attachments()] if letter.is_multipart() else (),
         # The envelope's sender as the last server adds it, and the raw headers: unfolded, not decoded.
         headers={
             "Return-Path": f"<{sender}>",
@@ -232,6 +242,17 @@ def _arrived(sender: str, recipient: str, content: bytes) -> Arrived:
             },
         },
     )
+
+
+def _file(part: Message) -> dict[str, Any]:
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return {
+        "name": part.get_filename(),
+        "content_type": part.get_content_type(),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
 
 
 def _part(letter: EmailMessage, kind: str) -> str:
