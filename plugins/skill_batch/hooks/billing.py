@@ -135,6 +135,8 @@ class BillingHook(BaseHook):
     ) -> TenantSettlement:
         """Price the month and finalise its invoice; a finalised month does not change.
 
+        Call ``write_documents`` afterwards: the letter with the PDF waits until the PDF is written.
+
         :param tenant_id: the tenant.
         :param month: a day of the month.
         :param issued_on: the date of issue (Asia/Tokyo).
