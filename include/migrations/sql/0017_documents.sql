@@ -68,6 +68,9 @@ ALTER TABLE batch.invoice FORCE ROW LEVEL SECURITY;
 GRANT UPDATE (credited_total) ON batch.invoice TO batch_tenant;
 COMMENT ON COLUMN batch.invoice.credited_total IS 'The sum of its final credit notes, tax included';
 COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the month may be billed again';
+-- The month's invoice that a new one replaces is found by tenant; otherwise each tenant would read all invoices of the month.
+CREATE INDEX invoice_taken_back ON batch.invoice (tenant_id, period_start)
+WHERE kind = 'invoice' AND (status = 'void' OR credited);
 
 -- Letters that carry a file. A letter is sent when its file is written.
 CREATE TABLE batch.letter_file (
