@@ -242,7 +242,7 @@ def require_reason(reason: str) -> None:
 
 def _locked(connection: psycopg.Connection, stored: StoredInvoice) -> StoredInvoice:
     """The invoice as it is now, locked until the transaction ends. Another operation may have taken it back since it was read."""
-    _SQL.execute(connection, "lock_invoice", invoice_id=stored.invoice_id)
+    _SQL.execute(connection, "lock_by_id", invoice_ids=[stored.invoice_id])
     return find_by_id(connection, stored.invoice_id)
 
 

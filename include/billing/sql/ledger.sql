@@ -117,16 +117,11 @@ WHERE invoice.invoice_id = live.invoice_id AND upper(coalesce(known.billing_stat
 RETURNING invoice.invoice_id;
 
 -- name: lock_by_id
--- In the order of the ids, so that two transactions cannot deadlock.
+-- Operations that take the same invoice back run one after the other. Each then reads it as the earlier one has left it. In the
+-- order of the ids, so that two transactions cannot deadlock.
 SELECT FROM batch.invoice
 WHERE invoice_id = any(%(invoice_ids)s)
 ORDER BY invoice_id
-FOR UPDATE;
-
--- name: lock_invoice
--- Operations that take the same invoice back run one after the other. Each then reads it as the earlier one has left it.
-SELECT FROM batch.invoice
-WHERE invoice_id = %(invoice_id)s
 FOR UPDATE;
 
 -- name: load_credits
