@@ -218,9 +218,42 @@ def test_a_line_of_a_final_invoice_stays_and_a_line_that_came_too_late_is_remove
     assert "確定した請求書 INV-2026-10-001に載っています" in refusal
     assert len(entered(host)) == 1
 
-    host.execute("UPDATE batch.extra_charge SET entered_at = clock_timestamp()")
+    # Another line with the same text, after the invoice.
+    host.execute(
+        """
+        INSERT INTO batch.extra_charge (
+            extra_charge_id, tenant_id, charged_on, description, unit_amount, currency, tax_category, entered_by
+        )
+        SELECT 'late', tenant_id, charged_on, description, unit_amount, currency, tax_category, entered_by
+        FROM batch.extra_charge
+        """
+    )
 
     assert remove(database).status == "completed"
+    assert host.execute("SELECT extra_charge_id FROM batch.extra_charge_removal").fetchall() == [("late",)]
+
+
+def test_a_line_that_missed_its_invoice_can_be_removed(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    with database.connect() as another, another.transaction():
+        billing_rows.insert(
+            another,
+            "extra_charge",
+            extra_charge_id="missed",
+            tenant_id="A",
+            charged_on=date(2026, 10, 15),
+            description="作業費",
+            unit_amount=5000,
+            currency="JPY",
+            tax_category="standard",
+            entered_by="経理",
+        )
+        run_billing(database)
+
+    result = operate(database, "remove_line", values={"line_text": "作業費"})
+
+    assert result.status == "completed"
+    assert entered(host) == []
 
 
 # Carrying a difference -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s
 ORDER BY tax_category, description;
 
 -- name: lines_named
--- The lines with this description or id. A final invoice has a line that was entered before it was finalised.
+-- The lines with this description or id, and the final invoice that has the line.
 SELECT
     extra.extra_charge_id, extra.charged_on, extra.description, final.invoice_id AS final_invoice_id, final.number
 FROM batch.extra_charge AS extra
@@ -25,7 +25,8 @@ LEFT JOIN batch.invoice AS final
         extra.tenant_id = final.tenant_id
         AND final.period_start = date_trunc('month', extra.charged_on::timestamp)::date
         AND final.kind = 'invoice' AND final.status IN ('finalized', 'sent') AND NOT final.credited
-        AND extra.entered_at < final.finalized_at
+        AND final.inputs -> 'extra_charges'
+        @> jsonb_build_array(jsonb_build_object('extra_charge_id', extra.extra_charge_id))
 WHERE
     extra.tenant_id = %(tenant_id)s AND %(named)s IN (extra.description, extra.extra_charge_id)
     AND extra.charged_on = coalesce(%(charged_on)s, extra.charged_on)
