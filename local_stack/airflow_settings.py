@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 # The connections to the database.
-DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db")
+DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db", "batch_board_db")
 
 # The connection for backups, with a separate login.
 BACKUP_CONNECTION = "batch_backup_db"

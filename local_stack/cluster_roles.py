@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 
 from include.errors import BatchError
-from include.migrations.deploy import OWNER, PLATFORM, TENANT
+from include.migrations.deploy import ROLES
 
-BATCH_ROLES = (OWNER, TENANT, PLATFORM)
+BATCH_ROLES = ROLES
 
 # An arbitrary number. Concurrent claims run one after the other.
 _CLAIM_LOCK = 7_018_020

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from include.migrations.deploy import PLATFORM, TENANT, upgrade
+from include.migrations.deploy import BOARD, PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
 from include.settings import SETTINGS_VARIABLE
 from local_stack.cluster_roles import BATCH_ROLES, claim_roles
@@ -44,7 +44,7 @@ os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
 # For a test that starts Airflow's processes, on a machine that is busy with other work; it may also wait for its turn.
 _EXCLUSIVE_SECONDS = 1_200
 
-PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform"}
+PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform", BOARD: "test-batch-board"}
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,21 @@ def airflow_metadata(server: Server) -> Iterator[str]:
     yield f"postgresql+psycopg2://{role}:{password}@{server.host}:{server.port}/{name}"
     administer(server, "DROP DATABASE {} WITH (FORCE)", name)
     administer(server, "DROP ROLE {}", role)
+
+
+@pytest.fixture(scope="session")
+def migrated_metadata(airflow_metadata: str) -> Iterator[str]:
+    """The metadata database with Airflow's tables, and this process's Airflow on it; its SQLAlchemy URL."""
+    from airflow import settings
+    from airflow.utils.db import initdb
+
+    os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = airflow_metadata
+    settings.dispose_orm()
+    settings.configure_vars()  # type: ignore[no-untyped-call]
+    settings.configure_orm()  # type: ignore[no-untyped-call]
+    initdb()
+    yield airflow_metadata
+    settings.dispose_orm()
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host,
 not a connection pooler. `check` changes nothing and exits with 0 (the database fits, remarks allowed), 1 (it does not fit) or 2 (wrong
-usage). BATCH_TENANT_PASSWORD and BATCH_PLATFORM_PASSWORD, if set, let the two roles log in after `upgrade`.
+usage). BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and BATCH_BOARD_PASSWORD, if set, let these
+roles log in after `upgrade`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import psycopg
 
 from include.errors import BatchError, reason_of
 from include.migrations.checks.report import check_database
-from include.migrations.deploy import PLATFORM, TENANT, attach, detach, upgrade
+from include.migrations.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
 
 # By role, the environment variable of its password, and of the connection string of the login that acts as it.
-_PASSWORDS = {TENANT: "BATCH_TENANT_PASSWORD", PLATFORM: "BATCH_PLATFORM_PASSWORD"}
-_LOGINS = {TENANT: "BATCH_TENANT_DSN", PLATFORM: "BATCH_PLATFORM_DSN"}
+_PASSWORDS = {
+    TENANT: "BATCH_TENANT_PASSWORD",
+    PLATFORM: "BATCH_PLATFORM_PASSWORD",
+    BOARD: "BATCH_BOARD_PASSWORD",
+}
+_LOGINS = {TENANT: "BATCH_TENANT_DSN", PLATFORM: "BATCH_PLATFORM_DSN", BOARD: "BATCH_BOARD_DSN"}
 
 
 def main() -> int:
@@ -82,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace, passwords: dict[str, str]) -> int:
-    given = {TENANT: arguments.tenant_dsn, PLATFORM: arguments.platform_dsn}
+    given = {TENANT: arguments.tenant_dsn, PLATFORM: arguments.platform_dsn, BOARD: arguments.board_dsn}
     report = check_database(
         arguments.dsn,
         logins={role: dsn for role, dsn in given.items() if dsn},

@@ -8,7 +8,7 @@ later migration corrects a mistake.
 
 The deploying role need not be a superuser. It owns the host's tables (or holds their privileges with grant option), may CREATE in
 the database, and has CREATEROLE if the batch roles do not exist. If another role created them, it is a member of ``batch_owner``. To
-set passwords it then also has the ADMIN option on the other two roles (from PostgreSQL 16 on).
+set passwords it then also has the ADMIN option on the other roles (from PostgreSQL 16 on).
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from include.database import count_of
 from include.errors import SchemaError, reason_of
 from include.migrations.checks.findings import refuse
 from include.migrations.checks.host import count_tenants, find_several_tenants
+from include.migrations.checks.privileges import BOARD as BOARD
 from include.migrations.checks.privileges import OWNER as OWNER
 from include.migrations.checks.privileges import PLATFORM as PLATFORM
+from include.migrations.checks.privileges import ROLES as ROLES
 from include.migrations.checks.privileges import TENANT as TENANT
 from include.migrations.checks.server import find_old_server, find_pooler_name
 from include.migrations.deployment_check import UPGRADE_HINT, head_revision
@@ -52,6 +54,7 @@ _VIEW_FILES = (
     "notifications",
     "results",
     "documents",
+    "board",
 )
 
 # Neon refuses a SCRAM hash when the transaction commits ("Neon only supports being given plaintext passwords"), the extension
@@ -64,7 +67,8 @@ def upgrade(
 ) -> HostVariant:
     """Deploy to the database of ``dsn`` as a role that owns the host's tables and may create roles.
 
-    ``passwords`` (of ``batch_tenant`` and ``batch_platform``) lets these two roles log in. Without it, grant them to existing logins.
+    ``passwords`` (of ``batch_tenant``, ``batch_platform`` and ``batch_board``) lets these roles log in. Without it, grant them to
+    existing logins.
     ``plain_passwords`` sends them to the server as they are instead of as SCRAM hashes.
     :returns: the host's variant. :raises SchemaError: the host or the deploying role is not suitable; nothing has changed.
     """
@@ -207,12 +211,12 @@ def _missing_privilege(reason: str, deployer: str) -> SchemaError:
         f'デプロイするロール "{deployer}" の権限が足りません: {reason}。'
         "ホストの表の所有権、データベースの CREATE 権限、CREATEROLE が必要です。"
         f"{OWNER} などのロールを別のロールが作っていた場合は、管理者が "
-        f'`GRANT {OWNER}, {TENANT}, {PLATFORM} TO "{deployer}" WITH ADMIN OPTION` を実行してください。'
+        f'`GRANT {", ".join(ROLES)} TO "{deployer}" WITH ADMIN OPTION` を実行してください。'
     )
 
 
 def _create_roles(driver: psycopg.Connection, passwords: Mapping[str, str], *, plain_passwords: bool) -> None:
-    for role in (OWNER, TENANT, PLATFORM):
+    for role in ROLES:
         name = sql.Identifier(role)
         if not count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
             _change_role(driver, sql.SQL("CREATE ROLE {} NOLOGIN").format(name))

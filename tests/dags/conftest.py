@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import psycopg
@@ -14,21 +13,6 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, AirflowInstallation, environment_of
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-
-
-@pytest.fixture(scope="session")
-def migrated_metadata(airflow_metadata: str) -> Iterator[str]:
-    """The metadata database with Airflow's tables, and this process's Airflow on it; its SQLAlchemy URL."""
-    from airflow import settings
-    from airflow.utils.db import initdb
-
-    os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = airflow_metadata
-    settings.dispose_orm()
-    settings.configure_vars()  # type: ignore[no-untyped-call]
-    settings.configure_orm()  # type: ignore[no-untyped-call]
-    initdb()
-    yield airflow_metadata
-    settings.dispose_orm()
 
 
 @pytest.fixture(scope="session")

@@ -168,8 +168,13 @@ def _reads(root: Path, file: Path) -> Iterator[Read]:
         and isinstance(statement.value, ast.Call)
         and ast.unparse(statement.value.func) == "Statements"
     }
-    if any(ast.unparse(statement) == "from skill_batch.statements import SQL" for statement in tree.body):
-        packages["SQL"] = root / "plugins" / "skill_batch"
+    for statement in tree.body:
+        # A package that shares its Statements: from skill_batch.board.statements import SQL as _SQL
+        match = re.fullmatch(
+            r"from (skill_batch[\w.]*)\.statements import SQL(?: as (\w+))?", ast.unparse(statement)
+        )
+        if match:
+            packages[match[2] or "SQL"] = root.joinpath("plugins", *match[1].split("."))
     for node in nodes:
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) in packages:
             yield Read(file, packages[ast.unparse(node.value)], node.slice, constants)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from include.data_management.data_backup.server import BIN_VARIABLE, CONNECTION
 from include.data_management.log_cleanup.batch import ROOTS_VARIABLE
+from include.migrations.deploy import BOARD
 from local_stack.airflow_settings import (
     BACKUP_CONNECTION,
     DATABASE_CONNECTIONS,
@@ -14,6 +15,7 @@ from local_stack.airflow_settings import (
     DatabaseAddress,
     load_airflow_settings,
 )
+from skill_batch.board.database import CONNECTION as BOARD_CONN_ID
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.network import ALLOWED_HOSTS_VARIABLE, MAILBOX_CONN_ID, SMTP_CONN_ID
 from skill_batch.notifiers.channels import OPS_EMAIL_CONN_ID, OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID
@@ -48,6 +50,7 @@ def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> 
     assert set(settings.connections) == {
         TenantDbHook.default_conn_name,
         PlatformDbHook.default_conn_name,
+        BOARD_CONN_ID,
         OPS_SLACK_CONN_ID,
         OPS_EMAIL_CONN_ID,
         OPS_HTTP_CONN_ID,
@@ -61,7 +64,7 @@ def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> 
         TOOLS_VARIABLE,
         LOG_ROOTS_VARIABLE,
     )
-    assert settings.passwords.keys() == {TenantDbHook.role, PlatformDbHook.role}
+    assert settings.passwords.keys() == {TenantDbHook.role, PlatformDbHook.role, BOARD}
     assert settings.database.host == "127.0.0.1"
 
 

@@ -52,6 +52,7 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("monthly_report", "report_month"): date(2026, 10, 1),
     ("monthly_report_file", "format"): "pdf",
     ("operator_alert", "channel"): "slack",
+    ("approval_request", "kind"): "invoices",
     ("operator_alert", "severity"): "HIGH",
 }
 

@@ -494,7 +494,9 @@ def test_a_deployer_who_may_not_act_as_the_roles_owner_is_told_which_grant_is_mi
         with pytest.raises(SchemaError) as raised:
             upgrade(dsn, passwords=PASSWORDS)
 
-        grant = f'GRANT batch_owner, batch_tenant, batch_platform TO "{deployer}" WITH ADMIN OPTION'
+        grant = (
+            f'GRANT batch_owner, batch_tenant, batch_platform, batch_board TO "{deployer}" WITH ADMIN OPTION'
+        )
         assert f'"{deployer}" の権限が足りません' in str(raised.value)
         assert f"`{grant}`" in str(raised.value)
         assert snapshot(admin) == before

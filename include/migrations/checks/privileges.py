@@ -11,7 +11,10 @@ from include.database import Statements
 from include.migrations.checks.findings import Finding, error, remark
 from include.migrations.host_contract import HostVariant, load_contract
 
-OWNER, TENANT, PLATFORM = "batch_owner", "batch_tenant", "batch_platform"
+OWNER, TENANT, PLATFORM, BOARD = "batch_owner", "batch_tenant", "batch_platform", "batch_board"
+
+# The owner of the schema, the two roles of the batches, and the role of the operators' page, which only reads.
+ROLES = (OWNER, TENANT, PLATFORM, BOARD)
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -105,9 +108,7 @@ def _find_missing_role_privileges(
 ) -> list[Finding]:
     existing = {
         row["rolname"]: row
-        for row in _SQL.rows(
-            connection, "batch_roles", roles=[OWNER, TENANT, PLATFORM], act_as=_act_as(connection)
-        )
+        for row in _SQL.rows(connection, "batch_roles", roles=list(ROLES), act_as=_act_as(connection))
     }
     is_granted = connection.info.server_version >= _GRANTED_ADMINISTRATION
 
@@ -115,7 +116,7 @@ def _find_missing_role_privileges(
         return role not in existing or (bool(existing[role]["may_administer"]) if is_granted else may_create)
 
     findings = []
-    if not may_create and (len(existing) < 3 or with_passwords):
+    if not may_create and (len(existing) < len(ROLES) or with_passwords):
         findings.append(
             error(
                 "deployer-createrole",
@@ -130,7 +131,7 @@ def _find_missing_role_privileges(
             error(
                 "deployer-membership",
                 f'デプロイするロール "{login}" は、別のロールが作った {OWNER} などを使えません。',
-                f'管理者が `GRANT {OWNER}, {TENANT}, {PLATFORM} TO "{login}" WITH ADMIN OPTION` を実行してください。',
+                f'管理者が `GRANT {", ".join(ROLES)} TO "{login}" WITH ADMIN OPTION` を実行してください。',
                 login,
             )
         )

@@ -1,0 +1,288 @@
+-- The views of the operators' board, the only relations that batch_board may read. They hold no credentials, no texts of
+-- messages, no values of settings, and addresses only in part. All times are timestamptz; days are Asia/Tokyo.
+
+-- Who is a tenant, without addresses.
+CREATE VIEW batch.board_tenant AS
+SELECT
+    tenant_id, tenant_code, tenant_name, status, subscription_plan, max_users, max_storage_gb, contract_start, contract_end,
+    created_on
+FROM batch.all_tenant;
+
+-- One row per run of a batch or an operation. Forms may hold addresses, so only two fields of them are shown.
+CREATE VIEW batch.board_run AS
+SELECT
+    log.execution_id, log.batch_id, log.dag_id, log.run_id, log.business_date, log.dry_run,
+    log.parameters ->> 'operation' AS operation,
+    log.parameters -> 'tenants' AS chosen_tenants,
+    log.status, log.started_at, log.ended_at, log.total_tenants, log.success_count, log.error_count,
+    log.result, log.error_message, log.attempt, log.reopened_at, log.triggered_by
+FROM batch.execution_log AS log;
+
+CREATE VIEW batch.board_outcome AS
+SELECT
+    execution_id, tenant_id, part, status, details, notes, records, error_code, error_message, attempts, recorded_at
+FROM batch.tenant_outcome;
+
+CREATE VIEW batch.board_task AS
+SELECT execution_id, task_id, map_index, wall_seconds, cpu_seconds, peak_memory_bytes
+FROM batch.task_metric;
+
+CREATE VIEW batch.board_performance AS
+SELECT
+    execution_id, batch_id, run_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed,
+    is_comparable, recorded_at
+FROM batch.performance_metric;
+
+CREATE VIEW batch.board_remark AS
+SELECT execution_id, step, details, problem, is_reported, recorded_at
+FROM batch.run_remark;
+
+CREATE VIEW batch.board_reconciliation AS
+SELECT execution_id, source, placement, is_event, row_count, since
+FROM batch.reconciliation;
+
+-- Alerts to the operators. The message is that of skill_batch.notifiers.alert.Alert, or {"result": …}, which is no alert.
+CREATE VIEW batch.board_alert AS
+SELECT
+    alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines, created_at, due_at, attempts,
+    in_doubt, delivered_at,
+    regexp_replace(last_error, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS last_error
+FROM batch.operator_alert
+WHERE NOT message ? 'result';
+
+CREATE VIEW batch.board_orphan AS
+SELECT execution_id, detail, noticed_at, told_at
+FROM batch.orphan_notice;
+
+CREATE VIEW batch.board_incident AS
+SELECT
+    tenant_id, check_name, opened_at, severity, evidence, breached_at, reopened, closed_at, closed_because, told, told_at,
+    is_part_of_platform, opened_by
+FROM batch.incident;
+
+CREATE VIEW batch.board_platform_incident AS
+SELECT check_name, opened_at, evidence, breached_at, reopened, closed_at, told, told_at
+FROM batch.platform_incident;
+
+CREATE VIEW batch.board_inactivity AS
+SELECT tenant_id, stage, last_activity_on, inactive_since, judged_on, entered_on, entered_by
+FROM batch.tenant_inactivity;
+
+CREATE VIEW batch.board_inactivity_change AS
+SELECT
+    tenant_id, changed_on, from_stage, to_stage, reason, inactive_days, inactive_since, last_activity_on, recorded_by,
+    recorded_at
+FROM batch.inactivity_change;
+
+CREATE VIEW batch.board_usage_day AS
+SELECT
+    tenant_id, usage_date, registered_users, active_users, total_logins, api_calls, error_count, response_time_avg_ms,
+    peak_concurrent_users, storage_bytes, reports_generated, skill_assessments, notifications_sent, unplaced_accounts,
+    read_events, unplaced_events, revision, closed_by, closed_at
+FROM batch.usage_day;
+
+CREATE VIEW batch.board_usage_warning AS
+SELECT
+    tenant_id, kind, metric, threshold_percent, window_start, business_date, observed, reference, raised_by, raised_at
+FROM batch.usage_warning;
+
+-- Invoices and credit notes with what is on paper, but the recipient's address, and without what decided it. tenant_code: the one
+-- on paper. state: no code of ours sets the status sent, so it counts as finalized. is_paid: with a payment of ours, or PAID in
+-- the application. is_carried: one-off lines carry a difference of it into later months.
+CREATE VIEW batch.board_invoice AS
+SELECT
+    invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
+    CASE
+        WHEN invoice.status = 'void' THEN 'void'
+        WHEN invoice.kind = 'credit' THEN 'credit_note'
+        WHEN invoice.credited THEN 'credited'
+        WHEN invoice.status = 'draft' AND invoice.hold_reason IS NOT null THEN 'held'
+        WHEN invoice.status = 'draft' THEN 'draft'
+        WHEN invoice.total = 0 THEN 'zero'
+        ELSE 'finalized'
+    END AS state,
+    invoice.number, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total, invoice.yen_total,
+    invoice.counterparty,
+    invoice.content ->> 'tenant_code' AS tenant_code,
+    jsonb_set(invoice.content, '{recipient,email}', 'null') AS content,
+    invoice.input_hash, invoice.hold_reason, invoice.approved_by,
+    invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
+    invoice.marked_paid, invoice.execution_id, invoice.created_at, invoice.finalized_at, invoice.voided_at,
+    invoice.void_reason, invoice.voided_by,
+    invoice.paid_total > 0 OR EXISTS (
+        SELECT FROM batch.all_paid_billing AS paid
+        WHERE paid.id = invoice.invoice_id
+    ) AS is_paid,
+    exists(
+        SELECT FROM batch.extra_charge AS carried
+        WHERE carried.carries_invoice_id = invoice.invoice_id
+    ) AS is_carried
+FROM batch.invoice;
+
+CREATE VIEW batch.board_document AS
+SELECT invoice_id, tenant_id, format, location, sha256, bytes, written_at
+FROM batch.invoice_document;
+
+CREATE VIEW batch.board_payment AS
+SELECT
+    payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, reason, entered_by, entered_at,
+    reversed_at, reversed_by, reversal_reason
+FROM batch.payment;
+
+CREATE VIEW batch.board_reminder AS
+SELECT tenant_id, invoice_id, days, queued_on, open_amount
+FROM batch.overdue_reminder;
+
+CREATE VIEW batch.board_reminder_stop AS
+SELECT tenant_id, invoice_id, reason, entered_by, entered_at
+FROM batch.reminder_stop;
+
+-- As batch.receivable, which reads with the reader's rights. Looks up each open invoice in the application's table by its id: a
+-- join may read the whole table.
+CREATE VIEW batch.board_receivable AS
+SELECT
+    invoice.invoice_id, invoice.tenant_id,
+    invoice.counterparty COLLATE "C" AS counterparty, -- noqa: RF03
+    invoice.number, invoice.period_start, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total,
+    invoice.credited_total, invoice.paid_total,
+    invoice.total - invoice.credited_total - invoice.paid_total AS open_amount
+FROM batch.invoice
+WHERE
+    invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
+    AND invoice.total <> invoice.credited_total + invoice.paid_total
+    AND (
+        invoice.marked_paid
+        OR (
+            SELECT paid.id FROM batch.all_paid_billing AS paid
+            WHERE paid.id = invoice.invoice_id
+            LIMIT 1 -- noqa: AM09
+        ) IS null
+    );
+
+-- Messages without their texts. Destinations of chats are secret addresses; a mail address is shown in part. An error may quote
+-- an address.
+CREATE VIEW batch.board_message AS
+SELECT
+    message_id, tenant_id, channel, status, priority, attempts, due_at, next_attempt_at, lease_until, host_log_id,
+    template_key,
+    CASE channel WHEN 'email' THEN left(destination, 1) || '***@' || split_part(destination, '@', -1) END AS recipient,
+    error_code, error_class,
+    regexp_replace(error_detail, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS error_detail,
+    decided_by, created_by, created_at, finished_at
+FROM batch.outbox;
+
+CREATE VIEW batch.board_channel_circuit AS
+SELECT tenant_id, channel, error_code, reason, opened_at
+FROM batch.channel_circuit;
+
+CREATE VIEW batch.board_service_limit AS
+SELECT limit_key, per_minute, at_once, blocked_until, learnt_at
+FROM batch.service_limit;
+
+-- The id names an address without showing it.
+CREATE VIEW batch.board_suppressed_address AS
+SELECT
+    tenant_id,
+    encode(sha256(convert_to(tenant_id || chr(31) || address, 'UTF8')), 'hex') AS suppression_id,
+    left(address, 1) || '***@' || split_part(address, '@', -1) AS recipient,
+    reason, error_code, bounces, suppressed_at, suppressed_until
+FROM batch.suppressed_address;
+
+CREATE VIEW batch.board_setting_finding AS
+SELECT tenant_id, subject, code, detail, found_on
+FROM batch.setting_finding;
+
+CREATE VIEW batch.board_setting_change AS
+SELECT tenant_id, setting_key, changed_at, execution_id, kind, reason, changed_by, undone_by, undone_at
+FROM batch.setting_change;
+
+-- Plans without the people in them.
+CREATE VIEW batch.board_sync_plan AS
+SELECT tenant_id, provider, execution_id, status, plan_hash, counts, reason, planned_at
+FROM batch.sync_plan;
+
+-- Requests to approve what is held (docs/approvals.md).
+CREATE VIEW batch.board_approval_request AS
+SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, closed_at, close_reason
+FROM batch.approval_request;
+
+-- is_current: the item is still held with the figures, or the reason, that the request shows.
+CREATE VIEW batch.board_approval_item AS
+SELECT
+    item.request_id, item.tenant_id, item.item_id, item.tenant_code, item.tenant_name, item.figures, item.reason,
+    item.superseded_by, item.answer, item.answered_by, item.answered_at, item.note, item.result, item.result_text,
+    item.execution_id, item.decided_at,
+    CASE request.kind
+        WHEN 'invoices'
+            THEN
+                EXISTS (
+                    SELECT FROM batch.invoice AS draft
+                    WHERE
+                        draft.invoice_id = item.item_id AND draft.status = 'draft' AND draft.input_hash = item.fingerprint
+                        AND draft.total = (item.figures ->> 'total')::numeric
+                )
+        ELSE coalesce((
+            SELECT plan.status = 'held' AND plan.reason = item.reason
+            FROM batch.sync_plan AS plan
+            WHERE
+                plan.tenant_id = item.tenant_id AND plan.provider = item.item_id AND plan.status IN ('held', 'applied')
+            ORDER BY plan.planned_at DESC
+            LIMIT 1
+        ), false)
+    END AS is_current
+FROM batch.approval_item AS item
+INNER JOIN batch.approval_request AS request ON item.request_id = request.request_id;
+
+CREATE VIEW batch.board_directory_sync AS
+SELECT tenant_id, provider, synced_on, synced_by
+FROM batch.directory_sync;
+
+CREATE VIEW batch.board_backup AS
+SELECT
+    backup.backup_id, backup.execution_id, backup.business_date, backup.status, backup.snapshot_at, backup.dump_bytes,
+    backup.total_bytes, backup.verified_at, backup.deleted_at
+FROM batch.backup AS backup;
+
+CREATE VIEW batch.board_report AS
+SELECT
+    report.tenant_id, report.report_month, report.missing_days, report.revision, report.made_by, report.made_at,
+    file.format, file.location, file.size_bytes, file.sha256
+FROM batch.monthly_report AS report
+LEFT JOIN batch.monthly_report_file AS file
+    ON report.tenant_id = file.tenant_id AND report.report_month = file.report_month;
+
+GRANT SELECT ON
+batch.board_tenant,
+batch.board_run,
+batch.board_outcome,
+batch.board_task,
+batch.board_performance,
+batch.board_remark,
+batch.board_reconciliation,
+batch.board_alert,
+batch.board_orphan,
+batch.board_incident,
+batch.board_platform_incident,
+batch.board_inactivity,
+batch.board_inactivity_change,
+batch.board_usage_day,
+batch.board_usage_warning,
+batch.board_invoice,
+batch.board_document,
+batch.board_payment,
+batch.board_reminder,
+batch.board_reminder_stop,
+batch.board_receivable,
+batch.board_message,
+batch.board_channel_circuit,
+batch.board_service_limit,
+batch.board_suppressed_address,
+batch.board_setting_finding,
+batch.board_setting_change,
+batch.board_sync_plan,
+batch.board_approval_request,
+batch.board_approval_item,
+batch.board_directory_sync,
+batch.board_backup,
+batch.board_report
+TO batch_board;
