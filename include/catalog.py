@@ -327,13 +327,42 @@ UNDO_SETTINGS_SYNC = OperationSpec(
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
 )
+APPROVE_INVOICES = OperationSpec(
+    id="APPROVE-INVOICES",
+    slug="approve_invoices",
+    name="保留中の請求の承認",
+    batch=TENANT_BILLING,
+    mapped_task="approve_invoice",
+    mapped_task_name="請求書の確定",
+    time_limit=timedelta(hours=1),
+    works_on=WorksOn.PREVIOUS_MONTH,
+    severity=Severity.CRITICAL,
+)
+APPROVE_DIRECTORY_CHANGES = OperationSpec(
+    id="APPROVE-DIRECTORY-CHANGES",
+    slug="approve_directory_changes",
+    name="保留中の名簿の変更の承認",
+    batch=EXTERNAL_SYNC,
+    mapped_task="apply_changes",
+    mapped_task_name="名簿の変更の適用",
+    time_limit=timedelta(hours=2),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+)
 
 OPERATIONS: tuple[OperationSpec, ...] = (
+    APPROVE_DIRECTORY_CHANGES,
+    APPROVE_INVOICES,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
     UNDO_SETTINGS_SYNC,
 )
+
+# The operation that asks people about what a batch holds, by the batch's id. Its DAG waits for their answer.
+APPROVALS: dict[str, OperationSpec] = {
+    spec.batch.id: spec for spec in (APPROVE_INVOICES, APPROVE_DIRECTORY_CHANGES)
+}
 
 # All batches and operations, by id, as the execution log contains them.
 RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}

@@ -7,7 +7,9 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントと、使っているサービスを選びます。
 2. `sync_directory` — **テナントとサービスごと**に、名簿を最後まで読み（途中で失敗したら何も変えません）、計画を立てて保存し、1 つの
    トランザクションで適用します。
-3. `close_run` — 結果を集約します。適用を保留した名簿があれば、運用者に 1 通知らせます。
+3. `request_approval` — 適用を保留した名簿があれば、DAG `approve_directory_changes` を実行し、画面（Required Actions）に確認を出します。
+   答えは待ちません。
+4. `close_run` — 結果を集約します。適用を保留した名簿があれば、運用者に 1 通知らせます。
 
 連携は、連携済みのアカウント ID、社員番号、確認済みで双方に 1 件だけのメールアドレスの順に探します。あいまいなものは連携せず、報告します。
 
@@ -27,7 +29,8 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
     * *名簿を読み終わらない* — サービスの障害です。直った後に `sync_directory` を消去すると、続きから読みます。
     * *適用を保留した* — アカウントか宛先チャンネルの 2 割（50 件未満なら 25 件）超または全部が消えたか、
       名簿が空、メールアドレスが 1 件もないかです。
-      サービスの管理画面で確認し、正しければ、テナントを指定して「大量の解除を許可」で実行してください（空の名簿は許可できません）。
+      サービスの管理画面で確認し、正しければ、画面の確認（通知のリンク）で承認します。テナントを指定して「大量の解除を許可」で
+      実行しても同じです（空の名簿は許可できません）。
     * *あいまい* — 正しい組を `batch.account_link` に `matched_by = 'operator'` で登録すると、以後はそれを使います。
 * **再実行**: 失敗した `sync_directory` のインスタンスだけを下流ごと消去（Clear）。適用済みの計画が二重に適用されることはありません。
 * **確認だけ**: `dry_run` を指定して Trigger。名簿を読み、計画をログと `batch.sync_plan` に残し、何も変えません。
@@ -59,4 +62,4 @@ def batch_019_03_external_sync() -> None:
     flow = BatchFlow(EXTERNAL_SYNC, create_batch)
     run, shards = flow.open_run()
     sync_directory = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(sync_directory, flow.close_run())
+    chain(sync_directory, flow.request_approval(), flow.close_run())

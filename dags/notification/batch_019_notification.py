@@ -76,7 +76,7 @@ def batch_019_notification() -> None:
         directories = BatchFlow(EXTERNAL_SYNC, external_sync.create_batch)
         run, shards = directories.open_run()
         sync_directory = directories.mapped_task().partial(run=run).expand(shard=shards)
-        chain(sync_directory, directories.close_run())
+        chain(sync_directory, directories.request_approval(), directories.close_run())
     with batch_group(NOTIFICATION_LOG_CLEANUP):
         log_cleanup_flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, notification_log_cleanup.create_batch)
         run, shards = log_cleanup_flow.open_run()

@@ -7,7 +7,9 @@
    終え、その月の料金が残るテナントを選びます。
 2. `wait_for_usage` — 月末日の使用量が締まる（BATCH-018-01）のを、ワーカーを使わずに最大 2 時間待ちます。
 3. `bill_tenant` — テナントごとに計算・採番・確定し、請求書（PDF・JSON）を保存して、請求先への通知を登録します。
-4. `close_run` — 書類の一覧（`index.csv`）と会計用ファイルを書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
+4. `request_approval` — 保留した請求書があれば、DAG `approve_invoices` を実行し、画面（Required Actions）に確認を出します。
+   答えは待ちません。
+5. `close_run` — 書類の一覧（`index.csv`）と会計用ファイルを書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
    確定後に使用量が変わった月、請求していない契約や明細、宛先のない請求書は「請求の確認事項」として運用担当に届きます。
 
 ### 入力
@@ -25,7 +27,8 @@
 * **朝まで待てるか**: 待てます。請求書が出ていないテナントがあるだけで、確定したものは変わりません。経理の始業までに対応してください。
 * **どこを見るか**: 赤い `bill_tenant` のインスタンス名がテナントコードです。理由はそのログの最後と `batch.tenant_outcome` にあります。
     * *使用量が締まっていない* — 挙げられた日で BATCH-018-01 を実行し、`bill_tenant` を消去。欠けたまま請求するなら `allow_incomplete`。
-    * *前月から 50 % を超えて変わった（保留）* — 正しければ、DAG `operate_invoices` の操作「保留中の請求の承認」。
+    * *前月から 50 % を超えて変わった（保留）* — 正しければ、画面の確認（通知のリンク）で承認します。DAG `operate_invoices` の操作
+      「保留中の請求の承認」でも同じです。
     * *利用者を特定できない操作・従業員のないアカウントが多い（保留）* — 利用者数を確認し、正しければ同じ「承認」。アプリケーションの記録を
       直したときは、対象月の各日で BATCH-018-01 を実行し、`bill_tenant` を消去。
     * *料金表・発行者が見本* — 自社の料金表と発行者を環境変数 `SKILL_BATCH_SETTINGS` の設定ファイルで指定し、同じ業務日で再実行。
@@ -56,4 +59,4 @@ def batch_018_02_tenant_billing() -> None:
     run, shards = flow.open_run()
     wait_for_usage = wait_for_closed_usage(run)
     bill_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(wait_for_usage, bill_tenant, flow.close_run())
+    chain(wait_for_usage, bill_tenant, flow.request_approval(), flow.close_run())

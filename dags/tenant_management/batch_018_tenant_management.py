@@ -87,5 +87,5 @@ def batch_018_tenant_management() -> None:
         run, shards = billing.open_run()
         wait_for_usage = wait_for_closed_usage(run)
         bill_tenant = billing.mapped_task().partial(run=run).expand(shard=shards)
-        chain(wait_for_usage, bill_tenant, billing.close_run())
+        chain(wait_for_usage, bill_tenant, billing.request_approval(), billing.close_run())
     usage_group >> [inactive_group, billing_group]

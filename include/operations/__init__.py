@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from include.billing.service import OffersBilling
     from include.execution.installation import Installation
     from include.messaging.service import OffersNotifications
+    from include.operations.approve_directory_changes import DirectoryApproval
+    from include.operations.approve_invoices import InvoiceApproval
     from include.operations.operate_invoices import InvoiceOperations
     from include.operations.operate_notifications import NotificationOperations
     from include.operations.restore_backup import BackupRestore
@@ -22,6 +24,22 @@ def invoice_operations(installation: OffersBilling) -> InvoiceOperations:
     from include.operations.operate_invoices import InvoiceOperations
 
     return InvoiceOperations(installation.billing())
+
+
+def invoice_approval(installation: OffersBilling) -> InvoiceApproval:
+    """Finalise the held invoices that a person has approved."""
+    from include.operations.approve_invoices import InvoiceApproval
+
+    return InvoiceApproval(installation.billing())
+
+
+def directory_approval(_: Installation) -> DirectoryApproval:
+    """Apply the held directory changes that a person has approved."""
+    from include.operations.approve_directory_changes import DirectoryApproval
+    from include.settings import load_settings
+
+    settings = load_settings()
+    return DirectoryApproval(settings.external_sync, settings.notification)
 
 
 def notification_operations(installation: OffersNotifications) -> NotificationOperations:

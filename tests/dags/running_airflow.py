@@ -248,10 +248,13 @@ def running_airflow(
     variables: Mapping[str, str] | None = None,
     *,
     stored_connections: bool = False,
+    login: tuple[str, str] | None = None,
+    prefix: str = "",
 ) -> Iterator[Api]:
     """Airflow's processes, as `make up` starts them, until the end of the block, where they are killed with all that they started.
 
-    ``variables`` are further environment variables. With ``stored_connections`` those of the database are left to the test.
+    ``variables`` are further environment variables. With ``stored_connections`` those of the database are left to the test. ``login`` is
+    the user and the password of the API, where not every visitor is an administrator. ``prefix`` is the path of its base URL.
     """
     installation = airflow.with_connections(database, services.slack_base_url)
     if stored_connections:
@@ -277,7 +280,7 @@ def running_airflow(
     log = folder / "airflow.log"
     processes = start_airflow(installation.environment, log)
     try:
-        api = _wait_for_api(f"http://127.0.0.1:{port}", log)
+        api = _wait_for_api(f"http://127.0.0.1:{port}{prefix}", log, login)
         yield replace(api, environment=installation.environment, server_pid=processes[0].pid, log=log)
     finally:
         os.killpg(processes[0].pid, signal.SIGKILL)
@@ -285,12 +288,13 @@ def running_airflow(
             process.wait()
 
 
-def _wait_for_api(url: str, log: Path) -> Api:
+def _wait_for_api(url: str, log: Path, login: tuple[str, str] | None = None) -> Api:
     api = Api(url)
     deadline = time.monotonic() + RUN_SECONDS
     while time.monotonic() < deadline:
         try:
-            api.token = api.call("GET", "/auth/token")["access_token"]
+            named = {"username": login[0], "password": login[1]} if login else None
+            api.token = api.call("POST" if login else "GET", "/auth/token", named)["access_token"]
             return api
         except (urllib.error.URLError, OSError, ValueError):
             time.sleep(1)

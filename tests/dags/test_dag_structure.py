@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG
 
-from include.catalog import BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
-from include.operations import forms
+from include.catalog import APPROVALS, BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
+from include.operations import answers, forms
+from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
 from tests.airflow_installation import PROJECT
 
@@ -39,7 +41,7 @@ def test_each_dag_file_holds_exactly_its_own_dag(dags: dict[str, DAG]) -> None:
 
 def test_the_customers_batches_families_and_operations_are_all_there() -> None:
     assert len({spec.id for spec in BATCHES}) >= 14
-    assert (len(FAMILIES), len(OPERATIONS)) == (3, 4)
+    assert (len(FAMILIES), len(OPERATIONS)) == (3, 6)
 
 
 def test_every_dag_is_in_the_registry_and_in_its_familys_folder(dags: dict[str, DAG]) -> None:
@@ -67,8 +69,40 @@ def test_the_scheduled_dags_follow_the_registry(dags: dict[str, DAG]) -> None:
 
 def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
-        assert (dag.catchup, dag.max_active_runs) == (False, 1)
+        waits_for_people = dag.dag_id in {spec.dag_id for spec in APPROVALS.values()}
+        assert (dag.catchup, dag.max_active_runs) == (False, OPEN_APPROVALS if waits_for_people else 1)
         assert all(isinstance(task.retry_policy, RecoverableErrorsOnly) for task in dag.tasks)
+
+
+def test_an_approval_waits_for_an_answer_without_any_limit_and_asks_before_it_opens_a_run(
+    dags: dict[str, DAG],
+) -> None:
+    assert OPEN_APPROVALS > 1
+    for spec in APPROVALS.values():
+        dag = dags[spec.dag_id]
+        ask = dag.task_dict["ask"]
+        assert isinstance(ask, HITLOperator)
+        assert (ask.execution_timeout, ask.response_timeout, ask.defaults) == (None, None, None)
+        assert (dag.deadline, dag.dagrun_timeout) == (None, None)
+        assert ask.options == [answers.APPROVE, answers.HOLD]
+        assert (ask.upstream_task_ids, ask.downstream_task_ids) == ({"list_held"}, {"record_answer"})
+        assert dag.task_dict["open_run"].upstream_task_ids == {"record_answer"}
+
+
+def test_a_batch_asks_people_between_its_tenants_and_its_result_which_alone_decides_the_run(
+    dags: dict[str, DAG],
+) -> None:
+    asking = {
+        dag_id for dag_id, dag in dags.items() if any("request_approval" in name for name in dag.task_dict)
+    }
+    batches = [spec for spec in BATCHES if spec.id in APPROVALS]
+    assert asking == {name for spec in batches for name in (spec.dag_id, spec.family.dag_id)}
+    for spec in batches:
+        tasks = dags[spec.dag_id].task_dict
+        assert tasks["request_approval"].trigger_rule == "all_done"
+        assert tasks["request_approval"].upstream_task_ids == {spec.mapped_task}
+        assert tasks["request_approval"].downstream_task_ids == {"close_run"}
+        assert [name for name, task in tasks.items() if not task.downstream_task_ids] == ["close_run"]
 
 
 def test_only_families_and_operations_have_no_schedule(dags: dict[str, DAG]) -> None:
@@ -79,6 +113,17 @@ def test_only_families_and_operations_have_no_schedule(dags: dict[str, DAG]) -> 
     assert {dag.dag_id for dag in dags.values() if "operation" in dag.tags} == {
         spec.dag_id for spec in OPERATIONS
     }
+
+
+def test_the_alerts_of_operations_alone_go_to_the_user_who_triggered_them(dags: dict[str, DAG]) -> None:
+    operations = {spec.dag_id for spec in OPERATIONS}
+    for dag_id, dag in dags.items():
+        # The first deadline is the time limit. DAGs that wait for people have none.
+        late: Any = next(iter(dag.deadline or []), None)  # type: ignore[arg-type]
+        alerts: list[Any] = [late.callback.kwargs] if late else []
+        for task in dag.tasks:
+            alerts += [vars(callback) for callback in task.on_failure_callback or []]  # type: ignore[union-attr]
+        assert {alert["is_operation"] for alert in alerts} == {dag_id in operations}, dag_id
 
 
 def test_each_dag_maps_the_task_that_the_registry_names(dags: dict[str, DAG]) -> None:

@@ -164,6 +164,7 @@ def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
         "T001": "success",
         "T002": "failed",
         "T003": "success",
+        "request_approval": "skipped",
         "close_run": "failed",
     }
     # The other message about the run says that its tenants have no address.
@@ -195,6 +196,18 @@ def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
         assert connection.execute(
             "SELECT batch_id, triggered_by FROM batch.execution_log WHERE run_id = %s", [run_id]
         ).fetchall() == [("OPERATE-INVOICES", ADMIN)]
+    _a_failed_operation_is_told_to_the_person_who_triggered_it(invoices, slack)
+
+
+def _a_failed_operation_is_told_to_the_person_who_triggered_it(api: Api, slack: StandIns) -> None:
+    run_id = api.trigger(operation="void", business_date="2026-10-01", tenants=["T999"], reason="宛名の訂正")
+    assert api.wait(run_id) == "failed"
+    alert = slack.messages[-1]
+    assert alert.text.startswith("バッチ実行失敗: OPERATE-INVOICES\n請求書の操作（重要度 MEDIUM）\n")
+    assert f"実行した人: {ADMIN}（操作）" in alert.text
+    assert (
+        f"ボードで見る: {api.url}/batch-board/runs/{OPERATE_INVOICES}/{quote(run_id, safe='')}" in alert.text
+    )
 
 
 def _what_a_killed_worker_was_sending_is_never_sent_twice(

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from include.catalog import INACTIVE_TENANTS, TENANT_MONITORING, TENANT_USAGE
+import psycopg
+
+from include.catalog import (
+    INACTIVE_TENANTS,
+    OPERATE_INVOICES,
+    TENANT_BILLING,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+)
 from include.execution.business_date import JAPAN
 from include.execution.schedule import GRACE, firings_before
 from local_stack.stand_ins import StandIns
+from local_stack.stand_ins.recorder import Arrived
 from tests import host_rows
 from tests.airflow_installation import email_connection
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import copy_run
+from tests.tenant_management.billing_rows import insert
 
 # Full hours, in UTC.
 CHECKS = (datetime(2026, 11, 4, 1), datetime(2026, 11, 4, 2))
@@ -109,3 +120,71 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     assert lost == ("failed",)
     assert not_started.text.startswith("バッチ未開始: BATCH-018-04")
     assert f"予定: {last.astimezone(JAPAN):%Y-%m-%d %H:%M}（日本時間）の実行がありません" in not_started.text
+
+
+def test_the_person_who_triggered_a_lost_run_is_mailed_and_the_operators_are_not(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    runs.set_connection("ops_email", email_connection(slack, people={"keiri": "hanako@example.jp"}))
+    now = datetime.now(UTC)
+    with database.connect() as host:
+        host_rows.tenant(host, "T001", tenant_name="㈱髙橋")
+        # A dry run whose worker was killed before it could tell; without a known user nobody is told.
+        failed = {"status": "failed", "ended_at": now - timedelta(minutes=30), "error_count": 1}
+        for execution_id, user in (("untold", "keiri"), ("of nobody", None)):
+            lost_run(host, TENANT_BILLING.id, execution_id, user, dry_run=True, success_count=0, **failed)
+        # An operation that is running as far as the log knows. Airflow does not know it.
+        lost_run(host, OPERATE_INVOICES.id, "orphan", "keiri", status="running")
+        first = runs.test(TENANT_MONITORING.dag_id, f"{CHECKS[0]}+00:00")
+        told_by_first = about_runs(slack)
+        second = runs.test(TENANT_MONITORING.dag_id, f"{CHECKS[1]}+00:00")
+        notices = host.execute("SELECT FROM batch.orphan_notice").fetchall()
+
+    assert (first.state, second.state) == ("success", "success")
+    assert about_runs(slack) == told_by_first
+    assert {(message.channel, message.destination) for message in told_by_first} == {
+        ("email", "hanako@example.jp")
+    }
+    orphan, untold = (message.text.splitlines() for message in told_by_first)
+    assert orphan[:4] == [
+        "バッチ実行失敗: OPERATE-INVOICES",
+        "請求書の操作（重要度 MEDIUM）",
+        "実行した人: keiri（操作）",
+        "実行ID: orphan",
+    ]
+    assert orphan[4].startswith("エラー: Airflow にこの実行がなく")
+    assert orphan[4].endswith("失敗にしました")
+    assert untold[:3] == [
+        "バッチ実行失敗: BATCH-018-02",
+        "テナント課金計算バッチ（重要度 MEDIUM）",
+        "実行した人: keiri（ドライラン）",
+    ]
+    assert notices == []
+
+
+def about_runs(slack: StandIns) -> list[Arrived]:
+    """All messages but those about schedules: another test's runs of a schedule may be in the metadata database."""
+    return [message for message in slack.messages if not message.text.startswith("バッチ未開始")]
+
+
+def lost_run(
+    host: psycopg.Connection, batch_id: str, execution_id: str, user: str | None, **values: Any
+) -> None:
+    """A row of the execution log of a run that ``user`` triggered nine hours ago."""
+    row = {"dry_run": False, **values}
+    insert(
+        host,
+        "execution_log",
+        execution_id=execution_id,
+        batch_id=batch_id,
+        dag_id="operate_invoices",
+        run_id=execution_id,
+        attempt=0,
+        triggered_by=user,
+        business_date="2026-10-01",
+        parameters="{}",
+        execution_host="h",
+        started_at=datetime.now(UTC) - timedelta(hours=9),
+        total_tenants=1,
+        **row,
+    )

@@ -14,8 +14,7 @@ from typing import Literal
 
 import psycopg
 
-from include.billing.documents.archive import document_key
-from include.billing.documents.invoice import Invoice, InvoiceKind
+from include.billing.documents.invoice import Invoice, InvoiceKind, document_key
 from include.billing.ledger.letter_texts import Letter, document_letter, void_letter
 from include.billing.terms import Terms
 from include.database import Statements

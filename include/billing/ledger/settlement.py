@@ -56,6 +56,7 @@ class Settlement(StrEnum):
 @dataclass(frozen=True)
 class Instructions:
     """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged.
+    ``approved_by`` is the person who approves them; None: the ``actor``.
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones; ``reason`` says why. ``actor`` is the run or the person.
     ``resumable``: the run may be retried, and a retry does not issue again what this actor has issued. ``is_trial``: nothing is written,
@@ -70,6 +71,7 @@ class Instructions:
     recalculate: bool = False
     reason: str = ""
     approved: Collection[str] = ()
+    approved_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,11 @@ def _settle_drafts(
         list(ready),
         issued_on=issued_on,
         due_on=due_on,
-        approved_by={invoice_id: instructions.actor for invoice_id, draft in ready.items() if draft.hold},
+        approved_by={
+            invoice_id: instructions.approved_by or instructions.actor
+            for invoice_id, draft in ready.items()
+            if draft.hold
+        },
     )
     finalized = {
         invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, due_on)

@@ -200,6 +200,10 @@ class ExternalSyncBatch(TakesOptions, SplitsTenants, AsksServices, TenantBatch, 
             config, session, network.allowed_hosts, self._patience, delta_link=delta_link, rooms=rooms
         )
         await read_listing(connection, unit, directory)
+        self.plan_unit(connection, unit, run)
+
+    def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
+        """Save the plan for the unit's complete listing, in its own transaction."""
         plan_directory(connection, unit, self._settings, allow_many=bool(run.options.get("allow_many")))
 
     def _apply(self, connection: psycopg.Connection, run: Run, tenant_id: str) -> UnitResult | UnitFailure:

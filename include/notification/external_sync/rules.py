@@ -46,10 +46,12 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
     if held := implausible(people):
         return SyncPlan([], [], counts, held)
     returned = list(_returns(active, present_ids))
+    # Only a plan that an operator may allow has this figure.
+    allowable = counts | {"linksToEnd": len(absent)}
     if not allow_many and (held := too_many_links(len(absent), len(active), settings)):
-        return SyncPlan(_ordered([*_absences(world, absent, is_held=True), *returned]), [], counts, held)
+        return SyncPlan(_ordered([*_absences(world, absent, is_held=True), *returned]), [], allowable, held)
     if not allow_many and (held := too_many_channels(world, settings)):
-        return SyncPlan(returned, [], counts, held)
+        return SyncPlan(returned, [], allowable, held)
 
     problems = [
         f"アカウント {external_id} は変更しません: 名簿に内容の異なる行が複数あります。サービスの管理画面で確認してください"

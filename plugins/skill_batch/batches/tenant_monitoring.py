@@ -2,6 +2,7 @@
 
 It closes orphaned rows of the execution log. It sends alerts about runs over their time limit (usually the deadline has sent this alert,
 but not for a cleared run), schedules that fired without starting a run, and failed runs whose worker was killed before its alert.
+An alert about a dry run or an operation goes to the user who triggered it, if the execution log knows this user.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 
-from include.catalog import TENANT_MONITORING
+from include.catalog import TENANT_MONITORING, OperationSpec
 from skill_batch.batch_flow import failure_alert, run_of
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.alert_outbox import send_alert
 from skill_batch.notifiers.channels import Channels, load_channels
-from skill_batch.notifiers.deadline_alert import late_alert, run_links
+from skill_batch.notifiers.deadline_alert import late_alert
 from skill_batch.notifiers.failure_alert import failure_key, result_alert
+from skill_batch.notifiers.run_links import run_links
+from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, severity_for, triggering_user
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from include.execution.run_log import RunningExecution
     from include.execution.schedule import MissedStart
     from include.tenant_management.tenant_monitoring.orphans import RunState
+    from include.tenant_management.tenant_monitoring.unreported import UnclosedExecution, UnreportedFailure
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +57,7 @@ def _watch_runs(run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
     run, now = run_of(run_xcom), datetime.now(UTC)
     alerts: list[tuple[str, Alert]] = []
     with PlatformDbHook(statement_timeout=TENANT_MONITORING.time_limit).connect() as platform:
-        alerts += _late_alerts(platform, run, ti, now)
+        alerts += _running_alerts(platform, run, ti, now)
         alerts += _failure_alerts(platform, now)
         alerts += _unclosed_alerts(platform, ti, now)
     alerts += _not_started_alerts(ti, now)
@@ -64,46 +68,52 @@ def _watch_runs(run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
             send_alert(alert, key, channels)
 
 
-def _late_alerts(
+def _running_alerts(
     platform: psycopg.Connection, run: Run, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
-    """Close the orphaned rows; returns the alerts about runs over their time limit."""
+    """Close the orphaned rows. Returns the alerts about runs over their time limit, and those to the users of orphaned runs.
+
+    The digest reports the other orphans.
+    """
     from include.tenant_management.tenant_monitoring import orphans
 
-    late = []
+    alerts = []
     for spec, execution in orphans.running_rows(platform, run.execution_id):
         state = _state_of(ti, execution.dag_id, execution.run_id)
         reason = orphans.orphan_reason(spec, execution, state, now=now)
         elapsed = now - execution.started_at
+        user = _user_of(spec, execution)
         if reason is None:
             log.info("%s is running (%s)", execution.execution_id, state)
             if state is orphans.RunState.ALIVE and elapsed > spec.time_limit:
-                late.append(_late_alert(spec, execution, elapsed))
+                alerts.append(_late_alert(spec, execution, elapsed))
         elif run.dry_run:
             log.info("%s would be closed (dry run): %s", execution.execution_id, reason)
-        elif orphans.close_orphan(platform, spec, execution, reason):
+        elif orphans.close_orphan(platform, spec, execution, reason, in_digest=user is None):
             log.warning("%s is closed as an orphan: %s", execution.execution_id, reason)
-    return late
+            if user is not None:
+                alerts.append(_orphan_alert(spec, execution, reason))
+    return alerts
 
 
 def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
     """The failure alerts that a killed worker has not sent."""
     from include.tenant_management.tenant_monitoring.unreported import unreported_failures
 
-    return [
-        (
-            failure_key(failure.dag_id, failure.run_id, failure.spec.id, failure.attempt),
-            result_alert(
-                failure.spec.name,
-                failure.spec.run_severity.name,
-                failure.spec.mapped_task,
-                failure.result,
-                run_links(failure.dag_id, failure.run_id),
-                "通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
-            ),
+    alerts = []
+    for failure in unreported_failures(platform, now):
+        user = _user_of(failure.spec, failure)
+        alert = result_alert(
+            failure.spec.name,
+            severity_for(user, failure.spec.run_severity.name),
+            failure.spec.mapped_task,
+            failure.result,
+            run_links(failure.dag_id, failure.run_id),
+            "通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
         )
-        for failure in unreported_failures(platform, now)
-    ]
+        key = failure_key(failure.dag_id, failure.run_id, failure.spec.id, failure.attempt)
+        alerts.append((key, address_to(user, alert)))
+    return alerts
 
 
 def _unclosed_alerts(
@@ -116,16 +126,11 @@ def _unclosed_alerts(
     return [
         (
             f"unclosed:{execution.execution_id}:{execution.reopened_at.isoformat()}",
-            Alert(
-                title=f"バッチ実行失敗: {execution.spec.id}",
-                lines=(
-                    f"{execution.spec.name}（重要度 {execution.spec.run_severity.name}）",
-                    f"実行ID: {execution.execution_id}",
-                    "エラー: 消去（Clear）してやり直した実行が、結果をまとめる前に止まりました（強制終了、メモリ不足など）",
-                ),
-                actions=("対処: 画面でこの実行の close_run を消去（Clear）し、結果を確認してください。",),
-                links=run_links(execution.dag_id, execution.run_id),
-                severity=execution.spec.run_severity.name,
+            _lost_run_alert(
+                execution.spec,
+                execution,
+                "消去（Clear）してやり直した実行が、結果をまとめる前に止まりました（強制終了、メモリ不足など）",
+                "画面でこの実行の close_run を消去（Clear）し、結果を確認してください。",
             ),
         )
         for execution in unclosed_executions(platform, now)
@@ -133,21 +138,56 @@ def _unclosed_alerts(
     ]
 
 
+def _orphan_alert(spec: RunSpec, execution: RunningExecution, reason: str) -> tuple[str, Alert]:
+    # The same key as the failure alert, which the DAG processor may have sent for a lost worker.
+    key = failure_key(execution.dag_id, execution.run_id, spec.id, execution.attempt)
+    action = f"処理は途中の可能性があります。{execution.dag_id} を Trigger でやり直してください。"
+    return key, _lost_run_alert(spec, execution, f"{reason}。失敗にしました", action)
+
+
+def _lost_run_alert(
+    spec: RunSpec, execution: RunningExecution | UnclosedExecution, error: str, action: str
+) -> Alert:
+    user = _user_of(spec, execution)
+    severity = severity_for(user, spec.run_severity.name)
+    alert = Alert(
+        title=f"バッチ実行失敗: {spec.id}",
+        lines=(
+            f"{spec.name}（重要度 {severity}）",
+            f"実行ID: {execution.execution_id}",
+            f"エラー: {error}",
+        ),
+        actions=(f"対処: {action}",),
+        links=run_links(execution.dag_id, execution.run_id),
+        severity=severity,
+    )
+    return address_to(user, alert)
+
+
 def _late_alert(spec: RunSpec, execution: RunningExecution, elapsed: timedelta) -> tuple[str, Alert]:
     # The same key as the deadline's alert. The deadline of a family DAG covers all its batches, so there the batch id is added.
     key = f"late:{execution.dag_id}:{execution.run_id}"
     if execution.dag_id != spec.dag_id:
         key = f"{key}:{spec.id}"
+    user = _user_of(spec, execution)
     alert = late_alert(
         spec.id,
         spec.name,
-        spec.run_severity.name,
+        severity_for(user, spec.run_severity.name),
         execution.execution_id,
         elapsed,
         spec.time_limit,
         run_links(execution.dag_id, execution.run_id),
     )
-    return key, alert
+    return key, address_to(user, alert)
+
+
+def _user_of(
+    spec: RunSpec, execution: RunningExecution | UnreportedFailure | UnclosedExecution
+) -> TriggeringUser | None:
+    return triggering_user(
+        execution.triggered_by, is_dry_run=execution.dry_run, is_operation=isinstance(spec, OperationSpec)
+    )
 
 
 def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[str, Alert]]:

@@ -1,0 +1,65 @@
+"""
+### 目的
+BATCH-019-03 外部システム連携が適用を保留した名簿（アカウントかチャンネルが多く消えたもの）を、運用者が Airflow の画面（Required Actions）で
+確認し、承認します。バッチが自動でこの DAG を実行します。スケジュールはありません。
+
+### 処理の流れ
+1. `list_held` — 保留中の名簿を一覧にします（テナント、名前、サービス、連携の数、解除する連携の数、理由）。なければここで終わります。
+2. `ask` — 一覧を画面に出し、**答えがあるまで待ちます**（期限はなく、ワーカーも使いません）。確認は同時に 16 件まで出せます。
+3. `record_answer` — 誰が、いつ、何と答えたかを `batch.approval_item` に残します。
+4. `open_run` — 答えを確認し、実行ログを開始します（`triggered_by` は答えた人）。
+5. `apply_changes` — 承認したテナントの名簿をもう一度読み、保留の理由が一覧と同じなら、連携の解除を含めて適用します。
+6. `close_run` — 結果を集約します。
+
+| 答え | 何が起きるか |
+|---|---|
+| 承認する | 一覧のすべて（「テナントコード」に書けばそのテナントだけ）を適用します |
+| 保留のままにする | 何も変わりません。答えは残ります |
+
+連携を解除するのは、2 日続けて名簿にないアカウントだけです。消えたその日に承認しても解除されないので、翌日以降に答えてください。
+
+### 入力
+画面の答え（承認か保留、テナントコード、理由・メモ）、`batch.sync_plan`、各サービスの名簿とチャンネル。手で Trigger すると、保留中の
+名簿を一覧にし、同じ名簿の前の確認を無効にします。
+
+### 出力
+`batch.approval_request` と `batch.approval_item`（確認と答え）、BATCH-019-03 と同じ表、`batch.execution_log`。
+
+### 障害対応
+* **朝まで待てるか**: 待てます。連携は前回のまま使われます。
+* **どこを見るか**: 赤い `apply_changes` のインスタンス名がテナントコードとサービスです。理由はそのログの最後と `batch.approval_item` の
+  `result_text` にあります。
+    * *承認できません（名簿か連携が変わっている）* — 確認を出した後に変わったため、何もしていません。DAG `batch_019_03_external_sync` を
+      そのテナントで実行すると、必要なら新しい確認が出ます。
+    * *2 日続けて名簿にないアカウントだけ* — 翌日の確認に答えるか、翌日以降にこのインスタンスを消去（Clear）します。
+    * *一覧にないテナントコード* — `ask` を下流ごと消去（Clear）し、もう一度答えます。
+* **再実行**: 失敗した `apply_changes` のインスタンスだけを下流ごと消去（Clear）。`ask` を消去するともう一度尋ねますが、画面の一覧は
+  前のままです。承認の前に、必ず今の名簿と比べ直します。
+* **確認が画面に出ない**: この DAG が一時停止中です。再開してください。新しく置いた DAG は停止しています。
+* **誰が答えられるか**: Required Actions の編集権限がある利用者（FAB なら User 以上）。Viewer は見るだけです。
+"""
+
+from airflow.sdk import chain
+
+from include.catalog import APPROVE_DIRECTORY_CHANGES
+from include.operations import directory_approval
+from skill_batch.approvals import ApprovalFlow, request_param
+from skill_batch.dag_factory import operation_dag, tenants_param
+
+
+@operation_dag(
+    APPROVE_DIRECTORY_CHANGES,
+    doc_md=__doc__,
+    params={
+        "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら保留中のすべて。"),
+        "request": request_param(),
+    },
+    waits_for_people=True,
+)
+def approve_directory_changes() -> None:
+    """Ask a person about the held directory changes, then apply those that are approved."""
+    flow = ApprovalFlow(APPROVE_DIRECTORY_CHANGES, directory_approval)
+    list_held, ask, record_answer = flow.list_held(), flow.ask(), flow.record_answer()
+    run, shards = flow.open_run()
+    apply_changes = flow.mapped_task().partial(run=run).expand(shard=shards)
+    chain(list_held, ask, record_answer, shards, apply_changes, flow.close_run())

@@ -1,0 +1,75 @@
+-- name: held_invoices
+-- Runs across tenants, as batch_platform. The month's drafts that wait for an approval: of all runs, or of one.
+SELECT
+    invoice.tenant_id,
+    invoice.invoice_id AS item_id,
+    invoice.content ->> 'tenant_code' AS tenant_code,
+    coalesce(tenant.tenant_name, '') AS tenant_name,
+    invoice.execution_id AS held_by,
+    invoice.input_hash AS fingerprint,
+    invoice.hold_reason AS reason,
+    jsonb_build_object(
+        'month', to_char(invoice.period_start, 'YYYY-MM'),
+        'total', invoice.total::text,
+        'currency', invoice.currency,
+        'previous_total', (previous.total - previous.credited_total)::text,
+        'previous_currency', previous.currency,
+        'allow_incomplete', coalesce(log.parameters -> 'allow_incomplete' = 'true'::jsonb, false)
+    ) AS figures
+FROM batch.invoice
+INNER JOIN batch.execution_log AS log ON invoice.execution_id = log.execution_id
+LEFT JOIN batch.all_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+LEFT JOIN batch.invoice AS previous
+    ON
+        invoice.tenant_id = previous.tenant_id AND previous.kind = 'invoice'
+        AND previous.status IN ('finalized', 'sent') AND NOT previous.credited
+        AND previous.period_start = invoice.period_start - interval '1 month'
+WHERE
+    invoice.kind = 'invoice' AND invoice.status = 'draft' AND invoice.hold_reason IS NOT null
+    AND invoice.period_start = %(month)s
+    AND (%(execution_id)s::text IS null OR invoice.execution_id = %(execution_id)s)
+    AND (cardinality(%(codes)s::text[]) = 0 OR invoice.content ->> 'tenant_code' = any(%(codes)s))
+    -- Drafts of sample terms, and those that cannot be issued as they are, have another outcome.
+    AND EXISTS (
+        SELECT FROM batch.tenant_outcome AS outcome
+        WHERE
+            outcome.execution_id = invoice.execution_id AND outcome.tenant_id = invoice.tenant_id
+            AND outcome.error_code = any(%(codes_of_holds)s)
+    )
+ORDER BY tenant_code, invoice.tenant_id;
+
+-- name: held_plans
+-- Runs across tenants, as batch_platform. The newest plan of each directory, if it is held and may be allowed.
+SELECT
+    plan.tenant_id,
+    plan.provider AS item_id,
+    tenant.tenant_code,
+    coalesce(tenant.tenant_name, '') AS tenant_name,
+    plan.execution_id AS held_by,
+    plan.reason,
+    plan.counts AS figures,
+    (
+        SELECT coalesce(array_agg(link.external_id), '{}')
+        FROM batch.account_link AS link
+        WHERE
+            link.tenant_id = plan.tenant_id AND link.provider = plan.provider AND link.status = 'active'
+            AND link.absent_on IS NOT null
+    ) AS absent
+FROM (
+    SELECT DISTINCT ON (tenant_id, provider) tenant_id, provider, execution_id, status, reason, counts
+    FROM batch.sync_plan
+    WHERE status IN ('held', 'applied')
+    ORDER BY tenant_id ASC, provider ASC, planned_at DESC
+) AS plan
+INNER JOIN batch.all_tenant AS tenant ON plan.tenant_id = tenant.tenant_id
+WHERE
+    plan.status = 'held' AND plan.counts ? 'linksToEnd'
+    AND (%(execution_id)s::text IS null OR plan.execution_id = %(execution_id)s)
+    AND (cardinality(%(codes)s::text[]) = 0 OR tenant.tenant_code = any(%(codes)s))
+ORDER BY tenant.tenant_code, plan.tenant_id, plan.provider;
+
+-- name: absent_links
+-- The accounts that the tenant's last listing did not have, and whose links are active.
+SELECT external_id
+FROM batch.account_link
+WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s AND status = 'active' AND absent_on IS NOT null;

@@ -1,0 +1,125 @@
+-- name: lock_requests
+-- Runs that ask at the same time see each other's requests.
+SELECT pg_advisory_xact_lock(%(lock)s);
+
+-- name: open_items
+-- Runs across tenants, as batch_platform. The items that wait for an answer.
+SELECT
+    item.request_id, request.asked_by, item.tenant_id, item.item_id, item.fingerprint
+FROM batch.approval_item AS item
+INNER JOIN batch.approval_request AS request ON item.request_id = request.request_id
+WHERE request.kind = %(kind)s AND request.closed_at IS null AND item.superseded_by IS null
+ORDER BY request.asked_at, item.request_id, item.tenant_id, item.item_id;
+
+-- name: count_requests
+SELECT count(*)
+FROM batch.approval_request
+WHERE asked_by = %(asked_by)s;
+
+-- name: record_request
+INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id)
+VALUES (%(request_id)s, %(kind)s, %(business_date)s, %(asked_by)s, %(dag_id)s, %(run_id)s);
+
+-- name: record_items
+INSERT INTO batch.approval_item (
+    request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
+)
+SELECT
+    %(request_id)s,
+    item.tenant_id, item.item_id, item.tenant_code, item.tenant_name, item.held_by, item.fingerprint, item.figures, item.reason
+FROM
+    jsonb_to_recordset(%(items)s) AS item (
+        tenant_id text, item_id text, tenant_code text, tenant_name text, held_by text, fingerprint text, figures jsonb,
+        reason text
+    );
+
+-- name: supersede
+-- The older items that this request asks about again, and the requests that have no other open item.
+WITH outdated AS (
+    UPDATE batch.approval_item AS older
+    SET superseded_by = %(request_id)s
+    FROM batch.approval_item AS item, batch.approval_request AS request, batch.approval_request AS newer
+    WHERE
+        item.request_id = %(request_id)s AND older.tenant_id = item.tenant_id AND older.item_id = item.item_id
+        AND older.request_id <> item.request_id AND older.answer IS null AND older.superseded_by IS null
+        AND request.request_id = older.request_id AND newer.request_id = item.request_id
+        AND request.kind = newer.kind AND request.asked_at < newer.asked_at
+    RETURNING older.request_id, older.tenant_id, older.item_id
+)
+
+UPDATE batch.approval_request AS request
+SET closed_at = now(), close_reason = 'superseded'
+WHERE
+    request.closed_at IS null AND request.request_id IN (SELECT outdated.request_id FROM outdated)
+    AND NOT EXISTS (
+        SELECT FROM batch.approval_item AS other
+        WHERE
+            other.request_id = request.request_id AND other.superseded_by IS null
+            AND (other.request_id, other.tenant_id, other.item_id) NOT IN (
+                SELECT
+                    outdated.request_id,
+                    outdated.tenant_id,
+                    outdated.item_id
+                FROM outdated
+            )
+    );
+
+-- name: close_request
+UPDATE batch.approval_request
+SET closed_at = now(), close_reason = %(close_reason)s
+WHERE request_id = %(request_id)s AND closed_at IS null;
+
+-- name: find_request
+SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, close_reason
+FROM batch.approval_request
+WHERE request_id = %(request_id)s OR (dag_id = %(dag_id)s AND run_id = %(run_id)s);
+
+-- name: request_items
+SELECT tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
+FROM batch.approval_item
+WHERE request_id = %(request_id)s
+ORDER BY tenant_code, tenant_id, item_id;
+
+-- name: record_answer
+-- An answer that was applied stays. Another answer (after a clear) replaces one that approved nothing.
+UPDATE batch.approval_item
+SET
+    answer = CASE WHEN tenant_id = any(%(approved)s::text[]) THEN 'approve' ELSE 'hold' END,
+    answered_by = %(answered_by)s,
+    answered_at = %(answered_at)s,
+    note = %(note)s,
+    result = CASE WHEN tenant_id = any(%(approved)s::text[]) THEN null ELSE 'held' END,
+    result_text = null,
+    execution_id = null,
+    decided_at = CASE WHEN tenant_id = any(%(approved)s::text[]) THEN null::timestamptz ELSE clock_timestamp() END
+WHERE
+    request_id = %(request_id)s AND result IS DISTINCT FROM 'approved'
+    AND (answered_by, answered_at) IS DISTINCT FROM (%(answered_by)s, %(answered_at)s);
+
+-- name: lock_item
+-- Inside the transaction of a tenant: its item of a request.
+SELECT item_id, fingerprint, figures, reason, superseded_by, answer, answered_by, result
+FROM batch.approval_item
+WHERE request_id = %(request_id)s AND tenant_id = %(tenant_id)s AND item_id = %(item_id)s
+FOR UPDATE;
+
+-- name: items_of_tenant
+SELECT item_id
+FROM batch.approval_item
+WHERE request_id = %(request_id)s AND tenant_id = %(tenant_id)s
+ORDER BY item_id;
+
+-- name: record_result
+UPDATE batch.approval_item
+SET
+    result = %(result)s,
+    result_text = %(result_text)s,
+    execution_id = %(execution_id)s,
+    decided_at = clock_timestamp()
+WHERE request_id = %(request_id)s AND tenant_id = %(tenant_id)s AND item_id = %(item_id)s;
+
+-- name: lock_invoice
+SELECT status, input_hash, total, execution_id
+FROM batch.invoice
+WHERE invoice_id = %(invoice_id)s
+FOR UPDATE;

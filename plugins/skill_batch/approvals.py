@@ -1,0 +1,296 @@
+"""Approvals in Airflow: the task of a batch that asks, and the flow of a DAG that shows the request and applies the answer.
+
+::
+
+    list_held ──► ask (waits for a person) ──► record_answer ──► open_run ──► one mapped task per approved tenant ──► close_run
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+from typing_extensions import override
+
+from skill_batch.batch_flow import BatchFlow, BatchT, failure_alert, run_of
+from skill_batch.notifiers.approval_links import ANSWER_TASK, name_of
+from skill_batch.notifiers.failure_alert import attempt_of
+
+if TYPE_CHECKING:
+    import psycopg
+    from airflow.sdk import Context
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
+    from include.approvals.requests import ApprovalRequest, HeldItem
+    from include.catalog import RunSpec
+    from include.execution.flow import RunRequest
+
+log = logging.getLogger(__name__)
+
+_LONGEST_REASON = 300
+
+# As in include.operations.answers, which the parser does not load.
+APPROVE, HOLD = "承認する", "保留のままにする"
+
+
+class ApprovalFlow(BatchFlow[BatchT]):
+    """The tasks of a DAG that asks people about what a batch holds, and applies their answer. ``spec`` is its operation."""
+
+    def list_held(self) -> Any:
+        """Find what to ask about, and write the text of the request. Skipped if nothing is held, and in a dry run."""
+
+        @task(
+            task_id="list_held",
+            task_display_name="保留中の一覧",
+            on_failure_callback=failure_alert(self.spec),
+        )
+        def list_held() -> dict[str, str]:
+            return self._list_held(get_current_context())
+
+        return list_held()
+
+    def ask(self) -> Any:
+        """Show the request, and wait for the answer: without a limit, and without a default answer.
+
+        The task occupies no worker while it waits.
+        """
+        return HITLOperator(
+            task_id=ANSWER_TASK,
+            task_display_name="承認の確認",
+            subject="{{ ti.xcom_pull(task_ids='list_held')['subject'] }}",
+            body="{{ ti.xcom_pull(task_ids='list_held')['body'] }}",
+            options=[APPROVE, HOLD],
+            params={
+                "tenants": Param(
+                    [],
+                    type=["null", "array"],
+                    items={"type": "string"},
+                    title="テナントコード",
+                    description="承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。",
+                ),
+                "note": Param(
+                    "",
+                    type=["null", "string"],
+                    title="理由・メモ",
+                    description="答えと一緒に記録に残ります。",
+                ),
+            },
+            # Airflow would apply it to the wait.
+            execution_timeout=None,
+            on_failure_callback=failure_alert(self.spec),
+        )
+
+    def record_answer(self) -> Any:
+        """Keep the answer, who gave it and when."""
+
+        @task(
+            task_id="record_answer",
+            task_display_name="答えの記録",
+            on_failure_callback=failure_alert(self.spec),
+        )
+        def record_answer() -> dict[str, Any]:
+            return self._record_answer(get_current_context())
+
+        return record_answer()
+
+    @override
+    def run_request(self, context: Context) -> RunRequest:
+        """The answer as the parameters of the run, which began when the person answered. :raises AirflowSkipException: nobody was asked."""
+        from include.execution.flow import RunRequest
+
+        answer = context["ti"].xcom_pull(task_ids="record_answer")
+        if answer is None:
+            raise AirflowSkipException("確認するものはありません。理由は list_held のログにあります")
+        dag_run = context["dag_run"]
+        return RunRequest(
+            dag_id=dag_run.dag_id,
+            run_id=dag_run.run_id,
+            run_at=datetime.fromisoformat(answer["answered_at"]),
+            parameters={
+                name: answer[name] for name in ("request", "answer", "tenants", "note", "business_date")
+            },
+            attempt=attempt_of(context),
+            triggered_by=answer["answered_by"],
+        )
+
+    def _list_held(self, context: Context) -> dict[str, str]:
+        from include.approvals.wording import body_of, subject_of
+        from include.execution.parameters import require_known
+
+        require_known(context["dag_run"].conf or {}, context["dag"].params)
+        _, installation = self._batch()
+        with installation.platform(self.spec.time_limit) as platform:
+            request, items = self._request_of(platform, context)
+        subject, body = subject_of(request, items), body_of(request, items)
+        log.info("%s\n%s", subject, body)
+        return {"request": request.request_id, "subject": subject, "body": body}
+
+    def _request_of(
+        self, platform: psycopg.Connection, context: Context
+    ) -> tuple[ApprovalRequest, list[HeldItem]]:
+        """The request that the conf names, or that this run has recorded before, or a new one about all that is held."""
+        from include.approvals.requests import (
+            ask_by_hand,
+            find_held,
+            find_request,
+            items_of,
+            kind_of,
+            request_of_run,
+        )
+        from include.execution.business_date import business_date_of
+        from include.execution.parameters import parse_parameters
+        from include.operations.answers import require_kind
+
+        dag_run, kind = context["dag_run"], kind_of(self.spec)
+        key = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id}
+        if request_id := context["params"].get("request"):
+            request = find_request(platform, str(request_id))
+            require_kind(request, kind, **key)
+            return request, items_of(platform, request.request_id)
+        if request_or_none := request_of_run(platform, **key):
+            return request_or_none, items_of(platform, request_or_none.request_id)
+        parameters = parse_parameters(context["params"])
+        run_at = dag_run.logical_date or dag_run.run_after
+        business_date = parameters.business_date or business_date_of(run_at, self.spec.works_on)
+        items = find_held(platform, kind, business_date, codes=parameters.tenants)
+        if not items:
+            raise AirflowSkipException("保留中のものはありません。確認は出しません")
+        if parameters.dry_run:
+            for item in items:
+                log.info("%s %s %s: %s", item.tenant_code, item.tenant_name, item.item_id, item.reason)
+            raise AirflowSkipException("ドライランのため、確認は出しません")
+        person = dag_run.triggering_user_name or dag_run.run_id
+        return ask_by_hand(
+            platform, self.spec, business_date, items, run_id=dag_run.run_id, person=person
+        ), items
+
+    def _record_answer(self, context: Context) -> dict[str, Any]:
+        """Record the answer of Airflow's response. The person is the user who responded, and nobody else.
+
+        :raises ParameterError: the answer names a tenant that the request does not list, or Airflow does not know who responded.
+        """
+        from include.approvals.requests import Answer, find_request, items_of, record_answer
+        from include.errors import ParameterError
+        from include.execution.parameters import parse_parameters
+        from include.operations.answers import approved_tenants
+
+        ti = context["ti"]
+        response, listed = ti.xcom_pull(task_ids=ANSWER_TASK), ti.xcom_pull(task_ids="list_held")
+        user = response["responded_by_user"]
+        if not user:
+            raise ParameterError(
+                "誰が答えたかを Airflow が記録していません。ask を消去して、もう一度答えてください。"
+            )
+        person = name_of(user)
+        entered = response["params_input"] or {}
+        codes = parse_parameters({"tenants": entered.get("tenants")}).tenants
+        note = str(entered.get("note") or "").strip()
+        answered_at = _moment(response["responded_at"])
+        _, installation = self._batch()
+        with installation.platform(self.spec.time_limit) as platform:
+            request = find_request(platform, listed["request"])
+            answer = response["chosen_options"][0]
+            approved = approved_tenants(items_of(platform, request.request_id), answer, codes)
+            record_answer(platform, request.request_id, Answer(person, answered_at, approved, note))
+        log.info("%s: %s (%d tenants)", person, answer, len(approved))
+        return {
+            "request": request.request_id,
+            "answer": answer,
+            "tenants": list(codes),
+            "note": note,
+            "business_date": request.business_date.isoformat(),
+            "answered_by": person,
+            "answered_at": answered_at.isoformat(),
+        }
+
+
+def request_param() -> Param:
+    """The field of the form that names a request. A batch fills it in."""
+    return Param(
+        None,
+        type=["null", "string"],
+        title="確認のID",
+        description="バッチが確認を出すときに使います。人が実行するときは空欄のままにしてください。今保留中のものを確認します。",
+    )
+
+
+def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] | None) -> dict[str, Any]:
+    """Ask about what the run of ``spec`` holds. Returns the run that shows the request, or the problem.
+
+    :raises AirflowSkipException: the run was not opened, or holds nothing, or is a dry run.
+    """
+    from include.approvals.asking import ask_for_approval
+    from include.catalog import APPROVALS
+    from skill_batch.installation import AirflowInstallation
+
+    if run_xcom is None:
+        raise AirflowSkipException("実行が始まっていないため、確認するものはありません")
+    approval = APPROVALS[spec.id]
+    asked = ask_for_approval(approval, run_of(run_xcom), AirflowInstallation(), start_run)
+    if asked is None:
+        raise AirflowSkipException("保留中のものはないため、確認は出しません")
+    is_paused = asked.problem is None and _is_paused(context, approval.dag_id)
+    if is_paused:
+        log.warning("DAG %s is paused: people see the request when somebody unpauses it", approval.dag_id)
+    return {
+        "dag_id": asked.request.dag_id,
+        "run_id": asked.request.run_id,
+        "problem": asked.problem,
+        "is_paused": is_paused,
+    }
+
+
+def start_run(request: ApprovalRequest) -> str | None:
+    """Start the run that shows the request; returns why Airflow refuses it, or None. A run of a paused DAG waits.
+
+    TriggerDagRunOperator sends the same message, but only after its task's code, where nobody can handle an error.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if supervisor is None:
+        return "Airflow のタスクの外では、実行を始められません"
+    try:
+        answer = supervisor.send(
+            TriggerDagRun(dag_id=request.dag_id, run_id=request.run_id, conf={"request": request.request_id})
+        )
+    except Exception as error:
+        # Whatever Airflow says, the batch has done its work.
+        log.warning("The run %s of %s is refused", request.run_id, request.dag_id, exc_info=True)
+        return _reason(error)
+    if isinstance(answer, ErrorResponse) and answer.error.value != "DAGRUN_ALREADY_EXISTS":
+        return _words_of(answer) or answer.error.value
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """The error in one short line."""
+    response = getattr(error, "error", None)
+    text = _words_of(response) if response is not None else ""
+    return " ".join((text or str(error) or type(error).__name__).split())[:_LONGEST_REASON]
+
+
+def _words_of(response: ErrorResponse) -> str:
+    """What the API server says. The supervisor wraps its answer in one of its own, which only says that there was an error."""
+    words, detail = "", response.detail
+    while isinstance(detail, dict):
+        words, detail = str(detail.get("message") or words), detail.get("detail")
+    return words
+
+
+def _is_paused(context: Context, dag_id: str) -> bool:
+    """Whether the DAG is paused; False also if Airflow does not say."""
+    try:
+        return bool(context["ti"].get_dag(dag_id).is_paused)
+    except Exception as error:
+        log.warning("Whether %s is paused is unknown: %s", dag_id, error)
+        return False
+
+
+def _moment(value: datetime | str) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)

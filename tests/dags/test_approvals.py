@@ -1,0 +1,174 @@
+"""A whole Airflow in which a batch asks, a person answers in Airflow, and the answer is applied."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from include.operations.answers import APPROVE, HOLD
+from local_stack.stand_ins import StandIns
+from tests.airflow_installation import AirflowInstallation
+from tests.conftest import Database
+from tests.dags.dag_runs import DagRuns
+from tests.dags.running_airflow import RUN_SECONDS, Api, forget_runs, running_airflow
+from tests.tenant_management import billing_rows
+
+BILLING, APPROVAL = "batch_018_02_tenant_billing", "approve_invoices"
+# The user as whom the simple auth manager lets every visitor in.
+ADMIN = "Anonymous"
+
+
+@pytest.fixture
+def runs(runs: DagRuns, tmp_path: Path) -> DagRuns:
+    """Runs with this test's folder for files."""
+    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
+    return runs
+
+
+def test_a_batch_starts_the_run_that_asks_and_does_not_wait_for_it(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        billing_rows.jump(database, host)
+
+    done = runs.test(BILLING, "2026-11-01")
+
+    # Two of three tenants are held.
+    assert done.state == "failed"
+    assert [runs.tries(done, task_id) for task_id in ("request_approval", "close_run")] == [[1], [1]]
+    with database.connect() as host:
+        ((run_id, close_reason),) = host.execute(
+            "SELECT run_id, close_reason FROM batch.approval_request"
+        ).fetchall()
+        ((status, result),) = host.execute(
+            "SELECT status, result FROM batch.execution_log WHERE run_id = %s", [done.run_id]
+        ).fetchall()
+    assert (close_reason, status) == (None, "partial")
+    assert result["steps"]["request_approval"] == {
+        "request": run_id,
+        "dag_id": APPROVAL,
+        "run_id": run_id,
+        "items": 2,
+    }
+    assert runs.metadata.execute(
+        "SELECT state, conf FROM dag_run WHERE dag_id = %s AND run_id = %s", [APPROVAL, run_id]
+    ).fetchall() == [("queued", {"request": run_id})]
+    alert = next(message.text for message in slack.messages if "バッチ実行失敗" in message.text)
+    assert f"/dags/{APPROVAL}/runs/{run_id}/required_actions" in alert
+
+
+def test_an_approval_without_anything_held_asks_nobody_and_ends_green(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    done = runs.test(APPROVAL, "2026-11-01", business_date="2026-10-01")
+
+    assert done.state == "success"
+    assert [runs.tries(done, task_id) for task_id in ("list_held", "ask")] == [[1], [0]]
+    assert slack.messages == []
+    with database.connect() as host:
+        assert host.execute("SELECT count(*) FROM batch.execution_log").fetchone() == (0,)
+
+
+@pytest.fixture
+def api(
+    airflow: AirflowInstallation,
+    migrated_metadata: str,
+    database: Database,
+    slack: StandIns,
+    unused_port: int,
+    tmp_path: Path,
+) -> Iterator[Api]:
+    for dag_id in (BILLING, APPROVAL):
+        forget_runs(migrated_metadata, dag_id)
+    alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+    with running_airflow(airflow, database, slack, tmp_path, unused_port, alone) as api:
+        for dag_id in (BILLING, APPROVAL):
+            replace(api, dag_id=dag_id).unpause()
+        yield api
+
+
+@pytest.mark.exclusive
+@pytest.mark.long
+def test_a_person_approves_what_a_run_has_held(api: Api, database: Database, slack: StandIns) -> None:
+    with database.connect() as host:
+        billing_rows.jump(database, host)
+    billing, approval = replace(api, dag_id=BILLING), replace(api, dag_id=APPROVAL)
+
+    run_id = billing.trigger(business_date="2026-10-31")
+
+    assert billing.wait(run_id) == "failed"
+    assert billing.states(run_id)["request_approval"] == "success"
+    (open_run,) = approval.call("GET", f"/api/v2/dags/{APPROVAL}/dagRuns")["dag_runs"]
+    asked = open_run["dag_run_id"]
+    alert = next(message.text for message in slack.messages if "バッチ実行失敗" in message.text)
+    assert f"{api.url}/dags/{APPROVAL}/runs/{quote(asked, safe='')}/required_actions" in alert
+
+    shown = _request(approval, asked)
+    assert shown["subject"] == "保留中の請求書 2 件の承認（2026-10 分）"
+    assert "| HD001 |" in shown["body"]
+    _answer(approval, asked, APPROVE, tenants=["HD001"], note="確認済み")
+
+    assert approval.wait(asked) == "success"
+    with database.connect() as host:
+        issued = billing_rows.invoice(host, "A")
+        assert (issued["status"], issued["approved_by"]) == ("finalized", ADMIN)
+        assert billing_rows.invoice(host, "B")["status"] == "draft"
+        assert host.execute(
+            "SELECT triggered_by, status FROM batch.execution_log WHERE run_id = %s", [asked]
+        ).fetchall() == [(ADMIN, "completed")]
+        assert host.execute(
+            "SELECT tenant_id, answer, answered_by, note, result FROM batch.approval_item ORDER BY 1"
+        ).fetchall() == [
+            ("A", "approve", ADMIN, "確認済み", "approved"),
+            ("B", "hold", ADMIN, "確認済み", "held"),
+        ]
+
+    # Airflow shows the old list after a clear. What is approved stays so, and the rest can be answered anew.
+    approval.clear_task(asked, "ask")
+    _request(approval, asked, attempt=2)
+    _answer(approval, asked, HOLD)
+    assert approval.wait(asked) == "success"
+    assert approval.states(asked)["close_run"] == "success"
+    with database.connect() as host:
+        assert billing_rows.invoice(host, "A") == issued
+        assert host.execute(
+            "SELECT answer, result FROM batch.approval_item ORDER BY tenant_id"
+        ).fetchall() == [
+            ("approve", "approved"),
+            ("hold", "held"),
+        ]
+
+    by_hand = approval.trigger(business_date="2026-10-31", tenants=["HD001"])
+    assert approval.wait(by_hand) == "success"
+    assert set(approval.states(by_hand).values()) == {"skipped"}
+
+
+def _request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
+    """The open request of the run, as soon as its task waits and the scheduler knows it.
+
+    Airflow takes a task that is resumed earlier, within a second, for a killed one, and asks again.
+    """
+    path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/hitlDetails?response_received=false"
+    parked = re.compile(
+        rf"TaskInstance Finished: .*task_id=ask, run_id={re.escape(run_id)}, .*try_number={attempt}, "
+    )
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline:
+        found = api.call("GET", path)["hitl_details"]
+        if found and parked.search(api.log.read_text(encoding="utf-8")):
+            return dict(found[0])
+        time.sleep(0.3)
+    raise AssertionError(f"{run_id} asks nobody")
+
+
+def _answer(api: Api, run_id: str, option: str, **fields: Any) -> None:
+    path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/taskInstances/ask/-1/hitlDetails"
+    entered = {"tenants": [], "note": ""} | fields
+    api.call("PATCH", path, {"chosen_options": [option], "params_input": entered})

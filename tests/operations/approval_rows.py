@@ -1,0 +1,107 @@
+"""Requests to approve held invoices and plans for tests: as a batch asks, as a person answers, and what is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from typing_extensions import override
+
+from include.approvals.asking import Asked, ask_for_approval
+from include.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
+from include.approvals.wording import body_of, subject_of
+from include.catalog import APPROVALS, OperationSpec
+from include.execution.batch import Batch, Run
+from include.execution.object_store import ObjectStore
+from include.execution.run_log import RunResult
+from include.network import Network
+from include.operations.answers import APPROVE, HOLD, approved_tenants
+from local_stack.batch_runs import LocalInstallation, run_batch
+from tests.conftest import Database
+
+ACCOUNTANT = "経理 花子"
+NOW = datetime(2026, 11, 5, 1, 0, tzinfo=UTC)
+
+__all__ = ["ACCOUNTANT", "APPROVE", "HOLD", "answer", "asked_about", "items", "requests", "text_of"]
+
+
+class _WithoutRuns(LocalInstallation):
+    """No run exists."""
+
+    @override
+    def is_alive(self, dag_id: str, run_id: str) -> bool:
+        return False
+
+
+def asked_about(
+    database: Database,
+    result: RunResult,
+    *,
+    dry_run: bool = False,
+    refuse: str | None = None,
+    ended: bool = False,
+) -> Asked | None:
+    """What the task ``request_approval`` does after this run. ``refuse``: why Airflow refuses to start the approval's run.
+
+    ``ended``: the runs of earlier requests have ended in Airflow.
+    """
+    run = Run(result.execution_id, result.business_date, result.business_date, dry_run)
+    with database.connect("batch_platform") as platform:
+        installation = (_WithoutRuns if ended else LocalInstallation)(platform, moment=NOW)
+        return ask_for_approval(APPROVALS[result.batch_id], run, installation, lambda _: refuse)
+
+
+def answer(
+    database: Database,
+    request: ApprovalRequest,
+    spec: OperationSpec,
+    batch: Batch,
+    option: str = APPROVE,
+    *codes: str,
+    person: str = ACCOUNTANT,
+    note: str = "",
+    at: datetime = NOW,
+    store: ObjectStore | None = None,
+    network: Network | None = None,
+) -> RunResult:
+    """A person's answer: the task ``record_answer`` and a whole run that applies it, as of that time."""
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        approved = approved_tenants(items_of(platform, request.request_id), option, codes)
+        record_answer(platform, request.request_id, Answer(person, at, approved, note))
+        return run_batch(
+            platform,
+            connection,
+            spec,
+            batch,
+            request.business_date,
+            codes=codes,
+            parameters={"request": request.request_id, "answer": option, "note": note},
+            run_at=at,
+            store=store,
+            network=network,
+        )
+
+
+def text_of(database: Database, request: ApprovalRequest) -> tuple[str, str]:
+    """Subject and body."""
+    with database.connect("batch_platform") as platform:
+        listed = items_of(platform, request.request_id)
+    return subject_of(request, listed), body_of(request, listed)
+
+
+def items(connection: psycopg.Connection, request: ApprovalRequest) -> dict[str, dict[str, Any]]:
+    """What is kept about each tenant's item."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            "SELECT * FROM batch.approval_item WHERE request_id = %s ORDER BY tenant_id", [request.request_id]
+        ).fetchall()
+    return {row["tenant_id"]: row for row in rows}
+
+
+def requests(connection: psycopg.Connection) -> list[tuple[str, str | None]]:
+    """Every request with the reason why it is closed, the oldest first."""
+    return connection.execute(
+        "SELECT request_id, close_reason FROM batch.approval_request ORDER BY asked_at"
+    ).fetchall()

@@ -1,0 +1,48 @@
+"""The text of a long request: an answer is about what the text shows, and about nothing else."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from include.approvals.requests import LISTED, ApprovalRequest, HeldItem, Kind
+from include.approvals.wording import body_of
+from include.errors import ParameterError
+from include.operations.answers import APPROVE, approved_tenants
+
+REQUEST = ApprovalRequest("r", Kind.INVOICES, date(2026, 10, 1), "run", "approve_invoices", "r")
+
+
+def item(number: int, item_id: str = "", tenant: int | None = None) -> HeldItem:
+    tenant_id = f"T{number if tenant is None else tenant:04}"
+    figures = {"month": "2026-10", "total": "100", "currency": "JPY"}
+    return HeldItem(
+        tenant_id, item_id or f"I{number}", f"CODE{tenant_id}", "会社", "run", "f", figures, "理由"
+    )
+
+
+def test_an_answer_for_all_approves_only_what_the_text_shows() -> None:
+    items = [item(number) for number in range(LISTED + 3)]
+
+    body = body_of(REQUEST, list(reversed(items)))
+    approved = approved_tenants(items, APPROVE, [])
+
+    assert approved == {each.tenant_id for each in items if f"| {each.tenant_code} |" in body}
+    assert len(approved) == LISTED
+    assert "ほか 3 件は、この一覧にないので保留のままです。" in body
+    assert "DAG approve\\_invoices を手で実行" in body
+    with pytest.raises(ParameterError, match="この確認の一覧にありません"):
+        approved_tenants(items, APPROVE, [items[-1].tenant_code])
+
+
+def test_a_tenant_is_listed_with_all_its_items_or_not_at_all() -> None:
+    items = [item(number) for number in range(LISTED - 1)]
+    items += [item(LISTED, "slack", tenant=LISTED), item(LISTED + 1, "teams", tenant=LISTED)]
+
+    assert items[-1].tenant_id not in approved_tenants(items, APPROVE, [])
+    assert items[-1].tenant_code not in body_of(REQUEST, items)
+
+
+def test_a_short_request_does_not_speak_of_others() -> None:
+    assert "ほか" not in body_of(REQUEST, [item(1)]).replace("ほかは保留のままです", "")

@@ -1,0 +1,168 @@
+"""Held directory changes that a person approves in Airflow, and what has changed in the directory since then."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.approvals.requests import ApprovalRequest
+from include.catalog import APPROVE_DIRECTORY_CHANGES
+from include.execution.business_date import JAPAN
+from include.execution.run_log import RunResult
+from include.network import Network
+from include.operations.approve_directory_changes import DirectoryApproval
+from include.settings import load_settings
+from local_stack.stand_ins import StandInDirectory, StandIns
+from tests import host_rows
+from tests.conftest import Database
+from tests.notification.directory_rows import DAY, HASTY, employees, links, member, run_sync, slack
+from tests.operations.approval_rows import (
+    ACCOUNTANT,
+    APPROVE,
+    HOLD,
+    answer,
+    asked_about,
+    items,
+    requests,
+    text_of,
+)
+from tests.tenant_management.billing_rows import outcomes, reasons
+
+NEXT = DAY + timedelta(days=1)
+AFTER = DAY + timedelta(days=2)
+# The run for NEXT takes place when that day is over.
+VANISHED, LATER = AFTER, AFTER + timedelta(days=1)
+NUMBERS = range(1, 6)
+
+
+@pytest.fixture
+def directory(database: Database, host: psycopg.Connection, services: StandIns) -> StandInDirectory:
+    """A's five accounts were linked; then all but one, who is new, are gone."""
+    host_rows.tenant(host, "A", tenant_code="HD001")
+    employees(host, NUMBERS)
+    directory = slack(host, services)
+    directory.fill([member(number) for number in NUMBERS], 200)
+    run_sync(database, services)
+    directory.fill([member(9)], 200)
+    return directory
+
+
+@pytest.fixture
+def request_(database: Database, directory: StandInDirectory, services: StandIns) -> ApprovalRequest:
+    assert directory.pages
+    return asked(database, run_sync(database, services, NEXT))
+
+
+def asked(database: Database, result: RunResult) -> ApprovalRequest:
+    about = asked_about(database, result)
+    assert about is not None
+    return about.request
+
+
+def approve(
+    database: Database,
+    services: StandIns,
+    request: ApprovalRequest,
+    option: str = APPROVE,
+    *,
+    day: date = LATER,
+) -> RunResult:
+    settings = load_settings()
+    batch = DirectoryApproval(settings.external_sync, settings.notification, HASTY)
+    return answer(
+        database,
+        request,
+        APPROVE_DIRECTORY_CHANGES,
+        batch,
+        option,
+        at=datetime.combine(day, time(9), JAPAN),
+        network=Network(allowed_hosts=services.allowed_hosts),
+    )
+
+
+def kept(host: psycopg.Connection, request: ApprovalRequest) -> dict[str, Any]:
+    return items(host, request)["A"]
+
+
+def test_the_request_lists_the_service_the_counts_and_the_reason(
+    database: Database, request_: ApprovalRequest
+) -> None:
+    subject, body = text_of(database, request_)
+
+    assert subject == "保留中の名簿の変更 1 件の承認（2026-11-02）"
+    (row,) = (line for line in body.splitlines() if line.startswith("| HD001 |"))
+    assert "| Slack | 5 | 5 | 連携 5 件のうち 5 件のアカウントが名簿から消えています" in row
+
+
+def test_an_approved_directory_is_read_again_and_its_links_end(
+    database: Database, host: psycopg.Connection, services: StandIns, request_: ApprovalRequest
+) -> None:
+    result = approve(database, services, request_)
+
+    assert reasons(result) == {}
+    assert (result.status, result.total_tenants) == ("completed", 1)
+    assert {status for *_, status in links(host)} == {"inactive"}
+    assert (kept(host, request_)["answered_by"], kept(host, request_)["result"]) == (ACCOUNTANT, "approved")
+    assert requests(host) == [(request_.request_id, "answered")]
+
+
+def test_a_rejected_directory_keeps_its_links(
+    database: Database, host: psycopg.Connection, services: StandIns, request_: ApprovalRequest
+) -> None:
+    result = approve(database, services, request_, HOLD)
+
+    assert (result.status, result.total_tenants) == ("completed", 0)
+    assert {status for *_, status in links(host)} == {"active"}
+    assert (kept(host, request_)["answer"], kept(host, request_)["result"]) == ("hold", "held")
+
+
+@pytest.mark.parametrize("there", [[1], list(NUMBERS)])
+def test_a_directory_that_has_changed_since_the_request_is_not_applied(
+    database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    directory: StandInDirectory,
+    request_: ApprovalRequest,
+    there: list[int],
+) -> None:
+    """Neither if fewer accounts are gone, nor if all are back."""
+    directory.fill([member(number) for number in (*there, 9)], 200)
+
+    result = approve(database, services, request_)
+
+    assert "承認できません: この確認を出した後に、名簿か連携が変わっています" in reasons(result)["HD001"]
+    assert outcomes(host, result)["A"]["error_code"] == "REQUEST_OUT_OF_DATE"
+    assert {status for *_, status in links(host)} == {"active"}
+    assert kept(host, request_)["result"] == "out_of_date"
+
+
+def test_links_do_not_end_on_the_day_on_which_their_accounts_vanished(
+    database: Database, host: psycopg.Connection, services: StandIns, request_: ApprovalRequest
+) -> None:
+    result = approve(database, services, request_, day=VANISHED)
+
+    assert "2 日続けて名簿にないアカウントだけ" in reasons(result)["HD001"]
+    assert {status for *_, status in links(host)} == {"active"}
+    assert kept(host, request_)["result"] == "failed"
+    newer = asked(database, run_sync(database, services, AFTER))
+    assert newer.request_id != request_.request_id
+    assert approve(database, services, newer).status == "completed"
+    assert {status for *_, status in links(host)} == {"inactive"}
+
+
+def test_the_same_hold_on_the_next_day_is_not_asked_about_twice(
+    database: Database, host: psycopg.Connection, services: StandIns, request_: ApprovalRequest
+) -> None:
+    assert asked(database, run_sync(database, services, AFTER)).request_id == request_.request_id
+    assert requests(host) == [(request_.request_id, None)]
+
+
+def test_a_directory_that_nobody_may_allow_is_not_asked_about(
+    database: Database, services: StandIns, directory: StandInDirectory
+) -> None:
+    directory.pages = [[]]
+    result = run_sync(database, services, NEXT)
+    assert asked_about(database, result) is None
