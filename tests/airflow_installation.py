@@ -97,9 +97,10 @@ def smtp_connection(services: StandIns) -> str:
     return _mail_connection(services, from_email="no-reply@example.jp")
 
 
-def email_connection(services: StandIns) -> str:
-    """``ops_email`` pointing at the stand-ins, as JSON."""
-    return _mail_connection(services, from_email="alerts@example.jp", to_email="night@example.jp")
+def email_connection(services: StandIns, **extra: Any) -> str:
+    """``ops_email`` pointing at the stand-ins, as JSON. ``extra`` replaces fields of the extra, and adds others."""
+    addresses = {"from_email": "alerts@example.jp", "to_email": "night@example.jp"}
+    return _mail_connection(services, **(addresses | extra))
 
 
 def http_connection(port: int, **fields: Any) -> str:
@@ -109,8 +110,8 @@ def http_connection(port: int, **fields: Any) -> str:
     return json.dumps({"conn_type": "http", **receiver, **fields, "extra": extra})
 
 
-def _mail_connection(services: StandIns, **addresses: str) -> str:
-    extra = {**addresses, "disable_ssl": True, "disable_tls": True}
+def _mail_connection(services: StandIns, **fields: Any) -> str:
+    extra = {**fields, "disable_ssl": True, "disable_tls": True}
     return json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": services.smtp_port, "extra": extra})
 
 

@@ -61,13 +61,19 @@ class TenantSelection:
 
 @dataclass(frozen=True)
 class RunningExecution:
-    """A row of the execution log with status ``running``. ``elapsed`` and ``started_at`` use the database's clock."""
+    """A row of the execution log with status ``running``. ``elapsed`` and ``started_at`` use the database's clock.
+
+    ``attempt`` is the number of times that the run was cleared. ``triggered_by`` is the user who triggered it by hand.
+    """
 
     execution_id: str
     dag_id: str
     run_id: str
     started_at: datetime
     elapsed: timedelta
+    attempt: int = 0
+    dry_run: bool = False
+    triggered_by: str | None = None
 
 
 @dataclass(frozen=True)

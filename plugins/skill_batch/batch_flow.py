@@ -2,7 +2,7 @@
 
 ::
 
-    open_run ──► (the batch's own steps) ──► one mapped task per tenant, or per shard of tenants ──► close_run
+    open_run ──► (the batch's own steps) ──► one mapped task per tenant, or per shard of tenants ──► (request_approval) ──► close_run
 
 The tasks call ``include.execution.flow``. Each task imports its modules when it runs, so that parsing a DAG file imports only Airflow.
 """
@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
-from include.catalog import CONCURRENCY
+from include.catalog import APPROVALS, CONCURRENCY, OperationSpec
 from skill_batch.lookup import is_outage
-from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert, attempt_of
+from skill_batch.notifiers.approval_links import REQUEST_TASK
+from skill_batch.notifiers.failure_alert import (
+    REPORTED_KEY,
+    REQUEST_FAILED,
+    RUN_FAILED,
+    FailureAlert,
+    attempt_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +45,7 @@ BatchT = TypeVar("BatchT", bound="Batch")
 BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
+_OPEN_TASK = "open_run"
 _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 
 
@@ -55,7 +63,7 @@ class BatchFlow(Generic[BatchT]):
         """Check the form and the database, and open the run. Returns the run and the shards to map over."""
 
         @task(
-            task_id="open_run",
+            task_id=_OPEN_TASK,
             task_display_name="開始",
             # In a family DAG: run also if the batch before this one was skipped, but not if it failed.
             trigger_rule=TriggerRule.NONE_FAILED,
@@ -143,6 +151,27 @@ class BatchFlow(Generic[BatchT]):
 
         return process
 
+    def request_approval(self) -> Any:
+        """Ask people about what the mapped task holds. The run's result does not depend on this task, and it waits for nobody."""
+
+        @task(
+            task_id=REQUEST_TASK,
+            task_display_name="承認の依頼",
+            trigger_rule=TriggerRule.ALL_DONE,  # a held invoice is a failed instance
+            # With the key of the run's failure, close_run could not send the list of the failed tenants.
+            on_failure_callback=failure_alert(self.spec, REQUEST_FAILED),
+        )
+        def request_approval() -> dict[str, Any]:
+            from skill_batch.approvals import request_approval
+
+            context = get_current_context()
+            opening = self._opening(context)[-1]
+            return request_approval(
+                self.spec, context, context["ti"].xcom_pull(task_ids=opening, key=_RUN_KEY)
+            )
+
+        return request_approval()
+
     def close_run(self) -> Any:
         """Close the run and send alerts; fails if a part of the run failed."""
 
@@ -172,7 +201,7 @@ class BatchFlow(Generic[BatchT]):
         require_known(context["dag_run"].conf or {}, context["dag"].params)
         batch, installation = self._batch()
         try:
-            run, shards = open_run(self.spec, batch, _request(context), installation)
+            run, shards = open_run(self.spec, batch, self.run_request(context), installation)
         except NotDueError as error:
             raise AirflowSkipException(str(error)) from None
         dates = {name: getattr(run, name).isoformat() for name in _RUN_DATES}
@@ -241,28 +270,64 @@ class BatchFlow(Generic[BatchT]):
 
         :raises AirflowSkipException: the run was skipped. :raises EarlierStepFailedError: ``open_run`` failed.
         """
-        ti, group = context["ti"], context["task"].task_group
-        assert group is not None, "every task is in its DAG's or its batch's group"
-        opening, *steps = [task_id for task_id in group.children if task_id != ti.task_id]
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[opening, *steps], run_ids=[ti.run_id]).get(
-            ti.run_id, {}
-        )
+        ti = context["ti"]
+        (*before, opening), steps = self._opening(context), self._steps(context)
+        states = ti.get_task_states(
+            dag_id=ti.dag_id, task_ids=[*before, opening, *steps], run_ids=[ti.run_id]
+        ).get(ti.run_id, {})
         if states.get(opening) == "skipped":
             raise AirflowSkipException(
                 f"{self.spec.id} は実行されませんでした。理由は open_run のログにあります"
             )
         if states.get(opening) != "success":
-            raise _earlier_step_failed(ti, opening)
-        unmapped = [step for step in steps if step.rpartition(".")[2] != self.spec.mapped_task]
+            # A step before open_run may have failed, so that open_run did not start.
+            ended = ("success", "skipped")
+            raise _earlier_step_failed(
+                ti, next((step for step in before if states.get(step) not in ended), opening)
+            )
+        unmapped = [
+            step for step in steps if step.rpartition(".")[2] not in (self.spec.mapped_task, REQUEST_TASK)
+        ]
         # The steps after the first failed one did not start.
         failed = next((step for step in unmapped if states.get(step) != "success"), None)
         error = _earlier_step_failed(ti, failed) if failed else None
         return states, ti.xcom_pull(task_ids=opening, key=_RUN_KEY), error
 
+    def run_request(self, context: Context) -> RunRequest:
+        """The run as the scheduler, or a person, has asked for it."""
+        return _request(context)
 
-def failure_alert(spec: RunSpec) -> FailureAlert:
+    @staticmethod
+    def _opening(context: Context) -> list[str]:
+        """The ids of ``open_run`` (the last one) and of the steps before it."""
+        children = _children(context)
+        (opening,) = (task_id for task_id in children if task_id.rpartition(".")[2] == _OPEN_TASK)
+        return children[: children.index(opening) + 1]
+
+    def _steps(self, context: Context) -> list[str]:
+        """The ids of the tasks between ``open_run`` and the current task."""
+        after = _children(context)[len(self._opening(context)) :]
+        return [task_id for task_id in after if task_id != context["ti"].task_id]
+
+
+def _children(context: Context) -> list[str]:
+    """The ids of the flow's tasks, in the order of the wiring."""
+    group = context["task"].task_group
+    assert group is not None, "every task is in its DAG's or its batch's group"
+    return [task_id for task_id in group.children if task_id is not None]
+
+
+def failure_alert(spec: RunSpec, event: str = RUN_FAILED) -> FailureAlert:
     """A new alert for each task, because rendering a notifier's templates changes the notifier."""
-    return FailureAlert(spec.id, spec.name, spec.run_severity.name, spec.mapped_task)
+    return FailureAlert(
+        spec.id,
+        spec.name,
+        spec.run_severity.name,
+        spec.mapped_task,
+        is_operation=isinstance(spec, OperationSpec),
+        is_approval=spec in APPROVALS.values(),
+        event=event,
+    )
 
 
 def run_of(xcom: dict[str, Any]) -> Run:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from skill_batch.metrics import record_metrics
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import send_alert, send_result, send_waiting_alerts
+from skill_batch.notifiers.approval_links import approval_links, approval_of, approval_problem
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.deadline_alert import slow_alert
+from skill_batch.notifiers.run_links import board_url, run_links, run_url
 from skill_batch.notifiers.run_report import RunReport
 from skill_batch.performance import load_history, slowness
 
@@ -31,8 +33,12 @@ def report_digest(digest: Digest, result: RunResult, ti: RuntimeTaskInstance) ->
     title, *rest = digest.lines
     # If a cleared run is closed again with the same digest, the digest is not sent again.
     text_hash = hashlib.sha256("\n".join(digest.lines).encode()).hexdigest()[:16]
+    asked = approval_of(ti)
     alert = Alert(
-        title, tuple(rest), links=_links(ti), severity="CRITICAL" if digest.is_critical else "MEDIUM"
+        title,
+        (*rest, *filter(None, [approval_problem(asked)])),
+        links=run_links(ti.dag_id, ti.run_id) + approval_links(asked),
+        severity="CRITICAL" if digest.is_critical else "MEDIUM",
     )
     return send_alert(alert, f"digest:{result.execution_id}:{text_hash}", load_channels())
 
@@ -46,7 +52,9 @@ def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance, a
     slow = _slowness(spec, result, ti.run_id)
     channels = load_channels()
     if slow:
-        alert = slow_alert(spec.id, spec.name, result.execution_id, slow, _links(ti), has_ended=True)
+        alert = slow_alert(
+            spec.id, spec.name, result.execution_id, slow, run_links(ti.dag_id, ti.run_id), has_ended=True
+        )
         log.warning("%s", alert.as_text())
         # The same key as the deadline's alert, which may have been sent during the run.
         send_alert(alert, f"slow:{ti.dag_id}:{ti.run_id}", channels)
@@ -71,7 +79,8 @@ def _run_report(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance, attem
         records=result.records,
         seconds=float(result.execution_seconds),
         closed_at=datetime.now(UTC).isoformat(),
-        link=ti.log_url.split("/tasks/")[0],
+        link=run_url(ti.dag_id, ti.run_id),
+        board_link=board_url(ti.dag_id, ti.run_id),
     )
 
 
@@ -92,7 +101,3 @@ def _slowness(spec: RunSpec, result: RunResult, run_id: str) -> Slowness | None:
     except (psycopg.Error, DatabaseUnavailableError) as error:
         log.warning("The duration cannot be compared: %s", error)
         return None
-
-
-def _links(ti: RuntimeTaskInstance) -> tuple[tuple[str, str], ...]:
-    return (("実行を開く", ti.log_url.split("/tasks/")[0]),)

@@ -22,6 +22,10 @@ START_DATE = pendulum.datetime(2026, 4, 1, tz="Asia/Tokyo")
 
 OWNER = "skill-report-batches"
 
+# The runs of an approval that wait for people at the same time. They occupy no worker. Airflow starts further runs when some have
+# ended. It is the default of Airflow's max_active_runs_per_dag.
+OPEN_APPROVALS = 16
+
 
 class BatchDag(DAG):
     """A DAG that removes its deadlines in ``airflow dags test``.
@@ -96,11 +100,18 @@ def family_dag(
 
 
 def operation_dag(
-    spec: OperationSpec, doc_md: str | None, params: Mapping[str, Param]
+    spec: OperationSpec, doc_md: str | None, params: Mapping[str, Param], *, waits_for_people: bool = False
 ) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the DAG of an operation, without a schedule. ``params`` is its form, without ``dry_run``."""
+    """Decorate a wiring function: the DAG of an operation, without a schedule. ``params`` is its form, without ``dry_run``.
+
+    ``waits_for_people``: a run may last for days, and several runs wait side by side. It has no deadline.
+    """
 
     def build(wiring: Callable[[], None]) -> DAG:
+        late = late_deadline(
+            spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=True
+        )
+        settings = _common(doc_md) | ({"max_active_runs": OPEN_APPROVALS} if waits_for_people else {})
         with BatchDag(
             dag_id=spec.dag_id,
             dag_display_name=f"{spec.name}（{spec.batch.id}）",
@@ -109,8 +120,8 @@ def operation_dag(
             tags={"operation", spec.batch.family.slug, spec.batch.id},
             params={**params, "dry_run": _dry_run()},
             default_args=_default_args(spec),
-            deadline=late_deadline(spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit),
-            **_common(doc_md),
+            deadline=None if waits_for_people else late,
+            **settings,
         ) as dag:
             wiring()
         return dag

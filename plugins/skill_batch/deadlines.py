@@ -140,8 +140,10 @@ def deadlines_of(batch_id: str, batch_name: str, severity: str, time_limit: time
     ]
 
 
-def late_deadline(batch_id: str, batch_name: str, severity: str, time_limit: timedelta) -> DeadlineAlert:
-    """The deadline for the time limit of a run."""
+def late_deadline(
+    batch_id: str, batch_name: str, severity: str, time_limit: timedelta, *, is_operation: bool = False
+) -> DeadlineAlert:
+    """The deadline for the time limit of a run. ``is_operation``: the user who triggered the run gets the alert."""
     return DeadlineAlert(
         reference=RunBegins(),
         interval=time_limit,
@@ -152,6 +154,7 @@ def late_deadline(batch_id: str, batch_name: str, severity: str, time_limit: tim
                 "batch_name": batch_name,
                 "severity": severity,
                 "limit_seconds": int(time_limit.total_seconds()),
+                "is_operation": is_operation,
             },
         ),
         name="制限時間",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from local_stack.stand_ins import StandIns
 from skill_batch.notifiers import deadline_alert
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
-from tests.airflow_installation import slack_connection
+from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.virtual_time import START, VirtualTime
 
@@ -24,7 +24,7 @@ LIMIT_SECONDS = 3_600
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
     monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
-    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example")
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example/batch")
     with StandIns() as stand_ins:
         monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
         yield stand_ins
@@ -61,6 +61,13 @@ def late(about: Any) -> None:
     asyncio.run(_awaited(notifier))
 
 
+def late_operation(about: Any) -> None:
+    notifier = LateRunAlert(
+        "operate_invoices", "請求書の操作", "CRITICAL", LIMIT_SECONDS, context=about, is_operation=True
+    )
+    asyncio.run(_awaited(notifier))
+
+
 def slow(about: Any) -> None:
     asyncio.run(_awaited(SlowRunAlert("BATCH-018-01", "テナント使用量集計バッチ", context=about)))
 
@@ -77,10 +84,37 @@ def test_a_late_run_is_told_once_with_times_what_to_do_and_where(services: Stand
     assert lines[0] == "バッチ制限時間超過: BATCH-018-01"
     assert "経過時間: 1時間00分05秒（制限時間 1時間00分00秒）" in lines
     assert any(line.startswith("対処:") for line in lines)
-    assert (
-        "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/scheduled__2026-11-25T16%3A30%3A00%2B00%3A00"
-        in lines
-    )
+    run = "scheduled__2026-11-25T16%3A30%3A00%2B00%3A00"
+    assert lines[-4:-1] == [
+        f"ボードで見る: http://airflow.example/batch/batch-board/runs/{DAG_ID}/{run}",
+        f"実行を開く: http://airflow.example/batch/dags/{DAG_ID}/runs/{run}",
+        f"手順を開く: http://airflow.example/batch/dags/{DAG_ID}",
+    ]
+
+
+@pytest.mark.parametrize("call", [late, late_operation, slow])
+def test_the_person_who_triggered_a_dry_run_is_mailed(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch, call: Callable[[Any], None]
+) -> None:
+    people = {"taro": "taro@example.jp"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(services, people=people))
+    run = {"triggering_user_name": "taro", "conf": {"dry_run": True}}
+    call(context(LIMIT_SECONDS + 5, LIMIT_SECONDS / 2, **run))
+    (message,) = services.messages
+    assert (message.channel, message.destination) == ("email", "taro@example.jp")
+    assert message.subject.startswith("[MEDIUM] ")
+    assert "（重要度 MEDIUM）" in message.text.splitlines()[1]
+    assert message.text.splitlines()[2] == "実行した人: taro（ドライラン）"
+
+
+def test_a_late_operation_alerts_the_person_and_a_late_real_run_the_operators(services: StandIns) -> None:
+    run = {"triggering_user_name": "taro", "conf": {"dry_run": False}}
+    late_operation(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, **run))
+    late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, **run, dag_run_id="another"))
+    operation, batch = (message.text.splitlines() for message in services.messages)
+    assert operation[1:3] == ["請求書の操作（重要度 MEDIUM）", "実行した人: taro（操作）"]
+    assert batch[1] == "テナント使用量集計バッチ（重要度 HIGH）"
+    assert "taro" not in "".join(batch)
 
 
 def test_a_run_that_failed_or_ended_in_time_is_not_told(services: StandIns) -> None:

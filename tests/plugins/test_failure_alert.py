@@ -25,6 +25,7 @@ LOG_URL = "http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/
 def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
     """The operators' Slack, as connection ops_slack; there is no database."""
     monkeypatch.delenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", raising=False)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example/")
     with StandIns() as stand_in:
         monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_in.slack_base_url))
         yield stand_in
@@ -89,9 +90,12 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
     assert "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 12 件中 1 件" in lines
     assert "• T002 ㈱髙橋: bigint out of range" in lines
     assert any(line.startswith("対処:") and "Clear" in line for line in lines)
-    assert "ログを開く: " + LOG_URL in lines
-    assert "手順を開く: http://airflow.example/dags/batch_018_01_tenant_usage" in lines
-    assert "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1" in lines
+    assert lines[-5:-1] == [
+        "ボードで見る: http://airflow.example/batch-board/runs/batch_018_01_tenant_usage/manual__1",
+        "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1",
+        "ログを開く: " + LOG_URL,
+        "手順を開く: http://airflow.example/dags/batch_018_01_tenant_usage",
+    ]
 
 
 def test_what_failed_besides_the_tenants_is_told_too(slack: StandIns) -> None:

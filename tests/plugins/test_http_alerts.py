@@ -75,6 +75,7 @@ def report(attempt: int = 0) -> RunReport:
         62.5,
         "2026-11-01T00:00:00+00:00",
         "http://airflow.example/dags/d/runs/r",
+        "http://airflow.example/batch-board/runs/d/r",
     )
 
 
@@ -217,6 +218,14 @@ def test_a_long_alert_fits_into_a_card() -> None:
     assert content["body"][-1]["inlines"][0]["text"].startswith("（長いため")
     assert content["actions"] == [
         {"type": "Action.OpenUrl", "title": "実行を開く", "url": "http://airflow.example/dags/d/runs/r"}
+    ]
+
+
+def test_a_report_links_to_the_board_first() -> None:
+    card = json.loads(http_bodies.teams_body(report()))["attachments"][0]["content"]
+    assert [(action["title"], action["url"]) for action in card["actions"]] == [
+        ("ボードで見る", "http://airflow.example/batch-board/runs/d/r"),
+        ("実行を開く", "http://airflow.example/dags/d/runs/r"),
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from include.catalog import TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
+from include.catalog import OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
 from include.database import tenant_transaction
 from include.execution import run_log
 from include.execution.batch import Run, Work
@@ -883,3 +883,17 @@ def test_a_row_whose_run_has_ended_is_closed_and_told_once_and_one_that_runs_is_
         "【孤立した実行】BATCH-018-02 テナント課金計算バッチ（11-25 01:00 開始、実行ID ended）: 理由。失敗にしました。"
     )
     assert check(database, TEN + HOUR) == []
+
+
+def test_the_digest_says_nothing_about_an_orphan_whose_user_gets_an_alert(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    row = {"status": "running", "ended_at": None, "error_count": None, "triggered_by": "keiri", "attempt": 2}
+    execution(host, "lost", OPERATE_INVOICES.id, "success", TEN - timedelta(hours=9), **row)
+    with database.connect("batch_platform") as platform:
+        run, _ = open_check(platform, TEN)
+        ((spec, lost),) = running_rows(platform, run.execution_id)
+        assert (lost.attempt, lost.dry_run, lost.triggered_by) == (2, False, "keiri")
+        assert close_orphan(platform, spec, lost, "理由", in_digest=False) is True
+    assert check(database) == []

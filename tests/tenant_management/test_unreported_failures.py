@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import psycopg
 
@@ -10,6 +11,7 @@ from include.catalog import EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS, TENANT_BILLI
 from include.execution import run_log
 from include.execution.batch import Run
 from include.execution.sharding import Tenant
+from include.tenant_management.tenant_monitoring.orphans import close_orphan, running_rows
 from include.tenant_management.tenant_monitoring.unreported import unclosed_executions, unreported_failures
 from skill_batch.notifiers.failure_alert import failure_key
 
@@ -18,7 +20,9 @@ FAMILY_DAG, RUN_ID = "batch_019_notification", "manual__1"
 LATER = timedelta(minutes=15)
 
 
-def fail(platform: psycopg.Connection, spec: BatchSpec, attempt: int = 0, run_id: str = RUN_ID) -> Run:
+def fail(
+    platform: psycopg.Connection, spec: BatchSpec, attempt: int = 0, run_id: str = RUN_ID, **values: Any
+) -> Run:
     """A run of one tenant, in the family's DAG, that ended without a result."""
     run = run_log.open_execution(
         platform,
@@ -27,10 +31,10 @@ def fail(platform: psycopg.Connection, spec: BatchSpec, attempt: int = 0, run_id
         run_id=run_id,
         business_date=date(2026, 10, 31),
         run_date=date(2026, 11, 1),
-        dry_run=False,
         parameters={},
         tenants=[Tenant("T1", "T1", "T1")],
         attempt=attempt,
+        **{"dry_run": False, **values},
     )
     assert run_log.close_execution(platform, run, attempt=attempt).status == "failed"
     return run
@@ -137,3 +141,28 @@ def test_an_orphan_that_was_reported_says_nothing_about_a_failure_after_it(
     run_log.close_execution(platform, run, attempt=1)
 
     assert unreported(platform) == [(TENANT_BILLING.id, 1)]
+
+
+def test_a_dry_run_owes_an_alert_only_to_the_user_who_triggered_it(platform: psycopg.Connection) -> None:
+    later = datetime.now(UTC) + LATER
+    for user in (None, "keiri"):
+        run = fail(platform, TENANT_BILLING, run_id=f"dry {user}", dry_run=True, triggered_by=user)
+        run_log.mark_reopened(platform, run)
+    by_hand = fail(platform, TENANT_BILLING, run_id="real", triggered_by="keiri")
+    run_log.mark_reopened(platform, by_hand)
+
+    expected = [("dry keiri", True, "keiri"), ("real", False, "keiri")]
+    for found in (unreported_failures(platform, later), unclosed_executions(platform, later)):
+        assert [(row.run_id, row.dry_run, row.triggered_by) for row in found] == expected
+
+
+def test_a_lost_run_whose_user_was_not_alerted_owes_an_alert(platform: psycopg.Connection) -> None:
+    fail(platform, TENANT_BILLING, dry_run=True, triggered_by="keiri")
+    platform.execute("UPDATE batch.execution_log SET status = 'running', ended_at = NULL")
+    ((spec, lost),) = running_rows(platform, "the check itself")
+
+    assert close_orphan(platform, spec, lost, "理由", in_digest=False)
+
+    assert unreported(platform) == [(TENANT_BILLING.id, 0)]
+    alert(platform, TENANT_BILLING)
+    assert unreported(platform) == []

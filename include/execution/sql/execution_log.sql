@@ -1,5 +1,13 @@
 -- name: running_executions
-SELECT execution_id, dag_id, run_id, started_at, clock_timestamp() - started_at AS elapsed
+SELECT
+    execution_id,
+    dag_id,
+    run_id,
+    started_at,
+    clock_timestamp() - started_at AS elapsed,
+    coalesce(attempt, 0) AS attempt,
+    dry_run,
+    triggered_by
 FROM batch.execution_log
 WHERE batch_id = %(batch_id)s AND status = 'running'
 ORDER BY started_at;

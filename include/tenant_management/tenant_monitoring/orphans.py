@@ -54,18 +54,28 @@ def orphan_reason(
 
 
 def close_orphan(
-    platform: psycopg.Connection, spec: RunSpec, execution: RunningExecution, reason: str
+    platform: psycopg.Connection,
+    spec: RunSpec,
+    execution: RunningExecution,
+    reason: str,
+    *,
+    in_digest: bool = True,
 ) -> bool:
-    """Close the row as failed, and save a notice for the next digest; returns whether the row was still running."""
+    """Close the row as failed, and save a notice for the next digest; returns whether the row was still running.
+
+    ``in_digest`` is false if the user who triggered the run gets an alert instead. If this alert is lost, ``unreported_failures``
+    finds the run, because it has no notice.
+    """
     with platform.transaction():
         if not run_log.close_orphan(platform, execution.execution_id, reason):
             return False
-        _SQL.execute(
-            platform,
-            "notice_orphan",
-            execution_id=execution.execution_id,
-            detail=f"【孤立した実行】{spec.id} {spec.name}"
-            f"（{execution.started_at.astimezone(JAPAN):%m-%d %H:%M} 開始、実行ID {execution.execution_id}）: "
-            f"{reason}。失敗にしました。→ 処理は途中の可能性があります。{execution.dag_id} を Trigger でやり直してください",
-        )
+        if in_digest:
+            _SQL.execute(
+                platform,
+                "notice_orphan",
+                execution_id=execution.execution_id,
+                detail=f"【孤立した実行】{spec.id} {spec.name}"
+                f"（{execution.started_at.astimezone(JAPAN):%m-%d %H:%M} 開始、実行ID {execution.execution_id}）: "
+                f"{reason}。失敗にしました。→ 処理は途中の可能性があります。{execution.dag_id} を Trigger でやり直してください",
+            )
     return True

@@ -22,32 +22,42 @@ _LOOKED_BACK = timedelta(hours=6)
 
 @dataclass(frozen=True)
 class UnreportedFailure:
-    """A failed run with Airflow's ids, its attempt (how often the run was cleared), and its result."""
+    """A failed run with Airflow's ids, its attempt (how often the run was cleared), and its result.
+
+    ``triggered_by`` is the user who triggered the run by hand. A dry run has one.
+    """
 
     spec: RunSpec
     dag_id: str
     run_id: str
     attempt: int
     result: RunResult
+    dry_run: bool
+    triggered_by: str | None
 
 
 @dataclass(frozen=True)
 class UnclosedExecution:
-    """A run that a cleared task has reopened at ``reopened_at`` (aware), and that no task has closed since."""
+    """A run that a cleared task has reopened at ``reopened_at`` (aware), and that no task has closed since.
+
+    ``triggered_by`` is the user who triggered the run by hand. A dry run has one.
+    """
 
     execution_id: str
     spec: RunSpec
     dag_id: str
     run_id: str
     reopened_at: datetime
+    dry_run: bool
+    triggered_by: str | None
 
 
 def unclosed_executions(platform: psycopg.Connection, now: datetime) -> list[UnclosedExecution]:
     """Executions that were reopened more than ten minutes before ``now`` (aware), oldest first. Some may still be running: ask Airflow."""
     rows = _SQL.execute(platform, "unclosed_executions", until=now - _GRACE)
     return [
-        UnclosedExecution(execution_id, RUN_SPECS[batch_id], dag_id, run_id, reopened_at)
-        for execution_id, batch_id, dag_id, run_id, reopened_at in rows
+        UnclosedExecution(execution_id, RUN_SPECS[batch_id], *others)
+        for execution_id, batch_id, *others in rows
     ]
 
 
@@ -56,7 +66,9 @@ def unreported_failures(platform: psycopg.Connection, now: datetime) -> Iterator
     rows = _SQL.rows(platform, "unreported_failures", since=now - _LOOKED_BACK, until=now - _GRACE)
     for row in rows:
         dag_id, run_id, attempt = row.pop("dag_id"), row.pop("run_id"), row.pop("attempt")
+        dry_run, triggered_by = row.pop("dry_run"), row.pop("triggered_by")
         error = row.pop("error_message")
         tenants = failed_tenants(platform, row["execution_id"])
         result = RunResult(**row, records=0, failed_tenants=tenants, error=error)
-        yield UnreportedFailure(RUN_SPECS[result.batch_id], dag_id, run_id, attempt, result)
+        spec = RUN_SPECS[result.batch_id]
+        yield UnreportedFailure(spec, dag_id, run_id, attempt, result, dry_run, triggered_by)

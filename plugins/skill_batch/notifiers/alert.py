@@ -29,6 +29,7 @@ class Alert:
     """A message to the operators: what happened (``title``, ``lines``, ``tenants``), what to do (``actions``), where to look (``links``).
 
     ``arose_at`` is the time of the event, which a late message shows. ``severity`` is the name of an ``include.catalog.Severity``.
+    ``triggering_user`` is Airflow's name of the person who gets the alert instead of the operators (see ``triggering_user.py``).
     """
 
     title: str
@@ -38,6 +39,7 @@ class Alert:
     links: tuple[tuple[str, str], ...] = ()
     severity: str = "MEDIUM"
     arose_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    triggering_user: str | None = None
 
     def as_text(self) -> str:
         """Plain text, for the log, Slack's preview and the text part of the email."""
@@ -76,7 +78,10 @@ class Alert:
 
     def as_json(self) -> dict[str, Any]:
         """For the table of alerts; ``from_json`` reads it back."""
-        return {**asdict(self), "arose_at": self.arose_at.isoformat()}
+        values = {**asdict(self), "arose_at": self.arose_at.isoformat()}
+        if self.triggering_user is None:
+            del values["triggering_user"]
+        return values
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Alert:

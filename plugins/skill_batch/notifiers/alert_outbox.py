@@ -23,6 +23,7 @@ from skill_batch.notifiers.alert import Alert, shorten
 from skill_batch.notifiers.channels import Channels, may_have_arrived, send_email, send_to_slack
 from skill_batch.notifiers.http_channel import send_over_http, wants_alert, wants_results
 from skill_batch.notifiers.run_report import RunReport
+from skill_batch.notifiers.triggering_user import mail_address_of
 from skill_batch.statements import SQL
 
 if TYPE_CHECKING:
@@ -53,12 +54,17 @@ class _Outcome(Enum):
 
 def send_alert(alert: Alert, key: str, channels: Channels) -> bool:
     """Send the alert, unless ``key`` was sent or waits; returns whether it was sent, or will be sent by a later run."""
-    names = ["slack", "email"] if alert.severity == "CRITICAL" else ["slack"]
-    if wants_alert(channels.http, alert.severity):
-        names.append("http")
-    outcomes = _store_and_send(alert, key, names, channels)
+    outcomes = _store_and_send(alert, key, _names_of(alert, channels), channels)
     # The channel over HTTP is an addition: an alert that only it has lost is not lost.
     return _Outcome.LOST not in [outcome for name, outcome in outcomes.items() if name != "http"]
+
+
+def _names_of(alert: Alert, channels: Channels) -> list[str]:
+    """The channels of the alert. An alert to a person goes by mail, or to Slack if the address is not known, and never over HTTP."""
+    if alert.triggering_user is not None:
+        return ["email" if mail_address_of(alert.triggering_user, channels.email) else "slack"]
+    names = ["slack", "email"] if alert.severity == "CRITICAL" else ["slack"]
+    return [*names, "http"] if wants_alert(channels.http, alert.severity) else names
 
 
 def send_result(report: RunReport, channels: Channels) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from skill_batch.lookup import find_connection
 from skill_batch.masking import mask_all
 from skill_batch.notifiers.alert import Alert, escape_slack, shorten
+from skill_batch.notifiers.triggering_user import mail_address_of
 
 if TYPE_CHECKING:
     import http.client
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 # The operators' Slack: a Slack API connection. Its password is the bot token, and its extra has the `channel`.
 OPS_SLACK_CONN_ID = "ops_slack"
 # The operators' email: an SMTP connection. Its extra has the sender as `from_email` and the recipients, joined by commas, as `to_email`.
+# docs/alerts.md describes `people` and `people_domains`.
 OPS_EMAIL_CONN_ID = "ops_email"
 # Optional: an HTTP connection; docs/alerts.md describes its fields.
 OPS_HTTP_CONN_ID = "ops_http"
@@ -149,10 +151,21 @@ def _read_bounded(response: http.client.HTTPResponse) -> bytes:
 
 
 def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
+    """Send the alert to the operators, or to the person whom it is for.
+
+    :raises LookupError: a setting, or the address of the person, is missing. :raises NotSentError: there is no connection.
+    """
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' が定義されていません")
     extra = connection.extra_dejson
     sender, recipients = extra.get("from_email") or connection.login, extra.get("to_email")
+    if alert.triggering_user is not None:
+        recipients = mail_address_of(alert.triggering_user, connection)
+        if not recipients:
+            # The connection was changed while the alert waited.
+            raise LookupError(
+                f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' に、実行した人のメールアドレスがありません"
+            )
     if not connection.host or not sender or not recipients:
         raise LookupError(
             f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' にホスト、送信元（from_email）、宛先（to_email）のどれかがありません"

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
 from typing_extensions import override
@@ -19,6 +18,14 @@ from typing_extensions import override
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import open_database, send_alert
 from skill_batch.notifiers.channels import Channels, load_channels
+from skill_batch.notifiers.run_links import Links, run_links
+from skill_batch.notifiers.triggering_user import (
+    TriggeringUser,
+    address_to,
+    is_dry_run,
+    severity_for,
+    triggering_user,
+)
 from skill_batch.performance import FACTOR, LEAST_RUNS, LEAST_SECONDS, Slowness, load_history
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ class _RunAlert(BaseNotifier, ABC):
     # The first part of the alert's key, and the states of a run in which no alert is sent.
     key: str
     silent_states = frozenset({"failed"})
+    is_operation = False
 
     def __init__(self, batch_id: str, batch_name: str, context: Context | None = None) -> None:
         super().__init__(context=context)
@@ -60,10 +68,20 @@ class _RunAlert(BaseNotifier, ABC):
             await asyncio.sleep(remaining.total_seconds() + 1)
             if not await sync_to_async(_is_alive)(run):
                 return
-        alert = self.compose(run, (ended_at or datetime.now(UTC)) - began_at)
+        alert = address_to(
+            self.triggering_user(run), self.compose(run, (ended_at or datetime.now(UTC)) - began_at)
+        )
         self.log.warning("%s", alert.as_text())
         key = f"{self.key}:{run['dag_id']}:{run['dag_run_id']}"
         await asyncio.to_thread(send_alert, alert, key, channels)
+
+    def triggering_user(self, run: dict[str, Any]) -> TriggeringUser | None:
+        """The person who gets the alert; None if the operators get it."""
+        return triggering_user(
+            run.get("triggering_user_name"),
+            is_dry_run=is_dry_run(run.get("conf")),
+            is_operation=self.is_operation,
+        )
 
     @abstractmethod
     def begin_and_limit(
@@ -77,7 +95,10 @@ class _RunAlert(BaseNotifier, ABC):
 
 
 class LateRunAlert(_RunAlert):
-    """The alert about a run over its time limit. ``severity`` is the name of an ``include.catalog.Severity``."""
+    """The alert about a run over its time limit. ``severity`` is the name of an ``include.catalog.Severity``.
+
+    ``is_operation``: the DAG is an operation. A deadline that an earlier version stored does not pass it.
+    """
 
     key = "late"
 
@@ -88,8 +109,11 @@ class LateRunAlert(_RunAlert):
         severity: str,
         limit_seconds: int,
         context: Context | None = None,
+        *,
+        is_operation: bool = False,
     ) -> None:
         super().__init__(batch_id, batch_name, context)
+        self.is_operation = is_operation
         self.severity = severity
         self.limit = timedelta(seconds=limit_seconds)
 
@@ -103,8 +127,9 @@ class LateRunAlert(_RunAlert):
     def compose(self, run: dict[str, Any], elapsed: timedelta) -> Alert:
         """See ``_RunAlert``."""
         links = run_links(run["dag_id"], run["dag_run_id"])
+        severity = severity_for(self.triggering_user(run), self.severity)
         return late_alert(
-            self.batch_id, self.batch_name, self.severity, run["dag_run_id"], elapsed, self.limit, links
+            self.batch_id, self.batch_name, severity, run["dag_run_id"], elapsed, self.limit, links
         )
 
 
@@ -174,7 +199,7 @@ def late_alert(
     execution_id: str,
     elapsed: timedelta,
     limit: timedelta,
-    links: tuple[tuple[str, str], ...],
+    links: Links,
 ) -> Alert:
     """The alert about a run over its time limit."""
     return Alert(
@@ -198,7 +223,7 @@ def slow_alert(
     batch_name: str,
     execution_id: str,
     slow: Slowness,
-    links: tuple[tuple[str, str], ...],
+    links: Links,
     *,
     has_ended: bool = False,
 ) -> Alert:
@@ -218,17 +243,6 @@ def slow_alert(
             else "対処: 画面で実行中のタスクのログを確認してください。進んでいれば待ってください。",
         ),
         links=links,
-    )
-
-
-def run_links(dag_id: str, run_id: str) -> tuple[tuple[str, str], ...]:
-    """Links to the run and to the DAG in Airflow's UI. The documentation of the DAG is the runbook."""
-    from airflow.sdk.configuration import conf
-
-    base = conf.get("api", "base_url", fallback="").rstrip("/")
-    return (
-        ("実行を開く", f"{base}/dags/{dag_id}/runs/{quote(run_id, safe='')}"),
-        ("手順を開く", f"{base}/dags/{dag_id}"),
     )
 
 

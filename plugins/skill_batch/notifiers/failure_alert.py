@@ -9,13 +9,30 @@ from airflow.sdk import BaseNotifier
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.alert import LISTED_TENANTS, Alert, shorten
 from skill_batch.notifiers.alert_outbox import send_alert
+from skill_batch.notifiers.approval_links import (
+    answered_by,
+    approval_links,
+    approval_of,
+    approval_problem,
+)
 from skill_batch.notifiers.channels import load_channels
+from skill_batch.notifiers.run_links import Links, run_links
+from skill_batch.notifiers.triggering_user import (
+    TriggeringUser,
+    address_to,
+    is_dry_run,
+    severity_for,
+    triggering_user,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 # The XCom of a task that has sent its failure alert. Airflow deletes it when the task starts again.
 REPORTED_KEY = "failure_reported"
+
+# The events of failure alerts: the run failed, or a task that asks people failed, on which the run's result does not depend.
+RUN_FAILED, REQUEST_FAILED = "failure", "approval"
 
 # The reason of a whole run may name a command or a GRANT to run, so it is longer than that of a tenant.
 _RUN_REASON_LIMIT = 1_000
@@ -31,14 +48,30 @@ class FailureAlert(BaseNotifier):
 
     :param severity: how urgent the failure is: the name of an ``include.catalog.Severity``.
     :param mapped_task: the id of the mapped task, which an operator clears.
+    :param is_operation: whether the DAG is an operation, whose alerts go to the user who triggered it.
+    :param is_approval: whether the DAG asks for an approval. After the answer, its alerts go to the user who answered.
+    :param event: the first word of the alert's key. Alerts of one attempt with different events are all sent.
     """
 
-    def __init__(self, batch_id: str, batch_name: str, severity: str, mapped_task: str) -> None:
+    def __init__(
+        self,
+        batch_id: str,
+        batch_name: str,
+        severity: str,
+        mapped_task: str,
+        *,
+        is_operation: bool = False,
+        is_approval: bool = False,
+        event: str = RUN_FAILED,
+    ) -> None:
         super().__init__()
         self.batch_id = batch_id
         self.batch_name = batch_name
         self.severity = severity
         self.mapped_task = mapped_task
+        self.is_operation = is_operation
+        self.is_approval = is_approval
+        self.event = event
 
     def notify(self, context: Context) -> None:
         """Log the alert and send it."""
@@ -47,7 +80,9 @@ class FailureAlert(BaseNotifier):
             return
         alert = self.compose(context)
         self.log.error("%s", alert.as_text())
-        if send_alert(alert, failure_key_of(context, self.batch_id), load_channels()):
+        ti = context["ti"]
+        key = failure_key(ti.dag_id, ti.run_id, self.batch_id, attempt_of(context), self.event)
+        if send_alert(alert, key, load_channels()):
             self._mark_reported(context)
 
     def _mark_reported(self, context: Context) -> None:
@@ -60,40 +95,51 @@ class FailureAlert(BaseNotifier):
 
     def compose(self, context: Context) -> Alert:
         """The alert about this failure. ``exception.result``, if present, has the result of the run."""
+        user = self._triggering_user(context)
+        return address_to(user, self._compose(context, severity_for(user, self.severity)))
+
+    def _triggering_user(self, context: Context) -> TriggeringUser | None:
+        run = context.get("dag_run")
+        person = answered_by(context["ti"]) if self.is_approval else None
+        return triggering_user(
+            person or getattr(run, "triggering_user_name", None),
+            is_dry_run=is_dry_run(getattr(run, "conf", None)),
+            is_operation=self.is_operation,
+        )
+
+    def _compose(self, context: Context, severity: str) -> Alert:
         ti, error = context["ti"], context.get("exception")
         result = getattr(error, "result", None)
-        links = (
-            ("実行を開く", ti.log_url.split("/tasks/")[0]),
-            ("ログを開く", ti.log_url),
-            ("手順を開く", ti.log_url.split("/runs/")[0]),  # the documentation of the DAG is the runbook
-        )
+        links = run_links(ti.dag_id, ti.run_id, ti.log_url)
         if result is None:
             return Alert(
                 title=_title(self.batch_id),
                 lines=(
-                    f"{self.batch_name}（重要度 {self.severity}）",
+                    f"{self.batch_name}（重要度 {severity}）",
                     f"実行ID: {ti.run_id}",
                     f"エラー: {_reason(error)}",
                 ),
                 actions=(_what_to_do(error, getattr(error, "step", ti.task_id)),),
                 links=links,
-                severity=self.severity,
+                severity=severity,
             )
-        return result_alert(self.batch_name, self.severity, self.mapped_task, result, links)
+        asked = approval_of(ti)
+        return result_alert(
+            self.batch_name,
+            severity,
+            self.mapped_task,
+            result,
+            (*links, *approval_links(asked)),
+            approval_problem(asked),
+        )
 
 
-def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int) -> str:
+def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int, event: str = RUN_FAILED) -> str:
     """The key of the alert about a failed attempt. ``attempt`` is the number of times that the run was cleared.
 
     If a cleared run fails again, another alert is sent. The statement ``unreported_failures`` builds the same key.
     """
-    return f"failure:{dag_id}:{run_id}:{batch_id}:{attempt}"
-
-
-def failure_key_of(context: Context, batch_id: str) -> str:
-    """The key for the attempt of this task or callback."""
-    ti = context["ti"]
-    return failure_key(ti.dag_id, ti.run_id, batch_id, attempt_of(context))
+    return f"{event}:{dag_id}:{run_id}:{batch_id}:{attempt}"
 
 
 def attempt_of(context: Context) -> int:
@@ -127,7 +173,7 @@ def result_alert(
     severity: str,
     mapped_task: str,
     result: Any,
-    links: tuple[tuple[str, str], ...],
+    links: Links,
     remark: str = "",
 ) -> Alert:
     """The alert about a closed run with failures. ``result`` is a ``RunResult`` of the execution log."""

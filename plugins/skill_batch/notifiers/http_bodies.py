@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from skill_batch.notifiers.alert import Alert, shorten
+from skill_batch.notifiers.run_links import Links
 from skill_batch.notifiers.run_report import RunReport
 
 TIMESTAMP_HEADER = "X-Skill-Batch-Timestamp"
@@ -86,7 +87,7 @@ def teams_body(message: Alert | RunReport) -> bytes:
 
 
 def _card(message: Alert | RunReport, lines: list[str]) -> bytes:
-    links = _web_links([("実行を開く", message.link)] if isinstance(message, RunReport) else message.links)
+    links = _web_links(_report_links(message) if isinstance(message, RunReport) else message.links)
     title = _text_run(shorten(message.title, _LONGEST_CARD_LINE)) | {"weight": "Bolder", "size": "Medium"}
     content: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -123,8 +124,12 @@ def _lines(message: Alert | RunReport) -> list[str]:
     return replace(message, title="", links=()).as_text().splitlines()[1:]
 
 
+def _report_links(report: RunReport) -> Links:
+    return (("ボードで見る", report.board_link), ("実行を開く", report.link))
+
+
 def _web_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The links with an absolute URL. Without ``[api] base_url``, Airflow's links are paths, which the services refuse."""
+    """The links with an absolute URL. The services refuse others."""
     return [(label, url) for label, url in links if url.startswith(("https://", "http://"))]
 
 

@@ -11,7 +11,7 @@ class RunReport:
     """One closing of a run. ``status`` is ``completed``, ``partial`` or ``failed``; ``seconds`` is the duration.
 
     ``business_date`` (Asia/Tokyo) and ``closed_at`` are in ISO 8601. ``attempt`` counts the times that the run was cleared. ``link`` is
-    the run in Airflow's UI.
+    the run in Airflow's UI, ``board_link`` the run on the operators' board.
     """
 
     execution_id: str
@@ -29,6 +29,8 @@ class RunReport:
     seconds: float
     closed_at: str
     link: str
+    # A report that an earlier version stored has no such link.
+    board_link: str = ""
     severity: str = field(default="INFO", init=False)
 
     @property

@@ -1,17 +1,19 @@
 -- name: unreported_failures
 -- Runs that were closed as failed, but whose alert was never stored because the worker was killed before. The alert's key names
 -- the batch and the attempt (failure_key in notifiers/failure_alert.py). A family's run holds several batches, and a cleared
--- run may fail again. Executions that the same run repeated, and those that the digest reports, are left out.
+-- run may fail again. Executions that the same run repeated, those that the digest reports, and dry runs that no known user
+-- triggered, are left out.
 SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.attempt, log.business_date, log.status,
     log.total_tenants,
     coalesce(log.success_count, 0) AS success_count,
     coalesce(log.error_count, 0) AS error_count,
     coalesce(extract(EPOCH FROM log.ended_at - log.started_at), 0)::numeric AS execution_seconds,
-    log.error_message
+    log.error_message, log.dry_run, log.triggered_by
 FROM batch.execution_log AS log
 WHERE
-    log.status IN ('failed', 'partial') AND NOT log.dry_run
+    log.status IN ('failed', 'partial')
+    AND (NOT log.dry_run OR log.triggered_by IS NOT null)
     AND log.ended_at >= %(since)s AND log.ended_at < %(until)s
     AND log.attempt IS NOT null
     AND NOT EXISTS (
@@ -32,7 +34,7 @@ ORDER BY log.ended_at;
 
 -- name: unclosed_executions
 -- Rows that a cleared task has reopened and that no close_run has closed since.
-SELECT execution_id, batch_id, dag_id, run_id, reopened_at
+SELECT execution_id, batch_id, dag_id, run_id, reopened_at, dry_run, triggered_by
 FROM batch.execution_log
-WHERE reopened_at < %(until)s AND NOT dry_run
+WHERE reopened_at < %(until)s AND (NOT dry_run OR triggered_by IS NOT null)
 ORDER BY reopened_at;

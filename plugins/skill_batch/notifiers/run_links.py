@@ -1,0 +1,42 @@
+"""The links to one run: on the operators' board and in Airflow's UI. ``[api] base_url`` may have a path."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+# The prefix at which the API server mounts the operators' board.
+BOARD_PREFIX = "/batch-board"
+
+# The base of Airflow's own links if `[api] base_url` is not set.
+_DEFAULT_BASE_URL = "http://localhost:8080"
+
+Links = tuple[tuple[str, str], ...]
+
+
+def run_links(dag_id: str, run_id: str, log_url: str = "") -> Links:
+    """Label and URL of each page about the run, most useful first. The page of the DAG has the runbook.
+
+    ``log_url`` is the log of the task that failed, if the alert is about one.
+    """
+    return (
+        ("ボードで見る", board_url(dag_id, run_id)),
+        ("実行を開く", run_url(dag_id, run_id)),
+        *([("ログを開く", log_url)] if log_url else []),
+        ("手順を開く", f"{_base_url()}/dags/{dag_id}"),
+    )
+
+
+def board_url(dag_id: str, run_id: str) -> str:
+    """The run on the operators' board."""
+    return f"{_base_url()}{BOARD_PREFIX}/runs/{dag_id}/{quote(run_id, safe='')}"
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    """The run in Airflow's UI."""
+    return f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+
+
+def _base_url() -> str:
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get("api", "base_url", fallback="") or _DEFAULT_BASE_URL).rstrip("/")

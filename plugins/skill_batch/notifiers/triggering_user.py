@@ -1,0 +1,103 @@
+"""The person who triggered a dry run or an operation, and who gets its alerts instead of the night duty.
+
+Airflow's user name is untrusted: some auth managers let users choose it. It is shown as plain text. It selects a mail address only
+through the extra of ``ops_email``: ``people`` maps user names to addresses, and ``people_domains`` lists the domains in which a user
+name may itself be the address.
+
+The triggerer imports this module, on some platforms without ``include``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from skill_batch.notifiers.alert import Alert, shorten
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+# The severity of an alert to a person.
+_SEVERITY = "MEDIUM"
+
+# Airflow's user names have up to 512 characters.
+_LONGEST_SHOWN_NAME = 80
+
+# Stricter than RFC 5321: one ASCII address without quotes, comments and the old signs of routes (% and !).
+_ADDRESS = re.compile(r"[A-Za-z0-9_][\w+-]*(\.[\w+-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
+_LONGEST_ADDRESS = 254
+
+
+@dataclass(frozen=True)
+class TriggeringUser:
+    """Airflow's name of the user, and whether the run is a dry run (otherwise it is an operation)."""
+
+    name: str
+    is_dry_run: bool
+
+
+def triggering_user(name: str | None, *, is_dry_run: bool, is_operation: bool) -> TriggeringUser | None:
+    """The user who gets the alerts of a run; None if the operators get them.
+
+    The operators get those of a scheduled run, of a real run of a batch, and of a run without a known user.
+    """
+    if not name or not name.strip() or not (is_dry_run or is_operation):
+        return None
+    return TriggeringUser(name, is_dry_run)
+
+
+def is_dry_run(conf: Mapping[str, Any] | None) -> bool:
+    """Whether the form of the run, Airflow's ``conf``, asks for a dry run."""
+    return (conf or {}).get("dry_run") is True
+
+
+def severity_for(user: TriggeringUser | None, severity: str) -> str:
+    """The severity of an alert: MEDIUM if it is for a person, otherwise that of the batch."""
+    return severity if user is None else _SEVERITY
+
+
+def address_to(user: TriggeringUser | None, alert: Alert) -> Alert:
+    """The alert for this person, with a line that says who triggered the run; the same alert if it is for the operators."""
+    if user is None:
+        return alert
+    kind = "ドライラン" if user.is_dry_run else "操作"
+    first, *others = alert.lines
+    lines = (first, f"実行した人: {_shown(user.name)}（{kind}）", *others)
+    return replace(alert, lines=lines, severity=_SEVERITY, triggering_user=user.name)
+
+
+def mail_address_of(name: str, connection: Connection | None) -> str | None:
+    """The mail address of an Airflow user, from the extra of ``ops_email``; None if it is not known."""
+    if connection is None:
+        return None
+    extra = connection.extra_dejson
+    people = extra.get("people")
+    if isinstance(people, dict) and name in people:
+        address = people[name]
+        if _is_address(address):
+            return str(address)
+        log.warning("The extra `people` of '%s' has no mail address for %r", connection.conn_id, name)
+        return None
+    if _is_address(name) and name.rpartition("@")[2].lower() in _domains(extra.get("people_domains")):
+        return name
+    return None
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(value) is not None
+
+
+def _domains(value: object) -> set[str]:
+    """The domains in lower case, from a list or from a text joined by commas."""
+    domains = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    return {str(domain).strip().lower() for domain in domains}
+
+
+def _shown(name: str) -> str:
+    """The name in one line, without control characters and marks that change the direction of writing."""
+    return shorten("".join(letter if letter.isprintable() else " " for letter in name), _LONGEST_SHOWN_NAME)
