@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from io import TextIOWrapper
 from pathlib import Path
@@ -53,28 +53,8 @@ def index_key(period_start: date) -> str:
     return f"invoices/{period_start:%Y-%m}/index.csv"
 
 
-def write_index(platform: psycopg.Connection, period_start: date, store: ObjectStore) -> None:
-    """Write the index of a billing month's numbered documents. Writers of a month run one after the other."""
-    with platform.transaction():
-        platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_INDEX_LOCK, period_start.toordinal()])
-        with store.writer(index_key(period_start)) as file:
-            text = TextIOWrapper(file, encoding="utf-8-sig", newline="")
-            try:
-                writer = csv.writer(text)
-                writer.writerow(INDEX_COLUMNS)
-                writer.writerows(map(_cells, _documents(platform, period_start)))
-            finally:
-                text.detach()
-
-
-def _documents(platform: psycopg.Connection, period_start: date) -> Iterator[dict[str, Any]]:
-    with platform.cursor(name="document_index", row_factory=dict_row) as cursor:
-        cursor.itersize = _STREAM_ROWS
-        _SQL.execute(cursor, "document_index", period_start=period_start)
-        yield from cursor
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
+def index_cells(row: Mapping[str, Any]) -> list[str]:
+    """The cells of ``INDEX_COLUMNS`` from a row of the statement ``document_index``. A text never starts a formula."""
     number = code_cell(row["number"])
     return [
         number,
@@ -98,3 +78,24 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{number}.json" if row["json_sha256"] else "",
         row["json_sha256"],
     ]
+
+
+def write_index(platform: psycopg.Connection, period_start: date, store: ObjectStore) -> None:
+    """Write the index of a billing month's numbered documents. Writers of a month run one after the other."""
+    with platform.transaction():
+        platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_INDEX_LOCK, period_start.toordinal()])
+        with store.writer(index_key(period_start)) as file:
+            text = TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            try:
+                writer = csv.writer(text)
+                writer.writerow(INDEX_COLUMNS)
+                writer.writerows(map(index_cells, _documents(platform, period_start)))
+            finally:
+                text.detach()
+
+
+def _documents(platform: psycopg.Connection, period_start: date) -> Iterator[dict[str, Any]]:
+    with platform.cursor(name="document_index", row_factory=dict_row) as cursor:
+        cursor.itersize = _STREAM_ROWS
+        _SQL.execute(cursor, "document_index", period_start=period_start)
+        yield from cursor

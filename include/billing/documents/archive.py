@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from include.billing.documents.invoice import Invoice
+from include.billing.documents.invoice import document_key
 from include.billing.documents.rendering import render_json, render_pdf
 from include.billing.ledger.stored_invoice import stored_document
 from include.database import Statements, tenant_transaction
@@ -18,11 +18,6 @@ _SQL = Statements(Path(__file__).parents[1])
 
 # The renderer of each format.
 RENDERERS = {"pdf": render_pdf, "json": render_json}
-
-
-def document_key(invoice: Invoice, format_name: str) -> str:
-    """``invoices/2026-10/INV-2026-10-001.pdf``."""
-    return f"{_folder(invoice.period_start)}/{invoice.number}.{format_name}"
 
 
 def sample_key(period_start: date, invoice_id: str, format_name: str) -> str:
@@ -75,7 +70,3 @@ def write_sample_documents(
         for format_name, render in RENDERERS.items():
             key = sample_key(period_start, row["invoice_id"], format_name)
             store.write(key, render(stored_document(row), sample=True))
-
-
-def _folder(period_start: date) -> str:
-    return f"invoices/{period_start:%Y-%m}"

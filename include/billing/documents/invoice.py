@@ -151,3 +151,8 @@ class Invoice(Document):
     def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
         """The invoice with the values that finalising adds. A credit has no due date."""
         return self.model_copy(update={"number": number, "issued_on": issued_on, "due_on": due_on})
+
+
+def document_key(invoice: Invoice, format_name: str) -> str:
+    """Where the file of a numbered document is in the object store: ``invoices/2026-10/INV-2026-10-001.pdf``."""
+    return f"invoices/{invoice.period_start:%Y-%m}/{invoice.number}.{format_name}"

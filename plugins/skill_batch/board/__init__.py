@@ -1,0 +1,16 @@
+"""The operators' board: server-rendered pages inside Airflow's UI, for operators, accountants and support.
+
+::
+
+    application.py      the FastAPI app: routes, errors, static files; at_once.py bounds its requests
+    access.py           who may see and do what, by the permissions for DAGs
+    airflow_api.py      Airflow's REST API, as the signed-in user
+    database.py         the pool of read-only connections; contents.py reads texts of messages with another role
+    archived_files.py   invoices in the object store, and their sheets as images
+    actions.py          what the buttons start; targets.py says what that works on
+    runs.py             runs against the usual, progress, missed starts; failures.py groups failed tenants; runbook.py says what to do
+    pages/              one module per page: its queries and its route; sql/ has the statements
+    rendering.py        templates, languages, formats; charts.py draws; texts/ has the English form of the texts
+
+The API server imports this package when it builds the app. Tasks import the plugin file only.
+"""

@@ -1,0 +1,101 @@
+"""Who may see and do what on the board. Airflow's auth manager decides, by the user's permissions for DAGs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import unquote, urlsplit
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import get_user
+from airflow.models.dag import DagModel
+from fastapi import Depends, HTTPException, Request, status
+
+from include.database import has_control_characters
+
+
+class Rights:
+    """What the signed-in user may do. Each answer of the auth manager is kept for the request."""
+
+    def __init__(self, user: BaseUser) -> None:
+        self.user = user
+        self._answers: dict[tuple[str, ResourceMethod, DagAccessEntity | None], bool] = {}
+
+    @property
+    def name(self) -> str:
+        """The user's name, as Airflow records it with what the user does."""
+        return self.user.get_name()
+
+    def may_read(self, dag_id: str) -> bool:
+        """Whether the user may see the runs of the DAG. Pages show what the DAG has made only then."""
+        return self._may(dag_id, "GET", DagAccessEntity.RUN)
+
+    def may_start(self, dag_id: str) -> bool:
+        """Whether the user may trigger the DAG."""
+        return self._may(dag_id, "POST", DagAccessEntity.RUN)
+
+    def may_clear(self, dag_id: str) -> bool:
+        """Whether the user may clear task instances of the DAG."""
+        return self._may(dag_id, "PUT", DagAccessEntity.TASK_INSTANCE)
+
+    def require_read(self, dag_id: str) -> None:
+        """:raises HTTPException: 403, the user may not see the runs of the DAG."""
+        if not self.may_read(dag_id):
+            raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} を見る権限がありません")
+
+    def require_start(self, dag_id: str) -> None:
+        """:raises HTTPException: 403, the user may not trigger the DAG."""
+        if not self.may_start(dag_id):
+            raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} を実行する権限がありません")
+
+    def require_clear(self, dag_id: str) -> None:
+        """:raises HTTPException: 403, the user may not clear the DAG's tasks."""
+        if not self.may_clear(dag_id):
+            raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} のタスクを消去する権限がありません")
+
+    def _may(self, dag_id: str, method: ResourceMethod, entity: DagAccessEntity | None) -> bool:
+        key = (dag_id, method, entity)
+        if key not in self._answers:
+            self._answers[key] = get_auth_manager().is_authorized_dag(
+                method=method,
+                access_entity=entity,
+                details=DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id)),
+                user=self.user,
+            )
+        return self._answers[key]
+
+
+def signed_in(request: Request, user: Annotated[BaseUser, Depends(get_user)]) -> Rights:
+    """The user's rights. :raises HTTPException: 401 without a valid login; 403 if the user may not see Airflow's pages; 400 for an
+    address with control characters, which PostgreSQL refuses.
+    """
+    if not get_auth_manager().is_authorized_view(access_view=AccessView.WEBSITE, user=user):
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "Airflow の画面を見る権限がありません")
+    if has_control_characters(request.scope["path"]) or has_control_characters(unquote(request.url.query)):
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, "アドレスに使えない文字があります")
+    rights = Rights(user)
+    request.state.board_rights = rights
+    return rights
+
+
+RightsDep = Annotated[Rights, Depends(signed_in)]
+
+
+def from_this_page(request: Request) -> None:
+    """Check that a POST comes from a page of the board, and not from another site (CSRF).
+
+    htmx sends the header ``HX-Request``, which a form of another site cannot. ``Sec-Fetch-Site`` is missing without TLS; then the
+    origin decides.
+
+    :raises HTTPException: 403.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    is_own = (
+        site == "same-origin"
+        if site
+        else origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+    )
+    if request.headers.get("HX-Request") != "true" or not is_own:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "この操作はボードの画面からだけ行えます")

@@ -1,0 +1,161 @@
+"""Airflow's REST API, called within the API server as the signed-in user.
+
+The requests carry the user's own token. Airflow checks the user's permissions and records the user in its audit log, as for its
+own UI. The calls stay in the process, so they need no address of the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import anyio.from_thread
+import httpx
+from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
+from fastapi import Request
+
+# The key in the scope of a request with the app of Airflow's API server.
+AIRFLOW_APP = "airflow_app"
+
+# Airflow gives at most this many rows a page.
+PAGE_ROWS = 100
+_MOST_PAGES = 20
+MOST_INSTANCES = _MOST_PAGES * PAGE_ROWS
+
+# What Airflow keeps with a run or a cleared task, besides the user.
+_NOTE = "バッチ運用ボードから"
+_CLIENT_ERROR = 400
+_NOT_FOUND = 404
+
+
+class AirflowRefusedError(Exception):
+    """Airflow did not do what was asked. ``status`` is the HTTP status; the message is Airflow's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AirflowApi:
+    """The API for one request of the board, for use in a synchronous route."""
+
+    def __init__(self, request: Request) -> None:
+        self._app = request.scope[AIRFLOW_APP]
+        token = request.cookies.get(COOKIE_NAME_JWT_TOKEN)
+        self._headers = (
+            {"Authorization": request.headers["Authorization"]} if "Authorization" in request.headers else {}
+        )
+        self._cookies = {COOKIE_NAME_JWT_TOKEN: token} if token else {}
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
+        """The DAG run, or None if Airflow has none (any more)."""
+        return self._found(f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}")
+
+    def failed_runs(self, since: datetime) -> list[dict[str, Any]]:
+        """The newest failed runs that were due after ``since`` (aware), of DAGs that the user may read; at most 100."""
+        criteria = {
+            "state": "failed",
+            "run_after_gte": since.isoformat(),
+            "order_by": "-run_after",
+            "limit": PAGE_ROWS,
+        }
+        found: list[dict[str, Any]] = self._call("GET", "/dags/~/dagRuns", params=criteria)["dag_runs"]
+        return found
+
+    def dag(self, dag_id: str) -> dict[str, Any] | None:
+        """The DAG with its documentation, or None."""
+        return self._found(f"/dags/{quote(dag_id, safe='')}/details")
+
+    def task_instances(self, dag_id: str, run_id: str, states: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        """The task instances of a run in these states (all, if none is given), at most 2,000."""
+        path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}/taskInstances"
+        found: list[dict[str, Any]] = []
+        for page in range(_MOST_PAGES):
+            answer = self._call(
+                "GET", path, params={"state": list(states), "limit": PAGE_ROWS, "offset": page * PAGE_ROWS}
+            )
+            found += answer["task_instances"]
+            if len(found) >= answer["total_entries"]:
+                break
+        return found
+
+    def start(self, dag_id: str, conf: Mapping[str, Any]) -> dict[str, Any]:
+        """Trigger the DAG with this form. :returns: the DAG run. :raises AirflowRefusedError: see there."""
+        return self._call(
+            "POST",
+            f"/dags/{quote(dag_id, safe='')}/dagRuns",
+            json={"logical_date": None, "conf": dict(conf), "note": _NOTE},
+        )
+
+    def clear(
+        self,
+        dag_id: str,
+        run_id: str,
+        instances: Sequence[Mapping[str, Any]],
+        *,
+        is_only_asked: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Clear these task instances and what follows them, or only ask what would be cleared.
+
+        :returns: the cleared instances. :raises AirflowRefusedError: see there.
+        """
+        task_ids = [
+            [each["task_id"], each["map_index"]] if each["map_index"] >= 0 else each["task_id"]
+            for each in instances
+        ]
+        answer = self._call(
+            "POST",
+            f"/dags/{quote(dag_id, safe='')}/clearTaskInstances",
+            json={
+                "dry_run": is_only_asked,
+                "dag_run_id": run_id,
+                "task_ids": task_ids,
+                "include_downstream": True,
+                "only_failed": False,
+                "reset_dag_runs": True,
+                **({} if is_only_asked else {"note": _NOTE}),
+            },
+        )
+        cleared: list[dict[str, Any]] = answer["task_instances"]
+        return cleared
+
+    def is_paused(self, dag_id: str) -> bool:
+        """Whether the DAG is paused, so that its runs wait."""
+        dag = self._found(f"/dags/{quote(dag_id, safe='')}")
+        return bool(dag and dag["is_paused"])
+
+    def _found(self, path: str) -> dict[str, Any] | None:
+        try:
+            return self._call("GET", path)
+        except AirflowRefusedError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        answer = anyio.from_thread.run(partial(self._send, method, path, **arguments))
+        if answer.status_code >= _CLIENT_ERROR:
+            raise AirflowRefusedError(answer.status_code, _message(answer))
+        result: dict[str, Any] = answer.json()
+        return result
+
+    async def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(
+            transport=transport,
+            base_url="http://localhost/api/v2",
+            headers=self._headers,
+            cookies=self._cookies,
+        ) as client:
+            return await client.request(method, path, **arguments)
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        detail = answer.json().get("detail", answer.text)
+    except ValueError:
+        detail = answer.text
+    return str(detail)[:500]

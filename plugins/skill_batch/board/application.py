@@ -1,0 +1,170 @@
+"""The FastAPI app of the board, which Airflow's API server mounts at ``/batch-board``.
+
+Every route needs Airflow's login, also the style sheet. The app has no OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, status
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import Receive, Scope, Send
+
+from skill_batch.board.access import Rights, signed_in
+from skill_batch.board.airflow_api import AIRFLOW_APP, AirflowRefusedError
+from skill_batch.board.archived_files import ArchivedFileError
+from skill_batch.board.at_once import RequestsAtOnce
+from skill_batch.board.database import BoardDatabase, BoardUnavailableError
+from skill_batch.board.pages import (
+    batches,
+    documents,
+    findings,
+    invoice,
+    invoices,
+    messages,
+    operations,
+    overview,
+    receivables,
+    run,
+    tenant,
+    tenants,
+)
+from skill_batch.board.rendering import HEADERS, language_of, render, translator
+
+log = logging.getLogger(__name__)
+
+_STATIC = Path(__file__).parent / "static"
+_STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+# The titles of the fields that a person fills in.
+_FIELDS = {
+    "month": "対象月",
+    "state": "状態",
+    "date_from": "日付（から）",
+    "date_to": "日付（まで）",
+    "amount_from": "円の金額（から）",
+    "amount_to": "円の金額（まで）",
+    "counterparty": "取引先（前方一致）",
+    "number": "番号（前方一致）",
+    "kind": "種別",
+    "age": "期限",
+}
+
+
+class BoardApp(FastAPI):
+    """Remembers which app it is mounted in: that of Airflow's API server, which ``AirflowApi`` calls."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Process one request."""
+        scope[AIRFLOW_APP] = scope.get("app")
+        await super().__call__(scope, receive, send)
+
+
+def create_app() -> FastAPI:
+    """A new app with its own pool of connections."""
+    app = BoardApp(
+        title="batch board",
+        version=version("fastapi"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(signed_in)],
+    )
+    app.state.database = BoardDatabase()
+    app.add_middleware(RequestsAtOnce)
+    app.add_exception_handler(BoardUnavailableError, _unavailable)
+    app.add_exception_handler(AirflowRefusedError, _refused)
+    app.add_exception_handler(ArchivedFileError, _unreadable)
+    app.add_exception_handler(StarletteHTTPException, _failed)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _broken)
+    for page in (
+        overview,
+        run,
+        operations,
+        batches,
+        tenants,
+        tenant,
+        invoices,
+        invoice,
+        documents,
+        receivables,
+        messages,
+        findings,
+    ):
+        app.include_router(page.router)
+    app.add_api_route("/static/{name}", _static, methods=["GET"])
+    # So that a request without a login gets 401 for every address.
+    app.add_api_route("/{path:path}", _no_such_page, methods=["GET", "POST"])
+    return app
+
+
+def _static(name: str) -> Response:
+    """A style sheet, script or icon of the board."""
+    file = next((file for file in _STATIC.iterdir() if file.name == name), None)
+    if file is None or file.suffix not in _STATIC_TYPES:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return FileResponse(
+        file,
+        media_type=_STATIC_TYPES[file.suffix],
+        headers={**HEADERS, "Cache-Control": "private, max-age=3600"},
+    )
+
+
+def _no_such_page() -> Response:
+    raise HTTPException(status.HTTP_404_NOT_FOUND)
+
+
+def _rights_of(request: Request) -> Rights | None:
+    rights = getattr(request.state, "board_rights", None)
+    return rights if isinstance(rights, Rights) else None
+
+
+def _problem(request: Request, code: int, title: str, detail: str) -> Response:
+    template = "problem_fragment.html" if request.headers.get("HX-Request") == "true" else "problem.html"
+    return render(request, _rights_of(request), template, code, title=title, detail=detail)
+
+
+def _unavailable(request: Request, error: Exception) -> Response:
+    log.warning("The board cannot read its database: %s", error)
+    return _problem(request, status.HTTP_503_SERVICE_UNAVAILABLE, "ボードのデータを読めません", str(error))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AirflowRefusedError)
+    return _problem(request, error.status, "Airflow が受け付けませんでした", str(error))
+
+
+def _unreadable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ArchivedFileError)
+    return _problem(request, error.status, "書類のファイルを開けません", str(error))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StarletteHTTPException)
+    titles = {401: "ログインしてください", 403: "権限がありません", 404: "見つかりません"}
+    detail = "" if error.status_code == status.HTTP_404_NOT_FOUND else str(error.detail)
+    return _problem(request, error.status_code, titles.get(error.status_code, "処理できません"), detail)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    translate = translator(language_of(request))
+    names = [str(each["loc"][-1]) for each in error.errors()]
+    fields = "、".join(dict.fromkeys(translate(_FIELDS.get(name, name)) for name in names))
+    return _problem(request, status.HTTP_400_BAD_REQUEST, "値が正しくありません", fields)
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    log.exception("The board failed at %s", request.url.path, exc_info=error)
+    return _problem(
+        request,
+        status.HTTP_500_INTERNAL_SERVER_ERROR,
+        "ボードの処理に失敗しました",
+        "API サーバーのログに原因があります。",
+    )

@@ -1,0 +1,177 @@
+"""The archived files of invoices: read from the object store, compared with the recorded SHA-256, and drawn as images."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import pypdfium2
+
+from include.billing.documents.invoice import document_key
+from include.billing.ledger.stored_invoice import stored_document
+from include.errors import SettingsError
+from skill_batch.object_storage import object_store
+
+log = logging.getLogger(__name__)
+
+# A larger file is not opened. An invoice with a hundred lines has less than 1 MB.
+MOST_BYTES = 20 * 1024 * 1024
+# The page shows this many sheets; the downloaded file has all of them.
+MOST_SHEETS = 30
+
+_DOTS_PER_INCH = 110
+_POINTS_PER_INCH = 72
+_MOST_PIXELS = 4_000
+
+# A request waits this long for one of the few reads at a time, and a read may last this long. A read that hangs goes on in its
+# thread, so it counts until the store answers.
+MOST_READS = 2
+WAIT_SECONDS = 2.0
+READ_SECONDS = 10.0
+_READS = threading.BoundedSemaphore(MOST_READS)
+
+# The last checked file is kept this long, because each sheet of a document is a request of its own.
+KEPT_SECONDS = 30.0
+
+# PDFium must not be called by two threads at once.
+_PDFIUM = threading.Lock()
+
+
+class ArchivedFileError(Exception):
+    """The file cannot be shown. The message is for the operator: what is wrong, and what to do. ``status`` is the HTTP status."""
+
+    status = 409
+
+
+class ArchiveBusyError(ArchivedFileError):
+    """The store does not answer, or other reads wait for it."""
+
+    status = 503
+
+
+@dataclass(frozen=True)
+class _KeptFile:
+    sha256: str
+    content: bytes
+    read_at: float
+
+
+_kept: _KeptFile | None = None
+
+
+def forget() -> None:
+    """Do not keep the last file any longer."""
+    global _kept
+    _kept = None
+
+
+def read_archived(row: Mapping[str, Any]) -> bytes:
+    """The content of a file of the statement ``invoice_files``, exactly as it was archived. The last one is kept for some seconds.
+
+    :raises ArchivedFileError: the file is missing, too large or not the archived one, or the store cannot be read or hangs.
+    """
+    global _kept
+    key = document_key(stored_document(dict(row)), row["format"])
+    if row["bytes"] > MOST_BYTES:
+        raise ArchivedFileError(
+            f"{key} は大きすぎるため開けません（{row['bytes']:,} バイト）。保存先から直接取得してください。"
+        )
+    kept = _kept
+    if kept and kept.sha256 == row["sha256"] and time.monotonic() - kept.read_at < KEPT_SECONDS:
+        return kept.content
+    content = _read_in_time(key)
+    if hashlib.sha256(content).hexdigest() != row["sha256"]:
+        raise ArchivedFileError(
+            f"{key} の内容が記録と違います（SHA-256 が一致しません）。改ざんか破損の可能性があるため表示しません。"
+            "保存先の版の履歴を調べてください。"
+        )
+    _kept = _KeptFile(row["sha256"], content, time.monotonic())
+    return content
+
+
+def _read_in_time(key: str) -> bytes:
+    """The content, read in a thread of its own. :raises ArchivedFileError: as ``_read``; the store is busy or does not answer."""
+    if not _READS.acquire(timeout=WAIT_SECONDS):
+        raise ArchiveBusyError(
+            f"保存先の読み取りが混み合っています（同時に {MOST_READS} 件まで）。少し待ってから開き直してください。"
+        )
+    answer: Future[bytes] = Future()
+
+    def read() -> None:
+        try:
+            answer.set_result(_read(key))
+        except BaseException as error:
+            answer.set_exception(error)
+        finally:
+            _READS.release()
+
+    # A daemon, so that a store that hangs does not keep the API server from ending.
+    threading.Thread(target=read, name="batch-board-archive", daemon=True).start()
+    try:
+        return answer.result(READ_SECONDS)
+    except TimeoutError:
+        raise ArchiveBusyError(
+            f"保存先が {READ_SECONDS:g} 秒以内に応答しません（{key}）。保存先の状態を確認し、後で開き直してください。"
+        ) from None
+
+
+def _read(key: str) -> bytes:
+    try:
+        with object_store().reader(key) as file:
+            return file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise ArchivedFileError(
+            f"{key} が保存先にありません。バックアップか保存先の版の履歴から戻してください。"
+        ) from None
+    except Exception as error:
+        # Each kind of object store has its own errors.
+        log.warning("%s cannot be read from the object store", key, exc_info=error)
+        # The text of an unknown error may quote addresses and names of secrets.
+        reason = str(error) if isinstance(error, SettingsError) else type(error).__name__
+        raise ArchivedFileError(
+            f"保存先から {key} を読めません（{reason}）。Variable batch_storage_url と保存先を確認してください。"
+        ) from error
+
+
+def count_sheets(pdf: bytes) -> int:
+    """How many pages the PDF has. :raises ArchivedFileError: it is no PDF."""
+    with _opened(pdf) as document:
+        return len(document)
+
+
+def draw_sheet(pdf: bytes, number: int) -> bytes | None:
+    """A page as PNG, numbered from 1; None: the PDF has no such page, or it is beyond ``MOST_SHEETS``.
+
+    :raises ArchivedFileError: it is no PDF.
+    """
+    with _opened(pdf) as document:
+        if not 1 <= number <= min(len(document), MOST_SHEETS):
+            return None
+        sheet = document[number - 1]
+        scale = min(_DOTS_PER_INCH / _POINTS_PER_INCH, _MOST_PIXELS / max(sheet.get_size()))
+        image = sheet.render(scale=scale).to_pil()
+    drawn = BytesIO()
+    image.save(drawn, "PNG")
+    return drawn.getvalue()
+
+
+@contextmanager
+def _opened(pdf: bytes) -> Iterator[pypdfium2.PdfDocument]:
+    """The document. :raises ArchivedFileError: it is no PDF, or the block cannot read a page of it."""
+    with _PDFIUM:
+        try:
+            document = pypdfium2.PdfDocument(pdf)  # type: ignore[no-untyped-call]
+            try:
+                yield document
+            finally:
+                document.close()  # type: ignore[no-untyped-call]
+        except pypdfium2.PdfiumError as error:
+            raise ArchivedFileError(f"PDF として開けません（{error}）。") from error

@@ -1,0 +1,24 @@
+"""Bound the number of the board's requests that are processed at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+# A page holds a thread of the API server while it waits for Airflow's REST API, whose routes need threads of the same pool (40). If
+# pages held all of them, they would wait for ever, and Airflow's own requests with them.
+AT_ONCE = 10
+
+
+class RequestsAtOnce:
+    """ASGI middleware: further requests wait, without a thread, until one of the ``most`` has ended."""
+
+    def __init__(self, app: ASGIApp, most: int = AT_ONCE) -> None:
+        self._app = app
+        self._free = asyncio.Semaphore(most)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Process one request."""
+        async with self._free:
+            await self._app(scope, receive, send)

@@ -1,0 +1,98 @@
+"""Small charts as SVG, drawn on the server, so that the pages need no script for them.
+
+Colours come from the style sheet, so that a chart follows the light and the dark theme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+
+_WIDTH, _HEIGHT, _TOP, _BOTTOM = 640, 140, 12, 20
+
+
+@dataclass(frozen=True)
+class Series:
+    """The points of one chart: a label (day, run) and a value each, oldest first; None is a gap.
+
+    ``limit`` is drawn as a line, for example a quota. ``marked`` are the indexes of points to stress, for example failed runs.
+    ``unit`` is shown behind the values.
+    """
+
+    title: str
+    points: Sequence[tuple[str, float | None]]
+    unit: str = ""
+    limit: float | None = None
+    marked: frozenset[int] = frozenset()
+
+
+def translated(series: Series, translate: Callable[[str], str]) -> Series:
+    """The series with its title and its unit in the reader's language."""
+    return replace(series, title=translate(series.title), unit=translate(series.unit))
+
+
+def line_chart(series: Series) -> str:
+    """One line; a gap interrupts it."""
+    x, y = _scales(series)
+    segments: list[list[str]] = [[]]
+    for index, (_, value) in enumerate(series.points):
+        if value is None:
+            segments.append([])
+        else:
+            segments[-1].append(f"{x(index):.1f},{y(value):.1f}")
+    lines = "".join(f'<polyline points="{" ".join(segment)}"/>' for segment in segments if len(segment) > 1)
+    dots = "".join(
+        f'<circle class="{"marked" if index in series.marked else "dot"}" cx="{x(index):.1f}" cy="{y(value):.1f}" r="3">'
+        f"<title>{escape(label)}: {_shown(value, series.unit)}</title></circle>"
+        for index, (label, value) in enumerate(series.points)
+        if value is not None
+    )
+    return _frame(series, f"{lines}{dots}")
+
+
+def bar_chart(series: Series) -> str:
+    """One bar a point."""
+    x, y = _scales(series)
+    width = max(1.0, _WIDTH / max(len(series.points), 1) * 0.7)
+    bars = "".join(
+        f'<rect class="{"marked" if index in series.marked else "bar"}" x="{x(index) - width / 2:.1f}" y="{y(value):.1f}" '
+        f'width="{width:.1f}" height="{max(_HEIGHT - _BOTTOM - y(value), 1):.1f}">'
+        f"<title>{escape(label)}: {_shown(value, series.unit)}</title></rect>"
+        for index, (label, value) in enumerate(series.points)
+        if value is not None
+    )
+    return _frame(series, bars)
+
+
+def _scales(series: Series):  # type: ignore[no-untyped-def]  # two short functions
+    values = [value for _, value in series.points if value is not None]
+    most = max([*values, series.limit or 0, 0]) or 1
+    step = _WIDTH / max(len(series.points), 1)
+    return (
+        lambda index: step * (index + 0.5),
+        lambda value: _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - value / most),
+    )
+
+
+def _frame(series: Series, content: str) -> str:
+    _, y = _scales(series)
+    values = [value for _, value in series.points if value is not None]
+    if not values:
+        return f'<figure class="chart"><figcaption>{escape(series.title)}</figcaption><p class="muted">—</p></figure>'
+    limit = ""
+    if series.limit is not None:
+        limit = f'<line class="limit" x1="0" x2="{_WIDTH}" y1="{y(series.limit):.1f}" y2="{y(series.limit):.1f}"/>'
+    first, last = series.points[0][0], series.points[-1][0]
+    return (
+        f'<figure class="chart"><figcaption>{escape(series.title)} <span class="muted">'
+        f"{_shown(values[-1], series.unit)} / max {_shown(max(values), series.unit)}</span></figcaption>"
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(series.title)}" preserveAspectRatio="none">'
+        f'{limit}{content}<line class="axis" x1="0" x2="{_WIDTH}" y1="{_HEIGHT - _BOTTOM}" y2="{_HEIGHT - _BOTTOM}"/></svg>'
+        f'<p class="range"><span>{escape(first)}</span><span>{escape(last)}</span></p></figure>'
+    )
+
+
+def _shown(value: float, unit: str) -> str:
+    text = f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.2f}"
+    return escape(f"{text} {unit}".strip())

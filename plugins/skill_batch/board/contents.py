@@ -1,0 +1,103 @@
+"""Texts and addresses of messages, for users who may operate on them. The board's own role cannot read these."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from psycopg import sql
+
+from include.errors import reason_of
+from include.migrations.deploy import PLATFORM
+from skill_batch.board.database import BoardUnavailableError, conninfo_of
+from skill_batch.board.statements import SQL as _SQL
+
+CONNECTION = "batch_platform_db"
+
+_STATEMENT_MILLISECONDS = 5_000
+
+# Connections of one process of the API server, and how long a page waits for one.
+MOST_CONNECTIONS = 2
+_WAIT_SECONDS = 3.0
+
+_free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+
+
+@dataclass(frozen=True)
+class MessageContent:
+    """The text of a message and where it goes. A webhook's address is a secret, so only its host is here."""
+
+    subject: str
+    body: str
+    destination: str
+
+
+def load_content(message_id: str) -> MessageContent | None:
+    """The content of a message, or None. Check the user's right first.
+
+    :raises BoardUnavailableError: the database cannot be read with the connection ``batch_platform_db``, or the board reads other
+        messages with all its connections.
+    """
+    with _platform() as connection:
+        rows = _SQL.rows(connection, "message_content", message_id=message_id)
+    if not rows:
+        return None
+    return MessageContent(rows[0]["subject"], rows[0]["body"], _shown(rows[0]["destination"]))
+
+
+def load_suppressed_address(suppression_id: str) -> tuple[str, str] | None:
+    """The tenant's id and the address that ``suppression_id`` of ``batch.board_suppressed_address`` stands for, or None.
+
+    :raises BoardUnavailableError: as ``load_content``.
+    """
+    with _platform() as connection:
+        rows = _SQL.rows(connection, "suppressed_address", suppression_id=suppression_id)
+    return (rows[0]["tenant_id"], rows[0]["address"]) if rows else None
+
+
+def _shown(destination: str) -> str:
+    if "://" not in destination:
+        return destination
+    host = urlsplit(destination).hostname or ""
+    return f"{host}（アドレスは伏せています）"
+
+
+@contextmanager
+def _platform() -> Iterator[psycopg.Connection[Any]]:
+    if not _free.acquire(timeout=_WAIT_SECONDS):
+        raise BoardUnavailableError(
+            "本文と宛先を読む接続がすべて使われています。しばらくしてから開き直してください。"
+        )
+    try:
+        with _connection() as connection:
+            yield connection
+    finally:
+        _free.release()
+
+
+@contextmanager
+def _connection() -> Iterator[psycopg.Connection[Any]]:
+    try:
+        conninfo = conninfo_of(BaseHook.get_connection(CONNECTION))
+        with psycopg.connect(conninfo) as connection:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(PLATFORM)))
+            connection.execute(
+                "SELECT set_config('statement_timeout', %s, true)", [f"{_STATEMENT_MILLISECONDS}ms"]
+            )
+            connection.execute("SET TRANSACTION READ ONLY")
+            yield connection
+    except AirflowNotFoundException:
+        raise BoardUnavailableError(
+            f"本文と宛先は、Airflow の接続 '{CONNECTION}' があるときだけ表示できます。"
+        ) from None
+    except psycopg.Error as error:
+        raise BoardUnavailableError(
+            f"接続 '{CONNECTION}' で本文と宛先を読めませんでした（{reason_of(error)}）。"
+        ) from error

@@ -1,0 +1,183 @@
+"""The board's connections: a small pool that can only read the views ``batch.board_*``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from psycopg import errors, sql
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from include.errors import reason_of
+from include.migrations.deploy import BOARD
+
+CONNECTION = "batch_board_db"
+
+# Of one process of the API server. A page uses one connection while it reads.
+MOST_CONNECTIONS = 4
+# A page waits this long for a connection, and a statement runs at most this long.
+_WAIT_SECONDS = 3.0
+_STATEMENT_MILLISECONDS = 5_000
+_IDLE_SECONDS = 60.0
+# All statements of a page together, as a multiple of a statement's time; PostgreSQL 17 and later can limit it.
+_PAGE_FACTOR = 2
+_HAS_TRANSACTION_TIMEOUT = 17_00_00
+# How long the reason of an outage is kept.
+_DIAGNOSIS_SECONDS = 5.0
+_DEFAULT_PORT = 5432
+_CONNECT_SECONDS = 3
+
+_NO_SCHEMA = (
+    errors.InvalidSchemaName,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+)
+
+
+class BoardUnavailableError(Exception):
+    """The board cannot read its database. The message is for the operator: what is wrong, and what to do."""
+
+
+@dataclass(frozen=True)
+class _Login:
+    """The connection as libpq knows it, to notice when an operator changes it."""
+
+    conninfo: str
+
+
+class BoardDatabase:
+    """The pool of this process. It is made at the first page, and again when the Airflow connection has changed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._login: _Login | None = None
+        self._diagnosis: tuple[float, str] | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection in a read-only transaction: all statements of a page see the same rows.
+
+        :raises BoardUnavailableError: the database cannot be read.
+        """
+        pool, login = self._ready_pool()
+        try:
+            with pool.connection(timeout=_WAIT_SECONDS) as connection, connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                yield connection
+        except PoolTimeout:
+            raise self._why_no_connection(login) from None
+        except psycopg.Error as error:
+            raise _explained(error) from error
+
+    def _why_no_connection(self, login: _Login) -> BoardUnavailableError:
+        """Connect once more, because the pool does not say why it could not. The answer serves all readers for some seconds."""
+        with self._lock:
+            if self._diagnosis is None or time.monotonic() - self._diagnosis[0] > _DIAGNOSIS_SECONDS:
+                self._diagnosis = (time.monotonic(), _diagnosis(login))
+            return BoardUnavailableError(self._diagnosis[1])
+
+    def close(self) -> None:
+        """Close the pool."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool, self._login, self._diagnosis = None, None, None
+
+    def _ready_pool(self) -> tuple[ConnectionPool[psycopg.Connection[Any]], _Login]:
+        login = _login()
+        with self._lock:
+            if self._pool is None or login != self._login:
+                if self._pool is not None:
+                    self._pool.close()
+                self._pool = ConnectionPool(
+                    login.conninfo,
+                    kwargs={"autocommit": True},
+                    configure=_configure,
+                    min_size=0,
+                    max_size=MOST_CONNECTIONS,
+                    max_idle=_IDLE_SECONDS,
+                    reconnect_timeout=_WAIT_SECONDS,
+                    check=ConnectionPool.check_connection,
+                    open=True,
+                    name="batch-board",
+                )
+                self._login, self._diagnosis = login, None
+            return self._pool, login
+
+
+def _configure(connection: psycopg.Connection[Any]) -> None:
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(BOARD)))
+    connection.execute(
+        "SELECT set_config('timezone', 'UTC', false), set_config('statement_timeout', %s, false)",
+        [f"{_STATEMENT_MILLISECONDS}ms"],
+    )
+    if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+        connection.execute(
+            "SELECT set_config('transaction_timeout', %s, false)",
+            [f"{_PAGE_FACTOR * _STATEMENT_MILLISECONDS}ms"],
+        )
+
+
+def _login() -> _Login:
+    # skill_batch.lookup asks the task's supervisor, and the API server has none.
+    try:
+        connection = BaseHook.get_connection(CONNECTION)
+    except AirflowNotFoundException:
+        raise BoardUnavailableError(
+            f"Airflow の接続 '{CONNECTION}' が定義されていません。Connections で作成してください（種類 Postgres、ログイン {BOARD}）。"
+        ) from None
+    try:
+        return _Login(conninfo_of(connection))
+    except psycopg.ProgrammingError as error:
+        raise BoardUnavailableError(
+            f"接続 '{CONNECTION}' の Extra に、libpq が知らない項目があります（{reason_of(error)}）。"
+        ) from None
+
+
+def conninfo_of(connection: Connection) -> str:
+    """The libpq string of an Airflow connection, with its extra."""
+    return make_conninfo(
+        host=connection.host or "",
+        port=connection.port or _DEFAULT_PORT,
+        dbname=connection.schema or "",
+        user=connection.login or "",
+        password=connection.password or "",
+        **{"connect_timeout": _CONNECT_SECONDS, **connection.extra_dejson},
+    )
+
+
+def _diagnosis(login: _Login) -> str:
+    try:
+        with psycopg.connect(login.conninfo, autocommit=True) as connection:
+            _configure(connection)
+    except psycopg.Error as error:
+        return str(_explained(error))
+    return "データベースへの接続がすべて使われています。しばらくしてから開き直してください。"
+
+
+def _explained(error: psycopg.Error) -> BoardUnavailableError:
+    reason = reason_of(error)
+    match error:
+        case _ if isinstance(error, _NO_SCHEMA):
+            advice = "スキーマ batch がないか、版が合いません。`python -m include.migrations upgrade` を実行してください"
+        case errors.InsufficientPrivilege():
+            advice = f"接続 '{CONNECTION}' のログインに権限がありません。ロール {BOARD} を与えてください（GRANT {BOARD} TO ログイン）"
+        case errors.InvalidParameterValue() | errors.UndefinedObject():
+            advice = f"ロール {BOARD} がありません。`python -m include.migrations upgrade` を実行してください"
+        case errors.QueryCanceled():
+            advice = f"{_STATEMENT_MILLISECONDS // 1000} 秒以内に読めませんでした。データベースの負荷を確認してください"
+        case errors.OperationalError() | errors.InterfaceError():
+            advice = f"データベースに接続できません。サーバーと接続 '{CONNECTION}' を確認してください"
+        case _:
+            advice = "データベースの文が失敗しました。API サーバーのログを確認してください"
+    return BoardUnavailableError(f"{advice}（{reason}）。")

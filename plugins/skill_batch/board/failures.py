@@ -1,0 +1,93 @@
+"""The failed tenants of a run, grouped by reason, as operators read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from skill_batch.board.statements import SQL as _SQL
+
+# A group names this many tenants and counts the others.
+LISTED = 20
+
+_NO_RESULT = "結果を残さずに止まりました（強制終了、メモリ不足など）。タスクのログを確認してください"
+
+
+@dataclass(frozen=True)
+class FailedTenant:
+    """A tenant, or another unit of a run, that failed. ``part`` is the part of its work, mostly empty."""
+
+    tenant_id: str
+    code: str
+    name: str
+    part: str
+    error_code: str
+    reason: str
+    attempts: int
+    is_tenant: bool
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failed tenants of one run with the same reason: the first ``tenants``, and how many there are in all (``count``).
+
+    ``reason`` is that of the first one.
+    """
+
+    error_code: str
+    reason: str
+    tenants: Sequence[FailedTenant]
+    count: int
+
+    @property
+    def further(self) -> int:
+        """The number of tenants that a page does not name."""
+        return self.count - len(self.tenants)
+
+    @property
+    def is_one_reason(self) -> bool:
+        """Whether all tenants have the same sentence."""
+        return all(tenant.reason == self.reason for tenant in self.tenants)
+
+
+def load_failures(
+    connection: psycopg.Connection[Any], execution_ids: Sequence[str], *, only_open: bool = False
+) -> dict[str, list[FailureGroup]]:
+    """The groups of each run, the largest first: one per error code; tenants without a code are grouped by their sentence.
+
+    ``only_open``: without tenants for which a later run for the day has succeeded.
+    """
+    rows = _SQL.rows(
+        connection,
+        "failed_tenants",
+        execution_ids=list(execution_ids),
+        listed=LISTED,
+        only_open=only_open,
+    )
+    members: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        key = (row["execution_id"], row["error_code"] or row["error_message"] or "")
+        members.setdefault(key, []).append(row)
+    by_run: dict[str, list[FailureGroup]] = {execution_id: [] for execution_id in execution_ids}
+    for (execution_id, _), group in members.items():
+        tenants = [_tenant(row) for row in group]
+        by_run[execution_id].append(
+            FailureGroup(tenants[0].error_code, tenants[0].reason, tenants, group[0]["tenants"])
+        )
+    return by_run
+
+
+def _tenant(row: Mapping[str, Any]) -> FailedTenant:
+    return FailedTenant(
+        tenant_id=row["tenant_id"],
+        code=row["tenant_code"],
+        name=row["tenant_name"],
+        part=row["part"],
+        error_code=row["error_code"] or "",
+        reason=row["error_message"] or _NO_RESULT,
+        attempts=row["attempts"],
+        is_tenant=row["is_tenant"],
+    )

@@ -1,0 +1,14 @@
+"""The Japanese words for states of invoices and credit notes."""
+
+from __future__ import annotations
+
+# The states of ``batch.board_invoice``, in the order of the pages: glyph, title, and class of the style sheet.
+STATES = {
+    "held": ("!", "保留", "warn"),
+    "draft": ("✕", "未確定", "bad"),
+    "finalized": ("✓", "確定", "good"),
+    "zero": ("✓", "請求額 0", "muted"),
+    "credit_note": ("↩", "返還請求書", "muted"),
+    "credited": ("↩", "返還済み", "muted"),
+    "void": ("—", "取消済み", "muted"),
+}

@@ -1,0 +1,23 @@
+"""The Japanese words for states and channels of messages."""
+
+from __future__ import annotations
+
+# The states that the list of messages can be filtered by. The first ones need a person.
+STATES = {
+    "ambiguous": "保留（届いたか不明）",
+    "dead": "送信できず",
+    "expired": "期限切れ",
+    "retry": "再試行待ち",
+    "pending": "送信待ち",
+    "sending": "送信中",
+}
+
+# Those that still need something, and the ends.
+ALL_STATES = STATES | {
+    "sent": "送信済み",
+    "discarded": "破棄",
+    "withdrawn": "取り下げ",
+    "merged": "まとめて送信",
+}
+
+CHANNELS = {"email": "メール", "slack": "Slack", "teams": "Teams", "line_works": "LINE WORKS"}

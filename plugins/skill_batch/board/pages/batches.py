@@ -1,0 +1,255 @@
+"""One batch or operation: how its runs developed, how the newest one went, and what to do when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import APIRouter, HTTPException, Query, Request, Response, status
+
+from include.catalog import RUN_SPECS, BatchSpec, OperationSpec, RunSpec
+from include.errors import SettingsError
+from include.execution.business_date import JAPAN
+from include.execution.sharding import Tenant, shard_tenants
+from include.settings import ExecutionSettings, load_settings
+from skill_batch.board.access import RightsDep
+from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.charts import Series, translated
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.failures import FailureGroup, load_failures
+from skill_batch.board.rendering import language_of, render, translator
+from skill_batch.board.runbook import RUNBOOKS
+from skill_batch.board.runs import RunCell, load_usual_seconds, next_start
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+CHART_RUNS = 60
+PAGE_RUNS = 25
+_MOST_PAGES = 10_000
+_SLOWEST = 10
+_TOP_NOTES = 10
+# A shard's tenants that the page lists by code; it counts the others.
+_LISTED_TENANTS = 5
+
+_MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class SlowInstance:
+    """A mapped instance of the newest run. ``tenants`` is what it worked on, empty if that cannot be said with certainty."""
+
+    row: Mapping[str, Any]
+    tenants: Sequence[Mapping[str, Any]]
+
+    @property
+    def listed(self) -> Sequence[Mapping[str, Any]]:
+        """The tenants that the page names."""
+        return self.tenants[:_LISTED_TENANTS]
+
+    @property
+    def further(self) -> int:
+        """The number of tenants that the page does not name."""
+        return max(len(self.tenants) - _LISTED_TENANTS, 0)
+
+
+@dataclass(frozen=True)
+class NewestRun:
+    """The newest run that ended and worked for real."""
+
+    row: Mapping[str, Any]
+    counts: Mapping[str, int]
+    groups: Sequence[FailureGroup]
+    notes: Sequence[Mapping[str, Any]]
+    slowest: Sequence[SlowInstance]
+    remarks: Sequence[Mapping[str, Any]]
+    reconciliation: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class BatchPage:
+    """What the page shows. ``runs`` is one page of them; ``due_at`` (aware) is None for an operation, which has no schedule."""
+
+    spec: RunSpec
+    charts: Sequence[Series]
+    runs: Sequence[RunCell]
+    total: int
+    number: int
+    newest: NewestRun | None
+    due_at: datetime | None
+
+    @property
+    def batch(self) -> BatchSpec | None:
+        """The batch, if this is no operation."""
+        return self.spec if isinstance(self.spec, BatchSpec) else None
+
+    @property
+    def pages(self) -> int:
+        """The number of pages of runs."""
+        return max(-(-self.total // PAGE_RUNS), 1)
+
+
+def load_batch(
+    connection: psycopg.Connection[Any],
+    spec: RunSpec,
+    number: int,
+    sharding: ExecutionSettings | None,
+    now: datetime,
+) -> BatchPage:
+    """The page of a batch at ``now`` (aware), with the runs of page ``number``, from 1."""
+    usual = load_usual_seconds(connection, [spec.id]).get(spec.id)
+
+    def runs(count: int, skipped: int) -> list[RunCell]:
+        rows = _SQL.rows(connection, "batch_runs", batch_id=spec.id, count=count, skipped=skipped)
+        return [RunCell(row, usual, now) for row in rows]
+
+    return BatchPage(
+        spec,
+        charts_of(list(reversed(runs(CHART_RUNS, 0))), usual),
+        runs(PAGE_RUNS, (number - 1) * PAGE_RUNS),
+        _SQL.column(connection, "batch_run_count", batch_id=spec.id)[0],
+        number,
+        _newest(connection, spec, sharding),
+        next_start(spec, now) if isinstance(spec, BatchSpec) else None,
+    )
+
+
+def charts_of(runs: Sequence[RunCell], usual_seconds: Decimal | None) -> list[Series]:
+    """The charts of these runs, oldest first. Runs that failed for somebody are marked; dry runs are left out."""
+    shown = [run for run in runs if not run.row["dry_run"]]
+    if not shown:
+        return []
+    marked = frozenset(index for index, run in enumerate(shown) if run.row["status"] in ("failed", "partial"))
+    labels = [
+        f"{run.row['started_at'].astimezone(JAPAN):%Y-%m-%d %H:%M}{' ✕' if index in marked else ''}"
+        for index, run in enumerate(shown)
+    ]
+
+    def series(title: str, values: Sequence[float | None], unit: str, limit: float | None = None) -> Series:
+        return Series(title, list(zip(labels, values, strict=True)), unit, limit, marked)
+
+    return [
+        series(
+            "所要時間",
+            [run.seconds if run.row["ended_at"] else None for run in shown],
+            "秒",
+            None if usual_seconds is None else float(usual_seconds),
+        ),
+        series("処理件数", [_number(run.row["records_processed"]) for run in shown], "件"),
+        series(
+            "最大メモリ",
+            [
+                None if run.row["peak_memory_bytes"] is None else run.row["peak_memory_bytes"] / _MEBIBYTE
+                for run in shown
+            ],
+            "MiB",
+        ),
+        series("失敗したテナント", [_number(run.row["error_count"]) for run in shown], "件"),
+    ]
+
+
+def _number(value: int | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _newest(
+    connection: psycopg.Connection[Any], spec: RunSpec, sharding: ExecutionSettings | None
+) -> NewestRun | None:
+    row = next(iter(_SQL.rows(connection, "batch_newest_run", batch_id=spec.id)), None)
+    if row is None:
+        return None
+    execution_id = row["execution_id"]
+    return NewestRun(
+        row,
+        _SQL.rows(connection, "batch_outcome_counts", execution_id=execution_id)[0],
+        load_failures(connection, [execution_id])[execution_id],
+        _SQL.rows(connection, "batch_top_notes", execution_id=execution_id, most=_TOP_NOTES),
+        _slowest(connection, row, sharding),
+        _SQL.rows(connection, "remarks", execution_id=execution_id),
+        _SQL.rows(connection, "reconciliation", execution_id=execution_id),
+    )
+
+
+def _slowest(
+    connection: psycopg.Connection[Any], run: Mapping[str, Any], sharding: ExecutionSettings | None
+) -> list[SlowInstance]:
+    instances = _SQL.rows(
+        connection, "batch_slowest_instances", execution_id=run["execution_id"], most=_SLOWEST
+    )
+    if not instances:
+        return []
+    shards = (
+        shards_of(
+            _SQL.rows(connection, "batch_units", execution_id=run["execution_id"]),
+            sharding,
+            are_chosen=bool(run["chosen_tenants"]),
+        )
+        if sharding
+        else []
+    )
+    is_certain = len(shards) == instances[0]["instances"]
+    return [SlowInstance(row, shards[row["map_index"]] if is_certain else ()) for row in instances]
+
+
+def shards_of(
+    units: Sequence[Mapping[str, Any]], sharding: ExecutionSettings, *, are_chosen: bool
+) -> list[list[Mapping[str, Any]]]:
+    """The units of each mapped instance, by its index, as ``open_run`` divides a run's tenants.
+
+    ``units`` are in the database's order, which is that of a run of all tenants. A run of chosen tenants has Python's order of the ids.
+    Empty if a unit is no tenant (any more), because then the order is not known.
+    """
+    if any(unit["tenant_code"] is None for unit in units):
+        return []
+    ordered = sorted(units, key=lambda unit: unit["tenant_id"]) if are_chosen else units
+    by_key = {(unit["tenant_id"], unit["part"]): unit for unit in ordered}
+    tenants: dict[str, Tenant] = {}
+    parts: dict[str, list[str]] = {}
+    for unit in ordered:
+        tenant_id = unit["tenant_id"]
+        tenants[tenant_id] = Tenant(tenant_id, unit["tenant_code"], unit["tenant_name"])
+        parts.setdefault(tenant_id, []).append(unit["part"])
+    shards = shard_tenants(
+        list(tenants.values()), sharding, {key: sorted(each) for key, each in parts.items()}
+    )
+    return [[by_key[tenant_id, shard.part] for tenant_id in shard.tenant_ids] for shard in shards]
+
+
+@router.get("/batches/{batch_id}")
+def batch_page(
+    request: Request,
+    rights: RightsDep,
+    batch_id: str,
+    page: Annotated[int, Query(ge=1, le=_MOST_PAGES)] = 1,
+) -> Response:
+    """The page of a batch or an operation of the registry."""
+    spec = RUN_SPECS.get(batch_id)
+    if spec is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    rights.require_read(spec.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        shown = load_batch(connection, spec, page, _sharding(), datetime.now(UTC))
+    translate = translator(language_of(request))
+    return render(
+        request,
+        rights,
+        "batch.html",
+        page=shown,
+        spec=spec,
+        charts=[translated(series, translate) for series in shown.charts],
+        of_batch=spec.batch if isinstance(spec, OperationSpec) else None,
+        steps=RUNBOOKS.steps(spec.dag_id, AirflowApi(request)),
+    )
+
+
+def _sharding() -> ExecutionSettings | None:
+    """How runs are divided; None with a settings file that cannot be read, about which the batches alert."""
+    try:
+        return load_settings().execution
+    except SettingsError:
+        return None

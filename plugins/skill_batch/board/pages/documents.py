@@ -1,0 +1,212 @@
+"""書類の検索: the numbered documents of all years by date, amount, counterparty, number and kind (電子帳簿保存法)."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from io import StringIO
+from typing import Annotated, Any, Literal
+
+import psycopg
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
+from pydantic import BeforeValidator
+
+from include.billing.accounting.document_index import INDEX_COLUMNS, index_cells
+from include.billing.money import entered_number
+from include.catalog import OPERATE_INVOICES, TENANT_BILLING
+from include.execution.business_date import JAPAN
+from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.patterns import beginning_with
+from skill_batch.board.rendering import HEADERS, render
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+_PAGE = 50
+# Counting stops here, and a CSV file has at most this many rows.
+MOST = 10_000
+
+KINDS = {"invoice": "請求書", "credit": "返還請求書"}
+Kind = Literal["", "invoice", "credit"]
+
+
+def _entered_amount(value: Any) -> Any:
+    if value in (None, ""):
+        return None
+    number = entered_number(_normalised(str(value)))
+    if number is None:
+        raise ValueError("no number")
+    return number
+
+
+def _normalised(text: str) -> str:
+    """The text without the full-width forms of digits, letters and signs."""
+    return unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-").strip()
+
+
+def _entered_day(value: Any) -> Any:
+    return value or None
+
+
+Day = Annotated[date | None, BeforeValidator(_entered_day), Query()]
+Amount = Annotated[Decimal | None, BeforeValidator(_entered_amount), Query()]
+Text = Annotated[str, Query(max_length=200)]
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What is searched; empty values do not filter. Dates are those of the documents, amounts are in yen and with tax.
+
+    ``counterparty`` and ``number`` are the beginnings of texts. ``page`` is numbered from 1.
+    """
+
+    first_day: date | None = None
+    last_day: date | None = None
+    least: Decimal | None = None
+    largest: Decimal | None = None
+    counterparty: str = ""
+    number: str = ""
+    kind: Kind = ""
+    page: int = 1
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the statements."""
+        return {
+            "first_day": self.first_day,
+            "last_day": self.last_day,
+            "least": self.least,
+            "largest": self.largest,
+            "counterparty": beginning_with(self.counterparty),
+            "number": beginning_with(self.number),
+            "kind": self.kind or None,
+        }
+
+    def query(self) -> dict[str, Any]:
+        """The criteria as parameters of an address."""
+        return {
+            "date_from": self.first_day,
+            "date_to": self.last_day,
+            "amount_from": self.least,
+            "amount_to": self.largest,
+            "counterparty": self.counterparty,
+            "number": self.number,
+            "kind": self.kind,
+            "page": self.page,
+        }
+
+
+@dataclass(frozen=True)
+class FoundDocuments:
+    """What the page shows. ``total`` stops at ``MOST`` + 1: there are more than a file may have."""
+
+    criteria: Criteria
+    documents: Sequence[Mapping[str, Any]]
+    total: int
+
+    @property
+    def is_exportable(self) -> bool:
+        """Whether one CSV file has all of them."""
+        return 0 < self.total <= MOST
+
+    @property
+    def next_page(self) -> Criteria | None:
+        """The criteria of the next page."""
+        page = self.criteria.page
+        return replace(self.criteria, page=page + 1) if min(self.total, MOST) > page * _PAGE else None
+
+
+def find_documents(connection: psycopg.Connection[Any], criteria: Criteria) -> FoundDocuments:
+    """One page of the documents."""
+    parameters = criteria.parameters()
+    return FoundDocuments(
+        criteria,
+        _SQL.rows(
+            connection, "found_documents", **parameters, most=_PAGE, skipped=(criteria.page - 1) * _PAGE
+        ),
+        _SQL.column(connection, "count_documents", **parameters, most=MOST + 1)[0],
+    )
+
+
+def documents_file(connection: psycopg.Connection[Any], criteria: Criteria) -> bytes | None:
+    """All documents as CSV (UTF-8 with BOM) with the columns of a month's index; None: there are more than ``MOST``."""
+    rows = _SQL.rows(connection, "found_documents", **criteria.parameters(), most=MOST + 1, skipped=0)
+    if len(rows) > MOST:
+        return None
+    text = StringIO()
+    writer = csv.writer(text)
+    writer.writerow(INDEX_COLUMNS)
+    writer.writerows(map(index_cells, rows))
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _criteria(
+    date_from: Day = None,
+    date_to: Day = None,
+    amount_from: Amount = None,
+    amount_to: Amount = None,
+    counterparty: Text = "",
+    number: Text = "",
+    kind: Kind = "",
+    page: Annotated[int, Query(ge=1, le=MOST // _PAGE)] = 1,
+) -> Criteria:
+    if date_from and date_to and date_from > date_to:
+        raise HTTPException(
+            status.HTTP_400_BAD_REQUEST, f"日付の範囲が逆です（{date_from} から {date_to} まで）"
+        )
+    if amount_from is not None and amount_to is not None and amount_from > amount_to:
+        raise HTTPException(
+            status.HTTP_400_BAD_REQUEST,
+            f"円の金額の範囲が逆です（{amount_from:,f} から {amount_to:,f} まで）",
+        )
+    return Criteria(
+        date_from, date_to, amount_from, amount_to, counterparty.strip(), _normalised(number), kind, page
+    )
+
+
+CriteriaDep = Annotated[Criteria, Depends(_criteria)]
+
+
+@router.get("/documents")
+def documents_page(request: Request, rights: RightsDep, criteria: CriteriaDep) -> Response:
+    """One page of the documents that the criteria find."""
+    rights.require_read(TENANT_BILLING.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        found = find_documents(connection, criteria)
+    return render_found(request, rights, found)
+
+
+def render_found(request: Request, rights: Rights, page: FoundDocuments) -> Response:
+    """The page as HTML."""
+    return render(
+        request,
+        rights,
+        "documents.html",
+        section="/invoices",
+        page=page,
+        most=MOST,
+        kinds=KINDS,
+        may_operate=rights.may_start(OPERATE_INVOICES.dag_id),
+    )
+
+
+@router.get("/documents.csv")
+def documents_csv(request: Request, rights: RightsDep, criteria: CriteriaDep) -> Response:
+    """All documents that the criteria find as a CSV file. :raises HTTPException: 400, there are too many."""
+    rights.require_read(TENANT_BILLING.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        content = documents_file(connection, criteria)
+    if content is None:
+        raise HTTPException(
+            status.HTTP_400_BAD_REQUEST, f"{MOST:,} 件を超えるため CSV にできません。条件を絞ってください"
+        )
+    disposition = f'attachment; filename="documents-{datetime.now(JAPAN):%Y-%m-%d}.csv"'
+    return Response(
+        content, headers={**HEADERS, "Content-Disposition": disposition}, media_type="text/csv; charset=utf-8"
+    )

@@ -1,0 +1,128 @@
+"""異常・連携・バックアップ: incidents, directories, settings, inactive tenants and backups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from fastapi import APIRouter, HTTPException, Request, Response, status
+
+from include.catalog import (
+    APPROVE_DIRECTORY_CHANGES,
+    DATA_BACKUP,
+    EXTERNAL_SYNC,
+    INACTIVE_TENANTS,
+    NOTIFICATION_SETTINGS_CHECK,
+    SETTINGS_SYNC,
+    TENANT_MONITORING,
+    BatchSpec,
+)
+from include.tenant_management.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
+from skill_batch.board.access import RightsDep
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.message_words import CHANNELS
+from skill_batch.board.rendering import render
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+# Closed incidents, orphaned runs and skipped directories are shown for this long.
+_PERIOD = timedelta(days=7)
+_MOST = 200
+
+# The schedule makes a backup a day; two hours are its time limit.
+_OLDEST_BACKUP = timedelta(hours=26)
+
+# A section of the page, and the batch whose runs its reader may see.
+_SECTIONS: tuple[tuple[str, BatchSpec], ...] = (
+    ("incidents", TENANT_MONITORING),
+    ("directories", EXTERNAL_SYNC),
+    ("findings", NOTIFICATION_SETTINGS_CHECK),
+    ("inactive", INACTIVE_TENANTS),
+    ("settings", SETTINGS_SYNC),
+    ("backups", DATA_BACKUP),
+)
+
+CHECK_NAMES = {check.value: text.name for check, text in CHECK_TEXTS.items()}
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the page shows; a list is empty if the reader may not see its section.
+
+    Each row of a list has the number of all rows as ``hits``, because a list shows at most 200.
+    """
+
+    now: datetime
+    incidents: Rows
+    platform: Rows
+    orphans: Rows
+    directories: Rows
+    requests: Rows
+    findings: Rows
+    inactive: Rows
+    settings: Rows
+    backups: Rows
+
+    @property
+    def newest_backup(self) -> Mapping[str, Any] | None:
+        """The newest verified backup."""
+        return next((row for row in self.backups if row["status"] == "verified"), None)
+
+    @property
+    def backup_age(self) -> timedelta | None:
+        """How old the newest verified backup is."""
+        newest = self.newest_backup
+        return self.now - newest["snapshot_at"] if newest else None
+
+    @property
+    def is_backup_late(self) -> bool:
+        """Whether the newest verified backup is older than a day and the batch's time limit, or missing."""
+        return self.backup_age is None or self.backup_age > _OLDEST_BACKUP
+
+
+def load_findings(connection: psycopg.Connection[Any], sections: frozenset[str], now: datetime) -> Findings:
+    """The rows of these sections at ``now`` (aware)."""
+
+    def rows(section: str, name: str, **parameters: Any) -> Rows:
+        return _SQL.rows(connection, name, most=_MOST, **parameters) if section in sections else ()
+
+    since = now - _PERIOD
+    return Findings(
+        now,
+        incidents=rows("incidents", "incidents", since=since),
+        platform=rows("incidents", "platform_incidents", since=since),
+        orphans=rows("incidents", "orphans", since=since),
+        directories=rows("directories", "directory_plans", since=since),
+        requests=rows("directories", "open_directory_requests"),
+        findings=rows("findings", "setting_findings"),
+        inactive=rows("inactive", "inactive_tenants"),
+        settings=rows("settings", "setting_changes"),
+        backups=rows("backups", "backups"),
+    )
+
+
+@router.get("/findings")
+def findings_page(request: Request, rights: RightsDep) -> Response:
+    """The sections that the user may see."""
+    sections = frozenset(name for name, spec in _SECTIONS if rights.may_read(spec.dag_id))
+    if not sections:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "このページの DAG を見る権限がありません")
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        page = load_findings(connection, sections, datetime.now(UTC))
+    return render(
+        request,
+        rights,
+        "findings.html",
+        page=page,
+        sections=sections,
+        checks=CHECK_NAMES,
+        channels=CHANNELS,
+        sees_requests=rights.may_read(APPROVE_DIRECTORY_CHANGES.dag_id),
+    )

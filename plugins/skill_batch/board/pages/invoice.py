@@ -1,0 +1,219 @@
+"""One invoice or credit note: the archived document, its lines, payments, credit notes, letters, and who decided about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import psycopg
+from fastapi import APIRouter, HTTPException, Request, Response, status
+
+from include.approvals.requests import HOLDS
+from include.billing.documents.invoice import Invoice
+from include.billing.ledger.stored_invoice import stored_document
+from include.catalog import APPROVE_INVOICES, NOTIFICATION_RETRY, OPERATE_INVOICES, TENANT_BILLING
+from include.execution.business_date import JAPAN
+from include.operations.forms import TAX_CATEGORIES
+from skill_batch.board.access import RightsDep
+from skill_batch.board.archived_files import (
+    MOST_SHEETS,
+    ArchivedFileError,
+    count_sheets,
+    draw_sheet,
+    read_archived,
+)
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.message_words import ALL_STATES
+from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, possible_actions
+from skill_batch.board.rendering import HEADERS, render
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+_MOST_LISTED = 50
+
+_TYPES = {"pdf": "application/pdf", "json": "application/json"}
+
+# What came of an answer to a request for approval.
+RESULTS = {
+    "approved": "承認して確定",
+    "held": "保留のまま",
+    "out_of_date": "内容が変わったため未処理",
+    "failed": "失敗",
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class InvoicePage:
+    """What the page shows. ``document`` is what is on paper; a draft has no number and no files. ``today`` is in Asia/Tokyo."""
+
+    row: Row
+    document: Invoice
+    files: Sequence[Row]
+    payments: Sequence[Row]
+    credits: Sequence[Row]
+    others: Sequence[Row]
+    answers: Sequence[Row]
+    reminders: Sequence[Row]
+    stops: Sequence[Row]
+    letters: Sequence[Row]
+    today: date
+
+    @property
+    def open_amount(self) -> Decimal | None:
+        """What is left to pay, as on the page of receivables; negative if overpaid. None: the document is not to be paid."""
+        if self.row["kind"] != "invoice" or self.row["state"] not in ("finalized", "zero", "credited"):
+            return None
+        return Decimal(self.row["open_amount"])
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is the invoice of its month, which reminders are about."""
+        return is_live_invoice(self.row)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether something is left to pay after the due date."""
+        due_on: date | None = self.row["due_on"]
+        return bool(due_on and due_on < self.today and (self.open_amount or 0) > 0)
+
+    @property
+    def replacing(self) -> Sequence[Row]:
+        """The invoices of the same month that say on paper that they replace this one."""
+        number = self.row["number"]
+        return [other for other in self.others if number and other["replaced_number"] == number]
+
+    @property
+    def replaced(self) -> Row | None:
+        """The invoice that this one replaces."""
+        if self.document.replaces is None:
+            return None
+        number = self.document.replaces.number
+        return next((other for other in self.others if other["number"] == number), None)
+
+
+def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: date) -> InvoicePage | None:
+    """The page of a document, or None. ``today`` is in Asia/Tokyo."""
+    rows = _SQL.rows(connection, "invoice", invoice_id=invoice_id, codes_of_holds=HOLDS)
+    if not rows:
+        return None
+    row = rows[0]
+    of_invoice = {"invoice_id": invoice_id}
+    of_tenant = {"tenant_id": row["tenant_id"], **of_invoice}
+    reminders = _SQL.rows(connection, "invoice_reminders", **of_invoice)
+    letter_ids = [f"invoice-{invoice_id}", f"void-{invoice_id}"]
+    letter_ids += [f"reminder-{invoice_id}-{reminder['days']}" for reminder in reminders]
+    return InvoicePage(
+        row,
+        stored_document(row),
+        _SQL.rows(connection, "invoice_files", **of_invoice, format=None),
+        _SQL.rows(connection, "invoice_payments", **of_invoice),
+        _SQL.rows(connection, "invoice_credits", **of_invoice),
+        _SQL.rows(
+            connection,
+            "invoices_of_tenants_month",
+            **of_tenant,
+            month=row["period_start"],
+            most=_MOST_LISTED,
+        ),
+        _SQL.rows(connection, "invoice_answers", **of_tenant, most=_MOST_LISTED),
+        reminders,
+        _SQL.rows(connection, "reminder_stops", **of_tenant),
+        _SQL.rows(connection, "invoice_letters", tenant_id=row["tenant_id"], letter_ids=letter_ids),
+        today,
+    )
+
+
+@router.get("/invoices/{invoice_id}")
+def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Response:
+    """The page of one document. Its sheets are loaded after it, so that an unreachable store does not hold it up."""
+    rights.require_read(TENANT_BILLING.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        page = load_invoice(connection, invoice_id, datetime.now(JAPAN).date())
+    if page is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    may_operate = rights.may_start(OPERATE_INVOICES.dag_id)
+    return render(
+        request,
+        rights,
+        "invoice.html",
+        section="/invoices",
+        page=page,
+        actions=ACTIONS,
+        possible=possible_actions(page.row) if may_operate else [],
+        results=RESULTS,
+        letter_states=ALL_STATES,
+        tax_categories=TAX_CATEGORIES,
+        may_operate=may_operate,
+        sees_requests=rights.may_read(APPROVE_INVOICES.dag_id),
+        sees_letters=rights.may_read(NOTIFICATION_RETRY.dag_id),
+    )
+
+
+@router.get("/invoices/{invoice_id}/sheets")
+def sheets(request: Request, rights: RightsDep, invoice_id: str) -> Response:
+    """The fragment with the images of the archived PDF's pages, or with what is wrong with the file."""
+    row = _file(request, rights, invoice_id, "pdf")
+    problem, count = "", 0
+    try:
+        count = count_sheets(read_archived(row))
+    except ArchivedFileError as error:
+        problem = str(error)
+    return render(
+        request,
+        rights,
+        "sheets.html",
+        invoice_id=invoice_id,
+        number=row["number"],
+        problem=problem,
+        count=count,
+        shown=min(count, MOST_SHEETS),
+    )
+
+
+@router.get("/invoices/{invoice_id}/page/{sheet}.png")
+def sheet_image(request: Request, rights: RightsDep, invoice_id: str, sheet: int) -> Response:
+    """A page of the archived PDF, numbered from 1.
+
+    :raises ArchivedFileError: the file cannot be read, or is not the archived one.
+    """
+    image = draw_sheet(read_archived(_file(request, rights, invoice_id, "pdf")), sheet)
+    if image is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return Response(image, headers=HEADERS, media_type="image/png")
+
+
+@router.get("/invoices/{invoice_id}/file")
+def download(
+    request: Request, rights: RightsDep, invoice_id: str, format: Literal["pdf", "json"] = "pdf"
+) -> Response:
+    """The archived file. The JSON has the recipient's address, so only those who operate on invoices get it.
+
+    :raises ArchivedFileError: it cannot be read, or is not the archived one.
+    """
+    if format == "json":
+        rights.require_start(OPERATE_INVOICES.dag_id)
+    row = _file(request, rights, invoice_id, format)
+    disposition = f'attachment; filename="{row["number"]}.{format}"'
+    return Response(
+        read_archived(row),
+        headers={**HEADERS, "Content-Disposition": disposition},
+        media_type=_TYPES[format],
+    )
+
+
+def _file(request: Request, rights: RightsDep, invoice_id: str, format_name: str) -> Row:
+    """The record of a document's file. :raises HTTPException: 404, nothing is archived; 403, the user may not see invoices."""
+    rights.require_read(TENANT_BILLING.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        rows = _SQL.rows(connection, "invoice_files", invoice_id=invoice_id, format=format_name)
+    if not rows:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return rows[0]

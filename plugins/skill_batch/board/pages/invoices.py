@@ -1,0 +1,208 @@
+"""請求: a billing month's documents by state, what they sum to, the held ones with their reasons, and requests for approval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import psycopg
+from fastapi import APIRouter, Query, Request, Response
+
+from include.approvals.requests import HOLDS
+from include.billing.periods import Period
+from include.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
+from include.execution.business_date import JAPAN
+from include.operations.forms import TAX_CATEGORIES
+from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.invoice_words import STATES
+from skill_batch.board.rendering import render
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+_PAGE = 50
+_MOST_HELD = 100
+_MOST_REQUESTS = 20
+
+State = Literal["", "held", "draft", "finalized", "zero", "credit_note", "credited", "void"]
+
+# The operations on one invoice, with the texts of their buttons.
+ACTIONS = {
+    "explain": "内訳",
+    "approve": "承認",
+    "record_payment": "入金の記録",
+    "record_refund": "返金の記録",
+    "part_credit": "一部の返還",
+    "credit": "返還",
+    "reissue": "再発行",
+    "void": "取消",
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class HeldInvoice:
+    """A held draft. ``row`` is of the statement ``held_of_month``."""
+
+    row: Row
+
+    @property
+    def possible(self) -> list[str]:
+        """The names of the operations that its state allows."""
+        return possible_actions(self.row)
+
+    @property
+    def change(self) -> Decimal | None:
+        """The difference from the month before in the invoice's currency; None: there is nothing to compare with."""
+        if self.row["previous_total"] is None or self.row["previous_currency"] != self.row["currency"]:
+            return None
+        return Decimal(self.row["total"] - self.row["previous_total"])
+
+
+@dataclass(frozen=True)
+class BillingMonth:
+    """What the page shows of the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
+
+    ``total`` counts the listed documents, ``held_total`` the held ones, of which ``held`` has the first.
+    """
+
+    month: date
+    state: State
+    number: int
+    states: Sequence[Row]
+    taxes: Sequence[Row]
+    held: Sequence[HeldInvoice]
+    held_total: int
+    requests: Sequence[Row]
+    documents: Sequence[Row]
+    total: int
+
+    @property
+    def previous(self) -> date:
+        """The first day of the month before."""
+        return _month_before(self.month)
+
+    @property
+    def next(self) -> date:
+        """The first day of the next month."""
+        return Period.month_of(self.month).next_day
+
+    @property
+    def next_number(self) -> int | None:
+        """The list's next page."""
+        return self.number + 1 if self.total > self.number * _PAGE else None
+
+
+def load_month(
+    connection: psycopg.Connection[Any], month: date, state: State = "", number: int = 1
+) -> BillingMonth:
+    """The page of the month that begins on ``month``; the list's pages are numbered from 1."""
+    states = sorted(
+        _SQL.rows(connection, "month_states", month=month), key=lambda row: list(STATES).index(row["state"])
+    )
+    held = _SQL.rows(
+        connection,
+        "held_of_month",
+        month=month,
+        previous_month=_month_before(month),
+        codes_of_holds=HOLDS,
+        most=_MOST_HELD,
+    )
+    return BillingMonth(
+        month,
+        state,
+        number,
+        states,
+        _SQL.rows(connection, "month_taxes", month=month),
+        [HeldInvoice(row) for row in held],
+        _count(states, "held"),
+        _SQL.rows(connection, "open_invoice_requests", most=_MOST_REQUESTS),
+        _SQL.rows(
+            connection,
+            "documents_of_month",
+            month=month,
+            state=state or None,
+            codes_of_holds=HOLDS,
+            most=_PAGE,
+            skipped=(number - 1) * _PAGE,
+        ),
+        _count(states, state),
+    )
+
+
+def possible_actions(invoice: Row) -> list[str]:
+    """The names of the operations that the document's state allows. The operation checks again.
+
+    A tenant that the application has deleted can only pay. Money is paid back also of a credited invoice.
+    """
+    is_live = is_live_invoice(invoice)
+    is_open = is_live and not invoice["is_vanished"]
+    is_final = invoice["status"] in ("finalized", "sent")
+    is_numbered = is_final and invoice["number"] is not None
+    can_be_taken_back = not (invoice["is_paid"] or invoice["credited_total"] or invoice["is_carried"])
+    possible = {
+        "explain": is_open,
+        "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
+        "record_payment": is_live and is_numbered and invoice["open_amount"] > 0,
+        "record_refund": is_numbered and invoice["open_amount"] < 0,
+        "part_credit": is_open and is_numbered,
+        "credit": is_open and is_numbered and not invoice["is_carried"],
+        "reissue": is_open and is_final and can_be_taken_back,
+        "void": is_open and can_be_taken_back,
+    }
+    return [name for name in ACTIONS if possible[name]]
+
+
+def is_live_invoice(document: Row) -> bool:
+    """Whether it is the invoice of its month: neither a credit note, nor void, nor credited in full."""
+    return document["kind"] == "invoice" and document["status"] != "void" and not document["credited"]
+
+
+def _count(states: Sequence[Row], state: str) -> int:
+    return sum(row["documents"] for row in states if state in ("", row["state"]))
+
+
+def _month_before(month: date) -> date:
+    return Period.month_of(Period.month_of(month).previous_day).start
+
+
+@router.get("/invoices")
+def month_page(
+    request: Request,
+    rights: RightsDep,
+    month: Annotated[str, Query(pattern="^((19|20)[0-9]{2}-(0[1-9]|1[0-2]))?$")] = "",
+    state: State = "",
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+) -> Response:
+    """A month's invoices: ``month`` is ``2026-10``, or else the month before today's (Asia/Tokyo)."""
+    rights.require_read(TENANT_BILLING.dag_id)
+    chosen = (
+        date.fromisoformat(f"{month}-01")
+        if month
+        else _month_before(datetime.now(JAPAN).date().replace(day=1))
+    )
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        shown = load_month(connection, chosen, state, page)
+    return render_month(request, rights, shown)
+
+
+def render_month(request: Request, rights: Rights, page: BillingMonth) -> Response:
+    """The page as HTML, with the buttons that the user may press."""
+    return render(
+        request,
+        rights,
+        "invoices.html",
+        section="/invoices",
+        page=page,
+        actions=ACTIONS,
+        possible_actions=possible_actions,
+        tax_categories=TAX_CATEGORIES,
+        may_operate=rights.may_start(OPERATE_INVOICES.dag_id),
+        sees_requests=rights.may_read(APPROVE_INVOICES.dag_id),
+    )

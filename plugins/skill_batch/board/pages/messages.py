@@ -1,0 +1,239 @@
+"""通知: queues, throttled and closed channels, messages that did not arrive, and suppressed addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import psycopg
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
+
+from include.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
+from skill_batch.board.access import Rights, RightsDep, from_this_page
+from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.choosing import Choice, choices, tenant_ids_of
+from skill_batch.board.contents import MessageContent, load_content, load_suppressed_address
+from skill_batch.board.database import BoardDatabase, BoardUnavailableError
+from skill_batch.board.message_words import ALL_STATES, CHANNELS, STATES
+from skill_batch.board.pages.operations import follow_run
+from skill_batch.board.rendering import render
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+_PAGE = 50
+_MOST_LISTED = 200
+# Counting stops here.
+_MOST_COUNTED = 10_000
+
+_NEED_A_PERSON = ("ambiguous", "dead", "expired")
+
+Channel = Literal["", "email", "slack", "teams", "line_works"]
+State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending"]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the list shows. Empty values do not filter; an empty ``state`` means the messages that need a person.
+
+    ``tenant`` is a code, or an id that no tenant has as its code. ``tenant_id`` is exactly one tenant, for links from other pages.
+    ``after_at`` and ``after_id`` are the key of the last message of the page before.
+    """
+
+    tenant: str = ""
+    channel: Channel = ""
+    state: State = ""
+    error: str = ""
+    after_at: datetime | None = None
+    after_id: str = ""
+    tenant_id: str = ""
+
+    @property
+    def statuses(self) -> list[str]:
+        """The states to read."""
+        return [self.state] if self.state else list(_NEED_A_PERSON)
+
+    def query(self) -> dict[str, Any]:
+        """The filters as parameters of the page's address."""
+        values = {
+            "tenant": self.tenant,
+            "tenant_id": self.tenant_id,
+            "channel": self.channel,
+            "state": self.state,
+            "error": self.error,
+        }
+        after = self.after_at.isoformat() if self.after_at else None
+        return {**values, "after_at": after, "after_id": self.after_id or None}
+
+
+@dataclass(frozen=True)
+class Messages:
+    """What the page shows. ``total`` stops at 10,000. ``choices`` has every tenant of the lists, by id."""
+
+    filters: Filters
+    queues: Sequence[Mapping[str, Any]]
+    closed: Sequence[Mapping[str, Any]]
+    throttled: Sequence[Mapping[str, Any]]
+    suppressed: Sequence[Mapping[str, Any]]
+    listed: Sequence[Mapping[str, Any]]
+    total: int
+    next_page: Filters | None
+    choices: Mapping[str, Choice]
+
+
+def load_messages(connection: psycopg.Connection[Any], filters: Filters, now: datetime) -> Messages:
+    """The page at ``now`` (aware)."""
+    tenant_ids = [filters.tenant_id] if filters.tenant_id else None
+    if filters.tenant:
+        tenant_ids = tenant_ids_of(connection, [filters.tenant]) or [filters.tenant]
+    criteria = {
+        "statuses": filters.statuses,
+        "channel": filters.channel or None,
+        "tenant_ids": tenant_ids,
+        "error_code": filters.error or None,
+    }
+    rows = _SQL.rows(
+        connection,
+        "open_messages",
+        **criteria,
+        after_at=filters.after_at or datetime.min.replace(tzinfo=UTC),
+        after_id=filters.after_id,
+        most=_PAGE + 1,
+    )
+    listed = rows[:_PAGE]
+    closed = _SQL.rows(connection, "closed_channels", most=_MOST_LISTED)
+    suppressed = _SQL.rows(
+        connection, "suppressed_addresses", now=now, tenant_ids=tenant_ids, most=_MOST_LISTED
+    )
+    return Messages(
+        filters,
+        _SQL.rows(connection, "open_queues"),
+        closed,
+        _SQL.rows(connection, "throttled_services", now=now, most=_MOST_LISTED),
+        suppressed,
+        listed,
+        _SQL.column(connection, "count_open_messages", **criteria, most=_MOST_COUNTED)[0],
+        replace(filters, after_at=listed[-1]["next_attempt_at"], after_id=listed[-1]["message_id"])
+        if len(rows) > _PAGE
+        else None,
+        choices(connection, [row["tenant_id"] for row in (*listed, *closed, *suppressed)]),
+    )
+
+
+def _filters(
+    tenant: Annotated[str, Query(max_length=100)] = "",
+    channel: Channel = "",
+    state: State = "",
+    error: Annotated[str, Query(max_length=100)] = "",
+    after_at: datetime | None = None,
+    after_id: Annotated[str, Query(max_length=100)] = "",
+    tenant_id: Annotated[str, Query(max_length=100)] = "",
+) -> Filters:
+    tenant = tenant.strip()
+    if after_at is not None and after_at.tzinfo is None:
+        after_at = after_at.replace(tzinfo=UTC)
+    # A tenant that the reader has entered replaces the one of the link.
+    return Filters(
+        tenant, channel, state, error.strip(), after_at, after_id, "" if tenant else tenant_id.strip()
+    )
+
+
+@router.get("/messages")
+def messages_page(
+    request: Request, rights: RightsDep, filters: Annotated[Filters, Depends(_filters)]
+) -> Response:
+    """The page of the queues, and one page of messages."""
+    rights.require_read(NOTIFICATION_RETRY.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        page = load_messages(connection, filters, datetime.now(UTC))
+    return render(
+        request,
+        rights,
+        "messages.html",
+        page=page,
+        states=STATES,
+        channels=CHANNELS,
+        may_operate=_may_operate(rights),
+    )
+
+
+@router.get("/messages/{message_id}")
+def message_page(request: Request, rights: RightsDep, message_id: str) -> Response:
+    """One message. Its text and address only for users who may operate on messages."""
+    rights.require_read(NOTIFICATION_RETRY.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        rows = _SQL.rows(connection, "message", message_id=message_id)
+        if not rows:
+            raise HTTPException(status.HTTP_404_NOT_FOUND)
+        tenant_id = rows[0]["tenant_id"]
+        choice = choices(connection, [tenant_id])[tenant_id]
+    content: MessageContent | None = None
+    problem = ""
+    if _may_operate(rights):
+        try:
+            content = load_content(message_id)
+        except BoardUnavailableError as error:
+            problem = str(error)
+    return render(
+        request,
+        rights,
+        "message.html",
+        message=rows[0],
+        content=content,
+        problem=problem,
+        choice=choice,
+        states=ALL_STATES,
+        channels=CHANNELS,
+        may_operate=_may_operate(rights),
+    )
+
+
+@router.get("/suppressions/{suppression_id}")
+def ask_lift(request: Request, rights: RightsDep, suppression_id: str) -> Response:
+    """The dialog that asks whether mail may go to the address again."""
+    rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
+    choice, address = _suppressed(request, suppression_id)
+    return render(
+        request,
+        rights,
+        "lift_dialog.html",
+        suppression_id=suppression_id,
+        tenant_code=choice.chosen_as,
+        address=address,
+    )
+
+
+@router.post("/suppressions/{suppression_id}", dependencies=[Depends(from_this_page)])
+def lift(request: Request, rights: RightsDep, suppression_id: str) -> Response:
+    """Lift the suppression of one address as the user."""
+    rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
+    choice, address = _suppressed(request, suppression_id)
+    dag_id = OPERATE_NOTIFICATIONS.dag_id
+    run = AirflowApi(request).start(
+        dag_id, {"operation": "lift", "tenants": [choice.chosen_as], "addresses": [address]}
+    )
+    return follow_run(request, rights, dag_id, run["dag_run_id"])
+
+
+def _suppressed(request: Request, suppression_id: str) -> tuple[Choice, str]:
+    """The tenant and the address.
+
+    :raises HTTPException: 404, nothing is suppressed under this id; 409, the operation cannot work on the tenant.
+    """
+    found = load_suppressed_address(suppression_id)
+    if found is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        choice = choices(connection, [found[0]])[found[0]]
+    if choice.refusal:
+        raise HTTPException(status.HTTP_409_CONFLICT, choice.refusal)
+    return choice, found[1]
+
+
+def _may_operate(rights: Rights) -> bool:
+    return rights.may_start(OPERATE_NOTIFICATIONS.dag_id)

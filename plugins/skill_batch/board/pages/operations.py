@@ -1,0 +1,213 @@
+"""The dialogs of the buttons: ask once, show what will happen, start the run as the user, and follow it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
+from starlette.datastructures import FormData
+
+from include.catalog import OPERATE_INVOICES
+from include.execution.business_date import JAPAN
+from skill_batch.board.access import Rights, RightsDep, from_this_page
+from skill_batch.board.actions import (
+    Action,
+    ActionError,
+    find_action,
+    unknown_messages,
+    unknown_tenants,
+)
+from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.rendering import render
+from skill_batch.board.statements import SQL as _SQL
+from skill_batch.board.targets import describe_targets, tenants_of_messages
+
+router = APIRouter()
+
+# A thousand task instances in a form come to about 100 kB.
+_MOST_BODY_BYTES = 300_000
+_MOST_FIELDS = 3_000
+
+# States of a DAG run that has ended.
+ENDED = frozenset({"success", "failed"})
+
+# States of task instances that a clear starts again. What follows them is cleared with them.
+_FAILED = ("failed",)
+
+
+async def _form(request: Request) -> FormData:
+    """The fields of the dialog. :raises HTTPException: 411 without a length, 413 for a body that is too large."""
+    length = request.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        raise HTTPException(status.HTTP_411_LENGTH_REQUIRED, "入力の長さがありません")
+    if int(length) > _MOST_BODY_BYTES:
+        raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, "入力が大きすぎます")
+    return await request.form(max_files=0, max_fields=_MOST_FIELDS)
+
+
+FormDep = Annotated[FormData, Depends(_form)]
+
+
+@router.get("/operations/{dag_id}/{name}")
+def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response:
+    """The dialog of an action. The query has the values that the page knows."""
+    action = _action(dag_id, name)
+    rights.require_start(dag_id)
+    values = {each.name: request.query_params.getlist(each.name) for each in action.fields}
+    return _dialog(request, rights, action, values)
+
+
+@router.post("/operations/{dag_id}/{name}", dependencies=[Depends(from_this_page)])
+def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name: str) -> Response:
+    """Start the action's run as the user, and show how it goes on."""
+    action = _action(dag_id, name)
+    rights.require_start(dag_id)
+    values = {each.name: [str(value) for value in form.getlist(each.name)] for each in action.fields}
+    try:
+        conf = action.conf(values)
+        _complete(request.app.state.database, action, conf)
+    except ActionError as error:
+        return _dialog(request, rights, action, values, str(error))
+    run = AirflowApi(request).start(dag_id, conf)
+    return follow_run(request, rights, dag_id, run["dag_run_id"])
+
+
+@router.get("/runs/{dag_id}/{run_id}/clear")
+def ask_clear(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
+    """The dialog that lists the failed task instances of a run."""
+    rights.require_clear(dag_id)
+    api = AirflowApi(request)
+    return _clear_dialog(request, rights, api, dag_id, run_id, api.task_instances(dag_id, run_id, _FAILED))
+
+
+@router.post("/runs/{dag_id}/{run_id}/clear", dependencies=[Depends(from_this_page)])
+def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
+    """Clear exactly the failed instances that the dialog has listed and that still are failed, with what follows them."""
+    rights.require_clear(dag_id)
+    api = AirflowApi(request)
+    chosen = {str(value) for value in form.getlist("instance")}
+    failed = {_key(each): each for each in api.task_instances(dag_id, run_id, _FAILED)}
+    found = [failed[key] for key in sorted(chosen & failed.keys())]
+    if not found:
+        return _clear_dialog(
+            request, rights, api, dag_id, run_id, list(failed.values()), status.HTTP_409_CONFLICT
+        )
+    api.clear(dag_id, run_id, found)
+    return follow_run(request, rights, dag_id, run_id)
+
+
+@router.get("/follow/{dag_id}/{run_id}")
+def follow(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
+    """How a run goes on; the fragment asks again until the run has ended."""
+    rights.require_read(dag_id)
+    return follow_run(request, rights, dag_id, run_id)
+
+
+def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Response:
+    """The fragment about a run that goes on. :raises HTTPException: 404, Airflow has no such run."""
+    database: BoardDatabase = request.app.state.database
+    api = AirflowApi(request)
+    run = api.run(dag_id, run_id)
+    if run is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    with database.read() as connection:
+        executions = _SQL.rows(connection, "run_of", dag_id=dag_id, run_id=run_id)
+        progress = {
+            row["execution_id"]: row
+            for row in _SQL.rows(
+                connection, "progress", execution_ids=[row["execution_id"] for row in executions[:1]]
+            )
+        }
+    return render(
+        request,
+        rights,
+        "follow.html",
+        dag_id=dag_id,
+        run_id=run_id,
+        state=run["state"],
+        has_ended=run["state"] in ENDED,
+        is_paused=run["state"] == "queued" and api.is_paused(dag_id),
+        execution=executions[0] if executions else None,
+        progress=progress.get(executions[0]["execution_id"]) if executions else None,
+    )
+
+
+def _action(dag_id: str, name: str) -> Action:
+    action = find_action(dag_id, name)
+    if action is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return action
+
+
+def _clear_dialog(
+    request: Request,
+    rights: Rights,
+    api: AirflowApi,
+    dag_id: str,
+    run_id: str,
+    instances: Sequence[Mapping[str, Any]],
+    code: int = status.HTTP_200_OK,
+) -> Response:
+    """The failed instances to choose from, and the tasks that Airflow clears with them."""
+    chosen = {_key(each) for each in instances}
+    cleared = api.clear(dag_id, run_id, instances, is_only_asked=True) if instances else []
+    return render(
+        request,
+        rights,
+        "clear_dialog.html",
+        code,
+        dag_id=dag_id,
+        run_id=run_id,
+        instances=instances,
+        is_cut=len(instances) >= MOST_INSTANCES,
+        following=Counter(each["task_id"] for each in cleared if _key(each) not in chosen),
+    )
+
+
+def _dialog(
+    request: Request,
+    rights: Rights,
+    action: Action,
+    values: Mapping[str, Sequence[str]],
+    problem: str = "",
+) -> Response:
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        targets = describe_targets(connection, action, values, datetime.now(JAPAN).date())
+    return render(
+        request,
+        rights,
+        "dialog.html",
+        status.HTTP_422_UNPROCESSABLE_CONTENT if problem else status.HTTP_200_OK,
+        action=action,
+        values=values,
+        targets=targets,
+        problem=problem,
+        is_paused=AirflowApi(request).is_paused(action.spec.dag_id),
+    )
+
+
+def _complete(database: BoardDatabase, action: Action, conf: dict[str, Any]) -> None:
+    """Check that tenants and messages exist, and add the tenants of messages: without them the run is for all tenants.
+
+    :raises ActionError: names tenants or messages that do not exist.
+    """
+    with database.read() as connection:
+        tenants = unknown_tenants(
+            connection, conf.get("tenants", []), takes_former=action.spec is OPERATE_INVOICES
+        )
+        messages = unknown_messages(connection, conf.get("messages", []))
+        if conf.get("messages") and not conf.get("tenants"):
+            conf["tenants"] = tenants_of_messages(connection, conf["messages"])
+    if tenants:
+        raise ActionError(f"テナントコード {'、'.join(tenants[:5])} は存在しません。")
+    if messages:
+        raise ActionError(f"メッセージ {'、'.join(messages[:5])} は存在しません。")
+
+
+def _key(instance: Mapping[str, Any]) -> str:
+    return f"{instance['task_id']}[{instance['map_index']}]"

@@ -1,0 +1,227 @@
+"""昨夜: what failed and for whom, what runs now, what is due next, and the last runs of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from fastapi import APIRouter, Request, Response
+
+from include.catalog import (
+    BATCHES,
+    FAMILIES,
+    OPERATIONS,
+    RUN_SPECS,
+    TENANT_MONITORING,
+    BatchSpec,
+    OperationSpec,
+    RunSpec,
+)
+from skill_batch.board.access import RightsDep
+from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.failures import FailureGroup, load_failures
+from skill_batch.board.rendering import render
+from skill_batch.board.runbook import RUNBOOKS
+from skill_batch.board.runs import (
+    Progress,
+    RunCell,
+    load_progress,
+    load_usual_seconds,
+    missed_start,
+    next_start,
+)
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+_DAGS = frozenset([spec.dag_id for spec in (*BATCHES, *OPERATIONS)] + [family.dag_id for family in FAMILIES])
+
+# A row of the grid shows this many runs.
+SHOWN_RUNS = 14
+# Alerts and failed operations are shown for this long.
+_PERIOD = timedelta(days=2)
+_LISTED = 20
+_MOST_ALERTS = 200
+_MOST_FAILURES = 50
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """A batch with its last runs, newest first, when it is due next, and the start that it has missed (aware, or None)."""
+
+    spec: BatchSpec
+    cells: Sequence[RunCell]
+    due_at: datetime
+    missed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not succeed, and the groups of its tenants for which nothing has succeeded since."""
+
+    spec: BatchSpec
+    cell: RunCell
+    groups: Sequence[FailureGroup]
+
+
+@dataclass(frozen=True)
+class StoppedRun:
+    """A run that failed in Airflow before it was opened, or before it was closed. Due at ``due_at`` (aware)."""
+
+    dag_id: str
+    run_id: str
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the page shows."""
+
+    now: datetime
+    failures: Sequence[Failure]
+    running: Sequence[Progress]
+    batches: Sequence[BatchRow]
+    operations: Sequence[Mapping[str, Any]]
+    alerts: Sequence[Mapping[str, Any]]
+    incidents: Mapping[str, Any] | None
+
+    @property
+    def due_next(self) -> list[BatchRow]:
+        """The batches that start next."""
+        return sorted(self.batches, key=lambda batch: batch.due_at)[:5]
+
+    @property
+    def missed(self) -> list[BatchRow]:
+        """The batches that did not start when they should."""
+        return [batch for batch in self.batches if batch.missed_at]
+
+
+def load_overview(
+    connection: psycopg.Connection[Any],
+    specs: Sequence[BatchSpec],
+    operations: Sequence[OperationSpec],
+    families: AbstractSet[str],
+    now: datetime,
+) -> Overview:
+    """The overview at ``now`` (aware) of these batches and operations; ``families`` are ids of family DAGs that the reader may see."""
+    by_id = {spec.id: spec for spec in specs}
+    usual = load_usual_seconds(connection, by_id)
+    cells: dict[str, list[RunCell]] = {batch_id: [] for batch_id in by_id}
+    for row in _SQL.rows(connection, "recent_runs", batch_ids=list(by_id), count=SHOWN_RUNS):
+        cells[row["batch_id"]].append(RunCell(row, usual.get(row["batch_id"]), now))
+    return Overview(
+        now,
+        _failures(connection, specs, usual, now),
+        _running(connection, (*specs, *operations), usual, now),
+        [
+            BatchRow(spec, cells[spec.id], next_start(spec, now), missed_start(spec, cells[spec.id], now))
+            for spec in specs
+        ],
+        _SQL.rows(
+            connection,
+            "failed_operations",
+            operation_ids=[spec.id for spec in operations],
+            since=now - _PERIOD,
+            most=_LISTED,
+        ),
+        _alerts(connection, {spec.dag_id for spec in (*specs, *operations)} | families, now),
+        _SQL.rows(connection, "open_incidents")[0] if TENANT_MONITORING in specs else None,
+    )
+
+
+def _alerts(
+    connection: psycopg.Connection[Any], dag_ids: AbstractSet[str], now: datetime
+) -> Sequence[Mapping[str, Any]]:
+    """The newest alerts about runs of these DAGs. The key of an alert is its kind, then the DAG's id or the run's execution id."""
+    batch_ids = {spec.id for spec in RUN_SPECS.values() if spec.dag_id in dag_ids}
+    rows = _SQL.rows(connection, "recent_alerts", since=now - _PERIOD, most=_MOST_ALERTS)
+    about = [(row, row["alert_key"].split(":")[1:2]) for row in rows]
+    return [
+        row
+        for row, subject in about
+        if subject and (subject[0] in dag_ids or subject[0].partition("_")[0] in batch_ids)
+    ][:_LISTED]
+
+
+def _failures(
+    connection: psycopg.Connection[Any],
+    specs: Sequence[BatchSpec],
+    usual: Mapping[str, Decimal],
+    now: datetime,
+) -> list[Failure]:
+    """The failures that are still open, the most severe batch first."""
+    by_id = {spec.id: spec for spec in specs}
+    rows = _SQL.rows(connection, "open_runs", batch_ids=list(by_id), most=_MOST_FAILURES)
+    groups = load_failures(connection, [row["execution_id"] for row in rows], only_open=True)
+    found = [
+        Failure(
+            by_id[row["batch_id"]], RunCell(row, usual.get(row["batch_id"]), now), groups[row["execution_id"]]
+        )
+        for row in rows
+    ]
+    # A run whose failed tenants have all succeeded since needs nobody.
+    return sorted(
+        (each for each in found if each.groups or not each.cell.row["error_count"]),
+        key=lambda each: (-each.spec.run_severity, each.spec.id),
+    )
+
+
+def _running(
+    connection: psycopg.Connection[Any],
+    specs: Sequence[RunSpec],
+    usual: Mapping[str, Decimal],
+    now: datetime,
+) -> list[Progress]:
+    by_id = {spec.id: spec for spec in specs}
+    rows = _SQL.rows(connection, "active_runs", batch_ids=list(by_id), most=_LISTED)
+    return load_progress(
+        connection,
+        [(by_id[row["batch_id"]], RunCell(row, usual.get(row["batch_id"]), now)) for row in rows],
+    )
+
+
+@router.get("/")
+def overview_page(request: Request, rights: RightsDep) -> Response:
+    """The first page of the board."""
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        overview = load_overview(
+            connection,
+            [spec for spec in BATCHES if rights.may_read(spec.dag_id)],
+            [spec for spec in OPERATIONS if rights.may_read(spec.dag_id)],
+            {family.dag_id for family in FAMILIES if rights.may_read(family.dag_id)},
+            datetime.now(UTC),
+        )
+    api = AirflowApi(request)
+    return render(
+        request,
+        rights,
+        "overview.html",
+        overview=overview,
+        stopped=_stopped(api, database, overview.now),
+        steps={failure.spec.id: RUNBOOKS.steps(failure.spec.dag_id, api) for failure in overview.failures},
+    )
+
+
+def _stopped(api: AirflowApi, database: BoardDatabase, now: datetime) -> list[StoppedRun]:
+    """The failed runs of the last two days that our execution log does not know as ended, newest first."""
+    failed = [run for run in api.failed_runs(now - _PERIOD) if run["dag_id"] in _DAGS]
+    with database.read() as connection:
+        rows = _SQL.rows(
+            connection,
+            "ended_runs",
+            dag_ids=[run["dag_id"] for run in failed],
+            run_ids=[run["dag_run_id"] for run in failed],
+        )
+    ended = {(row["dag_id"], row["run_id"]) for row in rows}
+    return [
+        StoppedRun(run["dag_id"], run["dag_run_id"], datetime.fromisoformat(run["run_after"]))
+        for run in failed
+        if (run["dag_id"], run["dag_run_id"]) not in ended
+    ]

@@ -1,0 +1,150 @@
+"""売掛金: the open amounts by age, and the invoices with an open amount by counterparty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import psycopg
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from include.billing.receivables.ageing import Age, OpenInvoice, age_of
+from include.catalog import OPERATE_INVOICES, TENANT_BILLING
+from include.execution.business_date import JAPAN
+from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice
+from skill_batch.board.patterns import beginning_with
+from skill_batch.board.rendering import render
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+_PAGE = 50
+
+# The ages as a query parameter has them.
+AGES = {age.name.lower(): age for age in Age}
+AgeName = Literal[
+    "", "not_due", "days_1_to_30", "days_31_to_60", "days_61_to_90", "over_90_days", "owed_back"
+]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the list shows; empty values do not filter. ``counterparty`` is the beginning of a name, ``page`` is numbered from 1."""
+
+    age: AgeName = ""
+    counterparty: str = ""
+    page: int = 1
+
+    def query(self) -> dict[str, Any]:
+        """The filters as parameters of an address."""
+        return {"age": self.age, "counterparty": self.counterparty, "page": self.page}
+
+
+@dataclass
+class AgedCurrency:
+    """The open amounts of all customers in one currency, and how many invoices they are of, by age."""
+
+    currency: str
+    amounts: dict[Age, Decimal] = field(default_factory=lambda: dict.fromkeys(Age, Decimal(0)))
+    invoices: dict[Age, int] = field(default_factory=lambda: dict.fromkeys(Age, 0))
+
+    @property
+    def total(self) -> Decimal:
+        """What customers owe, less what they are owed back."""
+        return sum(self.amounts.values(), Decimal(0))
+
+    def count(self, age: AgeName) -> int:
+        """The number of invoices of this age, or of all."""
+        return self.invoices[AGES[age]] if age else sum(self.invoices.values())
+
+
+@dataclass(frozen=True)
+class Receivables:
+    """What the page shows. ``as_of`` is the day (Asia/Tokyo) that the ages refer to. ``listed`` has the age of each invoice."""
+
+    as_of: date
+    filters: Filters
+    currencies: Sequence[AgedCurrency]
+    listed: Sequence[tuple[Mapping[str, Any], Age]]
+    total: int
+
+    @property
+    def next_page(self) -> Filters | None:
+        """The filters of the next page."""
+        page = self.filters.page
+        return replace(self.filters, page=page + 1) if self.total > page * _PAGE else None
+
+
+def load_receivables(connection: psycopg.Connection[Any], filters: Filters, as_of: date) -> Receivables:
+    """The page as of a day (Asia/Tokyo)."""
+    currencies: dict[str, AgedCurrency] = {}
+    days: list[date | None] = []
+    for row in _SQL.rows(connection, "open_amounts"):
+        age = _age(row, as_of)
+        aged = currencies.setdefault(row["currency"], AgedCurrency(row["currency"]))
+        aged.amounts[age] += row["open_amount"]
+        aged.invoices[age] += row["invoices"]
+        if filters.age and age is AGES[filters.age]:
+            days.append(row["due_on"])
+    criteria = {
+        # The due dates that the rule gives the wanted age.
+        "due_days": [day for day in days if day] if filters.age else None,
+        "without_day": None in days,
+        "is_owed_back": filters.age == "owed_back",
+        "counterparty": beginning_with(filters.counterparty),
+    }
+    rows = _SQL.rows(connection, "open_invoices", **criteria, most=_PAGE, skipped=(filters.page - 1) * _PAGE)
+    return Receivables(
+        as_of,
+        filters,
+        list(currencies.values()),
+        [(row, _age(row, as_of)) for row in rows],
+        # The sums have counted them unless a counterparty is wanted.
+        _SQL.column(connection, "count_open_invoices", **criteria)[0]
+        if filters.counterparty
+        else sum(aged.count(filters.age) for aged in currencies.values()),
+    )
+
+
+def _age(row: Mapping[str, Any], as_of: date) -> Age:
+    return age_of(OpenInvoice("", "", "", row["currency"], row["due_on"], row["open_amount"]), as_of)
+
+
+def _filters(
+    age: AgeName = "",
+    counterparty: Annotated[str, Query(max_length=200)] = "",
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+) -> Filters:
+    return Filters(age, counterparty.strip(), page)
+
+
+@router.get("/receivables")
+def receivables_page(
+    request: Request, rights: RightsDep, filters: Annotated[Filters, Depends(_filters)]
+) -> Response:
+    """The page as of today (Asia/Tokyo)."""
+    rights.require_read(TENANT_BILLING.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        page = load_receivables(connection, filters, datetime.now(JAPAN).date())
+    return render_receivables(request, rights, page)
+
+
+def render_receivables(request: Request, rights: Rights, page: Receivables) -> Response:
+    """The page as HTML, with the buttons that the user may press."""
+    return render(
+        request,
+        rights,
+        "receivables.html",
+        section="/invoices",
+        page=page,
+        ages=AGES,
+        actions=ACTIONS,
+        is_live_invoice=is_live_invoice,
+        may_operate=rights.may_start(OPERATE_INVOICES.dag_id),
+    )

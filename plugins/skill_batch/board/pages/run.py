@@ -1,0 +1,121 @@
+"""One run: its state and duration, its failed tenants by reason, its remarks, and what it read. Alerts link here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from fastapi import APIRouter, HTTPException, Request, Response, status
+from fastapi.responses import RedirectResponse
+
+from include.catalog import RUN_SPECS, RunSpec
+from skill_batch.board.access import RightsDep
+from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.failures import FailureGroup, load_failures
+from skill_batch.board.rendering import HEADERS, Links, render
+from skill_batch.board.runbook import RUNBOOKS
+from skill_batch.board.runs import RunCell, load_usual_seconds
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+_MOST_NOTES = 200
+_MOST_ALERTS = 50
+
+
+@dataclass(frozen=True)
+class ExecutionPage:
+    """What the page shows of one batch in a run. A run of a family DAG has several."""
+
+    spec: RunSpec | None
+    cell: RunCell
+    groups: Sequence[FailureGroup]
+    progress: Mapping[str, Any] | None
+    notes: Sequence[Mapping[str, Any]]
+    remarks: Sequence[Mapping[str, Any]]
+    reconciliation: Sequence[Mapping[str, Any]]
+
+    @property
+    def totals(self) -> Mapping[str, Any]:
+        """The batch's own totals, by name; empty until the run is closed."""
+        result: Mapping[str, Any] = self.cell.row["result"] or {}
+        totals: Mapping[str, Any] = result.get("totals", {})
+        return totals
+
+
+def load_executions(
+    connection: psycopg.Connection[Any], dag_id: str, run_id: str, now: datetime
+) -> list[ExecutionPage]:
+    """The newest execution of each batch in the run, newest first."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for row in _SQL.rows(connection, "run_of", dag_id=dag_id, run_id=run_id):
+        newest.setdefault(row["batch_id"], row)
+    ids = [row["execution_id"] for row in newest.values()]
+    usual = load_usual_seconds(connection, newest)
+    failures = load_failures(connection, ids)
+    progress = {row["execution_id"]: row for row in _SQL.rows(connection, "progress", execution_ids=ids)}
+    return [
+        ExecutionPage(
+            RUN_SPECS.get(row["batch_id"]),
+            RunCell(row, usual.get(row["batch_id"]), now),
+            failures[row["execution_id"]],
+            progress.get(row["execution_id"]),
+            _SQL.rows(connection, "notes", execution_id=row["execution_id"], most=_MOST_NOTES),
+            _SQL.rows(connection, "remarks", execution_id=row["execution_id"]),
+            _SQL.rows(connection, "reconciliation", execution_id=row["execution_id"]),
+        )
+        for row in newest.values()
+    ]
+
+
+@router.get("/executions/{execution_id}")
+def execution_page(request: Request, rights: RightsDep, execution_id: str) -> Response:
+    """Redirect to the run that has this row of the execution log."""
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        rows = _SQL.rows(connection, "run_by_id", execution_id=execution_id)
+    if not rows:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    rights.require_read(rows[0]["dag_id"])
+    return RedirectResponse(
+        Links(request).page("runs", rows[0]["dag_id"], rows[0]["run_id"]), headers=HEADERS
+    )
+
+
+@router.get("/runs/{dag_id}/{run_id}")
+def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
+    """The page of a run. A run that never opened has only Airflow's state."""
+    rights.require_read(dag_id)
+    database: BoardDatabase = request.app.state.database
+    api = AirflowApi(request)
+    dag_run = api.run(dag_id, run_id)
+    with database.read() as connection:
+        executions = load_executions(connection, dag_id, run_id, datetime.now(UTC))
+        began = [each.cell.row["started_at"] for each in executions]
+        if dag_run:
+            began.append(datetime.fromisoformat(dag_run["run_after"]))
+        alerts = _SQL.rows(
+            connection,
+            "alerts_of",
+            since=min(began, default=datetime.now(UTC)),
+            run=f"{dag_id}:{run_id}",
+            execution_ids=[each.cell.row["execution_id"] for each in executions],
+            most=_MOST_ALERTS,
+        )
+    if dag_run is None and not executions:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return render(
+        request,
+        rights,
+        "run.html",
+        dag_id=dag_id,
+        run_id=run_id,
+        dag_run=dag_run,
+        executions=executions,
+        alerts=alerts,
+        steps=RUNBOOKS.steps(dag_id, api),
+    )

@@ -1,0 +1,287 @@
+"""One tenant: what the batches know of it and have done for it. Sections of batches that the reader may not see are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from fastapi import APIRouter, HTTPException, Request, Response, status
+
+from include.billing.allowances import with_allowances
+from include.billing.pricing.price_list import load_price_list
+from include.billing.pricing.usage import BYTES_PER_GB
+from include.catalog import (
+    DATA_BACKUP,
+    EXTERNAL_SYNC,
+    INACTIVE_TENANTS,
+    MONTHLY_REPORT,
+    NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
+    OPERATE_INVOICES,
+    RESTORE_BACKUP,
+    RUN_SPECS,
+    SETTINGS_SYNC,
+    TENANT_BILLING,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+    BatchSpec,
+    RunSpec,
+)
+from include.errors import SettingsError
+from include.execution.business_date import JAPAN
+from include.settings import load_settings
+from include.tenant_management.inactive_tenants.digest import STAGE_NAMES
+from include.tenant_management.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
+from skill_batch.board.access import RightsDep
+from skill_batch.board.charts import Series, translated
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.message_words import ALL_STATES, CHANNELS
+from skill_batch.board.rendering import language_of, render, translator
+from skill_batch.board.statements import SQL as _SQL
+
+router = APIRouter()
+
+USAGE_DAYS = 90
+_LISTED = 20
+_LISTED_MONTHS = 12
+_MESSAGE_PERIOD = timedelta(days=30)
+
+# The newest outcome of a batch is looked for in so many of its runs: two weeks of an hourly batch.
+_LAST_RUNS = 400
+
+# The lists of the page: block, and the batch whose data it shows. Each lists at most so many rows.
+_LISTS: Mapping[str, tuple[RunSpec, int]] = {
+    "tenant_usage_warnings": (TENANT_USAGE, _LISTED),
+    "tenant_invoices": (TENANT_BILLING, _LISTED_MONTHS),
+    "tenant_reminder_stops": (TENANT_BILLING, _LISTED),
+    "tenant_incidents": (TENANT_MONITORING, _LISTED),
+    "tenant_inactivity_changes": (INACTIVE_TENANTS, _LISTED),
+    "tenant_messages": (NOTIFICATION_RETRY, _LISTED),
+    "tenant_reports": (MONTHLY_REPORT, _LISTED_MONTHS),
+    "tenant_findings": (NOTIFICATION_SETTINGS_CHECK, _LISTED),
+    "tenant_setting_changes": (SETTINGS_SYNC, _LISTED),
+}
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """The limits of a tenant; None is no limit, or one that is not known here."""
+
+    users: float | None = None
+    storage_gb: float | None = None
+    api_calls_per_month: float | None = None
+
+
+@dataclass(frozen=True)
+class LastOutcome:
+    """What the newest run of a batch with an outcome for the tenant has done for it.
+
+    ``parts`` has mostly one row, and none if the batch has not worked on the tenant.
+    """
+
+    spec: RunSpec
+    parts: Sequence[Mapping[str, Any]]
+
+    @property
+    def can_dry_run(self) -> bool:
+        """Whether the batch has a dry run for chosen tenants."""
+        return isinstance(self.spec, BatchSpec) and self.spec.per_tenant
+
+
+@dataclass(frozen=True)
+class TenantPage:
+    """What the page shows. ``tenant`` is None if the application no longer has it.
+
+    ``sections`` has the rows of each block of ``tenant.sql`` that the reader may see, by the block's name.
+    """
+
+    tenant_id: str
+    tenant: Mapping[str, Any] | None
+    charts: Sequence[Series]
+    sections: Mapping[str, Sequence[Mapping[str, Any]]]
+    outcomes: Sequence[LastOutcome]
+
+    @property
+    def code(self) -> str:
+        """The code; the id of a tenant that the application no longer has."""
+        return str(self.tenant["tenant_code"]) if self.tenant else self.tenant_id
+
+    @property
+    def chosen_as(self) -> str | None:
+        """The value of a form's field "tenants" that selects exactly this tenant; None if there is none."""
+        return self.tenant["chosen_as"] if self.tenant else None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the application or a row of ours knows the tenant."""
+        return bool(
+            self.tenant
+            or any(outcome.parts for outcome in self.outcomes)
+            or self.charts
+            or any(rows for name, rows in self.sections.items() if name != "tenant_backup")
+        )
+
+
+def load_tenant(
+    connection: psycopg.Connection[Any],
+    tenant_id: str,
+    may_read: Callable[[str], bool],
+    now: datetime,
+) -> TenantPage | None:
+    """The page of a tenant at ``now`` (aware); None if nobody knows the tenant.
+
+    ``may_read`` says of a DAG whether the reader may see what it has made.
+    """
+    tenant = next(iter(_SQL.rows(connection, "tenant_of", tenant_id=tenant_id)), None)
+    today = now.astimezone(JAPAN).date()
+    sections = {
+        block: _SQL.rows(connection, block, tenant_id=tenant_id, most=most)
+        for block, (spec, most) in _LISTS.items()
+        if may_read(spec.dag_id)
+    }
+    for block, spec in (
+        ("tenant_inactivity", INACTIVE_TENANTS),
+        ("tenant_backup", DATA_BACKUP),
+        ("tenant_directories", EXTERNAL_SYNC),
+    ):
+        if may_read(spec.dag_id):
+            sections[block] = _SQL.rows(connection, block, tenant_id=tenant_id)
+    if may_read(NOTIFICATION_RETRY.dag_id):
+        sections["tenant_message_counts"] = _SQL.rows(
+            connection, "tenant_message_counts", tenant_id=tenant_id, since=now - _MESSAGE_PERIOD
+        )
+    page = TenantPage(
+        tenant_id,
+        tenant,
+        _usage_charts(connection, tenant_id, tenant, today) if may_read(TENANT_USAGE.dag_id) else (),
+        sections,
+        _outcomes(connection, tenant_id, [spec for spec in RUN_SPECS.values() if may_read(spec.dag_id)]),
+    )
+    return page if page.is_known else None
+
+
+def _outcomes(
+    connection: psycopg.Connection[Any], tenant_id: str, specs: Sequence[RunSpec]
+) -> list[LastOutcome]:
+    parts: dict[str, list[Mapping[str, Any]]] = {}
+    for row in _SQL.rows(
+        connection,
+        "tenant_outcomes",
+        tenant_id=tenant_id,
+        batch_ids=[spec.id for spec in specs],
+        last_runs=_LAST_RUNS,
+    ):
+        parts.setdefault(row["batch_id"], []).append(row)
+    found = [LastOutcome(spec, parts.get(spec.id, ())) for spec in specs]
+    return [outcome for outcome in found if outcome.parts or outcome.can_dry_run]
+
+
+def quotas_of(tenant: Mapping[str, Any] | None, today: date) -> Quotas:
+    """The contract's limits, and else those of the plan. The tenant's own settings are not read."""
+    if tenant is None:
+        return Quotas()
+    users = float(tenant["max_users"]) if (tenant["max_users"] or 0) > 0 else None
+    try:
+        usage = with_allowances(
+            load_settings().usage,
+            load_price_list(),
+            plan=tenant["subscription_plan"],
+            max_storage_gb=tenant["max_storage_gb"],
+            day=today,
+        )
+    except SettingsError:
+        # The batches alert about it.
+        return Quotas(users)
+    return Quotas(users, _positive(usage.storage_gb), _positive(usage.api_calls_per_month))
+
+
+def _positive(value: Decimal | int | None) -> float | None:
+    return float(value) if value is not None and value > 0 else None
+
+
+def _usage_charts(
+    connection: psycopg.Connection[Any], tenant_id: str, tenant: Mapping[str, Any] | None, today: date
+) -> Sequence[Series]:
+    """The closed days up to yesterday. A day that is not closed, and a figure without a record, is a gap."""
+    first = today - timedelta(days=USAGE_DAYS)
+    rows = _SQL.rows(
+        connection,
+        "tenant_usage",
+        tenant_id=tenant_id,
+        first=first.replace(day=1),
+        last=today - timedelta(days=1),
+    )
+    if not rows:
+        return ()
+    quotas = quotas_of(tenant, today)
+    by_day = {row["usage_date"]: row for row in rows}
+    days = [first + timedelta(days=number) for number in range(USAGE_DAYS)]
+
+    def series(
+        title: str, value: Callable[[Mapping[str, Any]], Any], unit: str, limit: float | None = None
+    ) -> Series:
+        points = [(each.isoformat(), _figure(by_day.get(each), value)) for each in days]
+        return Series(title, points, unit, limit)
+
+    month = _month_api_calls(rows)
+    return (
+        series("アクティブユーザー", lambda row: row["active_users"], "人", quotas.users),
+        series(
+            "ストレージ",
+            lambda row: None if row["storage_bytes"] is None else row["storage_bytes"] / BYTES_PER_GB,
+            "GB",
+            quotas.storage_gb,
+        ),
+        series(
+            "API 呼び出し（月初からの累計）",
+            lambda row: None if row["api_calls"] is None else month[row["usage_date"]],
+            "回",
+            quotas.api_calls_per_month,
+        ),
+        series("レポート", lambda row: row["reports_generated"], "件"),
+    )
+
+
+def _figure(row: Mapping[str, Any] | None, value: Callable[[Mapping[str, Any]], Any]) -> float | None:
+    figure = None if row is None else value(row)
+    return None if figure is None else float(figure)
+
+
+def _month_api_calls(rows: Sequence[Mapping[str, Any]]) -> dict[date, int]:
+    """The API calls since the first of the month, by day; days without a record add nothing, as in BATCH-018-01."""
+    totals: dict[date, int] = {}
+    for row in rows:
+        day: date = row["usage_date"]
+        before = [total for known, total in totals.items() if known >= day.replace(day=1)]
+        totals[day] = (before[-1] if before else 0) + (row["api_calls"] or 0)
+    return totals
+
+
+@router.get("/tenants/{tenant_id}")
+def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response:
+    """The page of a tenant, also of one that the application has deleted."""
+    rights.require_read(TENANT_USAGE.dag_id)
+    database: BoardDatabase = request.app.state.database
+    now = datetime.now(UTC)
+    with database.read() as connection:
+        page = load_tenant(connection, tenant_id, rights.may_read, now)
+    if page is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    translate = translator(language_of(request))
+    return render(
+        request,
+        rights,
+        "tenant.html",
+        page=page,
+        charts=[translated(series, translate) for series in page.charts],
+        checks={check.value: text.name for check, text in CHECK_TEXTS.items()},
+        stages={stage.value: name for stage, name in STAGE_NAMES.items()},
+        states=ALL_STATES,
+        channels=CHANNELS,
+        restore=RESTORE_BACKUP.dag_id,
+        invoices=OPERATE_INVOICES.dag_id,
+    )

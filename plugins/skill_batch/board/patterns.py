@@ -1,0 +1,12 @@
+"""Patterns of LIKE for what a person searches."""
+
+from __future__ import annotations
+
+import re
+
+_WILDCARDS = re.compile(r"[\\%_]")
+
+
+def beginning_with(text: str) -> str | None:
+    """The pattern of texts that begin with this one; None for an empty text."""
+    return _WILDCARDS.sub(r"\\\g<0>", text) + "%" if text else None

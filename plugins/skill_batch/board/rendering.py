@@ -1,0 +1,214 @@
+"""Render the pages: templates, the language, and how times, amounts and durations are written.
+
+The texts in templates and modules are Japanese. ``texts/en.yaml`` has their English form. Times are shown in Asia/Tokyo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+import yaml
+from fastapi import Request, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from include.catalog import NOTIFICATION_RETRY, TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
+from include.execution.business_date import JAPAN
+from skill_batch.board import charts
+from skill_batch.board.access import Rights
+from skill_batch.board.invoice_words import STATES as INVOICE_STATES
+
+Language = Literal["ja", "en"]
+
+PREFIX = "/batch-board"
+LANGUAGE_COOKIE = "batch_board_language"
+
+_HERE = Path(__file__).parent
+
+# Scripts and styles come only from the board's own files. Only Airflow's UI may embed the pages.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+# Title, path, and the DAG whose runs the reader of the page may see ("": every user of Airflow).
+MENU: tuple[tuple[str, str, str], ...] = (
+    ("昨夜", "/", ""),
+    ("テナント", "/tenants", TENANT_USAGE.dag_id),
+    ("請求", "/invoices", TENANT_BILLING.dag_id),
+    ("通知", "/messages", NOTIFICATION_RETRY.dag_id),
+    ("異常・連携・バックアップ", "/findings", TENANT_MONITORING.dag_id),
+)
+
+
+@cache
+def english() -> dict[str, str]:
+    """The English form of each Japanese text of the board."""
+    texts: dict[str, str] = yaml.safe_load((_HERE / "texts" / "en.yaml").read_text(encoding="utf-8"))
+    return texts
+
+
+def language_of(request: Request) -> Language:
+    """The reader's choice (a cookie), or else that of the browser."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    if chosen not in ("ja", "en"):
+        chosen = "ja" if "ja" in request.headers.get("Accept-Language", "ja").lower() else "en"
+    return "ja" if chosen == "ja" else "en"
+
+
+def translator(language: Language) -> Callable[..., str]:
+    """A function from a Japanese text to the reader's language. Named values replace ``{name}`` in the text."""
+
+    def translate(text: str, **values: Any) -> str:
+        shown = english().get(text, text) if language == "en" else text
+        return shown.format(**values) if values else shown
+
+    return translate
+
+
+class Links:
+    """The addresses of the board's and of Airflow's pages, below the path prefix that the API server is mounted at."""
+
+    def __init__(self, request: Request) -> None:
+        self.board = str(request.scope.get("root_path", "")).rstrip("/")
+        self.airflow = self.board.removesuffix(PREFIX)
+
+    def page(self, *parts: str, **query: Any) -> str:
+        """A page of the board. ``parts`` are path segments; ``query`` its parameters, without those that are None or empty."""
+        path = "/".join(quote(str(part), safe="") for part in parts)
+        given = {name: value for name, value in query.items() if value not in (None, "", [])}
+        return f"{self.board}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+
+    def dag(self, dag_id: str) -> str:
+        """The DAG in Airflow's UI; its documentation is the runbook."""
+        return f"{self.airflow}/dags/{quote(dag_id, safe='')}"
+
+    def run(self, dag_id: str, run_id: str) -> str:
+        """The run in Airflow's UI, with its grid."""
+        return f"{self.dag(dag_id)}/runs/{quote(run_id, safe='')}"
+
+    def log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+        """The task instance in Airflow's UI, with its log."""
+        task = f"{self.run(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
+        return f"{task}/mapped/{map_index}" if map_index >= 0 else task
+
+    def request(self, dag_id: str, run_id: str) -> str:
+        """The request of a run in Airflow's UI, where a person answers it."""
+        return f"{self.run(dag_id, run_id)}/required_actions"
+
+
+def render(
+    request: Request, rights: Rights | None, template: str, status: int = 200, **context: Any
+) -> Response:
+    """A page or a fragment as HTML. ``rights`` is None on an error page of a request without a login."""
+    language = language_of(request)
+    translate = translator(language)
+    links = Links(request)
+    menu = [
+        (translate(title), links.board + path, path)
+        for title, path, dag_id in MENU
+        if rights is not None and (not dag_id or rights.may_read(dag_id))
+    ]
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            context
+            | {
+                "_": translate,
+                "language": language,
+                "links": links,
+                "menu": menu,
+                "path": request.scope["path"].removeprefix(links.board) or "/",
+                "rights": rights,
+            }
+        )
+    )
+    return Response(html, status, HEADERS, media_type="text/html; charset=utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["invoice_states"] = INVOICE_STATES
+    environment.filters |= {
+        "moment": moment,
+        "day": day,
+        "duration": duration,
+        "number": number,
+        "money": money,
+        "size": size,
+        # charts escapes the labels.
+        "line_chart": lambda series: Markup(charts.line_chart(series)),  # noqa: S704
+        "bar_chart": lambda series: Markup(charts.bar_chart(series)),  # noqa: S704
+    }
+    return environment
+
+
+def moment(value: datetime | None) -> str:
+    """``11-26 02:00``, with the year if it is not this one; Asia/Tokyo."""
+    if value is None:
+        return "—"
+    local = value.astimezone(JAPAN)
+    this_year = datetime.now(JAPAN).year
+    return f"{local:%m-%d %H:%M}" if local.year == this_year else f"{local:%Y-%m-%d %H:%M}"
+
+
+def day(value: date | None) -> str:
+    """``2026-11-26``."""
+    return value.isoformat() if value else "—"
+
+
+def duration(value: timedelta | Decimal | float | None) -> str:
+    """``1:02:03``, ``2:03``, or ``4.5 s`` below a minute."""
+    if value is None:
+        return "—"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def number(value: Decimal | float | None) -> str:
+    """With thousands separators; a missing figure as a dash."""
+    if value is None:
+        return "—"
+    return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+
+
+def money(value: Decimal | None, currency: str = "JPY") -> str:
+    """An amount with its currency. Money is never rounded here."""
+    if value is None:
+        return "—"
+    return f"{value:,f} {currency}"
+
+
+def size(value: int | None) -> str:
+    """Bytes in a readable unit of 1,024."""
+    if value is None:
+        return "—"
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(amount) < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"

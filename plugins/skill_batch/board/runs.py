@@ -1,0 +1,124 @@
+"""Runs of batches as the pages show them: how long they take against the usual, how far they are, what did not start."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from croniter import croniter
+
+from include.catalog import BatchSpec, RunSpec
+from include.execution.business_date import JAPAN
+from include.execution.schedule import GRACE, firings_before
+from skill_batch.board.statements import SQL as _SQL
+from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
+
+
+@dataclass(frozen=True)
+class RunCell:
+    """One run of a batch. ``usual_seconds`` is the average of the earlier comparable runs, None if there are too few."""
+
+    row: Mapping[str, Any]
+    usual_seconds: Decimal | None
+    now: datetime
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took to its first closing, which a later repair does not prolong, or takes until now."""
+        measured: Decimal | None = self.row["execution_seconds"]
+        if measured is not None:
+            return float(measured)
+        return float(((self.row["ended_at"] or self.now) - self.row["started_at"]).total_seconds())
+
+    @property
+    def ratio(self) -> float | None:
+        """The duration divided by the usual one."""
+        return self.seconds / float(self.usual_seconds) if self.usual_seconds else None
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the run is slow, by the rule of the performance alert."""
+        return self.seconds > LEAST_SECONDS and (self.ratio or 0) > FACTOR
+
+    @property
+    def state(self) -> str:
+        """The status, or ``reopened`` while a cleared task works on a closed run."""
+        return "reopened" if self.row["reopened_at"] else str(self.row["status"])
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether the run worked on all tenants, and for real."""
+        return not self.row["chosen_tenants"] and not self.row["dry_run"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run that has not ended: how far it is, and when it ends if it goes on like this."""
+
+    spec: RunSpec
+    cell: RunCell
+    done: int
+    total: int
+    failed: int
+
+    @property
+    def per_minute(self) -> float | None:
+        """Tenants a minute since the start."""
+        return self.done * 60 / self.cell.seconds if self.done and self.cell.seconds else None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """The expected end; None before the first tenant."""
+        if not self.done or self.cell.row["reopened_at"]:
+            return None
+        return self.cell.now + timedelta(seconds=self.cell.seconds / self.done * (self.total - self.done))
+
+    @property
+    def deadline_at(self) -> datetime:
+        """When the time limit of the run ends."""
+        started_at: datetime = self.cell.row["reopened_at"] or self.cell.row["started_at"]
+        return started_at + self.spec.time_limit
+
+
+def load_usual_seconds(connection: psycopg.Connection[Any], batch_ids: Collection[str]) -> dict[str, Decimal]:
+    """The average duration by batch, as the performance alert computes it. Batches with too few runs are missing."""
+    rows = _SQL.rows(
+        connection, "usual_seconds", batch_ids=list(batch_ids), last_runs=LAST_RUNS, least_runs=LEAST_RUNS
+    )
+    return {row["batch_id"]: row["seconds"] for row in rows}
+
+
+def load_progress(
+    connection: psycopg.Connection[Any], active: Sequence[tuple[RunSpec, RunCell]]
+) -> list[Progress]:
+    """How far these runs are."""
+    execution_ids = [cell.row["execution_id"] for _, cell in active]
+    counts = {
+        row["execution_id"]: row for row in _SQL.rows(connection, "progress", execution_ids=execution_ids)
+    }
+    nothing = {"done": 0, "failed": 0}
+    return [
+        Progress(spec, cell, count["done"], count.get("total", cell.row["total_tenants"]), count["failed"])
+        for spec, cell in active
+        for count in [counts.get(cell.row["execution_id"], nothing)]
+    ]
+
+
+def next_start(spec: BatchSpec, now: datetime) -> datetime:
+    """When the batch starts next after ``now`` (both aware)."""
+    due_at: datetime = croniter(spec.cron, now.astimezone(JAPAN), ret_type=datetime).get_next()
+    return due_at
+
+
+def missed_start(spec: BatchSpec, runs: Sequence[RunCell], now: datetime) -> datetime | None:
+    """The last time at which the schedule should have started a run and none has begun since; None if one has.
+
+    A batch that has never run for all tenants is left out: it is new, or somebody keeps it paused.
+    """
+    started = [cell.row["started_at"] for cell in runs if cell.is_for_all]
+    (fired_at,) = firings_before(spec.cron, now - GRACE, 1)
+    return fired_at if started and max(started) < fired_at else None

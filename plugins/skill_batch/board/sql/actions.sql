@@ -1,0 +1,58 @@
+-- name: unknown_tenant_codes
+-- A tenant that the application has deleted is known by its invoices, which can still be paid.
+SELECT code
+FROM unnest(%(codes)s::text[]) AS given (code)
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.board_tenant
+        WHERE tenant_code = code OR tenant_id = code
+    )
+    AND NOT (
+        %(takes_former)s AND EXISTS (
+            SELECT FROM batch.board_invoice
+            WHERE tenant_id = code OR content ->> 'tenant_code' = code
+        )
+    );
+
+-- name: unknown_messages
+SELECT given.message_id
+FROM unnest(%(message_ids)s::text[]) AS given (message_id)
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.board_message AS message
+        WHERE message.message_id = given.message_id
+    );
+
+-- name: tenant_ids_of
+-- As the operations find tenants: a text is the id of a tenant only if no tenant has it as its code.
+SELECT tenant.tenant_id
+FROM batch.board_tenant AS tenant
+WHERE
+    tenant.tenant_code = any(%(names)s)
+    OR (
+        tenant.tenant_id = any(%(names)s)
+        AND NOT EXISTS (
+            SELECT FROM batch.board_tenant AS other
+            WHERE other.tenant_code = tenant.tenant_id
+        )
+    );
+
+-- name: chosen_tenants
+-- "chosen_as" is the text that selects only this tenant, as in the block tenant_of.
+SELECT
+    tenant.tenant_id, tenant.tenant_code, tenant.status,
+    CASE
+        WHEN same.tenants = 1 THEN tenant.tenant_code
+        WHEN foreign_code.tenant_code IS null THEN tenant.tenant_id
+    END AS chosen_as
+FROM batch.board_tenant AS tenant
+INNER JOIN (
+    SELECT tenant_code, count(*) AS tenants
+    FROM batch.board_tenant
+    GROUP BY tenant_code
+) AS same ON tenant.tenant_code = same.tenant_code
+LEFT JOIN (
+    SELECT DISTINCT tenant_code
+    FROM batch.board_tenant
+) AS foreign_code ON tenant.tenant_id = foreign_code.tenant_code
+WHERE tenant.tenant_id = any(%(tenant_ids)s);

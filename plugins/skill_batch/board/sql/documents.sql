@@ -1,0 +1,54 @@
+-- name: found_documents
+-- The numbered documents of all years, void ones with their amounts (電子帳簿保存法). The newest first. They have what the page
+-- shows and what the index of a month's documents has (include/billing/accounting/document_index.py).
+WITH found AS (
+    SELECT invoice.invoice_id
+    FROM batch.board_invoice AS invoice
+    WHERE
+        invoice.number IS NOT null
+        AND (%(first_day)s::date IS null OR invoice.issued_on >= %(first_day)s)
+        AND (%(last_day)s::date IS null OR invoice.issued_on <= %(last_day)s)
+        AND (%(least)s::numeric IS null OR invoice.yen_total >= %(least)s)
+        AND (%(largest)s::numeric IS null OR invoice.yen_total <= %(largest)s)
+        AND (%(counterparty)s::text IS null OR invoice.counterparty LIKE %(counterparty)s)
+        AND (%(number)s::text IS null OR invoice.number LIKE %(number)s)
+        AND (%(kind)s::text IS null OR invoice.kind = %(kind)s)
+    ORDER BY invoice.issued_on DESC, invoice.number DESC
+    LIMIT %(most)s OFFSET %(skipped)s
+)
+
+SELECT
+    invoice.invoice_id, invoice.tenant_id,
+    coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS shown_code,
+    invoice.kind, invoice.status, invoice.state, invoice.credited, invoice.number, invoice.issued_on, invoice.period_start,
+    invoice.period_end, invoice.total, invoice.currency, invoice.yen_total, invoice.counterparty, invoice.tenant_code,
+    original.number AS original_number,
+    invoice.content #>> '{replaces,number}' AS replaced_number,
+    (invoice.voided_at AT TIME ZONE 'Asia/Tokyo')::date AS voided_on,
+    invoice.void_reason,
+    coalesce(pdf.sha256, '') AS pdf_sha256,
+    coalesce(json.sha256, '') AS json_sha256
+FROM found
+INNER JOIN batch.board_invoice AS invoice ON found.invoice_id = invoice.invoice_id
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_invoice AS original ON invoice.credits_invoice_id = original.invoice_id
+LEFT JOIN batch.board_document AS pdf ON invoice.invoice_id = pdf.invoice_id AND pdf.format = 'pdf'
+LEFT JOIN batch.board_document AS json ON invoice.invoice_id = json.invoice_id AND json.format = 'json'
+ORDER BY invoice.issued_on DESC, invoice.number DESC;
+
+-- name: count_documents
+-- The same conditions. Counts up to a limit, because the page does not need more.
+SELECT count(*)
+FROM (
+    SELECT FROM batch.board_invoice AS invoice
+    WHERE
+        invoice.number IS NOT null
+        AND (%(first_day)s::date IS null OR invoice.issued_on >= %(first_day)s)
+        AND (%(last_day)s::date IS null OR invoice.issued_on <= %(last_day)s)
+        AND (%(least)s::numeric IS null OR invoice.yen_total >= %(least)s)
+        AND (%(largest)s::numeric IS null OR invoice.yen_total <= %(largest)s)
+        AND (%(counterparty)s::text IS null OR invoice.counterparty LIKE %(counterparty)s)
+        AND (%(number)s::text IS null OR invoice.number LIKE %(number)s)
+        AND (%(kind)s::text IS null OR invoice.kind = %(kind)s)
+    LIMIT %(most)s -- noqa: AM09
+) AS found;

@@ -1,0 +1,209 @@
+-- name: month_states
+-- How many documents of a billing month are in which state, their amounts, and what is open, as on the page of receivables.
+SELECT
+    invoice.state, invoice.currency, count(*) AS documents, sum(invoice.total) AS total,
+    sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0) AS unpaid,
+    -sum(receivable.open_amount) FILTER (WHERE receivable.open_amount < 0) AS owed_back
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_receivable AS receivable
+    ON invoice.invoice_id = receivable.invoice_id AND receivable.period_start = %(month)s
+WHERE invoice.period_start = %(month)s
+GROUP BY invoice.state, invoice.currency
+ORDER BY invoice.state, invoice.currency;
+
+-- name: month_taxes
+-- The amounts on the numbered documents of a billing month, as printed. Void ones do not count, credit notes count negative.
+-- Nothing is calculated but the amount without tax of documents whose prices include it, as in the accountant's list.
+SELECT
+    invoice.currency, tax.category, tax.rate_percent, count(*) AS documents,
+    sum(tax.taxable_amount - CASE WHEN document.tax_included THEN tax.tax_amount ELSE 0 END) AS net,
+    sum(tax.tax_amount) AS tax,
+    sum(tax.taxable_amount + CASE WHEN document.tax_included THEN 0 ELSE tax.tax_amount END) AS gross,
+    sum(coalesce((
+        SELECT (yen.total ->> 'tax_amount')::numeric
+        FROM jsonb_array_elements(document.yen_tax -> 'totals') AS yen (total)
+        WHERE yen.total ->> 'category' = tax.category
+    ), CASE invoice.currency WHEN 'JPY' THEN tax.tax_amount ELSE 0 END)) AS yen_tax
+FROM batch.board_invoice AS invoice
+CROSS JOIN
+    LATERAL jsonb_to_record(invoice.content) AS document (tax_included boolean, tax_totals jsonb, yen_tax jsonb)
+CROSS JOIN
+    LATERAL jsonb_to_recordset(document.tax_totals) AS tax (
+        category text, rate_percent numeric, taxable_amount numeric, tax_amount numeric
+    )
+WHERE invoice.period_start = %(month)s AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
+GROUP BY invoice.currency, tax.category, tax.rate_percent
+ORDER BY invoice.currency ASC, tax.rate_percent DESC, tax.category ASC;
+
+-- name: held_of_month
+-- The held drafts with the issued invoice of the month before, less its credit notes, and whether somebody is asked about them.
+-- A draft that cannot be finalised at all has another outcome than those of holds.
+SELECT
+    invoice.invoice_id, invoice.tenant_id,
+    coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, tenant.tenant_id IS null AS is_vanished,
+    invoice.kind, invoice.status, invoice.state, invoice.number, invoice.credited, invoice.credited_total, invoice.is_paid,
+    invoice.is_carried, 0::numeric AS open_amount, invoice.counterparty, invoice.total, invoice.currency,
+    invoice.hold_reason,
+    coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
+    CASE WHEN outcome.error_code <> all(%(codes_of_holds)s) THEN outcome.error_message END AS problem,
+    previous.total - previous.credited_total AS previous_total, previous.currency AS previous_currency,
+    previous.invoice_id AS previous_invoice_id,
+    exists(
+        SELECT FROM batch.board_approval_item AS item
+        INNER JOIN batch.board_approval_request AS request ON item.request_id = request.request_id
+        WHERE
+            item.tenant_id = invoice.tenant_id AND item.item_id = invoice.invoice_id AND item.answer IS null
+            AND item.superseded_by IS null AND request.closed_at IS null
+    ) AS is_asked
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_outcome AS outcome
+    ON invoice.execution_id = outcome.execution_id AND invoice.tenant_id = outcome.tenant_id
+LEFT JOIN batch.board_invoice AS previous
+    ON
+        invoice.tenant_id = previous.tenant_id AND previous.period_start = %(previous_month)s
+        AND previous.kind = 'invoice' AND previous.status IN ('finalized', 'sent') AND NOT previous.credited
+WHERE invoice.period_start = %(month)s AND invoice.state = 'held'
+ORDER BY tenant_code, invoice.invoice_id
+LIMIT %(most)s;
+
+-- name: documents_of_month
+-- One page of the month's documents. A draft that cannot be finalised has the reason of the run that made it.
+WITH listed AS (
+    SELECT
+        invoice.invoice_id, invoice.tenant_id, tenant.tenant_code AS chosen_as,
+        coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code, invoice.kind
+    FROM batch.board_invoice AS invoice
+    LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+    WHERE invoice.period_start = %(month)s AND (%(state)s::text IS null OR invoice.state = %(state)s)
+    ORDER BY tenant_code ASC, invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, invoice.invoice_id ASC
+    LIMIT %(most)s OFFSET %(skipped)s
+)
+
+SELECT
+    listed.tenant_code, coalesce(listed.chosen_as, invoice.tenant_id) AS chosen_as, listed.chosen_as IS null AS is_vanished,
+    invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.status, invoice.state, invoice.number,
+    invoice.period_start, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total, invoice.counterparty,
+    invoice.credited, invoice.credited_total, invoice.paid_total, invoice.is_paid, invoice.is_carried,
+    coalesce(receivable.open_amount, 0) AS open_amount,
+    CASE invoice.state
+        WHEN 'held' THEN invoice.hold_reason
+        WHEN 'void' THEN invoice.void_reason
+        WHEN 'credit_note' THEN invoice.credit_reason
+    END AS reason,
+    coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
+    CASE
+        WHEN invoice.status = 'draft' AND outcome.error_code <> all(%(codes_of_holds)s) THEN outcome.error_message
+    END AS problem
+FROM listed
+INNER JOIN batch.board_invoice AS invoice ON listed.invoice_id = invoice.invoice_id
+LEFT JOIN batch.board_receivable AS receivable ON listed.invoice_id = receivable.invoice_id
+LEFT JOIN batch.board_outcome AS outcome
+    ON invoice.execution_id = outcome.execution_id AND invoice.tenant_id = outcome.tenant_id
+ORDER BY
+    listed.tenant_code ASC, invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, invoice.invoice_id ASC;
+
+-- name: open_invoice_requests
+SELECT
+    request.request_id, request.business_date, request.dag_id, request.run_id, request.asked_at, count(*) AS items,
+    count(*) FILTER (WHERE NOT item.is_current) AS outdated
+FROM batch.board_approval_request AS request
+INNER JOIN batch.board_approval_item AS item ON request.request_id = item.request_id
+WHERE
+    request.kind = 'invoices' AND request.closed_at IS null AND item.answer IS null AND item.superseded_by IS null
+GROUP BY request.request_id, request.business_date, request.dag_id, request.run_id, request.asked_at
+ORDER BY request.asked_at DESC
+LIMIT %(most)s;
+
+-- name: invoice
+SELECT
+    invoice.invoice_id, invoice.tenant_id,
+    coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, tenant.tenant_id IS null AS is_vanished,
+    coalesce(tenant.tenant_name, '') AS tenant_name, invoice.kind, invoice.period_start, invoice.period_end,
+    invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total,
+    invoice.yen_total, invoice.counterparty, invoice.content, invoice.hold_reason, invoice.approved_by,
+    invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
+    invoice.is_paid, invoice.is_carried, invoice.execution_id, invoice.created_at, invoice.finalized_at,
+    invoice.voided_at, invoice.void_reason, invoice.voided_by, original.number AS original_number,
+    coalesce(receivable.open_amount, 0) AS open_amount,
+    coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
+    CASE
+        WHEN invoice.status = 'draft' AND outcome.error_code <> all(%(codes_of_holds)s) THEN outcome.error_message
+    END AS problem,
+    approving.execution_id IS NOT null AS is_approved_by_run, approving.triggered_by AS approved_through,
+    voiding.execution_id IS NOT null AS is_voided_by_run, voiding.triggered_by AS voided_through
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_invoice AS original ON invoice.credits_invoice_id = original.invoice_id
+LEFT JOIN batch.board_receivable AS receivable ON invoice.invoice_id = receivable.invoice_id
+LEFT JOIN batch.board_outcome AS outcome
+    ON invoice.execution_id = outcome.execution_id AND invoice.tenant_id = outcome.tenant_id
+LEFT JOIN batch.board_run AS approving ON invoice.approved_by = approving.execution_id
+LEFT JOIN batch.board_run AS voiding ON invoice.voided_by = voiding.execution_id
+WHERE invoice.invoice_id = %(invoice_id)s;
+
+-- name: invoice_files
+SELECT
+    document.invoice_id, document.format, document.sha256, document.bytes, document.written_at, invoice.content,
+    invoice.number, invoice.issued_on, invoice.due_on
+FROM batch.board_document AS document
+INNER JOIN batch.board_invoice AS invoice ON document.invoice_id = invoice.invoice_id
+WHERE
+    document.invoice_id = %(invoice_id)s AND (%(format)s::text IS null OR document.format = %(format)s)
+    AND invoice.number IS NOT null
+ORDER BY document.format DESC;
+
+-- name: invoice_payments
+SELECT
+    kind, paid_on, amount, currency, method, reference, reason, entered_by, entered_at, reversed_at, reversed_by,
+    reversal_reason
+FROM batch.board_payment
+WHERE invoice_id = %(invoice_id)s
+ORDER BY paid_on, entered_at;
+
+-- name: invoice_credits
+SELECT invoice_id, number, state, issued_on, total, currency, credit_reason
+FROM batch.board_invoice
+WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit'
+ORDER BY finalized_at, number;
+
+-- name: invoices_of_tenants_month
+-- The other invoices of the tenant's month: one that is live, and those that were taken back.
+SELECT invoice_id, number, state, issued_on, total, currency, created_at, content #>> '{replaces,number}' AS replaced_number
+FROM batch.board_invoice
+WHERE tenant_id = %(tenant_id)s AND period_start = %(month)s AND invoice_id <> %(invoice_id)s AND kind = 'invoice'
+ORDER BY created_at
+LIMIT %(most)s;
+
+-- name: invoice_answers
+SELECT
+    request.request_id, request.dag_id, request.run_id, request.asked_at, request.closed_at, item.is_current,
+    item.superseded_by, item.answer, item.answered_by, item.answered_at, item.note, item.result, item.result_text,
+    item.execution_id, item.decided_at
+FROM batch.board_approval_item AS item
+INNER JOIN batch.board_approval_request AS request ON item.request_id = request.request_id
+WHERE item.tenant_id = %(tenant_id)s AND item.item_id = %(invoice_id)s AND request.kind = 'invoices'
+ORDER BY request.asked_at DESC
+LIMIT %(most)s;
+
+-- name: invoice_reminders
+SELECT days, queued_on, open_amount
+FROM batch.board_reminder
+WHERE invoice_id = %(invoice_id)s
+ORDER BY days;
+
+-- name: reminder_stops
+-- Those of the whole tenant have no invoice_id.
+SELECT invoice_id, reason, entered_by, entered_at
+FROM batch.board_reminder_stop
+WHERE tenant_id = %(tenant_id)s AND (invoice_id IS null OR invoice_id = %(invoice_id)s)
+ORDER BY invoice_id;
+
+-- name: invoice_letters
+SELECT message_id, host_log_id, status, recipient, error_code, error_detail, created_at, finished_at
+FROM batch.board_message
+WHERE
+    tenant_id = %(tenant_id)s AND host_log_id = any(%(letter_ids)s)
+ORDER BY created_at;

@@ -1,0 +1,119 @@
+-- name: open_queues
+-- Messages that wait, are parked or did not arrive, by channel and state.
+SELECT
+    message.channel, message.status, count(*) AS messages, min(message.due_at) AS oldest_due_at,
+    min(message.next_attempt_at) AS next_attempt_at
+FROM batch.board_message AS message
+WHERE message.status NOT IN ('sent', 'discarded', 'withdrawn', 'merged')
+GROUP BY message.channel, message.status
+ORDER BY message.channel, message.status;
+
+-- name: open_messages
+-- One page of them, the oldest attempt first. "after" is the key of the last row of the page before.
+SELECT
+    message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
+    message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,
+    message.error_detail, message.host_log_id
+FROM batch.board_message AS message
+LEFT JOIN batch.board_tenant AS tenant ON message.tenant_id = tenant.tenant_id
+WHERE
+    message.status = any(%(statuses)s)
+    AND message.status NOT IN ('sent', 'discarded', 'withdrawn', 'merged')
+    AND (%(channel)s::text IS null OR message.channel = %(channel)s)
+    AND (%(tenant_ids)s::text[] IS null OR message.tenant_id = any(%(tenant_ids)s))
+    AND (%(error_code)s::text IS null OR message.error_code = %(error_code)s)
+    AND (message.next_attempt_at, message.message_id) > (%(after_at)s, %(after_id)s)
+ORDER BY message.next_attempt_at, message.message_id
+LIMIT %(most)s;
+
+-- name: count_open_messages
+-- Counts up to a limit, because the page does not need more.
+SELECT count(*)
+FROM (
+    SELECT FROM batch.board_message AS message
+    WHERE
+        message.status = any(%(statuses)s)
+        AND message.status NOT IN ('sent', 'discarded', 'withdrawn', 'merged')
+        AND (%(channel)s::text IS null OR message.channel = %(channel)s)
+        AND (%(tenant_ids)s::text[] IS null OR message.tenant_id = any(%(tenant_ids)s))
+        AND (%(error_code)s::text IS null OR message.error_code = %(error_code)s)
+    LIMIT %(most)s -- noqa: AM09
+) AS listed;
+
+-- name: closed_channels
+SELECT
+    circuit.tenant_id, coalesce(tenant.tenant_code, circuit.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_name, '') AS tenant_name, circuit.channel, circuit.error_code, circuit.reason, circuit.opened_at
+FROM batch.board_channel_circuit AS circuit
+LEFT JOIN batch.board_tenant AS tenant ON circuit.tenant_id = tenant.tenant_id
+ORDER BY circuit.opened_at DESC
+LIMIT %(most)s;
+
+-- name: throttled_services
+SELECT limit_key, per_minute, at_once, blocked_until, learnt_at
+FROM batch.board_service_limit
+WHERE blocked_until > %(now)s OR per_minute IS NOT null
+ORDER BY blocked_until DESC, limit_key ASC
+LIMIT %(most)s;
+
+-- name: suppressed_addresses
+SELECT
+    address.suppression_id, address.tenant_id, coalesce(tenant.tenant_code, address.tenant_id) AS tenant_code,
+    address.recipient, address.reason, address.error_code, address.bounces, address.suppressed_at, address.suppressed_until
+FROM batch.board_suppressed_address AS address
+LEFT JOIN batch.board_tenant AS tenant ON address.tenant_id = tenant.tenant_id
+WHERE
+    (address.suppressed_until IS null OR address.suppressed_until > %(now)s)
+    AND (%(tenant_ids)s::text[] IS null OR address.tenant_id = any(%(tenant_ids)s))
+ORDER BY address.suppressed_at DESC
+LIMIT %(most)s;
+
+-- name: message
+SELECT
+    message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_name, '') AS tenant_name, message.channel, message.status, message.priority, message.attempts,
+    message.due_at, message.next_attempt_at, message.lease_until, message.host_log_id, message.template_key,
+    message.recipient, message.error_code, message.error_class, message.error_detail, message.decided_by,
+    message.created_by, message.created_at, message.finished_at
+FROM batch.board_message AS message
+LEFT JOIN batch.board_tenant AS tenant ON message.tenant_id = tenant.tenant_id
+WHERE message.message_id = %(message_id)s;
+
+-- name: described_messages
+SELECT
+    message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
+    message.status, message.recipient, message.error_detail
+FROM batch.board_message AS message
+LEFT JOIN batch.board_tenant AS tenant ON message.tenant_id = tenant.tenant_id
+WHERE message.message_id = any(%(message_ids)s)
+ORDER BY tenant_code, message.message_id;
+
+-- name: described_invoices
+SELECT
+    coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.status, invoice.number, invoice.total,
+    invoice.currency, invoice.hold_reason, invoice.state
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+WHERE
+    invoice.tenant_id = any(%(tenant_ids)s) AND invoice.period_start = %(period_start)s
+    AND invoice.kind = 'invoice' AND invoice.status <> 'void'
+ORDER BY tenant_code, invoice.tenant_id;
+
+-- name: described_tenants
+-- The tenants with the number of their unpaid invoices, for what concerns all of these.
+SELECT
+    coalesce(tenant.tenant_code, chosen.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
+    count(receivable.invoice_id) AS unpaid
+FROM unnest(%(tenant_ids)s::text[]) AS chosen (tenant_id)
+LEFT JOIN batch.board_tenant AS tenant ON chosen.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_receivable AS receivable ON chosen.tenant_id = receivable.tenant_id
+GROUP BY chosen.tenant_id, tenant.tenant_id, tenant.tenant_code, tenant.tenant_name
+HAVING tenant.tenant_id IS NOT null OR count(receivable.invoice_id) > 0
+ORDER BY tenant_code, chosen.tenant_id;
+
+-- name: described_channels
+SELECT coalesce(tenant.tenant_code, circuit.tenant_id) AS tenant_code, circuit.channel, circuit.reason, circuit.error_code
+FROM batch.board_channel_circuit AS circuit
+LEFT JOIN batch.board_tenant AS tenant ON circuit.tenant_id = tenant.tenant_id
+WHERE circuit.tenant_id = any(%(tenant_ids)s)
+ORDER BY tenant_code, circuit.tenant_id, circuit.channel;

@@ -1,0 +1,208 @@
+-- name: recent_runs
+-- The last runs of each batch, newest first.
+SELECT
+    run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
+    run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
+    nullif(run.chosen_tenants, '[]') AS chosen_tenants, metric.execution_seconds
+FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
+CROSS JOIN
+    LATERAL (
+        SELECT newest.*
+        FROM batch.board_run AS newest
+        WHERE newest.batch_id = listed.batch_id
+        ORDER BY newest.started_at DESC
+        LIMIT %(count)s
+    ) AS run
+LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id
+ORDER BY run.started_at DESC;
+
+-- name: open_runs
+-- Of each batch the ended real runs that did not complete, from the last one for all tenants on. A later run for some tenants
+-- does not make an earlier failure of others good.
+SELECT
+    run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
+    run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
+    nullif(run.chosen_tenants, '[]') AS chosen_tenants, metric.execution_seconds
+FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
+LEFT JOIN
+    LATERAL (
+        SELECT whole.started_at
+        FROM batch.board_run AS whole
+        WHERE
+            whole.batch_id = listed.batch_id AND whole.status <> 'running' AND NOT whole.dry_run
+            AND nullif(nullif(whole.chosen_tenants, '[]'), 'null') IS null
+        ORDER BY whole.started_at DESC
+        LIMIT 1
+    ) AS last_whole
+    ON true
+INNER JOIN batch.board_run AS run ON listed.batch_id = run.batch_id
+LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id
+WHERE
+    run.status IN ('partial', 'failed') AND NOT run.dry_run
+    AND run.started_at >= coalesce(last_whole.started_at, '-infinity')
+ORDER BY run.started_at DESC
+LIMIT %(most)s;
+
+-- name: active_runs
+-- The runs of batches and operations that have not ended, and those on which a cleared task works again.
+SELECT
+    run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
+    run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
+    nullif(run.chosen_tenants, '[]') AS chosen_tenants, null::numeric AS execution_seconds
+FROM batch.board_run AS run
+WHERE run.batch_id = any(%(batch_ids)s) AND (run.status = 'running' OR run.reopened_at IS NOT null)
+ORDER BY run.started_at DESC
+LIMIT %(most)s;
+
+-- name: usual_seconds
+-- The average duration of the last comparable runs of each batch. Batches with too few are left out.
+SELECT listed.batch_id, avg(history.execution_seconds) AS seconds
+FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
+CROSS JOIN
+    LATERAL (
+        SELECT board_performance.execution_seconds
+        FROM batch.board_performance
+        WHERE board_performance.batch_id = listed.batch_id AND board_performance.is_comparable
+        ORDER BY board_performance.recorded_at DESC
+        LIMIT %(last_runs)s
+    ) AS history
+GROUP BY listed.batch_id
+HAVING count(*) >= %(least_runs)s;
+
+-- name: failed_tenants
+-- The tenants of these runs that failed, or that have no result although the run has ended, by reason: of each reason the first
+-- "listed" ones, with the number of all. The part "missing" reads all outcomes of a run, so only where the counts say that some
+-- are missing, or where a tenant's work has parts, which the counts do not know.
+WITH run AS (
+    SELECT
+        chosen.execution_id, chosen.batch_id, chosen.business_date, chosen.started_at, chosen.reopened_at, chosen.status,
+        chosen.error_count
+    FROM batch.board_run AS chosen
+    WHERE chosen.execution_id = any(%(execution_ids)s)
+),
+
+failed AS (
+    SELECT outcome.execution_id, outcome.tenant_id, outcome.part, outcome.error_code, outcome.error_message, outcome.attempts
+    FROM run
+    INNER JOIN batch.board_outcome AS outcome ON run.execution_id = outcome.execution_id
+    WHERE outcome.status = 'failed'
+),
+
+counted AS (
+    SELECT
+        run.execution_id,
+        coalesce(run.error_count > count(DISTINCT failed.tenant_id), true)
+        OR coalesce(bool_or(failed.part <> ''), false) AS may_miss_some
+    FROM run
+    LEFT JOIN failed ON run.execution_id = failed.execution_id
+    WHERE run.status <> 'running' AND run.reopened_at IS null
+    GROUP BY run.execution_id, run.error_count
+),
+
+missing AS (
+    SELECT outcome.execution_id, outcome.tenant_id, outcome.part, outcome.error_code, outcome.error_message, outcome.attempts
+    FROM counted
+    CROSS JOIN
+        LATERAL (
+            SELECT candidate.*
+            FROM batch.board_outcome AS candidate
+            WHERE
+                counted.may_miss_some
+                AND candidate.execution_id = counted.execution_id AND candidate.status = 'pending'
+        ) AS outcome
+),
+
+still_open AS (
+    SELECT outcome.*
+    FROM (
+        SELECT * FROM failed
+        UNION ALL
+        SELECT * FROM missing
+    ) AS outcome
+    WHERE
+        NOT %(only_open)s
+        OR NOT EXISTS (
+            -- A later run for the same day has succeeded.
+            SELECT FROM run
+            INNER JOIN batch.board_run AS later
+                ON
+                    run.batch_id = later.batch_id
+                    AND run.business_date = later.business_date
+                    AND run.started_at < later.started_at
+            INNER JOIN batch.board_outcome AS success ON later.execution_id = success.execution_id
+            WHERE
+                run.execution_id = outcome.execution_id AND NOT later.dry_run
+                AND success.tenant_id = outcome.tenant_id AND success.part = outcome.part AND success.status = 'success'
+        )
+),
+
+ranked AS (
+    SELECT
+        still_open.*,
+        row_number() OVER reason AS position,
+        count(*)
+            OVER (PARTITION BY still_open.execution_id, coalesce(still_open.error_code, still_open.error_message, ''))
+            AS tenants
+    FROM still_open
+    WINDOW reason AS (
+        PARTITION BY execution_id, coalesce(error_code, error_message, '') ORDER BY tenant_id, part
+    )
+)
+
+SELECT
+    ranked.execution_id, ranked.tenant_id, ranked.part, ranked.error_code, ranked.error_message, ranked.attempts,
+    ranked.tenants,
+    coalesce(tenant.tenant_code, ranked.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
+    tenant.tenant_id IS NOT null AS is_tenant
+FROM ranked
+LEFT JOIN batch.board_tenant AS tenant ON ranked.tenant_id = tenant.tenant_id
+WHERE ranked.position <= %(listed)s
+ORDER BY ranked.tenants DESC, ranked.error_code ASC, ranked.position ASC;
+
+-- name: progress
+SELECT
+    execution_id,
+    count(*) AS total,
+    count(*) FILTER (WHERE status <> 'pending') AS done,
+    count(*) FILTER (WHERE status = 'failed') AS failed
+FROM batch.board_outcome
+WHERE execution_id = any(%(execution_ids)s)
+GROUP BY execution_id;
+
+-- name: ended_runs
+-- Of these runs, those that the execution log knows as ended.
+SELECT DISTINCT run.dag_id, run.run_id
+FROM unnest(%(dag_ids)s::text[], %(run_ids)s::text[]) AS failed (dag_id, run_id)
+INNER JOIN batch.board_run AS run ON failed.dag_id = run.dag_id AND failed.run_id = run.run_id
+WHERE run.status <> 'running';
+
+-- name: failed_operations
+SELECT execution_id, batch_id, dag_id, run_id, operation, started_at, error_message, triggered_by
+FROM batch.board_run
+WHERE
+    batch_id = any(%(operation_ids)s) AND started_at > %(since)s AND status IN ('partial', 'failed') AND reopened_at IS null
+ORDER BY started_at DESC
+LIMIT %(most)s;
+
+-- name: recent_alerts
+-- The alerts since a time, each once, with the channels that do not have it.
+SELECT
+    alert_key, max(severity) AS severity, max(title) AS title, min(created_at) AS created_at,
+    array_agg(channel ORDER BY channel) FILTER (WHERE delivered_at IS null) AS missing,
+    max(last_error) FILTER (WHERE delivered_at IS null) AS last_error
+FROM batch.board_alert
+WHERE created_at > %(since)s
+GROUP BY alert_key
+ORDER BY min(created_at) DESC
+LIMIT %(most)s;
+
+-- name: open_incidents
+SELECT
+    count(*) FILTER (WHERE severity = 'critical') AS critical,
+    count(*) FILTER (WHERE severity = 'warning') AS warning,
+    (
+        SELECT count(*) FROM batch.board_platform_incident
+        WHERE closed_at IS null
+    ) AS platform
+FROM batch.board_incident
+WHERE closed_at IS null;

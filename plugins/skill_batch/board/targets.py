@@ -1,0 +1,106 @@
+"""What an action is about to work on, as the dialog shows it, from the rows as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Literal
+
+import psycopg
+
+from include.catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
+from skill_batch.board.actions import Action, ActionError, unknown_tenants
+from skill_batch.board.choosing import choices, tenant_ids_of
+from skill_batch.board.message_words import ALL_STATES, CHANNELS
+from skill_batch.board.statements import SQL as _SQL
+
+# A dialog shows this many lines.
+MOST = 50
+
+# The operations that concern all invoices of a tenant if the form has the flag "every_month".
+_OF_EVERY_MONTH = ("stop_reminders", "allow_reminders")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the values of a dialog name. ``rows`` are the first ones of ``total``; ``kind`` says which columns they have."""
+
+    kind: Literal["messages", "invoices", "tenants", "channels"]
+    rows: Sequence[Mapping[str, Any]]
+    total: int
+
+    @property
+    def further(self) -> int:
+        """How many are not in ``rows``."""
+        return self.total - len(self.rows)
+
+
+def describe_targets(
+    connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Sequence[str]], today: date
+) -> Targets | None:
+    """The messages, invoices or channels that the values name; None for other actions. ``today`` is in Asia/Tokyo."""
+    messages = _lines(values, "messages")
+    if messages:
+        return _targets("messages", _SQL.rows(connection, "described_messages", message_ids=messages))
+    names = _lines(values, "tenants")
+    tenant_ids = tenant_ids_of(connection, names)
+    if action.spec is OPERATE_INVOICES:
+        # The application may have deleted the tenant. Its invoices still have its id.
+        tenant_ids += unknown_tenants(connection, names)
+    if not tenant_ids:
+        return None
+    if action.spec is OPERATE_NOTIFICATIONS and action.name == "reopen":
+        return _targets("channels", _SQL.rows(connection, "described_channels", tenant_ids=tenant_ids))
+    if action.spec is not OPERATE_INVOICES:
+        return None
+    if action.name in _OF_EVERY_MONTH and list(values.get("every_month", ()))[-1:] == ["on"]:
+        return _targets("tenants", _SQL.rows(connection, "described_tenants", tenant_ids=tenant_ids))
+    period_start = _month(values.get("business_date", ()), today)
+    return _targets(
+        "invoices",
+        _SQL.rows(connection, "described_invoices", tenant_ids=tenant_ids, period_start=period_start),
+    )
+
+
+def tenants_of_messages(connection: psycopg.Connection[Any], message_ids: Sequence[str]) -> list[str]:
+    """What a form's field "tenants" says, so that the operation finds exactly the tenants that have these messages.
+
+    :raises ActionError: the operation cannot work on one of these tenants.
+    """
+    rows = _SQL.rows(connection, "described_messages", message_ids=list(message_ids))
+    codes = {str(row["tenant_id"]): str(row["tenant_code"]) for row in rows}
+    found = choices(connection, list(codes))
+    for tenant_id, choice in found.items():
+        if choice.refusal:
+            raise ActionError(
+                f"テナント {codes[tenant_id]}: {choice.refusal}。このテナントの通知を選択から外してください。"
+            )
+    return sorted(str(choice.chosen_as) for choice in found.values())
+
+
+def _targets(
+    kind: Literal["messages", "invoices", "tenants", "channels"], rows: Sequence[Mapping[str, Any]]
+) -> Targets:
+    return Targets(kind, [_in_words(row) for row in rows[:MOST]], len(rows))
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with ``status_name`` and ``channel_name`` as words; the dialog translates them."""
+    return {
+        **row,
+        "status_name": ALL_STATES.get(row.get("status", ""), row.get("status")),
+        "channel_name": CHANNELS.get(row.get("channel", ""), row.get("channel")),
+    }
+
+
+def _lines(values: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    return [line.strip() for text in values.get(name, ()) for line in text.splitlines() if line.strip()]
+
+
+def _month(given: Sequence[str], today: date) -> date:
+    """The first day of the month that the form names, or of the previous month, as the operation decides it."""
+    try:
+        return date.fromisoformat(given[-1]).replace(day=1)
+    except (IndexError, ValueError):
+        return (today.replace(day=1) - timedelta(days=1)).replace(day=1)

@@ -1,0 +1,1 @@
+"""The pages about money on one world of invoices."""

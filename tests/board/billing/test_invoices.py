@@ -1,0 +1,231 @@
+"""請求: the month's documents and sums, held invoices with their buttons, and one document with all that belongs to it."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from decimal import Decimal
+from io import StringIO
+
+import psycopg
+import pytest
+
+from include.billing.pricing.consumption_tax import TaxCategory
+from include.execution.object_store import ObjectStore
+from skill_batch.board.access import Rights
+from skill_batch.board.pages.invoice import load_invoice
+from skill_batch.board.pages.invoices import load_month, possible_actions
+from tests.board.billing.conftest import ACCOUNTANT, ADDRESS, number_of
+from tests.board.conftest import Board
+from tests.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
+
+OCTOBER = "/invoices?month=2026-10"
+
+
+def test_the_documents_are_counted_by_state(reader: psycopg.Connection) -> None:
+    states = {(row["state"], row["currency"]): row["documents"] for row in load_month(reader, MONTH).states}
+    assert states == {
+        ("held", "JPY"): 2,
+        ("draft", "JPY"): 1,
+        ("finalized", "JPY"): 8,
+        ("finalized", "USD"): 1,
+        ("credit_note", "JPY"): 2,
+        ("credited", "JPY"): 1,
+        ("void", "JPY"): 2,
+    }
+
+
+def test_the_sums_by_tax_rate_are_those_of_the_accountants_files(
+    reader: psycopg.Connection, store: ObjectStore
+) -> None:
+    content = files(store)["accounting/2026-11/accounting-2026-11.csv"].decode("utf-8-sig")
+    columns = ("税抜金額", "消費税額", "税込金額", "消費税額（円）")
+    expected: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * len(columns))
+    for row in csv.DictReader(StringIO(content)):
+        if row["対象期間開始"] == "2026-10-01":
+            key = (row["通貨"], f"{row['税区分']}")
+            expected[key] = [
+                total + Decimal(row[column]) for total, column in zip(expected[key], columns, strict=True)
+            ]
+    shown = {
+        (row["currency"], f"{TaxCategory(row['category']).label}{row['rate_percent']:f}%"): [
+            row["net"],
+            row["tax"],
+            row["gross"],
+            row["yen_tax"],
+        ]
+        for row in load_month(reader, MONTH).taxes
+    }
+    assert shown == expected
+    assert {currency for currency, _ in shown} == {"JPY", "USD"}
+
+
+def test_a_held_invoice_shows_both_months_and_the_reason(board: Board, reader: psycopg.Connection) -> None:
+    first, second = load_month(reader, MONTH).held
+    assert (first.row["tenant_code"], second.row["tenant_code"]) == ("B", "HD001")
+    assert second.row["previous_total"] == 11_000
+    assert second.change == second.row["total"] - 11_000
+    assert second.row["is_asked"]
+    text = board.get(OCTOBER).text
+    assert "11,000 JPY" in text
+    assert f"{second.row['total']:,f} JPY" in text
+    assert f"<td>{second.row['hold_reason']}</td>" in text
+
+
+def test_the_open_request_says_what_is_out_of_date_and_leads_to_airflow(
+    board: Board, reader: psycopg.Connection
+) -> None:
+    (request,) = load_month(reader, MONTH).requests
+    assert (request["items"], request["outdated"]) == (2, 1)
+    text = board.as_role("viewer").get(OCTOBER).text
+    assert f"/dags/approve_invoices/runs/{request['run_id']}/required_actions" in text.replace("%3A", ":")
+    assert "承認の画面を開く" in text
+
+
+def test_each_button_is_shown_only_where_the_state_allows_it(
+    reader: psycopg.Connection, ids: dict[str, str]
+) -> None:
+    final = ["explain", "record_payment", "part_credit", "credit", "reissue", "void"]
+    expected = {
+        "B": ["explain", "approve", "void"],
+        "EMOJI": ["explain", "void"],
+        "USD": final,
+        "PAID": ["explain", "part_credit", "credit"],
+        "PARTLY": ["explain", "record_payment", "part_credit", "credit"],
+        "PART": ["explain", "record_payment", "part_credit", "credit"],
+        "VOID": [],
+        "CREDIT": [],
+    }
+    for tenant_id, names in expected.items():
+        page = load_invoice(reader, ids[tenant_id], FIRST_OF_NOVEMBER)
+        assert page is not None
+        assert possible_actions(page.row) == names, tenant_id
+
+
+def test_the_chosen_held_invoices_are_approved_in_one_run(board: Board) -> None:
+    user = board.as_role("user")
+    assert user.get(OCTOBER).text.count('name="tenants"') == 2
+    chosen = {"tenants": ["HD001", "B"], "business_date": "2026-10-01"}
+    dialog = user.get("/operations/operate_invoices/approve", params=chosen).text
+    assert "対象（2 件）" in dialog
+    user.post("/operations/operate_invoices/approve", {"tenants": "HD001\nB", "business_date": "2026-10-01"})
+    newest = board.api("GET", "/dags/operate_invoices/dagRuns", params={"order_by": "-run_after"})
+    assert newest.json()["dag_runs"][0]["conf"] == {
+        "operation": "approve",
+        "tenants": ["HD001", "B"],
+        "business_date": "2026-10-01",
+    }
+
+
+def test_a_reader_gets_no_buttons_and_nobody_without_the_right_gets_invoices(
+    board: Board, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = board.as_role("viewer")
+    paid = ids["PAID"]
+    for path in (OCTOBER, f"/invoices/{paid}", "/receivables"):
+        assert "/operations/" in board.get(path).text
+        assert "/operations/" not in viewer.get(path).text
+    monkeypatch.setattr(Rights, "may_read", lambda _, dag_id: dag_id != "batch_018_02_tenant_billing")
+    for path in (
+        "/invoices",
+        f"/invoices/{paid}",
+        f"/invoices/{paid}/sheets",
+        f"/invoices/{paid}/page/1.png",
+        f"/invoices/{paid}/file",
+        "/documents",
+        "/documents.csv",
+        "/receivables",
+    ):
+        assert viewer.get(path).status_code == 403, path
+
+
+def test_the_list_is_filtered_by_state_and_names_why(board: Board) -> None:
+    text = board.get("/invoices?month=2026-10&state=void").text.split("請求の一覧")[1]
+    assert "宛名の誤り" in text
+    assert "PAID" not in text
+    assert "印刷できない文字" in board.get("/invoices?month=2026-10&state=draft").text
+    assert "この月の請求はありません" in board.get("/invoices?month=2031-01").text
+    assert board.get("/invoices").status_code == 200
+    for query in ("month=2026-13", "month=yesterday", "state=lost", "page=0", "month=２０２６-10"):
+        assert board.get(f"/invoices?{query}").status_code == 400, query
+
+
+def test_the_sums_by_tax_rate_say_which_documents_they_are_of(board: Board) -> None:
+    assert "対象月の書類の合計です。会計用ファイルは発行日の月ごとです。" in board.get(OCTOBER).text
+
+
+def test_a_final_invoice_is_final_and_not_unsent(board: Board) -> None:
+    text = board.get(OCTOBER).text
+    assert "確定" in text
+    for word in ("未送付", "送付済み"):
+        assert word not in text
+    assert board.get("/invoices?month=2026-10&state=sent").status_code == 400
+
+
+def test_the_list_has_pages(reader: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skill_batch.board.pages.invoices._PAGE", 10)
+    first, second = load_month(reader, MONTH), load_month(reader, MONTH, number=2)
+    assert (first.total, first.next_number, second.next_number) == (17, 2, None)
+    listed = [row["invoice_id"] for page in (first, second) for row in page.documents]
+    assert len(set(listed)) == 17
+
+
+def test_a_document_shows_what_belongs_to_it_and_nothing_of_another_tenant(
+    board: Board, ids: dict[str, str]
+) -> None:
+    paid = board.get(f"/invoices/{ids['PAID']}").text
+    for own in ("PAID 商事", "F-PAID", "銀行振込", ACCOUNTANT, "客先に確認済み", "確定しました", "基本料金"):
+        assert own in paid, own
+    for foreign in ("F-PARTLY", "PARTLY", "値引き", "係争中"):
+        assert foreign not in paid, foreign
+    assert "CRN-2026-10-" in board.get(f"/invoices/{ids['CREDIT']}").text
+    voided = board.get(f"/invoices/{ids['VOID']}").text
+    assert "宛名の誤り" in voided
+    assert "取消した実行" in voided
+    assert "係争中" in board.get(f"/invoices/{ids['STOPPED']}").text
+    held = board.get(f"/invoices/{ids['B']}").text
+    assert "下書きのため" in held
+    assert "依頼の後に内容が変わりました" in held
+    assert "承認の画面を開く" in held
+
+
+def test_replaced_and_credited_documents_lead_to_each_other(
+    reader: psycopg.Connection, host: psycopg.Connection, ids: dict[str, str]
+) -> None:
+    old = load_invoice(reader, ids["AGAIN"], FIRST_OF_NOVEMBER)
+    assert old is not None
+    (new,) = old.replacing
+    page = load_invoice(reader, new["invoice_id"], FIRST_OF_NOVEMBER)
+    assert page is not None
+    assert page.replaced is not None
+    assert page.replaced["invoice_id"] == ids["AGAIN"]
+    part = load_invoice(reader, ids["PART"], FIRST_OF_NOVEMBER)
+    assert part is not None
+    (credit,) = part.credits
+    note = load_invoice(reader, credit["invoice_id"], FIRST_OF_NOVEMBER)
+    assert note is not None
+    assert note.row["original_number"] == number_of(host, ids["PART"])
+    assert part.open_amount == part.row["total"] + credit["total"]
+
+
+def test_letters_and_reminders_are_shown_without_addresses(
+    board: Board, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/invoices/{ids['PARTLY']}"
+    text = board.get(path).text
+    assert "k***@partly.example" in text
+    assert ADDRESS not in text
+    assert "mailbox_unavailable" in text
+    assert "期限の 7 日後の督促" in text
+    monkeypatch.setattr(Rights, "may_read", lambda _, dag_id: dag_id == "batch_018_02_tenant_billing")
+    restricted = board.get(path).text
+    assert "mailbox_unavailable" not in restricted
+    assert "承認の依頼と回答" not in board.get(f"/invoices/{ids['PAID']}").text
+    assert "承認の画面を開く" not in board.get(OCTOBER).text
+
+
+def test_names_are_texts_on_every_page(board: Board, ids: dict[str, str]) -> None:
+    for path in (OCTOBER, f"/invoices/{ids['EVIL']}", "/documents", "/receivables"):
+        text = board.get(path).text
+        assert "<script>alert" not in text, path
+        assert "&lt;script&gt;alert" in text, path

@@ -1,0 +1,134 @@
+"""Who gets in: logins, roles, other sites, and addresses that somebody made up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+
+import psycopg
+import pytest
+from fastapi.routing import APIRoute
+
+from include.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING
+from local_stack.stack import PROJECT
+from skill_batch.board.application import create_app
+from tests.board.conftest import Board
+from tests.board.night_rows import run
+from tests.conftest import Database
+from tests.host_rows import tenant
+
+EVIL = (
+    "..%2f..%2fetc%2fpasswd",
+    "'; DROP TABLE batch.invoice; --",
+    "<script>alert(1)</script>",
+    "%00",
+    "\u202eabc",
+    "A" * 3_000,
+)
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    with database.connect() as connection:
+        tenant(connection, "A")
+        yield connection
+
+
+def _paths() -> list[tuple[str, str]]:
+    """Every route of the board, with a value for each parameter."""
+    return [
+        (method, route.path.replace("{path:path}", "nothing").replace("{", "").replace("}", ""))
+        for route in create_app().routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    ]
+
+
+def test_without_a_login_every_address_answers_401(board: Board) -> None:
+    paths = _paths()
+    assert len(paths) > 10
+    for method, path in paths:
+        answer = board.as_role(None).request(method, path)
+        assert answer.status_code == 401, (method, path)
+        assert "BATCH-" not in answer.text
+
+
+def test_an_invalid_or_expired_token_is_refused(board: Board) -> None:
+    for token in ("nonsense", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9."):
+        answer = board.as_role(None).request("GET", "/", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code in (401, 403)
+
+
+def test_a_viewer_reads_but_gets_no_buttons_and_no_dialogs(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_BILLING, failed={"A": ("NO_PRICE", "価格がありません")}, run_id="manual__1")
+    viewer = board.as_role("viewer")
+    assert "失敗した分だけ再実行" not in viewer.get("/").text
+    assert "失敗した分だけ再実行" in board.as_role("user").get("/").text
+    for path in (
+        "/operations/operate_invoices/approve",
+        "/runs/batch_018_02_tenant_billing/manual__1/clear",
+    ):
+        assert viewer.get(path).status_code == 403
+        assert viewer.post(path, {"tenants": "A", "instance": "bill_tenant[0]"}).status_code == 403
+
+
+def test_a_form_of_another_site_changes_nothing(board: Board) -> None:
+    before = board.api("GET", "/dags/operate_invoices/dagRuns").json()["total_entries"]
+    for headers in (
+        {},
+        {"HX-Request": "true", "Sec-Fetch-Site": "cross-site"},
+        {"HX-Request": "true", "Sec-Fetch-Site": "same-site"},
+        {"HX-Request": "true", "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "same-origin"},
+    ):
+        answer = board.post("/operations/operate_invoices/approve", {"tenants": "A"}, headers)
+        assert answer.status_code == 403, headers
+    assert board.api("GET", "/dags/operate_invoices/dagRuns").json()["total_entries"] == before
+
+
+def test_a_page_of_the_board_is_embedded_only_by_airflow_and_runs_only_its_own_scripts(board: Board) -> None:
+    policy = board.get("/").headers["Content-Security-Policy"]
+    assert "frame-ancestors 'self'" in policy
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+
+
+def test_no_value_in_an_address_reaches_files_sql_or_the_page(board: Board) -> None:
+    paths = (
+        "/runs/{}/x",
+        "/runs/batch_018_02_tenant_billing/{}",
+        "/executions/{}",
+        "/operations/operate_invoices/{}",
+        "/operations/{}/approve",
+        "/follow/batch_018_02_tenant_billing/{}",
+        "/static/{}",
+        "/invoices/{}",
+        "/invoices/{}/sheets",
+        "/invoices/{}/page/1.png",
+        "/invoices/x/page/{}.png",
+        "/invoices/{}/file",
+        "/invoices?month={}",
+        "/documents?date_from={}",
+        "/documents?amount_to={}",
+        "/receivables?age={}",
+    )
+    for path, value in product(paths, EVIL):
+        answer = board.get(path.format(value))
+        assert answer.status_code in (400, 404), (path, value, answer.text[:500])
+        assert "<script>alert" not in answer.text
+        assert "root:" not in answer.text
+
+
+def test_static_files_need_a_login_and_are_only_the_boards(board: Board) -> None:
+    assert board.get("/static/board.css").headers["content-type"].startswith("text/css")
+    assert board.get("/static/htmx.LICENSE").status_code == 404
+    assert board.get("/static/..%2fapplication.py").status_code == 404
+
+
+def test_the_documented_roles_name_every_dag() -> None:
+    text = (PROJECT / "docs" / "board.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bDAG:(\w+)", text))
+    assert named == {each.dag_id for each in BATCHES} | {each.dag_id for each in OPERATIONS} | {
+        each.dag_id for each in FAMILIES
+    }

@@ -1,0 +1,180 @@
+"""The page of one batch: charts, runs, the newest run and its slowest tasks, from real rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from include.catalog import LOG_CLEANUP, OPERATE_INVOICES, RUN_SPECS, STATISTICS, TENANT_BILLING, TENANT_USAGE
+from include.execution.sharding import Tenant, shard_tenants
+from include.settings import ExecutionSettings
+from skill_batch.board.pages.batches import PAGE_RUNS, load_batch, shards_of
+from tests.board.conftest import Board
+from tests.board.night_rows import outcome, run
+from tests.conftest import Database
+from tests.host_rows import tenant
+from tests.tenant_management.billing_rows import insert
+
+ONE_EACH = ExecutionSettings(max_mapped_tenants=100, shards=10)
+TWO_SHARDS = ExecutionSettings(max_mapped_tenants=1, shards=2)
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The test's database as superuser, with three tenants."""
+    with database.connect() as connection:
+        for tenant_id in ("A", "B", "C"):
+            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}", tenant_name=f"会社 {tenant_id}")
+        yield connection
+
+
+def _task(host: psycopg.Connection, execution_id: str, map_index: int, seconds: float) -> None:
+    insert(
+        host,
+        "task_metric",
+        execution_id=execution_id,
+        task_id="aggregate_usage",
+        map_index=map_index,
+        wall_seconds=seconds,
+        cpu_seconds=1,
+        peak_memory_bytes=2**20,
+    )
+
+
+def _unit(tenant_id: str, part: str = "", code: str | None = "code") -> dict[str, str | None]:
+    return {"tenant_id": tenant_id, "part": part, "tenant_code": code, "tenant_name": ""}
+
+
+def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> None:
+    for spec in RUN_SPECS.values():
+        page = board.get(f"/batches/{spec.id}")
+        assert page.status_code == 200
+        assert spec.name in page.text
+        assert "まだ実行されていません" in page.text
+    for wrong in ("BATCH-999", "batch-001", "'; --", "%2e%2e"):
+        assert board.get(f"/batches/{wrong}").status_code in (400, 404), wrong
+    operation = board.get(f"/batches/{OPERATE_INVOICES.id}").text
+    assert "手動の操作（予定なし）" in operation
+    assert "/batch-board/batches/BATCH-018-02" in operation
+    billing = board.get(f"/batches/{TENANT_BILLING.id}").text
+    assert all(shown in billing for shown in ("0 2 1 * *", "3:00:00", "CRITICAL", "朝まで待てるか"))
+    # A dry run: only for who may trigger the DAG, and with tenants only if the batch has some.
+    button = "/batch-board/operations/batch_018_02_tenant_billing/dry_run"
+    assert button in billing
+    assert button not in board.as_role("viewer").get(f"/batches/{TENANT_BILLING.id}").text
+    assert 'name="tenants"' in board.get("/operations/batch_018_02_tenant_billing/dry_run").text
+    assert 'name="tenants"' not in board.get(f"/operations/{LOG_CLEANUP.dag_id}/dry_run").text
+
+
+def test_the_runs_are_paged_and_charted_with_failures_marked_and_the_usual_duration(
+    board: Board, host: psycopg.Connection, database: Database
+) -> None:
+    for night in range(PAGE_RUNS + 1):
+        run(host, TENANT_USAGE, hours_ago=24 * night + 30, minutes=10, succeeded=("A",))
+    run(host, TENANT_USAGE, hours_ago=6, minutes=12, failed={"A": ("X", "だめ")}, run_id="bad")
+    run(host, TENANT_USAGE, hours_ago=3, minutes=1, dry_run=True, succeeded=("A",))
+    run(host, STATISTICS, hours_ago=2, minutes=99, succeeded=("A",), run_id="another-batch")
+    with database.connect("batch_board") as reader:
+        page = load_batch(reader, TENANT_USAGE, 1, ONE_EACH, datetime.now(UTC))
+    seconds, records, memory, failed = page.charts
+    assert len(seconds.points) == PAGE_RUNS + 2
+    assert [value for _, value in seconds.points[-2:]] == [600, 720]
+    assert seconds.limit == 600
+    assert seconds.marked == {PAGE_RUNS + 1}
+    assert [label.endswith("✕") for label, _ in seconds.points[-2:]] == [False, True]
+    assert [value for _, value in records.points[-2:]] == [100, None]
+    assert memory.points[-2][1] == 200
+    assert [value for _, value in failed.points[-2:]] == [0, 1]
+    first, second = board.get("/batches/BATCH-018-01").text, board.get("/batches/BATCH-018-01?page=2").text
+    assert "28 件" in first
+    assert "another-batch" not in first + second
+    assert first.count("<td>20") == PAGE_RUNS
+    assert second.count("<td>20") == 3
+    assert "（ドライラン）" in first
+    assert "page=2" in first
+    assert "このページに実行はありません" in board.get("/batches/BATCH-018-01?page=99").text
+    for wrong in ("0", "-1", "x", "99999999999999999999"):
+        assert board.get(f"/batches/BATCH-018-01?page={wrong}").status_code == 400
+
+
+def test_the_newest_run_has_its_failures_notes_slowest_tasks_and_readings(
+    board: Board, host: psycopg.Connection
+) -> None:
+    evil = "<script>alert(1)</script>"
+    run(host, TENANT_USAGE, hours_ago=30, failed={"C": ("OLD", "古い失敗")})
+    execution_id = run(
+        host, TENANT_USAGE, hours_ago=6, failed={"A": ("X", evil)}, run_id="newest", succeeded=()
+    )
+    for tenant_id in ("B", "C"):
+        outcome(host, execution_id, tenant_id, "success", notes=["締め日が変わりました"])
+    for index, seconds in ((-1, 500), (0, 5), (1, 90), (2, 7)):
+        _task(host, execution_id, index, seconds)
+    insert(
+        host,
+        "reconciliation",
+        execution_id=execution_id,
+        source="SYS_SystemLog",
+        placement="person",
+        is_event=True,
+        row_count=12345,
+    )
+    run(host, TENANT_USAGE, hours_ago=1, minutes=None, pending=("A",))
+    text = board.get("/batches/BATCH-018-01").text
+    newest = text[text.index('id="newest"') : text.index('id="runs"')]
+    for shown in (
+        "/batch-board/runs/batch_018_01_tenant_usage/newest",
+        "成功 2",
+        "失敗 1",
+        "<strong>2 件</strong> 締め日が変わりました",
+        "12,345",
+        "&lt;script&gt;",
+    ):
+        assert shown in newest, shown
+    assert "古い失敗" not in newest
+    assert "<script>alert" not in text
+    # Instance 1 is the slowest, and worked on B. The step of the whole run (-1) is no tenant's.
+    slowest = newest[newest.index("時間のかかったタスク") :]
+    assert slowest.index("aggregate_usage[1]") < slowest.index("aggregate_usage[2]")
+    assert "aggregate_usage[-1]" not in slowest
+    assert slowest.index("CODE-B") < slowest.index("CODE-C") < slowest.index("CODE-A")
+
+
+def test_a_shard_of_several_tenants_says_so_and_a_different_division_names_nobody(
+    host: psycopg.Connection, database: Database
+) -> None:
+    execution_id = run(host, TENANT_USAGE, succeeded=("A", "B", "C"))
+    for index, seconds in ((0, 9), (1, 3)):
+        _task(host, execution_id, index, seconds)
+    with database.connect("batch_board") as reader:
+        now = datetime.now(UTC)
+        newest = load_batch(reader, TENANT_USAGE, 1, TWO_SHARDS, now).newest
+        assert newest is not None
+        assert [[each["tenant_code"] for each in slow.tenants] for slow in newest.slowest] == [
+            ["CODE-A", "CODE-B"],
+            ["CODE-C"],
+        ]
+        # The settings have changed since: three instances would be expected.
+        newest = load_batch(reader, TENANT_USAGE, 1, ONE_EACH, now).newest
+        assert newest is not None
+        assert [slow.tenants for slow in newest.slowest] == [(), ()]
+
+
+def test_shards_are_those_of_open_run() -> None:
+    tenants = [Tenant(name, name, "") for name in ("a", "B", "c")]
+    parts = {"a": ["line_works", "slack"], "c": ["slack"]}
+    for settings in (ONE_EACH, TWO_SHARDS):
+        units = [_unit("a", "line_works"), _unit("a", "slack"), _unit("B"), _unit("c", "slack")]
+        assert [
+            [(unit["tenant_id"], unit["part"]) for unit in shard]
+            for shard in shards_of(units, settings, are_chosen=False)
+        ] == [
+            [(tenant_id, shard.part) for tenant_id in shard.tenant_ids]
+            for shard in shard_tenants(tenants, settings, parts)
+        ]
+    chosen = shards_of([_unit("a"), _unit("B")], ONE_EACH, are_chosen=True)
+    assert [unit["tenant_id"] for (unit,) in chosen] == ["B", "a"]
+    # A unit that is no tenant, for example a class of logs, has an order of its own.
+    assert shards_of([_unit("a"), _unit("logs", code=None)], ONE_EACH, are_chosen=False) == []

@@ -1,0 +1,112 @@
+"""Which failures are still open, for whom, and how many there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from include.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENANT_USAGE
+from skill_batch.board.failures import load_failures
+from tests.board.conftest import Board
+from tests.board.night_rows import outcome, performance, run
+from tests.conftest import Database
+from tests.host_rows import tenant
+
+NO_PRICE = ("NO_PRICE", "価格がありません")
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    with database.connect() as connection:
+        for tenant_id in ("A", "B", "C"):
+            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}")
+        yield connection
+
+
+@pytest.fixture
+def reader(database: Database) -> Iterator[psycopg.Connection]:
+    with database.connect("batch_board") as connection:
+        yield connection
+
+
+def test_dry_runs_never_push_a_failure_out_of_sight(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_BILLING, hours_ago=30, failed={"A": NO_PRICE})
+    for number in range(20):
+        run(host, TENANT_BILLING, hours_ago=20 - number, succeeded=("A",), dry_run=True)
+    assert "CODE-A" in "".join(
+        re.findall(r'<article class="failure.*?</article>', board.get("/").text, re.DOTALL)
+    )
+
+
+def test_many_failures_are_counted_by_reason_and_some_named(
+    host: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    failed = {f"T{number:03}": ("22003", "範囲を超えました") for number in range(300)}
+    execution_id = run(host, TENANT_USAGE, failed=failed | {"Z1": NO_PRICE, "Z2": NO_PRICE})
+    first, second = load_failures(reader, [execution_id])[execution_id]
+    assert (first.error_code, first.count, len(first.tenants), first.further) == ("22003", 300, 20, 280)
+    assert (second.error_code, second.count, second.further) == ("NO_PRICE", 2, 0)
+
+
+def test_a_tenant_without_a_result_is_found_beside_failed_parts_of_another(
+    host: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    execution_id = run(host, EXTERNAL_SYNC, failed={"A": ("TIMEOUT", "応答なし")}, pending=("B",))
+    outcome(host, execution_id, "A", "failed", part="teams", error_code="TIMEOUT", error_message="応答なし")
+    codes = {
+        each.code for group in load_failures(reader, [execution_id])[execution_id] for each in group.tenants
+    }
+    assert codes == {"CODE-A", "CODE-B"}
+
+
+def test_a_tenant_that_is_run_again_is_not_called_stopped(
+    host: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    execution_id = run(
+        host, TENANT_USAGE, failed={"A": NO_PRICE}, pending=("B",), reopened_at="2026-11-26T12:00+09:00"
+    )
+    (group,) = load_failures(reader, [execution_id])[execution_id]
+    assert [each.code for each in group.tenants] == ["CODE-A"]
+
+
+def test_a_run_that_was_mended_in_the_morning_is_not_slow(board: Board, host: psycopg.Connection) -> None:
+    for night in range(6):
+        run(host, TENANT_USAGE, hours_ago=24 * (night + 2), minutes=10, succeeded=("A",))
+    mended = run(host, TENANT_USAGE, hours_ago=9, minutes=520, failed={"A": NO_PRICE}, succeeded=("B",))
+    performance(host, mended, 600)
+    text = board.get("/").text
+    assert "10:00 / 10:00" in text
+    assert "×</small>" not in text
+
+
+def test_alerts_are_shown_to_who_may_read_their_dag_and_name_what_has_not_got_them(
+    board: Board, host: psycopg.Connection
+) -> None:
+    for channel, delivered, error in (
+        ("slack", "now()", None),
+        ("email", None, "550 <duty@ops.example> refused"),
+    ):
+        host.execute(
+            """
+            INSERT INTO batch.operator_alert (alert_key, channel, severity, message, delivered_at, last_error)
+            VALUES (
+                'failure:batch_018_02_tenant_billing:r:BATCH-018-02:0', %s, 'CRITICAL', '{"title": "請求が失敗", "lines": []}',
+                %s::timestamptz, %s
+            )
+            """,
+            [channel, delivered and "now", error],
+        )
+    host.execute(
+        """
+        INSERT INTO batch.operator_alert (alert_key, channel, severity, message)
+        VALUES ('failure:somebodys_dag:r:X:0', 'slack', 'HIGH', '{"title": "よその DAG", "lines": []}')
+        """
+    )
+    text = board.get("/").text
+    assert "請求が失敗" in text
+    assert "未送信: email" in re.sub(r"<[^>]+>", "", text)
+    assert "duty@ops.example" not in text
+    assert "よその DAG" not in text

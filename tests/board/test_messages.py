@@ -1,0 +1,371 @@
+"""通知: what waits and what did not arrive, without texts and addresses for those who may not operate on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import date
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from skill_batch.board import contents
+from tests.board.conftest import Board
+from tests.conftest import Database
+from tests.host_rows import tenant
+from tests.tenant_management.billing_rows import insert
+
+TEXT = "極秘の本文"
+ADDRESS = "hanako.yamada@kaisha.example"
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    with database.connect() as connection:
+        for tenant_id in ("A", "B"):
+            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}")
+        yield connection
+
+
+def message(host: psycopg.Connection, message_id: str, status: str = "dead", **values: Any) -> str:
+    """A message in the outbox; returns its id."""
+    row = {
+        "tenant_id": "A",
+        "channel": "email",
+        "destination": ADDRESS,
+        "error_code": "mailbox_unavailable",
+        "error_detail": f"550 <{ADDRESS}> does not exist",
+        "finished_at": "2026-11-20T00:00+09:00" if status in ("dead", "expired", "sent") else None,
+    } | values
+    host.execute(
+        """
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, channel, destination, subject, body, status, attempts, due_at, next_attempt_at,
+            error_code, error_detail, created_by, finished_at
+        )
+        VALUES (
+            %(message_id)s, %(tenant_id)s, %(message_id)s, %(channel)s, %(destination)s, %(text)s, %(text)s, %(status)s, 3,
+            now() - interval '1 day', now() - interval '1 hour', %(error_code)s, %(error_detail)s, 'run', %(finished_at)s
+        )
+        """,
+        row | {"message_id": message_id, "status": status, "text": TEXT},
+    )
+    return message_id
+
+
+def suppress(host: psycopg.Connection, tenant_id: str = "A", address: str = ADDRESS) -> None:
+    host.execute(
+        "INSERT INTO batch.suppressed_address (tenant_id, address, error_code) VALUES (%s, %s, 'mailbox_unavailable')",
+        [tenant_id, address],
+    )
+
+
+def test_the_queues_count_what_waits_and_what_did_not_arrive(board: Board, host: psycopg.Connection) -> None:
+    message(host, "m1")
+    message(host, "m2", "ambiguous")
+    message(host, "m3", "pending")
+    message(host, "m4", "sent")
+    text = board.get("/messages").text
+    assert "state=dead" in text
+    assert "state=pending" in text
+    assert "state=sent" not in text
+    # The list shows what needs a person.
+    assert 'value="m1"' in text
+    assert 'value="m2"' in text
+    assert 'value="m3"' not in text
+
+
+def test_neither_texts_nor_addresses_are_on_the_pages_of_a_reader(
+    board: Board, host: psycopg.Connection
+) -> None:
+    message(host, "m1")
+    suppress(host)
+    host.execute(
+        "INSERT INTO batch.channel_circuit (tenant_id, channel, error_code, reason) VALUES ('A', 'slack', 'token_revoked', '無効')"
+    )
+    viewer = board.as_role("viewer")
+    for path in ("/messages", "/messages/m1"):
+        text = viewer.get(path).text
+        assert TEXT not in text
+        assert ADDRESS not in text
+        assert "h***@kaisha.example" in text
+        assert "hx-get" not in text
+    assert "無効" in viewer.get("/messages").text
+
+
+def test_the_text_and_the_address_are_shown_to_who_may_operate(
+    board: Board, host: psycopg.Connection
+) -> None:
+    message(host, "m1")
+    text = board.as_role("user").get("/messages/m1").text
+    assert TEXT in text
+    assert ADDRESS in text
+
+
+def test_a_webhooks_address_is_shown_to_nobody(board: Board, host: psycopg.Connection) -> None:
+    message(
+        host,
+        "m1",
+        channel="teams",
+        destination="https://prod.example/workflows/SECRET?sig=SECRET",
+        error_detail=None,
+    )
+    text = board.get("/messages/m1").text
+    assert "SECRET" not in text
+    assert "prod.example" in text
+
+
+def test_without_the_platforms_connection_the_page_says_why_there_is_no_text(
+    board: Board, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message(host, "m1")
+    monkeypatch.delenv("AIRFLOW_CONN_BATCH_PLATFORM_DB")
+    answer = board.get("/messages/m1")
+    assert answer.status_code == 200
+    assert "接続 &#39;batch_platform_db&#39; があるときだけ" in answer.text
+
+
+def test_the_list_is_filtered_by_tenant_channel_state_and_error(
+    board: Board, host: psycopg.Connection
+) -> None:
+    message(host, "m-a")
+    message(host, "m-b", tenant_id="B")
+    message(host, "m-slack", channel="slack", destination="C1", error_code="channel_not_found")
+    for query, found in (
+        ({"tenant": "CODE-B"}, {"m-b"}),
+        ({"tenant": "B"}, {"m-b"}),
+        ({"tenant": "NOBODY"}, set()),
+        ({"channel": "slack"}, {"m-slack"}),
+        ({"error": "channel_not_found"}, {"m-slack"}),
+        ({"state": "expired"}, set()),
+    ):
+        text = board.get("/messages", params=query).text
+        assert {each for each in ("m-a", "m-b", "m-slack") if f'value="{each}"' in text} == found, query
+    assert board.get("/messages", params={"channel": "pigeon"}).status_code == 400
+    assert board.get("/messages", params={"after_at": "yesterday"}).status_code == 400
+
+
+def test_the_list_has_pages(board: Board, host: psycopg.Connection) -> None:
+    for number in range(60):
+        message(host, f"m{number:02}")
+    first = board.get("/messages").text
+    assert first.count('name="messages"') == 50
+    link = first.split('">次の 50 件')[0].rpartition('href="')[2].replace("&amp;", "&")
+    second = board.get(link.removeprefix("/batch-board")).text
+    assert second.count('name="messages"') == 10
+    assert 'value="m00"' not in second
+
+
+def test_resending_names_the_messages_tenants_so_that_no_other_tenant_is_touched(
+    board: Board, host: psycopg.Connection
+) -> None:
+    message(host, "m1")
+    message(host, "m2", tenant_id="B")
+    dialog = board.get("/operations/operate_notifications/resend", params={"messages": "m2"}).text
+    assert "対象（1 件）" in dialog
+    assert "CODE-B メール 送信できず" in " ".join(dialog.split())
+    board.as_role("user").post("/operations/operate_notifications/resend", {"messages": "m2"})
+    newest = board.api("GET", "/dags/operate_notifications/dagRuns", params={"order_by": "-run_after"})
+    assert newest.json()["dag_runs"][0]["conf"] == {
+        "operation": "resend",
+        "messages": ["m2"],
+        "tenants": ["CODE-B"],
+    }
+
+
+def test_a_suppression_is_lifted_by_its_id_and_by_no_forged_one(
+    board: Board, host: psycopg.Connection
+) -> None:
+    suppress(host)
+    user = board.as_role("user")
+    link = user.get("/messages").text.split("/suppressions/")[1].split('"')[0]
+    assert ADDRESS in user.get(f"/suppressions/{link}").text
+    assert user.post(f"/suppressions/{link}", {}).status_code == 200
+    newest = board.api("GET", "/dags/operate_notifications/dagRuns", params={"order_by": "-run_after"})
+    assert newest.json()["dag_runs"][0]["conf"] == {
+        "operation": "lift",
+        "tenants": ["CODE-A"],
+        "addresses": [ADDRESS],
+    }
+    assert board.as_role("viewer").get(f"/suppressions/{link}").status_code == 403
+    assert user.get(f"/suppressions/{'0' * 64}").status_code == 404
+    assert user.get("/messages/no-such-message").status_code == 404
+
+
+def close_channel(host: psycopg.Connection, tenant_id: str, channel: str, reason: str) -> None:
+    host.execute(
+        "INSERT INTO batch.channel_circuit (tenant_id, channel, error_code, reason) VALUES (%s, %s, 'token_revoked', %s)",
+        [tenant_id, channel, reason],
+    )
+
+
+def share_codes(host: psycopg.Connection) -> None:
+    host.execute("""ALTER TABLE "MST_Tenant" DROP CONSTRAINT IF EXISTS "MST_Tenant_tenant_code_key" """)
+    host.execute("""DROP INDEX IF EXISTS "MST_Tenant_tenant_code_key" """)
+
+
+def newest_conf(board: Board) -> Any:
+    """The form of the newest run of operate_notifications."""
+    newest = board.api("GET", "/dags/operate_notifications/dagRuns", params={"order_by": "-run_after"})
+    return newest.json()["dag_runs"][0]["conf"]
+
+
+def words_of(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_reopening_lists_all_closed_channels_of_the_tenant_and_is_never_about_all_tenants(
+    board: Board, host: psycopg.Connection
+) -> None:
+    close_channel(host, "A", "slack", "トークンの取り消し")
+    close_channel(host, "A", "teams", "<b>停止</b>")
+    close_channel(host, "B", "slack", "他社の理由")
+    assert "/operate_notifications/reopen?tenants=CODE-A" in board.get("/messages").text
+    path = "/operations/operate_notifications/reopen"
+    dialog = words_of(board.get(path, params={"tenants": "CODE-A"}).text)
+    assert "停止中のチャネルをすべて再開" in dialog
+    assert "対象（2 件）" in dialog
+    assert "CODE-A Slack トークンの取り消し" in dialog
+    assert "CODE-A Teams &lt;b&gt;停止&lt;/b&gt;" in dialog
+    assert "他社の理由" not in dialog
+    emptied = board.post(path, {"tenants": " "})
+    assert emptied.status_code == 422
+    assert "「テナントコード」を入力してください" in emptied.text
+
+
+def test_a_dialog_counts_all_chosen_messages(board: Board, host: psycopg.Connection) -> None:
+    ids = [message(host, f"m{number:03}") for number in range(53)]
+    dialog = board.get("/operations/operate_notifications/discard", params={"messages": ids}).text
+    assert "対象（53 件）" in dialog
+    assert "ほか 3 件" in dialog
+    assert dialog.count("<li>") == 50
+
+
+def test_stopping_the_reminders_of_all_months_says_so_and_a_code_wins_over_an_id(
+    board: Board, host: psycopg.Connection
+) -> None:
+    # Its code is the id of A.
+    tenant(host, "C", tenant_code="A", tenant_name="会社 C")
+    for tenant_id, months in (("A", (9,)), ("C", (9, 10))):
+        for month in months:
+            invoice(host, tenant_id, month)
+    path = "/operations/operate_invoices/stop_reminders"
+    one = words_of(board.get(path, params={"tenants": "A", "business_date": "2026-10-01"}).text)
+    assert "対象（1 件）" in one
+    assert "INV-C-10 ✓ 確定 100 JPY" in " ".join(re.sub("<[^>]+>", " ", one).split())
+    both = words_of(board.get(path, params={"tenants": "A", "every_month": "on"}).text)
+    assert "対象（1 件）" in both
+    assert "A 会社 C すべての請求書（未入金 2 件）" in both
+    # The application has deleted this tenant.
+    invoice(host, "vanished", 10)
+    former = board.get(path, params={"tenants": ["vanished", "TYPO"], "every_month": "on"}).text
+    assert "対象（1 件）" in former
+    assert "vanished すべての請求書（未入金 1 件）" in words_of(former)
+
+
+def invoice(host: psycopg.Connection, tenant_id: str, month: int) -> None:
+    insert(
+        host,
+        "invoice",
+        invoice_id=f"{tenant_id}-{month}",
+        tenant_id=tenant_id,
+        kind="invoice",
+        period_start=date(2026, month, 1),
+        period_end=date(2026, month, 28),
+        currency="JPY",
+        total=100,
+        content=Jsonb({}),
+        inputs=Jsonb({}),
+        input_hash="x",
+        execution_id="e",
+        status="sent",
+        number=f"INV-{tenant_id}-{month}",
+        issued_on=date(2026, 11, 1),
+        finalized_at="2026-11-01T00:00+09:00",
+    )
+
+
+def test_a_link_by_id_and_a_code_show_no_other_tenants_messages(
+    board: Board, host: psycopg.Connection
+) -> None:
+    tenant(host, "C", tenant_code="A")
+    message(host, "m-a")
+    message(host, "m-c", tenant_id="C")
+    for query, found in (({"tenant": "A"}, {"m-c"}), ({"tenant_id": "A"}, {"m-a"})):
+        text = board.get("/messages", params=query).text
+        assert {each for each in ("m-a", "m-c") if f'value="{each}"' in text} == found, query
+    assert "テナント ID A の通知だけ" in board.get("/messages", params={"tenant_id": "A"}).text
+    assert 'name="tenant_id" value="A"' in board.get("/messages", params={"tenant_id": "A"}).text
+    # What the reader enters replaces the tenant of the link.
+    entered = board.get("/messages", params={"tenant": "CODE-B", "tenant_id": "A"}).text
+    assert "m-a" not in entered
+
+
+def test_operations_name_the_id_if_several_tenants_share_the_code(
+    board: Board, host: psycopg.Connection
+) -> None:
+    share_codes(host)
+    tenant(host, "twin", tenant_code="CODE-A")
+    message(host, "m1", tenant_id="twin")
+    close_channel(host, "twin", "slack", "無効")
+    suppress(host, "twin")
+    text = board.get("/messages").text
+    assert "reopen?tenants=twin" in text
+    board.post("/operations/operate_notifications/resend", {"messages": "m1"})
+    assert newest_conf(board)["tenants"] == ["twin"]
+    suppression = text.split("/suppressions/")[1].split('"')[0]
+    board.post(f"/suppressions/{suppression}", {})
+    assert newest_conf(board)["tenants"] == ["twin"]
+
+
+@pytest.mark.parametrize("refusal", ["稼働中でない", "同じコード", "アプリにない"])
+def test_what_no_operation_can_work_on_has_no_checkbox_and_no_button_and_says_why(
+    board: Board, host: psycopg.Connection, refusal: str
+) -> None:
+    match refusal:
+        case "稼働中でない":
+            tenant(host, "X", status="SUSPENDED")
+        case "同じコード":
+            share_codes(host)
+            for tenant_id in ("X", "X2", "X3"):
+                tenant(host, tenant_id, tenant_code="CODE-A" if tenant_id == "X" else "X")
+    message(host, "m-ok")
+    message(host, "m-x", tenant_id="X")
+    close_channel(host, "X", "slack", "無効")
+    suppress(host, "X")
+    text = board.get("/messages").text
+    assert "m-x" in text
+    assert 'value="m-ok"' in text
+    assert 'value="m-x"' not in text
+    assert "/reopen" not in text
+    assert "/suppressions/" not in text
+    assert text.count(f"‖ {refusal}") == 3
+    page = board.get("/messages/m-x").text
+    assert f"‖ {refusal}" in page
+    assert "/resend" not in page
+    answer = board.post("/operations/operate_notifications/resend", {"messages": "m-x\nm-ok"})
+    assert answer.status_code == 422
+    assert refusal in answer.text
+    with host.execute("SELECT suppression_id FROM batch.board_suppressed_address") as rows:
+        (suppression_id,) = rows.fetchone() or ("",)
+    assert board.post(f"/suppressions/{suppression_id}", {}).status_code == 409
+
+
+def test_contents_are_read_by_at_most_two_pages_at_a_time(
+    board: Board, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message(host, "m1")
+    suppress(host)
+    suppression = board.get("/messages").text.split("/suppressions/")[1].split('"')[0]
+    monkeypatch.setattr(contents, "_WAIT_SECONDS", 0.0)
+    with ExitStack() as others:
+        for _ in range(contents.MOST_CONNECTIONS):
+            others.enter_context(contents._platform())
+        text = board.get("/messages/m1").text
+        assert "本文と宛先を読む接続がすべて使われています" in text
+        assert TEXT not in text
+        assert board.get(f"/suppressions/{suppression}").status_code == 503
+    assert TEXT in board.get("/messages/m1").text

@@ -1,0 +1,154 @@
+"""The board without its database, its schema or its rights: a page says so, and Airflow goes on."""
+
+from __future__ import annotations
+
+from asyncio import gather
+
+import anyio
+import psycopg
+import pytest
+from fastapi import FastAPI
+
+from tests.board.conftest import Board
+from tests.conftest import Database
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a second where a person would wait some."""
+    monkeypatch.setattr("skill_batch.board.database._WAIT_SECONDS", 0.5)
+    monkeypatch.setattr("skill_batch.board.database._STATEMENT_MILLISECONDS", 1_000)
+
+
+@pytest.fixture
+def lonely(api_app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Board:
+    """The board before anybody has defined its connection."""
+    monkeypatch.delenv("AIRFLOW_CONN_BATCH_BOARD_DB", raising=False)
+    return Board(api_app, "admin")
+
+
+def _assert_problem(board: Board, *sentences: str) -> None:
+    answer = board.get("/")
+    assert answer.status_code == 503
+    for sentence in ("ボードのデータを読めません", *sentences):
+        assert sentence in answer.text
+    # The rest of the page is there, and so is Airflow.
+    assert "テナント" in answer.text
+    assert board.api("GET", "/dags").status_code == 200
+    assert board.get("/static/board.css").status_code == 200
+
+
+def test_without_the_connection(lonely: Board) -> None:
+    _assert_problem(lonely, "接続 &#39;batch_board_db&#39; が定義されていません")
+
+
+def test_without_a_server(lonely: Board, unused_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_BATCH_BOARD_DB", f"postgres://batch_board:secret-word@127.0.0.1:{unused_port}/x"
+    )
+    _assert_problem(lonely, "データベースに接続できません")
+    assert "secret-word" not in lonely.get("/").text
+
+
+def test_with_a_wrong_password(board: Board, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = database.airflow_connection("batch_board").replace("test-batch-board", "wrong")
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_BOARD_DB", wrong)
+    _assert_problem(board, "データベースに接続できません")
+
+
+def test_without_the_schema(board: Board, database: Database) -> None:
+    with database.connect() as host:
+        host.execute("DROP SCHEMA batch CASCADE")
+    _assert_problem(board, "`python -m include.migrations upgrade` を実行してください")
+
+
+def test_with_a_login_that_may_not_act_as_the_boards_role(
+    board: Board, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_BOARD_DB", database.airflow_connection("batch_tenant"))
+    _assert_problem(board, "GRANT batch_board TO ログイン")
+
+
+def test_with_a_view_that_the_role_may_not_read(board: Board, database: Database) -> None:
+    with database.connect() as host:
+        host.execute("REVOKE SELECT ON batch.board_run FROM batch_board")
+    _assert_problem(board, "権限がありません")
+
+
+def test_a_database_that_comes_back_is_used_again(board: Board, database: Database) -> None:
+    assert board.get("/").status_code == 200
+    with database.connect() as host:
+        host.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'batch_board'")
+    assert board.get("/").status_code == 200
+
+
+def test_a_statement_that_takes_too_long_is_ended(board: Board, database: Database) -> None:
+    with database.connect() as locker, locker.transaction():
+        locker.execute("LOCK TABLE batch.execution_log IN ACCESS EXCLUSIVE MODE")
+        _assert_problem(board, "1 秒以内に読めませんでした")
+
+
+def test_the_board_only_reads_its_own_views(database: Database) -> None:
+    with database.connect("batch_board") as connection:
+        for statement in (
+            "SELECT * FROM batch.outbox",
+            "SELECT body FROM batch.outbox",
+            'SELECT * FROM "MST_UserAuth"',
+            "SELECT * FROM batch.all_account",
+            "SELECT * FROM batch.invoice",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+        readable = {
+            name
+            for (name,) in connection.execute(
+                """
+                SELECT relname FROM pg_class
+                WHERE
+                    relnamespace = 'batch'::regnamespace AND relkind IN ('r', 'p', 'v')
+                    AND has_any_column_privilege('batch_board', oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+                """
+            )
+        }
+    assert readable
+    assert all(name.startswith("board_") for name in readable)
+
+
+def test_no_column_of_the_views_is_a_text_or_a_secret(database: Database) -> None:
+    with database.connect() as host:
+        columns = {
+            (view, column)
+            for view, column in host.execute(
+                """
+                SELECT relname, attname
+                FROM pg_class INNER JOIN pg_attribute ON attrelid = pg_class.oid
+                WHERE relnamespace = 'batch'::regnamespace AND relname LIKE 'board\\_%' AND attnum > 0
+                """
+            )
+        }
+    secret = {
+        "subject",
+        "body",
+        "destination",
+        "address",
+        "email",
+        "password",
+        "setting_value",
+        "new_value",
+        "old_value",
+        "entries",
+    }
+    # The subject of a finding is a setting's name.
+    assert {each for each in columns if each[1] in secret} == {("board_setting_finding", "subject")}
+
+
+def test_many_readers_at_once_do_not_block_each_other(board: Board) -> None:
+    """A page asks Airflow's API, which needs a thread of the same pool of 40: pages must never hold all of them."""
+
+    async def all_at_once() -> list[int]:
+        with anyio.fail_after(60):
+            return [
+                answer.status_code for answer in await gather(*(board.sent("GET", "/") for _ in range(60)))
+            ]
+
+    assert set(anyio.run(all_at_once)) <= {200, 503}

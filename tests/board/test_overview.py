@@ -1,0 +1,140 @@
+"""昨夜: what a night operator sees first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from include.catalog import DATA_BACKUP, TENANT_BILLING, TENANT_USAGE
+from tests.board.conftest import Board
+from tests.board.night_rows import run
+from tests.conftest import Database
+from tests.host_rows import tenant
+
+NO_PRICE = ("NO_PRICE", "プラン GOLD の価格がありません。料金表に追加してください。")
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The test's database as superuser, with three tenants."""
+    with database.connect() as connection:
+        for tenant_id in ("A", "B", "C"):
+            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}", tenant_name=f"会社 {tenant_id}")
+        yield connection
+
+
+def test_an_empty_installation_shows_every_batch_and_that_nothing_failed(board: Board) -> None:
+    page = board.get("/")
+    assert page.status_code == 200
+    assert "失敗したままのバッチはありません" in page.text
+    assert page.text.count('<td class="cells">') == 14
+
+
+def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
+    board: Board, host: psycopg.Connection
+) -> None:
+    run(host, TENANT_USAGE, failed={"C": ("40P01", "ほかの処理と競合しました")}, succeeded=("A", "B"))
+    run(host, TENANT_BILLING, failed={"A": NO_PRICE, "B": NO_PRICE}, succeeded=("C",), run_id="manual__1")
+    text = board.get("/").text
+    failures = re.findall(r'<article class="failure.*?</article>', text, re.DOTALL)
+    assert ["BATCH-018-02" in failures[0], "BATCH-018-01" in failures[1]] == [True, True]
+    assert "<strong>2 件</strong> <code>NO_PRICE</code>" in failures[0]
+    assert all(shown in failures[0] for shown in ("CODE-A", "会社 B", "CRITICAL", "2 / 3 件が失敗"))
+    assert "CODE-C" not in failures[0]
+    # What to do: the runbook of the DAG, and the button that clears.
+    assert "朝まで待てるか" in failures[0]
+    assert "/batch-board/runs/batch_018_02_tenant_billing/manual__1/clear" in failures[0]
+    assert "/dags/batch_018_02_tenant_billing/runs/manual__1" in failures[0]
+
+
+def test_a_batch_that_succeeded_again_is_no_failure_any_more(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_BILLING, hours_ago=5, failed={"A": NO_PRICE})
+    run(host, TENANT_BILLING, hours_ago=1, succeeded=("A",))
+    assert "失敗したままのバッチはありません" in board.get("/").text
+
+
+def test_a_later_run_for_other_tenants_does_not_hide_a_failure(
+    board: Board, host: psycopg.Connection
+) -> None:
+    day: dict[str, Any] = {"business_date": "2026-10-01"}
+    run(host, TENANT_BILLING, hours_ago=5, failed={"A": NO_PRICE, "B": NO_PRICE}, succeeded=("C",), **day)
+    for_b: dict[str, Any] = {"parameters": Jsonb({"tenants": ["CODE-B"]}), **day}
+    run(host, TENANT_BILLING, hours_ago=2, succeeded=("B",), **for_b)
+    text = board.get("/").text
+    (failure,) = re.findall(r'<article class="failure.*?</article>', text, re.DOTALL)
+    assert "CODE-A" in failure
+    assert "CODE-B" not in failure
+    # For another day it makes nothing good.
+    other: dict[str, Any] = {"parameters": Jsonb({"tenants": ["CODE-A"]}), "business_date": "2026-09-01"}
+    run(host, TENANT_BILLING, hours_ago=1.5, succeeded=("A",), **other)
+    assert "CODE-A" in "".join(
+        re.findall(r'<article class="failure.*?</article>', board.get("/").text, re.DOTALL)
+    )
+    # Once every failed tenant has succeeded, nobody is needed.
+    for_a: dict[str, Any] = {"parameters": Jsonb({"tenants": ["CODE-A"]}), **day}
+    run(host, TENANT_BILLING, hours_ago=1, succeeded=("A",), **for_a)
+    assert "失敗したままのバッチはありません" in board.get("/").text
+
+
+def test_a_batch_that_did_not_start_is_named(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
+    assert "BATCH-018-01 は" in board.get("/").text
+    run(host, TENANT_USAGE, hours_ago=0, minutes=None, pending=("A",))
+    assert "に開始していません" not in board.get("/").text
+
+
+def test_a_run_that_failed_before_it_was_opened_is_shown(board: Board) -> None:
+    started = board.api(
+        "POST", "/dags/batch_002_log_cleanup/dagRuns", json={"logical_date": None, "conf": {}}
+    ).json()["dag_run_id"]
+    assert started not in unquote(board.get("/").text)
+    board.api("PATCH", f"/dags/batch_002_log_cleanup/dagRuns/{started}", json={"state": "failed"})
+    text = board.get("/").text
+    assert "開始か終了の処理で失敗しました" in text
+    assert started in unquote(text)
+    page = board.get(f"/runs/batch_002_log_cleanup/{started}").text
+    assert "open_run のログ" in page
+    board.api("DELETE", f"/dags/batch_002_log_cleanup/dagRuns/{started}")
+
+
+def test_a_dry_run_that_fails_is_not_last_nights_failure(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_BILLING, failed={"A": NO_PRICE}, dry_run=True)
+    assert "失敗したままのバッチはありません" in board.get("/").text
+
+
+def test_a_tenant_without_a_result_is_shown_as_such(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_BILLING, succeeded=("A",), pending=("B",))
+    text = board.get("/").text
+    assert "結果を残さずに止まりました" in text
+    assert "CODE-B" in text
+
+
+def test_a_running_batch_shows_how_far_it_is_and_when_it_ends(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_USAGE, hours_ago=0.5, minutes=None, succeeded=("A",), pending=("B", "C"))
+    text = board.get("/").text
+    assert '<progress max="3" value="1"' in text
+    assert "実行中のバッチはありません" not in text
+
+
+def test_a_slow_run_is_marked_with_its_ratio(board: Board, host: psycopg.Connection) -> None:
+    for night in range(6):
+        run(host, DATA_BACKUP, hours_ago=24 * (night + 2), minutes=10, succeeded=("A",))
+    run(host, DATA_BACKUP, hours_ago=2, minutes=40, succeeded=("A",))
+    assert re.search(r"<small>2\.\d×</small>", board.get("/").text)
+
+
+def test_names_and_errors_are_text_and_never_markup(board: Board, host: psycopg.Connection) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    tenant(host, "X", tenant_code='"><b>', tenant_name=evil)
+    run(host, TENANT_BILLING, failed={"X": (evil, evil)}, run_id='"><i>')
+    text = board.get("/").text
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert '"><b>' not in text
+    assert "&lt;script&gt;" in text

@@ -1,0 +1,57 @@
+"""What Airflow's processes load of the board."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from local_stack.stack import PROJECT
+from tests.board.conftest import Board
+
+
+def test_a_task_process_loads_the_plugin_without_the_board() -> None:
+    code = (
+        "import sys, skill_batch_plugin; plugin = skill_batch_plugin.SkillBatchPlugin();"
+        "assert plugin.external_views; print([name for name in sys.modules if name.startswith('skill_batch.board')])"
+    )
+    path = f"{PROJECT}:{PROJECT / 'plugins'}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": path, "PATH": ""},
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_airflow_starts_without_a_board_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    import skill_batch_plugin
+
+    from skill_batch.board import application
+
+    def broken() -> None:
+        raise ImportError("no jinja2 here")
+
+    monkeypatch.setattr(application, "create_app", broken)
+    assert skill_batch_plugin.SkillBatchPlugin().fastapi_apps == []
+
+
+def test_the_navigation_has_the_board_below_any_path_prefix(board: Board) -> None:
+    plugins = board.api("GET", "/plugins").json()["plugins"]
+    (plugin,) = [each for each in plugins if each["name"] == "skill_batch"]
+    (view,) = plugin["external_views"]
+    assert view["name"] == "バッチ運用ボード"
+    # Relative to the base of Airflow's UI.
+    assert view["href"] == "batch-board/"
+    assert [each["url_prefix"] for each in plugin["fastapi_apps"]] == ["/batch-board"]
+
+
+def test_the_board_calls_the_app_that_serves_it_and_makes_no_other(board: Board) -> None:
+    from airflow.api_fastapi.app import cached_app
+
+    started = board.post("/operations/operate_notifications/list", {})
+    assert started.status_code == 200
+    assert cached_app.cache_info().currsize == 1

@@ -1,0 +1,444 @@
+"""テナント: search with signs, and the page of one tenant from real rows. Nothing of another tenant is on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from include.catalog import (
+    DATA_BACKUP,
+    EXTERNAL_SYNC,
+    TENANT_BILLING,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+)
+from include.execution.business_date import JAPAN
+from skill_batch.board.pages.tenant import USAGE_DAYS, load_tenant
+from skill_batch.board.pages.tenants import load_tenants
+from tests.board.conftest import Board
+from tests.board.night_rows import outcome, run
+from tests.conftest import Database
+from tests.host_rows import tenant
+from tests.tenant_management.billing_rows import insert
+
+NOW = datetime.now(UTC)
+TODAY = NOW.astimezone(JAPAN).date()
+FOREIGN = "FOREIGN-MARKER"
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The test's database as superuser, with two tenants."""
+    with database.connect() as connection:
+        for tenant_id in ("A", "B"):
+            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}", tenant_name=f"会社 {tenant_id}")
+        yield connection
+
+
+@pytest.fixture
+def reader(database: Database) -> Iterator[psycopg.Connection]:
+    """The same database with the rights of the board."""
+    with database.connect("batch_board") as connection:
+        yield connection
+
+
+def _everything_of(host: psycopg.Connection, tenant_id: str, marker: str) -> None:
+    """A row in each section of the tenant's page, with the marker in a text of it."""
+    yesterday = TODAY - timedelta(days=1)
+    insert(
+        host,
+        "usage_day",
+        tenant_id=tenant_id,
+        usage_date=yesterday,
+        registered_users=9,
+        active_users=7,
+        total_logins=3,
+        api_calls=None,
+        error_count=None,
+        peak_concurrent_users=None,
+        storage_bytes=3 * 2**30,
+        reports_generated=1,
+        skill_assessments=0,
+        notifications_sent=0,
+        closed_by=marker,
+    )
+    insert(
+        host,
+        "usage_warning",
+        tenant_id=tenant_id,
+        kind="quota",
+        metric="storage_bytes",
+        threshold_percent=80,
+        window_start=TODAY.replace(day=1),
+        business_date=yesterday,
+        observed=9 * 2**30,
+        reference=10 * 2**30,
+        audience=[marker],
+        raised_by=marker,
+    )
+    insert(
+        host,
+        "invoice",
+        invoice_id=f"inv-{marker}",
+        tenant_id=tenant_id,
+        kind="invoice",
+        period_start=date(2026, 10, 1),
+        period_end=date(2026, 10, 31),
+        currency="JPY",
+        total=11000,
+        content=Jsonb({}),
+        inputs=Jsonb({}),
+        input_hash="x",
+        hold_reason=f"保留の理由 {marker}",
+        execution_id="e",
+    )
+    insert(
+        host,
+        "reminder_stop",
+        stop_id=marker,
+        tenant_id=tenant_id,
+        reason=f"停止 {marker}",
+        entered_by="sato",
+    )
+    for check, closed_at in (("error_rate", None), ("response_time", NOW)):
+        insert(
+            host,
+            "incident",
+            tenant_id=tenant_id,
+            check_name=check,
+            opened_at=NOW - timedelta(hours=3 if closed_at is None else 1),
+            severity="critical",
+            evidence=f"{check} {marker}",
+            breached_at=NOW,
+            opened_by="e",
+            closed_at=closed_at,
+            closed_because="recovered" if closed_at else None,
+        )
+    insert(
+        host,
+        "tenant_inactivity",
+        tenant_id=tenant_id,
+        stage="warning",
+        last_activity_on=date(2026, 8, 1),
+        inactive_since=date(2026, 8, 1),
+        judged_on=yesterday,
+        entered_on=yesterday,
+        entered_by="e",
+    )
+    insert(
+        host,
+        "outbox",
+        message_id=f"m-{marker}",
+        tenant_id=tenant_id,
+        dedupe_key="k",
+        channel="email",
+        destination=f"{marker}@customer.example",
+        subject=marker,
+        body="本文の秘密",
+        due_at=NOW,
+        next_attempt_at=NOW,
+        template_key=f"template-{marker}",
+        created_by="e",
+    )
+    insert(
+        host,
+        "monthly_report",
+        tenant_id=tenant_id,
+        report_month=date(2026, 10, 1),
+        contents=Jsonb({"secret": marker}),
+        missing_days=2,
+        recipients=[],
+        made_by=marker,
+    )
+    insert(
+        host,
+        "directory_sync",
+        tenant_id=tenant_id,
+        provider="slack",
+        synced_on=yesterday,
+    )
+    insert(
+        host,
+        "sync_plan",
+        tenant_id=tenant_id,
+        provider="slack",
+        execution_id="e",
+        status="held",
+        plan_hash="h",
+        world_hash="w",
+        entries=Jsonb([{"person": "人の秘密"}]),
+        problems=Jsonb([]),
+        counts=Jsonb({"deactivate": 12}),
+        reason=f"大量の解除 {marker}",
+    )
+    insert(
+        host,
+        "setting_finding",
+        tenant_id=tenant_id,
+        subject=f"slack {marker}",
+        code="no_token",
+        detail="トークンがありません",
+        found_on=yesterday,
+    )
+    insert(
+        host,
+        "setting_change",
+        tenant_id=tenant_id,
+        setting_key=f"limits.{marker}",
+        execution_id="e",
+        kind="updated",
+        new_value="値の秘密",
+        reason="プランの変更",
+        changed_by="e",
+    )
+
+
+def test_the_search_finds_parts_of_codes_ids_and_names_and_says_how_many(
+    board: Board, host: psycopg.Connection
+) -> None:
+    tenant(host, "id-100%", tenant_code="X1", tenant_name="カブシキガイシャ")
+    for number in range(55):
+        tenant(host, f"many-{number:02}", tenant_code=f"M{number:02}", tenant_name="多数の会社")
+    for text, code in (("code-a", "CODE-A"), ("ID-100%", "X1"), ("シキガ", "X1")):
+        page = board.get("/tenants", params={"q": text}).text
+        assert f">{code}</a>" in page
+        assert ">CODE-B</a>" not in page
+    # A wildcard of LIKE is a character.
+    assert "当てはまるテナントはありません" in board.get("/tenants", params={"q": "CODE_A"}).text
+    page = board.get("/tenants", params={"q": "多数"}).text
+    assert "55 件" in page
+    assert "先頭の 50 件" in page
+    assert ">M50</a>" not in page
+    assert "58 件" in board.get("/tenants").text
+    assert board.get("/tenants", params={"q": "x" * 201}).status_code == 400
+
+
+def test_the_search_shows_signs_of_the_newest_run_that_had_the_tenant(
+    board: Board, host: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    run(host, TENANT_USAGE, hours_ago=30, failed={"A": ("X", "昨日の失敗")}, succeeded=("B",))
+    run(host, TENANT_USAGE, hours_ago=20, failed={"B": ("X", "だめ")}, succeeded=("A",))
+    run(host, TENANT_BILLING, hours_ago=10, failed={"A": ("X", "だめ")}, run_id="bad")
+    run(host, TENANT_BILLING, hours_ago=9, succeeded=("B",))
+    run(host, DATA_BACKUP, hours_ago=8, failed={"A": ("X", "だめ")}, dry_run=True)
+    _everything_of(host, "A", "mark")
+    found = load_tenants(reader, "", lambda _: True)
+    (of_a, of_b) = found.tenants
+    assert [row["batch_id"] for row in of_a.failed] == ["BATCH-018-02"]
+    assert [row["batch_id"] for row in of_b.failed] == ["BATCH-018-01"]
+    assert (of_a.critical, of_a.warning, of_a.unfinished) == (1, 0, 1)
+    assert (of_b.critical, of_b.unfinished) == (0, 0)
+    hidden = load_tenants(reader, "", lambda dag_id: dag_id == TENANT_USAGE.dag_id)
+    assert not hidden.tenants[0].has_signs
+    page = board.get("/tenants").text
+    assert "/batch-board/runs/batch_018_02_tenant_billing/bad" in page
+    assert "/batch-board/messages?tenant_id=A" in page
+
+
+def test_a_failure_shows_until_a_newer_run_has_the_tenant(
+    host: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    run(host, TENANT_BILLING, hours_ago=30, failed={"A": ("X", "だめ")})
+    for hours_ago in range(10, 20):
+        run(host, TENANT_BILLING, hours_ago=hours_ago, succeeded=("B",))
+    (of_a, _) = load_tenants(reader, "", lambda _: True).tenants
+    assert [row["batch_id"] for row in of_a.failed] == ["BATCH-018-02"]
+    run(host, TENANT_BILLING, hours_ago=9, succeeded=("A",))
+    (of_a, _) = load_tenants(reader, "", lambda _: True).tenants
+    assert not of_a.has_signs
+
+
+def test_a_tenants_page_has_every_section_and_nothing_of_another_tenant(
+    board: Board, host: psycopg.Connection
+) -> None:
+    _everything_of(host, "A", "own-marker")
+    _everything_of(host, "B", FOREIGN)
+    run(
+        host,
+        TENANT_BILLING,
+        failed={"A": ("NO_PRICE", "価格がありません"), "B": ("X", FOREIGN)},
+        run_id="bad",
+    )
+    execution_id = run(host, DATA_BACKUP, succeeded=("A", "B"))
+    _verified_backup(host, "backup-1", execution_id)
+    text = board.get("/tenants/A").text
+    for shown in (
+        "会社 A",
+        "価格がありません",
+        "NO_PRICE",
+        "/batch-board/runs/batch_018_02_tenant_billing/bad",
+        "保留の理由 own-marker",
+        "/batch-board/invoices/inv-own-marker",
+        "11,000 JPY",
+        "停止 own-marker",
+        "error_rate own-marker",
+        "継続中",
+        "template-own-marker",
+        "o***@customer.example",
+        "2026-10",
+        "大量の解除 own-marker",
+        "deactivate: 12",
+        "slack own-marker",
+        "limits.own-marker",
+        "このテナントの書き出しを含みます",
+        "9.0 GiB",
+    ):
+        assert shown in text, shown
+    assert text.index("error_rate own-marker") < text.index("response_time own-marker")
+    for secret in (FOREIGN, "CODE-B", "会社 B", "本文の秘密", "人の秘密", "値の秘密", "own-marker@customer"):
+        assert secret not in text, secret
+
+
+def test_sections_of_batches_that_the_reader_may_not_see_are_not_read(
+    host: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    _everything_of(host, "A", "mark")
+    run(host, TENANT_BILLING, failed={"A": ("X", "だめ")})
+    run(host, TENANT_USAGE, succeeded=("A",))
+    page = load_tenant(reader, "A", lambda dag_id: dag_id == TENANT_USAGE.dag_id, NOW)
+    assert page is not None
+    assert set(page.sections) == {"tenant_usage_warnings"}
+    assert [each.spec for each in page.outcomes] == [TENANT_USAGE]
+    page = load_tenant(reader, "A", lambda dag_id: dag_id == TENANT_BILLING.dag_id, NOW)
+    assert page is not None
+    assert page.charts == ()
+
+
+def test_the_usage_charts_have_gaps_and_the_limits_of_contract_and_plan(
+    host: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    host.execute(
+        """UPDATE "MST_Tenant" SET max_users = 50, subscription_plan = 'basic' WHERE tenant_id = 'A'"""
+    )
+    for days, api_calls in ((3, 100), (2, None), (1, 50)):
+        insert(
+            host,
+            "usage_day",
+            tenant_id="A",
+            usage_date=date(2026, 6, 20) - timedelta(days=days),
+            registered_users=9,
+            active_users=7,
+            total_logins=3,
+            api_calls=api_calls,
+            storage_bytes=2**30,
+            reports_generated=None,
+            skill_assessments=0,
+            notifications_sent=0,
+            closed_by="e",
+        )
+    page = load_tenant(reader, "A", lambda _: True, datetime(2026, 6, 20, 3, tzinfo=UTC))
+    assert page is not None
+    users, storage, calls, reports = page.charts
+    assert len(users.points) == USAGE_DAYS
+    assert users.points[-1] == ("2026-06-19", 7)
+    assert users.limit == 50
+    assert storage.limit == 10
+    assert calls.limit == 100_000
+    assert [value for _, value in calls.points[-4:]] == [None, 100, None, 150]
+    assert [value for _, value in reports.points[-2:]] == [None, None]
+
+
+def test_a_backup_says_only_what_its_run_recorded(board: Board, host: psycopg.Connection) -> None:
+    assert "検証済みのバックアップはありません" in board.get("/tenants/A").text
+    execution_id = run(host, DATA_BACKUP, succeeded=("B",))
+    _verified_backup(host, "backup-1", execution_id)
+    assert "このテナントを対象にしていません" in board.get("/tenants/A").text
+    outcome(host, execution_id, "A", "failed", error_code="X", error_message="ディスクがいっぱいです")
+    assert "このテナントの書き出しはありません" in board.get("/tenants/A").text
+    host.execute("UPDATE batch.backup SET execution_id = NULL")
+    assert "書き出しの有無は分かりません" in board.get("/tenants/A").text
+
+
+def test_deleted_and_vanished_tenants_still_have_a_page(board: Board, host: psycopg.Connection) -> None:
+    _everything_of(host, "A", "mark")
+    host.execute("""UPDATE "MST_Tenant" SET is_deleted = true WHERE tenant_id = 'A'""")
+    assert "アプリで削除されたテナントです" in board.get("/tenants/A").text
+    _everything_of(host, "gone", "vanished-mark")
+    page = board.get("/tenants/gone").text
+    assert "MST_Tenant にはもうないテナントです" in page
+    assert "vanished-mark" in page
+    assert "ドライラン" not in page
+    assert 'href="/batch-board/tenants/gone"' in board.get("/tenants", params={"q": "gone"}).text
+
+
+def test_a_tenant_that_only_an_outcome_knows_has_a_page(board: Board, host: psycopg.Connection) -> None:
+    run(host, EXTERNAL_SYNC, failed={"old": ("X", "最後の失敗")})
+    assert "最後の失敗" in board.get("/tenants/old").text
+
+
+def test_an_unknown_tenant_is_404(board: Board, host: psycopg.Connection) -> None:
+    insert(
+        host,
+        "backup",
+        backup_id="b",
+        business_date=TODAY,
+        status="running",
+        location="x",
+    )
+    assert board.get("/tenants/nobody").status_code == 404
+    assert board.get("/tenants/%27%3B--").status_code == 404
+
+
+def test_only_who_may_start_a_dag_gets_its_button(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_MONITORING, succeeded=("A",))
+    insert(host, "reminder_stop", stop_id="s", tenant_id="A", reason="交渉中", entered_by="sato")
+    buttons = (
+        "/batch-board/operations/restore_backup/compare?tenants=CODE-A",
+        "/batch-board/operations/operate_invoices/stop_reminders?tenants=CODE-A&amp;every_month=on",
+        "/batch-board/operations/operate_invoices/allow_reminders?tenants=CODE-A&amp;every_month=on",
+        "/batch-board/operations/batch_018_03_tenant_monitoring/dry_run?tenants=CODE-A",
+        # A batch that has not worked on the tenant yet.
+        "/batch-board/operations/batch_004_monthly_report/dry_run?tenants=CODE-A",
+    )
+    allowed, viewed = (
+        board.as_role("user").get("/tenants/A").text,
+        board.as_role("viewer").get("/tenants/A").text,
+    )
+    for button in buttons:
+        assert button in allowed
+        assert button not in viewed
+    assert "交渉中" in viewed
+
+
+def test_a_button_names_the_id_if_several_tenants_share_the_code(
+    board: Board, host: psycopg.Connection
+) -> None:
+    host.execute("""ALTER TABLE "MST_Tenant" DROP CONSTRAINT IF EXISTS "MST_Tenant_tenant_code_key" """)
+    host.execute("""DROP INDEX IF EXISTS "MST_Tenant_tenant_code_key" """)
+    tenant(host, "twin", tenant_code="CODE-A", tenant_name="双子")
+    assert "/compare?tenants=twin" in board.get("/tenants/twin").text
+    # The id is the code of two others, so that a form would choose those.
+    for other in ("O1", "O2"):
+        tenant(host, other, tenant_code="twin", tenant_name=other)
+    assert "同じコードのテナントがある" in board.get("/tenants/twin").text
+
+
+def test_names_and_errors_on_a_tenants_page_are_text(board: Board, host: psycopg.Connection) -> None:
+    evil = "<script>alert(1)</script>"
+    tenant(host, "X", tenant_code='"><b>', tenant_name=evil)
+    _everything_of(host, "X", evil)
+    run(host, TENANT_BILLING, failed={"X": (evil, evil)}, run_id='"><i>')
+    for page in (board.get("/tenants/X").text, board.get("/tenants", params={"q": evil}).text):
+        assert "<script>alert" not in page
+        assert '"><b>' not in page
+        assert '"><i>' not in page
+
+
+def _verified_backup(host: psycopg.Connection, backup_id: str, execution_id: str) -> None:
+    insert(
+        host,
+        "backup",
+        backup_id=backup_id,
+        execution_id=execution_id,
+        business_date=TODAY,
+        status="verified",
+        location="x",
+        dump_bytes=1,
+        total_bytes=1,
+        manifest_sha256="x",
+        verified_at=NOW,
+    )

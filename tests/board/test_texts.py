@@ -1,0 +1,103 @@
+"""Every text of the board has its English form."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from include.operations.forms import TAX_CATEGORIES
+from include.tenant_management.inactive_tenants.digest import STAGE_NAMES
+from include.tenant_management.tenant_monitoring.checks import TEXTS
+from skill_batch.board import actions, choosing, invoice_words, message_words, rendering
+from skill_batch.board.pages import documents, invoice, invoices, receivables
+from tests.board.conftest import Board
+
+_HERE = Path(rendering.__file__).parent
+_JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
+
+
+def _texts_of_templates() -> set[str]:
+    found: set[str] = set()
+    for file in (_HERE / "templates").glob("*.html"):
+        source = file.read_text(encoding="utf-8")
+        found |= set(re.findall(r'_\(\s*"((?:[^"\\]|\\.)*)"', source))
+        # A choice by a value: _({"bounce": "不達", …}[…]), and the states in parts.html.
+        for choice in re.findall(r"_\(\{(.*?)\}\[", source):
+            found |= set(re.findall(r':\s*"([^"]+)"', choice))
+        found |= set(re.findall(r'\["[^"]", "([^"]+)", "(?:good|warn|bad|busy)"\]', source))
+    return found
+
+
+def _texts_of_pages() -> set[str]:
+    named = (
+        message_words.ALL_STATES,
+        message_words.CHANNELS,
+        invoices.ACTIONS,
+        invoice.RESULTS,
+        documents.KINDS,
+    )
+    found = {text for texts in named for text in texts.values()}
+    return found | {title for _, title, _ in invoice_words.STATES.values()} | {*receivables.AGES.values()}
+
+
+def _texts_of_actions() -> set[str]:
+    found: set[str] = {*TAX_CATEGORIES.values()}
+    for spec, form in actions._FORMS.items():
+        for operation in form.operations:
+            action = actions.find_action(spec.dag_id, operation.name)
+            assert action is not None
+            found |= {action.title, action.effect, *(field.title for field in action.fields)}
+    dry_run = actions.find_action("batch_003_statistics", "dry_run")
+    assert dry_run is not None
+    return found | {dry_run.title, dry_run.effect, *(field.title for field in dry_run.fields)}
+
+
+def _texts_of_modules() -> set[str]:
+    """The problems in application.py, and the titles and units of charts."""
+    found: set[str] = set()
+    for name in ("application.py", "pages/tenant.py", "pages/batches.py"):
+        tree = ast.parse((_HERE / name).read_text(encoding="utf-8"))
+        constants = {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        found |= {text for text in constants if _JAPANESE.search(text)}
+    return found
+
+
+def _texts_of_values() -> set[str]:
+    """The words for values of the data."""
+    source = (_HERE / "templates" / "words.html").read_text(encoding="utf-8")
+    words = {text for text in re.findall(r'"([^"]+)"', source) if _JAPANESE.search(text)}
+    return {
+        *words,
+        *choosing.REFUSALS,
+        *STAGE_NAMES.values(),
+        *(text.name for text in TEXTS.values()),
+    }
+
+
+def test_every_text_has_an_english_form_and_none_is_left_over() -> None:
+    used = _texts_of_templates() | _texts_of_actions() | {title for title, _, _ in rendering.MENU}
+    used |= _texts_of_modules() | _texts_of_values() | _texts_of_pages()
+    english = rendering.english()
+    assert used - english.keys() == set()
+    assert english.keys() - used == set()
+    assert [text for text in english.values() if _JAPANESE.search(text)] == []
+    for japanese, shown in english.items():
+        assert set(re.findall(r"{(\w+)}", japanese)) == set(re.findall(r"{(\w+)}", shown)), japanese
+
+
+def test_no_text_has_two_english_forms() -> None:
+    lines = (_HERE / "texts" / "en.yaml").read_text(encoding="utf-8").splitlines()
+    entries = [line for line in lines if line and not line.startswith("#")]
+    assert len(entries) == len(rendering.english())
+
+
+def test_a_reader_without_japanese_gets_english(board: Board) -> None:
+    chosen = {"batch_board_language": "en"}
+    for arguments in ({"headers": {"Accept-Language": "en-US,en"}}, {"cookies": chosen}):
+        text = board.get("/", **arguments).text
+        assert '<html lang="en">' in text
+        assert "No batch has failed." in text
+    assert (
+        "失敗したままのバッチはありません" in board.get("/", headers={"Accept-Language": "ja,en;q=0.5"}).text
+    )
