@@ -70,11 +70,15 @@ test: $(STAMP) ## all tests but the long ones, in several processes
 
 .PHONY: test-long
 test-long: $(STAMP) ## the tests that take minutes: deadlines, outages of Airflow itself
-	@$(BIN)/python -m pytest -m long --ignore tests/messaging/test_kills.py
+	@$(BIN)/python -m pytest -m "long and not browser" --ignore tests/messaging/test_kills.py
 
 .PHONY: test-kills
 test-kills: $(STAMP) ## kill a sending worker at each of its statements (about ten minutes)
 	@$(BIN)/python -m pytest -m long tests/messaging/test_kills.py
+
+.PHONY: test-browser
+test-browser: $(STAMP) ## drive the operators' board in Chromium (Debian's package chromium); screenshots in .local/browser
+	@$(BIN)/python -m pytest -m browser tests/browser
 
 .PHONY: test-durations
 test-durations: $(STAMP) ## as `make test`, and list the slowest tests
@@ -113,6 +117,7 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.log_cleanup
 	@$(BIN)/python -m benchmarks.backup
 	@$(BIN)/python -m benchmarks.log_deletion
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
 
 .PHONY: clean
 clean: ## delete .venv and .local (stop the database first)

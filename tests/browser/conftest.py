@@ -1,0 +1,206 @@
+"""A whole Airflow with the FAB auth manager below a path prefix, its users, and Debian's Chromium.
+
+Artefacts (screenshots) go to the folder of the environment variable BROWSER_ARTEFACTS, by default ``.local/browser``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from local_stack.stack import PROJECT
+from local_stack.stand_ins import StandIns
+from tests.airflow_installation import AirflowInstallation, environment_of
+from tests.conftest import Database
+from tests.dags.running_airflow import Api, running_airflow
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+PREFIX = "/airflow"
+PASSWORD = "only-in-tests"
+
+# The users and their roles. The roles besides Airflow's own are those of docs/board.md.
+USERS = {
+    "administrator": ("Admin",),
+    "operator": ("Viewer", "BatchOperator"),
+    "accountant": ("Viewer", "BatchAccountant"),
+    "reader": ("Viewer", "BatchBoard"),
+}
+
+Theme = Literal["light", "dark"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip by name where no Chromium is."""
+    for item in items:
+        if CHROMIUM is None and Path(__file__).parent in item.path.parents:
+            item.add_marker(
+                pytest.mark.skip(reason="no Chromium on this machine (Debian's package chromium)")
+            )
+
+
+@dataclass(frozen=True)
+class Site:
+    """The running Airflow and its address with the path prefix."""
+
+    api: Api
+    browser: Browser
+    artefacts: Path
+    services: StandIns
+
+    @property
+    def url(self) -> str:
+        return self.api.url
+
+    @contextmanager
+    def signed_in(
+        self,
+        user: str,
+        *,
+        theme: Theme = "light",
+        locale: str = "ja-JP",
+        width: int = 1400,
+        height: int = 900,
+    ) -> Iterator[Page]:
+        """A page of a browser of its own in which the user has logged in with Airflow's form."""
+        context: BrowserContext = self.browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=theme,
+            locale=locale,
+            timezone_id="Asia/Tokyo",
+        )
+        page = context.new_page()
+        problems: list[str] = []
+        # Airflow's own pages raise errors of their own.
+        page.on(
+            "pageerror",
+            lambda error: problems.append(str(error)) if "batch-board" in (error.stack or "") else None,
+        )
+        page.on(
+            "console",
+            lambda message: problems.append(message.text) if "Content Security" in message.text else None,
+        )
+        page.goto(f"{self.url}/auth/login/")
+        page.fill("input[name=username]", user)
+        page.fill("input[name=password]", PASSWORD)
+        page.click("[type=submit]")
+        page.wait_for_url(re.compile(rf"{PREFIX}/(?!auth)"))
+        yield page
+        context.close()
+        assert problems == []
+
+    def picture(self, page: Page, name: str, *, full: bool = True) -> None:
+        """Keep a screenshot as an artefact."""
+        page.screenshot(path=self.artefacts / f"{name}.png", full_page=full)
+
+
+@pytest.fixture(scope="session")
+def artefacts() -> Path:
+    folder = Path(os.environ.get("BROWSER_ARTEFACTS") or PROJECT / ".local" / "browser")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def fab_airflow(airflow_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowInstallation:
+    """Airflow's commands with FAB, and the users."""
+    home = tmp_path_factory.mktemp("airflow-fab")
+    installation = AirflowInstallation(
+        environment_of(home, airflow_metadata)
+        | {
+            "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+            "AIRFLOW__FAB__SESSION_BACKEND": "securecookie",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        }
+    )
+    done = installation.run("db", "migrate")
+    assert done.returncode == 0, done.stdout[-3000:]
+    for command in (["dags", "reserialize"], *_role_commands()):
+        done = installation.run(*command)
+        assert done.returncode == 0, done.stdout[-3000:]
+    for user, roles in USERS.items():
+        _create_user(installation, user, roles)
+    return installation
+
+
+@pytest.fixture
+def site(
+    fab_airflow: AirflowInstallation,
+    database: Database,
+    browser: Browser,
+    artefacts: Path,
+    unused_port: int,
+    tmp_path: Path,
+) -> Iterator[Site]:
+    """Airflow with scheduler, triggerer, DAG processor and API server on the test's database."""
+    variables = {
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}{PREFIX}",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}{PREFIX}/execution/",
+        "AIRFLOW_CONN_BATCH_BOARD_DB": database.airflow_connection("batch_board"),
+        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
+    }
+    with (
+        StandIns() as services,
+        running_airflow(
+            fab_airflow,
+            database,
+            services,
+            tmp_path,
+            unused_port,
+            variables,
+            login=("administrator", PASSWORD),
+            prefix=PREFIX,
+        ) as api,
+    ):
+        yield Site(api, browser, artefacts, services)
+
+
+def _role_commands() -> list[list[str]]:
+    """The commands of docs/board.md that make the roles, as written there."""
+    text = (PROJECT / "docs" / "board.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```bash\n(airflow sync-perm .*?)```", text, re.DOTALL)
+    lines = block.replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.strip()]
+
+
+def _create_user(installation: AirflowInstallation, user: str, roles: tuple[str, ...]) -> None:
+    done = installation.run(
+        "users",
+        "create",
+        "--username",
+        user,
+        "--password",
+        PASSWORD,
+        "--firstname",
+        user,
+        "--lastname",
+        "x",
+        "--email",
+        f"{user}@example.jp",
+        "--role",
+        roles[0],
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    for role in roles[1:]:
+        done = installation.run("users", "add-role", "--username", user, "--role", role)
+        assert done.returncode == 0, done.stdout[-3000:]
