@@ -119,7 +119,7 @@ _WHERE_TO_LOOK = """\
   {arrived}
                届いたメール・Slack・Teams・LINE WORKS・運用アラート（make up の間は http://127.0.0.1:{port}/）
   make psql    TABLE batch.usage_day;  TABLE batch.invoice;  TABLE batch.outbox;  TABLE batch.execution_log;
-  make up      Airflow の画面（実行、消去、再実行）
+  make up      Airflow の画面（バッチ運用ボード、実行、消去、再実行）
   eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01"""
 
 _UI_START_SECONDS = 120
