@@ -112,7 +112,7 @@ def test_a_dead_message_is_resent_and_arrives(site: Site, host: psycopg.Connecti
         board.locator('input[value="message-1"]').check()
         board.get_by_role("button", name="再送").click()
         dialog = board.get_by_role("dialog")
-        expect(dialog).to_contain_text("T001 email dead")
+        expect(dialog).to_contain_text("T001 メール 送信できず")
         dialog.get_by_role("button", name="実行する").click()
         expect(dialog.locator(".badge.good")).to_be_visible(timeout=120_000)
         dialog.get_by_role("button", name="閉じる").click()
