@@ -5,15 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -43,6 +46,10 @@ os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
 
 # For a test that starts Airflow's processes, on a machine that is busy with other work; it may also wait for its turn.
 _EXCLUSIVE_SECONDS = 1_200
+
+# A file system in memory, used if it has this much room.
+_MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 8 * 2**30  # noqa: S108  # the folder in it is the process's own
+_MEMORY_PREFIX = "skill-report-tests-"
 
 PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform", BOARD: "test-batch-board"}
 
@@ -131,12 +138,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             claim_roles(admin, BATCH_ROLES, "the tests")
         yield Server(external, url.hostname or "127.0.0.1", url.port or 5432)
         return
-    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
-    postgres.start()
+    with _server_folder(tmp_path_factory) as folder:
+        postgres = EmbeddedPostgres(folder / "server", durable=False)
+        postgres.start()
+        try:
+            yield Server(postgres.admin_dsn(), "127.0.0.1", postgres.port, postgres)
+        finally:
+            postgres.reset()
+
+
+@contextmanager
+def _server_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory, where there is room: a copy of a template has 800 files, and thousands of tests make one each."""
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _MEMORY_BYTES:
+        yield tmp_path_factory.mktemp("postgres")
+        return
+    for left in _MEMORY.glob(f"{_MEMORY_PREFIX}*"):
+        # Of a session that was killed.
+        if not psutil.pid_exists(int(left.name.removeprefix(_MEMORY_PREFIX))):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = _MEMORY / f"{_MEMORY_PREFIX}{os.getpid()}"
+    folder.mkdir()
+    folder.chmod(0o755)  # root starts the server as another user
     try:
-        yield Server(postgres.admin_dsn(), "127.0.0.1", postgres.port, postgres)
+        yield folder
     finally:
-        postgres.reset()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
