@@ -23,10 +23,10 @@ from include.execution.business_date import JAPAN
 from skill_batch.board import charts
 from skill_batch.board.access import Rights
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
+from skill_batch.notifiers.run_links import BOARD_PREFIX
 
 Language = Literal["ja", "en"]
 
-PREFIX = "/batch-board"
 LANGUAGE_COOKIE = "batch_board_language"
 
 _HERE = Path(__file__).parent
@@ -82,7 +82,7 @@ class Links:
 
     def __init__(self, request: Request) -> None:
         self.board = str(request.scope.get("root_path", "")).rstrip("/")
-        self.airflow = self.board.removesuffix(PREFIX)
+        self.airflow = self.board.removesuffix(BOARD_PREFIX)
 
     def page(self, *parts: str, **query: Any) -> str:
         """A page of the board. ``parts`` are path segments; ``query`` its parameters, without those that are None or empty."""

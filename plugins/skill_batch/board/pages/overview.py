@@ -190,14 +190,12 @@ def _running(
 def overview_page(request: Request, rights: RightsDep) -> Response:
     """The first page of the board."""
     database: BoardDatabase = request.app.state.database
+    # Airflow answers these from its own database, so ask before a connection of the board is taken.
+    specs = [spec for spec in BATCHES if rights.may_read(spec.dag_id)]
+    operations = [spec for spec in OPERATIONS if rights.may_read(spec.dag_id)]
+    families = {family.dag_id for family in FAMILIES if rights.may_read(family.dag_id)}
     with database.read() as connection:
-        overview = load_overview(
-            connection,
-            [spec for spec in BATCHES if rights.may_read(spec.dag_id)],
-            [spec for spec in OPERATIONS if rights.may_read(spec.dag_id)],
-            {family.dag_id for family in FAMILIES if rights.may_read(family.dag_id)},
-            datetime.now(UTC),
-        )
+        overview = load_overview(connection, specs, operations, families, datetime.now(UTC))
     api = AirflowApi(request)
     return render(
         request,
