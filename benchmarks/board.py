@@ -175,7 +175,6 @@ def pages() -> dict[str, Callable[[], object]]:
 
 def _reads_of_tenants_and_batches(database: BoardDatabase, now: datetime) -> dict[str, Callable[[], object]]:
     """Only the reading, because most of these pages' time is in their statements."""
-    from include.settings import load_settings
     from skill_batch.board.pages import batches, tenant, tenants
 
     def everything(_: str) -> bool:
@@ -191,7 +190,7 @@ def _reads_of_tenants_and_batches(database: BoardDatabase, now: datetime) -> dic
 
     def one_batch(spec: RunSpec) -> None:
         with database.read() as connection:
-            batches.load_batch(connection, spec, 1, load_settings().execution, now)
+            batches.load_batch(connection, spec, 1, now)
 
     return {
         "検索": search,

@@ -7,6 +7,7 @@ All crons are in Asia/Tokyo.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, IntEnum
@@ -367,5 +368,16 @@ APPROVALS: dict[str, OperationSpec] = {
 # All batches and operations, by id, as the execution log contains them.
 RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}
 
-# The maximum number of mapped instances of a run at a time (batch list, section 5.2, "concurrency").
-CONCURRENCY = 5
+# The environment variable of the processes that parse DAG files, with the mapped instances of a run that may work at a time.
+SLOTS_VARIABLE = "SKILL_BATCH_WORKER_SLOTS"
+_MOST_SLOTS = 1000
+
+
+def _concurrency() -> int:
+    text = os.environ.get(SLOTS_VARIABLE) or "5"  # batch list, section 5.2, "concurrency"
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_SLOTS):
+        raise ValueError(f"{SLOTS_VARIABLE} must be a number from 1 to {_MOST_SLOTS}, not {text!r}")
+    return int(text)
+
+
+CONCURRENCY = _concurrency()

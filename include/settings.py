@@ -80,6 +80,7 @@ class ExecutionSettings(_Section):
     # Airflow refuses to map over more than core.max_map_length (1024) items.
     max_mapped_tenants: Annotated[int, Field(gt=0, le=1000)]
     shards: Annotated[int, Field(gt=0, le=1000)]
+    tenants_per_shard: PositiveInt
 
 
 class IdentitySettings(_Section):
@@ -291,6 +292,7 @@ class BackupSettings(_Section):
     compression_level: Annotated[int, Field(ge=1, le=19)]
     encrypted: bool
     least_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
+    compare_percent: Annotated[int, Field(ge=1, le=100)]
     retention: RetentionSettings
 
 
@@ -310,6 +312,16 @@ class LogRowSettings(_Section):
     performance_metric: PositiveInt
     closed_incident: PositiveInt
     settled_alert: PositiveInt
+    # Shorter times would delete what a batch still reads.
+    login_day: Annotated[int, Field(ge=400)]
+    statistics: Annotated[int, Field(ge=800)]
+    statistics_group: Annotated[int, Field(ge=62)]
+    usage_warning: Annotated[int, Field(ge=62)]
+    inactivity_change: PositiveInt
+    setting_change: PositiveInt
+    directory_change: PositiveInt
+    ended_suppression: PositiveInt
+    service_limit: Annotated[int, Field(ge=7)]
 
 
 class LogCleanupSettings(_Section):

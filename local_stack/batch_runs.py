@@ -15,7 +15,7 @@ from include.billing.service import Billing
 from include.billing.terms import load_terms
 from include.catalog import RunSpec
 from include.errors import ConnectionMissingError
-from include.execution import flow
+from include.execution import flow, run_log
 from include.execution.batch import Batch, PreparesTenants, ReceivesMail, Run, TenantBatch, Work
 from include.execution.business_date import JAPAN, period_of
 from include.execution.digest import Digest
@@ -131,7 +131,7 @@ def open_run(
 
     The time of the run is ``run_at``, or midnight (Asia/Tokyo) after its period.
     """
-    run, shards = _open(
+    run, _ = _open(
         LocalInstallation(platform),
         spec,
         batch,
@@ -141,7 +141,7 @@ def open_run(
         parameters=parameters,
         run_at=run_at,
     )
-    return run, list(dict.fromkeys(tenant_id for shard in shards for tenant_id in shard.tenant_ids))
+    return run, run_log.tenants_of_run(platform, run)
 
 
 def run_batch(
@@ -155,16 +155,17 @@ def run_batch(
     network: Network | None = None,
     **options: Any,
 ) -> RunResult:
-    """Open a run, prepare it, read its mailbox, process its shards, and close it. ``options`` are those of ``open_run``, and ``sharding``.
+    """Open a run, prepare it, read its mailbox, process its shards, and close it.
+
+    ``options`` are those of ``open_run``, ``triggered_by`` and ``sharding``.
 
     ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, both in autocommit mode.
     """
     installation = LocalInstallation(platform, connection, store, network)
     run, shards = _open(installation, spec, batch, business_date, **options)
     installation = replace(installation, moment=_moment(run))
-    tenant_ids = [tenant_id for shard in shards for tenant_id in shard.tenant_ids]
     if isinstance(batch, PreparesTenants):
-        flow.prepare_run(spec, batch, run, tenant_ids, installation, TaskKey("read_logs"))
+        flow.prepare_run(spec, batch, run, installation, TaskKey("read_logs"))
     if isinstance(batch, ReceivesMail):
         flow.receive_mail(spec, batch, run, installation, TaskKey("read_mailbox"))
     for index, shard in enumerate(shards):
@@ -208,6 +209,7 @@ def _open(
     dry_run: bool = False,
     parameters: Mapping[str, Any] | None = None,
     run_at: datetime | None = None,
+    triggered_by: str | None = None,
     sharding: ExecutionSettings | None = None,
 ) -> tuple[Run, list[Shard]]:
     day_after = period_of(business_date, spec.works_on)[1] + timedelta(days=1)
@@ -222,6 +224,7 @@ def _open(
             "tenants": list(codes),
             "dry_run": dry_run,
         },
+        triggered_by=triggered_by,
     )
     return flow.open_run(spec, batch, request, replace(installation, moment=moment), sharding)
 

@@ -14,8 +14,15 @@
 
 ### 入力
 Variable `batch_log_roots`（ログのフォルダー。その下の `app`、`access` などが種別）、`SYS_SystemLog`（180 日）、
-`SYS_TokenStore`（期限の 1 日後）、`batch.execution_log` と `batch.sync_plan`（90 日）、`batch.performance_metric`（400 日）、
-`batch.incident`（終わってから 400 日）、`batch.operator_alert`（送り終えてから 90 日）
+`SYS_TokenStore`（期限の 1 日後）、`batch.execution_log` とそれに付く記録、`batch.sync_plan`（90 日）、
+`batch.performance_metric`（400 日）、`batch.incident`（終わってから 400 日）、`batch.operator_alert`（送り終えてから 90 日）、
+`batch.login_day`（800 日。テナントごとに最後のログイン日は残します）、`batch.statistics_day`（1,200 日）、
+`batch.statistics_group`（月の最後の日は 1,200 日、ほかの日は 100 日）、`batch.usage_warning`（400 日）、
+`batch.inactivity_change`（1,100 日）、`batch.setting_change`（1,100 日。設定ごとに最後の変更は残します）、
+`batch.directory_change`（800 日）、`batch.suppressed_address`（停止が終わってから 400 日）、`batch.service_limit`（30 日）
+
+日数は `settings.yaml` の `log_cleanup.row_days` で変えられます。請求書、書類、入金、承認と、請求額のもとになった利用量・
+プラン・金額（`batch.usage_day`、`batch.plan_change`、`batch.metered_amount` など）は、**どの設定でも削除しません**。
 
 ### 出力
 `log_archive/<種別>/<年月>/`（保管したログ、gzip）、実行ログの件数

@@ -5,8 +5,9 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `read_logs` — ホストの各表を **1 回だけ** 読み、テナント別の集計を中間表に置きます。5 人未満のグループはここで「その他」にまとめます。
-3. `update_statistics` — テナントごと（100 超ならまとめて約 40 組）に、その日の統計を書き込みます。
+2. `read_logs` — ホストの各表を **1 回だけ** 読み（利用者の操作は、毎時の BATCH-018-03 が読んだ集計があれば
+   それを使い）、テナント別の集計を中間表に置きます。5 人未満のグループはここで「その他」にまとめます。
+3. `update_statistics` — テナントごと（100 超なら仕事量の近い組に分けて）に、その日の統計を書き込みます。
 4. `close_run` — 結果を集約し、実行ログと性能指標を記録。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
 
 ### 入力
@@ -39,6 +40,6 @@ def batch_003_statistics() -> None:
     """Read the host's tables once, then write each tenant's statistics of the day."""
     flow = BatchFlow(STATISTICS, create_batch)
     run, shards = flow.open_run()
-    read_logs = flow.read_logs(run, shards)
+    read_logs = flow.read_logs(run)
     update_statistics = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, update_statistics, flow.close_run())

@@ -41,6 +41,6 @@ def batch_004_monthly_report() -> None:
     """Read people and settings once, then create each tenant's report."""
     flow = BatchFlow(MONTHLY_REPORT, create_batch)
     run, shards = flow.open_run()
-    read_logs = flow.read_logs(run, shards)
+    read_logs = flow.read_logs(run)
     create_report = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, create_report, flow.close_run())

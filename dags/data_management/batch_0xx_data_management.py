@@ -61,13 +61,13 @@ def batch_0xx_data_management() -> None:
     with batch_group(STATISTICS) as statistics_group:
         statistics_flow = BatchFlow(STATISTICS, statistics.create_batch)
         run, shards = statistics_flow.open_run()
-        read_logs = statistics_flow.read_logs(run, shards)
+        read_logs = statistics_flow.read_logs(run)
         update_statistics = statistics_flow.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, update_statistics, statistics_flow.close_run())
     with batch_group(MONTHLY_REPORT) as report_group:
         report = BatchFlow(MONTHLY_REPORT, monthly_report.create_batch)
         run, shards = report.open_run()
-        read_logs = report.read_logs(run, shards)
+        read_logs = report.read_logs(run)
         create_report = report.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, create_report, report.close_run())
     backup_group >> cleanup_group

@@ -37,6 +37,6 @@ def batch_019_01_scheduled_notifications() -> None:
     """Read the due notifications once, then send them for each tenant."""
     flow = BatchFlow(SCHEDULED_NOTIFICATIONS, create_batch)
     run, shards = flow.open_run()
-    read_logs = flow.read_logs(run, shards)
+    read_logs = flow.read_logs(run)
     send_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, send_notifications, flow.close_run())

@@ -43,6 +43,6 @@ def batch_019_04_notification_log_cleanup() -> None:
     """Read the notifications once, then archive each tenant's old ones."""
     flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, create_batch)
     run, shards = flow.open_run()
-    read_logs = flow.read_logs(run, shards)
+    read_logs = flow.read_logs(run)
     archive_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, archive_notifications, flow.close_run())

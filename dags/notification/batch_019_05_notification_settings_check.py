@@ -38,6 +38,6 @@ def batch_019_05_notification_settings_check() -> None:
     """Read former employees' mailboxes once, then check each tenant's settings and channels."""
     flow = BatchFlow(NOTIFICATION_SETTINGS_CHECK, create_batch)
     run, shards = flow.open_run()
-    read_logs = flow.read_logs(run, shards)
+    read_logs = flow.read_logs(run)
     check_settings = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, check_settings, flow.close_run())

@@ -57,13 +57,13 @@ def batch_019_notification() -> None:
     with batch_group(NOTIFICATION_SETTINGS_CHECK):
         settings_check = BatchFlow(NOTIFICATION_SETTINGS_CHECK, notification_settings_check.create_batch)
         run, shards = settings_check.open_run()
-        read_logs = settings_check.read_logs(run, shards)
+        read_logs = settings_check.read_logs(run)
         check_settings = settings_check.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, check_settings, settings_check.close_run())
     with batch_group(SCHEDULED_NOTIFICATIONS) as scheduled_group:
         scheduled = BatchFlow(SCHEDULED_NOTIFICATIONS, scheduled_notifications.create_batch)
         run, shards = scheduled.open_run()
-        read_logs = scheduled.read_logs(run, shards)
+        read_logs = scheduled.read_logs(run)
         send_notifications = scheduled.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, send_notifications, scheduled.close_run())
     with batch_group(NOTIFICATION_RETRY) as retry_group:
@@ -80,7 +80,7 @@ def batch_019_notification() -> None:
     with batch_group(NOTIFICATION_LOG_CLEANUP):
         log_cleanup_flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, notification_log_cleanup.create_batch)
         run, shards = log_cleanup_flow.open_run()
-        read_logs = log_cleanup_flow.read_logs(run, shards)
+        read_logs = log_cleanup_flow.read_logs(run)
         archive_notifications = log_cleanup_flow.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, archive_notifications, log_cleanup_flow.close_run())
     scheduled_group >> retry_group

@@ -4,8 +4,9 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `read_logs` — ホストのログ各表を **1 回だけ** 読み、テナント別の集計を中間表に置きます。
-3. `aggregate_usage` — テナントごと（100 超ならまとめて約 40 組）に使用量を書き込み、日を締め、警告を記録します。
+2. `read_logs` — テナント別の集計を中間表に置きます。毎時の BATCH-018-03 がその日を読み終えていれば、その 1 時間ごとの集計を
+   使い、ログは読みません。読み終えていない日と、人が起動した実行では、ログの各表を **1 回だけ** 読みます。
+3. `aggregate_usage` — テナントごと（100 超なら仕事量の近い組に分けて）に使用量を書き込み、日を締め、警告を記録します。
 4. `close_run` — 結果を集約し、実行ログと性能指標を記録。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
 
 ### 入力
@@ -22,7 +23,7 @@
 * **どこを見るか**: 赤い `aggregate_usage` のインスタンス名がテナントコードです。そのログの最後に理由が 1 文で出ます。一覧は
   `batch.tenant_outcome`、実行全体は `batch.execution_log`。
 * **再実行**: 原因を除いてから、失敗した `aggregate_usage` のインスタンスだけを下流ごと消去（Clear）。何度実行しても同じ行になります。
-* **過去日の再集計**: Trigger で業務日とテナントコードを指定します。
+* **過去日の再集計**: Trigger で業務日とテナントコードを指定します。人が起動した実行は、アプリのログを読み直します。
 """
 
 from airflow.sdk import chain
@@ -38,6 +39,6 @@ def batch_018_01_tenant_usage() -> None:
     """Read the host's logs once, then aggregate each tenant's usage."""
     flow = BatchFlow(TENANT_USAGE, create_batch)
     run, shards = flow.open_run()
-    read_logs = flow.read_logs(run, shards)
+    read_logs = flow.read_logs(run)
     aggregate_usage = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, aggregate_usage, flow.close_run())

@@ -51,6 +51,6 @@ def batch_018_03_tenant_monitoring() -> None:
     flow = BatchFlow(TENANT_MONITORING, create_batch)
     run, shards = flow.open_run()
     watched = watch_runs(run)
-    read_logs = flow.read_logs(run, shards)
+    read_logs = flow.read_logs(run)
     check_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(watched, read_logs, check_tenant, flow.close_run())

@@ -4,7 +4,8 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `read_logs` — ホストのログ各表を **1 回だけ** 読み、テナント別の最終利用日を中間表に置きます。
+2. `read_logs` — 前回の判定より後の操作から、テナント別の最終利用日を中間表に置きます。毎時の BATCH-018-03 が
+   読み終えていれば、その 1 時間ごとの集計を使います。人が起動した実行は、ログを最初から読み直します。
 3. `detect_inactivity` — テナントごとに業務日までの日数を数え、段階（30 日で注意、60 日で警告、90 日で重大）とその変化を記録します。
 4. `close_run` — 結果（段階ごとのテナント数、新規）を集約し、まだ知らせていない段階を運用担当者にまとめて知らせます。
 
@@ -40,6 +41,6 @@ def batch_018_04_inactive_tenants() -> None:
     """Read the host's logs once, then find the inactive tenants."""
     flow = BatchFlow(INACTIVE_TENANTS, create_batch)
     run, shards = flow.open_run()
-    read_logs = flow.read_logs(run, shards)
+    read_logs = flow.read_logs(run)
     detect_inactivity = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(read_logs, detect_inactivity, flow.close_run())

@@ -61,13 +61,13 @@ def batch_018_tenant_management() -> None:
     with batch_group(TENANT_USAGE) as usage_group:
         usage = BatchFlow(TENANT_USAGE, tenant_usage.create_batch)
         run, shards = usage.open_run()
-        read_logs = usage.read_logs(run, shards)
+        read_logs = usage.read_logs(run)
         aggregate_usage = usage.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, aggregate_usage, usage.close_run())
     with batch_group(INACTIVE_TENANTS) as inactive_group:
         inactivity = BatchFlow(INACTIVE_TENANTS, inactive_tenants.create_batch)
         run, shards = inactivity.open_run()
-        read_logs = inactivity.read_logs(run, shards)
+        read_logs = inactivity.read_logs(run)
         detect_inactivity = inactivity.mapped_task().partial(run=run).expand(shard=shards)
         chain(read_logs, detect_inactivity, inactivity.close_run())
     with batch_group(SETTINGS_SYNC):
@@ -79,7 +79,7 @@ def batch_018_tenant_management() -> None:
         monitoring = BatchFlow(TENANT_MONITORING, tenant_monitoring.create_batch)
         run, shards = monitoring.open_run()
         watched = watch_runs(run)
-        read_logs = monitoring.read_logs(run, shards)
+        read_logs = monitoring.read_logs(run)
         check_tenant = monitoring.mapped_task().partial(run=run).expand(shard=shards)
         chain(watched, read_logs, check_tenant, monitoring.close_run())
     with batch_group(TENANT_BILLING) as billing_group:

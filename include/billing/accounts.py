@@ -25,7 +25,7 @@ from include.billing.pricing.price_list import MeteredPercentageCharge, Plan, Pr
 from include.billing.pricing.usage import UsageDay
 from include.billing_settings import BillingSettings, IssuerSettings
 from include.database import Statements
-from include.execution.run_log import ACTIVE_STATUSES
+from include.execution.tenant_selection import ACTIVE_STATUSES
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -31,6 +31,7 @@ class Run:
     later it is the day on which the shard runs. Both are in Asia/Tokyo. ``options`` are the batch's own parameters, checked (JSON
     values). A shard starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see
     ``SplitsTenants``. ``run_at`` (aware) is the run's logical date. ``triggered_by`` is the user who triggered the run by hand.
+    ``attempt`` is the number of times that the run was cleared, until the step began.
     """
 
     execution_id: str
@@ -42,6 +43,12 @@ class Run:
     part: str = ""
     run_at: datetime | None = None
     triggered_by: str | None = None
+    attempt: int = 0
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether a person wants the run, perhaps because the application's rows have changed: it reads them again."""
+        return self.triggered_by is not None or self.attempt > 0
 
     @property
     def as_of(self) -> datetime:

@@ -50,10 +50,11 @@ from include.execution.object_store import ObjectStore
 from include.execution.parameters import parse_parameters
 from include.execution.people import keep_known_keys
 from include.execution.resource_usage import ResourceUsage
-from include.execution.run_log import EarlierStepFailedError, RunFailedError, RunResult, TenantSelection
+from include.execution.run_log import EarlierStepFailedError, RunFailedError, RunResult
 from include.execution.run_remarks import record_remark
 from include.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
-from include.execution.sharding import Shard, shard_tenants
+from include.execution.sharding import Shard, Unit, shard_tenants
+from include.execution.tenant_selection import TenantSelection, select_found_tenants, select_tenants
 from include.migrations.deployment_check import check_deployment
 from include.network import Network
 from include.settings import ExecutionSettings, load_settings
@@ -126,6 +127,7 @@ def open_run(
     require_past(last_day, spec.works_on, now)
     # Fails on a missing store or mail server before anything is written.
     _resources(batch, installation, dry_run=parameters.dry_run)
+    sharding = sharding or load_settings().execution
     with installation.platform(spec.time_limit) as platform:
         check_deployment(platform)
         if not isinstance(batch, UnitBatch):
@@ -137,6 +139,7 @@ def open_run(
         asked = replace(asked, tenants=selection.tenants)
         options = batch.options(asked) if isinstance(batch, TakesOptions) else {}
         parts = batch.parts(asked) if isinstance(batch, SplitsTenants) else {}
+        shards = _shards(platform, spec, selection.tenants, parts, sharding)
         _close_orphans(platform, spec, request, installation)
         run = run_log.open_execution(
             platform,
@@ -147,14 +150,12 @@ def open_run(
             run_date=request.run_at.astimezone(JAPAN).date(),
             dry_run=parameters.dry_run,
             parameters=request.parameters,
-            tenants=selection.tenants,
+            shards=shards,
             options=options,
-            parts=parts,
             run_at=request.run_at,
             attempt=request.attempt,
             triggered_by=request.triggered_by,
         )
-    shards = shard_tenants(selection.tenants, sharding or load_settings().execution, parts)
     _log_remarks(selection)
     log.info(
         "%s opened for %s with %d tenants%s",
@@ -163,20 +164,20 @@ def open_run(
         len(selection.tenants),
         " (dry run)" if run.dry_run else "",
     )
-    return replace(run, send_seconds=_send_seconds(spec, len(shards))), shards
+    return replace(run, send_seconds=_send_seconds(spec, len(shards))), list(shards)
 
 
 def prepare_run(
     spec: RunSpec,
     batch: PreparesTenants,
     run: Run,
-    tenant_ids: Sequence[str],
     installation: Installation,
     task: TaskKey,
 ) -> None:
     """Read the host's large tables once for all tenants of the run."""
 
     def step(work: Work) -> None:
+        tenant_ids = run_log.tenants_of_run(work.connection, run)
         for tenant_id, error in prepare(batch, replace(work, tenant_ids=tenant_ids)).items():
             log.warning("Tenant %s cannot be prepared: %s", tenant_id, reason_of(error))
 
@@ -227,10 +228,9 @@ def process_shard(
     if store is None and isinstance(batch, ReadsFiles) and batch.reads_files(run):
         store = installation.store()
     with installation.platform(spec.time_limit) as platform:
-        run_log.begin_shard(platform, run, shard.tenant_ids)
-        work = Work(run, platform, shard.tenant_ids, store, network)
+        work = Work(run, platform, run_log.begin_shard(platform, run, shard.number), store, network)
         if isinstance(batch, UnitBatch):
-            report = work_on_units(batch, work, shard.tenant_ids)
+            report = work_on_units(batch, work, work.tenant_ids)
         else:
             with installation.tenants(spec.time_limit) as connection:
                 report = work_on_tenants(batch, replace(work, connection=connection), platform)
@@ -249,7 +249,7 @@ def fail_shard(
     """Record why the whole task of the shard failed, for the alert of ``close_run``."""
     try:
         with installation.platform(spec.time_limit) as platform:
-            run_log.fail_shard(platform, _run_of_shard(run, shard, installation), shard.tenant_ids, error)
+            run_log.fail_shard(platform, run, shard.number, error)
     except Exception as another:
         log.warning("The reason could not be recorded: %s", another)
 
@@ -333,9 +333,22 @@ def _select(batch: Batch, asked: Request) -> TenantSelection:
     found = batch.found_tenants(asked) if isinstance(batch, FindsTenants) else None
     vanished = batch.vanished_tenants(asked) if isinstance(batch, KnowsVanishedTenants) else ()
     if found is not None:
-        return run_log.select_found_tenants(asked.platform, found, vanished)
+        return select_found_tenants(asked.platform, found, vanished)
     further = batch.further_tenants(asked) if isinstance(batch, SelectsTenants) else ()
-    return run_log.select_tenants(asked.platform, asked.codes, further, vanished)
+    return select_tenants(asked.platform, asked.codes, further, vanished)
+
+
+def _shards(
+    platform: psycopg.Connection,
+    spec: RunSpec,
+    tenants: Sequence[Unit],
+    parts: Mapping[str, Sequence[str]],
+    settings: ExecutionSettings,
+) -> dict[Shard, list[str]]:
+    # A few tenants have a shard each, whatever their work.
+    is_large = len(tenants) > settings.max_mapped_tenants
+    records = run_log.last_records(platform, spec.id, len(tenants)) if is_large else {}
+    return shard_tenants(tenants, settings, parts, records)
 
 
 def _log_remarks(selection: TenantSelection) -> None:

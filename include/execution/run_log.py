@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -19,23 +19,17 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from include.catalog import RUN_SPECS, RunSpec
-from include.database import Statements, is_tenant_id
-from include.errors import BatchError, ParameterError, code_of, reason_of
+from include.database import Statements
+from include.errors import BatchError, code_of, reason_of
 from include.execution.batch import Run
 from include.execution.reconciliation import load_reconciliation
 from include.execution.resource_usage import ResourceUsage
+from include.execution.rows_scanned import load_scans
 from include.execution.run_remarks import load_remarks
-from include.execution.sharding import Tenant, Unit
+from include.execution.sharding import Shard
 from include.settings import load_settings
 
 _SQL = Statements(Path(__file__).parent)
-
-# The tenants that a run works on. TRIAL tenants use the product too; billing decides what they pay.
-ACTIVE_STATUSES = ("ACTIVE", "TRIAL")
-
-# Mistakes in the host's data: an unknown status, and an id that the transaction context cannot hold.
-_UNUSABLE_ID = "UNUSABLE ID"
-_NEEDS_ATTENTION = ("UNKNOWN", _UNUSABLE_ID)
 
 # Batches that work on other units than tenants.
 _NOT_PER_TENANT = frozenset(spec.id for spec in RUN_SPECS.values() if not spec.per_tenant)
@@ -45,18 +39,6 @@ _NO_RESULT = "タスクが結果を残さずに止まりました（強制終了
 
 # A summary lists this many tenants and counts the others.
 _LISTED = 10
-
-
-@dataclass(frozen=True)
-class TenantSelection:
-    """The tenants of a run, ordered by id, and the tenants left out that an operator should check, with their status.
-
-    ``differing`` are tenants with their status and a ``tenant_status`` that contradicts it. The status decides.
-    """
-
-    tenants: list[Unit]
-    left_out: list[tuple[Unit, str]]
-    differing: list[tuple[Unit, str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -146,91 +128,22 @@ class InstancesFailedError(BatchError):
         )
 
 
+class ShardMissingError(BatchError):
+    """The execution log has no tenants for a mapped instance: an earlier version opened the run, or its rows are cleaned up."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "この実行のテナントの記録がありません（以前の版で始まった実行か、記録が整理されています）。"
+            "open_run から下流ごと消去（Clear）するか、新しく実行（Trigger）してください。"
+        )
+
+
 class RunFailedError(BatchError):
     """Not all tenants succeeded. The alert reads ``result``."""
 
     def __init__(self, result: RunResult) -> None:
         super().__init__(result.sentence())
         self.result = result
-
-
-def select_tenants(
-    platform: psycopg.Connection,
-    codes: Sequence[str],
-    further: Collection[str] = (),
-    vanished: Sequence[Tenant] = (),
-) -> TenantSelection:
-    """The active tenants, or the active tenants with these codes. A code that no tenant has may be a tenant id.
-
-    ``further`` are the ids of tenants that count as active. So do ``vanished``, which the application's table has no more.
-    :raises ParameterError: names the unknown codes, and the tenants that are not active with their status.
-    """
-    by_code: dict[str, list[tuple[Tenant, str]]] = {}
-    by_id: dict[str, list[tuple[Tenant, str]]] = {}
-    differing: list[tuple[Unit, str, str]] = []
-    for tenant_id, code, name, status, tenant_status in _tenants(platform, vanished):
-        tenant = Tenant(tenant_id, code, name)
-        if tenant_status:
-            differing.append((tenant, status, tenant_status))
-        if tenant_id in further:
-            status = "ACTIVE"
-        entry = (tenant, status if is_tenant_id(tenant_id) else _UNUSABLE_ID)
-        by_id[tenant_id] = [entry]
-        by_code.setdefault(code, []).append(entry)
-    all_entries = [entry for entries in by_id.values() for entry in entries]
-    if not codes:
-        return TenantSelection(
-            tenants=[tenant for tenant, status in all_entries if status in ACTIVE_STATUSES],
-            left_out=[entry for entry in all_entries if entry[1] in _NEEDS_ATTENTION],
-            differing=differing,
-        )
-
-    found = {code: by_code.get(code) or by_id.get(code, []) for code in codes}
-    missing = [code for code, entries in found.items() if not entries]
-    if missing:
-        raise ParameterError(
-            f"テナントコード {_quoted(missing)} は存在しません。パラメータ tenants を直してください。"
-        )
-    chosen = [entry for entries in found.values() for entry in entries]
-    inactive = [f"{tenant.code}（{status}）" for tenant, status in chosen if status not in ACTIVE_STATUSES]
-    if inactive:
-        raise ParameterError(
-            f"稼働中でないテナントは処理できません: {'、'.join(inactive)}。パラメータ tenants を直してください。"
-        )
-    tenants: list[Unit] = sorted({tenant for tenant, _ in chosen}, key=lambda tenant: tenant.id)
-    return TenantSelection(tenants, [], [each for each in differing if each[0] in tenants])
-
-
-def _tenants(
-    platform: psycopg.Connection, vanished: Sequence[Tenant]
-) -> list[tuple[str, str, str, str, str | None]]:
-    """Id, code, name, status, and a differing status, of all tenants."""
-    rows = _SQL.execute(platform, "list_tenants").fetchall()
-    known = {tenant_id for tenant_id, *_ in rows}
-    return rows + [
-        (each.id, each.code, each.name, "ACTIVE", None) for each in vanished if each.id not in known
-    ]
-
-
-def select_found_tenants(
-    platform: psycopg.Connection, tenant_ids: Collection[str], vanished: Sequence[Tenant] = ()
-) -> TenantSelection:
-    """The tenants with these ids, whatever their status.
-
-    :raises ParameterError: neither the application's table nor ``vanished`` has such a tenant.
-    """
-    tenants: list[Unit] = [
-        Tenant(tenant_id, code, name)
-        for tenant_id, code, name, *_ in _tenants(platform, vanished)
-        if tenant_id in tenant_ids
-    ]
-    missing = sorted(set(tenant_ids).difference(tenant.id for tenant in tenants))
-    if missing:
-        raise ParameterError(
-            f"テナントID {_quoted(missing)} は MST_Tenant にありません。"
-            "アプリのテナントを元に戻すか、そのテナントの行を除いてください。"
-        )
-    return TenantSelection(tenants, [])
 
 
 def running_executions(platform: psycopg.Connection, batch_id: str) -> list[RunningExecution]:
@@ -271,6 +184,12 @@ def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -
     return closed.rowcount == 1
 
 
+def last_records(platform: psycopg.Connection, batch_id: str, tenants: int) -> dict[str, int]:
+    """The records that the newest run with at least half as many tenants has processed, by tenant id."""
+    rows = _SQL.execute(platform, "last_records", batch_id=batch_id, least_tenants=tenants // 2)
+    return dict(rows.fetchall())
+
+
 def open_execution(
     platform: psycopg.Connection,
     spec: RunSpec,
@@ -281,19 +200,18 @@ def open_execution(
     run_date: date,
     dry_run: bool,
     parameters: Mapping[str, Any],
-    tenants: Sequence[Unit],
+    shards: Mapping[Shard, Sequence[str]],
     options: Mapping[str, Any] | None = None,
-    parts: Mapping[str, Sequence[str]] | None = None,
     run_at: datetime | None = None,
     attempt: int = 0,
     triggered_by: str | None = None,
 ) -> Run:
-    """Write the running row and one pending outcome per expected tenant, or per part of its work (by tenant id).
+    """Write the running row and one pending outcome per tenant (id) of each shard.
 
     ``attempt`` is the number of times that the run was cleared. ``triggered_by`` is the user who triggered it by hand.
     """
     execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
-    expected = [(tenant.id, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
+    expected = [(tenant_id, shard) for shard, tenant_ids in shards.items() for tenant_id in tenant_ids]
     with platform.transaction():
         _SQL.execute(
             platform,
@@ -308,14 +226,15 @@ def open_execution(
             execution_host=socket.gethostname(),
             attempt=attempt,
             triggered_by=triggered_by,
-            total_tenants=len(tenants),
+            total_tenants=len({tenant_id for tenant_id, _ in expected}),
         )
         _SQL.execute(
             platform,
             "expect_tenants",
             execution_id=execution_id,
             tenant_ids=[tenant_id for tenant_id, _ in expected],
-            parts=[part for _, part in expected],
+            parts=[shard.part for _, shard in expected],
+            shards=[shard.number for _, shard in expected],
         )
     return Run(
         execution_id,
@@ -325,6 +244,7 @@ def open_execution(
         options or {},
         run_at=run_at,
         triggered_by=triggered_by,
+        attempt=attempt,
     )
 
 
@@ -349,33 +269,35 @@ def mark_reopened(platform: psycopg.Connection, run: Run) -> None:
     _SQL.execute(platform, "mark_reopened", execution_id=run.execution_id)
 
 
-def begin_shard(platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-    """Reset the outcomes of a shard's tenants to pending, so that no outcome of an earlier attempt remains."""
+def tenants_of_run(platform: psycopg.Connection, run: Run) -> list[str]:
+    """The ids of the run's tenants, in order."""
+    return _SQL.column(platform, "tenants_of_run", execution_id=run.execution_id)
+
+
+def begin_shard(platform: psycopg.Connection, run: Run, shard: int) -> list[str]:
+    """Reset the outcomes of a shard to pending, so that no outcome of an earlier attempt remains; returns its tenant ids, in order.
+
+    :raises ShardMissingError: the run has no such shard (any more).
+    """
+    about = {"execution_id": run.execution_id, "shard": shard}
     with platform.transaction():
         mark_reopened(platform, run)
-        _SQL.execute(
-            platform, "begin_shard", execution_id=run.execution_id, tenant_ids=list(tenant_ids), part=run.part
-        )
+        tenant_ids = _SQL.column(platform, "tenants_of_shard", **about)
+        _SQL.execute(platform, "begin_shard", **about)
+    if not tenant_ids:
+        raise ShardMissingError
+    return tenant_ids
 
 
-def fail_shard(
-    platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str], error: BaseException
-) -> None:
+def fail_shard(platform: psycopg.Connection, run: Run, shard: int, error: BaseException) -> None:
     """Record why the whole task of a shard failed, for its tenants without a result."""
-    _fail_unfinished(platform, run, code_of(error), reason_of(error), tenant_ids)
-
-
-def _fail_unfinished(
-    platform: psycopg.Connection, run: Run, code: str, reason: str, tenant_ids: Sequence[str] | None = None
-) -> None:
     _SQL.execute(
         platform,
-        "fail_unfinished",
+        "fail_shard",
         execution_id=run.execution_id,
-        error_code=code,
-        error_message=reason,
-        tenant_ids=None if tenant_ids is None else list(tenant_ids),
-        part=run.part,
+        shard=shard,
+        error_code=code_of(error),
+        error_message=reason_of(error),
     )
 
 
@@ -389,9 +311,16 @@ def close_execution(
     """
     with platform.transaction():
         if error is None:
-            _fail_unfinished(platform, run, "NO_RESULT", _NO_RESULT)
+            _SQL.execute(
+                platform,
+                "fail_unfinished",
+                execution_id=run.execution_id,
+                error_code="NO_RESULT",
+                error_message=_NO_RESULT,
+            )
         _SQL.execute(platform, "note_differing_statuses", execution_id=run.execution_id)
         reconciliation = load_reconciliation(platform, run.execution_id)
+        scans = load_scans(platform, run.execution_id)
         remarks = load_remarks(platform, run.execution_id)
         unplaced = reconciliation.sentence() if reconciliation.is_beyond(load_settings().identity) else None
         remarkable = "。".join(filter(None, (unplaced, *remarks.problems))) or None
@@ -405,6 +334,7 @@ def close_execution(
             remarkable=remarkable,
             further=Jsonb(
                 ({"reconciliation": reconciliation.as_json()} if reconciliation else {})
+                | ({"scans": scans} if scans else {})
                 | ({"steps": remarks.by_step} if remarks.by_step else {})
             ),
         ).fetchone()
@@ -433,7 +363,3 @@ def failed_tenants(platform: psycopg.Connection, execution_id: str) -> list[Fail
     """The tenants that did not succeed in a run, with the reasons."""
     rows = _SQL.execute(platform, "failed_tenants", execution_id=execution_id)
     return [FailedTenant(code, name, reason) for code, name, reason in rows]
-
-
-def _quoted(codes: Sequence[str]) -> str:
-    return "、".join(f"'{code}'" for code in codes)

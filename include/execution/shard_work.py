@@ -24,6 +24,7 @@ from include.execution.batch import (
     Work,
     WritesFiles,
 )
+from include.execution.rows_scanned import scans_counted
 from include.lasting_connection import lasting
 
 _SQL = Statements(Path(__file__).parent)
@@ -57,7 +58,7 @@ def prepare(batch: PreparesTenants, work: Work) -> dict[str, Exception]:
     """
 
     def prepare_some(tenant_ids: Sequence[str]) -> None:
-        with work.connection.transaction():
+        with work.connection.transaction(), scans_counted(work.connection, work.run):
             batch.prepare(replace(work, tenant_ids=tenant_ids))
 
     return _isolate(batch.unprepared(work), prepare_some)

@@ -1,12 +1,19 @@
-"""Divide a run's tenants into shards, one per mapped task instance."""
+"""Divide a run's tenants into shards, one per mapped task instance.
+
+XCom carries the shards without their tenants. Each outcome row has the number of its shard, and the mapped instance reads them.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from include.settings import ExecutionSettings
+
+# Airflow refuses to map over more than core.max_map_length (1024) items. The tenants' parts may add a few shards.
+_MOST_SHARDS = 1000
 
 
 @dataclass(frozen=True)
@@ -25,43 +32,73 @@ class Tenant(Unit):
 
 @dataclass(frozen=True)
 class Shard:
-    """The tenants of one mapped instance, the part of their work that it does, and its label in the UI."""
+    """A mapped instance: its number in the run (from 0), its label in the UI, and the part of its tenants' work that it does."""
 
+    number: int
     label: str
-    tenant_ids: list[str]
     part: str = ""
 
 
 def shard_tenants(
-    tenants: Sequence[Unit], settings: ExecutionSettings, parts: Mapping[str, Sequence[str]] | None = None
-) -> list[Shard]:
-    """One shard per tenant up to ``max_mapped_tenants``; above that, shards of equal size.
+    tenants: Sequence[Unit],
+    settings: ExecutionSettings,
+    parts: Mapping[str, Sequence[str]] | None = None,
+    records: Mapping[str, int] | None = None,
+) -> dict[Shard, list[str]]:
+    """The tenant ids of each shard: one tenant each up to ``max_mapped_tenants``; above that, shards with about equal work.
 
-    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has one part only. A mapped instance
-    costs about 0.2 s of scheduling. The same tenants in the same order give the same shards.
+    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has one part only. ``records`` is what
+    the last run has processed for each tenant; None or 0 for a tenant that it does not have. A shard is a range of ``tenants``, so its
+    label says which. The same input gives the same shards.
     """
     work = [(tenant, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
     if len(work) <= settings.max_mapped_tenants:
-        return [Shard(_label(tenant.code, part), [tenant.id], part) for tenant, part in work]
+        return {
+            Shard(number, _label(tenant.code, part), part): [tenant.id]
+            for number, (tenant, part) in enumerate(work)
+        }
+    count = min(_MOST_SHARDS, max(settings.shards, math.ceil(len(work) / settings.tenants_per_shard)))
     by_part: defaultdict[str, list[Unit]] = defaultdict(list)
     for tenant, part in work:
         by_part[part].append(tenant)
-    return [
-        shard
-        for part, members in sorted(by_part.items())
-        for shard in _balanced(members, max(1, settings.shards * len(members) // len(work)), part)
+    ranges = [
+        (part, members)
+        for part, units in sorted(by_part.items())
+        for members in _ranges(units, max(1, count * len(units) // len(work)), records or {})
     ]
+    return {
+        Shard(number, _label(_range_label(members), part), part): [tenant.id for tenant in members]
+        for number, (part, members) in enumerate(ranges)
+    }
 
 
-def _balanced(tenants: Sequence[Unit], shards: int, part: str) -> Iterator[Shard]:
-    size, larger = divmod(len(tenants), shards)
-    start = 0
-    for index in range(shards):
-        members = tenants[start : start + size + (index < larger)]
-        start += len(members)
-        if members:
-            label = f"{members[0].code} – {members[-1].code} ({len(members)})"
-            yield Shard(_label(label, part), [tenant.id for tenant in members], part)
+def _ranges(tenants: Sequence[Unit], count: int, records: Mapping[str, int]) -> Iterator[Sequence[Unit]]:
+    """Divide the tenants into ``count`` ranges with about the same work, or into one range per tenant if there are fewer tenants.
+
+    Half of the expected work is the same for each tenant, because an idle tenant costs time too. The other half follows the records.
+    """
+    weights = _weights(tenants, records)
+    rest, start = sum(weights), 0
+    for missing in range(min(count, len(tenants)), 0, -1):
+        # What is left is divided among the ranges that are left, so a very large tenant does not empty the ranges after it.
+        target, weight, end = rest / missing, 0.0, start
+        last_end = len(tenants) - (missing - 1)
+        while end < last_end and (
+            end == start or missing == 1 or weight + weights[end] / 2 <= target * (1 + 1e-9)
+        ):
+            weight += weights[end]
+            end += 1
+        yield tenants[start:end]
+        rest, start = rest - weight, end
+
+
+def _weights(tenants: Sequence[Unit], records: Mapping[str, int]) -> list[float]:
+    mean = sum(records.get(tenant.id, 0) for tenant in tenants) / max(1, len(tenants))
+    return [1 + (records.get(tenant.id, 0) / mean if mean else 0) for tenant in tenants]
+
+
+def _range_label(tenants: Sequence[Unit]) -> str:
+    return f"{tenants[0].code} – {tenants[-1].code} ({len(tenants)})"
 
 
 def _label(tenants: str, part: str) -> str:

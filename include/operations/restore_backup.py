@@ -9,14 +9,15 @@ from typing import Any
 import psycopg
 
 from include.data_management.data_backup.access import BackupAccess
+from include.data_management.data_backup.comparison import comparison_sentence
 from include.data_management.data_backup.files import DUMP_MANIFEST, MANIFEST, is_complete
 from include.data_management.data_backup.ledger import all_tenants, manifest_sha256, verified_backups
 from include.data_management.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.data_management.data_backup.server import CONNECTION
 from include.errors import ParameterError, SettingsError
 from include.execution.batch import Outcome, Request, TakesOptions, UnitBatch, UnitResult, Work
-from include.execution.run_log import select_tenants
 from include.execution.sharding import Unit
+from include.execution.tenant_selection import select_tenants
 from include.operations.forms import RESTORE
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,15 @@ class BackupRestore(TakesOptions, UnitBatch):
                         "コマンド `python -m include.data_management.data_backup restore` を管理者の接続で実行してください。"
                     )
                 dump = entry_of(packer.read_manifest(MANIFEST, sha256), DUMP_MANIFEST)
-                restore_database(server, packer, options["target"], self._access.settings.jobs, sha256=dump)
-                log.info("%s is restored into the database %s", options["backup"], options["target"])
+                manifest = restore_database(
+                    server, packer, options["target"], self._access.settings.jobs, sha256=dump
+                )
+                log.info(
+                    "%s is restored into the database %s: %s",
+                    options["backup"],
+                    options["target"],
+                    comparison_sentence(manifest.tables),
+                )
             return UnitResult(unit_id, {"restored": int(not work.run.dry_run)}, records=0)
         with self._access.server().connect() as connection:
             done = restore_one_tenant(

@@ -9,7 +9,7 @@ The tasks call ``include.execution.flow``. Each task imports its modules when it
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -67,7 +67,7 @@ class BatchFlow(Generic[BatchT]):
             task_display_name="開始",
             # In a family DAG: run also if the batch before this one was skipped, but not if it failed.
             trigger_rule=TriggerRule.NONE_FAILED,
-            show_return_value_in_logs=False,  # every tenant's id
+            show_return_value_in_logs=False,  # up to a thousand shards
             on_failure_callback=failure_alert(self.spec),
         )
         def open_run() -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ class BatchFlow(Generic[BatchT]):
         # Airflow maps only over a task's return value, so the run is a separate XCom.
         return shards[_RUN_KEY], shards  # type: ignore[index]
 
-    def read_logs(self, run: Any, shards: Any) -> Any:
+    def read_logs(self, run: Any) -> Any:
         """Read the host's large tables once, for all tenants of the run."""
 
         @task(
@@ -85,16 +85,15 @@ class BatchFlow(Generic[BatchT]):
             task_display_name="ログ読込",
             on_failure_callback=failure_alert(self.spec),
         )
-        def read_logs(run: dict[str, Any], shards: list[dict[str, Any]]) -> None:
+        def read_logs(run: dict[str, Any]) -> None:
             from include.execution.batch import PreparesTenants
             from include.execution.flow import prepare_run
 
             batch, installation = self._batch()
             assert isinstance(batch, PreparesTenants), f"{self.spec.id} has nothing to read"
-            tenant_ids = [tenant_id for shard in shards for tenant_id in shard["tenant_ids"]]
-            prepare_run(self.spec, batch, run_of(run), tenant_ids, installation, _task_key())
+            prepare_run(self.spec, batch, _run_now(run), installation, _task_key())
 
-        return read_logs(run, shards)
+        return read_logs(run)
 
     def read_mailbox(self, run: Any) -> Any:
         """Read the mailbox for bounces once, before the shards. A mailbox that fails does not stop them."""
@@ -110,7 +109,7 @@ class BatchFlow(Generic[BatchT]):
 
             batch, installation = self._batch()
             assert isinstance(batch, ReceivesMail), f"{self.spec.id} has no mailbox to read"
-            receive_mail(self.spec, batch, run_of(run), installation, _task_key())
+            receive_mail(self.spec, batch, _run_now(run), installation, _task_key())
 
         return read_mailbox(run)
 
@@ -129,7 +128,7 @@ class BatchFlow(Generic[BatchT]):
 
             batch, installation = self._batch()
             run_step(
-                self.spec, batch, run_of(run), lambda work: function(batch, work), installation, _task_key()
+                self.spec, batch, _run_now(run), lambda work: function(batch, work), installation, _task_key()
             )
 
         return step(run)
@@ -147,7 +146,7 @@ class BatchFlow(Generic[BatchT]):
             map_index_template="{{ tenants_label }}",
         )
         def process(run: dict[str, Any], shard: dict[str, Any]) -> dict[str, int]:
-            return self._process(run_of(run), shard, get_current_context())
+            return self._process(_run_now(run), shard, get_current_context())
 
         return process
 
@@ -211,9 +210,12 @@ class BatchFlow(Generic[BatchT]):
     def _process(self, run: Run, shard_xcom: dict[str, Any], context: Context) -> dict[str, int]:
         """Process the tenants of a shard. If a tenant fails, the task instance fails, so that an operator can clear it."""
         from include.execution.flow import fail_shard, process_shard
+        from include.execution.run_log import ShardMissingError
         from include.execution.shard_work import UnitsFailedError
         from include.execution.sharding import Shard
 
+        if "number" not in shard_xcom:
+            raise ShardMissingError
         shard: Shard = Shard(**shard_xcom)
         context["tenants_label"] = shard.label  # type: ignore[typeddict-unknown-key]
         installation = _installation()
@@ -336,6 +338,11 @@ def run_of(xcom: dict[str, Any]) -> Run:
 
     dates = {name: kind.fromisoformat(xcom[name]) for name, kind in _RUN_DATES.items() if name in xcom}
     return Run(**{**xcom, **dates})
+
+
+def _run_now(xcom: dict[str, Any]) -> Run:
+    """The run, with the number of times that it was cleared until now: a cleared task reads the application's rows again."""
+    return replace(run_of(xcom), attempt=attempt_of(get_current_context()))
 
 
 def _installation() -> AirflowInstallation:

@@ -61,12 +61,21 @@ def run(
         [Jsonb({name: _json(value) for name, value in row.items()})],
     )
     execution_id = str(row["execution_id"])
+    shards = {tenant_id: shard for shard, tenant_id in enumerate(sorted([*succeeded, *pending, *failures]))}
     for tenant_id in succeeded:
-        outcome(host, execution_id, tenant_id, "success", records=1)
+        outcome(host, execution_id, tenant_id, "success", records=1, shard=shards[tenant_id])
     for tenant_id in pending:
-        outcome(host, execution_id, tenant_id, "pending")
+        outcome(host, execution_id, tenant_id, "pending", shard=shards[tenant_id])
     for tenant_id, (code, message) in failures.items():
-        outcome(host, execution_id, tenant_id, "failed", error_code=code, error_message=message)
+        outcome(
+            host,
+            execution_id,
+            tenant_id,
+            "failed",
+            error_code=code,
+            error_message=message,
+            shard=shards[tenant_id],
+        )
     if row["status"] == "completed" and ended_at and minutes is not None:
         performance(host, execution_id, minutes * 60)
     return execution_id
@@ -74,14 +83,22 @@ def run(
 
 def outcome(host: psycopg.Connection, execution_id: str, tenant_id: str, status: str, **values: Any) -> None:
     """The outcome of one tenant."""
-    row = {"part": "", "records": 0, "error_code": None, "error_message": None, "notes": []} | values
+    row = {
+        "part": "",
+        "shard": None,
+        "records": 0,
+        "error_code": None,
+        "error_message": None,
+        "notes": [],
+    } | values
     host.execute(
         """
         INSERT INTO batch.tenant_outcome (
-            execution_id, tenant_id, part, status, records, error_code, error_message, notes
+            execution_id, tenant_id, part, shard, status, records, error_code, error_message, notes
         )
         VALUES (
-            %(execution_id)s, %(tenant_id)s, %(part)s, %(status)s, %(records)s, %(error_code)s, %(error_message)s, %(notes)s
+            %(execution_id)s, %(tenant_id)s, %(part)s, %(shard)s, %(status)s, %(records)s, %(error_code)s, %(error_message)s,
+            %(notes)s
         )
         """,
         {"execution_id": execution_id, "tenant_id": tenant_id, "status": status} | row,

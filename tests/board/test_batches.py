@@ -9,17 +9,12 @@ import psycopg
 import pytest
 
 from include.catalog import LOG_CLEANUP, OPERATE_INVOICES, RUN_SPECS, STATISTICS, TENANT_BILLING, TENANT_USAGE
-from include.execution.sharding import Tenant, shard_tenants
-from include.settings import ExecutionSettings
-from skill_batch.board.pages.batches import PAGE_RUNS, load_batch, shards_of
+from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run
 from tests.conftest import Database
 from tests.host_rows import tenant
 from tests.tenant_management.billing_rows import insert
-
-ONE_EACH = ExecutionSettings(max_mapped_tenants=100, shards=10)
-TWO_SHARDS = ExecutionSettings(max_mapped_tenants=1, shards=2)
 
 
 @pytest.fixture
@@ -42,10 +37,6 @@ def _task(host: psycopg.Connection, execution_id: str, map_index: int, seconds: 
         cpu_seconds=1,
         peak_memory_bytes=2**20,
     )
-
-
-def _unit(tenant_id: str, part: str = "", code: str | None = "code") -> dict[str, str | None]:
-    return {"tenant_id": tenant_id, "part": part, "tenant_code": code, "tenant_name": ""}
 
 
 def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> None:
@@ -78,7 +69,7 @@ def test_the_runs_are_paged_and_charted_with_failures_marked_and_the_usual_durat
     run(host, TENANT_USAGE, hours_ago=3, minutes=1, dry_run=True, succeeded=("A",))
     run(host, STATISTICS, hours_ago=2, minutes=99, succeeded=("A",), run_id="another-batch")
     with database.connect("batch_board") as reader:
-        page = load_batch(reader, TENANT_USAGE, 1, ONE_EACH, datetime.now(UTC))
+        page = load_batch(reader, TENANT_USAGE, 1, datetime.now(UTC))
     seconds, records, memory, failed = page.charts
     assert len(seconds.points) == PAGE_RUNS + 2
     assert [value for _, value in seconds.points[-2:]] == [600, 720]
@@ -108,8 +99,8 @@ def test_the_newest_run_has_its_failures_notes_slowest_tasks_and_readings(
     execution_id = run(
         host, TENANT_USAGE, hours_ago=6, failed={"A": ("X", evil)}, run_id="newest", succeeded=()
     )
-    for tenant_id in ("B", "C"):
-        outcome(host, execution_id, tenant_id, "success", notes=["締め日が変わりました"])
+    for tenant_id, shard in (("B", 1), ("C", 2)):
+        outcome(host, execution_id, tenant_id, "success", notes=["締め日が変わりました"], shard=shard)
     for index, seconds in ((-1, 500), (0, 5), (1, 90), (2, 7)):
         _task(host, execution_id, index, seconds)
     insert(
@@ -142,39 +133,19 @@ def test_the_newest_run_has_its_failures_notes_slowest_tasks_and_readings(
     assert slowest.index("CODE-B") < slowest.index("CODE-C") < slowest.index("CODE-A")
 
 
-def test_a_shard_of_several_tenants_says_so_and_a_different_division_names_nobody(
+def test_a_shard_names_its_tenants_and_one_of_an_earlier_version_names_nobody(
     host: psycopg.Connection, database: Database
 ) -> None:
-    execution_id = run(host, TENANT_USAGE, succeeded=("A", "B", "C"))
-    for index, seconds in ((0, 9), (1, 3)):
+    execution_id = run(host, TENANT_USAGE)
+    for tenant_id, shard in (("A", 0), ("B", 0), ("C", 1)):
+        outcome(host, execution_id, tenant_id, "success", shard=shard)
+    for index, seconds in ((0, 9), (1, 3), (2, 1)):
         _task(host, execution_id, index, seconds)
     with database.connect("batch_board") as reader:
-        now = datetime.now(UTC)
-        newest = load_batch(reader, TENANT_USAGE, 1, TWO_SHARDS, now).newest
-        assert newest is not None
-        assert [[each["tenant_code"] for each in slow.tenants] for slow in newest.slowest] == [
-            ["CODE-A", "CODE-B"],
-            ["CODE-C"],
-        ]
-        # The settings have changed since: three instances would be expected.
-        newest = load_batch(reader, TENANT_USAGE, 1, ONE_EACH, now).newest
-        assert newest is not None
-        assert [slow.tenants for slow in newest.slowest] == [(), ()]
-
-
-def test_shards_are_those_of_open_run() -> None:
-    tenants = [Tenant(name, name, "") for name in ("a", "B", "c")]
-    parts = {"a": ["line_works", "slack"], "c": ["slack"]}
-    for settings in (ONE_EACH, TWO_SHARDS):
-        units = [_unit("a", "line_works"), _unit("a", "slack"), _unit("B"), _unit("c", "slack")]
-        assert [
-            [(unit["tenant_id"], unit["part"]) for unit in shard]
-            for shard in shards_of(units, settings, are_chosen=False)
-        ] == [
-            [(tenant_id, shard.part) for tenant_id in shard.tenant_ids]
-            for shard in shard_tenants(tenants, settings, parts)
-        ]
-    chosen = shards_of([_unit("a"), _unit("B")], ONE_EACH, are_chosen=True)
-    assert [unit["tenant_id"] for (unit,) in chosen] == ["B", "a"]
-    # A unit that is no tenant, for example a class of logs, has an order of its own.
-    assert shards_of([_unit("a"), _unit("logs", code=None)], ONE_EACH, are_chosen=False) == []
+        newest = load_batch(reader, TENANT_USAGE, 1, datetime.now(UTC)).newest
+    assert newest is not None
+    assert [[each["tenant_code"] for each in slow.tenants] for slow in newest.slowest] == [
+        ["CODE-A", "CODE-B"],
+        ["CODE-C"],
+        [],
+    ]

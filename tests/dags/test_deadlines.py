@@ -55,7 +55,7 @@ SPEC = replace(TENANT_USAGE, cron="30 %(hour)d * * *")
 def {USAGE}() -> None:
     flow = BatchFlow(SPEC, create_batch)
     run, shards = flow.open_run()
-    chain(flow.read_logs(run, shards), flow.mapped_task().partial(run=run).expand(shard=shards), flow.close_run())
+    chain(flow.read_logs(run), flow.mapped_task().partial(run=run).expand(shard=shards), flow.close_run())
 
 
 {USAGE}.deadline = deadlines_of(SPEC.id, SPEC.name, SPEC.run_severity.name, timedelta(hours=1))

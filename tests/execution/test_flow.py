@@ -30,9 +30,15 @@ from include.execution.batch import (
 from include.execution.digest import Digest
 from include.execution.flow import RunRequest, TaskKey
 from include.execution.object_store import ObjectStore
-from include.execution.run_log import EarlierStepFailedError, InstancesFailedError, RunFailedError
+from include.execution.run_log import (
+    EarlierStepFailedError,
+    InstancesFailedError,
+    RunFailedError,
+    ShardMissingError,
+)
 from include.execution.sharding import Shard
 from include.network import Network
+from include.settings import ExecutionSettings
 from local_stack.batch_runs import LocalInstallation
 from tests import host_rows
 
@@ -228,6 +234,49 @@ def test_a_batch_that_sends_gets_the_store_if_there_is_one(
     processed(connected, Keeping())
 
     assert set(stores) == {store}
+
+
+def test_a_large_run_is_divided_by_what_the_last_run_has_processed(
+    host: psycopg.Connection, installation: Installation
+) -> None:
+    host.execute(
+        """
+        INSERT INTO "MST_Tenant" SELECT (jsonb_populate_record(model, jsonb_build_object(
+            'tenant_id', 'U' || n, 'tenant_code', 'U' || n, 'domain_name', 'u' || n, 'subdomain', 'u' || n,
+            'domain', 'u' || n, 'api_key', 'u' || n
+        ))).*
+        FROM "MST_Tenant" AS model, generate_series(11, 18) AS n
+        WHERE model.tenant_id = 'T1'
+        """
+    )
+
+    class Counting(Plain):
+        def process(self, work: Work) -> list[UnitResult]:
+            return [UnitResult(each, {}, 9_000 if each == "U12" else 1) for each in work.tenant_ids]
+
+    few = ExecutionSettings(max_mapped_tenants=1, shards=4, tenants_per_shard=100)
+    opened = []
+    for number in range(2):
+        request = RunRequest(TENANT_USAGE.dag_id, f"r{number}", NIGHT, {})
+        run, shards = flow.open_run(TENANT_USAGE, Counting(), request, installation, few)
+        opened.append([shard.label for shard in shards])
+        for index, shard in enumerate(shards):
+            flow.process_shard(TENANT_USAGE, Counting(), run, shard, installation, TaskKey("process", index))
+        result = flow.close_run(TENANT_USAGE, Counting(), run, installation).result
+        assert (result.total_tenants, result.success_count) == (10, 10)
+
+    assert opened[0] == ["T1 – U11 (3)", "U12 – U13 (2)", "U14 – U16 (3)", "U17 – U18 (2)"]
+    assert "U12 – U12 (1)" in opened[1]
+
+
+def test_a_shard_whose_tenants_are_not_recorded_says_what_to_do(
+    host: psycopg.Connection, installation: Installation
+) -> None:
+    run, shards = open_run(installation)
+    host.execute("DELETE FROM batch.tenant_outcome")
+
+    with pytest.raises(ShardMissingError, match="open_run から下流ごと消去"):
+        flow.process_shard(TENANT_USAGE, Plain(), run, shards[0], installation, TaskKey("process", 0))
 
 
 def test_a_shard_that_is_cleared_later_works_on_its_date_and_is_dated_on_the_day_of_its_work(

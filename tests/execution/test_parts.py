@@ -15,7 +15,7 @@ from include.execution import run_log
 from include.execution.batch import AsksServices, Run, TenantBatch, UnitResult, Work
 from include.execution.sharding import Shard, Tenant, shard_tenants
 from include.network import Network
-from include.settings import ExecutionSettings
+from include.settings import ExecutionSettings, load_settings
 from local_stack.batch_runs import process_tenants
 from tests import host_rows
 
@@ -52,8 +52,7 @@ def open_run(platform: psycopg.Connection) -> Run:
         run_date=DAY + timedelta(days=1),
         dry_run=False,
         parameters={},
-        tenants=[T1, T2],
-        parts=PARTS,
+        shards=shard_tenants([T1, T2], load_settings().execution, PARTS),
     )
 
 
@@ -64,9 +63,9 @@ def test_a_tenant_succeeds_when_all_its_parts_have(
         host_rows.tenant(host, tenant.id)
     run, batch, network = open_run(platform), ColourBatch(), Network()
     batch.broken = ("red",)
-    for shard in shard_tenants([T1, T2], ExecutionSettings(max_mapped_tenants=9, shards=1), PARTS):
+    for shard, tenant_ids in shard_tenants([T1, T2], load_settings().execution, PARTS).items():
         process_tenants(
-            connection, platform, batch, replace(run, part=shard.part), shard.tenant_ids, network=network
+            connection, platform, batch, replace(run, part=shard.part), tenant_ids, network=network
         )
 
     result = run_log.close_execution(platform, run)
@@ -109,21 +108,26 @@ def test_services_are_asked_in_a_dry_run_too_and_only_for_who_is_left(
 
 
 def test_each_part_is_an_instance_of_its_own_and_above_the_limit_a_shard_has_one_part() -> None:
-    few = ExecutionSettings(max_mapped_tenants=3, shards=2)
-    assert shard_tenants([T1, T2], few, PARTS) == [
-        Shard("T1 blue", ["T1"], "blue"),
-        Shard("T1 red", ["T1"], "red"),
-        Shard("T2", ["T2"]),
-    ]
-    assert shard_tenants([T1, T2], few, {"T1": ["blue", "red"], "T2": ["blue", "red"]}) == [
-        Shard("T1 – T2 (2) blue", ["T1", "T2"], "blue"),
-        Shard("T1 – T2 (2) red", ["T1", "T2"], "red"),
-    ]
+    few = ExecutionSettings(max_mapped_tenants=3, shards=2, tenants_per_shard=9)
+    assert shard_tenants([T1, T2], few, PARTS) == {
+        Shard(0, "T1 blue", "blue"): ["T1"],
+        Shard(1, "T1 red", "red"): ["T1"],
+        Shard(2, "T2"): ["T2"],
+    }
+    assert shard_tenants([T1, T2], few, {"T1": ["blue", "red"], "T2": ["blue", "red"]}) == {
+        Shard(0, "T1 – T2 (2) blue", "blue"): ["T1", "T2"],
+        Shard(1, "T1 – T2 (2) red", "red"): ["T1", "T2"],
+    }
 
 
 @given(
     st.lists(st.lists(st.sampled_from(["a", "b", "c"]), unique=True), max_size=400),
-    st.builds(ExecutionSettings, max_mapped_tenants=st.integers(1, 500), shards=st.integers(1, 60)),
+    st.builds(
+        ExecutionSettings,
+        max_mapped_tenants=st.integers(1, 500),
+        shards=st.integers(1, 60),
+        tenants_per_shard=st.integers(5, 500),
+    ),
 )
 def test_every_part_of_every_tenant_is_in_exactly_one_shard(
     parts_of: list[list[str]], settings: ExecutionSettings
@@ -133,8 +137,9 @@ def test_every_part_of_every_tenant_is_in_exactly_one_shard(
 
     shards = shard_tenants(tenants, settings, parts)
 
-    done = [(tenant_id, shard.part) for shard in shards for tenant_id in shard.tenant_ids]
+    done = [(tenant_id, shard.part) for shard, tenant_ids in shards.items() for tenant_id in tenant_ids]
     assert sorted(done) == sorted(
         (tenant.id, part) for tenant in tenants for part in parts[tenant.id] or [""]
     )
-    assert len(shards) <= max(settings.max_mapped_tenants, settings.shards + 4)
+    largest = max(settings.shards, len(done) // settings.tenants_per_shard + 1)
+    assert len(shards) <= max(settings.max_mapped_tenants, largest + 4)

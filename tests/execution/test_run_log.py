@@ -28,9 +28,9 @@ from include.execution.run_log import (
     orphan_reason,
     record_task_metric,
     running_executions,
-    select_tenants,
 )
-from include.execution.sharding import Tenant
+from include.execution.sharding import Shard, Tenant
+from include.execution.tenant_selection import select_tenants
 from tests import host_rows
 
 DAY = date(2026, 10, 31)
@@ -214,7 +214,7 @@ def test_opening_writes_a_running_row_and_a_pending_outcome_for_each_expected_te
         run_date=RUN_DATE,
         dry_run=True,
         parameters=parameters,
-        tenants=[Tenant("t1", "HD001", "山田商事"), Tenant("t2", "HD002", "佐藤商事")],
+        shards={Shard(0, "HD001"): ["t1"], Shard(1, "HD002"): ["t2"]},
     )
 
     assert run.execution_id.startswith("BATCH-018-01_20261031_")
@@ -333,7 +333,7 @@ def test_why_a_shards_task_failed_is_kept_for_its_tenants_without_a_result(
 ) -> None:
     run = open_run(platform, "t1", "t2", "t3")
     succeed(host, run, "t1")
-    fail_shard(platform, run, ["t1", "t2"], ConnectionError("Airflow に問い合わせられませんでした"))
+    fail_shard(platform, run, 0, ConnectionError("Airflow に問い合わせられませんでした"))
 
     result = close_execution(platform, run)
 
@@ -354,7 +354,7 @@ def test_a_later_try_leaves_nothing_of_an_earlier_one(
     assert close_execution(platform, run).status == "partial"
 
     # The instance of t1 and t2 is cleared; the new try is killed before it has a result.
-    begin_shard(platform, run, ["t1", "t2"])
+    assert begin_shard(platform, run, 0) == ["t1", "t2"]
     result = close_execution(platform, run, attempt=1)
 
     assert (result.status, result.success_count) == ("partial", 1)
@@ -362,8 +362,8 @@ def test_a_later_try_leaves_nothing_of_an_earlier_one(
         tenant.code: tenant.reason.partition("（")[0] for tenant in result.failed_tenants
     } == dict.fromkeys(("t1", "t2"), "タスクが結果を残さずに止まりました")
 
-    begin_shard(platform, run, ["t1", "t2"])
-    fail_shard(platform, run, ["t1", "t2"], TimeoutError("制限時間"))
+    assert begin_shard(platform, run, 0) == ["t1", "t2"]
+    fail_shard(platform, run, 0, TimeoutError("制限時間"))
     reasons = [tenant.reason for tenant in close_execution(platform, run, attempt=2).failed_tenants]
     assert reasons == ["制限時間", "制限時間"]
 
@@ -631,7 +631,7 @@ def open_run(platform: psycopg.Connection, *tenant_ids: str, spec: BatchSpec = T
         run_date=RUN_DATE,
         dry_run=False,
         parameters={},
-        tenants=[Tenant(tenant_id, tenant_id, tenant_id) for tenant_id in tenant_ids],
+        shards={Shard(0, "two"): list(tenant_ids[:2]), Shard(1, "others"): list(tenant_ids[2:])},
     )
 
 

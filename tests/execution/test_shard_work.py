@@ -19,7 +19,7 @@ from include.errors import is_recoverable
 from include.execution import run_log
 from include.execution.batch import Run, StagesTenants, TenantBatch, UnitFailure, UnitResult, Work
 from include.execution.shard_work import ShardReport, UnitsFailedError, prepare
-from include.execution.sharding import Tenant
+from include.execution.sharding import Shard
 from local_stack.batch_runs import process_tenants
 from tests import host_rows
 from tests.conftest import Database
@@ -320,7 +320,7 @@ def open_run(platform: psycopg.Connection, tenant_ids: Sequence[str], *, dry_run
         run_date=DAY + timedelta(days=1),
         dry_run=dry_run,
         parameters={},
-        tenants=[Tenant(tenant_id, tenant_id, tenant_id) for tenant_id in tenant_ids],
+        shards={Shard(0, "all"): list(tenant_ids)},
     )
 
 

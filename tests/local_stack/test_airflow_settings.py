@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from include.data_management.data_backup.server import BIN_VARIABLE, CONNECTION
+from include.data_management.data_backup.postgres_tools import BIN_VARIABLE
+from include.data_management.data_backup.server import CONNECTION
 from include.data_management.log_cleanup.batch import ROOTS_VARIABLE
 from include.migrations.deploy import BOARD
 from local_stack.airflow_settings import (

@@ -181,7 +181,7 @@ class Scene:
             return proxy.stopped.is_set() or (kill.moment == "arrival" and have_arrived())
 
         with proxy.listening(APPLICATION) as dsn:
-            worker = start(dsn, network(self.services), spec, run, [KILLED])
+            worker = start(dsn, network(self.services), spec, run)
             wait_until(lambda: is_reached() or not worker.is_alive(), f"the worker ends or comes to: {kill}")
             if is_reached():
                 worker.kill()

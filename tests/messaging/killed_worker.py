@@ -32,14 +32,14 @@ def batch_of(spec: BatchSpec) -> Batch:
 _BATCHES = {spec.id: batch_of(spec) for spec in (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY)}
 
 
-def start(dsn: str, network: Network, spec: BatchSpec, run: Run, tenant_ids: list[str]) -> ForkServerProcess:
-    """Start a worker for one shard of an open run. It ends with 0 if it is not killed."""
-    worker = _CONTEXT.Process(target=_process, args=(dsn, network, spec, run, tenant_ids), daemon=True)
+def start(dsn: str, network: Network, spec: BatchSpec, run: Run) -> ForkServerProcess:
+    """Start a worker for the first shard of an open run. It ends with 0 if it is not killed."""
+    worker = _CONTEXT.Process(target=_process, args=(dsn, network, spec, run), daemon=True)
     worker.start()
     return worker
 
 
-def _process(dsn: str, network: Network, spec: BatchSpec, run: Run, tenant_ids: list[str]) -> None:
+def _process(dsn: str, network: Network, spec: BatchSpec, run: Run) -> None:
     with (
         psycopg.connect(dsn, autocommit=True) as platform,
         psycopg.connect(dsn, autocommit=True) as connection,
@@ -48,5 +48,5 @@ def _process(dsn: str, network: Network, spec: BatchSpec, run: Run, tenant_ids: 
         connection.execute("SET ROLE batch_tenant")
         assert run.run_at is not None
         installation = LocalInstallation(platform, connection, services=network, moment=run.run_at)
-        shard = Shard("", tenant_ids)
+        shard = Shard(0, "")
         flow.process_shard(spec, _BATCHES[spec.id], run, shard, installation, TaskKey(spec.mapped_task, 0))

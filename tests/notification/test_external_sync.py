@@ -622,11 +622,18 @@ def test_another_tenants_people_stay_out_and_its_failure_too(
         [member(8, email="e1@a.example.jp"), member(9, email="e2@b.example.jp")]
     ]
 
-    run_sync(database, services, sharding=ExecutionSettings(max_mapped_tenants=1, shards=1))
+    run_sync(
+        database, services, sharding=ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000)
+    )
 
     assert (links(host), links(host, "B")) == ([("U0001", "A-E1", "active")], [("U0009", "B-E2", "active")])
     services.show_directory("slack", "xoxb-other", StandInDirectory(failing={1: "fatal_error"}))
-    result = run_sync(database, services, NEXT, sharding=ExecutionSettings(max_mapped_tenants=1, shards=1))
+    result = run_sync(
+        database,
+        services,
+        NEXT,
+        sharding=ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000),
+    )
     assert (result.status, [tenant.code for tenant in result.failed_tenants]) == ("partial", ["B"])
 
 

@@ -263,7 +263,7 @@ def _run(
 ) -> RunResult:
     sharding = load_settings().execution
     if shards:
-        sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards)
+        sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(platform, connection, spec, batch, month, sharding=sharding, **options)
 

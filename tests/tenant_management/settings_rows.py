@@ -54,7 +54,7 @@ def run(
     shards: int = 1,
 ) -> RunResult:
     """One whole run of BATCH-018-05, its tenants in this many shards."""
-    sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards)
+    sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
             platform,

@@ -48,7 +48,7 @@ def run(
             day,
             codes=codes,
             dry_run=dry_run,
-            sharding=ExecutionSettings(max_mapped_tenants=1, shards=shards),
+            sharding=ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000),
         )
 
 
@@ -848,7 +848,8 @@ def test_preparing_again_reads_the_logs_no_second_time(database: Database, host:
         finally:
             host.execute("ALTER VIEW batch.hidden RENAME TO all_person_key")
         # Two tries that both find nothing prepared collect side by side.
-        batch.prepare(Work(opened, platform, ["A", "B"]))
+        with platform.transaction():
+            batch.prepare(Work(opened, platform, ["A", "B"]))
         assert host.execute("SELECT count(*) FROM batch.inactivity_signal").fetchone() == (2,)
         batch.discard(Work(opened, platform))
     assert host.execute("SELECT count(*) FROM batch.inactivity_signal").fetchone() == (0,)

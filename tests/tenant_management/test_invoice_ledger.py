@@ -37,7 +37,6 @@ from include.catalog import TENANT_BILLING
 from include.database import tenant_transaction
 from include.execution.batch import Run, UnitFailure, UnitResult, Work
 from include.execution.run_log import RunResult
-from include.execution.sharding import Shard
 from include.tenant_management.tenant_billing import create_batch
 from include.tenant_management.tenant_billing.batch import TenantBillingBatch
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
@@ -131,13 +130,13 @@ class StuckBatch(TenantBillingBatch):
 
 
 def bill_shards(
-    database: Database, run: Run, shards: Sequence[Shard], stuck_at: str | None, finalized: Event
+    database: Database, run: Run, shards: Sequence[list[str]], stuck_at: str | None, finalized: Event
 ) -> None:
     """What one process of a run does: its shards, one after the other. Runs in a process of its own."""
     batch = create_batch(LOCAL) if stuck_at is None else StuckBatch(stuck_at, finalized)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        for shard in shards:
-            process_tenants(connection, platform, batch, run, shard.tenant_ids)
+        for tenant_ids in shards:
+            process_tenants(connection, platform, batch, run, tenant_ids)
 
 
 def is_killed(process: ForkProcess, finalized: Event) -> bool:
@@ -165,15 +164,15 @@ def test_numbers_have_neither_gap_nor_repeat_when_processes_compete_and_are_kill
     )
     with database.connect("batch_platform") as platform:
         run, _ = open_run(platform, TENANT_BILLING, create_batch(LOCAL), MONTH)
-    shards = [Shard("", ids[start : start + SHARD_SIZE]) for start in range(0, TENANTS, SHARD_SIZE)]
+    shards = [ids[start : start + SHARD_SIZE] for start in range(0, TENANTS, SHARD_SIZE)]
     lanes = [shards[lane::LANES] for lane in range(LANES)]
     # Two processes compete for each of the first three lanes, from both ends; of the last two, each has one process that dies in
     # its third shard. One of those that compete dies as well.
-    plans: list[tuple[list[Shard], str | None]] = [
+    plans: list[tuple[list[list[str]], str | None]] = [
         *((lane, None) for lane in lanes[:3]),
         *((lane[::-1], None) for lane in lanes[:2]),
-        *((lane[::-1], lane[4].tenant_ids[0]) for lane in lanes[2:3]),
-        *((lane, lane[2].tenant_ids[3]) for lane in lanes[3:]),
+        *((lane[::-1], lane[4][0]) for lane in lanes[2:3]),
+        *((lane, lane[2][3]) for lane in lanes[3:]),
     ]
     # They begin at once: none has anything to import.
     fork = multiprocessing.get_context("fork")

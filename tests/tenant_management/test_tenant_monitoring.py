@@ -279,6 +279,20 @@ def test_an_hour_ends_with_its_last_millisecond(database: Database, host: psycop
     assert measured(host) == {TEN - HOUR: (2, 0, 0)}
 
 
+def test_the_first_logins_of_an_installation_are_judged(database: Database, host: psycopg.Connection) -> None:
+    host_rows.tenant(host, "T001", created_at=datetime(2020, 4, 1))
+    user = host_rows.user(host, "T001", "user of T001")
+    host_rows.audit(host, user, utc(TEN - 3 * HOUR))
+    traffic(host, TEN - 5 * HOUR, 1)
+    check(database, TEN - HOUR)
+    assert newest(host, "details")["failedLogins"] is None
+    for minute in range(30):
+        at = utc(TEN - HOUR + minute * timedelta(minutes=1))
+        host_rows.audit(host, user, at, action_type="LOGIN", result_status="FAILURE")
+    check(database)
+    assert newest(host, "details")["failedLogins"] == 30
+
+
 def test_failed_logins_and_the_last_activity_come_from_the_audit_log(
     database: Database, host: psycopg.Connection
 ) -> None:

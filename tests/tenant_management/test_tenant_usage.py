@@ -47,7 +47,7 @@ def run_usage(
             day,
             codes=codes,
             dry_run=dry_run,
-            sharding=ExecutionSettings(max_mapped_tenants=1, shards=shards),
+            sharding=ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000),
         )
 
 

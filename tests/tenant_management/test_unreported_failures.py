@@ -10,7 +10,7 @@ import psycopg
 from include.catalog import EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS, TENANT_BILLING, BatchSpec
 from include.execution import run_log
 from include.execution.batch import Run
-from include.execution.sharding import Tenant
+from include.execution.sharding import Shard
 from include.tenant_management.tenant_monitoring.orphans import close_orphan, running_rows
 from include.tenant_management.tenant_monitoring.unreported import unclosed_executions, unreported_failures
 from skill_batch.notifiers.failure_alert import failure_key
@@ -32,7 +32,7 @@ def fail(
         business_date=date(2026, 10, 31),
         run_date=date(2026, 11, 1),
         parameters={},
-        tenants=[Tenant("T1", "T1", "T1")],
+        shards={Shard(0, "T1"): ["T1"]},
         attempt=attempt,
         **{"dry_run": False, **values},
     )

@@ -4,17 +4,43 @@ FROM batch.all_tenant AS tenant
 LEFT JOIN batch.all_differing_status AS differing ON tenant.tenant_id = differing.tenant_id
 ORDER BY tenant.tenant_id;
 
+-- name: last_records
+-- What the newest run with about as many tenants has processed for each tenant.
+SELECT tenant_id, sum(records)::bigint AS records
+FROM batch.tenant_outcome
+WHERE
+    records > 0
+    AND execution_id = (
+        SELECT log.execution_id FROM batch.execution_log AS log
+        WHERE
+            log.batch_id = %(batch_id)s AND log.status IN ('completed', 'partial') AND NOT log.dry_run
+            AND log.total_tenants >= %(least_tenants)s
+        ORDER BY log.started_at DESC
+        LIMIT 1
+    )
+GROUP BY tenant_id;
+
 -- name: expect_tenants
-INSERT INTO batch.tenant_outcome (execution_id, tenant_id, part, status)
-SELECT %(execution_id)s, tenant_id, part, 'pending' AS status
-FROM unnest(%(tenant_ids)s::text[], %(parts)s::text[]) AS expected (tenant_id, part);
+INSERT INTO batch.tenant_outcome (execution_id, tenant_id, part, shard, status)
+SELECT %(execution_id)s, tenant_id, part, shard, 'pending' AS status
+FROM unnest(%(tenant_ids)s::text[], %(parts)s::text[], %(shards)s::integer[]) AS expected (tenant_id, part, shard);
+
+-- name: tenants_of_run
+SELECT DISTINCT tenant_id
+FROM batch.tenant_outcome
+WHERE execution_id = %(execution_id)s
+ORDER BY tenant_id;
+
+-- name: tenants_of_shard
+SELECT tenant_id
+FROM batch.tenant_outcome
+WHERE execution_id = %(execution_id)s AND shard = %(shard)s
+ORDER BY tenant_id;
 
 -- name: begin_shard
 UPDATE batch.tenant_outcome
 SET status = 'pending', error_code = null, error_message = null, recorded_at = clock_timestamp()
-WHERE
-    execution_id = %(execution_id)s AND tenant_id = any(%(tenant_ids)s::text[]) AND part = %(part)s
-    AND status <> 'pending';
+WHERE execution_id = %(execution_id)s AND shard = %(shard)s AND status <> 'pending';
 
 -- name: record_outcomes
 INSERT INTO batch.tenant_outcome AS recorded (
@@ -40,16 +66,24 @@ ON CONFLICT (execution_id, tenant_id, part) DO UPDATE SET
     recorded_at = clock_timestamp();
 
 -- name: fail_unfinished
--- Record why tenants have no result: the tenants of a shard (tenant ids and a part), or of the whole run.
+-- Record why tenants of the run have no result.
 UPDATE batch.tenant_outcome
 SET
     status = 'failed',
     error_code = %(error_code)s,
     error_message = %(error_message)s,
     recorded_at = clock_timestamp()
-WHERE
-    execution_id = %(execution_id)s AND status = 'pending'
-    AND (%(tenant_ids)s::text[] IS null OR (tenant_id = any(%(tenant_ids)s::text[]) AND part = %(part)s));
+WHERE execution_id = %(execution_id)s AND status = 'pending';
+
+-- name: fail_shard
+-- The same for the tenants of one shard.
+UPDATE batch.tenant_outcome
+SET
+    status = 'failed',
+    error_code = %(error_code)s,
+    error_message = %(error_message)s,
+    recorded_at = clock_timestamp()
+WHERE execution_id = %(execution_id)s AND shard = %(shard)s AND status = 'pending';
 
 -- name: note_differing_statuses
 UPDATE batch.tenant_outcome AS outcome

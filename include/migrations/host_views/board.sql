@@ -20,7 +20,7 @@ FROM batch.execution_log AS log;
 
 CREATE VIEW batch.board_outcome AS
 SELECT
-    execution_id, tenant_id, part, status, details, notes, records, error_code, error_message, attempts, recorded_at
+    execution_id, tenant_id, part, status, details, notes, records, error_code, error_message, attempts, recorded_at, shard
 FROM batch.tenant_outcome;
 
 CREATE VIEW batch.board_task AS

@@ -25,8 +25,8 @@ from include.billing.service import Billing
 from include.billing.terms import load_terms
 from include.database import tenant_transaction
 from include.errors import BatchError, reason_of
-from include.execution.run_log import select_tenants
 from include.execution.sharding import Unit
+from include.execution.tenant_selection import select_tenants
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.object_storage import object_store
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +13,7 @@ import psycopg
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 
 from include.catalog import RUN_SPECS, BatchSpec, OperationSpec, RunSpec
-from include.errors import SettingsError
 from include.execution.business_date import JAPAN
-from include.execution.sharding import Tenant, shard_tenants
-from include.settings import ExecutionSettings, load_settings
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.charts import Series, translated
@@ -41,7 +39,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class SlowInstance:
-    """A mapped instance of the newest run. ``tenants`` is what it worked on, empty if that cannot be said with certainty."""
+    """A mapped instance of the newest run. ``tenants`` is what it worked on. A run of an earlier version has none."""
 
     row: Mapping[str, Any]
     tenants: Sequence[Mapping[str, Any]]
@@ -97,7 +95,6 @@ def load_batch(
     connection: psycopg.Connection[Any],
     spec: RunSpec,
     number: int,
-    sharding: ExecutionSettings | None,
     now: datetime,
 ) -> BatchPage:
     """The page of a batch at ``now`` (aware), with the runs of page ``number``, from 1."""
@@ -113,7 +110,7 @@ def load_batch(
         runs(PAGE_RUNS, (number - 1) * PAGE_RUNS),
         _SQL.column(connection, "batch_run_count", batch_id=spec.id)[0],
         number,
-        _newest(connection, spec, sharding),
+        _newest(connection, spec),
         next_start(spec, now) if isinstance(spec, BatchSpec) else None,
     )
 
@@ -156,9 +153,7 @@ def _number(value: int | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _newest(
-    connection: psycopg.Connection[Any], spec: RunSpec, sharding: ExecutionSettings | None
-) -> NewestRun | None:
+def _newest(connection: psycopg.Connection[Any], spec: RunSpec) -> NewestRun | None:
     row = next(iter(_SQL.rows(connection, "batch_newest_run", batch_id=spec.id)), None)
     if row is None:
         return None
@@ -168,55 +163,25 @@ def _newest(
         _SQL.rows(connection, "batch_outcome_counts", execution_id=execution_id)[0],
         load_failures(connection, [execution_id])[execution_id],
         _SQL.rows(connection, "batch_top_notes", execution_id=execution_id, most=_TOP_NOTES),
-        _slowest(connection, row, sharding),
+        _slowest(connection, row),
         _SQL.rows(connection, "remarks", execution_id=execution_id),
         _SQL.rows(connection, "reconciliation", execution_id=execution_id),
     )
 
 
-def _slowest(
-    connection: psycopg.Connection[Any], run: Mapping[str, Any], sharding: ExecutionSettings | None
-) -> list[SlowInstance]:
+def _slowest(connection: psycopg.Connection[Any], run: Mapping[str, Any]) -> list[SlowInstance]:
     instances = _SQL.rows(
         connection, "batch_slowest_instances", execution_id=run["execution_id"], most=_SLOWEST
     )
-    if not instances:
-        return []
-    shards = (
-        shards_of(
-            _SQL.rows(connection, "batch_units", execution_id=run["execution_id"]),
-            sharding,
-            are_chosen=bool(run["chosen_tenants"]),
-        )
-        if sharding
-        else []
-    )
-    is_certain = len(shards) == instances[0]["instances"]
-    return [SlowInstance(row, shards[row["map_index"]] if is_certain else ()) for row in instances]
-
-
-def shards_of(
-    units: Sequence[Mapping[str, Any]], sharding: ExecutionSettings, *, are_chosen: bool
-) -> list[list[Mapping[str, Any]]]:
-    """The units of each mapped instance, by its index, as ``open_run`` divides a run's tenants.
-
-    ``units`` are in the database's order, which is that of a run of all tenants. A run of chosen tenants has Python's order of the ids.
-    Empty if a unit is no tenant (any more), because then the order is not known.
-    """
-    if any(unit["tenant_code"] is None for unit in units):
-        return []
-    ordered = sorted(units, key=lambda unit: unit["tenant_id"]) if are_chosen else units
-    by_key = {(unit["tenant_id"], unit["part"]): unit for unit in ordered}
-    tenants: dict[str, Tenant] = {}
-    parts: dict[str, list[str]] = {}
-    for unit in ordered:
-        tenant_id = unit["tenant_id"]
-        tenants[tenant_id] = Tenant(tenant_id, unit["tenant_code"], unit["tenant_name"])
-        parts.setdefault(tenant_id, []).append(unit["part"])
-    shards = shard_tenants(
-        list(tenants.values()), sharding, {key: sorted(each) for key, each in parts.items()}
-    )
-    return [[by_key[tenant_id, shard.part] for tenant_id in shard.tenant_ids] for shard in shards]
+    units: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for unit in _SQL.rows(
+        connection,
+        "batch_units",
+        execution_id=run["execution_id"],
+        shards=[row["map_index"] for row in instances],
+    ):
+        units[unit["shard"]].append(unit)
+    return [SlowInstance(row, units[row["map_index"]]) for row in instances]
 
 
 @router.get("/batches/{batch_id}")
@@ -233,7 +198,7 @@ def batch_page(
     rights.require_read(spec.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        shown = load_batch(connection, spec, page, _sharding(), datetime.now(UTC))
+        shown = load_batch(connection, spec, page, datetime.now(UTC))
     translate = translator(language_of(request))
     return render(
         request,
@@ -245,11 +210,3 @@ def batch_page(
         of_batch=spec.batch if isinstance(spec, OperationSpec) else None,
         steps=RUNBOOKS.steps(spec.dag_id, AirflowApi(request)),
     )
-
-
-def _sharding() -> ExecutionSettings | None:
-    """How runs are divided; None with a settings file that cannot be read, about which the batches alert."""
-    try:
-        return load_settings().execution
-    except SettingsError:
-        return None

@@ -46,20 +46,17 @@ ORDER BY tenants DESC, note ASC
 LIMIT %(most)s;
 
 -- name: batch_slowest_instances
--- The slowest mapped instances. "instances" is the number of all of them, if the last one has recorded its time.
-SELECT
-    task_id, map_index, wall_seconds, cpu_seconds, peak_memory_bytes,
-    max(map_index) OVER () + 1 AS instances
+SELECT task_id, map_index, wall_seconds, cpu_seconds, peak_memory_bytes
 FROM batch.board_task
 WHERE execution_id = %(execution_id)s AND map_index >= 0
 ORDER BY wall_seconds DESC, map_index ASC
 LIMIT %(most)s;
 
 -- name: batch_units
--- The units of a run in the order in which open_run lists tenants.
+-- The tenants of some shards of a run. A shard's number is the index of its mapped instance.
 SELECT
-    outcome.tenant_id, outcome.part, tenant.tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name
+    outcome.shard, outcome.tenant_id, outcome.part, tenant.tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name
 FROM batch.board_outcome AS outcome
-LEFT JOIN batch.board_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
-WHERE outcome.execution_id = %(execution_id)s
+INNER JOIN batch.board_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
+WHERE outcome.execution_id = %(execution_id)s AND outcome.shard = any(%(shards)s::integer[])
 ORDER BY outcome.tenant_id, outcome.part;
