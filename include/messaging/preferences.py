@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,7 +12,7 @@ import psycopg
 
 from include.database import Statements
 from include.errors import SettingsError
-from include.execution.business_date import JAPAN
+from include.execution.business_date import JAPAN, naive_utc
 from include.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
@@ -31,7 +31,7 @@ def load_preferences(
     connection: psycopg.Connection, defaults: NotificationSettings, now: datetime
 ) -> dict[str, Preferences]:
     """The preferences of the transaction's tenants at a time (aware), by tenant id."""
-    rows = _SQL.rows(connection, "load_preferences", now=now.astimezone(UTC).replace(tzinfo=None))
+    rows = _SQL.rows(connection, "load_preferences", now=naive_utc(now))
     return {
         row["tenant_id"]: preferences_of(defaults, row["language"], row["overrides"] or {}, row["timezone"])
         for row in rows

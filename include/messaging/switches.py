@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from include.database import Statements
+from include.execution.business_date import naive_utc
 from include.messaging.destinations import destinations_for
 from include.messaging.integrations import notification_channel
 from include.messaging.outbox import Lane
@@ -59,7 +60,7 @@ class SwitchedOff:
 def load_switched_off(connection: psycopg.Connection, now: datetime) -> SwitchedOff:
     """What the transaction's tenants have switched off at a time (aware)."""
     found = SwitchedOff()
-    for row in _SQL.rows(connection, "load_switches", now=now.astimezone(UTC).replace(tzinfo=None)):
+    for row in _SQL.rows(connection, "load_switches", now=naive_utc(now)):
         key = row["setting_key"].strip()
         name, channel = key.upper(), None
         if name.endswith(_SWITCH):

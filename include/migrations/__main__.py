@@ -2,8 +2,8 @@
 
 The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host,
 not a connection pooler. `check` changes nothing and exits with 0 (the database fits, remarks allowed), 1 (it does not fit) or 2 (wrong
-usage). BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and BATCH_BOARD_PASSWORD, if set, let these
-roles log in after `upgrade`.
+usage). `indexes` changes nothing either without `--create` or `--forget`. BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and
+BATCH_BOARD_PASSWORD, if set, let these roles log in after `upgrade`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable, Iterator
 
 import psycopg
 
 from include.errors import BatchError, reason_of
 from include.migrations.checks.report import check_database
 from include.migrations.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
+from include.migrations.host_indexes.advice import as_json, as_text
+from include.migrations.host_indexes.creation import create_indexes, forget_indexes, measure_indexes
 
 # By role, the environment variable of its password, and of the connection string of the login that acts as it.
 _PASSWORDS = {
@@ -47,6 +50,8 @@ def main() -> int:
                 print("The views of schema batch are dropped. Run `attach` after the host's change.")
             case "attach":
                 print(f"The views of schema batch are back ({attach(arguments.dsn)} variant of the host).")
+            case "indexes":
+                _indexes(arguments)
     except (BatchError, psycopg.Error) as error:
         print(f"{arguments.action}: {reason_of(error)}", file=sys.stderr)
         return 1
@@ -61,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "upgrade": "create or upgrade roles, schema and views",
         "detach": "drop the views, so that `prisma db push` can alter the host's columns",
         "attach": "create the views again",
+        "indexes": "say which indexes on the host's tables the batches profit from, and create them",
     }
     commands = {name: actions.add_parser(name, help=text, description=text) for name, text in helps.items()}
     for command in commands.values():
@@ -78,12 +84,46 @@ def _parser() -> argparse.ArgumentParser:
         "--bin", default="", metavar="FOLDER", help="folder of pg_dump, if it is not on the PATH"
     )
     check.add_argument("--json", action="store_true", help="print the findings as JSON")
+    _add_index_arguments(commands["indexes"])
     commands["upgrade"].add_argument(
         "--plain-passwords",
         action="store_true",
         help="send the passwords in plain text: managed servers such as Neon refuse SCRAM hashes",
     )
     return parser
+
+
+def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
+    choice = indexes.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--create",
+        nargs="*",
+        metavar="NAME",
+        help="create the advised indexes, or only those named, while the application goes on writing",
+    )
+    choice.add_argument(
+        "--forget", nargs="+", metavar="NAME", help="let `check` no longer miss these indexes"
+    )
+    choice.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _indexes(arguments: argparse.Namespace) -> None:
+    if arguments.create is not None:
+        sentences = list(_printed(create_indexes(arguments.dsn, arguments.create)))
+        if not sentences:
+            print("新しく作成する索引はありません。")
+    elif arguments.forget:
+        forget_indexes(arguments.dsn, arguments.forget)
+        print("記録から除きました。索引そのものは変えていません。")
+    else:
+        advices = measure_indexes(arguments.dsn)
+        print(as_json(advices) if arguments.json else as_text(advices))
+
+
+def _printed(sentences: Iterable[str]) -> Iterator[str]:
+    for sentence in sentences:
+        print(sentence, flush=True)
+        yield sentence
 
 
 def _check(arguments: argparse.Namespace, passwords: dict[str, str]) -> int:

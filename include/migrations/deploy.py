@@ -37,6 +37,7 @@ from include.migrations.checks.privileges import TENANT as TENANT
 from include.migrations.checks.server import find_old_server, find_pooler_name
 from include.migrations.deployment_check import UPGRADE_HINT, head_revision
 from include.migrations.host_contract import HostVariant, check_host, host_columns, load_contract
+from include.migrations.host_indexes.record import record_present
 
 _HERE = Path(__file__).parent
 
@@ -81,6 +82,7 @@ def upgrade(
         _drop_views(driver)
         _migrate(connection)
         _create_views(driver, variant)
+        record_present(driver)
         return variant
 
 

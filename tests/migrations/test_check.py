@@ -34,6 +34,7 @@ from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server
 from tests.migrations.catalogue import relations, rows_of, snapshot
 from tests.migrations.conftest import MakeHost, as_deployer
+from tests.migrations.transaction_pooler import transaction_pooler
 
 # So that the batch roles exist and belong to somebody else (the superuser) wherever a test does not say otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
@@ -503,6 +504,20 @@ def test_a_pooler_is_known_by_its_answer(database: Database, *, refuses: bool) -
 
     assert codes(report) == [("pooler", "127.0.0.1")]
     assert "PgBouncer" in report.findings[0].text
+
+
+@pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may want TLS")
+@pytest.mark.parametrize("takes_newest", [True, False])
+def test_a_pooler_in_transaction_mode_is_known_by_its_sessions(
+    database: Database, *, takes_newest: bool
+) -> None:
+    server = database.server
+    with transaction_pooler(server.host, server.port, takes_newest=takes_newest) as port:
+        dsn = make_conninfo(database.airflow_connection(PLATFORM), host="127.0.0.1", port=port)
+        report = check(database.dsn, logins={PLATFORM: dsn})
+
+    assert codes(report) == [("pooler", "127.0.0.1")]
+    assert "トランザクションモード" in report.findings[0].text
 
 
 def test_an_old_server_is_named_with_the_version_that_is_needed(

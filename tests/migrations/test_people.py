@@ -214,3 +214,35 @@ def test_the_settings_decide_which_keys_name_nobody(database: Database, host: ps
         ]
         keep_known_keys(platform, identity)
     assert place(database, "c", None) == ("person", "A")
+
+
+def test_keeping_the_people_touches_only_the_rows_that_differ(
+    database: Database, host: psycopg.Connection
+) -> None:
+    def kept() -> dict[tuple[str, str], tuple[str, str | None]]:
+        rows = host.execute(
+            "SELECT person_key, named_by, concat(ctid, xmax), person_id FROM batch.person_key"
+        ).fetchall()
+        return {(key, by): (version, person) for key, by, version, person in rows}
+
+    for number in range(3):
+        employee(host, f"emp_{number}", f"code {number}", "A", email=f"{number}@example.jp")
+    with database.connect("batch_platform") as platform:
+        for _ in range(2):
+            with platform.transaction():
+                keep_people(platform)
+        before = kept()
+        host.execute("UPDATE \"MST_Employee\" SET email = 'new@example.jp' WHERE id = 'emp_1'")
+        host.execute("UPDATE \"MST_Employee\" SET id = 'emp_9' WHERE id = 'emp_2'")
+        with platform.transaction():
+            keep_people(platform)
+    after = kept()
+
+    assert after.keys() ^ before.keys() == {
+        ("1@example.jp", "email"),
+        ("new@example.jp", "email"),
+        ("emp_2", "id"),
+        ("emp_9", "id"),
+    }
+    changed = {key for key in after.keys() & before.keys() if after[key] != before[key]}
+    assert changed == {("code 2", "code"), ("2@example.jp", "email")}

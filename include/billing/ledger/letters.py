@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from include.billing.documents.invoice import Invoice, InvoiceKind, document_key
 from include.billing.ledger.letter_texts import Letter, document_letter, void_letter
 from include.billing.terms import Terms
 from include.database import Statements
+from include.execution.business_date import naive_utc
 from include.messaging.channels.letter import is_address
 from include.messaging.notices import sending_time
 
@@ -133,5 +134,5 @@ def _queue(
     if not letters:
         return
     columns = {f"{name}_list": [letter[name] for letter in letters] for name in next(iter(letters))}
-    due = sending_time(sent_on).astimezone(UTC).replace(tzinfo=None) if sent_on else None
+    due = naive_utc(sending_time(sent_on)) if sent_on else None
     _SQL.execute(connection, "queue_letters", **columns, scheduled_at=due)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from include.billing.ledger.stored_invoice import stored_document
 from include.billing.receivables.overdue import due_dates_to_remind, due_reminder
 from include.billing.terms import Terms
 from include.database import Statements
+from include.execution.business_date import naive_utc
 from include.messaging.notices import sending_time
 
 _SQL = Statements(Path(__file__).parents[1])
@@ -158,6 +159,6 @@ def _queue(
         object_key_list=[None],
         attached_text_list=[None],
         unattached_text_list=[None],
-        scheduled_at=sending_time(today).astimezone(UTC).replace(tzinfo=None),
+        scheduled_at=naive_utc(sending_time(today)),
     )
     return Reminder(row["tenant_id"], notification_id, address, letter.subject, letter.body)

@@ -103,6 +103,12 @@ def not_a_member(login: str, role: str) -> Finding:
     )
 
 
+def may_act_as(connection: psycopg.Connection, role: str) -> bool:
+    """Whether the login of this connection may ``SET ROLE`` to an existing role."""
+    _, _, may_act = _SQL.row(connection, "membership", role=role, act_as=_act_as(connection))
+    return bool(may_act)
+
+
 def _find_missing_role_privileges(
     connection: psycopg.Connection, login: str, with_passwords: Collection[str], *, may_create: bool
 ) -> list[Finding]:

@@ -17,6 +17,7 @@ from include.migrations.checks.host import (
     find_several_tenants,
     find_unknown_tenants,
 )
+from include.migrations.checks.indexes import find_lost_indexes, find_missing_indexes
 from include.migrations.checks.people import find_people_problems
 from include.migrations.checks.privileges import (
     find_login_problems,
@@ -88,6 +89,7 @@ def check_database(
         findings += find_hidden_rows(connection)
         findings += find_missing_deployer_privileges(connection, variant, with_passwords)
         findings += _find_deployment_state(connection, variant)
+        findings += _find_index_problems(connection, findings)
         findings += _find_people_problems(connection, findings)
         findings += find_dump_problems(connection, bin_dir)
     for role, login in (logins or {}).items():
@@ -121,6 +123,15 @@ def _find_deployment_state(connection: psycopg.Connection, variant: HostVariant)
         )
         findings.append(remark("outdated", problem, f"{UPGRADE_HINT}。", "batch"))
     return findings
+
+
+def _find_index_problems(connection: psycopg.Connection, findings: Sequence[Finding]) -> list[Finding]:
+    """The table of the known indexes exists in the schema of this code only."""
+    found: list[Finding] = []
+    if not {finding.code for finding in findings} & {"not-deployed", "outdated"}:
+        with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            found += find_lost_indexes(connection)
+    return found + find_missing_indexes(connection, {finding.subject for finding in found})
 
 
 def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Finding]) -> list[Finding]:

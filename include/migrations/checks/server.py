@@ -41,6 +41,16 @@ def connect(dsn: str) -> tuple[psycopg.Connection, list[Finding]]:
             raise
         connection, is_direct = psycopg.connect(dsn), False
     connection.read_only = True
+    if is_direct and not findings and changes_sessions(dsn):
+        host = str(parts.get("host") or "")
+        findings.append(
+            error(
+                "pooler",
+                f'ホスト "{host}" の接続プーラーは、文ごとに別のセッションを使います（トランザクションモード）。',
+                _DIRECT_HOST,
+                host,
+            )
+        )
     if not is_direct and not any(finding.code == "pooler" for finding in findings):
         host = str(parts.get("host") or "")
         findings.append(
@@ -52,6 +62,20 @@ def connect(dsn: str) -> tuple[psycopg.Connection, list[Finding]]:
             )
         )
     return connection, findings
+
+
+def changes_sessions(dsn: str) -> bool:
+    """Whether a pooler gives two statements of one connection to different sessions. It may pass startup options on.
+
+    ``SET ROLE``, the time zone, session locks, cursors WITH HOLD and prepared statements belong to a session. Two connections are
+    needed: a pooler may use the same session again as long as nobody else does.
+    """
+    with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
+        sessions = {first.execute("SELECT pg_backend_pid()").fetchone() for _ in range(2)}
+        with second.transaction():
+            second.execute("SELECT 1")
+            sessions.add(first.execute("SELECT pg_backend_pid()").fetchone())
+    return len(sessions) > 1
 
 
 def find_pooler_name(dsn: str) -> list[Finding]:

@@ -67,11 +67,13 @@ class NotificationLogCleanupBatch(SelectsTenants, PreparesTenants, TenantBatch, 
         preferences = {
             tenant_id: preferences_of(self._settings, None, each) for tenant_id, each in overrides.items()
         }
+        cutoffs = self._cutoffs(work.run, work.tenant_ids, preferences)
         _SQL.execute(
             work.connection,
             "collect_notifications",
             staging_id=NOTIFICATIONS.staging_id(work.run.execution_id),
-            **self._cutoffs(work.run, work.tenant_ids, preferences),
+            **cutoffs,
+            last_cutoff=max(cutoffs["cutoffs"], default=None),
         )
 
     def unprepared(self, work: Work) -> Sequence[str]:

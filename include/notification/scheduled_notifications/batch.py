@@ -27,6 +27,7 @@ from include.execution.batch import (
     UnitResult,
     Work,
 )
+from include.execution.business_date import naive_utc
 from include.execution.people import keep_people
 from include.execution.reconciliation import begin_tallies
 from include.messaging.destinations import destinations_for
@@ -59,7 +60,7 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
 
     def further_tenants(self, request: Request) -> Collection[str]:
         """The tenants that have left, and to whom a letter about an invoice is due. Nothing else is sent to them."""
-        cutoff = sending_time(request.business_date).astimezone(UTC).replace(tzinfo=None)
+        cutoff = naive_utc(sending_time(request.business_date))
         former = _SQL.column(request.platform, "former_tenants_with_letters", cutoff=cutoff)
         if load_settings().billing.sends_reminders:
             former += former_debtors(request.platform, self._billing().terms, request.business_date)
@@ -74,7 +75,7 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
             "collect_signals",
             execution_id=work.run.execution_id,
             tenant_ids=list(work.tenant_ids),
-            cutoff=_cutoff(work.run).astimezone(UTC).replace(tzinfo=None),
+            cutoff=naive_utc(_cutoff(work.run)),
             today=work.run.business_date,
             # The longest period that a tenant can set.
             last_day=work.run.business_date + timedelta(days=LONGEST_REMINDER_DAYS),

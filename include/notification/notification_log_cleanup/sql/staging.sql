@@ -18,7 +18,8 @@ GROUP BY tenant_id;
 
 -- name: collect_notifications
 -- Read the application's table once for all tenants of the run: notifications that finished before the tenant's cutoff and have
--- no unfinished message in the outbox. A row with an empty id records that the tenant was searched.
+-- no unfinished message in the outbox. A row with an empty id records that the tenant was searched. last_cutoff is the latest of
+-- the cutoffs.
 INSERT INTO batch.old_notification (execution_id, tenant_id, notification_id)
 WITH listed AS (
     SELECT tenant_id, cutoff
@@ -30,7 +31,9 @@ FROM listed
 INNER JOIN batch.all_finished_notification AS finished
     ON listed.tenant_id = finished.tenant_id AND listed.cutoff > finished.finished_at_utc
 WHERE
-    NOT EXISTS (
+    -- Follows from the tenant's cutoff. An index of the application's table on sent_at needs it.
+    (finished.sent_at_utc < %(last_cutoff)s OR finished.sent_at_utc IS null)
+    AND NOT EXISTS (
         SELECT FROM batch.outbox AS message
         WHERE message.tenant_id = finished.tenant_id AND message.host_log_id = finished.id AND message.finished_at IS null
     )
