@@ -6,10 +6,12 @@ Each run has its own rows in ``batch.usage_signal``. Days are Asia/Tokyo.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import psycopg
 
+from include.activity.hours import are_read
 from include.database import Statements
 from include.execution.batch import Run
 from include.execution.business_date import utc_bounds
@@ -23,7 +25,9 @@ from include.execution.reconciliation import (
     REQUESTS,
     begin_tallies,
     find_sources,
+    last_days,
     record_silences,
+    remember_days,
 )
 
 _SQL = Statements(Path(__file__).parent)
@@ -33,14 +37,17 @@ _LOGS = (REQUESTS, AUDIT)
 
 
 def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-    """Read each host log table once and write one ``batch.usage_signal`` row per tenant, in the caller's transaction.
+    """Read each host log table at most once and write one ``batch.usage_signal`` row per tenant, in the caller's transaction.
 
-    Also writes ``batch.reconciliation``. A figure whose source has never had a row is null.
+    The logs are not read if the hourly pass has read the day, unless a person asks for the run. Even then edits of TRN_* rows come from
+    the counted hours, because the application keeps only the last edit of a row. Also writes ``batch.reconciliation``. A figure whose
+    source has never had a row is null.
     """
     bounds = utc_bounds(run.business_date)
+    keep_people(platform)
     sources = find_sources(platform)
     begin_tallies(platform, run.execution_id)
-    keep_people(platform)
+    is_counted = are_read(platform, bounds, again_after=bounds.end)
     _SQL.execute(
         platform,
         "collect_signals",
@@ -49,6 +56,8 @@ def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence
         day_start=bounds.start,
         day_end=bounds.end,
         tenant_ids=list(tenant_ids),
+        reads_logs=run.is_repeated or not is_counted,
+        reads_edits=not is_counted,
         has_requests=REQUESTS in sources,
         has_files=any(each in sources for each in FILES),
         has_reports=REPORTS in sources,
@@ -58,25 +67,36 @@ def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence
     _record_silences(platform, run, sources)
 
 
+def remember_logs(platform: psycopg.Connection, run: Run, day: date) -> frozenset[str]:
+    """Remember the day (Asia/Tokyo) of the rows that the run has read of the logs; returns the logs that it has read rows of."""
+    seen = _SQL.column(platform, "sources_of_the_day", execution_id=run.execution_id)
+    remember_days(platform, [source for source in _LOGS if source in seen], day)
+    return frozenset(seen)
+
+
 def _record_silences(platform: psycopg.Connection, run: Run, sources: frozenset[str]) -> None:
     expected = (*_LOGS, REPORTS, *FILES, ASSESSMENTS, NOTIFICATIONS)
-    seen = {
-        source for (source,) in _SQL.execute(platform, "sources_of_the_day", execution_id=run.execution_id)
-    }
+    seen = remember_logs(platform, run, run.business_date)
     silent = [source for source in _LOGS if source in sources and source not in seen]
-    last_days = (
-        _SQL.execute(
-            platform, "last_rows", sources=silent, day_end=utc_bounds(run.business_date).end
-        ).fetchall()
-        if silent
-        else []
-    )
     record_silences(
         platform,
         run.execution_id,
         [each for each in expected if each not in sources],
-        {source: day for source, day in last_days if source in silent},
+        dict.fromkeys(silent) | _last_days(platform, run.business_date, silent),
     )
+
+
+def _last_days(platform: psycopg.Connection, day: date, silent: Sequence[str]) -> dict[str, date]:
+    known = last_days(platform, silent, day)
+    # A log of which no run has seen a row until this day is read as a whole.
+    unknown = [source for source in silent if source not in known]
+    if unknown:
+        rows = _SQL.execute(platform, "last_rows", sources=unknown, day_end=utc_bounds(day).end)
+        for source, last_day in rows.fetchall():
+            if last_day is not None:
+                remember_days(platform, [source], last_day)
+                known[source] = last_day
+    return known
 
 
 def keep_logins(connection: psycopg.Connection, run: Run) -> None:

@@ -37,9 +37,14 @@ def business_date_of(run_instant: datetime, works_on: WorksOn) -> date:
             return (run_date.replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
+def naive_utc(moment: datetime) -> datetime:
+    """An aware time as the host's TIMESTAMP(3) columns hold it."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
 def utc_bounds(day: date) -> UtcBounds:
     """The Japanese day as UTC: from 15:00 of the day before, to 15:00."""
-    start = datetime.combine(day, time(), JAPAN).astimezone(UTC).replace(tzinfo=None)
+    start = naive_utc(datetime.combine(day, time(), JAPAN))
     return UtcBounds(start, start + timedelta(days=1))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -143,10 +143,29 @@ def begin_tallies(platform: psycopg.Connection, execution_id: str) -> None:
     _SQL.execute(platform, "delete_tallies", execution_id=execution_id)
 
 
-def find_sources(platform: psycopg.Connection) -> frozenset[str]:
-    """The sources of ``batch.all_host_source`` that have, or once had, a row."""
-    _SQL.execute(platform, "remember_sources")
+def find_sources(platform: psycopg.Connection, patience: timedelta = timedelta(0)) -> frozenset[str]:
+    """The sources of ``batch.all_host_source`` that have, or once had, a row.
+
+    Sources without a row are not looked for again for ``patience``.
+    """
+    _SQL.execute(platform, "remember_sources", logins=LOGINS, patience=patience)
     return frozenset(source for (source,) in _SQL.execute(platform, "known_sources"))
+
+
+def find_logins(platform: psycopg.Connection) -> bool:
+    """Whether the hourly pass has counted logins, in a log that had none before."""
+    return _SQL.execute(platform, "remember_logins", logins=LOGINS).rowcount > 0
+
+
+def remember_days(platform: psycopg.Connection, sources: Sequence[str], day: date) -> None:
+    """Remember that these sources have rows on the day (Asia/Tokyo)."""
+    _SQL.execute(platform, "remember_days", sources=sources, day=day)
+
+
+def last_days(platform: psycopg.Connection, sources: Sequence[str], day: date) -> dict[str, date]:
+    """The newest day (Asia/Tokyo) until ``day`` on which a run has found rows of each source, as far as it is known."""
+    rows = _SQL.execute(platform, "last_days", sources=sources, day=day)
+    return dict(rows.fetchall())
 
 
 def record_silences(

@@ -1,6 +1,8 @@
 -- name: collect_signals
--- The usage of the given tenants on one day, and how all rows read were assigned. The statement reads each host table once, and
--- resolves each key once. day_start and day_end are UTC and enclose a Japanese day.
+-- The usage of the given tenants on one day, and how all rows read were assigned. The statement reads each host table at most
+-- once, and resolves each key once. day_start and day_end are UTC and enclose a Japanese day. What people did comes from the
+-- logs, or from the hours that the hourly pass has counted (reads_logs is false then; reads_edits the same
+-- for the edits of TRN_* rows).
 --
 -- Requests are summed per key before the keys are resolved, so a million requests give no more rows than there are users. An
 -- action of the application itself, or of a person who is not found, makes nobody active. Counts are integers as long as they can
@@ -44,7 +46,7 @@ happened AS (
         0 AS made,
         null::bigint AS stored_bytes
     FROM batch.all_api_request
-    WHERE requested_at_utc >= %(day_start)s AND requested_at_utc < %(day_end)s
+    WHERE %(reads_logs)s AND requested_at_utc >= %(day_start)s AND requested_at_utc < %(day_end)s
     GROUP BY person_key
     UNION ALL
     SELECT
@@ -60,7 +62,27 @@ happened AS (
         0 AS made,
         null AS stored_bytes
     FROM batch.all_user_action
-    WHERE acted_at_utc >= %(day_start)s AND acted_at_utc < %(day_end)s
+    WHERE
+        %(reads_logs)s AND (%(reads_edits)s OR source = 'HIS_AuditLog')
+        AND acted_at_utc >= %(day_start)s AND acted_at_utc < %(day_end)s
+    UNION ALL
+    SELECT
+        source, person_key, stated_tenant_id,
+        true AS is_event,
+        sum(row_count)::integer AS row_count,
+        sum(calls)::integer AS calls,
+        sum(errors)::integer AS errors,
+        sum(response_ms)::bigint AS response_ms,
+        sum(timed_calls)::integer AS timed_calls,
+        bit_or(1 << mod(date_part('hour', hour_at AT TIME ZONE 'UTC')::integer + 9, 24)) FILTER (WHERE calls > 0) AS hours,
+        sum(logins)::integer AS logins,
+        0 AS made,
+        null AS stored_bytes
+    FROM batch.activity_hour
+    WHERE
+        (NOT %(reads_logs)s OR (NOT %(reads_edits)s AND source NOT IN ('SYS_SystemLog', 'HIS_AuditLog')))
+        AND hour_at >= %(day_start)s::timestamp AT TIME ZONE 'UTC' AND hour_at < %(day_end)s::timestamp AT TIME ZONE 'UTC'
+    GROUP BY source, person_key, stated_tenant_id
     UNION ALL
     SELECT
         'HIS_ReportGeneration' AS source,

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from include.activity.hours import await_day
 from include.activity.signals import collect_signals, discard_signals, keep_logins
 from include.database import Statements
 from include.execution.batch import StagesTenants, TenantBatch, UnitResult, Work
@@ -40,6 +41,7 @@ class StatisticsBatch(StagesTenants, TenantBatch):
 
         BATCH-018-01's statement counts users, logins and API calls, so that both batches have the same figures.
         """
+        await_day(work.connection, utc_bounds(work.run.business_date))
         collect_signals(work.connection, work.run, work.tenant_ids)
         bounds = utc_bounds(work.run.business_date)
         _SQL.execute(

@@ -39,14 +39,18 @@ gone AS (
         )
 )
 
+-- Only what differs is written: a conflict locks its row even if it changes nothing, and a million locks take longer than the
+-- rest.
 INSERT INTO batch.person_key AS kept (
     person_key, named_by, is_decisive, person_id, employee_id, tenant_id, reason
 )
-SELECT person_key, named_by, is_decisive, person_id, employee_id, tenant_id, reason
+SELECT
+    fresh.person_key, fresh.named_by, fresh.is_decisive, fresh.person_id, fresh.employee_id, fresh.tenant_id, fresh.reason
 FROM fresh
+LEFT JOIN batch.person_key AS known ON fresh.person_key = known.person_key AND fresh.named_by = known.named_by
+WHERE (known.is_decisive, known.person_id, known.employee_id, known.tenant_id, known.reason) IS DISTINCT FROM (
+    fresh.is_decisive, fresh.person_id, fresh.employee_id, fresh.tenant_id, fresh.reason
+)
 ON CONFLICT (person_key, named_by) DO UPDATE SET
     is_decisive = excluded.is_decisive, person_id = excluded.person_id, employee_id = excluded.employee_id,
-    tenant_id = excluded.tenant_id, reason = excluded.reason
-WHERE (kept.is_decisive, kept.person_id, kept.employee_id, kept.tenant_id, kept.reason) IS DISTINCT FROM (
-    excluded.is_decisive, excluded.person_id, excluded.employee_id, excluded.tenant_id, excluded.reason
-);
+    tenant_id = excluded.tenant_id, reason = excluded.reason;

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from include.activity.hours import are_read
 from include.database import Statements
 from include.execution.batch import ReportsDigest, Run, StagesTenants, TenantBatch, UnitResult, Work
-from include.execution.business_date import JAPAN, utc_bounds
+from include.execution.business_date import JAPAN, UtcBounds, naive_utc, utc_bounds
 from include.execution.digest import Digest
 from include.execution.people import keep_people
 from include.execution.reconciliation import begin_tallies
-from include.execution.run_log import ACTIVE_STATUSES
+from include.execution.tenant_selection import ACTIVE_STATUSES
 from include.messaging import outbox
 from include.messaging.preferences import load_preferences
 from include.messaging.template_store import load_templates
@@ -47,6 +48,11 @@ from include.tenant_management.inactive_tenants.rules import (
 
 _SQL = Statements(Path(__file__).parent)
 
+# The time before what is known that is read again, because rows may have been written late.
+_READ_AGAIN = timedelta(days=1)
+# Earlier than any row.
+_EVER = naive_utc(datetime(1, 1, 2, tzinfo=UTC))
+
 
 @dataclass(frozen=True)
 class _Judgement:
@@ -70,19 +76,35 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
         self._settings = settings
 
     def prepare(self, work: Work) -> None:
-        """Read every host log table once and write one ``batch.inactivity_signal`` row per tenant."""
-        begin_tallies(work.connection, work.run.execution_id)
-        keep_people(work.connection)
+        """Write one ``batch.inactivity_signal`` row per tenant with its last activity.
+
+        Reads what is new in the logs, or nothing of them if the hourly pass has counted it. The first run, a run for a past day and one
+        that a person asks for read the whole logs.
+        """
+        connection, run = work.connection, work.run
+        keep_people(connection)
+        begin_tallies(connection, run.execution_id)
+        _SQL.execute(connection, "lock_actions")
+        known = _SQL.column(connection, "known_until")
+        day, counted_until = utc_bounds(run.business_date), _counted_until(run)
+        # The known actions hide earlier ones, so they cannot answer for a day before.
+        reads_all = run.is_repeated or not known or known[0] > day.end
+        read_from = _EVER if reads_all else min(known[0] - _READ_AGAIN, day.start)
+        new = UtcBounds(read_from, min(day.end, counted_until))
         _SQL.execute(
-            work.connection,
+            connection,
             "collect_signals",
-            execution_id=work.run.execution_id,
-            business_date=work.run.business_date,
-            day_start=utc_bounds(work.run.business_date).start,
-            day_end=utc_bounds(work.run.business_date).end,
-            run_day_end=utc_bounds(max(work.run.run_date, work.run.business_date)).end,
+            execution_id=run.execution_id,
+            business_date=run.business_date,
+            read_from=read_from,
+            reads_all=reads_all,
+            reads_logs=reads_all or not are_read(connection, new, late=timedelta(0), again_after=read_from),
+            day_start=day.start,
+            day_end=day.end,
+            run_day_end=utc_bounds(max(run.run_date, run.business_date)).end,
             tenant_ids=list(work.tenant_ids),
         )
+        _SQL.execute(connection, "save_known_until", read_until=counted_until)
 
     def process(self, work: Work) -> list[UnitResult]:
         """Judge the tenants, save their stages and the changes, and queue the notifications about new stages."""
@@ -168,6 +190,14 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
             created_by=run.execution_id,
         )
         return to_notify.keys() - contacts.keys()
+
+
+def _counted_until(run: Run) -> datetime:
+    """The end (UTC, naive) of the hours that the hourly pass has counted when the run starts.
+
+    The run starts at the same time as a pass, so the last hour is missing. The next run reads it, and logins do not come from the logs.
+    """
+    return naive_utc(run.as_of.replace(minute=0, second=0, microsecond=0)) - timedelta(hours=1)
 
 
 def _has_letter(judgement: _Judgement) -> bool:

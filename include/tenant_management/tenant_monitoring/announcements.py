@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from include.database import Statements
 from include.execution.business_date import JAPAN
-from include.execution.run_log import ACTIVE_STATUSES
+from include.execution.tenant_selection import ACTIVE_STATUSES
 from include.settings import MonitoringSettings
 from include.tenant_management.tenant_monitoring.anomalies import MEASURES_KEPT
 from include.tenant_management.tenant_monitoring.checks import TEXTS, Check, number

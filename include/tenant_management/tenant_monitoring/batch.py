@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg.types.json import Jsonb
 
+from include.activity.hours import begin_hours, day_to_read_again
+from include.activity.signals import remember_logs
 from include.billing.allowances import with_allowances
 from include.billing.pricing.price_list import PriceList
 from include.catalog import BATCHES, OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING
@@ -39,6 +41,7 @@ from include.execution.reconciliation import (
     LOGINS,
     REQUESTS,
     begin_tallies,
+    find_logins,
     find_sources,
     record_silences,
 )
@@ -69,6 +72,8 @@ _HOUR = timedelta(hours=1)
 
 # One day more than the baseline, because the first hour of the log may be incomplete.
 _MEASURED_AT_FIRST = timedelta(days=HISTORY_DAYS + 1)
+# Sources without a row are looked for once a day.
+_SOURCES_KNOWN = timedelta(hours=20)
 # A monthly batch that failed counts as failing until its next run.
 _FAILURES_LOOKED_AT = timedelta(days=35)
 
@@ -123,28 +128,40 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
         return {"all_tenants": not request.codes}
 
     def prepare(self, work: Work) -> None:
-        """Read every host log table once and write one ``batch.monitoring_signal`` row per tenant."""
-        check_at = checked_at(work.run)
-        sources = find_sources(work.connection)
-        begin_tallies(work.connection, work.run.execution_id)
-        keep_people(work.connection)
+        """Read every host log table once and write one ``batch.monitoring_signal`` row per tenant, and the counted hours."""
+        connection, check_at = work.connection, checked_at(work.run)
+        keep_people(connection)
+        scope = {
+            "check_at": check_at,
+            "history_start": check_at - _MEASURED_AT_FIRST,
+            "tenant_ids": list(work.tenant_ids),
+        }
+        (first_hour,) = _SQL.row(connection, "first_hour", **scope)
+        read_from = min(first_hour, day_to_read_again(connection, check_at) or first_hour)
+        sources = find_sources(connection, patience=_SOURCES_KNOWN)
+        begin_tallies(connection, work.run.execution_id)
         _SQL.execute(
-            work.connection,
+            connection,
             "collect_signals",
+            **scope,
             execution_id=work.run.execution_id,
             batch_ids=[spec.id for spec in BATCHES if spec is not TENANT_MONITORING],
             billing_id=TENANT_BILLING.id,
             invoice_operations_id=OPERATE_INVOICES.id,
-            check_at=check_at,
-            history_start=check_at - _MEASURED_AT_FIRST,
+            first_hour=first_hour,
+            read_from=read_from,
+            kept_from=begin_hours(connection, read_from, check_at),
             failures_since=check_at - _FAILURES_LOOKED_AT,
-            tenant_ids=list(work.tenant_ids),
             has_requests=REQUESTS in sources,
             has_logins=LOGINS in sources,
             has_files=any(each in sources for each in FILES),
         )
+        remember_logs(connection, work.run, (check_at - _HOUR).date())
+        if LOGINS not in sources and find_logins(connection):
+            sources |= {LOGINS}
+            _SQL.execute(connection, "mark_logins", execution_id=work.run.execution_id)
         missing = [each for each in (REQUESTS, LOGINS, *FILES) if each not in sources]
-        record_silences(work.connection, work.run.execution_id, missing, {})
+        record_silences(connection, work.run.execution_id, missing, {})
 
     def process(self, work: Work) -> list[UnitResult]:
         """Save the hourly measures, run the checks, and update the incidents."""

@@ -1,7 +1,21 @@
+-- name: lock_actions
+-- One run at a time reads what is new.
+LOCK TABLE batch.last_action_state IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: known_until
+SELECT read_until_utc
+FROM batch.last_action_state;
+
+-- name: save_known_until
+INSERT INTO batch.last_action_state AS known (read_until_utc)
+VALUES (%(read_until)s)
+ON CONFLICT (singleton) DO UPDATE SET read_until_utc = greatest(known.read_until_utc, excluded.read_until_utc);
+
 -- name: collect_signals
--- Runs across tenants, as batch_platform: the last activity of the given tenants' people. The statement reads each host table
--- once. day_end (exclusive) is the end of the business date, day_start its beginning, run_day_end the end of the day of the run;
--- all are UTC.
+-- Runs across tenants, as batch_platform: the last activity of the given tenants' people, from the known last actions and what is
+-- new since read_from; with reads_all from all rows of the logs. The statement reads each host table at most once. day_end
+-- (exclusive) is the end of the business date, day_start its beginning, run_day_end the end of the day of the run; all are UTC.
+-- What is new comes from the logs, or from the hours that the hourly pass has counted (reads_logs is false then).
 --
 -- Actions of the application itself and failed logins do not count. API requests do not count either, because an abandoned script
 -- may send them for years. Actions are reduced to one row per key before the keys are resolved. An action of an unknown person
@@ -11,6 +25,44 @@ WITH tenant AS MATERIALIZED (
     SELECT tenant_id, status = 'TRIAL' AS is_trial, created_on, contract_start
     FROM batch.all_tenant
     WHERE tenant_id = any(%(tenant_ids)s::text[])
+),
+
+-- What is new, one row per source and key.
+happened AS MATERIALIZED (
+    SELECT
+        source, person_key, stated_tenant_id,
+        max(acted_at_utc) FILTER (WHERE acted_at_utc < %(day_end)s) AS last_at_utc,
+        max(acted_at_utc) AS newest_at_utc,
+        count(*) FILTER (WHERE acted_at_utc >= %(day_start)s AND acted_at_utc < %(day_end)s) AS event_count
+    FROM batch.all_user_action
+    WHERE
+        %(reads_logs)s
+        AND NOT is_failed_login AND acted_at_utc >= %(read_from)s AND acted_at_utc < %(run_day_end)s
+    GROUP BY source, person_key, stated_tenant_id
+    UNION ALL
+    SELECT
+        source, person_key, stated_tenant_id,
+        max(last_at_utc) FILTER (WHERE last_at_utc < %(day_end)s) AS last_at_utc,
+        max(last_at_utc) AS newest_at_utc,
+        sum(row_count - failed_logins) FILTER (
+            WHERE last_at_utc >= %(day_start)s AND last_at_utc < %(day_end)s
+        ) AS event_count
+    FROM batch.activity_hour
+    WHERE
+        NOT %(reads_logs)s AND source <> 'SYS_SystemLog' AND last_at_utc IS NOT null
+        AND hour_at >= %(read_from)s::timestamp AT TIME ZONE 'UTC'
+        AND hour_at < %(run_day_end)s::timestamp AT TIME ZONE 'UTC'
+    GROUP BY source, person_key, stated_tenant_id
+),
+
+remembered AS (
+    INSERT INTO batch.last_action AS known (person_key, stated_tenant_id, last_at_utc)
+    SELECT person_key, stated_tenant_id, max(newest_at_utc) AS last_at_utc
+    FROM happened
+    GROUP BY person_key, stated_tenant_id
+    ON CONFLICT (
+        person_key, stated_tenant_id) DO UPDATE SET last_at_utc = excluded.last_at_utc
+    WHERE excluded.last_at_utc > known.last_at_utc
 ),
 
 action AS MATERIALIZED (
@@ -23,13 +75,20 @@ action AS MATERIALIZED (
         ) AS placement
     FROM (
         SELECT
-            source, person_key, stated_tenant_id,
-            max(acted_at_utc) FILTER (WHERE acted_at_utc < %(day_end)s) AS last_at_utc,
-            bool_or(acted_at_utc >= %(day_end)s) AS is_later,
-            count(*) FILTER (WHERE acted_at_utc >= %(day_start)s AND acted_at_utc < %(day_end)s) AS event_count
-        FROM batch.all_user_action
-        WHERE NOT is_failed_login AND acted_at_utc < %(run_day_end)s
-        GROUP BY source, person_key, stated_tenant_id
+            source, person_key, stated_tenant_id, last_at_utc, event_count,
+            newest_at_utc >= %(day_end)s AS is_later
+        FROM happened
+        UNION ALL
+        -- Of all sources together, and no event of the day.
+        SELECT
+            null AS source,
+            person_key,
+            stated_tenant_id,
+            CASE WHEN last_at_utc < %(day_end)s THEN last_at_utc END AS last_at_utc,
+            0 AS event_count,
+            last_at_utc >= %(day_end)s AS is_later
+        FROM batch.last_action
+        WHERE NOT %(reads_all)s
     ) AS happened
     LEFT JOIN batch.person_key AS person ON happened.person_key = person.person_key AND person.is_decisive
     LEFT JOIN batch.all_tenant AS stated ON happened.stated_tenant_id = stated.tenant_id

@@ -126,7 +126,7 @@ RETURNING due.what, incident.check_name, incident.evidence, incident.opened_at, 
 -- name: take_incidents
 -- The tenants' incidents to report; the statement marks them as reported. While a platform incident of the same check is open,
 -- none is reported. An incident that closed before any report is reported as closed, unless it was part of the platform's
--- incident.
+-- incident. The first condition follows from the others, and is that of an index.
 WITH due AS (
     SELECT
         tenant_id,
@@ -141,7 +141,8 @@ WITH due AS (
         END AS what
     FROM batch.incident
     WHERE
-        CASE
+        (closed_at IS null OR told IS DISTINCT FROM 'closed')
+        AND CASE
             WHEN closed_at IS NOT null THEN told IN ('warning', 'critical') OR (told IS null AND NOT is_part_of_platform)
             WHEN told = 'critical' OR told = severity
                 THEN

@@ -1,11 +1,33 @@
+-- name: first_hour
+-- The first hour that the run measures for any of the tenants. The first run of a tenant covers the four weeks of the baseline.
+-- The last measured hour is measured again, so that late log entries count. check_at is a full hour.
+SELECT
+    coalesce(
+        min(
+            greatest(
+                %(history_start)s, last_measure.hour_at, tenant.created_on::timestamp AT TIME ZONE 'Asia/Tokyo'
+            )
+        ),
+        %(check_at)s
+    )
+FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
+LEFT JOIN batch.all_tenant AS tenant ON listed.tenant_id = tenant.tenant_id
+LEFT JOIN LATERAL (
+    SELECT measure.hour_at
+    FROM batch.hourly_measure AS measure
+    WHERE measure.tenant_id = listed.tenant_id AND measure.hour_at < %(check_at)s
+    ORDER BY measure.hour_at DESC
+    LIMIT 1
+) AS last_measure ON true;
+
 -- name: collect_signals
 -- Runs across tenants, as batch_platform: the events per tenant and hour since the last measured hour, and each tenant's
--- present state. The first run covers the four weeks of the baseline. The statement reads each host table once. check_at is a
--- full hour.
+-- present state. The statement reads each host table once. check_at is a full hour. read_from is first_hour, or
+-- earlier if a day is read again for the daily batches; it is a constant to the planner.
 --
--- The last measured hour is measured again, so that late log entries count. Nothing is known about hours before the first
--- request in the log; they stay unmeasured, which differs from quiet. Figures without a source are absent. Requests and actions
--- are summed per key before the keys are resolved.
+-- Nothing is known about hours before the first request in the log; they stay unmeasured, which differs from quiet. Figures
+-- without a source are absent. Requests and actions are summed per key and hour before the keys are resolved, and kept for the
+-- daily batches.
 -- Materialized, so that another tenant's contract is not evaluated, in whatever order the planner applies the conditions.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, subscription_plan, max_storage_gb, contract_end, created_on
@@ -43,41 +65,54 @@ request AS MATERIALIZED (
         person_key,
         null::text AS stated_tenant_id,
         date_trunc('hour', requested_at_utc) AS hour_utc,
+        count(*) AS row_count,
         count(*) AS api_calls,
         count(*) FILTER (WHERE is_error) AS errors,
         count(response_time_ms) AS responses,
         sum(response_time_ms) AS response_ms,
+        null::bigint AS logins,
         0 AS failed_logins,
-        max(requested_at_utc) AS last_at_utc,
-        count(*) FILTER (
-            WHERE requested_at_utc >= %(check_at)s::timestamptz AT TIME ZONE 'UTC' - interval '1 hour'
-        ) AS event_count
+        max(requested_at_utc) AS last_at_utc
     FROM batch.all_api_request
     WHERE
-        requested_at_utc >= (SELECT min(wanted_from) FROM scope) AT TIME ZONE 'UTC'
+        requested_at_utc >= %(read_from)s::timestamptz AT TIME ZONE 'UTC'
         AND requested_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
     GROUP BY person_key, hour_utc
 ),
 
--- One row per key, and one per key and hour with failed logins.
-action AS (
+action AS MATERIALIZED (
     SELECT
         source, person_key, stated_tenant_id,
-        CASE WHEN is_failed_login THEN date_trunc('hour', acted_at_utc) END AS hour_utc,
+        date_trunc('hour', acted_at_utc) AS hour_utc,
+        count(*) AS row_count,
         0 AS api_calls,
         0 AS errors,
         0 AS responses,
         null::bigint AS response_ms,
+        count(*) FILTER (WHERE is_login) AS logins,
         count(*) FILTER (WHERE is_failed_login) AS failed_logins,
-        max(acted_at_utc) FILTER (WHERE NOT is_failed_login) AS last_at_utc,
-        count(*) FILTER (
-            WHERE acted_at_utc >= %(check_at)s::timestamptz AT TIME ZONE 'UTC' - interval '1 hour'
-        ) AS event_count
+        max(acted_at_utc) FILTER (WHERE NOT is_failed_login) AS last_at_utc
     FROM batch.all_user_action
     WHERE
-        acted_at_utc >= (SELECT min(wanted_from) FROM scope) AT TIME ZONE 'UTC'
+        acted_at_utc >= %(read_from)s::timestamptz AT TIME ZONE 'UTC'
         AND acted_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
     GROUP BY source, person_key, stated_tenant_id, hour_utc
+),
+
+kept AS (
+    INSERT INTO batch.activity_hour (
+        hour_at, source, person_key, stated_tenant_id, row_count, calls, errors, timed_calls, response_ms, logins,
+        failed_logins, last_at_utc
+    )
+    SELECT
+        hour_utc AT TIME ZONE 'UTC', source, person_key, stated_tenant_id, row_count, api_calls, errors, responses,
+        response_ms, nullif(logins, 0), failed_logins, last_at_utc
+    FROM (
+        SELECT * FROM request
+        UNION ALL
+        SELECT * FROM action
+    ) AS happened
+    WHERE hour_utc >= %(kept_from)s::timestamptz AT TIME ZONE 'UTC'
 ),
 
 event AS MATERIALIZED (
@@ -112,10 +147,10 @@ event AS MATERIALIZED (
 
 reconciled AS (
     INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
-    SELECT %(execution_id)s, source, placement, true AS is_event, sum(event_count)
+    SELECT %(execution_id)s, source, placement, true AS is_event, sum(row_count)
     FROM event
+    WHERE hour_utc >= %(check_at)s::timestamptz AT TIME ZONE 'UTC' - interval '1 hour'
     GROUP BY source, placement
-    HAVING sum(event_count) > 0
     ON CONFLICT (execution_id, source, placement) DO UPDATE SET row_count = excluded.row_count
 ),
 
@@ -129,7 +164,9 @@ measured AS (
         coalesce(sum(response_ms), 0) AS response_ms,
         sum(failed_logins) AS failed_logins
     FROM event
-    WHERE hour_utc IS NOT null AND tenant_id = any(%(tenant_ids)s::text[])
+    WHERE
+        hour_utc >= %(first_hour)s::timestamptz AT TIME ZONE 'UTC' AND (api_calls > 0 OR failed_logins > 0)
+        AND tenant_id = any(%(tenant_ids)s::text[])
     GROUP BY tenant_id, hour_at
 ),
 
@@ -255,17 +292,30 @@ failing AS (
     FROM failure
     WHERE
         NOT EXISTS (
+            -- By run: OFFSET makes the outcomes look-ups. Otherwise the planner reads those of all runs.
             SELECT FROM batch.execution_log AS later
-            INNER JOIN batch.tenant_outcome AS outcome ON later.execution_id = outcome.execution_id
+            CROSS JOIN
+                LATERAL (
+                    SELECT FROM batch.tenant_outcome AS outcome
+                    WHERE
+                        outcome.execution_id = later.execution_id
+                        AND outcome.tenant_id = failure.tenant_id AND outcome.status = 'success'
+                    OFFSET 0 -- noqa: AM09
+                ) AS success
             WHERE
                 later.started_at > failure.started_at AND NOT later.dry_run
+                AND later.batch_id = any(
+                    ARRAY[
+                        failure.batch_id,
+                        CASE WHEN failure.batch_id = %(billing_id)s THEN %(invoice_operations_id)s END
+                    ]
+                )
                 AND (
                     later.batch_id = failure.batch_id
                     -- An operator has settled the tenant's month.
-                    OR failure.batch_id = %(billing_id)s AND later.batch_id = %(invoice_operations_id)s
-                    AND later.parameters ->> 'operation' IN ('approve', 'reissue')
+                    OR later.parameters ->> 'operation' IN ('approve', 'reissue')
                 )
-                AND outcome.tenant_id = failure.tenant_id AND outcome.status = 'success'
+            OFFSET 0 -- noqa: AM09
         )
     GROUP BY failure.tenant_id
 ),
@@ -330,6 +380,11 @@ LEFT JOIN failing USING (tenant_id)
 LEFT JOIN tenant_setting USING (tenant_id)
 -- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
 ON CONFLICT (execution_id, tenant_id) DO NOTHING;
+
+-- name: mark_logins
+-- The run has found the first logins.
+UPDATE batch.monitoring_signal SET has_logins = true
+WHERE execution_id = %(execution_id)s;
 
 -- name: begin_tenants
 INSERT INTO batch.monitored_tenant (tenant_id)

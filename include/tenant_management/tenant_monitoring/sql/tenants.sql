@@ -2,7 +2,8 @@
 -- The tenants' present state, and the result of their last check. The month's calls are those of its closed days and of the
 -- hours since; null without a source.
 --
--- LATERAL makes the measures a look-up by tenant: row-level security hides from the planner how few rows a shard has.
+-- LATERAL makes the measures a look-up by tenant: row-level security hides from the planner how few rows a shard has. "closed"
+-- converts the day to a time: row-level security lets no index use a condition with a conversion in it.
 SELECT
     signal.tenant_id,
     greatest(known.last_activity_at, signal.last_activity_at) AS last_activity_at,
@@ -17,7 +18,9 @@ FROM batch.monitoring_signal AS signal
 INNER JOIN batch.monitored_tenant AS known ON signal.tenant_id = known.tenant_id
 CROSS JOIN
     LATERAL (
-        SELECT sum(day.api_calls) AS api_calls, max(day.usage_date) AS until
+        SELECT
+            sum(day.api_calls) AS api_calls,
+            coalesce(max(day.usage_date) + 1, %(month_start)s)::timestamp AT TIME ZONE 'Asia/Tokyo' AS until
         FROM batch.usage_day AS day
         WHERE
             day.tenant_id = signal.tenant_id AND day.usage_date >= %(month_start)s AND day.usage_date < %(today)s
@@ -28,8 +31,7 @@ CROSS JOIN
         FROM batch.hourly_measure AS measure
         WHERE
             measure.tenant_id = signal.tenant_id
-            AND measure.hour_at >= coalesce(closed.until + 1, %(month_start)s)::timestamp AT TIME ZONE 'Asia/Tokyo'
-            AND measure.hour_at < %(check_at)s
+            AND measure.hour_at >= closed.until AND measure.hour_at < %(check_at)s
     ) AS since
 WHERE signal.execution_id = %(execution_id)s
 ORDER BY signal.tenant_id;

@@ -1,0 +1,89 @@
+"""The hours that the hourly pass over the application's logs has counted, so that other batches need not read the logs.
+
+``batch.activity_hour`` has the counts by hour and by the key that names a person. All statements run as ``batch_platform``.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from include.database import Statements
+from include.execution.business_date import JAPAN, UtcBounds, naive_utc
+
+_SQL = Statements(Path(__file__).parent)
+
+# The hourly pass reads each hour again an hour later, and each day again after its end. So it finds the rows that were written late.
+LATE = timedelta(hours=1)
+
+# The hours that are kept: what a daily batch needs, and two days in which the batches may be down.
+_KEPT = timedelta(days=3)
+
+# A daily batch that starts together with the hourly pass waits so long for it.
+_PATIENCE = timedelta(minutes=2)
+_POLL_SECONDS = 1.0
+
+
+def day_to_read_again(platform: psycopg.Connection, until: datetime) -> datetime | None:
+    """The start (aware) of the Japanese day before ``until``, if not all of its hours were read after its end; otherwise None."""
+    day_end = until.astimezone(JAPAN).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = UtcBounds(naive_utc(day_end - timedelta(days=1)), naive_utc(day_end))
+    return (
+        None if _count(platform, day, timedelta(0), day.end) == _hours(day) else day_end - timedelta(days=1)
+    )
+
+
+def begin_hours(platform: psycopg.Connection, since: datetime, until: datetime) -> datetime:
+    """Prepare for a pass that reads the logs of ``since`` to ``until`` (aware, full hours), in its transaction.
+
+    Returns the first hour whose counts the pass writes: a pass that catches up reads more than is kept. The second of two passes waits
+    here, and replaces what the first has written.
+    """
+    kept_from = max(since, until - _KEPT)
+    hours = {"kept_from": kept_from, "until": until}
+    _SQL.execute(platform, "claim_hours", **hours)
+    _SQL.execute(platform, "delete_hours", **hours, expired=until - _KEPT)
+    return kept_from
+
+
+def are_read(
+    platform: psycopg.Connection, period: UtcBounds, *, late: timedelta = LATE, again_after: datetime
+) -> bool:
+    """Whether a pass has read each hour of the period (full hours) at least ``late`` after its end, and after ``again_after`` (UTC, naive).
+
+    If so, the hours do not expire before the open transaction ends.
+    """
+    if _count(platform, period, late, again_after) != _hours(period):
+        return False
+    return len(_SQL.column(platform, "hold_hours", **_bounds(period))) == _hours(period)
+
+
+def await_day(platform: psycopg.Connection, day: UtcBounds) -> None:
+    """Wait a moment for the pass that reads the last hour of the day again, if the passes before it have read the day.
+
+    BATCH-003 and that pass start at the same time. The transaction must not hold a lock yet.
+    """
+    ends = time.monotonic() + _PATIENCE.total_seconds()
+    while (
+        _count(platform, day, timedelta(0), day.end) == _hours(day)
+        and _count(platform, day, LATE, day.end) < _hours(day)
+        and time.monotonic() < ends
+    ):
+        time.sleep(_POLL_SECONDS)
+
+
+def _count(platform: psycopg.Connection, period: UtcBounds, late: timedelta, again_after: datetime) -> int:
+    about = {**_bounds(period), "late": late, "again_after": again_after}
+    (count,) = _SQL.row(platform, "count_read_hours", **about)
+    return int(count)
+
+
+def _bounds(period: UtcBounds) -> dict[str, datetime]:
+    return {"since": period.start, "until": period.end}
+
+
+def _hours(period: UtcBounds) -> int:
+    return (period.end - period.start) // timedelta(hours=1)
