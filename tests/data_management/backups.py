@@ -14,13 +14,8 @@ from include.data_management.data_backup.access import BackupAccess
 from include.data_management.data_backup.batch import DataBackupBatch
 from include.data_management.data_backup.files import Packer
 from include.data_management.data_backup.ownership import find_owners, tenant_contents
-from include.data_management.data_backup.server import (
-    BIN_VARIABLE,
-    CONNECTION,
-    DatabaseServer,
-    list_tables,
-    table_contents,
-)
+from include.data_management.data_backup.postgres_tools import BIN_VARIABLE
+from include.data_management.data_backup.server import CONNECTION, DatabaseServer, list_tables, table_contents
 from include.data_management.data_backup.tenant_export import restored_schema
 from include.execution.batch import Run, Work
 from include.execution.object_store import ObjectStore
@@ -156,7 +151,9 @@ def files(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def of_tenant(database: Database, tenant_id: str, schema: str = "public") -> dict[str, tuple[int, str]]:
+def of_tenant(
+    database: Database, tenant_id: str, schema: str = "public"
+) -> dict[str, tuple[int, str | None]]:
     """Rows and hash of each of the tenant's tables of the host."""
     with database.connect() as connection:
         connection.execute("SET timezone = UTC")
@@ -168,7 +165,7 @@ def of_tenant(database: Database, tenant_id: str, schema: str = "public") -> dic
             }
 
 
-def of_restored(database: Database, tenant_id: str) -> dict[str, tuple[int, str]]:
+def of_restored(database: Database, tenant_id: str) -> dict[str, tuple[int, str | None]]:
     """The same of what was restored of the host's tables."""
     with database.connect() as connection:
         connection.execute("SET timezone = UTC")

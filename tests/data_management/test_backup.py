@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,13 +21,12 @@ from include.data_management.data_backup import batch as batch_module
 from include.data_management.data_backup.__main__ import main
 from include.data_management.data_backup.batch import tenant_of_the_day
 from include.data_management.data_backup.files import MANIFEST, BackupDamagedError
+from include.data_management.data_backup.postgres_tools import BackupError
 from include.data_management.data_backup.restore import restore_database, restore_one_tenant
-from include.data_management.data_backup.server import (
-    BackupError,
-    DatabaseServer,
-    list_tables,
-)
+from include.data_management.data_backup.server import DatabaseServer, list_tables
+from include.data_management.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
 from include.data_management.data_backup.tenant_export import manifest_path, restored_schema
+from include.database import count_of
 from include.errors import BatchError, ParameterError, SettingsError
 from include.execution import run_log
 from include.execution.batch import Work
@@ -118,13 +118,15 @@ def test_a_backup_is_one_snapshot_and_a_tenants_restore_gives_back_exactly_its_r
     before = {tenant_id: of_tenant(backups.database, tenant_id) for tenant_id in tenant_ids}
     pg_dump = DatabaseServer.dump
 
-    def work_goes_on(server: DatabaseServer, snapshot: str, folder: Path, jobs: int) -> None:
+    def work_goes_on(
+        server: DatabaseServer, snapshot: str, folder: Path, jobs: int
+    ) -> Generator[Path | None, None, None]:
         # Committed after the snapshot, before pg_dump starts and before the rows are hashed: in no file, and in no hash.
         with backups.database.connect() as host:
             host_rows.user(host, "A", "A-late")
             host.execute("UPDATE \"MST_Employee\" SET full_name = 'changed' WHERE id = 'emp_A-1'")
             host.execute("DELETE FROM \"MST_UserAuth\" WHERE user_id = 'A-2'")
-        pg_dump(server, snapshot, folder, jobs)
+        yield from pg_dump(server, snapshot, folder, jobs)
 
     monkeypatch.setattr(DatabaseServer, "dump", work_goes_on)
     backups.first_steps(run)
@@ -328,16 +330,68 @@ def test_without_room_the_place_and_the_bytes_are_named_and_nothing_is_begun(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = backups.open()
-    size = backups.server.check()
-    missing = rf"の空き容量が足りません（必要 {size * 110 // 100:,} バイト、空き 1,000 バイト）"
-    with pytest.raises(BackupError, match=rf"store/backups {missing}"):
+    size = backups.server.sizes()
+    missing = "の空き容量が足りません（必要 {:,} バイト、空き 1,000 バイト）"
+    with pytest.raises(BackupError, match=rf"store/backups {missing.format(size.database_bytes)}。空けるか"):
         backups.first_steps(run, NearlyFullStore(backups.root))
-    monkeypatch.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(BackupError, match=rf"/batch-backup-\w+ {missing}"):
-        backups.first_steps(run)
+    with monkeypatch.context() as patched:
+        patched.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        needed = size.spool_bytes(2)
+        largest = size.tables[0]
+        with pytest.raises(BackupError) as refused:
+            backups.first_steps(run)
+    assert re.search(
+        rf"/batch-backup-dump-{run.execution_id}-\w+ {missing.format(needed)}", str(refused.value)
+    )
+    assert f"表 {largest.schema}.{largest.name} の {largest.bytes:,} バイト" in str(refused.value)
     with backups.database.connect() as connection:
         assert connection.execute("SELECT count(*) FROM batch.backup").fetchone() == (0,)
     assert not backups.root.exists()
+
+    # Afterwards the last backup says how much a local store needs.
+    backups.take(TODAY - timedelta(days=1))
+    with backups.database.connect() as connection:
+        total = count_of(connection, "SELECT total_bytes FROM batch.backup")
+    with pytest.raises(BackupError, match=missing.format(total * 110 // 100)):
+        backups.first_steps(run, NearlyFullStore(backups.root))
+
+    # A restore needs as much as the dump, perhaps on another machine.
+    with backups.database.connect("batch_platform") as platform:
+        backups.batch().dump(Work(run, platform, store=backups.store))
+        monkeypatch.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(
+            BackupError, match=rf"/batch-backup-check-{run.execution_id}-\w+ の空き容量が足りません"
+        ):
+            backups.batch().check(Work(run, platform, store=backups.store))
+    assert backups.server.databases(backups.server.scratch_prefix) == []
+
+
+def test_a_repeated_dump_may_use_the_room_of_its_earlier_attempt(backups: Backups) -> None:
+    backups.take(TODAY - timedelta(days=1))
+    with backups.database.connect() as connection:
+        total = count_of(connection, "SELECT total_bytes FROM batch.backup")
+
+    def used() -> int:
+        return sum(path.stat().st_size for path in backups.root.rglob("*") if path.is_file())
+
+    capacity = used() + total * 120 // 100
+
+    class LimitedStore(ObjectStore):
+        def free_bytes(self) -> int | None:
+            return capacity - used()
+
+    run, _ = backups.open()
+    backups.first_steps(run, LimitedStore(backups.root))
+    backups.first_steps(run, LimitedStore(backups.root))
+
+
+def test_the_local_need_follows_the_largest_tables_and_not_the_database() -> None:
+    gigabyte = 1 << 30
+    tables = [TableSize("public", f"t{number}", (10 - number) * gigabyte) for number in range(10)]
+    size = DatabaseSize(tables, large_object_bytes=3, database_bytes=100 * gigabyte)
+    assert size.spool_bytes(2) == (10 + 9) * gigabyte * 3 // 2 + WAITING_BYTES + 3
+    small = DatabaseSize([TableSize("public", "t", 1000), TableSize("public", "u", 10)], 0, gigabyte)
+    assert small.spool_bytes(4) == 1010 + 505
 
 
 def test_a_killed_dump_keeps_others_out_until_its_run_is_closed_and_is_tidied_up_then(

@@ -15,6 +15,7 @@ from typing import cast
 
 import psycopg
 
+from include.data_management.data_backup.comparison import comparison_sentence
 from include.data_management.data_backup.files import (
     BACKUP_ID,
     DUMP_MANIFEST,
@@ -89,7 +90,7 @@ def _restore(options: argparse.Namespace) -> None:
         with_owners=not options.no_owners,
     )
     print(
-        f"{options.backup} をデータベース {options.database} に復元しました（{len(manifest.tables)} 表、取得時と一致）。"
+        f"{options.backup} をデータベース {options.database} に復元しました（{comparison_sentence(manifest.tables)}）。"
     )
 
 

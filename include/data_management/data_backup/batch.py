@@ -8,26 +8,28 @@ that is open for hours, and is not read once per tenant.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
 from include.catalog import DATA_BACKUP
 from include.data_management.data_backup.access import BackupAccess
+from include.data_management.data_backup.comparison import hashed_tables, plan_comparison
+from include.data_management.data_backup.database_dump import store_dump
 from include.data_management.data_backup.files import (
     DUMP_MANIFEST,
     FOLDER,
     MANIFEST,
     Manifest,
     Packer,
-    StoredFile,
     is_complete,
 )
 from include.data_management.data_backup.ledger import (
@@ -35,26 +37,29 @@ from include.data_management.data_backup.ledger import (
     begin_backup,
     close_as_failed,
     close_as_verified,
+    has_begun,
     own_backup,
     require_unfinished,
     unfinished_backup,
     verified_backups,
 )
 from include.data_management.data_backup.ownership import (
+    OwnedTable,
     index_owners,
     left_out,
     owned_tables,
-    tenant_contents,
+    tenant_rows,
 )
+from include.data_management.data_backup.postgres_tools import BackupError
 from include.data_management.data_backup.restore import restore_database
 from include.data_management.data_backup.retention import backups_to_keep
 from include.data_management.data_backup.server import (
-    BackupError,
+    dump_processes,
     exported_snapshot,
     list_tables,
-    spool_folder,
     table_contents,
 )
+from include.data_management.data_backup.spool import WAITING_BYTES, DatabaseSize, spool_folder
 from include.data_management.data_backup.tenant_export import (
     export_tenant,
     manifest_path,
@@ -82,8 +87,25 @@ _SQL = Statements(Path(__file__).parent)
 
 log = logging.getLogger(__name__)
 
-# A dump is written uncompressed before it is packed, and a restore needs the same space: a little more than the database's size.
-_ROOM_PERCENT = 110
+# A local store needs room for the next backup: a little more than the last one took.
+_GROWTH_PERCENT = 110
+
+_MANIFEST_READERS = 16
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """The database into which a run has restored its dump, and its tables with tenants' rows."""
+
+    execution_id: str
+    backup_id: str
+    snapshot: psycopg.Connection
+    tables: Sequence[OwnedTable]
+
+    @classmethod
+    def open(cls, execution_id: str, backup_id: str, snapshot: psycopg.Connection) -> Self:
+        """The source with this connection, which ``index_owners`` has prepared."""
+        return cls(execution_id, backup_id, snapshot, owned_tables(snapshot))
 
 
 class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, FinishesRun, CleansUp):
@@ -92,6 +114,7 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
     def __init__(self, access: BackupAccess) -> None:
         self._access = access
         self._settings = access.settings
+        self._source: ExportSource | None = None
 
     def options(self, request: Request) -> dict[str, Any]:
         """``accept_smaller``: accept a dump that is much smaller than the previous dump.
@@ -116,10 +139,16 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             Older backups stay unchanged then.
         """
         server = self._access.server()
-        size = server.check()
-        self._require_room(size, work.store)
+        server.check()
+        size = server.sizes()
+        self._require_local_room(size, f"dump-{work.run.execution_id}")
+        is_repeated = has_begun(work.connection, work.run)
+        if not is_repeated:
+            self._require_store_room(size, work)
         if work.store is None:
-            log.info("Dry run: the database has %d bytes, and there is room for it", size)
+            log.info(
+                "Dry run: the database has %d bytes, and there is room for its dump", size.database_bytes
+            )
             return
         backup_id = begin_backup(work.connection, work.run, work.store, encrypted=self._settings.encrypted)
         # No other run is active now, so every existing scratch database was left by a failed run.
@@ -128,13 +157,25 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         packer = self._access.packer(work.store, backup_id)
         # Files of an earlier attempt must not become part of this backup.
         work.store.delete(packer.folder)
-        with spool_folder() as spool:
-            folder = Path(spool, "dump")
-            with server.connect() as connection, exported_snapshot(connection) as snapshot:
-                server.dump(snapshot, folder, self._settings.jobs)
-                tables = table_contents(connection, list_tables(connection))
-            files = self._pack_dump(packer, folder)
-        manifest = Manifest({"backup_id": backup_id, "kind": "dump"}, files, tables)
+        if is_repeated:  # not earlier, because those files took room
+            self._require_store_room(size, work)
+        with (
+            spool_folder(f"dump-{work.run.execution_id}") as spool,
+            server.connect() as connection,
+            exported_snapshot(connection) as snapshot,
+        ):
+            files = store_dump(
+                server,
+                packer,
+                snapshot,
+                Path(spool, "dump"),
+                jobs=self._settings.jobs,
+                waiting_bytes=WAITING_BYTES,
+            )
+            comparison = plan_comparison(size.tables, self._settings.compare_percent, work.run.business_date)
+            tables = table_contents(connection, list_tables(connection), hashed=comparison.tables)
+        about = {"backup_id": backup_id, "kind": "dump", "compared": comparison.about(tables)}
+        manifest = Manifest(about, files, tables)
         self._require_size(work.connection, work.run, manifest.total_bytes)
         packer.write_manifest(manifest, DUMP_MANIFEST)
         _SQL.execute(
@@ -155,18 +196,36 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
     def check(self, work: Work) -> None:
         """Restore the stored files into a scratch database, and compare every table with the snapshot.
 
-        :raises BackupDamagedError: something differs; the scratch database is dropped then.
+        :raises BackupDamagedError: something differs; the scratch database is dropped then. :raises BackupError: there is no space.
         """
         if work.run.dry_run:
             return
         server, backup_id = self._access.server(), unfinished_backup(work.connection, work.run)
+        owner = f"check-{work.run.execution_id}"
+        self._require_local_room(server.sizes(), owner)
         scratch = server.scratch_database(backup_id)
         server.drop(scratch)
         packer = self._access.packer(work.files, backup_id)
-        manifest = restore_database(server, packer, scratch, self._settings.jobs, with_owners=False)
+        manifest = restore_database(
+            server,
+            packer,
+            scratch,
+            self._settings.jobs,
+            with_owners=False,
+            owner=owner,
+        )
         with server.connect(scratch) as connection:
             index_owners(connection)
-        log.info("%s: all %d tables are as they were in the snapshot", backup_id, len(manifest.tables))
+        compared = manifest.about.get("compared", {})
+        log.info(
+            "%s: all %d tables have the rows of the snapshot; compared by content: %d tables, %d of %d bytes (compare_percent %d)",
+            backup_id,
+            len(manifest.tables),
+            len(hashed_tables(manifest.tables)),
+            compared.get("bytes", 0),
+            compared.get("total_bytes", 0),
+            compared.get("percent", 100),
+        )
 
     # Tenant by tenant
 
@@ -174,20 +233,18 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         """Count the rows to export. The backup's own login reads the restored database."""
         if work.run.dry_run:
             return [UnitResult(tenant_id, {"rows": 0}, records=0) for tenant_id in work.tenant_ids]
-        backup_id = self._unfinished_backup(work.run)
+        source = self._export_source(work.run)
         results: list[Outcome] = []
-        with self._access.scratch(backup_id) as snapshot:
-            tables = owned_tables(snapshot)
-            for tenant_id in work.tenant_ids:
-                rows = sum(content.rows for _, content in tenant_contents(snapshot, tables, tenant_id))
-                results.append(UnitResult(tenant_id, {"rows": rows}, records=rows))
+        for tenant_id in work.tenant_ids:
+            rows = tenant_rows(source.snapshot, source.tables, tenant_id)
+            results.append(UnitResult(tenant_id, {"rows": rows}, records=rows))
         return results
 
     def write_files(self, work: Work, tenant_id: str) -> None:
         """Export the tenant from the restored snapshot."""
-        backup_id = self._unfinished_backup(work.run)
-        with self._access.scratch(backup_id) as snapshot:
-            export_tenant(snapshot, self._access.packer(work.files, backup_id), tenant_id)
+        source = self._export_source(work.run)
+        packer = self._access.packer(work.files, source.backup_id)
+        export_tenant(source.snapshot, source.tables, packer, tenant_id)
 
     # After the tenants
 
@@ -219,12 +276,17 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         tenant_ids = _SQL.column(work.connection, "exported_tenants", execution_id=work.run.execution_id)
         files, total = [], 0
         exported: Counter[tuple[str, str]] = Counter()
-        for path in (DUMP_MANIFEST, *map(manifest_path, tenant_ids)):
-            entry, manifest = packer.entry(path)
-            files.append(entry)
-            total += manifest.total_bytes
-            if path != DUMP_MANIFEST:
-                exported.update({(each.schema, each.name): each.rows for each in manifest.tables})
+        compared: dict[str, Any] = {}
+        paths = [DUMP_MANIFEST, *map(manifest_path, tenant_ids)]
+        # An object store answers slowly, but many requests at a time.
+        with ThreadPoolExecutor(_MANIFEST_READERS) as pool:
+            for path, (entry, manifest) in zip(paths, pool.map(packer.entry, paths), strict=True):
+                files.append(entry)
+                total += manifest.total_bytes
+                if path == DUMP_MANIFEST:
+                    compared = manifest.about.get("compared", {})
+                else:
+                    exported.update({(each.schema, each.name): each.rows for each in manifest.tables})
         with self._access.scratch(backup_id) as snapshot:
             not_exported = left_out(snapshot, exported)
         for each in not_exported:
@@ -242,6 +304,7 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             "encrypted": self._settings.encrypted,
             "tenants": len(tenant_ids),
             "restored_tenant": checked,
+            "compared": compared,
             "total_bytes": total,
             "not_per_tenant": [asdict(each) for each in not_exported],
         }
@@ -256,22 +319,36 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
 
     # Shared by the steps
 
-    def _require_room(self, size: int, store: ObjectStore | None) -> None:
-        needed = size * _ROOM_PERCENT // 100
-        with spool_folder() as spool:
-            places = [(spool, disk_usage(spool).free)]
-        free = store.free_bytes() if store else None
-        if store and free is not None:
-            places.append((store.location(FOLDER), free))
-        for place, available in places:
+    def _require_local_room(self, size: DatabaseSize, owner: str) -> None:
+        """:raises BackupError: the temporary folder has too little room; it names the folder, the bytes and the largest table."""
+        processes = dump_processes(self._settings.jobs)
+        needed = size.spool_bytes(processes)
+        with spool_folder(owner) as spool:
+            available = disk_usage(spool).free
             if available < needed:
+                table = max(size.tables, key=lambda table: table.bytes)
                 raise BackupError(
-                    f"{place} の空き容量が足りません（必要 {needed:,} バイト、空き {available:,} バイト）。"
-                    "空けるか、置き場所を広げてください。"
+                    f"{_too_small(spool, needed, available)}。"
+                    f"最も多く要るのは表 {table.schema}.{table.name} の {table.bytes:,} バイトです"
+                    f"（{processes} 表を同時に処理します）。空けるか、置き場所（TMPDIR）を広げてください。"
                 )
 
+    def _require_store_room(self, size: DatabaseSize, work: Work) -> None:
+        """:raises BackupError: a local store has too little room; it names the folder and the bytes."""
+        free = work.store.free_bytes() if work.store else None
+        if work.store is None or free is None:
+            return
+        row = _SQL.execute(
+            work.connection, "last_backup_bytes", execution_id=work.run.execution_id
+        ).fetchone()
+        needed = row[1] * _GROWTH_PERCENT // 100 if row else size.database_bytes
+        if free < needed:
+            raise BackupError(
+                f"{_too_small(work.store.location(FOLDER), needed, free)}。空けるか、置き場所を広げてください。"
+            )
+
     def _require_size(self, platform: psycopg.Connection, run: Run, dump_bytes: int) -> None:
-        row = _SQL.execute(platform, "last_dump_bytes", execution_id=run.execution_id).fetchone()
+        row = _SQL.execute(platform, "last_backup_bytes", execution_id=run.execution_id).fetchone()
         least = row[0] * self._settings.least_percent / 100 if row else 0
         if dump_bytes < least and not run.options["accept_smaller"]:
             raise BackupError(
@@ -280,18 +357,20 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
                 "「小さいダンプを認める」を付けて実行してください。"
             )
 
-    def _unfinished_backup(self, run: Run) -> str:
-        """The id of the run's unfinished backup, for a tenant's step: its own role cannot read the ledger."""
-        with self._access.server().connect() as connection:
-            return unfinished_backup(connection, run)
+    def _export_source(self, run: Run) -> ExportSource:
+        """The restored database; a shard opens it once for all its tenants, and again if the connection is lost.
 
-    def _pack_dump(self, packer: Packer, folder: Path) -> list[StoredFile]:
-        def pack(path: Path) -> StoredFile:
-            with path.open("rb") as source:
-                return packer.pack(source, f"dump/{path.name}")
-
-        with ThreadPoolExecutor(self._settings.jobs) as pool:
-            return list(pool.map(pack, sorted(folder.iterdir())))
+        A connection of its own reads the ledger: the tenants' role cannot. :raises BackupError: the backup is complete, or not there.
+        """
+        source = self._source
+        if source is None or source.execution_id != run.execution_id or source.snapshot.closed:
+            with self._access.server().connect() as connection:
+                backup_id = unfinished_backup(connection, run)
+            source = ExportSource.open(run.execution_id, backup_id, self._access.scratch(backup_id))
+            # The batch lives as long as the task of its shard.
+            weakref.finalize(self, source.snapshot.close)
+            self._source = source
+        return source
 
     def _check_tenant(self, backup_id: str, packer: Packer, tenant_id: str) -> None:
         """Restore the export in the scratch database, where the tables have the same columns as in the snapshot."""
@@ -329,6 +408,10 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
                 _SQL.execute(platform, "record_deleted", backup_id=backup_id)
                 _SQL.execute(platform, "delete_history", backup_id=backup_id)
             log.info("%s is deleted", backup_id)
+
+
+def _too_small(place: str, needed: int, available: int) -> str:
+    return f"{place} の空き容量が足りません（必要 {needed:,} バイト、空き {available:,} バイト）"
 
 
 def tenant_of_the_day(tenant_ids: Sequence[str], day: date) -> str | None:

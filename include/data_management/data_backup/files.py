@@ -7,9 +7,11 @@ Encryption is the age format (X25519, authenticated by chunk), so ``age -d -i ke
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -50,12 +52,15 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class TableContent:
-    """A table's content: the number of rows, and the sum of their 64-bit hashes, which does not depend on their order."""
+    """A table's content: the number of rows, and the sum of their 64-bit hashes, which does not depend on their order.
+
+    ``content_hash`` is None if only the rows were counted.
+    """
 
     schema: str
     name: str
     rows: int
-    content_hash: str
+    content_hash: str | None
 
 
 @dataclass(frozen=True)
@@ -112,13 +117,21 @@ class Packer:
         :raises OSError: the store is full or not reachable.
         """
         path += self.suffix
-        with self.store.writer(self.key(path)) as target:
+        key = self.key(path)
+        with full_disk_named(f"保存先 {self.store.location(key)}"), self.store.writer(key) as target:
             sink = _HashingWriter(target)
             packed = zstandard.ZstdCompressor(level=self._level, write_checksum=True).stream_reader(source)
             if self._identity is None:
                 shutil.copyfileobj(packed, cast("IO[bytes]", sink), _BLOCK_BYTES)
             else:
-                pyrage.encrypt_io(packed, sink, [self._identity.to_public()])
+                try:
+                    pyrage.encrypt_io(packed, sink, [self._identity.to_public()])
+                except pyrage.EncryptError as error:
+                    # It hides the store's error in its text.
+                    raise sink.error or error from None
+                # It ignores an error of its last write, so that the file would be cut off.
+                if sink.error:
+                    raise sink.error
         return StoredFile(path, sink.bytes, sink.digest(), rows)
 
     @contextmanager
@@ -148,6 +161,7 @@ class Packer:
                 return
             with tempfile.TemporaryFile() as decrypted:
                 self._decrypt(stored, decrypted, key)
+                stored.close()  # the content needs the room
                 decrypted.seek(0)
                 yield _decompressed(decrypted)
 
@@ -225,9 +239,14 @@ class _HashingWriter:
         self._target = target
         self._hash = hashlib.sha256()
         self.bytes = 0
+        self.error: OSError | None = None
 
     def write(self, block: bytes) -> int:
-        self._target.write(block)
+        try:
+            self._target.write(block)
+        except OSError as error:
+            self.error = error
+            raise
         self._hash.update(block)
         self.bytes += len(block)
         return len(block)
@@ -258,7 +277,7 @@ def _parse_identity(key: str) -> pyrage.x25519.Identity:
 
 
 def differences(expected: Sequence[TableContent], found: Sequence[TableContent]) -> list[str]:
-    """A sentence for each table that differs."""
+    """A sentence for each table that differs. Only the rows are compared of a table whose expected content has no hash."""
     actual: Mapping[tuple[str, str], TableContent] = {(table.schema, table.name): table for table in found}
     lines = []
     for table in expected:
@@ -268,12 +287,40 @@ def differences(expected: Sequence[TableContent], found: Sequence[TableContent])
             lines.append(f"{name} がありません")
         elif other.rows != table.rows:
             lines.append(f"{name} は {table.rows} 行のはずが {other.rows} 行です")
+        elif table.content_hash is None:
+            continue
+        elif other.content_hash is None:
+            lines.append(f"{name} の内容を比べていません")
         elif other.content_hash != table.content_hash:
             lines.append(f"{name} の内容が違います")
     return lines
 
 
+def packer_suffix(path: str) -> str:
+    """The suffix that packing has added to the file's name."""
+    return ".zst.age" if path.endswith(".age") else ".zst"
+
+
 def write_out(packer: Packer, file: StoredFile, target: Path) -> None:
-    """Write the file's content to ``target``. Errors as ``Packer.unpacked``."""
-    with packer.unpacked(file) as source, target.open("wb") as sink:
+    """Write the file's content to ``target``. Errors as ``Packer.unpacked``. :raises OSError: the disk is full."""
+    with (
+        full_disk_named(f"一時フォルダー（TMPDIR）{target.parent}"),
+        packer.unpacked(file) as source,
+        target.open("wb") as sink,
+    ):
         shutil.copyfileobj(source, sink, _BLOCK_BYTES)
+
+
+@contextmanager
+def full_disk_named(place: str) -> Iterator[None]:
+    """Replace the bare error of a full disk by a sentence that names the place and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            error.errno,
+            f"{place} の空き容量がなくなりました。空けるか、置き場所を広げてからやり直してください"
+            f"（{os.strerror(error.errno)}）",
+        ) from error

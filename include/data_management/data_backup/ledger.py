@@ -21,9 +21,9 @@ from include.data_management.data_backup.files import (
     Packer,
     is_complete,
 )
+from include.data_management.data_backup.postgres_tools import BackupError
 from include.data_management.data_backup.restore import entry_of
 from include.data_management.data_backup.retention import VerifiedBackup
-from include.data_management.data_backup.server import BackupError
 from include.database import Statements
 from include.execution.batch import Run
 from include.execution.object_store import ObjectStore
@@ -130,6 +130,11 @@ def begin_backup(platform: psycopg.Connection, run: Run, store: ObjectStore, *, 
         )
         _SQL.execute(platform, "write_history", **execution, encrypted=encrypted)
     return backup_id
+
+
+def has_begun(connection: psycopg.Connection, run: Run) -> bool:
+    """Whether an earlier attempt has begun the run's backup, so that the store may have files of it."""
+    return _SQL.execute(connection, "own_backup", execution_id=run.execution_id).fetchone() is not None
 
 
 def own_backup(connection: psycopg.Connection, run: Run) -> tuple[str, str, datetime]:

@@ -6,7 +6,7 @@ A row of the host belongs to the tenant of the person whom it names (``batch.all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,16 +179,32 @@ def owned_tables(connection: psycopg.Connection, keys: sql.Identifier | None = N
     return owned
 
 
+def tenant_rows(connection: psycopg.Connection, tables: Sequence[OwnedTable], tenant_id: str) -> int:
+    """The number of rows of the tenant."""
+    return sum(content.rows for content in _contents(connection, tables, tenant_id, hashed=()))
+
+
 def tenant_contents(
     connection: psycopg.Connection, tables: Sequence[OwnedTable], tenant_id: str
 ) -> list[tuple[OwnedTable, TableContent]]:
     """The tables with rows of the tenant, and their number and hash."""
-    contents = table_contents(
+    contents = _contents(connection, tables, tenant_id)
+    return [(owned, content) for owned, content in zip(tables, contents, strict=True) if content.rows]
+
+
+def _contents(
+    connection: psycopg.Connection,
+    tables: Sequence[OwnedTable],
+    tenant_id: str,
+    *,
+    hashed: Collection[tuple[str, str]] | None = None,
+) -> list[TableContent]:
+    return table_contents(
         connection,
         [owned.table for owned in tables],
         [owned.belongs("content", tenant_id) for owned in tables],
+        hashed=hashed,
     )
-    return [(owned, content) for owned, content in zip(tables, contents, strict=True) if content.rows]
 
 
 def left_out(connection: psycopg.Connection, exported: dict[tuple[str, str], int]) -> list[LeftOut]:
@@ -196,7 +212,7 @@ def left_out(connection: psycopg.Connection, exported: dict[tuple[str, str], int
     tables = list_tables(connection)
     owned = {(each.table.schema, each.table.name) for each in owned_tables(connection)}
     found = []
-    for table, content in zip(tables, table_contents(connection, tables), strict=True):
+    for table, content in zip(tables, table_contents(connection, tables, hashed=()), strict=True):
         name = (table.schema, table.name)
         rows = content.rows - exported.get(name, 0)
         if name not in owned:

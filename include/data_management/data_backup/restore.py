@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 
+from include.data_management.data_backup.comparison import hashed_tables
+from include.data_management.data_backup.database_dump import load_dump
 from include.data_management.data_backup.files import (
     DUMP_MANIFEST,
     MANIFEST,
@@ -14,15 +17,14 @@ from include.data_management.data_backup.files import (
     Manifest,
     Packer,
     differences,
-    write_out,
 )
 from include.data_management.data_backup.ownership import find_owners
 from include.data_management.data_backup.server import (
     DatabaseServer,
     list_tables,
-    spool_folder,
     table_contents,
 )
+from include.data_management.data_backup.spool import WAITING_BYTES, spool_folder
 from include.data_management.data_backup.tenant_export import (
     Conflict,
     compare,
@@ -50,27 +52,6 @@ class TenantRestore:
         return lines
 
 
-def fetch_dump(packer: Packer, folder: Path, sha256: str | None = None) -> Manifest:
-    """Unpack a dump's files into a folder for pg_restore; returns the dump's manifest.
-
-    :raises BackupDamagedError: a file is missing or changed, or the key does not open it.
-    """
-    manifest = packer.read_manifest(DUMP_MANIFEST, sha256)
-    for file in manifest.files:
-        name = file.path.removeprefix("dump/").removesuffix(packer_suffix(file.path))
-        if "/" in name or name in ("", ".", ".."):
-            raise BackupDamagedError(
-                f"目録のパス {file.path!r} は使えません。別のバックアップを使ってください。"
-            )
-        write_out(packer, file, folder / name)
-    return manifest
-
-
-def packer_suffix(path: str) -> str:
-    """The suffix that packing has added to the file's name."""
-    return ".zst.age" if path.endswith(".age") else ".zst"
-
-
 def restore_database(
     server: DatabaseServer,
     packer: Packer,
@@ -79,25 +60,34 @@ def restore_database(
     *,
     sha256: str | None = None,
     with_owners: bool = True,
+    owner: str = "",
 ) -> Manifest:
     """Restore a whole dump into a new database and compare every table with the snapshot; returns the manifest.
 
-    ``sha256`` is the dump manifest's hash in the backup's manifest. A database that cannot be completed is dropped.
+    The contents are compared of the tables whose hash the manifest has, and the rows of all.
+
+    ``sha256`` is the dump manifest's hash in the backup's manifest. ``owner``: see ``spool_folder``.
+    A database that cannot be completed is dropped.
     :raises BackupDamagedError: a table differs. :raises BackupError: the database exists, or pg_restore fails.
     """
-    with spool_folder() as spool:
-        manifest = fetch_dump(packer, Path(spool), sha256)
-        exists = database in server.databases(database)
-        try:
-            server.restore(Path(spool), database, jobs, with_owners=with_owners)
-            with server.connect(database) as connection:
-                wrong = differences(manifest.tables, table_contents(connection, list_tables(connection)))
-            if wrong:
-                raise BackupDamagedError(f"復元結果が取得時と一致しません: {'、'.join(wrong)}")
-        except BaseException:
-            if not exists:
-                server.drop(database)
-            raise
+    manifest = packer.read_manifest(DUMP_MANIFEST, sha256)
+    with spool_folder(owner) as spool:
+        load_dump(
+            server,
+            packer,
+            manifest,
+            database,
+            Path(spool, "dump"),
+            jobs=jobs,
+            waiting_bytes=WAITING_BYTES,
+            with_owners=with_owners,
+        )
+    with server.dropped_after_error(database):
+        with server.connect(database) as connection:
+            found = table_contents(connection, list_tables(connection), hashed=hashed_tables(manifest.tables))
+        wrong = differences(manifest.tables, found)
+        if wrong:
+            raise BackupDamagedError(f"復元結果が取得時と一致しません: {'、'.join(wrong)}")
     return manifest
 
 
@@ -130,7 +120,9 @@ def restore_one_tenant(
     with connection.transaction() as transaction:
         schema = restore_tenant(connection, packer, manifest)
         tables = find_owners(connection)
-        conflicts = compare(connection, schema, manifest, tables)
+        conflicts = compare(
+            connection, schema, manifest, tables, datetime.fromisoformat(str(top.about["snapshot_at"]))
+        )
         rows = merge(connection, schema, manifest, tables) if merged else None
         if not kept:
             raise psycopg.Rollback(transaction)

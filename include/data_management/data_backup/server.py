@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,23 +16,22 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.data_management.data_backup.files import TableContent
+from include.data_management.data_backup.postgres_tools import BIN_VARIABLE, BackupError, PostgresTools
+from include.data_management.data_backup.spool import DatabaseSize, TableSize
 from include.database import Statements
-from include.errors import BatchError, DatabaseUnavailableError, SettingsError, reason_of
+from include.errors import DatabaseUnavailableError, SettingsError, reason_of
 
 _SQL = Statements(Path(__file__).parent)
 
 CONNECTION = "batch_backup_db"
-BIN_VARIABLE = "batch_postgres_bin"
 
 # Databases in which a backup is restored to verify it; see DatabaseServer.scratch_database.
 _SCRATCH_PREFIX = "batch_backup_check_"
 
-_SPOOL_PREFIX = "batch-backup-"
-_SPOOL_MAX_AGE_SECONDS = 24 * 3600
-
-
-class BackupError(BatchError):
-    """The backup cannot be taken, or is not usable."""
+# pg_dump announces finished files only if it has workers.
+_LEAST_PROCESSES = 2
+# Each process writes the name of the program first and then the message, so that another's message may come between.
+_FINISHED = re.compile(r"^(?:[\w.-]+:| )*finished item (\d+) TABLE DATA ")
 
 
 @dataclass(frozen=True)
@@ -57,18 +53,23 @@ class DatabaseServer:
 
     def __init__(self, dsn: str, bin_dir: str = "") -> None:
         self._dsn = dsn
-        self._bin_dir = bin_dir
+        self._tools = PostgresTools(dsn, bin_dir)
 
     def __repr__(self) -> str:
         return "DatabaseServer()"  # the connection string contains a password
 
     def connect(self, database: str | None = None) -> psycopg.Connection:
-        """In autocommit mode, with a fixed output format of values. :raises DatabaseUnavailableError: the server does not answer."""
+        """In autocommit mode, with a fixed output format of values.
+
+        Limits for the application's sessions do not count: a snapshot is idle while pg_dump works, and pg_dump ignores them, too.
+        :raises DatabaseUnavailableError: the server does not answer.
+        """
         try:
             return psycopg.connect(
                 make_conninfo(self._dsn, **({"dbname": database} if database else {})),
                 autocommit=True,
-                options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c row_security=off",
+                options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c row_security=off"
+                " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
             )
         except psycopg.OperationalError as error:
             raise DatabaseUnavailableError(
@@ -85,8 +86,8 @@ class DatabaseServer:
         """The database into which this backup is restored to verify it; a database with this name may be dropped."""
         return f"{self.scratch_prefix}{backup_id.lower()}"
 
-    def check(self) -> int:
-        """Check that this login and these tools can take a whole backup; returns the database's size in bytes.
+    def check(self) -> None:
+        """Check that this login and these tools can take a whole backup.
 
         :raises SettingsError: the login cannot see all rows or cannot create databases. :raises BackupError: pg_dump is missing or too old.
         """
@@ -101,28 +102,45 @@ class DatabaseServer:
                 raise SettingsError(
                     f"接続 '{CONNECTION}' のログインは検証用のデータベースを作れません。CREATEDB を与えてください。"
                 )
-            size = int(_SQL.row(connection, "database_bytes")[0])
             server_version = connection.info.server_version // 10_000
         for tool in ("pg_dump", "pg_restore"):
-            version = self._version(tool)
+            version = self._tools.version(tool)
             if version < server_version:
                 raise BackupError(
                     f"{tool} {version} はサーバー（PostgreSQL {server_version}）より古いため使えません。"
                     f"{server_version} 以上を入れ、その場所を Variable '{BIN_VARIABLE}' に設定してください。"
                 )
-        return size
 
-    def dump(self, snapshot: str, folder: Path, jobs: int) -> None:
-        """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed. :raises BackupError: pg_dump fails."""
-        options = ["--format=directory", f"--jobs={jobs}", "--compress=0", f"--snapshot={snapshot}"]
-        self._run("pg_dump", [*options, f"--file={folder}"])
+    def dump(self, snapshot: str, folder: Path, jobs: int) -> Generator[Path | None, None, None]:
+        """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed, with at least two processes.
 
-    def restore(self, folder: Path, database: str, jobs: int, *, with_owners: bool) -> None:
-        """Create the database and restore a dump into it.
-
-        ``with_owners`` needs the roles and a superuser; without it neither is needed. :raises BackupError: the database exists, or the
-        restore fails.
+        Yields the file of each table when it is complete, and None now and then. pg_dump begins no other table before the next value
+        is taken. Close the generator to end pg_dump. :raises BackupError: pg_dump fails.
         """
+        options = [
+            "--format=directory",
+            f"--jobs={dump_processes(jobs)}",
+            "--compress=0",
+            "--verbose",
+            f"--snapshot={snapshot}",
+            f"--file={folder}",
+        ]
+        try:
+            with closing(self._tools.lines("pg_dump", options)) as lines:
+                for line in lines:
+                    finished = _FINISHED.match(line) if line else None
+                    yield folder / f"{finished[1]}.dat" if finished else None
+        except BackupError as error:
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            # pg_dump does not name its file. The server names its own files.
+            raise BackupError(
+                f"{error}。一時フォルダー {folder} かサーバーの空き容量がなくなりました。"
+                "空けるか、一時フォルダーの置き場所（TMPDIR）を広げてください。"
+            ) from None
+
+    def create_database(self, database: str) -> None:
+        """Create an empty database. :raises BackupError: it exists."""
         with self.connect() as connection:
             try:
                 connection.execute(
@@ -132,17 +150,61 @@ class DatabaseServer:
                 raise BackupError(
                     f"データベース '{database}' は既にあります。別の名前を指定してください（上書きはしません）。"
                 ) from None
-        options = ["--exit-on-error", f"--jobs={jobs}"]
+
+    @contextmanager
+    def dropped_after_error(self, database: str) -> Iterator[None]:
+        """Drop the database if the block fails. Enter it only after ``create_database``: another one's database must stay."""
+        try:
+            yield
+        except BaseException:
+            self.drop(database)
+            raise
+
+    def data_entries(self, folder: Path) -> dict[int, str]:
+        """The entries of a dump that are data, by id, as lines for ``restore``; only the table of contents needs to be local."""
+        listing = self._tools.listing("pg_restore", ["--list", "--section=data", str(folder)])
+        # Comments begin with a semicolon.
+        return {int(line.partition(";")[0]): line for line in listing.splitlines() if line[:1].isdigit()}
+
+    def restore(
+        self,
+        folder: Path,
+        database: str,
+        section: str,
+        *,
+        jobs: int = 1,
+        entries: Sequence[str] | None = None,
+        with_owners: bool,
+    ) -> None:
+        """Restore a section of a dump (``pre-data``, ``data``, ``post-data``), or only these entries of it.
+
+        ``with_owners`` needs the roles and a superuser; without it neither is needed. :raises BackupError: the restore fails.
+        """
+        options = ["--exit-on-error", f"--section={section}", f"--jobs={jobs}"]
         if not with_owners:
             options += ["--no-owner", "--no-privileges"]
+        if entries is not None:
+            listed = folder / "entries"
+            listed.write_text("\n".join(entries), encoding="utf-8", errors="surrogateescape")
+            options.append(f"--use-list={listed}")
         try:
-            self._run("pg_restore", [*options, str(folder)], database)
+            self._tools.run("pg_restore", [*options, str(folder)], database)
         except BackupError as error:
             if not with_owners or self.is_superuser():
                 raise
             raise BackupError(
                 f"{error}。スーパーユーザーの接続で実行するか、--no-owners で所有者と権限なしに復元してください。"
             ) from error
+
+    def sizes(self) -> DatabaseSize:
+        """What the dump will have to hold."""
+        with self.connect() as connection:
+            tables = [TableSize(*row) for row in _SQL.execute(connection, "table_sizes")]
+            return DatabaseSize(
+                tables,
+                large_object_bytes=int(_SQL.row(connection, "large_object_bytes")[0]),
+                database_bytes=int(_SQL.row(connection, "database_bytes")[0]),
+            )
 
     def is_superuser(self) -> bool:
         """Whether the login can restore owners and privileges."""
@@ -161,57 +223,10 @@ class DatabaseServer:
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
             )
 
-    def _version(self, tool: str) -> int:
-        """The tool's major version."""
-        done = self._start(tool, ["--version"])
-        text = done.communicate()[0]
-        found = re.search(r"\(PostgreSQL\) (\d+)", text)
-        if done.returncode or not found:
-            raise BackupError(f"{tool} --version の結果が読めません: {text.strip()[:200]}")
-        return int(found[1])
 
-    def _run(self, tool: str, options: Sequence[str], database: str | None = None) -> None:
-        """:raises BackupError: the tool fails or is killed; the text has its first error or its last line."""
-        process = self._start(tool, options, database)
-        try:
-            text = process.communicate()[0]
-        except BaseException:
-            # The task is ending (time limit, SIGTERM), so the tool must stop too.
-            process.terminate()
-            process.wait()
-            raise
-        if process.returncode:
-            lines = text.strip().splitlines() or ["（出力なし）"]
-            reason = next((line for line in lines if "error:" in line), lines[-1])
-            how = (
-                f"シグナル {-process.returncode} で強制終了されました"
-                if process.returncode < 0
-                else f"終了コード {process.returncode} で失敗しました"
-            )
-            raise BackupError(f"{tool} が{how}: {reason}")
-
-    def _start(self, tool: str, options: Sequence[str], database: str | None = None) -> subprocess.Popen[str]:
-        path = shutil.which(tool, path=self._bin_dir or None)
-        if path is None:
-            raise BackupError(
-                f"{tool} が見つかりません。PostgreSQL のクライアントを入れ、その場所を Variable '{BIN_VARIABLE}' に設定してください。"
-            )
-        parts = {key: str(value) for key, value in conninfo_to_dict(self._dsn).items() if value is not None}
-        # All users of the machine can read command lines; only this user can read the environment.
-        password = parts.pop("password", None)
-        if database:
-            parts["dbname"] = database
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        environment |= {"LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
-        return subprocess.Popen(
-            [path, *options, *([] if options == ["--version"] else [f"--dbname={make_conninfo(**parts)}"])],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+def dump_processes(jobs: int) -> int:
+    """The number of pg_dump's processes that write files."""
+    return max(jobs, _LEAST_PROCESSES)
 
 
 @contextmanager
@@ -228,18 +243,30 @@ def list_tables(connection: psycopg.Connection) -> list[Table]:
 
 
 def table_contents(
-    connection: psycopg.Connection, tables: Sequence[Table], conditions: Sequence[sql.Composable] = ()
+    connection: psycopg.Connection,
+    tables: Sequence[Table],
+    conditions: Sequence[sql.Composable] = (),
+    *,
+    hashed: Collection[tuple[str, str]] | None = None,
 ) -> list[TableContent]:
-    """The number of rows and the content hash of each table, or of the rows ``content`` that fulfil the table's condition."""
+    """The number of rows and the content hash of each table, or of the rows ``content`` that fulfil the table's condition.
+
+    Only the rows are counted of the tables that are not in ``hashed``, by schema and name; None: all tables have a hash.
+    """
     if not tables:
         return []
+    content_hash = sql.SQL("coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text")
     parts = [
         sql.SQL(
-            "SELECT {schema}::text, {name}::text, count(*),"
-            " coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text FROM {table} AS content WHERE {condition}"
+            "SELECT {schema}::text, {name}::text, count(*), {content_hash} FROM {table} AS content WHERE {condition}"
         ).format(
             schema=table.schema,
             name=table.name,
+            content_hash=(
+                content_hash
+                if hashed is None or (table.schema, table.name) in hashed
+                else sql.SQL("null::text")
+            ),
             table=table.identifier,
             condition=conditions[index] if conditions else sql.SQL("true"),
         )
@@ -249,13 +276,3 @@ def table_contents(
     found = [TableContent(*row) for row in connection.execute(sql.SQL(" UNION ALL ").join(parts))]
     by_name = {(content.schema, content.name): content for content in found}
     return [by_name[table.schema, table.name] for table in tables]
-
-
-def spool_folder() -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder for a dump. Folders that killed processes have left are deleted first."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_SPOOL_PREFIX}*"):
-        with suppress(FileNotFoundError):  # another process has deleted it
-            status = left.lstat()
-            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _SPOOL_MAX_AGE_SECONDS:
-                shutil.rmtree(left)
-    return tempfile.TemporaryDirectory(prefix=_SPOOL_PREFIX)

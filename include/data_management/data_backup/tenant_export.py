@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import psycopg
@@ -28,7 +29,8 @@ from include.data_management.data_backup.ownership import (
     owned_tables,
     tenant_contents,
 )
-from include.data_management.data_backup.server import BackupError, Table, table_contents
+from include.data_management.data_backup.postgres_tools import BackupError
+from include.data_management.data_backup.server import Table, table_contents
 from include.execution.object_store import tenant_folder
 
 # A merge may write only the host application's rows. Our own rows (invoices, the outbox) must not go back in time.
@@ -36,6 +38,12 @@ MERGED_SCHEMA = HOST_SCHEMA
 
 _BLOCK_BYTES = 1 << 20
 _LISTED_KEYS = 5
+
+# The host's tables whose rows are written once, and the time (UTC, without zone) at which they are written.
+_LOG_TIMES = {"SYS_SystemLog": "created_at", "HIS_AuditLog": "created_at"}
+
+# A row's time may be this long before its transaction ends.
+_LONGEST_TRANSACTION = timedelta(days=1)
 
 
 def manifest_path(tenant_id: str) -> str:
@@ -49,13 +57,16 @@ def restored_schema(tenant_id: str) -> str:
     return f"restored_{readable}_{hashlib.sha256(tenant_id.encode()).hexdigest()[:8]}"
 
 
-def export_tenant(snapshot: psycopg.Connection, packer: Packer, tenant_id: str) -> StoredFile:
+def export_tenant(
+    snapshot: psycopg.Connection, tables: Sequence[OwnedTable], packer: Packer, tenant_id: str
+) -> StoredFile:
     """Write a compressed CSV for each table with rows of the tenant, then the manifest; returns the manifest's entry.
 
-    ``snapshot`` is connected to the restored database, which does not change and has the keys of ``index_owners``.
+    ``snapshot`` is connected to the restored database, which does not change and has the keys of ``index_owners``. ``tables`` are its
+    ``owned_tables``.
     """
     files, contents = [], []
-    for owned, content in tenant_contents(snapshot, owned_tables(snapshot), tenant_id):
+    for owned, content in tenant_contents(snapshot, tables, tenant_id):
         query = sql.SQL(
             "COPY (SELECT content.* FROM {} AS content WHERE {}) TO STDOUT (FORMAT csv, HEADER)"
         ).format(owned.table.identifier, owned.belongs("content", tenant_id))
@@ -102,7 +113,9 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
             with connection.cursor().copy(copy_in) as copy:
                 shutil.copyfileobj(reader, copy, _BLOCK_BYTES)
         table = Table(schema, _restored_name(content.schema, content.name), has_tenant=True)
-        (found,) = table_contents(connection, [table])
+        # The comparison and the merge look up single live rows; without statistics PostgreSQL would read the whole live table.
+        connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
+        (found,) = table_contents(connection, [table], hashed=())
         if found.rows != content.rows:
             raise BackupDamagedError(
                 f"{file.path} は {content.rows} 行のはずが {found.rows} 行です。別のバックアップを使ってください。"
@@ -166,41 +179,53 @@ class Conflict:
         return text
 
 
-# A table's restored rows beside its live rows, by primary key.
+# The restored rows beside the live rows with their keys, and the tenant's live rows without restored rows. The live rows of the first
+# part are found by the primary key, those of the second part by the conditions of `is_own` and `is_since`.
 _COMPARISON = sql.SQL(
     """
     WITH pair AS MATERIALIZED (
         SELECT
-            CASE WHEN restored.{first} IS null THEN ({key_live})::text ELSE ({key_restored})::text END AS row_key,
-            restored.{first} IS NOT null AS is_restored,
+            ({key_restored})::text AS row_key,
             live.{first} IS NOT null AS is_live,
-            ({all_live})::text IS DISTINCT FROM ({all_restored})::text AS differs
+            live.{first} IS null OR ({all_live})::text IS DISTINCT FROM ({all_restored})::text AS differs
         FROM {restored} AS restored
-        FULL JOIN (
-            SELECT own.* FROM {live} AS own
-            WHERE
-                {is_own}
-                -- Nobody's now, for example because the employee was deleted.
-                OR ({own_key} IN (SELECT {key_names} FROM {restored}) AND {owner} IS null)
-        ) AS live ON {same_key}
+        -- Nobody's now, for example because the employee was deleted: still the tenant's.
+        LEFT JOIN {live} AS live ON {same_key} AND coalesce({owner} = {tenant}, true)
+    ),
+
+    added AS MATERIALIZED (
+        SELECT ({key_live})::text AS row_key
+        FROM {live} AS live
+        WHERE {is_since} AND {is_own} AND NOT EXISTS (SELECT FROM {restored} AS restored WHERE {same_key})
     )
+
     SELECT
-        count(*) FILTER (WHERE is_restored),
-        count(*) FILTER (WHERE is_restored AND is_live AND differs),
+        count(*),
+        count(*) FILTER (WHERE is_live AND differs),
         count(*) FILTER (WHERE NOT is_live),
-        count(*) FILTER (WHERE NOT is_restored),
-        array(SELECT row_key FROM pair WHERE differs ORDER BY row_key LIMIT {listed})
+        (SELECT count(*) FROM added),
+        array(
+            SELECT row_key FROM pair WHERE differs
+            UNION ALL
+            SELECT row_key FROM added
+            ORDER BY row_key LIMIT {listed}
+        )
     FROM pair
     """
 )
 
 
 def compare(
-    connection: psycopg.Connection, schema: str, manifest: Manifest, tables: Sequence[OwnedTable]
+    connection: psycopg.Connection,
+    schema: str,
+    manifest: Manifest,
+    tables: Sequence[OwnedTable],
+    snapshot_at: datetime,
 ) -> list[Conflict]:
     """Compare the restored rows with the tenant's live rows, by primary key, in each table, including tables without backup rows.
 
-    ``tables`` come from ``find_owners``.
+    ``tables`` come from ``find_owners``. Of the application's logs, rows count as new only if they were written after ``snapshot_at``
+    (aware): an index on the time finds them, and nothing else is read of the log.
     """
     tenant_id = str(manifest.about["tenant_id"])
     restored = {(each.schema, each.name) for each in manifest.tables}
@@ -210,8 +235,8 @@ def compare(
         if (table.schema, table.name) not in restored:
             new = _count(
                 connection,
-                sql.SQL("SELECT count(*) FROM {} AS live WHERE {}").format(
-                    table.identifier, owned.belongs("live", tenant_id)
+                sql.SQL("SELECT count(*) FROM {} AS live WHERE {} AND {}").format(
+                    table.identifier, _is_since(table, snapshot_at), owned.belongs("live", tenant_id)
                 ),
             )
             if new:
@@ -229,10 +254,10 @@ def compare(
             restored=sql.Identifier(schema, restored_name),
             live=table.identifier,
             first=sql.Identifier(key[0]),
-            is_own=owned.belongs("own", tenant_id),
-            own_key=_row_of("own", key),
-            key_names=_names(key),
-            owner=owned.owner("own"),
+            is_own=owned.belongs("live", tenant_id),
+            is_since=_is_since(table, snapshot_at),
+            owner=owned.owner("live"),
+            tenant=sql.Literal(tenant_id),
             same_key=same_key,
             listed=sql.Literal(_LISTED_KEYS),
         )
@@ -312,6 +337,17 @@ def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, ow
             f"（{error.diag.constraint_name or error.diag.column_name}）。何も反映していません。"
             "報告にある行を見直してください。"
         ) from None
+
+
+def _is_since(table: Table, snapshot_at: datetime) -> sql.Composable:
+    """The condition that the row ``live`` of a log may have been written after the snapshot; true for every other table."""
+    column = _LOG_TIMES.get(table.name) if table.schema == HOST_SCHEMA else None
+    if column is None:
+        return sql.SQL("true")
+    since = (snapshot_at - _LONGEST_TRANSACTION).astimezone(UTC).replace(tzinfo=None)
+    return sql.SQL("({column} >= {since} OR {column} IS null)").format(
+        column=sql.Identifier("live", column), since=sql.Literal(since)
+    )
 
 
 def _restored_name(schema: str, name: str) -> str:

@@ -1,5 +1,5 @@
--- name: last_dump_bytes
-SELECT dump_bytes
+-- name: last_backup_bytes
+SELECT dump_bytes, greatest(dump_bytes, total_bytes) AS stored_bytes
 FROM batch.backup
 WHERE dump_bytes IS NOT null AND verified_at IS NOT null AND execution_id IS DISTINCT FROM %(execution_id)s
 ORDER BY verified_at DESC

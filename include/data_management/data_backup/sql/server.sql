@@ -50,6 +50,24 @@ WHERE rolname = current_user;
 -- name: database_bytes
 SELECT pg_database_size(current_database());
 
+-- name: table_sizes
+-- What the tables take without their indexes, the largest first.
+SELECT
+    namespace.nspname AS schema_name,
+    relation.relname AS table_name,
+    pg_table_size(relation.oid) AS bytes
+FROM pg_class AS relation
+INNER JOIN pg_namespace AS namespace ON relation.relnamespace = namespace.oid
+WHERE
+    relation.relkind = 'r'
+    AND relation.relpersistence <> 't'
+    AND namespace.nspname !~ '^pg_'
+    AND namespace.nspname <> 'information_schema'
+ORDER BY bytes DESC, schema_name ASC, table_name ASC;
+
+-- name: large_object_bytes
+SELECT pg_table_size('pg_catalog.pg_largeobject');
+
 -- name: list_databases
 SELECT datname
 FROM pg_database

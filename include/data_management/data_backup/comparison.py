@@ -1,0 +1,72 @@
+"""Which tables a backup compares by content. The rows of every table are counted; a content hash reads and formats every value.
+
+``backup.compare_percent`` is the share of days on which a large table is compared. Small tables are compared every day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from include.data_management.data_backup.files import TableContent
+from include.data_management.data_backup.spool import TableSize
+
+# Tables up to this size (bytes, with TOAST, without indexes) are compared in every backup.
+ALWAYS_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The tables whose contents one backup compares, by schema and name, and their share of the bytes of all tables."""
+
+    percent: int
+    tables: frozenset[tuple[str, str]]
+    bytes: int
+    total_bytes: int
+
+    def about(self, contents: Sequence[TableContent]) -> dict[str, Any]:
+        """For the manifest: how much was compared, and the tables of which only the rows were."""
+        return {
+            "percent": self.percent,
+            "bytes": self.bytes,
+            "total_bytes": self.total_bytes,
+            "rows_only": [f"{each.schema}.{each.name}" for each in contents if each.content_hash is None],
+        }
+
+
+def plan_comparison(sizes: Sequence[TableSize], percent: int, day: date) -> Comparison:
+    """Choose the tables of this business date (Asia/Tokyo).
+
+    The turns depend on the date and on the order of the large tables by name. As long as these are the same tables, each of them has its
+    turn within 100 / ``percent`` days (rounded up), and about ``percent`` of them have it on one day.
+    """
+    large = sorted(
+        (table for table in sizes if table.bytes > ALWAYS_BYTES), key=lambda table: (table.schema, table.name)
+    )
+    waiting = {
+        (table.schema, table.name)
+        for number, table in enumerate(large)
+        if (day.toordinal() + number) * percent % 100 >= percent
+    }
+    chosen = [table for table in sizes if (table.schema, table.name) not in waiting]
+    return Comparison(
+        percent,
+        frozenset((table.schema, table.name) for table in chosen),
+        sum(table.bytes for table in chosen),
+        sum(table.bytes for table in sizes),
+    )
+
+
+def hashed_tables(contents: Sequence[TableContent]) -> set[tuple[str, str]]:
+    """The tables whose content a manifest knows, by schema and name."""
+    return {(each.schema, each.name) for each in contents if each.content_hash is not None}
+
+
+def comparison_sentence(contents: Sequence[TableContent]) -> str:
+    """For operators: what was compared after a restore."""
+    hashed = len(hashed_tables(contents))
+    if hashed == len(contents):
+        return f"{len(contents)} 表、取得時と一致"
+    return f"{len(contents)} 表の行数と、うち {hashed} 表の内容が取得時と一致"
