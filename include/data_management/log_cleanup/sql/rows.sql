@@ -40,10 +40,16 @@ DELETE FROM batch.orphan_notice
 WHERE execution_id = any(%(ids)s) AND told_at < %(before)s;
 
 -- name: old_tenant_outcome
--- Rows that depend on an old run are deleted before it. The cascade would delete one row per tenant in one transaction.
+-- By run: OFFSET makes the outcomes of a run a look-up. Otherwise the planner may read the outcomes of all runs.
 SELECT outcome.execution_id, outcome.tenant_id, outcome.part
-FROM batch.tenant_outcome AS outcome
-INNER JOIN batch.execution_log AS log ON outcome.execution_id = log.execution_id
+FROM batch.execution_log AS log
+CROSS JOIN
+    LATERAL (
+        SELECT own.execution_id, own.tenant_id, own.part
+        FROM batch.tenant_outcome AS own
+        WHERE own.execution_id = log.execution_id
+        OFFSET 0 -- noqa: AM09
+    ) AS outcome
 WHERE log.started_at < %(before)s AND log.status <> 'running';
 
 -- name: delete_tenant_outcome
@@ -56,8 +62,14 @@ WHERE
 
 -- name: old_task_metric
 SELECT metric.execution_id, metric.task_id, metric.map_index::text AS map_index
-FROM batch.task_metric AS metric
-INNER JOIN batch.execution_log AS log ON metric.execution_id = log.execution_id
+FROM batch.execution_log AS log
+CROSS JOIN
+    LATERAL (
+        SELECT own.execution_id, own.task_id, own.map_index
+        FROM batch.task_metric AS own
+        WHERE own.execution_id = log.execution_id
+        OFFSET 0 -- noqa: AM09
+    ) AS metric
 WHERE log.started_at < %(before)s AND log.status <> 'running';
 
 -- name: delete_task_metric
@@ -67,6 +79,64 @@ WHERE
     metric.execution_id = old.execution_id
     AND metric.task_id = old.task_id
     AND metric.map_index = old.map_index;
+
+-- name: old_reconciliation
+SELECT tally.execution_id, tally.source, tally.placement
+FROM batch.execution_log AS log
+CROSS JOIN
+    LATERAL (
+        SELECT own.execution_id, own.source, own.placement
+        FROM batch.reconciliation AS own
+        WHERE own.execution_id = log.execution_id
+        OFFSET 0 -- noqa: AM09
+    ) AS tally
+WHERE log.started_at < %(before)s AND log.status <> 'running';
+
+-- name: delete_reconciliation
+DELETE FROM batch.reconciliation AS tally
+USING unnest(%(ids)s::text[], %(ids2)s::text[], %(ids3)s::text[]) AS old (execution_id, source, placement)
+WHERE
+    tally.execution_id = old.execution_id
+    AND tally.source = old.source
+    AND tally.placement = old.placement;
+
+-- name: old_run_remark
+SELECT remark.execution_id, remark.step
+FROM batch.execution_log AS log
+CROSS JOIN
+    LATERAL (
+        SELECT own.execution_id, own.step
+        FROM batch.run_remark AS own
+        WHERE own.execution_id = log.execution_id
+        OFFSET 0 -- noqa: AM09
+    ) AS remark
+WHERE log.started_at < %(before)s AND log.status <> 'running';
+
+-- name: delete_run_remark
+DELETE FROM batch.run_remark AS remark
+USING unnest(%(ids)s::text[], %(ids2)s::text[]) AS old (execution_id, step)
+WHERE
+    remark.execution_id = old.execution_id
+    AND remark.step = old.step;
+
+-- name: old_rows_scanned
+SELECT scan.execution_id, scan.relation
+FROM batch.execution_log AS log
+CROSS JOIN
+    LATERAL (
+        SELECT own.execution_id, own.relation
+        FROM batch.rows_scanned AS own
+        WHERE own.execution_id = log.execution_id
+        OFFSET 0 -- noqa: AM09
+    ) AS scan
+WHERE log.started_at < %(before)s AND log.status <> 'running';
+
+-- name: delete_rows_scanned
+DELETE FROM batch.rows_scanned AS scan
+USING unnest(%(ids)s::text[], %(ids2)s::text[]) AS old (execution_id, relation)
+WHERE
+    scan.execution_id = old.execution_id
+    AND scan.relation = old.relation;
 
 -- name: old_execution_log
 SELECT execution_id
@@ -88,6 +158,19 @@ USING unnest(%(ids)s::text[], %(ids2)s::text[], %(ids3)s::timestamptz[]) AS old 
 WHERE
     incident.tenant_id = old.tenant_id
     AND incident.check_name = old.check_name
+    AND incident.opened_at = old.opened_at
+    AND incident.closed_at < %(before)s;
+
+-- name: old_closed_platform_incident
+SELECT check_name, opened_at
+FROM batch.platform_incident
+WHERE closed_at < %(before)s;
+
+-- name: delete_closed_platform_incident
+DELETE FROM batch.platform_incident AS incident
+USING unnest(%(ids)s::text[], %(ids2)s::timestamptz[]) AS old (check_name, opened_at)
+WHERE
+    incident.check_name = old.check_name
     AND incident.opened_at = old.opened_at
     AND incident.closed_at < %(before)s;
 
