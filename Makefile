@@ -117,7 +117,15 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.log_cleanup
 	@$(BIN)/python -m benchmarks.backup
 	@$(BIN)/python -m benchmarks.log_deletion
+	@$(BIN)/python -m benchmarks.host_indexes
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
+
+.PHONY: bench-scale
+bench-scale: $(STAMP) ## measure the growth: history, tenants, one large tenant, years, 20 workers, 100,000 tenants through Airflow
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.scale
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.years
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.workers
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.airflow_scale
 
 .PHONY: clean
 clean: ## delete .venv and .local (stop the database first)

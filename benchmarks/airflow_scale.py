@@ -1,0 +1,138 @@
+"""BATCH-018-01 through real Airflow (LocalExecutor) with 10,000 and 100,000 tenants: time per tenant, memory of a task, size of the XComs.
+
+Airflow's metadata and the world are two databases of one server of the benchmark's own, which uses the port of the local stack.
+
+    python -m benchmarks.airflow_scale [TENANTS ...]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.measurement import vacuum
+from benchmarks.scale_world import LAST_DAY, World, plant_host
+from include.catalog import TENANT_USAGE
+from include.database import Statements
+from include.migrations.deploy import upgrade
+from local_stack.airflow_processes import end_airflow, start_airflow
+from local_stack.stack import AIRFLOW_METADATA, LocalStack
+
+SIZES = (10_000, 100_000)
+REQUESTS_PER_TENANT = 20
+REQUIRED_TIME_RATIO = 1.2
+REQUIRED_MEMORY_RATIO = 1.5
+REQUIRED_XCOM_BYTES = 100_000
+_LIMIT_SECONDS = 3600
+_SQL = Statements(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A run: its seconds from start to end, the largest memory of a task, and the bytes of its XComs. ``steps`` are seconds by task."""
+
+    tenants: int
+    seconds: float
+    peak_memory_bytes: int
+    xcom_bytes: int
+    instances: int
+    steps: dict[str, float]
+
+    @property
+    def seconds_per_tenant(self) -> float:
+        """What one more tenant costs, on average."""
+        return self.seconds / self.tenants
+
+
+def run_through_airflow(tenants: int) -> Figures:
+    """One run of the last day in a world of so many tenants."""
+    world = World(tenants=tenants, requests=tenants * REQUESTS_PER_TENANT)
+    with tempfile.TemporaryDirectory(prefix="airflow-scale-") as directory:
+        stack = LocalStack(Path(directory))
+        stack.start_database()
+        try:
+            plant_host(stack.admin_dsn(), world)
+            upgrade(stack.admin_dsn(), passwords=stack.settings.passwords)
+            vacuum(stack.admin_dsn())
+            stack.prepare_airflow()
+            processes = start_airflow(os.environ | stack.environment(), Path(directory, "airflow.log"))
+            try:
+                return _figures(stack, tenants)
+            finally:
+                end_airflow(processes[0].pid)
+        finally:
+            stack.server.reset()
+
+
+def _figures(stack: LocalStack, tenants: int) -> Figures:
+    dag_id = TENANT_USAGE.dag_id
+    with psycopg.connect(stack.server.admin_dsn(AIRFLOW_METADATA), autocommit=True) as metadata:
+        _wait(lambda: bool(_SQL.column(metadata, "scale_dag_is_known", dag_id=dag_id)), "the DAG is parsed")
+        conf = json.dumps({"business_date": f"{LAST_DAY}"})
+        for command in (["unpause", dag_id], ["trigger", dag_id, "--run-id", "measured", "--conf", conf]):
+            subprocess.run(
+                ["airflow", "dags", *command],
+                env=os.environ | stack.environment(),
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+        _wait(lambda: bool(_SQL.column(metadata, "scale_run_has_ended", dag_id=dag_id)), "the run has ended")
+        state, seconds, instances, xcom_bytes = _SQL.row(metadata, "scale_run", dag_id=dag_id)
+    assert state == "success", state
+    with stack.database() as connection:
+        steps = dict(_SQL.execute(connection, "scale_steps").fetchall())
+        (peak,) = _SQL.column(connection, "scale_peak_memory")
+        assert _SQL.column(connection, "scale_closed_days", day=LAST_DAY) == [tenants]
+    return Figures(tenants, float(seconds), int(peak), int(xcom_bytes), int(instances), steps)
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"waited in vain until {what}")
+        time.sleep(1)
+
+
+def main(sizes: Sequence[int]) -> int:
+    """Measure each size; returns 0 if the requirements hold between the smallest and the largest."""
+    print(
+        f"{'tenants':>8} {'log rows':>10} {'instances':>9} {'seconds':>8} {'ms/tenant':>9} {'task peak':>10} {'XCom':>9}"
+    )
+    figures = []
+    for tenants in sizes:
+        found = run_through_airflow(tenants)
+        figures.append(found)
+        steps = ", ".join(f"{task} {seconds:.1f} s" for task, seconds in found.steps.items())
+        print(
+            f"{tenants:>8,} {tenants * REQUESTS_PER_TENANT:>10,} {found.instances:>9} {found.seconds:>8.1f}"
+            f" {1000 * found.seconds_per_tenant:>9.2f} {found.peak_memory_bytes / 2**20:>7.0f} MB"
+            f" {found.xcom_bytes / 1000:>6.1f} kB   ({steps})",
+            flush=True,
+        )
+    first, last = figures[0], figures[-1]
+    time_ratio = last.seconds_per_tenant / first.seconds_per_tenant
+    memory_ratio = last.peak_memory_bytes / first.peak_memory_bytes
+    print(
+        f"time per tenant: {time_ratio:.2f} times (allowed {REQUIRED_TIME_RATIO}); memory of a task: {memory_ratio:.2f} times"
+        f" (allowed {REQUIRED_MEMORY_RATIO}); XCom {last.xcom_bytes:,} bytes (allowed {REQUIRED_XCOM_BYTES:,})"
+    )
+    holds = (
+        time_ratio <= REQUIRED_TIME_RATIO
+        and memory_ratio <= REQUIRED_MEMORY_RATIO
+        and last.xcom_bytes <= REQUIRED_XCOM_BYTES
+    )
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(tuple(int(argument) for argument in sys.argv[1:]) or SIZES))
