@@ -226,7 +226,7 @@ def test_pg_dump_ends_with_its_task(database: Database, tmp_path: Path) -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert sessions(database) == 0
-    assert [thread.name for thread in threading.enumerate() if "ThreadPool" in thread.name] == []
+    assert [thread.name for thread in threading.enumerate() if "store_dump" in thread.name] == []
 
 
 @pytest.mark.usefixtures("wide")
