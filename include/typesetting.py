@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +12,7 @@ from typst import Compiler, Fonts, TypstError
 
 from include.errors import BatchError
 
-# Japanese, Chinese and Hangul.
-_FONT_PACKAGES = ("noto_cjk_sans_jp_regular", "noto_cjk_sans_jp_bold")
-# The other scripts of names; see its README.
+# See its README.
 _FONT_FOLDER = Path(__file__).with_name("fonts")
 
 # Typst's error for a character without a glyph, and its notation of an invisible character.
@@ -71,5 +68,5 @@ def _fonts() -> Fonts:
     return Fonts(
         include_system_fonts=False,
         include_embedded_fonts=False,
-        font_paths=[*(str(files(package)) for package in _FONT_PACKAGES), str(_FONT_FOLDER)],
+        font_paths=[str(_FONT_FOLDER)],
     )
