@@ -1,6 +1,6 @@
 # All that these targets write lies in .venv and .local. `make` alone lists them.
+# GNU make 3.81 (macOS) and a POSIX shell are enough. Beside Python the recipes use only cp, diff, mkdir and rm.
 .DEFAULT_GOAL := help
-SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,39 +10,60 @@ STAMP := $(VENV)/.synced-with-lock
 # Byte code halves Airflow's start.
 unexport PYTHONDONTWRITEBYTECODE
 
+# `make up PORT_OFFSET=1000` moves all ports of the local stack.
+ifdef PORT_OFFSET
+export SKILL_BATCH_PORT_OFFSET := $(PORT_OFFSET)
+endif
+
 # The machine's certificates, as pip uses them: company networks have their own authority.
 UV := $(BIN)/uv --system-certs
 
+FIND_PYTHON = command -v $(PYTHON) >/dev/null || { \
+    echo "There is no $(PYTHON): install Python, or name another interpreter, for example: make PYTHON=python3.12 demo" >&2; exit 1; }
+
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 30
+	@$(FIND_PYTHON)
+	@$(PYTHON) -c 'import re, sys; text = open(sys.argv[1], encoding="utf-8").read(); \
+	    [print(name.ljust(29), says) for name, says in re.findall("^([a-z -]+):.*## (.*)", text, re.M)]' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: venv
 venv: $(STAMP) ## the environment of the lock file, in .venv
 
-# uv comes at the version that the lock file pins, checked by its hash, into a bootstrap environment; then it syncs the rest.
 $(STAMP): requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	    || { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version)"; exit 1; }
-	@echo "» environment" >&2
-	@$(PYTHON) -m venv --clear $(VENV)
-	@sed -n '/^uv==/,/^[^ ]*==/{/^uv==/p;/^    --hash/p}' requirements.lock > $(VENV)/uv.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock
-	@VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements.lock
-	@touch $@
+	@$(FIND_PYTHON)
+	@$(PYTHON) local_stack/bootstrap.py $(VENV)
+
+# One version of each package for all Pythons, with markers where a package differs. Production has the versions of the tests.
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+PRODUCTION := requirements.txt requirements-airflow.txt
 
 .PHONY: lock
-lock: $(STAMP) ## renew requirements.lock from requirements*.txt
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
-	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	    requirements-dev.txt --output-file requirements.lock
+lock: $(STAMP) ## renew the lock files from the requirements*.txt
+	$(COMPILE) --upgrade requirements-dev.txt --output-file requirements.lock
+	$(COMPILE) --upgrade --constraints requirements.lock $(PRODUCTION) --output-file requirements-production.lock
+	$(COMPILE) --upgrade --constraints requirements.lock deploy/requirements.txt --output-file deploy/requirements.lock
+
+.PHONY: wheel
+wheel: $(STAMP) ## build the wheel of production into .local/dist
+	@rm -f .local/dist/*.whl
+	@$(BIN)/python -m hatchling build --target wheel --directory .local/dist
+
+.PHONY: sbom
+sbom: $(STAMP) ## list what production consists of (CycloneDX 1.6, JSON) in .local/dist/sbom.cdx.json
+	@mkdir -p .local/dist
+	@$(UV) venv --quiet --clear --python $(BIN)/python .local/production
+	@$(UV) pip sync --quiet --python .local/production --require-hashes requirements-production.lock
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-file .local/dist/sbom.cdx.json .local/production
 
 .PHONY: demo
 demo: $(STAMP) ## run the batches on demo data and print what came out
 	@$(BIN)/python -m local_stack demo
 
 .PHONY: up
-up: $(STAMP) ## Airflow's UI on http://localhost:8080 (Ctrl-C ends it)
+up: $(STAMP) ## Airflow's UI on http://localhost:8080 (Ctrl-C ends it); PORT_OFFSET=1000 moves all ports
 	@$(BIN)/python -m local_stack up
 
 .PHONY: down
@@ -62,7 +83,7 @@ db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded databa
 	@$(BIN)/python -m local_stack $@
 
 # One process more than cores: the exclusive tests mostly wait for Airflow.
-PYTEST := $(BIN)/python -m pytest --numprocesses $$(( $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4))') + 1 )) --dist worksteal
+PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4) + 1)') --dist worksteal
 
 .PHONY: test
 test: $(STAMP) ## all tests but the long ones, in several processes
@@ -70,11 +91,33 @@ test: $(STAMP) ## all tests but the long ones, in several processes
 
 .PHONY: test-long
 test-long: $(STAMP) ## the tests that take minutes: deadlines, outages of Airflow itself
-	@$(BIN)/python -m pytest -m "long and not browser" --ignore tests/messaging/test_kills.py
+	@$(BIN)/python -m pytest -m "long and not browser" \
+	    --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging
 
 .PHONY: test-kills
 test-kills: $(STAMP) ## kill a sending worker at each of its statements (about ten minutes)
 	@$(BIN)/python -m pytest -m long tests/messaging/test_kills.py
+
+.PHONY: layouts
+layouts: $(STAMP) ## what platforms install: the packages of production, with the folders, with include in dags, with the wheel
+	@$(BIN)/python -m pytest -m long --numprocesses 2 tests/packaging/test_layouts.py
+
+.PHONY: matrix
+matrix: $(STAMP) ## all layouts and batches on each Python, Airflow and PostgreSQL that this machine has (half an hour)
+	@$(BIN)/python -m tests.packaging.matrix $(CELLS)
+
+.PHONY: test-celery
+test-celery: $(STAMP) ## all batches on two workers of Celery (Debian's package redis-server)
+	@$(BIN)/python -m pytest -m long tests/cluster
+
+# `make chaos SECONDS=600 SEED=7` starts trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL
+# choose the trials: `make chaos BATCH="BATCH-001 BATCH-002" KILL=backend`.
+.PHONY: chaos
+chaos: SECONDS ?= 600
+chaos: SEED ?= 1
+chaos: $(STAMP) ## kill parts of Airflow and PostgreSQL at random moments during all batches, and compare the end states
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(if $(TRIAL),--trial $(TRIAL)) \
+		$(BATCH:%=--batch %) $(KILL:%=--kill %)
 
 .PHONY: test-browser
 test-browser: $(STAMP) ## drive the operators' board in Chromium (Debian's package chromium); screenshots in .local/browser
@@ -84,22 +127,31 @@ test-browser: $(STAMP) ## drive the operators' board in Chromium (Debian's packa
 test-durations: $(STAMP) ## as `make test`, and list the slowest tests
 	@$(PYTEST) -m "not long" --durations 40
 
-.PHONY: lint
-lint: $(STAMP) ## format, lint, types, import rules, SQL, Dockerfile
+.PHONY: lint lint-python lint-types lint-sql
+lint: lint-python lint-types lint-sql ## format, lint, types, import rules, SQL, Dockerfiles (`make -j2 lint` is faster)
+
+lint-python: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	PYTHONPATH=.:plugins $(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint Dockerfile deploy/helm/Dockerfile
+
+lint-types: $(STAMP)
+	$(BIN)/mypy
+
+lint-sql: $(STAMP)
 	$(BIN)/sqlfluff lint --processes 1 include plugins local_stack benchmarks
-	$(BIN)/hadolint Dockerfile
 
 .PHONY: lock-check
-lock-check: $(STAMP) ## fail if requirements.lock is not what requirements*.txt say
-	@cp requirements.lock $(VENV)/requirements.lock.expected
-	@$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	    requirements-dev.txt --output-file $(VENV)/requirements.lock.expected
-	@diff -u requirements.lock $(VENV)/requirements.lock.expected
+lock-check: $(STAMP) ## fail if the lock files are not what requirements*.txt say
+	@cp requirements.lock requirements-production.lock $(VENV)/
+	@$(COMPILE) requirements-dev.txt --output-file $(VENV)/requirements.lock
+	@$(COMPILE) --constraints requirements.lock $(PRODUCTION) --output-file $(VENV)/requirements-production.lock
+	@cp deploy/requirements.lock $(VENV)/requirements-deploy.lock
+	@$(COMPILE) --constraints requirements.lock deploy/requirements.txt --output-file $(VENV)/requirements-deploy.lock
+	@diff -u requirements.lock $(VENV)/requirements.lock
+	@diff -u requirements-production.lock $(VENV)/requirements-production.lock
+	@diff -u deploy/requirements.lock $(VENV)/requirements-deploy.lock
 
 .PHONY: bench
 bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files

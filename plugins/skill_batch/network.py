@@ -42,71 +42,69 @@ def network(*, with_mail: bool = True) -> Network:
     )
 
 
-def mail_server() -> EmailConfig:
-    """The mail server of ``batch_smtp``.
+def mail_server(conn_id: str = SMTP_CONN_ID) -> EmailConfig:
+    """The mail server of ``batch_smtp``, or of another connection of its kind.
 
     Its extra may have the server's limits: ``connections`` at once and ``messages_per_minute``.
     :raises ConnectionMissingError: it is not defined, or has no host or no sender.
     :raises ConnectionInvalidError: a value of its extra cannot be used; the message names it.
     """
-    connection = required_connection(SMTP_CONN_ID, "SMTP")
+    connection = required_connection(conn_id, "SMTP")
     extra = connection.extra_dejson
-    sender = _text(SMTP_CONN_ID, extra, "from_email") or connection.login
+    sender = _text(conn_id, extra, "from_email") or connection.login
     if not connection.host or not sender:
         raise ConnectionMissingError(
-            f"Airflow の接続 '{SMTP_CONN_ID}' にホストか送信元（From email）がありません。"
+            f"Airflow の接続 '{conn_id}' にホストか送信元（From email）がありません。"
         )
     security = "none" if extra.get("disable_tls") else "starttls"
     if not extra.get("disable_ssl", False):
         security = "tls"
-    oauth = oauth_of(SMTP_CONN_ID, extra)
+    oauth = oauth_of(conn_id, extra)
     config = EmailConfig(
-        connections=_number(extra, "connections") or EmailConfig.connections,
-        messages_per_minute=_number(extra, "messages_per_minute"),
+        connections=_number(conn_id, extra, "connections") or EmailConfig.connections,
+        messages_per_minute=_number(conn_id, extra, "messages_per_minute"),
         host=connection.host,
         port=connection.port or _DEFAULT_PORTS[security],
         sender=sender,
         login=connection.login or "",
         password=connection.password or "",
         security=security,
-        reply_to=_text(SMTP_CONN_ID, extra, "reply_to"),
-        envelope_sender=_text(SMTP_CONN_ID, extra, "envelope_sender"),
-        unsubscribe_address=_text(SMTP_CONN_ID, extra, "unsubscribe_address"),
+        reply_to=_text(conn_id, extra, "reply_to"),
+        envelope_sender=_text(conn_id, extra, "envelope_sender"),
+        unsubscribe_address=_text(conn_id, extra, "unsubscribe_address"),
         oauth=oauth,
     )
     if problem := settings_problem(config):
-        raise ConnectionInvalidError(f"Airflow の接続 '{SMTP_CONN_ID}' の{problem}。")
+        raise ConnectionInvalidError(f"Airflow の接続 '{conn_id}' の{problem}。")
     return config
 
 
-def mailbox() -> MailboxConfig | None:
+def mailbox(conn_id: str = MAILBOX_CONN_ID) -> MailboxConfig | None:
     """The mailbox of ``batch_mailbox`` (an IMAP connection), which is optional.
 
     :raises ConnectionInvalidError: it has no host or login, or a value of its extra cannot be used; the message names it.
     """
-    connection = find_connection(MAILBOX_CONN_ID)
+    connection = find_connection(conn_id)
     if connection is None:
         return None
     extra = connection.extra_dejson
-    oauth = oauth_of(MAILBOX_CONN_ID, extra)
-    security = _text(MAILBOX_CONN_ID, extra, "security") or "tls"
-    folders = {name: _text(MAILBOX_CONN_ID, extra, name) for name in ("folder", "move_to")}
+    oauth = oauth_of(conn_id, extra)
+    security = _text(conn_id, extra, "security") or "tls"
+    folders = {name: _text(conn_id, extra, name) for name in ("folder", "move_to")}
     if security not in _DEFAULT_IMAP_PORTS:
         raise ConnectionInvalidError(
-            f"Airflow の接続 '{MAILBOX_CONN_ID}' の extra 'security' は tls、starttls、none のどれかにしてください。"
+            f"Airflow の接続 '{conn_id}' の extra 'security' は tls、starttls、none のどれかにしてください。"
         )
     for name, folder in folders.items():
         if not folder.isascii() or not folder.isprintable():
             raise ConnectionInvalidError(
-                f"Airflow の接続 '{MAILBOX_CONN_ID}' の extra '{name}' は ASCII のフォルダー名にしてください。"
+                f"Airflow の接続 '{conn_id}' の extra '{name}' は ASCII のフォルダー名にしてください。"
             )
     missing = [] if connection.host else ["ホスト"]
     missing += [] if connection.login else ["ログイン"]
     missing += [] if connection.password or oauth else ["パスワード（または auth_type oauth2）"]
     if missing:
-        raise ConnectionInvalidError(
-            f"Airflow の接続 '{MAILBOX_CONN_ID}' に {'、'.join(missing)} がありません。"
-        )
+        raise ConnectionInvalidError(f"Airflow の接続 '{conn_id}' に {'、'.join(missing)} がありません。")
     return MailboxConfig(
         host=connection.host or "",
         port=connection.port or _DEFAULT_IMAP_PORTS[security],
@@ -159,13 +157,13 @@ def _text(conn_id: str, extra: Mapping[str, object], name: str) -> str:
     return value.strip()
 
 
-def _number(extra: Mapping[str, Any], name: str) -> int | None:
-    """A limit in the extra; None: not set."""
+def _number(conn_id: str, extra: Mapping[str, Any], name: str) -> int | None:
+    """A limit in the extra; None: not set. :raises ConnectionInvalidError: it is no positive number."""
     value = extra.get(name)
     if value in (None, ""):
         return None
     if not str(value).isdecimal() or int(value) == 0:
         raise ConnectionInvalidError(
-            f"Airflow の接続 '{SMTP_CONN_ID}' の {name}（Extra）は 1 以上の整数にしてください。"
+            f"Airflow の接続 '{conn_id}' の {name}（Extra）は 1 以上の整数にしてください。"
         )
     return int(value)

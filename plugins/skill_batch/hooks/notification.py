@@ -98,7 +98,7 @@ class NotificationHook(BaseHook):
             services = self.network()
         except (BatchError, psycopg.Error) as error:
             return False, reason_of(error)
-        findings = asyncio.run(_validate(services.email, Channel.EMAIL, (), services))
+        findings = asyncio.run(validate_channel(services.email, Channel.EMAIL, (), services))
         if findings:
             return (
                 False,
@@ -180,12 +180,13 @@ class NotificationHook(BaseHook):
                 config = load_configs(connection).get(Lane(tenant_id, channel))
         if config is not None:
             mask_secrets([config], services)
-        return asyncio.run(_validate(config, channel, destinations, services))
+        return asyncio.run(validate_channel(config, channel, destinations, services))
 
 
-async def _validate(
+async def validate_channel(
     config: ChannelConfig | None, channel: Channel, destinations: Collection[str], services: Network
 ) -> list[Finding]:
+    """The problems of a channel with these settings. Asks the service, and sends no message."""
     if config is None:
         return await NotConfigured(channel).validate()
     async with (

@@ -100,7 +100,8 @@ class TenantDbHook(_BatchDbHook):
 
     conn_name_attr = "tenant_db_conn_id"
     default_conn_name = "batch_tenant_db"
-    hook_name = "Skill report database (tenant)"
+    conn_type = "skill_batch_tenant_db"
+    hook_name = "スキルレポート DB（テナント処理）"
     role = "batch_tenant"
 
     @contextmanager
@@ -124,5 +125,6 @@ class PlatformDbHook(_BatchDbHook):
 
     conn_name_attr = "platform_db_conn_id"
     default_conn_name = "batch_platform_db"
-    hook_name = "Skill report database (platform)"
+    conn_type = "skill_batch_platform_db"
+    hook_name = "スキルレポート DB（全体処理）"
     role = "batch_platform"

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from skill_batch.lookup import find_connection
@@ -90,28 +90,39 @@ def may_have_arrived(error: Exception) -> bool:
 
 
 def send_to_slack(alert: Alert, connection: Connection | None) -> None:
-    import json
-    import urllib.request
-    from urllib.error import HTTPError
-    from urllib.parse import urljoin
-
+    """:raises LookupError: a setting is missing, or Slack refuses."""
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' が定義されていません")
-    extra = connection.extra_dejson
     message = {
-        "channel": extra.get("channel") or DEFAULT_CHANNEL,
+        "channel": connection.extra_dejson.get("channel") or DEFAULT_CHANNEL,
         "text": escape_slack(alert.as_text())[:_SLACK_TEXT_LIMIT],
         "mrkdwn": False,
         "unfurl_links": False,
         "unfurl_media": False,
         "blocks": alert.as_blocks(),
     }
-    url = urljoin(f"{extra.get('base_url') or 'https://slack.com/api'}".rstrip("/") + "/", "chat.postMessage")
+    _call_slack(connection, "chat.postMessage", message)
+
+
+def identify_slack(connection: Connection) -> str:
+    """The workspace and the bot that the token belongs to. :raises LookupError: a setting is missing, or Slack refuses."""
+    answer = _call_slack(connection, "auth.test", {})
+    return f"{answer.get('team')} / {answer.get('user')}"
+
+
+def _call_slack(connection: Connection, method: str, body: dict[str, Any]) -> dict[str, Any]:
+    import json
+    import urllib.request
+    from urllib.error import HTTPError
+    from urllib.parse import urljoin
+
+    extra = connection.extra_dejson
+    url = urljoin(f"{extra.get('base_url') or 'https://slack.com/api'}".rstrip("/") + "/", method)
     if not url.startswith(("https://", "http://")):
-        raise ValueError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' の base_url が正しくありません")
+        raise ValueError(f"Airflow の接続 '{connection.conn_id}' の base_url が正しくありません")
     request = urllib.request.Request(  # noqa: S310 - the scheme is one of HTTP
         url,
-        json.dumps(message).encode(),
+        json.dumps(body).encode(),
         {
             "Content-Type": "application/json; charset=utf-8",
             "Authorization": f"Bearer {(connection.password or '').strip()}",
@@ -134,6 +145,7 @@ def send_to_slack(alert: Alert, connection: Connection | None) -> None:
         raise LookupError("応答が Slack のものではありません")
     if fields.get("ok") is not True:
         raise LookupError(f"Slack が受け付けません（{fields.get('error')}）")
+    return fields
 
 
 def _read_bounded(response: http.client.HTTPResponse) -> bytes:

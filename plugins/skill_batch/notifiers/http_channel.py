@@ -29,7 +29,7 @@ _PAGERDUTY_HOST, _PAGERDUTY_PATH = "https://events.pagerduty.com", "/v2/enqueue"
 _SOURCE = "skill-report-batches"
 
 # The hook sends all other fields of the extra as headers, or uses them for the session.
-_OUR_EXTRAS = frozenset({"preset", "min_severity", "results", "endpoint", "source"})
+OUR_EXTRAS = frozenset({"preset", "min_severity", "results", "endpoint", "source"})
 _SEVERITIES = ("MEDIUM", "HIGH", "CRITICAL")
 
 _LONGEST_WAIT_SECONDS = 3_600
@@ -162,7 +162,7 @@ def _session(connection: Connection, base: str) -> requests.Session:
     from airflow.sdk import Connection as NewConnection
 
     rest: dict[str, Any] = {
-        name: value for name, value in connection.extra_dejson.items() if name not in _OUR_EXTRAS
+        name: value for name, value in connection.extra_dejson.items() if name not in OUR_EXTRAS
     }
     plain = NewConnection(
         conn_id=OPS_HTTP_CONN_ID, conn_type="http", host=base, extra=json.dumps(rest) if rest else None

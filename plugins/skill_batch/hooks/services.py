@@ -1,0 +1,106 @@
+"""Hooks of the outside services' connection types. The connection form of the UI tests them; no test sends a message."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import ClassVar
+
+from airflow.sdk import BaseHook, Connection
+
+from include.errors import BatchError, reason_of
+from include.messaging.feedback.mailbox import open_mailbox
+from include.messaging.outcome import Channel
+from include.network import EmailConfig, Network
+from skill_batch.connections import required_connection
+from skill_batch.hooks.notification import validate_channel
+from skill_batch.network import MAILBOX_CONN_ID, SMTP_CONN_ID, mail_server, mailbox, network
+from skill_batch.notifiers.channels import OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID, identify_slack
+
+_WORKS = "接続できました"
+
+
+class _ServiceHook(BaseHook):
+    """A hook whose connection is read by its id.
+
+    :param service_conn_id: the connection; the default is the one that the batches use.
+    """
+
+    conn_name_attr = "service_conn_id"
+    default_conn_name: ClassVar[str]
+    conn_type: ClassVar[str]
+    hook_name: ClassVar[str]
+
+    def __init__(self, service_conn_id: str = "") -> None:
+        super().__init__()
+        self.service_conn_id = service_conn_id or self.default_conn_name
+
+    def get_conn(self) -> Connection:
+        """The Airflow connection. :raises ConnectionMissingError: it is not defined."""
+        return required_connection(self.service_conn_id, self.hook_name)
+
+
+class MailServerHook(_ServiceHook):
+    """The mail server of ``batch_smtp`` and ``ops_email``."""
+
+    default_conn_name = SMTP_CONN_ID
+    conn_type = "skill_batch_mail"
+    hook_name = "メールサーバー（通知・運用アラート）"
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in and log out."""
+        try:
+            server = mail_server(self.service_conn_id)
+            findings = asyncio.run(validate_channel(server, Channel.EMAIL, (), _services(server)))
+        except BatchError as error:
+            return False, reason_of(error)
+        if findings:
+            return False, findings[0].detail or findings[0].error.meaning
+        return True, _WORKS
+
+
+class MailboxHook(_ServiceHook):
+    """The mailbox of ``batch_mailbox``."""
+
+    default_conn_name = MAILBOX_CONN_ID
+    conn_type = "skill_batch_mailbox"
+    hook_name = "メールボックス（エラーメール・配信停止）"
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in, select the folder, and log out."""
+        try:
+            self.get_conn()
+            config = mailbox(self.service_conn_id)
+            assert config is not None, "the connection exists"
+            with open_mailbox(config, _services(None).allowed_hosts):
+                return True, _WORKS
+        except BatchError as error:
+            return False, reason_of(error)
+
+
+class AlertSlackHook(_ServiceHook):
+    """The operators' Slack of ``ops_slack``."""
+
+    default_conn_name = OPS_SLACK_CONN_ID
+    conn_type = "skill_batch_alert_slack"
+    hook_name = "運用アラート（Slack）"
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask Slack whose token it is (``auth.test``)."""
+        try:
+            return True, f"{_WORKS}（{identify_slack(self.get_conn())}）"
+        except (BatchError, LookupError, OSError, ValueError) as error:
+            return False, reason_of(error)
+
+
+class AlertHttpHook(_ServiceHook):
+    """The receiver of ``ops_http``. It has no test, because each request of a receiver is an alert."""
+
+    default_conn_name = OPS_HTTP_CONN_ID
+    conn_type = "skill_batch_alert_http"
+    hook_name = "運用アラート（HTTP、PagerDuty、Teams）"
+
+
+def _services(server: EmailConfig | None) -> Network:
+    """The installation's network with this mail server."""
+    return replace(network(with_mail=False), email=server)

@@ -1,0 +1,55 @@
+"""The Airflow plugin. The wheel's entry point loads it, or ``plugins/skill_batch_plugin.py`` where there is no wheel."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from airflow.configuration import conf
+from airflow.plugins_manager import AirflowPlugin
+
+from skill_batch.deadlines import RunBegins, UsualEnd
+from skill_batch.wheel import MixedVersionsError, refuse_mixed_versions
+
+log = logging.getLogger(__name__)
+
+try:
+    refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
+except MixedVersionsError as error:
+    # The DAG files refuse to load. Airflow reads plugins once per process, so a plugin that refused as well would miss until a restart.
+    log.error("%s", error)
+
+
+class SkillBatchPlugin(AirflowPlugin):
+    """Registers the custom deadline references, which Airflow stores with a run's deadline, and the operators' board."""
+
+    name = "skill_batch"
+    deadline_references = [RunBegins, UsualEnd]  # noqa: RUF012  # the type that Airflow declares
+
+    # An address without a leading slash is below the path prefix of the API server.
+    external_views = [  # noqa: RUF012  # Airflow removes views from the list
+        {
+            "name": "バッチ運用ボード",
+            "href": "batch-board/",
+            "destination": "nav",
+            "url_route": "batch-board",
+            "icon": "batch-board/static/board.svg",
+            "nav_top_level": True,
+        }
+    ]
+
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The board's app. Only the API server asks for it, so other processes do not import the board.
+
+        A board that cannot be built is left out: Airflow's UI must start without it.
+        """
+        try:
+            from skill_batch.board.application import create_app
+
+            return [{"app": create_app(), "url_prefix": "/batch-board", "name": "batch-board"}]
+        except Exception:
+            log.exception("The operators' board cannot be built")
+            return []

@@ -1,0 +1,209 @@
+"""The layouts of the platforms, with the packages of production: what Airflow finds, stores and runs (``make layouts``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pypdf import PdfReader
+
+from include.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING, TENANT_USAGE
+from skill_batch.provider_info import get_provider_info
+from tests.airflow_installation import PROJECT, AirflowInstallation
+from tests.packaging.production import (
+    Layout,
+    ProductionEnvironment,
+    create_environment,
+    run_python,
+)
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1_200)]
+
+HERE = Path(__file__).parent
+DAG_IDS = sorted(
+    [
+        *(batch.dag_id for batch in BATCHES),
+        *(family.dag_id for family in FAMILIES),
+        *(operation.dag_id for operation in OPERATIONS),
+    ]
+)
+REFERENCES = ["skill_batch.deadlines.RunBegins", "skill_batch.deadlines.UsualEnd"]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A layout on the packages of production."""
+
+    layout: Layout
+    environment: ProductionEnvironment
+    airflow: AirflowInstallation
+
+    def look_around(self, **variables: str) -> Mapping[str, Any]:
+        """What Airflow finds; ``variables`` replace variables of the environment."""
+        airflow = AirflowInstallation(self.airflow.environment | variables)
+        found: Mapping[str, Any] = run_python(self.environment, airflow, HERE / "look_around.py")
+        return found
+
+
+@pytest.fixture(params=["plain", "include_in_dags", "dags_only"])
+def installed(
+    request: pytest.FixtureRequest,
+    without_wheel: ProductionEnvironment,
+    with_wheel: ProductionEnvironment,
+    metadata: str,
+    tmp_path: Path,
+) -> Installed:
+    """Each layout; the last one needs the wheel."""
+    layout: Layout = getattr(Layout, request.param)(tmp_path / "project")
+    environment = with_wheel if request.param == "dags_only" else without_wheel
+    return Installed(layout, environment, layout.airflow(environment, tmp_path / "home", metadata))
+
+
+def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(
+    installed: Installed, metadata: str, tmp_path: Path
+) -> None:
+    found = installed.look_around()
+    assert (found["import_errors"], found["plugin_errors"]) == ({}, {})
+    assert found["dags"] == DAG_IDS
+    assert found["plugins"] == ["skill_batch"]
+    assert found["deadline_references"] == REFERENCES
+
+    for command in (
+        ["reserialize"],
+        ["trigger", "batch_018_01_tenant_usage", "--run-id", tmp_path.name],
+    ):
+        done = installed.airflow.run("dags", *command)
+        assert done.returncode == 0, done.stdout
+    with psycopg.connect(metadata.replace("postgresql+psycopg2", "postgresql")) as connection:
+        stored = connection.execute(
+            "SELECT count(*) FROM deadline JOIN dag_run ON dag_run.id = deadline.dagrun_id WHERE run_id = %s",
+            [tmp_path.name],
+        ).fetchone()
+    # The usual duration is not known yet, so the run has its time limit only.
+    assert stored == (1,)
+
+
+def test_scheduler_and_triggerer_register_the_deadlines_with_the_plugins_folder_or_the_wheel_alone(
+    installed: Installed, tmp_path: Path
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    found = installed.look_around(
+        AIRFLOW__CORE__DAGS_FOLDER=str(tmp_path / "nothing"), PYTHONPATH=str(tmp_path / "nothing")
+    )
+    assert (found["dags"], found["plugin_errors"]) == ([], {})
+    assert found["deadline_references"] == REFERENCES
+
+
+def test_the_wheel_names_the_fields_of_its_connection_forms(
+    with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path
+) -> None:
+    layout = Layout.dags_only(tmp_path / "project")
+    airflow = layout.airflow(with_wheel, tmp_path / "home", metadata)
+
+    listed = airflow.run("providers", "list")
+    assert "skill-report-batches" in listed.stdout, listed.stdout
+
+    found = Installed(layout, with_wheel, airflow).look_around()
+    types = get_provider_info()["connection-types"]
+    assert found["providers"] == ["skill-report-batches"]
+    assert found["hooks"] == sorted(kind["connection-type"] for kind in types)
+    assert found["fields"] == sorted(
+        f"{kind['connection-type']}__{name}" for kind in types for name in kind["conn-fields"]
+    )
+
+
+def test_the_wheel_beside_the_same_folders_registers_everything_once(
+    with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path
+) -> None:
+    layout = Layout.plain(tmp_path / "project")
+    installed = Installed(layout, with_wheel, layout.airflow(with_wheel, tmp_path / "home", metadata))
+    found = installed.look_around()
+    assert (found["import_errors"], found["plugin_errors"]) == ({}, {})
+    assert (found["plugins"], found["dags"]) == (["skill_batch"], DAG_IDS)
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("include/catalog.py", "include"),
+        ("plugins/skill_batch/performance.py", "skill_batch"),
+        ("include/sql/new.sql", "include"),
+    ],
+)
+def test_a_wheel_beside_folders_of_another_version_refuses_to_run(
+    with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path, file: str, named: str
+) -> None:
+    layout = Layout.plain(tmp_path / "project")
+    changed = layout.folder / file
+    changed.parent.mkdir(exist_ok=True)
+    with changed.open("a", encoding="utf-8") as source:
+        source.write("\n-- or # another version\n" if changed.suffix == ".sql" else "\n# another version\n")
+
+    installed = Installed(layout, with_wheel, layout.airflow(with_wheel, tmp_path / "home", metadata))
+    found = installed.look_around()
+
+    inside = changed.relative_to(
+        layout.folder / ("plugins/skill_batch" if named == "skill_batch" else "include")
+    )
+    errors = found["import_errors"].values()
+    assert found["dags"] == []
+    assert len(errors) == len(DAG_IDS)
+    assert all(f"別の版です（最初の違い: {inside.as_posix()}）" in error for error in errors), errors
+    # Scheduler and triggerer keep the deadlines: they need no restart when the versions fit again.
+    assert (found["plugins"], found["deadline_references"]) == (["skill_batch"], REFERENCES)
+
+
+def test_an_editable_installation_is_no_wheel(metadata: str, tmp_path: Path) -> None:
+    environment = create_environment(tmp_path / "environment")
+    environment.install("--no-deps", "--editable", str(PROJECT))
+    layout = Layout.plain(tmp_path / "project")
+    installed = Installed(layout, environment, layout.airflow(environment, tmp_path / "home", metadata))
+    found = installed.look_around()
+    assert (found["import_errors"], found["plugin_errors"]) == ({}, {})
+    assert (found["plugins"], found["dags"]) == (["skill_batch"], DAG_IDS)
+
+
+def test_a_dag_file_of_another_version_than_the_wheel_refuses_to_run_and_a_new_one_runs(
+    with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path
+) -> None:
+    layout = Layout.dags_only(tmp_path / "project")
+    folder = layout.folder / "dags" / "tenant_management"
+    original = (folder / "batch_018_01_tenant_usage.py").read_text(encoding="utf-8")
+    (folder / "batch_018_01_tenant_usage.py").write_text(f"{original}\n# edited\n", encoding="utf-8")
+    (folder / "batch_of_ours.py").write_text(original, encoding="utf-8")
+
+    found = Installed(
+        layout, with_wheel, layout.airflow(with_wheel, tmp_path / "home", metadata)
+    ).look_around()
+
+    ((_, error),) = found["import_errors"].items()
+    assert "別の版です（最初の違い: tenant_management/batch_018_01_tenant_usage.py）" in error
+    assert found["dags"] == DAG_IDS
+
+
+def test_an_invoice_is_made_with_the_packages_of_production(
+    without_wheel: ProductionEnvironment,
+    metadata: str,
+    connections: Mapping[str, str],
+    storage: Path,
+    tmp_path: Path,
+) -> None:
+    layout = Layout.plain(tmp_path / "project")
+    airflow = layout.airflow(without_wheel, tmp_path / "home", metadata, **connections)
+
+    runs = [
+        [TENANT_USAGE.dag_id, "2026-11-01T00:00:00+00:00", {}],
+        [TENANT_BILLING.dag_id, "2026-11-01T00:00:00+00:00", {"allow_incomplete": True}],
+    ]
+
+    states = run_python(without_wheel, airflow, HERE / "run_dags.py", json.dumps(runs))
+
+    assert set(states.values()) == {"success"}, states
+    invoices = (storage / "invoices").rglob("*.pdf")
+    texts = "".join(PdfReader(invoice).pages[0].extract_text() for invoice in invoices)
+    assert "髙橋﨑デザイン合同会社 御中" in texts
