@@ -1,7 +1,26 @@
 # Astro Runtime for Airflow 3.3. Its build triggers install packages.txt and requirements.txt and copy the project (without
 # what .dockerignore names) to /usr/local/airflow, which is on PYTHONPATH: `include` imports as it does locally.
+# For a build that never changes, add the digest: runtime:3.3-7@sha256:…
 FROM astrocrpublic.azurecr.io/runtime:3.3-7
 
-# Masks many secrets in one call (plugins/skill_batch/masking.py). The value is the name of a function.
+# pg_dump and pg_restore for BATCH-001, from the PostgreSQL project: Debian's may be older than the server. The script of Debian's
+# postgresql-common adds the project's repository and key. That repository keeps only the newest minor version, so only the major
+# version is pinned.
+USER 0
+SHELL ["/bin/bash", "-o", "errexit", "-o", "pipefail", "-c"]
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates postgresql-common \
+    && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
+    && apt-get install --yes --no-install-recommends postgresql-client-18=18.* \
+    && rm -rf /var/lib/apt/lists/*
+# hadolint ignore=DL3066
+USER astro
+
+# Masks many secrets in one call (plugins/skill_batch/masking.py). The value is the name of a function, which every process imports.
 # hadolint ignore=DL3064
 ENV AIRFLOW__LOGGING__SECRET_MASK_ADAPTER=skill_batch.masking.parts
+
+# The build fails if packages do not fit beside the Runtime's own, if pg_dump is another version, or if a DAG file does not load.
+RUN pip check && pg_dump --version | grep --fixed-strings ' 18.' \
+    && python -c "from airflow.dag_processing.dagbag import DagBag; b = DagBag('dags'); assert b.dags and not b.import_errors, b.import_errors"

@@ -1,0 +1,1 @@
+"""The files and pages of deploy/ and docs/deploy/."""
