@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,10 +39,16 @@ from include.catalog import (
 )
 from include.errors import BatchError
 from include.settings import SETTINGS_VARIABLE
-from local_stack.airflow_processes import end_airflow, start_airflow
+from local_stack.airflow_processes import (
+    AirflowEndedError,
+    SupervisedAirflow,
+    end_supervised,
+    supervisor_of,
+)
 from local_stack.directories import put_directories
 from local_stack.monitoring import MONITORING_RUNS
 from local_stack.notifications import BOUNCING_AT_STAND_INS, REFUSED_BY_STAND_INS, make_due_on_demo_date
+from local_stack.ports import require_free
 from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from local_stack.report import (
     backup_report,
@@ -159,39 +165,39 @@ def demo(stack: LocalStack) -> int:
             with stack.database() as connection:
                 make_due_on_demo_date(connection)
                 print(f"\n{run.report(connection)}\n")
-    http_port, *_ = stack.stand_in_ports
-    print(_WHERE_TO_LOOK.format(storage=stack.storage, arrived=_arrived(stack), port=http_port))
+    print(_WHERE_TO_LOOK.format(storage=stack.storage, arrived=_arrived(stack), port=stack.ports.http))
     return 0
 
 
 def up(stack: LocalStack) -> int:
     """Run Airflow (scheduler, API server, triggerer, DAG processor) and the stand-ins until Ctrl-C or ``make down``."""
+    if other := supervisor_of(stack.directory):
+        raise BatchError(
+            f"`make up` already runs in this checkout (process {other.pid}); `make down` ends it."
+        )
+    end_supervised(stack.directory)  # what a killed `make up` has left
     _prepare(stack)
-    port = os.environ.get("AIRFLOW__API__PORT", "8080")
-    pid_file = stack.directory / "up.pid"
-    log = stack.directory / "airflow.log"
+    port = stack.ports.ui
+    require_free({"Airflow's UI (API server)": port})
     signal.signal(signal.SIGTERM, _interrupt)
-    with _stand_ins(stack) as stand_ins:
-        processes = start_airflow(os.environ | stack.environment(), log)
-        pid_file.write_text(str(processes[0].pid))
-        try:
-            _wait_for_ui(processes, port)
-            _say(f"Airflow: http://localhost:{port}/   what arrived: {stand_ins.page_url}   log: {log}")
-            _say("Ctrl-C (or `make down` elsewhere) ends it")
-            return _until_airflow_ends(processes, log)
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            end_airflow(processes[0].pid)
-            pid_file.unlink(missing_ok=True)
+    try:
+        with (
+            _stand_ins(stack) as stand_ins,
+            SupervisedAirflow(os.environ | stack.environment(), stack.directory, _say) as airflow,
+        ):
+            _wait_for_ui(airflow, port)
+            _say(f"Airflow: http://localhost:{port}/   what arrived: {stand_ins.page_url}")
+            _say(f"logs: {stack.directory}/airflow-*.log   Ctrl-C (or `make down` elsewhere) ends it")
+            while True:
+                time.sleep(1)
+                airflow.watch()
+    except KeyboardInterrupt:
+        return 0
 
 
 def down(stack: LocalStack) -> int:
     """End what ``make up`` runs, and the database."""
-    pid_file = stack.directory / "up.pid"
-    if pid_file.exists():
-        end_airflow(int(pid_file.read_text()))
-        pid_file.unlink(missing_ok=True)
+    end_supervised(stack.directory)
     stack.server.stop()
     return 0
 
@@ -251,15 +257,12 @@ def _arrived(stack: LocalStack) -> Path:
 @contextmanager
 def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
     """Run the stand-ins on the ports of the settings file, with the errors and directories of the demo."""
-    http, smtp, imap = stack.stand_in_ports
-    stand_ins = StandIns(http, smtp, imap_port=imap, record=_arrived(stack))
-    try:
-        stand_ins.__enter__()
-    except OSError as error:
-        raise SystemExit(
-            f"The stand-ins cannot listen on the ports {http}, {smtp} and {imap} ({error.strerror}): is another `make up` running?"
-        ) from None
-    try:
+    ports = stack.ports
+    require_free(ports.of_stand_ins)
+    with (
+        stack.kept_on_its_ports(),
+        StandIns(ports.http, ports.smtp, imap_port=ports.imap, record=_arrived(stack)) as stand_ins,
+    ):
         for recipient, code in REFUSED_BY_STAND_INS.items():
             stand_ins.refuse_recipient(recipient, code)
         for recipient, status in BOUNCING_AT_STAND_INS.items():
@@ -267,29 +270,17 @@ def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
         with stack.database() as connection:
             put_directories(stand_ins, connection)
         yield stand_ins
-    finally:
-        stand_ins.__exit__()
 
 
-def _wait_for_ui(processes: Sequence[subprocess.Popen[bytes]], port: str) -> None:
+def _wait_for_ui(airflow: SupervisedAirflow, port: int) -> None:
     for _ in range(_UI_START_SECONDS):
-        if any(process.poll() is not None for process in processes):
-            raise SystemExit("Airflow ended while starting; its log says why.")
+        airflow.watch()
         try:
             with urllib.request.urlopen(f"http://localhost:{port}/api/v2/monitor/health", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(1)
-    raise SystemExit(f"Airflow did not answer on port {port} within {_UI_START_SECONDS} s; its log says why.")
-
-
-def _until_airflow_ends(processes: Sequence[subprocess.Popen[bytes]], log: Path) -> int:
-    """Wait until one of Airflow's processes ends. If `make down` ends them by a signal, the exit code is 0."""
-    while all(process.poll() is None for process in processes):
-        time.sleep(1)
-    if code := max(process.poll() or 0 for process in processes):
-        _say(f"one of Airflow's processes ended with exit code {code}; {log} says why")
-    return max(code, 0)
+    raise SystemExit(f"Airflow did not answer on port {port} within {_UI_START_SECONDS} s; its logs say why.")
 
 
 def _interrupt(*_: object) -> None:
@@ -308,7 +299,7 @@ def main() -> int:
     os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
     try:
         return COMMANDS[parser.parse_args().command](LocalStack())
-    except (BatchError, EmbeddedPostgresError) as error:
+    except (AirflowEndedError, BatchError, EmbeddedPostgresError) as error:
         _say(str(error))
         return 1
 

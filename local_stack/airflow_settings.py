@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ TOOLS_VARIABLE = "batch_postgres_bin"
 LOG_ROOTS_VARIABLE = "batch_log_roots"
 
 
+_LOOPBACK = "127.0.0.1"
+_LOCAL_ADDRESS = re.compile(rf"(?<![\w.]){re.escape(_LOOPBACK)}:(\d+)")
+
+
 @dataclass(frozen=True)
 class DatabaseAddress:
     """The TCP address of the skill report database."""
@@ -37,6 +42,18 @@ class AirflowSettings:
     connections: Mapping[str, Mapping[str, Any]]
     variables: Mapping[str, str]
     pools: Mapping[str, Mapping[str, Any]]
+
+    def with_ports_moved_by(self, offset: int) -> AirflowSettings:
+        """The same settings, with ``offset`` added to each port on 127.0.0.1."""
+        connections = {
+            conn_id: {
+                **{name: _move_addresses(value, offset) for name, value in connection.items()},
+                **({"port": connection["port"] + offset} if connection.get("host") == _LOOPBACK else {}),
+            }
+            for conn_id, connection in self.connections.items()
+        }
+        variables = {name: _move_addresses(value, offset) for name, value in self.variables.items()}
+        return AirflowSettings(connections, variables, self.pools)
 
     def at(self, address: DatabaseAddress, storage: Path, tools: Path, logs: Path) -> AirflowSettings:
         """The same settings with ``address`` in the database connections, and these folders in the Variables."""
@@ -71,6 +88,15 @@ class AirflowSettings:
         """The address of the database in the settings file."""
         connection = self.connections[DATABASE_CONNECTIONS[0]]
         return DatabaseAddress(connection["host"], connection["port"], connection["schema"])
+
+
+def _move_addresses(value: Any, offset: int) -> Any:
+    """Add ``offset`` to the port of each ``127.0.0.1:port`` in a text or in the fields of an extra."""
+    if isinstance(value, str):
+        return _LOCAL_ADDRESS.sub(lambda found: f"{_LOOPBACK}:{int(found[1]) + offset}", value)
+    if isinstance(value, dict):
+        return {name: _move_addresses(field, offset) for name, field in value.items()}
+    return value
 
 
 def load_airflow_settings(path: Path) -> AirflowSettings:

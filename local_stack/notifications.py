@@ -28,7 +28,7 @@ BOUNCING_AT_STAND_INS = {"moved@hd.takahashizaki.example": "5.1.6"}
 
 def plant_notifications(connection: psycopg.Connection, http_port: int) -> None:
     """Add channels and notifications to fresh demo data. The stand-ins listen on this port of 127.0.0.1."""
-    services = f"http://127.0.0.1:{http_port}/"
+    services = _services(http_port)
     # A client cursor, because the server accepts only one statement with parameters at a time.
     _SQL.execute(
         psycopg.ClientCursor(connection),
@@ -39,9 +39,18 @@ def plant_notifications(connection: psycopg.Connection, http_port: int) -> None:
     )
 
 
+def move_channels(connection: psycopg.Connection, http_port: int) -> None:
+    """Make the channels of earlier demo data lead to the stand-ins on this port."""
+    _SQL.execute(connection, "move_channels", services=_services(http_port))
+
+
 def make_due_on_demo_date(connection: psycopg.Connection) -> None:
     """Make the messages of the batches due on 1 November 2026, the demo's date. The batches use the real date."""
     _SQL.execute(connection, "make_due_on_demo_date")
+
+
+def _services(http_port: int) -> str:
+    return f"http://127.0.0.1:{http_port}/"
 
 
 def _private_key() -> str:

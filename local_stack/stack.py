@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -38,7 +39,8 @@ from local_stack.data_management import create_backup_login, plant_log_files, pl
 from local_stack.generator import DEMO_SHAPE, load_demo_data
 from local_stack.host_fixture import create_host_schema
 from local_stack.monitoring import plant_incidents
-from local_stack.notifications import plant_notifications
+from local_stack.notifications import move_channels, plant_notifications
+from local_stack.ports import UI_PORT, Ports, read_offset, require_free
 from local_stack.postgres_server import EmbeddedPostgres
 
 _SQL = Statements(Path(__file__).parent)
@@ -88,7 +90,16 @@ class LocalStack:
 
     @cached_property
     def _settings_file(self) -> AirflowSettings:
-        return load_airflow_settings(PROJECT / "airflow_settings.yaml")
+        return load_airflow_settings(PROJECT / "airflow_settings.yaml").with_ports_moved_by(self.port_offset)
+
+    @property
+    def _remembered_offset(self) -> Path:
+        return self.directory / "port_offset"
+
+    @cached_property
+    def port_offset(self) -> int:
+        """What is added to every port: by the environment, or else as at the last start in this folder."""
+        return read_offset(self._remembered_offset)
 
     @property
     def settings(self) -> AirflowSettings:
@@ -117,12 +128,18 @@ class LocalStack:
         return EmbeddedPostgres(self.directory / "postgres", self._settings_file.database.port)
 
     @property
-    def stand_in_ports(self) -> tuple[int, int, int]:
-        """The HTTP, SMTP and IMAP ports of the stand-ins in the settings file."""
-        connections = self.settings.connections
+    def ports(self) -> Ports:
+        """The ports of the settings file and of Airflow's UI, moved by the offset."""
+        connections = self._settings_file.connections
         url = urlsplit(connections["ops_slack"]["extra"]["base_url"])
         assert url.port is not None
-        return url.port, connections["batch_smtp"]["port"], connections["batch_mailbox"]["port"]
+        return Ports(
+            database=self._settings_file.database.port,
+            http=url.port,
+            smtp=connections["batch_smtp"]["port"],
+            imap=connections["batch_mailbox"]["port"],
+            ui=UI_PORT + self.port_offset,
+        )
 
     @property
     def airflow_home(self) -> Path:
@@ -135,7 +152,8 @@ class LocalStack:
         socket = quote(str(server.socket_directory), safe="")
         metadata = f"postgresql+psycopg2://postgres@/{AIRFLOW_METADATA}?host={socket}&port={server.port}"
         return airflow_environment(self.airflow_home, metadata) | {
-            "AIRFLOW__API__BASE_URL": f"http://localhost:{os.environ.get('AIRFLOW__API__PORT', '8080')}"
+            "AIRFLOW__API__PORT": str(self.ports.ui),
+            "AIRFLOW__API__BASE_URL": f"http://localhost:{self.ports.ui}",
         }
 
     def admin_dsn(self) -> str:
@@ -144,11 +162,52 @@ class LocalStack:
 
     def start_database(self) -> None:
         """Start the embedded server and create its databases. An external server replaces only the skill report database."""
+        self._prepare_port()
         self.server.start()
+        self._remembered_offset.write_text(f"{self.port_offset}\n")
         with psycopg.connect(self.server.admin_dsn(), autocommit=True) as connection:
             existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
             for name in {SKILL_REPORT, AIRFLOW_METADATA} - existing:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    @contextmanager
+    def kept_on_its_ports(self) -> Iterator[None]:
+        """During the block no other command moves the ports of this folder."""
+        with self._users_file.open("w") as users:
+            fcntl.flock(users, fcntl.LOCK_SH)
+            yield
+
+    @property
+    def _users_file(self) -> Path:
+        return self.directory / "port_users.lock"
+
+    def _has_users(self) -> bool:
+        """Whether `make demo` or `make up` runs in this folder, also between its connections to the database."""
+        with self._users_file.open("w") as users:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _prepare_port(self) -> None:
+        """Stop the embedded server if the offset has changed since it started, unless it is in use.
+
+        :raises BatchError: it is in use, or another program uses its new port.
+        """
+        server, port = self.server, self.ports.database
+        if server.is_running():
+            if (current := server.port) == port:
+                return
+            with psycopg.connect(server.admin_dsn()) as connection:
+                (sessions,) = _SQL.row(connection, "other_sessions")
+            if sessions or self._has_users():
+                raise BatchError(
+                    f"The database of this checkout runs on port {current} and is in use, so it cannot move to port {port}. "
+                    "Run `make down` first, or leave PORT_OFFSET as it was."
+                )
+            server.stop()
+        require_free({"the embedded PostgreSQL": port})
 
     def deploy(self) -> None:
         """Host schema, our schema and demo data, each only where it is missing.
@@ -179,10 +238,13 @@ class LocalStack:
                     run_batch(platform, connection, TENANT_USAGE, tenant_usage.create_batch(LOCAL), day)
             with self.database() as connection:
                 _SQL.execute(connection, "billing_facts")
-                plant_notifications(connection, self.stand_in_ports[0])
+                plant_notifications(connection, self.ports.http)
                 plant_incidents(connection)
                 plant_old_rows(connection)
             plant_log_files(self.application_logs)
+        else:
+            with self.database() as connection:
+                move_channels(connection, self.ports.http)
 
     def _claim_server(self, admin: psycopg.Connection, *, fresh: bool) -> None:
         """Make our roles on an external server, unless it, or its database, is somebody else's.

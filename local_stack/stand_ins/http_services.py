@@ -221,7 +221,7 @@ class HttpServices:
             return _teams_refusal(429, math.ceil(wait))
         await self._record(
             request,
-            Arrived("teams", workflow, _card_text(card), rich=card, headers=shown_headers(request.headers)),
+            Arrived("teams", workflow, card_text(card), rich=card, headers=shown_headers(request.headers)),
         )
         return web.Response(status=202)
 
@@ -411,7 +411,8 @@ def _card(body: Mapping[str, Any]) -> dict[str, Any] | None:
     return card if whole else None
 
 
-def _card_text(card: Mapping[str, Any]) -> str:
+def card_text(card: Mapping[str, Any]) -> str:
+    """The texts of an Adaptive Card, one a line."""
     blocks = [block for block in card["body"] if isinstance(block, dict)]
     runs = [run for block in blocks for run in block.get("inlines", [block])]
     return "\n".join(str(run["text"]) for run in runs if "text" in run)

@@ -1,0 +1,65 @@
+"""The ports of the local stack on 127.0.0.1. One setting moves all of them, so that two checkouts can run side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.errors import BatchError
+from local_stack.postgres_server import port_problem
+
+# Added to every port. `make up PORT_OFFSET=1000` sets it. Each folder remembers its last value.
+PORT_OFFSET = "SKILL_BATCH_PORT_OFFSET"
+
+UI_PORT = 8080
+
+# The highest port of airflow_settings.yaml is 55480, and ports end at 65535.
+LARGEST_OFFSET = 10_000
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The port of each service."""
+
+    database: int
+    http: int
+    smtp: int
+    imap: int
+    ui: int
+
+    @property
+    def of_stand_ins(self) -> Mapping[str, int]:
+        """The ports of the stand-ins, by what they stand in for."""
+        return {
+            "the stand-ins of Slack, Teams and LINE WORKS (HTTP)": self.http,
+            "the stand-in of the mail server (SMTP)": self.smtp,
+            "the stand-in of the mailbox (IMAP)": self.imap,
+        }
+
+
+def read_offset(remembered: Path) -> int:
+    """The offset of the environment, or else the one that the file remembers, or else 0.
+
+    :raises BatchError: the environment variable is no offset.
+    """
+    text = os.environ.get(PORT_OFFSET, "").strip()
+    if not text and remembered.exists():
+        text = remembered.read_text().strip()
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_OFFSET):
+        raise BatchError(f"{PORT_OFFSET} is {text!r}, but it must be a number from 0 to {LARGEST_OFFSET}.")
+    return int(text)
+
+
+def require_free(ports: Mapping[str, int]) -> None:
+    """:raises BatchError: another program listens on one of these ports. The message names the port, its use and the setting."""
+    for use, port in ports.items():
+        if problem := port_problem(port):
+            raise BatchError(
+                f"Port {port} on 127.0.0.1, needed by {use}, cannot be used: {problem}. "
+                "End that program (if it is the stack of another checkout: `make down` there), "
+                f"or move all ports of this checkout: make up PORT_OFFSET=1000 (or {PORT_OFFSET}=1000)."
+            )
