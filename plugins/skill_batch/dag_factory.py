@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pendulum
 from airflow.sdk import DAG, Param, TaskGroup
+from airflow.sdk.configuration import conf
 
 from include.catalog import BatchFamily, BatchSpec, OperationSpec, RunSpec, Severity
-from skill_batch.batch_flow import BATCHES_PARAMETER
+from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.deadlines import deadlines_of, late_deadline
+from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
+from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 
 if TYPE_CHECKING:
     from include.operations.forms import OperationForm
+
+# Here it becomes an import error of every DAG, which operators see in the UI.
+refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
 
 # Fixed, because a changing start date creates a new DAG version at each parse. Its time zone applies to the crons.
 START_DATE = pendulum.datetime(2026, 4, 1, tz="Asia/Tokyo")
@@ -28,14 +35,17 @@ OPEN_APPROVALS = 16
 
 
 class BatchDag(DAG):
-    """A DAG that removes its deadlines in ``airflow dags test``.
+    """A DAG that removes its deadlines and its failure callback in ``airflow dags test``.
 
-    With deadlines, Airflow 3.3 fails after the last task of the test and ends with exit code 1.
+    With deadlines, Airflow 3.3 fails after the last task of the test and ends with exit code 1. The callback is a notifier, and Airflow
+    3.3 calls it there with a DAG that cannot render its templates, so each failed test would end with an error of the callback.
     """
 
     def test(self, *args: Any, **kwargs: Any) -> Any:
-        """Run ``DAG.test`` without deadlines."""
+        """Run ``DAG.test`` without deadlines and failure callback."""
         self.deadline = []
+        self.on_failure_callback = None
+        self.has_on_failure_callback = False  # Airflow asks for it before the callback
         return super().test(*args, **kwargs)
 
 
@@ -48,6 +58,7 @@ def batch_dag(
     """
 
     def build(wiring: Callable[[], None]) -> DAG:
+        refuse_other_dag_file(Path(wiring.__code__.co_filename))
         with BatchDag(
             dag_id=spec.dag_id,
             dag_display_name=f"{spec.id} {spec.name}",
@@ -56,6 +67,7 @@ def batch_dag(
             tags={spec.family.slug, spec.id, "scheduled"},
             params={**_parameters(), **(params or {})},
             default_args=_default_args(spec),
+            on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
             deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
             **_common(doc_md),
         ) as dag:
@@ -77,6 +89,7 @@ def family_dag(
     """
 
     def build(wiring: Callable[[], None]) -> DAG:
+        refuse_other_dag_file(Path(wiring.__code__.co_filename))
         with BatchDag(
             dag_id=family.dag_id,
             dag_display_name=f"{family.name}（手動・まとめて実行）",
@@ -84,6 +97,7 @@ def family_dag(
             schedule=None,
             tags={family.slug, "by-hand"},
             params={**_parameters(), BATCHES_PARAMETER: _batches(specs), **(params or {})},
+            on_failure_callback=UnreportedRunAlert({spec.slug: failure_alert(spec) for spec in specs}),
             # An upper bound: some of the batches run at the same time.
             deadline=late_deadline(
                 family.dag_id,
@@ -108,6 +122,7 @@ def operation_dag(
     """
 
     def build(wiring: Callable[[], None]) -> DAG:
+        refuse_other_dag_file(Path(wiring.__code__.co_filename))
         late = late_deadline(
             spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=True
         )
@@ -120,6 +135,7 @@ def operation_dag(
             tags={"operation", spec.batch.family.slug, spec.batch.id},
             params={**params, "dry_run": _dry_run()},
             default_args=_default_args(spec),
+            on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
             deadline=None if waits_for_people else late,
             **settings,
         ) as dag:

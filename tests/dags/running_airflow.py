@@ -71,7 +71,7 @@ class Api:
                     stderr=subprocess.STDOUT,
                     process_group=self.server_pid,
                 )
-            _wait_for_api(self.url, self.log)
+            wait_for_api(self.url, self.log)
 
     def unpause(self) -> None:
         """As soon as the DAG is there. Also starts the latest scheduled run that was missed."""
@@ -280,7 +280,7 @@ def running_airflow(
     log = folder / "airflow.log"
     processes = start_airflow(installation.environment, log)
     try:
-        api = _wait_for_api(f"http://127.0.0.1:{port}{prefix}", log, login)
+        api = wait_for_api(f"http://127.0.0.1:{port}{prefix}", log, login)
         yield replace(api, environment=installation.environment, server_pid=processes[0].pid, log=log)
     finally:
         os.killpg(processes[0].pid, signal.SIGKILL)
@@ -288,7 +288,8 @@ def running_airflow(
             process.wait()
 
 
-def _wait_for_api(url: str, log: Path, login: tuple[str, str] | None = None) -> Api:
+def wait_for_api(url: str, log: Path, login: tuple[str, str] | None = None) -> Api:
+    """Until the API server answers. ``login`` as in ``running_airflow``."""
     api = Api(url)
     deadline = time.monotonic() + RUN_SECONDS
     while time.monotonic() < deadline:

@@ -85,5 +85,6 @@ def test_a_run_that_failed_exits_with_1_and_says_why(
 
     assert done.returncode == 1
     assert "T002: 数値が扱える範囲を超えました（bigint out of range、SQLSTATE 22003）" in done.stdout
+    assert "Callback failed" not in done.stdout
     assert log_of_runs(database) == [("partial", date(2026, 10, 31))]
     assert len(slack.messages) == 1

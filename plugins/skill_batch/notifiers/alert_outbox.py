@@ -59,6 +59,31 @@ def send_alert(alert: Alert, key: str, channels: Channels) -> bool:
     return _Outcome.LOST not in [outcome for name, outcome in outcomes.items() if name != "http"]
 
 
+def is_stored(database: psycopg.Connection, key: str) -> bool | None:
+    """Whether there is an alert with this key, sent or waiting; None if the table cannot be read."""
+    return _exists(database, SQL["find_alert"], key=key)
+
+
+def is_attempt_reported(database: psycopg.Connection, dag_id: str, run_id: str, attempt: int) -> bool | None:
+    """Whether there is a failure alert about a batch of this attempt of the run; None if the table cannot be read."""
+    return _exists(
+        database,
+        SQL["find_failure_alert"],
+        before_batch=f"failure:{dag_id}:{run_id}:",
+        after_batch=f":{attempt}",
+    )
+
+
+def _exists(database: psycopg.Connection, statement: LiteralString, /, **parameters: object) -> bool | None:
+    import psycopg
+
+    try:
+        return database.execute(statement, parameters).fetchone() == (True,)
+    except psycopg.Error as error:
+        log.error("The table of alerts cannot be read: %s", shorten(str(error)))
+        return None
+
+
 def _names_of(alert: Alert, channels: Channels) -> list[str]:
     """The channels of the alert. An alert to a person goes by mail, or to Slack if the address is not known, and never over HTTP."""
     if alert.triggering_user is not None:

@@ -26,6 +26,8 @@ from skill_batch.notifiers.triggering_user import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
 
 # The XCom of a task that has sent its failure alert. Airflow deletes it when the task starts again.
@@ -37,8 +39,16 @@ RUN_FAILED, REQUEST_FAILED = "failure", "approval"
 # The reason of a whole run may name a command or a GRANT to run, so it is longer than that of a tenant.
 _RUN_REASON_LIMIT = 1_000
 
+# The task that closes a run, without its group. Cleared, it reports the failed tenants.
+_LAST_TASK = "close_run"
+
 # Airflow reports a killed task without an exception.
 _KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
+
+# Airflow also calls the DAG back after a user has marked a task as failed in the UI.
+_KILLED_OR_MARKED = (
+    "タスクのプロセスが停止した（強制終了、メモリ不足など）か、または画面で失敗にされたと考えられます。"
+)
 
 
 class FailureAlert(BaseNotifier):
@@ -82,7 +92,10 @@ class FailureAlert(BaseNotifier):
         self.log.error("%s", alert.as_text())
         ti = context["ti"]
         key = failure_key(ti.dag_id, ti.run_id, self.batch_id, attempt_of(context), self.event)
-        if send_alert(alert, key, load_channels()):
+        is_sent = send_alert(alert, key, load_channels())
+        # Airflow calls back for a lost worker in the DAG processor, without an exception. A push from there gets no answer: the callback
+        # would hang until the DAG processor kills it, and with it the next callbacks of this file. The alert's key prevents a second one.
+        if is_sent and error is not None:
             self._mark_reported(context)
 
     def _mark_reported(self, context: Context) -> None:
@@ -90,7 +103,6 @@ class FailureAlert(BaseNotifier):
         try:
             context["ti"].xcom_push(REPORTED_KEY, True)
         except Exception as error:
-            # The callback of a lost worker runs in the DAG processor, which cannot push. The alert's key prevents a second alert.
             self.log.warning("The alert could not be marked: %s", error)
 
     def compose(self, context: Context) -> Alert:
@@ -98,9 +110,33 @@ class FailureAlert(BaseNotifier):
         user = self._triggering_user(context)
         return address_to(user, self._compose(context, severity_for(user, self.severity)))
 
+    def compose_unreported(self, context: Context, failed_tasks: Sequence[str]) -> Alert:
+        """The alert about a failed run of which no task has sent one. ``context`` is that of the DAG's callback.
+
+        It may have no ``ti`` and no ``dag_run``.
+        """
+        user = self._triggering_user(context)
+        ti = context.get("ti")
+        listed = "、".join(failed_tasks[:LISTED_TENANTS])
+        more = len(failed_tasks) - LISTED_TENANTS
+        last = next((name for name in failed_tasks if name.endswith(_LAST_TASK)), None)
+        alert = Alert(
+            title=_title(self.batch_id),
+            lines=(
+                f"{self.batch_name}（重要度 {severity_for(user, self.severity)}）",
+                f"実行ID: {context['run_id']}",
+                f"エラー: 実行が失敗し、どのタスクも理由を通知していません。{_KILLED_OR_MARKED}",
+                f"失敗したタスク: {listed or '不明'}{f' ほか {more} 件' if more > 0 else ''}",
+            ),
+            actions=(_what_to_do(None, last or next(iter(failed_tasks), _LAST_TASK)),),
+            links=run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else ""),
+            severity=severity_for(user, self.severity),
+        )
+        return address_to(user, alert)
+
     def _triggering_user(self, context: Context) -> TriggeringUser | None:
         run = context.get("dag_run")
-        person = answered_by(context["ti"]) if self.is_approval else None
+        person = answered_by(context["ti"]) if self.is_approval and "ti" in context else None
         return triggering_user(
             person or getattr(run, "triggering_user_name", None),
             is_dry_run=is_dry_run(getattr(run, "conf", None)),

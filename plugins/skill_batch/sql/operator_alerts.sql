@@ -10,6 +10,21 @@ FROM unnest(%(channels)s::text[]) AS listed (channel)
 ON CONFLICT (alert_key, channel) DO NOTHING
 RETURNING channel;
 
+-- name: find_alert
+SELECT exists(
+    SELECT FROM batch.operator_alert
+    WHERE alert_key = %(key)s
+);
+
+-- name: find_failure_alert
+-- failure_key in notifiers/failure_alert.py builds the keys.
+SELECT exists(
+    SELECT FROM batch.operator_alert
+    WHERE
+        starts_with(alert_key, %(before_batch)s)
+        AND right(alert_key, length(%(after_batch)s)) = %(after_batch)s
+);
+
 -- name: claim_alert
 -- A materialized query runs once. As a subquery it may run once per row, and would then lease alerts that nobody sends.
 WITH due AS MATERIALIZED (

@@ -1,0 +1,136 @@
+"""The alert about a failed run of which no task has sent one, because the task's process was killed.
+
+Airflow calls it in a process of the DAG processor when the run fails, but not in ``airflow dags test`` (``BatchDag``). A task sends its
+alert before Airflow knows that it failed, so an alert that was sent is there by now. It has the same key, so none is sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseNotifier
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
+
+from skill_batch.notifiers.alert_outbox import (
+    is_attempt_reported,
+    is_stored,
+    open_database,
+    send_alert,
+)
+from skill_batch.notifiers.approval_links import REQUEST_TASK
+from skill_batch.notifiers.channels import Channels, load_channels
+from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert, attempt_of, failure_key
+
+if TYPE_CHECKING:
+    import psycopg
+    from airflow.sdk import Context
+
+# After ``[dag_processor] dag_file_processor_timeout`` (50 s) Airflow kills the process, and the callbacks that it has not run are lost.
+_BUDGET_SECONDS = 40
+
+
+class UnreportedRunAlert(BaseNotifier):
+    """Sends the failure alert of each batch of a failed run that has failed tasks and no alert. Never raises.
+
+    :param alerts: the alert of each batch by the id of its task group. The id is empty in a DAG of one batch.
+    """
+
+    def __init__(self, alerts: Mapping[str, FailureAlert]) -> None:
+        super().__init__()
+        self.alerts = alerts
+
+    def notify(self, context: Context) -> None:
+        """Send the alerts that are missing."""
+        try:
+            with timeout(_BUDGET_SECONDS, "The alert about the failed run took too long"):  # type: ignore[no-untyped-call]
+                self._notify(context)
+        except (Exception, AirflowTaskTimeout):
+            # The run has failed anyway. BATCH-018-03 looks for failures without an alert every hour.
+            self.log.exception("The alert about the failed run could not be sent")
+
+    def _notify(self, context: Context) -> None:
+        failed = self._failed_tasks(context)
+        channels = load_channels()
+        # Opened once: if it is down, each attempt takes as long as the limit of a connection.
+        with open_database(channels.database) as database:
+            for group in self._groups(context, failed, database):
+                tasks = [name for name in failed if name.rpartition(".")[0] == group]
+                if not self._report(context, self.alerts[group], tasks, channels, database):
+                    database = None
+
+    def _groups(
+        self, context: Context, failed: Sequence[str], database: psycopg.Connection | None
+    ) -> list[str]:
+        """The groups to look at."""
+        names = failed or ([context["ti"].task_id] if "ti" in context else [])
+        found = {name.rpartition(".")[0] for name in names}
+        if groups := [group for group in self.alerts if group in found]:
+            return groups
+        # Nobody knows which batch failed. The run is reported once.
+        attempt = context["dag"].dag_id, context["run_id"], attempt_of(context)
+        if database is not None and is_attempt_reported(database, *attempt):
+            return []
+        return list(self.alerts)[:1]
+
+    def _report(
+        self,
+        context: Context,
+        failure: FailureAlert,
+        tasks: Sequence[str],
+        channels: Channels,
+        database: psycopg.Connection | None,
+    ) -> bool:
+        """Send the alert of a batch if it is missing; returns whether the table of alerts is readable."""
+        key = failure_key(
+            context["dag"].dag_id, context["run_id"], failure.batch_id, attempt_of(context), failure.event
+        )
+        is_known = None if database is None else is_stored(database, key)
+        # A mark may be from the attempt before: Airflow deletes it when the task's process starts. So the table decides if it can.
+        is_reported = self._is_marked(context, tasks) if is_known is None else is_known
+        if not is_reported:
+            alert = failure.compose_unreported(context, tasks)
+            self.log.error("%s", alert.as_text())
+            if is_reported is None:
+                # Nobody can tell whether the task has sent it, and without the table it may have.
+                self.log.error(
+                    "The alert '%s' is not sent, because it may have been sent before", alert.title
+                )
+            else:
+                # Without the table, do not wait for it again.
+                send_alert(alert, key, replace(channels, database=None) if is_known is None else channels)
+        return is_known is not None
+
+    def _failed_tasks(self, context: Context) -> list[str]:
+        """The ids of the failed tasks; those of mapped instances end with their index.
+
+        If no task is failed any more, because an operator cleared it, the task that failed last.
+        """
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        run_id = context["run_id"]
+        failed: list[str] = []
+        try:
+            states = RuntimeTaskInstance.get_task_states(dag_id=context["dag"].dag_id, run_ids=[run_id])
+            failed = [name for name, state in states.get(run_id, {}).items() if state == "failed"]
+        except Exception as error:
+            self.log.info("The states of the tasks are not known: %s", error)
+        # In a deadlock, the task of the context is the one that blocks the run. It has not failed.
+        is_last_failed = "ti" in context and context.get("reason") == "task_failure"
+        return failed or ([context["ti"].task_id] if is_last_failed else [])
+
+    def _is_marked(self, context: Context, tasks: Sequence[str]) -> bool | None:
+        """Whether one of these tasks has marked that its alert is sent, or will be; None if nobody knows."""
+        try:
+            return any(
+                context["ti"].xcom_pull(task_ids=name, key=REPORTED_KEY)
+                for name in tasks
+                # The request for an approval has an alert of its own. A mapped instance, which sends no alert, has an index behind the
+                # task's id.
+                if name.rpartition(".")[2] != REQUEST_TASK and context["dag"].has_task(name)
+            )
+        except Exception as error:
+            self.log.info("The marks of the tasks are not known: %s", error)
+            return None

@@ -1,0 +1,143 @@
+"""A failed run of which no task could send an alert is reported by Airflow's callback of the DAG, and an ordinary failure only once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.dags.running_airflow import Api, forget_runs, kill_tasks_of, running_airflow
+from tests.dags.test_outages import CONF, NO_SCHEDULE, TRIES, USAGE, end_waiting_statements
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.long, pytest.mark.exclusive]
+
+# What the DAG processor logs for each callback of a DAG.
+CALLED_BACK = "Executing on_failure dag callback"
+
+
+@pytest.fixture
+def api(
+    airflow: AirflowInstallation,
+    database: Database,
+    migrated_metadata: str,
+    slack: StandIns,
+    unused_port: int,
+    tmp_path: Path,
+) -> Iterator[Api]:
+    """A whole Airflow, and one tenant."""
+    forget_runs(migrated_metadata, USAGE)
+    with database.connect() as host:
+        host_rows.tenant(host, "T001")
+        host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
+    with running_airflow(airflow, database, slack, tmp_path, unused_port, NO_SCHEDULE) as api:
+        api = replace(api, dag_id=USAGE)
+        api.unpause()
+        yield api
+
+
+@contextmanager
+def blocked_close_run(api: Api, database: Database) -> Iterator[str]:
+    """A run whose close_run waits for a lock on the run's row, which no other task needs; gives the run's id."""
+    run_id = api.trigger(**CONF)
+    with psycopg.connect(database.dsn) as blocker:
+
+        def locked() -> bool:
+            row = "SELECT FROM batch.execution_log WHERE run_id = %s FOR NO KEY UPDATE"
+            return blocker.execute(row, [run_id]).rowcount > 0
+
+        wait_until(locked, "open_run writes the run's row")
+        yield run_id
+
+
+def kill_last_task(api: Api, database: Database, kill: Callable[[Database], None]) -> str:
+    """Kill close_run at each of its tries; returns the id of the failed run."""
+    with blocked_close_run(api, database) as run_id:
+        for _ in range(TRIES):
+            wait_for_blocked_statement(database)
+            kill(database)
+            end_waiting_statements(database)
+        assert api.wait(run_id) == "failed"
+    return run_id
+
+
+def callbacks(api: Api) -> int:
+    """How many callbacks of DAGs were executed."""
+    logs = [api.log, *Path(api.environment["AIRFLOW_HOME"], "logs").rglob("*.log")]
+    return sum(log.read_text(errors="replace").count(CALLED_BACK) for log in logs)
+
+
+def kill_workers_of(database: Database) -> None:
+    """``kill -9`` the tasks and their supervisors, as a lost machine."""
+    with database.connect() as connection:
+        ports = {
+            port
+            for (port,) in connection.execute(
+                "SELECT client_port FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        }
+    tasks = {
+        psutil.Process(connection.pid)
+        for connection in psutil.net_connections("tcp")
+        if connection.laddr and connection.laddr.port in ports and connection.pid not in (None, os.getpid())
+    }
+    tasks = {task for task in tasks if not task.name().startswith("postgres")}
+    assert tasks
+    for process in {task.parent() for task in tasks} | tasks:
+        with suppress(psutil.NoSuchProcess):
+            assert process
+            process.send_signal(signal.SIGKILL)
+
+
+def test_the_run_of_a_killed_close_run_is_reported_once(
+    api: Api, database: Database, slack: StandIns
+) -> None:
+    run_id = kill_last_task(api, database, kill_tasks_of)
+    wait_until(lambda: len(slack.messages) > 0, "the alert arrives")
+
+    (message,) = slack.messages
+    assert "バッチ実行失敗: BATCH-018-01" in message.text
+    assert f"実行ID: {run_id}" in message.text
+    assert "エラー: 実行が失敗し、どのタスクも理由を通知していません。" in message.text
+    assert "失敗したタスク: close_run" in message.text
+    assert "close_run を下流ごと消去（Clear）" in message.text
+    with database.connect() as host:
+        assert host.execute("SELECT alert_key FROM batch.operator_alert").fetchall() == [
+            (f"failure:{USAGE}:{run_id}:BATCH-018-01:0",)
+        ]
+
+    # What the alert says: cleared, the run is closed.
+    api.clear_task(run_id, "close_run")
+    assert api.wait(run_id) == "success"
+
+    # A failure that a task reports is not reported again.
+    with database.connect() as host:
+        host_rows.break_settings_of(host, "T001")
+    before = callbacks(api)
+    assert api.wait(api.trigger(**CONF)) == "failed"
+    wait_until(lambda: callbacks(api) > before, "the callback of the DAG is executed")
+    assert len(slack.messages) == 2
+
+
+def test_a_lost_worker_is_reported_once_by_the_callbacks_of_task_and_dag(
+    api: Api, database: Database, slack: StandIns
+) -> None:
+    before = callbacks(api)
+    run_id = kill_last_task(api, database, kill_workers_of)
+    wait_until(lambda: callbacks(api) > before, "the callback of the DAG is executed")
+    wait_until(lambda: len(slack.messages) > 0, "the alert arrives")
+    assert len(slack.messages) == 1
+    assert f"実行ID: {run_id}" in slack.messages[0].text
