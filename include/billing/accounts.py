@@ -40,7 +40,7 @@ class LiveInvoice:
     """The tenant's live invoice of a month and the run that made it.
 
     ``is_paid``: the application says so, or payments are recorded. ``credited_total`` is the sum of its credit notes for a part, tax
-    included. ``is_carried``: one-off lines carry a difference of it into later months.
+    included. ``is_carried``: one-off lines carry a difference of it into later months. ``usage_days`` is the number of days that it bills.
     """
 
     invoice_id: str
@@ -54,6 +54,7 @@ class LiveInvoice:
     issued_on: date | None
     credited_total: Decimal
     is_carried: bool
+    usage_days: int
 
 
 @dataclass(frozen=True)
@@ -350,6 +351,7 @@ def _account(
             row["live_issued_on"],
             row["live_credited_total"],
             row["live_is_carried"],
+            row["live_usage_days"],
         ),
         replaced=row["replaced_number"]
         and DocumentReference(number=row["replaced_number"], issued_on=row["replaced_issued_on"]),

@@ -39,7 +39,7 @@ def outcome_of(settlement: TenantSettlement) -> Outcome:
     return UnitResult(
         settlement.tenant_id,
         details,
-        records=len(settlement.inputs.usage_days) if settlement.inputs else 0,
+        records=settlement.records,
         notes=tuple(dict.fromkeys((*settlement.notes, *settlement.attention))),
         report=report,
     )

@@ -72,7 +72,8 @@ class RunResult:
     """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work.
 
     ``remarkable`` says why a run is partial although its tenants succeeded: more rows of the host than the settings allow could not be
-    assigned to a tenant, or a step of the whole run could not do its work.
+    assigned to a tenant, or a step of the whole run could not do its work. ``leased_messages`` is the number of messages that another
+    sender has claimed, which is no failure.
     """
 
     execution_id: str
@@ -87,6 +88,7 @@ class RunResult:
     failed_tenants: list[FailedTenant] = field(default_factory=list)
     error: str | None = None
     remarkable: str | None = None
+    leased_messages: int = 0
 
     def sentence(self) -> str:
         """One line for the log, the alert and the failed task."""
@@ -96,6 +98,8 @@ class RunResult:
         )
         if self.remarkable:
             text = f"{text}。{self.remarkable}"
+        if self.leased_messages:
+            text = f"{text}。通知 {self.leased_messages} 件は別の送信者が確保したまま（テナントの注記を参照）"
         if not self.failed_tenants:
             return text
         listed = "、".join(f"{tenant.code}: {tenant.reason}" for tenant in self.failed_tenants[:_LISTED])
@@ -340,7 +344,7 @@ def close_execution(
         ).fetchone()
         if row is None:
             raise LookupError(f"execution {run.execution_id} is not in the execution log")
-        batch_id, status, total, success, errors = row
+        batch_id, status, total, success, errors, leased_messages = row
         failed = failed_tenants(platform, run.execution_id)
         performance = _SQL.row(platform, "record_performance", execution_id=run.execution_id)
     return RunResult(
@@ -356,6 +360,7 @@ def close_execution(
         failed_tenants=failed,
         error=error,
         remarkable=remarkable,
+        leased_messages=leased_messages,
     )
 
 

@@ -34,6 +34,12 @@ def firings_before(cron: str, moment: datetime, count: int) -> list[datetime]:
     return [firings.get_prev() for _ in range(count)]
 
 
+def next_firing(cron: str, moment: datetime) -> datetime:
+    """The first firing of a cron (Asia/Tokyo) after ``moment`` (aware)."""
+    firing: datetime = croniter(cron, moment.astimezone(JAPAN), ret_type=datetime).get_next()
+    return firing
+
+
 def missed_starts(
     specs: Iterable[BatchSpec], now: datetime, count_runs: Callable[[BatchSpec, list[datetime]], int]
 ) -> list[MissedStart]:

@@ -456,12 +456,14 @@ def test_the_same_actor_finds_its_own_invoice_as_it_was_finalised(
 
     (again,) = settle(connection, "A", actor="one run", resumable=True)
 
-    assert (again.settlement, again.number, again.total, again.currency) == (
+    assert (again.settlement, again.number, again.total, again.currency, again.records) == (
         first.settlement,
         first.number,
         first.total,
         first.currency,
+        first.records,
     )
+    assert first.records > 0
     assert first.settlement in (Settlement.FINALIZED, Settlement.NOTHING_TO_PAY)
     assert everything_written(host) == rows
     assert [each.settlement for each in settle(connection, "A")] == [Settlement.ALREADY_FINALIZED]

@@ -78,7 +78,8 @@ class Instructions:
 class TenantSettlement:
     """How one tenant's month ended. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's remarks.
 
-    ``attention`` is what the accountant must look at although the tenant did not fail; the run's report names it.
+    ``attention`` is what the accountant must look at although the tenant did not fail; the run's report names it. ``billed_days`` is the
+    number of usage days that an earlier attempt of this run has billed; otherwise ``inputs`` has them.
     """
 
     tenant_id: str
@@ -92,6 +93,12 @@ class TenantSettlement:
     code: str | None = None
     notes: tuple[str, ...] = ()
     attention: tuple[str, ...] = ()
+    billed_days: int = 0
+
+    @property
+    def records(self) -> int:
+        """The number of usage days that the run has billed."""
+        return len(self.inputs.usage_days) if self.inputs else self.billed_days
 
 
 def price_tenants(
@@ -282,6 +289,7 @@ def _already_settled(
             number=issued.number,
             total=issued.total,
             currency=issued.currency,
+            billed_days=issued.usage_days,
         )
     if not instructions.recalculate:
         return TenantSettlement(

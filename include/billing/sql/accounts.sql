@@ -33,6 +33,7 @@ SELECT
     live.input_hash AS live_input_hash,
     live.execution_id AS live_execution_id,
     live.issued_on AS live_issued_on,
+    coalesce(jsonb_array_length(live.inputs -> 'usage_days'), 0) AS live_usage_days,
     live.credited_total AS live_credited_total,
     exists(
         SELECT FROM batch.extra_charge AS carried

@@ -129,4 +129,7 @@ SET
     ) || %(further)s
 FROM outcome, totals, listed
 WHERE log.execution_id = %(execution_id)s
-RETURNING log.batch_id, log.status, log.total_tenants, log.success_count, log.error_count;
+RETURNING
+    log.batch_id, log.status, log.total_tenants, log.success_count, log.error_count,
+    -- Messages that another sender has claimed; see include.messaging.leases.
+    coalesce(log.result -> 'totals' ->> 'leasedCount', '0')::bigint AS leased_messages;

@@ -166,6 +166,12 @@ SELECT
             AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s
     );
 
+-- name: leases
+SELECT tenant_id, count(*)::int AS messages, max(lease_until) AS until
+FROM batch.outbox
+WHERE status = 'sending'
+GROUP BY tenant_id;
+
 -- name: release_unsent
 -- The claim was committed, but its answer was lost with the connection. Nothing of it was sent.
 UPDATE batch.outbox

@@ -28,6 +28,7 @@ from include.lasting_connection import lasting
 from include.messaging import outbox, suppression
 from include.messaging.dispatch import DispatchReport, failure_of, owner_of
 from include.messaging.feedback.reading import read_feedback
+from include.messaging.leases import load_leases, with_leases
 from include.messaging.outcome import Channel
 from include.messaging.preferences import Preferences, load_preferences
 from include.messaging.retry import Status
@@ -92,10 +93,16 @@ class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
                 store=work.store,
             )
             failures = database.run(partial(_final_failures, run=work.run, tenant_ids=tenant_ids))
+            leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
+        now = datetime.now(UTC)
         return [
-            failures.get(result.unit_id)
-            or failure_of(result.unit_id, report)
-            or replace(result, details=result.details | _counts(report))
+            with_leases(
+                failures.get(result.unit_id)
+                or failure_of(result.unit_id, report)
+                or replace(result, details=result.details | _counts(report)),
+                leases.get(result.unit_id),
+                now,
+            )
             for result in results
             for report in [reports.get(result.unit_id, DispatchReport())]
         ]

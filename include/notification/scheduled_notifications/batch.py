@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from include.execution.batch import (
 from include.execution.business_date import naive_utc
 from include.execution.people import keep_people
 from include.execution.reconciliation import begin_tallies
+from include.lasting_connection import lasting
 from include.messaging.destinations import destinations_for
 from include.messaging.dispatch import DispatchReport, failure_of, owner_of
+from include.messaging.leases import load_leases, with_leases
 from include.messaging.notices import sending_time
 from include.messaging.outbox import Draft, Lane
 from include.messaging.outcome import Channel
@@ -105,18 +108,26 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         ]
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
-        """Send all due messages of these tenants. The outcomes contain the tenant's counts."""
-        reports = self._notifications.send_due(
-            work.connection,
-            [result.unit_id for result in results],
-            work.services,
-            owner=owner_of(work.run),
-            seconds=work.run.send_seconds,
-            statuses=(Status.PENDING,),
-            store=work.store,
-        )
+        """Send all due messages of these tenants. The outcomes contain the tenant's counts, also of what another sender has claimed."""
+        tenant_ids = [result.unit_id for result in results]
+        with lasting(work.connection) as database:
+            reports = self._notifications.send_due(
+                work.connection,
+                tenant_ids,
+                work.services,
+                owner=owner_of(work.run),
+                seconds=work.run.send_seconds,
+                statuses=(Status.PENDING,),
+                store=work.store,
+            )
+            leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
+        now = datetime.now(UTC)
         return [
-            failure_of(result.unit_id, report) or _with_counts(result, report)
+            with_leases(
+                failure_of(result.unit_id, report) or _with_counts(result, report),
+                leases.get(result.unit_id),
+                now,
+            )
             for result in results
             for report in [reports.get(result.unit_id, DispatchReport())]
         ]
