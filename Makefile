@@ -82,8 +82,8 @@ psql: $(STAMP) ## open the skill report database
 db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded database
 	@$(BIN)/python -m local_stack $@
 
-# One process more than cores: the exclusive tests mostly wait for Airflow.
-PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4) + 1)') --dist worksteal
+# Two processes more than cores: the exclusive tests mostly wait for Airflow, others for sockets and locks.
+PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4) + 2)') --dist worksteal
 
 .PHONY: test
 test: $(STAMP) ## all tests but the long ones, in several processes
