@@ -1,4 +1,4 @@
-"""An installation of the demo for trials: two PostgreSQL servers, the stand-ins, folders, and what Airflow's processes are told.
+"""An installation of the demo for trials: two PostgreSQL servers, the stand-ins, folders, and the environment of Airflow's processes.
 
 The application's database has a server of its own, so that it can be killed without Airflow's metadata. Nothing is on a fixed port.
 """

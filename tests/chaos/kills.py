@@ -60,7 +60,7 @@ class Kill:
 def plan_kill(what: str, tasks: Mapping[tuple[str, int], float], chance: random.Random) -> Kill:
     """A random moment in a run with these task instances, which take so many seconds.
 
-    Each task is as likely as another, however many instances it has. One that was skipped took no time, and is not killed.
+    Each task is equally likely, however many instances it has. A skipped task took no time and is not killed.
     """
     tasks = {instance: seconds for instance, seconds in tasks.items() if seconds}
     away = {API_SERVER: API_SERVER_SECONDS, TRIGGERER: TRIGGERER_SECONDS}.get(what, 0.0)

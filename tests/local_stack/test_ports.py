@@ -147,6 +147,6 @@ def test_the_database_moves_with_the_offset_and_the_folder_remembers_it(
     LocalStack(folder).start_database()
     assert LocalStack(folder).server.port == 55_432 + second
 
-    # Another checkout that asks for the same ports is told so.
+    # The error for another checkout with the same ports names them.
     with pytest.raises(BatchError, match=f"Port {55_432 + second} .* needed by the embedded PostgreSQL"):
         LocalStack(folder / "other").start_database()
