@@ -67,7 +67,7 @@ PERSONAL = {
 
 @pytest.fixture
 def backups(database: Database, tmp_path: Path) -> Backups:
-    """Two tenants with one person each, and rows of nobody."""
+    """Two tenants with one person each, and rows without a tenant."""
     with database.connect() as host:
         for tenant_id, code in (("A", "000010"), ("B", "000020")):
             host_rows.tenant(host, tenant_id)
@@ -94,7 +94,7 @@ def test_rows_are_exported_by_their_person_wherever_their_column_points(backups:
 
     a, b = (host_tables(manifest(backups, backup_id, manifest_path(tenant_id))) for tenant_id in "AB")
     assert a == dict.fromkeys({*PERSONAL, "MST_Tenant"}, 1)
-    # The placeholder names nobody, so its row is B's by its column.
+    # The placeholder identifies no person, so its row belongs to B because of its column.
     assert b == {**a, "TRN_PDU": 2}
     assert host_tables(manifest(backups, backup_id, manifest_path("default-tenant"))) == {"MST_Tenant": 1}
     left = {each["table"]: each for each in manifest(backups, backup_id, MANIFEST)["about"]["not_per_tenant"]}
@@ -106,7 +106,23 @@ def test_rows_are_exported_by_their_person_wherever_their_column_points(backups:
     assert "共通のマスター" in left["public.MST_SkillCategory"]["reason"]
 
 
-def test_a_restore_brings_back_a_person_and_all_that_names_them_and_nobody_else(backups: Backups) -> None:
+def test_a_row_of_an_inherited_table_goes_only_to_its_tenant(backups: Backups) -> None:
+    """It has the same place (ctid) as a row of the other tenant in the parent table."""
+    with backups.database.connect() as host:
+        host.execute('CREATE TABLE "SYS_SystemLog_2025" () INHERITS ("SYS_SystemLog")')
+        host.execute(
+            """INSERT INTO "SYS_SystemLog_2025"
+               SELECT * FROM ONLY "SYS_SystemLog" WHERE user_id = 'USER000020'"""
+        )
+        places = host.execute('SELECT ctid, count(*) FROM "SYS_SystemLog" GROUP BY ctid').fetchall()
+        assert ("(0,1)", 2) in places
+    backup_id = backups.take()
+
+    a, b = (host_tables(manifest(backups, backup_id, manifest_path(tenant_id))) for tenant_id in "AB")
+    assert (a["SYS_SystemLog"], b["SYS_SystemLog"]) == (1, 2)
+
+
+def test_a_restore_brings_back_only_a_person_and_all_rows_that_name_them(backups: Backups) -> None:
     backup_id = backups.take()
     with backups.database.connect() as host:
 
@@ -122,7 +138,7 @@ def test_a_restore_brings_back_a_person_and_all_that_names_them_and_nobody_else(
             }
 
         before, others = rows("000010"), rows("000020")
-        # The employee and the account go first: then nothing says whose the other rows are.
+        # The employee and the account are deleted first. Then the tenant of the other rows cannot be determined.
         for table, column, value in (
             ("MST_Employee", "id", "emp 000010"),
             ("MST_UserAuth", "user_id", "USER000010"),

@@ -1,7 +1,7 @@
-"""Restore without Airflow, which may also be down: ``python -m include.data_management.data_backup --help``.
+"""Restore without Airflow, which may be down: ``python -m include.data_management.data_backup --help``.
 
-The connection string comes from BATCH_BACKUP_DSN and the age key of an encrypted backup from BATCH_BACKUP_KEY, so that a list of
-processes shows neither.
+The connection string comes from BATCH_BACKUP_DSN and the age key of an encrypted backup from BATCH_BACKUP_KEY, so a list of processes shows
+neither.
 """
 
 from __future__ import annotations

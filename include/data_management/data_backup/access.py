@@ -23,7 +23,7 @@ class BackupAccess:
     installation: Installation
 
     def check(self) -> None:
-        """Check, before anything is written, that the login sees all rows, the tools fit the server, and the key exists."""
+        """Check, before anything is written, that the login sees all rows, the tools are suitable for the server, and the key exists."""
         self.server().check()
         self.identity()
 

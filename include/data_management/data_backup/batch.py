@@ -1,7 +1,7 @@
 """BATCH-001: backs up everything from one snapshot, then restores and compares it before the backup counts.
 
-The snapshot is pg_dump's. The dump is restored into a scratch database, which proves that it can be restored. The tenants' exports
-are read from there, so all of them show the same snapshot, on any number of tasks and machines. The live database has no transaction
+pg_dump takes the snapshot. The dump is restored into a scratch database, which proves that it can be restored. The tenants' exports are
+read from that database, so all of them show the same snapshot, on any number of tasks and machines. The live database has no transaction
 that is open for hours, and is not read once per tenant.
 """
 
@@ -87,7 +87,7 @@ _SQL = Statements(Path(__file__).parent)
 
 log = logging.getLogger(__name__)
 
-# A local store needs room for the next backup: a little more than the last one took.
+# A local store needs room for the next backup: a little more than the last one used.
 _GROWTH_PERCENT = 110
 
 _MANIFEST_READERS = 16
@@ -119,7 +119,8 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
     def options(self, request: Request) -> dict[str, Any]:
         """``accept_smaller``: accept a dump that is much smaller than the previous dump.
 
-        :raises BackupError: the login does not see all rows, or the tools do not fit. :raises ConnectionMissingError: the key is missing.
+        :raises BackupError: the login does not see all rows, or the tools are not suitable. :raises ConnectionMissingError: the key is
+        missing.
         """
         if request.codes:
             raise ParameterError("バックアップは常に全体です。パラメータ tenants を空にしてください。")
@@ -135,8 +136,8 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
     def dump(self, work: Work) -> None:
         """Dump the database from one snapshot, record the content of each table in it, and store the files.
 
-        :raises BackupError: there is no space, another run is taking a backup, pg_dump fails, or the dump is suspiciously small.
-            Older backups stay unchanged then.
+        :raises BackupError: there is no space, another run is taking a backup, pg_dump fails, or the dump is suspiciously small. Then older
+            backups do not change.
         """
         server = self._access.server()
         server.check()
@@ -151,13 +152,13 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             )
             return
         backup_id = begin_backup(work.connection, work.run, work.store, encrypted=self._settings.encrypted)
-        # No other run is active now, so every existing scratch database was left by a failed run.
+        # No other run is active now, so a failed run left every existing scratch database.
         for database in server.databases(server.scratch_prefix):
             server.drop(database)
         packer = self._access.packer(work.store, backup_id)
         # Files of an earlier attempt must not become part of this backup.
         work.store.delete(packer.folder)
-        if is_repeated:  # not earlier, because those files took room
+        if is_repeated:  # not earlier, because those files used space
             self._require_store_room(size, work)
         with (
             spool_folder(f"dump-{work.run.execution_id}") as spool,
@@ -358,16 +359,16 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             )
 
     def _export_source(self, run: Run) -> ExportSource:
-        """The restored database; a shard opens it once for all its tenants, and again if the connection is lost.
+        """The restored database. A shard opens it once for all its tenants, and again if the connection is lost.
 
-        A connection of its own reads the ledger: the tenants' role cannot. :raises BackupError: the backup is complete, or not there.
+        A separate connection reads the ledger, because the tenants' role cannot. :raises BackupError: the backup is complete, or missing.
         """
         source = self._source
         if source is None or source.execution_id != run.execution_id or source.snapshot.closed:
             with self._access.server().connect() as connection:
                 backup_id = unfinished_backup(connection, run)
             source = ExportSource.open(run.execution_id, backup_id, self._access.scratch(backup_id))
-            # The batch lives as long as the task of its shard.
+            # The batch object exists as long as the task of its shard.
             weakref.finalize(self, source.snapshot.close)
             self._source = source
         return source
@@ -398,10 +399,10 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         leaving = [backup.backup_id for backup in verified if backup.backup_id not in kept]
         # A backup with a manifest is complete: the next run records it in the ledger.
         leaving += [backup_id for (backup_id,) in unfinished if not is_complete(store, backup_id)]
-        # Committed before the deletion, so that the next retention continues after a kill.
+        # Commit before the deletion, so that the next retention continues after a kill.
         deleting = _SQL.execute(platform, "record_deleting", backup_ids=leaving).fetchall()
         for (backup_id,) in sorted(deleting):
-            # The manifest is deleted first: after a kill, the remaining files do not count as a backup.
+            # Delete the manifest first: after a kill, the remaining files do not count as a backup.
             store.delete(f"{FOLDER}/{backup_id}/{MANIFEST}")
             store.delete(f"{FOLDER}/{backup_id}")
             with platform.transaction():
@@ -415,5 +416,5 @@ def _too_small(place: str, needed: int, available: int) -> str:
 
 
 def tenant_of_the_day(tenant_ids: Sequence[str], day: date) -> str | None:
-    """The tenant whose export is restored on this day: each day the next tenant; None without tenants."""
+    """The tenant whose export is restored on this day. Each day it is the next tenant; None without tenants."""
     return tenant_ids[day.toordinal() % len(tenant_ids)] if tenant_ids else None

@@ -1,6 +1,6 @@
-"""Which tables a backup compares by content. The rows of every table are counted; a content hash reads and formats every value.
+"""The tables that a backup compares by content. The rows of every table are counted; a content hash reads and formats every value.
 
-``backup.compare_percent`` is the share of days on which a large table is compared. Small tables are compared every day.
+``backup.compare_percent`` is the percentage of days on which a large table is compared. Small tables are compared every day.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Comparison:
     total_bytes: int
 
     def about(self, contents: Sequence[TableContent]) -> dict[str, Any]:
-        """For the manifest: how much was compared, and the tables of which only the rows were."""
+        """For the manifest: how much was compared, and the tables of which only the rows were counted."""
         return {
             "percent": self.percent,
             "bytes": self.bytes,
@@ -39,8 +39,8 @@ class Comparison:
 def plan_comparison(sizes: Sequence[TableSize], percent: int, day: date) -> Comparison:
     """Choose the tables of this business date (Asia/Tokyo).
 
-    The turns depend on the date and on the order of the large tables by name. As long as these are the same tables, each of them has its
-    turn within 100 / ``percent`` days (rounded up), and about ``percent`` of them have it on one day.
+    The choice depends on the date and on the order of the large tables by name. As long as these tables are the same, each of them is
+    compared once within 100 / ``percent`` days (rounded up), and about ``percent`` of them are compared on one day.
     """
     large = sorted(
         (table for table in sizes if table.bytes > ALWAYS_BYTES), key=lambda table: (table.schema, table.name)

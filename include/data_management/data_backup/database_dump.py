@@ -1,4 +1,4 @@
-"""Stores a dump of the whole database, and loads it again, file by file: only a few of its files are local at a time."""
+"""Stores a dump of the whole database, and loads it again, file by file. Only a few of its files are local at the same time."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _CONTENTS = "toc.dat"
 def store_dump(
     server: DatabaseServer, packer: Packer, snapshot: str, folder: Path, *, jobs: int, waiting_bytes: int
 ) -> list[StoredFile]:
-    """Dump the database in the exported snapshot; store each file when it is complete, and delete it from ``folder``.
+    """Dump the database in the exported snapshot. Store each file when it is complete, and delete it from ``folder``.
 
     Returns the stored files by path. pg_dump waits while more than ``waiting_bytes`` of finished files are local.
-    :raises BackupError: pg_dump fails. :raises OSError: the store is full or not reachable. Nothing goes on after an error.
+    :raises BackupError: pg_dump fails. :raises OSError: the store is full or not reachable. All work stops after an error.
     """
     with ThreadPoolExecutor(jobs, "store_dump") as pool, closing(server.dump(snapshot, folder, jobs)) as dump:
         uploads = _Uploads(packer, pool)
@@ -41,7 +41,7 @@ def store_dump(
                 if path is not None:
                     uploads.add(path)
                 uploads.wait(waiting_bytes)
-            # Nothing announces these: the table of contents and the large objects.
+            # pg_dump does not announce these files: the table of contents and the large objects.
             for path in sorted(folder.iterdir()):
                 if path.name not in uploads.names:
                     uploads.add(path)
@@ -63,12 +63,12 @@ def load_dump(
     waiting_bytes: int,
     with_owners: bool,
 ) -> None:
-    """Create the database and restore the dump into it; ``folder`` is created and holds a group of files at a time.
+    """Create the database and restore the dump into it. ``folder`` is created and holds a group of files at a time.
 
-    First everything that comes before the rows, then the rows in groups, then sequences and large objects, then indexes, constraints,
-    triggers and policies. A group has a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many.
-    A database that cannot be completed is dropped.
-    :raises BackupDamagedError: a file is missing or changed, or the key does not open it. :raises BackupError: see ``restore``.
+    The order is: everything before the rows, then the rows in groups, then sequences and large objects, then indexes, constraints, triggers
+    and policies. A group has a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many. If the
+    database cannot be completed, it is dropped.
+    :raises BackupDamagedError: a file is missing or changed, or the key does not decrypt it. :raises BackupError: see ``restore``.
     """
     files = _local_names(manifest)
     folder.mkdir()
@@ -134,7 +134,7 @@ def _local_names(manifest: Manifest) -> dict[str, StoredFile]:
 
 
 class _Uploads:
-    """The finished files of a dump on their way into the store."""
+    """The finished files of a dump that are being uploaded."""
 
     def __init__(self, packer: Packer, pool: ThreadPoolExecutor) -> None:
         self.files: list[StoredFile] = []
@@ -150,7 +150,7 @@ class _Uploads:
         self._waiting[self._pool.submit(self._store, path)] = path.stat().st_size
 
     def wait(self, most_bytes: int) -> None:
-        """Wait until at most so many bytes are local; -1 waits for all files. Raises the first error of a file."""
+        """Wait until at most this many bytes are local; -1 waits for all files. Raises the first error of a file."""
         while True:
             done = [future for future in self._waiting if future.done()]
             for future in done:
@@ -161,7 +161,7 @@ class _Uploads:
             wait(self._waiting, return_when=FIRST_COMPLETED)
 
     def stop(self) -> None:
-        """Store no more files, and stop in the middle of a file."""
+        """Upload no more files. An upload in progress is aborted."""
         self._stopped.set()
         for future in self._waiting:
             future.cancel()

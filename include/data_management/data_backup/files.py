@@ -1,8 +1,8 @@
 """A backup's files: compressed, optionally encrypted, and listed with their SHA-256 in manifests.
 
-``backups/<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and
-``manifest.json``, which is written last and lists the other manifests. Without it the backup does not count. Compression is zstd.
-Encryption is the age format (X25519, authenticated by chunk), so ``age -d -i key | zstd -d`` opens a file without this code.
+``backups/<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and ``manifest.json``,
+which is written last and lists the other manifests. Without it the backup does not count. Compression is zstd. Encryption is the age format
+(X25519, authenticated by chunk), so ``age -d -i key | zstd -d`` opens a file without this code.
 """
 
 from __future__ import annotations
@@ -127,9 +127,9 @@ class Packer:
                 try:
                     pyrage.encrypt_io(packed, sink, [self._identity.to_public()])
                 except pyrage.EncryptError as error:
-                    # It hides the store's error in its text.
+                    # pyrage hides the store's error in its own text.
                     raise sink.error or error from None
-                # It ignores an error of its last write, so that the file would be cut off.
+                # pyrage ignores an error of its last write, which would leave an incomplete file.
                 if sink.error:
                     raise sink.error
         return StoredFile(path, sink.bytes, sink.digest(), rows)
@@ -161,12 +161,12 @@ class Packer:
                 return
             with tempfile.TemporaryFile() as decrypted:
                 self._decrypt(stored, decrypted, key)
-                stored.close()  # the content needs the room
+                stored.close()  # the content needs the memory
                 decrypted.seek(0)
                 yield _decompressed(decrypted)
 
     def write_manifest(self, manifest: Manifest, path: str) -> StoredFile:
-        """Store a manifest unencrypted, readable for everybody who can read the store; it contains no rows."""
+        """Store a manifest unencrypted, so that every reader of the store can read it. It contains no rows."""
         content = manifest.as_json()
         self.store.write(self.key(path), content)
         return StoredFile(path, len(content), hashlib.sha256(content).hexdigest())
@@ -259,7 +259,7 @@ class _HashingWriter:
 
 
 def is_complete(store: ObjectStore, backup_id: str) -> bool:
-    """Whether the backup was verified: its manifest exists, which is written after everything else."""
+    """Whether the backup was verified: its manifest exists. It is written last."""
     return bool(BACKUP_ID.fullmatch(backup_id)) and store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
 
 
@@ -277,7 +277,7 @@ def _parse_identity(key: str) -> pyrage.x25519.Identity:
 
 
 def differences(expected: Sequence[TableContent], found: Sequence[TableContent]) -> list[str]:
-    """A sentence for each table that differs. Only the rows are compared of a table whose expected content has no hash."""
+    """A sentence for each table that differs. If the expected content of a table has no hash, only the number of rows is compared."""
     actual: Mapping[tuple[str, str], TableContent] = {(table.schema, table.name): table for table in found}
     lines = []
     for table in expected:
@@ -313,7 +313,7 @@ def write_out(packer: Packer, file: StoredFile, target: Path) -> None:
 
 @contextmanager
 def full_disk_named(place: str) -> Iterator[None]:
-    """Replace the bare error of a full disk by a sentence that names the place and what to do."""
+    """Replace the bare error of a full disk by a sentence that names the place and the action."""
     try:
         yield
     except OSError as error:

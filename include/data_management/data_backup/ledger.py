@@ -1,7 +1,7 @@
 """The ledger of backups (``batch.backup``), and its update from the store.
 
-The ledger is in the database that is backed up. In a restored ledger, the backup that it comes from still runs, and later backups are
-missing. The store is right: its manifest is written last, after everything else has been verified.
+The ledger is in the database that is backed up. In a restored ledger, its own backup is still running, and later backups are missing. The
+store is authoritative: its manifest is written last, after everything else was verified.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def begin_backup(platform: psycopg.Connection, run: Run, store: ObjectStore, *, 
             platform, "begin_backup", **execution, business_date=run.business_date, stored=store.names(FOLDER)
         )
         backup_id = str(row[0])
-        if is_complete(store, backup_id):  # its run died before it updated the ledger
+        if is_complete(store, backup_id):  # its run was killed before it updated the ledger
             raise _is_complete_already(backup_id)
         _SQL.execute(platform, "reopen_execution", **execution)
         _SQL.execute(platform, "close_abandoned_history", **execution)

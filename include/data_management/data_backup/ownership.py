@@ -1,7 +1,7 @@
-"""Which rows a tenant's export holds, and which rows no export holds.
+"""Which rows a tenant's export contains, and which rows no export contains.
 
-A row of the host belongs to the tenant of the person whom it names (``batch.all_person_key``), or else to the tenant in its own column
-``tenant_id``. Unlike the batches, an export keeps the rows that a placeholder or the application itself wrote where they state a tenant.
+A row of the host belongs to the tenant of the person whom it names (``batch.all_person_key``), otherwise to the tenant in its own column
+``tenant_id``. The batches ignore the tenant of rows that a placeholder or the application itself wrote; an export keeps these rows.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SQL = Statements(Path(__file__).parent)
 
 HOST_SCHEMA = "public"
 
-# In a database that is restored to be exported, the keys of all people are kept in this schema; see index_owners.
+# If a database is restored for exports, this schema contains the keys of all people; see index_owners.
 KEY_SCHEMA = "tenant_export"
 _KEYS = sql.Identifier(KEY_SCHEMA, "person_key")
 
-# The host's tables whose rows name a person, by the column, and the kind of key in it: `employee` and `account` are the tables of the
-# people themselves; `any` is whatever the application writes.
+# The host's tables whose rows name a person, by the column, and the kind of key in it. `employee` and `account` are the tables of the
+# people themselves. `any` is any key that the application writes.
 _PERSON_COLUMNS = {
     "HIS_AuditLog": ("user_id", "any"),
     "HIS_ReportGeneration": ("requested_by", "any"),
@@ -50,21 +50,21 @@ _PERSON_COLUMNS = {
     "TRN_TrainingHistory": ("employee_id", "any"),
 }
 
-# 'default-tenant' is the default of their column and stands where the application set no tenant, so it states none.
+# 'default-tenant' is the default of their column. It means that the application set no tenant.
 _STATES_NO_DEFAULT = frozenset({"MST_UserAuth", "MST_UserRole"})
 
-# Made from other tables, at any time.
+# Calculated from other tables, and replaceable at any time.
 _DERIVED = frozenset({("batch", "person_key")})
 
-# Tables of the one tenant, before the host's multi-tenant migration gives them a tenant.
+# Before the host's multi-tenant migration these tables have no tenant column: all rows belong to the only tenant.
 _OF_THE_ONLY_TENANT = frozenset({"MST_Department", "MST_RolePermission"})
 
 
 @dataclass(frozen=True)
 class OwnedTable:
-    """A table whose rows belong to tenants. ``keys`` is the table that ``index_owners`` has made.
+    """A table whose rows belong to tenants. ``keys`` is the table that ``index_owners`` has created.
 
-    ``person_column`` names a person by a key of ``key_kind``. Without it and without a tenant column, all rows are the only tenant's.
+    ``person_column`` names a person by a key of ``key_kind``. Without it and without a tenant column, all rows belong to the only tenant.
     """
 
     table: Table
@@ -73,7 +73,7 @@ class OwnedTable:
     key_kind: str | None = None
 
     def owner(self, alias: str) -> sql.Composable:
-        """The tenant of the row ``alias``: an expression, null for nobody's row."""
+        """The tenant of the row ``alias``: an expression, null if the row belongs to no tenant."""
         default = "default-tenant" if self.table.name in _STATES_NO_DEFAULT else None
         stated = sql.SQL("nullif({}::text, {})").format(
             sql.Identifier(alias, "tenant_id"), sql.Literal(default)
@@ -98,13 +98,14 @@ class OwnedTable:
         ).format(by_person, stated)
 
     def belongs(self, alias: str, tenant_id: str) -> sql.Composable:
-        """The condition that the row ``alias`` is this tenant's. It can use the indexes of ``index_owners``."""
+        """The condition that the row ``alias`` belongs to this tenant, for rows that the query has found by another condition."""
         tenant = sql.Literal(tenant_id)
         if self.person_column is None:
             return sql.SQL("{} = {}").format(self.owner(alias), tenant)
+        # Not = ANY(ARRAY(…)): PostgreSQL compares such an array with each row key by key, which a large tenant's keys make very slow.
         named = sql.SQL(
-            "btrim({person}) = ANY(ARRAY("
-            "SELECT keys.person_key FROM {keys} AS keys WHERE keys.tenant_id = {tenant} AND keys.kind = {kind}))"
+            "btrim({person}) IN ("
+            "SELECT keys.person_key FROM {keys} AS keys WHERE keys.tenant_id = {tenant} AND keys.kind = {kind})"
         ).format(
             person=sql.Identifier(alias, self.person_column),
             keys=self.keys,
@@ -120,10 +121,35 @@ class OwnedTable:
             owner=self.owner(alias),
         )
 
+    def found_by_index(self, alias: str, tenant_id: str) -> sql.Composable:
+        """The same condition, which finds the tenant's rows by the indexes of ``index_owners``."""
+        # Rows of a table and of its children can have the same place.
+        if self.person_column is None or self.table.has_children:
+            return self.belongs(alias, tenant_id)
+        tenant = sql.Literal(tenant_id)
+        # Two steps, so that no row is compared with the list of keys: the rows' places by the indexes, and the rows by their places.
+        places = sql.SQL(
+            "SELECT own.ctid FROM {table} AS own WHERE btrim({person}) = ANY(ARRAY("
+            "SELECT keys.person_key FROM {keys} AS keys WHERE keys.tenant_id = {tenant} AND keys.kind = {kind}))"
+        ).format(
+            table=self.table.identifier,
+            person=sql.Identifier("own", self.person_column),
+            keys=self.keys,
+            tenant=tenant,
+            kind=sql.Literal(self.key_kind),
+        )
+        if self.table.has_tenant:
+            places += sql.SQL(
+                " UNION ALL SELECT own.ctid FROM {table} AS own WHERE own.tenant_id = {tenant} AND {owner} = {tenant}"
+            ).format(table=self.table.identifier, tenant=tenant, owner=self.owner("own"))
+        return sql.SQL("{place} = ANY(ARRAY({places}))").format(
+            place=sql.Identifier(alias, "ctid"), places=places
+        )
+
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Rows that no tenant's export holds. ``table`` has the schema; ``reason`` is for operators."""
+    """Rows that no tenant's export contains. ``table`` has the schema; ``reason`` is for operators."""
 
     table: str
     rows: int
@@ -202,13 +228,13 @@ def _contents(
     return table_contents(
         connection,
         [owned.table for owned in tables],
-        [owned.belongs("content", tenant_id) for owned in tables],
+        [owned.found_by_index("content", tenant_id) for owned in tables],
         hashed=hashed,
     )
 
 
 def left_out(connection: psycopg.Connection, exported: dict[tuple[str, str], int]) -> list[LeftOut]:
-    """The rows of the restored database that no export holds, by table; ``exported`` counts the exported rows by schema and name."""
+    """The rows of the restored database that no export contains, by table. ``exported`` counts the exported rows by schema and name."""
     tables = list_tables(connection)
     owned = {(each.table.schema, each.table.name) for each in owned_tables(connection)}
     found = []

@@ -1,4 +1,4 @@
-"""Runs pg_dump and pg_restore: the password stays out of the command line, and no process outlives the task."""
+"""Runs pg_dump and pg_restore. The password is not in the command line, and no process outlives the task."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ BIN_VARIABLE = "batch_postgres_bin"
 _TICK_SECONDS = 1.0
 _END_SECONDS = 10.0
 
-# Kills the process group $0 if its standard input ends without a line, that is, if the task was killed.
+# Kills the process group $0 if its standard input ends without a line, which means that the task was killed.
 _WATCH = 'read -r line || kill -s TERM -- "-$0"'
 
 
-# A tool writes the parts of an error one by one, so that a worker's progress may take the place of the last part.
+# A tool writes the parts of an error one by one, so the output of a worker may overwrite the last part.
 _SPLIT_ERROR = re.compile(r"error: (?:[\w.-]+:| )*(?:dumping contents of|finished item) .*")
 
 
@@ -69,9 +69,9 @@ class PostgresTools:
     def lines(
         self, tool: str, options: Sequence[str], database: str | None = None
     ) -> Generator[str | None, None, None]:
-        """Run the tool; yield each line of its output as it comes, and None when there is none for a second.
+        """Run the tool. Yield each line of its output when it arrives, and None if there is none for a second.
 
-        The tool waits for the reader: its next line is not written before this line is read. Close the generator to end the tool.
+        The tool waits for the reader: it does not write its next line before this line is read. Close the generator to end the tool.
         :raises BackupError: as ``run``.
         """
         parts = {key: str(value) for key, value in conninfo_to_dict(self._dsn).items() if value is not None}
@@ -123,7 +123,7 @@ class PostgresTools:
 
 
 class _Reason:
-    """Why a tool failed: its first error with the detail, or else its last line."""
+    """Why a tool failed: its first error with the detail, otherwise its last line."""
 
     def __init__(self) -> None:
         self._last = "（出力なし）"
@@ -147,7 +147,7 @@ class _Reason:
 def _started(
     command: Sequence[str], environment: Mapping[str, str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The running tool in a process group of its own, and its output. Nothing of the group runs when the block has ended."""
+    """The running tool in its own process group, and its output. When the block has ended, no process of the group runs any more."""
     output, writer = _narrow_pipe()
     try:
         process = subprocess.Popen(
@@ -169,7 +169,7 @@ def _started(
         )
         yield process, output
     finally:
-        # First, because a tool that still writes would wait for a reader.
+        # Close this first, because a tool that still writes would wait for a reader.
         os.close(output)
         _end(process)
         if watch:
@@ -177,7 +177,7 @@ def _started(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End what still runs of the process group. SIGTERM first: pg_dump then also cancels its statements on the server."""
+    """End the remaining processes of the group. SIGTERM comes first: pg_dump then also cancels its statements on the server."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -189,7 +189,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _narrow_pipe() -> tuple[int, int]:
-    """A pipe that holds one write where the system can do that, so that a tool cannot run ahead of its reader."""
+    """A pipe that holds only one write if the system supports that, so that a tool waits for its reader."""
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox without packet pipes
             reader, writer = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
@@ -199,7 +199,7 @@ def _narrow_pipe() -> tuple[int, int]:
 
 
 def _lines(process: subprocess.Popen[bytes], output: int) -> Iterator[str | None]:
-    """The lines of the output until its end, or until the process has ended and says nothing more; None for a second without one."""
+    """The lines of the output until its end, or until the process has ended and writes no more. None for a second without a line."""
     rest = b""
     while True:
         if not select.select([output], [], [], _TICK_SECONDS)[0]:
@@ -215,7 +215,7 @@ def _lines(process: subprocess.Popen[bytes], output: int) -> Iterator[str | None
             yield line.decode(errors="replace")
     if rest:
         yield rest.decode(errors="replace")
-    # The end of the output is not yet the end of the process.
+    # The process may still run after its output has ended.
     while process.poll() is None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_TICK_SECONDS)

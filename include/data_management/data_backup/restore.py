@@ -1,4 +1,4 @@
-"""Restores the whole database into a new database, or one tenant beside the live rows or over them."""
+"""Restores the whole database into a new database, or one tenant into a separate schema or over the live rows."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def restore_database(
     with_owners: bool = True,
     owner: str = "",
 ) -> Manifest:
-    """Restore a whole dump into a new database and compare every table with the snapshot; returns the manifest.
+    """Restore a whole dump into a new database and compare every table with the snapshot. Returns the manifest.
 
-    The contents are compared of the tables whose hash the manifest has, and the rows of all.
+    If the manifest has a hash of a table, its content is compared. The rows of all tables are counted.
 
-    ``sha256`` is the dump manifest's hash in the backup's manifest. ``owner``: see ``spool_folder``.
-    A database that cannot be completed is dropped.
+    ``sha256`` is the dump manifest's hash in the backup's manifest. ``owner``: see ``spool_folder``. If the database cannot be completed,
+    it is dropped.
     :raises BackupDamagedError: a table differs. :raises BackupError: the database exists, or pg_restore fails.
     """
     manifest = packer.read_manifest(DUMP_MANIFEST, sha256)

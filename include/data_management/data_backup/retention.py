@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from include.settings import RetentionSettings
 
-# The minimum, whatever the settings are.
+# The minimum for all settings.
 ALWAYS_KEPT = 3
 
 
@@ -16,7 +16,8 @@ ALWAYS_KEPT = 3
 class VerifiedBackup:
     """A backup that was restored and compared; ``taken_on`` is its business date (Asia/Tokyo).
 
-    The business date can be before that of an older backup: a day that is caught up contains the database at the time of the run.
+    The business date can be earlier than that of an older backup: a later run for a missed day contains the database at the time of the
+    run.
     """
 
     taken_on: date

@@ -30,17 +30,18 @@ _SCRATCH_PREFIX = "batch_backup_check_"
 
 # pg_dump announces finished files only if it has workers.
 _LEAST_PROCESSES = 2
-# Each process writes the name of the program first and then the message, so that another's message may come between.
+# Each process writes the name of the program first and then the message, so another process may write in between.
 _FINISHED = re.compile(r"^(?:[\w.-]+:| )*finished item (\d+) TABLE DATA ")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the database; ``has_tenant``: its rows have a tenant_id."""
+    """A table of the database. ``has_tenant``: its rows have a tenant_id. ``has_children``: other tables inherit from it."""
 
     schema: str
     name: str
     has_tenant: bool
+    has_children: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -61,7 +62,7 @@ class DatabaseServer:
     def connect(self, database: str | None = None) -> psycopg.Connection:
         """In autocommit mode, with a fixed output format of values.
 
-        Limits for the application's sessions do not count: a snapshot is idle while pg_dump works, and pg_dump ignores them, too.
+        Limits for the application's sessions do not apply: a snapshot is idle while pg_dump works, and pg_dump ignores them, too.
         :raises DatabaseUnavailableError: the server does not answer.
         """
         try:
@@ -87,7 +88,7 @@ class DatabaseServer:
         return f"{self.scratch_prefix}{backup_id.lower()}"
 
     def check(self) -> None:
-        """Check that this login and these tools can take a whole backup.
+        """Check that this login and these tools can take a complete backup.
 
         :raises SettingsError: the login cannot see all rows or cannot create databases. :raises BackupError: pg_dump is missing or too old.
         """
@@ -114,8 +115,8 @@ class DatabaseServer:
     def dump(self, snapshot: str, folder: Path, jobs: int) -> Generator[Path | None, None, None]:
         """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed, with at least two processes.
 
-        Yields the file of each table when it is complete, and None now and then. pg_dump begins no other table before the next value
-        is taken. Close the generator to end pg_dump. :raises BackupError: pg_dump fails.
+        Yields the file of each table when it is complete, and None at intervals. pg_dump begins no other table before the caller takes the
+        next value. Close the generator to end pg_dump. :raises BackupError: pg_dump fails.
         """
         options = [
             "--format=directory",
@@ -153,7 +154,7 @@ class DatabaseServer:
 
     @contextmanager
     def dropped_after_error(self, database: str) -> Iterator[None]:
-        """Drop the database if the block fails. Enter it only after ``create_database``: another one's database must stay."""
+        """Drop the database if the block fails. Enter it only after ``create_database``, so that it never drops another run's database."""
         try:
             yield
         except BaseException:
@@ -197,7 +198,7 @@ class DatabaseServer:
             ) from error
 
     def sizes(self) -> DatabaseSize:
-        """What the dump will have to hold."""
+        """The sizes of the tables for the dump."""
         with self.connect() as connection:
             tables = [TableSize(*row) for row in _SQL.execute(connection, "table_sizes")]
             return DatabaseSize(
@@ -218,10 +219,13 @@ class DatabaseServer:
 
     def drop(self, database: str) -> None:
         """Drop the database, even if there are connections to it."""
+        drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database))
         with self.connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
-            )
+            try:
+                connection.execute(drop + sql.SQL(" WITH (FORCE)"))
+            except psycopg.errors.InsufficientPrivilege:
+                # FORCE fails if autovacuum works there and the login is no superuser. Without it, PostgreSQL ends autovacuum first.
+                connection.execute(drop)
 
 
 def dump_processes(jobs: int) -> int:
@@ -249,9 +253,9 @@ def table_contents(
     *,
     hashed: Collection[tuple[str, str]] | None = None,
 ) -> list[TableContent]:
-    """The number of rows and the content hash of each table, or of the rows ``content`` that fulfil the table's condition.
+    """The number of rows and the content hash of each table, or of the rows ``content`` that match the table's condition.
 
-    Only the rows are counted of the tables that are not in ``hashed``, by schema and name; None: all tables have a hash.
+    Tables that are not in ``hashed`` (by schema and name) have no hash, only the number of rows. None: all tables have a hash.
     """
     if not tables:
         return []

@@ -1,4 +1,4 @@
-"""Local folders for a few files of a dump, and the room that they need."""
+"""Local folders for a few files of a dump, and the disk space that they need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# So many bytes may wait for the store, or for pg_restore, before more are fetched or dumped.
+# This many bytes may wait for the store, or for pg_restore, before more are fetched or dumped.
 WAITING_BYTES = 256 << 20
 
 _PREFIX = "batch-backup-"
@@ -20,7 +20,7 @@ _MAX_AGE_SECONDS = 24 * 3600
 
 @dataclass(frozen=True)
 class TableSize:
-    """What a table takes on the server, in bytes, without its indexes."""
+    """The size of a table on the server, in bytes, without its indexes."""
 
     schema: str
     name: str
@@ -29,18 +29,18 @@ class TableSize:
 
 @dataclass(frozen=True)
 class DatabaseSize:
-    """What a database takes on the server, in bytes; ``tables`` with the largest first."""
+    """The size of a database on the server, in bytes; ``tables`` with the largest first."""
 
     tables: Sequence[TableSize]
     large_object_bytes: int
     database_bytes: int
 
     def spool_bytes(self, processes: int) -> int:
-        """The local bytes that a dump with so many processes needs at its peak.
+        """The maximum local bytes that a dump with so many processes needs.
 
-        Each process writes a table, and finished files wait, as many as ``WAITING_BYTES`` allows. Large objects remain until the end.
-        A file that is sent or fetched also has a compressed copy; text compresses to less than half. A restore needs no more.
-        This is an estimate: in a dump, binary columns take twice their bytes, and long texts, which the server compresses, several times.
+        Each process writes a table, and finished files wait, as many as ``WAITING_BYTES`` allows. Large objects remain until the end. A
+        file that is uploaded or downloaded also has a compressed copy; text compresses to less than half. A restore does not need more.
+        This is an estimate: in a dump, binary columns have twice their bytes, and long texts, which the server compresses, several times.
         """
         whole = sum(table.bytes for table in self.tables)
         written = sum(table.bytes for table in self.tables[:processes])
@@ -48,8 +48,8 @@ class DatabaseSize:
 
 
 def spool_folder(owner: str = "") -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder. What killed processes have left is deleted first: folders of the same ``owner``, and all in
-    which no file came or went for a day.
+    """A temporary folder. Leftovers of killed processes are deleted first: folders of the same ``owner``, and all folders in which no file
+    was added or deleted for a day.
 
     ``owner`` names a step of a run, of which only one attempt is active at a time.
     """

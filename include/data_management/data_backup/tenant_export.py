@@ -1,4 +1,4 @@
-"""One tenant's rows: exported as CSV, restored beside the live rows, compared with them, and optionally merged over them."""
+"""One tenant's rows: exported as CSV, restored into a separate schema, compared with the live rows, and optionally merged over them."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from include.data_management.data_backup.postgres_tools import BackupError
 from include.data_management.data_backup.server import Table, table_contents
 from include.execution.object_store import tenant_folder
 
-# A merge may write only the host application's rows. Our own rows (invoices, the outbox) must not go back in time.
+# A merge may write only the host application's rows. The batches' own rows (invoices, the outbox) must not return to an earlier state.
 MERGED_SCHEMA = HOST_SCHEMA
 
 _BLOCK_BYTES = 1 << 20
 _LISTED_KEYS = 5
 
-# The host's tables whose rows are written once, and the time (UTC, without zone) at which they are written.
+# The host's tables whose rows are written once, with the column of the time (UTC, without zone).
 _LOG_TIMES = {"SYS_SystemLog": "created_at", "HIS_AuditLog": "created_at"}
 
-# A row's time may be this long before its transaction ends.
+# A row's time may be this much earlier than the end of its transaction.
 _LONGEST_TRANSACTION = timedelta(days=1)
 
 
@@ -52,7 +52,7 @@ def manifest_path(tenant_id: str) -> str:
 
 
 def restored_schema(tenant_id: str) -> str:
-    """The schema for the tenant's restored rows, beside the live schema."""
+    """The schema for the tenant's restored rows, separate from the live schema."""
     readable = re.sub("[^a-z0-9_]", "_", tenant_id.lower())[:30]
     return f"restored_{readable}_{hashlib.sha256(tenant_id.encode()).hexdigest()[:8]}"
 
@@ -69,7 +69,7 @@ def export_tenant(
     for owned, content in tenant_contents(snapshot, tables, tenant_id):
         query = sql.SQL(
             "COPY (SELECT content.* FROM {} AS content WHERE {}) TO STDOUT (FORMAT csv, HEADER)"
-        ).format(owned.table.identifier, owned.belongs("content", tenant_id))
+        ).format(owned.table.identifier, owned.found_by_index("content", tenant_id))
         with snapshot.cursor().copy(query) as copy:
             source = cast("io.BufferedIOBase", CopyStream(copy.read))
             path = f"tenants/{tenant_folder(tenant_id)}/{content.schema}.{content.name}.csv"
@@ -80,17 +80,17 @@ def export_tenant(
 
 
 def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Manifest) -> str:
-    """Restore a tenant's rows into their own schema, in the open transaction; returns the schema's name.
+    """Restore a tenant's rows into a separate schema, in the open transaction. Returns the schema's name.
 
     A table has the columns of the export with the types of the live table, so that both can be compared.
     :raises BackupDamagedError: a file differs from the manifest, or its rows differ from the snapshot.
-    :raises BackupError: the live database has other columns now.
+    :raises BackupError: the columns of the live database have changed.
     """
     tenant_id = str(manifest.about["tenant_id"])
     schema = restored_schema(tenant_id)
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-    # The rows of the other tables may state any tenant.
+    # The rows of the other tables may name any tenant.
     by_column = {
         (owned.table.schema, owned.table.name)
         for owned in owned_tables(connection)
@@ -132,7 +132,7 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
 
 
 def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manifest) -> None:
-    """Compare restored tables with the manifest by hash. Use it right after a backup, while the tables have the same columns.
+    """Compare restored tables with the manifest by hash. Call it right after a backup, while the tables have the same columns.
 
     :raises BackupDamagedError: names the tables that differ.
     """
@@ -152,9 +152,9 @@ def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manif
 
 @dataclass(frozen=True)
 class Conflict:
-    """The comparison of a table's restored rows with the live rows: rows that differ, were deleted, or are new; some of their keys.
+    """The comparison of a table's restored rows with the live rows: rows that differ, were deleted, or are new, with some of their keys.
 
-    ``added`` are the columns that are new since the backup: they are neither compared nor changed.
+    ``added`` are columns that were added since the backup. They are neither compared nor changed.
     """
 
     schema: str
@@ -179,8 +179,8 @@ class Conflict:
         return text
 
 
-# The restored rows beside the live rows with their keys, and the tenant's live rows without restored rows. The live rows of the first
-# part are found by the primary key, those of the second part by the conditions of `is_own` and `is_since`.
+# The restored rows joined with the live rows by key, and the tenant's live rows without restored rows. The first part finds live rows by
+# the primary key, the second part by the conditions of `is_own` and `is_since`.
 _COMPARISON = sql.SQL(
     """
     WITH pair AS MATERIALIZED (
@@ -224,8 +224,8 @@ def compare(
 ) -> list[Conflict]:
     """Compare the restored rows with the tenant's live rows, by primary key, in each table, including tables without backup rows.
 
-    ``tables`` come from ``find_owners``. Of the application's logs, rows count as new only if they were written after ``snapshot_at``
-    (aware): an index on the time finds them, and nothing else is read of the log.
+    ``tables`` come from ``find_owners``. For the application's logs, rows count as new only if they were written after ``snapshot_at``
+    (aware). An index on the time finds them, and no other rows of the log are read.
     """
     tenant_id = str(manifest.about["tenant_id"])
     restored = {(each.schema, each.name) for each in manifest.tables}
@@ -275,10 +275,10 @@ def compare(
 def merge(
     connection: psycopg.Connection, schema: str, manifest: Manifest, tables: Sequence[OwnedTable]
 ) -> int:
-    """Replace live rows of the host's tables with the restored rows, in the open transaction; returns rows written.
+    """Replace live rows of the host's tables with the restored rows, in the open transaction. Returns the number of rows written.
 
-    Rows that are newer than the backup stay. Columns that are newer than the backup keep their values, or get their defaults in rows
-    that are inserted again.
+    Rows that are newer than the backup stay. Columns that are newer than the backup keep their values. In rows that are inserted again,
+    they get their defaults.
     :raises BackupError: a restored key now belongs to another tenant, or a constraint fails; it names the table.
     """
     tenant_id = str(manifest.about["tenant_id"])
@@ -298,7 +298,7 @@ def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, ow
         "live": table.identifier,
         "source": sql.Identifier(schema, name),
         "same_key": _same_key(key),
-        # A row of nobody may be overwritten: the deleted employee is perhaps being restored with it.
+        # A row without a tenant may be overwritten: its deleted employee may be restored in the same merge.
         "is_taken": sql.SQL("{} <> {}").format(owned.owner("live"), sql.Literal(tenant_id)),
         "key": _row_of("restored", key),
         "names": _names(columns),

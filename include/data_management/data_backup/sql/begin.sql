@@ -1,5 +1,5 @@
 -- name: running_backup
--- Another run that is taking a backup. A run that has died is closed when the next run opens.
+-- Another run that is taking a backup. A killed run is closed when the next run opens.
 SELECT log.execution_id, log.dag_id, log.run_id
 FROM batch.backup AS begun
 INNER JOIN batch.execution_log AS log ON begun.execution_id = log.execution_id
@@ -13,8 +13,8 @@ FROM batch.backup
 WHERE execution_id = %(execution_id)s;
 
 -- name: begin_backup
--- The run's own row: a repeated step continues with the same id. Ids count up within a day (Asia/Tokyo), as on the host. The
--- count covers the ledger, the application's history and the store.
+-- The run's own row: a repeated step continues with the same id. Ids count up within a day (Asia/Tokyo), like the host's. The
+-- count includes the ledger, the application's history and the store.
 INSERT INTO batch.backup AS begun (backup_id, execution_id, business_date, status, location)
 SELECT
     coalesce(
@@ -55,12 +55,12 @@ UPDATE batch.backup SET location = %(location)s
 WHERE backup_id = %(backup_id)s;
 
 -- name: reopen_execution
--- The dump was cleared after its run was closed. The log says running again, so that no other run starts.
+-- The dump was cleared after its run was closed. Set the log to running again, so that no other run starts.
 UPDATE batch.execution_log SET status = 'running', started_at = clock_timestamp(), ended_at = null, error_message = null
 WHERE execution_id = %(execution_id)s AND status <> 'running';
 
 -- name: close_abandoned_history
--- Only one run takes a backup at a time, so a row of another run with status RUNNING was left by a lost run.
+-- Only one run takes a backup at a time, so a RUNNING row of another run belongs to a lost run.
 UPDATE batch.all_backup_history AS history
 SET
     backup_end_time = clock_timestamp() AT TIME ZONE 'UTC',

@@ -32,7 +32,7 @@ WITH taken_in AS (
     RETURNING *
 )
 
--- The run is unknown. If the application has no row of the backup, the backup's id takes the place of the run's id.
+-- The run is unknown. If the application has no row of the backup, the backup's id replaces the run's id.
 INSERT INTO batch.all_backup_history AS history (
     id, backup_id, backup_type, backup_scope, target_objects, backup_start_time, backup_end_time,
     backup_status, backup_file_path, backup_file_size, compression_type, encryption_enabled, checksum,

@@ -1,6 +1,6 @@
 -- name: list_tables
--- Every table with its own rows, and whether its rows name their tenant. Tables in the schema of a restore do not count as
--- tenant tables. The keys of an export (ownership.py) are no part of the database.
+-- Every table with its own rows, and whether its rows name their tenant. Tables in the schema of a restore do not count as tenant
+-- tables. The keys of an export (ownership.py) are not part of the database.
 SELECT
     namespace.nspname AS schema_name,
     relation.relname AS table_name,
@@ -12,9 +12,10 @@ SELECT
             attribute.attrelid = relation.oid
             AND attribute.attname = 'tenant_id'
             AND NOT attribute.attisdropped
-            -- A string of any type: TEXT, VARCHAR(n), CHAR(n), a domain over one of them.
+            -- A string of any type: TEXT, VARCHAR(n), CHAR(n), or a domain over one of them.
             AND type.typcategory = 'S'
-    ) AS has_tenant
+    ) AS has_tenant,
+    relation.oid IN (SELECT inheritance.inhparent FROM pg_inherits AS inheritance) AS has_children
 FROM pg_class AS relation
 INNER JOIN pg_namespace AS namespace ON relation.relnamespace = namespace.oid
 WHERE
@@ -51,7 +52,7 @@ WHERE rolname = current_user;
 SELECT pg_database_size(current_database());
 
 -- name: table_sizes
--- What the tables take without their indexes, the largest first.
+-- The sizes of the tables without their indexes, the largest first.
 SELECT
     namespace.nspname AS schema_name,
     relation.relname AS table_name,
