@@ -47,7 +47,7 @@ def put_off(database: Database, host: psycopg.Connection, services: StandIns, **
 
 
 def change(host: psycopg.Connection, assignment: str, log_id: str) -> None:
-    """What the application writes."""
+    """A change by the application."""
     host.execute(f'UPDATE "HIS_NotificationLog" SET {assignment} WHERE id = %s', [log_id])
 
 
@@ -303,6 +303,27 @@ def test_a_letter_about_an_invoice_is_sent_whatever_setting_it_names(
     run_notifications(database, services)
 
     assert len(services.messages) == 1
+
+
+def test_a_letter_about_an_invoice_is_sent_however_late_and_another_notification_expires(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    days_ago = DUE - timedelta(days=5)
+    for recipient_type in ("BILLING_CONTACT", "USER"):
+        waiting(host, "A", recipient_type=recipient_type, scheduled_at=days_ago.replace(tzinfo=None))
+    services.fail_next("email", "451 Try again", command="RCPT")
+
+    run_notifications(database, services)
+    # The letter waits for its next attempt. It is not given up because its first time is long ago.
+    assert statuses(host) == {("email", "retry"): 1}
+    make_due(host)
+    retry(database, services)
+
+    assert statuses(host) == {("email", "sent"): 1}
+    shown = host.execute(
+        'SELECT recipient_type, send_status FROM "HIS_NotificationLog" ORDER BY 1'
+    ).fetchall()
+    assert shown == [("BILLING_CONTACT", "SUCCESS"), ("USER", "FAILED")]
 
 
 def test_a_notification_whose_type_became_unknown_is_not_sent(

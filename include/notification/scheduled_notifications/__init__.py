@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from include.notification.scheduled_notifications.batch import ScheduledNotificationsBatch
 
     class _Installation(OffersNotifications, OffersBilling, Protocol):
-        """What the batch needs."""
+        """The installation's interface that the batch needs."""
 
 
 def create_batch(installation: _Installation) -> ScheduledNotificationsBatch:

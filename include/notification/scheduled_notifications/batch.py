@@ -1,6 +1,6 @@
 """BATCH-019-01: sends the application's notifications that are due by nine o'clock and the day's reminders, each once.
 
-Reminders of overdue invoices are letters of billing. They go also to tenants that have left.
+Reminders of overdue invoices are letters of billing. Tenants that have left get them too.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         self._billing = billing
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that have left, and to whom a letter about an invoice is due. Nothing else is sent to them."""
+        """The tenants that have left and have a due letter about an invoice. They get no other messages."""
         cutoff = naive_utc(sending_time(request.business_date))
         former = _SQL.column(request.platform, "former_tenants_with_letters", cutoff=cutoff)
         if load_settings().billing.sends_reminders:
@@ -85,7 +85,7 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         )
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Put due notifications into the outbox, each once. Notifications that waited too long are marked in the application's row."""
+        """Put due notifications into the outbox, each once. Expired notifications are marked in the application's row."""
         signals = _SQL.rows(work.connection, "delete_signals", execution_id=work.run.execution_id)
         preferences = load_preferences(work.connection, self._notifications.settings, _cutoff(work.run))
         switched_off = load_switched_off(work.connection, _cutoff(work.run))
@@ -108,7 +108,9 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         ]
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
-        """Send all due messages of these tenants. The outcomes contain the tenant's counts, also of what another sender has claimed."""
+        """Send all due messages of these tenants. The outcomes contain the tenant's counts, including messages that another sender has
+        claimed.
+        """
         tenant_ids = [result.unit_id for result in results]
         with lasting(work.connection) as database:
             reports = self._notifications.send_due(
@@ -144,7 +146,11 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
     ) -> UnitResult:
         tenant_id, cutoff, settings = signal["tenant_id"], _cutoff(run), preferences.settings
         oldest = cutoff - timedelta(hours=settings.expire_hours)
-        waiting = [(row, _scheduled_at(row)) for row in signal["waiting"]]
+        # A letter about an invoice is sent however late it is. The hours until it is given up begin with this run, at the earliest.
+        waiting = [
+            (row, max(_scheduled_at(row), oldest) if row["is_letter"] else _scheduled_at(row))
+            for row in signal["waiting"]
+        ]
         expired = [row["id"] for row, scheduled_at in waiting if scheduled_at < oldest]
         nowhere = [row["id"] for row, at in waiting if at >= oldest and row["channel"] is None]
         sendable = [(row, at) for row, at in waiting if at >= oldest and row["channel"] is not None]
@@ -197,7 +203,7 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         settings: NotificationSettings,
         execution_id: str,
     ) -> int:
-        """Put the messages that are new into the outbox, several reminders of one kind as one; returns the number of messages."""
+        """Put new messages into the outbox, and merge reminders of one kind if the setting says so. Returns the number of messages."""
         keys = [draft.dedupe_key for draft in drafts]
         known = {key for _, key in self._notifications.statuses(connection, keys)}
         new = [draft for draft in drafts if draft.dedupe_key not in known]
@@ -207,7 +213,7 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
 
 
 def _is_held(tenant_id: str, row: Mapping[str, Any], switched_off: SwitchedOff) -> bool:
-    """Whether a setting keeps a notification of the application from being sent. A letter about an invoice has no such setting."""
+    """Whether a setting holds a notification of the application. Letters about invoices have no such setting."""
     if row["is_letter"]:
         return False
     return row["is_held"] or Lane(tenant_id, Channel(row["channel"])) in switched_off.channels

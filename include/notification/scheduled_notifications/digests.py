@@ -1,4 +1,4 @@
-"""Reminders of one kind for one recipient become one message. Pure: messages in, messages out."""
+"""Merges reminders of one kind for one recipient into one message. Pure: messages in, messages out."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from include.messaging.channels import line_works, slack, teams
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
 
-# The most reminders in one message, so that it can still be read.
+# The maximum number of reminders in one message, so that it can still be read.
 _MOST = 10
 
 _RULE = "\n\n――――――――\n\n"
-# What surrounds the content of a page. Its styles are kept.
+# The parts around the content of a page. Its styles are kept.
 _AROUND = re.compile(
     r"<!doctype[^>]*>|</?(?:html|body)\b[^>]*>|<head\b[^>]*>.*?</head\s*>", re.IGNORECASE | re.DOTALL
 )
@@ -29,9 +29,9 @@ _MORE = {"ja": "（ほか {} 件）", "en": " (and {} more)"}
 
 
 def digests(drafts: Iterable[Draft], kinds: Collection[str], language: str) -> list[Draft]:
-    """The drafts, with one message for those of one kind for one recipient. ``kinds`` are the template keys to which this applies.
+    """The drafts. Drafts of one kind for one recipient are merged into one message. ``kinds`` are the template keys to merge.
 
-    The single drafts stay as merged ones, so that each occasion keeps its key and is never sent twice.
+    The single drafts stay as merged ones, so each event keeps its key and is never sent twice.
     """
     groups: dict[tuple[str | None, Channel, str], list[Draft]] = {}
     result = []
@@ -51,7 +51,7 @@ def digests(drafts: Iterable[Draft], kinds: Collection[str], language: str) -> l
 
 
 def _parts(group: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
-    """The group in parts that fit into one message. A reminder that is too long by itself stays alone."""
+    """The group in parts that fit into one message. A reminder that is too long by itself is not merged."""
     part = list[Draft]()
     for draft in group:
         if part and (len(part) == _MOST or not _fits([*part, draft])):
@@ -62,7 +62,7 @@ def _parts(group: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
 
 
 def _fits(part: Sequence[Draft]) -> bool:
-    """Whether the channel takes these reminders as one message."""
+    """Whether the channel accepts these reminders as one message."""
     text, rich = _text(part), _rich(part)
     match part[0].channel:
         case Channel.LINE_WORKS:
@@ -131,7 +131,7 @@ _RICH: dict[Channel, Callable[[Sequence[Any]], Any]] = {
 
 
 def _rich(part: Sequence[Draft]) -> Any:
-    """The channel's own format of all messages; None if the channel has none, or one of the messages has none."""
+    """The channel's own format of all messages. None if the channel has none, or if one of the messages has none."""
     join = _RICH.get(part[0].channel)
     riches = [draft.rich for draft in part]
     return None if join is None or any(rich is None for rich in riches) else join(riches)

@@ -15,7 +15,7 @@ from include.messaging.templates import Template, TemplateRefusedError, render
 
 @dataclass(frozen=True)
 class Route:
-    """A template, whose channel is the route's, and a destination. An e-mail goes to the employee and has no destination here."""
+    """A template and a destination. The template's channel is the route's. An e-mail goes to the employee and has no destination here."""
 
     template: Template
     destination: str = field(default="", repr=False)
@@ -23,7 +23,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Occasion:
-    """The reason for one employee's reminder: a certificate or a goal (``reference``), and the Japanese day on which it ends."""
+    """The event of one employee's reminder: a certificate or a goal (``reference``), and the Japanese day on which it ends."""
 
     template_key: str
     reference: str
@@ -49,10 +49,10 @@ def reminders(
     routes: Mapping[str, Sequence[Route]],
     due_at: datetime,
 ) -> Reminders:
-    """One message per occasion, threshold and route. The threshold is the smallest not below the days left, so a missed day is caught up.
+    """One message per event, threshold and route. The threshold is the smallest one not below the days left, so a missed day is caught up.
 
-    ``days_before`` are the thresholds and ``routes`` the routes by template key. Occasions without an address have no e-mail; a note
-    counts them.
+    ``days_before`` are the thresholds and ``routes`` the routes by template key. Employees without an address get no e-mail; a note counts
+    them.
     """
     drafts: list[Draft] = []
     refused: dict[str, str] = {}
@@ -84,7 +84,7 @@ def reminders(
                     rich=rendered.rich,
                     template_key=occasion.template_key,
                     due_at=due_at,
-                    # After this day no reminder of the occasion can follow.
+                    # After this day no reminder of the event can follow.
                     dedupe_until=due_at + timedelta(days=days_left + 1),
                 )
             )

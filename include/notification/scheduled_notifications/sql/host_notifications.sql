@@ -1,5 +1,5 @@
 -- name: expire_host_notifications
--- Without notifications that are in the outbox, for example behind a closed channel: the outbox expires those.
+-- Without notifications that are in the outbox, for example because of a closed channel: the outbox expires those.
 UPDATE batch.tenant_notification AS shown
 SET
     send_status = 'FAILED',
@@ -7,13 +7,13 @@ SET
     error_details = %(reason)s,
     updated_at = now() AT TIME ZONE 'UTC'
 WHERE
-    -- Locked rows are skipped; tomorrow's run finds them again.
+    -- Locked rows are skipped. The next day's run finds them again.
     id IN (
         SELECT free.id FROM batch.tenant_notification AS free
         WHERE free.id = any(%(ids)s)
         FOR UPDATE SKIP LOCKED
     )
-    -- For the table's index, which the subquery alone does not reach through the view.
+    -- For the table's index: through the view, the subquery alone does not reach it.
     AND id = any(%(ids)s)
     AND upper(btrim(send_status)) = 'PENDING'
     AND NOT EXISTS (

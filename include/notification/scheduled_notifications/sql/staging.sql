@@ -1,6 +1,6 @@
 -- name: collect_signals
--- Read each host table once for all tenants of the run: notifications that are due, and certificates and goals that end within
--- the longest reminder period; and how all rows read were assigned. Tenants that have left get letters about invoices only.
+-- Read each host table once for all tenants of the run: due notifications, and certificates and goals that end within the longest
+-- reminder period; and how all rows read were assigned. Tenants that have left get only letters about invoices.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, status
     FROM batch.all_tenant
@@ -77,7 +77,7 @@ reconciled AS (
         %(execution_id)s,
         due.source,
         batch.placement(due.person_key, person.tenant_id, person.reason, due.stated_tenant_id, tenant.status) AS placement,
-        -- A certificate that ends soon is due for weeks, and must not make each run partial.
+        -- A certificate that ends soon is due for weeks. It must not make each run partial.
         due.source = 'HIS_NotificationLog' AS is_event,
         count(*) AS row_count
     FROM (
