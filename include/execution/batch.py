@@ -25,13 +25,13 @@ from include.network import Network
 
 @dataclass(frozen=True)
 class Run:
-    """The run that a step belongs to; every row that the step writes carries ``execution_id``.
+    """The run of a step. Every row that the step writes contains ``execution_id``.
 
-    ``business_date`` is the date that the run works on. ``run_date`` is the day of the run's logical date; in a shard that is cleared
-    later it is the day on which the shard runs. Both are in Asia/Tokyo. ``options`` are the batch's own parameters, checked (JSON
-    values). A shard starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see
-    ``SplitsTenants``. ``run_at`` (aware) is the run's logical date. ``triggered_by`` is the user who triggered the run by hand.
-    ``attempt`` is the number of times that the run was cleared, until the step began.
+    ``business_date`` is the date that the run works on. ``run_date`` is the day of the run's logical date. If a shard is cleared on a later
+    day, its ``run_date`` is that day. Both are in Asia/Tokyo. ``options`` are the batch's own parameters, checked (JSON values). A shard
+    starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see ``SplitsTenants``.
+    ``run_at`` (aware) is the run's logical date. ``triggered_by`` is the user who triggered the run manually. ``attempt`` is the number of
+    times that the run was cleared before the step began.
     """
 
     execution_id: str
@@ -47,12 +47,12 @@ class Run:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether a person wants the run, perhaps because the application's rows have changed: it reads them again."""
+        """Whether a user triggered or cleared the run. Such a run reads the application's rows again, because they may have changed."""
         return self.triggered_by is not None or self.attempt > 0
 
     @property
     def as_of(self) -> datetime:
-        """The end (Asia/Tokyo) of what the run looks at: its logical date, or the end of an earlier business date."""
+        """The end (Asia/Tokyo) of the period that the run reads: its logical date, or the end of an earlier business date."""
         day_end = datetime.combine(self.business_date + timedelta(days=1), time(), JAPAN)
         return min(self.run_at.astimezone(JAPAN), day_end) if self.run_at else day_end
 
@@ -93,9 +93,9 @@ class NotDueError(BatchError):
 
 @dataclass(frozen=True)
 class RunRemark:
-    """What a step of the whole run found, for the result of the run. ``details`` are figures (JSON values).
+    """The remark of a step of the whole run, for the result of the run. ``details`` are figures (JSON values).
 
-    ``problem`` is why the step could not do its work, in one sentence; ``may_pass``: it may pass without an operator's action.
+    ``problem`` is why the step could not do its work, in one sentence. ``may_pass``: the problem may end without an operator's action.
     """
 
     details: dict[str, Any] = field(default_factory=dict)
@@ -105,10 +105,10 @@ class RunRemark:
 
 @dataclass(frozen=True)
 class Work:
-    """What a step works with: its run, its tenants, its database connection, and where files and messages go.
+    """The inputs of a step: its run, its tenants, its database connection, and where files and messages go.
 
-    ``connection`` is in autocommit mode. It acts as ``batch_tenant`` in the steps of a shard, and as ``batch_platform`` in the steps of
-    the whole run and in those of a ``UnitBatch``.
+    ``connection`` is in autocommit mode. It acts as ``batch_tenant`` in the steps of a shard, and as ``batch_platform`` in the steps of the
+    whole run and in those of a ``UnitBatch``.
     """
 
     run: Run
@@ -119,14 +119,14 @@ class Work:
 
     @property
     def files(self) -> ObjectStore:
-        """The object store of a step that writes files. :raises LookupError: this run writes none (a dry run)."""
+        """The object store of a step that writes files. :raises LookupError: the run writes no files (a dry run)."""
         if self.store is None:
             raise LookupError("this run has no object store")
         return self.store
 
     @property
     def services(self) -> Network:
-        """The network of a step that sends messages or asks services. :raises LookupError: this run does neither."""
+        """The network of a step that sends messages or calls services. :raises LookupError: the run does neither."""
         if self.network is None:
             raise LookupError("this run has no network")
         return self.network
@@ -134,7 +134,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Request:
-    """The input of a run, from a person or the schedule, before the run is opened.
+    """The input of a run, from a user or the schedule, before the run is opened.
 
     ``values`` are the form's values, ``codes`` the tenant codes among them (none: all tenants), and ``tenants`` the tenants with these
     codes. ``platform`` acts as ``batch_platform``. ``run_date`` is that of the run. ``open_store`` opens the object store.
@@ -193,7 +193,7 @@ Batch: TypeAlias = TenantBatch | UnitBatch
 
 @runtime_checkable
 class TakesOptions(Protocol):
-    """Has its own parameters, or checks before a run is opened."""
+    """Has parameters, or checks the request before a run is opened."""
 
     @abstractmethod
     def options(self, request: Request) -> dict[str, Any]:
@@ -211,11 +211,11 @@ class SelectsTenants(Protocol):
 
 @runtime_checkable
 class FindsTenants(Protocol):
-    """Has runs whose tenants are not in the form, but for example in a file."""
+    """Has runs whose tenants come from another source than the form, for example from a file."""
 
     @abstractmethod
     def found_tenants(self, request: Request) -> Collection[str] | None:
-        """The ids of the run's tenants, whatever their status; None: the tenants of the form. :raises ParameterError: as ``options``."""
+        """The ids of the run's tenants, whatever their status. None: the tenants of the form. :raises ParameterError: as ``options``."""
 
 
 @runtime_checkable
@@ -224,12 +224,12 @@ class KnowsVanishedTenants(Protocol):
 
     @abstractmethod
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """These tenants, with the code and the name that they had. They count as active."""
+        """The deleted tenants, with their last code and name. They count as active."""
 
 
 @runtime_checkable
 class MayNeedNobody(Protocol):
-    """Has runs that concern no tenant in particular: only their ``finish`` does anything."""
+    """Has runs without tenants: only their ``finish`` has an effect."""
 
     @abstractmethod
     def needs_nobody(self, request: Request) -> bool:
@@ -251,7 +251,7 @@ class CleansUp(Protocol):
 
     @abstractmethod
     def discard(self, work: Work) -> None:
-        """Delete these rows when the run is closed."""
+        """Delete these rows when the run closes."""
 
 
 @runtime_checkable
@@ -319,7 +319,7 @@ class ReadsFiles(Protocol):
 
     @abstractmethod
     def reads_files(self, run: Run) -> bool:
-        """Whether this run does."""
+        """Whether this run reads files."""
 
 
 @runtime_checkable
@@ -339,10 +339,10 @@ class SendsMessages(Protocol):
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
         """Send after the shard's work is committed; returns the results with the outcomes of the messages.
 
-        ``work.store`` has the files of letters. It is None if the installation has no store.
+        ``work.store`` contains the files of letters. It is None if the installation has no store.
 
-        Each step is its own transaction. A message is claimed before it is sent. After a kill nobody knows whether it arrived, so it is
-        not sent again.
+        Each step is its own transaction. A message is claimed before it is sent. After a kill it is unknown whether the message arrived, so
+        it is not sent again.
         """
 
 
@@ -369,7 +369,7 @@ class FinishesRun(Protocol):
 
 @runtime_checkable
 class ReportsDigest(Protocol):
-    """Has something to report to the operators after a run."""
+    """Reports findings to the operators after a run."""
 
     @abstractmethod
     def digest(self, work: Work) -> Digest:

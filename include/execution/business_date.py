@@ -62,7 +62,7 @@ def is_past(last_day: date, now: datetime) -> bool:
 
 
 def require_past(last_day: date, works_on: WorksOn, now: datetime) -> None:
-    """Refuse a period that has not ended: a period is closed once, and its usage would be incomplete. A run date must have begun.
+    """Refuse a period that has not ended: its usage would be incomplete, and a period is closed only once. A run date must have begun.
 
     :raises ParameterError: the Japanese day ``last_day`` has not ended (or begun) at ``now`` (aware).
     """

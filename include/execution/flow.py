@@ -58,6 +58,7 @@ from include.execution.tenant_selection import TenantSelection, select_found_ten
 from include.migrations.deployment_check import check_deployment
 from include.network import Network
 from include.settings import ExecutionSettings, load_settings
+from include.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -125,13 +126,13 @@ def open_run(
     if request.one_of_many and spec.works_on is WorksOn.PREVIOUS_MONTH and not is_past(last_day, now):
         raise NotDueError(f"{business_date:%Y-%m} はまだ終わっていないため、{spec.id} は対象外です")
     require_past(last_day, spec.works_on, now)
-    # Fails on a missing store or mail server before anything is written.
+    # Fails if the store or the mail server is missing, before any row is written.
     _resources(batch, installation, dry_run=parameters.dry_run)
     sharding = sharding or load_settings().execution
     with installation.platform(spec.time_limit) as platform:
         check_deployment(platform)
         if not isinstance(batch, UnitBatch):
-            # Otherwise every shard fails with the same reason.
+            # Otherwise every shard would fail with the same reason.
             installation.check_tenant_login()
         keep_known_keys(platform, load_settings().identity)
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
@@ -158,11 +159,12 @@ def open_run(
         )
     _log_remarks(selection)
     log.info(
-        "%s opened for %s with %d tenants%s",
+        "%s opened for %s with %d tenants%s by version %s",
         run.execution_id,
         business_date,
         len(selection.tenants),
         " (dry run)" if run.dry_run else "",
+        VERSION,
     )
     return replace(run, send_seconds=_send_seconds(spec, len(shards))), list(shards)
 
@@ -203,9 +205,9 @@ def run_step(
 def receive_mail(
     spec: RunSpec, batch: ReceivesMail, run: Run, installation: Installation, task: TaskKey
 ) -> None:
-    """Read the mailbox for the whole run, and record what it contained. A mailbox that fails does not fail the run's shards.
+    """Read the mailbox for the whole run, and record its contents. If the mailbox fails, the run's shards continue.
 
-    A dry run leaves the mailbox alone.
+    A dry run does not read the mailbox.
     """
     if run.dry_run:
         return
@@ -301,7 +303,7 @@ def _receive(
             work = Work(run, connection, network=replace(network, mailbox=mailbox))
             return batch.receive(work, platform)
     except Exception as error:
-        # Without the database the run cannot go on. Anything else concerns the mailbox.
+        # Without the database the run cannot continue. Any other error concerns the mailbox.
         if isinstance(error, psycopg.Error | DatabaseUnavailableError):
             raise
         return RunRemark(problem=reason_of(error), may_pass=is_recoverable(error))
@@ -345,7 +347,7 @@ def _shards(
     parts: Mapping[str, Sequence[str]],
     settings: ExecutionSettings,
 ) -> dict[Shard, list[str]]:
-    # A few tenants have a shard each, whatever their work.
+    # Each of a few tenants has its own shard, whatever its work.
     is_large = len(tenants) > settings.max_mapped_tenants
     records = run_log.last_records(platform, spec.id, len(tenants)) if is_large else {}
     return shard_tenants(tenants, settings, parts, records)
@@ -390,7 +392,7 @@ def _resources(
     if writes:
         store = installation.store()
     elif sends:
-        # Only letters with a file need it. Without a store they wait, and all other messages are sent.
+        # Only letters with a file need the store. Without a store they wait, and all other messages are sent.
         with suppress(SettingsError):
             store = installation.store()
     return store, installation.network(with_mail=sends) if sends or asks else None

@@ -26,7 +26,7 @@ class Installation(Protocol):
         """The same as ``batch_tenant``, which sees only the rows of the transaction's tenants."""
 
     def check_tenant_login(self) -> None:
-        """Check that ``tenants`` gives a connection. :raises SchemaError: the login may not act as ``batch_tenant``."""
+        """Check that ``tenants`` opens a connection. :raises SchemaError: the login may not act as ``batch_tenant``."""
 
     def database(self, name: str) -> str:
         """The libpq connection string, with the password, of a named connection. :raises ConnectionMissingError: it is not defined."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ObjectStore:
     """Files under one root: a ``pathlib.Path``, or a path with the same interface (Airflow's ``ObjectStoragePath``).
 
-    A key consists of ids joined by slashes, never of names that people choose.
+    A key consists of ids joined by slashes. It contains no names that users choose.
     """
 
     def __init__(self, root: Path) -> None:
@@ -153,7 +153,7 @@ def _upload(content: IO[bytes], target: Path) -> None:
         copyfileobj(content, file)
         file.close()
     except BaseException:
-        # Raise the first error, and mark the file as closed so that the garbage collector does not complete the upload.
+        # Raise the first error. Mark the file as closed, so that the garbage collector does not complete the upload.
         with suppress(Exception):
             file.discard()
         file.closed = True

@@ -1,4 +1,4 @@
-"""The keys of the host's people: the settings about them, and the kept result of ``batch.all_person_key``.
+"""The keys of the host's people: their settings, and the stored result of ``batch.all_person_key``.
 
 The rule is in ``include/migrations/host_views/people.sql``. All statements run as ``batch_platform``.
 """
@@ -19,7 +19,7 @@ _PEOPLE_LOCK = 7_018_016
 
 
 def keep_known_keys(platform: psycopg.Connection, settings: IdentitySettings) -> None:
-    """Bring ``batch.known_key``, which the views read, in line with the settings. Writes only what differs."""
+    """Update ``batch.known_key``, which the views read, from the settings. Writes only differences."""
     keys = settings.known_keys()
     with platform.transaction():
         _SQL.execute(platform, "keep_known_keys", person_keys=list(keys), kinds=list(keys.values()))
@@ -27,15 +27,15 @@ def keep_known_keys(platform: psycopg.Connection, settings: IdentitySettings) ->
 
 
 def keep_people(platform: psycopg.Connection) -> None:
-    """Bring ``batch.person_key`` in line with the host, in the open transaction, and plan the transaction for scans.
+    """Update ``batch.person_key`` from the host in the open transaction, and plan the transaction for scans.
 
-    Reads the people, and resolves their keys only if something about them has changed. Only rows that differ are written.
+    Reads the people. Resolves their keys only if a person has changed, and writes only differences.
     """
     plan_for_scans(platform)
     if _is_kept(platform):
         return
     platform.execute("SELECT pg_advisory_xact_lock(%s)", [_PEOPLE_LOCK])
-    # Another run may have kept the same people meanwhile.
+    # Another run may have updated the same people in the meantime.
     if not _is_kept(platform):
         _SQL.execute(platform, "keep_person_keys")
 

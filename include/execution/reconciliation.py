@@ -1,7 +1,7 @@
-"""What a run read of the host and could not assign to a tenant. Source of the rule: ``host_views/people.sql``.
+"""The host rows of a run that could not be assigned to a tenant. Source of the rule: ``host_views/people.sql``.
 
-Every row read is assigned by its person or by the tenant that it states, is nobody's (written by the application itself), or is
-unplaced for a reason. A run beyond the thresholds of the settings is partial. All statements run as ``batch_platform``.
+Every row read is assigned by its person or by its tenant column, or written by the application itself, or unplaced for a reason. A run
+above the thresholds of the settings is partial. All statements run as ``batch_platform``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FILES = ("TRN_SkillEvidence", "HIS_ReportGeneration file_size")
 ASSESSMENTS = "TRN_SkillRecord assessment_date"
 NOTIFICATIONS = "HIS_NotificationLog"
 
-# The reasons why a row is unplaced, as operators read them.
+# The reasons why a row is unplaced, in the operators' language.
 REASONS = {
     "placeholder": "画面が誰に対しても書く仮のキー",
     "no_employee": "従業員のないアカウント",
@@ -54,7 +54,7 @@ class Tally:
 
 
 class Reconciliation:
-    """The tallies of one run. Read = placed + nobody's + unplaced, for each source."""
+    """The tallies of one run. For each source: rows read = placed + written by the application + unplaced."""
 
     def __init__(self, tallies: Sequence[Tally]) -> None:
         self.tallies = tuple(tallies)
@@ -69,14 +69,14 @@ class Reconciliation:
 
     @property
     def unplaced_events(self) -> int:
-        """Those of ``read_events`` that belong to no tenant."""
+        """The events among ``read_events`` that belong to no tenant."""
         return self._events(*REASONS)
 
     def _events(self, *placements: str) -> int:
         return sum(each.row_count for each in self.tallies if each.is_event and each.placement in placements)
 
     def is_beyond(self, settings: IdentitySettings) -> bool:
-        """Whether so much is unplaced that the run is partial."""
+        """Whether the unplaced rows make the run partial."""
         return is_beyond(self.unplaced_events, self.read_events, settings)
 
     def sentence(self) -> str:
@@ -95,7 +95,7 @@ class Reconciliation:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """For the result of the run: per source the rows read, placed, nobody's and unplaced by reason, and the remarks."""
+        """The result of the run as JSON: per source the rows read, placed, of no tenant, and unplaced by reason, and the remarks."""
         sources: dict[str, Counter[str]] = {}
         silences: list[dict[str, Any]] = []
         for each in self.tallies:
@@ -135,7 +135,7 @@ def is_beyond(unplaced: int, read: int, settings: IdentitySettings) -> bool:
 
 
 def begin_tallies(platform: psycopg.Connection, execution_id: str) -> None:
-    """Delete what an earlier attempt of the run has tallied, in the open transaction, which then reads everything again.
+    """Delete the tallies of an earlier attempt in the open transaction, which then reads all rows again.
 
     Two attempts run one after the other.
     """
@@ -146,24 +146,24 @@ def begin_tallies(platform: psycopg.Connection, execution_id: str) -> None:
 def find_sources(platform: psycopg.Connection, patience: timedelta = timedelta(0)) -> frozenset[str]:
     """The sources of ``batch.all_host_source`` that have, or once had, a row.
 
-    Sources without a row are not looked for again for ``patience``.
+    A source without a row is checked again after ``patience``.
     """
     _SQL.execute(platform, "remember_sources", logins=LOGINS, patience=patience)
     return frozenset(source for (source,) in _SQL.execute(platform, "known_sources"))
 
 
 def find_logins(platform: psycopg.Connection) -> bool:
-    """Whether the hourly pass has counted logins, in a log that had none before."""
+    """Whether the hourly step has counted logins in a log that had none before."""
     return _SQL.execute(platform, "remember_logins", logins=LOGINS).rowcount > 0
 
 
 def remember_days(platform: psycopg.Connection, sources: Sequence[str], day: date) -> None:
-    """Remember that these sources have rows on the day (Asia/Tokyo)."""
+    """Record that these sources have rows on the day (Asia/Tokyo)."""
     _SQL.execute(platform, "remember_days", sources=sources, day=day)
 
 
 def last_days(platform: psycopg.Connection, sources: Sequence[str], day: date) -> dict[str, date]:
-    """The newest day (Asia/Tokyo) until ``day`` on which a run has found rows of each source, as far as it is known."""
+    """The latest known day (Asia/Tokyo) until ``day`` on which a run found rows of each source."""
     rows = _SQL.execute(platform, "last_days", sources=sources, day=day)
     return dict(rows.fetchall())
 
@@ -174,7 +174,7 @@ def record_silences(
     missing: Sequence[str],
     silent_since: dict[str, date | None],
 ) -> None:
-    """Record the sources that never had a row, and those that have none in the period, with the day of their last row."""
+    """Record the sources that never had a row. Record the sources without a row in the period, with the day of their last row."""
     _SQL.execute(
         platform,
         "record_silences",

@@ -1,4 +1,4 @@
-"""How many rows of the application's tables a run reads, beside how many it uses. All statements run as ``batch_platform``."""
+"""How many rows of the application's tables a run reads, and how many of them it uses. All statements run as ``batch_platform``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SQL = Statements(Path(__file__).parent)
 
 @contextmanager
 def scans_counted(platform: psycopg.Connection, run: Run) -> Iterator[None]:
-    """Add what the block reads to the run's counts in ``batch.rows_scanned``, in the open transaction.
+    """Add the rows that the block reads to the run's counts in ``batch.rows_scanned``, in the open transaction.
 
-    PostgreSQL counts the rows that a session fetches from a table, by scan or by index. It reports them to others after the
-    transaction, so within it the difference is the block's. Rows that parallel workers read are not among them; the statements that
-    write staging rows have none.
+    PostgreSQL counts the rows that a session fetches from a table, by scan or by index. It publishes the counts after the transaction, so
+    within the transaction the difference belongs to the block. Rows that parallel workers read are not counted; the statements that write
+    staging rows use no parallel workers.
     """
     before = _counts(platform)
     yield
@@ -43,6 +43,6 @@ def _counts(platform: psycopg.Connection) -> dict[str, int]:
 
 
 def load_scans(platform: psycopg.Connection, execution_id: str) -> dict[str, dict[str, int]]:
-    """By table, the rows that the run has read and those of its period that it has used, for the result of the run."""
+    """By table, the rows that the run has read, and the rows of its period that it has used. Part of the run's result."""
     rows = _SQL.execute(platform, "load_scans", execution_id=execution_id)
     return {relation: {"read": read, "used": used} for relation, read, used in rows}

@@ -28,10 +28,11 @@ from include.execution.rows_scanned import load_scans
 from include.execution.run_remarks import load_remarks
 from include.execution.sharding import Shard
 from include.settings import load_settings
+from include.version import VERSION
 
 _SQL = Statements(Path(__file__).parent)
 
-# Batches that work on other units than tenants.
+# Batches whose units are not tenants.
 _NOT_PER_TENANT = frozenset(spec.id for spec in RUN_SPECS.values() if not spec.per_tenant)
 
 # The reason for a tenant whose task ended without a result and without an exception.
@@ -71,9 +72,9 @@ class FailedTenant:
 class RunResult:
     """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work.
 
-    ``remarkable`` says why a run is partial although its tenants succeeded: more rows of the host than the settings allow could not be
-    assigned to a tenant, or a step of the whole run could not do its work. ``leased_messages`` is the number of messages that another
-    sender has claimed, which is no failure.
+    ``remarkable`` says why a run is partial although its tenants succeeded: more host rows than the settings allow belong to no tenant, or
+    a step of the whole run could not do its work. ``leased_messages`` is the number of messages that another sender has claimed, which is
+    no failure.
     """
 
     execution_id: str
@@ -110,7 +111,7 @@ class RunResult:
 class EarlierStepFailedError(BatchError):
     """The run failed because ``step``, which runs before the mapped task, failed.
 
-    ``is_reported``: the step has sent an alert with the reason. A step whose process was killed has sent none.
+    ``is_reported``: the step has sent an alert with the reason. A step whose process was killed has sent no alert.
     """
 
     def __init__(self, step: str, *, is_reported: bool) -> None:
@@ -133,7 +134,7 @@ class InstancesFailedError(BatchError):
 
 
 class ShardMissingError(BatchError):
-    """The execution log has no tenants for a mapped instance: an earlier version opened the run, or its rows are cleaned up."""
+    """The execution log has no tenants for a mapped instance: an earlier version opened the run, or its rows were deleted."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -189,7 +190,7 @@ def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -
 
 
 def last_records(platform: psycopg.Connection, batch_id: str, tenants: int) -> dict[str, int]:
-    """The records that the newest run with at least half as many tenants has processed, by tenant id."""
+    """How many records the latest run with at least half as many tenants has processed, by tenant id."""
     rows = _SQL.execute(platform, "last_records", batch_id=batch_id, least_tenants=tenants // 2)
     return dict(rows.fetchall())
 
@@ -230,6 +231,7 @@ def open_execution(
             execution_host=socket.gethostname(),
             attempt=attempt,
             triggered_by=triggered_by,
+            version=VERSION,
             total_tenants=len({tenant_id for tenant_id, _ in expected}),
         )
         _SQL.execute(

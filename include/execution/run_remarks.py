@@ -1,6 +1,6 @@
 """Remarks about the steps of a whole run, which are part of the run's result.
 
-A step that could not do its work does not stop the tenants' work. Operators hear of it through a partial run, but not every hour.
+A step that could not do its work does not stop the tenants' work. The run becomes partial, which alerts the operators, but not every hour.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _SQL = Statements(Path(__file__).parent)
 
 log = logging.getLogger(__name__)
 
-# A problem that may pass is reported if it lasts so long.
+# A problem that may end without an action is reported if it lasts this long.
 PATIENCE = timedelta(hours=3)
 
 # A problem that lasts is reported again after this time.
 REPEAT = timedelta(hours=24)
 
-# The earlier runs that are looked at: more than an hourly batch has in ``REPEAT``.
+# The number of earlier runs that are read: more than an hourly batch has in ``REPEAT``.
 _EARLIER_RUNS = 200
 
 
@@ -82,9 +82,10 @@ def load_remarks(platform: psycopg.Connection, execution_id: str) -> RunRemarks:
 
 
 def is_reported(remark: RunRemark, earlier: Sequence[EarlierRemark], now: datetime) -> bool:
-    """Whether a problem makes the run partial. ``earlier``: the newest first; ``now`` is aware.
+    """Whether a problem makes the run partial. ``earlier``: the latest first; ``now`` is aware.
 
-    A problem that an operator must solve is reported at once, one that may pass after three hours, and each once in 24 hours.
+    A problem that an operator must solve is reported at once. A problem that may end without an action is reported after three hours. Each
+    is reported once in 24 hours.
     """
     if remark.problem is None:
         return False

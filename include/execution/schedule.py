@@ -1,4 +1,4 @@
-"""When the registry's schedules fire, and which of the last firings started no run."""
+"""When the registry's schedules fire, and which of the last scheduled times started no run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from include.execution.business_date import JAPAN
 # Airflow starts a run within seconds of its time, but a restart of the scheduler takes minutes.
 GRACE = timedelta(minutes=15)
 
-# The number of firings to check. An outage may span several, and after it Airflow starts a run only for the last one.
+# The number of scheduled times to check. An outage may span several, and after it Airflow starts a run only for the last one.
 _CHECKED = 8
-# If the last firings of a batch, this many, started no run, then an operator has paused it, and nobody needs an alert.
+# If this many of the last scheduled times started no run, an operator has paused the DAG. No alert is needed then.
 _PAUSED_AFTER = 4
 
 

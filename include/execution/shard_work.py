@@ -65,13 +65,13 @@ def prepare(batch: PreparesTenants, work: Work) -> dict[str, Exception]:
 
 
 def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection) -> ShardReport:
-    """Process the shard's tenants together; if that fails, find the broken tenants and process the others without them.
+    """Process the shard's tenants together. If that fails, find the broken tenants and process the others without them.
 
     ``platform`` acts as ``batch_platform`` and prepares tenants that are not prepared. One transaction writes a tenant's work and its
-    outcome. A dry run rolls the work back and keeps the outcome. Services are asked before the transaction; files are written and
-    messages sent after it. Until then the outcome is pending, so that a lost worker is noticed. A tenant whose files fail counts as
-    failed; the next attempt finds its work done.
-    :raises psycopg.Error: the database failed for every tenant; committed work stays.
+    outcome. A dry run rolls the work back and keeps the outcome. Services are called before the transaction. Files are written and messages
+    are sent after it. Until then the outcome is pending, so a lost worker is detected. A tenant whose files fail counts as failed. The next
+    attempt finds its work done.
+    :raises psycopg.Error: the database failed for every tenant; committed work remains.
     """
     run, tenant_ids = work.run, work.tenant_ids
     errors = prepare(batch, replace(work, connection=platform)) if isinstance(batch, PreparesTenants) else {}
@@ -97,7 +97,7 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
         errors |= _write_files(batch, work, report)
     failures = [failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
     sent: Sequence[Outcome] = report.results
-    # A connection that is lost while messages are sent must not lose what became of them.
+    # If the connection is lost while messages are sent, their results must not be lost.
     with lasting(work.connection) as database:
         if isinstance(batch, SendsMessages) and sends and report.results:
             sent = batch.send(work, report.results)

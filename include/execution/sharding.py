@@ -47,9 +47,9 @@ def shard_tenants(
 ) -> dict[Shard, list[str]]:
     """The tenant ids of each shard: one tenant each up to ``max_mapped_tenants``; above that, shards with about equal work.
 
-    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has one part only. ``records`` is what
-    the last run has processed for each tenant; None or 0 for a tenant that it does not have. A shard is a range of ``tenants``, so its
-    label says which. The same input gives the same shards.
+    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has one part only. ``records`` is the number
+    of records that the last run has processed for each tenant (None or 0 for an unknown tenant). A shard is a range of ``tenants``, so its
+    label names the first and the last one. The same input gives the same shards.
     """
     work = [(tenant, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
     if len(work) <= settings.max_mapped_tenants:
@@ -80,7 +80,7 @@ def _ranges(tenants: Sequence[Unit], count: int, records: Mapping[str, int]) -> 
     weights = _weights(tenants, records)
     rest, start = sum(weights), 0
     for missing in range(min(count, len(tenants)), 0, -1):
-        # What is left is divided among the ranges that are left, so a very large tenant does not empty the ranges after it.
+        # The remaining work is divided among the remaining ranges, so a very large tenant does not empty the ranges after it.
         target, weight, end = rest / missing, 0.0, start
         last_end = len(tenants) - (missing - 1)
         while end < last_end and (

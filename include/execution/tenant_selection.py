@@ -26,7 +26,7 @@ _NEEDS_ATTENTION = ("UNKNOWN", _UNUSABLE_ID)
 class TenantSelection:
     """The tenants of a run, ordered by id, and the tenants left out that an operator should check, with their status.
 
-    ``differing`` are tenants with their status and a ``tenant_status`` that contradicts it. The status decides.
+    ``differing`` are tenants with their status and a ``tenant_status`` that contradicts it. The batches use the status.
     """
 
     tenants: list[Unit]
@@ -42,7 +42,7 @@ def select_tenants(
 ) -> TenantSelection:
     """The active tenants, or the active tenants with these codes. A code that no tenant has may be a tenant id.
 
-    ``further`` are the ids of tenants that count as active. So do ``vanished``, which the application's table has no more.
+    ``further`` are the ids of tenants that count as active. ``vanished`` tenants, which the application has deleted, count as active too.
     :raises ParameterError: names the unknown codes, and the tenants that are not active with their status.
     """
     by_code: dict[str, list[tuple[Tenant, str]]] = {}

@@ -1,9 +1,9 @@
-"""Deploy schema ``batch`` to the host's database, or check whether it fits.
+"""Deploy schema ``batch`` to the host's database, or check whether the database is suitable.
 
-The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host,
-not a connection pooler. `check` changes nothing and exits with 0 (the database fits, remarks allowed), 1 (it does not fit) or 2 (wrong
-usage). `indexes` changes nothing either without `--create` or `--forget`. BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and
-BATCH_BOARD_PASSWORD, if set, let these roles log in after `upgrade`.
+The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host, not a
+connection pooler. `check` changes nothing and exits with 0 (the database is suitable, remarks allowed), 1 (it is not suitable) or 2 (wrong
+usage). `indexes` changes nothing either without `--create` or `--forget`. If BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and
+BATCH_BOARD_PASSWORD are set, these roles can log in after `upgrade`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from include.migrations.deploy import BOARD, PLATFORM, TENANT, attach, detach, u
 from include.migrations.host_indexes.advice import as_json, as_text
 from include.migrations.host_indexes.creation import create_indexes, forget_indexes, measure_indexes
 
-# By role, the environment variable of its password, and of the connection string of the login that acts as it.
+# By role, the environment variables of its password, and of the connection string of the login that acts as the role.
 _PASSWORDS = {
     TENANT: "BATCH_TENANT_PASSWORD",
     PLATFORM: "BATCH_PLATFORM_PASSWORD",
@@ -116,8 +116,8 @@ def _indexes(arguments: argparse.Namespace) -> None:
         forget_indexes(arguments.dsn, arguments.forget)
         print("記録から除きました。索引そのものは変えていません。")
     else:
-        advices = measure_indexes(arguments.dsn)
-        print(as_json(advices) if arguments.json else as_text(advices))
+        all_advice = measure_indexes(arguments.dsn)
+        print(as_json(all_advice) if arguments.json else as_text(all_advice))
 
 
 def _printed(sentences: Iterable[str]) -> Iterator[str]:

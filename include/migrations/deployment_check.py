@@ -18,9 +18,9 @@ UPGRADE_HINT = "`python -m include.migrations upgrade` を実行してくださ�
 
 
 def check_deployment(connection: psycopg.Connection) -> None:
-    """Check what can change between two runs: the host's schema, its tenants, its row-level security, and schema ``batch``.
+    """Check everything that can change between two runs: the host's schema, its tenants, its row-level security, and schema ``batch``.
 
-    :raises SchemaError: says what is wrong and which command to run.
+    :raises SchemaError: contains the problem and the command to run.
     """
     missing = missing_part(connection)
     if missing:
@@ -42,7 +42,7 @@ def check_deployment(connection: psycopg.Connection) -> None:
 
 
 def missing_part(connection: psycopg.Connection) -> Finding | None:
-    """What is missing of schema ``batch`` as a whole: the schema itself, or its views."""
+    """Which part of schema ``batch`` is missing as a whole: the schema itself, or its views."""
     names = {
         name
         for (name,) in connection.execute(

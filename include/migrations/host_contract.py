@@ -90,7 +90,7 @@ def check_host(connection: psycopg.Connection) -> HostVariant:
 
 
 def compare_host(connection: psycopg.Connection) -> tuple[HostVariant, list[Finding]]:
-    """The host's variant, and everything in which its schema differs from the contract.
+    """The host's variant, and all differences between its schema and the contract.
 
     Reads only the catalogue, so the caller needs no privileges on the host's tables.
     """

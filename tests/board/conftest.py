@@ -22,7 +22,7 @@ ROLES = ("viewer", "user", "op", "admin")
 
 @dataclass(frozen=True)
 class Board:
-    """The board as the browser of one user asks for it. ``role`` None: nobody is signed in."""
+    """The board in the browser of one user. ``role`` None: no user is signed in."""
 
     app: FastAPI
     role: str | None
@@ -38,7 +38,7 @@ class Board:
     def post(
         self, path: str, fields: dict[str, Any], headers: dict[str, str] | None = None
     ) -> httpx.Response:
-        """What htmx sends for a form on a page of the board."""
+        """The request that htmx sends for a form on a page of the board."""
         own = {"HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
         return self._sent(
             "POST", f"/batch-board{path}", data=fields, headers=own if headers is None else headers
@@ -81,7 +81,7 @@ def api_app(
     migrated_metadata: str,  # noqa: ARG001  # the app works on it
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[FastAPI]:
-    """Airflow's API app with our plugin. All DAGs are in its metadata database."""
+    """Airflow's API app with the plugin. All DAGs are in its metadata database."""
     environment = {
         "AIRFLOW__API_AUTH__JWT_SECRET": "of the tests: " + "x" * 64,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
@@ -119,7 +119,7 @@ def board(api_app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch)
 
 
 def _store_dags() -> None:
-    """What the DAG processor does with our files."""
+    """Store the DAGs like the DAG processor."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 

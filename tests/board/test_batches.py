@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from include.catalog import LOG_CLEANUP, OPERATE_INVOICES, RUN_SPECS, STATISTICS, TENANT_BILLING, TENANT_USAGE
+from include.version import VERSION
 from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run
@@ -37,6 +38,13 @@ def _task(host: psycopg.Connection, execution_id: str, map_index: int, seconds: 
         cpu_seconds=1,
         peak_memory_bytes=2**20,
     )
+
+
+def test_pages_show_the_version_of_the_code_and_of_the_run(board: Board, host: psycopg.Connection) -> None:
+    run(host, STATISTICS, run_id="r1", version="0.9.1")
+    page = board.get(f"/runs/{STATISTICS.dag_id}/r1").text
+    assert f"skill-report-batches {VERSION}" in page
+    assert "0.9.1" in page
 
 
 def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> None:
@@ -133,7 +141,7 @@ def test_the_newest_run_has_its_failures_notes_slowest_tasks_and_readings(
     assert slowest.index("CODE-B") < slowest.index("CODE-C") < slowest.index("CODE-A")
 
 
-def test_a_shard_names_its_tenants_and_one_of_an_earlier_version_names_nobody(
+def test_a_shard_names_its_tenants_and_a_shard_of_an_earlier_version_names_none(
     host: psycopg.Connection, database: Database
 ) -> None:
     execution_id = run(host, TENANT_USAGE)

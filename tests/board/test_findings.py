@@ -1,4 +1,4 @@
-"""異常・連携・バックアップ: what somebody has to look at, section by section."""
+"""異常・連携・バックアップ: findings that need an action, section by section."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_wrong_settings_and_inactive_tenants_are_listed(board: Board, host: psyc
 
 
 def plan(host: psycopg.Connection, status: str, age: str, tenant_id: str = "A", **values: Any) -> None:
-    """A plan of the tenant's Slack directory that was made so long ago."""
+    """A plan of the tenant's Slack directory with this age."""
     row = {"counts": {"linksToEnd": 12}, "reason": f"{status} {age}"} | values
     host.execute(
         """

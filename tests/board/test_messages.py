@@ -105,7 +105,7 @@ def test_the_text_and_the_address_are_shown_to_who_may_operate(
     assert ADDRESS in text
 
 
-def test_a_webhooks_address_is_shown_to_nobody(board: Board, host: psycopg.Connection) -> None:
+def test_a_webhooks_address_is_never_shown(board: Board, host: psycopg.Connection) -> None:
     message(
         host,
         "m1",
@@ -299,7 +299,7 @@ def test_a_link_by_id_and_a_code_show_no_other_tenants_messages(
         assert {each for each in ("m-a", "m-c") if f'value="{each}"' in text} == found, query
     assert "テナント ID A の通知だけ" in board.get("/messages", params={"tenant_id": "A"}).text
     assert 'name="tenant_id" value="A"' in board.get("/messages", params={"tenant_id": "A"}).text
-    # What the reader enters replaces the tenant of the link.
+    # The reader's input replaces the tenant of the link.
     entered = board.get("/messages", params={"tenant": "CODE-B", "tenant_id": "A"}).text
     assert "m-a" not in entered
 

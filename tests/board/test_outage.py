@@ -1,4 +1,4 @@
-"""The board without its database, its schema or its rights: a page says so, and Airflow goes on."""
+"""The board without its database, its schema or its privileges: a page explains the problem, and Airflow continues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lonely(api_app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Board:
-    """The board before anybody has defined its connection."""
+    """The board before its connection is defined."""
     monkeypatch.delenv("AIRFLOW_CONN_BATCH_BOARD_DB", raising=False)
     return Board(api_app, "admin")
 

@@ -1,4 +1,4 @@
-"""昨夜: what a night operator sees first."""
+"""昨夜: the first page for a night operator."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
     assert "<strong>2 件</strong> <code>NO_PRICE</code>" in failures[0]
     assert all(shown in failures[0] for shown in ("CODE-A", "会社 B", "CRITICAL", "2 / 3 件が失敗"))
     assert "CODE-C" not in failures[0]
-    # What to do: the runbook of the DAG, and the button that clears.
+    # The action: the runbook of the DAG, and the button that clears.
     assert "朝まで待てるか" in failures[0]
     assert "/batch-board/runs/batch_018_02_tenant_billing/manual__1/clear" in failures[0]
     assert "/dags/batch_018_02_tenant_billing/runs/manual__1" in failures[0]
@@ -76,7 +76,7 @@ def test_a_later_run_for_other_tenants_does_not_hide_a_failure(
     assert "CODE-A" in "".join(
         re.findall(r'<article class="failure.*?</article>', board.get("/").text, re.DOTALL)
     )
-    # Once every failed tenant has succeeded, nobody is needed.
+    # After all failed tenants have succeeded, no action is needed.
     for_a: dict[str, Any] = {"parameters": Jsonb({"tenants": ["CODE-A"]}), **day}
     run(host, TENANT_BILLING, hours_ago=1, succeeded=("A",), **for_a)
     assert "失敗したままのバッチはありません" in board.get("/").text

@@ -1,4 +1,4 @@
-"""What Airflow's processes load of the board."""
+"""The modules of the board that Airflow's processes import."""
 
 from __future__ import annotations
 

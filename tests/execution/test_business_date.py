@@ -12,7 +12,7 @@ from include.catalog import WorksOn
 from include.errors import ParameterError
 from include.execution.business_date import business_date_of, period_of, require_past, utc_bounds
 
-# Japan had daylight saving time until 1951; nothing of ours is older than this.
+# Japan had daylight saving time until 1951; no data are older than this.
 DAYS = st.dates(date(1952, 1, 1), date(2999, 12, 31))
 INSTANTS = st.datetimes(
     datetime(1952, 1, 2),
@@ -35,7 +35,7 @@ def test_days_follow_each_other_without_gap_or_overlap(day: date) -> None:
 
 
 @given(INSTANTS)
-def test_an_instant_lies_within_the_bounds_of_the_day_that_it_falls_on(instant: datetime) -> None:
+def test_an_instant_is_within_the_bounds_of_its_day(instant: datetime) -> None:
     bounds = utc_bounds(business_date_of(instant, WorksOn.RUN_DATE))
     assert bounds.start <= instant.astimezone(UTC).replace(tzinfo=None) < bounds.end
 

@@ -1,4 +1,4 @@
-"""Which errors another try may help, which one tenant's rows can cause, and what is said of them: against a real server."""
+"""Errors after which a retry may help, errors that one tenant's rows can cause, and their texts: against a real server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECRET = "山田商事"
 
 @pytest.fixture
 def connection(server: Server) -> Iterator[psycopg.Connection]:
-    """A connection with a table of its own, gone with it."""
+    """A connection with a separate table, which is deleted with it."""
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as opened:
         opened.execute(
             "CREATE TEMPORARY TABLE known (name text PRIMARY KEY, amount integer CHECK (amount > 0))"
@@ -51,7 +51,7 @@ def connection(server: Server) -> Iterator[psycopg.Connection]:
         (f"INSERT INTO known VALUES ('{SECRET}', 1)", "23505", False, True),
         ("INSERT INTO known VALUES ('x', 0)", "23514", False, True),
         ("DO $$ BEGIN RAISE EXCEPTION 'no such plan'; END $$", "P0001", False, True),
-        # These concern everybody, and stay until somebody does something.
+        # These errors concern all tenants, and last until an operator acts.
         ("SELECT FROM nowhere", "42P01", False, False),
         ("SELECT nothing FROM known", "42703", False, False),
         ("SELEKT", "42601", False, False),
@@ -64,7 +64,7 @@ def connection(server: Server) -> Iterator[psycopg.Connection]:
         ("DO $$ BEGIN RAISE SQLSTATE '57P03'; END $$", "57P03", True, False),
     ],
 )
-def test_the_servers_sqlstate_tells_whether_to_try_again_and_whose_error_it_is(
+def test_the_servers_sqlstate_decides_about_the_retry_and_the_cause(
     connection: psycopg.Connection, statement: str, sqlstate: str, recoverable: bool, about_data: bool
 ) -> None:
     error = _raised(lambda: connection.execute(statement.encode()))
@@ -77,7 +77,7 @@ def test_the_servers_sqlstate_tells_whether_to_try_again_and_whose_error_it_is(
     assert reason_of(error).endswith(f"、SQLSTATE {sqlstate}）")
 
 
-def test_a_deadlock_passes_and_is_nobodys_data(server: Server) -> None:
+def test_a_deadlock_is_recoverable_and_not_about_data(server: Server) -> None:
     with (
         psycopg.connect(server.dsn("postgres")) as one,
         psycopg.connect(server.dsn("postgres")) as other,
@@ -162,7 +162,7 @@ def test_a_row_that_the_driver_cannot_read_is_one_tenants(connection: psycopg.Co
         (ZeroDivisionError("x"), False, True),
     ],
 )
-def test_errors_raised_in_python_are_told_apart_by_their_class(
+def test_errors_raised_in_python_are_distinguished_by_their_class(
     error: Exception, recoverable: bool, about_data: bool
 ) -> None:
     assert (is_recoverable(error), is_about_data(error)) == (recoverable, about_data)

@@ -1,4 +1,4 @@
-"""The flow of a run without Airflow: what opening refuses and tidies up, and what closing says of a run that went wrong."""
+"""The flow of a run without Airflow: refusals and repairs at the opening, and the result of a failed run at the closing."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from include.execution.run_log import (
 from include.execution.sharding import Shard
 from include.network import Network
 from include.settings import ExecutionSettings
+from include.version import VERSION
 from local_stack.batch_runs import LocalInstallation
 from tests import host_rows
 
@@ -137,6 +138,16 @@ def log_rows(host: psycopg.Connection, columns: str = "run_id, status") -> list[
 
 
 # Opening ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_records_the_version_of_the_code(
+    host: psycopg.Connection, installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        open_run(installation)
+
+    assert log_rows(host, "version") == [(VERSION,)]
+    assert f"by version {VERSION}" in caplog.text
 
 
 @pytest.mark.parametrize("triggered_by", [None, "keiri@example.jp"])

@@ -16,7 +16,7 @@ KEY = "invoices/2026-10/INV-2026-10-001.pdf"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A directory that does not exist yet, in one that holds nothing else."""
+    """A directory that does not exist yet, in an otherwise empty one."""
     return tmp_path / "store"
 
 

@@ -28,7 +28,7 @@ from tests.conftest import Database, Server, copied_database
 LAST_DAY = date(2026, 10, 31)
 SPELLINGS: tuple[Spelling, ...] = ("mixed", "user_id", "code", "employee_id")
 
-# What the batches leave of people, by tenant; without who wrote a row and when.
+# The batches' rows about people, by tenant; without the writer and the time.
 FIGURES: dict[LiteralString, LiteralString] = {
     "usage_day": "closed_by, closed_at",
     "statistics_day": "recorded_by, recorded_at",

@@ -1,4 +1,4 @@
-"""The trigger form's values: one spelling each, and an error that names parameter, value and what is expected."""
+"""The trigger form's values: one spelling each, and an error that names parameter, value and expectation."""
 
 from __future__ import annotations
 

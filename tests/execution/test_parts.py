@@ -1,4 +1,4 @@
-"""Work that falls into parts: one part's failure leaves the others' results, and the tenant has failed all the same."""
+"""Work in parts: if one part fails, the others' results remain, and the tenant has failed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARTS = {"T1": ["blue", "red"]}
 
 
 class ColourBatch(AsksServices, TenantBatch):
-    """Asks a service before it works; what it answers about ``broken`` is no answer."""
+    """Asks a service before it works. The service has no answer about ``broken``."""
 
     broken: tuple[str, ...] = ()
     asked: list[str]
@@ -85,7 +85,7 @@ def test_a_tenant_succeeds_when_all_its_parts_have(
     ).fetchall() == [("T1", "blue", 1), ("T1", "red", 2), ("T2", "", 1)]
 
 
-def test_a_part_that_nobody_has_done_is_a_failure(
+def test_a_part_that_was_not_done_is_a_failure(
     platform: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     run = open_run(platform)

@@ -1,4 +1,4 @@
-"""Every run says what it read and could not assign: each planted row is named once, in the right place."""
+"""Every run reports the rows that it read and could not assign: each planted row is named once, in the right place."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(database: Database, spec: BatchSpec = TENANT_USAGE) -> RunResult:
 
 
 def reconciliation(host: psycopg.Connection, result: RunResult) -> dict[str, Any]:
-    """What the result of the run says."""
+    """The reconciliation in the result of the run."""
     row = host.execute(
         "SELECT result -> 'reconciliation' FROM batch.execution_log WHERE execution_id = %s",
         [result.execution_id],
@@ -208,7 +208,7 @@ def test_a_watched_key_is_placed_and_counted(database: Database, host: psycopg.C
     assert (counts["placed"], counts["watchedKeys"]) == (1, 1)
 
 
-def test_what_concerns_one_tenant_stands_in_its_outcome(database: Database, host: psycopg.Connection) -> None:
+def test_remarks_about_one_tenant_are_in_its_outcome(database: Database, host: psycopg.Connection) -> None:
     host_rows.tenant(host, "default-tenant")
     # An account that the application made, at the column's default.
     host_rows.insert(host, "MST_UserAuth", user_id="stray", employee_id="nobody", updated_at=NOON)
@@ -268,7 +268,7 @@ def test_a_table_without_a_row_ever_is_no_source_and_an_emptied_one_is_silent(
     assert host.execute("SELECT api_calls FROM batch.usage_day WHERE tenant_id = 'A'").fetchone() == (0,)
 
 
-def test_reminders_and_notifications_of_nobody_are_counted_by_the_batch_that_would_send_them(
+def test_unplaced_reminders_and_notifications_are_counted_by_the_batch_that_sends_them(
     database: Database, host: psycopg.Connection
 ) -> None:
     for row_id, by in (("known", "user A"), ("placeholder", "emp_001")):

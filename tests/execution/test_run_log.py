@@ -132,7 +132,7 @@ def test_a_code_goes_before_another_tenants_id(
     assert [tenant.id for tenant in select_tenants(platform, ["HD001"]).tenants] == ["t2"]
 
 
-def test_tenants_come_in_the_order_of_their_ids_with_code_and_name_or_what_stands_in_for_them(
+def test_tenants_are_ordered_by_id_with_code_and_name_or_their_defaults(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "t3", tenant_code="HD001", tenant_name="山田商事")
@@ -146,7 +146,7 @@ def test_tenants_come_in_the_order_of_their_ids_with_code_and_name_or_what_stand
     ]
 
 
-def test_a_host_without_tenants_selects_nobody(platform: psycopg.Connection) -> None:
+def test_a_host_without_tenants_selects_none(platform: psycopg.Connection) -> None:
     selection = select_tenants(platform, [])
     assert (selection.tenants, selection.left_out) == ([], [])
 
@@ -175,7 +175,7 @@ def test_tenants_are_chosen_by_code_or_id(
     assert selection.left_out == []
 
 
-def test_codes_that_nobody_has_are_all_named(host: psycopg.Connection, platform: psycopg.Connection) -> None:
+def test_unknown_codes_are_all_named(host: psycopg.Connection, platform: psycopg.Connection) -> None:
     host_rows.tenant(host, "t1", tenant_code="HD001")
     with pytest.raises(ParameterError) as raised:
         select_tenants(platform, ["HD001", "HD999", "hd001"])
@@ -281,7 +281,7 @@ def test_a_run_with_a_failed_tenant_is_partial_and_names_it_by_code_name_and_rea
     host_rows.tenant(host, "t1", tenant_code="HD001", tenant_name="山田商事")
     run = open_run(platform, "t1", "t2", "t3")
     fail(host, run, "t1", "division by zero")
-    fail(host, run, "t3", "gone")  # the host no longer knows this tenant
+    fail(host, run, "t3", "gone")  # the host no longer has this tenant
     succeed(host, run, "t2", details={"users": 4})
 
     result = close_execution(platform, run)
@@ -309,9 +309,7 @@ def test_a_run_in_which_every_tenant_failed_is_failed(
     assert log_row(host, run)["status"] == "failed"
 
 
-def test_a_tenant_that_nobody_processed_has_failed(
-    host: psycopg.Connection, platform: psycopg.Connection
-) -> None:
+def test_an_unprocessed_tenant_has_failed(host: psycopg.Connection, platform: psycopg.Connection) -> None:
     run = open_run(platform, "t1", "t2")
     succeed(host, run, "t1")
 
@@ -368,7 +366,7 @@ def test_a_later_try_leaves_nothing_of_an_earlier_one(
     assert reasons == ["制限時間", "制限時間"]
 
 
-def test_who_was_never_processed_because_a_step_failed_is_told_so(platform: psycopg.Connection) -> None:
+def test_tenants_unprocessed_because_a_step_failed_get_this_reason(platform: psycopg.Connection) -> None:
     run = open_run(platform, "t1")
     result = close_execution(platform, run, "前段の prepare が失敗しました")
     assert result.failed_tenants == [FailedTenant("t1", "t1", "処理されませんでした")]
@@ -409,7 +407,7 @@ def test_closing_again_after_a_repair_completes_the_run_and_keeps_its_first_dura
     first = close_execution(platform, run)
     assert first.status == "partial"
 
-    # An hour later somebody clears the instance.
+    # An hour later an operator clears the instance.
     host.execute("UPDATE batch.execution_log SET started_at = started_at - interval '1 hour'")
     succeed(host, run, "t2", records=7)
     again = close_execution(platform, run)
@@ -481,7 +479,7 @@ def test_closing_a_run_that_was_never_opened_says_so(platform: psycopg.Connectio
         close_execution(platform, Run("BATCH-X_1", DAY, RUN_DATE))
 
 
-# What is said of a run -------------------------------------------------------------------------------------------------
+# The sentence about a run ------------------------------------------------------------------------------------------------
 
 
 def result_with(failures: int) -> RunResult:
@@ -643,7 +641,7 @@ def succeed(
     records: int = 0,
     details: dict[str, Any] | None = None,
 ) -> None:
-    """The tenant's outcome as its step leaves it."""
+    """Record the tenant's outcome, like its step."""
     host.execute(
         """
         UPDATE batch.tenant_outcome

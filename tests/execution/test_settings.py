@@ -1,4 +1,4 @@
-"""The settings file: what is deployed holds; what does not hold is named with its file, its place and its value."""
+"""The settings file: the shipped file is valid; an error names the file, the place and the value."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_deployed_file_holds_and_is_read_as_it_is_written(monkeypatch: pytes
     assert settings.billing.price_list.is_file()
 
 
-def test_settings_cannot_be_changed_by_whoever_reads_them() -> None:
+def test_settings_are_read_only() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().execution.shards = 1
 
@@ -68,7 +68,7 @@ def test_a_value_that_does_not_hold_is_named_with_file_setting_and_value(path: s
     assert "pydantic" not in str(raised.value)
 
 
-def test_a_setting_that_nobody_knows_is_named_instead_of_being_ignored() -> None:
+def test_an_unknown_setting_is_named_instead_of_being_ignored() -> None:
     with pytest.raises(SettingsError, match=r"settings\.yaml: usage\.surge_percnt: .*\(got 200\)"):
         parse_settings(changed("usage.surge_percnt", 200), "settings.yaml")
 

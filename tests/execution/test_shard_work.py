@@ -31,10 +31,7 @@ DIVISION = "0 で割ろうとしました（division by zero、SQLSTATE 22012）
 
 @dataclass
 class SeatBatch(StagesTenants, TenantBatch):
-    """Stages each tenant's seats (100 / max_users), then keeps a login_day row that names them.
-
-    A tenant with max_users 0 breaks the staging; one with max_storage_gb 0 stages well and breaks the work.
-    """
+    """Stages each tenant's seats (100 / max_users), then writes a login_day row with their number."""
 
     staging_table = "usage_signal"
     before_work: Callable[[psycopg.Connection], object] = lambda _: None
@@ -219,7 +216,7 @@ def test_a_connection_that_breaks_in_the_middle_leaves_no_half_written_tenant_an
         process_tenants(connection, platform, batch, run, ids)
 
     assert is_recoverable(raised.value)
-    # What was committed before stands, work and outcome alike; the rest has neither.
+    # Work and outcomes that were committed before remain. The others have neither.
     assert sorted(kept(host)) == ids[1:3]
     assert {tenant_id: outcome[0] for tenant_id, outcome in outcomes(host, run).items()} == {
         ids[0]: "pending",
@@ -325,7 +322,7 @@ def open_run(platform: psycopg.Connection, tenant_ids: Sequence[str], *, dry_run
 
 
 def kept(host: psycopg.Connection) -> dict[str, list[str]]:
-    """What the batch wrote, by tenant."""
+    """The rows that the batch wrote, by tenant."""
     return dict(
         host.execute(
             "SELECT tenant_id, user_ids FROM batch.login_day WHERE login_date = %s", [DAY]

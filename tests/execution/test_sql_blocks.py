@@ -1,4 +1,4 @@
-"""The SQL of a package: what a file of named blocks may hold, and that the code reads every block."""
+"""The SQL of a package: the allowed content of a file of named blocks, and whether the code reads every block."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def _reads(root: Path, file: Path) -> Iterator[Read]:
 
 
 def _package(root: Path, file: Path, tree: ast.Module, directory: str) -> Path:
-    """The folder that an expression such as ``Path(__file__).parents[1]`` or ``Path(accounts.__file__).parent`` stands for."""
+    """The folder of an expression such as ``Path(__file__).parents[1]`` or ``Path(accounts.__file__).parent``."""
     match = re.fullmatch(r"Path\((?:(\w+)\.)?__file__\)\.parent(s\[1\])?", directory)
     assert match is not None, f"{file}: {directory} names no package"
     if match[1] is None:

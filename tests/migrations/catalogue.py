@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says about a database, as one comparable value, and the rows in our schema beside it."""
+"""The content of PostgreSQL's catalogue about a database, as one comparable value, and the rows in schema ``batch``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Databases that hold the host's tables only: what a first deployment finds."""
+"""Databases with only the host's tables, as before a first deployment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from include.migrations.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
-from tests.conftest import Database, Server
+from tests.conftest import Database, Server, copy_template
 from tests.shared_database import shared_copy, shared_database
 
 __all__ = ["MakeHost", "as_deployer", "create_deployer", "shared_copy", "shared_database"]
@@ -22,7 +22,7 @@ MakeHost = Callable[[HostVariant], Database]
 
 @pytest.fixture(scope="session")
 def host_templates(server: Server) -> Iterator[dict[HostVariant, str]]:
-    """An empty host in both variants, without our schema, to copy databases from."""
+    """An empty host in both variants, without schema ``batch``, to copy databases from."""
     names = {variant: f"host_template_{variant}_{os.getpid()}" for variant in HostVariant}
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
         for variant, name in names.items():
@@ -36,17 +36,13 @@ def host_templates(server: Server) -> Iterator[dict[HostVariant, str]]:
 
 @pytest.fixture
 def make_host(server: Server, host_templates: dict[HostVariant, str]) -> Iterator[MakeHost]:
-    """Makes a host of a variant, in a database of its own, without our schema."""
+    """Creates a host of a variant, in a separate database, without schema ``batch``."""
     names: list[str] = []
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
 
         def make(variant: HostVariant) -> Database:
             name = f"host_{os.urandom(6).hex()}"
-            admin.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(host_templates[variant])
-                )
-            )
+            copy_template(server, name, host_templates[variant])
             names.append(name)
             return Database(name, server)
 
@@ -57,13 +53,13 @@ def make_host(server: Server, host_templates: dict[HostVariant, str]) -> Iterato
 
 @pytest.fixture
 def host(make_host: MakeHost) -> Database:
-    """The multi-tenant host without our schema."""
+    """The multi-tenant host without schema ``batch``."""
     return make_host(HostVariant.MULTI_TENANT)
 
 
 @pytest.fixture
 def deployed(server: Server, templates: dict[HostVariant, str]) -> Iterator[psycopg.Connection]:
-    """A superuser's read-only connection to a multi-tenant host with our schema, for tests that only ask its catalogue."""
+    """A superuser's read-only connection to a multi-tenant host with schema ``batch``, for tests that only read its catalogue."""
     with psycopg.connect(server.dsn(templates[HostVariant.MULTI_TENANT]), autocommit=True) as connection:
         connection.read_only = True
         yield connection
@@ -71,7 +67,7 @@ def deployed(server: Server, templates: dict[HostVariant, str]) -> Iterator[psyc
 
 @pytest.fixture
 def deployer(server: Server) -> Iterator[str]:
-    """A role that is no superuser, may create roles, and owns a database of its own name, with the host's tables in it."""
+    """A role that is no superuser, may create roles, and owns a database of the same name, with the host's tables in it."""
     name = f"deployer_{os.urandom(4).hex()}"
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
         create_deployer(admin, name)
@@ -85,7 +81,7 @@ def deployer(server: Server) -> Iterator[str]:
 
 
 def create_deployer(admin: psycopg.Connection, name: str) -> None:
-    """The role, and a database of its own under the same name."""
+    """Create the role, and a database of the same name."""
     admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD 'deployer'").format(sql.Identifier(name)))
     admin.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
 

@@ -1,4 +1,4 @@
-"""A host with 40 days of logs, large enough for the planner to prefer an index, and the messages of the outbox beside them."""
+"""A host with 40 days of logs, large enough for the planner to prefer an index, and the messages of the outbox."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ _LOGS: tuple[LiteralString, ...] = (
     """,
 )
 
-# By table: the columns that it has beside those of all edited tables, and their values.
+# By table: the columns in addition to those of all edited tables, and their values.
 _EDITED: dict[LiteralString, tuple[LiteralString, LiteralString]] = {
     "TRN_EmployeeSkillGrade": ("", ""),
     "TRN_GoalProgress": (", goal_title", ", 'goal'"),
@@ -101,7 +101,7 @@ _EDITED: dict[LiteralString, tuple[LiteralString, LiteralString]] = {
 def plant_host(owner: psycopg.Connection) -> None:
     """Plant the rows as superuser, and collect the planner's statistics."""
     with owner.transaction():
-        # Nobody waits for the disk.
+        # No commit waits for the disk.
         owner.execute("SET LOCAL synchronous_commit = off")
         for statement in _PEOPLE:
             owner.execute(statement)

@@ -1,4 +1,4 @@
-"""A tenant's row for any table or view of schema ``batch``, made from the catalogue, so that a new table needs no new test."""
+"""A tenant's row for any table or view of schema ``batch``, generated from the catalogue, so that a new table needs no new test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from tests import host_rows
 
-# What check constraints ask for, where a value made from the type would not do.
+# The values for check constraints that a value generated from the type would not satisfy.
 _CHECKED: dict[tuple[str, str], Any] = {
     ("execution_log", "status"): "running",
     ("tenant_outcome", "status"): "pending",
@@ -58,8 +58,8 @@ _CHECKED: dict[tuple[str, str], Any] = {
 
 
 def plant(connection: psycopg.Connection, relation: str, tenant_id: str) -> None:
-    """As superuser: the tenant's row, and the rows that its foreign keys name. Planting it twice leaves one."""
-    if relation == "tenant":  # its columns are made from the host's
+    """As superuser: the tenant's row, and the rows that its foreign keys name. A second call inserts no second row."""
+    if relation == "tenant":  # its columns come from the host's
         host_rows.tenant(connection, tenant_id)
         return
     if relation == "tenant_notification_now":  # the same
@@ -110,7 +110,7 @@ def row_of(connection: psycopg.Connection, relation: str, tenant_id: str) -> dic
 
 
 def insert(connection: psycopg.Connection, relation: str, row: dict[str, Any], on_conflict: str = "") -> None:
-    """Insert a row as whoever the connection is, in whatever context it has."""
+    """Insert a row as the role of the connection, in its context."""
     connection.execute(
         sql.SQL("INSERT INTO {} ({}) VALUES ({}) {}").format(
             sql.Identifier("batch", relation),
@@ -123,7 +123,7 @@ def insert(connection: psycopg.Connection, relation: str, row: dict[str, Any], o
 
 
 def _host_table_of(connection: psycopg.Connection, relation: str) -> str | None:
-    """The host's table under a view of ours; None for a table."""
+    """The host's table of a view; None for a table."""
     row = connection.execute(
         """
         SELECT DISTINCT host.relname

@@ -36,7 +36,7 @@ from tests.migrations.catalogue import relations, rows_of, snapshot
 from tests.migrations.conftest import MakeHost, as_deployer
 from tests.migrations.transaction_pooler import transaction_pooler
 
-# So that the batch roles exist and belong to somebody else (the superuser) wherever a test does not say otherwise.
+# The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
 
 AT = datetime(2026, 10, 31)
@@ -44,7 +44,7 @@ BIN = str(EmbeddedPostgres.binary("pg_dump").parent)
 
 
 def check(dsn: str, bin_dir: str = BIN, **options: Any) -> Report:
-    """The report without what it says of every empty or unfit host; with a pg_dump that is new enough."""
+    """The report without the findings of every empty or unfit host; with a pg_dump that is new enough."""
     report = check_database(dsn, bin_dir=bin_dir, **options)
     findings = [each for each in report.findings if each.code not in ("no-source", "people-unchecked")]
     return replace(report, findings=tuple(findings))
@@ -60,7 +60,7 @@ def codes(report: Report) -> list[tuple[str, str]]:
     return [(finding.code, finding.subject) for finding in report.findings]
 
 
-# What fits ------------------------------------------------------------------------------------------------------------
+# Suitable hosts ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("variant", HostVariant)
@@ -92,7 +92,7 @@ def test_new_columns_and_tables_of_the_host_break_nothing(database: Database) ->
     with database.connect() as connection:
         for table in load_contract():
             name = sql.Identifier("public", table.name)
-            # Names that our views use for other columns, too.
+            # Names that the views use for other columns, too.
             for column in ("tenant_code_2", "employee_key", "is_login", "status_2", "acted_at_utc"):
                 connection.execute(
                     sql.SQL("ALTER TABLE {} ADD COLUMN {} text").format(name, sql.Identifier(column))
@@ -393,7 +393,7 @@ def test_every_privilege_that_the_deployer_lacks_is_named(server: Server, deploy
             ("deployer-membership", deployer),
             ("not-deployed", "batch"),
         }
-        # With what the findings say, the deployment succeeds.
+        # After the remedies of the findings, the deployment succeeds.
         with admin.transaction(force_rollback=False):
             for finding in report.findings:
                 for statement in finding.text.split("`")[1::2]:

@@ -1,4 +1,4 @@
-"""Deploying: idempotent, all or nothing, one deployer at a time, without a superuser, and plain about what is missing."""
+"""Deploying: idempotent, all or nothing, one deployer at a time, without a superuser, and with clear errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.waiting import LIMIT_SECONDS
 
 UPGRADE_COMMAND = "python -m include.migrations upgrade"
 
-# So that the batch roles exist and belong to somebody else (the superuser) wherever a test does not say otherwise.
+# The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
 
 
@@ -138,7 +138,9 @@ def test_a_host_that_lacks_a_column_is_left_exactly_as_it_was(host: Database) ->
 
 def test_a_failure_in_the_middle_of_a_migration_leaves_nothing_behind(host: Database) -> None:
     with host.connect() as connection:
-        connection.execute("CREATE SCHEMA batch")  # somebody else's, so that batch_owner may not create in it
+        connection.execute(
+            "CREATE SCHEMA batch"
+        )  # it belongs to another role, so batch_owner must not create in it
         before = snapshot(connection)
 
         with pytest.raises(SchemaError, match="permission denied for schema batch"):
@@ -162,7 +164,7 @@ def test_a_host_before_its_multi_tenant_migration_may_hold_one_tenant_only(make_
         assert snapshot(connection) == before
 
 
-def test_a_view_that_somebody_built_on_ours_is_named_and_not_dropped(database: Database) -> None:
+def test_a_foreign_view_on_a_batch_view_is_named_and_not_dropped(database: Database) -> None:
     with database.connect() as connection:
         connection.execute("CREATE VIEW public.tenant_report AS SELECT tenant_code FROM batch.all_tenant")
 
@@ -249,7 +251,7 @@ def test_a_deployer_that_waits_too_long_for_a_running_batch_says_so(
             upgrade(database.dsn)
 
 
-# What a run checks when it opens ---------------------------------------------------------------------------------------
+# The check at the opening of a run ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("variant", ["database", "base_database"])
@@ -410,7 +412,7 @@ def test_plain_passwords_are_hashed_by_the_server(
 ) -> None:
     secret = "a plain ' \\ one"
     with database.connect() as connection:
-        # Only what the server hashes itself is hashed like this.
+        # Only a password that the server hashes itself has this hash.
         connection.execute(
             sql.SQL("ALTER DATABASE {} SET scram_iterations = 4099").format(sql.Identifier(database.name))
             if connection.info.server_version >= 16_00_00
@@ -480,14 +482,14 @@ def test_on_a_server_without_our_roles_the_owner_of_the_hosts_tables_deploys_wit
         server.reset()
 
 
-def test_a_deployer_who_may_not_act_as_the_roles_owner_is_told_which_grant_is_missing(
+def test_a_deployer_who_may_not_act_as_the_roles_owner_learns_the_missing_grant(
     server: Server, deployer: str
 ) -> None:
     with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
         before = snapshot(admin)
         dsn = as_deployer(server.dsn(deployer), deployer)
         if admin.info.server_version < 160_000:
-            # CREATEROLE governs every role there, whoever made it.
+            # On this server CREATEROLE covers every role, whoever created it.
             assert upgrade(dsn, passwords=PASSWORDS) is HostVariant.MULTI_TENANT
             return
 
@@ -537,7 +539,7 @@ def test_a_host_table_that_the_deployer_does_not_own_is_named(
         assert snapshot(admin) == before
 
 
-def test_a_table_of_somebody_else_beside_the_hosts_does_not_disturb(server: Server, deployer: str) -> None:
+def test_a_foreign_table_in_the_hosts_schema_is_ignored(server: Server, deployer: str) -> None:
     with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
         admin.execute(sql.SQL("GRANT batch_owner TO {}").format(sql.Identifier(deployer)))
         admin.execute("CREATE TABLE public.spatial_ref_sys (srid integer)")
@@ -636,7 +638,7 @@ def _port_that_nobody_serves() -> Iterator[int]:
 
 
 def _rows(connection: psycopg.Connection) -> dict[str, list[Any]]:
-    """The rows of all our tables, without the time of the deployment."""
+    """The rows of all tables of the batches, without the time of the deployment."""
     contents = {table: rows_of(connection, table) for table in relations(connection, "r")}
     for deployment in contents["deployment"]:
         del deployment["deployed_at"]
@@ -644,7 +646,7 @@ def _rows(connection: psycopg.Connection) -> dict[str, list[Any]]:
 
 
 def _privileges_of_owner(connection: psycopg.Connection) -> set[tuple[Any, ...]]:
-    """What batch_owner was granted on the host, by table and column."""
+    """The privileges of batch_owner on the host, by table and column."""
     return set(
         connection.execute(
             """

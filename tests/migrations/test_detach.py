@@ -16,7 +16,7 @@ from tests import host_rows
 from tests.conftest import Database
 from tests.migrations.catalogue import relations, snapshot
 
-# What `prisma db push` sends when a field's type changes.
+# The statement that `prisma db push` sends when a field's type changes.
 ALTER_COLUMN = 'ALTER TABLE "MST_Tenant" ALTER COLUMN tenant_name SET DATA TYPE varchar(200)'
 
 
@@ -113,7 +113,7 @@ def test_a_database_without_our_schema_is_named_as_such(
         command(host.dsn)
 
 
-def test_a_view_that_somebody_built_on_ours_stays_and_keeps_ours(database: Database) -> None:
+def test_a_foreign_view_on_a_batch_view_stays_and_keeps_the_batch_view(database: Database) -> None:
     with database.connect() as connection:
         connection.execute("CREATE VIEW public.tenant_report AS SELECT tenant_code FROM batch.all_tenant")
         before = snapshot(connection)

@@ -1,4 +1,4 @@
-"""The preflight names everything that the host lacks, and the contract is neither more nor less than what the views use."""
+"""The check names all missing parts of the host, and the contract contains exactly the columns that the views use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.migrations.conftest import MakeHost
 
 
 @pytest.mark.parametrize("variant", HostVariant)
-def test_a_complete_host_passes_and_its_variant_is_told(make_host: MakeHost, variant: HostVariant) -> None:
+def test_a_complete_host_passes_and_its_variant_is_returned(
+    make_host: MakeHost, variant: HostVariant
+) -> None:
     with make_host(variant).connect() as connection:
         assert check_host(connection) is variant
 
@@ -162,7 +164,7 @@ def test_the_views_owner_holds_exactly_the_contracts_privileges_on_the_host(
         "database" if variant is HostVariant.MULTI_TENANT else "base_database"
     )
     with deployed.connect() as connection:
-        # Whatever the column privileges are made of: the role's own, or everybody's, of the column or of the table.
+        # Column privileges from any source: the role's or PUBLIC's, on the column or on the table.
         held = set(
             connection.execute(
                 """
@@ -194,7 +196,7 @@ def test_the_views_owner_holds_exactly_the_contracts_privileges_on_the_host(
         for privilege in table.privileges
         if privilege != "DELETE"
     }
-    # Whoever deletes a row deletes all its columns.
+    # A DELETE on a row deletes all its columns.
     assert sorted(of_whole_tables) == sorted(
         (table.name, "DELETE") for table in load_contract() if "DELETE" in table.privileges
     )

@@ -69,14 +69,14 @@ def log_requests(
     connection.execute('VACUUM ANALYZE "SYS_SystemLog"')
 
 
-def of(advices: Sequence[Advice], name: str) -> Advice:
+def of(all_advice: Sequence[Advice], name: str) -> Advice:
     """The advice about one index."""
-    (found,) = (each for each in advices if each.index.name == name)
+    (found,) = (each for each in all_advice if each.index.name == name)
     return found
 
 
 def create(database: Database, *names: str) -> list[str]:
-    """What the command says."""
+    """The sentences of the command."""
     return list(create_indexes(database.dsn, names))
 
 
@@ -90,7 +90,7 @@ def definitions(connection: psycopg.Connection, table: str) -> dict[str, str]:
 
 
 def findings(database: Database) -> list[Finding]:
-    """What ``check`` says of indexes."""
+    """The findings of ``check`` about indexes."""
     return [each for each in check_database(database.dsn).findings if each.code.startswith("host-index")]
 
 
@@ -197,9 +197,9 @@ def test_small_tables_and_tables_without_statistics_get_no_advice(
     owner.execute(
         'INSERT INTO "SYS_TokenStore" (id, updated_at) SELECT number, now() FROM generate_series(1, 20000) AS number'
     )
-    advices = measure_indexes(database.dsn)
-    assert of(advices, TOKENS).verdict is Verdict.UNKNOWN
-    assert '`ANALYZE "SYS_TokenStore"`' in advice_module.as_text(advices)
+    all_advice = measure_indexes(database.dsn)
+    assert of(all_advice, TOKENS).verdict is Verdict.UNKNOWN
+    assert '`ANALYZE "SYS_TokenStore"`' in advice_module.as_text(all_advice)
 
     owner.execute('ANALYZE "SYS_TokenStore"')
     assert of(measure_indexes(database.dsn), TOKENS).kind is Kind.BTREE
@@ -214,10 +214,10 @@ def test_a_column_without_values_needs_no_index(database: Database, owner: psyco
     )
     owner.execute('ANALYZE "TRN_SkillRecord"')
 
-    advices = measure_indexes(database.dsn)
+    all_advice = measure_indexes(database.dsn)
 
-    assert of(advices, "TRN_SkillRecord_assessment_date_idx").verdict is Verdict.SMALL
-    assert "この列の値がある行がない" in advice_module.as_text(advices)
+    assert of(all_advice, "TRN_SkillRecord_assessment_date_idx").verdict is Verdict.SMALL
+    assert "この列の値がある行がない" in advice_module.as_text(all_advice)
 
 
 def test_times_without_an_end_do_not_disturb(database: Database, owner: psycopg.Connection) -> None:
@@ -306,11 +306,11 @@ def test_an_index_that_serves_the_purpose_is_not_created_again(
         f"{AUDIT}: すでに minmax があります。",
     ]
 
-    advices = measure_indexes(database.dsn)
-    assert of(advices, LOG).present is None
-    assert of(advices, TOKENS).prisma_line == ""
-    assert of(advices, AUDIT).prisma_line == '@@index([created_at], type: Brin, map: "minmax")'
-    assert "索引: あり（minmax、brin）。既定の演算子クラスの BRIN は" in advice_module.as_text(advices)
+    all_advice = measure_indexes(database.dsn)
+    assert of(all_advice, LOG).present is None
+    assert of(all_advice, TOKENS).prisma_line == ""
+    assert of(all_advice, AUDIT).prisma_line == '@@index([created_at], type: Brin, map: "minmax")'
+    assert "索引: あり（minmax、brin）。既定の演算子クラスの BRIN は" in advice_module.as_text(all_advice)
 
 
 def test_what_an_aborted_creation_has_left_is_replaced(database: Database, owner: psycopg.Connection) -> None:
@@ -318,9 +318,9 @@ def test_what_an_aborted_creation_has_left_is_replaced(database: Database, owner
     owner.execute(f'CREATE INDEX "{LOG}" ON "SYS_SystemLog" (created_at)'.encode())
     owner.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [f'"{LOG}"'])
 
-    advices = measure_indexes(database.dsn)
-    assert of(advices, LOG).verdict is Verdict.ADVISED
-    assert f"作成が途中で止まった {LOG} があります" in advice_module.as_text(advices)
+    all_advice = measure_indexes(database.dsn)
+    assert of(all_advice, LOG).verdict is Verdict.ADVISED
+    assert f"作成が途中で止まった {LOG} があります" in advice_module.as_text(all_advice)
     assert [each.subject for each in findings(database)] == ["public"]
 
     assert create(database) == [f"{LOG}: minmax_multi の BRIN を作成しました。"]
@@ -387,7 +387,7 @@ def test_two_creations_at_once_do_not_harm(database: Database, owner: psycopg.Co
     assert create(database, LOG) == [f"{LOG}: すでに {LOG} があります。"]
 
 
-def test_the_owner_of_the_tables_creates_indexes_and_nobody_else(server: Server, deployer: str) -> None:
+def test_only_the_owner_of_the_tables_creates_indexes(server: Server, deployer: str) -> None:
     dsn = as_deployer(server.dsn(deployer), deployer)
     with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
         admin.execute(
@@ -415,7 +415,7 @@ def test_before_the_deployment_indexes_are_created_and_the_deployment_records_th
         assert [row["index_name"] for row in rows_of(connection, "host_index")] == [TOKENS]
 
 
-# What check says ------------------------------------------------------------------------------------------------------
+# The findings of check -----------------------------------------------------------------------------------------------------
 
 
 def test_a_lost_index_is_a_remark_until_it_is_back_or_forgotten(

@@ -18,10 +18,10 @@ from tests.migrations.planted_rows import foreign_keys, insert, plant, plant_par
 
 A, B = "tenant-a", "tenant-b"
 
-# Alembic's own table: a revision number, which nobody but its owner may read.
+# Alembic's own table: a revision number, which only its owner may read.
 NOT_OURS = "alembic_version"
 
-# What row-level security raises, what a view's check option raises, and what an upsert on a row outside the view raises.
+# The errors of row-level security, of a view's check option, and of an upsert on a row outside the view.
 REFUSED = (
     errors.InsufficientPrivilege,
     errors.WithCheckOptionViolation,
@@ -339,7 +339,7 @@ def test_a_working_role_can_neither_create_in_a_schema_nor_run_code_as_the_owner
     assert (creatable, with_owners_rights) == ([], [])
 
 
-def test_nobody_logs_in_as_the_owner(shared_database: Database, admin: psycopg.Connection) -> None:
+def test_the_owner_cannot_log_in(shared_database: Database, admin: psycopg.Connection) -> None:
     assert admin.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'batch_owner'").fetchone() == (
         False,
     )
@@ -384,7 +384,7 @@ def test_tenant_ids_may_hold_whatever_sql_arrays_and_paths_are_made_of(
 
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)  # the connection keeps nothing between examples
+)  # the connection keeps no state between examples
 @given(
     ids=st.lists(
         st.text(st.characters(exclude_characters="\0\x1f", exclude_categories=["Cs"]), min_size=1), max_size=5
@@ -415,7 +415,7 @@ def _about(statement: LiteralString, relation: str) -> sql.Composed:
 
 
 def _tenants_of(connection: psycopg.Connection, relation: str) -> list[str]:
-    """The tenants of the rows that the connection sees, in Python's order."""
+    """The tenants of the visible rows, in Python's order."""
     return sorted(
         tenant_id for (tenant_id,) in connection.execute(_about("SELECT tenant_id FROM {}", relation))
     )

@@ -104,7 +104,7 @@ def test_an_account_is_its_employees_however_it_names_them(
         assert owner(database, names["login_id"]) == ("emp_7", "A", None)
 
 
-def test_login_ids_that_differ_in_blanks_only_name_nobody(
+def test_login_ids_that_differ_only_in_blanks_identify_no_person(
     database: Database, host: psycopg.Connection
 ) -> None:
     for number in range(2):
@@ -134,7 +134,7 @@ def test_an_id_decides_before_a_code_and_a_code_before_a_user_id(
         ).fetchone() == ("k1",)
 
 
-def test_a_code_of_several_employees_names_nobody_unless_a_login_does(
+def test_a_code_of_several_employees_identifies_no_person_unless_a_login_does(
     database: Database, host: psycopg.Connection
 ) -> None:
     host.execute('DROP INDEX "MST_Employee_employee_code_key"')
@@ -172,7 +172,7 @@ def test_people_of_deleted_and_of_unknown_tenants(database: Database, host: psyc
     assert place(database, "astray", "A") == ("unknown_tenant", None)
 
 
-def test_a_placeholder_places_nothing_and_the_system_is_nobody(
+def test_rows_of_a_placeholder_are_unplaced_and_the_system_is_no_person(
     database: Database, host: psycopg.Connection
 ) -> None:
     employee(host, "emp_001", "000001", "A")
@@ -182,7 +182,7 @@ def test_a_placeholder_places_nothing_and_the_system_is_nobody(
     assert place(database, "system", "B") == ("nobody", None)
     # A real code as well: placed, and counted by the runs.
     assert place(database, "000001", "B") == ("person", "A")
-    # The employee keeps their account.
+    # The employee keeps the account.
     assert owner(database, "USER000001") == ("emp_001", "A", None)
 
 
@@ -202,7 +202,9 @@ def test_the_stated_tenant_counts_only_without_a_person_and_only_if_it_exists(
     assert place(database, None, "default") == ("unknown_tenant", None)
 
 
-def test_the_settings_decide_which_keys_name_nobody(database: Database, host: psycopg.Connection) -> None:
+def test_the_settings_decide_which_keys_identify_no_person(
+    database: Database, host: psycopg.Connection
+) -> None:
     employee(host, "e", "c", "A")
     identity = load_settings().identity
     with database.connect("batch_platform") as platform:

@@ -15,7 +15,7 @@ _LOGIN_OK, _SASL_FINAL = 0, 12
 
 @contextmanager
 def transaction_pooler(host: str, port: int, *, takes_newest: bool) -> Iterator[int]:
-    """Gives the pooler's port. A transaction gets an idle session: the one that came back last, or the one that waits longest."""
+    """Gives the pooler's port. A transaction gets an idle session: the one that was returned last, or the one that has waited longest."""
     pool = _Pool(takes_newest)
 
     def relay(client: socket.socket) -> None:
@@ -58,7 +58,7 @@ class _Pool:
 
 
 def _serve(client: socket.socket, own: socket.socket, pool: _Pool) -> None:
-    """Log the client in with a session of its own, put it into the pool, and give each transaction one of the pool."""
+    """Log the client in with a separate session, put it into the pool, and give each transaction a session of the pool."""
     _log_in(client, own)
     pool.put(own)
     server: socket.socket | None = None
@@ -104,7 +104,7 @@ def _message(source: socket.socket) -> tuple[bytes, bytes]:
 
 
 def _received(source: socket.socket, size: int) -> bytes:
-    """So many bytes. :raises OSError: the other side has closed the connection."""
+    """Receive this many bytes. :raises OSError: the other side has closed the connection."""
     data = b""
     while len(data) < size:
         part = source.recv(size - len(data))

@@ -29,7 +29,7 @@ WITH superseded AS (
 
 INSERT INTO batch.execution_log (
     execution_id, batch_id, dag_id, run_id, business_date, dry_run, parameters, execution_host, attempt,
-    triggered_by, status, total_tenants
+    triggered_by, version, status, total_tenants
 )
 VALUES (
     %(execution_id)s,
@@ -42,6 +42,7 @@ VALUES (
     %(execution_host)s,
     %(attempt)s,
     %(triggered_by)s,
+    %(version)s,
     'running',
     %(total_tenants)s
 );

@@ -5,7 +5,7 @@ LEFT JOIN batch.all_differing_status AS differing ON tenant.tenant_id = differin
 ORDER BY tenant.tenant_id;
 
 -- name: last_records
--- What the newest run with about as many tenants has processed for each tenant.
+-- How many records the latest run with about as many tenants has processed for each tenant.
 SELECT tenant_id, sum(records)::bigint AS records
 FROM batch.tenant_outcome
 WHERE
@@ -76,7 +76,7 @@ SET
 WHERE execution_id = %(execution_id)s AND status = 'pending';
 
 -- name: fail_shard
--- The same for the tenants of one shard.
+-- Like fail_unfinished, for the tenants of one shard.
 UPDATE batch.tenant_outcome
 SET
     status = 'failed',
@@ -99,8 +99,8 @@ WHERE
     AND noted.note <> all(outcome.notes);
 
 -- name: failed_tenants
--- The tenants without success, for operators. A tenant with several parts is listed once. The host may no longer have the
--- tenant's name; then its id is shown.
+-- The tenants without success, for operators. A tenant with several parts is listed once. If the host no longer has the tenant's
+-- name, its id is shown.
 SELECT
     coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, outcome.tenant_id) AS tenant_name,

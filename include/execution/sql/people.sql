@@ -22,7 +22,7 @@ WITH fresh AS MATERIALIZED (
     FROM batch.all_person_key
 ),
 
--- Of the same snapshot as the keys.
+-- From the same snapshot as the keys.
 fingerprint AS (
     INSERT INTO batch.people_state (fingerprint)
     SELECT fingerprint
@@ -39,7 +39,7 @@ gone AS (
         )
 )
 
--- Only what differs is written: a conflict locks its row even if it changes nothing, and a million locks take longer than the
+-- Only differences are written. A conflict locks its row even if it changes nothing, and a million locks take longer than the
 -- rest.
 INSERT INTO batch.person_key AS kept (
     person_key, named_by, is_decisive, person_id, employee_id, tenant_id, reason

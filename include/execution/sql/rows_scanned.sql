@@ -15,7 +15,7 @@ ON CONFLICT (execution_id, relation) DO UPDATE SET row_count = known.row_count +
 
 -- name: load_scans
 -- Tables of which the run has assigned rows. A source begins with the name of its table. Remarks about assigned rows (watched,
--- overruled) and about missing ones are no rows.
+-- overruled) and about missing ones do not count as rows.
 SELECT
     used.relation,
     coalesce(scanned.row_count, 0)::bigint AS rows_read,

@@ -1,4 +1,4 @@
-"""What a check of the host, the server or the deployment finds."""
+"""The findings of a check of the host, the server or the deployment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that an operator must know, in Japanese: the problem, and the remedy.
+    """A finding for an operator, in Japanese: the problem, and the remedy.
 
-    ``code`` is stable, for programs. ``subject`` is the table, column, role or host that it is about.
+    ``code`` is stable, for programs. ``subject`` is the table, column, role or host of the finding.
     """
 
     severity: Severity
@@ -41,7 +41,7 @@ def error(code: str, problem: str, remedy: str, subject: str = "") -> Finding:
 
 
 def remark(code: str, problem: str, remedy: str, subject: str = "") -> Finding:
-    """A finding that prevents nothing."""
+    """A finding that does not prevent runs or the deployment."""
     return Finding(Severity.REMARK, code, problem, remedy, subject)
 
 

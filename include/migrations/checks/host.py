@@ -1,4 +1,4 @@
-"""Check what the host's database holds: its tenants, and the rows that the views can see."""
+"""Check the content of the host's database: its tenants, and the rows that the views can see."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMED_TENANTS = 5
 def find_hidden_rows(connection: psycopg.Connection) -> list[Finding]:
     """Host tables of which row-level security hides rows from the views.
 
-    The views then show no rows and no error, so a run would take a full table for an empty one.
+    The views then show no rows and no error, so a run would process a full table like an empty one.
     """
     names = _SQL.column(connection, "hidden_tables", tables=[table.name for table in load_contract()])
     return [
@@ -63,7 +63,7 @@ def count_tenants(connection: psycopg.Connection) -> int:
 
 
 def find_unknown_tenants(connection: psycopg.Connection) -> list[Finding]:
-    """Tenants that rows name and MST_Tenant does not have, by table. Reads the host's tables, so the caller must be the deployer."""
+    """Tenants that rows name and MST_Tenant does not contain, by table. Reads the host's tables, so the caller must be the deployer."""
     findings = []
     for table in _SQL.column(
         connection, "tables_with_tenant", tables=[table.name for table in load_contract()]

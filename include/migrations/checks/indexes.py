@@ -1,4 +1,4 @@
-"""Check the indexes on the application's tables: those that were lost, and those that a large log lacks."""
+"""Check the indexes on the application's tables: lost ones, and missing ones on large tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def find_lost_indexes(connection: psycopg.Connection) -> list[Finding]:
 
 
 def find_missing_indexes(connection: psycopg.Connection, lost: Collection[str] = ()) -> list[Finding]:
-    """One finding about all large tables without a recommended index, apart from the ``lost`` ones (subjects of findings).
+    """One finding about all large tables without a recommended index, except the ``lost`` ones (subjects of findings).
 
     Reads only the catalogue.
     """

@@ -1,4 +1,4 @@
-"""Check to whom the host's rows belong. Source of the rule: ``host_views/people.sql``.
+"""Check the tenants of the host's rows. Source of the rule: ``host_views/people.sql``.
 
 All functions read the deployed views, so the login must be a member of ``batch_owner``.
 """
@@ -20,7 +20,7 @@ _UNPLACED = {
     "no_employee": ("rows-without-employee", "アカウントに従業員がなく"),
 }
 
-# What a source of batch.all_host_source without a row means for the figures.
+# The effect on the figures if a source of batch.all_host_source has no row.
 _WITHOUT_ROWS = {
     "SYS_SystemLog": "API 呼び出し、エラー、応答時間、同時利用者数は 0 ではなく、値なしになります。",
     "HIS_AuditLog": "監査された操作は活動に数えられません。",

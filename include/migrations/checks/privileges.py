@@ -13,19 +13,19 @@ from include.migrations.host_contract import HostVariant, load_contract
 
 OWNER, TENANT, PLATFORM, BOARD = "batch_owner", "batch_tenant", "batch_platform", "batch_board"
 
-# The owner of the schema, the two roles of the batches, and the role of the operators' page, which only reads.
+# The owner of the schema, the two roles of the batches, and the role of the operators' page, which can only read.
 ROLES = (OWNER, TENANT, PLATFORM, BOARD)
 
 _SQL = Statements(Path(__file__).parent)
 
-# From this version on, CREATEROLE covers only the roles that the creator administers, and SET ROLE needs a privilege of its own.
+# From this version on, CREATEROLE covers only the roles that the creator administers, and SET ROLE needs a separate privilege.
 _GRANTED_ADMINISTRATION = 16_00_00
 
 
 def find_missing_deployer_privileges(
     connection: psycopg.Connection, variant: HostVariant, with_passwords: Collection[str] = ()
 ) -> list[Finding]:
-    """What the login of this connection lacks for ``upgrade``. ``with_passwords``: the roles whose password it is to set."""
+    """The privileges for ``upgrade`` that the login of this connection lacks. ``with_passwords``: the roles whose password it sets."""
     deployer = _SQL.rows(connection, "deployer")[0]
     login = str(deployer["rolname"])
     findings = [
@@ -61,7 +61,7 @@ def find_missing_deployer_privileges(
 
 
 def find_missing_owner_privileges(connection: psycopg.Connection, variant: HostVariant) -> list[Finding]:
-    """What the owner of the deployed views lacks on the host's tables: the views that use it fail."""
+    """The privileges on the host's tables that the owner of the deployed views lacks. The views that use them fail."""
     return [
         error(
             "owner-table",
@@ -147,7 +147,7 @@ def _find_missing_role_privileges(
 def _missing(
     connection: psycopg.Connection, role: str, variant: HostVariant, option: str
 ) -> Sequence[tuple[str, str, list[str]]]:
-    """Table, privilege and columns (an empty name: the whole table) that the contract asks for and the role does not have."""
+    """Table, privilege and columns (an empty name: the whole table) that the contract requires and the role does not have."""
     wanted = [
         (table.name, column, privilege)
         for table in load_contract()

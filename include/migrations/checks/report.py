@@ -1,4 +1,4 @@
-"""Everything that ``python -m include.migrations check`` finds about a database, at once. Changes nothing."""
+"""All findings of ``python -m include.migrations check`` about a database. Changes nothing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Report:
         return "\n".join([*lines, f"判定: {verdict}（ホストは {self.variant or '不明な'} 版、{numbers}）"])
 
     def as_json(self) -> str:
-        """The same for programs."""
+        """The report as JSON."""
         findings = [{**asdict(finding), "text": finding.text} for finding in self.findings]
         return json.dumps(
             {"fits": self.fits, "variant": self.variant, "findings": findings}, ensure_ascii=False, indent=2
@@ -99,7 +99,7 @@ def check_database(
 
 def _find_tenant_problems(connection: psycopg.Connection, variant: HostVariant) -> list[Finding]:
     findings: list[Finding] = []
-    # The deployer's missing privileges are findings of their own.
+    # A missing privilege of the deployer is a separate finding.
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
         findings += find_several_tenants(count_tenants(connection), variant)
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
@@ -113,7 +113,7 @@ def _find_deployment_state(connection: psycopg.Connection, variant: HostVariant)
         return [missing]
     findings = find_missing_owner_privileges(connection, variant)
     deployed = None
-    # The deployer's missing membership in batch_owner is a finding of its own.
+    # If the deployer is not a member of batch_owner, that is a separate finding.
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
         deployed = connection.execute("SELECT host_variant, revision FROM batch.deployment").fetchone()
     if deployed and deployed != (variant, head_revision()):

@@ -1,4 +1,4 @@
-"""Check the server, the way to it, and the tools beside it."""
+"""Check the server, the connection to it, and the tools for it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.migrations.checks.findings import Finding, error, remark
 
-# The oldest PostgreSQL on which the tests run.
+# The oldest PostgreSQL that the tests use.
 MINIMUM_VERSION = 15
 
-# A pooler of this kind has this port at several providers (Supabase).
+# Several providers (Supabase) use this port for such a pooler.
 _POOLER_PORT = "6543"
 
-# PostgreSQL takes any setting with a prefix from the startup packet. PgBouncer refuses an unknown one, or ignores the options.
+# PostgreSQL accepts any setting with a prefix in the startup packet. PgBouncer refuses an unknown one, or ignores the options.
 _PROBE = "batch.probe"
 _REFUSED_PROBE = "unsupported startup parameter"
 
@@ -28,7 +28,7 @@ _DIRECT_HOST = (
 
 
 def connect(dsn: str) -> tuple[psycopg.Connection, list[Finding]]:
-    """A read-only connection, and what is found on the way to it. :raises psycopg.Error: there is no connection."""
+    """A read-only connection, and the findings about it. :raises psycopg.Error: there is no connection."""
     parts = conninfo_to_dict(dsn)
     probing = f"{parts.get('options') or ''} -c {_PROBE}=on".strip()
     findings = find_pooler_name(dsn)
@@ -67,8 +67,8 @@ def connect(dsn: str) -> tuple[psycopg.Connection, list[Finding]]:
 def changes_sessions(dsn: str) -> bool:
     """Whether a pooler gives two statements of one connection to different sessions. It may pass startup options on.
 
-    ``SET ROLE``, the time zone, session locks, cursors WITH HOLD and prepared statements belong to a session. Two connections are
-    needed: a pooler may use the same session again as long as nobody else does.
+    ``SET ROLE``, the time zone, session locks, cursors WITH HOLD and prepared statements belong to a session. The check needs two
+    connections, because a pooler may reuse the same session if no other client uses it.
     """
     with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
         sessions = {first.execute("SELECT pg_backend_pid()").fetchone() for _ in range(2)}

@@ -1,4 +1,4 @@
-"""Which index each table needs, and what each batch gains by it: the report of ``python -m include.migrations indexes``."""
+"""The recommended index of each table, and its effect on each batch: the report of ``python -m include.migrations indexes``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from include.migrations.host_indexes.recommended import (
 # A smaller table is read in a hundredth of a second.
 MINIMUM_ROWS = 100_000
 
-# BRIN finds whole block ranges. With more of them than this for one day, it saves little.
+# BRIN finds whole block ranges. If a day is in more ranges than this, BRIN saves little.
 _MOST_RANGES_WITH_A_DAY = 0.2
 # Updated rows move to other pages and mix the days.
 _MOST_UPDATED = 0.2
@@ -52,7 +52,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Gain:
-    """What a batch reads per run, in rows: without the index, and with it (None if it cannot be estimated)."""
+    """The rows that a batch reads per run: without the index, and with it (None if it cannot be estimated)."""
 
     reader: Reader
     rows_without: int
@@ -61,7 +61,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Advice:
-    """What is advised for one recommended index. ``kind`` is None if too little is known of the table."""
+    """The advice about one recommended index. ``kind`` is None if too little is known about the table."""
 
     index: HostIndex
     table: TableState
@@ -78,7 +78,7 @@ class Advice:
 
     @property
     def broken(self) -> FoundIndex | None:
-        """What an aborted creation has left."""
+        """An unusable index that an aborted creation has left."""
         return next(
             (each for each in self.found if each.is_mine and not each.is_valid and not each.is_in_progress),
             None,
@@ -86,7 +86,7 @@ class Advice:
 
     @property
     def prisma_line(self) -> str:
-        """The line for the Prisma schema; empty if there is neither an index of one column nor an advice."""
+        """The line for the Prisma schema; empty if there is neither an index of one column nor a recommended kind."""
         present = self.present
         if present:
             name = "" if present.name == self.index.name else present.name
@@ -103,7 +103,7 @@ def advise(connection: psycopg.Connection, indexes: Sequence[HostIndex] = RECOMM
 def choose_kind(index: HostIndex, table: TableState, column: ColumnState) -> Kind | None:
     """The kind for a table in this state. None: the table has no statistics, or no rows.
 
-    BRIN is a hundredth of the size of a B-tree, but finds whole block ranges. benchmarks/host_indexes.py has measured both.
+    BRIN has a hundredth of the size of a B-tree, but finds whole block ranges. benchmarks/host_indexes.py has measured both.
     """
     if index.btree_only:
         return Kind.BTREE
@@ -141,7 +141,7 @@ def _gain(reader: Reader, table: TableState, column: ColumnState, kind: Kind | N
         return Gain(reader, rows, None)
     wanted = round(column.rows_per_day * reader.days)
     if reader.rows is Rows.OLDEST:
-        # BRIN still remembers rows that are gone from its block ranges. Unsent notifications have no time.
+        # BRIN still covers deleted rows in its block ranges. Unsent notifications have no time.
         wanted = rows if kind is Kind.BRIN else wanted + round(rows * column.null_share)
     elif kind is Kind.BRIN:
         wanted += rows * RANGE_PAGES // max(table.pages, 1)
@@ -151,9 +151,9 @@ def _gain(reader: Reader, table: TableState, column: ColumnState, kind: Kind | N
 # The report ---------------------------------------------------------------------------------------------------------------
 
 
-def as_json(advices: Sequence[Advice]) -> str:
+def as_json(all_advice: Sequence[Advice]) -> str:
     """For programs. Sizes are bytes; shares are 0 to 1; rows are estimates."""
-    return json.dumps({"indexes": [_as_dict(each) for each in advices]}, ensure_ascii=False, indent=2)
+    return json.dumps({"indexes": [_as_dict(each) for each in all_advice]}, ensure_ascii=False, indent=2)
 
 
 def _as_dict(advice: Advice) -> dict[str, Any]:
@@ -181,11 +181,11 @@ def _as_dict(advice: Advice) -> dict[str, Any]:
     }
 
 
-def as_text(advices: Sequence[Advice]) -> str:
+def as_text(all_advice: Sequence[Advice]) -> str:
     """For operators, in Japanese."""
-    lines = [line for advice in advices for line in _lines(advice)]
+    lines = [line for advice in all_advice for line in _lines(advice)]
     models: dict[str, list[str]] = {}
-    for advice in advices:
+    for advice in all_advice:
         if advice.prisma_line:
             models.setdefault(advice.index.table, []).append(advice.prisma_line)
     if models:
@@ -196,7 +196,7 @@ def as_text(advices: Sequence[Advice]) -> str:
         ]
         for table, prisma_lines in models.items():
             lines += [f'// @@map("{table}") の model', *(f"  {line}" for line in prisma_lines)]
-    advised = [each.index.name for each in advices if each.verdict is Verdict.ADVISED]
+    advised = [each.index.name for each in all_advice if each.verdict is Verdict.ADVISED]
     lines.append("")
     if advised:
         lines.append(

@@ -28,38 +28,38 @@ LOCK_TIMEOUT = "60s"
 
 
 def measure_indexes(dsn: str) -> list[Advice]:
-    """What is advised for the database of ``dsn``. Changes nothing. :raises SchemaError: the host or the login is not suitable."""
+    """The advice for the database of ``dsn``. Changes nothing. :raises SchemaError: the host or the login is not suitable."""
     with _session(dsn) as connection:
         connection.execute("SET default_transaction_read_only = on")
         return advise(connection)
 
 
 def create_indexes(dsn: str, names: Sequence[str] = ()) -> Iterator[str]:
-    """Create the advised indexes, or those with the given names; yields a Japanese sentence about each.
+    """Create the advised indexes, or those with the given names. Yields a Japanese sentence about each.
 
-    An index that exists stays as it is. What an aborted creation has left is dropped and created again. ``batch.host_index`` is brought
-    up to date after each index, if schema ``batch`` is deployed.
+    An existing index is not changed. If an aborted creation has left an unusable index, it is dropped and created again. After each index,
+    ``batch.host_index`` is updated if schema ``batch`` is deployed.
     :raises SchemaError: the host or the login is not suitable, a name is unknown, another session creates indexes, or an index cannot be
-        created; the text names an unusable index that is left.
+        created; the text names an unusable index that remains.
     """
     chosen = [index_of(name) for name in names] or list(RECOMMENDED)
     with _session(dsn) as connection:
         if _SQL.row(connection, "begin_creation", lock=_CREATION_LOCK) != (True,):
             raise SchemaError("別の `indexes --create` が実行中です。終わってからやり直してください。")
-        advices = [each for each in advise(connection, chosen) if names or each.verdict is Verdict.ADVISED]
-        _require_ownership(connection, advices)
-        # A large table takes longer than a limit for the application's statements.
+        all_advice = [each for each in advise(connection, chosen) if names or each.verdict is Verdict.ADVISED]
+        _require_ownership(connection, all_advice)
+        # A large table takes longer than the application's statement timeout.
         connection.execute("SET statement_timeout = 0")
         _record(connection)
-        for advice in advices:
+        for advice in all_advice:
             sentence = _create(connection, advice)
-            # At once, because the next index may fail.
+            # Record it at once, because the next index may fail.
             _record(connection, [advice.index])
             yield sentence
 
 
 def forget_indexes(dsn: str, names: Sequence[str]) -> None:
-    """Delete the records of indexes that are no longer wanted, so that ``check`` does not miss them. The indexes stay."""
+    """Delete the records of indexes that are no longer needed, so that ``check`` does not report them as lost. The indexes stay."""
     indexes = [index_of(name) for name in names]
     with _session(dsn) as connection, connection.transaction():
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
@@ -93,8 +93,8 @@ def _session(dsn: str) -> Iterator[psycopg.Connection]:
             ) from None
 
 
-def _require_ownership(connection: psycopg.Connection, advices: Sequence[Advice]) -> None:
-    foreign = sorted({each.index.table for each in advices if not each.table.is_owner})
+def _require_ownership(connection: psycopg.Connection, all_advice: Sequence[Advice]) -> None:
+    foreign = sorted({each.index.table for each in all_advice if not each.table.is_owner})
     if foreign:
         tables = "、".join(f'"{table}"' for table in foreign)
         raise SchemaError(
@@ -137,13 +137,13 @@ def _drop(connection: psycopg.Connection, index: HostIndex) -> None:
 
 
 def _clean_up(connection: psycopg.Connection, index: HostIndex) -> str:
-    """Drop the unusable index that a failed creation has left; returns what to do if that is not possible, else nothing."""
+    """Drop the unusable index that a failed creation has left. If that is not possible, returns the action; otherwise empty."""
     try:
         found = find_indexes(connection, index)
         if any(each.is_mine and not each.is_valid and not each.is_in_progress for each in found):
             _drop(connection, index)
     except errors.Error:
-        # The same transaction may stop both, and a lost connection hides whether there is an index.
+        # The cause of the failure may stop the cleanup too. After a lost connection it is unknown whether the index exists.
         return (
             f"使えない索引 {index.name} が残っているため（接続が切れたときは、残っている可能性があります）、"
             "表への書き込みのたびに手間がかかります。"
@@ -166,7 +166,7 @@ def _explained(error: errors.Error, index: HostIndex) -> str:
 
 
 def _record(connection: psycopg.Connection, indexes: Sequence[HostIndex] = RECOMMENDED) -> None:
-    """Bring ``batch.host_index`` up to date. A later ``upgrade`` does the same where the schema or the membership is missing."""
+    """Update ``batch.host_index``. If the schema or the membership is missing, a later ``upgrade`` updates it."""
     if not _SQL.row(connection, "has_record")[0] or not may_act_as(connection, OWNER):
         return
     with connection.transaction():

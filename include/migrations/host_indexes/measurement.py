@@ -1,4 +1,4 @@
-"""Measure a table of the application for its index: size, growth, changes, and how its rows lie in its pages.
+"""Measure a table of the application for its index: size, growth, changes, and the order of its rows in its pages.
 
 Reads statistics of ANALYZE, and a sample of at most 16 block ranges (16 MB) per column. Changes nothing.
 """
@@ -31,7 +31,7 @@ _WAITING = "PENDING"
 class FoundIndex:
     """An index of the application's table that begins with the column.
 
-    ``is_mine``: it has the name that this command gives. ``is_in_progress``: some session is creating it.
+    ``is_mine``: it has the name that this command gives. ``is_in_progress``: a session is creating it.
     """
 
     name: str
@@ -71,11 +71,11 @@ class TableState:
 
 @dataclass(frozen=True)
 class ColumnState:
-    """How a column's values lie in the table; shares are of the table's rows.
+    """The distribution of a column's values in the table; shares are of the table's rows.
 
-    ``correlation`` is PostgreSQL's (-1 to 1). ``ranges_with_a_day``: the share of the block ranges that hold rows of a given day, 0 to
-    1. The correlation says less: it is low after a clean-up, when new rows have filled the first pages, and each block range still holds
-    rows of one or two days.
+    ``correlation`` is PostgreSQL's (-1 to 1). ``ranges_with_a_day`` is the share of the block ranges that contain rows of a given day, 0 to
+    1. The correlation is less useful. It is low after a clean-up, when new rows have filled the first pages, although each block range
+    still contains rows of one or two days.
     """
 
     correlation: float | None
@@ -94,7 +94,7 @@ def find_indexes(connection: psycopg.Connection, index: HostIndex) -> list[Found
 
 
 def usable(found: Sequence[FoundIndex], index: HostIndex) -> FoundIndex | None:
-    """The index that serves the purpose, whatever its name: it is valid and of a possible kind."""
+    """The index that can be used, whatever its name: it is valid and of a possible kind."""
     return next(
         (each for each in found if each.is_valid and (each.method == "btree" or not index.btree_only)), None
     )

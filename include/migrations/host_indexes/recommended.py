@@ -1,9 +1,9 @@
-"""The indexes on the application's tables that the batches profit from. The application has none of them.
+"""The recommended indexes on the application's tables. The application has none of them.
 
-The list holds plain columns only, because a Prisma schema can express neither expressions nor partial indexes, and ``prisma db push``
-drops an index that its schema does not have. A daily batch reads a log only if the hourly pass has not (``include.activity.hours``).
-Reads that no index on a plain column helps are not listed: the size of all files
-(``HIS_ReportGeneration``, ``TRN_SkillEvidence``), and what people hold today (BATCH-003, and the reminders of BATCH-019-01).
+The list contains plain columns only, because a Prisma schema can express neither expressions nor partial indexes, and ``prisma db push``
+drops an index that its schema does not contain. A daily batch reads a log only if the hourly batch has not counted it
+(``include.activity.hours``). Some reads cannot use an index on a plain column and are not listed: the size of all files
+(``HIS_ReportGeneration``, ``TRN_SkillEvidence``), and the present data of people (BATCH-003, and the reminders of BATCH-019-01).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from include.catalog import (
     BatchSpec,
 )
 
-# PostgreSQL cuts a name after 63 bytes. Prisma cuts what stands before its suffix.
+# PostgreSQL truncates a name to 63 bytes. Prisma truncates the part before its suffix.
 _NAME_BYTES = 63
 _SUFFIX = "_idx"
 
@@ -31,10 +31,10 @@ MULTI_OPS = "timestamp_minmax_multi_ops"
 
 
 class Kind(StrEnum):
-    """The kinds of index that are advised.
+    """The recommended kinds of index.
 
-    BRIN stands for BRIN with ``timestamp_minmax_multi_ops``. The default operator class keeps one interval per block range. After a
-    clean-up new rows fill old pages, and that interval then covers the days between as well.
+    BRIN means BRIN with ``timestamp_minmax_multi_ops``. The default operator class keeps one interval per block range. After a clean-up new
+    rows fill old pages, and that interval then covers the days between as well.
     """
 
     BTREE = "btree"
@@ -42,12 +42,12 @@ class Kind(StrEnum):
 
     @property
     def label(self) -> str:
-        """As operators read it."""
+        """The name for operators."""
         return {"btree": "B-tree", "brin": "minmax_multi の BRIN"}[self.value]
 
 
 class Rows(StrEnum):
-    """Which rows a batch looks for by the column."""
+    """The rows that a batch searches by the column."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
@@ -56,7 +56,7 @@ class Rows(StrEnum):
 
 @dataclass(frozen=True)
 class Reader:
-    """A batch that reads the table by the column. ``days``: how many days of rows a run looks for; 0 for waiting rows."""
+    """A batch that reads the table by the column. ``days``: how many days of rows a run searches; 0 for waiting rows."""
 
     batch: BatchSpec
     rows: Rows
@@ -64,7 +64,7 @@ class Reader:
 
     @property
     def label(self) -> str:
-        """What a run looks for, as operators read it."""
+        """The rows that a run searches, for operators."""
         match self.rows:
             case Rows.WAITING:
                 return "送信待ちの行"
@@ -76,7 +76,7 @@ class Reader:
 
 @dataclass(frozen=True, kw_only=True)
 class HostIndex:
-    """A recommended index on one column. ``why`` says for operators what it is for.
+    """A recommended index on one column. ``why`` explains its purpose to operators.
 
     ``btree_only``: why no other kind is possible, or empty.
     """
@@ -117,7 +117,7 @@ _TWO_HOURS = Fraction(1, 12)
 
 _DAILY = (Reader(TENANT_USAGE, Rows.NEWEST, _A_DAY), Reader(STATISTICS, Rows.NEWEST, _A_DAY))
 _HOURLY_AND_DAILY = (Reader(TENANT_MONITORING, Rows.NEWEST, _TWO_HOURS), *_DAILY)
-# What is not judged yet, and the last judged day.
+# The days that are not judged yet, and the last judged day.
 _WITH_JUDGEMENT = (*_HOURLY_AND_DAILY, Reader(INACTIVE_TENANTS, Rows.NEWEST, 2 * _A_DAY))
 
 _EDITED_TABLES = (

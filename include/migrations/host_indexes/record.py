@@ -1,4 +1,4 @@
-"""``batch.host_index``: the indexes that were created or found, so that ``check`` notices a lost one."""
+"""``batch.host_index``: the indexes that were created or found, so that ``check`` detects a lost one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
--- What people do, by the key that names them; the person decides about the tenant (people.sql).
+-- People's actions, by the key that names the person. The person decides about the tenant (people.sql).
 
--- The only request log. It states no tenant. An error is the server's: a 5xx answer, or no answer and an error level; a 4xx is
--- the caller's. A request without a user was sent before the login.
+-- The only request log. It has no tenant column. An error is a server error: a 5xx answer, or no answer and an error level. A 4xx
+-- is an error of the caller. A request without a user was sent before the login.
 CREATE VIEW batch.all_api_request AS
 SELECT
     nullif(btrim(user_id), '') AS person_key,
@@ -11,8 +11,8 @@ SELECT
 FROM "SYS_SystemLog"
 WHERE request_url IS NOT null AND NOT is_deleted;
 
--- The audit log's flags and times are nullable. A login that failed is one that somebody tried, whoever it was. An edit of a
--- TRN_* row is its last one, by the user who made it.
+-- The audit log's flags and times are nullable. A failed login counts whatever its user. An edit of a TRN_* row is its last one,
+-- by the user who made it.
 CREATE VIEW batch.all_user_action AS
 SELECT
     'HIS_AuditLog' AS source,
@@ -65,8 +65,8 @@ SELECT
     false AS is_login, false AS is_failed_login
 FROM "TRN_TrainingHistory";
 
--- What people had made. BATCH-004's own reports are in the same table, and nobody ordered them: they are neither use nor storage.
--- A report that the application made for nobody in particular is the stated tenant's.
+-- The reports that people ordered. BATCH-004's own reports are in the same table. They have no user, so they are neither use nor
+-- storage. A report that the application created without a user belongs to the tenant in its row.
 CREATE VIEW batch.all_report AS
 SELECT
     CASE
@@ -101,11 +101,11 @@ SELECT
 FROM "TRN_SkillRecord"
 WHERE assessment_date IS NOT null AND NOT is_deleted;
 
--- The row states its tenant; the recipient may be anybody.
+-- The row names its tenant. The recipient may be outside the tenant.
 CREATE VIEW batch.all_sent_notification AS
 SELECT tenant_id AS stated_tenant_id, sent_at AS sent_at_utc
 FROM "HIS_NotificationLog"
--- The batches write SUCCESS, the application writes SENT; either in any case.
+-- The batches write SUCCESS, the application writes SENT, in upper or lower case.
 WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND sent_at IS NOT null AND NOT is_deleted;
 
 -- Which sources of figures have a row. The application does not write some of these tables at all.
@@ -119,7 +119,7 @@ SELECT
 UNION ALL
 SELECT 'HIS_AuditLog' AS source, exists(SELECT FROM "HIS_AuditLog") AS has_rows
 UNION ALL
--- Logins that failed are nowhere else.
+-- Failed logins are in no other table.
 SELECT
     'HIS_AuditLog LOGIN'
         AS source, exists(

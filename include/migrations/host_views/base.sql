@@ -1,11 +1,11 @@
--- The host before its multi-tenant migration: everybody belongs to the only tenant. Deleted tenants do not count. With a second
+-- The host before its multi-tenant migration: all people belong to the only tenant. Deleted tenants do not count. With a second
 -- tenant the subquery fails; `check` explains it.
 CREATE VIEW batch.only_tenant AS
 SELECT tenant_id
 FROM "MST_Tenant"
 WHERE NOT is_deleted AND coalesce(lower(btrim(status)), '') <> 'deleted';
 
--- Accounts, with the tenant that they state.
+-- Accounts, with the tenant in their row.
 CREATE VIEW batch.all_account AS
 SELECT
     user_id,

@@ -1,21 +1,21 @@
--- The views of the operators' board, the only relations that batch_board may read. They hold no credentials, no texts of
+-- The views of the operators' board, the only relations that batch_board may read. They contain no credentials, no texts of
 -- messages, no values of settings, and addresses only in part. All times are timestamptz; days are Asia/Tokyo.
 
--- Who is a tenant, without addresses.
+-- The tenants, without addresses.
 CREATE VIEW batch.board_tenant AS
 SELECT
     tenant_id, tenant_code, tenant_name, status, subscription_plan, max_users, max_storage_gb, contract_start, contract_end,
     created_on
 FROM batch.all_tenant;
 
--- One row per run of a batch or an operation. Forms may hold addresses, so only two fields of them are shown.
+-- One row per run of a batch or an operation. Forms may contain addresses, so only two fields of them are shown.
 CREATE VIEW batch.board_run AS
 SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.business_date, log.dry_run,
     log.parameters ->> 'operation' AS operation,
     log.parameters -> 'tenants' AS chosen_tenants,
     log.status, log.started_at, log.ended_at, log.total_tenants, log.success_count, log.error_count,
-    log.result, log.error_message, log.attempt, log.reopened_at, log.triggered_by
+    log.result, log.error_message, log.attempt, log.reopened_at, log.triggered_by, log.version
 FROM batch.execution_log AS log;
 
 CREATE VIEW batch.board_outcome AS
@@ -41,7 +41,8 @@ CREATE VIEW batch.board_reconciliation AS
 SELECT execution_id, source, placement, is_event, row_count, since
 FROM batch.reconciliation;
 
--- Alerts to the operators. The message is that of skill_batch.notifiers.alert.Alert, or {"result": …}, which is no alert.
+-- Alerts to the operators. The message is that of skill_batch.notifiers.alert.Alert, or {"result": …} for a result, which is no
+-- alert.
 CREATE VIEW batch.board_alert AS
 SELECT
     alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines, created_at, due_at, attempts,
@@ -86,9 +87,9 @@ SELECT
     tenant_id, kind, metric, threshold_percent, window_start, business_date, observed, reference, raised_by, raised_at
 FROM batch.usage_warning;
 
--- Invoices and credit notes with what is on paper, but the recipient's address, and without what decided it. tenant_code: the one
--- on paper. state: no code of ours sets the status sent, so it counts as finalized. is_paid: with a payment of ours, or PAID in
--- the application. is_carried: one-off lines carry a difference of it into later months.
+-- Invoices and credit notes with their printed content, without the recipient's address and the inputs. tenant_code: the printed
+-- one. state: the batches never set the status sent, so it counts as finalized. is_paid: with a recorded payment, or PAID in the
+-- application. is_carried: one-off lines carry a difference of it into later months.
 CREATE VIEW batch.board_invoice AS
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
@@ -137,8 +138,8 @@ CREATE VIEW batch.board_reminder_stop AS
 SELECT tenant_id, invoice_id, reason, entered_by, entered_at
 FROM batch.reminder_stop;
 
--- As batch.receivable, which reads with the reader's rights. Looks up each open invoice in the application's table by its id: a
--- join may read the whole table.
+-- Like batch.receivable, which uses the reader's privileges. Looks up each open invoice in the application's table by its id,
+-- because a join may read the whole table.
 CREATE VIEW batch.board_receivable AS
 SELECT
     invoice.invoice_id, invoice.tenant_id,
@@ -179,7 +180,7 @@ CREATE VIEW batch.board_service_limit AS
 SELECT limit_key, per_minute, at_once, blocked_until, learnt_at
 FROM batch.service_limit;
 
--- The id names an address without showing it.
+-- The id identifies an address without showing it.
 CREATE VIEW batch.board_suppressed_address AS
 SELECT
     tenant_id,
@@ -206,7 +207,7 @@ CREATE VIEW batch.board_approval_request AS
 SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, closed_at, close_reason
 FROM batch.approval_request;
 
--- is_current: the item is still held with the figures, or the reason, that the request shows.
+-- is_current: the item is still held with the figures, or the reason, of the request.
 CREATE VIEW batch.board_approval_item AS
 SELECT
     item.request_id, item.tenant_id, item.item_id, item.tenant_code, item.tenant_name, item.figures, item.reason,

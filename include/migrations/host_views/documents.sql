@@ -1,4 +1,4 @@
--- Views over the numbered documents of billing, for batch_platform. They read tables of ours, with the reader's row-level
+-- Views over the numbered documents of billing, for batch_platform. They read tables of the batches, with the reader's row-level
 -- security.
 
 -- The search (電子帳簿保存法): by date, amount and counterparty in combination.
@@ -32,8 +32,8 @@ GRANT SELECT ON batch.document_search TO batch_platform;
 COMMENT ON VIEW batch.document_search IS
 'One row per numbered document and file, or one without a file. A void document keeps its amount.';
 
--- What belongs to which month of the books (booked_on, Asia/Tokyo): a document to the month of its date. If that month was handed
--- over before the document was voided, the day of the void has a reversal. Otherwise the document counts as void.
+-- The month of the books of each document (booked_on, Asia/Tokyo): a document belongs to the month of its date. If that month was
+-- handed over before the document was voided, the day of the void has a reversal. Otherwise the document counts as void.
 CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
 SELECT
     dated.invoice_id,
@@ -63,8 +63,8 @@ WHERE
     );
 GRANT SELECT ON batch.accounting_entry TO batch_platform;
 
--- Invoices whose amount is still open: what is left after credit notes and payments. A negative amount is owed to the customer.
--- An invoice that the application itself calls PAID has nothing open.
+-- Invoices with an open amount: what is left after credit notes and payments. A negative amount is owed to the customer. If the
+-- application itself marks an invoice as PAID, nothing is open.
 CREATE VIEW batch.receivable WITH (security_invoker) AS
 SELECT
     invoice.invoice_id,

@@ -1,4 +1,4 @@
--- Who has left. The host spells it in several ways; whoever has no status is there.
+-- The employees who have left. The host spells the status in several ways. Employees without a status are present.
 CREATE VIEW batch.all_employment AS
 SELECT
     employee_id, tenant_id, employee_code, full_name, email,
@@ -9,7 +9,7 @@ SELECT
     job_type_id
 FROM batch.all_employee;
 
--- The transaction's tenants' people, those who have left included; to read only, whatever the check option says.
+-- The people of the transaction's tenants, including those who have left. Read only, in spite of the check option.
 CREATE VIEW batch.tenant_employee WITH (security_barrier) AS
 SELECT employee_id, tenant_id, employee_code, email, is_employed
 FROM batch.all_employment
@@ -18,7 +18,7 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_employee TO batch_tenant;
 
--- The mailboxes of those who have left, unless somebody who is there has the same one.
+-- The mailboxes of employees who have left, unless a present employee has the same one.
 CREATE VIEW batch.all_former_mailbox AS
 SELECT
     tenant_id,

@@ -1,7 +1,7 @@
 -- The host after its multi-tenant migration. Its tenant columns are VARCHAR(255); here they are text, as in all other tables.
 
--- Accounts, with the tenant that they state. 'default-tenant' is the default of the column and stands where the application set
--- no tenant, so it states none.
+-- Accounts, with the tenant in their row. 'default-tenant' is the default of the column. It means that the application set no
+-- tenant.
 CREATE VIEW batch.all_account AS
 SELECT
     user_id,

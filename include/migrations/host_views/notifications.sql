@@ -1,4 +1,4 @@
--- The application's notifications: the batches add their own, send what waits, and write down what became of it.
+-- The application's notifications. The batches add their own, send waiting ones, and record the results.
 CREATE VIEW batch.tenant_notification WITH (security_barrier) AS
 SELECT
     id, tenant_id, notification_id, setting_id, template_id, notification_type, recipient_type,
@@ -13,7 +13,7 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
     send_status, send_attempts, sent_at, response_code, error_details, is_deleted, updated_at
 ) ON batch.tenant_notification TO batch_tenant;
 
--- Notifications that nothing happens to any more: sent, given up, or withdrawn by the application.
+-- Notifications in a final state: sent, given up, or withdrawn by the application.
 CREATE VIEW batch.all_finished_notification AS
 SELECT
     id,
@@ -29,10 +29,10 @@ WHERE
         )
     );
 
--- The application's notifications as they are now. The type is the channel, spelled in several ways; an unknown one is nobody's.
--- is_withdrawn: the application took it back, or it is a reminder of an invoice that is paid meanwhile. is_held: the notification
--- setting that it names is switched off. is_letter: about an invoice, written by BATCH-018-02; a tenant's switches do not concern
--- it.
+-- The present state of the application's notifications. The type is the channel, spelled in several ways; an unknown one is null.
+-- is_withdrawn: the application took it back, or it is a reminder of an invoice that was paid in the meantime. is_held: its
+-- notification setting is switched off. is_letter: it is about an invoice, written by BATCH-018-02; a tenant's switches do not
+-- apply to it.
 CREATE VIEW batch.all_notification AS
 SELECT
     notification.id,
@@ -59,11 +59,11 @@ SELECT
         ELSE 2
     END AS priority,
     notification.scheduled_at AS scheduled_at_utc,
-    -- The first attempt is no retry.
+    -- The first attempt does not count as a retry.
     CASE WHEN notification.max_retry_count BETWEEN 0 AND 99 THEN 1 + notification.max_retry_count END::integer AS most_attempts,
     notification.is_deleted
     OR coalesce(upper(btrim(notification.send_status)) IN ('CANCELLED', 'CANCELED'), false)
-    -- CASE, so that the application's invoices are looked up for reminders only.
+    -- CASE, so that the application's invoices are looked up only for reminders.
     OR CASE
         WHEN notification.recipient_type = 'BILLING_CONTACT' AND notification.id LIKE 'reminder-%'
             THEN
@@ -85,7 +85,7 @@ SELECT
     coalesce(notification.recipient_type = 'BILLING_CONTACT', false) AS is_letter
 FROM "HIS_NotificationLog" AS notification;
 
--- The same for the transaction's tenants, to read only.
+-- The same for the transaction's tenants. Read only.
 CREATE VIEW batch.tenant_notification_now WITH (security_barrier) AS
 SELECT
     id, tenant_id, channel, destination, subject, body, is_html, scheduled_at_utc, most_attempts, is_withdrawn, is_held,
@@ -96,8 +96,8 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_notification_now TO batch_tenant;
 
--- What waits to be sent. The status may be spelled in any case, but without blanks: an index of the application's table on its
--- column finds it.
+-- The notifications that wait to be sent. The status may be in upper or lower case, but without blanks: an index of the
+-- application's table on its column finds it.
 CREATE VIEW batch.all_waiting_notification AS
 SELECT
     id, tenant_id, channel, destination, subject, body, is_html, priority, scheduled_at_utc, most_attempts, is_held, is_letter
@@ -105,7 +105,7 @@ FROM batch.all_notification
 WHERE
     send_status = any(batch.spellings('PENDING')) AND NOT is_withdrawn AND scheduled_at_utc IS NOT null AND tenant_id IS NOT null;
 
--- How a tenant is reached: credentials are JSON in text, and secret.
+-- The channels of a tenant. Credentials are JSON in text, and secret.
 CREATE VIEW batch.tenant_integration WITH (security_barrier) AS
 SELECT
     id, tenant_id, integration_key, integration_type, endpoint_url, auth_config, connection_config,
@@ -117,7 +117,7 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT, UPDATE (health_status, last_health_check, is_enabled) ON batch.tenant_integration TO batch_tenant;
 
--- Which services the tenants use; their credentials are in tenant_integration only.
+-- The services that the tenants use. Only tenant_integration contains their credentials.
 CREATE VIEW batch.all_integration AS
 SELECT tenant_id, integration_key, integration_type
 FROM "SYS_IntegrationConfig"
@@ -133,7 +133,7 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_template TO batch_tenant;
 
--- Which events are told to whom, over which channel.
+-- The recipients and channels of each event.
 CREATE VIEW batch.tenant_notification_setting WITH (security_barrier) AS
 SELECT
     id, tenant_id, setting_key, notification_type, target_audience, trigger_event, template_id,

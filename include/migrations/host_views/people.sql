@@ -1,12 +1,12 @@
--- Which tenant does a row belong to? The only place that knows by which keys rows of the host name people.
+-- The tenant of each row. Only this file defines by which keys rows of the host name people.
 --
 -- Rows name a person by MST_Employee.id, employee code, user id, login id or e-mail address. The employee decides about the
--- tenant. A code or an address that several employees have names nobody. batch.placement() says what else a row can be.
+-- tenant. A code or an address that several employees have identifies no person. batch.placement() defines the other kinds of
+-- rows.
 
--- One row per key of a person, and one per account. Where two people have the same key, the first of id, code, e-mail address,
--- user id and login id decides; the account's own row is kept (is_decisive is false). person_id is the employee's id, or the user
--- id of an account without an employee; employee_id is null for such an account. tenant_id is null where `reason` says why there
--- is none.
+-- One row per key of a person, and one per account. If two people have the same key, the first of id, code, e-mail address, user
+-- id and login id decides. The account's own row is kept (is_decisive is false). person_id is the employee's id, or the user id
+-- of an account without an employee; employee_id is null for such an account. If tenant_id is null, `reason` says why.
 --
 -- Common table expressions, because each is read several times. The batches read the result in batch.person_key. A transaction
 -- that reads this view calls include.database.plan_for_scans: the planner cannot know that almost every key is unique, and
@@ -41,7 +41,7 @@ employee_name AS MATERIALIZED (
             FROM employee
             WHERE email IS NOT null
             UNION ALL
-            -- The address as it is written, if that is another key.
+            -- The address as it is written, if it is another key.
             SELECT email AS person_key, 4 AS priority, 'email' AS named_by, employee_id, tenant_id, reason
             FROM employee
             WHERE email <> lower(email)
@@ -108,7 +108,7 @@ named AS (
         account.tenant_id,
         account.reason
     FROM (
-        -- Login ids that differ in blanks only name nobody.
+        -- Login ids that differ only in blanks identify no person.
         SELECT *, count(*) OVER (PARTITION BY login_id) AS accounts FROM account
         WHERE login_id IS NOT null
     ) AS account
@@ -119,7 +119,7 @@ named AS (
 
 SELECT
     person_key, named_by,
-    -- What the settings say about a key counts for rows, not for accounts.
+    -- The settings about a key apply to rows, not to accounts.
     is_decisive AND person_key <> all(array(
         SELECT known_key.person_key FROM batch.known_key
         WHERE known_key.kind <> 'watched'
@@ -138,7 +138,7 @@ SELECT
 FROM batch.known_key
 WHERE kind <> 'watched';
 
--- Differs whenever batch.all_person_key may differ: of other people, and of another version of the rule.
+-- Differs whenever batch.all_person_key may differ: after a change of the people, or with another version of the rule.
 CREATE VIEW batch.all_people_fingerprint AS
 SELECT coalesce(sum(fingerprint), 0) AS fingerprint
 FROM (

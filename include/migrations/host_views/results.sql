@@ -1,4 +1,4 @@
--- The host's usage table, shown by the application: ours to fill, one tenant at a time.
+-- The host's usage table. The application shows it, and the batches write it, one tenant at a time.
 CREATE VIEW batch.tenant_usage WITH (security_barrier) AS
 SELECT
     id, usage_date, tenant_id, active_users, total_logins, api_requests, file_storage_mb, report_generations,
@@ -8,16 +8,16 @@ FROM "SYS_TenantUsage"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
--- Not the key: INSERT ... ON CONFLICT (id) DO UPDATE reaches rows that the view does not show, and the check option looks at the
--- new row only, so that setting tenant_id would take over another tenant's row.
+-- Without the key. INSERT ... ON CONFLICT (id) DO UPDATE reaches rows that the view does not show, and the check option checks
+-- only the new row. So setting tenant_id would take over another tenant's row.
 GRANT SELECT, INSERT, UPDATE (
     active_users, total_logins, api_requests, file_storage_mb, report_generations, skill_assessments,
     notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
     collection_timestamp, is_deleted, updated_at
 ) ON batch.tenant_usage TO batch_tenant;
 
--- The application's invoices: one row per invoice of ours, under its id. The application, or a recorded payment, says that one is
--- paid.
+-- The application's invoices: one row per invoice of the batches, under its id. The application, or a recorded payment, marks it
+-- as paid.
 CREATE VIEW batch.tenant_billing WITH (security_barrier) AS
 SELECT
     id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
@@ -34,7 +34,7 @@ GRANT SELECT, INSERT, UPDATE (
     invoice_date, due_date, paid_date, payment_method, notes, updated_at
 ) ON batch.tenant_billing TO batch_tenant;
 
--- Invoices that are paid, whoever says so.
+-- Paid invoices, marked by the application or by a recorded payment.
 CREATE VIEW batch.all_paid_billing AS
 SELECT id
 FROM "HIS_TenantBilling"
@@ -42,7 +42,7 @@ WHERE upper(billing_status) = 'PAID';
 
 GRANT SELECT ON batch.all_paid_billing TO batch_platform;
 
--- The application's reports: the batches add the monthly ones, under ids of their own.
+-- The application's reports. The batches add the monthly ones, under their own ids.
 CREATE VIEW batch.tenant_report WITH (security_barrier) AS
 SELECT
     id, tenant_id, requested_by, report_title, report_category, output_format, generation_status, parameters,
@@ -56,7 +56,7 @@ GRANT SELECT, INSERT, UPDATE (
     report_title, generation_status, file_path, file_size, completed_at, error_message, updated_at, is_deleted
 ) ON batch.tenant_report TO batch_tenant;
 
--- What the application shows of the backups.
+-- The application's view of the backups.
 CREATE VIEW batch.all_backup_history AS
 SELECT
     id, backup_id, backup_type, backup_scope, target_objects, backup_start_time, backup_end_time,
@@ -66,7 +66,7 @@ FROM "SYS_BackupHistory";
 
 GRANT SELECT, INSERT, UPDATE ON batch.all_backup_history TO batch_platform;
 
--- Rows that grow old and are deleted: they are found by their age, and deleted by their key.
+-- Old rows to delete: found by their age, and deleted by their key.
 CREATE VIEW batch.all_system_log AS
 SELECT id, created_at AS created_at_utc
 FROM "SYS_SystemLog";

@@ -1,6 +1,6 @@
--- What people know, plan and have learnt, by the key that names the employee; people.sql says whose it is.
+-- People's skills, goals and certificates, by the key that names the employee. people.sql finds the tenant.
 
--- Levels begin at 1; the record's own category goes before that of its skill.
+-- Levels begin at 1. The record's own category has precedence over that of its skill.
 CREATE VIEW batch.all_skill_record AS
 SELECT
     coalesce(btrim(record.employee_id), '') AS person_key,
@@ -24,7 +24,7 @@ SELECT
     nullif(btrim(category_name), '') AS category_name
 FROM "MST_SkillCategory";
 
--- Which job types people have: the one in their own row, and those that they are assigned to. An assignment states no tenant.
+-- The job types of people: the one in their own row, and those that they are assigned to. An assignment has no tenant column.
 CREATE VIEW batch.all_employee_job_type AS
 SELECT
     employee_id AS employee_key,
@@ -44,7 +44,7 @@ WHERE
     job_type_id IS NOT null AND NOT is_deleted
     AND coalesce(upper(btrim(assignment_status)), 'ACTIVE') = 'ACTIVE';
 
--- What a job type requires, and how well.
+-- The skills and levels that a job type requires.
 CREATE VIEW batch.all_required_skill AS
 SELECT
     job_type_id,
@@ -55,7 +55,7 @@ SELECT
 FROM "MST_JobTypeSkill"
 WHERE required_level > 0 AND NOT is_deleted AND coalesce(upper(btrim(skill_status)), 'ACTIVE') = 'ACTIVE';
 
--- The table also holds action plans and career paths, which are no goals.
+-- The table also contains action plans and career paths, which are no goals.
 CREATE VIEW batch.all_goal AS
 SELECT
     id AS goal_id,
@@ -79,8 +79,8 @@ SELECT
 FROM "TRN_GoalProgress"
 WHERE NOT is_deleted AND coalesce(upper(btrim(goal_type)), '') NOT IN ('ACTION_PLAN', 'CAREER_PATH');
 
--- Certificates that people hold or held; one without an end never expires. The application keeps them among the activities for
--- professional development.
+-- Certificates that people have or had. A certificate without an end never expires. The application stores them with the
+-- activities for professional development.
 CREATE VIEW batch.all_certificate AS
 SELECT
     record.id AS record_id,
@@ -99,7 +99,7 @@ WHERE
     lower(btrim(record.activity_type)) = 'certification' AND NOT record.is_deleted
     AND coalesce(upper(btrim(record.approval_status)), '') <> 'REJECTED';
 
--- Trainings that are over and that people took part in.
+-- Finished trainings in which people took part.
 CREATE VIEW batch.all_completed_training AS
 SELECT
     coalesce(btrim(employee_id), '') AS person_key,

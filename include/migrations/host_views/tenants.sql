@@ -1,15 +1,16 @@
--- Views over the host's tables. Every upgrade drops them and makes them again (they hold no data), as batch_owner, in the order
--- of include/migrations/deploy.py.
+-- Views over the host's tables. Every upgrade drops them and creates them again (they contain no data), as batch_owner, in the
+-- order of include/migrations/deploy.py.
 --
--- all_*    normalise a host table once, for every tenant; only batch_platform may read them.
--- the rest filter a host table that the batches write by the transaction's tenants; for batch_tenant.
+-- all_*    normalise a host table for all tenants. Only batch_platform may read them.
+-- others   show a host table that the batches write, only for the transaction's tenants. For batch_tenant.
 --
--- Numbers that are only read have one type here, whatever width the host gives them; one that is too large counts as missing.
+-- Numbers that are only read have one type here, whatever width the host gives them; a number that is too large counts as
+-- missing.
 --
--- *_utc columns are the host's TIMESTAMP(3) in UTC, left bare so that a day's bounds, given in UTC, compare without a conversion
--- per row. Dates that people read are Asia/Tokyo.
+-- *_utc columns are the host's TIMESTAMP(3) in UTC, without conversion: a day's bounds are given in UTC, so no row needs one.
+-- Dates that people read are Asia/Tokyo.
 --
--- stated_tenant_id is the tenant that a row states, which may not exist or may not be the tenant of its person; see people.sql.
+-- stated_tenant_id is the tenant in a row. It may not exist or may not be the tenant of the row's person; see people.sql.
 
 CREATE VIEW batch.all_tenant AS
 SELECT
@@ -17,7 +18,7 @@ SELECT
     coalesce(nullif(btrim(tenant_code), ''), tenant_id) AS tenant_code,
     coalesce(nullif(btrim(tenant_name), ''), tenant_code, tenant_id) AS tenant_name,
     nullif(btrim(tenant_name_en), '') AS tenant_name_en,
-    -- The host spells the status in several ways; a missing one is a tenant that was created without it and is in use.
+    -- The host spells the status in several ways. A missing status means that the tenant was created without one and is in use.
     CASE
         WHEN is_deleted OR lower(btrim(status)) = 'deleted' THEN 'DELETED'
         WHEN nullif(btrim(status), '') IS null THEN 'ACTIVE'
@@ -34,9 +35,9 @@ SELECT
     nullif(btrim(contact_email), '') AS contact_email,
     nullif(btrim(postal_code), '') AS postal_code,
     nullif(btrim(address), '') AS address,
-    -- Anything but a code of ISO 3166-1 says nothing.
+    -- Only codes of ISO 3166-1 are used; other values become null.
     upper(substring(btrim(country_code) FROM '^[A-Za-z]{2}$')) AS country,
-    -- Days in Japan; the last day of the contract belongs to it.
+    -- Days in Japan. The last day of the contract belongs to it.
     (contract_start_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_start,
     (contract_end_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_end,
     (created_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS created_on,
@@ -56,7 +57,7 @@ CROSS JOIN
 INNER JOIN batch.all_tenant AS tenant ON stated.tenant_id = tenant.tenant_id
 WHERE tenant.status <> 'DELETED' AND stated.tenant_status NOT IN ('', 'ACTIVE', tenant.status);
 
--- all_tenant for the transaction's tenants; to read only, whatever the check option says.
+-- all_tenant for the transaction's tenants. Read only, in spite of the check option.
 CREATE VIEW batch.tenant WITH (security_barrier) AS
 SELECT
     tenant_id, tenant_code, tenant_name, tenant_name_en, status, subscription_plan, timezone, currency_code, language,
@@ -84,7 +85,7 @@ FROM "MST_TenantSettings"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
--- What a setting means is the application's: only its value is ever changed.
+-- The application defines the meaning of a setting: the batches change only its value.
 GRANT SELECT, INSERT, UPDATE (
     setting_value, last_modified_by, is_deleted, updated_at
 ) ON batch.tenant_setting TO batch_tenant;

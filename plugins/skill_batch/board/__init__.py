@@ -2,13 +2,13 @@
 
 ::
 
-    application.py      the FastAPI app: routes, errors, static files; at_once.py bounds its requests
-    access.py           who may see and do what, by the permissions for DAGs
+    application.py      the FastAPI app: routes, errors, static files; at_once.py limits its concurrent requests
+    access.py           what a user may see and do, by the permissions for DAGs
     airflow_api.py      Airflow's REST API, as the signed-in user
     database.py         the pool of read-only connections; contents.py reads texts of messages with another role
     archived_files.py   invoices in the object store, and their sheets as images
-    actions.py          what the buttons start; targets.py says what that works on
-    runs.py             runs against the usual, progress, missed starts; failures.py groups failed tenants; runbook.py says what to do
+    actions.py          what the buttons start; targets.py shows what an action works on
+    runs.py             usual durations, progress, missed starts; failures.py groups failed tenants; runbook.py has the instructions
     pages/              one module per page: its queries and its route; sql/ has the statements
     rendering.py        templates, languages, formats; charts.py draws; texts/ has the English form of the texts
 

@@ -1,4 +1,4 @@
-"""Who may see and do what on the board. Airflow's auth manager decides, by the user's permissions for DAGs."""
+"""What a user may see and do on the board. Airflow's auth manager decides, by the user's permissions for DAGs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from include.database import has_control_characters
 
 
 class Rights:
-    """What the signed-in user may do. Each answer of the auth manager is kept for the request."""
+    """The permissions of the signed-in user. Each answer of the auth manager is cached for the request."""
 
     def __init__(self, user: BaseUser) -> None:
         self.user = user
@@ -25,11 +25,11 @@ class Rights:
 
     @property
     def name(self) -> str:
-        """The user's name, as Airflow records it with what the user does."""
+        """The user's name, as Airflow records it with the user's actions."""
         return self.user.get_name()
 
     def may_read(self, dag_id: str) -> bool:
-        """Whether the user may see the runs of the DAG. Pages show what the DAG has made only then."""
+        """Whether the user may see the runs of the DAG. Otherwise pages do not show the results of the DAG."""
         return self._may(dag_id, "GET", DagAccessEntity.RUN)
 
     def may_start(self, dag_id: str) -> bool:
@@ -86,8 +86,8 @@ RightsDep = Annotated[Rights, Depends(signed_in)]
 def from_this_page(request: Request) -> None:
     """Check that a POST comes from a page of the board, and not from another site (CSRF).
 
-    htmx sends the header ``HX-Request``, which a form of another site cannot. ``Sec-Fetch-Site`` is missing without TLS; then the
-    origin decides.
+    htmx sends the header ``HX-Request``, which a form of another site cannot send. Without TLS, browsers send no ``Sec-Fetch-Site``; then
+    the origin is checked.
 
     :raises HTTPException: 403.
     """

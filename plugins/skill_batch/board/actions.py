@@ -33,7 +33,7 @@ from include.operations.forms import (
 )
 from skill_batch.board.statements import SQL as _SQL
 
-# The most characters of a value, and the most lines of a list.
+# The maximum number of characters of a value, and of lines of a list.
 _MOST_CHARACTERS = 2_000
 _MOST_LINES = 200
 
@@ -46,7 +46,7 @@ _FORMS: Mapping[OperationSpec, OperationForm] = {
     UNDO_SETTINGS_SYNC: UNDO,
 }
 
-# How a field is entered. The others are texts.
+# The input type of each field. The other fields are texts.
 _KINDS = {
     **dict.fromkeys(("tenants", "messages", "addresses", "credit_lines"), "lines"),
     **dict.fromkeys(("business_date", "line_date", "paid_on", "accounting_month"), "date"),
@@ -56,10 +56,10 @@ _KINDS = {
 
 _DRY_RUN = "dry_run"
 
-# Fields that an operation takes and its dialog needs. An empty list of tenants would reopen the channels of all tenants.
+# Fields that are optional in the operation and required in its dialog. An empty list of tenants would reopen the channels of all tenants.
 _NEEDED_ON_BOARD = (("reopen", "tenants"),)
 
-# Whether an operation has the field "dry_run" in its dialog: the others only read, or are small.
+# Whether an operation has the field "dry_run" in its dialog. The other operations only read, or change little.
 _EFFECTS = {
     ("operate_invoices", "explain"): "何も変わりません。実行のログに、請求の内訳が 1 日単位で出ます。",
     (
@@ -136,7 +136,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Action:
-    """A run that a person starts: the DAG of ``spec`` with ``operation``, or a dry run of a batch (``operation`` is None)."""
+    """A run that a user starts: the DAG of ``spec`` with ``operation``, or a dry run of a batch (``operation`` is None)."""
 
     spec: RunSpec
     operation: Operation | None
@@ -150,7 +150,7 @@ class Action:
 
     @property
     def title(self) -> str:
-        """What the button says."""
+        """The text of the button."""
         return self.operation.title if self.operation else "ドライラン"
 
     @property
@@ -159,7 +159,7 @@ class Action:
         return self.operation is None or self.operation.is_read_only
 
     def conf(self, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """The form of the DAG run from the values of the dialog, which are texts.
+        """The form values of the DAG run from the values of the dialog, which are texts.
 
         :raises ActionError: a value is missing, too long, or of the wrong form.
         """
@@ -193,15 +193,15 @@ def find_action(dag_id: str, name: str) -> Action | None:
 def unknown_tenants(
     connection: psycopg.Connection[Any], codes: Sequence[str], *, takes_former: bool = False
 ) -> list[str]:
-    """Those of the codes that no tenant has, neither as a code nor as an id.
+    """The codes that are neither the code nor the id of a tenant.
 
-    ``takes_former``: tenants count that the application has deleted and that have invoices.
+    ``takes_former``: tenants that the application has deleted and that have invoices count as known.
     """
     return _SQL.column(connection, "unknown_tenant_codes", codes=list(codes), takes_former=takes_former)
 
 
 def unknown_messages(connection: psycopg.Connection[Any], message_ids: Sequence[str]) -> list[str]:
-    """Those of the ids that no message has."""
+    """The ids that no message has."""
     return _SQL.column(connection, "unknown_messages", message_ids=list(message_ids))
 
 

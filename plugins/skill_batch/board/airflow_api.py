@@ -20,19 +20,19 @@ from fastapi import Request
 # The key in the scope of a request with the app of Airflow's API server.
 AIRFLOW_APP = "airflow_app"
 
-# Airflow gives at most this many rows a page.
+# The maximum number of rows that Airflow returns per page.
 PAGE_ROWS = 100
 _MOST_PAGES = 20
 MOST_INSTANCES = _MOST_PAGES * PAGE_ROWS
 
-# What Airflow keeps with a run or a cleared task, besides the user.
+# The note that Airflow saves with a run or a cleared task, in addition to the user.
 _NOTE = "バッチ運用ボードから"
 _CLIENT_ERROR = 400
 _NOT_FOUND = 404
 
 
 class AirflowRefusedError(Exception):
-    """Airflow did not do what was asked. ``status`` is the HTTP status; the message is Airflow's."""
+    """Airflow refused the request. ``status`` is the HTTP status; the message is Airflow's."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class AirflowApi:
         self._cookies = {COOKIE_NAME_JWT_TOKEN: token} if token else {}
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
-        """The DAG run, or None if Airflow has none (any more)."""
+        """The DAG run, or None if Airflow does not have it (any more)."""
         return self._found(f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}")
 
     def failed_runs(self, since: datetime) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ class AirflowApi:
         return found
 
     def start(self, dag_id: str, conf: Mapping[str, Any]) -> dict[str, Any]:
-        """Trigger the DAG with this form. :returns: the DAG run. :raises AirflowRefusedError: see there."""
+        """Trigger the DAG with this form. :returns: the DAG run. :raises AirflowRefusedError: Airflow refuses."""
         return self._call(
             "POST",
             f"/dags/{quote(dag_id, safe='')}/dagRuns",
@@ -98,9 +98,9 @@ class AirflowApi:
         *,
         is_only_asked: bool = False,
     ) -> list[dict[str, Any]]:
-        """Clear these task instances and what follows them, or only ask what would be cleared.
+        """Clear these task instances and their downstream instances, or only return what would be cleared.
 
-        :returns: the cleared instances. :raises AirflowRefusedError: see there.
+        :returns: the cleared instances. :raises AirflowRefusedError: Airflow refuses.
         """
         task_ids = [
             [each["task_id"], each["map_index"]] if each["map_index"] >= 0 else each["task_id"]

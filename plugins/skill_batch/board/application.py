@@ -1,6 +1,6 @@
 """The FastAPI app of the board, which Airflow's API server mounts at ``/batch-board``.
 
-Every route needs Airflow's login, also the style sheet. The app has no OpenAPI document.
+Every route needs Airflow's login, including the style sheet. The app has no OpenAPI document.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-# The titles of the fields that a person fills in.
+# The titles of the fields that a user fills in.
 _FIELDS = {
     "month": "対象月",
     "state": "状態",
@@ -57,7 +57,7 @@ _FIELDS = {
 
 
 class BoardApp(FastAPI):
-    """Remembers which app it is mounted in: that of Airflow's API server, which ``AirflowApi`` calls."""
+    """Stores the app in which it is mounted: that of Airflow's API server, which ``AirflowApi`` calls."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process one request."""
@@ -99,7 +99,7 @@ def create_app() -> FastAPI:
     ):
         app.include_router(page.router)
     app.add_api_route("/static/{name}", _static, methods=["GET"])
-    # So that a request without a login gets 401 for every address.
+    # A request without a login gets 401 for every address.
     app.add_api_route("/{path:path}", _no_such_page, methods=["GET", "POST"])
     return app
 

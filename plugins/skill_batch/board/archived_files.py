@@ -1,4 +1,4 @@
-"""The archived files of invoices: read from the object store, compared with the recorded SHA-256, and drawn as images."""
+"""The archived files of invoices: read from the object store, compared with the recorded SHA-256, and rendered as images."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _DOTS_PER_INCH = 110
 _POINTS_PER_INCH = 72
 _MOST_PIXELS = 4_000
 
-# A request waits this long for one of the few reads at a time, and a read may last this long. A read that hangs goes on in its
-# thread, so it counts until the store answers.
+# A request waits this long for a free read, and a read may last this long. A read that hangs continues in its thread and occupies its place
+# until the store answers.
 MOST_READS = 2
 WAIT_SECONDS = 2.0
 READ_SECONDS = 10.0
 _READS = threading.BoundedSemaphore(MOST_READS)
 
-# The last checked file is kept this long, because each sheet of a document is a request of its own.
+# The last checked file is cached this long, because each sheet of a document is a separate request.
 KEPT_SECONDS = 30.0
 
-# PDFium must not be called by two threads at once.
+# Two threads must not call PDFium at the same time.
 _PDFIUM = threading.Lock()
 
 
@@ -68,13 +68,13 @@ _kept: _KeptFile | None = None
 
 
 def forget() -> None:
-    """Do not keep the last file any longer."""
+    """Remove the last file from the cache."""
     global _kept
     _kept = None
 
 
 def read_archived(row: Mapping[str, Any]) -> bytes:
-    """The content of a file of the statement ``invoice_files``, exactly as it was archived. The last one is kept for some seconds.
+    """The content of a file of the statement ``invoice_files``, exactly as it was archived. The last file is cached for some seconds.
 
     :raises ArchivedFileError: the file is missing, too large or not the archived one, or the store cannot be read or hangs.
     """
@@ -98,7 +98,7 @@ def read_archived(row: Mapping[str, Any]) -> bytes:
 
 
 def _read_in_time(key: str) -> bytes:
-    """The content, read in a thread of its own. :raises ArchivedFileError: as ``_read``; the store is busy or does not answer."""
+    """The content, read in a separate thread. :raises ArchivedFileError: as ``_read``; the store is busy or does not answer."""
     if not _READS.acquire(timeout=WAIT_SECONDS):
         raise ArchiveBusyError(
             f"保存先の読み取りが混み合っています（同時に {MOST_READS} 件まで）。少し待ってから開き直してください。"
@@ -113,7 +113,7 @@ def _read_in_time(key: str) -> bytes:
         finally:
             _READS.release()
 
-    # A daemon, so that a store that hangs does not keep the API server from ending.
+    # A daemon thread, so a store that hangs does not prevent the API server from ending.
     threading.Thread(target=read, name="batch-board-archive", daemon=True).start()
     try:
         return answer.result(READ_SECONDS)

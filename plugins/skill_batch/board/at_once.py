@@ -1,4 +1,4 @@
-"""Bound the number of the board's requests that are processed at the same time."""
+"""Limit the number of the board's requests that are processed at the same time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# A page holds a thread of the API server while it waits for Airflow's REST API, whose routes need threads of the same pool (40). If
-# pages held all of them, they would wait for ever, and Airflow's own requests with them.
+# A page occupies a thread of the API server while it waits for Airflow's REST API. The routes of that API need threads of the same pool
+# (40). If pages occupied all of them, they would wait for ever, and so would Airflow's own requests.
 AT_ONCE = 10
 
 
 class RequestsAtOnce:
-    """ASGI middleware: further requests wait, without a thread, until one of the ``most`` has ended."""
+    """ASGI middleware: at most ``most`` requests are processed. Further requests wait, without a thread."""
 
     def __init__(self, app: ASGIApp, most: int = AT_ONCE) -> None:
         self._app = app

@@ -1,6 +1,6 @@
-"""Small charts as SVG, drawn on the server, so that the pages need no script for them.
+"""Small charts as SVG, rendered on the server, so the pages need no script for them.
 
-Colours come from the style sheet, so that a chart follows the light and the dark theme.
+Colours come from the style sheet, so a chart follows the light and the dark theme.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _WIDTH, _HEIGHT, _TOP, _BOTTOM = 640, 140, 12, 20
 class Series:
     """The points of one chart: a label (day, run) and a value each, oldest first; None is a gap.
 
-    ``limit`` is drawn as a line, for example a quota. ``marked`` are the indexes of points to stress, for example failed runs.
-    ``unit`` is shown behind the values.
+    ``limit`` is drawn as a line, for example a quota. ``marked`` are the indexes of highlighted points, for example failed runs. ``unit``
+    is shown behind the values.
     """
 
     title: str
@@ -52,7 +52,7 @@ def line_chart(series: Series) -> str:
 
 
 def bar_chart(series: Series) -> str:
-    """One bar a point."""
+    """One bar per point."""
     x, y = _scales(series)
     width = max(1.0, _WIDTH / max(len(series.points), 1) * 0.7)
     bars = "".join(

@@ -1,4 +1,4 @@
-"""How a form names a tenant: by its code, or by its id where the code does not name it alone."""
+"""The text that names a tenant in a form: its code, or its id if the code is not unique."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skill_batch.board.statements import SQL as _SQL
 
 @dataclass(frozen=True)
 class Choice:
-    """A tenant as an operation finds it. ``chosen_as`` is the text in a form's field "tenants" that selects only this tenant.
+    """A tenant as an operation selects it. ``chosen_as`` is the text in a form's field "tenants" that selects only this tenant.
 
     ``refusal`` says why an operation cannot work on the tenant; empty: it can.
     """

@@ -23,7 +23,7 @@ CONNECTION = "batch_platform_db"
 
 _STATEMENT_MILLISECONDS = 5_000
 
-# Connections of one process of the API server, and how long a page waits for one.
+# The maximum number of connections of one API server process, and how long a page waits for one.
 MOST_CONNECTIONS = 2
 _WAIT_SECONDS = 3.0
 
@@ -32,7 +32,7 @@ _free = threading.BoundedSemaphore(MOST_CONNECTIONS)
 
 @dataclass(frozen=True)
 class MessageContent:
-    """The text of a message and where it goes. A webhook's address is a secret, so only its host is here."""
+    """The text and the destination of a message. The address of a webhook is a secret, so only its host is included."""
 
     subject: str
     body: str
@@ -40,10 +40,10 @@ class MessageContent:
 
 
 def load_content(message_id: str) -> MessageContent | None:
-    """The content of a message, or None. Check the user's right first.
+    """The content of a message, or None. Check the user's permission first.
 
-    :raises BoardUnavailableError: the database cannot be read with the connection ``batch_platform_db``, or the board reads other
-        messages with all its connections.
+    :raises BoardUnavailableError: the database cannot be read with the connection ``batch_platform_db``, or the board uses all
+        connections for other messages.
     """
     with _platform() as connection:
         rows = _SQL.rows(connection, "message_content", message_id=message_id)
@@ -53,7 +53,7 @@ def load_content(message_id: str) -> MessageContent | None:
 
 
 def load_suppressed_address(suppression_id: str) -> tuple[str, str] | None:
-    """The tenant's id and the address that ``suppression_id`` of ``batch.board_suppressed_address`` stands for, or None.
+    """The tenant's id and the address of ``suppression_id`` of ``batch.board_suppressed_address``, or None.
 
     :raises BoardUnavailableError: as ``load_content``.
     """

@@ -21,16 +21,16 @@ from include.migrations.deploy import BOARD
 
 CONNECTION = "batch_board_db"
 
-# Of one process of the API server. A page uses one connection while it reads.
+# The connections of one API server process. A page uses one connection while it reads.
 MOST_CONNECTIONS = 4
-# A page waits this long for a connection, and a statement runs at most this long.
+# The maximum wait of a page for a connection, and the maximum time of a statement.
 _WAIT_SECONDS = 3.0
 _STATEMENT_MILLISECONDS = 5_000
 _IDLE_SECONDS = 60.0
-# All statements of a page together, as a multiple of a statement's time; PostgreSQL 17 and later can limit it.
+# The maximum time of all statements of a page, as a multiple of a statement's time. PostgreSQL 17 and later can limit it.
 _PAGE_FACTOR = 2
 _HAS_TRANSACTION_TIMEOUT = 17_00_00
-# How long the reason of an outage is kept.
+# The reason of an outage is cached this long.
 _DIAGNOSIS_SECONDS = 5.0
 _DEFAULT_PORT = 5432
 _CONNECT_SECONDS = 3
@@ -49,13 +49,13 @@ class BoardUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class _Login:
-    """The connection as libpq knows it, to notice when an operator changes it."""
+    """The libpq values of the connection, to detect that an operator changes it."""
 
     conninfo: str
 
 
 class BoardDatabase:
-    """The pool of this process. It is made at the first page, and again when the Airflow connection has changed."""
+    """The pool of this process. The first page creates it. If the Airflow connection changes, the pool is created again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class BoardDatabase:
             raise _explained(error) from error
 
     def _why_no_connection(self, login: _Login) -> BoardUnavailableError:
-        """Connect once more, because the pool does not say why it could not. The answer serves all readers for some seconds."""
+        """Connect once more, because the pool does not report the reason. The answer is cached for all readers for some seconds."""
         with self._lock:
             if self._diagnosis is None or time.monotonic() - self._diagnosis[0] > _DIAGNOSIS_SECONDS:
                 self._diagnosis = (time.monotonic(), _diagnosis(login))

@@ -1,4 +1,4 @@
-"""The failed tenants of a run, grouped by reason, as operators read them."""
+"""The failed tenants of a run, grouped by reason, for operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_RESULT = "結果を残さずに止まりました（強制終了、メモリ
 
 @dataclass(frozen=True)
 class FailedTenant:
-    """A tenant, or another unit of a run, that failed. ``part`` is the part of its work, mostly empty."""
+    """A tenant, or another unit of a run, that failed. ``part`` is the part of its work, usually empty."""
 
     tenant_id: str
     code: str
@@ -32,9 +32,9 @@ class FailedTenant:
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Failed tenants of one run with the same reason: the first ``tenants``, and how many there are in all (``count``).
+    """Failed tenants of one run with the same reason: the first ``tenants``, and the number of all of them (``count``).
 
-    ``reason`` is that of the first one.
+    ``reason`` is that of the first tenant.
     """
 
     error_code: str
@@ -56,7 +56,7 @@ class FailureGroup:
 def load_failures(
     connection: psycopg.Connection[Any], execution_ids: Sequence[str], *, only_open: bool = False
 ) -> dict[str, list[FailureGroup]]:
-    """The groups of each run, the largest first: one per error code; tenants without a code are grouped by their sentence.
+    """The groups of each run, the largest first: one per error code. Tenants without a code are grouped by their sentence.
 
     ``only_open``: without tenants for which a later run for the day has succeeded.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The states that the list of messages can be filtered by. The first ones need a person.
+# The filter states of the list of messages. The first ones need an operator.
 STATES = {
     "ambiguous": "保留（届いたか不明）",
     "dead": "送信できず",
@@ -12,7 +12,7 @@ STATES = {
     "sending": "送信中",
 }
 
-# Those that still need something, and the ends.
+# States that still need an action, and final states.
 ALL_STATES = STATES | {
     "sent": "送信済み",
     "discarded": "破棄",

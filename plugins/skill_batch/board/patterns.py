@@ -1,4 +1,4 @@
-"""Patterns of LIKE for what a person searches."""
+"""Patterns of LIKE for texts that a user searches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Render the pages: templates, the language, and how times, amounts and durations are written.
+"""Render the pages: templates, the language, and the formats of times, amounts and durations.
 
 The texts in templates and modules are Japanese. ``texts/en.yaml`` has their English form. Times are shown in Asia/Tokyo.
 """
@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from include.catalog import NOTIFICATION_RETRY, TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
 from include.execution.business_date import JAPAN
+from include.version import VERSION
 from skill_batch.board import charts
 from skill_batch.board.access import Rights
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
@@ -42,7 +43,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-# Title, path, and the DAG whose runs the reader of the page may see ("": every user of Airflow).
+# Title, path, and the DAG whose runs the reader of the page must be allowed to see ("": every user of Airflow).
 MENU: tuple[tuple[str, str, str], ...] = (
     ("昨夜", "/", ""),
     ("テナント", "/tenants", TENANT_USAGE.dag_id),
@@ -60,7 +61,7 @@ def english() -> dict[str, str]:
 
 
 def language_of(request: Request) -> Language:
-    """The reader's choice (a cookie), or else that of the browser."""
+    """The reader's choice (a cookie), otherwise the language of the browser."""
     chosen = request.cookies.get(LANGUAGE_COOKIE)
     if chosen not in ("ja", "en"):
         chosen = "ja" if "ja" in request.headers.get("Accept-Language", "ja").lower() else "en"
@@ -104,7 +105,7 @@ class Links:
         return f"{task}/mapped/{map_index}" if map_index >= 0 else task
 
     def request(self, dag_id: str, run_id: str) -> str:
-        """The request of a run in Airflow's UI, where a person answers it."""
+        """The request of a run in Airflow's UI, where a user answers it."""
         return f"{self.run(dag_id, run_id)}/required_actions"
 
 
@@ -147,7 +148,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["invoice_states"] = INVOICE_STATES
+    environment.globals |= {"invoice_states": INVOICE_STATES, "version": VERSION}
     environment.filters |= {
         "moment": moment,
         "day": day,
@@ -189,7 +190,7 @@ def duration(value: timedelta | Decimal | float | None) -> str:
 
 
 def number(value: Decimal | float | None) -> str:
-    """With thousands separators; a missing figure as a dash."""
+    """A number with thousands separators. A missing figure is a dash."""
     if value is None:
         return "—"
     return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"

@@ -1,4 +1,4 @@
-"""What to do about a failed batch: the section 障害対応 of its DAG's documentation, as Airflow has it."""
+"""The instructions for a failed batch: the section 障害対応 of its DAG's documentation in Airflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Step:
-    """One point of a runbook, for example 再実行. ``cases`` are the points below it, one for each reason of a failure."""
+    """One item of a runbook, for example 再実行. ``cases`` are the items below it, one for each reason of a failure."""
 
     title: str
     text: str
@@ -25,13 +25,13 @@ class Step:
 
 
 class Runbooks:
-    """The runbooks, kept for ten minutes in this process. Ask only for DAGs that the user may read."""
+    """The runbooks, cached for ten minutes in this process. Request only DAGs that the user may read."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[float, tuple[Step, ...]]] = {}
 
     def steps(self, dag_id: str, api: AirflowApi) -> tuple[Step, ...]:
-        """The points of the DAG's runbook; none if Airflow does not have the DAG."""
+        """The items of the DAG's runbook; empty if Airflow does not have the DAG."""
         kept = self._kept.get(dag_id)
         if kept and time.monotonic() - kept[0] < _KEPT_SECONDS:
             return kept[1]
@@ -45,9 +45,9 @@ class Runbooks:
 
 
 def parse_steps(doc_md: str) -> tuple[Step, ...]:
-    """The points of the section 障害対応, without Markdown's marks.
+    """The items of the section 障害対応, without Markdown's marks.
 
-    A point is a list item that begins with a bold title; the items below it are its cases.
+    An item is a list item that begins with a bold title. The list items below it are its cases.
     """
     section = _SECTION.search(doc_md)
     items = _items(section[1]) if section else []

@@ -1,4 +1,4 @@
-"""Runs of batches as the pages show them: how long they take against the usual, how far they are, what did not start."""
+"""The runs of batches for the pages: their usual durations, their progress, and missed starts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RunCell:
 
     @property
     def seconds(self) -> float:
-        """How long the run took to its first closing, which a later repair does not prolong, or takes until now."""
+        """The duration of the run until its first closing, or until now. A later repair does not change it."""
         measured: Decimal | None = self.row["execution_seconds"]
         if measured is not None:
             return float(measured)
@@ -51,13 +51,13 @@ class RunCell:
 
     @property
     def is_for_all(self) -> bool:
-        """Whether the run worked on all tenants, and for real."""
+        """Whether the run worked on all tenants and was no dry run."""
         return not self.row["chosen_tenants"] and not self.row["dry_run"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A run that has not ended: how far it is, and when it ends if it goes on like this."""
+    """A run that has not ended: its progress, and its expected end at the present speed."""
 
     spec: RunSpec
     cell: RunCell
@@ -67,7 +67,7 @@ class Progress:
 
     @property
     def per_minute(self) -> float | None:
-        """Tenants a minute since the start."""
+        """Tenants per minute since the start."""
         return self.done * 60 / self.cell.seconds if self.done and self.cell.seconds else None
 
     @property
@@ -79,7 +79,7 @@ class Progress:
 
     @property
     def deadline_at(self) -> datetime:
-        """When the time limit of the run ends."""
+        """The end of the run's time limit."""
         started_at: datetime = self.cell.row["reopened_at"] or self.cell.row["started_at"]
         return started_at + self.spec.time_limit
 
@@ -95,7 +95,7 @@ def load_usual_seconds(connection: psycopg.Connection[Any], batch_ids: Collectio
 def load_progress(
     connection: psycopg.Connection[Any], active: Sequence[tuple[RunSpec, RunCell]]
 ) -> list[Progress]:
-    """How far these runs are."""
+    """The progress of these runs."""
     execution_ids = [cell.row["execution_id"] for _, cell in active]
     counts = {
         row["execution_id"]: row for row in _SQL.rows(connection, "progress", execution_ids=execution_ids)
@@ -115,9 +115,9 @@ def next_start(spec: BatchSpec, now: datetime) -> datetime:
 
 
 def missed_start(spec: BatchSpec, runs: Sequence[RunCell], now: datetime) -> datetime | None:
-    """The last time at which the schedule should have started a run and none has begun since; None if one has.
+    """The last time at which the schedule should have started a run, if no run has begun since; otherwise None.
 
-    A batch that has never run for all tenants is left out: it is new, or somebody keeps it paused.
+    A batch that has never run for all tenants is left out: it is new, or an operator has paused it.
     """
     started = [cell.row["started_at"] for cell in runs if cell.is_for_all]
     (fired_at,) = firings_before(spec.cron, now - GRACE, 1)

@@ -1,4 +1,4 @@
-"""What an action is about to work on, as the dialog shows it, from the rows as they are now."""
+"""The rows that an action will work on, as the dialog shows them, in their present state."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from skill_batch.board.statements import SQL as _SQL
 # A dialog shows this many lines.
 MOST = 50
 
-# The operations that concern all invoices of a tenant if the form has the flag "every_month".
+# If the form has the flag "every_month", these operations work on all invoices of a tenant.
 _OF_EVERY_MONTH = ("stop_reminders", "allow_reminders")
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the values of a dialog name. ``rows`` are the first ones of ``total``; ``kind`` says which columns they have."""
+    """The rows that the values of a dialog select. ``rows`` are the first of ``total`` rows; ``kind`` says which columns they have."""
 
     kind: Literal["messages", "invoices", "tenants", "channels"]
     rows: Sequence[Mapping[str, Any]]
@@ -32,14 +32,14 @@ class Targets:
 
     @property
     def further(self) -> int:
-        """How many are not in ``rows``."""
+        """The number of rows that are not in ``rows``."""
         return self.total - len(self.rows)
 
 
 def describe_targets(
     connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Sequence[str]], today: date
 ) -> Targets | None:
-    """The messages, invoices or channels that the values name; None for other actions. ``today`` is in Asia/Tokyo."""
+    """The messages, invoices or channels that the values select; None for other actions. ``today`` is in Asia/Tokyo."""
     messages = _lines(values, "messages")
     if messages:
         return _targets("messages", _SQL.rows(connection, "described_messages", message_ids=messages))
@@ -64,7 +64,7 @@ def describe_targets(
 
 
 def tenants_of_messages(connection: psycopg.Connection[Any], message_ids: Sequence[str]) -> list[str]:
-    """What a form's field "tenants" says, so that the operation finds exactly the tenants that have these messages.
+    """The value of a form's field "tenants" that selects exactly the tenants that have these messages.
 
     :raises ActionError: the operation cannot work on one of these tenants.
     """
@@ -99,7 +99,7 @@ def _lines(values: Mapping[str, Sequence[str]], name: str) -> list[str]:
 
 
 def _month(given: Sequence[str], today: date) -> date:
-    """The first day of the month that the form names, or of the previous month, as the operation decides it."""
+    """The first day of the month in the form, or of the previous month. The operation has the same rule."""
     try:
         return date.fromisoformat(given[-1]).replace(day=1)
     except (IndexError, ValueError):

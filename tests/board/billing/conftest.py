@@ -47,7 +47,7 @@ def database(server: Server, templates: dict[HostVariant, str], store: ObjectSto
 
 @pytest.fixture
 def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The world as its administrator sees it."""
+    """A connection as superuser."""
     with database.connect() as connection:
         yield connection
 

@@ -1,4 +1,4 @@
-"""What the pages say about changed invoices: paid in the application, held for two reasons, overpaid, of a tenant that is gone."""
+"""The pages about changed invoices: paid in the application, held for two reasons, overpaid, of a deleted tenant."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REASON = "印刷できない文字があります"
 
 @pytest.fixture
 def changed(host: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A transaction whose changes are undone. ``as_board`` ends the changes."""
+    """A transaction that is rolled back. ``as_board`` ends the changes."""
     with host.transaction(force_rollback=True):
         yield host
 

@@ -1,4 +1,4 @@
-"""The archived files of documents: drawn, downloaded, checked, and what a store does that hangs."""
+"""The archived files of documents: rendered, downloaded, checked, and with a store that hangs."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _pdf(store: ObjectStore, number: str) -> Path:
 
 @contextmanager
 def _hanging(file: Path) -> Iterator[None]:
-    """The file is a pipe that nobody writes to. Its readers get an empty file at the end."""
+    """The file is a pipe without a writer. Its readers get an empty file at the end."""
     content = file.read_bytes()
     file.unlink()
     os.mkfifo(file)

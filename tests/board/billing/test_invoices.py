@@ -117,7 +117,7 @@ def test_the_chosen_held_invoices_are_approved_in_one_run(board: Board) -> None:
     }
 
 
-def test_a_reader_gets_no_buttons_and_nobody_without_the_right_gets_invoices(
+def test_readers_get_no_buttons_and_users_without_permission_get_no_invoices(
     board: Board, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer = board.as_role("viewer")

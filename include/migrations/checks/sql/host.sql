@@ -47,7 +47,7 @@ FROM public."MST_Tenant"
 WHERE is_deleted IS NOT true AND lower(btrim(status)) IS DISTINCT FROM 'deleted';
 
 -- name: tables_with_tenant
--- The tables of the list that name a tenant in each row, apart from the table of the tenants itself.
+-- The tables of the list that name a tenant in each row, except the table of the tenants itself.
 SELECT relation.relname
 FROM pg_class AS relation
 INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid

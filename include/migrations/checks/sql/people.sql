@@ -99,7 +99,7 @@ GROUP BY source, placement, listed_key
 ORDER BY source, placement, listed_key;
 
 -- name: accounts_without_employee
--- Accounts that have no employee and state no tenant that exists, with three of them.
+-- Accounts that have no employee and name no existing tenant, with three of them.
 SELECT
     count(*) AS accounts,
     (array_agg(account.user_id ORDER BY account.user_id))[1:3] AS user_ids
@@ -109,7 +109,7 @@ WHERE person.named_by = 'user_id' AND person.reason = 'no_employee' AND NOT acco
 HAVING count(*) > 0;
 
 -- name: shared_codes
--- Employee codes that several employees have, with three of them. Such a code names nobody.
+-- Employee codes that several employees have, with three of them. Such a code identifies no person.
 SELECT
     count(*) AS codes,
     sum(employees)::bigint AS employees,

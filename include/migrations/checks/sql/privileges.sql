@@ -18,9 +18,8 @@ FROM pg_roles
 WHERE rolname = any(%(roles)s);
 
 -- name: missing_privileges
--- The privileges of the list that the role does not have, with their columns. An empty column stands for the whole table.
--- Tables and columns that do not exist are left out (the privilege of a null column is null). "option" is ' WITH GRANT OPTION',
--- or empty.
+-- The privileges of the list that the role does not have, with their columns. An empty column means the whole table. Tables and
+-- columns that do not exist are left out (the privilege of a null column is null). "option" is ' WITH GRANT OPTION', or empty.
 SELECT
     wanted.table_name,
     wanted.privilege,
@@ -45,7 +44,7 @@ GROUP BY wanted.table_name, wanted.privilege
 ORDER BY wanted.table_name, wanted.privilege;
 
 -- name: role_uses_public
--- Whether the owner of the views may name tables of schema public. PUBLIC stands for a role that does not exist yet.
+-- Whether the owner of the views may name tables of schema public. If the role does not exist yet, PUBLIC is checked.
 SELECT has_schema_privilege(coalesce(max(rolname::text), 'public')::name, 'public', 'USAGE')
 FROM pg_roles
 WHERE rolname = %(role)s;

@@ -1,6 +1,6 @@
 -- name: indexes_of
--- The indexes that begin with the given column: usable ones, and those that are not valid. A partial index does not count.
--- is_mine: the index has the given name, under which this command creates it.
+-- The indexes that begin with the given column: usable and invalid ones. A partial index does not count. is_mine: the index has
+-- the name that this command gives.
 SELECT
     named.relname AS name,
     method.amname AS method,
@@ -37,7 +37,7 @@ FROM pg_class AS relation
 WHERE relation.oid = %(relation)s::regclass;
 
 -- name: column_state
--- What ANALYZE knows of a column. waiting_share: the rows whose value is the given word, in any case.
+-- The statistics of ANALYZE about a column. waiting_share: the rows whose value is the given word, in upper or lower case.
 SELECT
     stats.correlation,
     stats.null_frac AS null_share,
@@ -50,8 +50,8 @@ FROM pg_stats AS stats
 WHERE stats.schemaname = 'public' AND stats.tablename = %(table_name)s AND stats.attname = %(column_name)s;
 
 -- name: growth
--- The share of the rows that the newest week holds, and the week's length in days. The buckets of the histogram hold equal
--- numbers of rows. The period begins with a bucket, so it may be longer than a week. It is shorter if the history is.
+-- The share of the rows of the latest week, and the week's length in days. The buckets of the histogram hold equal numbers of
+-- rows. The period begins with a bucket, so it may be longer than a week. If the history is shorter, the period is shorter.
 WITH known AS (
     SELECT
         stats.histogram_bounds::text::timestamp[] AS bounds,

@@ -1,4 +1,4 @@
-"""One batch or operation: how its runs developed, how the newest one went, and what to do when it fails."""
+"""One batch or operation: the history of its runs, the latest run, and what to do when it fails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAGE_RUNS = 25
 _MOST_PAGES = 10_000
 _SLOWEST = 10
 _TOP_NOTES = 10
-# A shard's tenants that the page lists by code; it counts the others.
+# The page lists this many tenants of a shard by code, and counts the others.
 _LISTED_TENANTS = 5
 
 _MEBIBYTE = 2**20
@@ -39,7 +39,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class SlowInstance:
-    """A mapped instance of the newest run. ``tenants`` is what it worked on. A run of an earlier version has none."""
+    """A mapped instance of the latest run. ``tenants`` are its tenants. A run of an earlier version has none."""
 
     row: Mapping[str, Any]
     tenants: Sequence[Mapping[str, Any]]
@@ -57,7 +57,7 @@ class SlowInstance:
 
 @dataclass(frozen=True)
 class NewestRun:
-    """The newest run that ended and worked for real."""
+    """The latest run that has ended and was no dry run."""
 
     row: Mapping[str, Any]
     counts: Mapping[str, int]
@@ -82,7 +82,7 @@ class BatchPage:
 
     @property
     def batch(self) -> BatchSpec | None:
-        """The batch, if this is no operation."""
+        """The batch; None for an operation."""
         return self.spec if isinstance(self.spec, BatchSpec) else None
 
     @property
@@ -116,7 +116,7 @@ def load_batch(
 
 
 def charts_of(runs: Sequence[RunCell], usual_seconds: Decimal | None) -> list[Series]:
-    """The charts of these runs, oldest first. Runs that failed for somebody are marked; dry runs are left out."""
+    """The charts of these runs, oldest first. Runs with a failed tenant are marked; dry runs are left out."""
     shown = [run for run in runs if not run.row["dry_run"]]
     if not shown:
         return []

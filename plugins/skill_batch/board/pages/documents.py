@@ -28,7 +28,7 @@ from skill_batch.board.statements import SQL as _SQL
 router = APIRouter()
 
 _PAGE = 50
-# Counting stops here, and a CSV file has at most this many rows.
+# The maximum count, and the maximum number of rows of a CSV file.
 MOST = 10_000
 
 KINDS = {"invoice": "請求書", "credit": "返還請求書"}
@@ -60,7 +60,7 @@ Text = Annotated[str, Query(max_length=200)]
 
 @dataclass(frozen=True)
 class Criteria:
-    """What is searched; empty values do not filter. Dates are those of the documents, amounts are in yen and with tax.
+    """The search criteria; empty values do not filter. Dates are those of the documents, amounts are in yen and with tax.
 
     ``counterparty`` and ``number`` are the beginnings of texts. ``page`` is numbered from 1.
     """
@@ -102,7 +102,7 @@ class Criteria:
 
 @dataclass(frozen=True)
 class FoundDocuments:
-    """What the page shows. ``total`` stops at ``MOST`` + 1: there are more than a file may have."""
+    """The content of the page. ``total`` stops at ``MOST`` + 1: there are more documents than a file may have."""
 
     criteria: Criteria
     documents: Sequence[Mapping[str, Any]]
@@ -110,7 +110,7 @@ class FoundDocuments:
 
     @property
     def is_exportable(self) -> bool:
-        """Whether one CSV file has all of them."""
+        """Whether one CSV file can contain all of them."""
         return 0 < self.total <= MOST
 
     @property
@@ -173,7 +173,7 @@ CriteriaDep = Annotated[Criteria, Depends(_criteria)]
 
 @router.get("/documents")
 def documents_page(request: Request, rights: RightsDep, criteria: CriteriaDep) -> Response:
-    """One page of the documents that the criteria find."""
+    """One page of the documents that match the criteria."""
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
@@ -197,7 +197,7 @@ def render_found(request: Request, rights: Rights, page: FoundDocuments) -> Resp
 
 @router.get("/documents.csv")
 def documents_csv(request: Request, rights: RightsDep, criteria: CriteriaDep) -> Response:
-    """All documents that the criteria find as a CSV file. :raises HTTPException: 400, there are too many."""
+    """All documents that match the criteria as a CSV file. :raises HTTPException: 400, there are too many."""
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:

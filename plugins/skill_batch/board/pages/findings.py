@@ -33,10 +33,10 @@ router = APIRouter()
 _PERIOD = timedelta(days=7)
 _MOST = 200
 
-# The schedule makes a backup a day; two hours are its time limit.
+# The schedule creates a backup per day; two hours are its time limit.
 _OLDEST_BACKUP = timedelta(hours=26)
 
-# A section of the page, and the batch whose runs its reader may see.
+# Each section of the page, and the batch whose runs its reader may see.
 _SECTIONS: tuple[tuple[str, BatchSpec], ...] = (
     ("incidents", TENANT_MONITORING),
     ("directories", EXTERNAL_SYNC),
@@ -53,7 +53,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Findings:
-    """What the page shows; a list is empty if the reader may not see its section.
+    """The content of the page; a list is empty if the reader may not see its section.
 
     Each row of a list has the number of all rows as ``hits``, because a list shows at most 200.
     """
@@ -76,7 +76,7 @@ class Findings:
 
     @property
     def backup_age(self) -> timedelta | None:
-        """How old the newest verified backup is."""
+        """The age of the newest verified backup."""
         newest = self.newest_backup
         return self.now - newest["snapshot_at"] if newest else None
 

@@ -1,4 +1,4 @@
-"""One invoice or credit note: the archived document, its lines, payments, credit notes, letters, and who decided about it."""
+"""One invoice or credit note: the archived document, its lines, payments, credit notes, letters, and the decisions about it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_LISTED = 50
 
 _TYPES = {"pdf": "application/pdf", "json": "application/json"}
 
-# What came of an answer to a request for approval.
+# The results of an answer to a request for approval.
 RESULTS = {
     "approved": "承認して確定",
     "held": "保留のまま",
@@ -50,7 +50,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class InvoicePage:
-    """What the page shows. ``document`` is what is on paper; a draft has no number and no files. ``today`` is in Asia/Tokyo."""
+    """The content of the page. ``document`` is the printed document; a draft has no number and no files. ``today`` is in Asia/Tokyo."""
 
     row: Row
     document: Invoice
@@ -66,25 +66,25 @@ class InvoicePage:
 
     @property
     def open_amount(self) -> Decimal | None:
-        """What is left to pay, as on the page of receivables; negative if overpaid. None: the document is not to be paid."""
+        """The amount left to pay, as on the page of receivables; negative if overpaid. None: no payment is expected for the document."""
         if self.row["kind"] != "invoice" or self.row["state"] not in ("finalized", "zero", "credited"):
             return None
         return Decimal(self.row["open_amount"])
 
     @property
     def is_live(self) -> bool:
-        """Whether it is the invoice of its month, which reminders are about."""
+        """Whether it is the live invoice of its month. Only such an invoice has reminders."""
         return is_live_invoice(self.row)
 
     @property
     def is_overdue(self) -> bool:
-        """Whether something is left to pay after the due date."""
+        """Whether an amount is open after the due date."""
         due_on: date | None = self.row["due_on"]
         return bool(due_on and due_on < self.today and (self.open_amount or 0) > 0)
 
     @property
     def replacing(self) -> Sequence[Row]:
-        """The invoices of the same month that say on paper that they replace this one."""
+        """The invoices of the same month that state that they replace this one."""
         number = self.row["number"]
         return [other for other in self.others if number and other["replaced_number"] == number]
 
@@ -131,7 +131,7 @@ def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: da
 
 @router.get("/invoices/{invoice_id}")
 def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Response:
-    """The page of one document. Its sheets are loaded after it, so that an unreachable store does not hold it up."""
+    """The page of one document. Its sheets are loaded afterwards, so an unreachable store does not delay the page."""
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
@@ -158,7 +158,7 @@ def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Respon
 
 @router.get("/invoices/{invoice_id}/sheets")
 def sheets(request: Request, rights: RightsDep, invoice_id: str) -> Response:
-    """The fragment with the images of the archived PDF's pages, or with what is wrong with the file."""
+    """The fragment with the images of the archived PDF's pages, or with the problem of the file."""
     row = _file(request, rights, invoice_id, "pdf")
     problem, count = "", 0
     try:
@@ -193,7 +193,7 @@ def sheet_image(request: Request, rights: RightsDep, invoice_id: str, sheet: int
 def download(
     request: Request, rights: RightsDep, invoice_id: str, format: Literal["pdf", "json"] = "pdf"
 ) -> Response:
-    """The archived file. The JSON has the recipient's address, so only those who operate on invoices get it.
+    """The archived file. The JSON contains the recipient's address, so only users who may operate on invoices get it.
 
     :raises ArchivedFileError: it cannot be read, or is not the archived one.
     """

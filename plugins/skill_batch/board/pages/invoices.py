@@ -1,4 +1,4 @@
-"""請求: a billing month's documents by state, what they sum to, the held ones with their reasons, and requests for approval."""
+"""請求: a billing month's documents by state, their sums, the held ones with their reasons, and requests for approval."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class HeldInvoice:
 
     @property
     def possible(self) -> list[str]:
-        """The names of the operations that its state allows."""
+        """The names of the operations that are possible in its state."""
         return possible_actions(self.row)
 
     @property
     def change(self) -> Decimal | None:
-        """The difference from the month before in the invoice's currency; None: there is nothing to compare with."""
+        """The difference from the month before in the invoice's currency; None: there is no invoice to compare with."""
         if self.row["previous_total"] is None or self.row["previous_currency"] != self.row["currency"]:
             return None
         return Decimal(self.row["total"] - self.row["previous_total"])
@@ -66,9 +66,9 @@ class HeldInvoice:
 
 @dataclass(frozen=True)
 class BillingMonth:
-    """What the page shows of the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
+    """The content of the page for the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
 
-    ``total`` counts the listed documents, ``held_total`` the held ones, of which ``held`` has the first.
+    ``total`` counts the listed documents, ``held_total`` the held ones. ``held`` contains the first of the held ones.
     """
 
     month: date
@@ -136,9 +136,9 @@ def load_month(
 
 
 def possible_actions(invoice: Row) -> list[str]:
-    """The names of the operations that the document's state allows. The operation checks again.
+    """The names of the operations that are possible in the document's state. The operation checks again.
 
-    A tenant that the application has deleted can only pay. Money is paid back also of a credited invoice.
+    For a tenant that the application has deleted, only payments are possible. A refund is possible for a credited invoice too.
     """
     is_live = is_live_invoice(invoice)
     is_open = is_live and not invoice["is_vanished"]
@@ -179,7 +179,7 @@ def month_page(
     state: State = "",
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Response:
-    """A month's invoices: ``month`` is ``2026-10``, or else the month before today's (Asia/Tokyo)."""
+    """A month's invoices: ``month`` is ``2026-10``; the default is the month before today's (Asia/Tokyo)."""
     rights.require_read(TENANT_BILLING.dag_id)
     chosen = (
         date.fromisoformat(f"{month}-01")

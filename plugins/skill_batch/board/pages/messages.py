@@ -25,7 +25,7 @@ router = APIRouter()
 
 _PAGE = 50
 _MOST_LISTED = 200
-# Counting stops here.
+# The maximum count.
 _MOST_COUNTED = 10_000
 
 _NEED_A_PERSON = ("ambiguous", "dead", "expired")
@@ -36,9 +36,9 @@ State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending
 
 @dataclass(frozen=True)
 class Filters:
-    """What the list shows. Empty values do not filter; an empty ``state`` means the messages that need a person.
+    """The filters of the list. Empty values do not filter; an empty ``state`` selects the messages that need an operator.
 
-    ``tenant`` is a code, or an id that no tenant has as its code. ``tenant_id`` is exactly one tenant, for links from other pages.
+    ``tenant`` is a code, or an id that no tenant has as its code. ``tenant_id`` selects exactly one tenant, for links from other pages.
     ``after_at`` and ``after_id`` are the key of the last message of the page before.
     """
 
@@ -70,7 +70,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Messages:
-    """What the page shows. ``total`` stops at 10,000. ``choices`` has every tenant of the lists, by id."""
+    """The content of the page. ``total`` stops at 10,000. ``choices`` has every tenant of the lists, by id."""
 
     filters: Filters
     queues: Sequence[Mapping[str, Any]]
@@ -162,7 +162,7 @@ def messages_page(
 
 @router.get("/messages/{message_id}")
 def message_page(request: Request, rights: RightsDep, message_id: str) -> Response:
-    """One message. Its text and address only for users who may operate on messages."""
+    """One message. Its text and address are shown only to users who may operate on messages."""
     rights.require_read(NOTIFICATION_RETRY.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
@@ -194,7 +194,7 @@ def message_page(request: Request, rights: RightsDep, message_id: str) -> Respon
 
 @router.get("/suppressions/{suppression_id}")
 def ask_lift(request: Request, rights: RightsDep, suppression_id: str) -> Response:
-    """The dialog that asks whether mail may go to the address again."""
+    """The dialog that asks whether to lift the suppression of the address."""
     rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     choice, address = _suppressed(request, suppression_id)
     return render(
@@ -209,7 +209,7 @@ def ask_lift(request: Request, rights: RightsDep, suppression_id: str) -> Respon
 
 @router.post("/suppressions/{suppression_id}", dependencies=[Depends(from_this_page)])
 def lift(request: Request, rights: RightsDep, suppression_id: str) -> Response:
-    """Lift the suppression of one address as the user."""
+    """Start the operation that lifts the suppression of one address, as the user."""
     rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     choice, address = _suppressed(request, suppression_id)
     dag_id = OPERATE_NOTIFICATIONS.dag_id
@@ -222,7 +222,7 @@ def lift(request: Request, rights: RightsDep, suppression_id: str) -> Response:
 def _suppressed(request: Request, suppression_id: str) -> tuple[Choice, str]:
     """The tenant and the address.
 
-    :raises HTTPException: 404, nothing is suppressed under this id; 409, the operation cannot work on the tenant.
+    :raises HTTPException: 404, no suppression has this id; 409, the operation cannot work on the tenant.
     """
     found = load_suppressed_address(suppression_id)
     if found is None:

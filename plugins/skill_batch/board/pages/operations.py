@@ -1,4 +1,4 @@
-"""The dialogs of the buttons: ask once, show what will happen, start the run as the user, and follow it."""
+"""The dialogs of the buttons: ask for the values, show the effect, start the run as the user, and follow it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_FIELDS = 3_000
 # States of a DAG run that has ended.
 ENDED = frozenset({"success", "failed"})
 
-# States of task instances that a clear starts again. What follows them is cleared with them.
+# States of task instances that a clear starts again. Their downstream instances are cleared with them.
 _FAILED = ("failed",)
 
 
@@ -54,7 +54,7 @@ FormDep = Annotated[FormData, Depends(_form)]
 
 @router.get("/operations/{dag_id}/{name}")
 def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response:
-    """The dialog of an action. The query has the values that the page knows."""
+    """The dialog of an action. The query contains the values that the page provides."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
     values = {each.name: request.query_params.getlist(each.name) for each in action.fields}
@@ -63,7 +63,7 @@ def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response
 
 @router.post("/operations/{dag_id}/{name}", dependencies=[Depends(from_this_page)])
 def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name: str) -> Response:
-    """Start the action's run as the user, and show how it goes on."""
+    """Start the action's run as the user, and show its progress."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
     values = {each.name: [str(value) for value in form.getlist(each.name)] for each in action.fields}
@@ -86,7 +86,7 @@ def ask_clear(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> 
 
 @router.post("/runs/{dag_id}/{run_id}/clear", dependencies=[Depends(from_this_page)])
 def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
-    """Clear exactly the failed instances that the dialog has listed and that still are failed, with what follows them."""
+    """Clear exactly the failed instances that the dialog listed and that are still failed, with their downstream instances."""
     rights.require_clear(dag_id)
     api = AirflowApi(request)
     chosen = {str(value) for value in form.getlist("instance")}
@@ -102,13 +102,13 @@ def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_i
 
 @router.get("/follow/{dag_id}/{run_id}")
 def follow(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
-    """How a run goes on; the fragment asks again until the run has ended."""
+    """The progress of a run. The fragment requests itself again until the run has ended."""
     rights.require_read(dag_id)
     return follow_run(request, rights, dag_id, run_id)
 
 
 def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Response:
-    """The fragment about a run that goes on. :raises HTTPException: 404, Airflow has no such run."""
+    """The fragment about a run's progress. :raises HTTPException: 404, Airflow has no such run."""
     database: BoardDatabase = request.app.state.database
     api = AirflowApi(request)
     run = api.run(dag_id, run_id)
@@ -152,7 +152,7 @@ def _clear_dialog(
     instances: Sequence[Mapping[str, Any]],
     code: int = status.HTTP_200_OK,
 ) -> Response:
-    """The failed instances to choose from, and the tasks that Airflow clears with them."""
+    """The failed instances to select from, and the tasks that Airflow clears with them."""
     chosen = {_key(each) for each in instances}
     cleared = api.clear(dag_id, run_id, instances, is_only_asked=True) if instances else []
     return render(

@@ -1,4 +1,4 @@
-"""昨夜: what failed and for whom, what runs now, what is due next, and the last runs of every batch."""
+"""昨夜: failed runs and their tenants, active runs, the next starts, and the last runs of every batch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _MOST_FAILURES = 50
 
 @dataclass(frozen=True)
 class BatchRow:
-    """A batch with its last runs, newest first, when it is due next, and the start that it has missed (aware, or None)."""
+    """A batch with its last runs, newest first, its next start, and the start that it has missed (aware, or None)."""
 
     spec: BatchSpec
     cells: Sequence[RunCell]
@@ -63,7 +63,7 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that did not succeed, and the groups of its tenants for which nothing has succeeded since."""
+    """A run that did not succeed, and the groups of its tenants that no later run has processed successfully."""
 
     spec: BatchSpec
     cell: RunCell
@@ -72,7 +72,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class StoppedRun:
-    """A run that failed in Airflow before it was opened, or before it was closed. Due at ``due_at`` (aware)."""
+    """A run that failed in Airflow before it was opened, or before it was closed. ``due_at`` is aware."""
 
     dag_id: str
     run_id: str
@@ -81,7 +81,7 @@ class StoppedRun:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the page shows."""
+    """The content of the page."""
 
     now: datetime
     failures: Sequence[Failure]
@@ -98,7 +98,7 @@ class Overview:
 
     @property
     def missed(self) -> list[BatchRow]:
-        """The batches that did not start when they should."""
+        """The batches that missed a start."""
         return [batch for batch in self.batches if batch.missed_at]
 
 
@@ -165,7 +165,7 @@ def _failures(
         )
         for row in rows
     ]
-    # A run whose failed tenants have all succeeded since needs nobody.
+    # If a later run has succeeded for all failed tenants, no action is needed.
     return sorted(
         (each for each in found if each.groups or not each.cell.row["error_count"]),
         key=lambda each: (-each.spec.run_severity, each.spec.id),
@@ -190,7 +190,7 @@ def _running(
 def overview_page(request: Request, rights: RightsDep) -> Response:
     """The first page of the board."""
     database: BoardDatabase = request.app.state.database
-    # Airflow answers these from its own database, so ask before a connection of the board is taken.
+    # Airflow answers these from its own database, so the page calls it before it takes a connection of the board.
     specs = [spec for spec in BATCHES if rights.may_read(spec.dag_id)]
     operations = [spec for spec in OPERATIONS if rights.may_read(spec.dag_id)]
     families = {family.dag_id for family in FAMILIES if rights.may_read(family.dag_id)}
@@ -208,7 +208,7 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
 
 
 def _stopped(api: AirflowApi, database: BoardDatabase, now: datetime) -> list[StoppedRun]:
-    """The failed runs of the last two days that our execution log does not know as ended, newest first."""
+    """The failed runs of the last two days that have not ended in the execution log, newest first."""
     failed = [run for run in api.failed_runs(now - _PERIOD) if run["dag_id"] in _DAGS]
     with database.read() as connection:
         rows = _SQL.rows(

@@ -25,7 +25,7 @@ router = APIRouter()
 
 _PAGE = 50
 
-# The ages as a query parameter has them.
+# The ages as values of a query parameter.
 AGES = {age.name.lower(): age for age in Age}
 AgeName = Literal[
     "", "not_due", "days_1_to_30", "days_31_to_60", "days_61_to_90", "over_90_days", "owed_back"
@@ -34,7 +34,7 @@ AgeName = Literal[
 
 @dataclass(frozen=True)
 class Filters:
-    """What the list shows; empty values do not filter. ``counterparty`` is the beginning of a name, ``page`` is numbered from 1."""
+    """The filters of the list; empty values do not filter. ``counterparty`` is the beginning of a name, ``page`` is numbered from 1."""
 
     age: AgeName = ""
     counterparty: str = ""
@@ -47,7 +47,7 @@ class Filters:
 
 @dataclass
 class AgedCurrency:
-    """The open amounts of all customers in one currency, and how many invoices they are of, by age."""
+    """The open amounts of all customers in one currency, and the numbers of their invoices, by age."""
 
     currency: str
     amounts: dict[Age, Decimal] = field(default_factory=lambda: dict.fromkeys(Age, Decimal(0)))
@@ -55,7 +55,7 @@ class AgedCurrency:
 
     @property
     def total(self) -> Decimal:
-        """What customers owe, less what they are owed back."""
+        """The amount that customers owe, less the amount that is owed to them."""
         return sum(self.amounts.values(), Decimal(0))
 
     def count(self, age: AgeName) -> int:
@@ -65,7 +65,7 @@ class AgedCurrency:
 
 @dataclass(frozen=True)
 class Receivables:
-    """What the page shows. ``as_of`` is the day (Asia/Tokyo) that the ages refer to. ``listed`` has the age of each invoice."""
+    """The content of the page. ``as_of`` is the day (Asia/Tokyo) that the ages refer to. ``listed`` has the age of each invoice."""
 
     as_of: date
     filters: Filters
@@ -104,7 +104,7 @@ def load_receivables(connection: psycopg.Connection[Any], filters: Filters, as_o
         filters,
         list(currencies.values()),
         [(row, _age(row, as_of)) for row in rows],
-        # The sums have counted them unless a counterparty is wanted.
+        # The sums contain the number, unless a counterparty is selected.
         _SQL.column(connection, "count_open_invoices", **criteria)[0]
         if filters.counterparty
         else sum(aged.count(filters.age) for aged in currencies.values()),

@@ -1,4 +1,4 @@
-"""One run: its state and duration, its failed tenants by reason, its remarks, and what it read. Alerts link here."""
+"""One run: its state and duration, its failed tenants by reason, its remarks, and the rows that it read. Alerts link here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_ALERTS = 50
 
 @dataclass(frozen=True)
 class ExecutionPage:
-    """What the page shows of one batch in a run. A run of a family DAG has several."""
+    """The content of the page for one batch in a run. A run of a family DAG has several."""
 
     spec: RunSpec | None
     cell: RunCell
@@ -88,7 +88,7 @@ def execution_page(request: Request, rights: RightsDep, execution_id: str) -> Re
 
 @router.get("/runs/{dag_id}/{run_id}")
 def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
-    """The page of a run. A run that never opened has only Airflow's state."""
+    """The page of a run. A run that was never opened has only Airflow's state."""
     rights.require_read(dag_id)
     database: BoardDatabase = request.app.state.database
     api = AirflowApi(request)

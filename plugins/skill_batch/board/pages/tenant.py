@@ -1,4 +1,4 @@
-"""One tenant: what the batches know of it and have done for it. Sections of batches that the reader may not see are left out."""
+"""One tenant: its data in the batches and the results of their runs. Sections of batches that the reader may not see are left out."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _LISTED = 20
 _LISTED_MONTHS = 12
 _MESSAGE_PERIOD = timedelta(days=30)
 
-# The newest outcome of a batch is looked for in so many of its runs: two weeks of an hourly batch.
+# The latest outcome of a batch is searched in this many of its runs: two weeks of an hourly batch.
 _LAST_RUNS = 400
 
-# The lists of the page: block, and the batch whose data it shows. Each lists at most so many rows.
+# The lists of the page: block, and the batch whose data it shows. Each lists at most this many rows.
 _LISTS: Mapping[str, tuple[RunSpec, int]] = {
     "tenant_usage_warnings": (TENANT_USAGE, _LISTED),
     "tenant_invoices": (TENANT_BILLING, _LISTED_MONTHS),
@@ -69,7 +69,7 @@ _LISTS: Mapping[str, tuple[RunSpec, int]] = {
 
 @dataclass(frozen=True)
 class Quotas:
-    """The limits of a tenant; None is no limit, or one that is not known here."""
+    """The limits of a tenant. None: no limit, or a limit that the board does not know."""
 
     users: float | None = None
     storage_gb: float | None = None
@@ -78,9 +78,9 @@ class Quotas:
 
 @dataclass(frozen=True)
 class LastOutcome:
-    """What the newest run of a batch with an outcome for the tenant has done for it.
+    """The result for the tenant of a batch's latest run that has an outcome for it.
 
-    ``parts`` has mostly one row, and none if the batch has not worked on the tenant.
+    ``parts`` usually has one row. It is empty if the batch has not worked on the tenant.
     """
 
     spec: RunSpec
@@ -94,7 +94,7 @@ class LastOutcome:
 
 @dataclass(frozen=True)
 class TenantPage:
-    """What the page shows. ``tenant`` is None if the application no longer has it.
+    """The content of the page. ``tenant`` is None if the application has deleted it.
 
     ``sections`` has the rows of each block of ``tenant.sql`` that the reader may see, by the block's name.
     """
@@ -107,7 +107,7 @@ class TenantPage:
 
     @property
     def code(self) -> str:
-        """The code; the id of a tenant that the application no longer has."""
+        """The code. If the application has deleted the tenant, its id."""
         return str(self.tenant["tenant_code"]) if self.tenant else self.tenant_id
 
     @property
@@ -117,7 +117,7 @@ class TenantPage:
 
     @property
     def is_known(self) -> bool:
-        """Whether the application or a row of ours knows the tenant."""
+        """Whether the application or a row of the batches contains the tenant."""
         return bool(
             self.tenant
             or any(outcome.parts for outcome in self.outcomes)
@@ -132,9 +132,9 @@ def load_tenant(
     may_read: Callable[[str], bool],
     now: datetime,
 ) -> TenantPage | None:
-    """The page of a tenant at ``now`` (aware); None if nobody knows the tenant.
+    """The page of a tenant at ``now`` (aware); None if the tenant is unknown.
 
-    ``may_read`` says of a DAG whether the reader may see what it has made.
+    ``may_read`` returns for a DAG whether the reader may see its results.
     """
     tenant = next(iter(_SQL.rows(connection, "tenant_of", tenant_id=tenant_id)), None)
     today = now.astimezone(JAPAN).date()
@@ -181,7 +181,7 @@ def _outcomes(
 
 
 def quotas_of(tenant: Mapping[str, Any] | None, today: date) -> Quotas:
-    """The contract's limits, and else those of the plan. The tenant's own settings are not read."""
+    """The contract's limits, otherwise those of the plan. The tenant's own settings are not read."""
     if tenant is None:
         return Quotas()
     users = float(tenant["max_users"]) if (tenant["max_users"] or 0) > 0 else None
@@ -194,7 +194,7 @@ def quotas_of(tenant: Mapping[str, Any] | None, today: date) -> Quotas:
             day=today,
         )
     except SettingsError:
-        # The batches alert about it.
+        # The batches send the alerts about it.
         return Quotas(users)
     return Quotas(users, _positive(usage.storage_gb), _positive(usage.api_calls_per_month))
 
@@ -252,7 +252,7 @@ def _figure(row: Mapping[str, Any] | None, value: Callable[[Mapping[str, Any]], 
 
 
 def _month_api_calls(rows: Sequence[Mapping[str, Any]]) -> dict[date, int]:
-    """The API calls since the first of the month, by day; days without a record add nothing, as in BATCH-018-01."""
+    """The API calls since the first of the month, by day. Days without a record add nothing, as in BATCH-018-01."""
     totals: dict[date, int] = {}
     for row in rows:
         day: date = row["usage_date"]
@@ -263,7 +263,7 @@ def _month_api_calls(rows: Sequence[Mapping[str, Any]]) -> dict[date, int]:
 
 @router.get("/tenants/{tenant_id}")
 def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response:
-    """The page of a tenant, also of one that the application has deleted."""
+    """The page of a tenant, including a tenant that the application has deleted."""
     rights.require_read(TENANT_USAGE.dag_id)
     database: BoardDatabase = request.app.state.database
     now = datetime.now(UTC)

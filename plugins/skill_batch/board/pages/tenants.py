@@ -20,13 +20,13 @@ router = APIRouter()
 LISTED = 50
 _MOST_CHARACTERS = 200
 
-# The newest outcome of a tenant is looked for in so many runs of a batch: two weeks of an hourly batch.
+# The latest outcome of a tenant is searched in this many runs of a batch: two weeks of an hourly batch.
 _LAST_RUNS = 400
 
 
 @dataclass(frozen=True)
 class TenantRow:
-    """A tenant and its signs. ``failed`` are the batches whose newest run failed for it."""
+    """A tenant and its problems. ``failed`` are the batches whose latest run failed for it."""
 
     row: Mapping[str, Any]
     failed: Sequence[Mapping[str, Any]]
@@ -36,15 +36,15 @@ class TenantRow:
 
     @property
     def has_signs(self) -> bool:
-        """Whether something needs a look."""
+        """Whether the tenant has a problem."""
         return bool(self.failed or self.critical or self.warning or self.unfinished)
 
 
 @dataclass(frozen=True)
 class TenantList:
-    """What the page shows. ``hits`` is the number of all tenants with the text.
+    """The content of the page. ``hits`` is the number of all tenants with the text.
 
-    ``vanished_id`` is the text if it is the id of a tenant that only our rows still know.
+    ``vanished_id`` is the text if it is the id of a tenant that only rows of the batches still contain.
     """
 
     text: str
@@ -58,7 +58,7 @@ def load_tenants(
 ) -> TenantList:
     """The first tenants with this text in code, id or name (all, if it is empty).
 
-    ``may_read`` says of a DAG whether the reader may see what it has made; signs of other batches are left out.
+    ``may_read`` returns for a DAG whether the reader may see its results; problems of other batches are left out.
     """
     found = _SQL.rows(connection, "tenants_found", text=text, most=LISTED)
     tenant_ids = [row["tenant_id"] for row in found]

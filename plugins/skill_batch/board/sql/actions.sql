@@ -24,7 +24,7 @@ WHERE
     );
 
 -- name: tenant_ids_of
--- As the operations find tenants: a text is the id of a tenant only if no tenant has it as its code.
+-- Same rule as in the operations: a text is the id of a tenant only if no tenant has it as its code.
 SELECT tenant.tenant_id
 FROM batch.board_tenant AS tenant
 WHERE

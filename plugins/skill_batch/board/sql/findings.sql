@@ -26,9 +26,9 @@ ORDER BY noticed_at DESC
 LIMIT %(most)s;
 
 -- name: directory_plans
--- The directories whose newest held or applied plan is held, however old it is: a run that skips a directory does not end that.
--- Then the others whose newest plan skips them, since a time. No run works on a deleted tenant. The lateral queries read the few
--- plans of a directory by its key.
+-- The directories whose latest held or applied plan is held, however old it is: a run that skips a directory does not end the
+-- hold. Then the other directories whose latest plan skips them, since a given time. No run works on a deleted tenant. The
+-- lateral queries read the few plans of a directory by its key.
 WITH directories AS (
     SELECT tenant_id, provider
     FROM batch.board_sync_plan
@@ -76,7 +76,7 @@ ORDER BY plan.status ASC, plan.planned_at DESC
 LIMIT %(most)s;
 
 -- name: open_directory_requests
--- The requests that wait for an answer, with the number of their items, and of those that are no longer held as shown.
+-- The requests that wait for an answer, with the number of their items, and of the items that are no longer held as shown.
 SELECT
     request.request_id, request.business_date, request.dag_id, request.run_id, request.asked_at, count(*) AS items,
     count(*) FILTER (WHERE NOT item.is_current) AS outdated, count(*) OVER () AS hits
@@ -109,7 +109,7 @@ ORDER BY inactivity.inactive_since
 LIMIT %(most)s;
 
 -- name: setting_changes
--- The changes of the newest run that has changed something. "in_force" is the number of those that nobody has undone.
+-- The changes of the latest run that changed a setting. "in_force" is the number of changes that were not undone.
 SELECT
     change.tenant_id, coalesce(tenant.tenant_code, change.tenant_id) AS tenant_code, change.setting_key, change.changed_at,
     change.execution_id, change.kind, change.reason, change.undone_at, count(*) OVER () AS hits,

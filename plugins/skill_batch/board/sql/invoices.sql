@@ -1,5 +1,5 @@
 -- name: month_states
--- How many documents of a billing month are in which state, their amounts, and what is open, as on the page of receivables.
+-- The numbers of a billing month's documents by state, their amounts, and their open amounts, as on the page of receivables.
 SELECT
     invoice.state, invoice.currency, count(*) AS documents, sum(invoice.total) AS total,
     sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0) AS unpaid,
@@ -12,8 +12,8 @@ GROUP BY invoice.state, invoice.currency
 ORDER BY invoice.state, invoice.currency;
 
 -- name: month_taxes
--- The amounts on the numbered documents of a billing month, as printed. Void ones do not count, credit notes count negative.
--- Nothing is calculated but the amount without tax of documents whose prices include it, as in the accountant's list.
+-- The amounts on the numbered documents of a billing month, as printed. Void ones do not count, credit notes count negative. Only
+-- the amount without tax of documents whose prices include it is calculated, as in the accountant's list.
 SELECT
     invoice.currency, tax.category, tax.rate_percent, count(*) AS documents,
     sum(tax.taxable_amount - CASE WHEN document.tax_included THEN tax.tax_amount ELSE 0 END) AS net,
@@ -36,8 +36,8 @@ GROUP BY invoice.currency, tax.category, tax.rate_percent
 ORDER BY invoice.currency ASC, tax.rate_percent DESC, tax.category ASC;
 
 -- name: held_of_month
--- The held drafts with the issued invoice of the month before, less its credit notes, and whether somebody is asked about them.
--- A draft that cannot be finalised at all has another outcome than those of holds.
+-- The held drafts with the issued invoice of the month before, less its credit notes, and whether a request for approval is open.
+-- A draft that cannot be finalised at all has another outcome than a held one.
 SELECT
     invoice.invoice_id, invoice.tenant_id,
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
@@ -170,7 +170,7 @@ WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit'
 ORDER BY finalized_at, number;
 
 -- name: invoices_of_tenants_month
--- The other invoices of the tenant's month: one that is live, and those that were taken back.
+-- The other invoices of the tenant's month: a live one, and those that were voided or credited.
 SELECT invoice_id, number, state, issued_on, total, currency, created_at, content #>> '{replaces,number}' AS replaced_number
 FROM batch.board_invoice
 WHERE tenant_id = %(tenant_id)s AND period_start = %(month)s AND invoice_id <> %(invoice_id)s AND kind = 'invoice'
@@ -195,7 +195,7 @@ WHERE invoice_id = %(invoice_id)s
 ORDER BY days;
 
 -- name: reminder_stops
--- Those of the whole tenant have no invoice_id.
+-- A stop for the whole tenant has no invoice_id.
 SELECT invoice_id, reason, entered_by, entered_at
 FROM batch.board_reminder_stop
 WHERE tenant_id = %(tenant_id)s AND (invoice_id IS null OR invoice_id = %(invoice_id)s)

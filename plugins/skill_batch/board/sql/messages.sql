@@ -9,7 +9,7 @@ GROUP BY message.channel, message.status
 ORDER BY message.channel, message.status;
 
 -- name: open_messages
--- One page of them, the oldest attempt first. "after" is the key of the last row of the page before.
+-- One page of these messages, the oldest attempt first. "after" is the key of the last row of the page before.
 SELECT
     message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
     message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,
@@ -100,7 +100,7 @@ WHERE
 ORDER BY tenant_code, invoice.tenant_id;
 
 -- name: described_tenants
--- The tenants with the number of their unpaid invoices, for what concerns all of these.
+-- The tenants with the number of their unpaid invoices, for operations on all of these invoices.
 SELECT
     coalesce(tenant.tenant_code, chosen.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
     count(receivable.invoice_id) AS unpaid

@@ -17,8 +17,8 @@ LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.executi
 ORDER BY run.started_at DESC;
 
 -- name: open_runs
--- Of each batch the ended real runs that did not complete, from the last one for all tenants on. A later run for some tenants
--- does not make an earlier failure of others good.
+-- For each batch, the ended runs that did not complete, without dry runs, from the last run for all tenants on. A later run for
+-- some tenants does not resolve an earlier failure of others.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
@@ -70,9 +70,9 @@ GROUP BY listed.batch_id
 HAVING count(*) >= %(least_runs)s;
 
 -- name: failed_tenants
--- The tenants of these runs that failed, or that have no result although the run has ended, by reason: of each reason the first
--- "listed" ones, with the number of all. The part "missing" reads all outcomes of a run, so only where the counts say that some
--- are missing, or where a tenant's work has parts, which the counts do not know.
+-- The tenants of these runs that failed, or that have no result although the run has ended, by reason: for each reason the first
+-- "listed" ones, with the number of all. The part "missing" reads all outcomes of a run. It runs only if the counts show that
+-- some are missing, or if a tenant's work has parts, which the counts do not contain.
 WITH run AS (
     SELECT
         chosen.execution_id, chosen.batch_id, chosen.business_date, chosen.started_at, chosen.reopened_at, chosen.status,
@@ -170,7 +170,7 @@ WHERE execution_id = any(%(execution_ids)s)
 GROUP BY execution_id;
 
 -- name: ended_runs
--- Of these runs, those that the execution log knows as ended.
+-- Those of these runs that have ended in the execution log.
 SELECT DISTINCT run.dag_id, run.run_id
 FROM unnest(%(dag_ids)s::text[], %(run_ids)s::text[]) AS failed (dag_id, run_id)
 INNER JOIN batch.board_run AS run ON failed.dag_id = run.dag_id AND failed.run_id = run.run_id
@@ -185,7 +185,7 @@ ORDER BY started_at DESC
 LIMIT %(most)s;
 
 -- name: recent_alerts
--- The alerts since a time, each once, with the channels that do not have it.
+-- The alerts since a given time, each once, with the channels that have not received it.
 SELECT
     alert_key, max(severity) AS severity, max(title) AS title, min(created_at) AS created_at,
     array_agg(channel ORDER BY channel) FILTER (WHERE delivered_at IS null) AS missing,

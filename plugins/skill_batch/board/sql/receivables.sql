@@ -1,5 +1,5 @@
 -- name: open_amounts
--- The open amounts by due date. What a customer is owed back is apart.
+-- The open amounts by due date. Amounts that are owed to customers are separate.
 SELECT
     currency, due_on, open_amount < 0 AS is_owed_back, count(*) AS invoices, sum(open_amount) AS open_amount
 FROM batch.board_receivable

@@ -1,6 +1,6 @@
 -- name: tenant_of
 -- "chosen_as" is the text in the field "tenants" of a form that selects only this tenant: its code, or its id if several tenants
--- share the code. Null: no text does.
+-- share the code. Null: there is no such text.
 SELECT
     tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status, tenant.subscription_plan, tenant.max_users,
     tenant.max_storage_gb, tenant.contract_start, tenant.contract_end, tenant.created_on,
@@ -142,7 +142,7 @@ ORDER BY report_month DESC
 LIMIT %(most)s;
 
 -- name: tenant_backup
--- The newest verified backup, and what its run recorded for the tenant. "has_run" is false when the run's rows are gone.
+-- The latest verified backup, and the outcome of its run for the tenant. "has_run" is false when the run's rows were deleted.
 SELECT
     backup.backup_id, backup.business_date, backup.snapshot_at, backup.verified_at, run.execution_id IS NOT null AS has_run,
     outcome.status AS export_status, outcome.records, outcome.error_message

@@ -13,8 +13,8 @@ ORDER BY tenant_code, tenant_id
 LIMIT %(most)s;
 
 -- name: tenants_failed
--- The batches whose newest ended run with an outcome for the tenant failed for it. Runs can be about chosen tenants, so each
--- tenant has its own newest run, as in the block tenant_outcomes.
+-- The batches whose latest ended run with an outcome for the tenant failed for it. Runs can be limited to some tenants, so each
+-- tenant has its own latest run, as in the block tenant_outcomes.
 SELECT chosen.tenant_id, run.batch_id, run.dag_id, run.run_id
 FROM unnest(%(tenant_ids)s::text[]) AS chosen (tenant_id)
 CROSS JOIN unnest(%(batch_ids)s::text[]) AS listed (batch_id)
@@ -60,7 +60,7 @@ WHERE finished_at IS null AND tenant_id = any(%(tenant_ids)s::text[])
 GROUP BY tenant_id;
 
 -- name: tenants_vanished
--- Whether there are rows of ours of a tenant that the application's table no longer has.
+-- Whether rows of the batches contain a tenant that the application has deleted.
 SELECT
     EXISTS (
         SELECT FROM batch.board_usage_day
