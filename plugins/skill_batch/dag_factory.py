@@ -1,7 +1,8 @@
-"""Build the DAGs. The settings that all DAGs share are here; the values of each batch are in the registry."""
+"""Build the DAGs. This module contains the settings that all DAGs share; the registry contains the values of each batch."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 if TYPE_CHECKING:
     from include.operations.forms import OperationForm
 
-# Here it becomes an import error of every DAG, which operators see in the UI.
+# Raised here, the error becomes an import error of every DAG, which operators see in the UI.
 refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
 
 # Fixed, because a changing start date creates a new DAG version at each parse. Its time zone applies to the crons.
@@ -29,23 +30,27 @@ START_DATE = pendulum.datetime(2026, 4, 1, tz="Asia/Tokyo")
 
 OWNER = "skill-report-batches"
 
-# The runs of an approval that wait for people at the same time. They occupy no worker. Airflow starts further runs when some have
-# ended. It is the default of Airflow's max_active_runs_per_dag.
+# The environment variable of the processes that parse DAG files. Its value is the address of the site that `make docs` builds. The pages of
+# the DAGs in Airflow's UI link to it.
+SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
+
+# The maximum number of an approval's runs that wait for an answer at the same time. They use no worker. Airflow starts further runs when
+# some have ended. It is the default of Airflow's max_active_runs_per_dag.
 OPEN_APPROVALS = 16
 
 
 class BatchDag(DAG):
-    """A DAG that removes its deadlines and its failure callback in ``airflow dags test``.
+    """A DAG without deadlines and without its failure callback in ``airflow dags test``.
 
-    With deadlines, Airflow 3.3 fails after the last task of the test and ends with exit code 1. The callback is a notifier, and Airflow
-    3.3 calls it there with a DAG that cannot render its templates, so each failed test would end with an error of the callback.
+    With deadlines, Airflow 3.3 fails after the last task of the test and exits with code 1. The callback is a notifier. In a test, Airflow
+    3.3 calls it with a DAG that cannot render its templates, so each failed test would end with an error of the callback.
     """
 
     def test(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``DAG.test`` without deadlines and failure callback."""
         self.deadline = []
         self.on_failure_callback = None
-        self.has_on_failure_callback = False  # Airflow asks for it before the callback
+        self.has_on_failure_callback = False  # Airflow reads it before it calls the callback.
         return super().test(*args, **kwargs)
 
 
@@ -69,7 +74,7 @@ def batch_dag(
             default_args=_default_args(spec),
             on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
             deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
-            **_common(doc_md),
+            **_common(doc_md, f"batches/{spec.id.lower()}"),
         ) as dag:
             wiring()
         return dag
@@ -105,7 +110,7 @@ def family_dag(
                 max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
                 sum((spec.time_limit for spec in specs), timedelta()),
             ),
-            **_common(doc_md),
+            **_common(doc_md, "operating"),
         ) as dag:
             wiring()
         return dag
@@ -118,7 +123,7 @@ def operation_dag(
 ) -> Callable[[Callable[[], None]], DAG]:
     """Decorate a wiring function: the DAG of an operation, without a schedule. ``params`` is its form, without ``dry_run``.
 
-    ``waits_for_people``: a run may last for days, and several runs wait side by side. It has no deadline.
+    ``waits_for_people``: a run may last for days, several runs may wait at the same time, and there is no deadline.
     """
 
     def build(wiring: Callable[[], None]) -> DAG:
@@ -126,7 +131,9 @@ def operation_dag(
         late = late_deadline(
             spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=True
         )
-        settings = _common(doc_md) | ({"max_active_runs": OPEN_APPROVALS} if waits_for_people else {})
+        settings = _common(doc_md, f"batches/{spec.batch.id.lower()}") | (
+            {"max_active_runs": OPEN_APPROVALS} if waits_for_people else {}
+        )
         with BatchDag(
             dag_id=spec.dag_id,
             dag_display_name=f"{spec.name}（{spec.batch.id}）",
@@ -179,14 +186,26 @@ def batch_group(spec: BatchSpec) -> TaskGroup:
     )
 
 
-def _common(doc_md: str | None) -> dict[str, Any]:
+def _common(doc_md: str | None, page: str) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
         # Missed runs are not started after downtime. Run them with the family DAG, one date at a time.
         "catchup": False,
         "max_active_runs": 1,
-        "doc_md": doc_md,
+        "doc_md": _with_link(doc_md, page),
     }
+
+
+def _with_link(doc_md: str | None, page: str) -> str | None:
+    """The operators' page of a DAG. If the site has an address, it links to a page of the documentation (its path without suffix)."""
+    site = os.environ.get(SITE_VARIABLE, "").strip().rstrip("/")
+    if not (site and doc_md):
+        return doc_md
+    if not site.startswith(("https://", "http://")):
+        raise ValueError(
+            f"{SITE_VARIABLE} must be the address of the site, such as https://docs.example.jp/batches, not {site!r}"
+        )
+    return f"{doc_md}\n\n[詳しい説明]({site}/{page}.html)\n"
 
 
 def _default_args(spec: RunSpec) -> dict[str, Any]:

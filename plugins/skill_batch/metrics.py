@@ -1,11 +1,13 @@
 """Send the metrics of a run to StatsD or OpenTelemetry, with Airflow's metrics (``[metrics]`` in its configuration).
 
-Airflow adds its prefix (``airflow.`` by default) to the names. docs/metrics.md lists them with their units.
+Airflow adds its prefix (``airflow.`` by default) to the names. The table of docs/metrics.md is generated from ``METRICS``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from airflow.sdk.observability.stats import Stats
 
@@ -15,11 +17,64 @@ if TYPE_CHECKING:
 PREFIX = "skill_batch"
 
 
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a run: its name without prefixes, its kind, its unit, and its value.
+
+    A value of None: the run does not report this metric.
+    """
+
+    name: str
+    kind: Literal["counter", "timer"]
+    unit: str
+    meaning: str
+    value: Callable[[RunResult], float | None]
+
+
+def _runs(status: str, meaning: str) -> Metric:
+    return Metric(
+        f"runs.{status}", "counter", "runs", meaning, lambda result: 1 if result.status == status else None
+    )
+
+
+METRICS = (
+    _runs("completed", "all tenants succeeded, and few rows belong to nobody"),
+    _runs("partial", "some tenants failed, or too many rows belong to nobody"),
+    _runs("failed", "no tenant succeeded, or a step of the run failed"),
+    Metric(
+        "tenants.succeeded",
+        "counter",
+        "tenants",
+        "tenants that succeeded",
+        lambda result: result.success_count,
+    ),
+    Metric("tenants.failed", "counter", "tenants", "tenants that failed", lambda result: result.error_count),
+    Metric(
+        "records",
+        "counter",
+        "records",
+        "records that the batch counts as read or written",
+        lambda result: result.records,
+    ),
+    Metric(
+        "run.duration",
+        "timer",
+        "ms",
+        "from the opening of the run to its closing",
+        lambda result: float(result.execution_seconds) * 1000,
+    ),
+)
+
+
 def record_metrics(result: RunResult) -> None:
-    """Send the counts and the duration of the run; each metric has the tag ``batch_id``."""
+    """Send the metrics of the run; each has the tag ``batch_id``."""
     tags = {"batch_id": result.batch_id}
-    Stats.incr(f"{PREFIX}.runs.{result.status}", tags=tags)
-    Stats.incr(f"{PREFIX}.tenants.succeeded", count=result.success_count, tags=tags)
-    Stats.incr(f"{PREFIX}.tenants.failed", count=result.error_count, tags=tags)
-    Stats.incr(f"{PREFIX}.records", count=result.records, tags=tags)
-    Stats.timing(f"{PREFIX}.run.duration", float(result.execution_seconds) * 1000, tags=tags)
+    for metric in METRICS:
+        value = metric.value(result)
+        if value is None:
+            continue
+        name = f"{PREFIX}.{metric.name}"
+        if metric.kind == "timer":
+            Stats.timing(name, value, tags=tags)
+        else:
+            Stats.incr(name, count=int(value), tags=tags)

@@ -89,7 +89,7 @@ def test_the_mail_says_the_same_as_text_and_html_and_keeps_markup_from_the_data(
     assert 'href="http://airflow.example/dags/d/runs/r?a=1&amp;b=2"' in mail.rich
 
 
-def test_what_is_told_under_one_key_is_told_once_even_at_the_same_time(services: StandIns) -> None:
+def test_alerts_with_one_key_are_sent_once_even_at_the_same_time(services: StandIns) -> None:
     channels = load_channels()
     threads = [threading.Thread(target=send_alert, args=(alert("CRITICAL"), "a", channels)) for _ in range(8)]
     for thread in threads:
@@ -151,7 +151,7 @@ def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
 ) -> None:
     with services.held("slack"):
         pid = os.fork()
-        if pid == 0:  # pragma: no cover - dies while Slack keeps it waiting
+        if pid == 0:  # pragma: no cover - is killed while Slack does not answer
             send_alert(alert(), "a", load_channels())
             os._exit(0)
         wait_until(lambda: bool(services.messages), "the first alert arrives")
@@ -162,7 +162,7 @@ def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
     make_due(platform)
     assert send_waiting_alerts(load_channels()) == 1
     assert [row["delivered_at"] is not None for row in rows(platform)] == [True]
-    # Nobody knows whether the first one arrived.
+    # It is unknown whether the first one arrived.
     assert services.messages[-1].text.startswith("（再送）バッチ実行失敗")
 
 
@@ -284,7 +284,7 @@ def test_without_the_database_the_alert_goes_out_all_the_same(
     assert "The table of alerts cannot be reached" in caplog.text
     assert send_waiting_alerts(load_channels()) == 0
     monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK")
-    assert send_alert(alert(), "a", load_channels()) is False  # nobody was told, and nothing is kept
+    assert send_alert(alert(), "a", load_channels()) is False  # no alert was sent, and nothing is stored
 
 
 def test_no_secret_comes_into_a_log_or_a_row(

@@ -1,4 +1,4 @@
-"""What an alert says about a request to approve what a run holds."""
+"""The text of an alert about a request to approve what a run holds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_link_keeps_the_path_of_the_base_url(monkeypatch: pytest.MonkeyPatch
     assert approval_problem(ASKED) == ""
 
 
-def test_a_request_that_nobody_sees_has_no_link_and_says_why() -> None:
+def test_a_request_that_is_not_shown_has_no_link_and_a_reason() -> None:
     refused = ASKED | {"problem": "DAG がありません"}
     assert approval_links(refused) == ()
     assert "DAG がありません。DAG approve_invoices を手で実行" in approval_problem(refused)
@@ -49,7 +49,7 @@ def test_a_request_of_a_paused_dag_has_its_link_and_says_what_to_do() -> None:
     assert "DAG approve_invoices が一時停止中" in approval_problem(paused)
 
 
-def test_the_request_is_that_of_the_same_batch_in_a_familys_dag() -> None:
+def test_the_request_is_that_of_the_same_batch_in_a_family_dag() -> None:
     assert approval_of(close_run("close_run", {"request_approval": ASKED})) == ASKED
     in_family = close_run("tenant_billing.close_run", {"tenant_billing.request_approval": ASKED})
     assert approval_of(in_family) == ASKED

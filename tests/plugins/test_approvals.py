@@ -34,7 +34,7 @@ MISSING = ErrorResponse(
 
 
 class Supervisor:
-    """What a task talks to: it gives one answer."""
+    """The supervisor of a task: it gives one answer."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

@@ -179,7 +179,7 @@ def test_a_price_is_an_answer_and_writes_nothing(hook: BillingHook, host: psycop
     assert not any(everything_written(host).values())
 
 
-def test_a_month_is_finalised_once_for_the_tenant_and_nobody_else(
+def test_a_month_is_finalised_once_and_only_for_the_tenant(
     hook: BillingHook, host: psycopg.Connection
 ) -> None:
     customer(host, "A", contact_email="a@example.jp")
@@ -216,7 +216,9 @@ def test_what_the_batch_has_finalised_the_hook_leaves_as_it_is(
     assert settled.settlement is Settlement.ALREADY_FINALIZED
 
 
-def test_incomplete_days_are_billed_when_told_so(hook: BillingHook, host: psycopg.Connection) -> None:
+def test_incomplete_days_are_billed_with_allow_incomplete(
+    hook: BillingHook, host: psycopg.Connection
+) -> None:
     customer(host, "A", months=())
     billing_rows.close_month(host, "A", last=1)
 

@@ -24,7 +24,7 @@ SCHEDULED = datetime(2026, 10, 31, 17, 0, tzinfo=UTC)
 
 
 class Night(datetime):
-    """A clock that stands at the moment the test says."""
+    """A clock that shows the time of the test."""
 
     moment = SCHEDULED
 

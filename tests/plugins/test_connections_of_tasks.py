@@ -1,4 +1,4 @@
-"""How many connections to PostgreSQL one task holds at most: two, and in BATCH-001 what pg_dump and the snapshot need besides."""
+"""The maximum number of connections to PostgreSQL of one task: two, and in BATCH-001 those of pg_dump and of the snapshot in addition."""
 
 from __future__ import annotations
 

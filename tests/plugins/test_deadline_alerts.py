@@ -39,7 +39,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
 
 
 def context(queued_ago: float, allowed: float, **run: Any) -> Any:
-    """What Airflow hands to the callback of a run that was queued so many seconds ago."""
+    """The context that Airflow passes to the callback of a run that was queued this many seconds ago."""
     queued_at = START - timedelta(seconds=queued_ago)
     return {
         "dag_run": {
@@ -76,7 +76,7 @@ async def _awaited(notifier: Any) -> None:
     assert await notifier is None
 
 
-def test_a_late_run_is_told_once_with_times_what_to_do_and_where(services: StandIns) -> None:
+def test_a_late_run_is_reported_once_with_times_actions_and_links(services: StandIns) -> None:
     for _ in range(2):
         late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS))
     (message,) = services.messages
@@ -117,14 +117,14 @@ def test_a_late_operation_alerts_the_person_and_a_late_real_run_the_operators(se
     assert "taro" not in "".join(batch)
 
 
-def test_a_run_that_failed_or_ended_in_time_is_not_told(services: StandIns) -> None:
+def test_a_run_that_failed_or_ended_in_time_is_not_reported(services: StandIns) -> None:
     late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="failed"))
     in_time = (START - timedelta(seconds=60)).isoformat()
     late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="success", end_date=in_time))
     assert services.messages == []
 
 
-def test_a_run_that_ended_too_late_is_told(services: StandIns) -> None:
+def test_a_run_that_ended_too_late_is_reported(services: StandIns) -> None:
     late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, state="success", end_date=START.isoformat()))
     assert len(services.messages) == 1
 
@@ -154,7 +154,7 @@ def test_a_run_that_waits_for_another_one_is_not_slow(services: StandIns) -> Non
     assert services.messages == []
 
 
-def test_a_slow_run_is_told_with_the_execution_logs_average(
+def test_a_slow_run_is_reported_with_the_execution_logs_average(
     services: StandIns, shared_database: Database
 ) -> None:
     with shared_database.connect("batch_platform") as platform:

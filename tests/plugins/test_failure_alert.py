@@ -31,7 +31,7 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
         yield stand_in
 
 
-# What the tasks of a test have pushed to XCom.
+# The XComs that the tasks of a test have pushed.
 MARKS: list[tuple[str, Any]] = []
 
 
@@ -45,7 +45,7 @@ def alert(batch_id: str = "BATCH-018-01", severity: str = "MEDIUM") -> FailureAl
 
 
 def context(error: BaseException, task_id: str = "close_run", try_number: int = 1) -> Any:
-    """What Airflow hands to a failure callback."""
+    """The context that Airflow passes to a failure callback."""
     return {
         "exception": error,
         "ti": SimpleNamespace(
@@ -98,7 +98,7 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
     ]
 
 
-def test_what_failed_besides_the_tenants_is_told_too(slack: StandIns) -> None:
+def test_failures_outside_the_tenants_are_reported_too(slack: StandIns) -> None:
     failed = [FailedTenant("T002", "㈱髙橋", "bigint out of range")]
     alert()(context(failed_run(failed, 12)))
     alert()(context(failed_run(failed, 12, "OSError: No space left on device")))
@@ -131,7 +131,7 @@ def test_a_tenants_name_cannot_become_a_mention_or_a_link(slack: StandIns) -> No
     assert "x" * 201 not in section["text"]["text"]
 
 
-def test_an_error_before_the_tenants_is_told_in_its_own_words(slack: StandIns) -> None:
+def test_an_error_before_the_tenants_is_reported_with_its_own_text(slack: StandIns) -> None:
     alert()(context(SettingsError("settings.yaml が読めません。"), task_id="open_run"))
 
     (message,) = slack.messages
@@ -147,7 +147,7 @@ def test_parameters_are_mended_by_a_new_run_and_not_by_a_clear(slack: StandIns) 
     assert "対処: パラメータを直して Trigger し直してください。" in message.text
 
 
-def test_a_killed_task_is_told_as_such(slack: StandIns) -> None:
+def test_a_killed_task_is_reported_as_killed(slack: StandIns) -> None:
     alert()({**context(ValueError()), "exception": None})
 
     (message,) = slack.messages

@@ -1,4 +1,4 @@
-"""The operators' channel over HTTP: what a receiver gets, and that its trouble stays its own."""
+"""The operators' channel over HTTP: the requests that a receiver gets. A failing receiver does not affect the other channels."""
 
 from __future__ import annotations
 
@@ -332,7 +332,7 @@ def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
 ) -> None:
     with services.held("alerts"):
         pid = os.fork()
-        if pid == 0:  # pragma: no cover - dies while the receiver keeps it waiting
+        if pid == 0:  # pragma: no cover - is killed while the receiver does not answer
             send_alert(alert(), "a", load_channels())
             os._exit(0)
         wait_until(lambda: bool(received(services)), "the first alert arrives")

@@ -1,4 +1,4 @@
-"""What Airflow does not define differs from what it did not answer."""
+"""A value that Airflow does not define differs from a request that it did not answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_VARIABLE = ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND, detail={"key": "
 
 
 def outage(status_code: int | None = None) -> AirflowRuntimeError:
-    """What the supervisor makes of an API server that is away, or that fails."""
+    """The supervisor's answer if the API server is not available, or fails."""
     detail = {"status_code": status_code, "message": "[Errno 111] Connection refused"}
     return AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
 
@@ -103,7 +103,7 @@ def test_a_server_that_is_back_at_the_second_question_answers_it(supervisor: Sup
     assert find_variable("batch_log_roots") == "/logs"
 
 
-def test_outside_a_task_there_is_nobody_else_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_task_there_is_no_api_server_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", None, raising=False)
     assert find_connection("batch_smtp") is None
     assert find_variable("batch_storage_url") is None

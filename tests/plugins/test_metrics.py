@@ -1,4 +1,4 @@
-"""What a run reports arrives at a StatsD server, through Airflow's own metrics."""
+"""The metrics of a run arrive at a StatsD server, through Airflow's own metrics."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_runs_tenants_failures_and_durations_are_counted_per_batch(tmp_path: Pat
         arrived: set[str] = set()
         while len(arrived) < 5:
             packet = server.recv(1_000).decode()
-            if "skill_batch" in packet:  # Airflow has metrics of its own
+            if "skill_batch" in packet:  # Airflow also has its own metrics
                 arrived.add(packet)
 
     assert arrived == {

@@ -58,7 +58,7 @@ def test_what_cannot_be_used_is_an_error_that_names_it(
         mail_server()
 
 
-def test_without_a_connection_the_operator_is_told_to_define_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_connection_the_error_asks_to_define_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_BATCH_SMTP", raising=False)
 
     with pytest.raises(ConnectionMissingError, match="'batch_smtp' が定義されていません"):

@@ -48,7 +48,7 @@ def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Conn
 
 
 @pytest.mark.usefixtures("host")
-def test_a_message_is_sent_now_and_its_occasion_once(hook: NotificationHook, services: StandIns) -> None:
+def test_a_message_is_sent_now_and_its_event_once(hook: NotificationHook, services: StandIns) -> None:
     arguments = ("A", Channel.SLACK, "C1", "件名", "<!channel> 本文")
 
     first = hook.send(*arguments, dedupe_key="other-team:1")

@@ -21,7 +21,7 @@ def test_slow_is_strictly_over_one_and_a_half_times_the_average(seconds: str, is
     assert (slowness(Decimal(seconds), HISTORY) is not None) == is_slow
 
 
-def test_it_tells_average_ratio_and_how_many_runs() -> None:
+def test_it_reports_average_ratio_and_number_of_runs() -> None:
     slow = slowness(Decimal("150"), HISTORY)
     assert slow is not None
     assert (slow.average_seconds, slow.ratio, slow.runs) == (Decimal(60), Decimal("2.50"), 5)
@@ -32,7 +32,7 @@ def test_four_runs_are_too_few_to_say() -> None:
     assert slowness(Decimal(1_000), []) is None
 
 
-def test_a_run_of_half_a_minute_is_nobodys_trouble() -> None:
+def test_a_run_of_half_a_minute_is_never_slow() -> None:
     assert slowness(Decimal(30), [Decimal(5)] * 5) is None
     assert slowness(Decimal("30.1"), [Decimal(5)] * 5) is not None
     assert slowness(Decimal(31), [Decimal(0)] * 5) is None

@@ -240,7 +240,7 @@ def test_a_lost_worker_alerts_the_person_too_and_once(services: StandIns) -> Non
 
 
 @pytest.mark.parametrize("is_still_known", [True, False])
-def test_a_mail_that_waits_goes_to_the_same_person_or_to_nobody(
+def test_a_waiting_mail_goes_to_the_same_person_or_is_not_sent(
     services: StandIns, monkeypatch: pytest.MonkeyPatch, shared_database: Database, is_still_known: bool
 ) -> None:
     services.fail_next("email", "421")

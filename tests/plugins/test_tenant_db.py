@@ -1,4 +1,4 @@
-"""The hooks: which role they act as, what they say when they cannot, and that a statement is bounded."""
+"""The hooks: their roles, their errors, and the limit of their statements."""
 
 from __future__ import annotations
 

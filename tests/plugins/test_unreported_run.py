@@ -72,7 +72,7 @@ def context(
     reason: str = "task_failure",
     **run: Any,
 ) -> Any:
-    """What Airflow hands to the callback of a DAG; without a ``task_id`` as little as it ever does."""
+    """The context that Airflow passes to the callback of a DAG; without a ``task_id`` the minimum that it passes."""
 
     def xcom_pull(task_ids: str, key: str) -> bool | None:
         assert key == REPORTED_KEY
@@ -142,7 +142,7 @@ def test_a_run_that_a_task_has_reported_is_not_reported_again(
     usage()(context())
     assert [message.text.splitlines()[0] for message in slack.messages] == ["from the task"]
 
-    # The next attempt of the run has an alert of its own.
+    # The next attempt of the run has a separate alert.
     usage()(context(attempt=1))
     assert len(slack.messages) == 2
 

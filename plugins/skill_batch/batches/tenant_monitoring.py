@@ -1,8 +1,8 @@
 """BATCH-018-03 in Airflow: the step that checks the runs of all batches.
 
-It closes orphaned rows of the execution log. It sends alerts about runs over their time limit (usually the deadline has sent this alert,
-but not for a cleared run), schedules that fired without starting a run, and failed runs whose worker was killed before its alert.
-An alert about a dry run or an operation goes to the user who triggered it, if the execution log knows this user.
+It closes orphaned rows of the execution log. It sends alerts about runs over their time limit, schedules that fired without starting a run,
+and failed runs whose worker was killed before its alert. For most runs over their limit the deadline has sent the alert before, but not for
+a cleared run. An alert about a dry run or an operation goes to the user who triggered it, if the execution log contains the user.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from airflow.sdk import get_current_context, task
 from include.catalog import TENANT_MONITORING, OperationSpec
 from skill_batch.batch_flow import failure_alert, run_of
 from skill_batch.notifiers.alert import JAPAN, Alert
+from skill_batch.notifiers.alert_kinds import FAILED_RUN, MISSED_RUN
 from skill_batch.notifiers.alert_outbox import send_alert
 from skill_batch.notifiers.channels import Channels, load_channels
 from skill_batch.notifiers.deadline_alert import late_alert
@@ -97,7 +98,7 @@ def _running_alerts(
 
 
 def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
-    """The failure alerts that a killed worker has not sent."""
+    """The failure alerts that a killed worker did not send."""
     from include.tenant_management.tenant_monitoring.unreported import unreported_failures
 
     alerts = []
@@ -151,7 +152,7 @@ def _lost_run_alert(
     user = _user_of(spec, execution)
     severity = severity_for(user, spec.run_severity.name)
     alert = Alert(
-        title=f"バッチ実行失敗: {spec.id}",
+        title=FAILED_RUN.title(spec.id),
         lines=(
             f"{spec.name}（重要度 {severity}）",
             f"実行ID: {execution.execution_id}",
@@ -212,7 +213,7 @@ def _not_started_alert(missed: MissedStart) -> Alert:
     times = "、".join(f"{fired_at.astimezone(JAPAN):%Y-%m-%d %H:%M}" for fired_at in missed.fired_at)
     days = sorted({business_date_of(fired_at, spec.works_on) for fired_at in missed.fired_at})
     return Alert(
-        title=f"バッチ未開始: {spec.id}",
+        title=MISSED_RUN.title(spec.id),
         lines=(
             f"{spec.name}（重要度 {spec.run_severity.name}）",
             f"予定: {times}（日本時間）の実行がありません",

@@ -48,7 +48,7 @@ class Alert:
 
     def as_blocks(self) -> list[dict[str, Any]]:
         """Slack Block Kit."""
-        # The lines quote texts of tenants. Only the links of this project are links.
+        # The lines quote texts of tenants. Only the links of this project are clickable.
         links = [
             f"<{escape_slack(url).replace('|', '%7C')}|{escape_slack(label)}>" for label, url in self.links
         ]
@@ -77,7 +77,7 @@ class Alert:
         return mail
 
     def as_json(self) -> dict[str, Any]:
-        """For the table of alerts; ``from_json`` reads it back."""
+        """JSON for the table of alerts; ``from_json`` reads it."""
         values = {**asdict(self), "arose_at": self.arose_at.isoformat()}
         if self.triggering_user is None:
             del values["triggering_user"]

@@ -1,10 +1,10 @@
 """Send alerts to the operators once, by each channel of their severity. If a channel is down, send them later.
 
-``send_alert`` writes an alert to ``batch.operator_alert`` before it sends it. The key names the event; an alert with an existing key is
-not sent again. If a channel refuses an alert, the alert waits in the table, and the next run of any batch sends it. If the database is
-down, the alert is sent without this protection; if that fails too, it is only in the log, at ERROR. If nobody knows whether an alert
-arrived (no answer, a killed process), it is sent once more and marked as a repeat, because two alerts are better than none. No function
-raises, so that the outcome of a batch does not depend on its alerts.
+``send_alert`` writes an alert to ``batch.operator_alert`` before it sends it. The key names the event; an alert with an existing key is not
+sent again. If a channel refuses an alert, the alert waits in the table, and the next run of any batch sends it. If the database is down,
+the alert is sent without this protection; if that fails too, it is only in the log, at ERROR. If it is unknown whether an alert arrived (no
+answer, a killed process), it is sent once more and marked as a repeat, because two alerts are better than none. No function raises an
+error, so the outcome of a batch does not depend on its alerts.
 
 The triggerer imports this module, on some platforms without ``include``. Callers pass the connections as ``Channels``.
 """
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 Message = Alert | RunReport
 
-# For the connection to the database.
+# The timeout of the connection to the database.
 _CONNECT_SECONDS = 10
 # Longer than all timeouts of a channel. When the lease ends, the process that claimed the alert has died.
 _LEASE_SECONDS = 60
@@ -55,7 +55,7 @@ class _Outcome(Enum):
 def send_alert(alert: Alert, key: str, channels: Channels) -> bool:
     """Send the alert, unless ``key`` was sent or waits; returns whether it was sent, or will be sent by a later run."""
     outcomes = _store_and_send(alert, key, _names_of(alert, channels), channels)
-    # The channel over HTTP is an addition: an alert that only it has lost is not lost.
+    # The channel over HTTP is optional: an alert that fails only there is not lost.
     return _Outcome.LOST not in [outcome for name, outcome in outcomes.items() if name != "http"]
 
 
@@ -85,7 +85,7 @@ def _exists(database: psycopg.Connection, statement: LiteralString, /, **paramet
 
 
 def _names_of(alert: Alert, channels: Channels) -> list[str]:
-    """The channels of the alert. An alert to a person goes by mail, or to Slack if the address is not known, and never over HTTP."""
+    """The channels of the alert. An alert to a person goes by mail, or to Slack if the address is unknown, and never over HTTP."""
     if alert.triggering_user is not None:
         return ["email" if mail_address_of(alert.triggering_user, channels.email) else "slack"]
     names = ["slack", "email"] if alert.severity == "CRITICAL" else ["slack"]
@@ -93,7 +93,7 @@ def _names_of(alert: Alert, channels: Channels) -> list[str]:
 
 
 def send_result(report: RunReport, channels: Channels) -> None:
-    """Send the result of a run over HTTP, if the connection asks for results. It is stored and retried as an alert is."""
+    """Send the result of a run over HTTP, if the connection requests results. It is stored and retried like an alert."""
     if wants_results(channels.http):
         _store_and_send(report, report.key, ["http"], channels)
 
@@ -162,7 +162,7 @@ def _send(
     *,
     is_repeat: bool = False,
 ) -> _Outcome:
-    """Send by one channel. ``is_repeat``: it may have arrived before, so the title says so; this attempt is the last in doubt."""
+    """Send by one channel. ``is_repeat``: it may have arrived before. The title says so, and no further attempt in doubt follows."""
     if is_repeat and isinstance(message, Alert):
         message = replace(message, title=f"（再送）{message.title}")
     _record(database, SQL["renew_lease"], key=key, channel=name, lease=_LEASE_SECONDS)

@@ -1,4 +1,4 @@
-"""What an alert says about the request to approve what a run holds."""
+"""The text of an alert about the request to approve what a run holds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The task of a batch that asks people. It returns ``dag_id`` and ``run_id`` of the request, why Airflow refused the run (``problem``, or
-# None), and whether the DAG ``is_paused``.
+# The task of a batch that requests approvals. It returns ``dag_id`` and ``run_id`` of the request, why Airflow refused the run
+# (``problem``, or None), and whether the DAG ``is_paused``.
 REQUEST_TASK = "request_approval"
 
 # The task of an approval's DAG that waits for the answer.
@@ -22,19 +22,19 @@ ANSWER_TASK = "ask"
 
 
 def approval_of(ti: RuntimeTaskInstance) -> dict[str, Any]:
-    """What the task ``request_approval`` of this task's batch has returned; empty if there is no such task, or it was skipped."""
+    """The result of the task ``request_approval`` of this task's batch; empty if there is no such task, or it was skipped."""
     group = ti.task_id.rpartition(".")[0]
     try:
         asked = ti.xcom_pull(task_ids=f"{group}.{REQUEST_TASK}" if group else REQUEST_TASK)
     except Exception as error:
-        # An alert is sent without the link. The callback of a lost worker runs in the DAG processor, which cannot pull.
+        # Send the alert without the link. The callback of a lost worker runs in the DAG processor, which cannot pull an XCom.
         log.warning("The request for an approval could not be read: %s", error)
         return {}
     return asked if isinstance(asked, dict) else {}
 
 
 def answered_by(ti: RuntimeTaskInstance) -> str | None:
-    """Airflow's name of the user who answered the request of this task's run; None before the answer, or if nobody knows."""
+    """Airflow's name of the user who answered the request of this task's run. None before the answer, or if it is unknown."""
     try:
         response = ti.xcom_pull(task_ids=ANSWER_TASK)
     except Exception as error:
@@ -51,14 +51,14 @@ def name_of(user: Mapping[str, Any]) -> str:
 
 
 def approval_links(asked: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The link to the request in Airflow's UI; none if people do not see it."""
+    """The link to the request in Airflow's UI; empty if users do not see it."""
     if not asked or asked.get("problem"):
         return ()
     return (("承認の画面を開く", required_actions_url(asked["dag_id"], asked["run_id"])),)
 
 
 def approval_problem(asked: dict[str, Any]) -> str:
-    """Why people do not see the request, and what to do; empty if they see it."""
+    """Why users do not see the request, and what to do; empty if they see it."""
     if asked.get("is_paused"):
         return f"DAG {asked['dag_id']} が一時停止中のため、承認の確認はまだ画面に出ていません。再開してください。"
     if not asked.get("problem"):

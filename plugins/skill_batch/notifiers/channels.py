@@ -1,4 +1,4 @@
-"""The operators' channels: their connections, and how an alert goes over Slack and by email.
+"""The operators' channels: their connections, and how to send an alert over Slack and by email.
 
 The triggerer imports this module, on some platforms without ``include``.
 """
@@ -37,7 +37,7 @@ PLATFORM_DB_CONN_ID = "batch_platform_db"
 
 DEFAULT_CHANNEL = "#batch-alerts"
 
-# For each request to a channel.
+# The timeout of each request to a channel.
 TIMEOUT_SECONDS = 10
 # Slack cuts a longer text; the blocks contain the whole alert.
 _SLACK_TEXT_LIMIT = 2_900
@@ -163,7 +163,7 @@ def _read_bounded(response: http.client.HTTPResponse) -> bytes:
 
 
 def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
-    """Send the alert to the operators, or to the person whom it is for.
+    """Send the alert to the operators, or to the person to whom it is addressed.
 
     :raises LookupError: a setting, or the address of the person, is missing. :raises NotSentError: there is no connection.
     """

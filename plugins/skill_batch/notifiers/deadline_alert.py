@@ -16,6 +16,7 @@ from airflow.sdk import BaseNotifier
 from typing_extensions import override
 
 from skill_batch.notifiers.alert import Alert
+from skill_batch.notifiers.alert_kinds import LATE_RUN, SLOW_RUN
 from skill_batch.notifiers.alert_outbox import open_database, send_alert
 from skill_batch.notifiers.channels import Channels, load_channels
 from skill_batch.notifiers.run_links import Links, run_links
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class _RunAlert(BaseNotifier, ABC):
-    """The base of both alerts. Sends none about a run that ended in time, or that failed and has sent a failure alert.
+    """The base of both alerts. Sends no alert about a run that ended in time, or that failed and has sent a failure alert.
 
     A cleared run has its whole time again, but Airflow does not move its deadline. So the alert waits here until this time has passed.
     """
@@ -203,7 +204,7 @@ def late_alert(
 ) -> Alert:
     """The alert about a run over its time limit."""
     return Alert(
-        title=f"バッチ制限時間超過: {batch_id}",
+        title=LATE_RUN.title(batch_id),
         lines=(
             f"{batch_name}（重要度 {severity}）",
             f"実行ID: {execution_id}",
@@ -230,7 +231,7 @@ def slow_alert(
     """The performance alert: batch, execution time, average, ratio (batch list, section 6.3, ``sendPerformanceAlert``)."""
     basis = f"（直近 {slow.runs} 回の成功した実行）" if slow.runs else ""
     return Alert(
-        title=f"バッチ性能低下: {batch_id}",
+        title=SLOW_RUN.title(batch_id),
         lines=(
             f"{batch_name}（重要度 MEDIUM）",
             f"実行ID: {execution_id}",

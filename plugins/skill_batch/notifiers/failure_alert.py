@@ -8,6 +8,7 @@ from airflow.sdk import BaseNotifier
 
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.alert import LISTED_TENANTS, Alert, shorten
+from skill_batch.notifiers.alert_kinds import FAILED_RUN
 from skill_batch.notifiers.alert_outbox import send_alert
 from skill_batch.notifiers.approval_links import (
     answered_by,
@@ -33,19 +34,19 @@ if TYPE_CHECKING:
 # The XCom of a task that has sent its failure alert. Airflow deletes it when the task starts again.
 REPORTED_KEY = "failure_reported"
 
-# The events of failure alerts: the run failed, or a task that asks people failed, on which the run's result does not depend.
+# The events of failure alerts: the run failed, or a task that requests an approval failed. The run's result does not depend on the latter.
 RUN_FAILED, REQUEST_FAILED = "failure", "approval"
 
-# The reason of a whole run may name a command or a GRANT to run, so it is longer than that of a tenant.
+# The reason of a whole run may contain a command or a GRANT, so it may be longer than that of a tenant.
 _RUN_REASON_LIMIT = 1_000
 
-# The task that closes a run, without its group. Cleared, it reports the failed tenants.
+# The task that closes a run, without its group. If it is cleared, it reports the failed tenants.
 _LAST_TASK = "close_run"
 
 # Airflow reports a killed task without an exception.
 _KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
 
-# Airflow also calls the DAG back after a user has marked a task as failed in the UI.
+# Airflow also calls the DAG's callback after a user has marked a task as failed in the UI.
 _KILLED_OR_MARKED = (
     "タスクのプロセスが停止した（強制終了、メモリ不足など）か、または画面で失敗にされたと考えられます。"
 )
@@ -59,7 +60,7 @@ class FailureAlert(BaseNotifier):
     :param severity: how urgent the failure is: the name of an ``include.catalog.Severity``.
     :param mapped_task: the id of the mapped task, which an operator clears.
     :param is_operation: whether the DAG is an operation, whose alerts go to the user who triggered it.
-    :param is_approval: whether the DAG asks for an approval. After the answer, its alerts go to the user who answered.
+    :param is_approval: whether the DAG requests an approval. After the answer, its alerts go to the user who answered.
     :param event: the first word of the alert's key. Alerts of one attempt with different events are all sent.
     """
 
@@ -93,8 +94,9 @@ class FailureAlert(BaseNotifier):
         ti = context["ti"]
         key = failure_key(ti.dag_id, ti.run_id, self.batch_id, attempt_of(context), self.event)
         is_sent = send_alert(alert, key, load_channels())
-        # Airflow calls back for a lost worker in the DAG processor, without an exception. A push from there gets no answer: the callback
-        # would hang until the DAG processor kills it, and with it the next callbacks of this file. The alert's key prevents a second one.
+        # For a lost worker, Airflow calls back in the DAG processor, without an exception. A push from there gets no answer. The callback
+        # would hang until the DAG processor kills it, together with the next callbacks of this file. The alert's key prevents a second
+        # alert.
         if is_sent and error is not None:
             self._mark_reported(context)
 
@@ -111,7 +113,7 @@ class FailureAlert(BaseNotifier):
         return address_to(user, self._compose(context, severity_for(user, self.severity)))
 
     def compose_unreported(self, context: Context, failed_tasks: Sequence[str]) -> Alert:
-        """The alert about a failed run of which no task has sent one. ``context`` is that of the DAG's callback.
+        """The alert about a failed run of which no task has sent an alert. ``context`` is that of the DAG's callback.
 
         It may have no ``ti`` and no ``dag_run``.
         """
@@ -121,7 +123,7 @@ class FailureAlert(BaseNotifier):
         more = len(failed_tasks) - LISTED_TENANTS
         last = next((name for name in failed_tasks if name.endswith(_LAST_TASK)), None)
         alert = Alert(
-            title=_title(self.batch_id),
+            title=FAILED_RUN.title(self.batch_id),
             lines=(
                 f"{self.batch_name}（重要度 {severity_for(user, self.severity)}）",
                 f"実行ID: {context['run_id']}",
@@ -149,7 +151,7 @@ class FailureAlert(BaseNotifier):
         links = run_links(ti.dag_id, ti.run_id, ti.log_url)
         if result is None:
             return Alert(
-                title=_title(self.batch_id),
+                title=FAILED_RUN.title(self.batch_id),
                 lines=(
                     f"{self.batch_name}（重要度 {severity}）",
                     f"実行ID: {ti.run_id}",
@@ -191,10 +193,6 @@ def _reason(error: Any) -> str:
     return shorten(str(error), _RUN_REASON_LIMIT)
 
 
-def _title(batch_id: str) -> str:
-    return f"バッチ実行失敗: {batch_id}"
-
-
 def _what_to_do(error: Any, task_id: str) -> str:
     if type(error).__name__ == "ParameterError":
         return "対処: パラメータを直して Trigger し直してください。この実行を消去（Clear）しても、同じパラメータのままです。"
@@ -223,7 +221,7 @@ def result_alert(
         "全テナントが失敗" if result.status == "failed" else "一部のテナントが失敗（ほかのテナントは完了）"
     )
     return Alert(
-        title=_title(result.batch_id),
+        title=FAILED_RUN.title(result.batch_id),
         lines=(
             f"{batch_name}（重要度 {severity}）",
             f"実行ID: {result.execution_id}",

@@ -45,7 +45,7 @@ def signature_headers(body: bytes, secret: str, key: str, now: datetime) -> dict
     return {
         TIMESTAMP_HEADER: timestamp,
         SIGNATURE_HEADER: f"v1={signature}",
-        # A run's id may contain any characters, and a header only ASCII.
+        # A run's id may contain any characters, but a header may contain only ASCII.
         "Idempotency-Key": quote(key, safe=":/+@,=~ "),
     }
 
@@ -80,7 +80,7 @@ def teams_body(message: Alert | RunReport) -> bytes:
     lines = [shorten(line, _LONGEST_CARD_LINE) for line in _lines(message)]
     body = _card(message, lines)
     while len(body) > _TEAMS_LIMIT:
-        # Half of the remaining lines, so that the number of attempts is small.
+        # Remove half of the remaining lines, so that the number of attempts is small.
         lines = [*lines[: (len(lines) - 1) // 2], _SHORTENED]
         body = _card(message, lines)
     return body

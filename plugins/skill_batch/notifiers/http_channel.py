@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import requests
     from airflow.sdk import Connection
 
-# For connecting, and for each read.
+# The timeout for connecting, and for each read.
 HTTP_TIMEOUT_SECONDS = 10
 
 _PAGERDUTY_HOST, _PAGERDUTY_PATH = "https://events.pagerduty.com", "/v2/enqueue"
@@ -37,7 +37,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 class Preset(StrEnum):
-    """The receiver: one that checks our signature, PagerDuty's Events API v2, or a Teams workflow."""
+    """The receiver: a receiver that checks the signature, PagerDuty's Events API v2, or a Teams workflow."""
 
     JSON = "json"
     PAGERDUTY = "pagerduty"
@@ -45,7 +45,7 @@ class Preset(StrEnum):
 
 
 class RefusedError(LookupError):
-    """The receiver has answered and did not accept the message. ``wait``: the seconds that it asks to wait."""
+    """The receiver has answered and did not accept the message. ``wait``: the seconds after which it accepts a retry."""
 
     def __init__(self, message: str, wait: float = 0) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ class _Request:
 
 
 def wants_alert(connection: Connection | None, severity: str) -> bool:
-    """Whether the channel gets alerts of this severity. If its settings are wrong, it gets all, and sending reports the mistake."""
+    """Whether the channel gets alerts of this severity. If its settings are wrong, it gets all, and sending reports the error."""
     if connection is None:
         return False
     least = connection.extra_dejson.get("min_severity") or _SEVERITIES[0]
@@ -80,7 +80,7 @@ def wants_results(connection: Connection | None) -> bool:
 def send_over_http(
     message: Alert | RunReport, key: str, connection: Connection | None, now: datetime
 ) -> None:
-    """Post the message. The signature is made for this attempt, at ``now``.
+    """Post the message. The signature is created for this attempt, at ``now``.
 
     :raises LookupError: a setting is wrong or missing. :raises RefusedError: the receiver does not accept the message.
     :raises NotSentError: there is no connection. :raises ConnectionError, TimeoutError: there is no answer; the message may have arrived.
@@ -111,7 +111,7 @@ def _request(message: Alert | RunReport, key: str, connection: Connection, now: 
         )
     headers = {"Content-Type": "application/json; charset=utf-8"}
     if preset == Preset.TEAMS_WORKFLOW:
-        # The signature in the URL is its secret, so the whole URL is the password.
+        # The signature in the URL is a secret, so the whole URL is stored as the password.
         url = urlsplit(secret)
         path = url._replace(scheme="", netloc="").geturl()
         return _Request(_checked(f"{url.scheme}://{url.netloc}"), path, teams_body(message), headers)

@@ -10,8 +10,8 @@ from typing import Any
 class RunReport:
     """One closing of a run. ``status`` is ``completed``, ``partial`` or ``failed``; ``seconds`` is the duration.
 
-    ``business_date`` (Asia/Tokyo) and ``closed_at`` are in ISO 8601. ``attempt`` counts the times that the run was cleared. ``link`` is
-    the run in Airflow's UI, ``board_link`` the run on the operators' board.
+    ``business_date`` (Asia/Tokyo) and ``closed_at`` are in ISO 8601. ``attempt`` is the number of times that the run was cleared. ``link``
+    is the run in Airflow's UI, ``board_link`` the run on the operators' board.
     """
 
     execution_id: str
@@ -29,7 +29,7 @@ class RunReport:
     seconds: float
     closed_at: str
     link: str
-    # A report that an earlier version stored has no such link.
+    # A report that an earlier version stored does not have this link.
     board_link: str = ""
     severity: str = field(default="INFO", init=False)
 
@@ -44,7 +44,7 @@ class RunReport:
         return f"result:{self.dag_id}:{self.run_id}:{self.batch_id}:{self.attempt}"
 
     def as_json(self) -> dict[str, Any]:
-        """For the table of alerts; ``from_json`` reads it back."""
+        """JSON for the table of alerts; ``from_json`` reads it."""
         values = asdict(self)
         del values["severity"]
         return {"result": values}

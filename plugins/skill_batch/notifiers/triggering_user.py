@@ -1,8 +1,8 @@
-"""The person who triggered a dry run or an operation, and who gets its alerts instead of the night duty.
+"""The person who triggered a dry run or an operation. This person gets its alerts instead of the night duty.
 
-Airflow's user name is untrusted: some auth managers let users choose it. It is shown as plain text. It selects a mail address only
-through the extra of ``ops_email``: ``people`` maps user names to addresses, and ``people_domains`` lists the domains in which a user
-name may itself be the address.
+Airflow's user name is untrusted: some auth managers let users choose it. It is shown as plain text. It selects a mail address only through
+the extra of ``ops_email``: ``people`` maps user names to addresses, and ``people_domains`` lists the domains in which a user name may
+itself be the address.
 
 The triggerer imports this module, on some platforms without ``include``.
 """
@@ -28,7 +28,7 @@ _SEVERITY = "MEDIUM"
 # Airflow's user names have up to 512 characters.
 _LONGEST_SHOWN_NAME = 80
 
-# Stricter than RFC 5321: one ASCII address without quotes, comments and the old signs of routes (% and !).
+# Stricter than RFC 5321: one ASCII address without quotes, comments and the obsolete routing characters (% and !).
 _ADDRESS = re.compile(r"[A-Za-z0-9_][\w+-]*(\.[\w+-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 _LONGEST_ADDRESS = 254
 
@@ -44,7 +44,7 @@ class TriggeringUser:
 def triggering_user(name: str | None, *, is_dry_run: bool, is_operation: bool) -> TriggeringUser | None:
     """The user who gets the alerts of a run; None if the operators get them.
 
-    The operators get those of a scheduled run, of a real run of a batch, and of a run without a known user.
+    The operators get the alerts of a scheduled run, of a real run of a batch, and of a run without a known user.
     """
     if not name or not name.strip() or not (is_dry_run or is_operation):
         return None
@@ -99,5 +99,5 @@ def _domains(value: object) -> set[str]:
 
 
 def _shown(name: str) -> str:
-    """The name in one line, without control characters and marks that change the direction of writing."""
+    """The name in one line, without control characters and characters that change the direction of writing."""
     return shorten("".join(letter if letter.isprintable() else " " for letter in name), _LONGEST_SHOWN_NAME)

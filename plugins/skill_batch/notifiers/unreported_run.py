@@ -1,7 +1,8 @@
-"""The alert about a failed run of which no task has sent one, because the task's process was killed.
+"""The alert about a failed run of which no task has sent an alert, because the task's process was killed.
 
 Airflow calls it in a process of the DAG processor when the run fails, but not in ``airflow dags test`` (``BatchDag``). A task sends its
-alert before Airflow knows that it failed, so an alert that was sent is there by now. It has the same key, so none is sent twice.
+alert before Airflow knows that the task failed, so this module finds every alert that was sent. Both alerts have the same key, so none is
+sent twice.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import psycopg
     from airflow.sdk import Context
 
-# After ``[dag_processor] dag_file_processor_timeout`` (50 s) Airflow kills the process, and the callbacks that it has not run are lost.
+# After ``[dag_processor] dag_file_processor_timeout`` (50 s) Airflow kills the process. Its remaining callbacks are then lost.
 _BUDGET_SECONDS = 40
 
 
@@ -43,18 +44,18 @@ class UnreportedRunAlert(BaseNotifier):
         self.alerts = alerts
 
     def notify(self, context: Context) -> None:
-        """Send the alerts that are missing."""
+        """Send the missing alerts."""
         try:
             with timeout(_BUDGET_SECONDS, "The alert about the failed run took too long"):  # type: ignore[no-untyped-call]
                 self._notify(context)
         except (Exception, AirflowTaskTimeout):
-            # The run has failed anyway. BATCH-018-03 looks for failures without an alert every hour.
+            # The run has failed in any case. BATCH-018-03 searches for failures without an alert every hour.
             self.log.exception("The alert about the failed run could not be sent")
 
     def _notify(self, context: Context) -> None:
         failed = self._failed_tasks(context)
         channels = load_channels()
-        # Opened once: if it is down, each attempt takes as long as the limit of a connection.
+        # Open the database once: if it is down, each attempt takes as long as the timeout of a connection.
         with open_database(channels.database) as database:
             for group in self._groups(context, failed, database):
                 tasks = [name for name in failed if name.rpartition(".")[0] == group]
@@ -64,12 +65,12 @@ class UnreportedRunAlert(BaseNotifier):
     def _groups(
         self, context: Context, failed: Sequence[str], database: psycopg.Connection | None
     ) -> list[str]:
-        """The groups to look at."""
+        """The groups to check."""
         names = failed or ([context["ti"].task_id] if "ti" in context else [])
         found = {name.rpartition(".")[0] for name in names}
         if groups := [group for group in self.alerts if group in found]:
             return groups
-        # Nobody knows which batch failed. The run is reported once.
+        # It is unknown which batch failed. The run is reported once.
         attempt = context["dag"].dag_id, context["run_id"], attempt_of(context)
         if database is not None and is_attempt_reported(database, *attempt):
             return []
@@ -88,13 +89,13 @@ class UnreportedRunAlert(BaseNotifier):
             context["dag"].dag_id, context["run_id"], failure.batch_id, attempt_of(context), failure.event
         )
         is_known = None if database is None else is_stored(database, key)
-        # A mark may be from the attempt before: Airflow deletes it when the task's process starts. So the table decides if it can.
+        # A mark may be from the earlier attempt: Airflow deletes it when the task's process starts. If the table can be read, it decides.
         is_reported = self._is_marked(context, tasks) if is_known is None else is_known
         if not is_reported:
             alert = failure.compose_unreported(context, tasks)
             self.log.error("%s", alert.as_text())
             if is_reported is None:
-                # Nobody can tell whether the task has sent it, and without the table it may have.
+                # It is unknown whether the task has sent the alert. Without the table, the task may have sent it.
                 self.log.error(
                     "The alert '%s' is not sent, because it may have been sent before", alert.title
                 )
@@ -106,7 +107,7 @@ class UnreportedRunAlert(BaseNotifier):
     def _failed_tasks(self, context: Context) -> list[str]:
         """The ids of the failed tasks; those of mapped instances end with their index.
 
-        If no task is failed any more, because an operator cleared it, the task that failed last.
+        If no task is failed any more, because an operator cleared it: the task that failed last.
         """
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -117,18 +118,17 @@ class UnreportedRunAlert(BaseNotifier):
             failed = [name for name, state in states.get(run_id, {}).items() if state == "failed"]
         except Exception as error:
             self.log.info("The states of the tasks are not known: %s", error)
-        # In a deadlock, the task of the context is the one that blocks the run. It has not failed.
+        # In a deadlock, the context contains the task that blocks the run. It has not failed.
         is_last_failed = "ti" in context and context.get("reason") == "task_failure"
         return failed or ([context["ti"].task_id] if is_last_failed else [])
 
     def _is_marked(self, context: Context, tasks: Sequence[str]) -> bool | None:
-        """Whether one of these tasks has marked that its alert is sent, or will be; None if nobody knows."""
+        """Whether one of these tasks has marked that its alert was sent or will be sent; None if it is unknown."""
         try:
             return any(
                 context["ti"].xcom_pull(task_ids=name, key=REPORTED_KEY)
                 for name in tasks
-                # The request for an approval has an alert of its own. A mapped instance, which sends no alert, has an index behind the
-                # task's id.
+                # The request for an approval has its own alert. A mapped instance sends no alert; its id ends with its index.
                 if name.rpartition(".")[2] != REQUEST_TASK and context["dag"].has_task(name)
             )
         except Exception as error:

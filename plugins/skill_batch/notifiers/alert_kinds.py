@@ -1,0 +1,54 @@
+"""The kinds of alerts about runs, by the title that operators see. The table of docs/operating.md is generated from them.
+
+The scheduler and the triggerer import this module, on some platforms without ``include``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AlertKind:
+    """A kind of alert. The texts are Japanese, for operators: when it is sent, how urgent it is, and what an operator does.
+
+    ``severity`` says how urgent it is: that of the batch (``include.catalog.BatchSpec.run_severity``), or a fixed one.
+    """
+
+    name: str
+    when: str
+    severity: str
+    what_to_do: str
+
+    def title(self, batch_id: str) -> str:
+        """The title of an alert of this kind."""
+        return f"{self.name}: {batch_id}"
+
+
+_OF_THE_BATCH = "バッチの重要度（MEDIUM のバッチも HIGH）"
+
+FAILED_RUN = AlertKind(
+    "バッチ実行失敗",
+    "実行が失敗したか、一部のテナントが失敗した。実行 1 回につきバッチごとに 1 通。消去して再び失敗すると、もう 1 通",
+    _OF_THE_BATCH,
+    "原因を取り除き、失敗したインスタンスを下流ごと消去する",
+)
+LATE_RUN = AlertKind(
+    "バッチ制限時間超過",
+    "実行中に、制限時間を超えた",
+    _OF_THE_BATCH,
+    "ログが進んでいれば待つ。止まっていれば、そのタスクを消去する",
+)
+SLOW_RUN = AlertKind(
+    "バッチ性能低下",
+    "成功した直近 20 回の平均の 1.5 倍を超え、差も 30 秒を超えた（5 回以上の記録があるとき）",
+    "MEDIUM",
+    "急がない。データ量の増加か、データベースの負荷を調べる",
+)
+MISSED_RUN = AlertKind(
+    "バッチ未開始",
+    "予定の時刻に実行が始まらなかった（BATCH-018-03 が毎時調べる）",
+    _OF_THE_BATCH,
+    "DAG の一時停止、「Dag 取り込みエラー」、スケジューラーを確認し、業務日を指定して手動実行する",
+)
+ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN)
