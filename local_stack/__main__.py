@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import signal
@@ -12,31 +11,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from io import TextIOWrapper
 
-import psycopg
-
-from include.catalog import (
-    DATA_BACKUP,
-    EXTERNAL_SYNC,
-    INACTIVE_TENANTS,
-    LOG_CLEANUP,
-    MONTHLY_REPORT,
-    NOTIFICATION_LOG_CLEANUP,
-    NOTIFICATION_RETRY,
-    NOTIFICATION_SETTINGS_CHECK,
-    RESTORE_BACKUP,
-    SCHEDULED_NOTIFICATIONS,
-    SETTINGS_SYNC,
-    STATISTICS,
-    TENANT_BILLING,
-    TENANT_MONITORING,
-    TENANT_USAGE,
-    RunSpec,
-)
 from include.errors import BatchError
 from include.settings import SETTINGS_VARIABLE
 from local_stack.airflow_processes import (
@@ -45,88 +21,10 @@ from local_stack.airflow_processes import (
     end_supervised,
     supervisor_of,
 )
-from local_stack.directories import put_directories
-from local_stack.monitoring import MONITORING_RUNS
-from local_stack.notifications import BOUNCING_AT_STAND_INS, REFUSED_BY_STAND_INS, make_due_on_demo_date
+from local_stack.demo.command import demo
 from local_stack.ports import require_free
 from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
-from local_stack.report import (
-    backup_report,
-    billing_report,
-    cleanup_report,
-    external_sync_report,
-    inactivity_report,
-    log_cleanup_report,
-    monitoring_report,
-    monthly_report,
-    restore_report,
-    retry_report,
-    scheduled_report,
-    settings_report,
-    settings_sync_report,
-    statistics_report,
-    usage_report,
-)
 from local_stack.stack import DEMO_SETTINGS, LocalStack
-from local_stack.stand_ins import StandIns
-
-# The date of the runs. The business date is the day before, the last day of the demo data; the billing month is October.
-DEMO_DATE = "2026-11-01"
-
-
-@dataclass(frozen=True)
-class DemoRun:
-    """A batch or an operation of the demo. ``must_fail``: the run reports problems of the demo data by failing.
-
-    ``fails_once``: a second demo on the same data succeeds, because the problems are reported once. ``date`` is the date of the run, and
-    ``form`` has the values of the trigger form.
-    """
-
-    spec: RunSpec
-    report: Callable[[psycopg.Connection], str]
-    must_fail: bool = False
-    fails_once: bool = False
-    date: str = DEMO_DATE
-    form: Mapping[str, object] = field(default_factory=dict)
-
-    def ended_well(self, exit_code: int) -> bool:
-        """Whether the run ended as expected."""
-        return bool(exit_code) == self.must_fail or (self.fails_once and exit_code == 0)
-
-
-DEMO_RUNS = (
-    DemoRun(DATA_BACKUP, backup_report),
-    DemoRun(STATISTICS, statistics_report),
-    DemoRun(TENANT_USAGE, usage_report),
-    DemoRun(TENANT_BILLING, billing_report),
-    DemoRun(MONTHLY_REPORT, monthly_report),
-    DemoRun(INACTIVE_TENANTS, inactivity_report),
-    DemoRun(SETTINGS_SYNC, settings_sync_report),
-    DemoRun(NOTIFICATION_SETTINGS_CHECK, settings_report),
-    DemoRun(EXTERNAL_SYNC, external_sync_report, must_fail=True),
-    DemoRun(SCHEDULED_NOTIFICATIONS, scheduled_report),
-    *(DemoRun(TENANT_MONITORING, monitoring_report, date=moment) for moment in MONITORING_RUNS),
-    DemoRun(NOTIFICATION_RETRY, retry_report, must_fail=True, fails_once=True),
-    DemoRun(NOTIFICATION_LOG_CLEANUP, log_cleanup_report),
-    DemoRun(LOG_CLEANUP, cleanup_report),
-    DemoRun(RESTORE_BACKUP, restore_report, form={"operation": "compare", "tenants": ["TKH-HD"]}),
-)
-
-_WHERE_TO_LOOK = """\
-どこを見るか:
-  {storage}/invoices、{storage}/accounting
-               請求書（PDF、JSON）とその一覧、会計用ファイル
-  {storage}/reports
-               月次レポート（Excel、PDF）
-  {storage}/backups、{storage}/log_archive
-               バックアップ（manifest.json に一覧）、保管したログファイル
-  {storage}/notification_log
-               保管した通知ログ（JSON Lines、gzip）
-  {arrived}
-               届いたメール・Slack・Teams・LINE WORKS・運用アラート（make up の間は http://127.0.0.1:{port}/）
-  make psql    TABLE batch.usage_day;  TABLE batch.invoice;  TABLE batch.outbox;  TABLE batch.execution_log;
-  make up      Airflow の画面（バッチ運用ボード、実行、消去、再実行）
-  eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01"""
 
 _UI_START_SECONDS = 120
 
@@ -137,35 +35,6 @@ def env(stack: LocalStack) -> int:
     for name, value in stack.environment().items():
         print(f"export {name}={shlex.quote(value)}")
     print("unset PYTHONDONTWRITEBYTECODE")  # with byte code Airflow starts in half the time
-    return 0
-
-
-def demo(stack: LocalStack) -> int:
-    """Run the batches on the demo data through ``airflow dags test`` and print the results."""
-    _prepare(stack)
-    _arrived(stack).unlink(missing_ok=True)
-    with _stand_ins(stack):
-        for run in DEMO_RUNS:
-            log = stack.directory / f"{run.spec.dag_id}.log"
-            command = ["airflow", "dags", "test", run.spec.dag_id, run.date]
-            command += ["--conf", json.dumps(run.form)] if run.form else []
-            _say(f"running `{' '.join(command)}`; its log is {log}")
-            with log.open("w") as output:
-                code = subprocess.run(
-                    command,
-                    env=os.environ | stack.environment(),
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                ).returncode
-            if not run.ended_well(code):
-                sys.stderr.write("".join(log.read_text().splitlines(keepends=True)[-40:]))
-                _say(f"`{' '.join(command)}` ended with exit code {code}")
-                return code or 1
-            with stack.database() as connection:
-                make_due_on_demo_date(connection)
-                print(f"\n{run.report(connection)}\n")
-    print(_WHERE_TO_LOOK.format(storage=stack.storage, arrived=_arrived(stack), port=stack.ports.http))
     return 0
 
 
@@ -182,7 +51,7 @@ def up(stack: LocalStack) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with (
-            _stand_ins(stack) as stand_ins,
+            stack.stand_ins() as stand_ins,
             SupervisedAirflow(os.environ | stack.environment(), stack.directory, _say) as airflow,
         ):
             _wait_for_ui(airflow, port)
@@ -215,8 +84,9 @@ def db_stop(stack: LocalStack) -> int:
 
 
 def db_reset(stack: LocalStack) -> int:
-    """Delete the embedded database, including Airflow's metadata."""
+    """Delete the embedded database, including Airflow's metadata, and the messages that its batches have sent."""
     stack.server.reset()
+    stack.arrived.unlink(missing_ok=True)
     (stack.airflow_home / "imported_settings.sha256").unlink(missing_ok=True)
     return 0
 
@@ -249,29 +119,6 @@ def _prepare(stack: LocalStack) -> None:
     stack.prepare_airflow()
 
 
-def _arrived(stack: LocalStack) -> Path:
-    """The file with the messages that the stand-ins have received."""
-    return stack.directory / "arrived.jsonl"
-
-
-@contextmanager
-def _stand_ins(stack: LocalStack) -> Iterator[StandIns]:
-    """Run the stand-ins on the ports of the settings file, with the errors and directories of the demo."""
-    ports = stack.ports
-    require_free(ports.of_stand_ins)
-    with (
-        stack.kept_on_its_ports(),
-        StandIns(ports.http, ports.smtp, imap_port=ports.imap, record=_arrived(stack)) as stand_ins,
-    ):
-        for recipient, code in REFUSED_BY_STAND_INS.items():
-            stand_ins.refuse_recipient(recipient, code)
-        for recipient, status in BOUNCING_AT_STAND_INS.items():
-            stand_ins.bounce_later(recipient, status)
-        with stack.database() as connection:
-            put_directories(stand_ins, connection)
-        yield stand_ins
-
-
 def _wait_for_ui(airflow: SupervisedAirflow, port: int) -> None:
     for _ in range(_UI_START_SECONDS):
         airflow.watch()
@@ -297,6 +144,8 @@ def main() -> int:
     parser.add_argument("command", choices=COMMANDS)
     # For this process; Airflow's processes get the variable from the environment of the stack.
     os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character, such as EUC-JP
     try:
         return COMMANDS[parser.parse_args().command](LocalStack())
     except (AirflowEndedError, BatchError, EmbeddedPostgresError) as error:

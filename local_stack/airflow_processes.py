@@ -27,17 +27,17 @@ _COMMANDS = (
 )
 _END_SECONDS = 15
 
-# How long a process that ended waits for its restart: the first time, the second time, and so on. After the last one nothing is restarted.
+# The seconds before an ended process is restarted: the first time, the second time, and so on. After the last one it is not restarted.
 _RESTART_SECONDS = (1, 2, 4, 8)
 
-# A process that has run for so long has started well: its next end is again the first.
+# After this many seconds, a process has started successfully: its next end counts as the first again.
 _STABLE_SECONDS = 60
 
 _LAST_LINES = 15
 
 
 class AirflowEndedError(RuntimeError):
-    """A process of Airflow ends again and again. The message has the last lines of its log."""
+    """A process of Airflow ends repeatedly. The message contains the last lines of its log."""
 
 
 def start_airflow(environment: Mapping[str, str], log: Path) -> list[subprocess.Popen[bytes]]:
@@ -73,26 +73,32 @@ def _start(
 
 
 def end_airflow(group: int) -> None:
-    """End a process group of Airflow, its session, and the tasks with what they have started.
+    """End a process group of Airflow, its session, and the tasks with their child processes.
 
-    Airflow puts each task into a process group of its own.
+    Airflow puts each task into its own process group.
     """
     members, others = _members_of(group)
     # The system may have reused the id for a group of another program. A zombie has no command line.
     if not any("airflow" in " ".join(process.info["cmdline"] or []) for process in [*members, *others]):
         return
+    end_group(group)
+
+
+def end_group(group: int) -> None:
+    """End a process group, its session, and their child processes."""
+    members, others = _members_of(group)
     _signal(members, signal.SIGTERM)
     _wait_until_gone(members)
-    # A worker that has ended may have left its task, or started another one in the meantime.
+    # An ended worker may have left its task, or started another one in the meantime.
     late_members, late_others = _members_of(group)
-    # The workers first: they would report a killed task as failed, as if only the task had been lost.
+    # End the workers first: they would report a killed task as failed, as if only the task had been lost.
     left = [*members, *late_members, *others, *late_others]
     _signal(left, signal.SIGKILL)
     _wait_until_gone(left)
 
 
 def _members_of(group: int) -> tuple[list[psutil.Process], list[psutil.Process]]:
-    """The processes of this group, and the others of its session with all that they and the group have started."""
+    """The processes of this group, the others of its session, and their child processes."""
     processes = list(psutil.process_iter(["cmdline", "ppid"]))
     members = [process for process in processes if _id_of(os.getpgid, process) == group]
     # An orphan is still in the session.
@@ -117,12 +123,12 @@ def _id_of(ask: Callable[[int], int], process: psutil.Process) -> int | None:
 
 def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
-        with suppress(psutil.NoSuchProcess):  # it knows a process from a later one with the same id
+        with suppress(psutil.NoSuchProcess):  # distinguishes a process from a later one with the same id
             process.send_signal(number)
 
 
 def _wait_until_gone(processes: Sequence[psutil.Process]) -> None:
-    """Wait, but not for ever. A zombie is gone: not every container has an init process that collects it."""
+    """Wait for a limited time. A zombie counts as gone, because some containers have no init process that collects it."""
     deadline = time.monotonic() + _END_SECONDS
     while any(map(_is_alive, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -136,7 +142,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 @dataclass
 class _Service:
-    """One of the four, and how often it has ended soon after its start. It leads a session of its own."""
+    """One of the four processes, and how often it has ended soon after its start. It has its own session."""
 
     command: tuple[str, ...]
     log: Path
@@ -157,7 +163,7 @@ class _Service:
 class SupervisedAirflow:
     """Airflow's four processes during the ``with`` block. ``watch`` restarts those that have ended.
 
-    :param folder: where each process has its log, ``airflow-<name>.log``, and where the process groups are noted for ``end_supervised``.
+    :param folder: contains the log of each process, ``airflow-<name>.log``, and the process groups for ``end_supervised``.
     :param say: tells the user that a process has ended.
     """
 
@@ -182,7 +188,7 @@ class SupervisedAirflow:
     def __exit__(self, *_: object) -> None:
         for service in self._services:
             if service.process:
-                service.process.terminate()  # all at once, because each may take some seconds
+                service.process.terminate()  # terminate all at once, because each may take some seconds
         for service in self._services:
             if service.process:
                 end_airflow(service.process.pid)
@@ -191,13 +197,13 @@ class SupervisedAirflow:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process id of each process, by its name. One that waits for its restart has none."""
+        """The process id of each process, by its name. A process that waits for its restart has none."""
         return {service.name: service.process.pid for service in self._services if service.process}
 
     def watch(self) -> None:
-        """Restart the processes that have ended, each after a longer and longer time.
+        """Restart the processes that have ended, each time after a longer delay.
 
-        :raises AirflowEndedError: one has ended too often soon after its start.
+        :raises AirflowEndedError: a process has ended too often soon after its start.
         """
         for service in self._services:
             if service.process is None:
@@ -208,7 +214,7 @@ class SupervisedAirflow:
 
     def _note_end(self, service: _Service, code: int) -> None:
         assert service.process
-        # What it has left behind, for example the workers of a killed scheduler, would outlive us or hold its port.
+        # Leftover processes, for example the workers of a killed scheduler, would survive or occupy its port.
         end_airflow(service.process.pid)
         service.process = None
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
@@ -224,11 +230,11 @@ class SupervisedAirflow:
         self.say(f"Airflow's {service.name} ended {how}; it restarts in {wait} s. Its log: {service.log}")
 
     def _start(self, service: _Service) -> None:
-        # In a session of its own, the tasks of a worker that has ended can still be found.
+        # With a separate session, the tasks of an ended worker can still be found.
         service.process = _start(service.command, self.environment, service.log, new_session=True)
         service.started_at = time.monotonic()
         state = {"supervisor": os.getpid(), "groups": list(self.pids.values())}
-        # A process that is killed meanwhile leaves the file as it was.
+        # If the process is killed meanwhile, the file does not change.
         written = _state_file(self.folder).with_suffix(".new")
         written.write_text(json.dumps(state))
         written.replace(_state_file(self.folder))
@@ -247,7 +253,7 @@ def supervisor_of(folder: Path) -> psutil.Process | None:
 
 
 def end_supervised(folder: Path) -> None:
-    """End the supervisor of this folder and its processes, also what a killed supervisor has left."""
+    """End the supervisor of this folder and its processes, including leftovers of a killed supervisor."""
     if supervisor := supervisor_of(folder):
         with suppress(psutil.Error):
             supervisor.terminate()
@@ -259,7 +265,7 @@ def end_supervised(folder: Path) -> None:
 
 
 def _read_state(folder: Path) -> dict[str, Any] | None:
-    """What the supervisor has noted; None if there is nothing, or nothing that can be read."""
+    """The state that the supervisor has written; None if there is none, or if it cannot be read."""
     try:
         state = json.loads(_state_file(folder).read_text())
     except (FileNotFoundError, ValueError):

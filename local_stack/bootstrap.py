@@ -1,6 +1,6 @@
-"""Make the environment of the lock file: ``python local_stack/bootstrap.py .venv``. The Makefile runs it with the machine's own Python.
+"""Create the environment of the lock file: ``python local_stack/bootstrap.py .venv``. The Makefile runs it with the system's Python.
 
-It needs only the standard library, and its syntax is that of Python 3.6: an old interpreter must be able to say that it is too old.
+It needs only the standard library, and the syntax of Python 3.6, so that an old interpreter can report that it is too old.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ STAMP = ".synced-with-lock"
 
 
 class BootstrapError(Exception):
-    """The environment cannot be made. The message is one sentence that says what to do."""
+    """The environment cannot be created. The message is one sentence with the action."""
 
 
 def supported_versions(pyproject: str) -> "tuple[tuple[int, int], tuple[int, int]]":
@@ -29,7 +29,7 @@ def supported_versions(pyproject: str) -> "tuple[tuple[int, int], tuple[int, int
 
 
 def check_interpreter(first: "tuple[int, int]", end: "tuple[int, int]") -> None:
-    """:raises BootstrapError: this interpreter cannot make the environment."""
+    """:raises BootstrapError: this interpreter cannot create the environment."""
     names = ["python3." + str(minor) for minor in range(end[1] - 1, first[1] - 1, -1)]
     other = next(filter(shutil.which, names), "python3.12")
     choose = "name another interpreter, for example: make PYTHON=" + other + " demo"
@@ -58,20 +58,20 @@ def pinned_uv(lock: str) -> str:
 
 
 def make_environment(folder: Path, lock: str) -> None:
-    """Make ``folder`` anew. pip installs uv at the pinned version, checked by its hash; uv installs the rest."""
+    """Create ``folder`` from scratch. pip installs uv at the pinned version, checked by its hash. uv installs the rest."""
     uv_lock = folder / "uv.lock"
     run([sys.executable, "-m", "venv", "--clear", str(folder)])
     uv_lock.write_text(pinned_uv(lock), encoding="utf-8")
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "--no-deps", "--require-hashes", "-r", str(uv_lock)])
-    # The machine's certificates, as pip uses them: company networks have their own authority.
+    # Use the certificates of the system, like pip, because company networks have their own certificate authority.
     uv = [str(folder / "bin" / "uv"), "--system-certs", "pip", "sync", "--quiet"]
     run([*uv, "--compile-bytecode", "--require-hashes", lock], VIRTUAL_ENV=str(folder.resolve()))
     (folder / STAMP).touch()
 
 
 def run(command: "list[str]", **variables: str) -> None:
-    """:raises BootstrapError: the command failed. It has said why on standard error."""
+    """:raises BootstrapError: the command failed. Standard error contains its reason."""
     if subprocess.call(command, env=dict(os.environ, **variables)):
         raise BootstrapError("The environment could not be made: `" + " ".join(command) + "` failed.")
 
@@ -81,7 +81,7 @@ def stop(*_: object) -> None:
 
 
 def main(folder: str, lock: str = "requirements.lock", pyproject: str = "pyproject.toml") -> int:
-    """The exit code. After a failure ``folder`` does not exist, so that nothing uses half an environment."""
+    """The exit code. After a failure ``folder`` does not exist, so that no incomplete environment is used."""
     try:
         check_interpreter(*supported_versions(pyproject))
     except BootstrapError as error:

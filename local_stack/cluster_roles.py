@@ -25,7 +25,7 @@ class ForeignRolesError(BatchError):
 
 
 def claim_roles(admin: psycopg.Connection, names: Sequence[str], maker: str) -> None:
-    """Create the missing roles without a login, and mark them as made by ``maker``.
+    """Create the missing roles without a login, and mark them as created by ``maker``.
 
     :raises ForeignRolesError: names the roles that ``maker`` has not created; nothing has changed.
     """

@@ -48,7 +48,7 @@ def create_backup_login(connection: psycopg.Connection, login: Mapping[str, Any]
 
 
 def plant_log_files(root: Path) -> None:
-    """Create log files of several ages, one in an unknown folder, and a link that leads out of the root."""
+    """Create log files of several ages, one in an unknown folder, and a link to a file outside the root."""
     for name, days in _LOG_FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,5 +62,5 @@ def plant_log_files(root: Path) -> None:
 
 
 def plant_old_rows(connection: psycopg.Connection) -> None:
-    """Insert requests of half a year ago, and expired tokens."""
+    """Insert requests that are half a year old, and expired tokens."""
     _SQL.execute(connection, "old_rows")

@@ -1,4 +1,4 @@
-"""Small directories for the stand-ins, made from the employees of the demo's tenants, with an example for each rule."""
+"""Small directories for the stand-ins, generated from the employees of the demo's tenants, with an example for each rule."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """Generate host data of any size. The same shape gives the same rows, byte for byte, including ids and timestamps.
 
-Each table has a function that yields its rows one by one, so that memory does not grow with the rows; COPY loads them into
-the database. Each function uses its own random streams, named after the table and the tenant. A new function therefore
-does not change the rows of other tables.
+Each table has a function that yields its rows one by one, so memory use does not grow with the number of rows. COPY loads them into the
+database. Each function uses its own random streams, named after the table and the tenant. A new function therefore does not change the rows
+of other tables.
 
 Days are Japanese calendar days (Asia/Tokyo); timestamps are naive UTC in milliseconds, as the host writes them.
 
-The rows name people and tenants as the application does: in several ways, and often with a tenant that is wrong or missing.
-DataShape.spelling changes only the names. The rows, their times and their values stay the same.
+The rows name people and tenants as the application does: in several ways, and often with a wrong or missing tenant. DataShape.spelling
+changes only the names. The rows, their times and their values stay the same.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ class World:
         sizes = [self.shape.users_per_tenant if tenant.users is None else tenant.users for tenant in tenants]
         traffic = [tenant.traffic if users else 0.0 for tenant, users in zip(tenants, sizes, strict=True)]
         requests_per_traffic = self.shape.requests_per_day / (sum(traffic) or 1.0)
-        # Nobody has the code 000001, because screens of the application write it for people whom they do not know.
+        # No employee has the code 000001, because screens of the application write it for unknown people.
         companies, codes, accounts = [], 1, 0
         for index, (tenant, users, share) in enumerate(zip(tenants, sizes, traffic, strict=True)):
             requests = requests_per_traffic * share
@@ -621,7 +621,7 @@ def user_rows(world: World) -> Iterator[Row]:
             )
 
 
-# What people do
+# The actions of people
 
 REQUESTS: Final = (
     *(("GET", "/api/skills", 200),) * 6,

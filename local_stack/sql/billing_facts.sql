@@ -1,6 +1,6 @@
 -- name: billing_facts
--- What tenants of the demo agreed to beside their plan: a plan change in October, discounts, a commitment, a billing address, and
--- a recipient abroad whose invoice is in English.
+-- Agreements of the demo's tenants in addition to their plan: a plan change in October, discounts, a commitment, a billing
+-- address, and a recipient abroad whose invoice is in English.
 INSERT INTO batch.plan_change (tenant_id, effective_from, plan, recorded_by)
 VALUES
 ('tenant_1704067200000', '2025-10-01', 'BASIC', 'demo'),

@@ -1,5 +1,5 @@
 -- name: monitoring_facts
--- The logistics company, where hardly anybody works on a Sunday, sends many requests from eight o'clock on; every eighth fails.
+-- The logistics company has few users on a Sunday. From eight o'clock on it sends many requests, and every eighth fails.
 INSERT INTO "SYS_SystemLog" (
     id, log_level, log_category, message, user_id, request_url, request_method, response_status, response_time, error_code,
     created_at, updated_at

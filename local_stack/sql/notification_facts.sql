@@ -1,10 +1,10 @@
 -- name: notification_facts
--- The generator's notifications have been sent, whatever they say: those that wait are below.
+-- The generator's notifications all count as sent. The notifications that wait are inserted below.
 UPDATE "HIS_NotificationLog"
 SET send_status = 'SUCCESS', sent_at = scheduled_at
 WHERE send_status = 'PENDING';
 
--- Ways to reach the tenants. What is wrong with them is what BATCH-019-05 has to find.
+-- The channels of the tenants. BATCH-019-05 must find their problems.
 INSERT INTO "SYS_IntegrationConfig" (
     id, tenant_id, integration_key, integration_type, endpoint_url, auth_config, connection_config, is_enabled, updated_at
 )
@@ -54,12 +54,12 @@ VALUES
         'bot_id', 'bot-suspended', 'auth_url', %(services)s || 'oauth2/v2.0/token', 'base_url', %(services)s || 'v1.0/'
     )::text, true, '2026-10-01'
 ),
--- Somebody is curious about our own network.
+-- A tenant has entered an address of the internal network.
 (
     'int_8', 'TENANT005', 'teams', 'CHAT', 'https://169.254.169.254/latest/meta-data?sig=x',
     null, null, true, '2026-10-01'
 ),
--- Something is missing.
+-- A required value is missing.
 (
     'int_9', 'tenant_1751328000000', 'slack', 'CHAT', null, '{"token": ', null, true, '2026-10-01'
 );
@@ -75,7 +75,7 @@ VALUES
     '<p>{{full_name}} さん</p><p>「{{certificate_name}}」の期限まであと <b>{{days_left}} 日</b>です。人事部へ連絡してください。</p>', 'HTML',
     '{"full_name": "髙橋 﨑子", "certificate_name": "基本情報技術者", "expires_on": "2026/12/01", "days_left": 30}', true, '2026-10-01'
 ),
--- A variable that nobody gives, a loop, sample data that are no JSON.
+-- An unknown variable, a loop, and sample data that are no JSON.
 (
     'tpl_2', 'TENANT005', 'goal_due', 'EMAIL', 'ja', '目標 {{goal_titel}}', '{{full_name}} 様', 'TEXT',
     '{"full_name": "山田", "goal_title": "資格を取得する"}', true, '2026-10-01'
@@ -95,7 +95,7 @@ VALUES
 (
     'set_1', 'default-tenant', 'monthly_slack', 'SLACK', 'REPORT_READY', null, '{"channel": "C0GENERAL"}', true, '2026-10-01'
 ),
--- An archived channel, a template that is not there, a channel without settings, an address that is none, two of one kind.
+-- An archived channel, a missing template, a channel without settings, an invalid address, and two settings of one kind.
 (
     'set_2', 'tenant_1735689600000', 'monthly_slack', 'SLACK', 'REPORT_READY', 'tpl_gone', '{"channel": "C0ARCHIVED"}', true,
     '2026-10-01'
@@ -119,7 +119,7 @@ UPDATE "MST_Tenant"
 SET locale = 'en-US'
 WHERE tenant_id = 'tenant_1751328000000';
 
--- Somebody has left who is still to get the reports.
+-- An employee who has left is still a recipient of the reports.
 UPDATE "MST_Employee"
 SET employment_status = 'RETIRED'
 WHERE id = 'emp_00000_00003';
@@ -175,7 +175,7 @@ FROM (
     (13, 'default-tenant', 'EMAIL', 'moved@hd.takahashizaki.example', '評価シートの提出', '今月の評価シートを提出してください。', 'MEDIUM')
 ) AS planned (id, tenant_id, channel, address, subject, body, priority);
 
--- Certificates and goals that people are reminded of. The dates are those of forms: midnight in UTC.
+-- Certificates and goals with a reminder. The dates are stored as forms store them: midnight in UTC.
 INSERT INTO "TRN_PDU" (
     id, pdu_id, tenant_id, employee_id, activity_type, activity_name, expiry_date, approval_status, updated_at, created_by,
     updated_by

@@ -1,5 +1,5 @@
 -- name: setting_facts
--- A rule of passwords that somebody has emptied, and a setting of the system's that a user has changed.
+-- An emptied password rule, and a system setting that a user has changed.
 INSERT INTO "MST_TenantSettings" (
     id, tenant_id, setting_category, setting_key, data_type, setting_value, is_required, is_system_managed, last_modified_by,
     updated_at

@@ -263,7 +263,7 @@ class StandIns:
         self._smtp.refuses_connections = refuses_connections
 
     def offer_smtputf8(self) -> None:
-        """Let the mail server take internationalised addresses."""
+        """Let the mail server accept internationalised addresses."""
         self._smtp.offers_smtputf8 = True
 
     def limit_letter_size(self, most: int) -> None:
@@ -275,7 +275,7 @@ class StandIns:
         self._http.limit_rates(enforced)
 
     def set_limit(self, name: str, requests: int, seconds: float) -> None:
-        """Enforce a limit per sliding window of so many seconds.
+        """Enforce a limit per sliding window of this many seconds.
 
         ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``teams``, ``line_works``, or ``email`` (letters above it are refused).
         """
@@ -285,11 +285,11 @@ class StandIns:
             self._http.set_limit(name, requests, seconds)
 
     def pause_after(self, name: str, requests: int, seconds: float) -> None:
-        """Refuse for so many seconds after every so many requests. ``name`` is one of ``set_limit``, except ``email``."""
+        """After this many requests, refuse for this many seconds. ``name`` is one of ``set_limit``, except ``email``."""
         self._http.pause_after(name, requests, seconds)
 
     def delay_letters(self, seconds: float) -> None:
-        """Let the mail server accept one letter per so many seconds, and delay the answers to letters that come sooner."""
+        """Let the mail server accept one letter in this many seconds, and delay the answers to letters that come sooner."""
         self._smtp.delay_seconds = seconds
 
     def shorten_tokens(self, seconds: int) -> None:

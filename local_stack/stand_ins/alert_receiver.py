@@ -16,12 +16,12 @@ from local_stack.stand_ins.recorder import Arrived, Recorder, shown_headers
 # The key of the signature in airflow_settings.yaml.
 RECEIVER_KEY = "local-alert-key"
 
-# A request with an older timestamp is refused, so that nobody can replay it later.
+# A request with an older timestamp is refused, so that it cannot be replayed later.
 _OLDEST_SECONDS = 300
 
 
 class AlertReceiver:
-    """``POST /alerts`` takes signed JSON, ``POST /v2/enqueue`` events of PagerDuty."""
+    """``POST /alerts`` accepts signed JSON, ``POST /v2/enqueue`` accepts events of PagerDuty."""
 
     def __init__(self, recorder: Recorder, faults: Faults) -> None:
         self._recorder = recorder

@@ -108,7 +108,7 @@ class RateLimit:
 
 
 class PausingLimit(RateLimit):
-    """Refuses everything for so many seconds after every so many requests of a key."""
+    """After this many requests of a key, refuses everything for this many seconds."""
 
     def __init__(self, requests: int, seconds: float) -> None:
         super().__init__(requests, seconds)

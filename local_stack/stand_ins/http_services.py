@@ -412,7 +412,7 @@ def _card(body: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def card_text(card: Mapping[str, Any]) -> str:
-    """The texts of an Adaptive Card, one a line."""
+    """The texts of an Adaptive Card, one per line."""
     blocks = [block for block in card["body"] if isinstance(block, dict)]
     runs = [run for block in blocks for run in block.get("inlines", [block])]
     return "\n".join(str(run["text"]) for run in runs if "text" in run)

@@ -130,7 +130,7 @@ class SmtpService:
         return AuthResult(success=True)
 
     async def auth_XOAUTH2(self, server: SMTP, arguments: list[str]) -> AuthResult:  # noqa: N802
-        """The login by token. As real servers do, it explains a refusal before it refuses."""
+        """The login by token. Like real servers, it explains a refusal before it refuses."""
         if (result := self._authenticate()).success and not self._tokens.accepts(arguments[-1]):
             await server.challenge_auth('{"status":"401","schemes":"bearer"}')
             return AuthResult(success=False, handled=False)

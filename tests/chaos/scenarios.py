@@ -18,7 +18,7 @@ from include.catalog import (
     BatchSpec,
     RunSpec,
 )
-from local_stack.__main__ import DEMO_DATE
+from local_stack.demo.runs import DEMO_DATE
 from local_stack.monitoring import MONITORING_RUNS
 
 _MIDNIGHT = f"{DEMO_DATE}T00:00:00Z"

@@ -18,7 +18,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from include.catalog import BATCHES, TENANT_USAGE
-from local_stack.__main__ import DEMO_RUNS
+from local_stack.demo.runs import DEMO_RUNS
 from local_stack.notifications import make_due_on_demo_date
 from tests.chaos.airflow_parts import LOCAL_PARTS, airflow_parts, parts_of
 from tests.chaos.demo_installation import FRESH, demo_installation, free_port

@@ -1,4 +1,4 @@
-"""The Makefile makes the environment on any machine with make and a supported Python, and says what is missing."""
+"""The Makefile creates the environment on any machine with make and a supported Python, and reports what is missing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ echo "$0 $*" >> ../calls
 
 @dataclass
 class Checkout:
-    """What of the project the recipe needs, and a PATH with nothing but a stand-in for Python."""
+    """The files of the project that the recipe needs, and a PATH with only a stand-in for Python."""
 
     project: Path
     path: Path = field(init=False)
@@ -178,7 +178,7 @@ def test_a_missing_ensurepip_is_named_with_its_package(checkout: Checkout) -> No
     [
         pytest.param("exit 3", False, id="a program fails"),
         pytest.param("kill -TERM $PPID", False, id="the bootstrap is terminated"),
-        # Nobody can clear up after this, but the stamp is missing.
+        # After a kill no code can clean up, but the stamp is missing.
         pytest.param("kill -KILL $PPID", True, id="the bootstrap is killed"),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_lock_file_without_uv_is_an_error(tmp_path: Path) -> None:
 
 def test_readme_and_lock_file_support_the_same_versions() -> None:
     (_, first), (_, end) = supported_versions(str(PROJECT / "pyproject.toml"))
-    assert f"Python 3.{first} to 3.{end - 1} and make" in (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert f"Python 3.{first} to 3.{end - 1}, make" in (PROJECT / "README.md").read_text(encoding="utf-8")
     assert f"--python-version 3.{first}" in (PROJECT / "Makefile").read_text(encoding="utf-8")
 
 

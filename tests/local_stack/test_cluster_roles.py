@@ -1,4 +1,4 @@
-"""A server that is not ours: its roles stay as they are."""
+"""A server with another owner: its roles do not change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROLES = "SELECT rolname, rolpassword, rolbypassrls, rolcreatedb, rolcanlogin FRO
 
 @pytest.fixture(scope="module")
 def somebodys_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A server of its own: roles belong to a whole server."""
+    """A separate server, because roles belong to a whole server."""
     postgres = EmbeddedPostgres(tmp_path_factory.mktemp("theirs"), durable=False)
     postgres.start()
     try:
@@ -34,14 +34,15 @@ def admin(somebodys_server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
     """Its superuser; the test's roles go afterwards."""
     with psycopg.connect(somebodys_server.admin_dsn(), autocommit=True) as connection:
         yield connection
-        connection.execute("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public")
+        connection.execute("DROP SCHEMA IF EXISTS public, batch CASCADE; CREATE SCHEMA public")
+        connection.execute("GRANT USAGE ON SCHEMA public TO public")  # as in a new database
         for role, *_ in connection.execute(ROLES).fetchall():
-            connection.execute(f"DROP ROLE {role}")
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 @pytest.fixture
 def stack(somebodys_server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
-    """The local stack, told to use that server."""
+    """The local stack, configured for that server."""
     monkeypatch.setenv(EXTERNAL_DATABASE, somebodys_server.admin_dsn())
     return LocalStack(tmp_path)
 
@@ -76,6 +77,24 @@ def test_the_local_stack_refuses_an_application_that_it_did_not_make(
 
     assert admin.execute(ROLES).fetchall() == before
     assert admin.execute("SELECT to_regnamespace('batch')").fetchone() == (None,)
+
+
+@pytest.mark.long
+def test_demo_data_that_an_interrupt_left_incomplete_are_refused(
+    stack: LocalStack, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second start does not repeat what belongs to the creation of the data, so its batches would fail later."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStack, "_close_days", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            stack.deploy()
+    with pytest.raises(BatchError, match=r"demo data are incomplete, .* `make db-reset`"):
+        stack.deploy()
+    assert admin.execute("SELECT count(*) FROM batch.usage_day").fetchone() == (0,)
 
 
 def test_who_made_the_roles_may_use_them_again_and_nobody_else(admin: psycopg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""The demo's customer abroad: an English invoice in dollars, and what the report says about the mail."""
+"""The demo's customer abroad: an English invoice in dollars, and the report about the mail."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pypdf import PdfReader
 
+from include.catalog import SCHEDULED_NOTIFICATIONS
 from include.database import Statements
 from include.execution.object_store import ObjectStore
-from local_stack import report
+from local_stack.demo.details import read_result
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.stand_ins import StandIns
 from local_stack.tenants import DEMO_TENANTS
@@ -53,6 +54,8 @@ def test_the_customer_abroad_gets_an_english_invoice_attached_to_its_mail(
         assert "Ireland" in page
         (mail,) = services.messages
         assert (mail.destination, len(mail.files)) == ("ap@ohara.example", 1)
-        shown = report.scheduled_report(connection)
+        result = read_result(connection, SCHEDULED_NOTIFICATIONS)
+        assert result
+        shown = result.text()
         assert f"invoice-{number}.pdf" in shown
         assert "添付" in shown

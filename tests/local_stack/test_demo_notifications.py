@@ -1,4 +1,4 @@
-"""What is planted in the demo: BATCH-019-05 finds all of it, and asks without sending."""
+"""The broken settings of the demo: BATCH-019-05 finds all of them without sending a message."""
 
 from __future__ import annotations
 

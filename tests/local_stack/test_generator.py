@@ -104,7 +104,7 @@ class People:
         return stamp if stamp in self.tenants else None
 
     def kind(self, key: str) -> str:
-        """How the key names its person; the key itself if it names nobody."""
+        """The kind of key that names the person; the key itself if it identifies no person."""
         if key not in self.employee_of:
             return key
         return "user_id" if key.startswith("USER") else "employee_id" if key in self.tenant_of else "code"
@@ -173,7 +173,7 @@ def test_the_base_variant_refuses_two_tenants_and_takes_one(new_database: NewDat
     one = DataShape(tenants=1, users_per_tenant=30, first_day=date(2026, 10, 1), days=2, requests_per_day=50)
     counts = load(dsn, one, HostVariant.BASE)
     assert counts["MST_Tenant"] == 1
-    assert counts["MST_Employee"] == 63  # the holding company has a size of its own
+    assert counts["MST_Employee"] == 63  # the holding company has its own size
     with psycopg.connect(dsn) as conn:
         assert rows(conn, """SELECT count(*) FROM "MST_Employee" WHERE employee_code ~ '^[0-9]{6}$'""") == [
             (63,)
@@ -302,7 +302,7 @@ def test_a_day_has_rows_on_its_first_and_its_last_millisecond(demo: psycopg.Conn
     assert logins == [first[-1], last[-1]]
 
 
-def test_a_row_lies_just_outside_the_period_at_each_end(demo: psycopg.Connection) -> None:
+def test_a_row_is_just_outside_the_period_at_each_end(demo: psycopg.Connection) -> None:
     outside = rows(
         demo,
         """SELECT created_at FROM "SYS_SystemLog"
@@ -376,7 +376,7 @@ TRANSACTIONS = (
 
 
 def owner(row: dict[str, Any]) -> str | None:
-    """The id of the employee for whom the generator made the row; the row's own id says it."""
+    """The id of the employee for whom the generator created the row, from the row's id."""
     _, company, person, *_ = row["id"].split("_")
     return None if company == "nobody" else f"emp_{company}_{0 if person == 'film' else int(person):05d}"
 
@@ -477,20 +477,26 @@ def spelled(new_database: NewDatabase) -> Iterator[dict[Spelling, psycopg.Connec
         yield worlds
 
 
+@pytest.fixture(scope="module")
+def known_people(spelled: dict[Spelling, psycopg.Connection]) -> dict[Spelling, People]:
+    """The people of each of these worlds."""
+    return {spelling: People(conn) for spelling, conn in spelled.items()}
+
+
 @pytest.mark.parametrize("table", [table.name for table in TABLES])
 def test_a_spelling_changes_the_names_and_nothing_else(
-    spelled: dict[Spelling, psycopg.Connection], table: str
+    spelled: dict[Spelling, psycopg.Connection], known_people: dict[Spelling, People], table: str
 ) -> None:
-    def resolved(conn: psycopg.Connection) -> set[tuple[object, ...]]:
-        people = People(conn)
-        found = dicts(conn, table)
+    def resolved(spelling: Spelling) -> set[tuple[object, ...]]:
+        people = known_people[spelling]
+        found = dicts(spelled[spelling], table)
         for row in found:
             if keys := PERSON_KEYS.get(table):
                 row["tenant_id"] = people.tenant(row[keys[0]], row["tenant_id"])
                 row |= {key: people.employee_of.get(row[key], row[key]) for key in keys}
         return {tuple(row.values()) for row in found}
 
-    mixed, *others = (resolved(conn) for conn in spelled.values())
+    mixed, *others = map(resolved, spelled)
     assert mixed
     assert len(others) == 3
     for other in others:
@@ -499,9 +505,9 @@ def test_a_spelling_changes_the_names_and_nothing_else(
 
 @pytest.mark.parametrize("spelling", ["user_id", "code", "employee_id"])
 def test_one_spelling_is_kept_everywhere_and_its_tenants_are_right(
-    spelled: dict[Spelling, psycopg.Connection], spelling: Spelling
+    spelled: dict[Spelling, psycopg.Connection], known_people: dict[Spelling, People], spelling: Spelling
 ) -> None:
-    people = People(spelled[spelling])
+    people = known_people[spelling]
     for table, columns in PERSON_KEYS.items():
         for row in dicts(spelled[spelling], table):
             assert people.tenant(row[columns[0]], None) in (row["tenant_id"], None)

@@ -13,7 +13,7 @@ import pytest
 from include.errors import BatchError
 from local_stack.airflow_settings import load_airflow_settings
 from local_stack.notifications import move_channels
-from local_stack.ports import LARGEST_OFFSET, PORT_OFFSET, Ports, require_free
+from local_stack.ports import FIRST_OUTGOING_PORT, LARGEST_OFFSET, PORT_OFFSET, Ports, require_free
 from local_stack.postgres_server import port_problem
 from local_stack.stack import EXTERNAL_DATABASE, LocalStack
 from tests.conftest import Database
@@ -24,14 +24,14 @@ def test_every_port_of_the_settings_file_moves(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv(PORT_OFFSET, "1000")
     stack = LocalStack(tmp_path)
 
-    assert stack.ports == Ports(database=56432, http=56480, smtp=56425, imap=56443, ui=9080)
+    assert stack.ports == Ports(database=26432, http=26480, smtp=26425, imap=26443, ui=9080)
     assert stack.environment()["AIRFLOW__API__PORT"] == "9080"
     assert stack.environment()["AIRFLOW__API__BASE_URL"] == "http://localhost:9080"
-    assert "port=56432" in stack.environment()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    assert "port=26432" in stack.environment()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     # No address of the file is left where it was.
     moved = f"{stack.settings.connections} {stack.settings.variables}"
-    assert re.findall(r"\b55\d{3}\b", moved) == []
-    assert stack.settings.variables["batch_allowed_hosts"] == "127.0.0.1:56480"
+    assert re.findall(r"\b25\d{3}\b", moved) == []
+    assert stack.settings.variables["batch_allowed_hosts"] == "127.0.0.1:26480"
 
 
 def test_addresses_of_other_machines_stay(tmp_path: Path) -> None:
@@ -60,14 +60,16 @@ def test_an_offset_that_is_none_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv(PORT_OFFSET, text)
-    with pytest.raises(BatchError, match=f"{PORT_OFFSET} is .* must be a number from 0 to 10000"):
+    with pytest.raises(BatchError, match=f"{PORT_OFFSET} is .* must be a number from 0 to {LARGEST_OFFSET}"):
         _ = LocalStack(tmp_path).ports
 
 
-def test_the_largest_offset_is_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_even_with_the_largest_offset_no_port_is_one_of_outgoing_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(PORT_OFFSET, str(LARGEST_OFFSET))
     ports = LocalStack(tmp_path).ports
-    assert max(ports.database, ports.http, ports.smtp, ports.imap, ports.ui) <= 65_535
+    assert max(ports.database, ports.http, ports.smtp, ports.imap, ports.ui) < FIRST_OUTGOING_PORT
 
 
 def test_a_busy_port_is_named_with_its_use_and_the_setting() -> None:
@@ -91,19 +93,19 @@ def test_the_channels_of_earlier_demo_data_follow_the_stand_ins(database: Databa
                 id, tenant_id, integration_key, integration_type, endpoint_url, connection_config, is_enabled, updated_at
             )
             VALUES
-            ('a', 't', 'teams', 'CHAT', 'http://127.0.0.1:55480/workflows/1', '{"x": "http://127.0.0.1:55480/a"}', true, '2026-10-01'),
-            ('b', 't', 'slack', 'CHAT', NULL, '{"x": "http://127.0.0.1:55480/a", "y": "http://127.0.0.1:55480/"}', true, '2026-10-01'),
-            ('c', 't', 'other', 'CHAT', 'https://example.jp:55480/', NULL, true, '2026-10-01')
+            ('a', 't', 'teams', 'CHAT', 'http://127.0.0.1:25480/workflows/1', '{"x": "http://127.0.0.1:25480/a"}', true, '2026-10-01'),
+            ('b', 't', 'slack', 'CHAT', NULL, '{"x": "http://127.0.0.1:25480/a", "y": "http://127.0.0.1:25480/"}', true, '2026-10-01'),
+            ('c', 't', 'other', 'CHAT', 'https://example.jp:25480/', NULL, true, '2026-10-01')
             """
         )
         for _ in range(2):
-            move_channels(connection, 56480)
+            move_channels(connection, 26480)
             assert connection.execute(
                 'SELECT endpoint_url, connection_config FROM "SYS_IntegrationConfig" ORDER BY id'
             ).fetchall() == [
-                ("http://127.0.0.1:56480/workflows/1", '{"x": "http://127.0.0.1:56480/a"}'),
-                (None, '{"x": "http://127.0.0.1:56480/a", "y": "http://127.0.0.1:56480/"}'),
-                ("https://example.jp:55480/", None),
+                ("http://127.0.0.1:26480/workflows/1", '{"x": "http://127.0.0.1:26480/a"}'),
+                (None, '{"x": "http://127.0.0.1:26480/a", "y": "http://127.0.0.1:26480/"}'),
+                ("https://example.jp:25480/", None),
             ]
 
 
@@ -111,7 +113,7 @@ def test_the_channels_of_earlier_demo_data_follow_the_stand_ins(database: Databa
 def offsets() -> tuple[int, int]:
     """Two offsets whose ports are free."""
     first, second, *_ = (
-        offset for offset in range(2_000, LARGEST_OFFSET, 37) if not port_problem(55_432 + offset)
+        offset for offset in range(2_000, LARGEST_OFFSET, 37) if not port_problem(25_432 + offset)
     )
     return first, second
 
@@ -131,13 +133,13 @@ def test_the_database_moves_with_the_offset_and_the_folder_remembers_it(
     LocalStack(folder).start_database()
     monkeypatch.delenv(PORT_OFFSET)
     LocalStack(folder).start_database()
-    assert LocalStack(folder).server.port == 55_432 + first
+    assert LocalStack(folder).server.port == 25_432 + first
 
     monkeypatch.setenv(PORT_OFFSET, str(second))
     with (
         psycopg.connect(LocalStack(folder).admin_dsn()),
         pytest.raises(
-            BatchError, match=rf"runs on port {55_432 + first} and is in use, .* `make down` first"
+            BatchError, match=rf"runs on port {25_432 + first} and is in use, .* `make down` first"
         ),
     ):
         LocalStack(folder).start_database()
@@ -145,8 +147,8 @@ def test_the_database_moves_with_the_offset_and_the_folder_remembers_it(
     with LocalStack(folder).kept_on_its_ports(), pytest.raises(BatchError, match="is in use"):
         LocalStack(folder).start_database()
     LocalStack(folder).start_database()
-    assert LocalStack(folder).server.port == 55_432 + second
+    assert LocalStack(folder).server.port == 25_432 + second
 
     # The error for another checkout with the same ports names them.
-    with pytest.raises(BatchError, match=f"Port {55_432 + second} .* needed by the embedded PostgreSQL"):
+    with pytest.raises(BatchError, match=f"Port {25_432 + second} .* needed by the embedded PostgreSQL"):
         LocalStack(folder / "other").start_database()

@@ -183,7 +183,7 @@ def test_a_backend_that_outlives_its_killed_postmaster_is_ended_before_the_next_
     busy.close()
 
 
-def test_a_stale_process_id_that_now_belongs_to_somebody_else_is_no_obstacle(
+def test_a_stale_process_id_that_now_belongs_to_another_process_is_no_obstacle(
     durable_server: EmbeddedPostgres,
 ) -> None:
     server = durable_server
@@ -268,7 +268,7 @@ def test_the_server_outlives_the_process_that_started_it_and_keeps_no_pipe_open(
 ) -> None:
     command = [sys.executable, "-m", "local_stack.postgres_server"]
     arguments = ["--directory", str(new_server.directory)]
-    # Returns only when nobody holds the pipe any more.
+    # Returns only when no process has the pipe open any more.
     started = subprocess.run(
         [*command, "start", *arguments], capture_output=True, text=True, timeout=LIMIT_SECONDS
     )
@@ -324,7 +324,7 @@ def test_a_server_that_cannot_start_quotes_its_log(server: EmbeddedPostgres) -> 
     assert any('could not access file "no_such_library"' in line for line in log)
 
 
-def test_over_tcp_nobody_gets_in_without_a_password(server: EmbeddedPostgres) -> None:
+def test_over_tcp_no_login_works_without_a_password(server: EmbeddedPostgres) -> None:
     server.start()
     with psycopg.connect(server.admin_dsn(), autocommit=True) as conn:
         conn.execute("CREATE ROLE clerk LOGIN PASSWORD 'right'")
@@ -366,7 +366,7 @@ def test_root_runs_the_server_as_nobody_even_from_programs_and_data_below_a_clos
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     package = EmbeddedPostgres.binary("postgres").parents[2]
-    # As a careful umask installs it: nobody but root may even read the programs.
+    # As a strict umask installs it: only root may read the programs.
     subprocess.run(["cp", "-R", package, f"{package}.libs", closed], check=True)
     subprocess.run(["chmod", "-R", "go-rwx", closed], check=True)
     programs = closed / package.name / "pginstall" / "bin"
@@ -384,7 +384,7 @@ def test_root_runs_the_server_as_nobody_even_from_programs_and_data_below_a_clos
 
 
 @needs_root
-def test_root_without_setpriv_is_told_what_to_install(
+def test_without_setpriv_the_error_for_root_names_the_package(
     server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)

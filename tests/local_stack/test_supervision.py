@@ -1,4 +1,4 @@
-"""`make up` restarts the processes of Airflow that end, and gives up on one that ends again and again."""
+"""`make up` restarts the processes of Airflow that end, and gives up if one ends repeatedly."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,8 @@ from tests.waiting import wait_until
 
 NAMES = ["api-server", "scheduler", "dag-processor", "triggerer"]
 
-# A stand-in for Airflow's command, which ends as its environment says. As the scheduler it has a worker, and the worker has a task.
-# Airflow puts each task into a process group of its own, and a task may ignore SIGTERM.
+# A stand-in for Airflow's command, which ends as its environment says. As the scheduler it has a worker, and the worker has a task. Airflow
+# puts each task into its own process group, and a task may ignore SIGTERM.
 PROGRAM = """\
 #!{python}
 import os, signal, sys, time
@@ -93,9 +94,12 @@ def children(folder: Path, name: str) -> list[int]:
 
 
 def alive(pids: list[int]) -> list[int]:
-    return [
-        pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    ]
+    found = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+    return found
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,7 +114,7 @@ def test_only_the_process_that_was_killed_restarts(
         wait_until(lambda: len(children(tmp_path, name)) == 2, "it has a worker and a task")
         left = children(tmp_path, name)
 
-        # Without its worker, the task is nobody's child.
+        # Without its worker, the task has no parent.
         for pid in [*left[:killed_children], first[name]]:
             os.kill(pid, signal.SIGKILL)
         watch_until(airflow, lambda: bool(said), "the end is noticed")
@@ -158,7 +162,7 @@ def test_what_a_killed_supervisor_leaves_is_ended(environment: dict[str, str], t
     airflow.__enter__()
     groups = list(airflow.pids.values())
     wait_until(lambda: all(children(tmp_path, name) for name in NAMES), "children")
-    # As if a supervisor that is dead had written it. Our own process is no supervisor: its command line is that of the tests.
+    # As if a dead supervisor had written it. This process is no supervisor: its command line is that of the tests.
     state = tmp_path / "up.json"
     assert json.loads(state.read_text()) == {"supervisor": os.getpid(), "groups": groups}
     assert supervisor_of(tmp_path) is None
@@ -190,7 +194,7 @@ def test_a_killed_write_leaves_the_state_before_it(
     with SupervisedAirflow(environment, tmp_path, print) as airflow:
         state = (tmp_path / "up.json").read_text()
         with monkeypatch.context() as patched:
-            # The process ends after the bytes are written and before they are the state.
+            # The process ends after the bytes are written and before they become the state.
             patched.setattr(Path, "replace", interrupt)
             os.kill(airflow.pids["triggerer"], signal.SIGKILL)
             with pytest.raises(KeyboardInterrupt):

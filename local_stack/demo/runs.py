@@ -1,0 +1,126 @@
+"""The plan of the demo: the runs, what each of them needs, and how it must end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from include.catalog import (
+    DATA_BACKUP,
+    EXTERNAL_SYNC,
+    INACTIVE_TENANTS,
+    LOG_CLEANUP,
+    MONTHLY_REPORT,
+    NOTIFICATION_LOG_CLEANUP,
+    NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
+    RESTORE_BACKUP,
+    SCHEDULED_NOTIFICATIONS,
+    SETTINGS_SYNC,
+    STATISTICS,
+    TENANT_BILLING,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+    RunSpec,
+)
+from local_stack.monitoring import MONITORING_RUNS
+
+# The date of the runs. The business date is the day before, the last day of the demo data; the billing month is October.
+DEMO_DATE = "2026-11-01"
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """A batch or an operation of the demo.
+
+    ``needs``: the runs whose results it works on. ``date`` is the date of the run, and ``form`` has the values of the trigger form.
+    ``by_command``: the run starts as ``airflow dags test``. ``sends``: it sends the messages that are due.
+
+    ``must_fail``: the run reports problems of the demo data by failing; ``why_it_fails`` tells them. ``fails_once``: a second demo on
+    the same data succeeds, because the problems are reported once.
+    """
+
+    spec: RunSpec
+    needs: Sequence[RunSpec] = ()
+    date: str = DEMO_DATE
+    form: Mapping[str, object] = field(default_factory=dict, hash=False)
+    by_command: bool = False
+    sends: bool = False
+    must_fail: bool = False
+    fails_once: bool = False
+    why_it_fails: str = ""
+
+    @property
+    def name(self) -> str:
+        """The id of the batch, with the time of day if the batch runs several times. Files of the run have this name."""
+        _, _, time = self.date.partition("T")
+        return f"{self.spec.id}_{time[:2]}" if time else self.spec.id
+
+    def ended_well(self, exit_code: int) -> bool:
+        """Whether the run ended as expected."""
+        return bool(exit_code) == self.must_fail or (self.fails_once and exit_code == 0)
+
+
+# The first ones start first: the backup takes longest, and the longest chain of needs begins with the usage.
+DEMO_RUNS = (
+    DemoRun(DATA_BACKUP),
+    DemoRun(TENANT_USAGE),
+    DemoRun(STATISTICS),
+    DemoRun(NOTIFICATION_SETTINGS_CHECK),
+    DemoRun(
+        EXTERNAL_SYNC,
+        # It changes settings that the check looks at.
+        needs=(NOTIFICATION_SETTINGS_CHECK,),
+        must_fail=True,
+        why_it_fails="連携先の設定が壊れたテナントがあり、実行が失敗して知らせます",
+    ),
+    DemoRun(TENANT_BILLING, needs=(TENANT_USAGE, STATISTICS)),
+    DemoRun(MONTHLY_REPORT, needs=(TENANT_USAGE, STATISTICS)),
+    DemoRun(INACTIVE_TENANTS, needs=(TENANT_USAGE, STATISTICS)),
+    DemoRun(
+        SCHEDULED_NOTIFICATIONS,
+        # These write the messages, and the last one the channels.
+        needs=(TENANT_BILLING, MONTHLY_REPORT, INACTIVE_TENANTS, EXTERNAL_SYNC),
+        sends=True,
+    ),
+    # It looks at failed batches and unsent messages, so the synchronisation has failed and the messages are sent.
+    *(
+        DemoRun(TENANT_MONITORING, needs=(EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS), date=moment)
+        for moment in MONITORING_RUNS
+    ),
+    DemoRun(
+        NOTIFICATION_RETRY,
+        # Its failure would be an incident too.
+        needs=(SCHEDULED_NOTIFICATIONS, TENANT_MONITORING),
+        sends=True,
+        must_fail=True,
+        fails_once=True,
+        why_it_fails="届かない宛先と止まったチャネルがあり、実行が失敗して 1 回だけ知らせます",
+    ),
+    DemoRun(SETTINGS_SYNC, by_command=True),
+    DemoRun(NOTIFICATION_LOG_CLEANUP, needs=(NOTIFICATION_RETRY,)),
+    # The backup has the rows that these delete and change.
+    DemoRun(LOG_CLEANUP, needs=(DATA_BACKUP,)),
+    DemoRun(
+        RESTORE_BACKUP,
+        needs=(DATA_BACKUP, TENANT_BILLING, SCHEDULED_NOTIFICATIONS),
+        form={"operation": "compare", "tenants": ["TKH-HD"]},
+    ),
+)
+
+
+def ready_runs(waiting: Sequence[DemoRun], ended: AbstractSet[DemoRun]) -> list[DemoRun]:
+    """Those of the waiting runs that can start. The runs of one batch start one after the other."""
+    done = {spec for spec in {run.spec for run in ended} if all(run in ended for run in runs_of(spec))}
+    return [
+        run
+        for run in waiting
+        if done.issuperset(run.needs)
+        and all(earlier in ended for earlier in runs_of(run.spec)[: runs_of(run.spec).index(run)])
+    ]
+
+
+def runs_of(spec: RunSpec) -> list[DemoRun]:
+    """The runs of a batch, in their order."""
+    return [run for run in DEMO_RUNS if run.spec == spec]
