@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ __all__ = [
     "PROJECT",
     "AirflowInstallation",
     "environment_of",
+    "folder_of_dags",
     "kill_group",
     "slack_connection",
     "smtp_connection",
@@ -42,7 +44,7 @@ class AirflowInstallation:
         return AirflowInstallation(self.environment | connections)
 
     def run(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        """``airflow ...``, with what it printed."""
+        """``airflow ...``, with its output."""
         return subprocess.run(
             ["airflow", *arguments],
             env=self.environment,
@@ -54,7 +56,7 @@ class AirflowInstallation:
         )
 
     def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
-        """The same in the background, leading a process group of its own."""
+        """The same in the background, with its own process group."""
         with log.open("ab") as output:
             return subprocess.Popen(
                 ["airflow", *arguments],
@@ -66,7 +68,7 @@ class AirflowInstallation:
 
 
 def environment_of(home: Path, metadata_url: str) -> dict[str, str]:
-    """What an ``airflow`` process of the tests sees: the project's own variables, and none of the caller's Airflow."""
+    """The environment of an ``airflow`` process in the tests: the project's variables, without those of the caller's Airflow."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -77,11 +79,21 @@ def environment_of(home: Path, metadata_url: str) -> dict[str, str]:
         | airflow_environment(home, metadata_url)
         | {
             "AIRFLOW__CORE__PARALLELISM": "4",
+            "PYTHONPATH": str(PROJECT),
             # Processes that start at the same time in a new home would each make up one of their own.
             "AIRFLOW__API_AUTH__JWT_SECRET": "of the tests: " + "x" * 64,
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         }
     )
+
+
+def folder_of_dags(folder: Path, *dag_ids: str) -> dict[str, str]:
+    """A DAG folder with these DAGs only, as an environment variable: each ``airflow`` process parses all that it finds there."""
+    folder.mkdir()
+    for dag_id in dag_ids:
+        (file,) = (PROJECT / "dags").rglob(f"{dag_id}.py")
+        shutil.copy(file, folder)
+    return {"AIRFLOW__CORE__DAGS_FOLDER": str(folder)}
 
 
 def slack_connection(base_url: str) -> str:

@@ -1,15 +1,16 @@
-"""Real PostgreSQL for every test that wants a database: one server for the session, a fresh copy of a template per test."""
+"""Real PostgreSQL for every test that needs a database: one server for the session, a fresh copy of a template per test."""
 
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import re
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
 
-# Before the first import of airflow, which makes its home where this says (and by default in the person's home directory).
+# Set before the first import of airflow, which creates its home in this folder (the default is the user's home directory).
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -50,6 +51,7 @@ _EXCLUSIVE_SECONDS = 1_200
 # A file system in memory, used if it has this much room.
 _MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 8 * 2**30  # noqa: S108  # the folder in it is the process's own
 _MEMORY_PREFIX = "skill-report-tests-"
+
 
 PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform", BOARD: "test-batch-board"}
 
@@ -73,7 +75,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Database:
-    """One test's own database, host schema and ours deployed."""
+    """The database of one test, with the host schema and schema ``batch`` deployed."""
 
     name: str
     server: Server
@@ -91,22 +93,50 @@ class Database:
         return connection
 
     def airflow_connection(self, role: str) -> str:
-        """What AIRFLOW_CONN_... holds for this role."""
+        """The value of AIRFLOW_CONN_... for this role."""
         return f"postgres://{role}:{PASSWORDS[role]}@{self.server.host}:{self.server.port}/{self.name}?connect_timeout=10"
 
 
 def administer(server: Server, statement: LiteralString, *names: str) -> None:
-    """One statement as superuser, with these names in it. On a connection of its own: a test may have killed the server since."""
+    """Run one statement as superuser, with these names in it. It uses a new connection, because a test may have killed the server since."""
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
         admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
+def copy_template(server: Server, name: str, template: str) -> None:
+    """A new database like the template. Our own server copies its files: it does not wait for the disk, and the log costs more."""
+    if server.postgres:
+        administer(server, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
+    else:
+        administer(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage only among what the tests leave: nothing that is imported and collected before them becomes garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the exclusive tests: they mostly wait, and would leave the other workers idle at the end. Give them time."""
-    items.sort(key=lambda item: item.get_closest_marker("exclusive") is None)
+    """Begin with the tests that need Airflow: xdist gives the first worker the first tests, and the others take over from the end.
+
+    The exclusive tests mostly wait, and would leave the other workers idle at the end. Airflow's metadata and imports take a worker ten
+    seconds. Give the exclusive tests time.
+    """
+    items.sort(key=_needs_no_airflow)
     for item in items:
         if item.get_closest_marker("exclusive") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_EXCLUSIVE_SECONDS))
+
+
+def _needs_no_airflow(item: pytest.Item) -> tuple[bool, bool]:
+    fixtures = item.fixturenames if isinstance(item, pytest.Function) else []
+    return item.get_closest_marker("exclusive") is None, "migrated_metadata" not in fixtures
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +160,7 @@ def one_exclusive_test_at_a_time(
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An embedded server of the session's own, or the external one that SKILL_BATCH_DATABASE_URL names."""
+    """An embedded server for the session, or the external one of SKILL_BATCH_DATABASE_URL."""
     external = os.environ.get(EXTERNAL_DATABASE)
     if external:
         url = urlsplit(external)
@@ -168,7 +198,7 @@ def _server_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def templates(server: Server) -> Iterator[dict[HostVariant, str]]:
-    """An empty host in both variants, with our schema deployed, to copy databases from."""
+    """An empty host in both variants, with schema ``batch`` deployed, to copy databases from."""
     names = {variant: f"template_{variant}_{os.getpid()}" for variant in HostVariant}
     for variant, name in names.items():
         administer(server, "CREATE DATABASE {}", name)
@@ -184,7 +214,7 @@ def templates(server: Server) -> Iterator[dict[HostVariant, str]]:
 def database(
     server: Server, templates: dict[HostVariant, str], request: pytest.FixtureRequest
 ) -> Iterator[Database]:
-    """A database of the test's own: the multi-tenant host, empty, with our schema."""
+    """A separate database for the test: the multi-tenant host, empty, with schema ``batch``."""
     with copied_database(server, templates[HostVariant.MULTI_TENANT], request.node.name) as copy:
         yield copy
 
@@ -234,7 +264,7 @@ def unused_port() -> int:
 
 
 def wait_for_blocked_statement(database: Database, count: int = 1) -> None:
-    """Until so many backends of this database wait for a lock."""
+    """Wait until this many backends of this database wait for a lock."""
     deadline = time.monotonic() + 60
     with database.connect() as connection:
         while time.monotonic() < deadline:
@@ -251,7 +281,7 @@ def wait_for_blocked_statement(database: Database, count: int = 1) -> None:
 def copied_database(server: Server, template: str, test: str) -> Iterator[Database]:
     """A copy of the template, named after the test, until the block ends."""
     name = f"{re.sub('[^a-z0-9]+', '_', test.lower())[:40]}_{os.urandom(4).hex()}"
-    administer(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    copy_template(server, name, template)
     try:
         yield Database(name, server)
     finally:

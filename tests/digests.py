@@ -1,4 +1,4 @@
-"""What a run tells the operators, and whether it reaches them."""
+"""The digest of a run for the operators, and whether it is delivered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from include.execution.batch import ReportsDigest, Run, Work
 def take_digest(
     platform: psycopg.Connection, batch: ReportsDigest, run: Run, *, is_delivered: bool = True
 ) -> list[str]:
-    """The lines, as ``close_run`` takes them; if they are not delivered, nothing that they mark as told is."""
+    """The lines, as ``close_run`` takes them. If they are not delivered, they do not count as reported."""
     with platform.transaction() as transaction:
         lines = list(batch.digest(Work(run, platform)).lines)
         if not is_delivered:

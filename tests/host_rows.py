@@ -1,4 +1,4 @@
-"""Rows of the host application's tables for tests: only what a test says, the rest as Prisma would leave it."""
+"""Rows of the host application's tables for tests. The test gives some values, the others are Prisma's defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An S3 server on a socket (moto's), which can be told to refuse requests."""
+"""An S3 server on a socket (moto's), which refuses requests on demand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def nothing(environ: WSGIEnvironment) -> bool:  # noqa: ARG001
 
 @dataclass
 class S3Server:
-    """The server, with one bucket. ``refuses`` says of a request (WSGI) whether it is answered 403."""
+    """The server, with one bucket. ``refuses`` returns for a request (WSGI) whether it is answered 403."""
 
     app: Any
     refuses: Callable[[WSGIEnvironment], bool] = nothing
@@ -74,7 +74,7 @@ class S3Server:
 
     @property
     def airflow_connection(self) -> str:
-        """What AIRFLOW_CONN_... holds for it."""
+        """The value of AIRFLOW_CONN_... for the server."""
         return json.dumps(
             {
                 "conn_type": "aws",
@@ -92,7 +92,7 @@ class S3Server:
         )
 
     def names(self, folder: str = "") -> list[str]:
-        """What the bucket holds below the folder, by name."""
+        """The names in the bucket below the folder."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=folder)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
@@ -120,7 +120,7 @@ def s3_server() -> Iterator[S3Server]:
         server.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION})
         yield server
     finally:
-        # What moto holds is the process's, not the server's.
+        # moto's data belong to the process, not to the server.
         for backend in get_backend("s3").values():
             for account in backend.values():
                 account.reset()

@@ -9,7 +9,7 @@ LIMIT_SECONDS = 60
 
 
 def wait_until(condition: Callable[[], bool], expected: str) -> None:
-    """Wait until the condition holds. ``expected`` says in the failure what it waits for."""
+    """Wait until the condition holds. ``expected`` names the condition in the failure message."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"not within {LIMIT_SECONDS} s: {expected}"

@@ -1,4 +1,4 @@
-"""What the hourly pass has counted serves the daily batches: the same figures, without reading the logs again."""
+"""The counts of the hourly batch give the daily batches the same figures, without reading the logs again."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def check(database: Database, check_at: datetime) -> None:
 
 
 def empty_logs(host: psycopg.Connection) -> None:
-    """Without its rows, whoever reads a log finds nothing."""
+    """The logs are empty, so a batch that reads a log finds no rows."""
     for table in LOGS:
         host.execute(f'DELETE FROM "{table}"')
 
 
 def written(host: psycopg.Connection, spec: BatchSpec) -> list[Any]:
-    """The figures of a batch, and what it says about the rows that it could not place."""
+    """The figures of a batch, and its remarks about unplaced rows."""
     table, columns = {
         TENANT_USAGE: ("usage_day", "- '{closed_by,closed_at}'::text[]"),
         STATISTICS: (
@@ -146,7 +146,7 @@ def test_a_daily_batch_has_the_same_figures_from_the_hours_as_from_the_logs(
     shared = run(database, spec)
 
     assert written(host, spec) == since_creation
-    if spec is not INACTIVE_TENANTS:  # what was before a tenant's creation is not read
+    if spec is not INACTIVE_TENANTS:  # the time before a tenant's creation is not read
         assert since_creation == from_logs
     assert scans(host, read)["HIS_AuditLog"]["read"] >= 7
     for table in ("SYS_SystemLog", "HIS_AuditLog"):
@@ -219,7 +219,7 @@ def test_the_first_pass_of_a_day_reads_the_day_before_again(
         "SELECT sum(api_calls) FROM batch.hourly_measure WHERE tenant_id = 'B' AND hour_at < %s",
         [MIDNIGHT - timedelta(hours=1)],
     ).fetchone()
-    assert measured == (0,)  # what was judged is not changed
+    assert measured == (0,)  # the judged days do not change
 
 
 def test_the_edits_of_a_row_that_was_edited_again_are_kept(
@@ -246,7 +246,7 @@ def test_the_edits_of_a_row_that_was_edited_again_are_kept(
     users = "SELECT active_users FROM batch.usage_day WHERE tenant_id = 'A'"
     run(database, TENANT_USAGE)
     assert host.execute(users).fetchone() == (1,)
-    # The application keeps the last edit only, which is one of the next day now.
+    # The application keeps only the last edit, which is now one of the next day.
     edit("user A2", NOON + timedelta(days=1))
     run(database, TENANT_USAGE, triggered_by="operator")
     assert host.execute(users).fetchone() == (1,)

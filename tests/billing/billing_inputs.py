@@ -1,4 +1,4 @@
-"""What a test prices: a tenant's October 2026 with one plan and all days closed, unless the test says otherwise."""
+"""The inputs of a calculation: a tenant's October 2026 with one plan and all days closed, unless the test says otherwise."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def charge(model: str, metric: str = "api_calls", **fields: Any) -> dict[str, An
 
 
 def fee_on_payments(**fields: Any) -> dict[str, Any]:
-    """2 % of the payments as the price list has it, unless the test says otherwise."""
+    """2 % of the payments, as a charge of the price list, unless the test says otherwise."""
     defaults = {"name": "決済手数料", "model": "metered_percentage", "meter": "payments", "rate": 2}
     return defaults | fields
 
@@ -138,7 +138,7 @@ def own_minimum(amount: str, **changes: Any) -> Commitment:
 
 
 def yen(rate: str) -> ExchangeRate:
-    """What a unit of the currency is worth at the end of October."""
+    """The value of a unit of the currency at the end of October."""
     return ExchangeRate(yen_per_unit=Decimal(rate), rate_date=OCTOBER.end)
 
 

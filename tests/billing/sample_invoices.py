@@ -173,7 +173,7 @@ def ordinary() -> Invoice:
     )
 
 
-# Three lines on the paper: what a page break could go through.
+# Three printed lines, so that a page break could split them.
 _WORDY = tuple(f"第{step}段階は契約書別表の単価による" for step in range(1, 6))
 
 
@@ -310,7 +310,7 @@ def english(*, country: str | None = "DE", category: TaxCategory = TaxCategory.N
     return made.model_copy(update={"language": "en"})
 
 
-# Legal names, and what they show: the script, and what its fonts must do.
+# Legal names with the property that they test: the script, and the requirement for its fonts.
 NAMES = {
     "Latin": "Škoda Łódź Ğüneş Công ty Cổ phần Việt Á",
     "Greek": "Ελληνικός Οργανισμός Τηλεπικοινωνιών Α.Ε.",

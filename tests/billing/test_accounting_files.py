@@ -1,4 +1,4 @@
-"""The accountant's files of a month: our list, our journal, and the imports of freee and マネーフォワード."""
+"""The accountant's files of a month: the detailed list, the journal, and the imports of freee and マネーフォワード."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def in_yen(invoice: Invoice) -> Invoice:
     return invoice.model_copy(update={"yen_tax": None})
 
 
-# Our list ----------------------------------------------------------------------------------------------------------------
+# The detailed list -------------------------------------------------------------------------------------------------------
 
 
 def test_the_list_opens_in_japanese_excel() -> None:
@@ -133,7 +133,7 @@ def test_the_list_has_a_row_per_rate_and_takes_the_tax_out_of_prices_that_includ
     ]
 
 
-def test_the_list_tells_six_tax_categories_apart() -> None:
+def test_the_list_distinguishes_six_tax_categories() -> None:
     lines = [
         samples.line(position, category.label, "1000", category=category)
         for position, category in enumerate(TaxCategory, 1)
@@ -508,7 +508,7 @@ def _category(row: dict[str, str]) -> str:
 
 
 def _booked(found: Iterable[dict[str, str]], amount: str) -> int:
-    """What the rows add to 売掛金."""
+    """The amount that the rows add to 売掛金."""
     return sum(int(row[f"借方{amount}"]) * (1 if row["借方勘定科目"] == "売掛金" else -1) for row in found)
 
 

@@ -1,4 +1,4 @@
-"""When an invoice waits for an operator: its total has changed too much, or too many rows of the host name nobody."""
+"""An invoice waits for an operator if its total has changed too much, or if too many rows of the host name no person."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ THRESHOLDS = IdentitySettings(
     ("unplaced", "read", "is_held"),
     [(10, 10, False), (11, 11, True), (11, 1099, True), (11, 1100, False), (0, 0, False)],
 )
-def test_rows_that_name_nobody_are_too_many_only_beyond_both_thresholds(
+def test_rows_that_name_no_person_are_too_many_only_above_both_thresholds(
     unplaced: int, read: int, is_held: bool
 ) -> None:
     events = UnplacedRows(events=unplaced, read_events=read, accounts=0, read_accounts=0)

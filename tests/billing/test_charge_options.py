@@ -1,4 +1,4 @@
-"""What a charge may choose: what is prorated, and the least that its line comes to."""
+"""The options of a charge: proration, and the minimum of its line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def usage_line(*charges: dict[str, Any], **changes: Any) -> InvoiceLine:
     return line
 
 
-# What is prorated --------------------------------------------------------------------------------------------------------
+# Proration ---------------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_but_the_base_fee_is_prorated_where_all_charges_say_so() -> None:

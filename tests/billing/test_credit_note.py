@@ -1,4 +1,4 @@
-"""Credit notes for an invoice or a part of it: lines, tax per rate, and what is left."""
+"""Credit notes for an invoice or a part of it: lines, tax per rate, and the remaining amounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people get: the PDF (read back as text) and the JSON."""
+"""The documents: the PDF (read back as text) and the JSON."""
 
 from __future__ import annotations
 
@@ -321,7 +321,7 @@ def test_legal_names_of_the_world_are_printed_and_need_no_rendering_to_know(
 
     text = squeezed(PdfReader(BytesIO(pdf)).pages[0].extract_text())
     for word in re.findall(r"\w+", samples.NAMES[script]):
-        # pypdf takes the glyphs of Thai vowels for several characters.
+        # pypdf reads the glyphs of Thai vowels as several characters.
         assert script == "Thai" or word in text
     assert _fonts_of(pdf) >= {"Thai": {"NotoSansThai-Bold"}, "Arabic": {"NotoSansArabic-Bold"}}.get(
         script, set()

@@ -23,7 +23,7 @@ def test_a_currency_has_the_decimals_of_iso_4217(currency: str, unit: str) -> No
 
 
 @pytest.mark.parametrize("currency", ["YEN", "jpy", "", "XAU", "XXX"])
-def test_what_nobody_pays_with_is_no_currency(currency: str) -> None:
+def test_codes_that_are_no_money_are_no_currency(currency: str) -> None:
     with pytest.raises(BillingError, match=f"通貨 '{currency}' は ISO 4217 の通貨ではありません") as refusal:
         minor_unit(currency)
     assert refusal.value.code == "UNKNOWN_CURRENCY"

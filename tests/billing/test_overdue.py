@@ -59,7 +59,7 @@ def test_the_days_are_ascending_and_within_a_year(days: list[int]) -> None:
         BillingSettings.model_validate(shipped | {"reminder_days": days})
 
 
-def test_reminders_are_off_until_somebody_says_who_knows_the_payments() -> None:
+def test_reminders_are_off_without_a_payment_source() -> None:
     shipped = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))["billing"]
 
     assert not BillingSettings.model_validate(shipped).sends_reminders

@@ -1,4 +1,4 @@
-"""The price list: what is refused, and with which words."""
+"""The price list: refused values, and their error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One invoice from its inputs: the order of the calculation, what is refused, and what holds for all inputs."""
+"""One invoice from its inputs: the order of the calculation, refused inputs, and properties of all invoices."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def amounts(lines: Sequence[InvoiceLine], *kinds: LineKind) -> list[str]:
 
 
 def amount_of(invoice: Invoice, kind: LineKind) -> Decimal:
-    """What the lines of this kind come to."""
+    """The sum of the lines of this kind."""
     return sum((line.amount for line in invoice.lines if line.kind is kind), Decimal(0))
 
 
@@ -592,7 +592,7 @@ BY_DAYS: list[tuple[str, int, list[Commitment], str, tuple[int, int] | None]] = 
     ),
     ("0", 31, [own_minimum("500000", valid_to=OCTOBER.start)], "16129", (1, 1)),
     ("350000", 31, [own_minimum("310000", **october(20))], "334516", (1, 31)),
-    # A commitment that begins later stands until it ends, and then the earlier one holds again.
+    # A later commitment applies until it ends. Then the earlier one applies again.
     ("0", 31, [own_minimum("31000"), own_minimum("62000", **october(11, 20))], "41000", (1, 31)),
 ]
 

@@ -1,4 +1,4 @@
-"""What holds for the invoice of any month, and that a second calculation of the rule book gives the same."""
+"""Properties of the invoice of any month. A second calculation from the rules gives the same invoice."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _refusal_code(month: BillingInputs) -> str | None:
     return None
 
 
-# What holds for all inputs -----------------------------------------------------------------------------------------------
+# Properties of all inputs ------------------------------------------------------------------------------------------------
 
 
 @given(months())

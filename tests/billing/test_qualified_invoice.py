@@ -18,7 +18,7 @@ VALID_NUMBER = "T7000012050002"
 
 
 def problems(invoice: Invoice, *, corporate_issuer: bool = False) -> str:
-    """What the refusal names; nothing if there is none."""
+    """The items that the error names; empty if there is no error."""
     try:
         require_qualified(invoice, corporate_issuer=corporate_issuer)
     except BillingError as error:

@@ -1,4 +1,4 @@
-"""One Airflow for the worker: its metadata database, the commands on it, and our DAGs in the worker's own process."""
+"""One Airflow for the worker: its metadata database, the commands on it, and the project's DAGs in the worker's own process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
+from psycopg.rows import TupleRow
 
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, AirflowInstallation, environment_of
@@ -17,7 +18,7 @@ from tests.dags.dag_runs import DagRuns
 
 @pytest.fixture(scope="session")
 def airflow(migrated_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowInstallation:
-    """Airflow's commands on that database, without any connection of ours."""
+    """Airflow's commands on that database, without any connection of the project."""
     return AirflowInstallation(environment_of(tmp_path_factory.mktemp("airflow"), migrated_metadata))
 
 
@@ -36,17 +37,25 @@ def slack() -> Iterator[StandIns]:
         yield stand_in
 
 
+@pytest.fixture(scope="session")
+def synced_dags() -> list[list[TupleRow]]:
+    """What the worker's runs leave for each other (``DagRuns.synced``)."""
+    return []
+
+
 @pytest.fixture
 def runs(
     dags: dict[str, DAG],
     migrated_metadata: str,
     database: Database,
     slack: StandIns,
+    synced_dags: list[list[TupleRow]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[DagRuns]:
     """Runs of the DAGs on the test's database, with the test's Slack for the operators."""
     url = migrated_metadata.replace("postgresql+psycopg2", "postgresql")
     with psycopg.connect(url, autocommit=True) as metadata:
-        runs = DagRuns({dag.dag_id: dag.fileloc for dag in dags.values()}, metadata, monkeypatch)
+        files = {dag.dag_id: dag.fileloc for dag in dags.values()}
+        runs = DagRuns(files, metadata, monkeypatch, synced_dags)
         runs.connect(database, slack)
         yield runs

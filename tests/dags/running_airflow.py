@@ -129,7 +129,7 @@ class Api:
         return {ti["rendered_map_index"] or ti["task_id"]: ti["state"] for ti in self.instances(run_id)}
 
     def clear(self, run_id: str, tenant_code: str) -> None:
-        """What the operator does: clear one tenant's instance, with downstream. One that still runs has only its index."""
+        """Clear one tenant's instance with downstream, like an operator. An instance that still runs has only its index."""
         instances = [ti for ti in self.instances(run_id) if ti["map_index"] >= 0]
         ((task_id, index),) = (
             (ti["task_id"], ti["map_index"])
@@ -174,7 +174,7 @@ class Api:
 
 
 def kill_tasks_of(database: Database, waiting_for: str = "Lock") -> None:
-    """``kill -9`` the processes whose connections wait: their statements for a lock, or the server for what they say next."""
+    """``kill -9`` the processes whose connections wait for a lock, or for the next statement of the client."""
     with database.connect() as connection:
         ports = {
             port
@@ -216,7 +216,7 @@ def copy_run(
     ended_at: datetime | None = None,
     like: str | None = None,
 ) -> None:
-    """In Airflow's own tables, a successful run of the DAG, made from one that there is (of the DAG ``like``)."""
+    """Insert a successful run of the DAG into Airflow's tables, copied from an existing one (of the DAG ``like``)."""
     with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
         changed = ("id", "dag_id", "run_id", "logical_date", "start_date", "end_date", "conf", "clear_number")
         columns = [

@@ -64,7 +64,7 @@ def test_a_batch_starts_the_run_that_asks_and_does_not_wait_for_it(
     assert f"/dags/{APPROVAL}/runs/{run_id}/required_actions" in alert
 
 
-def test_an_approval_without_anything_held_asks_nobody_and_ends_green(
+def test_an_approval_without_held_items_shows_no_request_and_succeeds(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     done = runs.test(APPROVAL, "2026-11-01", business_date="2026-10-01")
@@ -130,7 +130,7 @@ def test_a_person_approves_what_a_run_has_held(api: Api, database: Database, sla
             ("B", "hold", ADMIN, "確認済み", "held"),
         ]
 
-    # Airflow shows the old list after a clear. What is approved stays so, and the rest can be answered anew.
+    # Airflow shows the old list after a clear. Approved items stay approved, and the rest can be answered again.
     approval.clear_task(asked, "ask")
     _request(approval, asked, attempt=2)
     _answer(approval, asked, HOLD)
@@ -151,9 +151,9 @@ def test_a_person_approves_what_a_run_has_held(api: Api, database: Database, sla
 
 
 def _request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
-    """The open request of the run, as soon as its task waits and the scheduler knows it.
+    """The open request of the run, once its task waits and the scheduler has recorded this.
 
-    Airflow takes a task that is resumed earlier, within a second, for a killed one, and asks again.
+    If a task is resumed earlier, within a second, Airflow treats it as killed and runs it again.
     """
     path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/hitlDetails?response_received=false"
     parked = re.compile(

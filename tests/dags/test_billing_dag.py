@@ -194,7 +194,7 @@ def test_the_batchs_own_form_takes_no_operation(runs: DagRuns, slack: StandIns) 
     assert "パラメータ operation は、この DAG のフォームにありません" in message.text
 
 
-def test_the_familys_dag_closes_the_last_day_and_then_bills_the_month(
+def test_the_family_dag_closes_the_last_day_and_then_bills_the_month(
     runs: DagRuns, database: Database, tenants: list[str]
 ) -> None:
     with database.connect() as host:
@@ -207,7 +207,7 @@ def test_the_familys_dag_closes_the_last_day_and_then_bills_the_month(
 
 
 @pytest.mark.usefixtures("tenants")
-def test_the_familys_dag_leaves_a_month_alone_that_is_not_over(
+def test_the_family_dag_leaves_a_month_alone_that_is_not_over(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     today = datetime.now(UTC).astimezone(JAPAN).date()

@@ -1,4 +1,4 @@
-"""What holds for every DAG, and a snapshot of each one's structure, so that a change shows in review."""
+"""Rules for every DAG, and a snapshot of each one's structure, so that a review shows changes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_customers_batches_families_and_operations_are_all_there() -> None:
     assert (len(FAMILIES), len(OPERATIONS)) == (3, 6)
 
 
-def test_every_dag_is_in_the_registry_and_in_its_familys_folder(dags: dict[str, DAG]) -> None:
+def test_every_dag_is_in_the_registry_and_in_its_family_folder(dags: dict[str, DAG]) -> None:
     expected = {spec.dag_id: spec.family.slug for spec in BATCHES} | {
         family.dag_id: family.slug for family in FAMILIES
     }
@@ -131,7 +131,7 @@ def test_each_dag_maps_the_task_that_the_registry_names(dags: dict[str, DAG]) ->
         assert [task.task_id for task in dags[spec.dag_id].tasks if task.is_mapped] == [spec.mapped_task]
 
 
-def test_a_batch_in_its_familys_dag_has_the_tasks_of_its_own_dag(dags: dict[str, DAG]) -> None:
+def test_a_batch_in_its_family_dag_has_the_tasks_of_its_own_dag(dags: dict[str, DAG]) -> None:
     for spec in BATCHES:
         own = {name: task.upstream_task_ids for name, task in dags[spec.dag_id].task_dict.items()}
         prefix = f"{spec.slug}."
@@ -144,7 +144,7 @@ def test_a_batch_in_its_familys_dag_has_the_tasks_of_its_own_dag(dags: dict[str,
             for name, task in dags[spec.family.dag_id].task_dict.items()
             if name.startswith(prefix)
         }
-        # A batch need not run with its family. The snapshots hold those that do.
+        # A batch need not run with its family. The snapshots contain those that do.
         assert in_family in (own, {})
 
 
@@ -165,7 +165,7 @@ def test_an_operations_form_has_the_fields_of_its_operations_under_their_titles(
     assert {name: params.get_param(name).schema["title"] for name in form.titles} == form.titles
     if "operation" in params:
         assert params.get_param("operation").schema["enum"] == [each.name for each in form.operations]
-    # A field that only some operations use stands under a heading that says which.
+    # A field that only some operations use is below a heading that names them.
     users = {
         name: [each for each in form.operations if name in (*each.needs, *each.takes)] for name in form.titles
     }
@@ -196,7 +196,7 @@ def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])
 
 
-def test_a_familys_form_chooses_batches_and_has_no_operation(dags: dict[str, DAG]) -> None:
+def test_a_family_form_chooses_batches_and_has_no_operation(dags: dict[str, DAG]) -> None:
     """An operation would be obeyed by one of the chosen batches only, and the form would promise it for all of them."""
     common = {"business_date", "tenants", "dry_run", "batches"}
     own = {family.dag_id: set(dags[family.dag_id].params) - common for family in FAMILIES}
@@ -223,7 +223,7 @@ def test_mapped_tenants_run_five_at_a_time_under_their_own_names(dags: dict[str,
 
 
 def test_no_task_needs_an_airflow_pool(dags: dict[str, DAG]) -> None:
-    # A pool that nobody made would hang its tasks for ever.
+    # A missing pool would make its tasks wait for ever.
     assert {task.pool for dag in dags.values() for task in dag.tasks} == {"default_pool"}
 
 
@@ -253,7 +253,7 @@ for path in sys.argv[1:]:
 
 
 def test_parsing_a_dag_loads_no_driver_provider_or_rule() -> None:
-    """What tasks need, tasks import; otherwise every parse of the DAG processor pays for it."""
+    """Tasks import what they need. Otherwise every parse of the DAG processor would load it."""
     parsed = subprocess.run(
         [sys.executable, "-c", PARSE_EACH_FILE_IN_A_FORK, *map(str, DAG_FILES)],
         env=os.environ | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}"},
@@ -295,9 +295,9 @@ def test_airflow_finds_every_dag_by_its_import_of_airflow(tmp_path: Path, layout
     listed = subprocess.run(
         [sys.executable, "-c", LIST_DAGS, str(tmp_path / "dags")],
         # Airflow itself puts the bundle's root and the plugins folder on the path.
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        env=os.environ
         | {"AIRFLOW__CORE__PLUGINS_FOLDER": str(tmp_path / "plugins")}
-        | ({} if inside else {"PYTHONPATH": str(tmp_path)}),
+        | {"PYTHONPATH": "" if inside else str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -343,7 +343,7 @@ def test_the_structure_is_the_one_of_the_snapshot(dags: dict[str, DAG], dag_id: 
 
 
 def structure(dag: DAG) -> dict[str, Any]:
-    """What an operator would notice: schedule, parameters, tasks and their order."""
+    """The parts of a DAG that an operator would notice: schedule, parameters, tasks and their order."""
     return {
         "schedule": dag.schedule,
         "tags": sorted(dag.tags),

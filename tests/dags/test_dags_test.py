@@ -10,7 +10,7 @@ import pytest
 
 from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation, kill_group
+from tests.airflow_installation import AirflowInstallation, folder_of_dags, kill_group
 from tests.conftest import Database, wait_for_blocked_statement
 
 DAG_ID = "batch_018_01_tenant_usage"
@@ -20,13 +20,17 @@ TENANTS = ["T001", "T002", "T003"]
 
 
 @pytest.fixture
-def installation(airflow: AirflowInstallation, database: Database, slack: StandIns) -> AirflowInstallation:
+def installation(
+    airflow: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
+) -> AirflowInstallation:
     """Airflow with this test's database and Slack, and three tenants with a report each."""
     with database.connect() as host:
         for name in TENANTS:
             host_rows.tenant(host, name)
             host_rows.report(host, name, datetime(2026, 10, 31, 3, 0))
-    return airflow.with_connections(database, slack.slack_base_url)
+    installation = airflow.with_connections(database, slack.slack_base_url)
+    installation.environment.update(folder_of_dags(tmp_path / "dags", DAG_ID, FAMILY_DAG_ID))
+    return installation
 
 
 def log_of_runs(database: Database) -> list[tuple[str, date]]:

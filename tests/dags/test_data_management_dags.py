@@ -1,4 +1,4 @@
-"""BATCH-001 and BATCH-002 through ``airflow dags test``: a backup, a tenant restored beside the live rows, a clean-up."""
+"""BATCH-001 and BATCH-002 through ``airflow dags test``: a backup, a tenant restored into a separate schema, a clean-up."""
 
 from __future__ import annotations
 

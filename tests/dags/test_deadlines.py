@@ -1,4 +1,4 @@
-"""Deadlines in a whole Airflow: late and slow runs are told while they run, once, whatever is killed; nobody hears of a good run."""
+"""Deadlines in a whole Airflow: late and slow runs are reported once, while they run, whatever is killed. Good runs send no alert."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def folder(tmp_path: Path, database: Database) -> Path:
 
 @contextmanager
 def blocked(database: Database) -> Iterator[None]:
-    """Nobody writes the usage until the end of the block."""
+    """The lock prevents writes to the usage until the end of the block."""
     with psycopg.connect(database.dsn) as blocker:
         block(blocker)
         yield
@@ -87,7 +87,7 @@ def blocked(database: Database) -> Iterator[None]:
 def kill_and_restart(server: Server, after_seconds: float) -> None:
     """``kill -9`` PostgreSQL; an external server is left alone."""
     if server.postgres:
-        # It does not wait for the disk, and so would lose what a server of production has written.
+        # Without synchronous commits, it would lose rows that a server of production has written.
         administer(server, "CHECKPOINT")
         pid = (server.postgres.directory / "data" / "postmaster.pid").read_text().splitlines()[0]
         os.kill(int(pid), signal.SIGKILL)
@@ -122,7 +122,7 @@ def wait_until(happened: Callable[[], object], seconds: float = ALERT_SECONDS) -
 
 
 def remember_runs(metadata: str, database: Database, seconds: int) -> None:
-    """Five earlier runs that took so long, made from the one that there is, for Airflow and for our execution log."""
+    """Five earlier runs with this duration, copied from an existing one, for Airflow and for the execution log."""
     now = datetime.now(UTC)
     for day in range(1, 6):
         began_at = now - timedelta(days=day)
@@ -146,7 +146,7 @@ def remember_runs(metadata: str, database: Database, seconds: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.exclusive
-def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
+def test_late_and_slow_runs_are_reported_once_while_they_run_whatever_is_killed(
     airflow: AirflowInstallation,
     migrated_metadata: str,
     server: Server,
@@ -174,7 +174,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
         api.unpause()
         assert api.wait(api.trigger(**CONF)) == "success"
         api.rest()
-        assert slack.messages == []  # a success alerts nobody
+        assert slack.messages == []  # a success sends no alert
 
         _edit(api, folder, "hours=1", f"seconds={DEADLINE_SECONDS}")
         remember_runs(migrated_metadata, database, seconds=USUAL_SECONDS)
@@ -196,7 +196,7 @@ def test_late_and_slow_runs_are_told_once_while_they_run_whatever_is_killed(
         block(blocker)
         killed = api.trigger(**CONF)
         wait_until_blocked(api, killed, database)
-    # Scheduler, triggerer and worker were killed while it ran, and now the database; the deadline passes while nobody is there.
+    # Scheduler, triggerer and worker were killed while it ran, and now the database. The deadline passes during the outage.
     kill_and_restart(server, after_seconds=DEADLINE_SECONDS)
     with start() as api:
         api = replace(api, dag_id=USAGE)
@@ -253,7 +253,7 @@ def _a_failed_run_is_told_once_and_its_deadlines_say_nothing(api: Api, slack: St
     )
     assert message.text.startswith("バッチ実行失敗: BATCH-018-01")
     assert "T001" in message.text
-    # On a busy machine it fails after its deadlines; then it may have been told before.
+    # On a busy machine it fails after its deadlines. Then the alert may have been sent before.
     assert len(others) <= sum(api.seconds(run_id) > deadline for deadline in (DEADLINE_SECONDS, SLOW_SECONDS))
     return run_id
 
@@ -296,7 +296,7 @@ with DAG("plain", deadline=late_deadline("X", "X", "HIGH", timedelta(hours=1))):
 def test_airflow_still_needs_our_dag_class_for_the_test_of_a_dag_with_deadlines(
     airflow: AirflowInstallation, tmp_path: Path
 ) -> None:
-    """When this fails, Airflow is mended, and ``BatchDag`` may go."""
+    """If this test fails, Airflow is fixed, and ``BatchDag`` can be deleted."""
     (tmp_path / "plain.py").write_text(PLAIN_DEADLINE, encoding="utf-8")
     installation = AirflowInstallation(airflow.environment | {"AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)})
     tested = installation.run("dags", "test", "plain")

@@ -89,7 +89,7 @@ def test_without_a_mail_server_nothing_is_opened_and_the_alert_names_the_connect
         assert outbox_rows.statuses(host) == {}
 
 
-def test_what_finally_failed_turns_the_hourly_run_red_and_is_told_by_tenant(
+def test_final_failures_fail_the_hourly_run_and_are_reported_by_tenant(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:

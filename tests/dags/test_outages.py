@@ -1,4 +1,4 @@
-"""What the operators read, and what they do not, when a task is killed for good and when Airflow's own API server is away."""
+"""The alerts when a task is finally killed, and when Airflow's own API server is not available."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.dags.test_deadlines import wait_until
 
 USAGE = "batch_018_01_tenant_usage"
 CONF = {"business_date": "2026-10-31"}
-# What the supervisor logs when it could not ask the API server.
+# The supervisor's log line if it could not reach the API server.
 UNANSWERED = "Unhandled exception while handling task request"
 
 # One try and two retries.
@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 
 @pytest.fixture
 def one_tenant(database: Database, migrated_metadata: str) -> Iterator[None]:
-    """One tenant, and nothing in Airflow that other tests have left or that this one leaves."""
+    """One tenant. Rows of other tests in Airflow are deleted before and after."""
     forget_runs(migrated_metadata, USAGE)
     with database.connect() as host:
         host_rows.tenant(host, "T001")
@@ -100,7 +100,7 @@ def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_r
             airflow, database, slack, tmp_path, unused_port, PATIENT, stored_connections=True
         ) as api,
     ):
-        # In Airflow's database, as in production; for an environment variable nobody has to be asked.
+        # In Airflow's database, as in production: an environment variable would need no request.
         api = replace(api, dag_id=USAGE)
         for role, port in (("batch_platform", proxy_port), ("batch_tenant", database.server.port)):
             api.define_connection(f"{role}_db", database.airflow_connection(role), port=port)
@@ -110,7 +110,7 @@ def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_r
 
         with api.server_away():
             proxy.release.set()
-            # The SDK takes this for "not defined".
+            # The SDK treats this as "not defined".
             wait_until(lambda: UNANSWERED in api.log.read_text(), seconds=240)
 
         assert api.wait(run_id) == "success"

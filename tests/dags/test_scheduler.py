@@ -17,7 +17,7 @@ import pytest
 from include.execution.business_date import JAPAN
 from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation
+from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.dags.running_airflow import Api, forget_runs, kill_tasks_of, running_airflow
 from tests.messaging.outbox_rows import slack as slack_of
@@ -54,9 +54,10 @@ def api(
 ) -> Iterator[Api]:
     for dag_id in (USAGE, BILLING, SENDING, RETRY):
         forget_runs(migrated_metadata, dag_id)
-    # Only what the test triggers: no run of the schedule's own may come in between.
+    # Only the runs that the test triggers: the schedule must start no run in between.
     alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, alone) as api:
+    dags = folder_of_dags(tmp_path / "dags", USAGE, BILLING, SENDING, RETRY, OPERATE_INVOICES)
+    with running_airflow(airflow, database, slack, tmp_path, unused_port, alone | dags) as api:
         api = replace(api, dag_id=USAGE)
         api.unpause()
         yield api
@@ -74,7 +75,7 @@ def test_an_operator_triggers_kills_clears_and_reruns(api: Api, database: Databa
 
 
 def _nobody_outside_this_machine_reaches_it(api: Api) -> None:
-    """Every visitor is an administrator: neither Airflow nor a stand-in listens on another interface than loopback."""
+    """Every user is an administrator, so Airflow and the stand-ins listen only on loopback."""
     listening = [
         (connection.laddr, connection.pid)
         for connection in psutil.net_connections("tcp")

@@ -1,4 +1,4 @@
-"""BATCH-018-05 through ``airflow dags test``: with the sample of a list it says what it would do, and touches nothing."""
+"""BATCH-018-05 through ``airflow dags test``: with the sample list it reports the changes and writes nothing."""
 
 from __future__ import annotations
 

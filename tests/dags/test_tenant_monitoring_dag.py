@@ -1,4 +1,4 @@
-"""BATCH-018-03 through ``airflow dags test``: the operators hear of an incident, of a lost run, and of one that never began."""
+"""BATCH-018-03 through ``airflow dags test``: the operators get alerts about an incident, a lost run, and a run that never began."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
         runs.set_connection("ops_email", email_connection(slack))
 
         first = runs.test(TENANT_MONITORING.dag_id, f"{CHECKS[0]}+00:00")
-        # The first run has ended; as far as the log knows, it and a run of another batch have not.
+        # The first run has ended. The execution log says that it and a run of another batch are still running.
         host.execute(
             """
             INSERT INTO batch.execution_log (
@@ -53,7 +53,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
             """,
             [TENANT_USAGE.id],
         )
-        # A run whose worker was killed before it could tell, and one that did tell.
+        # A run whose worker was killed before it sent its alert, and a run that did send it.
         for run_id in ("untold", "told"):
             host.execute(
                 """
@@ -74,7 +74,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
             VALUES ('failure:batch_018_02_tenant_billing:told:BATCH-018-02:0', 'slack', 'CRITICAL', '{}', now())
             """
         )
-        # A schedule that was in use the day before, and has made no run since.
+        # A schedule that was in use the day before, and has started no run since.
         last, before = firings_before(INACTIVE_TENANTS.cron, datetime.now(UTC) - GRACE, 2)
         dag_id = INACTIVE_TENANTS.dag_id
         copy_run(airflow_metadata, dag_id, "scheduled__before", before, like=TENANT_MONITORING.dag_id)
@@ -98,7 +98,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     untold, unclosed, not_started, digest = (
         message for message in slack.messages if message.channel == "slack"
     )
-    # What is critical is mailed as well: an invoice run that failed, and the tenant's incident.
+    # Critical alerts are mailed too: an invoice run that failed, and the tenant's incident.
     assert [message.subject for message in slack.messages if message.channel == "email"] == [
         "[CRITICAL] バッチ実行失敗: BATCH-018-02",
         "[CRITICAL] テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",
@@ -129,11 +129,11 @@ def test_the_person_who_triggered_a_lost_run_is_mailed_and_the_operators_are_not
     now = datetime.now(UTC)
     with database.connect() as host:
         host_rows.tenant(host, "T001", tenant_name="㈱髙橋")
-        # A dry run whose worker was killed before it could tell; without a known user nobody is told.
+        # A dry run whose worker was killed before it sent its alert. Without a known user no alert is sent.
         failed = {"status": "failed", "ended_at": now - timedelta(minutes=30), "error_count": 1}
         for execution_id, user in (("untold", "keiri"), ("of nobody", None)):
             lost_run(host, TENANT_BILLING.id, execution_id, user, dry_run=True, success_count=0, **failed)
-        # An operation that is running as far as the log knows. Airflow does not know it.
+        # An operation that is running in the execution log, and that Airflow does not know.
         lost_run(host, OPERATE_INVOICES.id, "orphan", "keiri", status="running")
         first = runs.test(TENANT_MONITORING.dag_id, f"{CHECKS[0]}+00:00")
         told_by_first = about_runs(slack)

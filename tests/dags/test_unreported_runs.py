@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 
-# What the DAG processor logs for each callback of a DAG.
+# The DAG processor's log line for each callback of a DAG.
 CALLED_BACK = "Executing on_failure dag callback"
 
 
@@ -119,7 +119,7 @@ def test_the_run_of_a_killed_close_run_is_reported_once(
             (f"failure:{USAGE}:{run_id}:BATCH-018-01:0",)
         ]
 
-    # What the alert says: cleared, the run is closed.
+    # As the alert advises: after the clear, the run is closed.
     api.clear_task(run_id, "close_run")
     assert api.wait(run_id) == "success"
 

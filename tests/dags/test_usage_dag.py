@@ -284,9 +284,7 @@ def test_a_host_without_tenants_in_use_is_no_failure(runs: DagRuns, database: Da
 
 
 @pytest.mark.usefixtures("tenants")
-def test_the_familys_dag_skips_what_was_not_chosen(
-    runs: DagRuns, database: Database, slack: StandIns
-) -> None:
+def test_the_family_dag_skips_what_was_not_chosen(runs: DagRuns, database: Database, slack: StandIns) -> None:
     done = runs.test(FAMILY_DAG_ID, RUN_DATE, batches=[])
 
     assert done.state == "success"
@@ -297,7 +295,7 @@ def test_the_familys_dag_skips_what_was_not_chosen(
 def test_a_shard_whose_batch_cannot_be_created_leaves_the_reason(
     runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
 ) -> None:
-    """The settings can be read by every task but the shard's."""
+    """Every task except that of the shard can read the settings."""
     create = TenantUsageBatch.__init__
 
     def breaks_in_a_shard(self: TenantUsageBatch, *arguments: Any) -> None:

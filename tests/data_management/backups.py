@@ -166,7 +166,7 @@ def of_tenant(
 
 
 def of_restored(database: Database, tenant_id: str) -> dict[str, tuple[int, str | None]]:
-    """The same of what was restored of the host's tables."""
+    """The same values of the restored host tables."""
     with database.connect() as connection:
         connection.execute("SET timezone = UTC")
         tables = [
@@ -178,7 +178,9 @@ def of_restored(database: Database, tenant_id: str) -> dict[str, tuple[int, str 
 
 
 def planted(database: Database, root: Path) -> Backups:
-    """Two tenants with people, settings and requests, of which one has a name that would lead elsewhere; and one that has left."""
+    """Two tenants with people, settings and requests, one of them with a name that would lead to another folder; and a tenant that has
+    left.
+    """
     with database.connect() as host:
         host.execute(
             'ALTER TABLE "MST_Employee" ADD COLUMN code_length integer GENERATED ALWAYS AS (length(employee_code)) STORED'

@@ -1,4 +1,4 @@
-"""Rows of our daily statistics for tests: only what a test says, the rest is 0."""
+"""Rows of the batches' daily statistics for tests. The test gives some values, the others are 0."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def days(
 def group(
     connection: psycopg.Connection, tenant_id: str, day: date, dimension: str, name: str | None, people: int
 ) -> None:
-    """A category or department of so many people, each with one skill of level 3; without a name, the rest."""
+    """A category or department of this many people, each with one skill of level 3; without a name, the rest."""
     connection.execute(
         """
         INSERT INTO batch.statistics_group

@@ -56,7 +56,7 @@ def backups(database: Database, tmp_path: Path) -> Backups:
 
 
 def status(database: Database, backup_id: str) -> tuple[str, str, bool]:
-    """What our table and the application's say."""
+    """The status in the ledger and in the application's table."""
     with database.connect() as connection:
         row = connection.execute(
             """
@@ -134,7 +134,7 @@ def test_a_backup_is_one_snapshot_and_a_tenants_restore_gives_back_exactly_its_r
     assert backups.close(run).status == "completed"
     backup_id = f"BKP_{TODAY:%Y%m%d}_001"
     whole = files(backups.root)
-    # Whatever somebody clears now, a complete backup stays as it is.
+    # No clear changes a complete backup.
     assert backups.close(run).status == "completed"
     with pytest.raises(BackupError, match="完成しているため"):
         backups.first_steps(run)
@@ -300,7 +300,7 @@ def test_a_backup_that_fails_is_none_and_costs_no_older_one(backups: Backups, tm
     assert set(stored) <= set(files(backups.root))
     assert status(backups.database, kept)[0] == "verified"
 
-    # The daily check of a tenant's export finds it broken; what it comes to is mended by clearing the tenant's instance.
+    # The daily check of a tenant's export finds it broken. Clearing the tenant's instance repairs it.
     run, tenant_ids = backups.open(accept_smaller=True)
     backups.first_steps(run)
     assert backups.tenants_step(run, tenant_ids).failures == []
@@ -348,7 +348,7 @@ def test_without_room_the_place_and_the_bytes_are_named_and_nothing_is_begun(
         assert connection.execute("SELECT count(*) FROM batch.backup").fetchone() == (0,)
     assert not backups.root.exists()
 
-    # Afterwards the last backup says how much a local store needs.
+    # From now on, the last backup gives the space that a local store needs.
     backups.take(TODAY - timedelta(days=1))
     with backups.database.connect() as connection:
         total = count_of(connection, "SELECT total_bytes FROM batch.backup")
@@ -549,7 +549,9 @@ def test_retention_deletes_what_it_must_and_a_kill_in_between_leaves_nothing_beh
     first = backups.take()
     # Four older nights, as if the ledger had lost them.
     older = [copied(folders, first, TODAY - timedelta(days=number)) for number in (4, 3, 2, 1)]
-    (folders / older[3] / MANIFEST).rename(folders / older[3] / "moved away")  # no backup, and nobody's
+    (folders / older[3] / MANIFEST).rename(
+        folders / older[3] / "moved away"
+    )  # no backup, and not one of a run
     with backups.database.connect() as connection:
         # A phantom: verified, and its manifest is gone.
         connection.execute(
@@ -561,7 +563,7 @@ def test_retention_deletes_what_it_must_and_a_kill_in_between_leaves_nothing_beh
         )
     phantom = files(folders / older[3])
 
-    # A day that is caught up, and the clock is set back: the oldest of all by both, and still what was verified last.
+    # A later run for a missed day, and a clock that was set back: the oldest of all by both, but verified last.
     run, tenant_ids = backups.open(date(2026, 6, 1))
     backups.first_steps(run)
     assert backups.tenants_step(run, tenant_ids).failures == []
@@ -610,7 +612,7 @@ def copied(
 
 
 def status_of(database: Database) -> dict[str, str]:
-    """What the ledger says of each backup."""
+    """The ledger's status of each backup."""
     with database.connect() as connection:
         return dict(connection.execute("SELECT backup_id, status FROM batch.backup").fetchall())
 

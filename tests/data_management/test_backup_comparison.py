@@ -1,4 +1,4 @@
-"""Which tables a backup compares by content, and what a restore says of the others."""
+"""The tables that a backup compares by content, and the report of a restore about the others."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ JOBS = 2
 
 @pytest.fixture
 def wide(database: Database) -> DatabaseServer:
-    """A database with 16 tables of about 400 kB each, beside the ordinary ones, and a large object."""
+    """A database with 16 tables of about 400 kB each, in addition to the ordinary ones, and a large object."""
     with database.connect() as host:
         host.execute("CREATE SCHEMA wide")
         for number in range(TABLES):
@@ -227,7 +227,7 @@ def test_pg_dump_ends_with_its_task(database: Database, tmp_path: Path) -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert sessions(database) == 0
-    # The signal may come while the pool starts its thread. The pool does not know the thread then, which ends by itself.
+    # The signal may come while the pool starts its thread. Then the pool does not know the thread, which ends by itself.
     wait_until(
         lambda: all("store_dump" not in thread.name for thread in threading.enumerate()),
         "the threads that store files end",
@@ -263,7 +263,7 @@ def test_the_death_of_pg_dump_is_the_error_even_while_its_workers_live(
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "pg_dump"
-    # The sleep keeps the pipe of the output open, as a worker in the middle of a large table does.
+    # The sleep keeps the pipe of the output open, like a worker in the middle of a large table.
     script.write_text("#!/bin/sh\nsleep 1000 &\necho 'pg_dump: error: out of luck'\nkill -9 $$\n")
     script.chmod(0o755)
     with pytest.raises(BackupError, match=r"シグナル 9 で強制終了.*out of luck"):
@@ -300,7 +300,7 @@ def test_a_folder_in_use_is_not_old(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert Path(restored_by_hand, "dump").exists()
 
 
-def test_a_retry_deletes_what_its_predecessor_has_left_and_nobody_elses(
+def test_a_retry_deletes_only_the_leftovers_of_its_predecessor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -1,4 +1,4 @@
-"""What the batches see of the host's rows, where that is not what the rows say at first sight."""
+"""The views over the host's rows, where their values differ from those of the rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import Database
 
 
 @pytest.mark.parametrize(("requested_by", "seen"), [("user_1", 1), (None, 1), ("BATCH-004", 0)])
-def test_the_batches_own_reports_are_nobodys_use(
+def test_the_batches_own_reports_do_not_count_as_use(
     database: Database, requested_by: str | None, seen: int
 ) -> None:
     with database.connect() as host:

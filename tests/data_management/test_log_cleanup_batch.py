@@ -1,4 +1,4 @@
-"""BATCH-002 on real files and rows: what goes, what stays, and what nobody can make it touch."""
+"""BATCH-002 on real files and rows: deleted and kept ones, and files that it must never touch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> ObjectStore:
 
 
 def log_file(root: Path, name: str, days: int, content: str = "line\n" * 500) -> Path:
-    """A file last written so many days before the Sunday, at noon in Japan."""
+    """A log file last written this many days before the Sunday, at noon in Japan."""
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
@@ -350,7 +350,7 @@ def test_many_rows_go_in_chunks_and_none_keeps_the_application_from_writing(
             SELECT 'old_' || number, '2026-01-01', now() FROM generate_series(1, 2500) AS number
             """
         )
-        # Each chunk waits for a lock of the test's before it ends, and notes what it deleted.
+        # Each chunk waits for a lock of the test before it ends, and records the deleted rows.
         host.execute(
             """
             CREATE TABLE chunk (transaction_id bigint, deleted integer);

@@ -1,4 +1,4 @@
-"""BATCH-004 from real statistics to real files: read back, every part says the same; made twice, the same bytes."""
+"""BATCH-004 from real statistics to real files: all parts have the same figures, and a second run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def employee(host: psycopg.Connection, tenant_id: str, name: str) -> None:
 
 
 def assert_recorded_as_it_lies(host: psycopg.Connection, store: Path) -> None:
-    """Every file is recorded, and the application knows it, just as it is."""
+    """Every file is recorded and known to the application, with its present content."""
     recorded = host.execute(
         """
         SELECT file.location, file.sha256, file.size_bytes, shown.file_size, shown.generation_status
@@ -258,7 +258,7 @@ def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
     assert "髙橋﨑ホールディングス" in document[0]
     assert "髙橋﨑ホールディングス 管理者様" in body
 
-    # The day that is missing is told first, and is no zero.
+    # The missing day is named first, and is no zero.
     notice = "データのない日が 1 日あります: 10/7（水）"
     assert notice in document[0].replace("\n", "")
     assert any(str(row[0]).startswith(notice) for row in cells(book, "月次サマリー")[:8])
@@ -279,9 +279,9 @@ def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
     assert {cell.data_type for cell in every} <= {"s", "n", "d"}
     assert not any(cell.hyperlink for cell in every)
 
-    # What is printed fits, every chart has a title and named axes, and the PDF brings its fonts.
+    # All printed text fits, every chart has a title and named axes, and the PDF contains its fonts.
     for sheet in book.worksheets:
-        # One page wide (the default, which the file leaves out), and as long as it takes.
+        # One page wide (the default, which the file omits), and as long as necessary.
         assert sheet.page_setup.paperSize == 9
         assert sheet.sheet_properties.pageSetUpPr is not None
         assert sheet.sheet_properties.pageSetUpPr.fitToPage
@@ -329,7 +329,7 @@ def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
     for staging in ("report_signal", "report_person"):
         assert host.execute(f"SELECT count(*) FROM batch.{staging}").fetchone() == (0,)
 
-    # Made again: the same bytes, the same rows, no second letter.
+    # A second run: the same bytes, the same rows, no second letter.
     before = {path: path.read_bytes() for path in written.values()}
     run(shared_database, tmp_path)
     assert {path: path.read_bytes() for path in files(tmp_path).values()} == before
@@ -366,7 +366,7 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
 
     nothing = next(path for path in tmp_path.rglob("*NO-DATA*.pdf"))
     assert "この月の統計データがありません。" in pages(nothing)[0].replace("\n", "")
-    # A colour that does not hold is remarked on, and keeps the other settings of the tenant from holding, as everywhere.
+    # An invalid colour gives a remark. As everywhere, the tenant's other settings are ignored then too.
     notes = host.execute(
         "SELECT array_to_string(notes, ' ') FROM batch.tenant_outcome WHERE tenant_id = 'NO-DATA'"
     ).fetchone()
@@ -417,7 +417,7 @@ def test_without_a_pdf_the_workbook_is_delivered_and_the_tenant_has_failed(
     assert "月次レポート（Excel）ができました" in letters(host)[0][2]
     assert len(letters(host)) == 2
 
-    # The cause is gone: the PDF joins the workbook, and nobody is told twice.
+    # Without the error, the PDF is added to the workbook, and no second letter is sent.
     assert run(shared_database, tmp_path, codes=["T1"]).status == "completed"
     assert host.execute(shown).fetchall() == [("excel",), ("pdf",)]
     assert len(letters(host)) == 2
@@ -425,7 +425,7 @@ def test_without_a_pdf_the_workbook_is_delivered_and_the_tenant_has_failed(
 
 
 def logins_of_letter_and_workbook(host: psycopg.Connection, store: Path) -> tuple[str, int]:
-    """What the only letter (text and HTML alike) and the workbook say."""
+    """The figures in the only letter (text and HTML alike) and in the workbook."""
     ((_, _, body, rich),) = letters(host)
     said = re.search(r"ログイン数: ([\d,]+)", body)
     assert said is not None
@@ -433,7 +433,7 @@ def logins_of_letter_and_workbook(host: psycopg.Connection, store: Path) -> tupl
     return said[1], row_of(book_of(files(store)[".xlsx"]), "月次サマリー", "ログイン数")[1]
 
 
-def test_a_letter_that_nobody_has_sent_yet_says_what_the_report_says_when_it_is_made_again(
+def test_a_letter_that_waits_gets_the_figures_of_the_repeated_report(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
     tenant(host, "T1")
@@ -449,7 +449,7 @@ def test_a_letter_that_nobody_has_sent_yet_says_what_the_report_says_when_it_is_
     assert logins_of_letter_and_workbook(host, tmp_path) == ("1,060", 1_060)
     assert "データのない日" not in letters(host)[0][2]
 
-    # Who is no recipient any more is not told; the letters of other months and matters stay.
+    # Former recipients get no letter. The letters of other months and subjects stay.
     host.execute(
         """
         INSERT INTO batch.outbox
@@ -473,7 +473,7 @@ def test_a_letter_that_nobody_has_sent_yet_says_what_the_report_says_when_it_is_
         "status = 'pending', decided_by = 'an operator'",  # after it had been in doubt
     ],
 )
-def test_a_letter_that_may_have_gone_out_stays_and_nobody_is_told_twice(
+def test_a_letter_that_may_have_been_sent_stays_and_no_second_one_is_sent(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path, became: str
 ) -> None:
     tenant(host, "T1")
@@ -485,7 +485,7 @@ def test_a_letter_that_may_have_gone_out_stays_and_nobody_is_told_twice(
     assert logins_of_letter_and_workbook(host, tmp_path) == ("62", 93)
 
 
-def test_a_previous_month_of_which_days_are_missing_is_told_on_the_front_page_and_in_the_letter(
+def test_missing_days_of_the_previous_month_are_named_on_the_front_page_and_in_the_letter(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
     tenant(host, "T1")
@@ -660,7 +660,7 @@ def _make_files(report: MonthlyReport) -> tuple[bytes, bytes]:
 
 
 def _make_files_after(moment: float, report: MonthlyReport, results: Any) -> None:
-    """In a process of its own, and once the clock shows another time: entries of a ZIP file have times of two seconds each."""
+    """In a separate process, after the clock has advanced: entries of a ZIP file have times of two seconds each."""
     wait_until(lambda: time.time() // 2 > moment // 2, "the clock goes on")
     results.put(_make_files(report))
 
@@ -781,7 +781,7 @@ def test_runs_and_tries_at_once_take_turns_and_leave_one_whole_report(
         assert report.failures == []
         retry, other = (each.result() for each in others)
 
-    # The first run's people were used up by then: rather than list nobody, its next try says so and is tried again.
+    # The first run has deleted the people. Instead of an empty list, its next attempt fails with this reason and is retried.
     assert [(failure.unit_id, failure.recoverable) for failure in retry.failures] == [("T1", True)]
     assert other.failures == []
     assert_recorded_as_it_lies(host, tmp_path)

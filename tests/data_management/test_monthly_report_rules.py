@@ -176,7 +176,7 @@ def test_levels_of_fewer_than_five_people_are_hidden() -> None:
     made = figures((august, 6), (september, 6), (october, 4))
     for key, value in (("mean_level", 2), ("coverage_rate", 50)):
         figure = made.figure(key)
-        # The fiscal year's mean leaves it out: from one with it, and the other months, it could be worked out.
+        # The fiscal year's mean leaves it out. Otherwise it could be calculated from the mean and the other months.
         assert [figure.current, figure.previous, figure.fiscal] == [NotShown.FEW_PEOPLE, value, value]
         assert value_text(figure.current, figure.unit, "ja") == "5名未満のため非表示"
         assert (difference_text(figure), growth_text(figure), tone(figure)) == ("—", "—", "neutral")
@@ -184,12 +184,12 @@ def test_levels_of_fewer_than_five_people_are_hidden() -> None:
     assert [month.has_hidden for month in made.months[-2:]] == [False, True]
     only = figures((october, 1)).figure("mean_level")
     assert [only.current, only.previous, only.fiscal] == [NotShown.FEW_PEOPLE, None, NotShown.FEW_PEOPLE]
-    # Of nobody there is nothing to hide.
+    # Without people there is nothing to hide.
     assert report(day(october)).figure("mean_level").current is None
     assert MonthlyReport.model_validate_json(made.model_dump_json()) == made
 
 
-# What the application writes nothing of today.
+# The tables that the application does not write at present.
 NO_RECORDS: dict[str, int | None] = dict.fromkeys(
     (
         *("api_calls", "api_errors", "reports_generated"),
@@ -258,7 +258,7 @@ def test_an_error_rate_without_calls_is_none_and_without_a_record_is_absent() ->
     assert absent.figure("error_rate").current is NotShown.NO_RECORD
 
 
-def test_rows_that_name_nobody_are_told_when_there_are_any() -> None:
+def test_rows_that_name_no_person_are_reported_if_there_are_any() -> None:
     def said(*days: dict[str, Any]) -> list[str]:
         return [notice for notice in notices(report(*days)) if "集計に含まれていません" in notice]
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:User
 A4 = (8.27, 11.69)  # inches
 # How many pixels a digit of the report's font is wide, by which columns are measured.
 DIGIT = {"ja": 8, "en": 7}
-# What a page of A4 holds at least, in rows: those of its height unscaled, whatever the printer.
+# The minimum number of rows on an A4 page: those of its height without scaling, on any printer.
 LEAST_ROWS_ON_A_PAGE = 40
 KPI = 3
 LAST_ROW = 1_000
@@ -27,7 +27,7 @@ LAST_DAY = datetime(2026, 10, 31)
 
 
 def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "ja") -> Any:
-    """A report with so many categories and departments."""
+    """A report with this many categories and departments."""
     levels = {f"level_{number}": number for number in range(1, 6)}
     rows = [
         {
@@ -61,12 +61,12 @@ def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "
 
 
 def printed_pages(sheet: Any, rows: int, language: str) -> list[int]:
-    """The page of each row: those that the sheet breaks by itself, and those that end because they are full."""
+    """The page of each row. Some pages end at a page break of the sheet, others because they are full."""
     if sheet.page_setup.fitToHeight != 0:
         return [0] * rows  # all on one page
     across, down = reversed(A4) if sheet.page_setup.orientation == "landscape" else A4
     margins = sheet.page_margins
-    # Columns of one width beside each other are one entry.
+    # Adjacent columns of the same width are one entry.
     digits = sum((each.max - each.min + 1) * each.width for each in sheet.column_dimensions.values())
     widths = digits * DIGIT[language] / 96
     scale = min(1, (across - margins.left - margins.right) / widths)
@@ -92,7 +92,7 @@ def test_no_printed_page_cuts_a_chart(groups: int, language: Literal["ja", "en"]
             rows = range(chart.anchor._from.row, chart.anchor.to.row + 1)
             assert pages[rows[0]] == pages[rows[-1]]
             assert len(rows) <= LEAST_ROWS_ON_A_PAGE
-            if number != KPI:  # two beside each other
+            if number != KPI:  # two next to each other
                 assert taken.isdisjoint(rows)
             taken |= set(rows)
 

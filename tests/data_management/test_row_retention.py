@@ -1,4 +1,4 @@
-"""The rows of our own tables that BATCH-002 deletes, what stays of them, and the tables that no settings file can make it touch."""
+"""The rows of the batches' own tables that BATCH-002 deletes and keeps, and the tables that no settings file can include."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEPT_FOR_YEARS = frozenset(
         "overdue_reminder",
         "payment",
         "reminder_stop",
-        # What they were computed from.
+        # The inputs of their calculation.
         "billing_profile",
         "commitment",
         "discount",
@@ -47,7 +47,7 @@ KEPT_FOR_YEARS = frozenset(
         "plan_change",
         "plan_seen",
         "usage_day",
-        # One row per tenant and month with what its report says, and one row per backup.
+        # One row per tenant and month with the content of its report, and one row per backup.
         "backup",
         "monthly_report",
         "monthly_report_file",
@@ -55,8 +55,8 @@ KEPT_FOR_YEARS = frozenset(
 )
 """The law and the customers want these for seven years, with losses for ten (法人税法), and no row class may touch them."""
 
-_STAGING = "the run that fills it empties it"
-_STATE = "the present state, as many rows as there are tenants, settings, accounts or checks"
+_STAGING = "during a run"
+_STATE = "the present state only"
 BOUNDED = (
     dict.fromkeys(
         (
@@ -101,11 +101,11 @@ BOUNDED = (
         _STATE,
     )
     | {
-        "activity_hour": "BATCH-018-03 deletes the hours that no batch reads",
-        "activity_reading": "as activity_hour",
-        "hourly_measure": "BATCH-018-03 keeps five weeks",
-        "limit_sender": "a sender deletes those of the day before",
-        "outbox": "BATCH-019-04 archives and deletes finished messages",
+        "activity_hour": "until no batch reads the hour",
+        "activity_reading": "until no batch reads the hour",
+        "hourly_measure": "five weeks",
+        "limit_sender": "one day",
+        "outbox": "90 days (`notification.retention_days`), then archived",
     }
 )
 """Tables that BATCH-002 does not clean, and what bounds them."""
@@ -194,7 +194,7 @@ def test_of_old_months_the_groups_of_the_last_day_with_statistics_stay(
     ]
 
 
-def test_a_setting_keeps_its_newest_change_and_a_stage_that_nobody_was_told(
+def test_the_newest_change_of_a_setting_and_an_unreported_stage_are_kept(
     owner: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     for key, days in (("a", 2_000), ("a", 1_500), ("b", 2_000), ("b", 10)):

@@ -86,7 +86,7 @@ def employee(host: psycopg.Connection, person: str, tenant_id: str = "T1", **val
 def transaction(
     host: psycopg.Connection, table: str, row_id: str, person: str, tenant_id: str = "T1", **values: Any
 ) -> None:
-    """A row of a TRN_ table about somebody."""
+    """A row of a TRN_ table about a person."""
     values = {"created_at": LONG_AGO, "updated_at": LONG_AGO, "created_by": "x", "updated_by": "x"} | values
     host_rows.insert(host, table, id=row_id, employee_id=person, tenant_id=tenant_id, **values)
 
@@ -213,7 +213,7 @@ def test_skills_are_held_against_what_is_required(
     assert (day["rated_people"], day["required_people"]) == (1, 1)
     (other,) = days(host, "T2")
     assert (other["employees"], other["coverage_target"], other["coverage_rate"]) == (1, 0, None)
-    # Somebody who has none of the required skills makes the coverage fall; so does a second job's higher level, once.
+    # A person without any of the required skills lowers the coverage. A second job's higher level lowers it too, once.
     employee(host, "e3")
     host_rows.insert(
         host,
@@ -288,7 +288,7 @@ def test_no_small_group_is_kept_or_can_be_worked_out(
 ) -> None:
     host_rows.tenant(host, "T1")
     host_rows.tenant(host, "T2")
-    # Departments of 4, 6, 7 and 8 people: the one of 4 alone would be what is missing from the total.
+    # Departments of 4, 6, 7 and 8 people: without the department of 4, the difference to the total would reveal it.
     for department, size in (("A", 4), ("B", 6), ("C", 7), ("D", 8)):
         host_rows.insert(
             host,
@@ -364,10 +364,10 @@ def counts_of(skills: Iterable[tuple[str, int]]) -> tuple[int, int, int]:
     return len({person for person, _ in listed}), len(listed), sum(level for _, level in listed)
 
 
-def test_what_is_kept_of_any_groups_never_tells_of_fewer_than_five_people(
+def test_the_saved_groups_never_reveal_fewer_than_five_people(
     shared_database: Database, host: psycopg.Connection
 ) -> None:
-    """Small random tenants: whoever subtracts the shown groups from the total is left with nobody or at least five people."""
+    """Small random tenants. The total less the shown groups is either no people or at least five."""
     random = Random(4)  # noqa: S311 - they are to be the same each time
     # By tenant and dimension: the people and levels of each group, of skills that have a level.
     groups_of: dict[tuple[str, str], dict[str, list[tuple[str, int]]]] = {}
@@ -412,14 +412,14 @@ def test_what_is_kept_of_any_groups_never_tells_of_fewer_than_five_people(
         for key, counts in shown.items():
             assert counts == counts_of(hidden if key == "*" else members[key])
             assert counts[0] >= 5
-        # What is left of the total is what the rest says, no more.
+        # The remainder of the total is exactly the rest.
         _, records, level_sum = shown.pop("*", (0, 0, 0))
         assert total["rated_records"] - sum(counts[1] for counts in shown.values()) == records
         assert total["level_sum"] - sum(counts[2] for counts in shown.values()) == level_sum
     assert met == {"not broken down", "with a rest", "all apart"}
 
 
-def test_one_tenant_s_broken_rows_stop_nobody_else_and_a_dry_run_keeps_nothing(
+def test_one_tenants_broken_rows_stop_no_other_tenant_and_a_dry_run_writes_nothing(
     shared_database: Database, host: psycopg.Connection
 ) -> None:
     for tenant_id in ("T1", "T2", "T3"):
@@ -472,7 +472,7 @@ def test_tenants_are_counted_apart(shared_database: Database, host: psycopg.Conn
                 skill_level=level,
                 skill_category_id="C",
             )
-    # It names somebody of the other tenant: the person decides, not the tenant that the row states.
+    # It names a person of the other tenant. The person decides, not the tenant in the row.
     transaction(host, "TRN_SkillRecord", "astray", "T2 0", "../../etc", skill_item_id="S9", skill_level=4)
 
     run(shared_database)
@@ -482,7 +482,7 @@ def test_tenants_are_counted_apart(shared_database: Database, host: psycopg.Conn
         assert (day["employees"], day["skill_records"], day["mean_level"]) == (5, records, level)
         assert groups(host, "department", tenant_id) == [("D", 5, records)]
 
-    # A run of one tenant leaves the other's day alone, whatever has changed.
+    # A run of one tenant does not change the other's day, whatever has changed.
     host.execute("""DELETE FROM "TRN_SkillRecord" WHERE employee_id IN ('2004', '4004')""")
     run(shared_database, codes=["T2"])
     assert [len(groups(host, "category", tenant_id)) for tenant_id in ("../../etc", "T2")] == [1, 0]

@@ -24,7 +24,7 @@ def services() -> Iterator[StandIns]:
 
 @pytest.fixture
 def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The services count the requests of a test as made at the same moment."""
+    """The services count all requests of a test as simultaneous."""
     VirtualTime().replace_clock(monkeypatch, faults)
 
 

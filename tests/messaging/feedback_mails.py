@@ -1,4 +1,4 @@
-"""Mails that other servers send about our letters."""
+"""Mails of other servers about the batches' letters."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ Spam
 
 
 def unsubscription(token: str = ID, *, automatic: str = "", to: str = UNSUBSCRIBES) -> bytes:
-    """What a mail program sends when its user unsubscribes."""
+    """The mail of a mail program when its user unsubscribes."""
     automatic_field = f"Auto-Submitted: {automatic}\n" if automatic else ""
     return f"""\
 From: Taro <another.address@example.net>

@@ -1,4 +1,4 @@
-"""What the tests of killed workers begin with and what must hold at the end."""
+"""The initial state of the tests of killed workers, and the conditions at the end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.waiting import wait_until
 # The tenant whose shard is killed, and its neighbour.
 KILLED, NEIGHBOUR = "A", "B"
 
-# The messages of the killed tenant that its services take, and the destination of one that is refused for good.
+# The messages of the killed tenant that its services accept, and the destination that is refused permanently.
 MESSAGES = 10
 GONE = "gone@example.jp"
 
@@ -64,7 +64,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Worked:
-    """What became of a worker."""
+    """The result of a worker."""
 
     statements: int
     was_killed: bool
@@ -83,7 +83,7 @@ class Scene:
     def fill(self) -> None:
         """Messages over all channels: one is throttled, one is refused, one was cancelled, and two reminders are one message."""
         for tenant_id in (KILLED, NEIGHBOUR):
-            # A day's run that is killed leaves its messages to the next day's.
+            # A killed run leaves its messages to the next day's run.
             host_rows.tenant(self.host, tenant_id)
             _setting(self.host, tenant_id, "expire_hours", "48")
             slack(self.host, tenant_id, self.services)
@@ -195,7 +195,7 @@ class Scene:
         return not found.fetchall()
 
     def close(self) -> None:
-        """What close_run does when the worker's task has failed for good."""
+        """Do what close_run does when the worker's task has finally failed."""
         for spec, run in self.runs:
             with self.database.connect("batch_platform") as platform:
                 close_run(platform, spec, batch_of(spec), run)
@@ -233,10 +233,10 @@ class Scene:
             """UPDATE "SYS_IntegrationConfig" SET updated_at = clock_timestamp() AT TIME ZONE 'UTC'"""
         )
 
-    # What must hold.
+    # The conditions at the end.
 
     def neighbours(self) -> list[tuple[object, ...]]:
-        """All that the tenant beside has."""
+        """All rows of the other tenant."""
         return [
             row
             for query in (

@@ -1,4 +1,4 @@
-"""A worker in a process of its own: it processes a shard of a batch that sends, as the mapped task does, and may be killed."""
+"""A worker in a separate process: it processes a shard of a batch that sends, like the mapped task, and may be killed."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def slack(host: psycopg.Connection, tenant_id: str, stand_ins: StandIns) -> None
         host,
         tenant_id,
         "slack",
-        # A workspace of its own, with a rate limit of its own.
+        # A separate workspace, with its own rate limit.
         auth={"bot_token": f"xoxb-{tenant_id}"},
         connection={"base_url": stand_ins.slack_base_url},
     )
@@ -167,7 +167,7 @@ def operate(
 
 
 def ambiguous(database: Database, host: psycopg.Connection, stand_ins: StandIns) -> str:
-    """A message of tenant A that may have arrived, beside a tenant B without messages; returns its id."""
+    """A message of tenant A that may have arrived, and a tenant B without messages; returns the message's id."""
     for tenant_id in ("A", "B"):
         host_rows.tenant(host, tenant_id)
         slack(host, tenant_id, stand_ins)
@@ -201,5 +201,5 @@ def lose_senders(host: psycopg.Connection) -> None:
 
 
 def wait_for(services: StandIns, messages: int) -> None:
-    """Until so many messages have arrived."""
+    """Wait until this many messages have arrived."""
     wait_until(lambda: len(services.messages) >= messages, f"{messages} messages arrive")

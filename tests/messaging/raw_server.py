@@ -1,4 +1,4 @@
-"""A server that answers with bytes of the test's choice, whatever it is asked; and how much memory it costs to read them."""
+"""A server that answers every request with bytes of the test's choice, and a measurement of the memory for reading them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEBIBYTE = 1024**2
 # The head of an answer whose body ends with the connection.
 ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 
-# Far more than any client has to hold, and little enough to be made in a moment.
+# Far more than a client may store, and small enough to be created quickly.
 _BOMB_SIZE = 64 * MEBIBYTE
 
 
@@ -47,7 +47,7 @@ def answering(raw: bytes, and_then: bytes = b"", *, speaks_first: bool = False) 
 
 
 def _read_request(connection: socket.socket) -> None:
-    """Whole: what is left unread resets the connection, answer and all."""
+    """Read it completely: unread bytes would reset the connection, and the answer would be lost."""
     request = b""
     while b"\r\n\r\n" not in request:
         if not (part := connection.recv(65_536)):

@@ -1,4 +1,4 @@
-"""What the tests of the channels send, and how: a real client, a real socket, a stand-in on the other side."""
+"""The messages of the channels' tests, and how they are sent: a real client, a real socket, and a stand-in."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SECRETS = (
 
 @cache
 def key_pair(_owner: str = "the service account") -> tuple[str, str]:
-    """Somebody's private key and public key, as PEM; always the same ones."""
+    """A private key and its public key, as PEM; always the same ones."""
     private = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
     private_pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -181,7 +181,7 @@ class Tenant:
         return self.using(config, in_turn)
 
     def check(self, config: ChannelConfig, sent: Message) -> SendResult | None:
-        """What is wrong before anything is sent."""
+        """The problem that is found before a message is sent."""
 
         async def checked(client: ChannelClient) -> SendResult | None:
             return client.check(sent)

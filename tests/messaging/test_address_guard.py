@@ -1,4 +1,4 @@
-"""No request leaves for our own network, whatever a tenant's settings say."""
+"""No request goes to the internal network, whatever a tenant's settings contain."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ INSIDE = [
 
 
 class Names(AbstractResolver):
-    """A resolver that knows a few names."""
+    """A resolver with a few names."""
 
     def __init__(self, **answers: list[str]) -> None:
         self._answers = {name.replace("_", "."): addresses for name, addresses in answers.items()}
@@ -103,7 +103,7 @@ class Names(AbstractResolver):
 
 @contextmanager
 def connections() -> Iterator[list[object]]:
-    """The addresses that somebody tries to connect to; no attempt succeeds."""
+    """The addresses of all connection attempts; no attempt succeeds."""
     tried: list[object] = []
 
     async def note(_: object, __: socket.socket, address: object) -> None:
@@ -240,7 +240,7 @@ def post(url: str, allowed_hosts: Collection[str]) -> None:
     async def posted() -> None:
         async with (
             guarded_session(allowed_hosts) as session,
-            # As a library does that knows nothing of the guard.
+            # Like a library that does not use the guard.
             session.post(url, json={}, allow_redirects=True),
         ):
             pass

@@ -1,4 +1,4 @@
-"""Letters that carry a file from the object store: the mail that arrives, and what it waits for."""
+"""Letters with a file from the object store: the mail that arrives, and the conditions for which it waits."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def send(
     store: ObjectStore | None,
     spec: BatchSpec = SCHEDULED_NOTIFICATIONS,
 ) -> list[Arrived]:
-    """What one run sends."""
+    """Send the messages of one run."""
     before = len(services.messages)
     run_notifications(database, services, spec=spec, store=store)
     return services.messages[before:]
 
 
 def retry(database: Database, services: StandIns, store: ObjectStore | None) -> list[Arrived]:
-    """What a later run of BATCH-019-02 sends."""
+    """Send the messages of a later run of BATCH-019-02."""
     return send(database, services, store, NOTIFICATION_RETRY)
 
 
@@ -194,7 +194,7 @@ def test_a_letter_waits_for_its_file_without_an_attempt_and_goes_afterwards(
     assert state(host, letter_id) == ("sent", 1, None)
 
 
-def test_letters_that_wait_for_their_files_hold_up_nobody(
+def test_letters_that_wait_for_their_files_delay_no_others(
     database: Database, host: psycopg.Connection, services: StandIns, store: ObjectStore
 ) -> None:
     for _ in range(25):

@@ -62,7 +62,7 @@ def now(skew: timedelta) -> datetime:
 
 
 def send(database: Database, services: StandIns, name: str) -> None:
-    """One of the senders sends what is due by its clock."""
+    """One of the senders sends the messages that are due by its clock."""
     with database.connect("batch_tenant") as connection:
         dispatch_due(
             connection,
@@ -75,7 +75,7 @@ def send(database: Database, services: StandIns, name: str) -> None:
 
 
 def park(database: Database, name: str) -> int:
-    """What the hourly run of a sender does first; returns the number of messages that it takes for lost."""
+    """The first step of a sender's hourly run; returns the number of messages that it treats as lost."""
     with database.connect("batch_tenant") as connection, tenant_transaction(connection, TENANTS):
         return len(outbox.park_crashed(connection, now(CLOCKS[name])))
 

@@ -1,4 +1,4 @@
-"""E-mail by SMTP: the letter, the conversation with the server, and what its replies mean."""
+"""E-mail by SMTP: the letter, the dialogue with the server, and the meaning of its replies."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ class TestTheConnection:
 
         assert code_of(tenant.send(tenant.email, message(EMAIL))) == "connection_lost"
 
-    def test_on_which_nobody_speaks_is_none(self, tenant: Tenant) -> None:
+    def test_without_an_answer_is_none(self, tenant: Tenant) -> None:
         with socket.create_server(("127.0.0.1", 0)) as mute:
             config = replace(tenant.email, port=mute.getsockname()[1])
 
@@ -381,7 +381,7 @@ class TestEncryption:
             assert len(services.messages) == 1
 
     @pytest.mark.parametrize("security", ["starttls", "tls"])
-    def test_does_not_reach_a_server_whose_certificate_nobody_vouches_for(
+    def test_does_not_reach_a_server_with_an_untrusted_certificate(
         self, tmp_path: Path, security: str
     ) -> None:
         with encrypted(make_certificate(tmp_path), security) as services:
@@ -463,7 +463,7 @@ def test_a_configs_defaults_are_encrypted() -> None:
 
 
 def make_certificate(directory: Path) -> Path:
-    """A certificate for 127.0.0.1 with its key, in one file; whoever trusts it trusts the server."""
+    """A certificate for 127.0.0.1 with its key, in one file; a client that trusts it trusts the server."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Every row of the table of error codes: the service says it, the client understands it."""
+"""Every row of the table of error codes: the service returns the code, and the client understands it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def nobody_listens(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
 
 
 def too_slow(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
-    # The answers before the one that is held come in time, also on a busy machine.
+    # The answers before the delayed one arrive in time, even on a busy machine.
     impatient = tenant.impatient if channel in (SLACK, TEAMS) else replace(tenant, patience=5 * SHORT)
     with tenant.services.held(channel):
         return _send(impatient, channel)
@@ -116,7 +116,7 @@ def of_message(**changes: object) -> Provocation:
 
 
 def _inside(config: ChannelConfig) -> ChannelConfig:
-    """Settings that lead into our own network."""
+    """Settings that lead into the internal network."""
     match config:
         case SlackConfig():
             return replace(config, base_url="https://10.0.0.1/api/")
@@ -142,7 +142,7 @@ def _empty(config: ChannelConfig) -> ChannelConfig:
 
 @dataclass(frozen=True)
 class Row:
-    """What a row must say, apart from the table itself; and how it comes about."""
+    """The expected meaning of a row, apart from the table itself, and the way to produce the code."""
 
     outcome: Outcome
     error_class: ErrorClass
@@ -306,7 +306,7 @@ ROWS: dict[Channel, dict[str, Row]] = {
     },
 }
 
-# The sender's own: it knows to whom nothing is written any longer, and reads the files of letters. It asks no client.
+# The sender's own codes: it checks the suppressed addresses, and reads the files of letters. It calls no client.
 NOT_A_CLIENTS = {(EMAIL, code) for code in ("suppressed", "file_missing", "file_altered", "store_unreadable")}
 
 TABLE = [
@@ -348,7 +348,7 @@ def test_a_server_error_that_is_not_listed_leaves_open_whether_the_message_arriv
     assert "520" in result.detail
 
 
-def test_a_code_that_nobody_knows_is_shown_but_an_echo_of_the_message_is_not(tenant: Tenant) -> None:
+def test_an_unknown_code_is_shown_but_an_echo_of_the_message_is_not(tenant: Tenant) -> None:
     new = answered(tenant, SLACK, "brand_new_error")
     echo = answered_by_webhook(tenant, SLACK, "cannot post 極秘の本文")
 

@@ -12,20 +12,27 @@ PAGE = PROJECT / "docs" / "notification-errors.md"
 HEAD = """\
 # What the services' answers mean
 
-Made from `include/messaging/error_codes.yaml`, which also drives the clients and the stand-ins; a test keeps this page the same
-(`UPDATE_SNAPSHOTS=1` renews it).
+For operators and developers: what the batches do after each answer of a mail server, Slack, Teams and LINE WORKS. Look up the error code of
+a message on the board or in `operate_notifications`.
+
+The page is made from `include/messaging/error_codes.yaml`, which the clients and the stand-ins read too. A test compares them
+(`UPDATE_SNAPSHOTS=1` renews the page).
 
 | outcome | what happens |
 |---|---|
-| transient | tried again by BATCH-019-02 |
-| permanent | dead and reported; with class *credential* or *configuration* the tenant's channel closes, and its messages wait |
-| ambiguous | parked until an operator decides; e-mail is tried again under the same Message-ID |
+| transient | BATCH-019-02 tries again |
+| permanent | the message is dead and reported. With class *credential* or *configuration*, the channel closes and its messages wait |
+| ambiguous | the message is parked until an operator decides. E-mail is tried again under the same Message-ID |
 
-*rate_limit* (the service's), *recipient_limit* (one recipient's, such as a greylist) and *file* (the file of a letter cannot be
-read from the object store) are not counted as an attempt: such a message is tried until it is older than `give_up_hours`, and
-then expires. *rate_limit* slows down everything that shares the limit, see [delivery.md](delivery.md). *address* suppresses the
-recipient's address for a time, see [mail.md](mail.md). `http_*`, `smtp_*` and `unknown` stand for answers without a code of their
-own.
+| class | meaning |
+|---|---|
+| *rate_limit* | the limit of a service. It slows down everything that shares the limit ([delivery.md](delivery.md)) |
+| *recipient_limit* | the limit of a recipient, such as a greylist |
+| *file* | the file of a letter cannot be read from the object store |
+| *address* | the recipient's address is suppressed for a time ([mail.md](mail.md)) |
+
+*rate_limit*, *recipient_limit* and *file* count as no attempt. Such a message is tried until it is older than `give_up_hours`, and then
+expires. `http_*`, `smtp_*` and `unknown` stand for answers without a code of their own.
 """
 
 
@@ -46,3 +53,9 @@ def test_the_page_says_what_the_table_says() -> None:
     if os.environ.get("UPDATE_SNAPSHOTS"):
         PAGE.write_text(page(), encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_no_meaning_ends_at_a_comma_of_the_yaml() -> None:
+    # In a YAML mapping in braces, a text without quotes ends at the first comma.
+    meanings = [code.meaning for channel in Channel for code in error_table(channel).values()]
+    assert [text for text in meanings if text.count("（") != text.count("）")] == []

@@ -1,4 +1,4 @@
-"""Two senders at once, and one that is killed, over 2,000 messages: each arrives once, or is known to be in doubt."""
+"""Two senders at once, and a killed one, with 2,000 messages: each arrives once, or is known to be in doubt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MESSAGES = 2_000
 
 @pytest.fixture
 def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Connection]:
-    """A hundred tenants with a Slack and twenty messages each, every one to a channel of its own."""
+    """A hundred tenants with a Slack workspace and twenty messages each, every one to a separate channel."""
     with shared_database.connect() as connection:
         for tenant in TENANTS:
             host_rows.tenant(connection, tenant)
@@ -82,7 +82,7 @@ def test_messages_are_delivered_once_or_known_to_be_in_doubt(
     assert [worker.exitcode for worker in workers] == [-signal.SIGKILL, 0, 0]
     in_flight = host.execute("SELECT count(*) FROM batch.outbox WHERE status = 'sending'").fetchone()
 
-    # The killed worker's lease runs out; the next run parks what it had in flight and sends nothing of it.
+    # The killed worker's lease ends. The next run parks its messages in flight and sends none of them.
     host.execute(
         "UPDATE batch.outbox SET lease_until = %s WHERE status = 'sending'",
         [datetime.now(UTC) - timedelta(1)],
@@ -106,6 +106,6 @@ def test_messages_are_delivered_once_or_known_to_be_in_doubt(
 
 
 def park(database: Database) -> None:
-    """What the hourly run does first."""
+    """The first step of the hourly run."""
     with database.connect("batch_tenant") as connection, tenant_transaction(connection, TENANTS):
         park_crashed(connection, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""Mails in the mailbox, and what they do to messages and addresses, from a real server into a real database."""
+"""Mails in the mailbox, and their effect on messages and addresses, from a real server into a real database."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def installation(services: StandIns, **changes: Any) -> Network:
 
 @pytest.fixture
 def sent(database: Database, host: psycopg.Connection, services: StandIns) -> str:
-    """A letter of tenant A that the mail server accepted, beside one of tenant B; returns its id."""
+    """A letter of tenant A that the mail server accepted, and one of tenant B; returns the id of the first."""
     for tenant_id in ("A", "B"):
         host_rows.tenant(host, tenant_id)
         waiting(host, tenant_id, recipient_address=ADDRESS)
@@ -241,7 +241,7 @@ class TestAComplaint:
         assert suppressions(host) == [("A", ADDRESS, "complaint", 0)]
         assert messages(host)["A"] == ("sent", None)
 
-    def test_about_somebody_else_changes_nothing(
+    def test_about_another_recipient_changes_nothing(
         self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
     ) -> None:
         services.mailbox.deliver(arf(returned=f"<{sent}@x>", rcpt_to="somebody.else@example.jp"))
@@ -250,7 +250,7 @@ class TestAComplaint:
         assert suppressions(host) == []
 
 
-def test_whoever_unsubscribes_gets_no_more_mail_of_this_tenant(
+def test_an_unsubscribed_address_gets_no_more_mail_of_this_tenant(
     database: Database,
     host: psycopg.Connection,
     connection: psycopg.Connection,
@@ -269,7 +269,7 @@ def test_whoever_unsubscribes_gets_no_more_mail_of_this_tenant(
     assert outbox.suppressed_addresses(connection, "B", NOW) == frozenset()
 
 
-def test_a_message_to_somebody_who_unsubscribed_is_no_failure_to_report(
+def test_a_message_to_an_unsubscribed_address_is_not_reported_as_failure(
     database: Database, host: psycopg.Connection, services: StandIns, sent: str
 ) -> None:
     services.mailbox.deliver(unsubscription(sent))
@@ -402,7 +402,7 @@ class TestTheMailbox:
             refused.append(retry(database, services))
 
         assert len(services.messages) == 1
-        # The night operator hears of a login that is refused, once.
+        # The night operator gets one alert about the refused login.
         assert [down.status, *(each.status for each in refused)] == ["completed", "partial", "completed"]
         assert "ログインが拒否されました" in refused[0].sentence()
         assert "応答がありません" in str(

@@ -1,4 +1,4 @@
-"""What a mail reports about a letter, whatever it is made of."""
+"""The report of a mail about a letter, for mails of any form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tenants write, services answer and accidents leave behind, and that stops nobody else."""
+"""Hostile texts of tenants, hostile answers of services, and leftovers of crashes: none of them stops other tenants."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_json_that_is_too_deep_is_no_configuration() -> None:
     ],
     ids=["deep", "surrogate"],
 )
-def test_one_tenants_broken_settings_stop_nobody_else(
+def test_one_tenants_broken_settings_stop_no_other_tenant(
     shared_database: Database, host: psycopg.Connection, auth: str
 ) -> None:
     with StandIns() as services:
@@ -205,7 +205,7 @@ def test_a_notification_by_teams_is_known_however_it_is_spelled(
     assert statuses(host) == {("teams", "sent"): 1}
 
 
-def test_a_row_that_the_application_holds_holds_up_nobody(
+def test_a_row_that_the_application_has_locked_delays_no_other(
     shared_database: Database, host: psycopg.Connection
 ) -> None:
     with StandIns() as services, shared_database.connect() as application:

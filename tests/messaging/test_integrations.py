@@ -54,7 +54,7 @@ def host(shared_database: Database) -> Iterator[psycopg.Connection]:
 def row(
     auth: object = None, connection: object = None, endpoint_url: str | None = None
 ) -> dict[str, str | None]:
-    """The columns that a configuration is read from; what is no text becomes JSON."""
+    """The columns of a configuration; values that are no text become JSON."""
     return {
         "auth_config": _text(auth),
         "connection_config": _text(connection),
@@ -78,7 +78,7 @@ def integration(
 
 
 def configs(connection: psycopg.Connection, *tenant_ids: str) -> dict[Lane, ChannelConfig]:
-    """What these tenants' transaction reads."""
+    """The configurations that these tenants' transaction reads."""
     with tenant_transaction(connection, tenant_ids):
         return load_configs(connection)
 

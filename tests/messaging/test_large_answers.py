@@ -33,7 +33,7 @@ def test_a_small_answer_that_grows_takes_no_memory(tenant: Tenant, way: str) -> 
     with answering(bomb()) as tenant.services.http_port, memory_within(4 * MEBIBYTE):
         result = tenant.send(getattr(tenant, way), message(channel))
 
-    # A webhook's status says all; the Web API says in the answer whether it took the message.
+    # A webhook's status is sufficient. The Web API reports in the answer whether it accepted the message.
     assert code_of(result) == ("unknown" if way == "slack" else None)
 
 
@@ -51,7 +51,7 @@ def test_an_answer_without_end_is_not_waited_for(tenant: Tenant) -> None:
 
 
 @OVERSIZED
-def test_a_directorys_page_is_read_up_to_its_limit(tenant: Tenant, answer: str) -> None:
+def test_a_directory_page_is_read_up_to_its_limit(tenant: Tenant, answer: str) -> None:
     async def read() -> None:
         allowed = tenant.services.allowed_hosts
         async with guarded_session(allowed) as session:

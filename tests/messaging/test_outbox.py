@@ -1,4 +1,4 @@
-"""The outbox on real rows: each message once, in its order, to whoever holds its lease, and never another tenant's."""
+"""The outbox on real rows: each message once, in its order, to the owner of its lease, and never another tenant's."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def claim(
     at: Collection[Status] = DUE,
     now: datetime = NOW,
 ) -> Sequence[Claimed]:
-    """Take what is due."""
+    """Claim the due messages."""
     return outbox.claim(connection, lane, at, count=count, owner=owner, due_before=now, now=now)
 
 
@@ -103,7 +103,7 @@ def record(
 def park(
     connection: psycopg.Connection, now: datetime, tenant_ids: Sequence[str] = ("A", "B")
 ) -> dict[str, Status]:
-    """What a run does first."""
+    """The first step of a run."""
     with tenant_transaction(connection, tenant_ids):
         return outbox.park_crashed(connection, now)
 
@@ -118,7 +118,7 @@ def state(host: psycopg.Connection, key: str) -> tuple[str, int, str | None, str
 
 
 def keys(host: psycopg.Connection, claimed: Sequence[Claimed]) -> list[str]:
-    """What claimed messages are known by."""
+    """The keys of claimed messages."""
     rows = host.execute("SELECT message_id, dedupe_key FROM batch.outbox").fetchall()
     names: dict[str, str] = dict(rows)
     return [names[entry.message.message_id] for entry in claimed]
@@ -287,7 +287,7 @@ def test_what_is_parked_is_not_taken_again(host: psycopg.Connection, connection:
     assert again.attempts == 1
 
 
-def test_whoever_lost_the_lease_says_no_more_about_a_message_than_that_it_has_arrived(
+def test_a_sender_that_lost_the_lease_can_only_record_that_the_message_has_arrived(
     host: psycopg.Connection, connection: psycopg.Connection, another: psycopg.Connection
 ) -> None:
     letter = Lane("A", EMAIL)
@@ -422,7 +422,7 @@ def test_another_tenant_still_writes_to_an_address_that_one_has_given_up(
     assert statuses(host) == {("email", "sent"): 2, ("email", "dead"): 1}
 
 
-# What the application shows ------------------------------------------------------------------------------------------------
+# The application's rows --------------------------------------------------------------------------------------------------
 
 
 def shown(host: psycopg.Connection, log_id: str) -> tuple[str, int, str | None, datetime | None, str | None]:
@@ -536,7 +536,7 @@ def test_a_message_never_changes_another_tenants_row_of_the_application(
 
 
 @pytest.mark.parametrize("table", ["outbox", "channel_circuit", "suppressed_address", "notification_signal"])
-def test_without_a_tenant_nobodys_rows_are_there(
+def test_without_a_tenant_no_rows_are_visible(
     host: psycopg.Connection, connection: psycopg.Connection, table: str
 ) -> None:
     put(connection, draft("k1"))

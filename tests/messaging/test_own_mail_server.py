@@ -316,7 +316,7 @@ def test_an_own_server_that_is_broken_closes_only_its_tenants_mail(
 
     result = run(database, services, own, NOTIFICATION_SETTINGS_CHECK)
 
-    # The login of the operators' server says nothing about A's server.
+    # The login of the operators' server gives no information about A's server.
     assert (result.status, closed(host)) == ("completed", [("A", "535")])
     assert host.execute("SELECT tenant_id, subject, code FROM batch.setting_finding").fetchall() == [
         ("A", "接続先 email", "535")
@@ -355,7 +355,7 @@ def test_a_broken_server_of_the_operators_is_no_failure_of_a_tenant_with_its_own
     assert (result.status, [failed.code for failed in result.failed_tenants]) == ("partial", ["B"])
 
 
-def test_many_slow_servers_delay_nobody_else(
+def test_many_slow_servers_delay_no_other_tenant(
     database: Database, host: psycopg.Connection, services: StandIns, own: StandIns
 ) -> None:
     own_server(host, own)

@@ -1,4 +1,4 @@
-"""What holds for one tenant: defaults, its language, its own settings, its quiet hours."""
+"""The settings of one tenant: defaults, its language, its overrides, its quiet hours."""
 
 from __future__ import annotations
 

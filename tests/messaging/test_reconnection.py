@@ -1,4 +1,4 @@
-"""A database connection that is lost while messages are sent: what is known is recorded on a new one."""
+"""A database connection is lost while messages are sent: the known results are recorded on a new one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SENDERS = """
 
 @pytest.fixture
 def messages(host: psycopg.Connection, connection: psycopg.Connection, services: StandIns) -> None:
-    """A tenant with many messages, each to a Slack channel of its own."""
+    """A tenant with many messages, each to a separate Slack channel."""
     host_rows.tenant(host, "A")
     slack(host, "A", services)
     due_at = datetime.now(UTC) - timedelta(hours=1)
@@ -69,7 +69,7 @@ def messages(host: psycopg.Connection, connection: psycopg.Connection, services:
 def send(
     database: Database, services: StandIns, tenant_ids: Sequence[str] = ("A",)
 ) -> dict[str, DispatchReport]:
-    """A worker whose connection can be told from the test's."""
+    """A worker whose connection differs from the test's."""
     with database.connect("batch_tenant") as connection:
         connection.execute("SET application_name = 'sender'")
         return dispatch_due(

@@ -1,4 +1,4 @@
-"""What becomes of a message after a send: every channel, every error code, any number of tries."""
+"""The next status of a message after a send: every channel, every error code, any number of attempts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def after(
     retry_after: timedelta | None = None,
     spread: float = 0,
 ) -> Transition:
-    """What an error code leads to."""
+    """The transition after an error code."""
     return transition(channel, attempts, failed(channel, code, retry_after=retry_after), NOW, spread=spread)
 
 

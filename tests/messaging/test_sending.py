@@ -121,7 +121,7 @@ def test_a_dry_run_puts_nothing_into_the_outbox_and_sends_nothing(
     assert shown(host, log_id) == ("PENDING", 0, None)
 
 
-def test_a_post_that_may_have_arrived_is_parked_told_once_and_decided_by_an_operator(
+def test_a_post_that_may_have_arrived_is_parked_reported_once_and_decided_by_an_operator(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")

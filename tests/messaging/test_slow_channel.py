@@ -123,7 +123,7 @@ def send(
 def drain(
     connection: psycopg.Connection, configs: Mapping[Lane, ChannelConfig], allowed_hosts: frozenset[str]
 ) -> list[LaneReport]:
-    """Send everything that is due, each lane through a server of its own."""
+    """Send all due messages, each lane through a separate server."""
 
     async def through_patient_clients() -> list[LaneReport]:
         async with guarded_session(allowed_hosts, timeout=PATIENT) as session:
@@ -146,7 +146,7 @@ def drain(
 def overtaken(
     host: psycopg.Connection, sending: Callable[[], T], *, sent_meanwhile: int, release: Callable[[], None]
 ) -> T:
-    """Send, and release the slow channel once so many messages of the others are recorded as sent."""
+    """Send, and release the slow channel once this many messages of the others are recorded as sent."""
 
     def others_are_sent() -> bool:
         row = host.execute("SELECT count(*) FROM batch.outbox WHERE status = 'sent'").fetchone()
@@ -210,7 +210,7 @@ def test_a_slow_mail_server_delays_no_post(
     assert received(services) == ALL_OF_THE_OTHERS
 
 
-def test_a_slack_where_nobody_listens_delays_nothing_else(
+def test_an_unreachable_slack_delays_no_other_channel(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, unused_port: int
 ) -> None:
     integration(
@@ -244,7 +244,7 @@ def test_a_server_that_never_answers_delays_nothing_else(
     code: str,
 ) -> None:
     """A letter is not sent before the server's greeting; a post may have arrived."""
-    # It takes every connection and says nothing, until it closes them all.
+    # It accepts every connection and sends nothing, until it closes them all.
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent_server:
         silent_port = silent_server.getsockname()[1]
         mail = EmailConfig("127.0.0.1", services.smtp_port, "no-reply@cloud-service.example", security="none")

@@ -1,4 +1,4 @@
-"""The stand-ins themselves: what they show, keep, refuse and survive."""
+"""The stand-ins themselves: their pages, records, refusals and restarts."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_a_url_makes_no_header_of_its_own(tenant: Tenant) -> None:
 
 
 @pytest.mark.usefixtures("standing_clock")
-def test_more_than_four_a_second_are_told_when_to_come_back(tenant: Tenant) -> None:
+def test_more_than_four_a_second_get_a_retry_after(tenant: Tenant) -> None:
     tenant.services.limit_rates(True)
 
     results = tenant.send_all(tenant.teams, *[message(TEAMS) for _ in range(5)])

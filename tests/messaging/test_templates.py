@@ -29,7 +29,7 @@ from tests.messaging.sending import Tenant, message
 
 EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
-# What a value must have in it to do something in one channel or another, and whatever else there is.
+# Values with characters that have a meaning in a channel, and arbitrary other characters.
 HOSTILE = st.lists(
     st.one_of(
         st.sampled_from(
@@ -97,7 +97,7 @@ def card_texts(rendered: Rendered) -> list[str]:
     return [block["text"] for block in rendered.rich]
 
 
-# What a template may do ----------------------------------------------------------------------------------------------------
+# Allowed syntax ------------------------------------------------------------------------------------------------------------
 
 
 def test_placeholders_are_replaced_in_the_subject_and_in_the_body() -> None:
@@ -158,7 +158,7 @@ def test_a_value_is_never_a_template() -> None:
     assert rendered.text == rendered.subject == "{{ 7 }}{% for x in y %}"
 
 
-# What it may not -----------------------------------------------------------------------------------------------------------
+# Refused syntax ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("in_subject", [True, False])
@@ -230,7 +230,7 @@ def test_an_unknown_variable_is_refused_by_the_names_of_template_and_variable(in
         "{{ name|tojson }}",
         "{{ lipsum(n=1000000) }}",
         "{{ 0x" + "f" * 10_000 + " }}",
-        # other templates, and names of its own
+        # other templates, and their own names
         "{% include 'other' %}",
         "{% import 'other' as other %}",
         "{% from 'other' import x %}",
@@ -321,7 +321,7 @@ def test_sample_data_that_are_no_object_are_none(sample: str | None) -> None:
     assert variables_of(sample) == {}
 
 
-# What a value becomes, channel by channel ----------------------------------------------------------------------------------
+# The escaped values, channel by channel ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_sample_data_that_are_no_object_are_none(sample: str | None) -> None:
         ("&lt;!here&gt;", "&amp;lt;!here&amp;gt;"),
     ],
 )
-def test_a_value_mentions_nobody_and_links_nowhere_in_slack(value: str, expected: str) -> None:
+def test_a_value_creates_no_mention_and_no_link_in_slack(value: str, expected: str) -> None:
     plain = written("担当: {{ name }}", SLACK, name=value)
     assert (sections(plain), plain.text) == (f"担当: {value}", f"件名\n担当: {expected}")
     marked_up = written("担当: {{ name }}", SLACK, is_markdown=True, name=value)

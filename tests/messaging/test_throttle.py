@@ -53,7 +53,7 @@ class Service:
         return True
 
     def take_all(self, pace: Throttle, messages: int) -> float:
-        """Offer so many messages at the throttle's pace until each is accepted; returns the seconds that this took."""
+        """Send this many messages at the throttle's pace until each is accepted; returns the seconds that this took."""
         begin, under_way = self.clock.now, list[tuple[float, float]]()
         while messages:
             for _ in range(pace.take_now(min(10, messages - len(under_way)))):
@@ -221,7 +221,7 @@ def test_what_was_sent_before_the_first_refusal_is_not_owed(clock: VirtualTime) 
 
 
 def test_a_refusal_right_after_the_pause_says_nothing_about_the_lower_rate(clock: VirtualTime) -> None:
-    """The service still counts what it took before."""
+    """The service still counts the messages that it accepted before."""
     pace = Throttle(Limit("x", per_minute=600))
     for sent_at in (1, 3):
         clock.now = sent_at
@@ -355,7 +355,7 @@ def test_a_slow_answer_puts_off_the_next_message_to_the_channel(
     assert channels.next_free() == pytest.approx(free_in)
 
 
-def test_nobody_shares_a_limit_by_entering_the_same_names() -> None:
+def test_entering_the_same_names_does_not_share_a_limit() -> None:
     """A tenant can enter any login, and the ids of another's bot, but not its secret."""
     own = replace(MAIL, login="apikey", is_tenants=True)
     bot = LineWorksConfig("bot", "client", "secret-a", "account", "key")

@@ -104,7 +104,7 @@ def test_one_channel_of_a_workspace_waits_while_the_others_go_on(
     assert statuses(host) == {("slack", "sent"): 12}
     assert services.messages[-1].destination == "busy"
     assert services.messages_refused_for_rate == 1
-    # One refused channel says nothing about the workspace.
+    # One refused channel gives no information about the workspace.
     assert host.execute("SELECT * FROM batch.service_limit").fetchall() == []
 
 

@@ -77,7 +77,7 @@ def employees(host: psycopg.Connection, numbers: Iterable[int], tenant_id: str =
 
 
 def member(number: int, tenant_id: str = "A", **values: Any) -> dict[str, Any]:
-    """Slack's account of an employee; ``email`` replaces the address, None leaves it out."""
+    """Slack's account of an employee; ``email`` replaces the address, None omits it."""
     email = values.pop("email", f"e{number}@{tenant_id.lower()}.example.jp")
     return {
         "id": f"U{number:04}",
@@ -211,7 +211,7 @@ def changes(host: psycopg.Connection) -> list[tuple[str, str]]:
 
 
 def everything(host: psycopg.Connection) -> list[tuple[str, ...]]:
-    """All rows that a sync may change, but for what it remembers about runs."""
+    """All rows that a sync may change, except its records of runs."""
     return host.execute(
         """
         SELECT 'link', row_to_json(link)::jsonb - 'absent_on' - 'is_absence_doubtful' - 'changed_by' FROM batch.account_link AS link

@@ -97,7 +97,7 @@ def test_other_messages_and_kinds_stay_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("language", "subject"), [("ja", "件名1（ほか 2 件）"), ("en", "件名1 (and 2 more)")]
 )
-def test_the_digest_tells_all_and_each_event_keeps_its_key(language: str, subject: str) -> None:
+def test_the_digest_contains_all_events_and_each_keeps_its_key(language: str, subject: str) -> None:
     drafts = [draft(1), draft(2, priority=1), draft(3)]
 
     first, *merged = digests(drafts, BOTH, language)
@@ -196,7 +196,7 @@ def goals(host: psycopg.Connection) -> None:
 
 
 def run(database: Database, services: StandIns, day: date = TODAY) -> list[Arrived]:
-    """What a run on this day sends."""
+    """The messages that a run on this day sends."""
     before = len(services.messages)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         result = run_batch(
@@ -227,7 +227,7 @@ def route(host: psycopg.Connection, kind: str, **config: str) -> None:
 
 
 @pytest.mark.usefixtures("goals")
-def test_each_person_gets_one_letter_a_day_and_each_goal_is_told_once(
+def test_each_person_gets_one_letter_a_day_and_each_goal_is_reminded_once(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     letters = {arrived.destination: arrived for arrived in run(database, services)}

@@ -1,4 +1,4 @@
-"""BATCH-019-03 against stand-ins: what is linked, what ends, and that whatever is not sure changes nothing."""
+"""BATCH-019-03 against stand-ins: links that begin and end. Uncertain data change nothing."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_tenant_without_services_or_without_credentials_for_a_directory_succee
     ]
 
 
-def test_accounts_are_told_apart_and_only_reachable_members_are_linked(
+def test_kinds_of_accounts_are_distinguished_and_only_reachable_members_are_linked(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     employees(host, range(1, 10))
@@ -258,7 +258,7 @@ def test_a_page_that_fails_leaves_everything_as_it_was(
         0,
     )
     assert host.execute("SELECT count(*) FROM batch.listed_account").fetchone() == (0,)
-    # A transient one was asked again.
+    # A transient error was retried.
     asked = [call for call in directory.calls if call == "users.list page-3"]
     assert len(asked) - 2 == 2 * (2 if recoverable else 1)
 
@@ -270,7 +270,7 @@ def test_a_page_that_fails_leaves_everything_as_it_was(
         ([[member(1, email=None), member(2, email=None)]], "名簿にメールアドレスが 1 件もありません"),
     ],
 )
-def test_a_listing_that_cannot_be_true_changes_nothing_and_is_told(
+def test_an_implausible_listing_changes_nothing_and_is_reported(
     database: Database,
     host: psycopg.Connection,
     services: StandIns,
@@ -316,7 +316,7 @@ def test_many_links_never_end_at_once(
     assert outcome(host)["details"]["held"] == held
     if held:
         assert everything(host) == before
-        # Somebody has looked: the listings so far count, and this run alone ends them.
+        # An operator has checked it. The earlier listings count, and this run alone ends them.
         run_sync(database, services, AFTER + timedelta(days=1), codes=["A"], allow_many=True)
         assert [status for *_, status in links(host)].count("inactive") == absent
 
@@ -358,7 +358,7 @@ def test_a_run_that_is_repeated_has_seen_one_listing_and_not_two(
     assert [status for *_, status in links(host)] == ["active", "active"]
 
 
-def test_an_expired_delta_token_starts_over_ends_no_link_and_is_told(
+def test_an_expired_delta_token_starts_over_ends_no_link_and_is_reported(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     employees(host, range(1, 5))
@@ -366,7 +366,7 @@ def test_an_expired_delta_token_starts_over_ends_no_link_and_is_told(
     directory.fill([graph_user(number) for number in range(1, 4)], 2)
     run_sync(database, services)
 
-    # Changes only, one of them without what has not changed.
+    # Changes only, one of them without the unchanged fields.
     directory.change({"id": "G0002", "displayName": "改名"})
     directory.change(graph_user(4))
     directory.change({"id": "G0003", "@removed": {"reason": "changed"}})
@@ -428,7 +428,7 @@ def test_a_renamed_channel_is_the_same_one_and_an_archived_one_ends_its_notifica
     ] * 2
     assert "通知設定「one」の宛先のチャンネル「<b>全社</b>」" in letters[0][2]
     assert "ほかの宛先への通知は続けます" in letters[1][2]
-    # Nothing new, nothing told.
+    # Nothing has changed, so nothing is reported.
     run_sync(database, services, AFTER + timedelta(days=1))
     assert host.execute("SELECT count(*) FROM batch.outbox").fetchone() == (2,)
 
@@ -500,7 +500,7 @@ def test_applying_twice_changes_nothing_and_a_plan_of_another_world_is_refused(
             assert plan is not None
             assert apply_plan(connection, unit, plan, load_settings().notification)
         assert process_tenants(connection, platform, batch(), run, ["A"], network=network).failures == []
-        # The same plan again, as if nobody had written down that it is applied.
+        # The same plan again, as if its application had not been recorded.
         host.execute("UPDATE batch.sync_plan SET status = 'planned'")
         with tenant_transaction(connection, ["A"]):
             assert not apply_plan(

@@ -120,7 +120,9 @@ def test_calls_beyond_the_pace_wait_their_turn(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("asked", "ends"), [(0, False), ("Sun, 01 Nov 2020 00:00:00 GMT", False), (3600, True)]
 )
-def test_whoever_is_told_to_wait_waits_but_not_for_ever(tenant: Tenant, asked: int | str, ends: bool) -> None:
+def test_a_client_waits_as_long_as_the_service_asks_up_to_a_limit(
+    tenant: Tenant, asked: int | str, ends: bool
+) -> None:
     shown(tenant.services, "slack", pages=[[member(1)]])
     tenant.services.fail_next("slack", "ratelimited", times=2, retry_after=asked)
 
@@ -250,7 +252,7 @@ def test_graphs_teams_and_changes_are_read_to_their_end(tenant: Tenant) -> None:
     directory.change({"id": "G0002", "@removed": {"reason": "deleted"}})
     pages = listing(services, graph_config(services), delta_link=link)
     assert [account.state for account in accounts(pages)] == ["suspended"]
-    # That one is not found is no removal: Graph says so by itself.
+    # An account that is not found is not removed: Graph reports removals itself.
     assert pages[0].removed == ["G0002"]
 
     # A mark that is too old, or another directory's.
@@ -264,7 +266,7 @@ def test_graphs_teams_and_changes_are_read_to_their_end(tenant: Tenant) -> None:
     assert len(accounts(listing(services, graph_config(services), delta_link="https://evil.example/"))) == 1
 
 
-def test_graph_without_the_field_that_tells_who_is_suspended_is_not_believed(tenant: Tenant) -> None:
+def test_a_graph_listing_without_the_field_for_suspended_users_is_refused(tenant: Tenant) -> None:
     shown(tenant.services, "teams", pages=[[graph_user(1, accountEnabled=None)]])
 
     with pytest.raises(ListingError, match="accountEnabled"):

@@ -1,4 +1,4 @@
-"""The plan of BATCH-019-03: whom an account is linked with, what is left to people, and that a sync comes to rest."""
+"""The plan of BATCH-019-03: the employee of each account, the problems for people, and that a second sync changes nothing."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_an_account_that_was_made_anew_waits_until_the_old_one_is_gone() -> None
     assert (made(second, EntryKind.DEACTIVATE), linked(second)) == ([("OLD", "E1")], [("U1", "E1")])
 
 
-def test_nobody_who_has_left_is_linked_again_and_their_links_are_counted() -> None:
+def test_employees_who_left_are_not_linked_again_and_their_links_are_counted() -> None:
     former = Link("U1", "E1", is_active=False)
     left = Link("U2", "E2", account=account(2))
 

@@ -1,4 +1,4 @@
-"""Messages of a channel that stays closed go to the tenant's administrator by e-mail, if the tenant wants that."""
+"""Messages of a channel that stays closed go to the tenant's administrator by e-mail, if the tenant has enabled this."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def close_for(host: psycopg.Connection, duration: str) -> None:
 
 
 def retry(database: Database, services: StandIns) -> list[Arrived]:
-    """What the hourly run sends."""
+    """The messages that the hourly run sends."""
     before = len(services.messages)
     run_notifications(database, services, spec=NOTIFICATION_RETRY)
     return services.messages[before:]
@@ -131,7 +131,7 @@ def test_only_the_tenant_that_wants_it_falls_back(
         """UPDATE "HIS_NotificationLog" SET notification_type = 'TEAMS'""",
     ],
 )
-def test_what_the_application_withdrew_or_moved_is_not_told(
+def test_messages_that_the_application_withdrew_or_moved_are_not_sent(
     database: Database, host: psycopg.Connection, services: StandIns, change: Any
 ) -> None:
     closed_channel(database, host, services, "本文")
@@ -142,7 +142,7 @@ def test_what_the_application_withdrew_or_moved_is_not_told(
     assert ("email", "sent") not in statuses(host)
 
 
-def test_what_the_tenant_switched_off_is_not_told(
+def test_messages_that_the_tenant_switched_off_are_not_sent(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
     closed_channel(database, host, services, "本文")

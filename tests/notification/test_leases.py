@@ -1,4 +1,4 @@
-"""A run that leaves the messages of a killed sender to their lease says so."""
+"""A run that leaves the messages of a killed sender under their lease reports this."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_run_that_takes_them_over_has_no_such_remark(
     assert interrupted
     lose_senders(host)
 
-    # BATCH-019-01 does not take them over, so it also says so when the lease is over.
+    # BATCH-019-01 does not take them over, so it also reports them when the lease has ended.
     assert "通知 2 件は別の送信者が" in run_notifications(database, services).sentence()
     taken_over = run_notifications(database, services, spec=NOTIFICATION_RETRY)
 

@@ -1,4 +1,4 @@
-"""BATCH-019-04 on real rows: what goes and what stays, that nothing goes that is in no archive, and what a kill leaves."""
+"""BATCH-019-04 on real rows: deleted and kept rows, no deletion without an archive, and the state after a kill."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> ObjectStore:
 
 
 class FaultyStore(ObjectStore):
-    """Another store's files; ``on_write`` is called with the key first, and ``reading`` may change what is read."""
+    """Another store's files; ``on_write`` is called with the key first, and ``reading`` may change the content that is read."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class FaultyStore(ObjectStore):
 
 
 class KilledError(BaseException):
-    """What ends a process without anybody catching it."""
+    """Ends a process; no code catches it."""
 
 
 def logged(
@@ -209,7 +209,7 @@ def staged(host: psycopg.Connection) -> int:
     return int(row[0])
 
 
-# What goes and what stays --------------------------------------------------------------------------------------------------
+# Deleted and kept rows -----------------------------------------------------------------------------------------------------
 
 
 def test_what_finished_before_the_90th_japanese_day_before_the_run_goes(
@@ -336,7 +336,7 @@ def test_an_archive_that_cannot_be_deleted_fails_its_tenant_only(
 
     assert (result.status, [tenant.code for tenant in result.failed_tenants]) == ("partial", ["A"])
     assert "notification_log/" in result.failed_tenants[0].reason
-    # What is to be archived is archived all the same.
+    # The other rows are archived all the same.
     assert set(archived(store)) == gone
     assert clean(database, store).status == "completed"
     assert not any("2020-01-05" in key for key in files(store))
@@ -437,7 +437,7 @@ def test_a_notification_whose_message_is_not_finished_stays_with_it(
     assert outcome(host, result.execution_id)["records"] == 0
 
 
-def test_messages_go_with_or_after_their_notification_and_stay_while_their_occasion_may_return(
+def test_messages_are_deleted_with_or_after_their_notification_and_stay_while_their_event_may_recur(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     host_rows.tenant(host, "A")
@@ -464,7 +464,7 @@ def test_messages_go_with_or_after_their_notification_and_stay_while_their_occas
     by_table = {manifest["table"]: manifest["rows"] for manifest in manifests(store)}
     assert by_table == {"HIS_NotificationLog": 2, "batch.outbox": 4}
 
-    # When the occasion cannot return any more, the message goes, and when its notification is old, the other one.
+    # When the event cannot occur again, its message is deleted. When the other message's notification is old, that message is deleted.
     clean(database, store, day=date(2026, 11, 15))
     assert ids(host) == set()
 
@@ -696,7 +696,7 @@ def test_a_file_that_is_gone_when_it_is_read_back_costs_no_row(
 
 
 def many(host: psycopg.Connection, rows: int) -> set[str]:
-    """So many old notifications of A, each with a message."""
+    """Old notifications of A, each with a message."""
     host_rows.tenant(host, "A")
     host.execute(
         """
@@ -865,7 +865,7 @@ def test_a_tenant_with_nothing_to_archive_is_looked_for_once_per_run(
         batch.prepare(Work(run, platform, ["A"]))
         batch.discard(Work(run, platform))
         assert batch.unprepared(Work(run, platform, ["A"])) == ["A"]
-    # What became old enough to see since the first look is collected by the second.
+    # The second run collects the rows that have become old since the first one.
     log_id = logged(host, "A")
     process(database, run, store)
     assert set(archived(store)) == {log_id}
@@ -932,7 +932,7 @@ def test_a_message_that_is_requeued_while_it_is_archived_stays(
     assert set(archived(store)) == {dead, gone}
 
 
-def test_a_row_that_somebody_holds_is_not_waited_for(
+def test_the_run_does_not_wait_for_a_locked_row(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     host_rows.tenant(host, "A")

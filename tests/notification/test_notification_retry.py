@@ -1,4 +1,4 @@
-"""What BATCH-019-02 reports, sends again and gives up."""
+"""The reports, retries and expirations of BATCH-019-02."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parked(database: Database, host: psycopg.Connection, services: StandIns) -> 
     return ambiguous(database, host, services)
 
 
-def test_a_closed_channel_is_told_once_with_what_waits_for_it_and_reopened_by_the_operator(
+def test_a_closed_channel_is_reported_once_with_its_waiting_messages_and_reopened_by_the_operator(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -78,7 +78,7 @@ def test_a_report_that_was_cut_off_is_made_again_by_the_same_run_and_by_no_other
     assert run_notifications(database, services, spec=NOTIFICATION_RETRY).status == "completed"
 
 
-def test_what_nobody_wants_any_more_is_given_up_and_told(
+def test_expired_messages_are_given_up_and_reported(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -130,7 +130,7 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent(
     assert [arrived.destination for arrived in services.messages] == ["now@example.jp", "later@example.jp"]
 
 
-def test_what_a_lost_run_was_about_to_tell_the_next_one_tells(
+def test_the_next_run_reports_the_failures_of_a_lost_run(
     database: Database, host: psycopg.Connection, services: StandIns, parked: str
 ) -> None:
     batch = create_batch(LOCAL)

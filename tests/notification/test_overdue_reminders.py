@@ -1,4 +1,4 @@
-"""Reminders of overdue invoices: sent by BATCH-019-01, once per stage, and never about what is paid, taken back or stopped."""
+"""Reminders of overdue invoices: sent by BATCH-019-01, once per stage, and never about paid, voided, credited or stopped invoices."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., N
 
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection, settings: Callable[..., None]) -> None:
-    """A's June, ¥11,000, due on 31 July; its letter has arrived. Payments come from our operations."""
+    """A's June, ¥11,000, due on 31 July; its letter has arrived. The batches' operations record payments."""
     settings(payment_source="operations")
     customer(host, "A", months=(JUNE,))
     run_billing(database, JUNE)

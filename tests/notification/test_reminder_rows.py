@@ -87,7 +87,7 @@ def setting(host: psycopg.Connection, kind: str, *, enabled: bool = True, **conf
 
 
 def sent(database: Database, services: StandIns) -> list[tuple[str, str, str]]:
-    """What a run sends: channel, destination and text."""
+    """The messages that a run sends: channel, destination and text."""
     assert run_notifications(database, services).status == "completed"
     return [(arrived.channel, arrived.destination, arrived.text) for arrived in services.messages]
 

@@ -1,4 +1,4 @@
-"""Reminders: one per occasion and threshold, whichever days the batch runs."""
+"""Reminders: one per event and threshold, on whichever days the batch runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def written(
     templates: Mapping[str, Template] | None = None,
     routes: Mapping[str, Sequence[Route]] | None = None,
 ) -> Reminders:
-    """What a run writes so many days before the end."""
+    """The messages that a run writes this many days before the end."""
     return reminders(
         "T1",
         occasions,
@@ -67,7 +67,7 @@ def written(
 
 
 def keys(written: Reminders) -> list[str]:
-    """What the messages are known by."""
+    """The keys of the messages."""
     return [draft.dedupe_key for draft in written.drafts]
 
 
@@ -105,7 +105,7 @@ def test_each_threshold_is_written_once_whichever_days_are_missed(missed: set[in
             for key in keys(written(CERTIFICATE, days_left=days_left)):
                 days_of[key].append(days_left)
 
-    # A threshold is made up for until the next one takes its place.
+    # A missed threshold is caught up until the next one is due.
     windows = {30: range(8, 31), 7: range(2, 8), 1: range(2)}
     expected = {
         f"certificate_expiry:record-1:2026-12-01:{threshold}": max(set(window) - missed)
@@ -130,7 +130,7 @@ def test_a_second_run_writes_the_same_keys_and_a_new_end_other_ones() -> None:
     assert not set(keys(written(CERTIFICATE, days_left=7))) & set(keys(written(renewed, days_left=6)))
 
 
-def test_two_occasions_never_share_a_key() -> None:
+def test_two_events_never_share_a_key() -> None:
     other = replace(CERTIFICATE, reference="record-2")
 
     assert len(set(keys(written(CERTIFICATE, other, GOAL, days_left=7)))) == 3
@@ -182,12 +182,12 @@ def test_who_has_no_address_is_counted_in_a_note(email: str | None) -> None:
     assert result.notes == ["メールアドレスのない宛先 2 件に通知できません"]
 
 
-def test_nobody_is_counted_whose_day_has_not_come() -> None:
+def test_employees_whose_day_has_not_come_are_not_counted() -> None:
     assert written(replace(CERTIFICATE, email=None), days_left=31).notes == []
     assert written(replace(CERTIFICATE, email=None), days_left=-1).notes == []
 
 
-def test_a_refused_template_is_reported_once_and_holds_up_no_other() -> None:
+def test_a_refused_template_is_reported_once_and_delays_no_other() -> None:
     broken = Template(CERTIFICATE_EXPIRY, Channel.EMAIL, "ja", "件名", "{{ full_nam }}")
 
     result = written(
@@ -325,7 +325,7 @@ def test_the_notification_settings_decide_about_the_route(
     assert destinations_for(CERTIFICATE_EXPIRY, rows) == [(Channel.EMAIL, "")]
 
 
-def test_without_occasions_there_is_nothing_to_write() -> None:
+def test_without_events_no_message_is_written() -> None:
     assert written() == Reminders([], [])
 
 

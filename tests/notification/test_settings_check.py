@@ -1,4 +1,4 @@
-"""BATCH-019-05: every broken setting is found, told once, and nothing is sent to anybody."""
+"""BATCH-019-05: every broken setting is found and reported once, and no message is sent to the channels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check(database: Database, services: StandIns, **arguments: Any) -> RunResult
 
 
 def found(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, str]]:
-    """What is wrong with the tenant: subject and code."""
+    """The findings of the tenant: subject and code."""
     return host.execute(
         "SELECT subject, code FROM batch.setting_finding WHERE tenant_id = %s ORDER BY subject, code",
         [tenant_id],
@@ -44,7 +44,7 @@ def found(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, str
 
 
 def health(host: psycopg.Connection) -> list[tuple[str, str | None, bool]]:
-    """What the application shows of A's integrations."""
+    """The health of A's integrations in the application."""
     return host.execute(
         """
         SELECT integration_key, health_status, is_enabled FROM "SYS_IntegrationConfig"
@@ -83,7 +83,7 @@ def line_works(host: psycopg.Connection, services: StandIns, **auth: str) -> Non
 
 
 def webhook(host: psycopg.Connection, key: str, url: str) -> None:
-    """A webhook of A as the application keeps it."""
+    """A webhook of A in the application's form."""
     host_rows.insert(
         host,
         "SYS_IntegrationConfig",
@@ -189,7 +189,7 @@ def test_settings_that_work_are_healthy_and_nothing_is_sent(
         ("slack", {"webhook_url": "https://10.0.0.8/services/T/B/x"}, "", "refused_address"),
     ],
 )
-def test_a_channel_that_cannot_be_used_is_unhealthy_and_told_to_the_administrator(
+def test_an_unusable_channel_is_unhealthy_and_the_administrator_is_notified(
     database: Database,
     host: psycopg.Connection,
     services: StandIns,
@@ -401,7 +401,7 @@ def test_sample_data_hide_no_variable_that_a_reminder_does_not_have(
     assert found(host) == [("テンプレート goal_due（EMAIL、ja）", "template_refused")]
 
 
-def test_what_is_found_is_told_once_and_again_only_when_it_came_back(
+def test_a_finding_is_reported_once_and_again_only_if_it_returns(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     template(host, "t1", "{{no_such}}")
@@ -504,7 +504,7 @@ def test_a_broken_channel_is_switched_off_only_where_the_setting_says_so(
     assert health(host) == [("slack", "UNHEALTHY", False)]
 
 
-def test_a_dry_run_asks_nobody_and_keeps_nothing(
+def test_a_dry_run_calls_no_service_and_writes_nothing(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     integration(host, "A", "slack", auth={})
@@ -543,7 +543,7 @@ def test_a_webhook_that_was_closed_is_not_opened_by_looking_at_its_url(
     assert host.execute("SELECT error_code FROM batch.channel_circuit").fetchall() == [("no_service",)]
 
 
-def test_a_mail_server_that_cannot_be_reached_is_told_before_nine(
+def test_an_unreachable_mail_server_is_reported_before_nine(
     database: Database, host: psycopg.Connection, services: StandIns, unused_port: int
 ) -> None:
     mail = network(services)
@@ -557,7 +557,7 @@ def test_a_mail_server_that_cannot_be_reached_is_told_before_nine(
     assert letters(host) == []
 
 
-def test_what_could_not_be_told_is_told_when_there_is_somebody_to_tell(
+def test_a_finding_without_recipient_is_reported_once_there_is_a_recipient(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host.execute('UPDATE "MST_Tenant" SET admin_email = NULL')

@@ -45,7 +45,7 @@ def queued(database: Database, host: psycopg.Connection, services: StandIns) -> 
 
 
 def switch_off(host: psycopg.Connection) -> None:
-    """Tenant A wants no reminders of goals."""
+    """Tenant A has switched off the reminders of goals."""
     host_rows.insert(
         host,
         "MST_NotificationSettings",

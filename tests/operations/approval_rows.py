@@ -1,4 +1,4 @@
-"""Requests to approve held invoices and plans for tests: as a batch asks, as a person answers, and what is kept."""
+"""Requests to approve held invoices and plans for tests: the batch's request, a user's answer, and the stored rows."""
 
 from __future__ import annotations
 
@@ -43,10 +43,7 @@ def asked_about(
     refuse: str | None = None,
     ended: bool = False,
 ) -> Asked | None:
-    """What the task ``request_approval`` does after this run. ``refuse``: why Airflow refuses to start the approval's run.
-
-    ``ended``: the runs of earlier requests have ended in Airflow.
-    """
+    """The result of the task ``request_approval`` after this run. ``refuse``: why Airflow refuses to start the approval's run."""
     run = Run(result.execution_id, result.business_date, result.business_date, dry_run)
     with database.connect("batch_platform") as platform:
         installation = (_WithoutRuns if ended else LocalInstallation)(platform, moment=NOW)
@@ -92,7 +89,7 @@ def text_of(database: Database, request: ApprovalRequest) -> tuple[str, str]:
 
 
 def items(connection: psycopg.Connection, request: ApprovalRequest) -> dict[str, dict[str, Any]]:
-    """What is kept about each tenant's item."""
+    """The stored rows of each tenant's item."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             "SELECT * FROM batch.approval_item WHERE request_id = %s ORDER BY tenant_id", [request.request_id]

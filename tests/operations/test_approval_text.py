@@ -1,4 +1,4 @@
-"""The text of a long request: an answer is about what the text shows, and about nothing else."""
+"""The text of a long request: an answer applies only to the items that the text shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held directory changes that a person approves in Airflow, and what has changed in the directory since then."""
+"""Held directory changes that a user approves in Airflow, and changes of the directory since the request."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_the_same_hold_on_the_next_day_is_not_asked_about_twice(
     assert requests(host) == [(request_.request_id, None)]
 
 
-def test_a_directory_that_nobody_may_allow_is_not_asked_about(
+def test_a_held_directory_that_cannot_be_allowed_is_in_no_request(
     database: Database, services: StandIns, directory: StandInDirectory
 ) -> None:
     directory.pages = [[]]

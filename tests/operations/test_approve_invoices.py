@@ -1,4 +1,4 @@
-"""Held invoices that a person approves in Airflow: what is asked, what an answer does, and what has gone out of date."""
+"""Held invoices that a user approves in Airflow: the request, the effect of an answer, and outdated items."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_an_invoice_calculated_anew_since_the_request_is_not_approved(
 def test_an_invoice_whose_usage_changed_since_the_request_is_not_approved(
     database: Database, host: psycopg.Connection, request_: ApprovalRequest, active_users: int
 ) -> None:
-    """Neither with another amount that would be held, nor with one that would need no approval."""
+    """It is not approved with another amount that would be held, nor with one that would need no approval."""
     host.execute(
         "UPDATE batch.usage_day SET active_users = %s, revision = 2 WHERE tenant_id = 'A'", [active_users]
     )
@@ -162,7 +162,7 @@ def test_an_invoice_whose_usage_changed_since_the_request_is_not_approved(
     assert items(host, request_)["A"]["result"] == "out_of_date"
 
 
-def test_an_invoice_that_somebody_else_approved_or_voided_is_not_touched(
+def test_an_invoice_that_another_operation_approved_or_voided_is_not_changed(
     database: Database, host: psycopg.Connection, request_: ApprovalRequest
 ) -> None:
     operate(database, "approve", "HD001", "B")

@@ -337,7 +337,7 @@ def test_two_runs_at_once_carry_a_difference_once(database: Database, host: psyc
     assert [row[5] for row in entered(host)] == [1000]
 
 
-def test_one_tenants_difference_is_not_anothers(database: Database, host: psycopg.Connection) -> None:
+def test_one_tenants_difference_is_not_another_tenants(database: Database, host: psycopg.Connection) -> None:
     for tenant_id in ("A", "B"):
         customer(host, tenant_id, months=())
         close_month(host, tenant_id, active_users=25)

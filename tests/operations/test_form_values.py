@@ -1,4 +1,4 @@
-"""Numbers and texts of the invoice form: what can be read, and what is refused by the field's name."""
+"""Numbers and texts of the invoice form: readable values, and refusals that name the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each form refuses what its chosen operation does not use, and asks for what it needs."""
+"""Each form refuses fields that its chosen operation does not use, and requires the fields that it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the accountant does with invoices: explain, approve, void, credit, reissue; and what a second attempt changes."""
+"""The accountant's operations on invoices: explain, approve, void, credit, reissue. A second attempt changes nothing."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_an_approval_is_recorded_only_for_the_tenant_that_would_have_been_held(
     }
 
 
-def test_an_invoice_that_is_held_for_rows_that_name_nobody_is_approved_as_it_is(
+def test_an_invoice_that_is_held_for_rows_that_name_no_person_is_approved_unchanged(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=())
@@ -193,7 +193,7 @@ def test_an_invoice_that_is_held_for_rows_that_name_nobody_is_approved_as_it_is(
 
 
 @pytest.mark.parametrize("accepts", [False, True])
-def test_a_reissue_with_rows_that_name_nobody_needs_the_operators_consent(
+def test_a_reissue_with_rows_that_name_no_person_needs_the_operators_consent(
     database: Database, host: psycopg.Connection, accepts: bool
 ) -> None:
     customer(host, "A")
@@ -219,7 +219,7 @@ def test_an_approval_of_a_tenant_that_does_not_exist_is_named(
     assert invoices(host) == []
 
 
-def test_an_approval_bills_the_closed_days_alone_when_told_so(
+def test_an_approval_with_allow_incomplete_bills_only_the_closed_days(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=())

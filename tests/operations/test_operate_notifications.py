@@ -1,4 +1,4 @@
-"""What an operator sees and decides about messages: list, resend, discard, mark as sent, reopen a channel."""
+"""The operators' views and decisions about messages: list, resend, discard, mark as sent, reopen a channel."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def listing(database: Database, tenant_id: str = "A") -> list[str]:
 
 
 def shown(host: psycopg.Connection) -> list[str]:
-    """What the application shows of its notifications."""
+    """The application's rows of its notifications."""
     rows = host.execute('SELECT send_status FROM "HIS_NotificationLog" ORDER BY id').fetchall()
     return [status for (status,) in rows]
 

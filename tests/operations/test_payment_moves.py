@@ -67,7 +67,7 @@ def paid(host: psycopg.Connection) -> dict[str, Decimal]:
 
 
 def shown(host: psycopg.Connection, number: str) -> tuple[Any, ...]:
-    """What the application shows of the invoice."""
+    """The application's row of the invoice."""
     (row,) = [row for row in invoices(host, "A") if row["number"] == number]
     billing = host_billing(host, row["invoice_id"])
     return billing["billing_status"], billing["paid_date"]

@@ -76,7 +76,7 @@ def payments(host: psycopg.Connection) -> list[dict[str, Any]]:
 
 
 def shown(host: psycopg.Connection) -> tuple[Any, ...]:
-    """What the application shows of A's invoice."""
+    """The application's row of A's invoice."""
     original = invoices(host, "A")[0]
     row = host_billing(host, original["invoice_id"])
     return row["billing_status"], row["paid_date"], row["payment_method"], row["notes"]

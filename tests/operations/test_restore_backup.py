@@ -1,4 +1,4 @@
-"""Restoring from a backup as an operation: beside the live rows, over them, or into a new database."""
+"""Restoring from a backup as an operation: into a separate schema, over the live rows, or into a new database."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_tenant_is_restored_beside_its_live_rows_or_over_them_and_no_other_ten
     change_rows_of_a(backups.database)
     live = of_tenant(backups.database, "A")
 
-    # A dry run reads and reports, and keeps nothing.
+    # A dry run reads and reports, and writes nothing.
     for operation in ("compare", "merge"):
         _, planned = backups.restore(operation, "A", dry_run=True)
         assert planned["A"]["restored"] > 60

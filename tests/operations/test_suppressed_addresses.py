@@ -1,4 +1,4 @@
-"""What an operator sees of suppressed addresses, and how one gets mail again."""
+"""The operators' view of suppressed addresses, and lifting a suppression."""
 
 from __future__ import annotations
 

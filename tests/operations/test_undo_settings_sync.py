@@ -1,4 +1,4 @@
-"""Taking a run of BATCH-018-05 back: the exact old values, and nothing that somebody has changed since."""
+"""Undoing a run of BATCH-018-05: the exact old values, without settings that a person has changed since."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ def test_undo_of_the_first_run_takes_its_rows_away_again(
     second = run(database, DAY + timedelta(days=1))
 
     undo(database, first.execution_id)
-    assert counts(host, "undone", "undoConflicts") == (2, 4)  # those that the second run has changed stay
+    assert counts(host, "undone", "undoConflicts") == (
+        2,
+        4,
+    )  # the settings that the second run has changed stay
     undo(database, second.execution_id)
     undo(database, first.execution_id)
 
@@ -89,7 +92,7 @@ def test_undo_of_the_first_run_takes_its_rows_away_again(
         undo(database, first.execution_id)
 
 
-def test_what_somebody_has_changed_since_is_reported_and_not_restored(
+def test_settings_changed_since_are_reported_and_not_restored(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -191,5 +194,5 @@ def test_an_undo_waits_for_the_run_that_writes_the_tenants_settings(
         later.join()
 
     assert [result.status for result in results] == ["completed"]
-    # What the later run has changed stays.
+    # The changes of the later run stay.
     assert counts(host, "undone", "undoConflicts") == (2, 4)

@@ -1,4 +1,4 @@
-"""What decides an invoice, as rows for tests: closed days, plans, discounts; runs that bill and operate on them; what came out."""
+"""The inputs of an invoice as rows for tests: closed days, plans, discounts; runs that bill and operate on them; and their results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _DAY = {
 
 
 def insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
-    """One row of a table of ours."""
+    """Insert one row into a table of the batches."""
     connection.execute(
         sql.SQL("INSERT INTO batch.{} ({}) VALUES ({})").format(
             sql.Identifier(table),
@@ -58,7 +58,7 @@ def insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
     )
 
 
-# What decides an invoice -------------------------------------------------------------------------------------------------
+# The inputs of an invoice ------------------------------------------------------------------------------------------------
 
 
 def customer(
@@ -92,10 +92,7 @@ def close_month(
     storage_gb: int | None = 0,
     **figures: int | None,
 ) -> None:
-    """Close the month's days from the first to the last but some, all alike; without figures nobody used anything.
-
-    A figure of None has no record.
-    """
+    """Close the month's days from the first to the last but some, all alike; without figures there is no usage."""
     row = _DAY | {"storage_bytes": None if storage_gb is None else storage_gb * BYTES_PER_GB} | figures
     days = [
         day for day in Period.month_of(month).dates() if first <= day.day <= last and day.day not in without
@@ -136,7 +133,7 @@ def discount(connection: psycopg.Connection, tenant_id: str, **values: Any) -> N
 
 
 def commitment(connection: psycopg.Connection, tenant_id: str, amount: int, **values: Any) -> None:
-    """What the tenant pays at least, in yen and for ever unless said otherwise."""
+    """The tenant's minimum commitment in yen, without an end unless the test says otherwise."""
     values = {"currency": "JPY", "valid_from": date(2026, 1, 1)} | values
     insert(connection, "commitment", tenant_id=tenant_id, amount=amount, **values)
 
@@ -144,7 +141,7 @@ def commitment(connection: psycopg.Connection, tenant_id: str, amount: int, **va
 def exchange_rate(
     connection: psycopg.Connection, rate_date: date, yen_per_unit: str, currency: str = "USD"
 ) -> None:
-    """What a unit of the currency is worth on a day."""
+    """The value of a unit of the currency on a day."""
     insert(connection, "exchange_rate", currency=currency, rate_date=rate_date, yen_per_unit=yen_per_unit)
 
 
@@ -208,7 +205,7 @@ def operate(
 
 
 def explain(database: Database, tenant_id: str = "A") -> tuple[str, ...]:
-    """What only the log of the operation's task shows."""
+    """The lines that only the log of the operation's task shows."""
     (result,) = process(database, open_operation(database, "explain", tenant_id), [tenant_id]).results
     return result.report
 
@@ -222,7 +219,7 @@ def run_usage(database: Database, day: date, **fields: Any) -> RunResult:
 def bill_as_task(
     database: Database, *, codes: Sequence[str] = (), dry_run: bool = False, run_date: date | None = None
 ) -> ShardReport:
-    """Only the tenants' step of a run, on another day if told so: with the lines that nothing but its task's log shows."""
+    """Run only the tenants' step, optionally on another day. Returns the lines that only its task's log shows."""
     with database.connect("batch_platform") as platform:
         batch = create_batch(LOCAL)
         run, tenants = open_run(platform, TENANT_BILLING, batch, MONTH, codes=codes, dry_run=dry_run)
@@ -279,7 +276,7 @@ class FullStore(ObjectStore):
         raise OSError("No space left on device")
 
 
-# What came out -------------------------------------------------------------------------------------------------------------
+# The results -------------------------------------------------------------------------------------------------------------
 
 
 def invoices(
@@ -317,7 +314,7 @@ def numbers(connection: psycopg.Connection, month: date = MONTH) -> list[str]:
 
 
 def outcomes(connection: psycopg.Connection, result: RunResult) -> dict[str, dict[str, Any]]:
-    """What the execution log holds for each tenant of the run."""
+    """The execution log's rows about each tenant of the run."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             "SELECT * FROM batch.tenant_outcome WHERE execution_id = %s ORDER BY tenant_id",
@@ -344,7 +341,7 @@ def reasons(result: RunResult) -> dict[str, str]:
 
 
 def everything_written(connection: psycopg.Connection) -> dict[str, list[Any]]:
-    """All rows that billing leaves, except the log of its runs."""
+    """All rows that billing writes, except the log of its runs."""
     return {
         table: connection.execute(sql.SQL("TABLE {} ORDER BY 1, 2, 3").format(name)).fetchall()
         for table, name in (

@@ -1,4 +1,4 @@
-"""Tenants' settings as rows for tests, runs of BATCH-018-05 and its undo on them, and what they left."""
+"""Tenants' settings as rows for tests, runs of BATCH-018-05 and its undo on them, and their results."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def setting(
 
 
 def change(host: psycopg.Connection, key: str, value: str, tenant_id: str = "A") -> None:
-    """Somebody changes the setting in the application."""
+    """A person changes the setting in the application."""
     host.execute(
         'UPDATE "MST_TenantSettings" SET setting_value = %s, last_modified_by = %s'
         " WHERE tenant_id = %s AND setting_key = %s",
@@ -131,7 +131,7 @@ def host_settings(host: psycopg.Connection) -> list[tuple[Any, ...]]:
 
 
 def everything_written(host: psycopg.Connection) -> list[Any]:
-    """All rows that the batch leaves, except the log of its runs."""
+    """All rows that the batch writes, except the log of its runs."""
     return [
         host_settings(host),
         host.execute("SELECT * FROM batch.setting_plan ORDER BY tenant_id").fetchall(),

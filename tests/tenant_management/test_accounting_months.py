@@ -270,7 +270,7 @@ def test_after_the_first_hand_over_no_month_is_skipped(
         hand_over(DECEMBER, date(2027, 1, 1), "December", closes_earlier=True)
 
 
-def test_nobody_reopens_a_month(platform: psycopg.Connection, hand_over: Callable[..., Any]) -> None:
+def test_a_month_cannot_be_reopened(platform: psycopg.Connection, hand_over: Callable[..., Any]) -> None:
     hand_over()
     for statement in ("DELETE FROM batch.accounting_month", "UPDATE batch.accounting_month SET files = '[]'"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

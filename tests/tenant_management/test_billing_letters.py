@@ -1,4 +1,4 @@
-"""What the customer hears: a letter about each invoice, credit note, void and replacement, and none about what nobody has heard of."""
+"""The customer's letters: about each invoice, credit note, void and replacement, but none about an invoice that was never announced."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_letter_names_number_amount_and_due_date(host: psycopg.Connection) -
         assert expected in text
 
 
-def test_a_letter_that_nobody_has_received_is_withdrawn_with_its_invoice_and_nothing_is_said(
+def test_an_unsent_letter_is_withdrawn_with_its_invoice_and_no_letter_is_sent(
     database: Database, host: psycopg.Connection
 ) -> None:
     operate(database, "void", reason="訂正")
@@ -116,7 +116,7 @@ def test_a_message_that_may_have_arrived_counts_as_received(
 def test_a_message_that_waits_in_the_outbox_is_withdrawn(
     database: Database, host: psycopg.Connection, status: str, shown: str
 ) -> None:
-    """``shown`` is what the application shows: RETRY as soon as an attempt has failed."""
+    """``shown`` is the application's status: RETRY as soon as an attempt has failed."""
     _queue_message(host, f"invoice-{invoice(host, 'A')['invoice_id']}", status)
     host.execute('UPDATE "HIS_NotificationLog" SET send_status = %s', [shown])
 
@@ -201,7 +201,7 @@ def test_a_credit_note_says_that_its_invoice_was_not_sent(
     )
 
 
-def test_a_reissue_over_nothing_without_an_address_says_that_nobody_is_told(
+def test_a_reissue_over_0_without_an_address_reports_that_no_letter_is_sent(
     database: Database, host: psycopg.Connection
 ) -> None:
     sent(host)
@@ -213,7 +213,7 @@ def test_a_reissue_over_nothing_without_an_address_says_that_nobody_is_told(
     assert "メールアドレスがないため" in outcomes(host, result)["A"]["details"]["attention"][0]
 
 
-def test_a_retry_says_again_that_nobody_is_told(database: Database, host: psycopg.Connection) -> None:
+def test_a_retry_reports_again_that_no_letter_is_sent(database: Database, host: psycopg.Connection) -> None:
     customer(host, "B", contact_email=None)
     run = open_billing(database)
     process(database, run, ["B"])
@@ -236,7 +236,7 @@ def test_a_letter_goes_to_the_present_address(database: Database, host: psycopg.
 
 
 @pytest.mark.parametrize("operation", ["void", "credit"])
-def test_without_an_address_the_operation_says_that_nobody_is_told(
+def test_without_an_address_the_operation_reports_that_no_letter_is_sent(
     database: Database, host: psycopg.Connection, operation: str
 ) -> None:
     sent(host)

@@ -49,7 +49,7 @@ def customers(host: psycopg.Connection) -> None:
 def send(
     database: Database, host: psycopg.Connection, services: StandIns, store: ObjectStore
 ) -> dict[str, Arrived]:
-    """What the runs of the second of November send, by address."""
+    """The messages of the runs of the second of November, by address."""
     host.execute(
         """UPDATE "HIS_NotificationLog" SET scheduled_at = '2026-11-01' WHERE send_status = 'PENDING'"""
     )

@@ -1,4 +1,4 @@
-"""BATCH-018-02 retried or cleared: the same run, once more, finds done what it has done, and takes back no other invoice."""
+"""BATCH-018-02 retried or cleared: the same run skips finished work, and voids no other invoice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a billing run reports: usage that changed after the invoice, tenants and lines that no invoice has, letters without address."""
+"""The findings of a billing run: usage that changed after the invoice, tenants and lines without an invoice, letters without address."""
 
 from __future__ import annotations
 
@@ -392,7 +392,7 @@ def test_a_total_that_is_held_after_a_short_month_names_both_figures_and_the_day
 
 
 def test_one_off_lines_of_either_month_are_not_compared(database: Database, host: psycopg.Connection) -> None:
-    """A's first five days have a setup fee beside them, and its first whole month has a deduction."""
+    """A's first five days also have a setup fee, and its first whole month has a deduction."""
     customer(host, "A", months=(billing_rows.MONTH, NOVEMBER), contract_start_date=datetime(2026, 10, 26, 15))
     for day, unit_amount in ((date(2026, 10, 28), 50_000), (date(2026, 11, 5), -9000)):
         billing_rows.insert(

@@ -1,4 +1,4 @@
-"""BATCH-018-04's rules: how many days, which stage, which steps between two judgements, and what the operators read."""
+"""BATCH-018-04's rules: the number of days, the stage, the steps between two judgements, and the operators' digest."""
 
 from __future__ import annotations
 

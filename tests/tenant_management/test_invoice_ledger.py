@@ -1,4 +1,4 @@
-"""The life of invoices in the database: numbers without a gap whoever dies, one live invoice, and nothing finalised ever changes."""
+"""Invoices in the database: numbers without a gap after a kill, one live invoice, and finalised invoices that never change."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def settle_each(connection: psycopg.Connection, *tenant_ids: str, period: Period
 def settle_here(
     connection: psycopg.Connection, period: Period = OCTOBER, **instructions: Any
 ) -> list[TenantSettlement]:
-    """Settle the tenants of the transaction that is open, as a run of its own unless the actor is said."""
+    """Settle the tenants of the open transaction, as a separate run unless there is an actor."""
     given: dict[str, Any] = {"issued_on": period.next_day, "actor": f"run {next(_runs)}"} | instructions
     return settle_tenants(connection, period, TERMS, Instructions(**given))
 
 
 def credit(connection: psycopg.Connection, tenant_id: str, number: str, reason: str = "訂正") -> Invoice:
-    """Credit an invoice in a transaction of its own."""
+    """Credit an invoice in a separate transaction."""
     with tenant_transaction(connection, [tenant_id]):
         return credit_invoice(
             connection,
@@ -98,7 +98,7 @@ def credit(connection: psycopg.Connection, tenant_id: str, number: str, reason: 
 
 
 def void(connection: psycopg.Connection, tenant_id: str, number: str, reason: str = "訂正") -> None:
-    """Void an invoice in a transaction of its own."""
+    """Void an invoice in a separate transaction."""
     with tenant_transaction(connection, [tenant_id]):
         void_invoice(connection, TERMS, find_invoice(connection, number), reason, actor="test")
 
@@ -114,7 +114,7 @@ TENANTS, SHARD_SIZE, LANES = 200, 5, 5
 
 
 class StuckBatch(TenantBillingBatch):
-    """Finalises its tenants, says so, and never comes to the end of its transaction once it has met one of them."""
+    """Finalises its tenants, reports this, and never ends its transaction once it has processed one of them."""
 
     def __init__(self, tenant_id: str, finalized: Event) -> None:
         super().__init__(Billing(TERMS))
@@ -132,7 +132,7 @@ class StuckBatch(TenantBillingBatch):
 def bill_shards(
     database: Database, run: Run, shards: Sequence[list[str]], stuck_at: str | None, finalized: Event
 ) -> None:
-    """What one process of a run does: its shards, one after the other. Runs in a process of its own."""
+    """One process of a run: it processes its shards, one after the other. Runs in a separate process."""
     batch = create_batch(LOCAL) if stuck_at is None else StuckBatch(stuck_at, finalized)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         for tenant_ids in shards:
@@ -251,7 +251,7 @@ def settle_elsewhere(
     return thread, settled
 
 
-def test_whoever_comes_second_finds_the_month_finalised(
+def test_the_second_run_finds_the_month_finalised(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -266,7 +266,7 @@ def test_whoever_comes_second_finds_the_month_finalised(
     assert numbers(host) == expected_numbers(1)
 
 
-def test_whoever_comes_second_finalises_when_the_first_one_fails(
+def test_the_second_run_finalises_if_the_first_one_fails(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -342,7 +342,7 @@ def test_two_operators_at_once_take_an_invoice_back_once(
         ("reissue", "一部返還済みのため取り消せません"),
     ],
 )
-def test_whoever_waits_for_a_credit_note_finds_what_it_has_left(
+def test_a_second_credit_note_waits_and_takes_only_what_is_left(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection, second: str, message: str
 ) -> None:
     customer(host, "A")
@@ -528,7 +528,7 @@ def test_a_voided_number_is_never_given_again(
     assert [settled.number for settled in settle(connection, "A")] == ["INV-2026-10-002"]
 
 
-# What is stored ----------------------------------------------------------------------------------------------------------
+# Stored content ----------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_read_back_is_what_was_calculated(
@@ -673,7 +673,7 @@ def test_a_paid_invoice_is_credited_and_stays_paid(
 def test_only_the_application_says_that_an_invoice_is_paid(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
-    """A draft's row that the application already calls paid keeps that word when the invoice is finalised."""
+    """If the application marks a draft's row as paid, the row is still paid when the invoice is finalised."""
     september = Period.month_of(date(2026, 9, 1))
     customer(host, "A", months=(september.start,))
     settle(connection, "A", period=september)

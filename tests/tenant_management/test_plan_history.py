@@ -1,4 +1,4 @@
-"""The plan history that BATCH-018-01 keeps: the host shows the present plan only, and billing needs to know since when."""
+"""The plan history of BATCH-018-01: the host has only the present plan, but billing needs its start date."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_usage(database: Database, day: date = DAY, **fields: Any) -> RunResult:
 
 
 def subscribe(host: psycopg.Connection, **values: Any) -> None:
-    """What the host shows of tenant A from now on."""
+    """From now on the host has this plan of tenant A."""
     for column, value in values.items():
         host.execute(f'UPDATE "MST_Tenant" SET {column} = %s WHERE tenant_id = %s'.encode(), [value, "A"])
 
@@ -158,7 +158,7 @@ def test_an_old_day_that_is_closed_again_does_not_record_todays_plan(
     assert history(host) == [(date(2026, 4, 1), "BASIC"), (NEXT_DAY, "PREMIUM")]
 
 
-def test_an_end_that_somebody_recorded_is_not_undone(database: Database, host: psycopg.Connection) -> None:
+def test_an_end_that_a_person_recorded_stays(database: Database, host: psycopg.Connection) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
     run_usage(database, date(2026, 10, 29))
     billing_rows.plan_change(host, "A", date(2026, 10, 30), None)
@@ -169,10 +169,10 @@ def test_an_end_that_somebody_recorded_is_not_undone(database: Database, host: p
     assert history(host) == [(date(2026, 4, 1), "BASIC"), (date(2026, 10, 30), None)]
 
 
-def test_a_history_that_somebody_has_entered_is_not_added_to_at_first_sight(
+def test_the_first_run_adds_nothing_to_an_entered_history(
     database: Database, host: psycopg.Connection
 ) -> None:
-    """Also one that begins later: what was before is for a person to say, and billing asks for it."""
+    """The same for a history that begins later: a person must enter the time before, and billing requires it."""
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
     billing_rows.plan_change(host, "A", date(2026, 12, 1), "PREMIUM")
 
@@ -222,7 +222,7 @@ def test_what_an_accountant_has_entered_for_a_day_goes_before_what_the_host_show
         (datetime(2026, 10, 31, 14, 59, 59), DAY),
         (datetime(2026, 10, 31, 15, 0), NEXT_DAY),
         (datetime(2026, 10, 31, 16, 30), NEXT_DAY),
-        # Not later than the night of the run, even if the task is told of it later.
+        # Not later than the night of the run, even if the task runs later.
         (datetime(2026, 11, 20), NEXT_DAY),
     ],
 )

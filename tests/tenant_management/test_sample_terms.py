@@ -53,7 +53,7 @@ BOTH = "料金表と発行者"
 
 @pytest.fixture(params=["both", "price list", "issuer"])
 def samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """What is a sample in this installation, in the words that people read."""
+    """The sample parts of this installation, in the words of the messages."""
     own: dict[str, Any] = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))
     own["billing"]["price_list"] = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
     if request.param == "both":
@@ -71,13 +71,13 @@ def samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.fixture
 def own_terms(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Gives the installation a price list and an issuer of its own."""
+    """Gives the installation its own price list and issuer."""
     return lambda: monkeypatch.setenv(SETTINGS_VARIABLE, str(DEMO_SETTINGS))
 
 
 @pytest.fixture
 def shipped_terms(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Leaves the installation with what is shipped."""
+    """Leaves the installation with the shipped files."""
     return lambda: monkeypatch.delenv(SETTINGS_VARIABLE)
 
 
@@ -208,7 +208,7 @@ def test_a_run_with_a_sample_touches_nothing_that_is_finalised(
     )
 
 
-def test_the_ledger_itself_refuses_whoever_asks(
+def test_the_ledger_itself_refuses_every_caller(
     database: Database, host: psycopg.Connection, shipped_terms: Callable[[], None]
 ) -> None:
     customer(host, "A")
@@ -307,7 +307,7 @@ def test_a_month_that_comes_to_nothing_stays_a_draft_without_files(
     assert files(store) == {}
 
 
-def test_the_operators_are_told_what_to_do_once_a_run(
+def test_the_operators_get_the_action_once_per_run(
     database: Database, host: psycopg.Connection, samples: str, own_terms: Callable[[], None]
 ) -> None:
     customer(host, "A")

@@ -1,4 +1,4 @@
-"""BATCH-018-05 against real rows: what is written, and what never is."""
+"""BATCH-018-05 against real rows: written settings, and settings that are never written."""
 
 from __future__ import annotations
 
@@ -52,10 +52,7 @@ def tell(
     is_delivered: bool = True,
     clear_with: Callable[[], object] | None = None,
 ) -> list[str]:
-    """One whole run that closes as ``close_run`` does; returns what the operators are sent, delivered or not.
-
-    ``clear_with``: what happens before an operator clears all instances of the run, which then closes again.
-    """
+    """One whole run that closes like ``close_run``; returns the operators' digest, delivered or not."""
     batch = create_batch(sample=sample)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, tenants = open_run(platform, SETTINGS_SYNC, batch, day, codes=codes)
@@ -72,7 +69,7 @@ def tell(
     return lines
 
 
-# What is written -------------------------------------------------------------------------------------------------------
+# Written settings ------------------------------------------------------------------------------------------------------
 
 
 def test_settings_that_are_missing_are_added_with_old_new_reason_and_actor(
@@ -168,7 +165,7 @@ def test_a_tenant_on_trial_without_a_plan_has_the_trials(
     assert values(host)["limits.max_users"] == "10"
 
 
-# What people have decided ----------------------------------------------------------------------------------------------
+# Decisions of people ---------------------------------------------------------------------------------------------------
 
 
 def test_a_negotiated_limit_is_never_overwritten(database: Database, host: psycopg.Connection) -> None:
@@ -235,7 +232,7 @@ def test_the_operators_overrides_are_never_touched_nor_looked_at(
     assert counts(host, "reported", "protectedSettings") == (0, 0)
 
 
-# What is protected -----------------------------------------------------------------------------------------------------
+# Protected settings ----------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -292,7 +289,7 @@ def test_a_plans_key_in_a_protected_row_is_reported_only(
     assert "secret" not in notes(host)
 
 
-# What is reported ------------------------------------------------------------------------------------------------------
+# Reports ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -363,7 +360,7 @@ def broken(host: psycopg.Connection, key: str, tenant_id: str = "A") -> None:
     setting(host, key, " ", tenant_id, is_required=True)
 
 
-def test_serious_problems_are_told_tenant_by_tenant(database: Database, host: psycopg.Connection) -> None:
+def test_serious_problems_are_reported_tenant_by_tenant(database: Database, host: psycopg.Connection) -> None:
     tenant(host, tenant_code="AAA", tenant_name="高社")
     setting(host, "ui.managed", "x", is_system_managed=True)
     setting(host, "ui.rules", "x", validation_rules="{broken")
@@ -395,7 +392,7 @@ def test_critical_problems_make_the_digest_critical(
         assert batch.digest(Work(opened, platform)).is_critical is is_critical
 
 
-def test_a_problem_is_told_once_until_it_is_mended_and_breaks_again(
+def test_a_problem_is_reported_once_until_it_is_fixed_and_occurs_again(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -417,7 +414,7 @@ def test_a_problem_is_told_once_until_it_is_mended_and_breaks_again(
 
 
 @pytest.mark.parametrize("how", ["killed", "not delivered", "dry run"])
-def test_a_problem_that_was_not_told_is_told_by_the_next_run(
+def test_the_next_run_reports_a_problem_that_was_not_reported(
     database: Database, host: psycopg.Connection, how: str
 ) -> None:
     tenant(host)
@@ -432,7 +429,7 @@ def test_a_problem_that_was_not_told_is_told_by_the_next_run(
 
 
 @pytest.mark.parametrize("is_after_another_run", [False, True])
-def test_a_run_that_is_cleared_tells_only_what_is_new(
+def test_a_cleared_run_reports_only_new_problems(
     database: Database, host: psycopg.Connection, is_after_another_run: bool
 ) -> None:
     tenant(host)
@@ -449,7 +446,7 @@ def test_a_run_that_is_cleared_tells_only_what_is_new(
     assert tell(database, DAY + timedelta(days=1)) == []
 
 
-def test_a_sample_of_plans_is_held_against_nobody(database: Database, host: psycopg.Connection) -> None:
+def test_differences_from_sample_plans_are_not_serious(database: Database, host: psycopg.Connection) -> None:
     tenant(host, plan="GOLD")
     tenant(host, "B")
     setting(host, "limits.max_users", "many", "B")

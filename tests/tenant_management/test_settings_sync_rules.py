@@ -40,7 +40,7 @@ _FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 
 @st.composite
 def protected_spellings(draw: st.DrawFn) -> str:
-    """A key about something protected, as somebody might spell it."""
+    """A protected key in a possible spelling."""
     words = [draw(st.sampled_from(words)) for words in (_HARMLESS, _PROTECTED, _HARMLESS)]
     words = [word for word in words if word]
     style = draw(st.sampled_from(["camel", "Pascal", "snake", "KEBAB", "dots", "joined", "spaces", "random"]))
@@ -67,7 +67,7 @@ def test_the_deployed_file_holds_and_names_nothing_protected() -> None:
     assert not [key for key in plans.settings if is_protected(key) or key.startswith("batch.")]
 
 
-def test_the_contract_stands_in_for_the_plan() -> None:
+def test_the_contract_overrides_the_plan() -> None:
     desired = load_plan_settings().desired("BASIC", {"max_users": 500, "max_storage_gb": None})
 
     assert (desired["limits.max_users"].value, desired["limits.max_users"].source) == ("500", Source.CONTRACT)

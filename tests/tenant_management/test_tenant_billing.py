@@ -1,4 +1,4 @@
-"""BATCH-018-02 on real rows: who is billed for what, what stops one tenant and nobody else, and what a second run changes."""
+"""BATCH-018-02 on real rows: the billed tenants and amounts, failures of single tenants, and the effect of a second run."""
 
 from __future__ import annotations
 
@@ -378,7 +378,7 @@ def test_the_business_date_may_be_any_day_of_the_month(database: Database, host:
     )
 
 
-# What stops one tenant ---------------------------------------------------------------------------------------------------
+# Failures of single tenants ------------------------------------------------------------------------------------------------
 
 
 def test_days_that_are_not_closed_stop_their_tenant_until_they_are(
@@ -518,7 +518,7 @@ def test_a_tenant_that_cannot_be_billed_fails_alone_with_the_reason_and_nothing_
     assert numbers(host) == ["INV-2026-10-001", "INV-2026-10-002"]
 
 
-def test_a_month_before_the_first_price_list_is_billed_to_nobody(
+def test_a_month_before_the_first_price_list_is_not_billed(
     database: Database, host: psycopg.Connection
 ) -> None:
     march = date(2026, 3, 1)
@@ -654,7 +654,7 @@ def test_an_active_tenant_that_used_the_product_outside_its_contract_is_not_pass
 
 
 @pytest.mark.parametrize("status", ["TRIAL", "EXPIRED"])
-def test_use_after_the_contract_stops_nobody_but_active_tenants(
+def test_use_after_the_contract_stops_only_active_tenants(
     database: Database, host: psycopg.Connection, status: str
 ) -> None:
     customer(host, "A", months=(), status=status, contract_end_date=datetime(2026, 10, 15, 14, 59))
@@ -750,7 +750,7 @@ def jump(database: Database, host: psycopg.Connection) -> None:
 
 
 @pytest.mark.usefixtures("jump")
-def test_a_total_that_jumps_is_held_as_a_draft_and_the_operator_is_told_what_to_do(
+def test_a_total_that_jumps_is_held_as_a_draft_and_the_operator_gets_the_action(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     result = run_billing(database, store=store)
@@ -838,7 +838,7 @@ def test_the_month_after_an_invoice_over_nothing_is_held(
 UNPLACED = "利用者を特定できない操作が 24 件（読み取り 310 件の 7.7 %）あり、利用者数に含めていません"
 
 
-def test_a_tenant_with_too_many_rows_that_name_nobody_is_held_and_the_others_go_on(
+def test_a_tenant_with_too_many_rows_that_name_no_person_is_held_and_the_others_continue(
     database: Database, host: psycopg.Connection
 ) -> None:
     for tenant_id in ("A", "B", "C"):
@@ -877,7 +877,7 @@ def test_a_tenant_with_too_many_accounts_without_an_employee_on_a_day_is_held(
 
 
 @pytest.mark.usefixtures("jump")
-def test_a_total_that_jumps_and_rows_that_name_nobody_are_both_told(
+def test_a_total_that_jumps_and_rows_that_name_no_person_are_both_reported(
     database: Database, host: psycopg.Connection
 ) -> None:
     host.execute("UPDATE batch.usage_day SET read_events = 10, unplaced_events = 1 WHERE tenant_id = 'A'")
@@ -935,7 +935,7 @@ def test_the_billing_contact_gets_one_letter_at_nine_on_the_day_of_issue(
         FROM "HIS_NotificationLog"
         """
     ).fetchall()
-    # 09:00 in Japan, as the host keeps it: in UTC.
+    # 09:00 in Japan, in the host's format: UTC.
     assert letters == [("A", "PENDING", "EMAIL", address, datetime(2026, 11, 1, 0, 0), 0, False)]
     (subject, body) = host.execute('SELECT subject, message_body FROM "HIS_NotificationLog"').fetchone() or (
         "",
@@ -1078,7 +1078,7 @@ class Killed(BaseException):
 
 
 class StoreKilledAfterwards(ObjectStore):
-    """The process dies when the file is written, and before anybody has recorded it."""
+    """The process is killed after the file is written and before it is recorded."""
 
     def write(self, key: str, content: bytes) -> str:
         super().write(key, content)

@@ -1,4 +1,4 @@
-"""BATCH-018-03 against real rows: what is measured and judged, what becomes an incident, and that each is told once."""
+"""BATCH-018-03 against real rows: measures, judgements and incidents. Each incident is reported once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEN = datetime(2026, 11, 25, 10, tzinfo=TOKYO)
 HOUR = timedelta(hours=1)
 WEEK = timedelta(weeks=1)
 
-# What a closed day holds beside its API calls.
+# The other figures of a closed day, without its API calls.
 _OTHER_FIGURES = (
     "registered_users",
     "active_users",
@@ -97,7 +97,7 @@ def traffic(
 def usual_traffic(
     host: psycopg.Connection, *calls: int, check_at: datetime = TEN, tenant_id: str = "T001"
 ) -> None:
-    """So many calls in the same hour of the weeks before, newest first; the log begins some hours before them."""
+    """Calls in the same hour of the weeks before, newest first; the log begins some hours before them."""
     for weeks, count in enumerate(calls, start=1):
         traffic(host, check_at - weeks * WEEK, count, tenant_id=tenant_id)
     if calls:
@@ -122,7 +122,7 @@ def open_check(
 
 
 def close_check(platform: psycopg.Connection, run: Run, *, is_delivered: bool = True) -> list[str]:
-    """Close the run as ``close_run`` does, and return what it tells the operators."""
+    """Close the run like ``close_run``, and return the operators' digest."""
     batch = create_batch(LOCAL)
     assert run_log.close_execution(platform, run).status == "completed"
     batch.discard(Work(run, platform))
@@ -137,7 +137,7 @@ def check(
     dry_run: bool = False,
     is_delivered: bool = True,
 ) -> list[str]:
-    """A whole run; what it tells the operators. With ``is_delivered`` false the worker dies before the words are on their way."""
+    """A whole run; returns the operators' digest. With ``is_delivered`` false the worker is killed before the digest is sent."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         batch = create_batch(LOCAL)
         run, tenant_ids = open_check(platform, check_at, codes=codes, dry_run=dry_run)
@@ -192,7 +192,7 @@ def override(host: psycopg.Connection, name: str, value: str, tenant_id: str = "
 
 
 def everything_written(host: psycopg.Connection) -> list[Any]:
-    """All rows that the batch leaves, except the log of its runs."""
+    """All rows that the batch writes, except the log of its runs."""
     return [
         host.execute(query).fetchall()
         for query in (
@@ -252,7 +252,7 @@ def test_what_says_nothing_is_no_incident(
     assert incidents(host) == []
 
 
-def test_an_account_of_another_tenant_and_one_that_nobody_has_count_for_nobody_else(
+def test_accounts_of_another_tenant_and_unknown_accounts_count_for_no_other_tenant(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -313,11 +313,11 @@ def test_failed_logins_and_the_last_activity_come_from_the_audit_log(
     assert details["failedLogins"] == 30
     assert details["breaching"] == ["failed_logins"]
     assert datetime.fromisoformat(details["lastActivityAt"]) == TEN - timedelta(hours=3)
-    check(database, TEN + HOUR)  # nobody has done anything since
+    check(database, TEN + HOUR)  # no activity since
     assert newest(host, "details")["lastActivityAt"] == details["lastActivityAt"]
 
 
-def test_hours_that_were_missed_are_measured_afterwards_and_judged_by_nobody(
+def test_missed_hours_are_measured_afterwards_and_not_judged(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -371,10 +371,10 @@ def test_measures_are_kept_for_five_weeks_those_of_tenants_that_have_left_too(
     assert measured(host, "T002") == {}
 
 
-# Incidents and what is told ----------------------------------------------------------------------------------------------
+# Incidents and their reports ---------------------------------------------------------------------------------------------
 
 
-def test_an_incident_is_told_at_its_opening_and_at_its_end_with_its_arithmetic(
+def test_an_incident_is_reported_at_its_opening_and_at_its_end_with_its_calculation(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host, tenant_name="㈱髙橋")
@@ -398,7 +398,7 @@ def test_an_incident_is_told_at_its_opening_and_at_its_end_with_its_arithmetic(
     assert incidents(host) == [("T001", "error_rate", "critical", 11, 15)]
 
 
-def test_a_value_that_flips_every_hour_opens_one_incident_and_is_told_once(
+def test_a_value_that_flips_every_hour_opens_one_incident_and_is_reported_once(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -410,7 +410,9 @@ def test_a_value_that_flips_every_hour_opens_one_incident_and_is_told_once(
     assert incidents(host) == [("T001", "error_rate", "critical", 13, None)]
 
 
-def test_what_is_back_soon_is_told_as_the_same_incident(database: Database, host: psycopg.Connection) -> None:
+def test_a_breach_that_returns_soon_is_reported_as_the_same_incident(
+    database: Database, host: psycopg.Connection
+) -> None:
     tenant(host)
     titles = []
     for hour, errors in enumerate([6, 6, 0, 0, 0, 6, 6, 30]):
@@ -420,7 +422,7 @@ def test_what_is_back_soon_is_told_as_the_same_incident(database: Database, host
     assert incidents(host) == [("T001", "error_rate", "critical", 11, None)]
 
 
-def test_an_open_incident_is_told_again_once_a_day_from_nine_on(
+def test_an_open_incident_is_reported_again_once_a_day_from_nine_on(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host, contract_end_date=utc(datetime(2026, 12, 1, tzinfo=TOKYO)))
@@ -451,7 +453,7 @@ def test_a_tenant_that_is_no_longer_active_ends_its_incidents(
     ]
 
 
-def test_running_an_hour_again_changes_nothing_and_tells_nothing_twice(
+def test_a_second_run_of_an_hour_changes_nothing_and_reports_nothing_twice(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -483,7 +485,9 @@ def test_an_earlier_business_date_is_looked_at_as_of_its_end() -> None:
     assert Run("x", TEN.date(), TEN.date(), run_at=TEN).as_of == TEN
 
 
-def test_what_could_not_be_told_is_told_by_the_next_run(database: Database, host: psycopg.Connection) -> None:
+def test_the_next_run_reports_what_could_not_be_delivered(
+    database: Database, host: psycopg.Connection
+) -> None:
     tenant(host)
     for hour in range(3):
         traffic(host, TEN + hour * HOUR, 250, 31)
@@ -510,7 +514,7 @@ def test_a_dry_run_shows_and_writes_nothing(database: Database, host: psycopg.Co
     assert everything_written(host) == before
 
 
-def test_two_runs_at_once_open_one_incident_and_tell_it_once(
+def test_two_concurrent_runs_open_one_incident_and_report_it_once(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -667,7 +671,7 @@ def test_a_run_of_some_tenants_says_nothing_about_the_platform(
     assert digest[0] == "テナント監視 11-25 11:00: 新規 6（重大 6）"
 
 
-# What is known from our own tables ---------------------------------------------------------------------------------------
+# Figures from the batches' own tables ------------------------------------------------------------------------------------
 
 
 def execution(
@@ -856,7 +860,7 @@ def test_one_tenant_whose_rows_break_the_pass_fails_alone(
 # Orphans ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_whose_run_has_ended_is_closed_and_told_once_and_one_that_runs_is_left_alone(
+def test_a_row_whose_run_has_ended_is_closed_and_reported_once_and_a_running_one_stays(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -876,7 +880,7 @@ def test_a_row_whose_run_has_ended_is_closed_and_told_once_and_one_that_runs_is_
             row.execution_id: orphan_reason(spec, row, states[row.execution_id], now=TEN)
             for spec, row in rows
         }
-        # Another Airflow may know the foreign run; after twice its limit nobody does.
+        # Another Airflow may have the foreign run. After twice its limit it counts as an orphan.
         assert reasons == {
             "ended": "Airflow の実行が、ログを閉じずに終わっていました",
             "alive": None,

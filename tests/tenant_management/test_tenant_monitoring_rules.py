@@ -1,4 +1,4 @@
-"""BATCH-018-03's pure rules: what is usual, what breaches, when an incident opens and closes, and what the operators read."""
+"""BATCH-018-03's pure rules: usual values, breaches, opening and closing of incidents, and the operators' digest."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def measure(calls: int = 100, errors: int = 0, mean_ms: int = 100, failed_logins
 
 
 def figures(now: HourMeasure | None = QUIET, usual: Sequence[HourMeasure] = (), **values: Any) -> Figures:
-    """A tenant with nothing wrong but what is said; ``usual`` is what its usual hours brought, newest first."""
+    """A tenant without problems except those of the test; ``usual`` are the measures of its usual hours, newest first."""
     return Figures(
         **{
             "hour": HOUR,
@@ -86,7 +86,7 @@ def calls_of(*calls: int) -> list[HourMeasure]:
     return [measure(count) for count in calls]
 
 
-# What is usual ----------------------------------------------------------------------------------------------------------
+# Usual values -----------------------------------------------------------------------------------------------------------
 
 
 def scored(value: int, history: Sequence[int]) -> Score:
@@ -157,7 +157,7 @@ def test_weeks_are_counted_back_from_the_hour() -> None:
     assert weeks_of([HOUR - timedelta(days=ago) for ago in (7, 8, 28)], HOUR) == 3
 
 
-# What breaches ----------------------------------------------------------------------------------------------------------
+# Breaches ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_three_clean_checks_in_a_row_close_it(results: str, is_closed: bool) -> 
     assert (incident.closed_at is not None) is is_closed
 
 
-def test_a_tenant_that_is_used_for_two_hours_a_day_is_told_of_two_days_trouble_and_of_its_end() -> None:
+def test_trouble_of_a_tenant_that_is_used_for_two_hours_a_day_is_reported_at_begin_and_end() -> None:
     day = "{}" + " " * 22
     assert len(openings(day.format("w-") + day.format("ww"))) == 1
     incident = last(day.format("ww") + day.format("--") + day.format("--"))
@@ -510,7 +510,7 @@ def test_an_incident_is_never_opened_by_a_clean_check_nor_closed_by_a_breach(res
         before = incident
 
 
-# What the operators read ------------------------------------------------------------------------------------------------
+# The operators' digest --------------------------------------------------------------------------------------------------
 
 AT = datetime(2026, 11, 25, 10, tzinfo=TOKYO)
 

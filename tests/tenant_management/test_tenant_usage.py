@@ -1,4 +1,4 @@
-"""BATCH-018-01 against real rows: what counts, to whom, on which day, and what a second run changes (nothing)."""
+"""BATCH-018-01 against real rows: counted activity, its tenant and its day. A second run changes nothing."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def closed_day(connection: psycopg.Connection, tenant_id: str, day: date = DAY) 
 
 
 def everything_written(connection: psycopg.Connection) -> list[Any]:
-    """All rows that the batch leaves, except the log of its runs."""
+    """All rows that the batch writes, except the log of its runs."""
     return [
         connection.execute(query).fetchall()
         for query in (
@@ -175,7 +175,7 @@ def test_active_users_are_distinct_accounts_with_any_activity(
     assert closed_day(host, "A")["registered_users"] == 5
 
 
-def test_a_login_counts_once_even_if_only_the_last_login_tells_it(
+def test_a_login_counts_once_even_if_only_the_last_login_records_it(
     database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "A")
@@ -525,7 +525,7 @@ def test_preparing_again_reads_the_logs_no_second_time(database: Database, host:
     with database.connect("batch_platform") as platform:
         run, _ = open_run(platform, TENANT_USAGE, batch, DAY)
         assert prepare(batch, Work(run, platform, ["A", "B"])) == {}
-        # A host that can no longer be read shows that nobody reads it.
+        # The host cannot be read any more, so the result proves that it is not read.
         host.execute("ALTER VIEW batch.all_person_key RENAME TO hidden")
         assert prepare(batch, Work(run, platform, ["A", "B"])) == {}
         host.execute("ALTER VIEW batch.hidden RENAME TO all_person_key")

@@ -1,4 +1,4 @@
-"""Failures without an alert: each batch and each attempt of a run has an alert of its own."""
+"""Failures without an alert: each batch and each attempt of a run has a separate alert."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_alert_from_before_a_clear_says_nothing_about_the_failure_after_it(
     assert unreported(platform) == []
 
 
-def test_a_run_whose_id_begins_like_anothers_owes_its_own_alert(platform: psycopg.Connection) -> None:
+def test_a_run_whose_id_begins_like_another_owes_its_own_alert(platform: psycopg.Connection) -> None:
     fail(platform, TENANT_BILLING)
     fail(platform, TENANT_BILLING, run_id=f"{RUN_ID}:{TENANT_BILLING.id}")
     alert(platform, TENANT_BILLING)
@@ -96,7 +96,7 @@ def test_a_failure_from_before_the_attempts_were_kept_is_left_alone(platform: ps
     assert unreported(platform) == []
 
 
-def test_a_cleared_run_that_nobody_closed_again_shows_until_it_is_closed(
+def test_a_cleared_run_that_was_not_closed_again_is_listed_until_it_is_closed(
     platform: psycopg.Connection,
 ) -> None:
     run = fail(platform, TENANT_BILLING)

@@ -40,7 +40,7 @@ def letters(host: psycopg.Connection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def test_the_administrator_is_told_the_highest_threshold_once(
+def test_the_administrator_is_notified_once_of_the_highest_threshold(
     database: Database, host: psycopg.Connection
 ) -> None:
     stored(host, "A", 9.6)
@@ -59,7 +59,7 @@ def test_the_administrator_is_told_the_highest_threshold_once(
     assert letters(host) == told
 
 
-def test_the_next_threshold_and_the_next_month_are_told_again(
+def test_the_next_threshold_and_the_next_month_are_notified_again(
     database: Database, host: psycopg.Connection
 ) -> None:
     stored(host, "A", 8.5)
@@ -71,7 +71,7 @@ def test_the_next_threshold_and_the_next_month_are_told_again(
     assert sorted(subject.split("の ")[1][:2] for _, subject, _ in letters(host)) == ["80", "95", "95"]
 
 
-def test_a_dry_run_tells_nobody(database: Database, host: psycopg.Connection) -> None:
+def test_a_dry_run_notifies_no_recipient(database: Database, host: psycopg.Connection) -> None:
     stored(host, "A", 9.6)
 
     run_usage(database, DAY, dry_run=True)
@@ -79,7 +79,7 @@ def test_a_dry_run_tells_nobody(database: Database, host: psycopg.Connection) ->
     assert letters(host) == []
 
 
-def test_without_an_address_nobody_is_told_and_the_warning_stands(
+def test_without_an_address_no_letter_is_sent_and_the_warning_stays(
     database: Database, host: psycopg.Connection
 ) -> None:
     stored(host, "A", 9.6, admin_email=None)

@@ -1,4 +1,4 @@
-"""How long a billing run waits for the month's last day: the rule alone, and what it is asked about in the database."""
+"""How long a billing run waits for the month's last day: the rule, and its inputs from the database."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_run_waits_while_the_last_day_may_still_be_closed(
         (
             datetime(2026, 11, 1, 15, 0, tzinfo=UTC),
             False,
-        ),  # a day later: nobody closes it any more by himself
+        ),  # a day later: without an operator it is not closed any more
         (datetime(2026, 12, 1, 0, 0, tzinfo=UTC), False),
     ],
 )

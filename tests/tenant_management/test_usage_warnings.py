@@ -66,7 +66,7 @@ def test_storage_is_held_against_gigabytes_of_1024_cubed() -> None:
     ]
 
 
-def test_the_administrator_hears_at_80_percent_and_the_operators_too_at_95() -> None:
+def test_the_administrator_is_notified_at_80_percent_and_the_operators_too_at_95() -> None:
     found = usage_warnings(DAY, figures(month_api_calls=96), settings(api_calls_per_month=100))
     assert [warning.audience for warning in found] == [
         ("tenant_administrator",),
