@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,16 +19,15 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from local_stack.stack import PROJECT
 from local_stack.stand_ins import StandIns
-from tests.airflow_installation import AirflowInstallation, environment_of
+from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database
 from tests.dags.running_airflow import Api, running_airflow
+from tests.fab_installation import PASSWORD, commands_of, fab_installation
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 PREFIX = "/airflow"
-PASSWORD = "only-in-tests"
-
-# The users and their roles. The roles besides Airflow's own are those of docs/board.md.
+# The users and their roles. The roles in addition to Airflow's own are those of docs/board-setup.md.
 USERS = {
     "administrator": ("Admin",),
     "operator": ("Viewer", "BatchOperator"),
@@ -72,7 +70,7 @@ class Site:
         width: int = 1400,
         height: int = 900,
     ) -> Iterator[Page]:
-        """A page of a browser of its own in which the user has logged in with Airflow's form."""
+        """A page of a separate browser in which the user has logged in with Airflow's form."""
         context: BrowserContext = self.browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=theme,
@@ -123,24 +121,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def fab_airflow(airflow_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowInstallation:
     """Airflow's commands with FAB, and the users."""
-    home = tmp_path_factory.mktemp("airflow-fab")
-    installation = AirflowInstallation(
-        environment_of(home, airflow_metadata)
-        | {
-            "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
-            "AIRFLOW__FAB__SESSION_BACKEND": "securecookie",
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        }
-    )
-    done = installation.run("db", "migrate")
-    assert done.returncode == 0, done.stdout[-3000:]
-    for command in (["dags", "reserialize"], *_role_commands()):
-        done = installation.run(*command)
-        assert done.returncode == 0, done.stdout[-3000:]
-    for user, roles in USERS.items():
-        _create_user(installation, user, roles)
-    return installation
+    roles = commands_of(PROJECT / "docs" / "board-setup.md", "bash")
+    return fab_installation(tmp_path_factory.mktemp("airflow-fab"), airflow_metadata, roles, USERS)
 
 
 @pytest.fixture
@@ -173,34 +155,3 @@ def site(
         ) as api,
     ):
         yield Site(api, browser, artefacts, services)
-
-
-def _role_commands() -> list[list[str]]:
-    """The commands of docs/board.md that make the roles, as written there."""
-    text = (PROJECT / "docs" / "board.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```bash\n(airflow sync-perm .*?)```", text, re.DOTALL)
-    lines = block.replace("\\\n", " ").splitlines()
-    return [shlex.split(line)[1:] for line in lines if line.strip()]
-
-
-def _create_user(installation: AirflowInstallation, user: str, roles: tuple[str, ...]) -> None:
-    done = installation.run(
-        "users",
-        "create",
-        "--username",
-        user,
-        "--password",
-        PASSWORD,
-        "--firstname",
-        user,
-        "--lastname",
-        "x",
-        "--email",
-        f"{user}@example.jp",
-        "--role",
-        roles[0],
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    for role in roles[1:]:
-        done = installation.run("users", "add-role", "--username", user, "--role", role)
-        assert done.returncode == 0, done.stdout[-3000:]

@@ -120,7 +120,7 @@ def test_a_dead_message_is_resent_and_arrives(site: Site, host: psycopg.Connecti
         site.picture(page, "messages", full=False)
     letters = [each for each in site.services.messages if each.channel == "email"]
     assert [letter.destination for letter in letters] == ["member@example.jp"]
-    # The run names the person, in Airflow and in our log.
+    # The run names the user, in Airflow and in the execution log.
     row = host.execute(
         "SELECT triggered_by FROM batch.execution_log WHERE batch_id = 'OPERATE-NOTIFICATIONS'"
     ).fetchone()

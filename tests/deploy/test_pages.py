@@ -25,17 +25,14 @@ ENVIRONMENT_FILE = (PROJECT / "deploy/systemd/connections.env").read_text(encodi
 NOT_LOCAL = {"batch_backup_key"}
 
 
-def test_the_pages_have_every_connection_of_the_readme_and_of_the_settings_and_no_other() -> None:
+def test_the_pages_have_every_connection_of_the_settings_and_no_other() -> None:
     table = set(re.findall(r"^\| `(\w+)` \| .* \| .*(?:tasks|API server)", OVERVIEW, flags=re.MULTILINE))
-    assert table == documented("connection")
     assert table == set(SETTINGS.connections) | NOT_LOCAL
     assert set(examples(OVERVIEW, "CONN")) == table
 
 
-def test_the_pages_have_every_variable_of_the_readme_and_of_the_settings_and_no_other() -> None:
-    variables = set(examples(OVERVIEW, "VAR"))
-    assert variables == documented("variable")
-    assert variables == set(SETTINGS.variables)
+def test_the_pages_have_every_variable_of_the_settings_and_no_other() -> None:
+    assert set(examples(OVERVIEW, "VAR")) == set(SETTINGS.variables)
 
 
 @pytest.mark.parametrize("page", ["README", "astro", "connections.env"])
@@ -104,13 +101,6 @@ def examples(text: str, kind: str) -> dict[str, str]:
     """By name, the values of the lines ``AIRFLOW_<kind>_<NAME>=…``."""
     lines = re.findall(rf"^(?:# dev: )?AIRFLOW_{kind}_([A-Z_]+)=('?)(.*)\2$", text, flags=re.MULTILINE)
     return {name.lower(): value for name, _, value in lines}
-
-
-def documented(kind: str) -> set[str]:
-    """The names in the README's table of connections or variables."""
-    table = re.search(rf"^\| {kind} \|.*?(?=\n\n)", README, flags=re.DOTALL | re.MULTILINE)
-    assert table
-    return set(re.findall(r"^\| `(\w+)` \|", table[0], flags=re.MULTILINE))
 
 
 def heading_anchor(heading: str) -> str:

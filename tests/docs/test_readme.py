@@ -1,4 +1,4 @@
-"""The README says what the code does: the batch table follows the registry, and the commands exist."""
+"""The README and the deployment page match the code: the files, targets and commands exist."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from include.catalog import BATCHES
 from tests.airflow_installation import PROJECT
 from tests.conftest import PASSWORDS, Database
 from tests.waiting import LIMIT_SECONDS
@@ -18,16 +15,6 @@ from tests.waiting import LIMIT_SECONDS
 DEPLOYING = (PROJECT / "docs" / "deploying.md").read_text(encoding="utf-8")
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (PROJECT / "Makefile").read_text(encoding="utf-8")
-
-
-def test_the_batch_table_is_the_registry() -> None:
-    rows = re.findall(r"^\| (BATCH-\S+) \| (\S+) \| `(.+?)` \| `(\w+)` \|", README, flags=re.MULTILINE)
-    assert rows == [
-        (spec.id, spec.name, spec.cron, spec.dag_id)
-        for spec in BATCHES
-        if spec.id in {batch_id for batch_id, *_ in rows}
-    ]
-    assert len(rows) >= 14
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:
@@ -43,9 +30,8 @@ def test_every_file_that_the_readme_names_exists() -> None:
     assert [path for path in named if not (PROJECT / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", [README, DEPLOYING], ids=["README", "deploying"])
-def test_every_deployment_command_runs_as_it_is_written(page: str, database: Database) -> None:
-    commands = re.findall(r"^python -m include\.migrations .*$", page, flags=re.MULTILINE)
+def test_every_deployment_command_runs_as_it_is_written(database: Database) -> None:
+    commands = re.findall(r"^python -m include\.migrations .*$", DEPLOYING, flags=re.MULTILINE)
     assert len(commands) >= 2
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

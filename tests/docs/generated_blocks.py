@@ -1,0 +1,262 @@
+"""The parts of README and pages that repeat the registry: made from the registry, and written between two comments of the page.
+
+A page says ``<!-- generated: NAME ARGUMENT -->`` and ``<!-- end -->``; what is between them is made here. ``test_generated_blocks``
+compares, and renews the pages with ``UPDATE_SNAPSHOTS=1``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
+from include.data_management.log_cleanup.rows import ROW_CLASSES
+from include.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
+from include.settings import SETTINGS_FILE, load_settings
+from skill_batch.metrics import METRICS, PREFIX
+from skill_batch.notifiers.alert_kinds import ALERT_KINDS
+from tests.airflow_installation import PROJECT
+from tests.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
+
+DOCS = PROJECT / "docs"
+PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
+
+_BLOCK = re.compile(r"(?<=<!-- generated: )(\S+)(?: (\S+))?( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_SNAPSHOTS = PROJECT / "tests" / "dags" / "snapshots"
+_AIRFLOW_SETTINGS = PROJECT / "airflow_settings.yaml"
+
+FORMS: Mapping[str, OperationForm] = {
+    "operate_invoices": INVOICES,
+    "operate_notifications": NOTIFICATIONS,
+    "restore_backup": RESTORE,
+    "undo_settings_sync": UNDO,
+}
+
+_WORKS_ON = {
+    WorksOn.YESTERDAY: "the day before the run's date",
+    WorksOn.PREVIOUS_MONTH: "the month before the run's date",
+    WorksOn.RUN_DATE: "the run's date",
+}
+
+# The classes of BATCH-002 whose statements delete from a table of another name.
+_TABLES_OF_STEPS = {
+    "closed_incident": "incident",
+    "closed_platform_incident": "platform_incident",
+    "settled_alert": "operator_alert",
+    "ended_suppression": "suppressed_address",
+}
+
+
+def renewed(page: Path, connection: psycopg.Connection) -> str:
+    """The text of the page with its blocks generated again. The database has the schema."""
+
+    def block(match: re.Match[str]) -> str:
+        name, argument, ending = match.groups()
+        content = _BLOCKS[name](*([argument] if argument else []), **_context(name, page, connection))
+        return f"{name}{f' {argument}' if argument else ''}{ending}\n{content}\n\n"
+
+    return _BLOCK.sub(block, page.read_text(encoding="utf-8"))
+
+
+def page_of(spec: BatchSpec) -> Path:
+    """The page of a batch."""
+    return DOCS / "batches" / f"{spec.id.lower()}.md"
+
+
+def _context(name: str, page: Path, connection: psycopg.Connection) -> dict[str, Any]:
+    contexts: dict[str, dict[str, Any]] = {
+        "batches": {"page": page},
+        "dags": {"page": page},
+        "tables": {"connection": connection},
+    }
+    return contexts.get(name, {})
+
+
+def _batches(*, page: Path) -> str:
+    return _table(
+        ("ID", "Name", "Schedule (Asia/Tokyo)"),
+        [(f"[{spec.id}]({_relative(page_of(spec), page)})", spec.name, f"`{spec.cron}`") for spec in BATCHES],
+    )
+
+
+def _dags(*, page: Path) -> str:
+    return _table(
+        ("ID", "Name", "DAG", "Schedule (Asia/Tokyo)"),
+        [
+            (
+                f"[{spec.id}]({_relative(page_of(spec), page)})",
+                spec.name,
+                f"`{spec.dag_id}`",
+                f"`{spec.cron}`",
+            )
+            for spec in BATCHES
+        ],
+    )
+
+
+def _batch(batch_id: str) -> str:
+    spec = next(spec for spec in BATCHES if spec.id == batch_id)
+    operations = [operation for operation in OPERATIONS if operation.batch is spec]
+    rows = [
+        ("Name", spec.name),
+        ("DAG", f"`{spec.dag_id}`; by hand with its family: `{spec.family.dag_id}`"),
+        ("Schedule (Asia/Tokyo)", f"`{spec.cron}`"),
+        ("Business date", _WORKS_ON[spec.works_on]),
+        ("Mapped task", f"`{spec.mapped_task}`, one instance per {'tenant' if spec.per_tenant else 'unit'}"),
+        ("Time limit of a run", _duration(spec.time_limit)),
+        ("Retries of a task", str(spec.retries)),
+        ("Severity of a failed run", spec.run_severity.name),
+        (
+            "Form",
+            ", ".join(f"「{field['title']}」 `{name}`" for name, field in _params(spec.dag_id).items()),
+        ),
+    ]
+    if operations:
+        rows.append(("Operations", ", ".join(f"`{operation.dag_id}`" for operation in operations)))
+    return _table(("", ""), rows)
+
+
+def _operations() -> str:
+    return _table(
+        ("DAG", "名前", "対象", "操作"),
+        [
+            (f"`{spec.dag_id}`", spec.name, spec.batch.id, "<br>".join(_operations_of(spec)))
+            for spec in OPERATIONS
+        ],
+    )
+
+
+def _operations_of(spec: OperationSpec) -> list[str]:
+    form = FORMS.get(spec.dag_id)
+    return [operation.label for operation in form.operations] if form else ["「要対応項目」で回答する"]
+
+
+def _operation(dag_id: str) -> str:
+    form = FORMS[dag_id]
+
+    def fields(names: Sequence[str]) -> str:
+        return "、".join(f"「{form.titles[name]}」 `{name}`" for name in names) or "–"
+
+    return _table(
+        ("操作", "値", "必須の欄", "任意の欄"),
+        [
+            (operation.label, f"`{operation.name}`", fields(operation.needs), fields(operation.takes))
+            for operation in form.operations
+        ],
+    )
+
+
+def _settings(section: str | None = None) -> str:
+    text = SETTINGS_FILE.read_text(encoding="utf-8")
+    if section:
+        # The comments above a section belong to it.
+        found = re.search(rf"(?:^#.*\n)*^{section}:\n(?:(?:[ ].*)?\n)*", text, flags=re.MULTILINE)
+        if not found:
+            raise KeyError(f"{SETTINGS_FILE.name} has no section {section}")
+        text = found.group()
+    return f"```yaml\n{text.strip()}\n```"
+
+
+def _connections() -> str:
+    found = re.findall(
+        r"- conn_id: (\S+) +# (.+)\n +conn_type: (\S+)", _AIRFLOW_SETTINGS.read_text(encoding="utf-8")
+    )
+    return _table(
+        ("Connection", "Type", "What it is"),
+        [(f"`{name}`", f"`{kind}`", meaning) for name, meaning, kind in found],
+    )
+
+
+def _variables() -> str:
+    return _table(
+        ("Variable", "What it is"),
+        [
+            (f"`{name}`", meaning)
+            for name, meaning in re.findall(
+                r"- variable_name: (\S+)\s+# (.+)\n", _AIRFLOW_SETTINGS.read_text(encoding="utf-8")
+            )
+        ],
+    )
+
+
+def _tables(*, connection: psycopg.Connection) -> str:
+    rows = connection.execute(
+        """
+        SELECT relname, obj_description(oid, 'pg_class')
+        FROM pg_class
+        WHERE relnamespace = 'batch'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+        ORDER BY relname
+        """
+    ).fetchall()
+    return _table(
+        ("Table", "What it holds", "Kept"),
+        [(f"`batch.{name}`", _in_cell(comment or ""), _kept(name)) for name, comment in rows],
+    )
+
+
+def _kept(table: str) -> str:
+    if table in KEPT_FOR_YEARS:
+        return "always"
+    days = load_settings().log_cleanup.row_days
+    for row_class in ROW_CLASSES.values():
+        if not row_class.is_host and table in {_TABLES_OF_STEPS.get(step, step) for step in row_class.tables}:
+            return f"{getattr(days, row_class.setting)} days (`log_cleanup.row_days.{row_class.setting}`)"
+    return BOUNDED[table]
+
+
+def _alerts() -> str:
+    return _table(
+        ("通知", "いつ", "重要度", "すること"),
+        [(kind.name, kind.when, kind.severity, kind.what_to_do) for kind in ALERT_KINDS],
+    )
+
+
+def _metrics() -> str:
+    return _table(
+        ("Name", "Kind", "Unit", "What"),
+        [(f"`{PREFIX}.{metric.name}`", metric.kind, metric.unit, metric.meaning) for metric in METRICS],
+    )
+
+
+def _params(dag_id: str) -> dict[str, Any]:
+    structure = json.loads((_SNAPSHOTS / f"{dag_id}.json").read_text(encoding="utf-8"))
+    return dict(structure["params"])
+
+
+def _duration(limit: timedelta) -> str:
+    minutes = int(limit.total_seconds() // 60)
+    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+
+
+def _relative(target: Path, page: Path) -> str:
+    return target.relative_to(page.parent).as_posix()
+
+
+def _in_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+_BLOCKS: Mapping[str, Callable[..., str]] = {
+    "alerts": _alerts,
+    "batch": _batch,
+    "batches": _batches,
+    "connections": _connections,
+    "dags": _dags,
+    "metrics": _metrics,
+    "operation": _operation,
+    "operations": _operations,
+    "settings": _settings,
+    "tables": _tables,
+    "variables": _variables,
+}
