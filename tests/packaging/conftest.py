@@ -1,4 +1,4 @@
-"""The environments of production, made once, and a database with demo data for their runs."""
+"""The environments of production, created once, and a database with demo data for their runs."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _DATABASE_TESTS = (
 
 
 class MissingError(Exception):
-    """This machine does not have what the cell needs; the message says what."""
+    """This machine does not have a requirement of the cell; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Cell:
     airflow: str = ""
 
     def run(self, log: Path) -> bool:
-        """Whether its tests pass; what they print goes to ``log``. :raises MissingError: the cell is to be skipped."""
+        """Whether its tests pass; their output goes to ``log``. :raises MissingError: the cell is to be skipped."""
         if not self.airflow:
             with _server(self.version) as url:
                 return _pytest(_DATABASE_TESTS, {EXTERNAL_DATABASE: url} if url else {}, log)

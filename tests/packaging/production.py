@@ -65,7 +65,7 @@ def create_environment(folder: Path) -> ProductionEnvironment:
 
 @dataclass(frozen=True)
 class Layout:
-    """A copy of the folders that a platform has, and what its processes see."""
+    """A copy of the folders that a platform has, and the environment of its processes."""
 
     folder: Path
     python_path: Path | None = None

@@ -44,7 +44,7 @@ class Installed:
     airflow: AirflowInstallation
 
     def look_around(self, **variables: str) -> Mapping[str, Any]:
-        """What Airflow finds; ``variables`` replace variables of the environment."""
+        """The DAGs and plugins that Airflow finds; ``variables`` replace variables of the environment."""
         airflow = AirflowInstallation(self.airflow.environment | variables)
         found: Mapping[str, Any] = run_python(self.environment, airflow, HERE / "look_around.py")
         return found
