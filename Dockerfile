@@ -17,10 +17,10 @@ RUN apt-get update \
 # hadolint ignore=DL3066
 USER astro
 
-# Masks many secrets in one call (plugins/skill_batch/masking.py). The value is the name of a function, which every process imports.
+# Masks many secrets in one call (plugins/skill_batch/masking.py). The value is the name of a function. Every process imports it.
 # hadolint ignore=DL3064
 ENV AIRFLOW__LOGGING__SECRET_MASK_ADAPTER=skill_batch.masking.parts
 
-# The build fails if packages do not fit beside the Runtime's own, if pg_dump is another version, or if a DAG file does not load.
+# The build fails if packages conflict with those of the Runtime, if pg_dump has another version, or if a DAG file does not load.
 RUN pip check && pg_dump --version | grep --fixed-strings ' 18.' \
     && python -c "from airflow.dag_processing.dagbag import DagBag; b = DagBag('dags'); assert b.dags and not b.import_errors, b.import_errors"

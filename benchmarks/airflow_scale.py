@@ -1,6 +1,6 @@
 """BATCH-018-01 through real Airflow (LocalExecutor) with 10,000 and 100,000 tenants: time per tenant, memory of a task, size of the XComs.
 
-Airflow's metadata and the world are two databases of one server of the benchmark's own, which uses the port of the local stack.
+Airflow's metadata and the demo data are two databases of a separate server, which uses the port of the local stack.
 
     python -m benchmarks.airflow_scale [TENANTS ...]
 """
@@ -49,12 +49,12 @@ class Figures:
 
     @property
     def seconds_per_tenant(self) -> float:
-        """What one more tenant costs, on average."""
+        """The average additional time per tenant."""
         return self.seconds / self.tenants
 
 
 def run_through_airflow(tenants: int) -> Figures:
-    """One run of the last day in a world of so many tenants."""
+    """One run of the last day, with this many tenants."""
     world = World(tenants=tenants, requests=tenants * REQUESTS_PER_TENANT)
     with tempfile.TemporaryDirectory(prefix="airflow-scale-") as directory:
         stack = LocalStack(Path(directory))

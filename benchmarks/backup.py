@@ -51,7 +51,7 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class Figures:
-    """What one database was measured to need: seconds, and bytes."""
+    """The measured figures of one database: seconds, and bytes."""
 
     size: DatabaseSize
     bare_seconds: float
@@ -63,7 +63,7 @@ class Figures:
 
     @property
     def ratio(self) -> float:
-        """The seconds of ``dump`` by those of a bare pg_dump."""
+        """The seconds of ``dump`` divided by those of a bare pg_dump."""
         return self.seconds["dump"] / self.bare_seconds
 
     def line(self, name: str) -> str:

@@ -45,7 +45,7 @@ _PASSWORD = "benchmark"  # noqa: S105  # of a server that listens only while the
 
 
 class _Everything:
-    """The rights of a user who may see and do everything."""
+    """The permissions of a user who may see and do everything."""
 
     name = "benchmark"
 
@@ -56,7 +56,7 @@ class _Everything:
 
 
 def plant(dsn: str, tenants: int, messages: int) -> None:
-    """Make the world in the database, without rows in Python."""
+    """Create the rows inside the database, without Python."""
     ids = [spec.id for spec in BATCHES]
     with psycopg.connect(dsn, autocommit=True) as admin:
         about: dict[str, Any] = {
@@ -174,7 +174,7 @@ def pages() -> dict[str, Callable[[], object]]:
 
 
 def _reads_of_tenants_and_batches(database: BoardDatabase, now: datetime) -> dict[str, Callable[[], object]]:
-    """Only the reading, because most of these pages' time is in their statements."""
+    """Measure only the reading, because most of these pages' time is in their statements."""
     from skill_batch.board.pages import batches, tenant, tenants
 
     def everything(_: str) -> bool:

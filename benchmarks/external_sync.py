@@ -1,8 +1,8 @@
 """Measure BATCH-019-03 with a directory of 10,000 people within the services' rate limits, and the growth of memory.
 
-The stand-ins enforce the limits of LINE WORKS (240 requests a minute) and Slack (20). The benchmark compares the peak memory of a run for
-1,000 and 10,000 people, and the batch's way to apply a plan with a loop that writes one row at a time. Compare ratios, not seconds:
-because of Slack's limit, 10,000 people take two minutes.
+The stand-ins enforce the limits of LINE WORKS (240 requests per minute) and Slack (20). The benchmark compares the peak memory of a run for
+1,000 and 10,000 people. It also compares how the batch applies a plan with a loop that writes one row at a time. Compare ratios, not
+seconds: because of Slack's limit, 10,000 people take two minutes.
 
     python -m benchmarks.external_sync [PEOPLE ...]
 """

@@ -1,8 +1,8 @@
-"""Measure the indexes that ``python -m include.migrations indexes`` advises: a B-tree, and BRIN in four forms.
+"""Measure the indexes that ``python -m include.migrations indexes`` recommends: a B-tree, and BRIN in four forms.
 
 The table is a request log of 40 days. It is measured in the order in which it was written, and after churn: BATCH-002 has deleted the
-oldest 30 days, vacuum has freed their pages, and new rows have filled them. For the rows of a day, of an hour and of the oldest week
-the benchmark prints the time, the rows and the pages read; for each index its size and what it adds to an insert.
+oldest 30 days, vacuum has freed their pages, and new rows have filled them. For the rows of a day, of an hour and of the oldest week the
+benchmark prints the time, the rows and the pages read. For each index it prints the size and the additional time of an insert.
 
     python -m benchmarks.host_indexes [ROWS_PER_DAY]
 """
@@ -49,7 +49,7 @@ INDEXES = {
 
 @dataclass(frozen=True)
 class Reading:
-    """What one read of a period has cost: milliseconds, rows and pages."""
+    """The cost of reading one period: milliseconds, rows and pages."""
 
     milliseconds: float
     rows: int

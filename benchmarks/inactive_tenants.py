@@ -1,7 +1,7 @@
 """Measure BATCH-018-04 without Airflow's start-up: tenants per second, and the growth of memory.
 
-The first day is the worst case: all tenants become critical, with a row, a step and a letter each. The second day finds the same and
-sends nothing. The benchmark uses one process on one core; a run uses up to five.
+The first day is the worst case: all tenants become critical, with a row, a step and a letter each. The second day finds no change and sends
+nothing. The benchmark uses one process on one core; a run uses up to five.
 
     python -m benchmarks.inactive_tenants [TENANTS ...]
 """

@@ -96,7 +96,7 @@ def send_in_a_loop(slack: SlackConfig, allowed_hosts: frozenset[str], dsn: str, 
 
 
 def prepare(databases: Databases, name: str, tenants: int, messages: int, services: StandIns) -> str:
-    """Create tenants with a Slack workspace and this many messages each. A workspace takes 60 at once, and then 600 a minute."""
+    """Create tenants with a Slack workspace and this many messages each. A workspace accepts 60 at once, and then 600 per minute."""
     shape = replace(benchmark_shape(tenants), users_per_tenant=0, requests_per_day=0)
     dsn = databases.load(name, shape)
     with psycopg.connect(dsn) as connection:

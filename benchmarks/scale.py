@@ -1,8 +1,8 @@
-"""How the cost of the batches grows with the history, with the tenants, and with one very large tenant.
+"""The growth of the batches' cost with the history, with the tenants, and with one very large tenant.
 
-The worlds are made inside the database. Each batch runs without Airflow's start-up, in a process of its own; the fastest of three runs
-counts, or a single long one. The figures are seconds, rows that the run has read of the application's tables (PostgreSQL's
-own counters), and peak memory. The floor is one scan of the rows of the day, and for BATCH-001 a bare pg_dump. No messages are sent:
+The rows are created inside the database. Each batch runs without Airflow's start-up, in a separate process. The fastest of three runs
+counts, or a single long one. The figures are seconds, rows of the application's tables that the run has read (PostgreSQL's own counters),
+and peak memory. The floor is one scan of the rows of the day, and for BATCH-001 a bare pg_dump. No messages are sent:
 ``benchmarks.throttling`` measures that. Compare ratios: they do not depend on the machine.
 
     python -m benchmarks.scale [history] [tenants] [skew]
@@ -197,14 +197,14 @@ def floor(dsn: str) -> float:
 
 
 def settle(dsn: str, folder: Path) -> None:
-    """The runs of the days before: the first hourly pass measures four weeks, the first judgement reads everything."""
+    """The runs of the days before: the first hourly run measures four weeks, the first inactivity run reads all rows."""
     run_case(TENANT_MONITORING.id, HOURLY.run_at - _HOUR, str(folder), dsn, LAST_DAY)
     run_case(INACTIVE_TENANTS.id, _MIDNIGHT, str(folder), dsn, LAST_DAY)
     vacuum(dsn)
 
 
 def read_hours(dsn: str, folder: Path) -> None:
-    """The hourly passes over the whole day, and the one after it."""
+    """The hourly runs of the whole day, and the one after it."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("TRUNCATE batch.hourly_measure")
     for check_at in (_MIDNIGHT, _MIDNIGHT + _HOUR):

@@ -1,4 +1,4 @@
-"""Worlds of any size for the benchmarks, made inside the database: tenants, people, and days of logs."""
+"""Rows of any size for the benchmarks, created inside the database: tenants, people, and days of logs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAST_DAY = date(2026, 10, 31)
 
 @dataclass(frozen=True)
 class World:
-    """The size of a world. Its last day (Asia/Tokyo) is ``LAST_DAY``; ``requests`` is the number of request log rows a day.
+    """The size of the data. The last day (Asia/Tokyo) is ``LAST_DAY``; ``requests`` is the number of request log rows per day.
 
     The audit log has a fifth of them. With ``skew``, half of the requests are those of the first tenant.
     """
@@ -43,7 +43,7 @@ class World:
 
 
 def plant(server: EmbeddedPostgres, name: str, world: World) -> str:
-    """Create a database with this world and schema ``batch``; returns the connection string of its owner."""
+    """Create a database with these data and schema ``batch``; returns the connection string of its owner."""
     with psycopg.connect(server.admin_dsn(), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     dsn = server.admin_dsn(name)

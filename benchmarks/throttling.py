@@ -1,11 +1,11 @@
-"""Send through services that throttle, each with its documented limit: how much longer it takes than the limit itself.
+"""Send through services that throttle, each with its documented limit, and compare the time with the minimum time of the limit.
 
-Each case has its own process, database and stand-ins. All cases run side by side, so the whole takes as long as the longest (about
-17 minutes). Nothing may be lost, dead or sent twice, and no case may take more than 1.2 times the seconds of its limit.
+Each case has a separate process, database and stand-ins. All cases run at the same time, so the whole takes as long as the longest (about
+17 minutes). No message may be lost, dead or sent twice, and no case may take more than 1.2 times the seconds of its limit.
 
     python -m benchmarks.throttling [--share 0.1] [NAME ...]
 
-``--share`` sends only this part of the messages, for a quick look. The start then weighs more, so the ratios are higher.
+``--share`` sends only this part of the messages, for a quick test. The start then has more weight, so the ratios are higher.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
 REQUIRED_RATIO = 1.2
-# A run that takes so many times longer than the limit is stopped. What is not sent by then counts as lost.
+# A run that takes this many times longer than the limit is stopped. Messages that are not sent by then count as lost.
 _STOP_RATIO = 3
 _SQL = Statements(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A service and its messages. ``seconds_each``: the time that the limit itself takes for one message.
+    """A service and its messages. ``seconds_each``: the minimum time of one message under the limit.
 
-    ``destination`` names the destinations: ``{}`` stands for a number below ``destinations``.
+    ``destination`` names the destinations: ``{}`` is replaced by a number below ``destinations``.
     """
 
     channel: Channel
@@ -62,7 +62,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of the messages. ``seconds`` is the time of the dispatch, ``refused`` the number of refusals for the rate."""
+    """The results of the messages. ``seconds`` is the time of the dispatch, ``refused`` the number of refusals by a rate limit."""
 
     name: str
     messages: int
@@ -75,7 +75,7 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """How many times longer than the limit itself."""
+        """The time divided by the minimum time of the limit."""
         return self.seconds / self.limit_seconds
 
     @property
@@ -84,12 +84,12 @@ class Result:
         return not (self.dead or self.twice or self.lost) and self.ratio <= REQUIRED_RATIO
 
 
-# Amazon SES: 14 letters a second for all that send through one account.
+# Amazon SES: 14 letters per second for all senders of one account.
 def _ses(services: StandIns) -> None:
     services.set_limit("email", 14, 1)
 
 
-# Exchange Online: 3 connections, and 30 letters a minute. It delays its answers above that.
+# Exchange Online: 3 connections, and 30 letters per minute. It delays its answers above that.
 def _exchange(services: StandIns) -> None:
     services.limit_smtp_connections(3)
     services.delay_letters(2)
@@ -100,7 +100,7 @@ def _exchange_connections(services: StandIns) -> None:
     services.delay_letters(2)
 
 
-# Slack: a message a second to each channel, and some hundreds a minute to a workspace.
+# Slack: a message per second to each channel, and some hundreds per minute to a workspace.
 def _slack(services: StandIns) -> None:
     services.set_limit("slack_channel", 1, 1)
     services.set_limit("slack_workspace", 600, 60)
@@ -120,7 +120,7 @@ def _line_works(per_minute: int) -> Callable[[StandIns], None]:
     return lambda services: services.set_limit("line_works", per_minute, 60)
 
 
-# Teams: 4 messages a second through a workflow.
+# Teams: 4 messages per second through a workflow.
 def _teams(services: StandIns) -> None:
     services.set_limit("teams", 4, 1)
 
@@ -202,7 +202,7 @@ def run_case(name: str, share: float, dsn: str) -> Result:
             services.messages_refused_for_rate,
             dead,
             twice=sum(count > 1 for count in arrived.values()),
-            # A message is also lost if the outbox calls it sent and it has not arrived.
+            # A message is also lost if its status in the outbox is sent and it has not arrived.
             lost=messages - dead - min(statuses["sent"], len(arrived)),
         )
 

@@ -1,10 +1,10 @@
 """Compare BATCH-018-01, without Airflow's start-up, with the sequential loop of the customer's list.
 
-The loop follows the batch list, section 4.1: four queries and a save for each tenant. The rows are as the application writes them, so
-the loop resolves people too. It has indexes on the host's tables that the host does not have and that we may not create; the batch runs
-without them. Both must write the same rows to SYS_TenantUsage, apart from the assessments, for which the data have no source. The batch
-also closes the days, keeps the logins, and records outcomes, warnings and what it could not assign. The loop is measured with plain
-statements, as a database hook sends them, and with prepared statements, its best case.
+The loop follows the batch list, section 4.1: four queries and a save for each tenant. The rows are as the application writes them, so the
+loop resolves people too. It has indexes on the host's tables that the host does not have and that the batches must not create; the batch
+runs without them. Both must write the same rows to SYS_TenantUsage, except the assessments, for which the data have no source. The batch
+also closes the days, saves the logins, and records outcomes, warnings and unassigned rows. The loop is measured with plain statements, as a
+database hook sends them, and with prepared statements, its best case.
 
 Compare ratios, not seconds, because the ratio does not depend on the machine.
 

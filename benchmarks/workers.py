@@ -1,8 +1,8 @@
-"""How much of their time several workers wait for each other's locks in PostgreSQL.
+"""The share of their time in which several workers wait for each other's locks in PostgreSQL.
 
-The same run is done by 1, 4 and 20 processes that take its shards from one queue, as Airflow's worker slots do. 20 ms apart, the benchmark
-asks PostgreSQL who waits for a lock and for whom. The share is the time in lock waits of the time in which the processes work. With
-more processes than cores the seconds grow, but not the share, as long as nobody waits for a lock.
+1, 4 and 20 processes do the same run. They take its shards from one queue, like Airflow's worker slots. Every 20 ms the benchmark asks
+PostgreSQL which sessions wait for a lock of which session. The share is the time in lock waits divided by the time in which the processes
+work. With more processes than cores the seconds grow, but the share does not grow if no process waits for a lock.
 
     python -m benchmarks.workers [PROCESSES ...] [BATCH-ID ...]
 """
@@ -73,7 +73,7 @@ class Case:
 
 
 def _case(batch_id: str) -> Case:
-    """The case of a batch. A process that is started makes its own, because a batch cannot be sent to it."""
+    """The case of a batch. Each process creates its own, because a batch cannot be sent to a process."""
     cases = {
         TENANT_USAGE.id: Case(TENANT_USAGE, lambda: tenant_usage.create_batch(LOCAL), DAY, _MORNING),
         TENANT_MONITORING.id: Case(
@@ -97,7 +97,7 @@ BATCHES = (TENANT_USAGE.id, TENANT_MONITORING.id, TENANT_BILLING.id, NOTIFICATIO
 
 @dataclass
 class Waits:
-    """Seconds in lock waits, in all and by what waits for what."""
+    """Seconds in lock waits: the sum, and by waiting and blocking statement."""
 
     seconds: float = 0.0
     by_pair: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -105,7 +105,7 @@ class Waits:
 
 @contextmanager
 def lock_waits(dsn: str) -> Iterator[Waits]:
-    """Ask PostgreSQL who waits for whom until the end of the block."""
+    """Ask PostgreSQL which session waits for which, until the end of the block."""
     waits, is_over = Waits(), threading.Event()
 
     def look() -> None:
@@ -164,7 +164,7 @@ def work(
 def measure_run(
     batch_id: str, dsn: str, processes: int, network: Network | None, folder: Path
 ) -> tuple[float, float, Waits]:
-    """One run by so many processes: its seconds (elapsed, and summed over the processes), and the lock waits."""
+    """One run with this many processes: its seconds (elapsed, and summed over the processes), and the lock waits."""
     case = _case(batch_id)
     batch = case.create()
     with connected(dsn) as (platform, connection):
@@ -204,7 +204,7 @@ def _work_on(
     ready.wait()
     start = perf_counter()
     seconds = [done.get() for _ in workers]
-    # The last get of each worker has waited half a second in vain.
+    # The last get of each worker has waited half a second for nothing.
     elapsed = perf_counter() - start - 0.5
     for worker in workers:
         worker.join()

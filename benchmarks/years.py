@@ -1,7 +1,8 @@
-"""The cost of our own tables after five years, against the same with one month of rows.
+"""The cost of the batches' own tables after five years, compared with one month of rows.
 
-Both worlds have the same tenants and almost no rows of the application, so the time is that of our own statements. The world of years is
-in the state just before the weekly clean-up. Compare ratios, not seconds; the clean-up's is per deleted row.
+Both databases have the same tenants and almost no rows of the application, so the time is that of statements on the batches' tables. The
+database with years is in the state just before the weekly clean-up. Compare ratios, not seconds. For the clean-up, compare the time per
+deleted row.
 
     python -m benchmarks.years [TENANTS] [YEARS]
 """
@@ -44,7 +45,7 @@ _MIDNIGHT = datetime.combine(TODAY, datetime.min.time(), JAPAN)
 
 
 def plant(server: EmbeddedPostgres, name: str, tenants: int, years: int) -> str:
-    """A database with the tenants and our rows of a month (``years`` 0) or of these years; its owner's connection string."""
+    """A database with the tenants and the rows of a month (``years`` 0) or of these years. Returns its owner's connection string."""
     with psycopg.connect(server.admin_dsn(), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     dsn = server.admin_dsn(name)
@@ -55,7 +56,7 @@ def plant(server: EmbeddedPostgres, name: str, tenants: int, years: int) -> str:
 
 
 def monitor(dsn: str) -> float:
-    """Seconds of an hourly run of BATCH-018-03: the median of several, after one that warms the cache."""
+    """Seconds of an hourly run of BATCH-018-03: the median of several, after a run that warms the cache."""
     seconds = []
     with connected(dsn) as (platform, connection):
         for hour in range(HOURS + 1):
@@ -97,7 +98,7 @@ def claim(dsn: str) -> float:
 def clean_up(dsn: str, week: int) -> tuple[float, int]:
     """Seconds and rows of a clean-up that finds about a week of old rows.
 
-    ``week``: days by which the business date lies after ``TODAY``, so that both worlds have a week of old rows.
+    ``week``: days by which the business date is after ``TODAY``, so that both databases have a week of old rows.
     """
     settings = load_settings().log_cleanup
     rows, start = 0, perf_counter()
@@ -142,7 +143,7 @@ def main(tenants: int = TENANTS, years: int = YEARS) -> int:
                 "one hour of BATCH-018-03": (monitor(month), monitor(long)),
                 "one claim of the outbox": (claim(month), claim(long)),
             }
-            # A month has no row that is old enough. The business date lies later, so that its first week is.
+            # A month has no row that is old enough. With a later business date, its first week is old.
             kept = load_settings().log_cleanup.row_days.execution_log
             (short_seconds, short_rows), (long_seconds, long_rows) = (
                 clean_up(month, kept - 30 + 7),

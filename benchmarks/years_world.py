@@ -1,4 +1,4 @@
-"""Years of the batches' own rows, made inside the database, on top of the tenants of ``benchmarks.scale_world``."""
+"""Years of the batches' own rows, created inside the database, in addition to the tenants of ``benchmarks.scale_world``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SQL = Statements(Path(__file__).parent)
 TODAY = date(2026, 11, 1)
 """The business date of the clean-up (Asia/Tokyo), the day after the last one with rows."""
 
-# A clean-up every week: a table holds up to so many days more than its retention.
+# The clean-up runs every week, so a table holds rows for up to this many days more than its retention.
 _WEEK = 7
 
 
 @dataclass(frozen=True)
 class Years:
-    """How many days of rows there are: of runs and messages, of hours, and at most of each table that keeps years."""
+    """The number of days with rows: of runs and messages, of hours, and the maximum of each table that keeps years."""
 
     tenants: int
     log_days: int

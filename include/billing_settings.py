@@ -34,7 +34,7 @@ class TaxCodeSettings(_Section):
 
 
 class AccountingFormatSettings(_Section):
-    """One of the accountant's files. ``sales`` and ``returns`` are the tax codes of sales and of what takes sales back.
+    """One of the accountant's files. ``sales`` and ``returns`` are the tax codes of sales and of deductions from sales.
 
     ``none`` is the tax code of an account without tax. ``partner``: which columns name the customer.
     """
@@ -70,7 +70,7 @@ class EnglishIssuerSettings(_Section):
 class IssuerSettings(_Section):
     """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
 
-    ``sample``: this issuer is an example, and no invoice is finalised.
+    ``sample``: this issuer is an example, so no invoice is finalised.
     """
 
     sample: bool
@@ -104,9 +104,9 @@ TaxCategoryName = Literal["standard", "reduced", "exempt", "not_taxable", "expor
 class BillingSettings(_Section):
     """How BATCH-018-02 rounds, dates, holds and sends invoices. ``price_list`` is the file with the prices.
 
-    ``first_month`` (its first day) is the first month that is billed; without it nothing is billed. ``invoice_link`` is the web
-    address of a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says who knows the
-    payments; with ``none`` nobody does, and no reminder is sent. ``reminder_days`` are the reminders' days after the due date.
+    ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``invoice_link`` is the web address of
+    a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are
+    recorded; with ``none`` the batch sends no reminder. ``reminder_days`` are the reminders' days after the due date.
     """
 
     price_list: Path

@@ -31,7 +31,7 @@ class WorksOn(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchFamily:
-    """A family of batches: a folder under ``dags/`` and ``include/``, and a DAG that runs several of its batches by hand."""
+    """A family of batches: a folder under ``dags/`` and ``include/``, and a DAG for manual runs of several of its batches."""
 
     slug: str
     name: str
@@ -360,15 +360,15 @@ OPERATIONS: tuple[OperationSpec, ...] = (
     UNDO_SETTINGS_SYNC,
 )
 
-# The operation that asks people about what a batch holds, by the batch's id. Its DAG waits for their answer.
+# The operation that asks for approval of what a batch holds, by the batch's id. Its DAG waits for the answer.
 APPROVALS: dict[str, OperationSpec] = {
     spec.batch.id: spec for spec in (APPROVE_INVOICES, APPROVE_DIRECTORY_CHANGES)
 }
 
-# All batches and operations, by id, as the execution log contains them.
+# All batches and operations, by the id in the execution log.
 RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}
 
-# The environment variable of the processes that parse DAG files, with the mapped instances of a run that may work at a time.
+# The environment variable of the processes that parse DAG files. It limits how many mapped instances of a run work at the same time.
 SLOTS_VARIABLE = "SKILL_BATCH_WORKER_SLOTS"
 _MOST_SLOTS = 1000
 

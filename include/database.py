@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 _BLOCK = re.compile(r"^-- name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# Joins the tenants of a shard in the setting batch.tenant_id; see batch.current_tenants().
+# Joins the tenants of a shard in the setting batch.tenant_id. See batch.current_tenants().
 _TENANT_SEPARATOR = "\x1f"
 
 
@@ -118,9 +118,9 @@ def is_tenant_id(tenant_id: str) -> bool:
 def tenant_transaction(
     connection: psycopg.Connection, tenant_ids: Sequence[str]
 ) -> Iterator[psycopg.Transaction]:
-    """One transaction in which row-level security shows the rows of ``tenant_ids`` and of nobody else.
+    """A transaction in which row-level security shows only the rows of ``tenant_ids``.
 
-    The context ends with the transaction. :raises ValueError: something is no tenant id.
+    The context ends with the transaction. :raises ValueError: a value cannot be a tenant id.
     """
     for tenant_id in tenant_ids:
         if not is_tenant_id(tenant_id):
@@ -148,7 +148,7 @@ def tenant_turn(connection: psycopg.Connection, lock: int, tenant_id: str) -> It
 
 
 def storable(text: str) -> str:
-    """The text without what PostgreSQL cannot hold: NUL, and halves of surrogate pairs."""
+    """The text without characters that PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
     return _UNSTORABLE.sub("", text)
 
 

@@ -16,24 +16,24 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Seconds in which a new connection must be there, enough for a restart of PostgreSQL. With the limit of one send (two minutes) this is
-# shorter than the lease of a message in flight.
+# Seconds in which a new connection must be established, enough for a restart of PostgreSQL. Together with the limit of one send (two
+# minutes) this is shorter than the lease of a message in flight.
 _CONNECTING_SECONDS = 120
 _CONNECT_SECONDS = 10
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 
-# A connection that is lost so often while the same work runs is lost because of the work.
+# If the same work loses this many connections, the work itself is the cause.
 _MOST_LOSSES = 3
 
-# The settings of a session that a replacement gets from the lost one.
+# The session settings that are copied to a replacement.
 _SETTINGS = ("timezone", "statement_timeout")
 
 
 class LastingConnection:
-    """A connection, and after a loss its replacement: the same login, role and settings, in autocommit mode.
+    """A connection, and after a loss its replacement with the same login, role and settings, in autocommit mode.
 
-    Use it from one thread at a time. :raises psycopg.Error: the connection does not answer already.
+    Use it from one thread at a time. :raises psycopg.Error: the connection does not answer at the start.
     """
 
     def __init__(self, connection: psycopg.Connection) -> None:
@@ -58,9 +58,9 @@ class LastingConnection:
         work: Callable[[psycopg.Connection], T],
         after_loss: Callable[[psycopg.Connection], object] = lambda _: None,
     ) -> T:
-        """The result of ``work``. If the connection is lost meanwhile, ``after_loss`` and ``work`` run on a new connection.
+        """The result of ``work``. If the connection is lost during it, ``after_loss`` and ``work`` run on a new connection.
 
-        Nobody knows whether the lost transaction was committed, so ``work`` must be harmless when it is repeated.
+        It is unknown whether the lost transaction was committed, so it must be safe to repeat ``work``.
         :raises psycopg.Error: an error of ``work``, or no new connection within about two minutes. After that it is raised at once.
         """
         for losses in range(_MOST_LOSSES + 1):
@@ -75,7 +75,7 @@ class LastingConnection:
         raise AssertionError("the loop returns or raises")
 
     def close(self) -> None:
-        """Close a replacement. The first connection stays the caller's."""
+        """Close a replacement. The caller closes the first connection."""
         if self._is_replacement:
             self._current.close()
 
@@ -95,7 +95,7 @@ class LastingConnection:
                 break
             except psycopg.OperationalError:
                 if time.monotonic() + pause >= give_up_at:
-                    # The lanes of a sender share this connection, and must not wait one after the other.
+                    # The lanes of a sender share this connection, so they must not wait one after the other.
                     self._has_given_up = True
                     raise
                 time.sleep(pause)

@@ -26,10 +26,10 @@ class EmailConfig:
     """An SMTP server. ``security`` is ``tls`` (from the first byte), ``starttls`` or ``none`` (local stand-ins).
 
     ``sender`` is the From address, with or without a display name. ``reply_to``, ``envelope_sender`` (default: the From address) and
-    ``unsubscribe_address`` are addresses or empty; in the last two ``{token}`` stands for the message's id in the outbox, which tells
-    whose letter bounced and who unsubscribes. With ``oauth`` the login is XOAUTH2 instead of the password. ``is_tenants``: a tenant
-    entered it, so the address guard applies. ``connections`` and ``messages_per_minute`` (None: no limit is known) are never exceeded;
-    lower limits are learnt from the server's answers.
+    ``unsubscribe_address`` are addresses or empty. In the last two, ``{token}`` is replaced by the message's id in the outbox. The id
+    identifies the message of a bounce or an unsubscription. With ``oauth`` the login is XOAUTH2 instead of the password. ``is_tenants``: a
+    tenant entered the server, so the address guard applies. ``connections`` and ``messages_per_minute`` (None: no limit is known) are upper
+    limits; lower limits are learnt from the server's answers.
     """
 
     host: str
@@ -51,7 +51,7 @@ class EmailConfig:
 class MailboxConfig:
     """An IMAP mailbox with bounces, complaints and unsubscriptions. ``security`` is as in ``EmailConfig``.
 
-    A mail that was read is marked, or moved to the folder ``move_to`` if there is one.
+    A mail that was read is marked as read. If ``move_to`` names a folder, the mail is moved there.
     """
 
     host: str

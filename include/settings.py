@@ -31,7 +31,7 @@ SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
 # The environment variable with the path of the installation's own file. Its values override those of settings.yaml.
 SETTINGS_VARIABLE = "SKILL_BATCH_SETTINGS"
 
-# Replaced as a whole, so that a real issuer never has the sample's bank account.
+# Replaced as a whole, so that the bank account of the sample is never mixed with a real issuer.
 _REPLACED_AS_A_WHOLE = (("billing", "issuer"),)
 
 Percent = Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)]
@@ -84,10 +84,10 @@ class ExecutionSettings(_Section):
 
 
 class IdentitySettings(_Section):
-    """Keys that name nobody in particular, and how many unplaced rows make a run partial. Source: ``host_views/people.sql``.
+    """Keys that identify no particular person, and how many unplaced rows make a run partial. Source: ``host_views/people.sql``.
 
-    Some screens of the application write a fixed key for every user: ``placeholders`` place nothing; ``watched_keys`` are also the
-    codes of real employees, so their rows are placed and counted. ``system_keys`` are the application's own.
+    Some screens of the application write a fixed key for every user. Rows with ``placeholders`` are unplaced. ``watched_keys`` are also
+    codes of real employees, so their rows are placed and counted. ``system_keys`` belong to the application itself.
     """
 
     placeholders: tuple[str, ...]
@@ -312,7 +312,7 @@ class LogRowSettings(_Section):
     performance_metric: PositiveInt
     closed_incident: PositiveInt
     settled_alert: PositiveInt
-    # Shorter times would delete what a batch still reads.
+    # Shorter times would delete rows that a batch still reads.
     login_day: Annotated[int, Field(ge=400)]
     statistics: Annotated[int, Field(ge=800)]
     statistics_group: Annotated[int, Field(ge=62)]

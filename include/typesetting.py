@@ -12,7 +12,7 @@ from typst import Compiler, Fonts, TypstError
 
 from include.errors import BatchError
 
-# See its README.
+# See the README in this folder.
 _FONT_FOLDER = Path(__file__).with_name("fonts")
 
 # Typst's error for a character without a glyph, and its notation of an invisible character.

@@ -12,7 +12,7 @@ from include.errors import SettingsError
 
 
 class _UniqueKeysLoader(yaml.SafeLoader):
-    """Refuses duplicate keys. PyYAML silently keeps the last one, which may be the wrong price."""
+    """Refuses duplicate keys. PyYAML silently uses the last one, which may be the wrong price."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

@@ -1,6 +1,6 @@
-"""Loads the Airflow plugin from this folder, unless an entry point does: Airflow reports a second one as an error.
+"""Loads the Airflow plugin from this folder, unless an entry point does. Airflow reports a second plugin of the same name as an error.
 
-``.airflowignore`` keeps the plugin loader out of the package ``skill_batch``.
+``.airflowignore`` excludes the package ``skill_batch`` from the plugin loader.
 """
 
 from skill_batch.wheel import has_entry_point

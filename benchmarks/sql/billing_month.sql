@@ -1,5 +1,5 @@
 -- name: billing_month
--- Each active tenant's 31 closed days of October 2026, no two tenants alike.
+-- Each active tenant's 31 closed days of October 2026. No two tenants have the same figures.
 INSERT INTO batch.usage_day (
     tenant_id,
     usage_date,

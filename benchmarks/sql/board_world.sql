@@ -119,7 +119,7 @@ CROSS JOIN
     ) AS made;
 
 -- name: plant_invoices
--- Three years of finalised invoices of all tenants, 2 KB each. Those of the last three months are not paid.
+-- Three years of finalised invoices of all tenants, 2 KB each. Those of the last three months are unpaid.
 INSERT INTO batch.invoice (
     invoice_id, tenant_id, kind, period_start, period_end, status, number, issued_on, due_on, currency, total, content, inputs,
     input_hash, execution_id, finalized_at, paid_total, marked_paid
@@ -166,7 +166,7 @@ CROSS JOIN LATERAL (
 ) AS month;
 
 -- name: plant_host_billing
--- What the application shows of them.
+-- The application's rows of these invoices.
 INSERT INTO "HIS_TenantBilling" (
     id, tenant_id, billing_period_start, billing_period_end, billing_type, total_amount, billing_status, usage_details,
     created_at, updated_at

@@ -33,7 +33,7 @@ FROM batch.all_api_request
 WHERE requested_at_utc >= %(period_start)s AND requested_at_utc < %(period_end)s;
 
 -- name: read_expired
--- What BATCH-002 reads.
+-- The rows that BATCH-002 reads.
 SELECT count(*)
 FROM batch.all_system_log
 WHERE created_at_utc < %(period_end)s;

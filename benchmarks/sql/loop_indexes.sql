@@ -1,6 +1,6 @@
 -- name: loop_indexes
--- What the loop would need to be usable at all; the host has none of them, and they are not ours to make. The view resolves
--- people as the batch does, as far as the data need it: by id, code, e-mail address and account.
+-- The indexes that make the loop usable. The host does not have them, and the batches must not create them. The view resolves
+-- people like the batch, with the keys that the data contain: id, code, e-mail address and account.
 CREATE INDEX ON "SYS_SystemLog" (user_id, created_at);
 CREATE INDEX ON "HIS_AuditLog" (user_id, created_at);
 CREATE INDEX ON "MST_Employee" (tenant_id);

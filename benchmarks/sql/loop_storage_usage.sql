@@ -1,5 +1,5 @@
 -- name: loop_storage_usage
--- getStorageUsage: MB stored at the end of the day, by the tenant's people or, of the application's own reports, by the tenant.
+-- getStorageUsage: MB stored at the end of the day, by the tenant's people. The application's own reports count by their tenant.
 WITH person AS MATERIALIZED (
     SELECT person_id, person_key
     FROM loop_person_key

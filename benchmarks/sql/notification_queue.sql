@@ -1,5 +1,5 @@
 -- name: notification_queue
--- So many messages per tenant, every one due, each to a Slack channel of its own.
+-- Due messages of each tenant, each to a separate Slack channel.
 INSERT INTO batch.outbox (
     message_id,
     tenant_id,

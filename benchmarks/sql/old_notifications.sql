@@ -1,5 +1,5 @@
 -- name: old_notifications
--- So many old notifications per tenant, and as many that stay; of every text a part is random, so that it does not compress away.
+-- Old notifications of each tenant, and as many that stay. A part of every text is random, so that it does not compress well.
 INSERT INTO "HIS_NotificationLog" (
     id,
     tenant_id,

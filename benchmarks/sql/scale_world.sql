@@ -41,7 +41,7 @@ SELECT
 FROM generate_series(1, %(people)s::integer) AS number;
 
 -- name: scale_possessions
--- What people own does not grow with the days: two files and three skills each.
+-- People's files and skills do not grow with the days: two files and three skills each.
 INSERT INTO "TRN_SkillEvidence" (id, tenant_id, employee_id, file_size_kb, created_at, updated_at, created_by, updated_by)
 SELECT
     'evidence-' || number || '-' || copy,
@@ -73,8 +73,8 @@ FROM generate_series(1, %(people)s::integer) AS number
 CROSS JOIN generate_series(1, 3) AS copy;
 
 -- name: scale_day
--- The logs of one day (day_start, UTC, and the 24 hours after it) in the order of their times. With skew, every second row is
--- one of the first tenant.
+-- The logs of one day (day_start, UTC, and the 24 hours after it) in the order of their times. With skew, every second row
+-- belongs to the first tenant.
 INSERT INTO "SYS_SystemLog" (
     id, user_id, session_id, ip_address, request_url, request_method, response_status, response_time, log_level, message,
     created_at, updated_at

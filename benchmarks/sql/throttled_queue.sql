@@ -1,5 +1,5 @@
 -- name: throttled_queue
--- So many messages that are due, of these tenants and to so many destinations. The text of each is unique.
+-- Due messages of these tenants to this many destinations. The text of each is unique.
 INSERT INTO batch.outbox (
     message_id,
     tenant_id,

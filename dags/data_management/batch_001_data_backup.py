@@ -34,7 +34,7 @@
   失敗として閉じます（強制終了した `airflow dags test` は 4 時間後）。
 * **ダンプが小さすぎる**: データが消えていないか先に確認。正しければ「小さいダンプを認める」を付けて手動実行。
 * **戻す**: DAG `restore_backup` で、テナントを比べてから反映するか、全体を新しいデータベースに復元します。Airflow が動かないときは
-  README のコマンドで。
+  `docs/batches/batch-001.md` のコマンドで。
 """
 
 from airflow.sdk import Param, chain

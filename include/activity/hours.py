@@ -1,4 +1,4 @@
-"""The hours that the hourly pass over the application's logs has counted, so that other batches need not read the logs.
+"""The hours of the application's logs that the hourly batch has counted, so that other batches need not read the logs.
 
 ``batch.activity_hour`` has the counts by hour and by the key that names a person. All statements run as ``batch_platform``.
 """
@@ -16,13 +16,13 @@ from include.execution.business_date import JAPAN, UtcBounds, naive_utc
 
 _SQL = Statements(Path(__file__).parent)
 
-# The hourly pass reads each hour again an hour later, and each day again after its end. So it finds the rows that were written late.
+# The hourly batch counts each hour again an hour later, and each day again after its end, because rows may be written late.
 LATE = timedelta(hours=1)
 
-# The hours that are kept: what a daily batch needs, and two days in which the batches may be down.
+# How long hours are kept: as long as a daily batch needs them, and two more days in case the batches are down.
 _KEPT = timedelta(days=3)
 
-# A daily batch that starts together with the hourly pass waits so long for it.
+# A daily batch that starts together with the hourly batch waits this long for it.
 _PATIENCE = timedelta(minutes=2)
 _POLL_SECONDS = 1.0
 
@@ -37,10 +37,10 @@ def day_to_read_again(platform: psycopg.Connection, until: datetime) -> datetime
 
 
 def begin_hours(platform: psycopg.Connection, since: datetime, until: datetime) -> datetime:
-    """Prepare for a pass that reads the logs of ``since`` to ``until`` (aware, full hours), in its transaction.
+    """Prepare to read the logs from ``since`` to ``until`` (aware, full hours), in the transaction of the hourly batch.
 
-    Returns the first hour whose counts the pass writes: a pass that catches up reads more than is kept. The second of two passes waits
-    here, and replaces what the first has written.
+    Returns the first hour whose counts are written. After an outage, the batch reads more hours than are kept. If two runs read at the same
+    time, the second waits here, and replaces the counts of the first.
     """
     kept_from = max(since, until - _KEPT)
     hours = {"kept_from": kept_from, "until": until}
@@ -52,7 +52,7 @@ def begin_hours(platform: psycopg.Connection, since: datetime, until: datetime) 
 def are_read(
     platform: psycopg.Connection, period: UtcBounds, *, late: timedelta = LATE, again_after: datetime
 ) -> bool:
-    """Whether a pass has read each hour of the period (full hours) at least ``late`` after its end, and after ``again_after`` (UTC, naive).
+    """Whether each hour of the period (full hours) was read at least ``late`` after its end, and after ``again_after`` (UTC, naive).
 
     If so, the hours do not expire before the open transaction ends.
     """
@@ -62,9 +62,9 @@ def are_read(
 
 
 def await_day(platform: psycopg.Connection, day: UtcBounds) -> None:
-    """Wait a moment for the pass that reads the last hour of the day again, if the passes before it have read the day.
+    """Wait briefly for the hourly run that reads the last hour of the day again, if earlier runs have read the other hours.
 
-    BATCH-003 and that pass start at the same time. The transaction must not hold a lock yet.
+    BATCH-003 and that run start at the same time. The transaction must not hold a lock yet.
     """
     ends = time.monotonic() + _PATIENCE.total_seconds()
     while (

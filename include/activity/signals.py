@@ -32,16 +32,16 @@ from include.execution.reconciliation import (
 
 _SQL = Statements(Path(__file__).parent)
 
-# The logs of which a day without any row is worth a remark.
+# If one of these logs has no row for a day, the run gets a remark.
 _LOGS = (REQUESTS, AUDIT)
 
 
 def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
     """Read each host log table at most once and write one ``batch.usage_signal`` row per tenant, in the caller's transaction.
 
-    The logs are not read if the hourly pass has read the day, unless a person asks for the run. Even then edits of TRN_* rows come from
-    the counted hours, because the application keeps only the last edit of a row. Also writes ``batch.reconciliation``. A figure whose
-    source has never had a row is null.
+    If the hourly batch has counted the day, the logs are not read, unless a user triggered or cleared the run. Edits of TRN_* rows always
+    come from the counted hours if they exist, because the application keeps only the last edit of a row. Also writes
+    ``batch.reconciliation``. A figure whose source has never had a row is null.
     """
     bounds = utc_bounds(run.business_date)
     keep_people(platform)
@@ -68,7 +68,7 @@ def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence
 
 
 def remember_logs(platform: psycopg.Connection, run: Run, day: date) -> frozenset[str]:
-    """Remember the day (Asia/Tokyo) of the rows that the run has read of the logs; returns the logs that it has read rows of."""
+    """Record the day (Asia/Tokyo) of the rows that the run has read from the logs. Returns the logs from which it has read rows."""
     seen = _SQL.column(platform, "sources_of_the_day", execution_id=run.execution_id)
     remember_days(platform, [source for source in _LOGS if source in seen], day)
     return frozenset(seen)
@@ -88,7 +88,7 @@ def _record_silences(platform: psycopg.Connection, run: Run, sources: frozenset[
 
 def _last_days(platform: psycopg.Connection, day: date, silent: Sequence[str]) -> dict[str, date]:
     known = last_days(platform, silent, day)
-    # A log of which no run has seen a row until this day is read as a whole.
+    # If no run has found a row of a log until this day, the whole log is read.
     unknown = [source for source in silent if source not in known]
     if unknown:
         rows = _SQL.execute(platform, "last_rows", sources=unknown, day_end=utc_bounds(day).end)
@@ -100,7 +100,7 @@ def _last_days(platform: psycopg.Connection, day: date, silent: Sequence[str]) -
 
 
 def keep_logins(connection: psycopg.Connection, run: Run) -> None:
-    """Keep who logged in, before the application overwrites it. A later run for this day counts these users too."""
+    """Save the users who logged in, before the application overwrites it. A later run for this day counts these users too."""
     _SQL.execute(connection, "keep_logins", execution_id=run.execution_id, business_date=run.business_date)
 
 

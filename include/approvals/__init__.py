@@ -1,4 +1,4 @@
 """Requests to approve what a batch has held, and their answers (``batch.approval_request``, ``batch.approval_item``).
 
-Airflow shows a request to people ("Required Actions"). Here is what it lists, which text it has, and what was answered.
+Airflow shows a request to users ("Required Actions"). This package contains the items of a request, its text and the answer.
 """

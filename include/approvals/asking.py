@@ -1,4 +1,4 @@
-"""How a batch asks people about what it holds. The batch does not wait, and does not fail if nobody can be asked."""
+"""How a batch requests an approval of what it holds. The batch does not wait, and does not fail if the request cannot be shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEP = "request_approval"
 
 @dataclass(frozen=True)
 class Asked:
-    """What the task of the batch has done. ``problem`` says in one sentence why people do not see the request."""
+    """The result of the batch's task. ``problem`` says in one sentence why users do not see the request."""
 
     request: ApprovalRequest
     items: int
@@ -33,7 +33,7 @@ def ask_for_approval(
 ) -> Asked | None:
     """Record the request about what the run holds, and start the run of ``spec`` that shows it. None: the run holds nothing.
 
-    A dry run asks nobody. ``start`` returns why Airflow refuses the run, or None. A run that exists already counts as started.
+    A dry run creates no request. ``start`` returns why Airflow refuses the run, or None. A run that exists already counts as started.
     """
     if run.dry_run:
         return None
@@ -42,7 +42,7 @@ def ask_for_approval(
         if not items:
             return None
         request = ask(platform, spec, run.business_date, run.execution_id, items, installation.is_alive)
-        # Another run, of an earlier day, may have asked about the same items in the same state.
+        # Another run, for an earlier day, may have requested the approval of the same items in the same state.
         problem = start(request) if request.asked_by == run.execution_id else None
         if problem:
             withdraw(platform, request)

@@ -39,7 +39,7 @@ HOLDS = ["APPROVAL_NEEDED", OUT_OF_DATE]
 
 
 class Kind(StrEnum):
-    """What a request is about."""
+    """The subject of a request."""
 
     INVOICES = "invoices"
     DIRECTORY_CHANGES = "directory_changes"
@@ -54,7 +54,7 @@ _KINDS = {
 
 
 class Result(StrEnum):
-    """What came of an answer."""
+    """The result of an answer."""
 
     APPROVED = "approved"
     HELD = "held"
@@ -66,7 +66,7 @@ class Result(StrEnum):
 class HeldItem:
     """A held invoice, or a held plan of a directory. ``item_id`` is the id of the invoice, or the provider.
 
-    ``held_by`` is the execution that wrote it. ``fingerprint`` differs after any change. ``figures`` (JSON values) are shown to people.
+    ``held_by`` is the execution that wrote it. ``fingerprint`` differs after any change. ``figures`` (JSON values) are shown to users.
     """
 
     tenant_id: str
@@ -80,7 +80,7 @@ class HeldItem:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What another item must equal to be the same item in the same state."""
+        """The values that are equal for the same item in the same state."""
         return self.tenant_id, self.item_id, self.fingerprint
 
 
@@ -117,7 +117,7 @@ class LockedItem:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person answered. ``approved`` are the ids of the tenants that the person approves. ``answered_at`` is aware."""
+    """The answer of a user. ``approved`` are the ids of the approved tenants. ``answered_at`` is aware."""
 
     answered_by: str
     answered_at: datetime
@@ -136,7 +136,7 @@ class LiveInvoice:
 
 
 def kind_of(spec: RunSpec) -> Kind:
-    """What a batch, or the operation of its approvals, holds. :raises LookupError: the batch holds nothing."""
+    """What a batch, or the operation for its approvals, holds. :raises LookupError: the batch holds nothing."""
     return _KINDS[spec.id]
 
 
@@ -148,7 +148,7 @@ def find_held(
     execution_id: str | None = None,
     codes: Sequence[str] = (),
 ) -> list[HeldItem]:
-    """What is held now: by this execution, or by any. ``codes`` are the codes of tenants; empty: all.
+    """The items that are held now: by this execution, or by any. ``codes`` are the codes of tenants; empty: all.
 
     Invoices are those of the month of ``business_date``.
     """
@@ -185,10 +185,10 @@ def ask(
     items: Sequence[HeldItem],
     is_alive: Callable[[str, str], bool],
 ) -> ApprovalRequest:
-    """The request for what an execution holds: the open one that has all these items in this state, or else a new one.
+    """The request for what an execution holds: the open one that has all these items in this state, otherwise a new one.
 
-    ``spec`` is the operation that shows it. ``is_alive`` says whether a run (DAG id, run id) exists and has not ended: people cannot
-    answer a request whose run somebody has deleted or marked as failed.
+    ``spec`` is the operation that shows it. ``is_alive`` says whether a run (DAG id, run id) exists and has not ended. If a user has
+    deleted the run of a request or marked it as failed, the request cannot be answered.
     """
     kind = kind_of(spec)
     with platform.transaction():
@@ -199,7 +199,7 @@ def ask(
             key = (row["tenant_id"], row["item_id"], row["fingerprint"])
             waiting.setdefault((row["request_id"], row["asked_by"]), set()).add(key)
         for (request_id, asked_by), keys in waiting.items():
-            # A cleared run that holds less than before asks again, so that the older list goes.
+            # A cleared run that holds fewer items than before creates a new request, which replaces the older list.
             if keys == held or (keys > held and asked_by != execution_id):
                 open_request = find_request(platform, request_id)
                 if is_alive(open_request.dag_id, open_request.run_id):
@@ -220,7 +220,7 @@ def ask_by_hand(
     run_id: str,
     person: str,
 ) -> ApprovalRequest:
-    """The request of a run that a person triggered without one. It supersedes older requests about the same items."""
+    """The request of a run that a user triggered without one. It supersedes older requests about the same items."""
     request = ApprovalRequest(
         f"{spec.id} {run_id}", kind_of(spec), business_date, person, spec.dag_id, run_id
     )
@@ -232,7 +232,7 @@ def ask_by_hand(
 
 
 def supersede_older(platform: psycopg.Connection, request: ApprovalRequest) -> None:
-    """Mark the unanswered items of older requests that this request asks about again."""
+    """Mark the unanswered items of older requests that this request contains again."""
     _SQL.execute(platform, "supersede", request_id=request.request_id)
 
 
@@ -260,19 +260,19 @@ def request_of_run(platform: psycopg.Connection, dag_id: str, run_id: str) -> Ap
 
 
 def items_of(platform: psycopg.Connection, request_id: str) -> list[HeldItem]:
-    """What a request lists, as it was when people were asked, in the order of the tenants' codes."""
+    """The items of a request, in the state of the request, in the order of the tenants' codes."""
     return [HeldItem(**row) for row in _SQL.rows(platform, "request_items", request_id=request_id)]
 
 
 def listed_items(items: Sequence[HeldItem]) -> list[HeldItem]:
-    """The items that people see, and that their answer is about: the first 200 by the tenants' codes, with whole tenants only."""
+    """The items that users see and that their answer applies to: the first 200 by the tenants' codes, with whole tenants only."""
     ordered = sorted(items, key=lambda item: (item.tenant_code, item.tenant_id, item.item_id))
     further = {item.tenant_id for item in ordered[LISTED:]}
     return [item for item in ordered[:LISTED] if item.tenant_id not in further]
 
 
 def record_answer(platform: psycopg.Connection, request_id: str, answer: Answer) -> None:
-    """Keep the answer with every item, and close the request. A retry changes nothing."""
+    """Save the answer with every item, and close the request. A retry changes nothing."""
     with platform.transaction():
         _SQL.execute(
             platform,
@@ -308,7 +308,7 @@ def record_result(
     text: str | None,
     execution_id: str,
 ) -> None:
-    """Inside the tenant's transaction: what came of the answer; ``text`` says why if the item was not approved."""
+    """Inside the tenant's transaction: record the result of the answer; ``text`` says why if the item was not approved."""
     _SQL.execute(
         connection,
         "record_result",

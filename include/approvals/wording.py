@@ -1,4 +1,4 @@
-"""The text of a request, as Airflow shows it to people. Pure."""
+"""The text of a request, as Airflow shows it to users. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.execution.digest import one_line
 from include.messaging.outcome import Channel
 from include.notification.external_sync.sync import PROVIDER_NAMES
 
-# Airflow renders the text as Markdown. A tenant chooses its name.
+# Airflow renders the text as Markdown. The tenant's name is untrusted.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
 
 _HEADS = {
@@ -37,7 +37,7 @@ def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
 
 
 def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
-    """The items that an answer is about, and what it does, as Markdown."""
+    """The items of a request and the effect of each answer, as Markdown."""
     row = _invoice_row if request.kind is Kind.INVOICES else _directory_row
     listed = listed_items(items)
     further = len(items) - len(listed)

@@ -1,4 +1,4 @@
-"""The rows of a tenant's month, and the inputs of the calculation made from them."""
+"""The rows of a tenant's month, and the calculation inputs that are built from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from include.execution.tenant_selection import ACTIVE_STATUSES
 
 _SQL = Statements(Path(__file__).parent)
 
-# BATCH-018-01 records this plan for a tenant with status TRIAL, whatever plan the tenant tries.
+# BATCH-018-01 records this plan for a tenant with status TRIAL, whatever the tenant's plan is.
 TRIAL_PLAN = "TRIAL"
 
 _JAPAN = "JP"
@@ -37,10 +37,10 @@ _JAPAN = "JP"
 
 @dataclass(frozen=True)
 class LiveInvoice:
-    """The tenant's live invoice of a month and the run that made it.
+    """The tenant's live invoice of a month and the run that created it.
 
-    ``is_paid``: the application says so, or payments are recorded. ``credited_total`` is the sum of its credit notes for a part, tax
-    included. ``is_carried``: one-off lines carry a difference of it into later months. ``usage_days`` is the number of days that it bills.
+    ``is_paid``: the application marks it as paid, or payments are recorded. ``credited_total`` is the sum of its partial credit notes, tax
+    included. ``is_carried``: one-off lines carry a difference of it into later months. ``usage_days`` is the number of billed days.
     """
 
     invoice_id: str
@@ -89,7 +89,7 @@ class BillingAccount:
 
     @property
     def replaces(self) -> DocumentReference | None:
-        """The month's invoice that a new one replaces: the issued one, or the newest one that was taken back."""
+        """The month's invoice that a new one replaces: the issued one, or the latest one that was voided or credited."""
         if self.issued and self.issued.number and self.issued.issued_on:
             return DocumentReference(number=self.issued.number, issued_on=self.issued.issued_on)
         return self.replaced
@@ -164,7 +164,7 @@ class NotBillable:
 
 
 def why_not_billable(account: BillingAccount, period: Period) -> NotBillable:
-    """Why ``inputs_of`` has no inputs for the account."""
+    """Why ``inputs_of`` returns no inputs for the account."""
 
     def because(reason: str, advice: str = "") -> NotBillable:
         return NotBillable(f"請求対象の契約がありません（{reason}）{advice}", needs_attention=bool(advice))
@@ -232,7 +232,7 @@ def _extra_charge(row: dict[str, Any]) -> ExtraCharge:
 
 
 def _tax_abroad(recipient: Recipient, settings: BillingSettings) -> TaxCategory | None:
-    """The category of a service over the network, which is placed by the recipient's address (消費税法第4条第3項第3号)."""
+    """The tax category of a service over the network. Its place of supply is the recipient's address (消費税法第4条第3項第3号)."""
     is_abroad = recipient.country not in (None, _JAPAN)
     return TaxCategory(settings.abroad_tax) if is_abroad else None
 
@@ -261,7 +261,7 @@ def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
 
 
 def _require_contract_for_use(account: BillingAccount, contract: Period | None) -> None:
-    """Check that an active tenant was not used outside its contract: that means that a renewal was not entered."""
+    """Check that an active tenant was not used outside its contract. Such use means that a renewal was not entered."""
     if account.tenant_status != "ACTIVE":
         return
     outside = [
@@ -278,7 +278,7 @@ def _require_contract_for_use(account: BillingAccount, contract: Period | None) 
 
 
 def _require_known_beginning(account: BillingAccount, period: Period) -> None:
-    """Check that the plan history covers the month from the contract's start, or else from the first usage day."""
+    """Check that the plan history covers the month from the contract's start, otherwise from the first usage day."""
     known_since = account.plan_changes[0].effective_from
     first_day = account.contract_start or next((day.usage_date for day in account.usage_days), None)
     if first_day is not None and max(first_day, period.start) < known_since <= period.end:
@@ -327,7 +327,7 @@ def _account(
             postal_code=row["postal_code"],
             address=row["address"],
             email=row["email"],
-            # Invoices in Japan are stored without it, as they were before recipients had a country.
+            # Stored without a country in Japan, like invoices from before recipients had a country.
             country=row["country"] if row["country"] != _JAPAN else None,
         ),
         discounts=row["discounts"],
@@ -370,7 +370,7 @@ def _account(
 def _unplaced_rows(days: Sequence[dict[str, Any]]) -> UnplacedRows:
     if not days:
         return UnplacedRows(0, 0, 0, 0)
-    # Of days with equally many, the day with the fewest users has the largest share.
+    # Of several days with equally many unplaced accounts, the day with the fewest users has the largest share.
     fullest = max(days, key=lambda day: (day["unplaced_accounts"], -day["registered_users"]))
     return UnplacedRows(
         events=sum(day["unplaced_events"] for day in days),

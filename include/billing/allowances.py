@@ -15,7 +15,7 @@ def with_allowances(
 ) -> UsageSettings:
     """The settings with the tenant's allowances in the day's month. The contract overrides the plan; None means no limit."""
     allowances = price_list.included(plan, day.replace(day=1))
-    # 0 GB is the field's default, and a negative value is a mistake: neither is an agreed limit.
+    # 0 GB is the field's default, and a negative value is a mistake: both mean that no limit is agreed.
     is_negotiated = max_storage_gb is not None and max_storage_gb > 0
     storage_gb = max_storage_gb if is_negotiated else allowances.get(Metric.STORAGE_GB)
     api_calls = allowances.get(Metric.API_CALLS)

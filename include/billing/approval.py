@@ -1,4 +1,4 @@
-"""The rules for holding an invoice: it differs too much from the previous month's, or too many rows name nobody. Pure."""
+"""The rules for holding an invoice: it differs too much from the previous month's, or too many rows name no person. Pure."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class PreviousTotal:
 
 @dataclass(frozen=True)
 class UnplacedRows:
-    """The host's rows of a tenant's month that no person could be found for, and how many rows there are in all.
+    """The host's rows of a tenant's month for which no person was found, and the number of all rows.
 
-    ``events`` are of the whole month. ``accounts`` are of the day with the most of them.
+    ``events`` are of the whole month. ``accounts`` are those of the day with the most of them.
     """
 
     events: int
@@ -49,14 +49,14 @@ def change_reason(
 ) -> str | None:
     """Why the invoice needs an approval, or None: ``recurring`` differs by more than ``percent`` from the previous month's.
 
-    One-off lines are not compared, because somebody entered them on purpose. A tenant's first invoice has nothing to be compared with.
-    A previous month that was billed for some of its days, such as a new customer's first one, counts as its equivalent of a whole month.
+    One-off lines are not compared, because a person entered them on purpose. A tenant's first invoice is not compared. If the previous
+    month was billed for some of its days only, such as a new customer's first month, its equivalent of a whole month is compared.
     """
     if previous is None:
         return None
     if previous.currency != currency:
         return f"請求額 {total:,f} {currency} を前月の {previous.amount:,f} {previous.currency} と比較できません（通貨が違います）"
-    # For as many days as were billed in the previous month, so that nothing is rounded.
+    # Compare equal numbers of days by multiplication, so that nothing is rounded.
     before = Fraction(previous.recurring) * previous.month_days
     difference = Fraction(recurring) * previous.billed_days - before
     if abs(difference) * 100 <= Fraction(percent) * abs(before):

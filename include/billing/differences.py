@@ -1,4 +1,4 @@
-"""What closing usage again changes about an invoice that is final already."""
+"""The differences of final invoices after usage was closed again."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _SQL = Statements(Path(__file__).parent)
 
 _LISTED_DAYS = 5
 
-# Differences of older months are not looked for.
+# Older months are not checked.
 MONTHS = 12
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A final invoice, and the invoice that its month would have now. All other inputs are the stored ones.
+    """A final invoice, and the invoice that its month would have now. All inputs except the usage are the stored ones.
 
-    ``days`` are the days with other figures. ``carried`` is what one-off lines carry into later months already, and ``credited`` what
-    credit notes have taken (numbers below 0), both per category. ``after`` is None if the month cannot be priced any more; ``problem``
-    says why.
+    ``days`` are the days with changed figures. ``carried`` is what one-off lines already carry into later months, and ``credited`` what
+    credit notes have taken (numbers below 0), both per category. ``after`` is None if the month cannot be priced any more; ``problem`` says
+    why.
     """
 
     invoice_id: str
@@ -59,7 +59,7 @@ class Difference:
 
     @property
     def is_open(self) -> bool:
-        """Whether the accountant has to look at it: neither carried lines nor credit notes make up for it."""
+        """Whether the accountant must check it: carried lines and credit notes do not cover the difference."""
         uncredited = dict(self.uncarried)
         _add(uncredited, ((category, -amount) for category, amount in self.credited.items()))
         return bool(self.problem) or (bool(self.uncarried) and any(uncredited.values()))
@@ -91,7 +91,7 @@ def find_differences(
 ) -> list[Difference]:
     """The open differences of a month, or of the months from ``since`` on. Ordered by month and tenant id.
 
-    Of the transaction's tenants, or as ``batch_platform`` of all tenants.
+    For the transaction's tenants, or as ``batch_platform`` for all tenants.
     """
     rows = _SQL.rows(connection, "changed_invoices", since=since, period_start=month_start)
     found = (_difference(connection, row) for row in rows)

@@ -6,7 +6,7 @@ from include.errors import BatchError
 
 
 class BillingError(BatchError):
-    """An invoice cannot be made or changed. The message says why and what to do. Summaries group by ``code``."""
+    """An invoice cannot be created or changed. The message contains the reason and the action. Summaries group by ``code``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{message}。")

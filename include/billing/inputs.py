@@ -1,4 +1,4 @@
-"""The values that an invoice is calculated from, and their form as JSON."""
+"""The inputs of an invoice's calculation, and their form as JSON."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class ExchangeRate(Document):
 
 
 class ExtraCharge(Document):
-    """A one-off line that a person entered (``batch.extra_charge``). ``unit_amount`` is in ``currency``; negative: a deduction.
+    """A one-off line that a user entered (``batch.extra_charge``). ``unit_amount`` is in ``currency``; negative: a deduction.
 
-    The numbers and their product have the limits of numbers that people enter (``is_enterable``).
+    The numbers and their product have the limits of entered numbers (``is_enterable``).
     """
 
     charged_on: date
@@ -93,19 +93,19 @@ class MeteredDay(Document):
 
 
 class PricedPart(Document):
-    """A part of the month with one plan, and that plan as the price list had it."""
+    """A part of the month with one plan, and the plan's entry in the price list at that time."""
 
     plan_part: PlanPart
     plan: Plan
 
 
 class BillingInputs(Document):
-    """All values that an invoice is calculated from. They are stored with it, so that it can be explained and recalculated years later.
+    """All inputs of an invoice's calculation. They are stored with it, so it can be explained and recalculated years later.
 
-    ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. Inputs stored before that rule have
-    ``commitment`` instead: one commitment, or none, for the whole month. Their rule still applies to them.
+    ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. Inputs that were stored before that
+    rule have ``commitment`` instead: one commitment, or none, for the whole month. The earlier rule still applies to them.
 
-    ``metered`` has the days of the meters that the plans charge. ``tax_category`` is the tenant's, in place of the price list's; each of
+    ``metered`` has the days of the meters that the plans charge. ``tax_category`` is the tenant's, and replaces the price list's; each of
     ``extra_charges`` has its own. ``replaces`` is the invoice of the month that the new one replaces.
     """
 
@@ -149,7 +149,7 @@ class BillingInputs(Document):
         )
 
     def frozen(self) -> dict[str, Any]:
-        """The inputs as JSON values, without the other rule's key, so that stored inputs keep their digest."""
+        """The inputs as JSON values. The key of the rule that does not apply is omitted, so that stored inputs keep their digest."""
         other_rule = "commitment" if self.commitments is not None else "commitments"
         return self.model_dump(mode="json", exclude={other_rule})
 

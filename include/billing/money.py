@@ -16,11 +16,11 @@ from include.billing.errors import BillingError
 
 YEN = "JPY"
 
-# The precision of divisions. Each line has at most one division. A quotient of a whole or half number of minor units is exact, and any
-# other quotient is too far from those to be rounded to the wrong side.
+# The precision of divisions. Each line has at most one division. A quotient of a whole or half number of minor units is exact. Any other
+# quotient is far enough from those to be rounded correctly.
 EXACT = Context(prec=60)
 
-# The largest numbers that people may enter: 15 digits before the decimal point and 6 after it.
+# The limits of entered numbers: 15 digits before the decimal point and 6 after it.
 _WHOLE_DIGITS = 15
 _DECIMALS = 6
 
@@ -61,7 +61,7 @@ def minor_unit(currency: str) -> Decimal:
 
 
 def round_to_minor_unit(amount: Decimal, currency: str, mode: RoundingMode) -> Decimal:
-    """The amount in whole minor units. The absolute value is rounded, so that a credit mirrors its original."""
+    """The amount in whole minor units. The absolute value is rounded, so a credit note has the same amounts as its original."""
     rounded = abs(amount).quantize(minor_unit(currency), rounding=_ROUNDING[mode], context=EXACT)
     return -rounded if amount < 0 else rounded
 
@@ -79,7 +79,7 @@ def is_enterable(number: Decimal) -> bool:
 
 
 def entered_number(text: str) -> Decimal | None:
-    """The number that a person has written, or None: ASCII digits, a sign, commas in groups of three, and a decimal point."""
+    """The number in a text that a user entered, or None: ASCII digits, a sign, commas in groups of three, and a decimal point."""
     if _ENTERED.fullmatch(text) is None:
         return None
     number = Decimal(text.replace(",", ""))

@@ -12,7 +12,7 @@ from include.execution.batch import Outcome, UnitFailure, UnitResult
 
 
 def outcome_of(settlement: TenantSettlement) -> Outcome:
-    """The outcome for the execution log; a held invoice is a failure that an operator has to approve."""
+    """The outcome for the execution log. A held invoice counts as a failure, because an operator must approve it."""
     if settlement.settlement in (Settlement.FAILED, Settlement.HELD):
         assert settlement.code is not None
         assert settlement.reason is not None
@@ -29,7 +29,7 @@ def outcome_of(settlement: TenantSettlement) -> Outcome:
     if settlement.settlement is Settlement.FINALIZED:
         details["generatedInvoices"] = 1
     if settlement.total is not None:
-        # A JSON number, because the run adds its totals up. A float holds 15 digits, enough for an invoice.
+        # A JSON number, because the run adds up its totals. A float holds 15 digits, enough for an invoice.
         details[f"totalAmount{settlement.currency}"] = float(settlement.total)
     if settlement.attention:
         details["attention"] = list(settlement.attention)
@@ -46,8 +46,8 @@ def outcome_of(settlement: TenantSettlement) -> Outcome:
 
 
 def issue_date(month: date, run_date: date, first_open_day: date = date.min) -> date:
-    """The date of a document: the day on which the work is done, but not before its month is over, nor before ``first_open_day``.
+    """The date of a document: the day of the run, but not before its month is over, nor before ``first_open_day``.
 
-    ``first_open_day`` is the first day after the last month that the accountant has.
+    ``first_open_day`` is the first day after the last closed accounting month.
     """
     return max(run_date, Period.month_of(month).next_day, first_open_day)

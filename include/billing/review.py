@@ -1,4 +1,4 @@
-"""What the accountant must look at after a run: what was not billed, and what has changed since it was billed."""
+"""The accountant's findings after a run: tenants and months that were not billed, and changes since they were billed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class Section:
-    """Findings of one kind, and what to do about them. ``findings`` name the tenant."""
+    """Findings of one kind, and the action. ``findings`` name the tenant."""
 
     title: str
     findings: tuple[str, ...]
@@ -35,7 +35,7 @@ class Section:
 
 
 def review(platform: psycopg.Connection, terms: Terms, period: Period, execution_id: str) -> list[Section]:
-    """The findings of a run that billed the month, section by section; a section without findings is missing. As ``batch_platform``."""
+    """The findings of a run that billed the month, section by section. A section without findings is omitted. As ``batch_platform``."""
     month = {"period_start": period.start, "period_end": period.end}
     since = first_month(period)
     if terms.settings.first_month:

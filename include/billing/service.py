@@ -1,4 +1,4 @@
-"""Billing by an installation's own price list and issuer: what BATCH-018-02, its operations and the billing hook share."""
+"""Billing with an installation's price list and issuer. BATCH-018-02, its operations and the billing hook share it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Billing:
         return str(row[0]) if row else None
 
     def former_tenants(self, platform: psycopg.Connection, month: date) -> set[str]:
-        """The ids of tenants that left in the month, or later, and still owe it."""
+        """The ids of tenants that left in the month or later and must still pay for it."""
         period = Period.month_of(month)
         tenant_ids = _SQL.column(
             platform, "formerly_active_tenants", period_start=period.start, period_end=period.end
@@ -61,17 +61,17 @@ class Billing:
     def price(
         self, connection: psycopg.Connection, month: date, instructions: Instructions
     ) -> list[TenantSettlement]:
-        """What the month comes to now; writes nothing."""
+        """Price the month with the present data, without writing anything."""
         return price_tenants(connection, Period.month_of(month), self.terms, instructions)
 
     def settle(
         self, connection: psycopg.Connection, month: date, instructions: Instructions
     ) -> list[TenantSettlement]:
-        """Price the month and finalise what needs no approval."""
+        """Price the month, and finalise the invoices that need no approval."""
         return settle_tenants(connection, Period.month_of(month), self.terms, instructions)
 
     def void(self, connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
-        """Void an invoice that is not paid; it keeps its number."""
+        """Void an unpaid invoice; it keeps its number."""
         void_invoice(connection, self.terms, stored, reason, actor=actor)
 
     def credit(
@@ -110,7 +110,7 @@ class Billing:
         entered_by: str,
         execution_id: str | None = None,
     ) -> list[ExtraCharge]:
-        """Carry what closing usage again has changed about a final month into the next month that is not final."""
+        """Carry a difference of a final month into the next month that is not final."""
         period = Period.month_of(month)
         return carry_difference(
             connection, self.terms, tenant_id, period, entered_by=entered_by, execution_id=execution_id
@@ -121,7 +121,7 @@ class Billing:
         return str(_SQL.row(connection, "currency_of", tenant_id=tenant_id)[0])
 
     def review(self, platform: psycopg.Connection, month: date, execution_id: str) -> list[Section]:
-        """What the accountant must look at after a run."""
+        """The accountant's findings after a run."""
         return review(platform, self.terms, Period.month_of(month), execution_id)
 
     def write_documents(
@@ -141,7 +141,7 @@ class Billing:
             )
 
     def issue_date(self, connection: psycopg.Connection, month: date, run_date: date) -> date:
-        """The date of documents of the month that are made on ``run_date``: never in a month that the accountant has."""
+        """The date of documents of the month that are created on ``run_date``. It is never in a closed accounting month."""
         return issue_date(month, run_date, months.first_open_day(connection))
 
     def write_accounting_files(
@@ -153,10 +153,10 @@ class Billing:
         execution_id: str,
         store: ObjectStore,
     ) -> None:
-        """Write the index of the billing month's documents, the ageing table, and the accountant's files of the months touched.
+        """Write the index of the billing month's documents, the ageing table, and the accountant's files of the affected months.
 
-        These are the open months of the documents that the run issued or voided, of its reversals, and of its date of issue. With
-        sample terms there are no files. :raises BillingError: a foreign document has no exchange rate.
+        These are the open months of the documents that the run issued or voided, of its reversals, and of its date of issue. With sample
+        terms no files are written. :raises BillingError: a foreign document has no exchange rate.
         """
         if self.terms.samples:
             return
@@ -167,7 +167,7 @@ class Billing:
             self.write_accounting_month(platform, touched, store)
 
     def write_accounting_month(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> bool:
-        """Write the accountant's files of a month, unless the accountant has them already; returns whether they are written."""
+        """Write the accountant's files of a month, unless the month is closed. Returns whether they are written."""
         return not self.terms.samples and months.write_open_month(
             platform, month.replace(day=1), self._accounting_forms, store
         )
@@ -183,12 +183,12 @@ class Billing:
         store: ObjectStore,
         closes_earlier: bool = False,
     ) -> HandedOverMonth:
-        """Write the month's files a last time, and close the month. A retry with the same ``execution_id`` changes nothing.
+        """Write the month's files for the last time, and close the month. A retry with the same ``execution_id`` changes nothing.
 
-        ``month`` is the calendar month of the documents' dates. With ``closes_earlier``, the first hand-over of all closes the earlier
-        months too. Opens its own transaction.
-        :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or the terms
-            are a sample.
+        ``month`` is the calendar month of the documents' dates. With ``closes_earlier``, the first hand-over also closes the earlier
+        months. Opens its own transaction.
+        :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or the terms are a
+            sample.
         """
         self.terms.require_no_sample()
         return months.hand_over(
@@ -208,7 +208,7 @@ class Billing:
 
 
 class OffersBilling(Protocol):
-    """An installation that bills."""
+    """An installation with billing."""
 
     def billing(self) -> Billing:
-        """Billing by its price list and issuer."""
+        """Billing with its price list and issuer."""

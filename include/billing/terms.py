@@ -13,7 +13,7 @@ from include.settings import IdentitySettings, load_settings
 
 @dataclass(frozen=True)
 class Terms:
-    """The installation's price list and billing settings, and the thresholds for rows that name nobody."""
+    """The installation's price list and billing settings, and the thresholds for rows that name no person."""
 
     price_list: PriceList
     settings: BillingSettings
@@ -33,9 +33,9 @@ class Terms:
         return (f"{self.samples}が見本（sample: true）のため、確定していません（見本の下書きだけです）",)
 
     def require_billed_month(self, month_start: date) -> None:
-        """Check that the month is not before the first month to bill. :raises BillingError: it is, or the settings name no first month.
+        """Check that the month is not before the first month to bill. :raises BillingError: it is, or the settings contain no first month.
 
-        Samples need no first month: with them nothing is billed.
+        Samples need no first month, because with them nothing is billed.
         """
         first = self.settings.first_month
         if first is None and not self.samples:
@@ -60,7 +60,7 @@ class Terms:
             )
 
 
-# What an operator must do. Without a full stop, because BillingError adds it.
+# The action for an operator. Without a full stop, because BillingError adds it.
 OWN_TERMS = "自社の料金表と発行者（どちらも sample: false）の設定ファイルを用意し、環境変数 SKILL_BATCH_SETTINGS に指定してください"
 
 

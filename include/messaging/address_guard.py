@@ -1,8 +1,8 @@
 """Protects the internal network from requests that tenants configure (server-side request forgery).
 
-A tenant's administrator can enter any webhook URL, and the worker calls it from inside the network. There are three independent checks:
-the URL when the request starts, every resolved address when the connection is made (so that DNS rebinding has no effect), and the
-answer, which must not be a redirect. Of a tenant's own mail server the resolved addresses are checked in the same way.
+A tenant's administrator can enter any webhook URL, and the worker calls it from inside the network. There are three independent checks: the
+URL when the request starts, every resolved address when the connection is made (so that DNS rebinding has no effect), and the answer, which
+must not be a redirect. The resolved addresses of a tenant's own mail server are checked in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yarl import URL
 
 from include.errors import BatchError
 
-# The limit for connecting is lower, so that a later timeout means that the request may have reached the service.
+# Lower than the limit of a request, so after a later timeout the request may have reached the service.
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 
 # Services close idle connections after about a minute. If one is reused at that moment, it is unknown whether the message arrived.
@@ -102,7 +102,7 @@ def guarded_session(
 
 
 async def guarded_socket(host: str, port: int, allowed_hosts: Collection[str] = ()) -> socket.socket:
-    """A connection to a host that is not asked over HTTP. It goes to an address that has been checked.
+    """A connection without HTTP to a host. It connects only to an address that has been checked.
 
     :raises RefusedAddressError: an address is not public. :raises OSError: no address accepts the connection.
     """
@@ -185,7 +185,7 @@ def _host_port(host: str, port: int) -> str:
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host stands for, in any form that the C library accepts (2130706433, 0x7f.1); None for a name."""
+    """The IP address of a host in any notation that the C library accepts (2130706433, 0x7f.1); None for a name."""
     try:
         return ip_address(host.partition("%")[0])
     except ValueError:

@@ -68,8 +68,8 @@ def dispatch_due(
 ) -> dict[str, DispatchReport]:
     """Send the due messages of these tenants, in quiet hours only urgent ones; returns a report per tenant with messages.
 
-    ``connection`` acts as ``batch_tenant``, in autocommit mode. If it is lost meanwhile, the results are recorded on a new one. After
-    ``stop_at`` no more messages are claimed. ``store`` has the files of letters.
+    ``connection`` acts as ``batch_tenant``, in autocommit mode. If it is lost, the results are recorded on a new one. After ``stop_at`` no
+    more messages are claimed. ``store`` contains the files of letters.
     :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
     """
     now = clock()
@@ -125,7 +125,7 @@ def _by_tenant(lane_reports: Sequence[LaneReport]) -> dict[str, DispatchReport]:
 
 
 def _hold_back(connection: psycopg.Connection, preferences: Mapping[str, Preferences], now: datetime) -> None:
-    """Postpone what the tenants have switched off, and in quiet hours what is not urgent."""
+    """Postpone messages that the tenants have switched off, and in quiet hours messages that are not urgent."""
     outbox.hold_switched_off(connection, load_switched_off(connection, now).entries(), now)
     ends_at = {
         tenant_id: end

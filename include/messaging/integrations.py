@@ -72,7 +72,7 @@ def channel_of(*names: str | None) -> Channel | None:
 
 
 def notification_channel(notification_type: str | None) -> Channel | None:
-    """The channel of a template or a notification setting. Unlike an integration it may be e-mail."""
+    """The channel of a template or a notification setting. Unlike the channel of an integration, it may be e-mail."""
     return (
         Channel.EMAIL if _letters(notification_type) in ("email", "mail") else channel_of(notification_type)
     )

@@ -1,6 +1,6 @@
-"""Says which messages a run leaves to another sender: they are claimed, and their lease has not been given back.
+"""Counts the messages that a run leaves to another sender: they are claimed, and their lease has not been given back.
 
-The other sender was killed in most cases. Only BATCH-019-02 takes its messages over, after the lease. Nothing has failed until then.
+In most cases the other sender was killed. Only BATCH-019-02 takes its messages over, after the lease. Until then nothing has failed.
 """
 
 from __future__ import annotations

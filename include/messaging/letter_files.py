@@ -17,7 +17,7 @@ READ_LIMIT = 60
 async def with_content(message: Message, store: ObjectStore | None) -> Message | SendResult:
     """The message with the content of its file, or why it cannot be sent now. A file that is not attached is not read.
 
-    The content is checked against its SHA-256, so that no letter carries another file than the one that was recorded.
+    The content is checked against its recorded SHA-256, so that a letter never contains a wrong file.
     """
     file = message.file
     if file is None or not file.is_attached:
@@ -32,7 +32,7 @@ async def with_content(message: Message, store: ObjectStore | None) -> Message |
     except FileNotFoundError:
         return failed(message.channel, "file_missing", file.object_key)
     except Exception as error:
-        # The stores behind the path interface have errors of their own. Every one concerns this file or the store.
+        # Each kind of store has its own errors. All of them concern this file or the store.
         return failed(message.channel, "store_unreadable", f"{file.object_key}: {type(error).__name__}")
     if hashlib.sha256(content).hexdigest() != file.sha256:
         return failed(message.channel, "file_altered", file.object_key)

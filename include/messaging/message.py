@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class MessageFile:
     """The file of a letter: a key of the object store, and the SHA-256 (hexadecimal) of the content.
 
-    The letter ends with ``attached_text`` if it carries the file, otherwise with ``unattached_text``. ``is_attached``: the file is small
+    The letter ends with ``attached_text`` if it contains the file, otherwise with ``unattached_text``. ``is_attached``: the file is small
     enough for the installation's setting. ``content`` is read just before the letter is sent.
     """
 

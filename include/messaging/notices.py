@@ -33,7 +33,7 @@ def sending_time(day: date) -> datetime:
 
 
 def load_administrators(connection: psycopg.Connection) -> dict[str, str]:
-    """The e-mail addresses of the tenants' administrators, or else contacts, by tenant. A tenant without an address is missing."""
+    """The e-mail addresses of the tenants' administrators, otherwise of their contacts, by tenant. A tenant without address is missing."""
     rows = _SQL.execute(connection, "load_administrators")
     return {tenant_id: email for tenant_id, email, _ in rows if email}
 

@@ -38,8 +38,8 @@ _DEDUPE = timedelta(days=90)
 class Draft:
     """A message to add to the outbox. ``dedupe_key`` names the event: a second message with the same key is not added.
 
-    ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). ``template_key``
-    is the kind of a reminder. ``is_merged``: another message tells it, so it is not sent and only reserves its key. After
+    ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). ``template_key`` is
+    the kind of a reminder. ``is_merged``: another message contains its text, so it is not sent and only reserves its key. After
     ``dedupe_until`` the key may be deleted.
     """
 
@@ -79,7 +79,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Claims:
-    """The claimed messages, and by status the messages that the application's rows kept from being sent."""
+    """The claimed messages, and by status the messages that are not sent because of the application's rows."""
 
     messages: Sequence[Claimed] = ()
     others: Mapping[Status, int] = field(default_factory=dict)
@@ -158,9 +158,9 @@ def exchange(
 ) -> Claims:
     """``record`` results and ``claim`` the next messages, in one transaction and few round trips.
 
-    ``started_at`` is the start of the sender. Messages for that time and before are claimed if they are due at ``now``. A channel is
-    closed as of the start, because the sender read its settings then. With ``busy`` destinations, or an empty collection, other
-    destinations get one message each. Recording again what was recorded changes nothing.
+    ``started_at`` is the start of the sender. Messages for that time and before are claimed if they are due at ``now``. A channel is closed
+    as of the start, because the sender read its settings then. With ``busy`` destinations, or an empty collection, other destinations get
+    one message each. Recording the same results again changes nothing.
     """
     with connection.pipeline(), tenant_transaction(connection, [lane.tenant_id]):
         if sent:
@@ -213,7 +213,7 @@ def has_due(
 
 
 def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[str]) -> None:
-    """After the loss of a connection: give back the owner's claims that it does not know, because their answer was lost.
+    """After the loss of a connection: give back the owner's claims whose answer was lost.
 
     Runs inside the caller's transaction.
     """
@@ -223,9 +223,9 @@ def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[s
 def hold_switched_off(
     connection: psycopg.Connection, switched_off: Sequence[Mapping[str, str | None]], now: datetime
 ) -> None:
-    """Keep due messages that the tenant has switched off for another hour, and no others, inside the caller's transaction.
+    """Hold messages that the tenant has switched off for another hour, and release all others that were held.
 
-    Each entry has ``tenant_id``, ``reason``, and either ``channel`` or ``template_key``.
+    Runs inside the caller's transaction. Each entry has ``tenant_id``, ``reason``, and either ``channel`` or ``template_key``.
     """
     _SQL.execute(connection, "release_held", now=now)
     if switched_off:
@@ -233,7 +233,7 @@ def hold_switched_off(
 
 
 def postpone_quiet(connection: psycopg.Connection, ends_at: Mapping[str, datetime]) -> None:
-    """Move all but urgent messages to the end of the quiet hours, by tenant, inside the caller's transaction."""
+    """Postpone messages, except urgent ones, to the end of the quiet hours, by tenant, inside the caller's transaction."""
     if ends_at:
         _SQL.execute(connection, "postpone_quiet", tenant_ids=list(ends_at), ends_at=list(ends_at.values()))
 
@@ -283,7 +283,7 @@ def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
     subject, body, rich = row["subject"], row["body"], row["rich"]
     channel, file = Channel(row["channel"]), _file(row)
     if row["host_subject"] is not None:
-        # The application's text as it is now. Only e-mail carries the file, so other channels say where it is.
+        # Use the application's current text. Only e-mail can contain the file, so other channels name its location.
         elsewhere = f"\n\n{file.unattached_text}" if file and channel is not Channel.EMAIL else ""
         host_body = f"{row['host_body']}{elsewhere}"
         shown = literal(channel, row["host_subject"], host_body, is_html=row["host_is_html"])

@@ -37,11 +37,11 @@ class Outcome(StrEnum):
 
 
 class ErrorClass(StrEnum):
-    """The kind of error, which says who can fix it.
+    """The kind of error. It determines who can fix it.
 
     RATE_LIMIT is a limit of the service, RECIPIENT_LIMIT a limit of one recipient (greylisting, a busy mailbox). CREDENTIAL and
-    CONFIGURATION close the tenant's channel until an administrator fixes it. ADDRESS suppresses the recipient's address for a
-    time. FILE: the file of a letter cannot be read from the object store. The other classes concern one message or the service.
+    CONFIGURATION close the tenant's channel until an administrator fixes it. ADDRESS suppresses the recipient's address for a time. FILE:
+    the file of a letter cannot be read from the object store. The other classes concern one message or the service.
     """
 
     RATE_LIMIT = "rate_limit"

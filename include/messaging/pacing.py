@@ -1,7 +1,7 @@
-"""The limits of the services: which one a lane is paced by, and the pace of a single Slack channel.
+"""The limits of the services: which limit applies to a lane, and the pace of a single Slack channel.
 
-A limit belongs to what the service counts: a mail server's login, a Slack workspace (here: a bot token), a webhook or workflow URL, a
-LINE WORKS bot. Tenants that share one share its ``Throttle``. Sources: the services' documentation, as of 2026.
+A limit applies to the unit that the service counts: a mail server's login, a Slack workspace (here: a bot token), a webhook or workflow
+URL, a LINE WORKS bot. Tenants that share a unit share its ``Throttle``. Sources: the services' documentation, as of 2026.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _WORKFLOW_PER_MINUTE = 240
 # The free plan. The paid plans allow more, which the first answer states.
 _LINE_WORKS_PER_MINUTE = 60
 
-# The share of a known limit that is used. At exactly the limit every delay on the network would be a refusal.
+# The share of a known limit that is used. At exactly the limit, every delay on the network would cause a refusal.
 _SAFE_SHARE = 0.97
 
 # Slack allows about one message per second and Slack channel.
 CHANNEL_SECONDS = 1 / _SAFE_SHARE
-# After so many answers the quickest one is known.
+# After this many answers, the shortest way back of an answer is known.
 _ANSWERS_TO_KNOW = 100
 
 
 def limit_of(config: ChannelConfig | None, own_per_minute: int | None = None, tenant_id: str = "") -> Limit:
-    """The limit that a lane with this configuration is paced by.
+    """The limit that applies to a lane with this configuration.
 
-    ``own_per_minute`` is the tenant's own limit (``rate_limit_per_minute``) in messages per minute. A tenant's own mail server has a limit
-    of its own, because anybody can enter the name of another's login. Without a configuration nothing is sent, so there is no limit.
+    ``own_per_minute`` is the tenant's own limit (``rate_limit_per_minute``) in messages per minute. A tenant's own mail server has its own
+    limit, because any tenant can enter another's login. Without a configuration no message is sent, so there is no limit.
     """
     match config:
         case EmailConfig():
@@ -58,10 +58,10 @@ def limit_of(config: ChannelConfig | None, own_per_minute: int | None = None, te
             known, burst, at_once = _LINE_WORKS_PER_MINUTE, 1, 4
         case None:
             return Limit("")
-    # A workspace and a LINE WORKS plan may allow more than is known.
+    # A workspace or a LINE WORKS plan may allow more than the documentation says.
     may_rise = isinstance(config, LineWorksConfig) or (isinstance(config, SlackConfig) and bool(config.token))
     if own_per_minute:
-        # Not shared with tenants that have another limit of their own, or none.
+        # Not shared with tenants whose own limit is different or missing.
         parts.append(f"own {own_per_minute}")
         known, may_rise, burst = min(known or own_per_minute, own_per_minute), False, 1
     rate = _SAFE_SHARE * known if known else None
@@ -92,15 +92,15 @@ class SlackChannels:
         return list(self._free_at)
 
     def block(self, channel: str, seconds: float) -> None:
-        """Send nothing to the channel for so many seconds."""
+        """Block the channel for this many seconds."""
         free_at = time.monotonic() + seconds
         self._free_at[channel] = max(free_at, self._free_at.get(channel, free_at))
 
     def answered(self, channel: str, sent_at: float) -> None:
-        """Slack took a message that was sent to the channel at ``sent_at``.
+        """Slack accepted a message that was sent to the channel at ``sent_at``.
 
-        A message may arrive as late as its answer less the quickest way back. The next one comes a second after that, however slow
-        this one was: the first ones open connections.
+        The message arrived at the latest when the answer came, less the shortest known way back. The next message may be sent a second
+        after that, even if this one was slow, because the first messages open connections.
         """
         now = time.monotonic()
         self._answers += 1
@@ -109,12 +109,12 @@ class SlackChannels:
         self.block(channel, CHANNEL_SECONDS - usual)
 
     def refuse(self, channel: str, seconds: float) -> None:
-        """Slack refused a message to the channel, and asks to wait so long."""
+        """Slack refused a message to the channel, and asks to wait this long."""
         self.block(channel, seconds)
         self._refused_until[channel] = self._free_at[channel]
 
     def is_refused_elsewhere(self, channel: str) -> bool:
-        """Whether another channel was refused and still waits: then the workspace may have reached its limit."""
+        """Whether another channel was refused and still waits. The workspace may then have reached its limit."""
         self._refused_until = _future(self._refused_until)
         return bool(self._refused_until.keys() - {channel})
 
@@ -130,7 +130,7 @@ def _future(moments: dict[str, float]) -> dict[str, float]:
 
 
 class LanePace:
-    """What paces one lane: the throttle of its service and, for a Slack bot, the pace of each Slack channel."""
+    """The limits of one lane: the throttle of its service and, for a Slack bot, the pace of each Slack channel."""
 
     def __init__(self, throttle: Throttle, channels: SlackChannels | None = None) -> None:
         self.throttle = throttle
@@ -141,13 +141,15 @@ class LanePace:
         return None if self.channels is None else self.channels.busy()
 
     def starts(self, destination: str) -> None:
-        """A message is sent to the destination."""
+        """Record that a message is sent to the destination now."""
         if self.channels is not None:
-            # Each process that sends through the workspace knows its own messages only.
+            # Each process that sends through the workspace knows only its own messages.
             self.channels.block(destination, CHANNEL_SECONDS * self.throttle.senders)
 
     def ends(self, destination: str, sent_at: float, result: SendResult) -> timedelta | None:
-        """A send that began at ``sent_at`` ended. After a refusal for the rate: returns the wait before the destination is free."""
+        """Record the end of a send that began at ``sent_at``. Returns the wait before the destination is free after a refusal by a rate
+        limit.
+        """
         throttle, error = self.throttle, result.error
         if error is None:
             if self.channels is not None:
@@ -162,7 +164,7 @@ class LanePace:
             others_too = self.channels.is_refused_elsewhere(destination)
             self.channels.refuse(destination, wait.total_seconds() if wait else CHANNEL_SECONDS)
             if not others_too:
-                # Slack does not say which limit was met. One refused channel is that channel's own.
+                # Slack does not say which limit was reached. If only one channel was refused, its own limit was reached.
                 throttle.settled(sent_at)
                 return wait or timedelta(seconds=CHANNEL_SECONDS)
         throttle.refused(sent_at, wait, for_connections=error.limits_connections)

@@ -1,4 +1,4 @@
-"""The names of reminders and of their variables: ours, and those of the application and of its designs, which stand in for ours.
+"""The names of reminders and of their variables: the batches' own, and those of the application and of its design, which are aliases.
 
 A reminder has no ``goal_detail_url``, and a certificate no ``progress_rate``: they are empty texts.
 """
@@ -63,7 +63,7 @@ def with_all_names(variables: Mapping[str, object]) -> dict[str, object]:
 
 
 def sample_of(template_key: str, given: Mapping[str, object]) -> dict[str, object]:
-    """The variables to check a template with. ``given`` are its sample data; a reminder has only the variables that are sent."""
+    """The variables to check a template with. ``given`` is its sample data. A reminder has only the variables that are sent."""
     for reminder, keys in KEYS.items():
         if template_key in keys:
             return with_all_names(_SAMPLES[reminder])

@@ -33,7 +33,7 @@ CLOSES_CHANNEL = frozenset({ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION})
 class Status(StrEnum):
     """The status of a message. PENDING and RETRY wait, SENDING has a lease, AMBIGUOUS waits for an operator, the others are final.
 
-    DISCARDED: by an operator. WITHDRAWN: by the application, or by a setting. MERGED: another message tells the same.
+    DISCARDED: by an operator. WITHDRAWN: by the application, or by a setting. MERGED: another message contains the text.
     """
 
     PENDING = "pending"
@@ -87,8 +87,8 @@ def transition(
         case Outcome.SENT:
             return Transition(Status.SENT, attempts, now)
         case _ if closes_channel:
-            # The message did not cause the error, and waits with the rest of its lane until the channel is fixed. If it closes the
-            # channel each time, it is dead in the end.
+            # The message did not cause the error. It waits with the rest of its lane until the channel is fixed. After too many attempts it
+            # becomes dead.
             return Transition(
                 Status.RETRY if attempts < most else Status.DEAD, attempts, now, closes_channel=True
             )
@@ -103,11 +103,11 @@ def transition(
             return Transition(Status.AMBIGUOUS, attempts, now)
     asked = result.retry_after or (error and error.wait)
     if not result.counts_as_attempt:
-        # The first run takes only messages that were never tried, and may send this one when the wait is over.
+        # The first run sends only messages without an attempt, and may send this one when the wait is over.
         waiting = Status.RETRY if attempts else Status.PENDING
         return Transition(waiting, attempts, now + (asked or (RATE_LIMIT_PAUSE if pause is None else pause)))
     if attempts >= most and error is not None and error.closes_after is not None:
-        # It closes the channel at its age. Until then the last attempt is repeated.
+        # The error closes the channel at a certain age of the message. Until then the last attempt is repeated.
         attempts = most - 1
     if attempts >= most:
         final = Status.AMBIGUOUS if result.outcome is Outcome.AMBIGUOUS else Status.DEAD

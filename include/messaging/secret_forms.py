@@ -14,7 +14,7 @@ _SHORTEST_URL_PART = 20
 def forms_of(secret: str) -> set[str]:
     """The secret as it is, quoted as in a URL and in a form, and escaped as in JSON and in a repr.
 
-    A URL also counts as secret without its scheme and host, and so do its long path segments and query values: a client may log only a
+    A URL is also secret without its scheme and host, and so are its long path segments and query values, because a client may log only a
     part of it. A key of several lines is not sent in a URL, so only its escaped form is added.
     """
     secret = secret.strip()

@@ -1,9 +1,9 @@
 """Sends due messages of many tenants and channels concurrently, each tenant and channel in its own lane.
 
-A lane waits for slots of its service's throttle, claims as many messages, commits, sends them concurrently, records the results and
-claims the next messages. So no claimed message waits, and if a sender is killed only its messages in flight are in doubt. A slow or
-throttled service delays only the lanes that share its limit. A message that was refused for the rate is sent in the same run when the
-wait is over, as long as the run's time lasts.
+A lane waits for slots of its service's throttle, claims as many messages, commits, sends them concurrently, records the results and claims
+the next messages. So a claimed message never waits. If a sender is killed, only its messages in flight are in doubt. A slow or throttled
+service delays only the lanes that share its limit. A message that was refused by a rate limit is sent in the same run when the wait is
+over, if the run still has time.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ _IN_FLIGHT = {Channel.EMAIL: 10, Channel.SLACK: 5, Channel.TEAMS: 4, Channel.LIN
 # The maximum number of a channel's lanes that send at the same time, so that there are not too many open sockets.
 _LANES_AT_ONCE = dict.fromkeys(Channel, 100)
 
-# After this many seconds, a lane lets the lanes that wait for the same limit go first.
+# After this many seconds, a lane gives way to other lanes that wait for the same limit.
 _TURN_SECONDS = 1.0
 
 # Seconds that one send may take, including all its requests. It must be well below the outbox's lease.
 SEND_LIMIT = 120
 
-# If so many messages in a row end with one of these errors, the service is unavailable. A mail server's 4xx mostly concerns one recipient.
+# If this many messages in a row end with one of these errors, the service is unavailable. A mail server's 4xx mostly concerns one
+# recipient.
 _MOST_FAILURES = 3
 _SERVICE_ERRORS = dict.fromkeys(Channel, frozenset({ErrorClass.SERVICE, ErrorClass.NETWORK}))
 _SERVICE_ERRORS[Channel.EMAIL] = frozenset({ErrorClass.NETWORK})
@@ -70,12 +71,12 @@ class LaneReport:
 
 
 class Sender:
-    """Sends the due messages of lanes. ``database`` acts as ``batch_tenant`` and is not used by other code meanwhile.
+    """Sends the due messages of lanes. ``database`` acts as ``batch_tenant``. No other code may use it at the same time.
 
     After ``stop_at`` no more messages are claimed; None: the sender waits for throttled services as long as they ask. ``started_at`` is
     before the channels' settings were read: messages for that time and before are sent, and a channel is closed as of then. ``clock``
     returns aware datetimes. ``hold_back`` is called every few seconds, and postpones messages that may not be sent at present. ``store``
-    has the files of letters; without it a letter with a file waits.
+    contains the files of letters; without it a letter with a file waits.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Sender:
         try:
             yield
         finally:
-            # Not cancelled: its statement would go on in its thread, and meet the next one on the same connection.
+            # Not cancelled: its statement would continue in its thread, and run at the same time as the next one on the same connection.
             is_over.set()
             await renewal
         await self._query(partial(leave_limits, throttles=share, owner=self._owner))
@@ -204,13 +205,13 @@ class Sender:
         return claims
 
     async def _wait_for_more(self, lane: Lane, pace: LanePace, throttled: dict[str, float]) -> bool:
-        """No message can be claimed now: wait for the first that can; returns False if the lane has none for the run's time."""
+        """No message can be claimed now. Wait for the first that can; returns False if the lane has none in the run's time."""
         now = time.monotonic()
         waits = [moment - now for moment in throttled.values() if moment > now]
         if pace.channels is not None and await self._has_due(lane):
             waits.append(pace.channels.next_free() or _LOCKED_SECONDS)
         for message_id in [each for each, moment in throttled.items() if moment <= now]:
-            # It was claimed again, or another sender has it.
+            # This lane has claimed it again, or another sender has.
             del throttled[message_id]
         if not waits or now + min(waits) >= self._until:
             return False
@@ -226,7 +227,7 @@ class Sender:
         else:
             result = client.check(message)
         if result is None:
-            # Each letter has its own connection, so that there is one file at a time per connection.
+            # Each letter has its own connection, so at most one file per connection is in memory.
             loaded = await with_content(message, self._store)
             message, result = (loaded, None) if isinstance(loaded, Message) else (message, loaded)
         if result is None:
@@ -292,7 +293,7 @@ class Sender:
         return claims
 
     async def _query(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """Run a transaction. If the connection is lost, it is repeated on a new one; what is in flight stays this sender's."""
+        """Run a transaction. If the connection is lost, repeat it on a new one. This sender keeps its messages in flight."""
         async with self._database_turn:
             return await asyncio.to_thread(self._database.run, work, self._release_unknown)
 
@@ -314,7 +315,7 @@ async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
 
 
 def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float]:
-    """When the messages that were refused for the rate are due again, by message id."""
+    """When the messages that a rate limit refused are due again, by message id."""
     moment = time.monotonic()
     return {
         entry.claimed.message.message_id: moment

@@ -1,4 +1,4 @@
-"""Notifications of an installation: what the batches, the operations and the notification hook share."""
+"""The messaging of an installation, which batches, operations and the notification hook share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Notifications:
     settings: NotificationSettings
 
     def enqueue(self, connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
-        """Add messages in the caller's transaction, each ``dedupe_key`` once per tenant; returns how many are new."""
+        """Add messages in the caller's transaction, each ``dedupe_key`` once per tenant; returns the number of new messages."""
         return outbox.enqueue(connection, drafts, created_by=created_by)
 
     def send_due(
@@ -43,9 +43,9 @@ class Notifications:
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
         store: ObjectStore | None = None,
     ) -> dict[str, DispatchReport]:
-        """Send what is due for these tenants, in transactions of its own; starts nothing after ``seconds``.
+        """Send the due messages of these tenants, in separate transactions. Starts no send after ``seconds``.
 
-        ``store`` has the files of letters.
+        ``store`` contains the files of letters.
         """
         return dispatch_due(
             connection,

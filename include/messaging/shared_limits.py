@@ -1,7 +1,7 @@
-"""Limits that several processes share: each takes its part, and what one has learnt the next run knows.
+"""Limits that several processes share. Each process uses its part, and the next run begins with what the last one has learnt.
 
-The part is by the number of processes that send through a limit at present, so that together they stay within it. A process that was
-killed counts for another 90 seconds. The clock is the database's.
+The part depends on the number of processes that send through a limit at present, so together they stay within it. A killed process counts
+for another 90 seconds. The times are the database's.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 _SQL = Statements(Path(__file__).parent)
 
-# How often the processes that share a limit tell each other that they still send.
+# How often a process records that it still sends through a limit.
 _RENEW_SECONDS = 15
 
 
 def join_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
-    """Take part in these limits, and begin with what is known about them."""
+    """Join these limits, and begin with their stored state."""
     by_key = {throttle.limit.key: throttle for throttle in throttles}
     for row in _announce(connection, by_key, owner):
         throttle = by_key[row["limit_key"]]
@@ -38,7 +38,7 @@ def join_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], o
 
 
 def renew_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
-    """Store what was learnt, and adjust the parts. Limits that no lane uses any more are left to the others."""
+    """Store the learnt limits, and adjust the parts. Leave limits that no lane uses any more."""
     by_key = {throttle.limit.key: throttle for throttle in throttles if throttle.is_in_use}
     store_limits(connection, by_key.values())
     _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=list(by_key))
@@ -49,7 +49,7 @@ def renew_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], 
 
 
 async def renew_until(is_over: asyncio.Event, renew: Callable[[], Awaitable[object]]) -> None:
-    """Renew every few seconds until the event is set. A renewal that fails is left out: without a database the lanes fail too."""
+    """Renew every few seconds until the event is set. A failed renewal is ignored: without a database the lanes fail too."""
     while not is_over.is_set():
         with suppress(TimeoutError):
             async with asyncio.timeout(_RENEW_SECONDS):
@@ -62,13 +62,13 @@ async def renew_until(is_over: asyncio.Event, renew: Callable[[], Awaitable[obje
 
 
 def leave_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
-    """Store what was learnt, and leave the limits to the other processes."""
+    """Store the learnt limits, and leave them to the other processes."""
     store_limits(connection, throttles)
     _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=[])
 
 
 def store_limits(connection: psycopg.Connection, throttles: Iterable[Throttle]) -> None:
-    """Store what was learnt by the throttles that were refused something."""
+    """Store the limits of the throttles that were refused."""
     learnt = [(throttle.limit.key, throttle.learnt()) for throttle in throttles if throttle.has_changed]
     if learnt:
         _SQL.execute(

@@ -1,8 +1,8 @@
-"""Addresses that get no mail, and why: they bounced, or their owner complained or unsubscribed.
+"""Addresses that get no mail, with the reason: a bounce, a complaint or an unsubscription.
 
-A bounce suppresses an address for ``notification.suppress_days``. Three bounces in a row suppress it for good, and so does a complaint
-or an unsubscription. A letter that is accepted in between, and does not bounce later, ends the row of bounces. An operator can lift a
-suppression. All functions run inside the caller's transaction. Datetimes are aware; addresses are compared in lower case.
+A bounce suppresses an address for ``notification.suppress_days``. Three bounces in a row suppress it permanently, and so does a complaint
+or an unsubscription. An accepted letter that does not bounce later resets the count. An operator can lift a suppression. All functions run
+inside the caller's transaction. Datetimes are aware; addresses are compared in lower case.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from include.settings import load_settings
 
 _SQL = Statements(Path(__file__).parent)
 
-# After so many bounces in a row an address is suppressed for good.
+# After this many bounces in a row an address is suppressed permanently.
 MOST_BOUNCES = 3
 
 # A mail server reports a bounce within five days (RFC 5321, section 4.5.4.1).
 _LATEST_BOUNCE = timedelta(days=7)
 
-# These codes are ours. No mail server has refused the address.
+# The batches' own codes: no mail server has refused the address.
 _NO_BOUNCES = frozenset({"suppressed", "invalid_address"})
 
 
@@ -41,7 +41,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Suppression:
-    """A suppressed address. ``until`` is None if it is suppressed for good. ``bounces`` are those in a row."""
+    """A suppressed address. ``until`` is None if it is suppressed permanently. ``bounces`` counts the bounces in a row."""
 
     tenant_id: str
     address: str = field(repr=False)
@@ -101,7 +101,7 @@ def record_accepted(
 
 
 def forget_ended(connection: psycopg.Connection, now: datetime) -> None:
-    """Delete the bounces of addresses that have accepted a letter for so long that it cannot bounce any more."""
+    """Delete the bounces of addresses that accepted a letter long enough ago: it cannot bounce any more."""
     _SQL.execute(connection, "forget_ended", accepted_before=now - _LATEST_BOUNCE)
 
 
@@ -123,7 +123,7 @@ def suppress_for_good(
 def list_suppressed(
     connection: psycopg.Connection, addresses: Sequence[str], now: datetime, *, most: int
 ) -> tuple[list[Suppression], dict[str, int]]:
-    """The latest suppressions of the transaction's tenants, at most so many of each, and the number of all by tenant id.
+    """The latest suppressions of the transaction's tenants, limited per tenant, and the number of all by tenant id.
 
     ``addresses``: only these; empty: all.
     """

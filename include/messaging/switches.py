@@ -1,7 +1,7 @@
-"""What a tenant has switched off: channels (MST_TenantSettings) and kinds of reminders (MST_NotificationSettings).
+"""The channels (MST_TenantSettings) and kinds of reminders (MST_NotificationSettings) that a tenant has switched off.
 
 A switch of the category NOTIFICATION, such as EMAIL_ENABLED = false, stops the application's notifications and the reminders of that
-channel. Letters to a tenant's administrators (invoices, usage warnings, reports) go out all the same.
+channel. Letters to a tenant's administrators (invoices, usage warnings, reports) are still sent.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SwitchedOff:
 
 
 def load_switched_off(connection: psycopg.Connection, now: datetime) -> SwitchedOff:
-    """What the transaction's tenants have switched off at a time (aware)."""
+    """The switches of the transaction's tenants that are off at a time (aware)."""
     found = SwitchedOff()
     for row in _SQL.rows(connection, "load_switches", now=naive_utc(now)):
         key = row["setting_key"].strip()
@@ -75,7 +75,7 @@ def load_switched_off(connection: psycopg.Connection, now: datetime) -> Switched
 
 
 def load_notification_settings(connection: psycopg.Connection) -> dict[str, list[dict[str, Any]]]:
-    """The rows of MST_NotificationSettings of the transaction's tenants, also disabled ones, by tenant."""
+    """The rows of MST_NotificationSettings of the transaction's tenants, including disabled ones, by tenant."""
     settings: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in _SQL.rows(connection, "load_notification_settings"):
         settings[row["tenant_id"]].append(row)

@@ -1,6 +1,6 @@
-"""The templates of a tenant: its own (MST_NotificationTemplate) in its language, or else in Japanese, or else the built-in template.
+"""The templates of a tenant: its own (MST_NotificationTemplate) in its language, otherwise in Japanese, otherwise the built-in template.
 
-A template with the application's key stands in for a reminder's (``reminder_names.KEYS``), unless the tenant has one with ours.
+A template with the application's key (``reminder_names.KEYS``) is used for a reminder if the tenant has none with the batches' key.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def load_templates(
         for tenant_id, language in languages.items()
     }
     ours = {name: key for key in keys for name in KEYS.get(key, [key])}
-    # A later row overwrites an earlier one: our key counts most, then the tenant's language.
+    # A later row overwrites an earlier one: the batches' key has precedence, then the tenant's language.
     precedence = list(ours)
     rows = sorted(
         _SQL.rows(connection, "load_templates", template_keys=precedence),

@@ -319,14 +319,14 @@ def _text_of(page: str) -> str:
 
 
 def _blocks(subject: str, body: str, *, is_mrkdwn: bool) -> list[dict[str, object]]:
-    # Slack makes no links of URLs and names in verbatim text; the template's own <…> are links.
+    # Slack creates no links from URLs and names in verbatim text; the template's own <…> remain links.
     kind: dict[str, object] = {"type": "plain_text", "emoji": False}
     if is_mrkdwn:
         kind = {"type": "mrkdwn", "verbatim": True}
     sections: list[dict[str, object]] = [
         {"type": "section", "text": {**kind, "text": part}} for part in _sections(body)
     ]
-    # Cut at any character: Japanese has no spaces.
+    # Split at any character: Japanese has no spaces.
     subject = " ".join(subject.split())
     shown = subject if len(subject) <= _HEADER else f"{subject[: _HEADER - 1]}…"
     header: dict[str, object] = {

@@ -1,12 +1,12 @@
-"""The pace at which a service takes messages. It is lowered when the service refuses for its rate, and raised slowly again.
+"""The rate at which messages are sent to a service. It is lowered after a refusal by a rate limit, and raised slowly again.
 
 A limit belongs to a service's account, not to a tenant: all lanes that send through one mail server, workspace or webhook share one
-``Throttle``. A lane takes slots before it claims messages, so no claimed message waits for its turn.
+``Throttle``. A lane takes slots before it claims messages, so a claimed message never waits for its turn.
 
-The rates follow AIMD (additive increase, multiplicative decrease) with a memory: after a refusal the rate is halved, returns within
-seconds to just below the rate that the service took before, and rises slowly from there. Without the memory a third of a limit
-would stay unused. A refusal does not halve the rate if it only confirms the known limit, or states a short wait after many messages.
-Times are seconds of ``time.monotonic``.
+The rates follow AIMD (additive increase, multiplicative decrease) with a memory. After a refusal the rate is halved. Within seconds it
+returns to just below the rate that the service accepted before, and rises slowly from there. Without the memory a third of a limit would
+stay unused. The rate is not halved if a refusal only confirms the known limit, or states a short wait after many messages. Times are
+seconds of ``time.monotonic``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _SAFE_SHARE = 0.95
 _RETURN_SECONDS = 1.5
 # From this share of the safe rate on, the return is over.
 _RETURNED_SHARE = 0.999
-# How much the rate rises per second above that. After so many seconds and messages without a refusal the limit may be higher than was
-# thought, and the rise doubles with each ``_DOUBLING_SECONDS``, up to that of the search. A limit that was only guessed from the first
+# How much the rate rises per second above that. After so many seconds and messages without a refusal, the limit may be higher than
+# expected. The rise then doubles with each ``_DOUBLING_SECONDS``, up to that of the search. A limit that was only estimated from the first
 # refusal is searched from the start.
 _RISE_PER_SECOND = 0.002
 _STEADY_SECONDS = 30.0
 _STEADY_MESSAGES = 50
 _DOUBLING_SECONDS = 5.0
 _SEARCH_PER_SECOND = 0.25
-# A refusal near the rate that was refused before, after so many seconds, confirms it: the rate needs no halving, and no long pause.
+# A refusal near the earlier refused rate, after this many seconds, confirms it. The rate is not halved, and the pause is short.
 _NEAR_KNEE = 1.1
 _CONFIRMED_SECONDS = 10.0
 _CONFIRMED_PAUSE = 0.2
@@ -45,14 +45,14 @@ _OBSERVED_SECONDS = 60.0
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 
-# A stated wait of this length is a limit of hours or days, which says nothing about the rate.
+# A stated wait of this length belongs to a limit of hours or days, so it does not change the rate.
 _LONG_WAIT = timedelta(minutes=10)
 
-# A stated wait up to this length, after ``_STEADY_MESSAGES`` accepted messages, is the whole price of a refusal: the service paces the
-# sender itself, as one does that counts bursts. A lower rate would only be refused later, and would be lowered each time.
+# If a service states a wait up to this length after ``_STEADY_MESSAGES`` accepted messages, the wait is sufficient. The service counts
+# bursts and limits the sender itself. A lower rate would only be refused later, and would be lowered each time.
 _SHORT_WAIT = timedelta(seconds=10)
 
-# An answer that takes so long is a server that delays instead of refusing.
+# If an answer takes this long, the server delays instead of refusing.
 _SLOW_ANSWER = 5.0
 
 # After this time without a refusal one more connection is tried, up to one less than were refused; after the longer time one more.
@@ -62,11 +62,11 @@ _TRY_REFUSED_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Limit:
-    """What is known about a limit before the first send.
+    """The initial knowledge about a limit, before the first send.
 
     ``key`` identifies it and contains no secret. ``per_minute`` is the rate at the start (None: as fast as possible), ``most_per_minute``
-    the rate that it never exceeds. ``burst`` is the number of messages that may follow each other at once, ``at_once`` the number of
-    parallel sends. ``delays``: the service may delay its answers instead of refusing (a mail server).
+    the maximum rate. ``burst`` is the number of messages that may follow each other at once, ``at_once`` the number of parallel sends.
+    ``delays``: the service may delay its answers instead of refusing (a mail server).
     """
 
     key: str
@@ -79,7 +79,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a throttle has learnt, kept for the next run. ``blocked_seconds``: the service refuses everything for so long."""
+    """The knowledge of a throttle that is stored for the next run. ``blocked_seconds``: the service refuses everything for this long."""
 
     per_minute: float | None
     at_once: int
@@ -107,9 +107,9 @@ class Throttle:
         self._under_way = 0
         self._blocked_until = 0.0
         self._pause = _FIRST_PAUSE
-        # A lane that comes late catches up so many seconds. A service may refuse that too.
+        # A delayed lane catches up this many seconds. A service may refuse that too.
         self._catch_up_seconds = 1.0
-        # Whether the lanes want more than the rate allows, and whether the last one that asked got nothing.
+        # Whether the lanes want more than the rate allows, and whether the last request for slots got none.
         self._is_used = self._was_short = False
         self._accepted = deque[float](maxlen=10_000)
         self._lanes = 0
@@ -151,12 +151,12 @@ class Throttle:
         return self._queue.locked()
 
     def learnt(self) -> Learnt:
-        """What the next run should know."""
+        """The knowledge for the next run."""
         rate = self._rate if self._knee is None or self._rate is None else max(self._rate, self._safe_rate())
         return Learnt(rate, self._at_once, self.blocked_seconds)
 
     def recall(self, learnt: Learnt) -> None:
-        """Begin with what an earlier run has learnt, within the limit's own settings."""
+        """Begin with the knowledge of an earlier run, within the limit's own settings."""
         if learnt.per_minute is not None:
             self._rate = min(learnt.per_minute, self._most)
             self._knee = self._rate / _SAFE_SHARE
@@ -175,11 +175,11 @@ class Throttle:
         self._lanes += 1
 
     def leave(self) -> None:
-        """A lane has nothing left to send."""
+        """A lane has no more messages to send."""
         self._lanes -= 1
 
     def take_now(self, most: int) -> int:
-        """Take up to ``most`` slots that are free now; returns their number. Each must be given back by ``settle``."""
+        """Take up to ``most`` free slots now; returns their number. Each must be given back by ``settle``."""
         now = time.monotonic()
         if now < self._blocked_until:
             return 0
@@ -212,12 +212,12 @@ class Throttle:
             return taken
 
     def give_back(self, slots: int) -> None:
-        """Return slots that no message was found for."""
+        """Return slots for which no message was found."""
         self._tokens = min(self._tokens + slots, self._burst)
         self._release(slots)
 
     def accepted(self, sent_at: float, per_minute: float | None = None) -> None:
-        """The service took a message that was sent at ``sent_at``. ``per_minute`` is the limit that it stated, if it did."""
+        """The service accepted a message that was sent at ``sent_at``. ``per_minute`` is the limit that the service stated, if any."""
         now = time.monotonic()
         self._release(1)
         self._pause = _FIRST_PAUSE
@@ -236,22 +236,22 @@ class Throttle:
         self._raise_connections(now)
 
     def settled(self, sent_at: float) -> None:
-        """A message that was sent at ``sent_at`` had a result that says nothing about the rate, except if it took very long."""
+        """A message that was sent at ``sent_at`` had a result that does not depend on the rate. Only its duration counts."""
         now = time.monotonic()
         self._release(1)
         if self.limit.delays and now - sent_at >= _SLOW_ANSWER:
             self._slow_down(sent_at, now)
 
     def refused(self, sent_at: float, wait: timedelta | None, *, for_connections: bool = False) -> None:
-        """The service refused a message for its rate, or for the number of connections. ``wait`` is the wait that it stated.
+        """The service refused a message because of its rate, or of the number of connections. ``wait`` is the wait that it stated.
 
-        Messages that were under way when the rate was lowered do not lower it again.
+        Messages that were in flight when the rate was lowered do not lower it again.
         """
         now = time.monotonic()
         under_way = self._under_way
         self._release(1)
         self.has_changed = True
-        # While everything is blocked, only messages can be refused whose slots were taken before.
+        # While everything is blocked, only messages with earlier slots can be refused.
         is_new = sent_at > self._changed_at and now >= self._blocked_until
         if wait is not None:
             self.block(wait.total_seconds())
@@ -268,7 +268,7 @@ class Throttle:
             self._connections_changed_at = self._changed_at = now
             return
         is_paced = wait is not None and wait <= _SHORT_WAIT and self._taken >= _STEADY_MESSAGES
-        # Before it took a message at the present rate, the service still counts those at the rate before.
+        # Until the service accepts a message at the present rate, it still counts messages of the earlier rate.
         is_early = math.isfinite(self._changed_at) and self._rate is not None and not self._taken
         if is_paced or is_early:
             self._changed_at, self._taken = now, 0
@@ -285,7 +285,7 @@ class Throttle:
         self._taken = 0
 
     def block(self, seconds: float) -> None:
-        """Send nothing for so many seconds."""
+        """Send nothing for this many seconds."""
         self._blocked_until = max(self._blocked_until, time.monotonic() + seconds)
 
     @property
@@ -337,7 +337,7 @@ class Throttle:
         return 60 * sum(moment >= begin for moment in self._accepted) / max(now - begin, 1.0)
 
     def _slow_down(self, sent_at: float, now: float) -> None:
-        """The server delays its answers, so it sets the rate itself. Fewer connections make each answer come sooner."""
+        """The server delays its answers, so it limits the rate itself. With fewer connections each answer comes sooner."""
         if sent_at <= self._connections_changed_at:
             return
         at_once = self._at_once * _SLOW_ANSWER / (now - sent_at)
@@ -352,7 +352,7 @@ class Throttle:
         seconds = min(now - self._raised_at, 10.0)
         self._raised_at = now
         if not self._is_used:
-            # The lanes want less than the rate, so that it is not refused says nothing about a higher one.
+            # The lanes want less than the rate, so the absence of refusals does not justify a higher one.
             return
         # The return approaches the safe rate and never reaches it.
         if self._knee is not None and self._rate < _RETURNED_SHARE * self._safe_rate():
@@ -364,7 +364,7 @@ class Throttle:
         self._rate = min(self._rate, self._most)
 
     def _rise_per_second(self, now: float) -> float:
-        """The rise above a rate that the service took before; the longer it takes all, the higher its limit must be."""
+        """The rise above a rate that the service accepted before. The longer it accepts all messages, the higher its limit must be."""
         quiet = now - max(self._changed_at, self._created_at) - _STEADY_SECONDS
         if quiet < 0 or self._taken < _STEADY_MESSAGES:
             return _RISE_PER_SECOND

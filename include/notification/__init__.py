@@ -1,1 +1,1 @@
-"""The notification family: how messages reach people, and the batches that send, retry, check and clean up."""
+"""The notification family: the delivery of messages to people, and the batches that send, retry, check and clean up."""

@@ -10,7 +10,7 @@ from include.errors import ParameterError
 from include.execution.batch import FindsTenants, KnowsVanishedTenants, Request, TakesOptions
 from include.execution.sharding import Tenant
 
-# The options that people choose from. The first one approves.
+# The options of an answer. The first one approves.
 APPROVE, HOLD = "承認する", "保留のままにする"
 
 # Why a request is out of date, and how to get a new one.
@@ -18,13 +18,13 @@ SUPERSEDED = "この確認より新しい確認（Required Actions）があり�
 
 
 class AppliesAnswer(TakesOptions, FindsTenants, KnowsVanishedTenants):
-    """Works on the tenants that a person has approved. A request that is left on hold has none.
+    """Works on the tenants that a user has approved. If the request stays on hold, there are none.
 
     The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all) and ``note``.
     """
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``request`` and ``note``, and which item of a tenant is asked about is in the database."""
+        """``request`` and ``note``. The database contains which item of a tenant the request is about."""
         return {"request": str(request.values["request"]), "note": str(request.values.get("note") or "")}
 
     def found_tenants(self, request: Request) -> Collection[str]:
@@ -32,7 +32,7 @@ class AppliesAnswer(TakesOptions, FindsTenants, KnowsVanishedTenants):
         return approved_tenants(self._items(request), str(request.values["answer"]), request.codes)
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """All listed tenants, so that a tenant that the application has deleted since then has an outcome too."""
+        """All listed tenants. If the application has deleted a tenant since then, it still gets an outcome."""
         return [
             Tenant(tenant_id, code, name)
             for tenant_id, (code, name) in {
@@ -45,7 +45,7 @@ class AppliesAnswer(TakesOptions, FindsTenants, KnowsVanishedTenants):
 
 
 def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str]) -> set[str]:
-    """The ids of the tenants that the answer approves. ``codes`` name some of the listed tenants; empty: all that are listed.
+    """The ids of the tenants that the answer approves. ``codes`` are some of the listed tenants; empty: all listed tenants.
 
     An item that the text of the request does not show is not approved.
 
@@ -66,7 +66,7 @@ def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str
 
 
 def require_kind(request: ApprovalRequest, kind: str, *, dag_id: str, run_id: str) -> None:
-    """:raises ParameterError: the request is about something else, or another run shows it."""
+    """:raises ParameterError: the request has another subject, or another run shows it."""
     if request.kind != kind or (request.dag_id, request.run_id) != (dag_id, run_id):
         raise ParameterError(
             f"確認 '{request.request_id}' は、DAG {request.dag_id} の実行 {request.run_id} のものです。そこで答えてください。"

@@ -1,4 +1,4 @@
-"""Applies the held directory changes that a person has approved, if the directory is still as the person saw it."""
+"""Applies the held directory changes that a user has approved, if the directory has not changed since the request."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         return parts
 
     def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
-        """Plan without the permission first. Only a plan that is held as the person saw it is planned again with it."""
+        """Plan without the permission first. If that plan is held and equals the requested plan, plan again with the permission."""
         with tenant_transaction(connection, [unit.tenant_id]):
             item = lock_item(connection, run.options["request"], unit.tenant_id, unit.provider)
             known = absent_links(connection, unit.tenant_id, unit.provider)
@@ -66,7 +66,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
             plan_directory(connection, unit, self._settings, allow_many=True)
 
     def process(self, work: Work) -> list[UnitResult | UnitFailure]:
-        """Apply each tenant's plan, and record what came of the answer."""
+        """Apply each tenant's plan, and record the result of the answer."""
         outcomes: list[UnitResult | UnitFailure] = []
         for tenant_id in work.tenant_ids:
             outcome = self._decide(work, tenant_id)
@@ -104,14 +104,14 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
 
 
 def _is_too_early(work: Work, tenant_id: str, plan: SavedPlan) -> bool:
-    """Whether links are to end, but all of their accounts were there until today."""
+    """Whether links would end although all of their accounts were present until today."""
     item = lock_item(work.connection, work.run.options["request"], tenant_id, work.run.part)
     assert item is not None, "the parts of a run are its items"
     return bool(item.figures.get("linksToEnd")) and not plan.counts.get("deactivated")
 
 
 def _fingerprint(plan: SavedPlan, known: set[str]) -> str:
-    """That of the plan, before its absences are saved."""
+    """The fingerprint of the plan, before its absences are saved."""
     absent = {entry.subject_id for entry in plan.entries if entry.kind is EntryKind.ABSENT}
     returned = {entry.subject_id for entry in plan.entries if entry.kind is EntryKind.RETURNED}
     return plan_fingerprint(plan.reason, (known | absent) - returned)

@@ -1,4 +1,4 @@
-"""Finalises the held invoices that a person has approved, if they are still what the person saw."""
+"""Finalises the held invoices that a user has approved, if they have not changed since the request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from include.execution.batch import (
 )
 from include.operations.answers import SUPERSEDED, AppliesAnswer
 
-# How to get a new request.
+# The way to get a new request.
 _ADVICE = "DAG batch_018_02_tenant_billing を同じ業務日とこのテナントで実行すると、今の内容で計算し直し、必要なら新しい確認を出します"
 
 
@@ -42,7 +42,7 @@ class InvoiceApproval(AppliesAnswer, TenantBatch, WritesFiles, FinishesRun):
         self._billing = billing
 
     def process(self, work: Work) -> list[Outcome]:
-        """Finalise each tenant's invoice. One that has changed since the request is not finalised, and its tenant fails."""
+        """Finalise each tenant's invoice. If an invoice has changed since the request, it is not finalised, and its tenant fails."""
         outcomes = []
         for tenant_id in work.tenant_ids:
             with tenant_transaction(work.connection, [tenant_id]):
@@ -96,7 +96,7 @@ class InvoiceApproval(AppliesAnswer, TenantBatch, WritesFiles, FinishesRun):
         return outcome_of(settlement)
 
     def _settle(self, work: Work, item: LockedItem) -> TenantSettlement | None:
-        """The settlement of the context's only tenant. None, and nothing is written: the month would get another invoice."""
+        """The settlement of the context's only tenant. If the month would get another invoice: None, and nothing is written."""
         run = work.run
         instructions = Instructions(
             issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
@@ -110,7 +110,7 @@ class InvoiceApproval(AppliesAnswer, TenantBatch, WritesFiles, FinishesRun):
         with work.connection.transaction() as attempt:
             settled = self._billing.settle(work.connection, run.business_date, instructions)
             issued = lock_invoice(work.connection, item.item_id)
-            # Without a reason to hold it, an invoice with other figures is finalised without any approval.
+            # Without a reason to hold it, an invoice with other figures would be finalised without an approval.
             if issued is None or (issued.status != "draft" and not _is_as_shown(item, issued)):
                 settled = []
                 raise psycopg.Rollback(attempt)
@@ -118,7 +118,7 @@ class InvoiceApproval(AppliesAnswer, TenantBatch, WritesFiles, FinishesRun):
 
 
 def _change(item: LockedItem, live: LiveInvoice | None, execution_id: str) -> str | None:
-    """Why the answer does not cover the live invoice; None if it does."""
+    """Why the answer does not apply to the live invoice; None if it does."""
     if item.superseded_by:
         return SUPERSEDED
     if live is None or live.status == "void":

@@ -1,4 +1,4 @@
-"""Numbers, days and texts of the invoice form. Airflow's forms have them as text."""
+"""Numbers, days and texts of the invoice form, in which all fields are texts."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def number_of(values: Mapping[str, Any], field: str, default: str | None = None)
 
 
 def text_of(values: Mapping[str, Any], field: str) -> str:
-    """The text in a field in one line, without blanks around it; empty if there is none."""
+    """The text in a field in one line, without surrounding blanks; empty if the field is empty."""
     return one_line(str(values.get(field) or ""))
 
 
 def require_texts(values: Mapping[str, Any]) -> None:
-    """Check that no field has characters that the database or a document cannot hold. Tabs and line breaks count as blanks.
+    """Check that no field has characters that the database or a document cannot contain. Tabs and line breaks count as blanks.
 
     :raises ParameterError: names the field with a control character or half of a surrogate pair.
     """

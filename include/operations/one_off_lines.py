@@ -13,7 +13,7 @@ from include.errors import ParameterError
 from include.execution.batch import Request, UnitResult, Work
 from include.operations.form_values import day_of, number_of, text_of
 
-# A line whose day is further away than this is a typing error.
+# If the day of a line is further away, it is a typing error.
 _LONGEST_AHEAD = timedelta(days=365)
 
 
@@ -46,7 +46,7 @@ def entered_options(request: Request) -> dict[str, Any]:
 
 
 def removed_options(request: Request) -> dict[str, Any]:
-    """Which line to remove: its text or its id, and its day if there are several. :raises ParameterError: the day cannot be read."""
+    """The line to remove: its text or its id, and its day if there are several. :raises ParameterError: the day cannot be read."""
     has_day = bool(str(request.values.get("line_date") or "").strip())
     return {
         "named": text_of(request.values, "line_text"),
@@ -65,7 +65,7 @@ def enter(billing: Billing, work: Work, tenant_id: str, person: str) -> UnitResu
 
 
 def remove(work: Work, tenant_id: str, person: str) -> UnitResult:
-    """Remove the tenant's line, and keep its content in ``batch.extra_charge_removal``."""
+    """Remove the tenant's line, and save its content in ``batch.extra_charge_removal``."""
     options = work.run.options["line"]
     line = remove_line(
         work.connection,

@@ -58,7 +58,7 @@ class InvoiceOperations(
 ):
     """One operation on the month's invoice of each named tenant. ``business_date`` is a day of that month.
 
-    An import of payments names its invoices itself, and works on their tenants.
+    An import of payments takes its tenants from the invoices in the file.
     """
 
     def __init__(self, billing: Billing) -> None:
@@ -82,7 +82,7 @@ class InvoiceOperations(
         }
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``operation``, its fields as JSON values, and which deviations an approval or a reissue accepts."""
+        """``operation``, its fields as JSON values, and the deviations that an approval or a reissue accepts."""
         operation = INVOICES.chosen(request.values)
         values = request.values
         require_texts(values)
@@ -109,17 +109,17 @@ class InvoiceOperations(
         return options
 
     def needs_nobody(self, request: Request) -> bool:
-        """Whether the operation concerns the files of all tenants."""
+        """Whether the operation works on the files of all tenants."""
         return request.values.get("operation") == "hand_over"
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that left in the month or later, and owe it. For payments and reminders, all that have an invoice of it."""
+        """The tenants that left in the month or later and must pay for it. For payments and reminders, all that have an invoice of it."""
         if request.values.get("operation") in payments.PAYMENT_OPERATIONS:
             return payments.former_payers(request)
         return self._billing.former_tenants(request.platform, request.business_date)
 
     def found_tenants(self, request: Request) -> Collection[str] | None:
-        """The tenants whose invoices a payment file names. The whole file is checked first."""
+        """The tenants of the invoices in a payment file. The whole file is checked first."""
         if request.values.get("operation") != payments.IMPORT:
             return None
         INVOICES.chosen(request.values)
@@ -153,7 +153,7 @@ class InvoiceOperations(
             reason=run.options["reason"],
             approved=() if reissues and not run.options["accept_change"] else work.tenant_ids,
         )
-        # A dry run of a reissue is a rolled back one: it also shows what prevents it.
+        # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
         bill = self._billing.price if run.dry_run and not reissues else self._billing.settle
         return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
 
@@ -163,7 +163,7 @@ class InvoiceOperations(
             self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
 
     def finish(self, work: Work) -> None:
-        """Write the index of the month's documents and the accountant's files, which contain all tenants; or hand these over."""
+        """Write the index of the month's documents and the accountant's files, which contain all tenants. Or hand the month over."""
         if work.run.options["operation"] == "hand_over":
             self._hand_over(work)
         elif not work.run.options["is_read_only"]:
@@ -184,7 +184,7 @@ class InvoiceOperations(
             actor=_person(work),
             execution_id=run.execution_id,
             store=work.files,
-            # The reason says that the accountant has the earlier months' documents. The run's options keep it.
+            # The reason states that the accountant has the earlier months' documents. The run's options contain it.
             closes_earlier=bool(run.options["reason"]),
         )
 
@@ -256,7 +256,7 @@ class InvoiceOperations(
 
 
 def _person(work: Work) -> str:
-    """Who enters something: the user who triggered the run, or else the run."""
+    """The person who enters data: the user who triggered the run, otherwise the run."""
     return work.run.triggered_by or work.run.execution_id
 
 
@@ -266,13 +266,13 @@ def _by_person(operation: Callable[[Work, str, str], UnitResult]) -> Callable[[W
 
 
 def _letter_problem(work: Work, tenant_id: str, number: str | None) -> tuple[str, ...]:
-    """Why the customer gets no letter about the numbered document."""
+    """Why the customer receives no letter about the numbered document."""
     problem = load_contacts(work.connection)[tenant_id].problem
     return (problem,) if problem and number else ()
 
 
 def _credit_lines(request: Request) -> list[str]:
-    """The credited parts as the form has them, checked."""
+    """The credited parts in the form, validated."""
     if len(request.codes) != 1:
         raise ParameterError(
             "操作「一部の返還」では「テナントコード」（tenants）に 1 件だけ指定してください。明細の番号は請求書ごとに違います。"
@@ -290,12 +290,12 @@ def _credit_lines(request: Request) -> list[str]:
 def _credited_parts(lines: list[str] | None) -> list[CreditedPart] | None:
     if lines is None:
         return None
-    # Lines that cannot be read are refused before the run is opened.
+    # Unreadable lines are refused before the run is opened.
     return [part for line in lines if (part := _credited_part(line))]
 
 
 def _credited_part(line: str) -> CreditedPart | None:
-    """The part that a line of the field names, or None if it cannot be read."""
+    """The part in a line of the field, or None if it cannot be read."""
     match = _CREDITED_PART.fullmatch(line)
     number = entered_number(match[2]) if match else None
     if match is None or number is None:

@@ -33,7 +33,7 @@ from include.operations.forms import NOTIFICATIONS
 
 _SQL = Statements(Path(__file__).parent)
 
-# The listing of a tenant shows this many messages.
+# The listing of a tenant shows at most this many messages.
 _LISTED = 200
 
 _REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCRIBE: "配信停止の依頼"}
@@ -129,7 +129,7 @@ def _addresses(request: Request, *, must_be_suppressed: bool) -> list[str]:
 
 
 def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The lines for the log, by tenant. Whoever reads task logs sees an address only in part, unless the form names it."""
+    """The lines for the log, by tenant. An address is shown only in part, unless the form names it, because task logs have many readers."""
     named = {address.lower() for address in addresses}
     listed, numbers = suppression.list_suppressed(connection, addresses, datetime.now(UTC), most=_LISTED)
     lines: dict[str, list[str]] = {

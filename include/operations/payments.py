@@ -1,6 +1,6 @@
-"""Operations on what customers pay, and the stop list of the reminders.
+"""Operations on payments, and the stop list of the reminders.
 
-Payments and refunds are recorded, taken back, moved to another invoice, or imported from a file.
+Payments and refunds are recorded, reversed, moved to another invoice, or imported from a file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PAYMENT_OPERATIONS = (
     "allow_reminders",
 )
 
-# Operations on the payments of one invoice, and so of one tenant.
+# Operations on the payments of one invoice, which belongs to one tenant.
 _OF_ONE_TENANT = ("record_payment", "move_payment", "record_refund")
 
 # The folder of the payment files in the object store.
@@ -114,7 +114,7 @@ def refund(work: Work, tenant_id: str, person: str) -> UnitResult:
     numbers = (
         [run.options["paid_invoice"]]
         if run.options["paid_invoice"]
-        # A second attempt finds the refund, because its invoice may not be overpaid any more.
+        # A second attempt finds the refund, although its invoice may not be overpaid any more.
         else refunded_invoices(work.connection, tenant_id, period, reference)
         or overpaid_invoices(work.connection, tenant_id, period)
     )
@@ -171,7 +171,7 @@ def move(work: Work, tenant_id: str, person: str) -> UnitResult:
 
 
 def reverse(work: Work, tenant_id: str, person: str) -> UnitResult:
-    """Take back the payment or the refund of the month with the reference."""
+    """Reverse the payment or the refund of the month with the reference."""
     run = work.run
     taken_back = reverse_payment(
         work.connection,
@@ -224,7 +224,7 @@ def allow(work: Work, tenant_id: str, _: str) -> UnitResult:
 
 
 def tenants_of_file(request: Request) -> list[str]:
-    """The ids of the tenants whose invoices the payment file names, after the whole file is checked.
+    """The ids of the tenants of the invoices in the payment file. The whole file is checked first.
 
     :raises ParameterError: the file cannot be read, or a line cannot be recorded.
     """
@@ -239,13 +239,13 @@ def tenants_of_file(request: Request) -> list[str]:
 
 
 def file_options(request: Request) -> dict[str, Any]:
-    """The file's name and the digest (SHA-256) of its content, so that a shard notices another content."""
+    """The file's name and the SHA-256 of its content, so that a shard detects changed content."""
     name = _file_name(request.values)
     return {"payment_file": name, "payment_digest": _read(request.files, name)[1]}
 
 
 def import_file(work: Work, person: str) -> list[Outcome]:
-    """Record the file's payments of these tenants; if one payment of a tenant fails, none of this tenant is recorded.
+    """Record the file's payments of these tenants. If one payment of a tenant fails, no payment of this tenant is recorded.
 
     :raises ParameterError: the file has changed since the run was opened.
     """
@@ -292,7 +292,7 @@ def _result(tenant_id: str, verb: str, recorded: list[RecordedPayment]) -> UnitR
 
 
 def _stopped(work: Work, tenant_id: str) -> tuple[str | None, str]:
-    """The id of the invoice, or None for the whole tenant, and what messages call it."""
+    """The id of the invoice, or None for the whole tenant, and its name in messages."""
     if work.run.options["every_month"]:
         return None, "テナントのすべての請求書"
     stored = invoice_of_month(work.connection, tenant_id, Period.month_of(work.run.business_date))
@@ -310,7 +310,7 @@ def _file_name(values: Mapping[str, Any]) -> str:
 
 
 def _read(store: ObjectStore, name: str) -> tuple[list[FileRow], str]:
-    """The payments of the file, and its digest (SHA-256, hex)."""
+    """The payments of the file, and the SHA-256 of its content (hex)."""
     try:
         content = store.read(f"{_FOLDER}/{name}")
     except (FileNotFoundError, IsADirectoryError):

@@ -30,7 +30,7 @@ class SettingsSyncUndo(TakesOptions, TenantBatch):
         self._keys = list(plans.settings)
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``execution``: the run to undo. :raises ParameterError: there is nothing to undo; the message says why."""
+        """``execution``: the run to undo. :raises ParameterError: there is nothing to undo; the message contains the reason."""
         UNDO.chosen(request.values)
         execution = str(request.values["execution"]).strip()
         row = _SQL.row(

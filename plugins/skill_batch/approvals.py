@@ -1,4 +1,4 @@
-"""Approvals in Airflow: the task of a batch that asks, and the flow of a DAG that shows the request and applies the answer.
+"""Approvals in Airflow: the task of a batch that requests one, and the DAG that shows the request and applies the answer.
 
 ::
 
@@ -33,15 +33,15 @@ log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
 
-# As in include.operations.answers, which the parser does not load.
+# As in include.operations.answers, which the DAG processor does not load.
 APPROVE, HOLD = "承認する", "保留のままにする"
 
 
 class ApprovalFlow(BatchFlow[BatchT]):
-    """The tasks of a DAG that asks people about what a batch holds, and applies their answer. ``spec`` is its operation."""
+    """The tasks of a DAG that requests an approval of what a batch holds, and applies the answer. ``spec`` is its operation."""
 
     def list_held(self) -> Any:
-        """Find what to ask about, and write the text of the request. Skipped if nothing is held, and in a dry run."""
+        """Find the held items, and write the text of the request. Skipped if nothing is held, and in a dry run."""
 
         @task(
             task_id="list_held",
@@ -54,9 +54,9 @@ class ApprovalFlow(BatchFlow[BatchT]):
         return list_held()
 
     def ask(self) -> Any:
-        """Show the request, and wait for the answer: without a limit, and without a default answer.
+        """Show the request and wait for the answer, without a time limit and without a default answer.
 
-        The task occupies no worker while it waits.
+        The task uses no worker while it waits.
         """
         return HITLOperator(
             task_id=ANSWER_TASK,
@@ -79,13 +79,13 @@ class ApprovalFlow(BatchFlow[BatchT]):
                     description="答えと一緒に記録に残ります。",
                 ),
             },
-            # Airflow would apply it to the wait.
+            # Airflow would apply a time limit to the wait.
             execution_timeout=None,
             on_failure_callback=failure_alert(self.spec),
         )
 
     def record_answer(self) -> Any:
-        """Keep the answer, who gave it and when."""
+        """Save the answer, the person and the time."""
 
         @task(
             task_id="record_answer",
@@ -99,7 +99,9 @@ class ApprovalFlow(BatchFlow[BatchT]):
 
     @override
     def run_request(self, context: Context) -> RunRequest:
-        """The answer as the parameters of the run, which began when the person answered. :raises AirflowSkipException: nobody was asked."""
+        """The answer as the parameters of the run, which began when the person answered. :raises AirflowSkipException: there was no
+        request.
+        """
         from include.execution.flow import RunRequest
 
         answer = context["ti"].xcom_pull(task_ids="record_answer")
@@ -132,7 +134,7 @@ class ApprovalFlow(BatchFlow[BatchT]):
     def _request_of(
         self, platform: psycopg.Connection, context: Context
     ) -> tuple[ApprovalRequest, list[HeldItem]]:
-        """The request that the conf names, or that this run has recorded before, or a new one about all that is held."""
+        """The request that the conf names, or the request that this run recorded earlier, or a new one about all held items."""
         from include.approvals.requests import (
             ask_by_hand,
             find_held,
@@ -169,9 +171,9 @@ class ApprovalFlow(BatchFlow[BatchT]):
         ), items
 
     def _record_answer(self, context: Context) -> dict[str, Any]:
-        """Record the answer of Airflow's response. The person is the user who responded, and nobody else.
+        """Record the answer from Airflow's response. The person is always the user who responded.
 
-        :raises ParameterError: the answer names a tenant that the request does not list, or Airflow does not know who responded.
+        :raises ParameterError: the answer names a tenant that the request does not list, or Airflow does not name the user who responded.
         """
         from include.approvals.requests import Answer, find_request, items_of, record_answer
         from include.errors import ParameterError
@@ -219,7 +221,7 @@ def request_param() -> Param:
 
 
 def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] | None) -> dict[str, Any]:
-    """Ask about what the run of ``spec`` holds. Returns the run that shows the request, or the problem.
+    """Request the approval of what the run of ``spec`` holds. Returns the run that shows the request, or the problem.
 
     :raises AirflowSkipException: the run was not opened, or holds nothing, or is a dry run.
     """
@@ -245,9 +247,9 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
 
 
 def start_run(request: ApprovalRequest) -> str | None:
-    """Start the run that shows the request; returns why Airflow refuses it, or None. A run of a paused DAG waits.
+    """Start the run that shows the request. Returns why Airflow refuses it, or None. A run of a paused DAG waits.
 
-    TriggerDagRunOperator sends the same message, but only after its task's code, where nobody can handle an error.
+    TriggerDagRunOperator sends the same message, but only after its task's code, so no code can handle an error.
     """
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
@@ -260,7 +262,7 @@ def start_run(request: ApprovalRequest) -> str | None:
             TriggerDagRun(dag_id=request.dag_id, run_id=request.run_id, conf={"request": request.request_id})
         )
     except Exception as error:
-        # Whatever Airflow says, the batch has done its work.
+        # The batch has done its work, so no error of Airflow may fail the task.
         log.warning("The run %s of %s is refused", request.run_id, request.dag_id, exc_info=True)
         return _reason(error)
     if isinstance(answer, ErrorResponse) and answer.error.value != "DAGRUN_ALREADY_EXISTS":
@@ -276,7 +278,7 @@ def _reason(error: Exception) -> str:
 
 
 def _words_of(response: ErrorResponse) -> str:
-    """What the API server says. The supervisor wraps its answer in one of its own, which only says that there was an error."""
+    """The message of the API server. The supervisor wraps it in its own message, which only says that there was an error."""
     words, detail = "", response.detail
     while isinstance(detail, dict):
         words, detail = str(detail.get("message") or words), detail.get("detail")
@@ -284,7 +286,7 @@ def _words_of(response: ErrorResponse) -> str:
 
 
 def _is_paused(context: Context, dag_id: str) -> bool:
-    """Whether the DAG is paused; False also if Airflow does not say."""
+    """Whether the DAG is paused; False if Airflow does not answer."""
     try:
         return bool(context["ti"].get_dag(dag_id).is_paused)
     except Exception as error:

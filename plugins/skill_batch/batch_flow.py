@@ -52,7 +52,7 @@ _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 class BatchFlow(Generic[BatchT]):
     """The tasks of one batch, in the current DAG or task group.
 
-    ``create_batch`` imports the batch's code. Only tasks call it, not the parser.
+    ``create_batch`` imports the batch's code. Tasks call it; the DAG processor does not.
     """
 
     def __init__(self, spec: RunSpec, create_batch: Callable[[AirflowInstallation], BatchT]) -> None:
@@ -65,7 +65,7 @@ class BatchFlow(Generic[BatchT]):
         @task(
             task_id=_OPEN_TASK,
             task_display_name="開始",
-            # In a family DAG: run also if the batch before this one was skipped, but not if it failed.
+            # In a family DAG, the task also runs if the batch before this one was skipped. It does not run if that batch failed.
             trigger_rule=TriggerRule.NONE_FAILED,
             show_return_value_in_logs=False,  # up to a thousand shards
             on_failure_callback=failure_alert(self.spec),
@@ -96,7 +96,7 @@ class BatchFlow(Generic[BatchT]):
         return read_logs(run)
 
     def read_mailbox(self, run: Any) -> Any:
-        """Read the mailbox for bounces once, before the shards. A mailbox that fails does not stop them."""
+        """Read the mailbox for bounces once, before the shards. If the mailbox fails, the shards continue."""
 
         @task(
             task_id="read_mailbox",
@@ -151,13 +151,15 @@ class BatchFlow(Generic[BatchT]):
         return process
 
     def request_approval(self) -> Any:
-        """Ask people about what the mapped task holds. The run's result does not depend on this task, and it waits for nobody."""
+        """Request the approval of what the mapped task holds. The run's result does not depend on this task, and the task waits for no
+        answer.
+        """
 
         @task(
             task_id=REQUEST_TASK,
             task_display_name="承認の依頼",
             trigger_rule=TriggerRule.ALL_DONE,  # a held invoice is a failed instance
-            # With the key of the run's failure, close_run could not send the list of the failed tenants.
+            # This XCom must not have the key of the run's failure, or close_run could not send the list of the failed tenants.
             on_failure_callback=failure_alert(self.spec, REQUEST_FAILED),
         )
         def request_approval() -> dict[str, Any]:
@@ -223,7 +225,7 @@ class BatchFlow(Generic[BatchT]):
             batch = self._create_batch(installation)
             report = process_shard(self.spec, batch, run, shard, installation, _task_key())
         except (Exception, AirflowTaskTimeout) as error:
-            if not is_outage(error):  # in an outage Airflow does not return the database connection either
+            if not is_outage(error):  # In an outage, Airflow does not return the database connection either.
                 fail_shard(self.spec, run, shard, error, installation)
             raise
         if report.failures:
@@ -296,7 +298,7 @@ class BatchFlow(Generic[BatchT]):
         return states, ti.xcom_pull(task_ids=opening, key=_RUN_KEY), error
 
     def run_request(self, context: Context) -> RunRequest:
-        """The run as the scheduler, or a person, has asked for it."""
+        """The run as the scheduler or a user requested it."""
         return _request(context)
 
     @staticmethod
@@ -341,7 +343,7 @@ def run_of(xcom: dict[str, Any]) -> Run:
 
 
 def _run_now(xcom: dict[str, Any]) -> Run:
-    """The run, with the number of times that it was cleared until now: a cleared task reads the application's rows again."""
+    """The run, with the number of times that it was cleared until now. A cleared task reads the application's rows again."""
     return replace(run_of(xcom), attempt=attempt_of(get_current_context()))
 
 

@@ -1,4 +1,4 @@
-"""What is sent when a run is closed: its digest, a performance alert, its result, and alerts that wait in the outbox."""
+"""The messages at the end of a run: its digest, a performance alert, its result, and alerts that wait in the outbox."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def _run_report(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance, attem
 
 
 def _slowness(spec: RunSpec, result: RunResult, run_id: str) -> Slowness | None:
-    """How slow the run was; None also if its history cannot be read, because an alert never fails a run."""
+    """How slow the run was. None also if its history cannot be read, because an alert must not fail a run."""
     import psycopg
 
     from include.catalog import OperationSpec
     from include.errors import DatabaseUnavailableError
     from skill_batch.hooks.tenant_db import PlatformDbHook
 
-    # Each operation takes its own time: there is no average to compare with.
+    # Operations have no average duration to compare with: each does something different.
     if result.status != "completed" or isinstance(spec, OperationSpec):
         return None
     try:

@@ -1,9 +1,9 @@
 """The deadlines of each DAG: its time limit, and 1.5 times its usual duration.
 
 Airflow computes a deadline once, when the run is created (in the scheduler, or in the API server for a manual run). If the deadline passes
-and the run has not succeeded, the triggerer calls the callback. The references are custom, because with the built-in ``DAGRUN_QUEUED_AT``
-Airflow 3.3 answers 500 when somebody clears a task while the deadline is pending. ``skill_batch.plugin`` registers the references; their
-dotted path must not change. They must not raise: a run without a deadline is better than no run.
+and the run has not succeeded, the triggerer calls the callback. The references are custom. With the built-in ``DAGRUN_QUEUED_AT``, Airflow
+3.3 answers 500 if a user clears a task while the deadline is pending. ``skill_batch.plugin`` registers the references. Their dotted path
+must not change. They must not raise an error, because a run without a deadline is better than no run.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class AirflowInstallation:
         return (find_variable(name) or "").strip()
 
     def store(self) -> ObjectStore:
-        """The store that the Variable ``batch_storage_url`` names."""
+        """The store of the Variable ``batch_storage_url``."""
         return object_store()
 
     def network(self, *, with_mail: bool) -> Network:

@@ -1,7 +1,7 @@
 """Look up Airflow connections and Variables, and distinguish a missing one from an outage.
 
-If the API server or a secrets manager does not answer, the SDK logs this at DEBUG and reports the connection as not found, or returns
-the default of the Variable. This module therefore asks again for a missing connection or Variable.
+If the API server or a secrets manager does not answer, the SDK logs this at DEBUG. It then reports the connection as not found, or returns
+the default of the Variable. This module therefore requests a missing connection or Variable again.
 
 The triggerer imports this module, on some platforms without ``include``.
 """
@@ -87,7 +87,7 @@ def _ask_again(
     request: GetConnection | GetVariable,
     what: str,
 ) -> _T | None:
-    """Ask the secrets managers and the API server one by one, because these calls raise their errors."""
+    """Request it from the secrets managers and the API server one by one, because these calls raise their errors."""
     from airflow.sdk.execution_time.secrets.execution_api import ExecutionAPISecretsBackend
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 

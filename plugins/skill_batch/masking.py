@@ -21,7 +21,7 @@ ADAPTER = "skill_batch.masking.parts"
 # The parts of a secret that contains it are masked one by one.
 _SEPARATOR = "\x1e"
 
-# This many secrets of 200 characters take five seconds one by one.
+# This many secrets of 200 characters take five seconds if they are masked one by one.
 _MANY = 200
 
 
@@ -46,5 +46,5 @@ def mask_all(secrets: Collection[str]) -> None:
 
 
 def parts(secret: str) -> list[str]:
-    """The secrets in a text of ``mask_all``; empty for any other secret. Airflow calls it for each secret that it masks."""
+    """The secrets in a text of ``mask_all``; empty for any other secret. Airflow calls this function for each secret that it masks."""
     return secret.split(_SEPARATOR) if _SEPARATOR in secret else []

@@ -30,8 +30,8 @@ _DEFAULT_PORTS = {"tls": 465, "starttls": 587, "none": 25}
 def network(*, with_mail: bool = True) -> Network:
     """The mail server of the connection ``batch_smtp`` (an SMTP connection), and hosts whose address may be private.
 
-    The Variable ``batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production. A batch that only asks services needs
-    no mail server.
+    The Variable ``batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production. A batch that only calls services needs no
+    mail server.
     :raises ConnectionMissingError: ``with_mail``, and no mail server is defined.
     """
     hosts = find_variable(ALLOWED_HOSTS_VARIABLE) or ""

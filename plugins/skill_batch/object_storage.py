@@ -15,7 +15,7 @@ VARIABLE = "batch_storage_url"
 
 
 def object_store() -> ObjectStore:
-    """The store that the Airflow Variable ``batch_storage_url`` names: ``file:///data/batch``, ``s3://aws_default@bucket/batch`` …
+    """The store of the Airflow Variable ``batch_storage_url``: ``file:///data/batch``, ``s3://aws_default@bucket/batch`` …
 
     The part before ``@`` is an Airflow connection. :raises SettingsError: the Variable is not an absolute URL.
     """

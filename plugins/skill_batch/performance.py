@@ -26,7 +26,7 @@ LEAST_SECONDS = 30
 
 @dataclass(frozen=True)
 class Slowness:
-    """A run that takes ``seconds``; ``runs`` earlier runs took ``average_seconds`` on average."""
+    """A run that takes ``seconds``, although ``runs`` earlier runs took ``average_seconds`` on average."""
 
     seconds: Decimal
     average_seconds: Decimal

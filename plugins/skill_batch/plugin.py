@@ -1,4 +1,4 @@
-"""The Airflow plugin. The wheel's entry point loads it, or ``plugins/skill_batch_plugin.py`` where there is no wheel."""
+"""The Airflow plugin. The wheel's entry point loads it. Without a wheel, ``plugins/skill_batch_plugin.py`` loads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 try:
     refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
 except MixedVersionsError as error:
-    # The DAG files refuse to load. Airflow reads plugins once per process, so a plugin that refused as well would miss until a restart.
+    # The DAG files raise the error. Airflow loads plugins only once per process, so a plugin with an error would be missing until a
+    # restart.
     log.error("%s", error)
 
 
@@ -42,9 +43,9 @@ class SkillBatchPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The board's app. Only the API server asks for it, so other processes do not import the board.
+        """The board's app. Only the API server calls this, so other processes do not import the board.
 
-        A board that cannot be built is left out: Airflow's UI must start without it.
+        If the board cannot be built, it is left out, because Airflow's UI must start without it.
         """
         try:
             from skill_batch.board.application import create_app

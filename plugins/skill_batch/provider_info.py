@@ -1,7 +1,7 @@
-"""What the wheel registers as an Airflow provider: the project's connection types, with the fields of their forms.
+"""The Airflow provider that the wheel registers: the project's connection types, with the fields of their forms.
 
-A connection of a generic type (Postgres, SMTP, IMAP, Slack, HTTP) works as well: the hooks look connections up by their id. The own types
-show the fields that the generic forms do not have. Airflow reads this when the UI asks for a form, so it imports nothing.
+A connection of a generic type (Postgres, SMTP, IMAP, Slack, HTTP) works as well, because the hooks look connections up by their id. The
+project's types show the fields that the generic forms do not have. Airflow reads this when the UI requests a form, so it imports nothing.
 """
 
 from __future__ import annotations

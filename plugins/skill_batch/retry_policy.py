@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BASE_DELAY = timedelta(seconds=2)
 
-# Shards that failed at the same time (the database restarted) must not retry at the same time: up to 25 % later.
+# Shards that failed at the same time (for example because the database restarted) must not retry at the same time: up to 25 % later.
 _JITTER = 0.25
 
 

@@ -1,8 +1,8 @@
-"""The installed wheel, and the check that it is the same version as the folders beside it.
+"""The installed wheel, and the check that the folders contain the same version.
 
-A platform may have the wheel, the folders ``plugins``, ``include`` and ``dags``, or both. With both, Python takes some modules from the
+A platform may have the wheel, the folders ``plugins``, ``include`` and ``dags``, or both. With both, Python imports some modules from the
 wheel and some from the folders, for example ``include`` from the project's root and ``skill_batch`` from the wheel. If their versions
-differ, the batches refuse to load. The contents are compared, not the version numbers, because a folder that is synced from Git changes
+differ, the DAG files raise an error. The contents are compared, not the version numbers, because a folder that is synced from Git changes
 more often than the number.
 """
 
@@ -42,7 +42,7 @@ def find_wheel() -> metadata.Distribution | None:
 
 @cache
 def refuse_mixed_versions(plugins_folder: Path) -> None:
-    """Compare the wheel with the folders from which Python, or somebody who reads them, may take the same packages.
+    """Compare the wheel with the folders that contain the same packages.
 
     :param plugins_folder: Airflow's folder of plugins.
     :raises MixedVersionsError: names the folder, and the first file that differs.
@@ -70,7 +70,7 @@ def refuse_other_dag_file(file: Path) -> None:
 
 @cache
 def _recorded_hashes() -> dict[str, str]:
-    """By file below the installation's folder, the SHA-256 of its content, as the wheel's RECORD has it; empty without a wheel."""
+    """The SHA-256 of each file from the wheel's RECORD, by the path below the installation's folder; empty without a wheel."""
     try:
         files = metadata.distribution(DISTRIBUTION).files or []
     except metadata.PackageNotFoundError:

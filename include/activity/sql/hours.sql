@@ -8,7 +8,7 @@ ORDER BY hour_at
 ON CONFLICT (hour_at) DO UPDATE SET read_until = greatest(known.read_until, excluded.read_until);
 
 -- name: delete_hours
--- The hours that are about to be counted again, and those that no batch needs.
+-- The hours that the run counts again, and those that no batch needs any more.
 WITH expired AS (
     DELETE FROM batch.activity_reading
     WHERE hour_at < %(expired)s
@@ -27,7 +27,7 @@ WHERE
     );
 
 -- name: hold_hours
--- A pass that deletes expired hours waits until the transaction ends.
+-- A run that deletes expired hours waits until the transaction ends.
 SELECT hour_at
 FROM batch.activity_reading
 WHERE hour_at >= %(since)s::timestamp AT TIME ZONE 'UTC' AND hour_at < %(until)s::timestamp AT TIME ZONE 'UTC'

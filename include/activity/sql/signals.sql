@@ -1,12 +1,12 @@
 -- name: collect_signals
 -- The usage of the given tenants on one day, and how all rows read were assigned. The statement reads each host table at most
--- once, and resolves each key once. day_start and day_end are UTC and enclose a Japanese day. What people did comes from the
--- logs, or from the hours that the hourly pass has counted (reads_logs is false then; reads_edits the same
--- for the edits of TRN_* rows).
+-- once, and resolves each key once. day_start and day_end are UTC and enclose a Japanese day. People's actions come from the
+-- logs. If reads_logs is false, they come from the hours that the hourly batch has counted. reads_edits is the same for the edits
+-- of TRN_* rows.
 --
 -- Requests are summed per key before the keys are resolved, so a million requests give no more rows than there are users. An
--- action of the application itself, or of a person who is not found, makes nobody active. Counts are integers as long as they can
--- be: PostgreSQL sums integers much faster than bigint.
+-- action of the application itself, or of an unknown person, does not make a user active. Counts are integers as long as
+-- possible: PostgreSQL sums integers much faster than bigint.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, status
     FROM batch.all_tenant
@@ -28,7 +28,7 @@ account AS MATERIALIZED (
     WHERE NOT account.is_deleted
 ),
 
--- What people did on the day, and what they own or had made.
+-- People's actions on the day, and their files and reports.
 happened AS (
     SELECT
         'SYS_SystemLog' AS source,
@@ -150,8 +150,8 @@ happened AS (
     GROUP BY stated_tenant_id
 ),
 
--- Who logged in on the day. The application keeps the last login only, so people whom an earlier run of the day saw count as
--- well. Earlier versions kept accounts in place of people.
+-- Who logged in on the day. The application keeps only the last login, so people whom an earlier run of the day saw count as
+-- well. Earlier versions stored accounts instead of people.
 logged_in AS (
     SELECT tenant_id, person_id
     FROM account
@@ -170,7 +170,7 @@ assigned AS MATERIALIZED (
     LEFT JOIN batch.person_key AS person ON happened.person_key = person.person_key AND person.is_decisive
 ),
 
--- Rows whose person is not found.
+-- Rows whose person is unknown.
 unresolved AS MATERIALIZED (
     SELECT
         kept.*,
@@ -220,7 +220,7 @@ person_day AS (
             null AS response_ms,
             0 AS timed_calls,
             null AS hours,
-            -- A login that is not in the audit log counts once: the host has no further data.
+            -- A login that is not in the audit log counts once, because the host has no further data.
             0 AS logins
         FROM logged_in
         WHERE tenant_id = any(%(tenant_ids)s::text[])
@@ -269,7 +269,7 @@ active AS (
     GROUP BY tenant_id
 ),
 
--- Events that state the tenant and whose person is not found.
+-- Events that name a tenant and whose person is unknown.
 unknown AS (
     SELECT
         stated_tenant AS tenant_id,
@@ -313,7 +313,7 @@ registered AS (
         SELECT recorded_tenant_id AS tenant_id, false AS is_placed
         FROM account
         WHERE
-            -- Also those of later days: somebody must see to them now.
+            -- Includes those of later days, because an operator must check them now.
             placement NOT IN ('person', 'stated', 'nobody') AND recorded_tenant_id = any(%(tenant_ids)s::text[])
     ) AS listed
     GROUP BY tenant_id
@@ -389,7 +389,7 @@ SELECT
         SELECT user_id FROM unnest(active.login_user_ids) AS login (user_id)
         ORDER BY user_id
     ) AS login_user_ids,
-    -- A figure without a source is absent, not 0.
+    -- A figure without a source is null, not 0.
     CASE WHEN %(has_requests)s THEN coalesce(active.calls, 0) END AS api_calls,
     CASE WHEN %(has_requests)s THEN coalesce(active.errors, 0) END AS error_count,
     round(active.response_time_avg_ms, 3) AS response_time_avg_ms,
@@ -445,7 +445,7 @@ WHERE
     AND source = 'HIS_AuditLog' AND acted_at_utc < %(day_end)s AND isfinite(acted_at_utc);
 
 -- name: keep_logins
--- Keep who logged in on the day, before the host overwrites it. The rows of two concurrent runs are merged.
+-- Save who logged in on the day, before the host overwrites it. The rows of two concurrent runs are merged.
 INSERT INTO batch.login_day AS kept (tenant_id, login_date, user_ids)
 SELECT tenant_id, %(business_date)s AS login_date, login_user_ids AS user_ids
 FROM batch.usage_signal

@@ -29,7 +29,7 @@ WHERE
     AND invoice.period_start = %(month)s
     AND (%(execution_id)s::text IS null OR invoice.execution_id = %(execution_id)s)
     AND (cardinality(%(codes)s::text[]) = 0 OR invoice.content ->> 'tenant_code' = any(%(codes)s))
-    -- Drafts of sample terms, and those that cannot be issued as they are, have another outcome.
+    -- Sample drafts, and drafts that cannot be issued unchanged, have another outcome.
     AND EXISTS (
         SELECT FROM batch.tenant_outcome AS outcome
         WHERE

@@ -1,5 +1,5 @@
 -- name: lock_requests
--- Runs that ask at the same time see each other's requests.
+-- A run must see the requests of concurrent runs.
 SELECT pg_advisory_xact_lock(%(lock)s);
 
 -- name: open_items
@@ -34,7 +34,7 @@ FROM
     );
 
 -- name: supersede
--- The older items that this request asks about again, and the requests that have no other open item.
+-- The older items that this request contains again, and the requests that have no other open item.
 WITH outdated AS (
     UPDATE batch.approval_item AS older
     SET superseded_by = %(request_id)s
@@ -81,7 +81,7 @@ WHERE request_id = %(request_id)s
 ORDER BY tenant_code, tenant_id, item_id;
 
 -- name: record_answer
--- An answer that was applied stays. Another answer (after a clear) replaces one that approved nothing.
+-- An applied answer stays. A new answer (after a clear) replaces one that approved nothing.
 UPDATE batch.approval_item
 SET
     answer = CASE WHEN tenant_id = any(%(approved)s::text[]) THEN 'approve' ELSE 'hold' END,

@@ -21,7 +21,7 @@ _FORMULA_STARTS = tuple("=+-@＝＋－＠")
 
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
-# What Japanese programs print for a character that an encoding does not have.
+# Japanese programs print this character in place of a character that an encoding does not contain.
 _MISSING_CHARACTER = "〓"
 
 codecs.register_error("geta", lambda error: (_MISSING_CHARACTER, error.end))  # type: ignore[attr-defined]
@@ -80,7 +80,7 @@ class _Output:
 
 
 def text_cell(value: str | None) -> str:
-    """A text in one line. An apostrophe precedes what would start a formula."""
+    """A text in one line, with an apostrophe if it would start a formula."""
     text = code_cell(value)
     return f"'{text}" if text.lstrip(" 　").startswith(_FORMULA_STARTS) else text
 
@@ -91,7 +91,7 @@ def code_cell(value: str | None) -> str:
 
 
 def slashed(day: date | None) -> str:
-    """2026/11/01, as both vendors ask for."""
+    """2026/11/01, the format of both vendors."""
     return "" if day is None else f"{day:%Y/%m/%d}"
 
 
@@ -101,7 +101,7 @@ def yen(amount: Decimal) -> str:
 
 
 def summary(entry: Entry) -> str:
-    """摘要: number, customer and month. Of a foreign document also amount, currency and rate."""
+    """摘要: number, customer and month. For a foreign document also amount, currency and rate."""
     invoice = entry.invoice
     parts = [
         "取消" if entry.booking is Booking.REVERSAL else "",

@@ -1,6 +1,6 @@
-"""Our own CSV: all numbered documents of a month, one row per document and tax rate, void ones with amounts of 0.
+"""The batches' own CSV: all numbered documents of a month, one row per document and tax rate, void ones with amounts of 0.
 
-Nothing is rounded here, and nothing is calculated except the net and gross amounts.
+Nothing is rounded here, and only the net and gross amounts are calculated.
 """
 
 from __future__ import annotations

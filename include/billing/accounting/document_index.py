@@ -72,7 +72,7 @@ def index_cells(row: Mapping[str, Any]) -> list[str]:
         code_cell(row["replaced_number"]),
         str(row["voided_on"] or ""),
         text_cell(row["void_reason"]),
-        # A void document without a file has been voided before its file was written.
+        # A void document without a file was voided before its file was written.
         f"{number}.pdf" if row["pdf_sha256"] else "",
         row["pdf_sha256"],
         f"{number}.json" if row["json_sha256"] else "",

@@ -1,7 +1,7 @@
 """A document as an entry of a month's books, and its amounts in yen. Pure.
 
-A document belongs to the calendar month (Asia/Tokyo) of its date. A void document has no amounts in its month while the month is open.
-If the month is handed over, the month of the void has a reversal.
+A document belongs to the calendar month (Asia/Tokyo) of its date. A void document has no amounts in its month while the month is open. If
+the month is handed over before the void, the document keeps its amounts, and the month of the void has a reversal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from include.billing.pricing.consumption_tax import TaxCategory, TaxTotal
 
 
 class Booking(StrEnum):
-    """How a document counts in a month: as it is, with amounts of 0, or taken back."""
+    """How a document counts in a month: unchanged, with amounts of 0, or reversed."""
 
     DOCUMENT = "document"
     VOID = "void"
@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def rate(self) -> Decimal:
-        """Yen for one unit: of the document, else of its inputs or its month. :raises BillingError: there is no rate."""
+        """Yen for one unit: from the document, otherwise from its inputs or its month. :raises BillingError: there is no rate."""
         if self.invoice.currency == YEN:
             return Decimal(1)
         rate = self.invoice.yen_tax.yen_per_unit if self.invoice.yen_tax else self.yen_per_unit
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Posting:
-    """One tax category's amounts in whole yen: ``net`` is sales, ``tax`` output tax. Negative amounts take sales back."""
+    """One tax category's amounts in whole yen: ``net`` is sales, ``tax`` output tax. Negative amounts reduce sales."""
 
     category: TaxCategory
     net: Decimal
@@ -86,7 +86,7 @@ class Posting:
 
 
 def signed(entry: Entry, amount: Decimal) -> Decimal:
-    """The amount as the month counts it: 0 of a void document, the opposite of a reversal."""
+    """The amount in the month's books: 0 for a void document, the opposite for a reversal."""
     if entry.booking is Booking.VOID:
         return Decimal(0)
     return -amount if entry.booking is Booking.REVERSAL else amount
@@ -132,7 +132,7 @@ def _yen_of_invoice(invoice: Invoice, rate: Decimal) -> tuple[_Amounts, _Amounts
 
 
 def _yen_of_credit(credit: Invoice, credits: CreditedInvoice, rate: Decimal) -> tuple[_Amounts, _Amounts]:
-    """The yen of all credit notes up to this one, less the yen of those before it. So rounding differences do not add up."""
+    """The yen of all credit notes up to this one, less the yen of those before it. This way rounding differences do not add up."""
     gross_before, taxes_before = _yen_taken(credits.original, credits.earlier, rate)
     gross_after, taxes_after = _yen_taken(credits.original, (*credits.earlier, credit), rate)
     categories = [total.category for total in credit.tax_totals]
@@ -143,7 +143,9 @@ def _yen_of_credit(credit: Invoice, credits: CreditedInvoice, rate: Decimal) -> 
 
 
 def _yen_taken(original: Invoice, notes: Sequence[Invoice], rate: Decimal) -> tuple[_Amounts, _Amounts]:
-    """What credit notes take of their original, in yen with the original's sign. All of a category is what the original has in yen."""
+    """The yen that credit notes take from their original, with the original's sign. If all of a category is credited, all its yen are
+    taken.
+    """
     taken = [_amounts(note) for note in notes]
 
     def in_yen(whole: _Amounts, whole_in_yen: _Amounts, parts: Sequence[_Amounts]) -> _Amounts:

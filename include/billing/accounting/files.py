@@ -1,6 +1,6 @@
 """The accountant's files of a month in the object store, ``accounting/2026-11/journal-2026-11.csv`` and others.
 
-One pass over the documents writes all files. Memory stays flat.
+One pass over the documents writes all files. Memory use does not grow with the number of documents.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class WrittenFile:
 
 
 def forms_of(settings: AccountingSettings) -> tuple[CsvForm, ...]:
-    """All files of a month: our list, our journal, and the imports."""
+    """All files of a month: the detailed list, the journal, and the imports."""
     return detailed_list(), journal(settings), freee(settings), moneyforward(settings)
 
 
@@ -63,14 +63,14 @@ def file_key(form: CsvForm, month: date) -> str:
 
 
 def lock_month(platform: psycopg.Connection, month: date) -> None:
-    """Let writers of the month run one after the other, so that an older file never replaces a newer one."""
+    """Serialise the writers of the month, so that an older file never replaces a newer one."""
     platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FILES_LOCK, month.toordinal()])
 
 
 def write_files(
     platform: psycopg.Connection, month: date, forms: tuple[CsvForm, ...], store: ObjectStore
 ) -> list[WrittenFile]:
-    """Replace the files of the month, in the caller's transaction. If a document cannot be written, all files stay as they were.
+    """Replace the files of the month, in the caller's transaction. If a document cannot be written, no file changes.
 
     :raises BillingError: a foreign document has no exchange rate.
     """

@@ -62,7 +62,7 @@ def freee(settings: AccountingSettings) -> CsvForm:
                 settings.sales.account,
                 tax_code(settings.freee, posting),
                 yen(posting.gross),
-                # freee refuses a tax on a code without tax.
+                # freee refuses a tax amount for a tax code without tax.
                 "内税" if is_taxed else "",
                 yen(posting.tax) if is_taxed else "",
                 summary(entry),

@@ -1,6 +1,6 @@
-"""Our journal: per document and tax category 売掛金 / 売上高 and 売掛金 / 仮受消費税.
+"""The journal: per document and tax category 売掛金 / 売上高 and 売掛金 / 仮受消費税.
 
-Debit and credit are equal in each row. What takes sales back (a credit note, a reversal, a deduction) has debit and credit exchanged.
+Debit and credit are equal in each row. They are exchanged if the document reduces sales (a credit note, a reversal, a deduction).
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def journal(settings: AccountingSettings) -> CsvForm:
 
 
 def tax_code(form: AccountingFormatSettings, posting: Posting) -> str:
-    """The form's code of the posting's category, for a sale or for what takes sales back."""
+    """The form's code of the posting's category, for a sale or for a reduction of sales."""
     codes = form.returns if posting.gross < 0 else form.sales
     return str(getattr(codes, posting.category))
 
 
 def partner_cells(form: AccountingFormatSettings, entry: Entry) -> tuple[str, str]:
-    """The customer's code and name, as far as the settings ask for them."""
+    """The customer's code and name, depending on the settings."""
     return (
         code_cell(entry.partner_code) if form.partner in ("code", "both") else "",
         text_cell(entry.invoice.recipient.name) if form.partner in ("name", "both") else "",

@@ -1,7 +1,7 @@
-"""マネーフォワード クラウド会計「仕訳帳」のインポート: 売掛金 / 売上高 with the tax inside, one row per tax category.
+"""マネーフォワード クラウド会計「仕訳帳」のインポート: 売掛金 / 売上高 with tax included, a row per tax category.
 
-Rows with the same 取引No and 取引日 are one compound entry. Amounts are never negative: what takes sales back has debit and credit
-exchanged.
+Rows with the same 取引No and 取引日 are one compound entry. Amounts are never negative: debit and credit are exchanged if the document
+reduces sales.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ COLUMNS = (
     "最終更新者",
 )
 
-# The longest 摘要 that the import takes.
+# The longest 摘要 that the import accepts.
 _SUMMARY_CHARACTERS = 200
 
 

@@ -1,6 +1,6 @@
-"""Accounting months: open until the accountant has the files, and closed from then on. Months are first days (Asia/Tokyo).
+"""Accounting months: open until they are handed over to the accountant, then closed. Months are first days (Asia/Tokyo).
 
-A closed month gets no further document (the trigger ``accounting_month`` of ``batch.invoice``), and its files are never written again.
+No document is added to a closed month (the trigger ``accounting_month`` of ``batch.invoice``), and its files are never written again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from include.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# What dates, finalises or voids documents holds this lock shared until its transaction ends (also the trigger accounting_month of
-# batch.invoice). Take it before the lock of a month's files.
+# A transaction that dates, finalises or voids documents holds this lock in shared mode until its end (the trigger accounting_month of
+# batch.invoice takes it too). Take it before the lock of a month's files.
 _HAND_OVER_LOCK = (180201, 0)
 
-# The constraint that the trigger names when a document is dated in a closed month.
+# The trigger's constraint name for a document that is dated in a closed month.
 OPEN_MONTH_CONSTRAINT = "accounting_month_is_open"
 
 
@@ -49,14 +49,14 @@ def first_open_day(connection: psycopg.Connection) -> date:
 
 
 def touched_months(platform: psycopg.Connection, execution_id: str) -> list[date]:
-    """The months whose files change by what a run has issued or voided."""
+    """The months whose files change because a run has issued or voided documents."""
     return _SQL.column(platform, "touched_months", execution_id=execution_id)
 
 
 def write_open_month(
     platform: psycopg.Connection, month: date, forms: tuple[CsvForm, ...], store: ObjectStore
 ) -> bool:
-    """Write the month's files, unless the month is closed; returns whether they are written."""
+    """Write the month's files, unless the month is closed. Returns whether they are written."""
     with platform.transaction():
         if month < first_open_day(platform):
             return False
@@ -76,10 +76,10 @@ def hand_over(
     execution_id: str,
     closes_earlier: bool = False,
 ) -> HandedOverMonth:
-    """Write the month's files a last time, and close the month. A retry of the same run returns the closed month.
+    """Write the month's files for the last time, and close the month. A retry of the same run returns the closed month.
 
     Documents that are finalised or voided at the same time wait, and belong to the next months. With ``closes_earlier``, the first
-    hand-over of all closes the earlier months too, without files: the accountant has their documents from another system or version.
+    hand-over also closes the earlier months, without files: the accountant has their documents from another system or version.
     :raises BillingError: the month is not over on ``run_date``, it is closed, or an earlier open month has documents.
     """
     with platform.transaction():

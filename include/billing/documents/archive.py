@@ -1,4 +1,4 @@
-"""The files of invoices in the object store. File names contain invoice numbers, never texts that people entered."""
+"""The files of invoices in the object store. File names contain invoice numbers, but no texts that users entered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RENDERERS = {"pdf": render_pdf, "json": render_json}
 
 
 def sample_key(period_start: date, invoice_id: str, format_name: str) -> str:
-    """``samples/2026-10/sample-<id>.pdf``: in another folder than the invoices, and without a number."""
+    """``samples/2026-10/sample-<id>.pdf``: in a separate folder, and without a number."""
     return f"samples/{period_start:%Y-%m}/sample-{invoice_id}.{format_name}"
 
 
@@ -33,9 +33,9 @@ def write_documents(
     *,
     largest_attachment: int,
 ) -> None:
-    """Write and record the missing files of the tenant's numbered invoices and credits of a month.
+    """Write and record the missing files of the tenant's numbered invoices and credit notes of a month.
 
-    Their letters can be sent afterwards, with a PDF of at most ``largest_attachment`` bytes. The same invoice gives the same bytes. If a
+    Afterwards their letters can be sent, with a PDF of at most ``largest_attachment`` bytes. The same invoice gives the same bytes. If a
     run is killed before it records a file, the next run writes the file again.
     """
     with tenant_transaction(connection, [tenant_id]):

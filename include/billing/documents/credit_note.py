@@ -1,8 +1,9 @@
 """The credit note (適格返還請求書) for an invoice or for a part of it. Pure; amounts are in the invoice's currency.
 
-A credit note names lines of its original, and never takes more than what earlier credit notes have left of a line. Its tax per rate is
-rounded once, by the original's mode, and is never more than what is left of the original's tax. The credit note that takes the rest
-of a rate takes the rest of its tax. Each credit note lowers what is owed, and all together never take more than the original's total.
+A credit note names lines of its original. It never takes more than earlier credit notes have left of a line. Its tax per rate is rounded
+once, by the original's mode, and never exceeds what is left of the original's tax. A credit note that takes the rest of a rate takes the
+rest of its tax. Each credit note lowers the open amount, and all of them never take more than the original's total.
+
 Source: 消費税法第57条の4第3項, BATCH-018-02's rules.
 """
 
@@ -22,7 +23,9 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class CreditedPart:
-    """What a credit note takes of one line: an amount above 0, or a quantity in the line's unit, of which the amount is calculated."""
+    """The part of one line that a credit note takes: an amount above 0, or a quantity in the line's unit, from which the amount is
+    calculated.
+    """
 
     position: int
     amount: Decimal | None = None
@@ -39,9 +42,9 @@ def credit_note(
 ) -> Invoice:
     """The draft credit note. ``earlier`` are the original's final credit notes. Without ``parts`` it takes all that is left.
 
-    The original's total is above 0, as that of every numbered invoice.
-    :raises BillingError: nothing is left, a part names no line or takes more than what is left, or an amount has too many decimals. Or
-        the parts together do not lower what is owed, or take all of it and leave amounts of a rate.
+    The original's total is above 0, like that of every numbered invoice.
+    :raises BillingError: nothing is left, a part names no line or takes more than what is left, or an amount has too many decimals. Or the
+        parts together do not lower the open amount, or they take all of it and leave amounts of a rate.
     """
     lines = _lines(original, earlier, parts, rounding)
     if not lines:
@@ -85,7 +88,7 @@ def credit_note(
 def _require_possible(
     original: Invoice, earlier: Sequence[Invoice], tax_totals: Sequence[TaxTotal], total: Decimal
 ) -> None:
-    """Check the whole credit note: an original with deductions has lines that come to more than its total, and lines below 0."""
+    """Check the whole credit note. An original with deductions has lines whose sum exceeds its total, and lines below 0."""
     name, currency = (
         f"請求書 {original.number} の返還額の合計 {-total:,f} {original.currency}",
         original.currency,
@@ -114,7 +117,7 @@ def _require_possible(
 
 @dataclass
 class _Rest:
-    """What earlier credit notes, and the parts so far, have left of a line. ``amount`` has the line's sign."""
+    """What earlier credit notes and the earlier parts have left of a line. ``amount`` has the line's sign."""
 
     line: InvoiceLine
     amount: Decimal
@@ -185,7 +188,7 @@ def _amount_of_quantity(
     if quantity == rest.quantity:
         return abs(rest.amount)
     exact = EXACT.divide(abs(line.exact_amount) * quantity, line.quantity)
-    # Parts that were rounded up may leave less than this.
+    # If earlier parts were rounded up, less than the calculated amount may be left.
     return min(round_to_minor_unit(exact, original.currency, rounding), abs(rest.amount))
 
 
@@ -214,7 +217,7 @@ def _credited_line(
 
 
 def _sums(lines: Sequence[InvoiceLine]) -> dict[TaxCategory, Decimal]:
-    """What the lines take per category, with the sign of the original."""
+    """The amounts that the lines take per category, with the sign of the original."""
     sums: dict[TaxCategory, Decimal] = {}
     for line in lines:
         sums[line.tax_category] = sums.get(line.tax_category, _ZERO) - line.amount
@@ -222,7 +225,7 @@ def _sums(lines: Sequence[InvoiceLine]) -> dict[TaxCategory, Decimal]:
 
 
 def _left(total: TaxTotal, earlier: Sequence[Invoice]) -> tuple[Decimal, Decimal]:
-    """What earlier credit notes have left of a rate: of its amount and of its tax."""
+    """The amount and the tax of a rate that earlier credit notes have left."""
     return _less_credited(total, [credit.tax_totals for credit in earlier])
 
 
@@ -241,11 +244,11 @@ def _taken(
     left: tuple[Decimal, Decimal],
     taken: Decimal,
 ) -> tuple[Decimal, Decimal]:
-    """The amount and the tax that the credit note takes of a rate. A rate may be negative: then both are."""
+    """The amount and the tax that the credit note takes of a rate. If a rate is negative, both are."""
     left_amount, left_tax = left
     if taken == left_amount:
         return left_amount, left_tax
-    # Without the line of a discount, the lines of a rate come to more than the rate.
+    # Without the line of a discount, the sum of a rate's lines exceeds the rate's amount.
     if not min(_ZERO, left_amount) <= taken <= max(_ZERO, left_amount):
         raise BillingError(
             "CREDIT_TOO_LARGE",

@@ -22,7 +22,9 @@ class Document(BaseModel):
 
 
 def is_default(value: Any) -> bool:
-    """Whether an optional field has its default, and is left out of JSON: documents stored before the field keep their bytes."""
+    """Whether an optional field has its default. Then JSON omits it, so documents that were stored before the field existed keep their
+    bytes.
+    """
     return value in (None, "ja", ())
 
 
@@ -37,7 +39,7 @@ class InvoiceKind(StrEnum):
 
 
 class LineKind(StrEnum):
-    """The step of the calculation that made a line, in the order of the steps."""
+    """The step of the calculation that created a line, in the order of the steps."""
 
     BASE_FEE = "base_fee"
     USAGE = "usage"
@@ -48,7 +50,7 @@ class LineKind(StrEnum):
 
 
 class Issuer(Document):
-    """Who sends the invoice."""
+    """The issuer of the invoice."""
 
     name: str
     registration_number: str
@@ -72,10 +74,10 @@ class Recipient(Document):
 
 
 class InvoiceLine(Document):
-    """One line. ``amount`` is ``exact_amount`` (at most 30 decimals), rounded once; people read and add ``amount``.
+    """One line. ``amount`` is ``exact_amount`` (at most 30 decimals), rounded once. Readers see and add ``amount``.
 
     ``quantity`` is charged, without free quantities, in ``unit``. ``explanation`` has the steps of the calculation in the invoice's
-    language. ``credited_position`` is the original's line that a line of a credit note takes back.
+    language. ``credited_position`` is the original's line that a line of a credit note credits.
     """
 
     position: int
@@ -104,7 +106,7 @@ class YenTax(Document):
 
 
 class DocumentReference(Document):
-    """Another document of the tenant, as a text names it."""
+    """A reference in a text to another document of the tenant."""
 
     number: str
     issued_on: date
@@ -114,12 +116,12 @@ class Invoice(Document):
     """An invoice or a credit note. A draft has no number, issue date or due date.
 
     ``replaces`` is the void or credited invoice of the same month that this one replaces. A credit note has ``original_number`` and
-    ``original_issued_on`` of its invoice, and its ``reason``. ``remaining_total`` is what it and the earlier credit notes leave of the
-    invoice's total, tax included.
+    ``original_issued_on`` of its invoice, and its ``reason``. ``remaining_total`` is the invoice's total, tax included, less this and the
+    earlier credit notes.
 
     ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
-    ``remarks`` say in the invoice's language for what there is no record. Without any, JSON has no such key: older invoices
-    keep their bytes.
+    ``remarks`` name the missing records, in the invoice's language. Without remarks, JSON omits the key, so older invoices keep their
+    bytes.
     """
 
     kind: InvoiceKind
@@ -154,5 +156,5 @@ class Invoice(Document):
 
 
 def document_key(invoice: Invoice, format_name: str) -> str:
-    """Where the file of a numbered document is in the object store: ``invoices/2026-10/INV-2026-10-001.pdf``."""
+    """The key of a numbered document's file in the object store: ``invoices/2026-10/INV-2026-10-001.pdf``."""
     return f"invoices/{invoice.period_start:%Y-%m}/{invoice.number}.{format_name}"

@@ -1,4 +1,4 @@
-"""How documents write dates, spans, numbers, currencies and countries in each language. Pure; dates are Asia/Tokyo."""
+"""The formats of dates, spans, numbers, currencies and countries in each language. Pure; dates are Asia/Tokyo."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Notation(ABC):
     minus: ClassVar[str]
     yen: ClassVar[str]
     separator: ClassVar[str]
-    """Stands between the steps of a line's calculation."""
+    """The separator between the steps of a line's calculation."""
 
     @abstractmethod
     def day(self, day: date) -> str:
@@ -39,7 +39,7 @@ class Notation(ABC):
 
     @abstractmethod
     def span(self, first: date, last: date) -> str:
-        """The first and the last day in words, with what they share once."""
+        """The first and the last day in words. Common parts appear once."""
 
     @abstractmethod
     def short_span(self, first: date, last: date) -> str:
@@ -56,7 +56,7 @@ class Notation(ABC):
         return self.number(amount, -int(minor_unit(currency).adjusted()))
 
     def money(self, amount: Decimal, currency: str) -> str:
-        """The amount with the currency's name behind it."""
+        """The amount with the currency's name after it."""
         return f"{self.amount(amount, currency)} {self.currency(currency)}"
 
     def currency(self, currency: str) -> str:

@@ -25,11 +25,11 @@ _JAPAN = "JP"
 # The mark on documents made with a sample price list or a sample issuer.
 SAMPLE_MARKS = {"ja": "見本（請求書ではありません）", "en": "Sample (not an invoice)"}
 
-# Characters of JIS X 0213 that no font has.
+# Characters of JIS X 0213 that are in no font.
 _NOT_IN_FONTS = frozenset("≒⦅⦆")
 
-# Words of scripts that the fonts have and JIS X 0213 has not: a letter, or a letter with the marks that its font places. Marks elsewhere
-# are doubtful. A test prints them all.
+# Words of scripts that are in the fonts but not in JIS X 0213: a letter, or a letter with the marks that its font can place. Other marks
+# are doubtful. A test renders all of them.
 _PRINTABLE = re.compile(
     "[\u00a0-\u00ac\u00ae-\u024f\u1e00-\u1eff]"  # Latin
     "|[\u0370-\u0377\u037a-\u037f\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u03e1\u03f0-\u03ff\u0400-\u0482\u048a-\u052f]"
@@ -45,7 +45,7 @@ def render_pdf(invoice: Invoice, *, sample: bool = False) -> bytes:
 
     A ``sample`` has 見本 across each page.
 
-    Call it from one thread at a time. Never call it in a process that was forked after its parent made a PDF: typst's threads are
+    Call it from one thread at a time. Never call it in a process that was forked after its parent created a PDF: typst's threads are
     missing there.
 
     :raises BillingError: a text contains a character that the fonts do not have.
@@ -118,7 +118,7 @@ def render_json(invoice: Invoice, *, sample: bool = False) -> bytes:
 
 
 def _printed(invoice: Invoice) -> dict[str, Any]:
-    """The data of the template. Numbers and dates are finished texts in the invoice's language."""
+    """The data of the template. Numbers and dates are formatted in the invoice's language."""
     notation = NOTATIONS[invoice.language]
 
     def money(amount: Decimal) -> str:
@@ -129,7 +129,7 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
         "credit": invoice.kind is InvoiceKind.CREDIT,
         "number": invoice.number,
         "original": _reference(invoice.original_number, invoice.original_issued_on, notation),
-        # Only a credit note for a part leaves something to pay.
+        # Only after a partial credit note an amount is left to pay.
         "remaining": money(invoice.remaining_total) if invoice.remaining_total else None,
         "replaces": invoice.replaces
         and _reference(invoice.replaces.number, invoice.replaces.issued_on, notation),
@@ -161,7 +161,7 @@ def _reference(
 
 
 def _printed_recipient(recipient: Recipient, notation: Notation) -> dict[str, Any]:
-    """An address in Japan names its country only in another language."""
+    """An address in Japan includes its country only in another language."""
     country = recipient.country
     shown = notation.country(country or _JAPAN)
     return recipient.model_dump() | {

@@ -74,7 +74,7 @@ def credit_invoice(
 ) -> Invoice:
     """Issue a credit note for parts of a paid or unpaid invoice, or for all that earlier credit notes have left of it.
 
-    If nothing is left, the month may be billed again.
+    If nothing is left afterwards, the month may be billed again.
     :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, or no reason is given. Or the terms are a
         sample.
     """
@@ -150,7 +150,7 @@ def already_done(
 ) -> list[str | None]:
     """The number of the invoice that this actor has voided in the tenant's month, or of the credit it has issued.
 
-    A retry uses it to do nothing twice. The list is empty if there is nothing; a voided draft has the number None.
+    A retry uses it to avoid a second void or credit. The list is empty if there is none; a voided draft has the number None.
     """
     rows = _SQL.execute(
         connection,
@@ -169,7 +169,7 @@ def void_invoices(
     """Void invoices; returns the ids of those voided. An invoice that is paid, credited even in part, or void is skipped."""
     if not invoice_ids:
         return set()
-    # Locked by a statement of its own, so that the next one sees what the transactions before have entered for these invoices.
+    # Lock the invoices with a separate statement, so that the next one sees the changes of earlier transactions.
     _SQL.execute(connection, "lock_by_id", invoice_ids=list(invoice_ids))
     rows = _SQL.execute(
         connection, "void_invoices", invoice_ids=list(invoice_ids), reason=reason, voided_by=actor
@@ -185,7 +185,7 @@ def announce_voids(
     contacts: Mapping[str, BillingContact],
     reason: str,
 ) -> None:
-    """Withdraw the letters of voided invoices that wait, and queue a letter about each void of which the customer may have the invoice."""
+    """Withdraw waiting letters about voided invoices. Queue a letter about each void of an invoice that the customer may have received."""
     known = set(invoice_ids) - withdraw_letters(connection, invoice_ids)
     documents = {invoice_id: find_by_id(connection, invoice_id).invoice for invoice_id in known}
     numbered = {invoice_id: invoice for invoice_id, invoice in documents.items() if invoice.number}
@@ -202,7 +202,7 @@ def partly_credited_error(number: str | None) -> BillingError:
 
 
 def carried_error(number: str | None) -> BillingError:
-    """An invoice whose difference a later month bills is not taken back, because its replacement would bill the difference again."""
+    """An invoice whose difference a later month bills cannot be voided or credited: its replacement would bill the difference again."""
     return BillingError(
         "DIFFERENCE_CARRIED",
         f"{invoice_label(number)}の差額は後の月に繰り越し済みのため、取消、再発行、全額の返還はできません。先に DAG operate_invoices の"
@@ -219,7 +219,7 @@ def paid_error(number: str | None) -> BillingError:
 
 
 def not_voided_error(connection: psycopg.Connection, number: str | None) -> BillingError:
-    """Why a live invoice was not voided: it has been paid, voided or credited since it was read."""
+    """Why a live invoice was not voided: it was paid, voided or credited after it was read."""
     stored = find_by_number(connection, number) if number else None
     if stored and stored.status != "void" and not stored.credited:
         if stored.credited_total:
@@ -241,7 +241,7 @@ def require_reason(reason: str) -> None:
 
 
 def _locked(connection: psycopg.Connection, stored: StoredInvoice) -> StoredInvoice:
-    """The invoice as it is now, locked until the transaction ends. Another operation may have taken it back since it was read."""
+    """The present invoice, locked until the transaction ends. Another operation may have voided or credited it after it was read."""
     _SQL.execute(connection, "lock_by_id", invoice_ids=[stored.invoice_id])
     return find_by_id(connection, stored.invoice_id)
 

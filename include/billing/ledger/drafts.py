@@ -1,4 +1,4 @@
-"""Drafts: the month's invoice of a tenant before it is finalised, and what prevents that."""
+"""Drafts: the month's invoice of a tenant before it is finalised, and the obstacles to finalising."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SQL = Statements(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class Draft:
-    """A priced month. ``hold`` says why it waits for an approval, ``refusal`` why it can never be finalised as it is."""
+    """A priced month. ``hold`` says why it waits for an approval, ``refusal`` why it cannot be finalised unchanged."""
 
     account: BillingAccount
     inputs: BillingInputs
@@ -39,7 +39,7 @@ class Draft:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What prevents finalising, apart from sample terms."""
+        """The obstacles to finalising, apart from sample terms."""
         return tuple(str(problem) for problem in (self.hold, self.refusal) if problem)
 
 
@@ -70,7 +70,7 @@ def make_draft(
             invoice.total,
             recurring_subtotal(invoice),
             invoice.currency,
-            # An invoice with one-off lines only is not compared.
+            # An invoice that has only one-off lines is not compared.
             account.previous if inputs.parts else None,
             terms.settings.approval_percent,
         ),
@@ -105,7 +105,7 @@ def save_drafts(
         period_start=period.start,
         period_end=period.end,
         execution_id=execution_id,
-        # One JSON value: quoting these texts as array elements takes longer than all the pricing.
+        # Use one JSON value: quoting these texts as array elements takes longer than the whole pricing.
         drafts=Jsonb(
             [
                 {
@@ -125,9 +125,9 @@ def save_drafts(
 
 
 def _refusal(inputs: BillingInputs, invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
-    """Why the invoice cannot be finalised. An invoice whose total is 0 is not sent and need not be qualified.
+    """Why the invoice cannot be finalised. An invoice with a total of 0 is not sent and need not be qualified.
 
-    Without an exchange rate an invoice in another currency cannot be booked, even if it is not taxed.
+    Without an exchange rate, an invoice in another currency cannot be booked, even without tax.
     """
     if invoice.total == 0:
         return None

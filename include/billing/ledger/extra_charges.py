@@ -1,4 +1,4 @@
-"""One-off lines (``batch.extra_charge``): those that a person enters, and those that carry a difference into a later month."""
+"""One-off lines (``batch.extra_charge``): lines that a user enters, and lines that carry a difference into a later month."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def remove_line(
     removed_by: str,
     execution_id: str,
 ) -> ExtraCharge:
-    """Remove the line with this description or id, and on this day if one is given; returns it.
+    """Remove the line with this description or id, and on this day if one is given. Returns the line.
 
-    A second attempt of the same run returns the line that it has removed.
+    A second attempt of the same run returns the line that the first attempt removed.
     :raises BillingError: there is no such line, there are several, or a final invoice has it.
     """
     for row in _SQL.rows(connection, "removed_lines", tenant_id=tenant_id, execution_id=execution_id):
@@ -110,9 +110,9 @@ def carry_difference(
     entered_by: str,
     execution_id: str | None,
 ) -> list[ExtraCharge]:
-    """Carry the difference of a final month into the next month that is not final: one line per tax category; returns the lines.
+    """Carry the difference of a final month into the next month that is not final: one line per tax category. Returns the lines.
 
-    A second attempt of the same run returns the lines that it has entered. Two runs at once carry the difference once.
+    A second attempt of the same run returns the lines that the first attempt entered. Two concurrent runs carry the difference only once.
     :raises BillingError: there is no difference, the invoice has credit notes, the month cannot be priced any more, or the prices of the
         two months differ in whether they include tax.
     """
@@ -156,7 +156,7 @@ def _require_carriable(difference: Difference) -> None:
             "NOT_PRICEABLE", f"{number}の月を計算し直せません。{difference.problem.rstrip('。')}"
         )
     if difference.credited:
-        # Whether a credit note was for this difference, or for something else, only the accountant knows.
+        # Only the accountant knows whether a credit note was for this difference or for something else.
         raise BillingError(
             "HAS_CREDITS",
             f"{number}には返還請求書があり、差額のどこまでが返還済みか決められません（{difference.sentence()}）。"
@@ -165,7 +165,7 @@ def _require_carriable(difference: Difference) -> None:
 
 
 def _line(content: dict[str, Any]) -> ExtraCharge:
-    """A removed line. The check is left out: a line with impossible numbers can be removed."""
+    """A removed line. It is not validated, so a line with impossible numbers can be removed."""
     return ExtraCharge.model_construct(
         **{name: content[name] for name in ExtraCharge.model_fields}
         | {"charged_on": date.fromisoformat(content["charged_on"])}

@@ -1,4 +1,4 @@
-"""Finalising: invoices get their number and dates, and the application gets its rows."""
+"""Finalising: gives invoices their number and dates, and writes the application's rows."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from include.billing.documents.invoice import Invoice, InvoiceKind
 
 @dataclass(frozen=True)
 class Letter:
-    """A letter. With a file, it ends with one of the last two texts: depending on whether the file is small enough to be attached."""
+    """A letter. If it has a file, it ends with one of the last two texts, depending on whether the file is small enough to be attached."""
 
     subject: str
     body: str
@@ -29,7 +29,7 @@ def document_letter(
 ) -> Letter:
     """The letter about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
 
-    ``is_original_unsent``: the customer has no letter about the invoice that the credit note cancels.
+    ``is_original_unsent``: the customer has received no letter about the invoice that the credit note cancels.
     """
     texts = _TEXTS[document.language]
     kind = "credit" if document.kind is InvoiceKind.CREDIT else "invoice"
@@ -60,7 +60,7 @@ def document_letter(
 
 
 def void_letter(invoice: Invoice, reason: str) -> Letter:
-    """The letter about an invoice that is void and that no other invoice replaces yet."""
+    """The letter about a void invoice that no other invoice has replaced yet."""
     texts = _TEXTS[invoice.language]
     values = _values(invoice) | {"reason": reason}
     body = "\n".join([texts["void_body"].format(**values), texts["signature"].format(**values)])

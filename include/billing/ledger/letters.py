@@ -1,7 +1,8 @@
-"""The e-mails that tell a tenant's billing contact about invoices, credit notes and voids, and the files that travel with them.
+"""The e-mails to a tenant's billing contact about invoices, credit notes and voids, and their files.
 
-A letter is a row of ``HIS_NotificationLog``, written in the transaction of its document; BATCH-019-01 sends it. A letter that waits is
-withdrawn with its invoice. Then there is no letter about a void, and the letter about a credit note says so.
+A letter is a row of ``HIS_NotificationLog``, written in the transaction of its document; BATCH-019-01 sends it. If an invoice is voided or
+credited while its letter waits, the letter is withdrawn. Then no letter about the void is sent, and the letter about the credit note says
+so.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ PdfDelivery = Literal["attachment", "link", "none"]
 
 @dataclass(frozen=True)
 class BillingContact:
-    """Who receives a tenant's letters now, and how the PDF travels; None: by the installation's setting."""
+    """The present recipient of a tenant's letters, and how the PDF is delivered; None: by the installation's setting."""
 
     email: str | None
     pdf_delivery: PdfDelivery | None
 
     @property
     def problem(self) -> str | None:
-        """Why no letter can be sent, as an operator's remark; None if one can."""
+        """Why no letter can be sent, as an operator's remark; None if letters can be sent."""
         if not self.email:
             return (
                 "請求先のメールアドレスがないため、通知していません。"
@@ -67,7 +68,7 @@ def queue_letters(
     *,
     is_original_unsent: bool = False,
 ) -> None:
-    """Queue the letter of each invoice and credit note, by invoice id, whose contact has an address. With its PDF, if that is attached.
+    """Queue the letter of each invoice and credit note, by invoice id, whose contact has an address. The PDF is included if it is attached.
 
     ``is_original_unsent``: the letters are about credit notes, and those about their invoices were withdrawn.
     """
@@ -100,7 +101,7 @@ def queue_void_letters(
 
 
 def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> set[str]:
-    """Withdraw the letters that are not sent yet; returns the ids of their invoices. The customer may know of all others."""
+    """Withdraw the letters that are not sent yet. Returns the ids of their invoices. The customer may have received all other letters."""
     by_letter = {_letter_id(invoice_id): invoice_id for invoice_id in invoice_ids}
     withdrawn = _SQL.column(connection, "withdraw_letters", notification_ids=list(by_letter))
     return {by_letter[letter_id] for letter_id in withdrawn}

@@ -1,4 +1,4 @@
-"""Reminders of overdue invoices: letters like those of ``letters``, and the list of those to whom none is sent."""
+"""Reminders of overdue invoices: letters like those of ``letters``, and the stop list."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def former_debtors(platform: psycopg.Connection, terms: Terms, today: date) -> l
 def queue_reminders(
     connection: psycopg.Connection, terms: Terms, today: date, execution_id: str
 ) -> list[Reminder]:
-    """Queue the reminders of the transaction's tenants that are due today, each once; returns them, and those without an address.
+    """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
 
-    An invoice that the tenant's overpaid invoices of the same currency cover has no reminder, but a problem.
+    If the tenant's overpaid invoices of the same currency cover an invoice, it gets a problem instead of a reminder.
 
-    With sample terms, and as long as no payment source is configured, there are none. The invoices stay locked until the transaction
-    ends, so that a payment at the same time either prevents its reminder or withdraws it.
+    With sample terms, and without a configured payment source, no reminder is queued. The invoices stay locked until the transaction ends,
+    so that a concurrent payment either prevents its reminder or withdraws it.
     """
     if not _sends_reminders(terms):
         return []
@@ -61,14 +61,14 @@ def queue_reminders(
     contacts = load_contacts(connection)
     balances = {(row["tenant_id"], row["currency"]): row for row in _SQL.rows(connection, "credit_balances")}
     reminders = []
-    # Read after the lock: what another transaction has changed meanwhile counts.
+    # Read after the lock, to include concurrent changes of other transactions.
     for row in _SQL.rows(connection, "load_overdue", invoice_ids=overdue):
         days = due_reminder(row["due_on"], today, terms.settings.reminder_days, row["queued_days"])
         balance = balances.get((row["tenant_id"], row["currency"]))
         is_covered = balance is not None and balance["amount"] >= row["open_amount"]
         problem = _credit_balance(row["number"], balance) if balance and is_covered else None
         if balance and is_covered:
-            # The oldest invoices use the balance up.
+            # The balance covers the oldest invoices first.
             balance["amount"] -= row["open_amount"]
         if days is None:
             continue
@@ -97,7 +97,7 @@ def withdraw_reminders(connection: psycopg.Connection, invoice_ids: Iterable[str
 def stop_reminders(
     connection: psycopg.Connection, tenant_id: str, invoice_id: str | None, reason: str, entered_by: str
 ) -> bool:
-    """Send no more reminders of the invoice, or with None of any invoice of the tenant; returns whether that is new."""
+    """Send no more reminders of the invoice, or with None of any invoice of the tenant. Returns whether the entry is new."""
     invoice_ids = _SQL.column(connection, "lock_open_invoices", tenant_id=tenant_id, invoice_id=invoice_id)
     stopped = _SQL.execute(
         connection,
@@ -112,7 +112,7 @@ def stop_reminders(
 
 
 def allow_reminders(connection: psycopg.Connection, tenant_id: str, invoice_id: str | None) -> bool:
-    """Take an entry of ``stop_reminders`` back; returns whether there was one."""
+    """Remove an entry of ``stop_reminders``. Returns whether there was one."""
     return bool(_SQL.column(connection, "delete_stop", tenant_id=tenant_id, invoice_id=invoice_id))
 
 

@@ -1,7 +1,7 @@
-"""Payments and refunds in the database: recorded once each, taken back if they were entered by mistake, or moved.
+"""Payments and refunds in the database: each is recorded once, and can be reversed or moved.
 
-An invoice whose payments and credit notes reach its total becomes PAID in the application's row. Payments lock the invoice, as voids
-and credit notes do. All functions run in the caller's transaction, in the context of its tenants, unless they say otherwise.
+If the payments and credit notes of an invoice reach its total, the application's row becomes PAID. Payments lock the invoice, as voids and
+credit notes do. Functions run in the caller's transaction, in the context of its tenants, unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _SQL = Statements(Path(__file__).parents[1])
 def find_payables(connection: psycopg.Connection, numbers: Iterable[str]) -> dict[str, Payable]:
     """The documents with these numbers, by number: of the transaction's tenants, or as ``batch_platform`` of all."""
     rows = _SQL.rows(connection, "find_payable", numbers=list(numbers))
-    # A draft has no number, so a document that is found has its date.
+    # A draft has no number, so a document that is found has a date.
     return {row["number"]: Payable(**row) for row in rows}
 
 
 def find_recorded(
     connection: psycopg.Connection, payments: Iterable[Payment]
 ) -> dict[tuple[str, str], Payment]:
-    """The recorded payments with the references of these, also those taken back, by number and reference. As ``find_payables``."""
+    """The recorded payments with the references of these, including reversed ones, by number and reference. As ``find_payables``."""
     references = [payment.reference for payment in payments]
     rows = _SQL.rows(
         connection, "find_payments", payment_references=references, tenant_id=None, period_start=None
@@ -56,7 +56,7 @@ def former_invoiced_tenants(platform: psycopg.Connection, period: Period) -> lis
 
 
 def vanished_payers(platform: psycopg.Connection) -> list[tuple[str, str, str]]:
-    """Id, code and name of tenants with an invoice that the application has deleted from its table. As ``batch_platform``."""
+    """Id, code and name of tenants that have an invoice and that the application has deleted from its table. As ``batch_platform``."""
     return _SQL.execute(platform, "vanished_payers").fetchall()
 
 
@@ -69,9 +69,9 @@ def record_payments(
     entered_by: str,
     execution_id: str,
 ) -> list[RecordedPayment]:
-    """Record payments of the transaction's tenants, in order. A payment whose reference is recorded for its invoice changes nothing.
+    """Record payments of the transaction's tenants, in order. If the reference is already recorded for the invoice, nothing changes.
 
-    :raises BillingError: a payment is impossible (``require_acceptable``), or its reference means another payment.
+    :raises BillingError: a payment is impossible (``require_acceptable``), or its reference belongs to another payment.
     """
     numbers = {payment.number for payment in payments}
     _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
@@ -102,9 +102,9 @@ def record_refund(
     entered_by: str,
     execution_id: str,
 ) -> RecordedPayment:
-    """Record money that was paid back of an overpaid invoice. A refund whose reference is recorded for its invoice changes nothing.
+    """Record a refund of an overpaid invoice. If the reference is already recorded for the invoice, nothing changes.
 
-    :raises BillingError: the refund is impossible (``require_acceptable``), is more than what is overpaid, or its reference means
+    :raises BillingError: the refund is impossible (``require_acceptable``), exceeds the overpaid amount, or its reference belongs to
         another payment.
     """
     _SQL.execute(connection, "lock_invoices", numbers=[refund.number])
@@ -121,7 +121,7 @@ def record_refund(
 
 
 def overpaid_invoices(connection: psycopg.Connection, tenant_id: str, period: Period) -> list[str]:
-    """The numbers of the tenant's invoices of the month that are overpaid, also of those that are credited."""
+    """The numbers of the tenant's invoices of the month that are overpaid, including credited ones."""
     return _SQL.column(connection, "overpaid_of_month", tenant_id=tenant_id, period_start=period.start)
 
 
@@ -144,10 +144,10 @@ def reverse_payment(
     reversed_by: str,
     execution_id: str,
 ) -> RecordedPayment:
-    """Take back the payment or refund of the tenant's month with this reference. A second attempt of the same run changes nothing.
+    """Reverse the payment or refund of the tenant's month with this reference. A second attempt of the same run changes nothing.
 
     ``number`` selects the invoice if several of the month have the reference.
-    :raises BillingError: there is no such payment, there are several, another run has taken it back, or its money was paid back.
+    :raises BillingError: there is no such payment, there are several, another run has reversed it, or its money was refunded.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id)
     _take_back(connection, row, reason, reversed_by, execution_id)
@@ -169,9 +169,9 @@ def move_payment(
     moved_by: str,
     execution_id: str,
 ) -> tuple[RecordedPayment, RecordedPayment]:
-    """Take a payment of the tenant's month back from its invoice, and record it for the invoice ``target``; returns both invoices.
+    """Reverse a payment of the tenant's month, and record it for the invoice ``target``. Returns both invoices.
 
-    Day, amount, method and reference stay. A second attempt of the same run changes nothing.
+    Day, amount, method and reference stay the same. A second attempt of the same run changes nothing.
     :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id, target=target)
@@ -189,7 +189,7 @@ def move_payment(
         payable = None
     payable = require_payable(payment, payable)
     if row["reversed_at"] is None:
-        # All checks come before the first change: the caller's transaction goes on after an error.
+        # All checks come before the first change, because the caller's transaction continues after an error.
         if (target, reference) in find_recorded(connection, [payment]):
             raise BillingError(
                 "REFERENCE_TAKEN",
@@ -208,9 +208,9 @@ def move_payment(
 
 
 def show_payments(connection: psycopg.Connection, invoice_id: str) -> None:
-    """Show in the application's row what has been paid: PAID if nothing is open, otherwise the part. Reminders that wait are withdrawn.
+    """Write the payment state into the application's row: PAID if nothing is open, otherwise the paid part. Withdraw waiting reminders.
 
-    The caller has locked the invoice. PAID that the application itself has set stays.
+    The caller has locked the invoice. If the application itself has set PAID, it stays.
     """
     state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
     is_settled = state["paid_total"] > 0 and state["open_amount"] <= 0
@@ -221,12 +221,12 @@ def show_payments(connection: psycopg.Connection, invoice_id: str) -> None:
         _SQL.execute(connection, "mark_paid", invoice_id=invoice_id, is_marked=False)
         _SQL.execute(connection, "unmark_host_row", invoice_id=invoice_id)
     write_host_rows(connection, [invoice_id])
-    # A reminder that waits names an amount that is not open any more.
+    # A waiting reminder states an amount that is not open any more.
     withdraw_reminders(connection, [invoice_id])
 
 
 def _is_reversed(connection: psycopg.Connection, payment: Payment) -> bool:
-    """Whether the recorded payment with this reference is taken back. :raises BillingError: it is another payment."""
+    """Whether the recorded payment with this reference is reversed. :raises BillingError: it is another payment."""
     rows = _SQL.rows(
         connection,
         "find_payments",
@@ -248,11 +248,11 @@ def _payment_of_month(
     execution_id: str,
     target: str | None = None,
 ) -> dict[str, Any]:
-    """The payment that this run takes back, or has taken back. Its invoice and ``target`` are locked."""
+    """The payment that this run reverses, or has reversed. Its invoice and ``target`` are locked."""
     known = _payments_of_month(connection, tenant_id, period, reference, number)
     numbers = [row["number"] for row in known]
     _SQL.execute(connection, "lock_invoices", numbers=[*numbers, *([target] if target else [])])
-    # Read again: another run may have taken it back before this one had the lock.
+    # Read again: another run may have reversed it before this run got the lock.
     rows = _payments_of_month(connection, tenant_id, period, reference, number)
     if not rows:
         raise BillingError(
@@ -294,7 +294,7 @@ def _payments_of_month(
 def _take_back(
     connection: psycopg.Connection, row: dict[str, Any], reason: str, reversed_by: str, execution_id: str
 ) -> None:
-    """Take back the payment of the locked invoice, unless it is taken back. :raises BillingError: its money was paid back."""
+    """Reverse the payment of the locked invoice, unless it is reversed. :raises BillingError: its money was refunded."""
     if row["reversed_at"] is not None:
         return
     state = _SQL.rows(connection, "payment_state", invoice_id=row["invoice_id"])[0]
@@ -316,7 +316,7 @@ def _take_back(
 
 @dataclass(frozen=True)
 class _Entry:
-    """How a payment was entered."""
+    """The origin of a payment's entry."""
 
     source: Literal["operation", "file"]
     reason: str | None

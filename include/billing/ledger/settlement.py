@@ -1,11 +1,11 @@
 """Settling a month: each tenant's invoice is priced, saved as a draft and finalised.
 
-Each function runs in the caller's transaction, in the context of its tenants (``tenant_transaction``). The database guarantees one
-live invoice per tenant and month (a unique key), numbers without a gap, and that finalised invoices never change (a trigger). Two runs at
-the same time therefore produce one set of invoices.
+Each function runs in the caller's transaction, in the context of its tenants (``tenant_transaction``). The database guarantees one live
+invoice per tenant and month (a unique key), numbers without a gap, and that finalised invoices never change (a trigger). Two concurrent
+runs therefore produce one set of invoices.
 
-If the price list or the issuer is a sample, only drafts are written. No number is given, the application gets no row, and no e-mail is
-queued. Finalised invoices stay unchanged.
+If the price list or the issuer is a sample, only drafts are written: without numbers, application rows and e-mails. Finalised invoices do
+not change.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from include.billing.terms import Terms
 
 
 class Settlement(StrEnum):
-    """How a tenant's month ended."""
+    """The result of a tenant's month."""
 
     PRICED = "priced"
     FINALIZED = "finalized"
@@ -55,12 +55,12 @@ class Settlement(StrEnum):
 
 @dataclass(frozen=True)
 class Instructions:
-    """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged.
-    ``approved_by`` is the person who approves them; None: the ``actor``.
+    """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged. ``approved_by`` is the
+    person who approves them; None: the ``actor``.
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones; ``reason`` says why. ``actor`` is the run or the person.
-    ``resumable``: the run may be retried, and a retry does not issue again what this actor has issued. ``is_trial``: nothing is written,
-    so that a month before the first one may be priced too.
+    ``resumable``: the run may be retried. A retry does not issue again what this actor has issued. ``is_trial``: nothing is written, so a
+    month before the first one may be priced too.
     """
 
     issued_on: date
@@ -76,9 +76,9 @@ class Instructions:
 
 @dataclass(frozen=True)
 class TenantSettlement:
-    """How one tenant's month ended. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's remarks.
+    """The result of one tenant's month. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's remarks.
 
-    ``attention`` is what the accountant must look at although the tenant did not fail; the run's report names it. ``billed_days`` is the
+    ``attention`` is a remark for the accountant although the tenant did not fail; the run's report contains it. ``billed_days`` is the
     number of usage days that an earlier attempt of this run has billed; otherwise ``inputs`` has them.
     """
 
@@ -104,7 +104,7 @@ class TenantSettlement:
 def price_tenants(
     connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
 ) -> list[TenantSettlement]:
-    """Price the month of the transaction's tenants and write nothing."""
+    """Price the month of the transaction's tenants without writing anything."""
     instructions = replace(instructions, is_trial=True)
     priced = []
     for account in load_accounts(connection, period):
@@ -131,9 +131,9 @@ def price_tenants(
 def settle_tenants(
     connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
 ) -> list[TenantSettlement]:
-    """Price, save and finalise the month of the transaction's tenants; returns a settlement per tenant, ordered by tenant id.
+    """Price, save and finalise the month of the transaction's tenants. Returns a settlement per tenant, ordered by tenant id.
 
-    A finalised month stays unchanged. If a tenant fails, its settlement says why, and the other tenants are settled.
+    A finalised month does not change. If a tenant fails, its settlement says why, and the other tenants are settled.
     :raises BillingError: a recalculation has no reason.
     """
     if instructions.recalculate:
@@ -215,7 +215,7 @@ def _settle_drafts(
 def _with_letter_problem(
     settlement: TenantSettlement, contact: BillingContact, *, is_void_due: bool
 ) -> TenantSettlement:
-    """The settlement with the remark that nobody is notified, if a letter about an invoice or a void was due."""
+    """The settlement with the remark that no letter is sent, if a letter about an invoice or a void was due."""
     is_due = settlement.settlement is Settlement.FINALIZED or (
         is_void_due and settlement.settlement is Settlement.NOTHING_TO_PAY
     )
@@ -227,7 +227,7 @@ def _with_letter_problem(
 def _outcome(
     account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
 ) -> Draft | TenantSettlement:
-    """The draft to save and finalise, or the settlement of a month that needs none."""
+    """The draft to save and finalise, or the settlement of a month that needs no draft."""
     outcome = _already_settled(account, terms, instructions) or _draft(account, period, terms, instructions)
     if account.issued is None:
         return outcome
@@ -245,9 +245,9 @@ def _void_replaced(
     contacts: Mapping[str, BillingContact],
     instructions: Instructions,
 ) -> tuple[set[str], dict[str, TenantSettlement]]:
-    """Void the issued invoices that drafts replace; returns the voided ids, and a failure per tenant whose invoice was not voided.
+    """Void the issued invoices that drafts replace. Returns the voided ids, and a failure per tenant whose invoice was not voided.
 
-    The letter about a new invoice says which one it replaces. There is no such letter if the new total is 0.
+    The letter about a new invoice names the replaced one. If the new total is 0, there is no such letter.
     """
     replaced = {draft.account.tenant_id: draft.account.issued for draft in drafts if draft.account.issued}
     voided = void_invoices(

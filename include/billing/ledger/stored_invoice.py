@@ -75,7 +75,7 @@ def stored_document(row: dict[str, Any]) -> Invoice:
 
 
 def invoice_label(number: str | None) -> str:
-    """How messages name an invoice; None is the number of a draft and of an invoice whose total is 0."""
+    """The name of an invoice in messages. None is the number of a draft and of an invoice whose total is 0."""
     return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"
 
 

@@ -170,7 +170,7 @@ class Calculation:
     def add_commitment(self) -> None:
         """Add the difference between the minimum commitment and the sum so far, with the tax category of the last plan.
 
-        The tenant owes the minimum whatever it used, so the minimum also applies when a charge is missing for lack of a record.
+        The minimum does not depend on usage, so it also applies when a charge is missing for lack of a record.
         """
         inputs = self.inputs
         minimums = [
@@ -200,7 +200,7 @@ class Calculation:
         )
 
     def add_extra_charges(self) -> None:
-        """Add the one-off lines. No discount applies to them, they do not count towards the minimum, and each keeps its tax category."""
+        """Add the one-off lines. Discounts do not apply to them, they do not count towards the minimum, and each keeps its tax category."""
         for extra in self.inputs.extra_charges:
             if extra.currency != self.inputs.currency:
                 raise BillingError(
@@ -241,7 +241,7 @@ class Calculation:
         )
 
     def _category(self, listed: TaxCategory) -> TaxCategory:
-        """The tenant's tax category, or else the price list's."""
+        """The tenant's tax category, otherwise the price list's."""
         return self.inputs.tax_category or listed
 
     def _sums(self) -> dict[TaxCategory, Decimal]:

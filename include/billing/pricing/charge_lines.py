@@ -52,7 +52,7 @@ class ChargeLines:
         self._closed = [day for day in inputs.usage_days if self._part.holds(day.usage_date)]
 
     def line(self, charge: Charge, basis: Decimal) -> ChargeLine | None:
-        """The line of a charge, or None if it has no record and no minimum. ``basis``: the lines of which it is a percentage.
+        """The line of a charge, or None if it has no record and no minimum. ``basis``: the lines of which a percentage is charged.
 
         :raises BillingError: an amount of its meter is in another currency.
         """
@@ -162,7 +162,7 @@ class ChargeLines:
         return self._included(charge, monthly, charge.step)
 
     def _included(self, charge: Charge, monthly: Decimal, step: Decimal) -> Decimal:
-        """What is free in the part of the month, rounded up to the step in the tenant's favour."""
+        """The free quantity in the part of the month, rounded up to the step in the tenant's favour."""
         if not monthly:
             return _ZERO
         is_prorated = charge.proration is Prorate.INCLUDED and not self._is_whole_month
@@ -176,7 +176,7 @@ class ChargeLines:
         return round_to_minor_unit(amount, self._inputs.currency, self._inputs.rounding)
 
     def _remark_on_records(self, charge: MetricCharge, recorded: int) -> None:
-        """Remark on a charge whose metric has a record on only ``recorded`` of the closed days."""
+        """Add a remark about a charge whose metric has a record on only ``recorded`` of the closed days."""
         is_percentage = isinstance(charge, PercentageCharge)
         if isinstance(charge, PercentageCharge) and not charge.fixed_amount:
             return  # Its amount does not depend on the metric.

@@ -16,7 +16,7 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class Tier:
-    """Quantities above the previous tier and up to ``up_to`` (inclusive; None: without limit)."""
+    """Quantities above the previous tier and up to ``up_to`` (inclusive; None: no limit)."""
 
     up_to: Decimal | None
     unit_amount: Decimal
@@ -59,7 +59,7 @@ def volume(quantity: Decimal, tiers: Sequence[Tier]) -> Decimal:
 def package(
     quantity: Decimal, *, package_size: Decimal, package_amount: Decimal, free_units: Decimal = _ZERO
 ) -> Decimal:
-    """Whole packages: a package that is used in part is charged in full."""
+    """Whole packages: a partly used package is charged in full."""
     charged = max(quantity - free_units, _ZERO)
     packages = EXACT.divide(charged, package_size).to_integral_value(ROUND_CEILING)
     return packages * package_amount
@@ -74,6 +74,6 @@ def percentage(
     free_amount: Decimal = _ZERO,
     free_events: Decimal = _ZERO,
 ) -> Decimal:
-    """``rate`` percent of an amount that is not free, plus a fixed amount for each event that is not free."""
+    """``rate`` percent of the amount without the free part, plus a fixed amount for each event that is not free."""
     charged = max(amount - free_amount, _ZERO)
     return charged * rate / 100 + max(events - free_events, _ZERO) * fixed_amount

@@ -1,7 +1,7 @@
 """The minimum commitment of a month, day by day. Pure; days are Asia/Tokyo dates, amounts are per month and before tax.
 
-Each billable day adds one day's share of the commitment that applies to it. That is the tenant's commitment (of several, the one that
-began last), or else its plan's. Source: BATCH-018-02's rules.
+Each billable day adds one day's share of the commitment that applies to it: the tenant's commitment (of several, the one that began last),
+otherwise its plan's. Source: BATCH-018-02's rules.
 """
 
 from __future__ import annotations

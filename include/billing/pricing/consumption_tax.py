@@ -46,8 +46,8 @@ _LABELS = {
     TaxCategory.OUT_OF_SCOPE: "対象外",
 }
 
-# The rates in percent from each date on, newest first. Past rates stay, because a past month may be billed late. A category that is
-# not listed has the rate 0.
+# The rates in percent from each date on, newest first. Past rates remain, because a past month may be billed late. A category that is not
+# listed has the rate 0.
 _RATES = ((date(2019, 10, 1), {TaxCategory.STANDARD: Decimal(10), TaxCategory.REDUCED: Decimal(8)}),)
 
 

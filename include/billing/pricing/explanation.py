@@ -1,4 +1,4 @@
-"""The explanation of an invoice for operators, in Japanese: every line, down to the closed days it was calculated from."""
+"""The explanation of an invoice for operators, in Japanese: every line, with the closed days it was calculated from."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from include.billing.pricing.wording import Japanese
 def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
     """The steps of the calculation in order, including lines with an amount of 0. Amounts are in the invoice's currency.
 
-    The lines come from pricing the stored inputs again, so that the explanation shows the actual calculation. They are in Japanese, also
-    for an invoice in another language.
+    The stored inputs are priced again, so the explanation shows the actual calculation. It is in Japanese, even for an invoice in another
+    language.
     """
     if invoice.kind is InvoiceKind.CREDIT:
         yield f"{invoice.number} は {invoice.original_number} の全額を取り消す返還請求書です。内訳は元の請求書を表示してください。"

@@ -32,7 +32,7 @@ Quantity = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 PositiveQuantity = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
 
-# Options that the stored inputs of an invoice leave out where they are not used, so that older inputs keep their digest.
+# Options that are omitted from the stored inputs of an invoice if they are not used, so that older inputs keep their digest.
 EnglishName = Annotated[str | None, Field(min_length=1, exclude_if=is_default)]
 Minimum = Annotated[Decimal | None, Field(gt=0, allow_inf_nan=False, exclude_if=is_default)]
 
@@ -44,7 +44,7 @@ class _Entry(BaseModel):
 
 
 class Prorate(StrEnum):
-    """What shrinks in proportion to the days of a part of the month: the amount, the free quantities, or neither."""
+    """What is prorated by the days of a part of the month: the amount, the free quantities, or neither."""
 
     AMOUNT = "amount"
     INCLUDED = "included"
@@ -52,9 +52,9 @@ class Prorate(StrEnum):
 
 
 class _NamedCharge(_Entry):
-    """What all charges have: the name on the invoice, a tax category of its own, and the least that the line comes to.
+    """The fields that all charges have: the name on the invoice, a tax category, and the minimum amount of the line.
 
-    ``minimum`` is per month. A part of the month owes its share of it with ``Prorate.AMOUNT``, otherwise all of it.
+    ``minimum`` is per month. With ``Prorate.AMOUNT``, it is prorated for a part of the month; otherwise it applies in full.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -86,7 +86,7 @@ class _Charge(_NamedCharge):
 
     @property
     def proration(self) -> Prorate:
-        """The chosen proration. By default, the price of a level is for a whole month, and a sum has only the part's events."""
+        """The chosen proration. By default, the price of a level is for a whole month, and a sum contains only the events of the part."""
         return self.prorate or (Prorate.AMOUNT if self.aggregation.is_level else Prorate.INCLUDED)
 
     @model_validator(mode="after")
@@ -176,7 +176,7 @@ class VolumeCharge(_TieredCharge):
 
 
 class PackageCharge(_Charge):
-    """A price per package. A package that is used in part is charged in full."""
+    """A price per package. A partly used package is charged in full."""
 
     model: Literal["package"]
     package_size: PositiveQuantity
@@ -221,7 +221,7 @@ class PercentageCharge(_Charge):
 class MeteredPercentageCharge(_NamedCharge):
     """A percentage of the amount of ``meter`` (``batch.metered_amount``), plus a fixed amount per event.
 
-    ``free_amount`` and ``free_events`` are per month. By default, a part of the month gets its share of them.
+    ``free_amount`` and ``free_events`` are per month. By default, they are prorated for a part of the month.
     """
 
     model: Literal["metered_percentage"]
@@ -238,7 +238,7 @@ class MeteredPercentageCharge(_NamedCharge):
         return self.prorate or Prorate.INCLUDED
 
     def amount(self, amount: Decimal, events: Decimal) -> Decimal:
-        """The exact amount for what is not free."""
+        """The exact amount of the part that is not free."""
         return charge_models.percentage(amount, events, rate=self.rate, fixed_amount=self.fixed_amount)
 
 
@@ -361,7 +361,7 @@ def parse_price_list(text: str, source: str) -> PriceList:
 
 
 def load_price_list() -> PriceList:
-    """The price list that the settings name.
+    """The price list of the settings.
 
     :raises SettingsError: it cannot be read or is invalid. Names the file, the plan and the field.
     """

@@ -1,7 +1,7 @@
-"""The quantity that a charge prices, from the closed days of a period. Pure; days are Asia/Tokyo dates.
+"""The charged quantity, from the closed days of a period. Pure; days are Asia/Tokyo dates.
 
-``sum`` is for events (API calls, reports). ``max``, ``average`` and ``latest`` are for levels (users, storage), which are priced per
-month: a sum over 30 days would charge them thirtyfold.
+``sum`` is for events (API calls, reports). ``max``, ``average`` and ``latest`` are for levels (users, storage), which are priced per month:
+a sum over 30 days would charge them thirtyfold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Metric(StrEnum):
     REPORTS_GENERATED = "reports_generated"
 
 
-# By how much a stored figure is larger than the metric's unit.
+# The factor between a stored figure and the metric's unit.
 _COUNTED_PER_UNIT = {Metric.STORAGE_GB: BYTES_PER_GB}
 
 
@@ -56,7 +56,7 @@ DEFAULT_STEP = {
 class UsageDay(BaseModel):
     """One closed day of a tenant (``batch.usage_day``). ``revision`` increases when the day is closed again with other figures.
 
-    A figure is None if the host has no record of it. That is not 0.
+    A figure is None if the host has no record of it. None is not 0.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,1 +1,1 @@
-"""What customers owe: due dates, payments, ages and reminders. Pure; the rows are in ``ledger``."""
+"""Receivables: due dates, payments, ages and reminders. Pure; the rows are in ``ledger``."""

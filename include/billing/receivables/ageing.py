@@ -11,7 +11,7 @@ from itertools import groupby
 
 
 class Age(StrEnum):
-    """How long an amount is overdue. ``OWED_BACK`` is what the customer has paid too much; it is negative."""
+    """How long an amount is overdue. ``OWED_BACK`` is what the customer has overpaid; it is negative."""
 
     NOT_DUE = "期限前"
     DAYS_1_TO_30 = "1〜30日超過"
@@ -35,7 +35,7 @@ class OpenInvoice:
 
 @dataclass
 class AgedTenant:
-    """The open amounts of one tenant in one currency. Names are those of its invoice that is due last."""
+    """The open amounts of one tenant in one currency. The names are those of its invoice with the latest due date."""
 
     tenant_code: str
     counterparty: str
@@ -44,7 +44,7 @@ class AgedTenant:
 
     @property
     def total(self) -> Decimal:
-        """What the tenant owes, less what it is owed back."""
+        """The amount that the tenant owes, less what is owed to it."""
         return sum(self.amounts.values(), Decimal(0))
 
 

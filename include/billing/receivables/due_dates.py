@@ -14,14 +14,14 @@ _SATURDAY = 5
 # Banks are closed from 31 December to 3 January.
 _YEAR_END = {(12, 31), (1, 1), (1, 2), (1, 3)}
 
-# Where a due date moves that is no business day; none: it stays.
+# The direction in which a due date moves if banks are closed; none: it does not move.
 DueDay = Literal["next", "previous", "none"]
 
 
 def due_date(period: Period, issued_on: date, months: int, moved: DueDay) -> date:
     """The end of the month ``months`` after the billing month, but not before the end of the month of issue, on a business day.
 
-    With ``previous``, a day before ``issued_on`` would be due at once, so the next business day is taken.
+    With ``previous``, the date could be before ``issued_on``; then the next business day is used.
     """
     month = period
     for _ in range(months):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
-# A reminder that fell due longer ago is not sent any more. An installation that begins to send reminders would otherwise send them
-# about all invoices of the past whose payments nobody has recorded.
+# Older reminders are not sent. Otherwise an installation that begins to send reminders would send them about all past invoices whose
+# payments are not recorded.
 LONGEST_DELAY = timedelta(days=30)
 
 
@@ -15,7 +15,7 @@ def due_reminder(
 ) -> int | None:
     """The days after the due date of the reminder to send today, or None.
 
-    It is the latest stage that is due. Earlier stages that were missed are not sent, and no stage is sent twice.
+    It is the latest due stage. Earlier missed stages are not sent, and no stage is sent twice.
     """
     due = [days for days in reminder_days if due_on + timedelta(days=days) <= today]
     if not due:

@@ -1,4 +1,4 @@
-"""Payments of invoices, and what prevents recording one. Pure; days are Asia/Tokyo dates."""
+"""Payments of invoices, and the reasons to refuse one. Pure; days are Asia/Tokyo dates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from include.billing.money import has_minor_units
 
 @dataclass(frozen=True)
 class Payment:
-    """Money that arrived for one invoice, or a refund: money that was paid back.
+    """Money received for one invoice, or a refund of money.
 
     ``reference`` identifies it, for example the bank's reference of the transfer. ``amount`` is positive.
     """
@@ -28,7 +28,7 @@ class Payment:
 
     @property
     def noun(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return "返金" if self.kind == "refund" else "入金"
 
 
@@ -36,7 +36,7 @@ class Payment:
 class Payable:
     """A document that a payment names. ``open_amount`` is what is left after credit notes and payments, negative if overpaid.
 
-    ``first_issued_on`` is the issue date of the first invoice in the chain of invoices that it replaces; None: it replaces none.
+    ``first_issued_on`` is the issue date of the first invoice in the chain of replaced invoices; None: it replaces none.
     """
 
     invoice_id: str
@@ -52,7 +52,7 @@ class Payable:
 
 @dataclass(frozen=True)
 class RecordedPayment:
-    """What became of a payment. ``is_new``: it was not recorded before. ``open_amount`` is what is left to pay afterwards."""
+    """The result of recording a payment. ``is_new``: it was not recorded before. ``open_amount`` is the amount left to pay afterwards."""
 
     number: str
     currency: str
@@ -63,7 +63,7 @@ class RecordedPayment:
 
     @property
     def remark(self) -> str | None:
-        """What the accountant must know, or None if the invoice is settled exactly."""
+        """A remark for the accountant, or None if the invoice is settled exactly."""
         if self.is_reversed:
             return (
                 f"請求書 {self.number} のこの参照番号の{self.noun}は取り消し済みのため、記録していません。"
@@ -129,7 +129,7 @@ def require_payable(payment: Payment, payable: Payable | None) -> Payable:
 
 
 def require_refundable(refund: Payment, payable: Payable) -> None:
-    """Check that only what is overpaid is paid back. :raises BillingError: the refund is larger."""
+    """Check that a refund does not exceed the overpaid amount. :raises BillingError: the refund is larger."""
     overpaid = max(-payable.open_amount, Decimal(0))
     if refund.amount > overpaid:
         raise BillingError(
@@ -140,7 +140,7 @@ def require_refundable(refund: Payment, payable: Payable) -> None:
 
 
 def require_same(payment: Payment, recorded: Payment) -> None:
-    """Check that a reference that is recorded already means the same payment. :raises BillingError: it means another one."""
+    """Check that a recorded reference belongs to the same payment. :raises BillingError: it belongs to another one."""
     if payment != recorded:
         raise BillingError(
             "REFERENCE_TAKEN",

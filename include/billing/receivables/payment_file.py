@@ -22,7 +22,7 @@ from include.execution.digest import one_line
 
 PAYMENT_COLUMNS = ("請求書番号", "入金日", "金額", "通貨", "方法", "参照番号")
 
-# The column that each error of require_acceptable and require_same is about.
+# The column that each error of require_acceptable and require_same refers to.
 _COLUMN_OF = {
     "NO_SUCH_INVOICE": "請求書番号",
     "NOT_PAYABLE": "請求書番号",
@@ -41,7 +41,7 @@ _DAY = re.compile(r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})")
 
 @dataclass(frozen=True)
 class FileRow:
-    """A payment and the line of the file on which it ends; the header is line 1."""
+    """A payment and the last line of its row in the file; the header is line 1."""
 
     line: int
     payment: Payment

@@ -1,5 +1,5 @@
 -- name: last_closed_month
--- The last month that is handed over, or null. It closes all months before it too.
+-- The last month that is handed over, or null. All earlier months are closed too.
 SELECT max(month) FROM batch.accounting_month;
 
 -- name: touched_months
@@ -23,7 +23,7 @@ SELECT
     invoice.due_on,
     coalesce(profile.partner_code, invoice.content ->> 'tenant_code') AS partner_code,
     coalesce((invoice.inputs #>> '{exchange_rate,yen_per_unit}')::numeric, (
-        -- A credit note takes the rate of its invoice.
+        -- A credit note uses the rate of its invoice.
         SELECT rate.yen_per_unit
         FROM batch.exchange_rate AS rate
         WHERE
@@ -71,7 +71,7 @@ VALUES (%(month)s, %(handed_over_by)s, %(execution_id)s, %(files)s)
 RETURNING month, handed_over_at, handed_over_by, execution_id, files;
 
 -- name: document_index
--- Runs across tenants, as batch_platform. All numbered documents of a billing month, void ones with their amounts.
+-- Runs across tenants, as batch_platform. All numbered documents of a billing month, including void ones with their amounts.
 SELECT
     invoice.number, invoice.kind, invoice.status, invoice.credited, invoice.issued_on, invoice.period_start,
     invoice.period_end, invoice.total, invoice.currency, invoice.yen_total, invoice.counterparty,

@@ -133,7 +133,7 @@ LEFT JOIN batch.invoice AS live
     ON
         tenant.tenant_id = live.tenant_id AND live.period_start = %(period_start)s AND live.kind = 'invoice'
         AND live.status <> 'void' AND NOT live.credited
--- The month's newest invoice that was taken back.
+-- The month's latest invoice that was voided or credited.
 LEFT JOIN LATERAL (
     SELECT past.number, past.issued_on
     FROM batch.invoice AS past
@@ -143,7 +143,7 @@ LEFT JOIN LATERAL (
     ORDER BY past.finalized_at DESC
     LIMIT 1
 ) AS replaced ON true
--- The newest month before this one that was billed under a plan, less its credit notes, and how many of its days were billed.
+-- The latest month before this one that was billed under a plan, less its credit notes, and the number of its billed days.
 LEFT JOIN LATERAL (
     SELECT
         past.total - past.credited_total AS total,

@@ -16,7 +16,7 @@ WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s
 ORDER BY tax_category, description;
 
 -- name: lines_named
--- The lines with this description or id, and the final invoice that has the line.
+-- The lines with this description or id, and the final invoice that contains the line.
 SELECT
     extra.extra_charge_id, extra.charged_on, extra.description, final.invoice_id AS final_invoice_id, final.number
 FROM batch.extra_charge AS extra

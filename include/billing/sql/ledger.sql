@@ -31,7 +31,7 @@ WHERE
     );
 
 -- name: find_by_execution
--- What a run has already done for a tenant's month: the number of the invoice that it voided, or of the credit that it issued.
+-- The earlier result of a run for a tenant's month: the number of the invoice that it voided, or of the credit that it issued.
 SELECT number
 FROM batch.invoice
 WHERE
@@ -86,7 +86,7 @@ RETURNING invoice_id, number;
 -- name: void_invoices
 -- Lock the invoices in the order of their ids, so that two recalculations cannot deadlock. Lock the application's rows too: an
 -- invoice that the application marks as paid at this moment is not voided. The application may have no row for a draft. An
--- invoice with a payment of ours is not voided either.
+-- invoice with a recorded payment is not voided either.
 WITH live AS (
     SELECT invoice.invoice_id
     FROM batch.invoice
@@ -117,8 +117,8 @@ WHERE invoice.invoice_id = live.invoice_id AND upper(coalesce(known.billing_stat
 RETURNING invoice.invoice_id;
 
 -- name: lock_by_id
--- Operations that take the same invoice back run one after the other. Each then reads it as the earlier one has left it. In the
--- order of the ids, so that two transactions cannot deadlock.
+-- Operations that void or credit the same invoice run one after the other. Each reads the state that the earlier one has left.
+-- The order of the ids prevents deadlocks.
 SELECT FROM batch.invoice
 WHERE invoice_id = any(%(invoice_ids)s)
 ORDER BY invoice_id

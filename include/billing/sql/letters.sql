@@ -1,5 +1,5 @@
 -- name: load_contacts
--- Who receives the letters of the transaction's tenants, as of now.
+-- The present recipients of the letters of the transaction's tenants.
 SELECT
     tenant.tenant_id,
     coalesce(profile.email, tenant.contact_email, tenant.admin_email) AS email,
@@ -65,7 +65,7 @@ FROM letter
 ON CONFLICT (id) DO NOTHING;
 
 -- name: withdraw_letters
--- Withdraw the letters that wait, and return them. The lock on a message keeps a sender from claiming it at this moment. A
+-- Withdraw the letters that wait, and return them. The lock on a message prevents a sender from claiming it at this moment. A
 -- message that a sender has claimed, or that may have arrived, is not withdrawn.
 WITH message AS (
     SELECT outbox.host_log_id, outbox.status

@@ -9,7 +9,7 @@ WHERE
 ORDER BY receivable.tenant_id;
 
 -- name: lock_overdue
--- In the order of the ids, as void_invoices does, so that two transactions cannot deadlock.
+-- In the order of the ids, like void_invoices, so that two transactions cannot deadlock.
 SELECT invoice_id FROM batch.invoice
 WHERE
     kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
@@ -19,7 +19,7 @@ ORDER BY invoice_id
 FOR UPDATE;
 
 -- name: load_overdue
--- Without invoices that the application calls PAID, and without those of the stop list.
+-- Without invoices that the application marks as PAID, and without those of the stop list.
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.content, invoice.number, invoice.issued_on, invoice.due_on, invoice.currency,
     invoice.total - invoice.credited_total - invoice.paid_total AS open_amount,
@@ -43,7 +43,7 @@ WHERE
 ORDER BY invoice.due_on, invoice.number;
 
 -- name: credit_balances
--- What the transaction's tenants have paid too much for their invoices, per currency. batch.receivable has the same rule.
+-- The amounts that the transaction's tenants have overpaid for their invoices, per currency. batch.receivable has the same rule.
 SELECT
     invoice.tenant_id,
     invoice.currency,
@@ -72,7 +72,8 @@ FROM batch.overdue_reminder
 WHERE invoice_id = any(%(invoice_ids)s);
 
 -- name: lock_open_invoices
--- A reminder that is being queued for one of these invoices is queued before the stop, and withdrawn, or sees the stop.
+-- A concurrent transaction may queue a reminder for one of these invoices. It either queues it before the stop, and the reminder
+-- is withdrawn, or it sees the stop.
 SELECT invoice_id FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND invoice_id = coalesce(%(invoice_id)s, invoice_id)

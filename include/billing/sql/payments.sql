@@ -1,6 +1,7 @@
 -- name: find_payable
--- Invoices and credit notes by their numbers, whatever their status: of the transaction's tenants, or as batch_platform of all.
--- A customer may have paid an invoice that this one replaces, so the first invoice of the chain says from when it can be paid.
+-- Invoices and credit notes by their numbers, whatever their status: of the transaction's tenants, or as batch_platform of all. A
+-- customer may have paid an invoice that this one replaces. So the earliest date of a payment is that of the first invoice of the
+-- chain.
 WITH RECURSIVE chain (number, tenant_id, issued_on, replaced_number) AS (
     SELECT number, tenant_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
     WHERE number = any(%(numbers)s)
@@ -22,7 +23,7 @@ FROM batch.invoice
 WHERE invoice.number = any(%(numbers)s);
 
 -- name: overpaid_of_month
--- The tenant's invoices of the month that have more payments than their amount, also those that are credited.
+-- The tenant's invoices of the month whose payments exceed their amount, including credited invoices.
 SELECT number FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND number IS NOT null
@@ -30,14 +31,15 @@ WHERE
 ORDER BY number;
 
 -- name: lock_invoices
--- In the order of the ids, as void_invoices does, so that two transactions cannot deadlock.
+-- In the order of the ids, like void_invoices, so that two transactions cannot deadlock.
 SELECT invoice_id FROM batch.invoice
 WHERE number = any(%(numbers)s)
 ORDER BY invoice_id
 FOR UPDATE;
 
 -- name: insert_payment
--- The payment and the sum on its invoice, which the transaction has locked. No row: the reference is recorded already.
+-- Insert the payment, and update the sum on its invoice, which the transaction has locked. No row: the reference is already
+-- recorded.
 WITH entered AS (
     INSERT INTO batch.payment (
         payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, source, reason, entered_by,
@@ -104,7 +106,8 @@ FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s;
 
 -- name: lock_host_row
--- Whether the application's row says PAID, locked, so that it does not change until the transaction ends. No row: there is none.
+-- Whether the application's row is PAID. The row is locked, so that it does not change until the transaction ends. No row: there
+-- is none.
 SELECT coalesce(upper(billing_status) = 'PAID', false) FROM batch.tenant_billing
 WHERE id = %(invoice_id)s
 FOR UPDATE;

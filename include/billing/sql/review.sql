@@ -1,10 +1,10 @@
 -- name: changed_invoices
--- Final invoices with a day that was closed after they were made: again, late, or as the last day of the month. Of the
--- transaction's tenants, or as batch_platform of all; of one month, or of the months from ``since`` on. Days that are not billed
--- count too; the figures decide.
+-- Final invoices with a day that was closed after they were created: again, late, or as the last day of the month. For the
+-- transaction's tenants, or as batch_platform for all; for one month, or for the months from ``since`` on. Days that are not
+-- billed are included, because the caller compares the figures.
 WITH late AS MATERIALIZED (
-    -- A day has the time at which its transaction began. The last days of all tenants are closed shortly before the invoices are
-    -- made, so that a wider margin would find them all.
+    -- The time of a day is the start of its transaction. The last days of all tenants are closed shortly before the invoices are
+    -- created, so a wider margin would find them all.
     SELECT
         day.tenant_id,
         date_trunc('month', day.usage_date::timestamp)::date AS month_start,
@@ -98,7 +98,7 @@ GROUP BY tax_category;
 
 -- name: vanished_tenants
 -- Runs across tenants, as batch_platform. Tenants that the application has deleted from its table, with closed days that no
--- invoice bills. The recursion jumps from tenant to tenant in the index; reading all days would take seconds.
+-- invoice bills. The recursion jumps from tenant to tenant in the index, because reading all days would take seconds.
 WITH RECURSIVE listed (tenant_id) AS (
     SELECT min(tenant_id) FROM batch.usage_day
     UNION ALL
@@ -141,7 +141,7 @@ ORDER BY listed.tenant_id, month.month_start;
 
 -- name: idle_contracts
 -- Runs across tenants, as batch_platform. Tenants that are not in use, but whose contract has begun and has no end, without usage
--- and without an invoice in the month. The run leaves them out.
+-- and without an invoice in the month. The run does not process them.
 SELECT tenant.tenant_code, tenant.status, coalesce(change.plan, tenant.subscription_plan) AS plan, tenant.contract_start
 FROM batch.all_tenant AS tenant
 LEFT JOIN LATERAL (
@@ -168,8 +168,8 @@ WHERE
 ORDER BY tenant.tenant_code;
 
 -- name: forgotten_lines
--- Runs across tenants, as batch_platform. One-off lines that no draft and no final invoice has: they were entered after their
--- month was finalised, or their tenant has no invoice for it.
+-- Runs across tenants, as batch_platform. One-off lines that are in no draft and in no final invoice: they were entered after
+-- their month was finalised, or their tenant has no invoice for it.
 SELECT
     coalesce(tenant.tenant_code, extra.tenant_id) AS tenant_code, extra.charged_on, extra.description,
     extra.quantity * extra.unit_amount AS amount, extra.currency, extra.entered_by
@@ -189,7 +189,7 @@ WHERE
 ORDER BY tenant_code, extra.charged_on, extra.extra_charge_id;
 
 -- name: held_invoices
--- Runs across tenants, as batch_platform. Drafts of earlier months, which wait for an approval or for a mend.
+-- Runs across tenants, as batch_platform. Drafts of earlier months that wait for an approval or a correction.
 SELECT
     invoice.content ->> 'tenant_code' AS tenant_code, invoice.period_start, invoice.total, invoice.currency, invoice.hold_reason
 FROM batch.invoice
@@ -199,7 +199,7 @@ WHERE
 ORDER BY invoice.period_start, tenant_code;
 
 -- name: months_without_a_run
--- Runs across tenants, as batch_platform. Earlier months with closed usage for which there is no invoice of any tenant.
+-- Runs across tenants, as batch_platform. Earlier months with closed usage and without an invoice of any tenant.
 SELECT month.month_start::date AS month_start
 FROM
     generate_series(%(since)s::timestamp, %(period_start)s::timestamp - interval '1 day', interval '1 month') AS month (

@@ -35,7 +35,7 @@ ROOTS_VARIABLE = "batch_log_roots"
 FILES, ROWS = "files/", "rows/"
 UNKNOWN = f"{FILES}?"
 
-# Files that one outcome lists; the task's log has all of them.
+# The number of files that one outcome lists; the task's log lists all of them.
 _LISTED = 20
 
 

@@ -1,7 +1,7 @@
-"""Compresses, archives and deletes old log files; reports files that must not be touched, with the reason.
+"""Compresses, archives and deletes old log files. Reports files that must not be changed, with the reason.
 
-Every step opens the next directory by name from the open parent directory. It never uses a path or follows a link. So a user who can
-write below a root cannot redirect it to other files.
+Every step opens the next directory by name from the open parent directory. It never uses a path or follows a link. So a user who can write
+below a root cannot redirect it to other files.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LogRootError(BatchError):
 
 @dataclass
 class FileReport:
-    """The result for a class's files. ``plan`` lists each file in a dry run; ``untouched`` lists files that somebody should look at.
+    """The result for a class's files. ``plan`` lists each file in a dry run; ``untouched`` lists files that an operator should check.
 
     ``errors`` are about files that could not be compressed, archived or deleted; these files are unchanged.
     """
@@ -199,10 +199,10 @@ def _walk(folder_fd: int, path: Path, report: FileReport) -> Iterator[_Found]:
 
 
 def _compress(source: IO[bytes], found: _Found, report: FileReport) -> None:
-    """Write ``name.gz`` beside the file, complete and with the file's times, and then delete the file."""
+    """Write ``name.gz`` in the same folder, complete and with the file's times, and then delete the file."""
     target, unfinished = f"{found.name}.gz", f".{found.name}.gz.part"
     if _exists(target, found.folder_fd):
-        # A run that was killed between the two steps has left both files.
+        # A run that was killed between the two steps left both files.
         if not _holds_the_same(target, found.folder_fd, source):
             report.untouched.append(f"{found.shown}: 圧縮先 {shown(Path(target))} が別の内容で既にあります")
             return
@@ -271,7 +271,7 @@ def _archive(source: IO[bytes], found: _Found, log_class: str, store: ObjectStor
 def _is_open_elsewhere(descriptor: int) -> bool:
     """Whether any other process of this machine has the file open.
 
-    The kernel grants an exclusive lease only if no other process has the file open, and only to the file's owner. For other owners' files
+    The kernel grants an exclusive lease only if no other process has the file open, and only to the file's owner. For other owners' files,
     /proc is read. If /proc is not readable, or the file system has no leases (a network file system), the file counts as open.
     """
     try:

@@ -1,11 +1,11 @@
 """Deletes old rows in short transactions.
 
-The old rows of a table are looked for once, in our own tables with an index. A cursor that outlives its transaction (WITH HOLD) keeps
-their keys in the server's temporary space, so no snapshot blocks vacuum. Each chunk is then found by its primary key, the only index
-that the host has.
+The statement that finds the old rows of a table runs once. For the batches' own tables it uses an index. A cursor that outlives its
+transaction (WITH HOLD) keeps their keys in the server's temporary space, so no snapshot blocks vacuum. Each chunk is then found by its
+primary key, the only index that the host has.
 
-No class may name what the law or an invoice needs: invoices with their documents, payments and approvals, and the usage, plans, prices
-and amounts that they were computed from. They stay for ten years and longer (法人税法施行規則第59条・第26条の3; 消費税法施行令第50条).
+No class may contain rows that the law or an invoice requires: invoices with their documents, payments and approvals, and the usage, plans,
+prices and amounts of their calculation. They are kept for ten years and longer (法人税法施行規則第59条・第26条の3; 消費税法施行令第50条).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RowClass:
 ROW_CLASSES = {
     "system_log": RowClass("SYS_SystemLog", "system_log", ("system_log",), is_host=True),
     "expired_token": RowClass("期限切れの SYS_TokenStore", "expired_token", ("expired_token",), is_host=True),
-    # The rows that depend on a run are deleted before it, because the cascade would delete all of them in one transaction.
+    # Delete the rows that depend on a run before the run, because the cascade would delete all of them in one transaction.
     "execution_log": RowClass(
         "バッチの実行ログ",
         "execution_log",
@@ -76,9 +76,9 @@ ROW_CLASSES = {
 
 
 def cutoff(business_date: date, row_class: RowClass, settings: LogRowSettings) -> datetime:
-    """Older rows are deleted; rows of the retention days (Asia/Tokyo) before the business date stay.
+    """Rows before this time are deleted. Rows of the retention days (Asia/Tokyo) before the business date stay.
 
-    Naive (UTC) for the host's timestamps, aware for ours.
+    Naive (UTC) for the host's timestamps, aware for those of the batches.
     """
     days: int = getattr(settings, row_class.setting)
     start = utc_bounds(business_date - timedelta(days=days)).start

@@ -46,10 +46,10 @@ _HOST_ROWS = UUID("7d1c3a52-8f0e-4d5b-9a64-0b1f6f8f2c11")
 
 _PEOPLE_AT_A_TIME = 500
 
-# The first part of the lock's key, different from our other locks; the tenant is the second part.
+# The first part of the lock's key, different from other locks; the tenant is the second part.
 _TENANT_LOCK = 4
 
-# Missing days that a note lists; if there are more, the rest is counted.
+# The number of missing days that a note lists. The others are counted.
 _NAMED_DAYS = 10
 
 _NO_RECIPIENTS = (
@@ -59,7 +59,7 @@ _NO_RECIPIENTS = (
 
 
 class DocumentFailedError(BatchError):
-    """The PDF could not be made; the workbook was delivered."""
+    """The PDF could not be created; the workbook was delivered."""
 
 
 class PeopleDeletedError(BatchError):
@@ -187,7 +187,7 @@ class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
             administrators = load_administrators(connection)
             addresses = recipients or [address for address in [administrators.get(tenant_id)] if address]
             templates = load_templates(connection, [MONTHLY_REPORT], {tenant_id: report.language})
-            # A waiting e-mail would have the old figures, or an address that is no longer a recipient.
+            # A waiting e-mail would contain the old figures, or go to an address that is no longer a recipient.
             _SQL.execute(connection, "withdraw_letters", tenant_id=tenant_id, occasion=occasion(report))
             outbox.enqueue(
                 connection,
@@ -217,7 +217,9 @@ class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
 
 
 def object_key(tenant_id: str, report: MonthlyReport, format_name: str) -> str:
-    """``reports/T1-4f…/2026-10/月次レポート_HD001_2026-10.xlsx``: the folder comes from the id; the code in the name is made safe."""
+    """``reports/T1-4f…/2026-10/月次レポート_HD001_2026-10.xlsx``: the folder name comes from the id. Unsafe characters of the code are
+    replaced.
+    """
     code = re.sub(r"[^\w-]", "_", report.tenant_code)[:40]
     name = f"月次レポート_{code}_{report.month:%Y-%m}.{EXTENSIONS[format_name]}"
     return f"reports/{tenant_folder(tenant_id)}/{report.month:%Y-%m}/{name}"

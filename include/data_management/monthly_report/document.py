@@ -45,7 +45,7 @@ _DAILY_CHARTS = {
     "error_rate": "api_calls",
 }
 
-# Without the number of users: the page is too narrow for it.
+# Without the number of users, because the page is too narrow.
 _MONTH_COLUMNS = {key: unit for key, unit in MONTH_UNITS.items() if key != "users_total"}
 
 

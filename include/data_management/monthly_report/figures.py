@@ -1,4 +1,4 @@
-"""The figures of a monthly report: units, rounding, and the rule by which each figure comes from rows of ``batch.statistics_day``.
+"""The figures of a monthly report: units, rounding, and the rule that calculates each figure from rows of ``batch.statistics_day``.
 
 Pure. The rows are ordered by day.
 """
@@ -97,8 +97,8 @@ class Figure(ReportValue):
 class FigureRule:
     """How a figure is calculated from days. ``is_state``: it is the state at the end of the last day.
 
-    ``people`` is the column that counts the people whom the figure rates, if it rates people. ``record`` is the column that is null
-    on days of which the host has no record of the figure. The figure is of the other days.
+    ``people`` is the column with the number of people whom the figure rates, if it rates people. ``record`` is the column that is null on
+    days of which the host has no record of the figure. Such days are left out.
     """
 
     key: str

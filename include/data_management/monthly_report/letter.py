@@ -1,4 +1,4 @@
-"""The e-mail that tells a tenant's administrators about a new monthly report, with its main figures."""
+"""The e-mail to a tenant's administrators about a new monthly report, with its main figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.messaging.notices import MONTHLY_REPORT, notice, sending_time
 from include.messaging.outbox import Draft
 from include.messaging.templates import Template
 
-# The e-mail about a month's report is sent once, even if the report is made again.
+# The e-mail about a month's report is sent once, even if the report is created again.
 _DEDUPE = timedelta(days=400)
 
 _SUMMARY = (
@@ -80,10 +80,10 @@ def report_letters(
 
 
 def occasion(report: MonthlyReport) -> str:
-    """The common start of the keys of a month's e-mails."""
+    """The common prefix of the keys of a month's e-mails."""
     return f"{MONTHLY_REPORT}:{report.month:%Y-%m}:"
 
 
 def _digest(address: str) -> str:
-    """A digest of the address: keys are logged, and addresses must not be."""
+    """A hash of the address: keys are logged, and addresses must not be."""
     return hashlib.sha256(address.lower().encode()).hexdigest()[:12]

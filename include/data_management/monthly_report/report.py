@@ -27,7 +27,7 @@ from include.data_management.monthly_report.figures import (
 
 
 class Day(ReportValue):
-    """A day of the month. A missing day has no figures, and None is a figure that the host has no record of on another day."""
+    """A day of the month. A missing day has no figures. A figure is None if the host has no record of it on a day with data."""
 
     date: date
     is_missing: bool
@@ -80,8 +80,8 @@ class SkillGroup(ReportValue):
 class MonthlyReport(ReportValue):
     """A tenant's report without the list of employees. Days are Asia/Tokyo.
 
-    The host's rows that no person could be found for are no part of the figures: ``unplaced_events`` of the month, and
-    ``unplaced_accounts`` of its last day with data.
+    The figures do not contain host rows for which no person was found: ``unplaced_events`` of the month, and ``unplaced_accounts`` of its
+    last day with data.
     """
 
     tenant_code: str

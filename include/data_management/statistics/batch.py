@@ -57,7 +57,7 @@ class StatisticsBatch(StagesTenants, TenantBatch):
         )
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Save the tenants' day and its groups, and who logged in."""
+        """Save the tenants' day and its groups, and the users who logged in."""
         day = {"execution_id": work.run.execution_id, "business_date": work.run.business_date}
         keep_logins(work.connection, work.run)
         _SQL.execute(work.connection, "save_day", **day)

@@ -16,7 +16,7 @@ from include.messaging.outcome import Channel, ErrorCode, SendResult, failed
 class Finding:
     """A problem that the daily check of a channel's settings found.
 
-    A transient ``error`` means that the service could not be asked. Any other error means that no message arrives until it is fixed.
+    A transient ``error`` means that the service did not answer. With any other error, no message arrives until an operator fixes it.
     ``destination`` is set if the finding concerns one destination. It is personal data, so the repr omits it.
     """
 

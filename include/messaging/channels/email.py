@@ -34,19 +34,19 @@ from include.network import EmailConfig
 _SECURITIES = ("tls", "starttls", "none")
 
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
-# An address or a mailbox. Its text may speak of the recipient's own quotas.
+# An address or a mailbox. The reply's text may mention the recipient's own quotas.
 _ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-8]|10)|4\.2\.2")
-# A reply may quote addresses. Their words must not match a pattern.
+# A reply may quote addresses. Their text must not match a pattern.
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 
-# The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's, without an enhanced code.
+# The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's code, without an enhanced code.
 _TOO_LARGE = frozenset({"5.3.4", "5.2.3", "552"})
 
 _CLOSING = 421
 _LOGIN_REFUSED = 535
 
-# How many times longer than for other answers to wait for the answer to a letter. With the timeouts (30 seconds) of the commands before
-# it stays below the limit of one send (``sender.SEND_LIMIT``), unless each of them is slow.
+# The timeout for the answer to a letter is this many times longer than for other answers. Together with the timeouts (30 seconds) of the
+# commands before, it is below the limit of one send (``sender.SEND_LIMIT``), unless each command is slow.
 _DATA_PATIENCE = 2
 
 # UnicodeError: the host name cannot be encoded for a resolver.
@@ -62,7 +62,7 @@ _FAILURES = (
 
 
 class EmailClient(ChannelClient):
-    """A letter is the e-mail made from a message. Connections are reused until ``aclose``; the caller limits their number."""
+    """A letter is the e-mail of a message. Connections are reused until ``aclose``; the caller limits their number."""
 
     def __init__(
         self, config: EmailConfig, *, timeout: float = 30, allowed_hosts: Collection[str] = ()
@@ -94,14 +94,14 @@ class EmailClient(ChannelClient):
             letter = letter_of(replace(message, file=replace(message.file, content=None)), self._config)
             result = await self._transmit(letter)
         if result.is_refused_for_rate:
-            # The server counts idle connections too. Without QUIT, whose answer could take long.
+            # The server counts idle connections too. Closes without QUIT, whose answer could take long.
             while self._idle:
                 self._idle.pop().close()
         return result
 
     @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
-        """Logs in and names the sender. Only the syntax of destinations is checked."""
+        """Logs in and checks the sender with the server. Only the syntax of destinations is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
         try:
@@ -134,7 +134,8 @@ class EmailClient(ChannelClient):
             return _not_sent(error)
         try:
             async with self._step(server):
-                # A server may delay its answer instead of refusing a letter. Giving up would put the letter in doubt.
+                # A server may delay its answer instead of refusing a letter. After a timeout it would be unknown whether the letter
+                # arrived.
                 await server.data(letter.content, timeout=_DATA_PATIENCE * self._timeout)
         except _FAILURES as error:
             return _perhaps_sent(error)
@@ -248,7 +249,7 @@ class EmailClient(ChannelClient):
             async with asyncio.timeout(self._timeout):
                 connection = await guarded_socket(config.host, config.port, self._allowed_hosts)
         server = _Server(
-            # With a connection, the host's name is used only to check the certificate.
+            # With an existing socket, the host's name is used only to check the certificate.
             hostname=config.host,
             port=None if connection else config.port,
             sock=connection,
@@ -257,7 +258,7 @@ class EmailClient(ChannelClient):
             oauth_token_generator=access_token if token else None,
             timeout=self._timeout,
             use_tls=config.security == "tls",
-            # Not by the server's offer: an attacker between client and server could remove STARTTLS from it.
+            # Decide by the setting, not by the server's offer: an attacker between client and server could remove STARTTLS from the offer.
             start_tls=config.security == "starttls",
         )
         try:
@@ -333,9 +334,9 @@ def _is_too_large(result: SendResult) -> bool:
 
 
 def _code(error: aiosmtplib.SMTPResponseException) -> str:
-    """The table's code for a refusal: by its text, or else by its most specific code.
+    """The table's code for a refusal: by its text, otherwise by its most specific code.
 
-    A recipient's limit counts as the server's limit if no recipient was named yet.
+    A recipient's limit counts as the server's limit if the command named no recipient yet.
     """
     table = error_table(Channel.EMAIL)
     text = _QUOTED_ADDRESS.sub("", error.message)

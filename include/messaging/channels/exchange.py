@@ -1,4 +1,4 @@
-"""HTTP requests of the channels, and the results that answers and failures stand for."""
+"""HTTP requests of the channels, and the results of their answers and failures."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def unanswered(channel: Channel, error: BaseException) -> SendResult:
 def refused(
     channel: Channel, status: int, code: object = None, *, retry_after: timedelta | None = None
 ) -> SendResult:
-    """The result of an answer that is not a success, by the service's code or else by its HTTP status.
+    """The result of an answer that is not a success, by the service's code, otherwise by its HTTP status.
 
     A 5xx that the table does not list counts as 500.
     """
@@ -109,7 +109,7 @@ def refused(
 def refused_url(
     channel: Channel, url: str, allowed_hosts: Collection[str], domains: Collection[str] = ()
 ) -> SendResult | None:
-    """``check_url`` as a result; None: the URL may be called. ``domains`` are the service's domains."""
+    """The result of ``check_url``; None: the URL may be called. ``domains`` are the service's domains."""
     try:
         check_url(url, allowed_hosts)
         host = URL(url).host or ""

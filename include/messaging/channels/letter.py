@@ -1,4 +1,4 @@
-"""The e-mail that is made from a message, and the syntax of e-mail addresses. Pure, except for the date of a letter."""
+"""The e-mail of a message, and the syntax of e-mail addresses. Pure, except for the date of a letter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.errors import BatchError
 from include.messaging.message import Message, MessageFile
 from include.network import EmailConfig
 
-# In the settings of addresses, this stands for the token: the id of the message in the outbox.
+# In the address settings, this is replaced by the token: the id of the message in the outbox.
 TOKEN = "{token}"  # noqa: S105 - a placeholder
 
 # A token of the usual length, to check the addresses of the settings with.
@@ -59,7 +59,7 @@ class Address:
 class Letter:
     """A letter and its envelope. ``content`` has the headers in UTF-8 if the recipient needs SMTPUTF8, otherwise in ASCII.
 
-    ``has_file``: it carries a file, and may be sent without it.
+    ``has_file``: it contains a file, and may be sent without it.
     """
 
     message_id: str
@@ -117,7 +117,7 @@ def _with_ending(rich: str, file: MessageFile | None) -> str:
 
 
 def settings_problem(config: EmailConfig) -> str:
-    """The setting of the mail server that cannot be used, with its name and the reason; empty if there is none."""
+    """The name of a setting of the mail server that cannot be used, with the reason; empty if all are valid."""
     if not is_ascii_address(sender_of(config)[1]):
         return "送信元（from_email）がメールアドレスではありません"
     if config.reply_to and not is_ascii_address(config.reply_to):
@@ -126,7 +126,7 @@ def settings_problem(config: EmailConfig) -> str:
         return f"エンベロープ送信元（envelope_sender）がメールアドレスではありません（例: bounce+{TOKEN}@example.jp）"
     unsubscribe = config.unsubscribe_address
     if unsubscribe and not (TOKEN in unsubscribe and is_ascii_address(with_token(unsubscribe, SAMPLE_TOKEN))):
-        # Without the token nobody knows who unsubscribes.
+        # Without the token, the batch cannot find out who unsubscribes.
         return (
             f"配信停止の宛先（unsubscribe_address）が {TOKEN} を含むメールアドレスではありません"
             f"（例: unsubscribe+{TOKEN}@example.jp）"
@@ -142,19 +142,19 @@ def sender_of(config: EmailConfig) -> tuple[str, str]:
 
 
 def with_token(address: str, token: str) -> str:
-    """An address of the settings as it is sent, with the token; empty if this is not an ASCII address."""
+    """An address of the settings, with the token; empty if this is not an ASCII address."""
     filled = address_of(address.replace(TOKEN, token))
     return filled.text if filled and not filled.needs_smtputf8 else ""
 
 
 def address_of(text: str) -> Address | None:
-    """The address that a text without display name stands for; None if the text does not have the syntax of an address."""
+    """The address in a text without display name; None if the text does not have the syntax of an address."""
     local_part, _, domain = text.rpartition("@")
     if len(text) > _LONGEST_ADDRESS:
         return None
     if not domain.isascii():
         try:
-            # With the mapping of UTS 46, as people type it: capitals, full-width letters and dots.
+            # With the mapping of UTS 46, because users enter capitals, full-width letters and full-width dots.
             domain = idna.encode(domain, uts46=True).decode("ascii")
         except (idna.IDNAError, UnicodeError):
             return None

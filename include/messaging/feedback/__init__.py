@@ -1,5 +1,5 @@
 """Feedback about letters that were accepted: bounces, complaints and unsubscriptions, from a mailbox.
 
-``mailbox`` reads mails over IMAP, ``reports`` says what one mail reports, ``record`` writes this into the database, and ``reading`` does
-the three for one run.
+``mailbox`` reads mails over IMAP, ``reports`` parses one mail, ``record`` writes the report into the database, and ``reading`` does these
+three steps for one run.
 """

@@ -16,10 +16,10 @@ from include.errors import BatchError
 from include.messaging.channels.mail_login import TokenFailedError, TokenSource
 from include.network import MailboxConfig
 
-# Bytes of a mail that are read. A report is at its beginning; the returned letter, which may be long, comes last.
+# How many bytes of a mail are read. A report is at its beginning; the returned letter, which may be long, comes last.
 LONGEST_MAIL = 256 * 1024
 
-# Seconds for each answer of the server, and for all together.
+# Seconds for each answer of the server, and for all answers together.
 TIMEOUT = 30
 LONGEST_VISIT = 360
 
@@ -77,7 +77,7 @@ class Mailbox:
         self._move_to = move_to
 
     def unread(self, most: int) -> list[str]:
-        """The UIDs of the oldest unread mails, at most so many."""
+        """The UIDs of the oldest unread mails, up to this number."""
         found: list[str] = []
         for first in range(1, self._mails + 1, _SEARCHED):
             [uids, *_] = self._ask("SEARCH", f"{first}:{first + _SEARCHED - 1}", "UNSEEN")
@@ -104,7 +104,7 @@ class Mailbox:
             self._ask("MOVE", uid, folder)
         else:
             self._ask("COPY", uid, folder)
-            # Without UIDPLUS only an expunge of the whole folder removes it, which might remove mails of others.
+            # Without UIDPLUS only an expunge of the whole folder removes the mail. That might remove other mails too.
             self._ask("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
 
     def _ask(self, command: str, *arguments: str) -> list[bytes | tuple[bytes, bytes] | None]:
@@ -125,9 +125,8 @@ def open_mailbox(
 ) -> Iterator[Mailbox]:
     """Log in and select the folder, until the block ends.
 
-    ``timeout``: seconds of silence after which the server does not answer. ``seconds``: after so many the connection is cut off, so
-    that a server that sends a byte now and then does not keep the run.
-    ``allowed_hosts`` are those of the token server, see ``TokenSource``.
+    ``timeout``: after so many seconds of silence the server counts as unavailable. ``seconds``: after so many the connection is closed, so
+    that a server that sends single bytes does not block the run. ``allowed_hosts`` are those of the token server, see ``TokenSource``.
     :raises MailboxError: the server does not answer, or refuses.
     """
     with _as_mailbox_error():
@@ -167,7 +166,7 @@ def _log_in(connection: imaplib.IMAP4, config: MailboxConfig, allowed_hosts: Col
             connection.login(config.login, config.password)
             return
         token = asyncio.run(TokenSource(config.oauth, allowed_hosts).get())
-        # The server explains a refusal with a challenge, which the client answers with nothing.
+        # The server explains a refusal with a challenge. The client answers with an empty line.
         answers = iter([f"user={config.login}\x01auth=Bearer {token}\x01\x01".encode()])
         connection.authenticate("XOAUTH2", lambda _: next(answers, b""))
     except TokenFailedError as error:

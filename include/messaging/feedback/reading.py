@@ -19,7 +19,7 @@ from include.network import Network
 
 log = logging.getLogger(__name__)
 
-# The mails of one run. The next run reads on.
+# The maximum number of mails per run. The next run reads the following mails.
 MOST_MAILS = 500
 
 # Seconds after which a run reads no more mails, so that a slow mailbox does not delay the retries.
@@ -75,7 +75,7 @@ def _read_one(
 ) -> None:
     content = mailbox.read(uid)
     if content is None:
-        # Gone, or without content. Unread, it would come first in each run.
+        # Gone, or without content. If it stayed unread, it would come first in each run.
         mailbox.done(uid, is_flagged=True)
         return
     counts["mails"] += 1
@@ -95,7 +95,7 @@ def _report_in(content: bytes, addresses: Addresses, uid: str) -> Report | None:
     try:
         return report_in(content, addresses)
     except Exception as error:
-        # Whatever a hostile mail provokes concerns this mail only. Its text is not logged.
+        # An error that a hostile mail causes concerns only this mail. Its text is not logged.
         log.warning("The mail with UID %s cannot be read: %s", uid, type(error).__name__)
         return None
 

@@ -1,7 +1,7 @@
-"""Writes a report into the database: what becomes of the message, and of the address.
+"""Writes a report into the database: the new status of the message, and the suppression of the address.
 
-A report counts only if it names the id of a message that was sent by e-mail, and if its recipient does not contradict the message's. So
-whoever forges one must know the random id, and can at most end one message and suppress its recipient. Each report is recorded once.
+A report counts only if it contains the id of a message that was sent by e-mail, and if its recipient does not contradict the message's. A
+forger must know the random id, and can at most end one message and suppress its recipient. Each report is recorded once.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _REASONS = {ReportKind.COMPLAINT: Reason.COMPLAINT, ReportKind.UNSUBSCRIBE: Reas
 
 
 class Effect(StrEnum):
-    """What a report changed.
+    """The effect of a report.
 
-    UNMATCHED: no message has this id and recipient. NOTHING: it is recorded already, or reports no failure. LATER: the message is being
-    sent at the moment.
+    UNMATCHED: no message has this id and recipient. NOTHING: the report is already recorded, or it reports no failure. LATER: the message
+    is being sent at the moment.
     """
 
     BOUNCED = "bounced"
@@ -88,7 +88,9 @@ def record_report(
 
 
 def error_of(status: str) -> ErrorCode:
-    """The row of the error table for the status code of a DSN. A code of the sender does not close the channel, as one may be forged."""
+    """The row of the error table for the status code of a DSN. A code about the sender does not close the channel, because it may be
+    forged.
+    """
     table = error_table(Channel.EMAIL)
     if status.startswith("5.7"):
         return table["policy"]
@@ -115,7 +117,7 @@ def _record_failure(connection: psycopg.Connection, sent: _Sent, status: str, no
         error_class=error.error_class,
         error_detail=f"{error.meaning}（送信後の不達通知 {status or 'コードなし'}）",
     )
-    # A second report of the same failure, or a run at the same time, finds the message ended.
+    # A second report of the same failure, or a concurrent run, finds the message already ended.
     if ended.rowcount == 0:
         return Effect.NOTHING
     outbox.mirror_to_host(connection, [sent.message_id])

@@ -1,4 +1,4 @@
-"""What a mail reports about a letter. Pure: bytes in, a report out. Every mail may be forged or hostile.
+"""Parses the report about a letter in a mail. Pure: bytes in, a report out. Every mail may be forged or hostile.
 
 Sources: RFC 3464 (delivery status notifications, DSN), RFC 5965 (abuse reports, ARF), RFC 6533 (internationalised DSNs).
 """
@@ -41,7 +41,7 @@ _COMPLAINTS = frozenset({"abuse", "fraud"})
 
 
 class ReportKind(StrEnum):
-    """What a mail is. DELIVERY is a notification without a failure. OTHER is any other mail, such as the reply of a person."""
+    """The kind of a mail. DELIVERY is a notification without a failure. OTHER is any other mail, such as the reply of a person."""
 
     BOUNCE = "bounce"
     DELIVERY = "delivery"
@@ -76,7 +76,7 @@ class Report:
 
 
 class Addresses:
-    """Finds the token in addresses that were made of the settings ``envelope_sender`` and ``unsubscribe_address``."""
+    """Finds the token in addresses that were made from the settings ``envelope_sender`` and ``unsubscribe_address``."""
 
     def __init__(self, envelope_sender: str, unsubscribe_address: str) -> None:
         self._bounce = _pattern(envelope_sender)
@@ -105,7 +105,7 @@ def report_in(content: bytes, addresses: Addresses) -> Report:
                 return _bounce(mail, addresses.bounced(recipients))
             case "feedback-report":
                 return _complaint(mail, addresses)
-    # Programs answer too, for example about an absence. Only a person, or a person's mail program, unsubscribes.
+    # Programs reply too, for example about an absence. Only a person, or a person's mail program, unsubscribes.
     is_automatic = _field(mail, "Auto-Submitted").lower() not in ("", "no")
     token = addresses.unsubscribed(recipients)
     if token and not is_automatic:
@@ -179,7 +179,7 @@ def _returned_id(mail: Mail) -> str:
 
 
 def _submessages(part: Mail) -> Sequence[Mail]:
-    """The parts directly below, so that of a report those of the returned letter do not count."""
+    """The direct parts, so that the parts of the returned letter do not count as parts of the report."""
     payload = part.get_payload()
     return [each for each in payload if isinstance(each, Mail)] if isinstance(payload, list) else []
 
@@ -193,7 +193,7 @@ def _field(mail: Mail, name: str) -> str:
 
 
 def _typed_addresses(text: str) -> frozenset[str]:
-    """The addresses that ``rfc822;taro@example.jp`` stands for. RFC 3461 encodes some characters, but not every server does."""
+    """The addresses in ``rfc822;taro@example.jp``. RFC 3461 encodes some characters, but not every server does."""
     kind, _, address = text.partition(";")
     encoding = _UTF8_ESCAPE if kind.strip().lower() == "utf-8" else _XTEXT
     decoded = encoding.sub(_character, address)

@@ -1,11 +1,12 @@
 -- name: open_circuit
--- The sender's clock may be ahead. With its time, a channel whose settings are changed soon afterwards would stay closed.
+-- Uses the database's clock. The sender's clock may be ahead; a channel whose settings are changed soon afterwards would stay
+-- closed.
 INSERT INTO batch.channel_circuit (tenant_id, channel, error_code, reason, opened_at)
 VALUES (%(tenant_id)s, %(channel)s, %(error_code)s, %(reason)s, least(%(now)s::timestamptz, now()))
 ON CONFLICT (tenant_id, channel) DO NOTHING;
 
 -- name: reopen_channels
--- Reopen a closed channel whose settings were changed after it was closed. The integration's key names the channel, or else its
+-- Reopen a closed channel whose settings were changed after it was closed. The integration's key names the channel, otherwise its
 -- type does. A webhook may also be in a setting.
 DELETE FROM batch.channel_circuit AS circuit
 USING (

@@ -6,8 +6,8 @@ ORDER BY known.limit_key
 ON CONFLICT (limit_key, owner) DO UPDATE SET seen_at = excluded.seen_at;
 
 -- name: load_limits
--- What earlier runs have learnt within a week, and this process's place among the processes that use the limit now. The clock is
--- the database's, because those of the workers may differ.
+-- The limits that earlier runs have learnt within a week, and this process's place among the processes that use the limit now.
+-- The clock is the database's, because those of the workers may differ.
 SELECT
     known.limit_key,
     learnt.per_minute,

@@ -4,9 +4,9 @@ FROM batch.outbox
 WHERE host_log_id IS NOT null AND mirrored_status <> status AND status <> 'sending';
 
 -- name: mirror_to_host
--- Show the state of messages in the application's rows, in the application's terms. Locked rows are skipped; the next hourly
--- run updates them (mirrored_status differs from status). A deleted row needs no update. A row that the application has cancelled
--- stays as it is, even if the message was sent.
+-- Write the state of messages into the application's rows, in the application's terms. Locked rows are skipped; the next hourly
+-- run updates them (mirrored_status differs from status). A deleted row needs no update. If the application has cancelled a row,
+-- it stays unchanged, even if the message was sent.
 WITH message AS (
     SELECT message_id, host_log_id, status, attempts, finished_at, error_code, error_detail
     FROM batch.outbox
@@ -17,8 +17,8 @@ free AS (
     SELECT id
     FROM batch.tenant_notification
     WHERE
-        -- An array, because only a comparison with a value reaches the table's index through the view. With a subquery all rows
-        -- of the tenant would be read and locked.
+        -- Use an array, because only a comparison with a value reaches the table's index through the view. With a subquery, all
+        -- rows of the tenant would be read and locked.
         id = any(array(SELECT message.host_log_id FROM message))
         AND NOT (is_deleted OR coalesce(upper(btrim(send_status)) IN ('CANCELLED', 'CANCELED'), false))
     ORDER BY id

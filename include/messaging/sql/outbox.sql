@@ -1,5 +1,5 @@
 -- name: enqueue
--- A message is stored once: a second request finds that its key exists.
+-- A message is stored once: a second request finds the existing key.
 INSERT INTO batch.outbox (
     message_id, tenant_id, dedupe_key, channel, destination, subject, body, rich, priority, host_log_id,
     template_key, status, finished_at, due_at, next_attempt_at, dedupe_until, created_by
@@ -42,9 +42,9 @@ WHERE
 ORDER BY message.tenant_id, message.channel;
 
 -- name: claim
--- Claim due messages, and decide by the application's row, as it is now, about each message that has one. The claim is committed
--- before anything is sent. Two senders never get the same row: each skips rows that the other has locked, and a claimed row is no
--- longer due. The lease is by the database's clock, because those of the workers may differ. apart: one message for each
+-- Claim due messages. If a message has a row of the application, its present state decides about the message. The claim is
+-- committed before anything is sent. Two senders never get the same row: each skips rows that the other has locked, and a claimed
+-- row is no longer due. The lease uses the database's clock, because those of the workers may differ. apart: one message for each
 -- destination that is not busy. A letter waits until its file is written.
 WITH next_of_each AS (
     SELECT DISTINCT ON (destination) message_id
@@ -64,13 +64,13 @@ due AS (
         tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
         AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s
         AND (NOT %(apart)s OR message_id IN (SELECT next_of_each.message_id FROM next_of_each))
-    -- A postponed message comes after messages that are due earlier, so a recipient that always fails blocks no other.
+    -- A postponed message comes after messages that are due earlier, so a recipient that always fails does not block others.
     ORDER BY priority, next_attempt_at, due_at, message_id
     LIMIT %(count)s
     FOR UPDATE SKIP LOCKED
 ),
 
--- An array, and no join: only a comparison with a value reaches the index of the application's table through the view.
+-- Use an array, not a join: only a comparison with a value reaches the index of the application's table through the view.
 shown AS (
     SELECT *
     FROM batch.tenant_notification_now
@@ -152,7 +152,7 @@ FROM claimed
 ORDER BY priority, due_at, message_id;
 
 -- name: refresh_text
--- The application changed the text since the message was queued.
+-- The application has changed the text since the message was queued.
 UPDATE batch.outbox
 SET subject = %(subject)s, body = %(body)s, rich = %(rich)s
 WHERE message_id = %(message_id)s;
@@ -173,19 +173,19 @@ WHERE status = 'sending'
 GROUP BY tenant_id;
 
 -- name: release_unsent
--- The claim was committed, but its answer was lost with the connection. Nothing of it was sent.
+-- The claim was committed, but its answer was lost with the connection. None of its messages was sent.
 UPDATE batch.outbox
 SET status = CASE WHEN attempts > 0 THEN 'retry' ELSE 'pending' END, lease_owner = null, lease_until = null
 WHERE status = 'sending' AND lease_owner = %(owner)s AND message_id <> all(%(known)s);
 
 -- name: release_held
--- Messages whose hour is over. What is still switched off is held again.
+-- Messages whose hour is over. Messages that are still switched off are held again.
 UPDATE batch.outbox
 SET error_code = null, error_detail = null
 WHERE status IN ('pending', 'retry') AND error_code = 'held' AND next_attempt_at <= %(now)s;
 
 -- name: hold_switched_off
--- Messages of a channel or a kind of reminder that the tenant has switched off. Letters to its administrators go out anyway.
+-- Messages of a channel or a kind of reminder that the tenant has switched off. Letters to its administrators are still sent.
 UPDATE batch.outbox AS message
 SET
     next_attempt_at = %(now)s + interval '1 hour',
@@ -204,7 +204,7 @@ WHERE
             message.channel = switched_off.channel AND switched_off.template_key IS null
             AND (
                 message.template_key IS NOT null
-                -- An array, for the index of the application's table.
+                -- Use an array, for the index of the application's table.
                 OR message.host_log_id = any(
                     array(
                         SELECT shown.id FROM batch.tenant_notification_now AS shown
@@ -225,7 +225,7 @@ WHERE
     );
 
 -- name: postpone_quiet
--- In quiet hours only urgent messages (priority 1) are sent; the others wait for their end.
+-- In quiet hours only urgent messages (priority 1) are sent. The others wait until the quiet hours end.
 UPDATE batch.outbox AS message
 SET next_attempt_at = quiet.ends_at
 FROM unnest(%(tenant_ids)s::text[], %(ends_at)s::timestamptz[]) AS quiet (tenant_id, ends_at)
@@ -234,7 +234,7 @@ WHERE
     AND message.priority > 1 AND message.next_attempt_at < quiet.ends_at;
 
 -- name: park_crashed
--- Messages whose sender was lost may have arrived. An e-mail is retried, because it has the same Message-ID again.
+-- Messages whose sender was lost may have arrived. An e-mail is retried, because its Message-ID is the same again.
 UPDATE batch.outbox
 SET
     status = CASE

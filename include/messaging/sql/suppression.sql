@@ -4,8 +4,8 @@ FROM batch.suppressed_address
 WHERE suppressed_until IS null OR suppressed_until > coalesce(%(now)s::timestamptz, now());
 
 -- name: record_bounce
--- A bounce while the address is suppressed is of a letter that was under way, and does not count again. A letter that was
--- accepted since the last bounce, and is not the one that bounced, ends the row of bounces.
+-- If a letter was already sent when its address was suppressed, its bounce does not count again. An accepted letter resets the
+-- count of bounces, unless it is the letter that bounced.
 INSERT INTO batch.suppressed_address AS known (
     tenant_id, address, error_code, reason, bounces, suppressed_at, suppressed_until
 )
@@ -35,7 +35,7 @@ WHERE
     AND known.suppressed_until <= %(now)s AND known.accepted_message_id IS null;
 
 -- name: forget_ended
--- The letter that was accepted has not bounced: the row of bounces has ended.
+-- The accepted letter has not bounced, so the count of bounces ends.
 DELETE FROM batch.suppressed_address
 WHERE accepted_at < %(accepted_before)s;
 

@@ -1,5 +1,5 @@
 -- name: load_administrators
--- The recipient of a tenant's own notices: its administrator, or else its contact.
+-- The recipient of a tenant's own notices: its administrator, otherwise its contact.
 SELECT tenant_id, coalesce(admin_email, contact_email) AS email, tenant_name
 FROM batch.tenant;
 
@@ -31,7 +31,7 @@ WHERE coalesce(is_enabled, true) AND NOT is_deleted
 ORDER BY tenant_id, updated_at, id;
 
 -- name: load_setting_webhooks
--- Webhooks that are in settings, in the form of load_integrations; the one that counts comes last.
+-- Webhooks in settings, in the form of load_integrations. The one with precedence comes last.
 SELECT
     null AS id,
     notification.tenant_id,
@@ -93,7 +93,7 @@ WHERE
 ORDER BY tenant_id, setting_key;
 
 -- name: load_notification_settings
--- Disabled settings too: they stop a reminder.
+-- Includes disabled settings, because they stop a reminder.
 SELECT
     tenant_id, setting_key, notification_type, trigger_event,
     channel_config,

@@ -61,7 +61,7 @@ _CONCURRENT_DIRECTORIES = 10
 
 # Entries of a plan in the task's log; batch.sync_plan has all entries.
 _SHOWN_ENTRIES = 1_000
-# Problems in the outcome that people must solve.
+# The number of problems in the outcome that people must solve.
 _SHOWN_PROBLEMS = 30
 
 _ROOM_PREFIX = "channels/"

@@ -1,4 +1,4 @@
-"""What a listing means for channels, and for the notification settings whose destinations they are. Pure."""
+"""The effect of a listing on channels, and on the notification settings that name them as destinations. Pure."""
 
 from __future__ import annotations
 

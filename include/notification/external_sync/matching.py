@@ -1,7 +1,7 @@
-"""New links: which employee an account belongs to. Pure.
+"""New links: the employee of each account. Pure.
 
-Source: BATCH-019-03's rules. A former link of the account comes first, then the employee code, then an e-mail address that is verified
-and unique on both sides.
+Source: BATCH-019-03's rules. A former link of the account comes first, then the employee code, then an e-mail address that is verified and
+unique on both sides.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The values of a sync: what is known and listed, and the plan that comes from it."""
+"""The inputs of a sync: known and listed objects, and the plan that is calculated from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.notification.external_sync.directories.base import Account, ListedC
 
 
 class EntryKind(StrEnum):
-    """What an entry does. ABSENT, RETURNED and CHANNEL_ABSENT only record what the listing shows.
+    """The effect of an entry. ABSENT, RETURNED and CHANNEL_ABSENT only record the state in the listing.
 
     DISABLE_SETTING: all destinations of a notification setting are gone. SETTING_AFFECTED: some are gone, and the administrator decides.
     """
@@ -84,11 +84,10 @@ class MappedSetting:
 
 @dataclass(frozen=True)
 class World:
-    """All values that a plan depends on, on ``run_date`` (Asia/Tokyo).
+    """All inputs of a plan, on ``run_date`` (Asia/Tokyo).
 
-    ``contradictory`` are the ids of accounts that the listing contains several times with different values. They are present, and nothing
-    else is known about them. ``started_over`` says why the listing had to start again, if it had to. Such a listing ends no link and no
-    channel.
+    ``contradictory`` are the ids of accounts that the listing contains several times with different values. They count as present, with
+    unknown values. ``started_over`` says why the listing had to start again, if it had to. Such a listing ends no link and no channel.
     """
 
     provider: Channel

@@ -1,4 +1,4 @@
-"""The plan of a sync, calculated from what is known, listed and employed. Pure.
+"""The plan of a sync, calculated from the known links, the listing and the employees. Pure.
 
 Source: BATCH-019-03's rules. A link ends if its account is absent from complete listings on two consecutive days. Employees are never
 changed.

@@ -1,4 +1,4 @@
-"""Safety limits: a listing that would end too much at once is not applied. Pure."""
+"""Safety limits: a listing that would end too many links or channels is not applied. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def implausible(people: Sequence[Account]) -> str:
 
 @dataclass(frozen=True)
 class _Kind:
-    """Words of the message, and from how many on it is implausible that all vanish at once."""
+    """Words of the message, and the number from which the absence of all is implausible."""
 
     name: str
     place: str
@@ -40,7 +40,7 @@ def too_many_links(absent: int, active: int, settings: ExternalSyncSettings) -> 
 
 
 def too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
-    """Why the list of channels is implausible: a wrong bot, or a bot without permissions, sees few channels or none.
+    """Why the list of channels is implausible. A wrong bot, or a bot without permissions, sees few channels or none.
 
     Only channels that notification settings name are counted.
     """

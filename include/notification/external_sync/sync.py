@@ -138,9 +138,9 @@ def apply_plan(
 
 
 def _expect_many_rows(connection: psycopg.Connection) -> None:
-    """For this transaction: the tables may have grown by a whole directory since their statistics were gathered.
+    """For this transaction: the tables may have grown by a whole directory since the last ANALYZE.
 
-    The planner would take them for empty and use nested loops: seconds for 10,000 accounts, minutes for 100,000.
+    The planner would treat them as empty and use nested loops: seconds for 10,000 accounts, minutes for 100,000.
     """
     connection.execute("SET LOCAL enable_nestloop = off")
 

@@ -1,7 +1,7 @@
 """Archives one tenant's old rows of one table: writes compressed files and a manifest, reads them back, then deletes the rows.
 
-The files decide which rows are deleted: a row is deleted only if it equals, byte for byte, its copy in a verified file. So changes by
-the application, another run or a kill in between are safe. A row that has changed stays for the next run.
+The files decide which rows are deleted. A row is deleted only if it equals, byte for byte, its copy in a verified file. So changes by the
+application, another run or a kill in between are safe. A row that has changed stays for the next run.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ def _write(store: ObjectStore, source: Source, key: str, content: bytes) -> None
 
 
 def _read_back(store: ObjectStore, key: str, sha256: str) -> bytes:
-    """The content that the store has. It is read again before rows are deleted, because only the present content counts."""
+    """The present content of the store. It is read again before rows are deleted, because the file may have changed."""
     try:
         content = store.read(key)
     except OSError as error:

@@ -34,25 +34,25 @@ from include.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 
-# No row is older. A retention of a million days would reach back before the first date that Python knows.
+# No row is older. A retention of a million days would be before the earliest date that Python supports.
 _FIRST_DAY = date(1970, 1, 1)
 
-# The first part of the lock's key, different from our other locks; the tenant is the second part.
+# The first part of the lock's key, different from other locks; the tenant is the second part.
 _TENANT_LOCK = 19_04
 
 
 class NotificationLogCleanupBatch(SelectsTenants, PreparesTenants, TenantBatch, WritesFiles, CleansUp):
     """The steps of BATCH-019-04; see ``include.execution.batch``.
 
-    The staging rows (``batch.old_notification``) stay until the run is closed: another attempt does not read the application's table again,
-    and still counts what the earlier attempt has archived.
+    The staging rows (``batch.old_notification``) stay until the run is closed. So another attempt does not read the application's table
+    again, and still counts what the earlier attempt has archived.
     """
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._settings = settings
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """Deleted tenants: their rows become old too, and so do their archives."""
+        """Deleted tenants: their rows and archives expire too."""
         return set(_SQL.column(request.platform, "deleted_tenants"))
 
     def prepare(self, work: Work) -> None:
@@ -123,7 +123,7 @@ class NotificationLogCleanupBatch(SelectsTenants, PreparesTenants, TenantBatch, 
 
         Then delete the archives that are older than the tenant's ``archive_days``.
         """
-        # The lock stops two runs from archiving the same rows twice.
+        # The lock prevents two runs from archiving the same rows twice.
         with tenant_turn(work.connection, _TENANT_LOCK, tenant_id):
             job = self._job(work.connection, work.run, tenant_id)
             for source in (NOTIFICATIONS, MESSAGES):
@@ -136,7 +136,7 @@ class NotificationLogCleanupBatch(SelectsTenants, PreparesTenants, TenantBatch, 
         _SQL.execute(work.connection, "discard_staging", staging_ids=staging_ids)
 
     def _job(self, connection: psycopg.Connection, run: Run, tenant_id: str) -> Job:
-        """The job with the present retention: if a tenant has extended it since ``prepare``, its rows stay."""
+        """The job with the present retention. If a tenant has extended it since ``prepare``, its rows stay."""
         with tenant_transaction(connection, [tenant_id]):
             preferences = load_preferences(connection, self._settings, _start_of_day(run))
             row = _SQL.execute(connection, "tenant_code").fetchone()

@@ -1,5 +1,4 @@
-"""BATCH-019-02: reads bounces, retries messages that are due, parks those of lost senders, and reports those that an operator must
-decide about."""
+"""BATCH-019-02: reads bounces, retries due messages, parks those of lost senders, and reports those that an operator must decide."""
 
 from __future__ import annotations
 
@@ -55,7 +54,7 @@ class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
         self._notifications = notifications
 
     def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
-        """Read bounces, complaints and unsubscriptions. Messages that bounced are final failures of this run."""
+        """Read bounces, complaints and unsubscriptions. Bounced messages are final failures of this run."""
         reading = read_feedback(platform, work.connection, work.services, lambda: datetime.now(UTC))
         problem = reading.problem
         return RunRemark(
@@ -65,7 +64,7 @@ class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
         )
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Park the messages of lost senders, give up messages that are too old, and replace those of closed channels by e-mails."""
+        """Park the messages of lost senders, give up messages that are too old, and replace messages of closed channels by e-mails."""
         now = datetime.now(UTC)
         outbox.mirror_rest(work.connection)
         outbox.park_crashed(work.connection, now)

@@ -1,4 +1,4 @@
-"""The messages of a channel that stays closed go to the tenant's administrator by e-mail, if the tenant wants that."""
+"""Sends the messages of a channel that stays closed to the tenant's administrator by e-mail, if the tenant has enabled this."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from include.messaging.templates import literal
 
 _SQL = Statements(Path(__file__).parent)
 
-# The most messages in one e-mail.
+# The maximum number of messages in one e-mail.
 _MOST = 50
 _RULE = "\n\n――――――――\n\n"
 
@@ -31,10 +31,10 @@ _NAMES = {Channel.SLACK: "Slack", Channel.TEAMS: "Microsoft Teams", Channel.LINE
 def fall_back_to_mail(
     connection: psycopg.Connection, fallback_hours: Mapping[str, int], now: datetime, *, created_by: str
 ) -> int:
-    """Replace the messages behind closed channels by e-mails, in the caller's transaction; returns the number of e-mails.
+    """Replace the messages behind closed channels by e-mails, in the caller's transaction. Returns the number of e-mails.
 
-    ``fallback_hours`` are the hours of closure after which this happens, by tenant; 0: never. Tenants without an address are left out,
-    and so are messages that the application has withdrawn or that the tenant has switched off.
+    ``fallback_hours`` are the hours of closure after which this happens, by tenant; 0: never. Tenants without an address are left out, and
+    so are messages that the application has withdrawn or that the tenant has switched off.
     """
     administrators = load_administrators(connection)
     hours = {
@@ -87,10 +87,10 @@ def _letter(lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, n
 
 
 def _text(channel: Channel, row: Mapping[str, Any]) -> str:
-    """Subject and text of a message as the application has them now, or as they were queued."""
+    """Subject and text of a message: the application's present ones, otherwise those that were queued."""
     if row["host_subject"] is not None:
         now = literal(Channel.EMAIL, row["host_subject"], row["host_body"], is_html=row["host_is_html"])
-        # The e-mail to the administrator does not carry the file of a letter.
+        # The e-mail to the administrator does not include the file of a letter.
         elsewhere = f"\n\n{row['unattached_text']}" if row["unattached_text"] else ""
         return f"{now.subject}\n{now.text}{elsewhere}"
     # Slack's text begins with the subject, and its control characters are escaped.

@@ -49,7 +49,7 @@ _SQL = Statements(Path(__file__).parent)
 _CONCURRENT_CHECKS = 50
 _TIME_TO_ANSWER = 60
 
-# The prefix of findings that come from services. Findings in the rows do not have it.
+# The prefix of findings that come from services. Findings about the rows do not have it.
 _SERVICE_PREFIX = "接続先 "
 
 
@@ -68,7 +68,7 @@ class _Channel:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The answer of a channel's service: what is broken, or why the service could not be asked."""
+    """The answer of a channel's service: the problem, or why the service did not answer."""
 
     channel: _Channel
     broken: tuple[Finding, ...] = ()
@@ -107,10 +107,10 @@ class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
         return [_result(tenant_id, found[tenant_id]) for tenant_id in work.tenant_ids]
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
-        """Ask the services without sending a message; save their findings, and queue an e-mail about new findings.
+        """Check the settings with the services without sending a message. Save their findings, and queue an e-mail about new findings.
 
-        If the mail server rejects the installation's own login, that is for the operators to solve: every tenant of the run fails,
-        except tenants with their own mail server.
+        If the mail server rejects the installation's own login, the operators must solve this: every tenant of the run fails, except
+        tenants with their own mail server.
         """
         tenant_ids = [result.unit_id for result in results]
         with tenant_transaction(work.connection, tenant_ids):
@@ -377,7 +377,7 @@ def _is_webhook(config: ChannelConfig | None) -> bool:
 
 
 def _is_broken(finding: Finding) -> bool:
-    """Whether messages fail until somebody fixes it. Otherwise the service could not be asked."""
+    """Whether messages fail until a person fixes it. Otherwise the service did not answer."""
     return finding.error.outcome is Outcome.PERMANENT and finding.error.error_class is not ErrorClass.SERVICE
 
 

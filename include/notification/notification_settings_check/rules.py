@@ -162,7 +162,7 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
 def _mailboxes(
     subject: str, addresses: Sequence[str], former_mailboxes: Collection[str]
 ) -> Iterator[SettingFinding]:
-    # Addresses are personal data and do not belong in a log, so only their number is shown.
+    # Addresses are personal data and must not be logged, so only their number is shown.
     malformed = sum(not is_address(address) for address in addresses)
     if malformed:
         yield SettingFinding(

@@ -1,4 +1,4 @@
-"""BATCH-018-04: finds tenants that nobody uses, and notifies once per stage. It never disables or deletes anything."""
+"""BATCH-018-04: finds tenants without active users, and notifies once per stage. It never disables or deletes anything."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from include.tenant_management.inactive_tenants.rules import (
 
 _SQL = Statements(Path(__file__).parent)
 
-# The time before what is known that is read again, because rows may have been written late.
+# Rows may be written late, so this time before the last known action is read again.
 _READ_AGAIN = timedelta(days=1)
 # Earlier than any row.
 _EVER = naive_utc(datetime(1, 1, 2, tzinfo=UTC))
@@ -56,7 +56,7 @@ _EVER = naive_utc(datetime(1, 1, 2, tzinfo=UTC))
 
 @dataclass(frozen=True)
 class _Judgement:
-    """One tenant as of the business date. ``is_saved`` is false if a newer date was judged before; then nothing is written."""
+    """One tenant as of the business date. ``is_saved`` is false if a later date was judged before; then nothing is written."""
 
     tenant_id: str
     silence: Silence
@@ -78,8 +78,8 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
     def prepare(self, work: Work) -> None:
         """Write one ``batch.inactivity_signal`` row per tenant with its last activity.
 
-        Reads what is new in the logs, or nothing of them if the hourly pass has counted it. The first run, a run for a past day and one
-        that a person asks for read the whole logs.
+        Reads the new rows of the logs. If the hourly batch has counted them, it reads the counts instead. The first run, a run for a past
+        day, and a run that a user triggered or cleared read the whole logs.
         """
         connection, run = work.connection, work.run
         keep_people(connection)
@@ -87,7 +87,7 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
         _SQL.execute(connection, "lock_actions")
         known = _SQL.column(connection, "known_until")
         day, counted_until = utc_bounds(run.business_date), _counted_until(run)
-        # The known actions hide earlier ones, so they cannot answer for a day before.
+        # Only the latest action of each person is known, so it cannot answer for an earlier day.
         reads_all = run.is_repeated or not known or known[0] > day.end
         read_from = _EVER if reads_all else min(known[0] - _READ_AGAIN, day.start)
         new = UtcBounds(read_from, min(day.end, counted_until))
@@ -115,7 +115,7 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
         active_later = {row["tenant_id"] for row in rows if row["is_active_later"]}
         judgements = [self._judge(row, work.run) for row in rows]
         _save(work.connection, work.run, [judgement for judgement in judgements if judgement.is_saved])
-        # A run that catches up must not notify tenants that have become active since.
+        # A later run for a missed day must not notify tenants that have become active since.
         to_notify = {
             judgement.tenant_id: judgement.silence
             for judgement in judgements
@@ -166,7 +166,7 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
         )
 
     def _notify(self, connection: psycopg.Connection, run: Run, to_notify: dict[str, Silence]) -> set[str]:
-        """Queue the notifications; returns the tenants without an address."""
+        """Queue the notifications. Returns the tenants without an address."""
         languages = {
             tenant_id: each.settings.language
             for tenant_id, each in load_preferences(
@@ -193,9 +193,9 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
 
 
 def _counted_until(run: Run) -> datetime:
-    """The end (UTC, naive) of the hours that the hourly pass has counted when the run starts.
+    """The end (UTC, naive) of the hours that the hourly batch has counted when the run starts.
 
-    The run starts at the same time as a pass, so the last hour is missing. The next run reads it, and logins do not come from the logs.
+    The run starts at the same time as an hourly run, so the last hour is missing. The next run reads it. Logins do not come from the logs.
     """
     return naive_utc(run.as_of.replace(minute=0, second=0, microsecond=0)) - timedelta(hours=1)
 

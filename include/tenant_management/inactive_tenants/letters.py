@@ -1,4 +1,4 @@
-"""The notification to a tenant's contact when nobody has used the service for a long time."""
+"""The notification to a tenant's contact when no user has used the service for a long time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from include.messaging.outbox import Draft
 from include.messaging.templates import Template
 from include.tenant_management.inactive_tenants.rules import Stage
 
-# If a stage falls and rises again within one period of inactivity (settings, a trial), it is not sent again for this long.
+# If a stage ends and begins again within one period of inactivity (settings, a trial), it is not sent again for this long.
 _DEDUPE = timedelta(days=366)
 
 TEMPLATE_OF = {Stage.WARNING: INACTIVITY_WARNING, Stage.CRITICAL: INACTIVITY_CRITICAL}

@@ -1,4 +1,4 @@
-"""How long a tenant has been inactive, and the stage that follows. Pure: dates and settings in, stages out.
+"""How long a tenant has been inactive, and the resulting stage. Pure: dates and settings in, stages out.
 
 Source: BATCH-018-04's rules; the days are settings. All dates are Asia/Tokyo, and "today" is the run's business date.
 """
@@ -60,7 +60,7 @@ def stage_of(days: int, settings: InactivitySettings) -> Stage:
 
 
 def latest_activity(seen: date | None, known: date | None, business_date: date) -> date | None:
-    """The later of the activity in the logs and the activity known from earlier runs; known activity after the business date is ignored."""
+    """The later of the activity in the logs and the activity known from earlier runs. Known activity after the business date is ignored."""
     days = [day for day in (seen, known) if day is not None and day <= business_date]
     return max(days, default=None)
 
@@ -68,10 +68,10 @@ def latest_activity(seen: date | None, known: date | None, business_date: date) 
 def counted_from(
     last_activity_on: date | None, created_on: date, contract_start: date | None, business_date: date
 ) -> date:
-    """The first day of the count: the last activity, or else the start of the contract or the creation of the tenant.
+    """The first day of the count: the last activity, otherwise the start of the contract or the creation of the tenant.
 
     Days before the tenant was created do not count, even with older imported activity or an older contract. A contract that starts after
-    the last activity does not count: contracts are renewed.
+    the last activity does not count, because contracts are renewed.
     """
     began_on = last_activity_on or contract_start or created_on
     return min(max(began_on, created_on), business_date)
@@ -80,7 +80,7 @@ def counted_from(
 def changes(
     before: Stage, now: Stage, *, was_active_since: bool, is_excluded: bool = False
 ) -> tuple[Change, ...]:
-    """The changes between two judgements: more than one only if somebody ``was_active_since`` the earlier judgement.
+    """The changes between two judgements: more than one only if a user ``was_active_since`` the earlier judgement.
 
     Activity ends a period of inactivity: the stage of that period ends first, and a stage that is reached afterwards is new.
     """

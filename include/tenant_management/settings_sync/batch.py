@@ -31,7 +31,7 @@ _SAMPLE_NOTE = (
     "見本の一覧のため書き込みません。plan_settings.yaml の内容を決めて sample: false にしてください"
 )
 
-# Problems that one tenant's outcome lists in full; the rest is only counted.
+# The number of problems that one tenant's outcome lists in full. The others are counted.
 _LISTED = 30
 
 _KIND_NAMES = {"inserted": "追加", "revived": "復活", "updated": "更新"}
@@ -88,7 +88,8 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
     def digest(self, work: Work) -> Digest:
         """The new serious problems, by tenant. They count as reported once this transaction is committed."""
         with work.connection.transaction():
-            # Concurrent runs take turns, so that they do not report the same problems. The lock does not block the tenants' work.
+            # Concurrent runs take this lock one after the other, so they do not report the same problems. It does not block the tenants'
+            # work.
             work.connection.execute("LOCK TABLE batch.setting_plan IN SHARE UPDATE EXCLUSIVE MODE")
             rows = _SQL.rows(work.connection, "take_problems", execution_id=work.run.execution_id)
         news = [
@@ -109,7 +110,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
         plans: Mapping[str, SyncPlan],
         applied: Mapping[str, Mapping[str, Desired]],
     ) -> None:
-        """Write the settings, then the history of the rows that were really written, then the values that count as applied."""
+        """Write the settings, then the history of the rows that were actually written, then the values that count as applied."""
         changes = {
             (tenant_id, change.key): self._change_row(tenant_id, change, applied[tenant_id].get(change.key))
             for tenant_id, plan in plans.items()
@@ -124,7 +125,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
             kept = [row for place, row in changes.items() if place in written]
             _SQL.execute(connection, "record_changes", **about, changes=Jsonb(kept))
         for tenant_id, plan in plans.items():
-            # The application added the row first: our locks do not block its inserts.
+            # The application inserted the row first: the batch's locks do not block inserts.
             lost = [change for change in plan.changes if (tenant_id, change.key) not in written]
             for change in lost:
                 plan.changes.remove(change)
@@ -192,7 +193,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
             lines.append(
                 f"{tenant_id}: 取り消すには、DAG undo_settings_sync に実行ID {run.execution_id} を指定します"
             )
-        # The log has the minor problems; the digest does not.
+        # The log contains the minor problems; the digest does not.
         lines += [
             f"{tenant_id}: {sentence(problem)}"
             for problem in reported[: 2 * _LISTED]
@@ -220,7 +221,7 @@ class SettingsSyncBatch(TenantBatch, ReportsDigest):
 
 
 def lock_settings(work: Work, keys: Sequence[str]) -> None:
-    """Lock the tenants' settings: the second of two concurrent runs waits and then sees the changes of the first."""
+    """Lock the tenants' settings. The second of two concurrent runs waits and then sees the changes of the first."""
     _SQL.execute(work.connection, "begin_tenants", execution_id=work.run.execution_id)
     _SQL.execute(work.connection, "lock_tenants")
     _SQL.execute(work.connection, "lock_settings", setting_keys=list(keys))

@@ -13,7 +13,7 @@ from include.tenant_management.settings_sync.validation import Problem, Severity
 
 SEVERITY_NAMES = {Severity.LOW: "低", Severity.MEDIUM: "中", Severity.HIGH: "高", Severity.CRITICAL: "重大"}
 
-# Problems of one tenant that are listed in full; the rest is only counted.
+# The number of a tenant's problems that are listed in full. The others are counted.
 _LISTED_OF_TENANT = 3
 
 
@@ -58,7 +58,7 @@ def sentence(problem: Problem) -> str:
 
 
 def _described(tenant: TenantProblems) -> str:
-    # A long name must not hide other tenants.
+    # Shorten a long name, so that other tenants remain visible.
     name = shown(one_line(f"{tenant.tenant_code} {tenant.tenant_name}"))
     problems = listed(tenant.worst_first, sentence, "ほか {} 件", _LISTED_OF_TENANT)
     return f"・{name}: {'、'.join(problems)}"

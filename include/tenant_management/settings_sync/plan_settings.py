@@ -83,7 +83,7 @@ class SettingDefinition(_Entry):
 
 
 class PlanSettings(_Entry):
-    """The whole file. ``sample``: the figures are only an example, and nothing is written."""
+    """The whole file. ``sample``: the values are only an example, so nothing is written."""
 
     sample: bool
     settings: Annotated[Mapping[str, SettingDefinition], Field(min_length=1)]
@@ -136,7 +136,7 @@ class PlanSettings(_Entry):
         return found
 
     def not_negotiated(self, contract: Mapping[str, int | None]) -> list[Problem]:
-        """Problems with the contract's columns that have a value but limit nothing; a value below 0 is a mistake."""
+        """Problems with contract columns that have a value but set no limit. A value below 0 is a mistake."""
         columns = {
             key: definition.contract for key, definition in self.settings.items() if definition.contract
         }

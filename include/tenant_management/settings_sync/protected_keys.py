@@ -1,7 +1,7 @@
 """Settings that are never written and never shown: security, authentication, passwords, billing, payment.
 
-The plans' file decides which keys are written, and the loader checks it with this module. A key of the host must equal a key of the
-file exactly. Protection is strict: a harmless key that contains one of these words by chance is not written either.
+The plans' file decides which keys are written, and its loader uses this module. A key of the host must equal a key of the file exactly.
+Protection is strict: if a harmless key contains one of these words by chance, it is not written either.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def squeezed(key: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_protected(key: str) -> bool:
-    """Whether the key or category, in any spelling, is about something that this batch must not touch.
+    """Whether the key or category, in any spelling, is about a subject that this batch must not write.
 
     Letters of other scripts (for example Cyrillic) count as protected, because they can look like Latin letters.
     """

@@ -1,4 +1,4 @@
-"""What to do about a tenant's settings: compares the desired, the last applied and the present values. Pure."""
+"""The changes of a tenant's settings: compares the desired, the last applied and the present values. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """A change of one setting; ``before`` is its row, if there is one (of a revived setting, the deleted row)."""
+    """A change of one setting. ``before`` is its row, if there is one (for a revived setting, the deleted row)."""
 
     key: str
     kind: Kind
@@ -41,10 +41,10 @@ class Change:
 
 @dataclass
 class SyncPlan:
-    """The changes for one tenant. ``adopted``: settings that are already right; from now on they count as applied.
+    """The changes for one tenant. ``adopted``: settings that are already right and count as applied from now on.
 
-    ``problems`` are about the settings themselves. ``differences`` are between the settings and the plan or contract, so they depend on
-    the plans' file being right.
+    ``problems`` are about the settings themselves. ``differences`` are between the settings and the plan or contract, so they are only
+    valid if the plans' file is right.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -57,7 +57,7 @@ class SyncPlan:
 
     @property
     def reported(self) -> list[Problem]:
-        """All problems that a person should look at, worst first."""
+        """All problems that a person should check, worst first."""
         return sorted(
             [*self.problems, *self.differences], key=lambda problem: (-problem.severity, problem.key)
         )
@@ -81,8 +81,8 @@ def plan_sync(
 ) -> SyncPlan:
     """Compare three ways. A value is replaced only if it is still the last applied value and was not negotiated.
 
-    ``undone`` has the values that an operator has undone: they are not applied again until another value is desired. Without a ``step``
-    the plan is unknown, and ``desired`` is empty.
+    ``undone`` has the values that an operator has undone. Such a value is not applied again until another value is desired. Without a
+    ``step`` the plan is unknown, and ``desired`` is empty.
     """
     plan = SyncPlan()
     alive = [setting for setting in settings if not setting.is_deleted]

@@ -32,7 +32,7 @@ class Restored:
 
 @dataclass
 class UndoPlan:
-    """The restored settings, and each tenant's settings that somebody has changed since."""
+    """The restored settings, and each tenant's settings that a person has changed since."""
 
     restored: list[Restored] = field(default_factory=list)
     conflicts: list[tuple[str, str]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class UndoPlan:
 def plan_undo(changes: Iterable[Mapping[str, Any]], execution_id: str, undone_by: str) -> UndoPlan:
     """Undo the changes of a run, for each setting from the newest to the oldest, all of them or none.
 
-    ``changes`` are rows ordered by tenant, key and falling time, each with the present setting.
+    ``changes`` are rows ordered by tenant, key and descending time, each with the present setting.
     """
     plan = UndoPlan()
     for (tenant_id, key), group in groupby(changes, key=lambda row: (row["tenant_id"], row["setting_key"])):

@@ -23,7 +23,7 @@ class DataType(StrEnum):
 
 
 class Severity(IntEnum):
-    """How soon somebody should look at a problem; ordered."""
+    """The urgency of a problem; ordered."""
 
     LOW = 1
     MEDIUM = 2
@@ -33,7 +33,7 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that a person should look at: a sentence about a setting, or about the tenant if the key is empty."""
+    """A problem that a person should check: a sentence about a setting, or about the tenant if the key is empty."""
 
     severity: Severity
     key: str
@@ -103,8 +103,8 @@ _KNOWN_RULES = frozenset(
     (*_MINIMUM, *_MAXIMUM, *_MIN_LENGTH, *_MAX_LENGTH, *_ALLOWED, *_PATTERN, "required", "type")
 )
 
-# Tenants write the patterns, and Python backtracks: a pattern with more than two open repetitions, a repeated group, a look-around or
-# a back reference could run without end.
+# Tenants write the patterns, and Python backtracks. A pattern with more than two open repetitions, a repeated group, a look-around or a
+# back reference could run without end.
 _MAX_PATTERN, _MAX_MATCHED = 200, 256
 _OPEN_REPETITIONS = 2
 
@@ -142,7 +142,7 @@ def same_value(one: str | None, other: str | None, data_type: DataType) -> bool:
 
 
 def is_person(modified_by: str | None) -> bool:
-    """Whether a person made the last change of a setting; machines sign with known names."""
+    """Whether a person made the last change of a setting. Programs have known names."""
     name = (modified_by or "").strip()
     return bool(name) and name.lower() not in _MACHINES and not name.startswith(_MACHINE_PREFIXES)
 

@@ -39,8 +39,8 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
     def options(self, request: Request) -> dict[str, Any]:
         """``allow_incomplete``: bill from the closed days even if some days are missing.
 
-        :raises NotDueError: a scheduled run would bill a month before the first one, for example the missed tick of a new installation.
-        :raises ParameterError: the form asks for such a month, and not for a dry run; or the settings name no first month.
+        :raises NotDueError: a scheduled run would bill a month before the first one, for example the missed run of a new installation.
+        :raises ParameterError: a manual run, other than a dry run, would bill such a month; or the settings contain no first month.
         """
         if not request.values.get("dry_run"):
             self._require_billed_month(request)
@@ -70,11 +70,11 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
         return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
 
     def write_files(self, work: Work, tenant_id: str) -> None:
-        """The tenant's invoice as PDF and JSON."""
+        """Write the tenant's invoice as PDF and JSON."""
         self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
 
     def finish(self, work: Work) -> None:
-        """The index of the month's documents and the accountant's files, for all tenants."""
+        """Write the index of the month's documents and the accountant's files, for all tenants."""
         self._billing.write_accounting_files(
             work.connection,
             work.run.business_date,
@@ -84,7 +84,7 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
         )
 
     def digest(self, work: Work) -> Digest:
-        """What the accountant must look at; with a sample price list or issuer, that nothing is finalised."""
+        """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""
         samples = self._billing.terms.samples
         if not samples:
             return self._review(work)

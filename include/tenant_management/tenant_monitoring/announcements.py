@@ -23,7 +23,7 @@ from include.tenant_management.tenant_monitoring.incidents import Breach, Incide
 
 _SQL = Statements(Path(__file__).parent)
 
-# Tenants that a platform incident names.
+# The number of tenants that a platform incident names.
 _EXAMPLES = 5
 
 
@@ -48,7 +48,7 @@ def take_news(
         "is_reminding": check_at.hour >= settings.reminder_hour,
     }
     with platform.transaction(), platform.cursor(row_factory=dict_row) as cursor:
-        # Concurrent runs take turns, so that they do not report the same news.
+        # Concurrent runs take this lock one after the other, so they do not report the same news.
         cursor.execute("LOCK TABLE batch.platform_check IN SHARE ROW EXCLUSIVE MODE")
         if all_tenants:
             _SQL.execute(cursor, "leave_tenants", **about, active_statuses=list(ACTIVE_STATUSES))
@@ -70,7 +70,7 @@ def take_news(
 def _check_platform(
     cursor: psycopg.Cursor[dict[str, Any]], about: Mapping[str, Any], settings: MonitoringSettings
 ) -> None:
-    """Run each check that can concern the platform, unless this hour or a newer hour was judged before."""
+    """Run each check that can concern the platform, unless this hour or a later hour was judged before."""
     checks = [check for check, text in TEXTS.items() if text.platform_action]
     known = {row.pop("check_name"): row for row in _SQL.execute(cursor, "load_platform")}
     counts = _SQL.execute(cursor, "count_breaches", **about, checks=checks, examples=_EXAMPLES).fetchall()

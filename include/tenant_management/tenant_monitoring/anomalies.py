@@ -19,7 +19,7 @@ from include.execution.business_date import JAPAN
 
 HISTORY_DAYS = 28
 MEASURES_KEPT = timedelta(weeks=5)
-# Values from fewer weeks do not define what is usual.
+# With values from fewer weeks, there is no usual value.
 LEAST_WEEKS = 3
 
 # Makes the MAD of normally distributed values comparable with their standard deviation.
@@ -29,7 +29,7 @@ _SUNDAY = 6
 
 @dataclass(frozen=True)
 class Score:
-    """How far ``value`` is from the earlier values. ``spread`` is their MAD, or the replacement for a MAD of 0."""
+    """The distance of ``value`` from the earlier values. ``spread`` is their MAD, or the replacement for a MAD of 0."""
 
     value: Decimal
     median: Decimal

@@ -72,9 +72,9 @@ _HOUR = timedelta(hours=1)
 
 # One day more than the baseline, because the first hour of the log may be incomplete.
 _MEASURED_AT_FIRST = timedelta(days=HISTORY_DAYS + 1)
-# Sources without a row are looked for once a day.
+# Sources without a row are searched once a day.
 _SOURCES_KNOWN = timedelta(hours=20)
-# A monthly batch that failed counts as failing until its next run.
+# A failed monthly batch counts as failing until its next run.
 _FAILURES_LOOKED_AT = timedelta(days=35)
 
 _Incidents: TypeAlias = Mapping[tuple[str, str], Incident]
@@ -82,7 +82,7 @@ _Incidents: TypeAlias = Mapping[tuple[str, str], Incident]
 
 @dataclass(frozen=True)
 class _CheckedTenant:
-    """One tenant's checks and the states after them. ``is_new``: neither this hour nor a newer hour was judged before."""
+    """One tenant's checks and the states after them. ``is_new``: neither this hour nor a later hour was judged before."""
 
     tenant_id: str
     figures: Figures

@@ -44,7 +44,7 @@ class Check(StrEnum):
 
 @dataclass(frozen=True)
 class CheckText:
-    """The texts about a check: its name, and what to do about a breach of one tenant or of the platform.
+    """The texts about a check: its name, and the action after a breach of one tenant or of the platform.
 
     A check without ``platform_action`` never opens a platform incident, however many tenants breach it.
     """
@@ -93,7 +93,7 @@ TEXTS: Mapping[Check, CheckText] = {
 
 @dataclass(frozen=True)
 class HourMeasure:
-    """What happened in one hour; ``response_ms`` is the total over ``responses`` calls. None: the host has no source for it."""
+    """The events of one hour; ``response_ms`` is the total over ``responses`` calls. None: the host has no source for it."""
 
     api_calls: int | None
     errors: int | None
@@ -104,7 +104,7 @@ class HourMeasure:
 
 @dataclass(frozen=True)
 class WaitingMessages:
-    """Messages that have been due for ``hours`` (whole), in our outbox or in the application's log."""
+    """Messages that have been due for ``hours`` (whole), in the batches' outbox or in the application's log."""
 
     is_ours: bool
     hours: int
@@ -113,7 +113,7 @@ class WaitingMessages:
 
 @dataclass(frozen=True)
 class FailingBatch:
-    """A batch whose newest run failed for the tenant."""
+    """A batch whose latest run failed for the tenant."""
 
     batch_id: str
     business_date: date
@@ -140,7 +140,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Limits:
-    """The values from which a figure is a warning, and from which it is critical."""
+    """The values from which on a figure is a warning, and critical."""
 
     warning: Decimal | int
     critical: Decimal | int
@@ -258,7 +258,7 @@ def _less_is_better(
     *,
     least_spread: Decimal = _LEAST_SPREAD,
 ) -> Breach | None:
-    """A breach of the fixed limits, or else of the usual values: a fixed limit is the stronger evidence."""
+    """A breach of the fixed limits, otherwise of the usual values: a fixed limit is the stronger evidence."""
     return _limit(value, limits, arithmetic) or _anomaly(
         arithmetic, value, usual, settings, least_spread=least_spread, is_low_harmless=True
     )
@@ -273,7 +273,7 @@ def _anomaly(
     least_spread: Decimal = _LEAST_SPREAD,
     is_low_harmless: bool = False,
 ) -> Breach | None:
-    """A warning if the value is far from the usual values; None if there are no usual values."""
+    """A warning if the value is far from the usual values. None if there are no usual values."""
     if not usual:
         return None
     found = score(value, usual, floor_percent=settings.anomaly_floor_percent, least_spread=least_spread)

@@ -18,7 +18,7 @@ _SEVERITY_NAMES = {Severity.WARNING: "警戒", Severity.CRITICAL: "重大"}
 
 
 class What(StrEnum):
-    """How an incident has changed since it was last reported."""
+    """The change of an incident since it was last reported."""
 
     OPENED = "opened"
     WORSE = "worse"
@@ -69,7 +69,7 @@ class News:
 
     @property
     def is_critical(self) -> bool:
-        """Whether a critical incident has begun or ended. The end uses the same channel, so that the people on call learn of it."""
+        """Whether a critical incident has begun or ended. The end is sent over the same channel as the beginning."""
         critical = (each.what for each in self.incidents if each.severity is Severity.CRITICAL)
         return any(what is not What.REMINDER for what in (*critical, *(each.what for each in self.platform)))
 
@@ -158,7 +158,7 @@ def _worst_first(news: IncidentNews) -> tuple[bool, int, str]:
 
 
 def _tenant(news: IncidentNews) -> str:
-    """The tenant's name, shortened so that a long name does not hide other tenants."""
+    """The tenant's name, shortened so that other tenants remain visible."""
     name = one_line(news.tenant_name)
     return f"{one_line(news.tenant_code)} {name if len(name) <= _NAME_LIMIT else f'{name[: _NAME_LIMIT - 1]}…'}".rstrip()
 

@@ -1,7 +1,7 @@
 """When a breach opens an incident, and when an incident closes. Pure: results of checks in, states out.
 
-Source: BATCH-018-03's rules. An incident opens when 2 of the last 3 checks breach and closes after 3 clean checks in a row, so that a
-value that changes every hour is one incident. A check without data (no traffic, a gap in monitoring) is no result.
+Source: BATCH-018-03's rules. An incident opens when 2 of the last 3 checks breach and closes after 3 clean checks in a row, so a value that
+changes every hour is one incident. A check without data (no traffic, a gap in monitoring) has no result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 _RESULTS = 3
 _BREACHES_TO_OPEN = 2
 
-# Older results do not count with a new one. A tenant that is used for one hour a day has one result a day.
+# Older results are dropped when a new one arrives. A tenant that is used for one hour a day has one result a day.
 RESULTS_VALID_FOR = timedelta(hours=26)
 # A breach this soon after the close reopens the incident.
 REOPEN_WITHIN = timedelta(hours=6)
@@ -23,7 +23,7 @@ BREACHED, CLEAN = "x", "-"
 
 
 class Severity(StrEnum):
-    """How bad a breach is."""
+    """The severity of a breach."""
 
     WARNING = "warning"
     CRITICAL = "critical"
@@ -61,7 +61,7 @@ class Recent:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no result is a breach, so that nothing needs to be saved."""
+        """Whether no result is a breach, so nothing needs to be saved."""
         return BREACHED not in self.results
 
 
@@ -88,7 +88,7 @@ def step(
     *,
     is_confirmed: bool = False,
 ) -> tuple[Recent, Incident | None]:
-    """Add one result: a breach, or None for a clean check. ``incident`` is the check's newest, open or closed.
+    """Add one result: a breach, or None for a clean check. ``incident`` is the check's latest, open or closed.
 
     A breach that ``is_confirmed`` in another way opens an incident at once.
     """

@@ -1,7 +1,7 @@
 """Orphans: rows of the execution log with the status running although their run has ended. Covers all batches.
 
-A batch closes its own orphans when its next run starts. A monthly batch or a paused DAG would leave them for weeks. So this module
-looks for them every hour and reports them to the operators. The caller passes the run's state in Airflow.
+A batch closes its own orphans when its next run starts. For a monthly batch or a paused DAG this could take weeks. So this module searches
+for them every hour and reports them to the operators. The caller passes the run's state in Airflow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from include.execution.run_log import RunningExecution
 
 _SQL = Statements(Path(__file__).parent)
 
-# Another Airflow (a developer's, on the same database) may have a run that ours does not know. It may take this many time limits.
+# Another Airflow (a developer's, on the same database) may have a run that this one does not know. It may take this many time limits.
 _LIMITS_OF_AN_UNKNOWN_RUN = 2
 
 
@@ -61,10 +61,10 @@ def close_orphan(
     *,
     in_digest: bool = True,
 ) -> bool:
-    """Close the row as failed, and save a notice for the next digest; returns whether the row was still running.
+    """Close the row as failed, and save a notice for the next digest. Returns whether the row was still running.
 
-    ``in_digest`` is false if the user who triggered the run gets an alert instead. If this alert is lost, ``unreported_failures``
-    finds the run, because it has no notice.
+    ``in_digest`` is false if the user who triggered the run gets an alert instead. If this alert is lost, ``unreported_failures`` finds the
+    run, because it has no notice.
     """
     with platform.transaction():
         if not run_log.close_orphan(platform, execution.execution_id, reason):

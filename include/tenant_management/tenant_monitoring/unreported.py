@@ -15,7 +15,7 @@ from include.execution.run_log import RunResult, failed_tenants
 
 _SQL = Statements(Path(__file__).parent)
 
-# Storing an alert may take this long. Older failures were reported by an earlier check, or are no longer news.
+# Storing an alert may take this long. Older failures were reported by an earlier check, or are not reported any more.
 _GRACE = timedelta(minutes=10)
 _LOOKED_BACK = timedelta(hours=6)
 
@@ -24,7 +24,7 @@ _LOOKED_BACK = timedelta(hours=6)
 class UnreportedFailure:
     """A failed run with Airflow's ids, its attempt (how often the run was cleared), and its result.
 
-    ``triggered_by`` is the user who triggered the run by hand. A dry run has one.
+    ``triggered_by`` is the user who triggered the run manually. For a dry run it is always set.
     """
 
     spec: RunSpec
@@ -40,7 +40,7 @@ class UnreportedFailure:
 class UnclosedExecution:
     """A run that a cleared task has reopened at ``reopened_at`` (aware), and that no task has closed since.
 
-    ``triggered_by`` is the user who triggered the run by hand. A dry run has one.
+    ``triggered_by`` is the user who triggered the run manually. For a dry run it is always set.
     """
 
     execution_id: str

@@ -31,7 +31,7 @@ from include.tenant_management.tenant_usage.warnings import (
 
 _SQL = Statements(Path(__file__).parent)
 
-# Surges are checked for the metrics that billing charges for.
+# Surges are checked only for the metrics that billing charges.
 _BILLED_METRICS = ("active_users", "storage_bytes", "api_calls", "reports_generated")
 
 
@@ -129,7 +129,7 @@ class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
     ) -> tuple[UsageSettings, tuple[str, ...]]:
         """The tenant's thresholds and allowances: its overrides, then its contract, then its plan, then the defaults.
 
-        An invalid override must not stop the day from closing: the default applies, and the outcome has a note.
+        An invalid override must not prevent the day from closing: the default applies, and the outcome has a note.
         """
         settings = with_allowances(
             self._settings.usage,

@@ -19,10 +19,10 @@ OPERATORS = "operators"
 
 @dataclass(frozen=True)
 class UsageFigures:
-    """A tenant's usage on the business date, and the values that it is compared with.
+    """A tenant's usage on the business date, and the values for comparison.
 
-    Storage is in bytes. ``month_api_calls`` counts the month up to and including the business date. ``means`` holds each metric's mean
-    of the earlier closed days, and ``history_days`` the number of these days. A figure for which the host has no source is None.
+    Storage is in bytes. ``month_api_calls`` counts the month up to and including the business date. ``means`` holds each metric's mean of
+    the earlier closed days, and ``history_days`` the number of these days. A figure for which the host has no source is None.
     """
 
     metrics: dict[str, int | None]

@@ -21,10 +21,10 @@ _POKE_INTERVAL = timedelta(minutes=1)
 
 
 class ClosedUsageSensor(BaseSensorOperator):
-    """Wait until BATCH-018-01 has closed the last day of the month for all tenants, or until waiting cannot help.
+    """Wait until BATCH-018-01 has closed the last day of the month for all tenants, or until it cannot close it any more.
 
-    The sensor succeeds in both cases: a tenant whose day is not closed fails later, and the others are billed. It uses no worker between
-    two checks (mode reschedule), and no triggerer.
+    The sensor succeeds in both cases: a tenant without a closed day fails later, and the others are billed. Between two checks it uses no
+    worker (mode reschedule) and no triggerer.
     """
 
     template_fields = ("run",)

@@ -34,9 +34,9 @@ from skill_batch.object_storage import object_store
 class BillingHook(BaseHook):
     """Prices, finalises, approves, voids and credits the invoices of one tenant, with the rules of BATCH-018-02 and row-level security.
 
-    Pass any day of a month (Asia/Tokyo) to name the month. Each method is one transaction. If the price list or the issuer is a sample,
-    no invoice is finalised (settlement ``SAMPLE``), reissued, voided or credited. A ``BillingError`` says in one Japanese sentence what
-    is wrong with a tenant, a price or an invoice, and what to do. BATCH-018-02 and ``operate_invoices`` use ``billing`` of this hook.
+    Pass any day of a month (Asia/Tokyo) to select the month. Each method is one transaction. If the price list or the issuer is a sample,
+    no invoice is finalised (settlement ``SAMPLE``), reissued, voided or credited. A ``BillingError`` explains the problem of a tenant, a
+    price or an invoice in one Japanese sentence, and what to do. BATCH-018-02 and ``operate_invoices`` use ``billing`` of this hook.
 
     .. code-block:: python
 
@@ -84,7 +84,7 @@ class BillingHook(BaseHook):
         return True, "Connection successfully tested"
 
     def billable_tenants(self, month: date) -> list[Unit]:
-        """The tenants to bill for a month: the active ones, and those that left in the month or later and owe it.
+        """The tenants to bill for a month: the active ones, and those that left in the month or later and must pay for it.
 
         :param month: a day of the month.
         """
@@ -113,7 +113,7 @@ class BillingHook(BaseHook):
             )
 
     def price(self, tenant_id: str, month: date, *, allow_incomplete: bool = False) -> TenantSettlement:
-        """Price the month as of now; nothing is written.
+        """Price the month with the present data, without writing anything.
 
         :param tenant_id: the tenant.
         :param month: a day of the month.
@@ -140,8 +140,8 @@ class BillingHook(BaseHook):
         :param tenant_id: the tenant.
         :param month: a day of the month.
         :param issued_on: the date of issue (Asia/Tokyo).
-        :param actor: the person or the run; it is kept with the invoice.
-        :param approve: also finalise an invoice that is held, for its total or for rows that name nobody.
+        :param actor: the person or the run; it is saved with the invoice.
+        :param approve: also finalise an invoice that is held because of its total or of rows that name no person.
         :param allow_incomplete: bill by the closed days although others are missing.
         """
         instructions = Instructions(
@@ -155,7 +155,7 @@ class BillingHook(BaseHook):
         :param tenant_id: the tenant.
         :param month: a day of the month.
         :param issued_on: the date of issue (Asia/Tokyo).
-        :param actor: the person or the run; it is kept with the invoice.
+        :param actor: the person or the run; it is saved with the invoice.
         """
         return self.finalize(tenant_id, month, issued_on=issued_on, actor=actor, approve=True)
 
@@ -166,10 +166,10 @@ class BillingHook(BaseHook):
 
         :param tenant_id: the tenant.
         :param month: a day of the month.
-        :param reason: why; it is kept with the invoice.
+        :param reason: why; it is saved with the invoice.
         :param issued_on: the date of issue (Asia/Tokyo).
-        :param actor: the person or the run; it is kept with the invoice.
-        :param approve: also finalise an invoice that is held, for its total or for rows that name nobody.
+        :param actor: the person or the run; it is saved with the invoice.
+        :param approve: also finalise an invoice that is held because of its total or of rows that name no person.
         """
         approved = (tenant_id,) if approve else ()
         return self._settle(
@@ -183,8 +183,8 @@ class BillingHook(BaseHook):
 
         :param tenant_id: the tenant.
         :param number: the number of the invoice or credit note.
-        :param reason: why; it is kept with the invoice.
-        :param actor: the person or the run; it is kept with the invoice.
+        :param reason: why; it is saved with the invoice.
+        :param actor: the person or the run; it is saved with the invoice.
         """
         with self._transaction(tenant_id) as connection:
             self.billing.void(connection, find_invoice(connection, number), reason, actor=actor)
@@ -200,14 +200,14 @@ class BillingHook(BaseHook):
         actor: str,
         parts: Sequence[CreditedPart] | None = None,
     ) -> StoredInvoice:
-        """Issue a credit note (適格返還請求書). If nothing is left of the invoice, the month can be billed again.
+        """Issue a credit note (適格返還請求書). If it takes the rest of the invoice, the month can be billed again.
 
         :param tenant_id: the tenant.
         :param number: the number of the invoice or credit note.
-        :param reason: why; it is kept with the invoice.
+        :param reason: why; it is saved with the invoice.
         :param issued_on: the date of issue (Asia/Tokyo).
-        :param actor: the person or the run; it is kept with the invoice.
-        :param parts: what to credit of each line; without it, all that is left.
+        :param actor: the person or the run; it is saved with the invoice.
+        :param parts: the part of each line to credit; default: all that is left.
         """
         with self._transaction(tenant_id) as connection:
             credit = self.billing.credit(
@@ -226,17 +226,17 @@ class BillingHook(BaseHook):
 
         :param tenant_id: the tenant.
         :param line: the line, in the currency of the tenant's invoices.
-        :param entered_by: the person or the system; it is kept with the line.
+        :param entered_by: the person or the system; it is saved with the line.
         """
         with self._transaction(tenant_id) as connection:
             self.billing.enter_line(connection, tenant_id, line, entered_by=entered_by)
 
     def carry_difference(self, tenant_id: str, month: date, *, entered_by: str) -> list[ExtraCharge]:
-        """Carry what closing usage again has changed about a final month into the next month that is not final.
+        """Carry a difference of a final month into the next month that is not final. A difference arises when usage is closed again.
 
         :param tenant_id: the tenant.
         :param month: a day of the final month.
-        :param entered_by: the person or the system; it is kept with the lines.
+        :param entered_by: the person or the system; it is saved with the lines.
         """
         with self._transaction(tenant_id) as connection:
             return self.billing.carry_difference(connection, tenant_id, month, entered_by=entered_by)
@@ -278,7 +278,7 @@ class BillingHook(BaseHook):
             self.billing.write_documents(connection, tenant_id, month, object_store())
 
     def write_accounting_files(self, month: date) -> bool:
-        """Write the accountant's files of a month into the object store; returns False if the accountant has the month already.
+        """Write the accountant's files of a month into the object store. Returns False if the month is closed.
 
         :param month: a day of the calendar month of the documents' dates.
         """

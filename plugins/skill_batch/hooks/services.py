@@ -86,7 +86,7 @@ class AlertSlackHook(_ServiceHook):
     hook_name = "運用アラート（Slack）"
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask Slack whose token it is (``auth.test``)."""
+        """Ask Slack which bot the token belongs to (``auth.test``)."""
         try:
             return True, f"{_WORKS}（{identify_slack(self.get_conn())}）"
         except (BatchError, LookupError, OSError, ValueError) as error:

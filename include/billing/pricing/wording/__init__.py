@@ -1,6 +1,6 @@
-"""The words that pricing writes on documents, in each language that a tenant can choose.
+"""The texts of documents, in each language that a tenant can choose.
 
-Messages for operators and accountants are not here: they are Japanese and stand where the error is raised.
+Messages for operators and accountants are not here: they are Japanese and are defined where the error is raised.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ _LANGUAGES: dict[str, type[Words]] = {"ja": Japanese, "en": English}
 
 
 def words_in(language: str, currency: str, month_days: int) -> Words:
-    """The words in a language (ja or en), for amounts in this currency and a month with this many days."""
+    """The texts in a language (ja or en), for amounts in this currency and a month with this many days."""
     return _LANGUAGES[language](currency, month_days)

@@ -1,4 +1,4 @@
-"""The words on English documents."""
+"""The texts of English documents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from include.billing.pricing.wording.words import Named, Words, number
 
 
 class English(Words):
-    """English texts. Dates are ISO 8601, which no reader takes for another date."""
+    """English texts. Dates are in ISO 8601, which is unambiguous."""
 
     metrics: ClassVar[Mapping[Metric, str]] = {
         Metric.ACTIVE_USERS: "active users",

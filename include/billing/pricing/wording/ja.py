@@ -1,4 +1,4 @@
-"""The words on Japanese documents."""
+"""The texts of Japanese documents."""
 
 from __future__ import annotations
 

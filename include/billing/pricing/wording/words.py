@@ -1,4 +1,4 @@
-"""What the words of each language must provide. Texts have no full stop: documents join them."""
+"""The interface of the texts in each language. Texts have no full stop: documents join them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Words(ABC):
 
     @abstractmethod
     def free_quantity(self, metric: Metric, free: Decimal, charged: Decimal) -> str:
-        """The free quantity, and what is left of the used one."""
+        """The free quantity, and the used quantity that remains."""
 
     @abstractmethod
     def metered(self, meter: str, amount: Decimal, events: Decimal, days: int) -> str:
@@ -102,11 +102,11 @@ class Words(ABC):
 
     @abstractmethod
     def free_amount(self, free: tuple[Decimal, Decimal], charged: tuple[Decimal, Decimal]) -> str:
-        """The free amount and events of a meter, and what is left of the metered ones."""
+        """The free amount and events of a meter, and the metered ones that remain."""
 
     @abstractmethod
     def per_event(self, events: Decimal, amount: Decimal) -> str:
-        """A fixed amount for each event."""
+        """A fixed amount per event."""
 
     @abstractmethod
     def charge_minimum(
@@ -130,7 +130,7 @@ class Words(ABC):
 
     @abstractmethod
     def meter(self, name: str) -> str:
-        """A meter, as a remark names it."""
+        """The name of a meter in a remark."""
 
     @abstractmethod
     def charge(self, name: str, part: Period, *, events_only: bool = False) -> str:
@@ -146,4 +146,4 @@ class Words(ABC):
 
     @abstractmethod
     def minimum_only(self, label: str, charge: str) -> str:
-        """The charge's minimum alone is charged, because there is no record of the metric."""
+        """Only the charge's minimum is charged, because there is no record of the metric."""

@@ -1,5 +1,5 @@
 -- name: old_login_day
--- The newest day with a login stays: BATCH-018-04 counts a tenant's inactivity from it.
+-- The latest day with a login stays: BATCH-018-04 counts a tenant's inactivity from it.
 SELECT login_day.tenant_id, login_day.login_date
 FROM batch.login_day
 WHERE
@@ -15,8 +15,8 @@ USING unnest(%(ids)s::text[], %(ids2)s::date[]) AS old (tenant_id, login_date)
 WHERE login_day.tenant_id = old.tenant_id AND login_day.login_date = old.login_date;
 
 -- name: old_mid_month_group
--- A monthly report shows the groups of the month's last day with statistics, and reads no others. The first condition is that of
--- an index.
+-- A monthly report shows the groups of the month's last day with statistics, and reads no others. The first condition matches an
+-- index.
 SELECT
     skill_group.tenant_id, skill_group.statistics_date, skill_group.dimension, skill_group.group_key, skill_group.is_rest
 FROM batch.statistics_group AS skill_group
@@ -110,7 +110,7 @@ WHERE
     AND change.to_stage = old.to_stage;
 
 -- name: old_setting_change
--- The newest change of each setting stays: BATCH-018-05 does not apply a value again that a person has undone.
+-- The latest change of each setting stays, so that BATCH-018-05 does not apply a value again that a person has undone.
 SELECT change.tenant_id, change.setting_key, change.changed_at
 FROM batch.setting_change AS change
 WHERE
@@ -139,7 +139,7 @@ USING unnest(%(ids)s::text[], %(ids2)s::bigint[]) AS old (tenant_id, change_id)
 WHERE change.tenant_id = old.tenant_id AND change.change_id = old.change_id;
 
 -- name: old_ended_suppression
--- A suppression for good has no end.
+-- A permanent suppression has no end.
 SELECT tenant_id, address
 FROM batch.suppressed_address
 WHERE suppressed_until < %(before)s;
@@ -153,7 +153,7 @@ WHERE
     AND suppressed.suppressed_until < %(before)s;
 
 -- name: old_service_limit
--- A sender recalls what was learnt within a week.
+-- A sender uses the limits that were learnt within a week.
 SELECT limit_key
 FROM batch.service_limit
 WHERE learnt_at < %(before)s;

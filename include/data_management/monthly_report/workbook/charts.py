@@ -24,7 +24,7 @@ _DAILY_COLUMNS = {
 
 
 def daily_first_row(report: MonthlyReport, source: str) -> int:
-    """The first row of the sheet's daily table: it is below a title, the charts of its figures (or their notes) and a head."""
+    """The first row of the sheet's daily table. It is below a title, the charts of its figures (or their notes) and a head."""
     figures = (figure for figure, (sheet, _) in _DAILY_COLUMNS.items() if sheet == source)
     heights = (rows_under(_DAILY_CHART_HEIGHT) if report.has_record(figure) else 2 for figure in figures)
     return 3 + sum(heights) + 1

@@ -23,9 +23,9 @@ _A4 = 9
 # The paper and its margins in inches.
 _PAPER_WIDTH, _PAPER_HEIGHT = 8.27, 11.69
 _SIDE_MARGIN, _TOP_MARGIN, _BOTTOM_MARGIN = 0.5, 0.6, 0.7
-# The share of a page that is filled at most: programs round the scale to whole percents.
+# The maximum share of a page that is filled, because programs round the scale to whole percents.
 _FILLED = 0.97
-# The height of a row in points and in pixels. Without it, each program chooses the height by the font that it finds.
+# The height of a row in points and in pixels. Without it, each program chooses the height by its available font.
 _ROW_HEIGHT, _ROW_PIXELS = 15, 20
 _POINTS_PER_INCH, _PIXELS_PER_INCH = 72, 96
 

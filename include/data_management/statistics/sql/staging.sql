@@ -74,7 +74,7 @@ coverage AS (
     GROUP BY required.tenant_id
 ),
 
--- Only skills with a level count: if one of five people had a level, the mean would reveal that level.
+-- Count only skills with a level: if only one of five people had a level, the mean would reveal it.
 membership AS MATERIALIZED (
     SELECT
         skill.tenant_id,
@@ -132,7 +132,7 @@ united AS (
     GROUP BY sized.tenant_id, sized.dimension, sized.place, sized.small_places
 ),
 
--- Groups up to rest_places are merged: all that are too small, and as many larger ones as make enough people together.
+-- Groups up to rest_places are merged: all groups that are too small, and as many larger ones as are needed for enough people.
 hidden AS (
     SELECT
         tenant_id,

@@ -1,11 +1,11 @@
 -- name: find_sent
--- As batch_platform: the id alone says whose message it is.
+-- As batch_platform: only the id identifies the tenant of the message.
 SELECT tenant_id, destination, status
 FROM batch.outbox
 WHERE message_id = %(message_id)s AND channel = 'email' AND (attempts > 0 OR status = 'sending');
 
 -- name: record_failure
--- The message was accepted, or may have been, and could not be delivered. It is reported as every final failure.
+-- The message was accepted, or may have been, and could not be delivered. It is reported like every final failure.
 UPDATE batch.outbox
 SET
     status = 'dead',

@@ -65,7 +65,7 @@ class ListedChannel:
 
 @dataclass(frozen=True)
 class Position:
-    """A position in a listing: what is listed, and the service's cursor."""
+    """A position in a listing: the kind of entries, and the service's cursor."""
 
     step: str
     cursor: str = field(default="", repr=False)
@@ -106,7 +106,7 @@ class Directory(Protocol):
 
 
 class ListingError(BatchError):
-    """The listing is not complete, with the reason in a sentence without the service's own text. Nothing is changed afterwards."""
+    """The listing is not complete. The reason is a sentence without the service's own text. The caller changes nothing."""
 
     def __init__(self, message: str, *, recoverable: bool = False) -> None:
         super().__init__(message)
@@ -118,7 +118,7 @@ class StartOverError(Exception):
 
 
 def is_identity(value: str) -> bool:
-    """Whether a text can be an id: ids are part of our keys and of paths in URLs."""
+    """Whether a text can be an id: ids are part of the batches' keys and of paths in URLs."""
     # "." and ".." would be a step in the path.
     is_segment = value.strip(".") != "" and " " not in value
     return is_segment and len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
@@ -132,14 +132,14 @@ def identity(value: object, of: str) -> str:
 
 
 def one_line(value: object) -> str | None:
-    """Text that people have written, in one line of bounded length. It may contain HTML and formulas."""
+    """Text that users wrote, in one line of limited length. It may contain HTML and formulas."""
     if not isinstance(value, str):
         return None
     return " ".join(storable(value).split())[:_LONGEST_TEXT] or None
 
 
 def address(value: object) -> str | None:
-    """The text if it looks like an e-mail address, or else None."""
+    """The text if it looks like an e-mail address, otherwise None."""
     cleaned = value.strip() if isinstance(value, str) else ""
     if "@" not in cleaned or len(cleaned) > _LONGEST_EMAIL or " " in cleaned or not cleaned.isprintable():
         return None

@@ -54,7 +54,9 @@ class Pace:
 
 
 class RetryableError(Exception):
-    """A refusal after which a retry may succeed: a rate limit, or trouble of the service. ``wait``: the seconds that it asks for."""
+    """A refusal after which a retry may succeed: a rate limit, or a failure of the service. ``wait``: the seconds that the service
+    requests.
+    """
 
     def __init__(self, reason: str, *, wait: float | None = None, is_rate: bool = False) -> None:
         super().__init__(reason)

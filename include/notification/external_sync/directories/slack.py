@@ -42,7 +42,7 @@ _PAGE_SIZE = 200
 # Both methods are in Slack's tier 2 and are counted separately.
 _CALLS_PER_MINUTE = 20
 
-# The only bot without the bot flag.
+# This bot has no bot flag.
 _SLACKBOT = "USLACKBOT"
 
 _MEMBERS = Position("members")
@@ -60,7 +60,7 @@ _REASONS = {
     "ekm_access_denied": "Slack の管理者がアクセスを停止しています",
 }
 _RATE_CODES = ("ratelimited", "rate_limited")
-# Trouble of Slack itself; the calls only read, so a retry is safe.
+# Failures of Slack itself. The calls only read, so a retry is safe.
 _TROUBLE_CODES = ("service_unavailable", "request_timeout", "internal_error", "fatal_error")
 
 

@@ -53,8 +53,8 @@ FROM batch.directory_account
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s;
 
 -- name: store_accounts
--- Pages may overlap: the last entry of an account counts. Entries of one listing that differ in a value that a link depends on
--- contradict each other. Entries of a list of changes do not: they follow each other.
+-- Pages may overlap: the last entry of an account counts. If entries of one listing differ in a value that a link depends on,
+-- they contradict each other. Entries of a list of changes do not: they follow each other.
 WITH entry AS (
     SELECT
         account.*,

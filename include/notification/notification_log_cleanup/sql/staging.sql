@@ -4,7 +4,7 @@ FROM batch.all_tenant
 WHERE status = 'DELETED';
 
 -- name: load_overrides
--- The tenants' own settings at a moment. include/messaging/sql/tenants.sql reads the same settings for one shard
+-- The tenants' own settings at a given time. include/messaging/sql/tenants.sql reads the same settings for one shard
 -- (load_preferences).
 SELECT
     tenant_id,
@@ -31,7 +31,7 @@ FROM listed
 INNER JOIN batch.all_finished_notification AS finished
     ON listed.tenant_id = finished.tenant_id AND listed.cutoff > finished.finished_at_utc
 WHERE
-    -- Follows from the tenant's cutoff. An index of the application's table on sent_at needs it.
+    -- Follows from the tenant's cutoff. An index of the application's table on sent_at needs this condition.
     (finished.sent_at_utc < %(last_cutoff)s OR finished.sent_at_utc IS null)
     AND NOT EXISTS (
         SELECT FROM batch.outbox AS message
@@ -56,7 +56,7 @@ WHERE
 ORDER BY listed.tenant_id;
 
 -- name: collect_messages
--- Messages before the cutoff that no longer protect an occasion from a second message. Their notification is already deleted,
+-- Messages before the cutoff that no longer prevent a second message about the same event. Their notification is already deleted,
 -- or this run deletes it. The ids are passed to the view as an array, because the primary key is the only index it can use.
 INSERT INTO batch.old_notification (execution_id, tenant_id, notification_id)
 WITH candidate AS MATERIALIZED (
@@ -86,8 +86,8 @@ ORDER BY candidate.tenant_id, candidate.message_id
 ON CONFLICT (execution_id, tenant_id, notification_id) DO NOTHING;
 
 -- name: count_collected
--- What the run archives of each tenant, including earlier attempts. The figures come from the staging rows. If the run was
--- closed in between, they come from the outcome.
+-- The number of rows that the run archives for each tenant, including earlier attempts. The figures come from the staging rows.
+-- If the run was closed in between, they come from the outcome.
 SELECT
     listed.tenant_id,
     greatest(

@@ -1,6 +1,6 @@
 -- name: give_up
--- A message expires whatever delayed it (a closed channel, quiet hours, an outage): it is too late to be useful. A message that
--- was held because the tenant switched it off is withdrawn, which is no failure.
+-- A message expires whatever the cause of its delay (a closed channel, quiet hours, an outage), because it is too late to be
+-- useful. If the tenant has switched a held message off, the message is withdrawn, which is no failure.
 UPDATE batch.outbox AS message
 SET
     status = CASE WHEN message.error_code = 'held' THEN 'withdrawn' ELSE 'expired' END,
@@ -16,7 +16,7 @@ WHERE
 RETURNING message.message_id;
 
 -- name: take_final_failures
--- Each failure is reported once, by the run that takes it. Only clearing that run reports it again.
+-- Each failure is reported once, by the run that takes it. It is reported again only if that run is cleared.
 WITH taken AS (
     UPDATE batch.outbox
     SET reported_by = %(execution_id)s
@@ -37,7 +37,7 @@ WITH taken AS (
 
 SELECT tenant_id, status, channel, error_detail, count(*) AS messages
 FROM taken
--- The recipient has asked for no mail, so there is nothing to decide.
+-- The recipient has unsubscribed, so no decision is needed.
 WHERE
     error_code IS DISTINCT FROM 'suppressed'
     OR NOT EXISTS (
@@ -80,8 +80,8 @@ FROM taken
 ORDER BY taken.tenant_id, taken.channel;
 
 -- name: take_behind_closed_channels
--- Take the messages whose channel has been closed for so long that they go out by e-mail instead. Messages that would not be sent
--- over an open channel either stay (see claim and hold_switched_off).
+-- Take the messages whose channel has been closed so long that they are sent by e-mail instead. Messages that an open channel
+-- would not send either stay (see claim and hold_switched_off).
 WITH waiting AS (
     SELECT message.message_id, message.channel, message.host_log_id, message.template_key, message.tenant_id
     FROM unnest(%(tenant_ids)s::text[], %(hours)s::integer[]) AS wanted (tenant_id, hours)
@@ -94,7 +94,7 @@ WITH waiting AS (
     WHERE message.channel <> 'email' AND message.status IN ('pending', 'retry')
 ),
 
--- An array, for the index of the application's table.
+-- Use an array, for the index of the application's table.
 shown AS (
     SELECT *
     FROM batch.tenant_notification_now

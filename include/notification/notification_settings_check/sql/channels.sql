@@ -1,5 +1,5 @@
 -- name: record_health
--- updated_at stays as it is: only a change of the settings themselves reopens a channel.
+-- updated_at does not change: only a change of the settings themselves reopens a channel.
 UPDATE batch.tenant_integration
 SET
     health_status = %(health)s,
@@ -8,8 +8,8 @@ SET
 WHERE id = %(integration_id)s;
 
 -- name: reopen_channel
--- The check shows only that the credentials are accepted. Only a message shows whether posting is allowed, so channels closed
--- by other errors stay closed.
+-- The check shows only that the credentials are accepted. Only a message shows whether posting is allowed, so channels closed by
+-- other errors stay closed.
 DELETE FROM batch.channel_circuit
 WHERE
     tenant_id = %(tenant_id)s AND channel = %(channel)s

@@ -48,7 +48,7 @@ WITH taken AS (
     FROM batch.all_tenant AS tenant
     WHERE
         change.reason = 'inactivity' AND change.told_at IS null
-        -- The report about an inactive tenant waits until it is active.
+        -- A notice about an inactive tenant waits until the tenant is active.
         AND change.tenant_id = tenant.tenant_id AND tenant.status = any(%(active_statuses)s)
     RETURNING change.tenant_id
 )
@@ -66,8 +66,7 @@ INNER JOIN batch.all_tenant AS tenant ON known.tenant_id = tenant.tenant_id
 WHERE known.stage <> 'none' AND tenant.status = any(%(active_statuses)s);
 
 -- name: load_contacts
--- The recipient of the inactivity notice: the tenant's contact, or else its administrator. The administrator may be the person
--- who left.
+-- The recipient of the inactivity notice: the tenant's contact, otherwise its administrator, who may be the person who left.
 SELECT tenant_id, coalesce(contact_email, admin_email) AS email, tenant_name
 FROM batch.tenant
 WHERE coalesce(contact_email, admin_email) IS NOT null;

@@ -1,5 +1,5 @@
 -- name: lock_actions
--- One run at a time reads what is new.
+-- Only one run at a time reads the new rows.
 LOCK TABLE batch.last_action_state IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: known_until
@@ -12,22 +12,22 @@ VALUES (%(read_until)s)
 ON CONFLICT (singleton) DO UPDATE SET read_until_utc = greatest(known.read_until_utc, excluded.read_until_utc);
 
 -- name: collect_signals
--- Runs across tenants, as batch_platform: the last activity of the given tenants' people, from the known last actions and what is
--- new since read_from; with reads_all from all rows of the logs. The statement reads each host table at most once. day_end
+-- Runs across tenants, as batch_platform: the last activity of the given tenants' people, from the known last actions and the new
+-- rows since read_from; with reads_all from all rows of the logs. The statement reads each host table at most once. day_end
 -- (exclusive) is the end of the business date, day_start its beginning, run_day_end the end of the day of the run; all are UTC.
--- What is new comes from the logs, or from the hours that the hourly pass has counted (reads_logs is false then).
+-- If reads_logs is false, the new actions come from the hours that the hourly batch has counted, otherwise from the logs.
 --
 -- Actions of the application itself and failed logins do not count. API requests do not count either, because an abandoned script
 -- may send them for years. Actions are reduced to one row per key before the keys are resolved. An action of an unknown person
--- counts for the tenant that its row states.
--- Materialized, so that another tenant's contract is not evaluated, in whatever order the planner applies the conditions.
+-- counts for the tenant that its row names.
+-- MATERIALIZED, so that the contracts of other tenants are not evaluated, in whatever order the planner applies the conditions.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, status = 'TRIAL' AS is_trial, created_on, contract_start
     FROM batch.all_tenant
     WHERE tenant_id = any(%(tenant_ids)s::text[])
 ),
 
--- What is new, one row per source and key.
+-- The new actions, one row per source and key.
 happened AS MATERIALIZED (
     SELECT
         source, person_key, stated_tenant_id,
@@ -79,7 +79,7 @@ action AS MATERIALIZED (
             newest_at_utc >= %(day_end)s AS is_later
         FROM happened
         UNION ALL
-        -- Of all sources together, and no event of the day.
+        -- From all sources together. The events of the day are not counted.
         SELECT
             null AS source,
             person_key,
@@ -197,7 +197,7 @@ ORDER BY signal.tenant_id
 ON CONFLICT (tenant_id) DO NOTHING;
 
 -- name: lock_tenants
--- A new stage depends on the previous one, so the second of two concurrent runs waits and continues from the result of the
+-- A new stage depends on the previous one. So the second of two concurrent runs waits, and continues from the result of the
 -- first.
 SELECT known.tenant_id
 FROM batch.tenant_inactivity AS known

@@ -18,8 +18,8 @@ ORDER BY tenant_id
 FOR UPDATE;
 
 -- name: load_plans
--- told_problems: what the digest of an earlier attempt of the run has reported (an instance was cleared). This attempt's
--- outcome keeps it.
+-- told_problems: the problems that the digest of an earlier attempt of the run has reported (an instance was cleared). This
+-- attempt's outcome keeps them.
 SELECT
     tenant.tenant_id, tenant.subscription_plan, tenant.status, tenant.max_users, tenant.max_storage_gb,
     known.plan AS known_plan,

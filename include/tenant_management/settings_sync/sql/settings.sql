@@ -49,7 +49,7 @@ FROM (
 WHERE newest.undone_by IS NOT null;
 
 -- name: insert_settings
--- A setting that somebody has added in the meantime stays unchanged.
+-- A setting that a person has added in the meantime does not change.
 INSERT INTO batch.tenant_setting (
     id, tenant_id, setting_category, setting_key, setting_name, data_type, setting_value, is_required,
     is_encrypted, is_system_managed, is_user_configurable, last_modified_by, is_deleted, updated_at

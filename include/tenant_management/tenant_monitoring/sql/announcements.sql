@@ -34,7 +34,7 @@ LEFT JOIN LATERAL (
 ) AS newest ON true;
 
 -- name: count_breaches
--- Over the run's outcomes: for each check, how many tenants were judged, how many breach it, and how many of these have an open
+-- For each check of the run's outcomes: how many tenants were judged, how many breach it, and how many of these have an open
 -- incident.
 WITH judged AS (
     SELECT
@@ -126,7 +126,7 @@ RETURNING due.what, incident.check_name, incident.evidence, incident.opened_at, 
 -- name: take_incidents
 -- The tenants' incidents to report; the statement marks them as reported. While a platform incident of the same check is open,
 -- none is reported. An incident that closed before any report is reported as closed, unless it was part of the platform's
--- incident. The first condition follows from the others, and is that of an index.
+-- incident. The first condition follows from the others, and matches an index.
 WITH due AS (
     SELECT
         tenant_id,

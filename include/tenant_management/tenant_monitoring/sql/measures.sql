@@ -1,6 +1,6 @@
 -- name: save_measures
--- Every hour since the last measured one, including quiet hours: an hour without a row was not measured. Equal figures leave
--- the row unchanged. A figure without a source is absent, not 0.
+-- Every hour since the last measured one, including quiet hours: an hour without a row was not measured. Equal figures leave the
+-- row unchanged. A figure without a source is null, not 0.
 WITH measure AS (
     SELECT
         signal.tenant_id, happened.hour_at, happened.api_calls, happened.errors, happened.responses,

@@ -359,7 +359,7 @@ SELECT
     coalesce(by_tenant.measures, '[]') AS measures,
     -- '-infinity' means that there was no activity.
     CASE WHEN isfinite(activity.last_at_utc) THEN activity.last_at_utc AT TIME ZONE 'UTC' END AS last_activity_at,
-    -- A figure without a source is absent, not 0.
+    -- A figure without a source is null, not 0.
     CASE WHEN %(has_files)s THEN coalesce(stored.file_bytes, 0) END AS storage_bytes,
     tenant.subscription_plan,
     tenant.max_storage_gb,
@@ -400,7 +400,7 @@ ORDER BY signal.tenant_id
 ON CONFLICT (tenant_id) DO NOTHING;
 
 -- name: lock_tenants
--- An incident depends on the previous state, so the second of two concurrent runs waits and continues from the result of the
+-- An incident depends on the previous state. So the second of two concurrent runs waits, and continues from the result of the
 -- first.
 SELECT known.tenant_id
 FROM batch.monitored_tenant AS known

@@ -1,8 +1,8 @@
 -- name: unreported_failures
--- Runs that were closed as failed, but whose alert was never stored because the worker was killed before. The alert's key names
--- the batch and the attempt (failure_key in notifiers/failure_alert.py). A family's run holds several batches, and a cleared
--- run may fail again. Executions that the same run repeated, those that the digest reports, and dry runs that no known user
--- triggered, are left out.
+-- Runs that were closed as failed and whose alert was never stored, because the worker was killed before. The alert's key
+-- contains the batch and the attempt (failure_key in notifiers/failure_alert.py). A family's run holds several batches, and a
+-- cleared run may fail again. Three kinds are left out: executions that the same run repeated, executions in the digest, and dry
+-- runs without a known user.
 SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.attempt, log.business_date, log.status,
     log.total_tenants,

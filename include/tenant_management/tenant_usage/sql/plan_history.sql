@@ -1,10 +1,10 @@
 -- name: save_plan
--- The host keeps only the present plan, but billing needs to know since when. plan_seen keeps the plan shown on the newest
--- closed day. A plan that differs from plan_seen is recorded as a change. It takes effect on the day when the tenant's row was
--- last changed: not before this day and not after the run's day. An old day says nothing about the present plan.
+-- The host keeps only the present plan, but billing needs its start date. plan_seen keeps the plan of the latest closed day. A
+-- plan that differs from plan_seen is recorded as a change. It takes effect on the day when the tenant's row was last changed:
+-- not before this day and not after the run's day. An old day gives no information about the present plan.
 --
--- A tenant that is seen for the first time has had its plan since its contract began, or since its first closed day. A missing
--- plan is not a change. What people have entered for a day stays. A later look at a day replaces what an earlier look recorded.
+-- A new tenant has had its plan since its contract began, or since its first closed day. A missing plan is not a change. An entry
+-- that a person made for a day stays. A later reading of a day replaces the result of an earlier one.
 WITH shown AS (
     SELECT
         tenant.tenant_id,

@@ -142,8 +142,8 @@ WHERE (
 );
 
 -- name: load_closed_day
--- The tenants' closed day, with the values it is compared with: plan and contract, the tenant's own settings, the month's calls
--- and the mean of the closed days before. history_start is inclusive.
+-- The tenants' closed day, with the values for comparison: plan and contract, the tenant's own settings, the month's calls and
+-- the mean of the closed days before. history_start is inclusive.
 --
 -- LATERAL makes the history a look-up by tenant: row-level security hides from the planner how few rows a shard has.
 SELECT
