@@ -104,7 +104,6 @@ def _batch(batch_id: str) -> str:
     spec = next(spec for spec in BATCHES if spec.id == batch_id)
     operations = [operation for operation in OPERATIONS if operation.batch is spec]
     rows = [
-        ("Name", spec.name),
         ("DAG", f"`{spec.dag_id}`; by hand with its family: `{spec.family.dag_id}`"),
         ("Schedule (Asia/Tokyo)", f"`{spec.cron}`"),
         ("Business date", _WORKS_ON[spec.works_on]),
@@ -119,7 +118,7 @@ def _batch(batch_id: str) -> str:
     ]
     if operations:
         rows.append(("Operations", ", ".join(f"`{operation.dag_id}`" for operation in operations)))
-    return _table(("", ""), rows)
+    return _table(("Name", spec.name), rows)
 
 
 def _operations() -> str:

@@ -1,4 +1,4 @@
--- Which version of the code a run used, and what each table is for. docs/configuration.md lists the tables with these comments.
+-- Which version of the code a run used, and what each table is for. docs/tables.md lists the tables with these comments.
 
 ALTER TABLE batch.execution_log ADD COLUMN version text;
 
