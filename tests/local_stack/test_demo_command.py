@@ -27,9 +27,13 @@ from local_stack.stack import AIRFLOW_METADATA, EXTERNAL_DATABASE, PROJECT, Loca
 from tests.chaos.demo_installation import free_offset
 from tests.waiting import wait_until
 
+# A test run under nohup ignores SIGHUP, and one in the background SIGINT. The demo does not unignore a signal.
 DEMO = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from local_stack.demo.command import demo
 from local_stack.stack import LocalStack
 sys.exit(demo(LocalStack(Path(sys.argv[1]))))
