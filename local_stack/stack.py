@@ -92,6 +92,15 @@ def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
     }
 
 
+def prepare_stand_ins(stand_ins: StandIns, connection: psycopg.Connection) -> None:
+    """Give the stand-ins the errors of the demo, and directories made from the employees of its tenants."""
+    for recipient, code in REFUSED_BY_STAND_INS.items():
+        stand_ins.refuse_recipient(recipient, code)
+    for recipient, status in BOUNCING_AT_STAND_INS.items():
+        stand_ins.bounce_later(recipient, status)
+    put_directories(stand_ins, connection)
+
+
 @dataclass(frozen=True)
 class LocalStack:
     """The local installation. It writes only to ``directory``."""
@@ -194,12 +203,8 @@ class LocalStack:
             self.kept_on_its_ports(),
             StandIns(ports.http, ports.smtp, imap_port=ports.imap, record=self.arrived) as stand_ins,
         ):
-            for recipient, code in REFUSED_BY_STAND_INS.items():
-                stand_ins.refuse_recipient(recipient, code)
-            for recipient, status in BOUNCING_AT_STAND_INS.items():
-                stand_ins.bounce_later(recipient, status)
             with self.database() as connection:
-                put_directories(stand_ins, connection)
+                prepare_stand_ins(stand_ins, connection)
             yield stand_ins
 
     @contextmanager

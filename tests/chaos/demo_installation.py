@@ -19,11 +19,9 @@ from psycopg import sql
 
 from local_stack.airflow_settings import BACKUP_CONNECTION
 from local_stack.data_management import create_backup_login
-from local_stack.directories import put_directories
-from local_stack.notifications import BOUNCING_AT_STAND_INS, REFUSED_BY_STAND_INS
 from local_stack.ports import LARGEST_OFFSET
 from local_stack.postgres_server import EmbeddedPostgres, port_problem
-from local_stack.stack import SKILL_REPORT, LocalStack
+from local_stack.stack import SKILL_REPORT, LocalStack, prepare_stand_ins
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import environment_of
 
@@ -140,12 +138,8 @@ class DemoInstallation:
     def _stand_ins(self) -> Iterator[StandIns]:
         ports = self.stack.ports
         with StandIns(ports.http, ports.smtp, imap_port=ports.imap) as services:
-            for recipient, code in REFUSED_BY_STAND_INS.items():
-                services.refuse_recipient(recipient, code)
-            for recipient, status in BOUNCING_AT_STAND_INS.items():
-                services.bounce_later(recipient, status)
             with self.connect() as connection:
-                put_directories(services, connection)
+                prepare_stand_ins(services, connection)
             yield services
 
     def _saved(self, state: str) -> Path:

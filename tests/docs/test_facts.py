@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -12,14 +11,14 @@ from include.settings import load_settings
 from include.yaml_files import load_yaml
 from tests.airflow_installation import PROJECT
 from tests.conftest import Database
+from tests.docs.generated_blocks import DOCS, page_of
 
-DOCS = PROJECT / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("spec", BATCHES, ids=lambda spec: spec.id)
 def test_each_batch_has_a_page_with_its_name_and_its_facts(spec: BatchSpec) -> None:
-    page = page_of(spec)
+    page = page_of(spec).read_text(encoding="utf-8")
     assert page.startswith(f"# {spec.id} {spec.name}\n\nThis page is for ")
     assert f"<!-- generated: batch {spec.id} -->" in page
     assert {"## Read the result", "## Limits"} <= set(re.findall(r"^## .*$", page, flags=re.MULTILINE))
@@ -73,7 +72,3 @@ def test_the_configuration_names_every_template() -> None:
     keys = load_yaml((PROJECT / "include/messaging/default_templates.yaml").read_text(encoding="utf-8"))
     section = CONFIGURATION.partition("\n## Templates\n")[2].partition("\n- ")[0]
     assert set(re.findall(r"`(\w+)`", section)) - {"MST_NotificationTemplate"} == set(keys)
-
-
-def page_of(spec: BatchSpec) -> str:
-    return Path(DOCS, "batches", f"{spec.id.lower()}.md").read_text(encoding="utf-8")
