@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from include.setting_types import FirstOfMonth, Flag, Percent, Range
 
 
 class _Section(BaseModel):
@@ -73,9 +74,9 @@ class IssuerSettings(_Section):
     ``sample``: this issuer is an example, so no invoice is finalised.
     """
 
-    sample: bool
+    sample: Flag
     name: str
-    corporate: bool
+    corporate: Flag
     registration_number: str
     postal_code: str
     address: str
@@ -86,15 +87,9 @@ class IssuerSettings(_Section):
     english: EnglishIssuerSettings | None = None
 
 
-def _first_of_a_month(value: date) -> date:
-    if value.day != 1:
-        raise ValueError("must be the first of a month")
-    return value
-
-
 def _ascending(value: tuple[int, ...]) -> tuple[int, ...]:
     if list(value) != sorted(set(value)):
-        raise ValueError("must be ascending, each number of days once")
+        raise ValueError("日数は小さい順に、それぞれ 1 回だけ書いてください")
     return value
 
 
@@ -110,18 +105,18 @@ class BillingSettings(_Section):
     """
 
     price_list: Path
-    first_month: Annotated[date, AfterValidator(_first_of_a_month)] | None
+    first_month: FirstOfMonth | None
     rounding: Literal["floor", "half-up", "ceil"]
-    due_months: Annotated[int, Field(ge=0, le=12)]
+    due_months: Annotated[int, Range(0, 12)]
     due_day: Literal["next", "previous", "none"]
-    approval_percent: Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)]
-    usage_wait_hours: Annotated[int, Field(ge=0, le=3)]
+    approval_percent: Percent
+    usage_wait_hours: Annotated[int, Range(0, 3)]
     abroad_tax: TaxCategoryName
     pdf_delivery: Literal["attachment", "link", "none"]
-    attachment_megabytes: Annotated[Decimal, Field(gt=0, le=100, allow_inf_nan=False)]
+    attachment_megabytes: Annotated[Decimal, Range(0, 100, above=True)]
     invoice_link: str
     payment_source: Literal["none", "operations", "host"]
-    reminder_days: Annotated[tuple[Annotated[int, Field(ge=1, le=365)], ...], AfterValidator(_ascending)]
+    reminder_days: Annotated[tuple[Annotated[int, Range(1, 365)], ...], AfterValidator(_ascending)]
     accounting: AccountingSettings
     issuer: IssuerSettings
 
@@ -140,7 +135,7 @@ class BillingSettings(_Section):
         if self.invoice_link and not (
             self.invoice_link.startswith("https://") and "{number}" in self.invoice_link
         ):
-            raise ValueError("invoice_link must begin with https:// and contain {number}")
+            raise ValueError("invoice_link は https:// で始め、{number} を入れてください")
         if self.pdf_delivery == "link" and not self.invoice_link:
-            raise ValueError("pdf_delivery: link needs invoice_link")
+            raise ValueError("pdf_delivery: link には invoice_link が必要です。加えてください")
         return self

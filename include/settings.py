@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,24 +17,39 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from include.billing_settings import BillingSettings
 from include.errors import SettingsError
-from include.yaml_files import load_yaml, read_text
+from include.setting_problems import text_of, validated
+from include.setting_types import (
+    LONGEST_DAYS,
+    MOST,
+    Colour,
+    Count,
+    Days,
+    EmailAddress,
+    Flag,
+    Hours,
+    Percent,
+    Positive,
+    PositiveInt,
+    Quantity,
+    QuietHours,
+    Range,
+    Share,
+)
+from include.yaml_files import Node, problem_at, read_text, read_yaml
 
 SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
 
 # The environment variable with the path of the installation's own file. Its values override those of settings.yaml.
 SETTINGS_VARIABLE = "SKILL_BATCH_SETTINGS"
 
+# The most processes of pg_dump and pg_restore.
+MOST_JOBS = 32
+
 # Replaced as a whole, so that the bank account of the sample is never mixed with a real issuer.
 _REPLACED_AS_A_WHOLE = (("billing", "issuer"),)
-
-Percent = Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)]
-Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
 
 
 class _Section(BaseModel):
@@ -53,34 +65,56 @@ class _TenantSection(_Section):
     def overridden(self, overrides: Mapping[str, str | None]) -> Self:
         """These settings with a tenant's own values (text) in place of the defaults.
 
-        :raises SettingsError: names a key that is unknown or the same for all tenants, or whose value is not valid.
+        :raises SettingsError: names each key that is unknown or the same for all tenants, or whose value is not valid.
         """
-        prefix = f"tenant setting batch.{self.override_name}."
-        common = self.same_for_all.intersection(overrides)
-        if common:
-            raise SettingsError(f"{prefix}{min(common)}: the same for all tenants")
-        try:
-            return self.model_validate({**self.model_dump(), **overrides})
-        except ValidationError as error:
-            raise SettingsError(sentence_of(error, prefix)) from None
+        settings, problems = self._overridden(overrides)
+        if problems:
+            raise SettingsError("。".join(problems.values()))
+        return settings
 
     def overridden_if_valid(self, overrides: Mapping[str, str | None]) -> tuple[Self, tuple[str, ...]]:
-        """Like ``overridden``; if a value is not valid, returns the defaults and a remark instead of raising."""
+        """Like ``overridden``, with the default and a remark for each value that is not valid.
+
+        If the valid values contradict each other or a default, all defaults apply.
+        """
+        settings, problems = self._overridden(overrides)
+        if problems:
+            valid = {key: value for key, value in overrides.items() if key not in problems}
+            settings, contradictions = self._overridden(valid)
+            problems |= contradictions
+        return settings, tuple(f"{problem}（既定値を使いました）" for problem in problems.values())
+
+    def _overridden(self, overrides: Mapping[str, str | None]) -> tuple[Self, dict[str, str]]:
+        """The settings with these values, or without any if there are problems; and the problems by key (empty: of several values)."""
         if not overrides:
-            return self, ()
+            return self, {}
+        prefix = f"テナントの設定 batch.{self.override_name}"
+        common = dict.fromkeys(
+            sorted(self.same_for_all.intersection(overrides)),
+            "全テナント共通のため、テナントごとには変えられません",
+        )
         try:
-            return self.overridden(overrides), ()
-        except SettingsError as error:
-            return self, (f"{error}（既定値で判定しました）",)
+            settings = self.model_validate({**self.model_dump(), **overrides})
+            found = {}
+        except ValidationError as error:
+            settings = self
+            found = {
+                str(problem["loc"][0]) if problem["loc"] else "": text_of(problem)
+                for problem in error.errors()
+            }
+        problems = {
+            key: f"{prefix}.{key}".rstrip(".") + f": {text}" for key, text in (found | common).items()
+        }
+        return (self if problems else settings), problems
 
 
 class ExecutionSettings(_Section):
     """How a run's tenants are divided among mapped task instances."""
 
     # Airflow refuses to map over more than core.max_map_length (1024) items.
-    max_mapped_tenants: Annotated[int, Field(gt=0, le=1000)]
-    shards: Annotated[int, Field(gt=0, le=1000)]
-    tenants_per_shard: PositiveInt
+    max_mapped_tenants: Annotated[int, Range(1, 1000)]
+    shards: Annotated[int, Range(1, 1000)]
+    tenants_per_shard: Annotated[int, Range(1, 1_000_000)]
 
 
 class IdentitySettings(_Section):
@@ -93,7 +127,7 @@ class IdentitySettings(_Section):
     placeholders: tuple[str, ...]
     watched_keys: tuple[str, ...]
     system_keys: tuple[str, ...]
-    unplaced_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
+    unplaced_percent: Share
     unplaced_events: Count
 
     def known_keys(self) -> dict[str, str]:
@@ -115,21 +149,21 @@ class UsageSettings(_TenantSection):
     quota_warning_percent: Percent
     quota_critical_percent: Percent
     surge_percent: Percent
-    surge_history_days: PositiveInt
-    surge_min_history_days: PositiveInt
+    surge_history_days: Days
+    surge_min_history_days: Days
     surge_min_active_users: Count
-    surge_min_storage_gb: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    surge_min_storage_gb: Quantity
     surge_min_api_calls: Count
     surge_min_reports_generated: Count
-    storage_gb: Annotated[Decimal, Field(ge=0)] | None = None
-    api_calls_per_month: Annotated[int, Field(ge=0)] | None = None
+    storage_gb: Quantity | None = None
+    api_calls_per_month: Annotated[int, Range(0, MOST)] | None = None
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:
         if self.quota_warning_percent >= self.quota_critical_percent:
-            raise ValueError("quota_warning_percent must be below quota_critical_percent")
+            raise ValueError(_below("quota_warning_percent", "quota_critical_percent"))
         if self.surge_min_history_days > self.surge_history_days:
-            raise ValueError("surge_min_history_days must not exceed surge_history_days")
+            raise ValueError("surge_min_history_days は surge_history_days 以下にしてください")
         return self
 
 
@@ -144,18 +178,10 @@ def _listed(value: object) -> object:
 LONGEST_REMINDER_DAYS = 90
 
 
-def _quiet_hours(value: str) -> str:
-    if value and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value):
-        raise ValueError("must be like 22:00-07:00, or empty")
-    return value
-
-
-EmailAddress = Annotated[str, Field(pattern=r"^[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+$", max_length=254)]
-
 ReminderKinds = Annotated[tuple[Literal["certificate_expiry", "goal_due"], ...], BeforeValidator(_listed)]
 
 DaysBefore = Annotated[
-    tuple[Annotated[int, Field(gt=0, le=LONGEST_REMINDER_DAYS)], ...],
+    tuple[Annotated[int, Range(1, LONGEST_REMINDER_DAYS)], ...],
     Field(min_length=1),
     BeforeValidator(_listed),
 ]
@@ -170,25 +196,24 @@ class NotificationSettings(_TenantSection):
 
     override_name = "notification"
 
-    expire_hours: PositiveInt
-    give_up_hours: PositiveInt
+    expire_hours: Hours
+    give_up_hours: Hours
     certificate_days: DaysBefore
     goal_days: DaysBefore
     language: Literal["ja", "en"]
-    quiet_hours: Annotated[str, AfterValidator(_quiet_hours)]
-    retention_days: PositiveInt
-    archive_days: PositiveInt
-    auto_disable: bool
-    own_mail_server: bool
+    quiet_hours: QuietHours
+    retention_days: Days
+    archive_days: Days
+    auto_disable: Flag
+    own_mail_server: Flag
     digest: ReminderKinds
-    fallback_hours: Annotated[int, Field(ge=0, le=24 * 30)]
-    # Ten years; more would not fit into a date.
-    suppress_days: Annotated[int, Field(gt=0, le=3_650)]
+    fallback_hours: Annotated[int, Range(0, 24 * 30)]
+    suppress_days: Annotated[int, Range(1, 3_650)]
 
     @model_validator(mode="after")
     def _fallback_is_in_time(self) -> Self:
         if self.fallback_hours >= self.give_up_hours:
-            raise ValueError("fallback_hours must be below give_up_hours")
+            raise ValueError(_below("fallback_hours", "give_up_hours"))
         return self
 
 
@@ -197,17 +222,15 @@ class InactivitySettings(_TenantSection):
 
     override_name = "inactivity"
 
-    attention_days: PositiveInt
-    warning_days: PositiveInt
-    critical_days: PositiveInt
-    include_trial: bool
+    attention_days: Days
+    warning_days: Days
+    critical_days: Days
+    include_trial: Flag
 
     @model_validator(mode="after")
     def _days_rise(self) -> Self:
         if not self.attention_days < self.warning_days < self.critical_days:
-            raise ValueError(
-                "attention_days must be below warning_days, and warning_days below critical_days"
-            )
+            raise ValueError("attention_days、warning_days、critical_days は、この順に大きくしてください")
         return self
 
 
@@ -228,11 +251,11 @@ class MonitoringSettings(_TenantSection):
     failed_logins_critical: PositiveInt
     failing_batches_warning: PositiveInt
     failing_batches_critical: PositiveInt
-    stuck_outbox_hours: PositiveInt
-    stuck_host_hours: PositiveInt
+    stuck_outbox_hours: Hours
+    stuck_host_hours: Hours
     stuck_messages_warning: PositiveInt
     stuck_messages_critical: PositiveInt
-    contract_end_days: Count
+    contract_end_days: Annotated[int, Range(0, LONGEST_DAYS)]
     anomaly_score: Positive
     anomaly_min_calls: PositiveInt
     anomaly_min_failed_logins: PositiveInt
@@ -240,7 +263,7 @@ class MonitoringSettings(_TenantSection):
     anomaly_floor_percent: Percent
     platform_percent: Percent
     platform_min_tenants: PositiveInt
-    reminder_hour: Annotated[int, Field(ge=0, le=23)]
+    reminder_hour: Annotated[int, Range(0, 23)]
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:
@@ -248,7 +271,7 @@ class MonitoringSettings(_TenantSection):
         for name, warning in values.items():
             critical = name.replace("_warning", "_critical")
             if critical != name and warning >= values[critical]:
-                raise ValueError(f"{name} must be below {critical}")
+                raise ValueError(_below(name, critical))
         return self
 
 
@@ -260,10 +283,10 @@ class MonthlyReportSettings(_TenantSection):
 
     override_name = "monthly_report"
 
-    colour: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")]
+    colour: Colour
     recipients: Annotated[tuple[EmailAddress, ...], BeforeValidator(_listed)]
     language: Literal["ja", "en"]
-    fiscal_start_month: Annotated[int, Field(ge=1, le=12)]
+    fiscal_start_month: Annotated[int, Range(1, 12)]
 
 
 class ExternalSyncSettings(_Section):
@@ -272,7 +295,7 @@ class ExternalSyncSettings(_Section):
     The limit is a percentage, or ``most_ending_links`` for a directory with fewer than ``small_directory_links`` links.
     """
 
-    most_ending_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
+    most_ending_percent: Share
     small_directory_links: PositiveInt
     most_ending_links: Count
 
@@ -280,55 +303,55 @@ class ExternalSyncSettings(_Section):
 class RetentionSettings(_Section):
     """How many backups BATCH-001 keeps: the last backup of each of the newest days, ISO weeks and months with a backup."""
 
-    daily: PositiveInt
-    weekly: Count
-    monthly: Count
+    daily: Days
+    weekly: Annotated[int, Range(0, 5_300)]
+    monthly: Annotated[int, Range(0, 1_200)]
 
 
 class BackupSettings(_Section):
     """How BATCH-001 creates and keeps backups; the same for all tenants."""
 
-    jobs: Annotated[int, Field(gt=0, le=32)]
-    compression_level: Annotated[int, Field(ge=1, le=19)]
-    encrypted: bool
-    least_percent: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)]
-    compare_percent: Annotated[int, Field(ge=1, le=100)]
+    jobs: Annotated[int, Range(1, MOST_JOBS)]
+    compression_level: Annotated[int, Range(1, 19)]
+    encrypted: Flag
+    least_percent: Share
+    compare_percent: Annotated[int, Range(1, 100)]
     retention: RetentionSettings
 
 
 class LogClassSettings(_Section):
     """After how many days a class of log files is deleted, and whether it is archived before."""
 
-    retention_days: PositiveInt
-    archived: bool
+    retention_days: Days
+    archived: Flag
 
 
 class LogRowSettings(_Section):
     """After how many days BATCH-002 deletes old rows."""
 
-    system_log: PositiveInt
-    expired_token: PositiveInt
-    execution_log: PositiveInt
-    performance_metric: PositiveInt
-    closed_incident: PositiveInt
-    settled_alert: PositiveInt
+    system_log: Days
+    expired_token: Days
+    execution_log: Days
+    performance_metric: Days
+    closed_incident: Days
+    settled_alert: Days
     # Shorter times would delete rows that a batch still reads.
-    login_day: Annotated[int, Field(ge=400)]
-    statistics: Annotated[int, Field(ge=800)]
-    statistics_group: Annotated[int, Field(ge=62)]
-    usage_warning: Annotated[int, Field(ge=62)]
-    inactivity_change: PositiveInt
-    setting_change: PositiveInt
-    directory_change: PositiveInt
-    ended_suppression: PositiveInt
-    service_limit: Annotated[int, Field(ge=7)]
+    login_day: Annotated[int, Range(400, LONGEST_DAYS)]
+    statistics: Annotated[int, Range(800, LONGEST_DAYS)]
+    statistics_group: Annotated[int, Range(62, LONGEST_DAYS)]
+    usage_warning: Annotated[int, Range(62, LONGEST_DAYS)]
+    inactivity_change: Days
+    setting_change: Days
+    directory_change: Days
+    ended_suppression: Days
+    service_limit: Annotated[int, Range(7, LONGEST_DAYS)]
 
 
 class LogCleanupSettings(_Section):
     """What BATCH-002 compresses and deletes; the same for all tenants."""
 
-    compress_days: PositiveInt
-    chunk_rows: Annotated[int, Field(gt=0, le=100_000)]
+    compress_days: Days
+    chunk_rows: Annotated[int, Range(1, 100_000)]
     classes: Annotated[dict[str, LogClassSettings], Field(min_length=1)]
     row_days: LogRowSettings
 
@@ -352,24 +375,10 @@ class Settings(_Section):
 def parse_settings(text: str, source: str, own_text: str = "{}", own_source: str = "") -> Settings:
     """The settings of ``text`` with the overrides of ``own_text``. A path is relative to the file that contains it.
 
-    :raises SettingsError: names the file, the setting and the problem.
+    :raises SettingsError: names the file, the line, the setting and the problem.
     """
-    own = _values(own_text, own_source)
-    document = _merged(_values(text, source), own)
-    try:
-        return Settings.model_validate(document)
-    except ValidationError as error:
-        problems = error.errors(include_url=False)
-    sources = [
-        # settings.yaml is complete, so a value is missing only because of the other file.
-        own_source if own and (_has(own, place) or not _has(document, place)) else source
-        for place in (problem["loc"] for problem in problems)
-    ]
-    raise SettingsError(
-        "; ".join(
-            _problem_sentence(problem, f"{name}: ") for problem, name in zip(problems, sources, strict=True)
-        )
-    )
+    document = _merged(_sections(text, source), _sections(own_text, own_source))
+    return validated(Settings, document)
 
 
 def load_settings() -> Settings:
@@ -389,45 +398,29 @@ def _load(own_file: str | None) -> Settings:
     return parse_settings(shipped, str(SETTINGS_FILE), read_text(own, SETTINGS_VARIABLE), str(own))
 
 
-def _values(text: str, source: str) -> dict[str, Any]:
-    try:
-        document = load_yaml(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{source} is not YAML: {error}") from None
-    if not isinstance(document, dict):
-        raise SettingsError(f"{source}: must be a mapping of settings (got {document!r})")
-    billing = document.get("billing")
-    if isinstance(billing, dict) and isinstance(billing.get("price_list"), str):
-        billing["price_list"] = Path(source).parent / billing["price_list"]
+def _sections(text: str, source: str) -> Node:
+    document = read_yaml(text, source)
+    if not isinstance(document.content, dict):
+        raise problem_at(source, document.line, (), "設定のまとまり（usage: など）を書いてください")
+    billing = document.content.get("billing")
+    if billing and isinstance(billing.content, dict) and "price_list" in billing.content:
+        price_list = billing.content["price_list"]
+        if isinstance(price_list.content, str):
+            absolute = str(Path(source).parent / price_list.content)
+            billing.content["price_list"] = replace(price_list, content=absolute)
     return document
 
 
-def _merged(shipped: Any, own: Any, place: tuple[str, ...] = ()) -> Any:
+def _merged(shipped: Node, own: Node, place: tuple[str, ...] = ()) -> Node:
     """``own`` instead of ``shipped``; two mappings are merged key by key."""
-    if not (isinstance(shipped, dict) and isinstance(own, dict)) or place in _REPLACED_AS_A_WHOLE:
+    one, other = shipped.content, own.content
+    if not (isinstance(one, dict) and isinstance(other, dict)) or place in _REPLACED_AS_A_WHOLE:
         return own
     merged = {
-        key: _merged(shipped[key], value, (*place, str(key))) if key in shipped else value
-        for key, value in own.items()
+        key: _merged(one[key], node, (*place, key)) if key in one else node for key, node in other.items()
     }
-    return shipped | merged
+    return replace(own, content=one | merged)
 
 
-def _has(document: Any, place: Sequence[int | str]) -> bool:
-    """Whether the document has a value at this place."""
-    for key in place:
-        if not (isinstance(document, dict) and key in document):
-            return False
-        document = document[key]
-    return True
-
-
-def sentence_of(error: ValidationError, where: str) -> str:
-    """All problems, each with its place after ``where``."""
-    return "; ".join(_problem_sentence(problem, where) for problem in error.errors(include_url=False))
-
-
-def _problem_sentence(problem: ErrorDetails, where: str) -> str:
-    if not problem["loc"]:
-        return f"{where.rstrip('. :')}: {problem['msg']}"
-    return f"{where}{'.'.join(map(str, problem['loc']))}: {problem['msg']} (got {problem['input']!r})"
+def _below(lower: str, upper: str) -> str:
+    return f"{lower} は {upper} より小さくしてください"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from include.yaml_files import load_yaml
 
 # The connections to the database.
 DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db", "batch_board_db")
@@ -100,8 +100,8 @@ def _move_addresses(value: Any, offset: int) -> Any:
 
 
 def load_airflow_settings(path: Path) -> AirflowSettings:
-    """:raises KeyError: an entry has no name."""
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))["airflow"]
+    """:raises KeyError: an entry has no name. :raises SettingsError: the file is not YAML, or cannot be read."""
+    document = load_yaml(path)["airflow"]
     return AirflowSettings(
         connections={
             entry["conn_id"]: {

@@ -34,6 +34,18 @@ def parse_parameters(values: Mapping[str, Any]) -> RunParameters:
     )
 
 
+def entered_day(value: object) -> date | None:
+    """The day in a field of a form, or None if it is none in the form YYYY-MM-DD, or is before ``EARLIEST_BUSINESS_DATE``."""
+    if not isinstance(value, str):
+        return None
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        return None
+    # date.fromisoformat() also accepts 20261031 and 2026-W44-6.
+    return day if day.isoformat() == value and day >= EARLIEST_BUSINESS_DATE else None
+
+
 def require_known(given: Iterable[str], form: Iterable[str]) -> None:
     """Refuse parameters that the DAG's form does not have: Airflow accepts any name, and ignores a misspelt one.
 
@@ -57,14 +69,9 @@ def require_no_tenants(codes: Sequence[str]) -> None:
 def _date(value: object) -> date | None:
     if value is None or value == "":
         return None
-    if isinstance(value, str):
-        try:
-            day = date.fromisoformat(value)
-        except ValueError:
-            day = None
-        # date.fromisoformat() also accepts 20261031 and 2026-W44-6; the form documents YYYY-MM-DD only.
-        if day and day.isoformat() == value and day >= EARLIEST_BUSINESS_DATE:
-            return day
+    day = entered_day(value)
+    if day:
+        return day
     raise ParameterError(
         f"業務日（business_date）{value!r} は使えません。{EARLIEST_BUSINESS_DATE} 以降の日付を "
         "YYYY-MM-DD の形で指定してください（例: 2026-10-31）。"

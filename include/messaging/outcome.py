@@ -108,7 +108,7 @@ class SendResult:
 @cache
 def error_table(channel: Channel) -> Mapping[str, ErrorCode]:
     """The channel's codes. ``unknown`` is for codes that the table does not list."""
-    rows = load_yaml(_TABLE_FILE.read_text(encoding="utf-8"))[channel.value]
+    rows = load_yaml(_TABLE_FILE)[channel.value]
     return {
         code: ErrorCode(
             code=code,

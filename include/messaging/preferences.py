@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import psycopg
 
 from include.database import Statements
-from include.errors import SettingsError
 from include.execution.business_date import JAPAN, naive_utc
 from include.settings import NotificationSettings
 
@@ -45,13 +44,9 @@ def preferences_of(
     timezone: str = "Asia/Tokyo",
 ) -> Preferences:
     """The installation's settings with the tenant's overrides, in the tenant's language if it is supported, and in its zone."""
-    settings, zone, problems = defaults, JAPAN, list[str]()
-    if language in ("ja", "en"):
-        settings = defaults.model_copy(update={"language": language})
-    try:
-        settings = settings.overridden(overrides) if overrides else settings
-    except SettingsError as error:
-        problems.append(f"{error}（既定値を使いました）")
+    in_language = {"language": language} if language in ("ja", "en") else {}
+    settings, remarks = defaults.model_copy(update=in_language).overridden_if_valid(overrides)
+    zone, problems = JAPAN, list(remarks)
     try:
         zone = ZoneInfo(timezone)
     except (ValueError, OSError, ZoneInfoNotFoundError):

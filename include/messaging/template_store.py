@@ -67,5 +67,5 @@ def default_template(key: str, language: str, channel: Channel = Channel.EMAIL) 
 
 @cache
 def _defaults() -> dict[str, dict[str, dict[str, str]]]:
-    defaults: dict[str, dict[str, dict[str, str]]] = load_yaml(_DEFAULTS_FILE.read_text(encoding="utf-8"))
+    defaults: dict[str, dict[str, dict[str, str]]] = load_yaml(_DEFAULTS_FILE)
     return defaults

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 import psycopg
-import yaml
 
 from include.migrations.checks.findings import Finding, error, refuse
+from include.yaml_files import load_yaml
 
 _CONTRACT_FILE = Path(__file__).with_name("host_contract.yaml")
 
@@ -66,7 +66,7 @@ class HostTable:
 @cache
 def load_contract() -> tuple[HostTable, ...]:
     """The tables of ``host_contract.yaml``."""
-    document = yaml.safe_load(_CONTRACT_FILE.read_text(encoding="utf-8"))
+    document = load_yaml(_CONTRACT_FILE)
     return tuple(
         HostTable(
             name=name,

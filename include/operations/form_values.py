@@ -11,6 +11,7 @@ from include.billing.money import entered_number
 from include.database import has_control_characters
 from include.errors import ParameterError
 from include.execution.digest import one_line
+from include.execution.parameters import EARLIEST_BUSINESS_DATE, entered_day
 from include.operations.forms import INVOICES
 
 
@@ -47,9 +48,10 @@ def require_texts(values: Mapping[str, Any]) -> None:
 
 def day_of(values: Mapping[str, Any], field: str) -> date:
     """The day in a field. :raises ParameterError: it is no day."""
-    try:
-        return date.fromisoformat(str(values[field]))
-    except ValueError:
+    day = entered_day(values[field])
+    if day is None:
         raise ParameterError(
-            f"「{INVOICES.titles[field]}」（{field}）の {values[field]!r} は日付ではありません。YYYY-MM-DD で指定してください。"
-        ) from None
+            f"「{INVOICES.titles[field]}」（{field}）の {values[field]!r} は使えません。"
+            f"{EARLIEST_BUSINESS_DATE} 以降の日付を YYYY-MM-DD で指定してください。"
+        )
+    return day

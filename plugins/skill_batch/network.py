@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +23,11 @@ ALLOWED_HOSTS_VARIABLE = "batch_allowed_hosts"
 _AUTH_TYPES = ("basic", "oauth2")
 _MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"  # noqa: S105 - no secret
 _MICROSOFT_SCOPE = "https://outlook.office.com/.default"
+
+# Above these, a limit is a typing error: no mail server accepts so many connections or messages.
+_MOST_CONNECTIONS, _MOST_PER_MINUTE = 1_000, 1_000_000
+
+_NUMBER = re.compile("[0-9]{1,10}")
 
 _DEFAULT_IMAP_PORTS = {"tls": 993, "starttls": 143, "none": 143}
 _DEFAULT_PORTS = {"tls": 465, "starttls": 587, "none": 25}
@@ -61,8 +67,8 @@ def mail_server(conn_id: str = SMTP_CONN_ID) -> EmailConfig:
         security = "tls"
     oauth = oauth_of(conn_id, extra)
     config = EmailConfig(
-        connections=_number(conn_id, extra, "connections") or EmailConfig.connections,
-        messages_per_minute=_number(conn_id, extra, "messages_per_minute"),
+        connections=_number(conn_id, extra, "connections", _MOST_CONNECTIONS) or EmailConfig.connections,
+        messages_per_minute=_number(conn_id, extra, "messages_per_minute", _MOST_PER_MINUTE),
         host=connection.host,
         port=connection.port or _DEFAULT_PORTS[security],
         sender=sender,
@@ -157,13 +163,14 @@ def _text(conn_id: str, extra: Mapping[str, object], name: str) -> str:
     return value.strip()
 
 
-def _number(conn_id: str, extra: Mapping[str, Any], name: str) -> int | None:
-    """A limit in the extra; None: not set. :raises ConnectionInvalidError: it is no positive number."""
+def _number(conn_id: str, extra: Mapping[str, Any], name: str, most: int) -> int | None:
+    """A limit in the extra; None: not set. :raises ConnectionInvalidError: it is no number from 1 to ``most``."""
     value = extra.get(name)
     if value in (None, ""):
         return None
-    if not str(value).isdecimal() or int(value) == 0:
+    text = str(value)
+    if not (_NUMBER.fullmatch(text) and 1 <= int(text) <= most):
         raise ConnectionInvalidError(
-            f"Airflow の接続 '{conn_id}' の {name}（Extra）は 1 以上の整数にしてください。"
+            f"Airflow の接続 '{conn_id}' の {name}（Extra）は 1 以上 {most} 以下の整数にしてください。"
         )
-    return int(value)
+    return int(text)

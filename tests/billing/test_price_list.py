@@ -46,183 +46,110 @@ PLAN = "versions.0.plans.BASIC"
 CHARGES = f"{PLAN}.prices.JPY.charges"
 
 
+def text_of(*versions: Mapping[str, Any]) -> str:
+    return yaml.safe_dump({"sample": True, "versions": list(versions)}, allow_unicode=True)
+
+
 def parse(*versions: Mapping[str, Any]) -> PriceList:
-    text = yaml.safe_dump({"sample": True, "versions": list(versions)}, allow_unicode=True)
-    return parse_price_list(text, "prices.yaml")
+    return parse_price_list(text_of(*versions), "prices.yaml")
 
 
 def changed(path: str, value: object) -> PriceList:
     """The list of one version with one value replaced or added."""
+    return parse_price_list(written(path, value), "prices.yaml")
+
+
+def written(path: str, value: object) -> str:
+    """The text of the list of one version with one value replaced or added."""
     version = deepcopy(VERSION)
     place: Any = {"versions": [version]}
     *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
     for key in parents:
         place = place[key]
     place[last] = value
-    return parse(version)
+    return text_of(version)
+
+
+AMOUNT = "0 以上 999999999999999 以下の数にしてください"
+POSITIVE = "0 より大きく 999999999999999 以下の数にしてください"
+METRICS = "active_users、storage_gb、api_calls、reports_generated のどれかにしてください"
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "words"),
+    ("path", "value", "place", "words"),
     [
-        (
-            f"{CHARGES}.0.tiers.1.up_to",
-            10,
-            f"{CHARGES}.0.graduated.tiers: Value error, up_to must rise from tier to tier",
-        ),
-        (
-            f"{CHARGES}.0.tiers.0.up_to",
-            None,
-            f"{CHARGES}.0.graduated.tiers: Value error, up_to must rise from tier to tier, and only the last may be null",
-        ),
-        (
-            f"{CHARGES}.0.tiers.2.up_to",
-            30,
-            f"{CHARGES}.0.graduated.tiers: Value error, the last tier must have up_to: null",
-        ),
-        (f"{CHARGES}.0.tiers", [], f"{CHARGES}.0.graduated.tiers: Tuple should have at least 1 item"),
-        (
-            f"{CHARGES}.0.tiers.1.flat_amount",
-            -1,
-            f"{CHARGES}.0.graduated.tiers.1.flat_amount: Input should be greater than or equal to 0 (got -1)",
-        ),
-        (
-            f"{CHARGES}.1.unit_amount",
-            -0.5,
-            f"{CHARGES}.1.standard.unit_amount: Input should be greater than or equal to 0 (got -0.5)",
-        ),
-        (
-            f"{PLAN}.prices.JPY.base_fee",
-            -1,
-            f"{PLAN}.prices.JPY.base_fee: Input should be greater than or equal to 0",
-        ),
-        (
-            f"{PLAN}.prices.JPY.base_fee",
-            float("nan"),
-            f"{PLAN}.prices.JPY.base_fee: Input should be a finite number",
-        ),
-        (
-            f"{PLAN}.prices.JPY.base_fee",
-            0.5,
-            f"{PLAN}.prices: Value error, JPY.base_fee is no multiple of 1 JPY",
-        ),
-        (
-            f"{PLAN}.prices.JPY.minimum_commitment",
-            0.5,
-            f"{PLAN}.prices: Value error, JPY.minimum_commitment is no multiple of 1 JPY",
-        ),
-        (
-            f"{PLAN}.prices.USD",
-            {"base_fee": 0.555},
-            f"{PLAN}.prices: Value error, USD.base_fee is no multiple of 0.01 USD",
-        ),
-        (
-            f"{PLAN}.prices.YEN",
-            {"base_fee": 1},
-            f"{PLAN}.prices: Value error, YEN is no currency of ISO 4217",
-        ),
-        (
-            f"{CHARGES}.1.metric",
-            "logins",
-            f"{CHARGES}.1.standard.metric: Input should be 'active_users', 'storage_gb'",
-        ),
-        (
-            f"{PLAN}.included.logins",
-            5,
-            f"{PLAN}.included.logins.[key]: Input should be 'active_users', 'storage_gb'",
-        ),
-        (
-            f"{PLAN}.included.api_calls",
-            -5,
-            f"{PLAN}.included.api_calls: Input should be greater than or equal to 0",
-        ),
-        (
-            f"{CHARGES}.1.aggregation",
-            "sum",
-            f"{CHARGES}.1.standard: Value error, storage_gb is a level, and summed over days it is billed thirtyfold",
-        ),
-        (
-            f"{CHARGES}.0.aggregation",
-            "sum",
-            f"{CHARGES}.0.graduated: Value error, active_users is a level, and summed over days it is billed thirtyfold",
-        ),
-        (
-            f"{CHARGES}.1.included",
-            3,
-            f"{PLAN}: Value error, prices.JPY: charge 'storage_gb' has free units of its own, and the plan includes storage_gb",
-        ),
-        (
-            f"{CHARGES}.1.unit_price",
-            3,
-            f"{CHARGES}.1.standard.unit_price: Extra inputs are not permitted (got 3)",
-        ),
-        (
-            f"{CHARGES}.1.prorate",
-            "tiers",
-            f"{CHARGES}.1.standard.prorate: Input should be 'amount', 'included' or 'none' (got 'tiers')",
-        ),
-        (
-            f"{CHARGES}.3.prorate",
-            "amount",
-            f"{CHARGES}.3.metered_percentage.prorate: Input should be <Prorate.INCLUDED: 'included'> or",
-        ),
-        (f"{CHARGES}.3.meter", "", f"{CHARGES}.3.metered_percentage.meter: String should have at least 1"),
-        (
-            f"{CHARGES}.3.metric",
-            "api_calls",
-            f"{CHARGES}.3.metered_percentage.metric: Extra inputs are not permitted",
-        ),
-        (f"{CHARGES}.1.minimum", 0, f"{CHARGES}.1.standard.minimum: Input should be greater than 0 (got 0)"),
-        (
-            f"{CHARGES}.1.minimum",
-            0.5,
-            f"{PLAN}.prices: Value error, JPY.charge 'storage_gb'.minimum is no multiple of 1 JPY",
-        ),
-        (
-            f"{CHARGES}.3.free_amount",
-            0.5,
-            f"{PLAN}.prices: Value error, JPY.charge '決済手数料'.free_amount is no multiple of 1 JPY",
-        ),
-        (f"{PLAN}.name_en", "", f"{PLAN}.name_en: String should have at least 1 character"),
-        (f"{CHARGES}.1.model", "flat", f"{CHARGES}.1: Input tag 'flat' found using 'model' does not match"),
-        (f"{CHARGES}.1.round_up_to", 0, f"{CHARGES}.1.standard.round_up_to: Input should be greater than 0"),
-        (f"{CHARGES}.2.rate", 101, f"{CHARGES}.2.percentage.rate: Input should be less than or equal to 100"),
-        (f"{PLAN}.setup_fee", 3, f"{PLAN}.setup_fee: Extra inputs are not permitted (got 3)"),
-        (f"{PLAN}.name", "", f"{PLAN}.name: String should have at least 1 character"),
-        (
-            f"{PLAN}.tax",
-            "luxury",
-            f"{PLAN}.tax: Input should be 'standard', 'reduced', 'exempt', 'not_taxable', 'export' or 'out_of_scope' (got 'luxury')",
-        ),
-        (
-            "versions.0.effective_from",
-            date(2026, 4, 2),
-            "versions.0.effective_from: Value error, a version takes effect on the first of a month",
-        ),
+        (f"{CHARGES}.0.tiers.1.up_to", 10, f"{CHARGES}.0.tiers", "up_to は段ごとに大きくし、null は最後の段だけ"),
+        (f"{CHARGES}.0.tiers.0.up_to", None, f"{CHARGES}.0.tiers", "up_to は段ごとに大きくし、null は最後の段だけ"),
+        (f"{CHARGES}.0.tiers.2.up_to", 30, f"{CHARGES}.0.tiers", "最後の段は up_to: null にしてください"),
+        (f"{CHARGES}.0.tiers", [], f"{CHARGES}.0.tiers", "1 件以上にしてください"),
+        (f"{CHARGES}.0.tiers.1.flat_amount", -1, None, f"{AMOUNT}（今の値は -1）"),
+        (f"{CHARGES}.1.unit_amount", -0.5, None, f"{AMOUNT}（今の値は -0.5）"),
+        (f"{CHARGES}.1.unit_amount", 10**15, None, f"{AMOUNT}（今の値は 1000000000000000）"),
+        (f"{CHARGES}.1.unit_amount", True, None, f"{AMOUNT}（今の値は true）"),
+        (f"{CHARGES}.1.unit_amount", "1,000", None, f"{AMOUNT}（今の値は '1,000'）"),
+        (f"{PLAN}.prices.JPY.base_fee", -1, None, AMOUNT),
+        (f"{PLAN}.prices.JPY.base_fee", float("nan"), None, f"{AMOUNT}（今の値は NaN）"),
+        (f"{PLAN}.prices.JPY.base_fee", 0.5, None, "1 JPY の倍数にしてください（今の値は 0.5）"),
+        (f"{PLAN}.prices.JPY.minimum_commitment", 0.5, None, "1 JPY の倍数にしてください（今の値は 0.5）"),
+        (f"{PLAN}.prices.USD", {"base_fee": 0.555}, f"{PLAN}.prices.USD.base_fee", "0.01 USD の倍数にしてください（今の値は 0.555）"),
+        (f"{PLAN}.prices.YEN", {"base_fee": 1}, None, "YEN は ISO 4217 の通貨ではありません"),
+        (f"{CHARGES}.1.metric", "logins", None, f"{METRICS}（今の値は 'logins'）"),
+        (f"{PLAN}.included.logins", 5, None, f"{METRICS}（今の値は 'logins'）"),
+        (f"{PLAN}.included.api_calls", -5, None, AMOUNT),
+        (f"{CHARGES}.1.aggregation", "sum", f"{CHARGES}.1", "storage_gb は日ごとの水準で、合計（sum）すると約 30 倍"),
+        (f"{CHARGES}.0.aggregation", "sum", f"{CHARGES}.0", "active_users は日ごとの水準で、合計（sum）すると約 30 倍"),
+        (f"{CHARGES}.1.included", 3, f"{CHARGES}.1", "無料分があり、プランの included にも storage_gb があります"),
+        (f"{CHARGES}.1.unit_price", 3, None, "この名前の設定はありません"),
+        (f"{CHARGES}.1.prorate", "tiers", None, "amount、included、none のどれかにしてください（今の値は 'tiers'）"),
+        (f"{CHARGES}.3.prorate", "amount", None, "included、none のどれかにしてください（今の値は 'amount'）"),
+        (f"{CHARGES}.3.meter", "", None, "1 文字以上にしてください（今の値は ''）"),
+        (f"{CHARGES}.3.metric", "api_calls", None, "この名前の設定はありません"),
+        (f"{CHARGES}.1.minimum", 0, None, f"{POSITIVE}（今の値は 0）"),
+        (f"{CHARGES}.1.minimum", 0.5, None, "1 JPY の倍数にしてください（今の値は 0.5）"),
+        (f"{CHARGES}.3.free_amount", 0.5, None, "1 JPY の倍数にしてください（今の値は 0.5）"),
+        (f"{PLAN}.name_en", "", None, "1 文字以上にしてください"),
+        (f"{PLAN}.name", 123, None, "文字列にしてください。数や true は引用符で囲みます（今の値は 123）"),
+        (f"{CHARGES}.1.model", "flat", f"{CHARGES}.1", "model は standard、graduated、volume、package、percentage、metered_percentage"),
+        (f"{CHARGES}.1.round_up_to", 0, None, f"{POSITIVE}（今の値は 0）"),
+        (f"{CHARGES}.2.rate", 101, None, "0 以上 100 以下の数にしてください（今の値は 101）"),
+        (f"{PLAN}.setup_fee", 3, None, "この名前の設定はありません"),
+        (f"{PLAN}.name", "", None, "1 文字以上にしてください"),
+        (f"{PLAN}.tax", "luxury", None, "standard、reduced、exempt、not_taxable、export、out_of_scope のどれか"),
+        ("versions.0.effective_from", date(2026, 4, 2), None, "月の 1 日にしてください（今の値は '2026-04-02'）"),
+        ("versions.0.effective_from", 20260401, None, "1900-01-01 から 2999-12-31 までの日付を 2026-12-01 の形で"),
+        ("versions.0.tax_included", 1, None, "true か false にしてください（今の値は 1）"),
     ],
-)
-def test_what_does_not_hold_is_refused_with_file_plan_and_field(path: str, value: object, words: str) -> None:
+)  # fmt: skip
+def test_what_does_not_hold_is_refused_with_file_line_and_place(
+    path: str, value: object, place: str | None, words: str
+) -> None:
     with pytest.raises(SettingsError) as refusal:
         changed(path, value)
-    assert str(refusal.value).startswith(f"prices.yaml: {words}")
+    found = re.fullmatch(r"prices\.yaml の (\d+) 行目 (\S+): (.*)。", str(refusal.value))
+    assert found
+    assert (found[2], found[3][: len(words)]) == (place or path, words)
+    assert "行目" not in found[3], "one problem has one sentence"
+    key = found[2].rpartition(".")[2]
+    line = written(path, value).splitlines()[int(found[1]) - 1]
+    assert key.isdecimal() or f"{key}:" in line
 
 
 @pytest.mark.parametrize("second", [date(2026, 4, 1), date(2026, 3, 1)])
 def test_versions_must_rise(second: date) -> None:
     with pytest.raises(
         SettingsError,
-        match=r"prices\.yaml: versions: Value error, effective_from must rise from version to version",
+        match=r"prices\.yaml の \d+ 行目 versions\.1\.effective_from: 前の版より後の月にしてください",
     ):
         parse(VERSION, VERSION | {"effective_from": second})
 
 
 def test_a_list_without_a_version_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"prices\.yaml: versions: Tuple should have at least 1 item"):
+    with pytest.raises(SettingsError, match=r"prices\.yaml の 2 行目 versions: 1 件以上にしてください"):
         parse()
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("a: [", "is not YAML"), ("", "Input should be a valid dictionary")]
+    ("text", "words"), [("a: [", "YAML として読めません"), ("", "「キー: 値」のまとまりにしてください")]
 )
 def test_a_file_that_is_no_price_list_is_refused(text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=rf"prices\.yaml.* {words}"):
@@ -231,15 +158,31 @@ def test_a_file_that_is_no_price_list_is_refused(text: str, words: str) -> None:
 
 def test_all_that_does_not_hold_is_said_at_once() -> None:
     broken = VERSION | {"effective_from": date(2026, 4, 2), "tax": 10}
-    with pytest.raises(
-        SettingsError, match=r"versions\.0\.effective_from: .*; prices\.yaml: versions\.0\.tax: "
-    ):
+    with pytest.raises(SettingsError) as refusal:
         parse(broken)
+    assert re.findall(r"行目 (\S+):", str(refusal.value)) == ["versions.0.effective_from", "versions.0.tax"]
 
 
-def test_prices_keep_every_decimal_that_is_written() -> None:
-    prices = changed(f"{CHARGES}.1.unit_amount", 0.007).versions[0].plans["BASIC"].prices["JPY"]
-    assert str(prices.charges[1].single_price) == "0.007"
+@pytest.mark.parametrize("quote", ["", "'"])
+@pytest.mark.parametrize("price", ["0.007", "0.1234567890123456789", "100.10"])
+def test_prices_keep_every_decimal_that_is_written(price: str, quote: str) -> None:
+    text = written(f"{CHARGES}.1.unit_amount", "PRICE").replace("PRICE", f"{quote}{price}{quote}")
+    prices = parse_price_list(text, "prices.yaml").versions[0].plans["BASIC"].prices["JPY"]
+    assert str(prices.charges[1].single_price) == price
+
+
+def test_leading_zeros_are_no_octal_number() -> None:
+    text = written(f"{PLAN}.prices.JPY.base_fee", "PRICE").replace("PRICE", "010000")
+    assert parse_price_list(text, "prices.yaml").versions[0].plans["BASIC"].prices["JPY"].base_fee == 10000
+
+
+def test_a_misspelt_name_is_one_problem() -> None:
+    text = text_of(VERSION).replace("base_fee: 10000", "basefee: 10000")
+    with pytest.raises(SettingsError) as refusal:
+        parse_price_list(text, "prices.yaml")
+    assert str(refusal.value).count("行目") == 1
+    assert "basefee: この名前の設定はありません" in str(refusal.value)
+    assert "（base_fee の書き間違いではありませんか）" in str(refusal.value)
 
 
 def test_a_plan_need_not_have_prices() -> None:
@@ -273,11 +216,11 @@ def test_a_price_list_that_does_not_hold_or_is_not_there_is_named_with_its_path(
     with pytest.raises(SettingsError) as missing:
         load_price_list()
     assert str(missing.value) == (
-        f"{prices} (named by billing.price_list) cannot be read: No such file or directory"
+        f"{prices}（billing.price_list が指定）を読めません（No such file or directory）。ファイルと権限を確認してください。"
     )
     prices.write_text("{sample: false, versions: []}", encoding="utf-8")
     with pytest.raises(
-        SettingsError, match=rf"{re.escape(str(prices))}: versions: Tuple should have at least 1"
+        SettingsError, match=rf"{re.escape(str(prices))} の 1 行目 versions: 1 件以上にしてください"
     ):
         load_price_list()
 
@@ -315,5 +258,8 @@ def test_what_a_plan_includes_is_known_without_pricing_anything() -> None:
 
 def test_a_plan_or_a_currency_that_is_there_twice_is_refused_instead_of_guessed() -> None:
     text = "sample: true\nversions:\n- effective_from: 2026-04-01\n  tax_included: false\n  plans:\n    A: {name: a}\n    A: {name: b}\n"
-    with pytest.raises(SettingsError, match=r"prices\.yaml is not YAML: the key 'A' is there twice"):
+    with pytest.raises(
+        SettingsError,
+        match=r"prices\.yaml の 7 行目 versions\.0\.plans: キー 'A' が 2 回あります（1 回目は 6 行目）",
+    ):
         parse_price_list(text, "prices.yaml")

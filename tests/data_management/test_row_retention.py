@@ -15,6 +15,8 @@ from include.data_management.log_cleanup import rows
 from include.data_management.log_cleanup.rows import ROW_CLASSES, count_old, delete_old
 from include.database import sql_blocks
 from include.errors import SettingsError
+from include.execution.parameters import EARLIEST_BUSINESS_DATE
+from include.setting_types import LONGEST_DAYS
 from include.settings import load_settings, parse_settings
 from tests.conftest import Database
 from tests.migrations.catalogue import relations
@@ -309,6 +311,14 @@ def test_the_database_itself_refuses_to_delete_what_an_invoice_was_made_of(
         if left(owner, f"SELECT has_table_privilege('{role}', 'batch.{table}', 'DELETE')") == [True]
     ]
     assert deletable == []
+
+
+def test_the_longest_retention_is_within_the_calendar(owner: psycopg.Connection) -> None:
+    settings = load_settings().log_cleanup.row_days
+    longest = settings.model_copy(update=dict.fromkeys(type(settings).model_fields, LONGEST_DAYS))
+    for row_class in rows.ROW_CLASSES.values():
+        before = rows.cutoff(EARLIEST_BUSINESS_DATE, row_class, longest)
+        assert rows.count_old(owner, row_class, before) == 0
 
 
 @pytest.mark.parametrize(

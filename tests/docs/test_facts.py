@@ -69,6 +69,6 @@ def test_the_configuration_names_every_environment_variable_of_the_code() -> Non
 
 
 def test_the_configuration_names_every_template() -> None:
-    keys = load_yaml((PROJECT / "include/messaging/default_templates.yaml").read_text(encoding="utf-8"))
+    keys = load_yaml(PROJECT / "include/messaging/default_templates.yaml")
     section = CONFIGURATION.partition("\n## Templates\n")[2].partition("\n- ")[0]
     assert set(re.findall(r"`(\w+)`", section)) - {"MST_NotificationTemplate"} == set(keys)

@@ -42,12 +42,15 @@ def test_a_language_without_texts_is_that_of_the_installation(language: str | No
         ("certificate_days", "9999"),
         ("retention_days", "-1"),
         ("no_such_setting", "1"),
+        ("expire_hours", "999999"),
+        ("give_up_hours", "99999999999"),
+        ("auto_disable", "1"),
     ],
 )
-def test_a_setting_that_does_not_hold_is_named_and_the_defaults_hold(key: str, value: str) -> None:
-    own = preferences_of(DEFAULTS, None, {key: value, "give_up_hours": "1"})
+def test_a_setting_that_does_not_hold_is_named_and_its_default_holds(key: str, value: str) -> None:
+    own = preferences_of(DEFAULTS, None, {key: value, "archive_days": "365"})
 
-    assert own.settings == DEFAULTS
+    assert own.settings == DEFAULTS.model_copy(update={"archive_days": 365})
     assert own.problem is not None
     assert f"batch.notification.{key}" in own.problem
 

@@ -101,6 +101,36 @@ def test_expired_messages_are_given_up_and_reported(
     ).fetchone() == ("FAILED", "expired")
 
 
+@pytest.mark.parametrize(
+    ("hours", "problem"), [("87600", ""), ("999999", "1 以上 87600 以下の整数にしてください")]
+)
+def test_a_tenant_may_wait_for_ten_years_and_more_means_the_default(
+    database: Database, host: psycopg.Connection, services: StandIns, hours: str, problem: str
+) -> None:
+    host_rows.tenant(host, "A")
+    for name in ("expire_hours", "give_up_hours"):
+        host_rows.insert(
+            host,
+            "MST_TenantSettings",
+            id=name,
+            tenant_id="A",
+            setting_key=f"batch.notification.{name}",
+            setting_value=hours,
+            updated_at=datetime(2026, 10, 1),
+        )
+    waiting(host, "A", recipient_address="a@example.jp")
+
+    sent = run_notifications(database, services)
+    again = run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert (sent.status, again.status) == ("completed", "completed")
+    assert [arrived.destination for arrived in services.messages] == ["a@example.jp"]
+    (notes,) = host.execute(
+        "SELECT notes FROM batch.tenant_outcome WHERE execution_id = %s", [sent.execution_id]
+    ).fetchone() or ([],)
+    assert [problem in note for note in notes if "batch.notification." in note] == [True] * bool(problem)
+
+
 def test_in_quiet_hours_only_what_is_urgent_is_sent(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

@@ -438,7 +438,7 @@ def test_a_setting_that_does_not_hold_is_reported_and_the_installations_hold(
 
     assert stages(host) == {"A": "warning"}
     assert f"batch.inactivity.{name}" in notes(host, "A")[0] or name in notes(host, "A")[0]
-    assert notes(host, "A")[0].endswith("（既定値で判定しました）")
+    assert notes(host, "A")[0].endswith("（既定値を使いました）")
 
 
 # Once ------------------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_without_the_settings_file_that_is_named_there_is_no_batch_to_open_a_run
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "own.yaml"))
-    with pytest.raises(SettingsError, match=f"own.yaml .named by {SETTINGS_VARIABLE}. cannot be read"):
+    with pytest.raises(SettingsError, match=f"own.yaml（{SETTINGS_VARIABLE} が指定）を読めません"):
         create_batch(LOCAL)
 
 

@@ -103,7 +103,7 @@ def _with_key(key: str) -> str:
 @given(protected_spellings())
 def test_a_protected_key_is_refused_in_every_spelling(key: str) -> None:
     assert is_protected(key)
-    with pytest.raises(SettingsError, match="never written"):
+    with pytest.raises(SettingsError, match="書き込めません"):
         parse_plan_settings(_with_key(key), "plans.yaml")
 
 
@@ -154,12 +154,12 @@ def test_harmless_keys_are_not_protected(key: str) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"plans": {"FREE": {}}}, "plans.FREE: missing"),
-        ({"settings": {"Limits.X": {"name": "x", "data_type": "STRING"}}}, "form"),
-        ({"settings": {"batch.usage.storage_gb": {"name": "x", "data_type": "STRING"}}}, "override"),
-        ({"settings": {"a.b": {"name": "x", "data_type": "JSON"}}}, "plain value"),
-        ({"settings": {"a.b": {"name": "x", "data_type": "STRING", "contract": "max_users"}}}, "INTEGER"),
-        ({"settings": {"a.b_c": {"name": "x", "data_type": "STRING"}, "a.bc": {"name": "x", "data_type": "STRING"}}}, "spelling"),
+        ({"plans": {"FREE": {}}}, "行目 plans.FREE: .* がプランにないか"),
+        ({"settings": {"Limits.X": {"name": "x", "data_type": "STRING"}}}, "settings.Limits.X: 名前は limits.max_users の形"),
+        ({"settings": {"batch.usage.storage_gb": {"name": "x", "data_type": "STRING"}}}, "settings.batch.usage.storage_gb: 運用者の上書き"),
+        ({"settings": {"a.b": {"name": "x", "data_type": "JSON"}}}, "STRING、INTEGER、DECIMAL、BOOLEAN のどれか"),
+        ({"settings": {"a.b": {"name": "x", "data_type": "STRING", "contract": "max_users"}}}, "data_type を INTEGER に"),
+        ({"settings": {"a.b_c": {"name": "x", "data_type": "STRING"}, "a.bc": {"name": "x", "data_type": "STRING"}}}, "つづりの形"),
         ({"sample": "perhaps"}, "sample"),
         ({"unknown": 1}, "unknown"),
     ],
@@ -174,11 +174,14 @@ def test_a_file_that_does_not_hold_is_refused_with_the_place(change: dict[str, A
 
 def test_a_plans_value_has_the_settings_type() -> None:
     text = PLAN_SETTINGS_FILE.read_text(encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"plans.TRIAL.limits.max_users: no INTEGER"):
+    with pytest.raises(
+        SettingsError,
+        match=r"plans\.yaml の 20 行目 plans\.TRIAL\.limits\.max_users: INTEGER の値にしてください（今の値は 'ten'）",
+    ):
         parse_plan_settings(
             text.replace("limits.max_users: 10\n", "limits.max_users: ten\n", 1), "plans.yaml"
         )
-    with pytest.raises(SettingsError, match="twice"):
+    with pytest.raises(SettingsError, match="キー 'sample' が 2 回あります"):
         parse_plan_settings(text + "sample: false\n", "plans.yaml")
 
 

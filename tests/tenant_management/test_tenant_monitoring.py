@@ -834,8 +834,8 @@ def test_a_tenants_own_thresholds_hold_for_it_alone_and_one_that_does_not_hold_i
         ["error_rate"],
     ]
     (note,) = newest(host, "notes", "T003")
-    assert note.startswith("tenant setting batch.monitoring.error_rate_warning_percent: ")
-    assert note.endswith("（既定値で判定しました）")
+    assert note.startswith("テナントの設定 batch.monitoring.error_rate_warning_percent: ")
+    assert note.endswith("（既定値を使いました）")
 
 
 def test_one_tenant_whose_rows_break_the_pass_fails_alone(

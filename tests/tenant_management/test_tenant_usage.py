@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,9 +15,11 @@ from psycopg.rows import dict_row
 from include.catalog import TENANT_USAGE
 from include.execution import run_log
 from include.execution.batch import Work
+from include.execution.parameters import EARLIEST_BUSINESS_DATE
 from include.execution.run_log import RunResult
 from include.execution.shard_work import prepare
-from include.settings import ExecutionSettings
+from include.setting_types import LONGEST_DAYS
+from include.settings import SETTINGS_VARIABLE, ExecutionSettings
 from include.tenant_management.tenant_usage import create_batch
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
@@ -478,6 +481,16 @@ def test_a_tenant_setting_that_does_not_hold_is_reported_and_the_day_closes_with
     assert host.execute("SELECT threshold_percent FROM batch.usage_warning").fetchall() == [(80,)]
     (notes,) = host.execute("SELECT notes FROM batch.tenant_outcome").fetchone() or ([],)
     assert key in notes[0]
+
+
+def test_the_longest_history_is_within_the_calendar(
+    database: Database, host: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(f"usage: {{surge_history_days: {LONGEST_DAYS}}}", encoding="utf-8")
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(own))
+    host_rows.tenant(host, "A")
+    assert run_usage(database, EARLIEST_BUSINESS_DATE).status == "completed"
 
 
 def test_one_broken_tenant_fails_alone_with_its_reason(database: Database, host: psycopg.Connection) -> None:

@@ -10,11 +10,11 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from include.billing.documents.invoice import is_default
 from include.billing.errors import BillingError
@@ -23,18 +23,17 @@ from include.billing.pricing import charge_models
 from include.billing.pricing.charge_models import Tier
 from include.billing.pricing.consumption_tax import TaxCategory
 from include.billing.pricing.usage import DEFAULT_STEP, Aggregation, Metric
-from include.errors import SettingsError
-from include.settings import load_settings, sentence_of
-from include.yaml_files import load_yaml, read_text
+from include.setting_problems import validated
+from include.setting_types import MOST, FirstOfMonth, Flag, Quantity, Range, Share, refused
+from include.settings import load_settings
+from include.yaml_files import read_text, read_yaml
 
-Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-Quantity = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-PositiveQuantity = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
-Percent = Annotated[Decimal, Field(ge=0, le=100)]
+Amount = Quantity
+PositiveQuantity = Annotated[Decimal, Range(0, MOST, above=True)]
 
 # Options that are omitted from the stored inputs of an invoice if they are not used, so that older inputs keep their digest.
 EnglishName = Annotated[str | None, Field(min_length=1, exclude_if=is_default)]
-Minimum = Annotated[Decimal | None, Field(gt=0, allow_inf_nan=False, exclude_if=is_default)]
+Minimum = Annotated[PositiveQuantity | None, Field(exclude_if=is_default)]
 
 _LEVELS = {Metric.ACTIVE_USERS, Metric.STORAGE_GB}
 
@@ -93,7 +92,7 @@ class _Charge(_NamedCharge):
     def _no_level_is_summed(self) -> Self:
         if self.metric in _LEVELS and self.aggregation is Aggregation.SUM:
             raise ValueError(
-                f"{self.metric} is a level, and summed over days it is billed thirtyfold: use average, max or latest"
+                f"{self.metric} は日ごとの水準で、合計（sum）すると約 30 倍になります。average、max、latest のどれかにしてください"
             )
         return self
 
@@ -145,9 +144,11 @@ class _TieredCharge(_Charge):
     def _tiers_rise_and_end_open(cls, tiers: tuple[TierEntry, ...]) -> tuple[TierEntry, ...]:
         edges = [tier.up_to for tier in tiers[:-1]]
         if tiers[-1].up_to is not None:
-            raise ValueError("the last tier must have up_to: null, or larger quantities would have no price")
+            raise ValueError(
+                "最後の段は up_to: null にしてください。ないと、それより多い数量に価格がありません"
+            )
         if None in edges or sorted(set(edges), key=lambda edge: edge or 0) != edges:
-            raise ValueError("up_to must rise from tier to tier, and only the last may be null")
+            raise ValueError("up_to は段ごとに大きくし、null は最後の段だけにしてください")
         return tiers
 
     @property
@@ -200,7 +201,7 @@ class PercentageCharge(_Charge):
 
     model: Literal["percentage"]
     of: Literal["base_fee", "usage", "all"]
-    rate: Percent
+    rate: Share
     fixed_amount: Amount = Decimal(0)
     free_events: Quantity = Decimal(0)
 
@@ -226,7 +227,7 @@ class MeteredPercentageCharge(_NamedCharge):
 
     model: Literal["metered_percentage"]
     meter: Annotated[str, Field(min_length=1)]
-    rate: Percent
+    rate: Share
     free_amount: Amount = Decimal(0)
     fixed_amount: Amount = Decimal(0)
     free_events: Quantity = Decimal(0)
@@ -262,7 +263,7 @@ class Plan(_Entry):
 
     name: Annotated[str, Field(min_length=1)]
     name_en: EnglishName = None
-    billable: bool = True
+    billable: Flag = True
     tax: TaxCategory = TaxCategory.STANDARD
     included: Mapping[Metric, Quantity] = Field(default_factory=dict)
     prices: Mapping[str, PriceSet] = Field(default_factory=dict)
@@ -274,60 +275,59 @@ class Plan(_Entry):
             try:
                 smallest = minor_unit(currency)
             except BillingError:
-                raise ValueError(f"{currency} is no currency of ISO 4217") from None
-            amounts = {"base_fee": price.base_fee, "minimum_commitment": price.minimum_commitment}
-            for charge in price.charges:
-                amounts[f"charge '{charge.name}'.minimum"] = charge.minimum or Decimal(0)
+                raise refused(
+                    f"{currency} は ISO 4217 の通貨ではありません。直してください", currency
+                ) from None
+            amounts: dict[tuple[int | str, ...], Decimal] = {
+                ("base_fee",): price.base_fee,
+                ("minimum_commitment",): price.minimum_commitment,
+            }
+            for index, charge in enumerate(price.charges):
+                amounts["charges", index, "minimum"] = charge.minimum or Decimal(0)
                 if isinstance(charge, MeteredPercentageCharge):
-                    amounts[f"charge '{charge.name}'.free_amount"] = charge.free_amount
-            for field, amount in amounts.items():
+                    amounts["charges", index, "free_amount"] = charge.free_amount
+            for place, amount in amounts.items():
                 if not has_minor_units(amount, currency):
-                    raise ValueError(f"{currency}.{field} is no multiple of {smallest} {currency}")
+                    raise refused(f"{smallest} {currency} の倍数にしてください", currency, *place)
         return prices
 
     @model_validator(mode="after")
     def _free_quantities_are_said_once(self) -> Self:
         for currency, price in self.prices.items():
-            for charge in price.charges:
+            for index, charge in enumerate(price.charges):
                 if isinstance(charge, MeteredPercentageCharge):
                     continue
                 if charge.free and charge.metric in self.included:
-                    raise ValueError(
-                        f"prices.{currency}: charge '{charge.name}' has free units of its own, and the plan includes "
-                        f"{charge.metric} already"
+                    raise refused(
+                        f"無料分があり、プランの included にも {charge.metric} があります。どちらか一方にしてください",
+                        *("prices", currency, "charges", index),
                     )
         return self
 
 
 class PriceListVersion(_Entry):
-    """The plans from a month on. Either all prices include tax or none does, so that no invoice mixes both."""
+    """The plans from the first day of a month on, so that no month has two prices.
 
-    effective_from: date
-    tax_included: bool
+    Either all prices include tax or none does, so that no invoice mixes both.
+    """
+
+    effective_from: FirstOfMonth
+    tax_included: Flag
     plans: Mapping[str, Plan]
-
-    @field_validator("effective_from")
-    @classmethod
-    def _first_of_a_month(cls, value: date) -> date:
-        if value.day != 1:
-            raise ValueError(
-                "a version takes effect on the first of a month, so that no month has two prices"
-            )
-        return value
 
 
 class PriceList(_Entry):
     """All versions. ``sample``: the prices are examples, and no invoice is finalised with them."""
 
-    sample: bool
+    sample: Flag
     versions: Annotated[tuple[PriceListVersion, ...], Field(min_length=1)]
 
     @field_validator("versions")
     @classmethod
     def _versions_rise(cls, versions: tuple[PriceListVersion, ...]) -> tuple[PriceListVersion, ...]:
-        dates = [version.effective_from for version in versions]
-        if sorted(set(dates)) != dates:
-            raise ValueError("effective_from must rise from version to version")
+        for index, (earlier, later) in enumerate(pairwise(versions), start=1):
+            if earlier.effective_from >= later.effective_from:
+                raise refused("前の版より後の月にしてください", index, "effective_from")
         return versions
 
     def version_for(self, month_start: date) -> PriceListVersion:
@@ -351,13 +351,8 @@ class PriceList(_Entry):
 
 
 def parse_price_list(text: str, source: str) -> PriceList:
-    """Parse and validate a price list. :raises SettingsError: names the file, the plan, the field and the problem."""
-    try:
-        return PriceList.model_validate(load_yaml(text))
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{source} is not YAML: {error}") from None
-    except ValidationError as error:
-        raise SettingsError(sentence_of(error, f"{source}: ")) from None
+    """Parse and validate a price list. :raises SettingsError: names the file, the line, the plan, the field and the problem."""
+    return validated(PriceList, read_yaml(text, source))
 
 
 def load_price_list() -> PriceList:

@@ -28,6 +28,7 @@ from include.data_management.data_backup.restore import entry_of, restore_databa
 from include.data_management.data_backup.server import DatabaseServer
 from include.errors import BatchError, ParameterError, reason_of
 from include.execution.object_store import ObjectStore
+from include.settings import MOST_JOBS
 
 DSN_VARIABLE, KEY_VARIABLE = "BATCH_BACKUP_DSN", "BATCH_BACKUP_KEY"
 
@@ -49,7 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--store", required=True, help="as the Variable batch_storage_url: a folder or URL")
     parser.add_argument("--bin", default="", help="folder of pg_restore (default: the PATH)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes of pg_restore")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        choices=range(1, MOST_JOBS + 1),
+        default=2,
+        metavar="N",
+        help=f"processes of pg_restore, at most {MOST_JOBS}",
+    )
     commands = parser.add_subparsers(required=True)
 
     listing = commands.add_parser("list", help="the complete backups, oldest first")

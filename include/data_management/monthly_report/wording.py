@@ -27,7 +27,7 @@ _NAMED_DAYS = 10
 @cache
 def words(language: str) -> dict[str, Any]:
     """The texts of a language (``ja``, ``en``), by key."""
-    by_language: dict[str, dict[str, Any]] = load_yaml(_WORDS_FILE.read_text(encoding="utf-8"))
+    by_language: dict[str, dict[str, Any]] = load_yaml(_WORDS_FILE)
     return by_language[language]
 
 

@@ -34,9 +34,6 @@ from include.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 
-# No row is older. A retention of a million days would be before the earliest date that Python supports.
-_FIRST_DAY = date(1970, 1, 1)
-
 # The first part of the lock's key, different from other locks; the tenant is the second part.
 _TENANT_LOCK = 19_04
 
@@ -174,4 +171,4 @@ def _cutoff(run: Run, retention_days: int) -> datetime:
 
 
 def _days_before(run: Run, days: int) -> date:
-    return run.business_date - timedelta(days=min(days, (run.business_date - _FIRST_DAY).days))
+    return run.business_date - timedelta(days=days)

@@ -5,29 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from include.errors import SettingsError
-from include.settings import sentence_of
+from include.setting_problems import validated
+from include.setting_types import MOST, Flag, refused
 from include.tenant_management.settings_sync.protected_keys import is_protected, squeezed
 from include.tenant_management.settings_sync.validation import DataType, Problem, Severity, has_type
-from include.yaml_files import load_yaml
+from include.yaml_files import read_text, read_yaml
 
 PLAN_SETTINGS_FILE = Path(__file__).with_name("plan_settings.yaml")
 
@@ -38,6 +28,15 @@ OPERATORS_PREFIX = "batch."
 TRIAL = "TRIAL"
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+
+
+def _plain_value(value: object) -> object:
+    if not isinstance(value, bool | int | Decimal | str):
+        raise refused("数、文字列、true、false のどれかにしてください")
+    return value
+
+
+PlainValue = Annotated[Any, BeforeValidator(_plain_value)]
 
 ContractColumn = Literal["max_users", "max_storage_gb"]
 
@@ -72,22 +71,22 @@ class SettingDefinition(_Entry):
     @classmethod
     def _has_a_plain_value(cls, data_type: DataType) -> DataType:
         if data_type is DataType.JSON:
-            raise ValueError("a plan's setting is a plain value: STRING, INTEGER, DECIMAL or BOOLEAN")
+            raise ValueError("STRING、INTEGER、DECIMAL、BOOLEAN のどれかにしてください")
         return data_type
 
     @model_validator(mode="after")
     def _contracts_say_whole_numbers(self) -> Self:
         if self.contract and self.data_type is not DataType.INTEGER:
-            raise ValueError(f"the contract's {self.contract} is an INTEGER")
+            raise ValueError(f"契約の {self.contract} は整数です。data_type を INTEGER にしてください")
         return self
 
 
 class PlanSettings(_Entry):
     """The whole file. ``sample``: the values are only an example, so nothing is written."""
 
-    sample: bool
+    sample: Flag
     settings: Annotated[Mapping[str, SettingDefinition], Field(min_length=1)]
-    plans: Annotated[Mapping[str, Mapping[str, StrictBool | StrictInt | StrictStr]], Field(min_length=1)]
+    plans: Annotated[Mapping[str, Mapping[str, PlainValue]], Field(min_length=1)]
 
     @field_validator("settings")
     @classmethod
@@ -96,28 +95,36 @@ class PlanSettings(_Entry):
     ) -> Mapping[str, SettingDefinition]:
         for key in settings:
             if is_protected(key):
-                raise ValueError(
-                    f"{key!r} is about security, authentication, passwords, billing or payment: never written"
+                raise refused(
+                    "セキュリティ・認証・パスワード・請求・支払いの設定は書き込めません。消してください", key
                 )
             if key.startswith(OPERATORS_PREFIX):
-                raise ValueError(f"{key!r} is an operators' override: never written")
+                raise refused("運用者の上書きは書き込めません。消してください", key)
             if not _KEY.fullmatch(key):
-                raise ValueError(f"{key!r} is not of the form limits.max_users")
+                raise refused("名前は limits.max_users の形にしてください", key)
         if len({squeezed(key) for key in settings}) < len(settings):
-            raise ValueError("two keys differ in their spelling only")
+            raise ValueError("つづりの形だけが違うキーがあります。1 つにしてください")
         return settings
 
     @model_validator(mode="after")
     def _every_plan_says_every_key(self) -> Self:
         for plan, values in self.plans.items():
             if plan != plan.strip().upper():
-                raise ValueError(f"plans.{plan}: a plan's name is in capitals")
+                raise refused("プランの名前は大文字にしてください", "plans", plan)
             if values.keys() != self.settings.keys():
-                names = ", ".join(sorted(values.keys() ^ self.settings.keys()))
-                raise ValueError(f"plans.{plan}: missing, or not under settings: {names}")
+                names = "、".join(sorted(values.keys() ^ self.settings.keys()))
+                raise refused(
+                    f"{names} がプランにないか、settings にありません。そろえてください", "plans", plan
+                )
             for key, value in values.items():
-                if not has_type(_text(value), self.settings[key].data_type):
-                    raise ValueError(f"plans.{plan}.{key}: no {self.settings[key].data_type} (got {value!r})")
+                data_type = self.settings[key].data_type
+                # A number or boolean does not have the digits or letters of its text: 0120 is 120.
+                if data_type is DataType.STRING and not isinstance(value, str):
+                    raise refused("文字列にしてください。引用符で囲みます", "plans", plan, key)
+                if not has_type(_text(value), data_type):
+                    raise refused(f"{data_type} の値にしてください", "plans", plan, key)
+                if data_type in (DataType.INTEGER, DataType.DECIMAL) and abs(Decimal(_text(value))) > MOST:
+                    raise refused(f"-{MOST} 以上 {MOST} 以下の数にしてください", "plans", plan, key)
         return self
 
     def desired(self, plan: str, contract: Mapping[str, int | None]) -> dict[str, Desired]:
@@ -153,20 +160,17 @@ class PlanSettings(_Entry):
 
 
 def parse_plan_settings(text: str, source: str) -> PlanSettings:
-    """:raises SettingsError: names the file, the plan and the key, and describes the problem."""
-    try:
-        return PlanSettings.model_validate(load_yaml(text))
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{source} is not YAML: {error}") from None
-    except ValidationError as error:
-        raise SettingsError(sentence_of(error, f"{source}: ")) from None
+    """:raises SettingsError: names the file, the line, the plan and the key, and describes the problem."""
+    return validated(PlanSettings, read_yaml(text, source))
 
 
 @cache
 def load_plan_settings() -> PlanSettings:
     """The file that was deployed with the code."""
-    return parse_plan_settings(PLAN_SETTINGS_FILE.read_text(encoding="utf-8"), PLAN_SETTINGS_FILE.name)
+    return parse_plan_settings(read_text(PLAN_SETTINGS_FILE), PLAN_SETTINGS_FILE.name)
 
 
-def _text(value: bool | int | str) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _text(value: bool | int | Decimal | str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-import yaml
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -21,6 +20,7 @@ from markupsafe import Markup
 from include.catalog import NOTIFICATION_RETRY, TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
 from include.execution.business_date import JAPAN
 from include.version import VERSION
+from include.yaml_files import load_yaml
 from skill_batch.board import charts
 from skill_batch.board.access import Rights
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
@@ -56,7 +56,7 @@ MENU: tuple[tuple[str, str, str], ...] = (
 @cache
 def english() -> dict[str, str]:
     """The English form of each Japanese text of the board."""
-    texts: dict[str, str] = yaml.safe_load((_HERE / "texts" / "en.yaml").read_text(encoding="utf-8"))
+    texts: dict[str, str] = load_yaml(_HERE / "texts" / "en.yaml")
     return texts
 
 
