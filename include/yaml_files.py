@@ -183,7 +183,7 @@ class _Document:
 
     def _next(self) -> events.Event:
         try:
-            event: events.Event = self._loader.get_event()
+            event: events.Event = self._loader.get_event()  # type: ignore[no-untyped-call]  # not in the stubs
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line if mark else self._loader.line
@@ -206,7 +206,7 @@ class _Document:
 
     def _node(self, event: events.Event) -> Node:
         if isinstance(event, events.AliasEvent):
-            known = self._anchors.get(event.anchor)
+            known = self._anchors.get(event.anchor or "")
             if known is None:
                 self._refuse(event, f"*{event.anchor} の前に &{event.anchor} がありません")
             return self._limited(event, replace(known, line=_line(event)))
@@ -306,4 +306,5 @@ class _Document:
 
 
 def _line(event: events.Event) -> int:
-    return int(event.start_mark.line) + 1
+    assert event.start_mark is not None, "PyYAML's parser gives each event its place"
+    return event.start_mark.line + 1

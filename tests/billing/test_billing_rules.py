@@ -10,7 +10,6 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Any, get_args
 
 import pytest
-import yaml
 from stdnum.jp import cn
 
 from include.billing.documents.invoice import Invoice, InvoiceLine, LineKind
@@ -21,6 +20,7 @@ from include.billing.pricing.calculation import calculate, price
 from include.billing.pricing.consumption_tax import TaxCategory, rate_percent, tax_totals
 from include.billing.pricing.price_list import MeteredPercentageCharge, MetricCharge, Prorate
 from include.billing.pricing.usage import BYTES_PER_GB
+from include.yaml_files import read_yaml
 from tests.airflow_installation import PROJECT
 from tests.billing.billing_inputs import (
     OCTOBER,
@@ -55,7 +55,7 @@ def _tables() -> Iterator[Table]:
             for line in match["table"].splitlines()
         ]
         header, _, *rows = lines
-        terms = yaml.safe_load(match["terms"] or "{}")
+        terms = read_yaml(match["terms"] or "{}", "billing-rules.md").plain()
         yield Table(header, tuple(dict(zip(header, row, strict=True)) for row in rows), terms)
 
 
