@@ -58,6 +58,17 @@ def test_what_cannot_be_used_is_an_error_that_names_it(
         mail_server()
 
 
+@pytest.mark.parametrize(("name", "most"), [("connections", 1_000), ("messages_per_minute", 1_000_000)])
+def test_a_limit_of_the_server_has_bounds(monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> None:
+    for value in (1, str(most)):
+        smtp(monkeypatch, **{name: value})
+        assert getattr(mail_server(), name) == int(value)
+    for value in (0, most + 1, -1, True, "２０", "1_0", "1.5", "9" * 5000):
+        smtp(monkeypatch, **{name: value})
+        with pytest.raises(ConnectionInvalidError, match=f"{name}（Extra）は 1 以上 {most} 以下の整数に"):
+            mail_server()
+
+
 def test_without_a_connection_the_error_asks_to_define_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_BATCH_SMTP", raising=False)
 
