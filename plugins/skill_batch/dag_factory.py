@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pendulum
-from airflow.sdk import DAG, Param, TaskGroup
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup
 from airflow.sdk.configuration import conf
 
 from include.catalog import BatchFamily, BatchSpec, OperationSpec, RunSpec, Severity
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 # Raised here, the error becomes an import error of every DAG, which operators see in the UI.
 refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
 
-# Fixed, because a changing start date creates a new DAG version at each parse. Its time zone applies to the crons.
-START_DATE = pendulum.datetime(2026, 4, 1, tz="Asia/Tokyo")
+# Of the start date and of the crons.
+TIME_ZONE = "Asia/Tokyo"
+# Fixed, because a changing start date creates a new DAG version at each parse.
+START_DATE = pendulum.datetime(2026, 4, 1, tz=TIME_ZONE)
 
 OWNER = "skill-report-batches"
 
@@ -68,7 +70,9 @@ def batch_dag(
             dag_id=spec.dag_id,
             dag_display_name=f"{spec.id} {spec.name}",
             description=spec.name,
-            schedule=spec.cron,
+            # Airflow gives a plain cron data intervals if `[scheduler] create_cron_data_intervals` is set. A run's logical date, and
+            # with it the business date, would then lie one period earlier.
+            schedule=CronTriggerTimetable(spec.cron, timezone=TIME_ZONE),
             tags={spec.family.slug, spec.id, "scheduled"},
             params={**_parameters(), **(params or {})},
             default_args=_default_args(spec),
