@@ -74,7 +74,7 @@ def batch_dag(
             # with it the business date, would then lie one period earlier.
             schedule=CronTriggerTimetable(spec.cron, timezone=TIME_ZONE),
             tags={spec.family.slug, spec.id, "scheduled"},
-            params={**_parameters(), **(params or {})},
+            params={**_parameters(_warning_of_dry_run(spec)), **(params or {})},
             default_args=_default_args(spec),
             on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
             deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
@@ -224,7 +224,7 @@ def _default_args(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def _parameters() -> dict[str, Param]:
+def _parameters(warning: str = "") -> dict[str, Param]:
     return {
         "business_date": Param(
             None,
@@ -234,16 +234,24 @@ def _parameters() -> dict[str, Param]:
             description="処理対象の日付（日本時間、YYYY-MM-DD）。空欄なら実行日時から決まります。",
         ),
         "tenants": tenants_param("処理するテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
-        "dry_run": _dry_run(),
+        "dry_run": _dry_run(warning),
     }
 
 
-def _dry_run() -> Param:
+def _warning_of_dry_run(spec: BatchSpec) -> str:
+    """Airflow's form unpauses a paused DAG by a box that is ticked at first. Airflow then starts the last missed run of the schedule."""
+    return (
+        f"この DAG が一時停止中なら、ここではなく DAG {spec.family.dag_id} の「バッチ」で {spec.id} を選んでドライランしてください。"
+        "ここでは「トリガーで停止を解除します」に最初からチェックがあり、動かなかった予定の 1 回が先に本番で動いて、送信もします。"
+    )
+
+
+def _dry_run(warning: str = "") -> Param:
     return Param(
         False,
         type="boolean",
         title="ドライラン",
-        description="計算だけ行い、実行ログ以外には何も書き込まず、何も送信しません。",
+        description=f"{warning}計算だけ行い、実行ログ以外には何も書き込まず、何も送信しません。",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.catalog import BATCHES, OPERATIONS
+from include.catalog import BATCHES, OPERATIONS, SCHEDULED_NOTIFICATIONS
 from skill_batch.board.actions import Action, ActionError, find_action
 from tests.board.conftest import Board
 from tests.conftest import Database
@@ -172,6 +172,21 @@ def test_a_paused_dag_is_named_before_and_after(board: Board, company: str) -> N
     assert "operate_notifications は一時停止中です" in started
     board.api("PATCH", "/dags/operate_notifications", json={"is_paused": False})
     assert "一時停止中" not in board.get("/operations/operate_notifications/list").text
+
+
+def test_the_dry_run_of_a_paused_batch_says_first_that_unpausing_starts_a_real_run(board: Board) -> None:
+    dag_id, path = SCHEDULED_NOTIFICATIONS.dag_id, f"/operations/{SCHEDULED_NOTIFICATIONS.dag_id}/dry_run"
+    warning = (
+        f"DAG {dag_id} は一時停止中です。再開すると、動かなかった予定の 1 回が本番で動き、送信もします。"
+    )
+    board.api("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+    dialog = board.get(path).text
+    first, *_ = re.findall(r"<p[^>]*>(.*?)</p>", dialog, re.DOTALL)
+    assert first.startswith(warning)
+    assert f"DAG {SCHEDULED_NOTIFICATIONS.family.dag_id} の「バッチ」" in first
+    assert warning in board.post(path, {}).text
+    board.api("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+    assert "一時停止中" not in board.get(path).text
 
 
 def test_a_form_that_is_too_large_or_of_unknown_length_is_refused(board: Board) -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,25 @@ def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str
         assert "business_date" in dag.params or "operation" in dag.tags
         for name in dag.params:
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])
+
+
+def test_the_form_of_a_scheduled_dag_says_first_that_unpausing_starts_a_real_run(
+    dags: dict[str, DAG],
+) -> None:
+    """Airflow's form unpauses a paused DAG by a box that is ticked at first. Airflow then starts the last missed run."""
+    texts = Path(str(files("airflow"))) / "ui/dist/i18n/locales/ja/components.json"
+    box = json.loads(texts.read_text(encoding="utf-8"))["triggerDag"]["unpause"].partition("}} ")[2]
+    warned = set()
+    for spec in BATCHES:
+        first, second, *_ = dags[spec.dag_id].params.get_param("dry_run").description.split("。")
+        assert first.startswith("この DAG が一時停止中なら、")
+        assert f"「{box}」" in second
+        assert f"DAG {spec.family.dag_id} の" in first
+        warned.add(spec.dag_id)
+    # Without a schedule no run was missed.
+    for dag in dags.values():
+        said = "一時停止" in dag.params.get_param("dry_run").description
+        assert said == (dag.dag_id in warned)
 
 
 def test_a_family_form_chooses_batches_and_has_no_operation(dags: dict[str, DAG]) -> None:

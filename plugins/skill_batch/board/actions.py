@@ -18,6 +18,7 @@ from include.catalog import (
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
     UNDO_SETTINGS_SYNC,
+    BatchSpec,
     OperationSpec,
     RunSpec,
 )
@@ -147,6 +148,11 @@ class Action:
     def name(self) -> str:
         """The last part of the action's address."""
         return self.operation.name if self.operation else _DRY_RUN
+
+    @property
+    def batch(self) -> BatchSpec | None:
+        """The batch of a dry run; None for an operation."""
+        return self.spec if isinstance(self.spec, BatchSpec) else None
 
     @property
     def title(self) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
-from include.catalog import OPERATE_INVOICES
+from include.catalog import BATCHES, OPERATE_INVOICES
 from include.execution.business_date import JAPAN
 from skill_batch.board.access import Rights, RightsDep, from_this_page
 from skill_batch.board.actions import (
@@ -131,6 +131,7 @@ def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Re
         state=run["state"],
         has_ended=run["state"] in ENDED,
         is_paused=run["state"] == "queued" and api.is_paused(dag_id),
+        batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
         execution=executions[0] if executions else None,
         progress=progress.get(executions[0]["execution_id"]) if executions else None,
     )
