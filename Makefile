@@ -174,6 +174,17 @@ lock-check: $(STAMP) ## fail if the lock files do not match requirements*.txt
 	@diff -u deploy/requirements.lock $(VENV)/requirements-deploy.lock
 	@diff -u requirements-sbom.lock $(VENV)/requirements-sbom.lock
 
+# `make constraints AIRFLOW=3.3.1 FOR_PYTHON=3.12`: what pip does with requirements.txt on a platform with this list of versions.
+CONSTRAINTS = https://raw.githubusercontent.com/apache/airflow/constraints-$(AIRFLOW)/constraints-$(FOR_PYTHON).txt
+
+.PHONY: constraints
+constraints: AIRFLOW ?= 3.3.1
+constraints: FOR_PYTHON ?= 3.12
+constraints: $(STAMP) ## resolve requirements.txt under the versions that the Airflow project pins (needs a network)
+	@mkdir -p .local
+	@echo "apache-airflow==$(AIRFLOW)" | $(UV) pip compile --quiet --python-version $(FOR_PYTHON) --constraints $(CONSTRAINTS) \
+	    --output-file .local/constraints.txt requirements.txt -
+
 .PHONY: bench
 bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.dag_import

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,10 @@ def build_wheel(folder: Path) -> Path:
 
 
 def create_environment(folder: Path) -> ProductionEnvironment:
-    """Install what production needs: the lock with its hashes, or, for another version of Airflow, what requirements.txt allows."""
+    """Install what production needs: the lock with its hashes, or, for another version of Airflow, what requirements.txt allows.
+
+    If the list of versions that the Airflow project pins for it is in this repository, it applies, as on a platform.
+    """
     _run(
         *UV,
         "venv",
@@ -57,10 +61,19 @@ def create_environment(folder: Path) -> ProductionEnvironment:
     environment = ProductionEnvironment(folder)
     version = os.environ.get(AIRFLOW_VARIABLE)
     if version:
-        environment.install("-r", str(PROJECT / "requirements.txt"), f"apache-airflow=={version}")
+        pinned = _constraints_of(version, environment)
+        environment.install("-r", str(PROJECT / "requirements.txt"), f"apache-airflow=={version}", *pinned)
     else:
         environment.install("--require-hashes", "-r", str(PROJECT / "requirements-production.lock"))
     return environment
+
+
+def _constraints_of(airflow: str, environment: ProductionEnvironment) -> list[str]:
+    (python,) = re.findall(
+        r"^version_info = (3\.\d+)", (environment.folder / "pyvenv.cfg").read_text(), re.MULTILINE
+    )
+    constraints = PROJECT / "tests" / "deploy" / f"airflow-{airflow}-python{python}.constraints.txt"
+    return [f"--constraints={constraints}"] if constraints.exists() else []
 
 
 @dataclass(frozen=True)
