@@ -29,6 +29,7 @@ help: ## list the targets
 
 .PHONY: venv
 venv: $(STAMP) ## create the environment of the lock file in .venv
+	@$(BIN)/python -c 'import os, sys; print("» .venv has Python", "%d.%d.%d" % sys.version_info[:3], os.path.realpath(sys.executable))'
 
 $(STAMP): requirements.lock
 	@$(FIND_PYTHON)

@@ -3,101 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
-import textwrap
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from local_stack.bootstrap import STAMP, BootstrapError, pinned_uv, supported_versions
 from tests.airflow_installation import PROJECT
-from tests.waiting import LIMIT_SECONDS
-
-# A stand-in for python3. It runs scripts with the tests' own Python, and its environments hold programs that only note their arguments.
-INTERPRETER = """\
-#!{python}
-import importlib.util, os, pathlib, runpy, shutil, sys
-
-sys.version_info = {version!r}
-sys.executable = __file__
-find_spec = importlib.util.find_spec
-importlib.util.find_spec = lambda name: None if name in {missing!r} else find_spec(name)
-if sys.argv[1:3] == ["-m", "venv"]:
-    binaries = pathlib.Path(sys.argv[-1], "bin")
-    shutil.rmtree(binaries.parent, ignore_errors=True)  # --clear
-    binaries.mkdir(parents=True)
-    for name in ("python", "uv"):
-        program = binaries / name
-        program.write_text({program!r})
-        program.chmod(0o755)
-elif sys.argv[1] == "-c":
-    code = sys.argv[2]
-    del sys.argv[1:3]
-    exec(code)
-else:
-    sys.argv = sys.argv[1:]
-    runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-PROGRAM = """\
-#!/bin/sh
-echo "$0 $*" >> ../calls
-{then}
-"""
-
-
-@dataclass
-class Checkout:
-    """The files of the project that the recipe needs, and a PATH with only a stand-in for Python."""
-
-    project: Path
-    path: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.path = self.project.parent / "bin"
-        self.path.mkdir()
-        (self.project / "local_stack").mkdir(parents=True)
-        for name in ("Makefile", "pyproject.toml", "requirements.lock", "local_stack/bootstrap.py"):
-            shutil.copy(PROJECT / name, self.project / name)
-
-    def has_python(
-        self,
-        name: str = "python3",
-        *,
-        version: tuple[object, ...] = (3, 12, 1, "final", 0),
-        missing: tuple[str, ...] = (),
-        then: str = "",
-    ) -> None:
-        """Put an interpreter on the PATH. ``then`` is what pip and uv do after they have noted their arguments."""
-        interpreter = self.path / name
-        program = PROGRAM.format(then=then)
-        text = INTERPRETER.format(python=sys.executable, version=version, missing=missing, program=program)
-        interpreter.write_text(textwrap.dedent(text))
-        interpreter.chmod(0o755)
-
-    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        make = shutil.which("make")
-        assert make
-        return subprocess.run(
-            [make, *arguments],
-            cwd=self.project,
-            env={"PATH": str(self.path)},
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_SECONDS,
-            check=False,
-        )
-
-    @property
-    def environment(self) -> Path:
-        return self.project / ".venv"
-
-    @property
-    def calls(self) -> list[str]:
-        return (self.project.parent / "calls").read_text().splitlines()
+from tests.local_stack.checkout import Checkout
 
 
 @pytest.fixture
@@ -110,7 +22,11 @@ def test_the_environment_is_made_without_any_program_but_python(checkout: Checko
 
     done = checkout.make("venv")
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "» environment\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"» environment on Python 3.12.1 ({checkout.path}/python3)\n",
+    )
+    assert done.stdout == f"» .venv has Python 3.12.1 {checkout.path}/python3\n"
     assert (checkout.environment / STAMP).exists()
     pip, uv = checkout.calls
     assert pip.startswith(".venv/bin/python -m pip install")
@@ -119,8 +35,9 @@ def test_the_environment_is_made_without_any_program_but_python(checkout: Checko
     assert re.fullmatch(
         r"uv==\S+ \\\n(    --hash=sha256:\w+( \\)?\n)+", (checkout.environment / "uv.lock").read_text()
     )
-    # A second time there is nothing to do.
-    checkout.make("venv")
+    # A second time there is nothing to do, also for another interpreter.
+    checkout.has_python("python3.13", version=(3, 13, 5, "final", 0))
+    assert checkout.make("PYTHON=python3.13", "venv").stdout == done.stdout
     assert len(checkout.calls) == 2
 
 
