@@ -55,7 +55,7 @@ class AirflowSettings:
         variables = {name: _move_addresses(value, offset) for name, value in self.variables.items()}
         return AirflowSettings(connections, variables, self.pools)
 
-    def at(self, address: DatabaseAddress, storage: Path, tools: Path, logs: Path) -> AirflowSettings:
+    def at(self, address: DatabaseAddress, storage: Path, tools: str, logs: Path) -> AirflowSettings:
         """The same settings with ``address`` in the database connections, and these folders in the Variables."""
         moved = {
             conn_id: {
@@ -70,7 +70,7 @@ class AirflowSettings:
         }
         folders = {
             STORAGE_VARIABLE: f"file://{storage}",
-            TOOLS_VARIABLE: str(tools),
+            TOOLS_VARIABLE: tools,
             LOG_ROOTS_VARIABLE: str(logs),
         }
         return AirflowSettings(moved, {**self.variables, **folders}, self.pools)

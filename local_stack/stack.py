@@ -70,6 +70,11 @@ _INCOMPLETE = "incomplete, made by the local stack of skill-report-batches"
 _MADE_HERE = "made by the local stack of skill-report-batches"
 
 
+def postgres_programs() -> str:
+    """The value of the Variable ``batch_postgres_bin``: the embedded server's programs, and those of Debian's packages of any version."""
+    return os.pathsep.join((str(EmbeddedPostgres.binary("pg_dump").parent), "/usr/lib/postgresql/18/bin"))
+
+
 def airflow_environment(home: Path, metadata_url: str) -> dict[str, str]:
     """The environment variables of an ``airflow`` process for this project, with LocalExecutor."""
     return {
@@ -128,8 +133,7 @@ class LocalStack:
         if external:
             url = urlsplit(external)
             address = DatabaseAddress(url.hostname or "127.0.0.1", url.port or 5432, url.path.strip("/"))
-        tools = EmbeddedPostgres.binary("pg_dump").parent
-        return self._settings_file.at(address, self.storage, tools, self.application_logs)
+        return self._settings_file.at(address, self.storage, postgres_programs(), self.application_logs)
 
     @property
     def storage(self) -> Path:

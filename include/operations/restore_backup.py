@@ -69,7 +69,7 @@ class BackupRestore(TakesOptions, UnitBatch):
                     "%s is restored into the database %s: %s",
                     options["backup"],
                     options["target"],
-                    comparison_sentence(manifest.tables),
+                    comparison_sentence(manifest),
                 )
             return UnitResult(unit_id, {"restored": int(not work.run.dry_run)}, records=0)
         with self._access.server().connect() as connection:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from local_stack.data_management import create_backup_login
-from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stack import postgres_programs
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -31,7 +31,7 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
     address = f"{database.server.host}:{database.server.port}/{database.name}"
     runs.set_connection("batch_backup_db", f"postgres://{role}:test-backup@{address}")
     runs.set_variable("batch_storage_url", f"file://{tmp_path}/store")
-    runs.set_variable("batch_postgres_bin", str(EmbeddedPostgres.binary("pg_dump").parent))
+    runs.set_variable("batch_postgres_bin", postgres_programs())
     runs.set_variable("batch_log_roots", str(logs))
     try:
         taken = runs.test("batch_001_data_backup", "2026-11-01")

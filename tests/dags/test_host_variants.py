@@ -15,7 +15,7 @@ from include.catalog import BATCHES
 from include.migrations.host_contract import HostVariant
 from local_stack.data_management import create_backup_login
 from local_stack.generator import DataShape, load_demo_data
-from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stack import postgres_programs
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import smtp_connection
 from tests.conftest import Database, Server, copied_database
@@ -69,7 +69,7 @@ def test_all_batches_run_alike_on_both_variants(
     tmp_path: Path,
 ) -> None:
     runs.set_variable("batch_allowed_hosts", ",".join(slack.allowed_hosts))
-    runs.set_variable("batch_postgres_bin", str(EmbeddedPostgres.binary("pg_dump").parent))
+    runs.set_variable("batch_postgres_bin", postgres_programs())
     runs.set_connection("batch_smtp", smtp_connection(slack))
     (tmp_path / "logs").mkdir()
     runs.set_variable("batch_log_roots", str(tmp_path / "logs"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 
 from include.catalog import DATA_BACKUP, RESTORE_BACKUP
@@ -14,22 +16,47 @@ from include.data_management.data_backup.access import BackupAccess
 from include.data_management.data_backup.batch import DataBackupBatch
 from include.data_management.data_backup.files import Packer
 from include.data_management.data_backup.ownership import find_owners, tenant_contents
-from include.data_management.data_backup.postgres_tools import BIN_VARIABLE
 from include.data_management.data_backup.server import CONNECTION, DatabaseServer, list_tables, table_contents
 from include.data_management.data_backup.tenant_export import restored_schema
 from include.execution.batch import Run, Work
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import RunResult, close_execution
 from include.operations.restore_backup import BackupRestore
+from include.postgres_programs import BIN_VARIABLE, find_programs
 from include.settings import BackupSettings, load_settings
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
-from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests import host_rows
 from tests.conftest import Database
 
 TODAY = date(2026, 11, 1)
 HOSTILE = "../../etc"
-BIN = str(EmbeddedPostgres.binary("pg_dump").parent)
+
+
+def _server_version() -> int:
+    """The major version of the tests' server."""
+    external = os.environ.get(EXTERNAL_DATABASE)
+    if not external:
+        return 18
+    with psycopg.connect(external) as connection:
+        return connection.info.server_version // 10_000
+
+
+# The programs that fit the tests' server.
+BIN = find_programs(postgres_programs(), _server_version())
+
+
+def programs(folder: Path, pg_dump: str, version: str = f"exec {BIN}/pg_dump --version") -> str:
+    """A folder whose ``pg_dump`` is this shell script; ``version`` is the script of ``--version``."""
+    folder.mkdir(exist_ok=True)
+    scripts = {
+        "pg_dump": f'if [ "$1" = --version ]; then {version}; else\n{pg_dump}\nfi',
+        "pg_restore": f'if [ "$1" = --version ]; then {version}; else exec {BIN}/pg_restore "$@"; fi',
+    }
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return str(folder)
 
 
 @dataclass

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import stat
 from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ from include.errors import BatchError, ParameterError, SettingsError
 from include.execution import run_log
 from include.execution.batch import Work
 from include.execution.object_store import ObjectStore
+from include.postgres_programs import UnsuitableProgramsError
 from include.settings import RetentionSettings
 from tests import host_rows
 from tests.conftest import Database
@@ -45,6 +45,7 @@ from tests.data_management.backups import (
     of_restored,
     of_tenant,
     planted,
+    programs,
 )
 from tests.s3_server import BUCKET, S3Server, nothing
 
@@ -254,34 +255,26 @@ def test_a_backup_that_fails_is_none_and_costs_no_older_one(backups: Backups, tm
     stored = files(backups.root)
     broken = tmp_path / "bin"
 
-    def tools(pg_dump: str) -> str:
-        broken.mkdir(exist_ok=True)
-        for name, text in (("pg_dump", pg_dump), ("pg_restore", f'exec {BIN}/pg_restore "$@"')):
-            (broken / name).write_text(f"#!/bin/sh\n{text}\n")
-            (broken / name).chmod(0o755 | stat.S_IXUSR)
-        return str(broken)
-
-    version = f'[ "$1" = --version ] && exec {BIN}/pg_dump --version\n'
     for script, message in (
-        (f"{version}kill -9 $$", "シグナル 9 で強制終了"),
-        (f"{version}echo 'pg_dump: error: out of luck'; exit 1", "out of luck"),
+        ("kill -9 $$", "シグナル 9 で強制終了"),
+        ("echo 'pg_dump: error: out of luck'; exit 1", "out of luck"),
         (
-            f'{version}{BIN}/pg_dump "$@" --exclude-table-data="public.*" --exclude-table-data="batch.*"',
+            f'{BIN}/pg_dump "$@" --exclude-table-data="public.*" --exclude-table-data="batch.*"',
             "表|がありません|行のはずが",
         ),
     ):
-        backups.bin_dir = tools(script)
+        backups.bin_dir = programs(broken, script)
         run, _ = backups.open()
         with pytest.raises(BatchError, match=message):
             backups.first_steps(run)
         with pytest.raises(BatchError, match="書き出しが終わっていない"):
             backups.close(run)
         assert backups.server.databases(backups.server.scratch_prefix) == []
-    backups.bin_dir = tools("echo 'pg_dump (PostgreSQL) 12.1'")
-    with pytest.raises(BackupError, match="pg_dump 12 はサーバー"):
+    backups.bin_dir = programs(broken, "exit 1", version="echo 'pg_dump (PostgreSQL) 12.1'")
+    with pytest.raises(UnsuitableProgramsError, match="見つかった版: 12"):
         backups.open()
     backups.bin_dir = str(tmp_path / "nowhere")
-    with pytest.raises(BackupError, match="pg_dump が見つかりません"):
+    with pytest.raises(UnsuitableProgramsError, match="pg_dump と pg_restore が見つかりません"):
         backups.open()
     backups.bin_dir = BIN
 

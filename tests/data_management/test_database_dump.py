@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-import psycopg
 import pyrage  # type: ignore[import-untyped]
 import pytest
 
 from include.data_management.data_backup.database_dump import store_dump
 from include.data_management.data_backup.files import Packer, StoredFile, write_out
 from include.data_management.data_backup.postgres_tools import BackupError
-from include.data_management.data_backup.server import DatabaseServer, exported_snapshot
+from include.data_management.data_backup.server import DatabaseServer
+from include.data_management.data_backup.snapshot import exported_snapshot
 from include.data_management.data_backup.spool import spool_folder
 from include.database import count_of
 from include.execution.object_store import ObjectStore
 from tests.conftest import Database
-from tests.data_management.backups import BIN
+from tests.data_management.backups import BIN, programs
 from tests.waiting import wait_until
 
 TABLES, TABLE_BYTES = 16, 400_000
@@ -95,12 +95,7 @@ def sessions(database: Database) -> int:
 
 def endless(tmp_path: Path) -> str:
     """Tools whose pg_dump does all its work and then does not end."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = folder / "pg_dump"
-    script.write_text(f'#!/bin/sh\n{BIN}/pg_dump "$@"\necho $$ > {tmp_path}/pid\nsleep 1000\n')
-    script.chmod(0o755)
-    return str(folder)
+    return programs(tmp_path / "bin", f'{BIN}/pg_dump "$@"\necho $$ > {tmp_path}/pid\nsleep 1000')
 
 
 def test_each_file_is_stored_and_deleted_when_pg_dump_has_finished_it_and_pg_dump_waits_for_room(
@@ -185,17 +180,13 @@ def test_an_encrypted_file_is_local_only_once_beside_its_content(
 
 @pytest.mark.usefixtures("wide")
 def test_pg_dumps_full_disk_is_named_with_what_to_do(database: Database, tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = folder / "pg_dump"
-    script.write_text(
-        "#!/bin/sh\necho 'pg_dump: error: could not write to file: No space left on device'\nexit 1\n"
+    folder = programs(
+        tmp_path / "bin", "echo 'pg_dump: error: could not write to file: No space left on device'\nexit 1"
     )
-    script.chmod(0o755)
     with pytest.raises(
         BackupError, match=rf"No space left on device。一時フォルダー {tmp_path}/dump .*TMPDIR"
     ):
-        dump(DatabaseServer(database.dsn, str(folder)), ObjectStore(tmp_path / "store"), tmp_path / "dump")
+        dump(DatabaseServer(database.dsn, folder), ObjectStore(tmp_path / "store"), tmp_path / "dump")
 
 
 @pytest.mark.usefixtures("wide")
@@ -238,7 +229,8 @@ def test_pg_dump_ends_with_its_task(database: Database, tmp_path: Path) -> None:
 def test_pg_dump_does_not_outlive_a_task_that_is_killed(database: Database, tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from include.data_management.data_backup.server import DatabaseServer, exported_snapshot
+from include.data_management.data_backup.server import DatabaseServer
+from include.data_management.data_backup.snapshot import exported_snapshot
 server = DatabaseServer({database.dsn!r}, {endless(tmp_path)!r})
 with server.connect() as connection, exported_snapshot(connection) as snapshot:
     for path in server.dump(snapshot, Path({str(tmp_path / "dump")!r}), 2):
@@ -260,34 +252,26 @@ with server.connect() as connection, exported_snapshot(connection) as snapshot:
 def test_the_death_of_pg_dump_is_the_error_even_while_its_workers_live(
     database: Database, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = folder / "pg_dump"
     # The sleep keeps the pipe of the output open, like a worker in the middle of a large table.
-    script.write_text("#!/bin/sh\nsleep 1000 &\necho 'pg_dump: error: out of luck'\nkill -9 $$\n")
-    script.chmod(0o755)
+    folder = programs(tmp_path / "bin", "sleep 1000 &\necho 'pg_dump: error: out of luck'\nkill -9 $$")
     with pytest.raises(BackupError, match=r"シグナル 9 で強制終了.*out of luck"):
-        dump(DatabaseServer(database.dsn, str(folder)), ObjectStore(tmp_path / "store"), tmp_path / "dump")
+        dump(DatabaseServer(database.dsn, folder), ObjectStore(tmp_path / "store"), tmp_path / "dump")
 
 
 def test_an_error_is_read_although_a_workers_progress_comes_between_its_parts(
     database: Database, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = folder / "pg_dump"
-    script.write_text(
-        "#!/bin/sh\n"
+    folder = programs(
+        tmp_path / "bin",
         "echo 'pg_dump: error: pg_dump: dumping contents of table \"public.t\"'\n"
         "echo 'query failed: out of luck'\n"
         "echo 'pg_dump: detail: Query was: SELECT'\n"
-        "exit 1\n"
+        "exit 1",
     )
-    script.chmod(0o755)
     with pytest.raises(
         BackupError, match=r": pg_dump: error: query failed: out of luck pg_dump: detail: Query"
     ):
-        dump(DatabaseServer(database.dsn, str(folder)), ObjectStore(tmp_path / "store"), tmp_path / "dump")
+        dump(DatabaseServer(database.dsn, folder), ObjectStore(tmp_path / "store"), tmp_path / "dump")
 
 
 def test_a_folder_in_use_is_not_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,22 +309,3 @@ def test_limits_for_the_applications_sessions_do_not_end_the_snapshot(
         time.sleep(0.2)
         connection.execute("SELECT pg_sleep(0.2)")
     dump(wide, ObjectStore(tmp_path / "store"), tmp_path / "dump")
-
-
-def test_a_damaged_connection_is_named(wide: DatabaseServer, tmp_path: Path) -> None:
-    """pg_dump's own error, among the lines of its progress."""
-    with (
-        wide.connect() as connection,
-        exported_snapshot(connection) as snapshot,
-        psycopg.connect(connection.info.dsn, autocommit=True) as host,
-    ):
-        host.execute("DROP TABLE wide.t0")
-        with pytest.raises(BackupError, match=r"pg_dump: error: .*wide.t0"):
-            store_dump(
-                wide,
-                Packer(ObjectStore(tmp_path / "store"), "backups/b"),
-                snapshot,
-                tmp_path / "dump",
-                jobs=JOBS,
-                waiting_bytes=BOUND,
-            )

@@ -21,7 +21,8 @@ from include.data_management.data_backup.files import (
 )
 from include.data_management.data_backup.postgres_tools import BackupError
 from include.data_management.data_backup.restore import restore_database
-from include.data_management.data_backup.server import DatabaseServer, exported_snapshot
+from include.data_management.data_backup.server import DatabaseServer
+from include.data_management.data_backup.snapshot import exported_snapshot
 from include.errors import BatchError
 from include.execution.object_store import ObjectStore
 from tests.conftest import Database

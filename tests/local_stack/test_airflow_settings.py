@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from include.data_management.data_backup.postgres_tools import BIN_VARIABLE
 from include.data_management.data_backup.server import CONNECTION
 from include.data_management.log_cleanup.batch import ROOTS_VARIABLE
 from include.migrations.deploy import BOARD
+from include.postgres_programs import BIN_VARIABLE
 from local_stack.airflow_settings import (
     BACKUP_CONNECTION,
     DATABASE_CONNECTIONS,
@@ -96,7 +96,7 @@ def test_only_the_database_connections_follow_an_external_server(tmp_path: Path)
         .at(
             DatabaseAddress("db.example.jp", 5433, "skills"),
             tmp_path / "storage",
-            tmp_path / "bin",
+            "/usr/lib/postgresql/18/bin",
             tmp_path / "logs",
         )
         .connections

@@ -28,8 +28,7 @@ from include.migrations.checks.report import Report, check_database
 from include.migrations.checks.server import find_pooler_name
 from include.migrations.deploy import PLATFORM, TENANT, detach, upgrade
 from include.migrations.host_contract import HostVariant, load_contract
-from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.stack import EXTERNAL_DATABASE
+from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server
 from tests.migrations.catalogue import relations, rows_of, snapshot
@@ -40,7 +39,7 @@ from tests.migrations.transaction_pooler import transaction_pooler
 pytestmark = pytest.mark.usefixtures("templates")
 
 AT = datetime(2026, 10, 31)
-BIN = str(EmbeddedPostgres.binary("pg_dump").parent)
+BIN = postgres_programs()
 
 
 def check(dsn: str, bin_dir: str = BIN, **options: Any) -> Report:
@@ -540,9 +539,9 @@ def test_an_old_server_is_named_with_the_version_that_is_needed(
 def test_a_pg_dump_that_cannot_back_up_this_server_is_a_remark(
     database: Database, tmp_path: Path, script: str | None, code: str
 ) -> None:
-    if script:
-        (tmp_path / "pg_dump").write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "pg_dump").chmod(0o755)
+    for name in ("pg_dump", "pg_restore") if script else ():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
 
     report = check(database.dsn, bin_dir=str(tmp_path))
 

@@ -13,7 +13,7 @@ import pytest
 from include.database import Statements
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.notifications import plant_notifications
-from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stack import postgres_programs
 from local_stack.stand_ins import StandIns
 from local_stack.tenants import DEMO_TENANTS
 from tests.airflow_installation import PROJECT, slack_connection, smtp_connection
@@ -87,7 +87,7 @@ def connections(database: Database, storage: Path) -> Iterator[dict[str, str]]:
             "AIRFLOW_CONN_BATCH_SMTP": smtp_connection(services),
             "AIRFLOW_CONN_OPS_SLACK": slack_connection(services.slack_base_url),
             "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{storage}",
-            "AIRFLOW_VAR_BATCH_POSTGRES_BIN": str(EmbeddedPostgres.binary("pg_dump").parent),
+            "AIRFLOW_VAR_BATCH_POSTGRES_BIN": postgres_programs(),
             "AIRFLOW_VAR_BATCH_ALLOWED_HOSTS": f"127.0.0.1:{services.http_port}",
         }
 

@@ -98,7 +98,7 @@ def _restore(options: argparse.Namespace) -> None:
         with_owners=not options.no_owners,
     )
     print(
-        f"{options.backup} をデータベース {options.database} に復元しました（{comparison_sentence(manifest.tables)}）。"
+        f"{options.backup} をデータベース {options.database} に復元しました（{comparison_sentence(manifest)}）。"
     )
 
 

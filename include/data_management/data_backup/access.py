@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import psycopg
 
 from include.data_management.data_backup.files import FOLDER, KEY_CONNECTION, Packer
-from include.data_management.data_backup.postgres_tools import BIN_VARIABLE, BackupError
+from include.data_management.data_backup.postgres_tools import BackupError
 from include.data_management.data_backup.server import CONNECTION, DatabaseServer
 from include.errors import SettingsError
 from include.execution.installation import Installation
 from include.execution.object_store import ObjectStore
+from include.postgres_programs import BIN_VARIABLE
 from include.settings import BackupSettings
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, Self
@@ -53,12 +53,8 @@ from include.data_management.data_backup.ownership import (
 from include.data_management.data_backup.postgres_tools import BackupError
 from include.data_management.data_backup.restore import restore_database
 from include.data_management.data_backup.retention import backups_to_keep
-from include.data_management.data_backup.server import (
-    dump_processes,
-    exported_snapshot,
-    list_tables,
-    table_contents,
-)
+from include.data_management.data_backup.server import dump_processes, list_tables
+from include.data_management.data_backup.snapshot import contents_until_awaited, exported_snapshot
 from include.data_management.data_backup.spool import WAITING_BYTES, DatabaseSize, spool_folder
 from include.data_management.data_backup.tenant_export import (
     export_tenant,
@@ -74,6 +70,7 @@ from include.execution.batch import (
     Outcome,
     Request,
     Run,
+    RunRemark,
     SelectsTenants,
     TakesOptions,
     TenantBatch,
@@ -82,6 +79,7 @@ from include.execution.batch import (
     WritesFiles,
 )
 from include.execution.object_store import ObjectStore
+from include.execution.run_remarks import record_remark
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -91,6 +89,11 @@ log = logging.getLogger(__name__)
 _GROWTH_PERCENT = 110
 
 _MANIFEST_READERS = 16
+
+# If another session waits this long for a table that a dump has locked, the tables are released, and the others are not verified.
+_PATIENCE = timedelta(seconds=30)
+
+_NAMED_TABLES = 5
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ class ExportSource:
 class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, FinishesRun, CleansUp):
     """The steps of BATCH-001; see ``include.execution.batch``. ``dump`` and ``check`` come before the tenants."""
 
-    def __init__(self, access: BackupAccess) -> None:
+    def __init__(self, access: BackupAccess, patience: timedelta = _PATIENCE) -> None:
         self._access = access
+        self._patience = patience
         self._settings = access.settings
         self._source: ExportSource | None = None
 
@@ -174,9 +178,13 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
                 waiting_bytes=WAITING_BYTES,
             )
             comparison = plan_comparison(size.tables, self._settings.compare_percent, work.run.business_date)
-            tables = table_contents(connection, list_tables(connection), hashed=comparison.tables)
-        about = {"backup_id": backup_id, "kind": "dump", "compared": comparison.about(tables)}
-        manifest = Manifest(about, files, tables)
+            tables = list_tables(connection)
+            contents = contents_until_awaited(
+                connection, server.connect, tables, hashed=comparison.tables, patience=self._patience
+            )
+        compared = comparison.about(contents, [(table.schema, table.name) for table in tables])
+        self._record_unverified(work, compared["unverified"])
+        manifest = Manifest({"backup_id": backup_id, "kind": "dump", "compared": compared}, files, contents)
         self._require_size(work.connection, work.run, manifest.total_bytes)
         packer.write_manifest(manifest, DUMP_MANIFEST)
         _SQL.execute(
@@ -189,7 +197,7 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             "%s: %d tables, %d rows, %d bytes in %s",
             backup_id,
             len(tables),
-            sum(table.rows for table in tables),
+            sum(content.rows for content in contents),
             manifest.total_bytes,
             work.store.location(packer.folder),
         )
@@ -357,6 +365,18 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
                 f"{self._settings.least_percent} % 未満）。データが失われていないか確認し、正しければ"
                 "「小さいダンプを認める」を付けて実行してください。"
             )
+
+    def _record_unverified(self, work: Work, unverified: Sequence[str]) -> None:
+        """Name the tables whose contents nobody has recorded; a later attempt of the step replaces the remark."""
+        problem = None
+        if unverified:
+            problem = (
+                "表の構造を変える処理（移行など）を待たせたため、照合を途中でやめました。"
+                f"{len(unverified)} 表（{'、'.join(unverified[:_NAMED_TABLES])} など。全部は {DUMP_MANIFEST} の unverified）は、"
+                "復元できることだけを確かめ、中身を照合していません。その処理が終わってからバックアップをもう一度実行（Trigger）してください。"
+            )
+        remark = RunRemark({"unverified": len(unverified)}, problem)
+        record_remark(work.connection, work.run, "dump", remark, self._access.installation.now())
 
     def _export_source(self, run: Run) -> ExportSource:
         """The restored database. A shard opens it once for all its tenants, and again if the connection is lost.

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from include.data_management.data_backup.files import TableContent
+from include.data_management.data_backup.files import Manifest, TableContent
 from include.data_management.data_backup.spool import TableSize
 
 # Tables up to this size (bytes, with TOAST, without indexes) are compared in every backup.
@@ -19,20 +19,24 @@ ALWAYS_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Comparison:
-    """The tables whose contents one backup compares, by schema and name, and their share of the bytes of all tables."""
+    """The tables whose contents one backup compares, by schema and name, and the bytes of all tables."""
 
     percent: int
     tables: frozenset[tuple[str, str]]
-    bytes: int
-    total_bytes: int
+    sizes: Mapping[tuple[str, str], int]
 
-    def about(self, contents: Sequence[TableContent]) -> dict[str, Any]:
-        """For the manifest: how much was compared, and the tables of which only the rows were counted."""
+    def about(self, contents: Sequence[TableContent], tables: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """For the manifest: how much was compared, the tables of which only the rows were counted, and those without a content.
+
+        ``tables`` are all tables of the dump, by schema and name.
+        """
+        known = {(each.schema, each.name) for each in contents}
         return {
             "percent": self.percent,
-            "bytes": self.bytes,
-            "total_bytes": self.total_bytes,
+            "bytes": sum(self.sizes.get(name, 0) for name in hashed_tables(contents)),
+            "total_bytes": sum(self.sizes.values()),
             "rows_only": [f"{each.schema}.{each.name}" for each in contents if each.content_hash is None],
+            "unverified": [f"{schema}.{name}" for schema, name in tables if (schema, name) not in known],
         }
 
 
@@ -50,13 +54,8 @@ def plan_comparison(sizes: Sequence[TableSize], percent: int, day: date) -> Comp
         for number, table in enumerate(large)
         if (day.toordinal() + number) * percent % 100 >= percent
     }
-    chosen = [table for table in sizes if (table.schema, table.name) not in waiting]
-    return Comparison(
-        percent,
-        frozenset((table.schema, table.name) for table in chosen),
-        sum(table.bytes for table in chosen),
-        sum(table.bytes for table in sizes),
-    )
+    by_name = {(table.schema, table.name): table.bytes for table in sizes}
+    return Comparison(percent, frozenset(by_name.keys() - waiting), by_name)
 
 
 def hashed_tables(contents: Sequence[TableContent]) -> set[tuple[str, str]]:
@@ -64,9 +63,12 @@ def hashed_tables(contents: Sequence[TableContent]) -> set[tuple[str, str]]:
     return {(each.schema, each.name) for each in contents if each.content_hash is not None}
 
 
-def comparison_sentence(contents: Sequence[TableContent]) -> str:
+def comparison_sentence(manifest: Manifest) -> str:
     """For operators: what was compared after a restore."""
+    contents = manifest.tables
     hashed = len(hashed_tables(contents))
+    unverified = manifest.about.get("compared", {}).get("unverified", [])
+    others = f"。照合していない表: {'、'.join(unverified)}" if unverified else ""
     if hashed == len(contents):
-        return f"{len(contents)} 表、取得時と一致"
-    return f"{len(contents)} 表の行数と、うち {hashed} 表の内容が取得時と一致"
+        return f"{len(contents)} 表、取得時と一致{others}"
+    return f"{len(contents)} 表の行数と、うち {hashed} 表の内容が取得時と一致{others}"

@@ -6,18 +6,16 @@ import fcntl
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.errors import BatchError
-
-BIN_VARIABLE = "batch_postgres_bin"
 
 _TICK_SECONDS = 1.0
 _END_SECONDS = 10.0
@@ -34,31 +32,26 @@ class BackupError(BatchError):
     """The backup cannot be taken, or is not usable."""
 
 
-class PostgresTools:
-    """The PostgreSQL programs in ``bin_dir`` (empty: on the PATH), for the database of ``dsn``."""
+class SchemaChangingError(BackupError):
+    """Somebody alters, creates or drops tables, for example a migration. ``state`` is the first part of the sentence."""
 
-    def __init__(self, dsn: str, bin_dir: str = "") -> None:
+    recoverable = True
+
+    def __init__(self, state: str) -> None:
+        super().__init__(
+            f"{state}。自動で再試行します。それでも失敗したら、変更が終わってから dump を下流ごと消去（Clear）してください。"
+        )
+
+
+class PostgresTools:
+    """The PostgreSQL programs in the folder ``bin_dir``, for the database of ``dsn``."""
+
+    def __init__(self, dsn: str, bin_dir: str) -> None:
         self._dsn = dsn
         self._bin_dir = bin_dir
 
     def __repr__(self) -> str:
         return "PostgresTools()"  # the connection string contains a password
-
-    def version(self, tool: str) -> int:
-        """The tool's major version. :raises BackupError: the tool is missing, or states no version."""
-        done = subprocess.run(
-            [self._path(tool), "--version"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
-        if done.returncode or not found:
-            raise BackupError(f"{tool} --version の結果が読めません: {done.stdout.strip()[:200]}")
-        return int(found[1])
 
     def run(self, tool: str, options: Sequence[str], database: str | None = None) -> None:
         """Run the tool on the database. :raises BackupError: the tool fails or is killed; the text has its first error."""
@@ -81,7 +74,7 @@ class PostgresTools:
             parts["dbname"] = database
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         environment |= {"LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
-        command = [self._path(tool), *options, f"--dbname={make_conninfo(**parts)}"]
+        command = [str(Path(self._bin_dir, tool)), *options, f"--dbname={make_conninfo(**parts)}"]
         reason = _Reason()
         with _started(command, environment) as (process, output):
             for line in _lines(process, output):
@@ -99,7 +92,7 @@ class PostgresTools:
     def listing(self, tool: str, options: Sequence[str]) -> str:
         """The output of the tool, which reads local files only. :raises BackupError: the tool fails."""
         done = subprocess.run(
-            [self._path(tool), *options],
+            [str(Path(self._bin_dir, tool)), *options],
             env=os.environ | {"LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -112,14 +105,6 @@ class PostgresTools:
                 f"{tool} が終了コード {done.returncode} で失敗しました: {done.stderr.strip()[:500]}"
             )
         return done.stdout
-
-    def _path(self, tool: str) -> str:
-        path = shutil.which(tool, path=self._bin_dir or None)
-        if path is None:
-            raise BackupError(
-                f"{tool} が見つかりません。PostgreSQL のクライアントを入れ、その場所を Variable '{BIN_VARIABLE}' に設定してください。"
-            )
-        return path
 
 
 class _Reason:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 
 import psycopg
@@ -16,10 +18,15 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.data_management.data_backup.files import TableContent
-from include.data_management.data_backup.postgres_tools import BIN_VARIABLE, BackupError, PostgresTools
+from include.data_management.data_backup.postgres_tools import (
+    BackupError,
+    PostgresTools,
+    SchemaChangingError,
+)
 from include.data_management.data_backup.spool import DatabaseSize, TableSize
 from include.database import Statements
 from include.errors import DatabaseUnavailableError, SettingsError, reason_of
+from include.postgres_programs import find_programs
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -32,6 +39,20 @@ _SCRATCH_PREFIX = "batch_backup_check_"
 _LEAST_PROCESSES = 2
 # Each process writes the name of the program first and then the message, so another process may write in between.
 _FINISHED = re.compile(r"^(?:[\w.-]+:| )*finished item (\d+) TABLE DATA ")
+
+# How long pg_dump waits for a lock at its beginning. Its other processes do not wait at all.
+_LOCK_WAIT_MILLISECONDS = 2_000
+# What pg_dump says about a table that somebody waits to alter, and about a dropped object. It limits its wait for locks by a statement
+# timeout.
+_CHANGED_MEANWHILE = re.compile(
+    "could not obtain lock on relation|due to (?:lock|statement) timeout|relation .* does not exist|cache lookup failed"
+    "|could not open relation with OID"
+)
+
+# pg_restore about a table of contents that a newer pg_dump has written.
+_NEWER_FORMAT = "unsupported version ("
+# The server of the dump, in the comments of pg_restore --list.
+_SOURCE = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -50,11 +71,11 @@ class Table:
 
 
 class DatabaseServer:
-    """``dsn`` is the database to back up, with a login that sees all rows; ``bin_dir`` contains the tools (empty: use the PATH)."""
+    """``dsn`` is the database to back up, with a login that sees all rows; ``bin_dir``: see ``find_programs``."""
 
     def __init__(self, dsn: str, bin_dir: str = "") -> None:
         self._dsn = dsn
-        self._tools = PostgresTools(dsn, bin_dir)
+        self._bin_dir = bin_dir
 
     def __repr__(self) -> str:
         return "DatabaseServer()"  # the connection string contains a password
@@ -77,6 +98,17 @@ class DatabaseServer:
                 f"バックアップ用の接続 '{CONNECTION}' で PostgreSQL に接続できません: {reason_of(error)}"
             ) from None
 
+    @cached_property
+    def _tools(self) -> PostgresTools:
+        """The programs that fit the server. :raises UnsuitableProgramsError: they are not installed."""
+        return PostgresTools(self._dsn, find_programs(self._bin_dir, self.major_version))
+
+    @cached_property
+    def major_version(self) -> int:
+        """The server's major version."""
+        with self.connect() as connection:
+            return connection.info.server_version // 10_000
+
     @property
     def scratch_prefix(self) -> str:
         """The prefix of this database's scratch databases. Another installation on the same server has another prefix."""
@@ -90,7 +122,8 @@ class DatabaseServer:
     def check(self) -> None:
         """Check that this login and these tools can take a complete backup.
 
-        :raises SettingsError: the login cannot see all rows or cannot create databases. :raises BackupError: pg_dump is missing or too old.
+        :raises SettingsError: the login cannot see all rows or cannot create databases.
+        :raises UnsuitableProgramsError: no installed pg_dump and pg_restore fit the server.
         """
         with self.connect() as connection:
             hidden = _SQL.column(connection, "hidden_tables")
@@ -103,14 +136,7 @@ class DatabaseServer:
                 raise SettingsError(
                     f"接続 '{CONNECTION}' のログインは検証用のデータベースを作れません。CREATEDB を与えてください。"
                 )
-            server_version = connection.info.server_version // 10_000
-        for tool in ("pg_dump", "pg_restore"):
-            version = self._tools.version(tool)
-            if version < server_version:
-                raise BackupError(
-                    f"{tool} {version} はサーバー（PostgreSQL {server_version}）より古いため使えません。"
-                    f"{server_version} 以上を入れ、その場所を Variable '{BIN_VARIABLE}' に設定してください。"
-                )
+        find_programs(self._bin_dir, self.major_version)
 
     def dump(self, snapshot: str, folder: Path, jobs: int) -> Generator[Path | None, None, None]:
         """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed, with at least two processes.
@@ -124,6 +150,7 @@ class DatabaseServer:
             "--compress=0",
             "--verbose",
             f"--snapshot={snapshot}",
+            f"--lock-wait-timeout={_LOCK_WAIT_MILLISECONDS}",
             f"--file={folder}",
         ]
         try:
@@ -132,6 +159,10 @@ class DatabaseServer:
                     finished = _FINISHED.match(line) if line else None
                     yield folder / f"{finished[1]}.dat" if finished else None
         except BackupError as error:
+            if _CHANGED_MEANWHILE.search(str(error)):
+                raise SchemaChangingError(
+                    f"データベースの構造を変える処理（移行など）と重なり、ダンプを取れません（{error}）"
+                ) from None
             if os.strerror(errno.ENOSPC) not in str(error):
                 raise
             # pg_dump does not name its file. The server names its own files.
@@ -162,10 +193,24 @@ class DatabaseServer:
             raise
 
     def data_entries(self, folder: Path) -> dict[int, str]:
-        """The entries of a dump that are data, by id, as lines for ``restore``; only the table of contents needs to be local."""
-        listing = self._tools.listing("pg_restore", ["--list", "--section=data", str(folder)])
+        """The entries of a dump that are data, by id, as lines for ``restore``; only the table of contents needs to be local.
+
+        :raises BackupError: the programs that fit this server cannot read the dump, because it is of a newer version.
+        """
+        listing = self._listing(folder)
         # Comments begin with a semicolon.
         return {int(line.partition(";")[0]): line for line in listing.splitlines() if line[:1].isdigit()}
+
+    def _listing(self, folder: Path) -> str:
+        try:
+            return self._tools.listing("pg_restore", ["--list", "--section=data", str(folder)])
+        except BackupError as error:
+            if _NEWER_FORMAT not in str(error):
+                raise
+            raise BackupError(
+                f"このバックアップは新しい版の pg_dump で取られたため、PostgreSQL {self.major_version} に使える pg_restore では"
+                "読めません。取得元と同じか、それより新しい版のサーバーに復元してください。"
+            ) from None
 
     def restore(
         self,
@@ -191,18 +236,27 @@ class DatabaseServer:
         try:
             self._tools.run("pg_restore", [*options, str(folder)], database)
         except BackupError as error:
+            source = _SOURCE.search(self._listing(folder))
+            if source and int(source[1]) > self.major_version:
+                raise BackupError(
+                    f"{error}。このバックアップは PostgreSQL {source[1]} のもので、復元先の PostgreSQL {self.major_version} にない機能を"
+                    f"使っています。PostgreSQL {source[1]} 以上のサーバーに復元してください。"
+                ) from error
             if not with_owners or self.is_superuser():
                 raise
             raise BackupError(
                 f"{error}。スーパーユーザーの接続で実行するか、--no-owners で所有者と権限なしに復元してください。"
             ) from error
 
-    def sizes(self) -> DatabaseSize:
-        """The sizes of the tables for the dump."""
+    def sizes(self, lock_wait: timedelta = timedelta(seconds=10)) -> DatabaseSize:
+        """The sizes of the tables for the dump.
+
+        :raises psycopg.errors.LockNotAvailable: a table stays locked for longer than ``lock_wait``.
+        """
         with self.connect() as connection:
-            tables = [TableSize(*row) for row in _SQL.execute(connection, "table_sizes")]
+            _SQL.execute(connection, "limit_lock_waits", milliseconds=lock_wait // timedelta(milliseconds=1))
             return DatabaseSize(
-                tables,
+                table_sizes(connection),
                 large_object_bytes=int(_SQL.row(connection, "large_object_bytes")[0]),
                 database_bytes=int(_SQL.row(connection, "database_bytes")[0]),
             )
@@ -233,12 +287,9 @@ def dump_processes(jobs: int) -> int:
     return max(jobs, _LEAST_PROCESSES)
 
 
-@contextmanager
-def exported_snapshot(connection: psycopg.Connection) -> Iterator[str]:
-    """An exported snapshot that other connections can use until the block ends; this connection uses it too."""
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield str(_SQL.row(connection, "export_snapshot")[0])
+def table_sizes(connection: psycopg.Connection) -> list[TableSize]:
+    """The sizes of the tables, the largest first, without tables that are dropped meanwhile."""
+    return [TableSize(*row) for row in _SQL.execute(connection, "table_sizes")]
 
 
 def list_tables(connection: psycopg.Connection) -> list[Table]:
@@ -259,6 +310,27 @@ def table_contents(
     """
     if not tables:
         return []
+    query = _contents_query(tables, conditions, hashed)
+    found = [TableContent(*row) for row in connection.execute(query)]
+    by_name = {(content.schema, content.name): content for content in found}
+    return [by_name[table.schema, table.name] for table in tables]
+
+
+def stream_contents(
+    connection: psycopg.Connection, tables: Sequence[Table], *, hashed: Collection[tuple[str, str]]
+) -> Iterator[TableContent]:
+    """As ``table_contents``, in any order. If the statement is cancelled, the tables before are yielded first."""
+    if tables:
+        for row in connection.cursor().stream(_contents_query(tables, (), hashed)):
+            yield TableContent(*row)
+
+
+def _contents_query(
+    tables: Sequence[Table],
+    conditions: Sequence[sql.Composable],
+    hashed: Collection[tuple[str, str]] | None,
+) -> sql.Composable:
+    """One statement for all tables, because a round trip per table takes longer than the counting."""
     content_hash = sql.SQL("coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text")
     parts = [
         sql.SQL(
@@ -276,7 +348,4 @@ def table_contents(
         )
         for index, table in enumerate(tables)
     ]
-    # One statement for all tables, because a round trip per table takes longer than the counting.
-    found = [TableContent(*row) for row in connection.execute(sql.SQL(" UNION ALL ").join(parts))]
-    by_name = {(content.schema, content.name): content for content in found}
-    return [by_name[table.schema, table.name] for table in tables]
+    return sql.SQL(" UNION ALL ").join(parts)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.migrations.checks.findings import Finding, error, remark
+from include.postgres_programs import UnsuitableProgramsError, find_programs
 
 # The oldest PostgreSQL that the tests use.
 MINIMUM_VERSION = 15
@@ -109,20 +108,9 @@ def find_old_server(connection: psycopg.Connection) -> list[Finding]:
 
 
 def find_dump_problems(connection: psycopg.Connection, bin_dir: str = "") -> list[Finding]:
-    """Whether the ``pg_dump`` of this machine can back up the server. Only the workers of BATCH-001 need it."""
-    server = connection.info.server_version // 10_000
-    remedy = (
-        f"BATCH-001 を動かすワーカーには PostgreSQL {server} 以上のクライアントを入れ、"
-        "PATH になければ場所を Variable 'batch_postgres_bin' に設定してください。"
-    )
-    path = shutil.which("pg_dump", path=bin_dir or None)
-    if path is None:
-        return [remark("pg-dump-missing", "このマシンには pg_dump がありません。", remedy, "pg_dump")]
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, errors="replace", check=False)
-    found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
-    if found is None:
-        return [remark("pg-dump-missing", f"{path} は起動できません。", remedy, "pg_dump")]
-    if int(found[1]) < server:
-        problem = f"{path}（{found[1]}）はサーバー（PostgreSQL {server}）より古いため使えません。"
-        return [remark("pg-dump-old", problem, remedy, "pg_dump")]
+    """Whether this machine has programs that can back up the server. Only the workers of BATCH-001 need them."""
+    try:
+        find_programs(bin_dir, connection.info.server_version // 10_000)
+    except UnsuitableProgramsError as unsuitable:
+        return [remark(unsuitable.code, unsuitable.problem, unsuitable.remedy, "pg_dump")]
     return []

@@ -51,20 +51,31 @@ WHERE rolname = current_user;
 -- name: database_bytes
 SELECT pg_database_size(current_database());
 
+-- name: limit_lock_waits
+-- pg_table_size waits for a table that another session has locked against reading.
+SELECT set_config('lock_timeout', %(milliseconds)s::text, false);
+
 -- name: table_sizes
--- The sizes of the tables without their indexes, the largest first.
+-- The sizes of the tables without their indexes, the largest first. A table that is dropped meanwhile has no size.
 SELECT
-    namespace.nspname AS schema_name,
-    relation.relname AS table_name,
-    pg_table_size(relation.oid) AS bytes
-FROM pg_class AS relation
-INNER JOIN pg_namespace AS namespace ON relation.relnamespace = namespace.oid
-WHERE
-    relation.relkind = 'r'
-    AND relation.relpersistence <> 't'
-    AND namespace.nspname !~ '^pg_'
-    AND namespace.nspname <> 'information_schema'
-ORDER BY bytes DESC, schema_name ASC, table_name ASC;
+    sized.schema_name,
+    sized.table_name,
+    sized.bytes
+FROM (
+    SELECT
+        namespace.nspname AS schema_name,
+        relation.relname AS table_name,
+        pg_table_size(relation.oid) AS bytes
+    FROM pg_class AS relation
+    INNER JOIN pg_namespace AS namespace ON relation.relnamespace = namespace.oid
+    WHERE
+        relation.relkind = 'r'
+        AND relation.relpersistence <> 't'
+        AND namespace.nspname !~ '^pg_'
+        AND namespace.nspname <> 'information_schema'
+) AS sized
+WHERE sized.bytes IS NOT null
+ORDER BY sized.bytes DESC, sized.schema_name ASC, sized.table_name ASC;
 
 -- name: large_object_bytes
 SELECT pg_table_size('pg_catalog.pg_largeobject');
@@ -74,6 +85,3 @@ SELECT datname
 FROM pg_database
 WHERE starts_with(datname, %(prefix)s)
 ORDER BY datname;
-
--- name: export_snapshot
-SELECT pg_export_snapshot();
