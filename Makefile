@@ -96,7 +96,8 @@ test: $(STAMP) ## run all tests except the long ones, in several processes
 .PHONY: test-long
 test-long: $(STAMP) ## run the tests that take minutes: deadlines, outages of Airflow
 	@$(BIN)/python -m pytest -m "long and not browser" \
-	    --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging
+	    --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging \
+	    --ignore tests/servers
 
 .PHONY: test-kills
 test-kills: $(STAMP) ## kill a sending worker at each of its statements (about ten minutes)
@@ -113,6 +114,10 @@ matrix: $(STAMP) ## test all layouts and batches on each installed Python, Airfl
 .PHONY: test-celery
 test-celery: $(STAMP) ## run all batches on two Celery workers (needs Debian's package redis-server)
 	@$(BIN)/python -m pytest -m long tests/cluster
+
+.PHONY: test-servers
+test-servers: $(STAMP) ## test backups and all batches on Debian's PostgreSQL (needs the packages postgresql-15 and postgresql-17)
+	@$(BIN)/python -m pytest -m long tests/servers
 
 # `make chaos SECONDS=600 SEED=7` runs trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL
 # select the trials: `make chaos BATCH="BATCH-001 BATCH-002" KILL=backend`.

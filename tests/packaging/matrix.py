@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +17,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from local_stack.postgres_server import unprivileged
 from local_stack.stack import EXTERNAL_DATABASE
 from tests.airflow_installation import PROJECT
 from tests.packaging.production import AIRFLOW_VARIABLE, PYTHON_VARIABLE, UV
+from tests.servers.debian_server import NotInstalledError, debian_server
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # The lock has 3.3.2. "next" is the newest pre-release, if it is newer.
@@ -163,31 +159,11 @@ def _server(version: str) -> Iterator[str]:
     if version == "18":
         yield ""
         return
-    programs = Path("/usr/lib/postgresql") / version / "bin"
-    if not (programs / "postgres").is_file():
-        raise MissingError(f"Debian's package postgresql-{version} is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    password = secrets.token_hex(8)
-    folder = Path(tempfile.mkdtemp(prefix=f"postgresql{version}-"))
-    data, password_file = folder / "data", folder / "password"
-    control = [str(programs / "pg_ctl"), f"--pgdata={data}", "--silent", "--wait"]
     try:
-        password_file.write_text(password, encoding="utf-8")
-        for path in (folder, password_file):
-            path.chmod(0o777)  # its password is random, and root starts the server as another user
-        initdb = [str(programs / "initdb"), f"--pgdata={data}", "--username=postgres", "--encoding=UTF8"]
-        initdb += ["--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={password_file}", "--no-sync"]
-        options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off -c max_connections=200"
-        for command in (initdb, [*control, f"--log={folder / 'log'}", f"--options={options}", "start"]):
-            subprocess.run(unprivileged(command), cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        yield f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run(
-            unprivileged([*control, "--mode=immediate", "stop"]), cwd=folder, check=False, capture_output=True
-        )
-        shutil.rmtree(folder, ignore_errors=True)
+        with debian_server(int(version)) as url:
+            yield url
+    except NotInstalledError as missing:
+        raise MissingError(str(missing)) from None
 
 
 if __name__ == "__main__":

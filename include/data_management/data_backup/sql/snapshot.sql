@@ -13,10 +13,11 @@ WHERE
 ORDER BY namespace.nspname, relation.relname;
 
 -- name: begin_snapshot
--- None of these statements takes the snapshot. The wait for a lock is shorter than PostgreSQL's default for deadlock_timeout (1 s), so
--- that PostgreSQL cancels no migration that waits for a table which this transaction has locked.
+-- None of these statements takes the snapshot. The wait for a lock is shorter than PostgreSQL's default for deadlock_timeout,
+-- which is 1 s. So PostgreSQL cancels no migration that waits for a table which this transaction has locked.
 BEGIN;
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SET LOCAL transaction_isolation = 'repeatable read';
+SET LOCAL transaction_read_only = on;
 SET LOCAL lock_timeout = '500ms';
 
 -- name: end_lock_wait_limit
@@ -33,7 +34,10 @@ INNER JOIN pg_class AS relation ON held.relation = relation.oid
 WHERE
     held.granted
     AND held.mode = 'AccessExclusiveLock'
-    AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND held.database = (
+        SELECT oid FROM pg_database
+        WHERE datname = current_database()
+    )
     AND relation.relkind IN ('r', 'p')
 ORDER BY name
 LIMIT 3;
@@ -42,4 +46,4 @@ LIMIT 3;
 -- How long another session has waited for a lock that the session with this process id holds.
 SELECT coalesce(max(clock_timestamp() - waiting.waitstart), interval '0')
 FROM pg_locks AS waiting
-WHERE NOT waiting.granted AND %(pid)s = ANY(pg_blocking_pids(waiting.pid));
+WHERE NOT waiting.granted AND %(pid)s = any(pg_blocking_pids(waiting.pid));
