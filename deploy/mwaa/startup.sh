@@ -6,7 +6,9 @@ if [[ -f /usr/local/airflow/dags/settings.yaml ]]; then
     export SKILL_BATCH_SETTINGS=/usr/local/airflow/dags/settings.yaml
 fi
 
-# pg_dump and pg_restore for BATCH-001. A failure must not stop the worker: BATCH-001 then fails with the reason, and the others run.
+# pg_dump and pg_restore for BATCH-001: set the major version of your server. Servers 15 and 16 need their own. A failure must not stop the
+# worker: BATCH-001 then fails with the reason, and the others run.
+postgresql_major=17
 if [[ "${MWAA_AIRFLOW_COMPONENT:-}" == worker ]]; then
-    sudo dnf install --assumeyes postgresql17 || echo "startup.sh: no PostgreSQL client, BATCH-001 will refuse" >&2
+    sudo dnf install --assumeyes "postgresql$postgresql_major" || echo "startup.sh: no PostgreSQL client, BATCH-001 will refuse" >&2
 fi

@@ -81,7 +81,10 @@ def _parser() -> argparse.ArgumentParser:
             help=f"connection string of the login that acts as {role} (or {name})",
         )
     check.add_argument(
-        "--bin", default="", metavar="FOLDER", help="folder of pg_dump, if it is not on the PATH"
+        "--bin",
+        default="",
+        metavar="FOLDER",
+        help="folders of pg_dump, if it is neither in those of the packages nor on the PATH",
     )
     check.add_argument("--json", action="store_true", help="print the findings as JSON")
     _add_index_arguments(commands["indexes"])

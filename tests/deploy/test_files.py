@@ -17,6 +17,7 @@ from airflow.configuration import conf
 
 from skill_batch.masking import ADAPTER
 from tests.airflow_installation import PROJECT
+from tests.packaging.matrix import SERVERS
 
 SYSTEMD, HELM = PROJECT / "deploy/systemd", PROJECT / "deploy/helm"
 UNITS = sorted(SYSTEMD.glob("*.service"))
@@ -145,9 +146,12 @@ def test_the_page_creates_every_secret_that_the_values_name() -> None:
     assert secrets == set(re.findall(r"^secret ([\w-]+) --from", page, flags=re.MULTILINE))
 
 
-def test_both_images_take_the_same_client_from_the_postgresql_project() -> None:
-    clients = {re.findall(r"postgresql-client-\S+", file.read_text())[0] for file in DOCKERFILES}
-    assert clients == {"postgresql-client-18=18.*"}
+def test_both_images_take_the_client_of_each_server_from_the_postgresql_project() -> None:
+    """BATCH-001 takes the one that fits. ``make matrix`` tests the same servers."""
+    wanted = [f"postgresql-client-{major}={major}.*" for major in SERVERS]
+    for file in DOCKERFILES:
+        assert re.findall(r"postgresql-client-\S+", file.read_text()) == wanted
+        assert f"for major in {' '.join(SERVERS)}; do" in file.read_text()
     assert all("/pgdg/apt.postgresql.org.sh -y" in file.read_text() for file in DOCKERFILES)
     assert (PROJECT / "packages.txt").read_text() == ""
     assert all(f"SECRET_MASK_ADAPTER={ADAPTER}" in file.read_text() for file in DOCKERFILES)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Connection
 
-from include.data_management.data_backup.postgres_tools import BackupError, PostgresTools
+from include.postgres_programs import UnsuitableProgramsError, find_programs
 from local_stack.airflow_settings import load_airflow_settings
 from tests.airflow_installation import PROJECT
+from tests.data_management.backups import programs
 
 PAGES = {
     path.stem: path.read_text(encoding="utf-8") for path in sorted((PROJECT / "docs/deploy").glob("*.md"))
@@ -91,10 +92,12 @@ def test_every_page_of_a_platform_says_what_was_tried_and_what_does_not_work(pag
     assert f"docs/deploy/{page}.md" in README
 
 
-def test_the_page_quotes_the_refusals_of_a_machine_without_pg_dump() -> None:
-    with pytest.raises(BackupError) as refusal:
-        PostgresTools("", "/nowhere").version("pg_dump")
-    assert str(refusal.value) in OVERVIEW
+def test_the_page_quotes_the_refusals_of_a_machine_without_a_suitable_pg_dump(tmp_path: Path) -> None:
+    only_18 = programs(tmp_path / "18", "exit 1", version="echo 'pg_dump (PostgreSQL) 18.4'")
+    for bin_dir in ("/nowhere", only_18):
+        with pytest.raises(UnsuitableProgramsError) as refusal:
+            find_programs(bin_dir, 15)
+        assert str(refusal.value) in OVERVIEW
 
 
 def examples(text: str, kind: str) -> dict[str, str]:

@@ -49,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m include.data_management.data_backup", description=__doc__
     )
     parser.add_argument("--store", required=True, help="as the Variable batch_storage_url: a folder or URL")
-    parser.add_argument("--bin", default="", help="folder of pg_restore (default: the PATH)")
+    parser.add_argument(
+        "--bin", default="", help="folders of pg_restore (default: those of the packages, and the PATH)"
+    )
     parser.add_argument(
         "--jobs",
         type=int,

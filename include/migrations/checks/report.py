@@ -75,7 +75,7 @@ def check_database(
     """Check the database of ``dsn`` as the deploying login.
 
     ``logins`` has the connection string of each batch role's login, ``with_passwords`` the roles whose password the deployment sets.
-    ``bin_dir`` is the folder of ``pg_dump`` (empty: use the PATH).
+    ``bin_dir``: see ``include.postgres_programs``.
     """
     try:
         connection, findings = connect(dsn)
