@@ -23,11 +23,11 @@ _NEWER_PROGRAMS_FIT = 17
 
 
 class UnsuitableProgramsError(BatchError):
-    """No installed programs fit the server: the problem, and the remedy. ``code`` is that of the finding of ``check``."""
+    """No installed programs fit the server: the problem, the remedy, and the installed major versions."""
 
-    def __init__(self, code: str, problem: str, remedy: str) -> None:
+    def __init__(self, problem: str, remedy: str, installed: Sequence[int] = ()) -> None:
         super().__init__(problem + remedy)
-        self.code, self.problem, self.remedy = code, problem, remedy
+        self.problem, self.remedy, self.installed = problem, remedy, installed
 
 
 def find_programs(bin_dir: str, server: int) -> str:
@@ -51,15 +51,13 @@ def find_programs(bin_dir: str, server: int) -> str:
         f"PostgreSQL {wanted}クライアントを入れ、その場所を Variable '{BIN_VARIABLE}' に設定してください。"
     )
     if not found:
-        raise UnsuitableProgramsError(
-            "pg-dump-missing", "動く pg_dump と pg_restore が見つかりません。", remedy
-        )
+        raise UnsuitableProgramsError("動く pg_dump と pg_restore が見つかりません。", remedy)
     installed = sorted({version for versions, _ in found for version in versions})
     raise UnsuitableProgramsError(
-        "pg-dump-old" if max(installed) < server else "pg-dump-version",
         f"サーバー（PostgreSQL {server}）に使える pg_dump と pg_restore がありません"
         f"（見つかった版: {'、'.join(map(str, installed))}）。",
         remedy,
+        installed,
     )
 
 

@@ -53,9 +53,9 @@ from include.data_management.data_backup.ownership import (
 from include.data_management.data_backup.postgres_tools import BackupError
 from include.data_management.data_backup.restore import restore_database
 from include.data_management.data_backup.retention import backups_to_keep
-from include.data_management.data_backup.server import dump_processes, list_tables
+from include.data_management.data_backup.server import DatabaseServer, dump_processes, list_tables
 from include.data_management.data_backup.snapshot import contents_until_awaited, exported_snapshot
-from include.data_management.data_backup.spool import WAITING_BYTES, DatabaseSize, spool_folder
+from include.data_management.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize, spool_folder
 from include.data_management.data_backup.tenant_export import (
     export_tenant,
     manifest_path,
@@ -164,6 +164,28 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         work.store.delete(packer.folder)
         if is_repeated:  # not earlier, because those files used space
             self._require_store_room(size, work)
+        manifest = self._take(work, server, packer, backup_id, size.tables)
+        self._require_size(work.connection, work.run, manifest.total_bytes)
+        packer.write_manifest(manifest, DUMP_MANIFEST)
+        _SQL.execute(
+            work.connection,
+            "record_dump",
+            execution_id=work.run.execution_id,
+            dump_bytes=manifest.total_bytes,
+        )
+        log.info(
+            "%s: %d tables, %d rows, %d bytes in %s",
+            backup_id,
+            len(manifest.tables),
+            sum(table.rows for table in manifest.tables),
+            manifest.total_bytes,
+            work.store.location(packer.folder),
+        )
+
+    def _take(
+        self, work: Work, server: DatabaseServer, packer: Packer, backup_id: str, sizes: Sequence[TableSize]
+    ) -> Manifest:
+        """Store the dump of one snapshot; the manifest has the contents of the tables in it."""
         with (
             spool_folder(f"dump-{work.run.execution_id}") as spool,
             server.connect() as connection,
@@ -177,30 +199,14 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
                 jobs=self._settings.jobs,
                 waiting_bytes=WAITING_BYTES,
             )
-            comparison = plan_comparison(size.tables, self._settings.compare_percent, work.run.business_date)
+            comparison = plan_comparison(sizes, self._settings.compare_percent, work.run.business_date)
             tables = list_tables(connection)
             contents = contents_until_awaited(
                 connection, server.connect, tables, hashed=comparison.tables, patience=self._patience
             )
         compared = comparison.about(contents, [(table.schema, table.name) for table in tables])
         self._record_unverified(work, compared["unverified"])
-        manifest = Manifest({"backup_id": backup_id, "kind": "dump", "compared": compared}, files, contents)
-        self._require_size(work.connection, work.run, manifest.total_bytes)
-        packer.write_manifest(manifest, DUMP_MANIFEST)
-        _SQL.execute(
-            work.connection,
-            "record_dump",
-            execution_id=work.run.execution_id,
-            dump_bytes=manifest.total_bytes,
-        )
-        log.info(
-            "%s: %d tables, %d rows, %d bytes in %s",
-            backup_id,
-            len(tables),
-            sum(content.rows for content in contents),
-            manifest.total_bytes,
-            work.store.location(packer.folder),
-        )
+        return Manifest({"backup_id": backup_id, "kind": "dump", "compared": compared}, files, contents)
 
     def check(self, work: Work) -> None:
         """Restore the stored files into a scratch database, and compare every table with the snapshot.

@@ -109,8 +109,14 @@ def find_old_server(connection: psycopg.Connection) -> list[Finding]:
 
 def find_dump_problems(connection: psycopg.Connection, bin_dir: str = "") -> list[Finding]:
     """Whether this machine has programs that can back up the server. Only the workers of BATCH-001 need them."""
+    server = connection.info.server_version // 10_000
     try:
-        find_programs(bin_dir, connection.info.server_version // 10_000)
+        find_programs(bin_dir, server)
     except UnsuitableProgramsError as unsuitable:
-        return [remark(unsuitable.code, unsuitable.problem, unsuitable.remedy, "pg_dump")]
+        about = (unsuitable.problem, unsuitable.remedy, "pg_dump")
+        if not unsuitable.installed:
+            return [remark("pg-dump-missing", *about)]
+        if max(unsuitable.installed) < server:
+            return [remark("pg-dump-old", *about)]
+        return [remark("pg-dump-version", *about)]
     return []
