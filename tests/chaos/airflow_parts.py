@@ -42,6 +42,12 @@ SHORT_WAITS = {
 # Only reached when Airflow does not come up.
 _START_SECONDS = 120
 
+# Only reached when a killed scheduler has lost the callback of a run.
+_CALLBACK_SECONDS = 60
+
+# The DAG processor's log line when it begins to execute the callback of a failed run.
+_CALLED_BACK = "Executing on_failure dag callback"
+
 
 @dataclass(frozen=True)
 class RunningTask:
@@ -64,6 +70,8 @@ class AirflowParts:
     commands: Mapping[str, Sequence[str]] = field(default_factory=lambda: LOCAL_PARTS)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    # The callbacks of failed runs that a trial has waited for.
+    callbacks: int = 0
 
     @property
     def url(self) -> str:
@@ -144,6 +152,23 @@ class AirflowParts:
                 "SELECT task_id, map_index, hostname, pid FROM task_instance WHERE state = 'running' ORDER BY 1, 2"
             )
         ]
+
+    def await_callback(self) -> None:
+        """Wait for the end of the callback of a run that has failed. It may send an alert, so a trial ends after it."""
+        deadline = time.monotonic() + _CALLBACK_SECONDS
+        while (count := self._callbacks_begun()) <= self.callbacks and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.callbacks = count
+        # The DAG processor executes callbacks in child processes.
+        processor = psutil.Process(self.processes[DAG_PROCESSOR].pid)
+        while processor.children() and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def _callbacks_begun(self) -> int:
+        home = Path(self.environment["AIRFLOW_HOME"])
+        # One folder a day; the link `latest` is another name of the last one.
+        logs = home.glob("logs/dag_processor/[0-9]*/**/*.log")
+        return sum(log.read_text(errors="replace").count(_CALLED_BACK) for log in logs)
 
     def forget_runs(self) -> None:
         """Delete all runs of all DAGs, with their tasks."""

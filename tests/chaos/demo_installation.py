@@ -17,16 +17,28 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from local_stack.airflow_settings import BACKUP_CONNECTION
+from local_stack.airflow_settings import BACKUP_CONNECTION, load_airflow_settings
 from local_stack.data_management import create_backup_login
 from local_stack.ports import LARGEST_OFFSET
 from local_stack.postgres_server import EmbeddedPostgres, port_problem
-from local_stack.stack import SKILL_REPORT, LocalStack, prepare_stand_ins
+from local_stack.stack import PROJECT, SKILL_REPORT, LocalStack, prepare_stand_ins
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import environment_of
 
 # The state of the demo before any batch, as a database and a folder.
 FRESH = "fresh"
+
+
+def _operators() -> frozenset[tuple[str, str]]:
+    """The channels and addresses of alerts, also of those to a person who has triggered an operation."""
+    connections = load_airflow_settings(PROJECT / "airflow_settings.yaml").connections
+    slack, email = (connections[name]["extra"] for name in ("ops_slack", "ops_email"))
+    addresses = {email["to_email"], *email["people"].values()}
+    return frozenset({("slack", slack["channel"]), *(("email", address) for address in addresses)})
+
+
+# All other messages are for tenants.
+OPERATORS = _operators()
 
 
 def free_port() -> int:

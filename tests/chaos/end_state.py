@@ -19,14 +19,16 @@ from include.catalog import NOTIFICATION_RETRY
 from local_stack.stand_ins import Arrived
 from local_stack.stand_ins.http_services import WORKFLOW_ID, card_text
 from tests.chaos.airflow_parts import AirflowParts
-from tests.chaos.demo_installation import DemoInstallation
+from tests.chaos.demo_installation import OPERATORS, DemoInstallation
 from tests.chaos.normalisation import (
     IGNORED_TABLES,
+    TABLES_OF_RUNS,
     Names,
     is_compared,
     normalised_alert,
     normalised_file,
     normalised_row,
+    superseded_runs,
 )
 
 # A difference lists this many rows.
@@ -52,9 +54,6 @@ _NUMBER = re.compile(r"\d+")
 
 # The run of a trial that sends the alerts that waited.
 LATER_RUN = "after-alerts"
-
-# The operators' channels of the demo; all other messages are for tenants.
-_OPERATORS = {("slack", "#batch-alerts"), ("email", "night-duty@cloud-service.example")}
 
 
 @dataclass(frozen=True)
@@ -321,7 +320,7 @@ def _new_lines(text: str, others: Iterable[str]) -> str:
 
 
 def _is_for_operators(message: Arrived) -> bool:
-    return message.channel == "alerts" or (message.channel, message.destination) in _OPERATORS
+    return message.channel == "alerts" or (message.channel, message.destination) in OPERATORS
 
 
 def _tables(host: psycopg.Connection) -> list[str]:
@@ -334,6 +333,8 @@ def _tables(host: psycopg.Connection) -> list[str]:
 
 def _rows(host: psycopg.Connection, table: str, names: Names) -> Counter[str]:
     query = sql.SQL("SELECT to_jsonb(found)::text FROM {} AS found").format(sql.Identifier(*table.split(".")))
+    if table in TABLES_OF_RUNS:
+        query += sql.SQL(" WHERE execution_id <> ALL({})").format(list(superseded_runs(host)))
     return Counter(normalised_row(table, text, names) for (text,) in host.execute(query))
 
 

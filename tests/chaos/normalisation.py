@@ -18,6 +18,8 @@ The tables of this module list tables, columns, files and alerts that are not co
   alerts 「バッチ実行失敗」 as further failures, as many results, and as many digests with other lines. Without an alert the trial differs.
 * An alert may come twice if the second one is marked as a repeat （再送）.
 * Alerts of the run that sends waiting alerts are left out (``with_later_alerts``).
+* An attempt of ``open_run`` that was killed after its commit leaves its row of ``batch.execution_log``, which the next attempt closes as an
+  orphan, and the row's outcomes. These rows are not compared (``superseded_runs``).
 * Rows of tables that the run has not touched are not listed, but a digest says that they are as before.
 
 Numbers of invoices
@@ -71,6 +73,7 @@ IGNORED_COLUMNS: dict[str, dict[str, str]] = {
         "execution_seconds": "time",
         "cpu_seconds": "time",
         "peak_memory_bytes": "memory",
+        "is_comparable": "a cleared run keeps that of its first closing, as its time",
     },
     "batch.backup": {
         "dump_bytes": "the dump has the rows of the running batch, and times",
@@ -83,6 +86,9 @@ IGNORED_COLUMNS: dict[str, dict[str, str]] = {
     },
     "batch.directory_change": {"change_id": "a sequence: numbers of rolled back transactions are lost"},
 }
+
+# Tables without the rows of an attempt of ``open_run`` that was killed.
+TABLES_OF_RUNS = ("batch.execution_log", "batch.tenant_outcome")
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|[+-]\d\d(?::?\d\d)?))?")
 _UUID = r"(?<![0-9a-f])[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}(?![0-9a-f])"
@@ -125,9 +131,8 @@ NUMBERED_FILES: dict[re.Pattern[str], str | None] = {
     re.compile(r"/accounting/[^/]+/moneyforward-[^/]+\.csv$"): "取引No",
 }
 
-
-# As batch.rows_scanned, in the result of a run.
-_READ = re.compile(r'("read": ?)\d+(?=, ?"used":)')
+# As batch.rows_scanned, in the result of a run: what was read, beside what was used.
+_READ, _USED = "read", "used"
 
 # What a file is kept with, in a row or an object about it.
 _SIZE, _DIGEST = "bytes", "sha256"
@@ -188,18 +193,23 @@ class Names:
         text = _ID.sub(lambda found: f"<{self.ids.get(found[0], 'id')}>", text)
         text = _NUMBER_OR_SHA256.sub(self._number, text)
         text = _TRY.sub(r"\1<number>", text)
-        text = _READ.sub(r"\1<rows>", text)
         return _TIME.sub(self._time, _SECONDS.sub(r"\1<seconds>", text))
 
-    def without_sizes(self, value: Any) -> Any:
-        """A JSON value, where the size of a file with a new number is replaced if it is right."""
+    def normalise_json(self, value: Any) -> Any:
+        """A JSON value with normalised texts. The size of a file with a new number is replaced if it is right."""
+        if isinstance(value, str):
+            return self.normalise(value)
         if isinstance(value, list):
-            return [self.without_sizes(each) for each in value]
+            return [self.normalise_json(each) for each in value]
         if not isinstance(value, dict):
             return value
-        kept = {name: self.without_sizes(each) for name, each in value.items()}
-        name, size = self.files.get(str(kept.get(_DIGEST)), ("", None))
-        return {**kept, _SIZE: f"<size of {name}>"} if name and kept.get(_SIZE) == size else kept
+        kept = {name: self.normalise_json(each) for name, each in value.items()}
+        name, size = self.files.get(str(value.get(_DIGEST)), ("", None))
+        if name and value.get(_SIZE) == size:
+            kept[_SIZE] = f"<size of {name}>"
+        if value.keys() == {_READ, _USED}:
+            kept[_READ] = "<rows>"
+        return kept
 
     def _number(self, found: re.Match[str]) -> str:
         if found[0] in self.files:
@@ -213,14 +223,25 @@ class Names:
         return "<now>" if moment >= self.started_at.replace(microsecond=0) else found[0]
 
 
+def superseded_runs(host: psycopg.Connection) -> frozenset[str]:
+    """The ids of the rows of the execution log that a later attempt of ``open_run`` has closed as orphans."""
+    query = """
+        SELECT execution_id FROM batch.execution_log AS orphan
+        WHERE status = 'failed' AND error_message LIKE '孤立した実行として失敗にしました: %' AND EXISTS (
+            SELECT FROM batch.execution_log AS later
+            WHERE (later.dag_id, later.run_id, later.batch_id) = (orphan.dag_id, orphan.run_id, orphan.batch_id)
+                AND later.started_at > orphan.started_at
+        )
+    """
+    return frozenset(execution_id for (execution_id,) in host.execute(query))
+
+
 def normalised_row(table: str, text: str, names: Names) -> str:
     """One row as JSON."""
     ignored = IGNORED_COLUMNS.get(table, {})
-    if ignored or names.files:
-        row: dict[str, Any] = json.loads(text)
-        row = names.without_sizes({name: value for name, value in row.items() if name not in ignored})
-        text = json.dumps(row, ensure_ascii=False)
-    return names.normalise(text)
+    row: dict[str, Any] = json.loads(text)
+    row = {name: value for name, value in row.items() if name not in ignored}
+    return json.dumps(names.normalise_json(row), ensure_ascii=False)
 
 
 def normalised_file(name: str, content: bytes, names: Names) -> tuple[str, bytes | None]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from pypdf import PdfWriter
 from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
@@ -221,6 +222,65 @@ def test_a_message_in_flight_may_be_lost_and_never_comes_twice(world: World, ref
     ]
 
 
+def test_an_attempt_of_open_run_that_was_killed_is_no_difference(world: World, reference: EndState) -> None:
+    insert = """
+        INSERT INTO batch.execution_log (
+            execution_id, batch_id, dag_id, run_id, business_date, dry_run, parameters, execution_host, status, ended_at,
+            started_at, error_message, total_tenants
+        )
+        VALUES ('killed', 'BATCH-018-02', 'billing', %s, '2026-10-31', false, '{}', 'host', 'failed', now(),
+            now() - interval '1 minute', '孤立した実行として失敗にしました: 終わる前に同じ実行がやり直されました', 1)
+    """
+    world.host.execute(insert, ["r"])
+    world.host.execute(
+        "INSERT INTO batch.tenant_outcome (execution_id, tenant_id, status) VALUES ('killed', 'T001', 'pending')"
+    )
+    assert differences(reference, world.end_state()) == []
+
+    world.host.execute("UPDATE batch.execution_log SET run_id = 'another' WHERE execution_id = 'killed'")
+    assert "batch.execution_log: 1 too many" in differences(reference, world.end_state())
+
+
+def test_a_cleared_run_keeps_what_its_first_closing_has_measured(world: World) -> None:
+    world.host.execute(
+        """
+        INSERT INTO batch.performance_metric (
+            execution_id, batch_id, run_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes,
+            records_processed, is_comparable
+        )
+        VALUES ('run', 'BATCH-018-02', 'r', '2026-10-31', 1, 1, 1, 31, true)
+        """
+    )
+    reference = world.end_state()
+    world.host.execute("UPDATE batch.performance_metric SET is_comparable = false, execution_seconds = 2")
+    assert differences(reference, world.end_state()) == []
+
+    world.host.execute("UPDATE batch.performance_metric SET records_processed = 0")
+    assert "batch.performance_metric: 1 missing" in differences(reference, world.end_state())
+
+
+def test_rows_are_json_whatever_is_replaced_in_them(world: World) -> None:
+    """A message in flight is searched for in all rows, and a row that differs is shown by its fields."""
+    result = "UPDATE batch.execution_log SET result = %s"
+    world.host.execute(result, [Jsonb({"scans": {"TRN_Skill": {"read": 7, "used": 5}}})])
+    world.host.execute(
+        """
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by
+        )
+        VALUES (gen_random_uuid(), 'T001', 'host:"1"', 'slack', 'C1', '', '本文', now(), now(), 'run')
+        """
+    )
+    reference = world.end_state(IN_FLIGHT)
+    world.host.execute(result, [Jsonb({"scans": {"TRN_Skill": {"read": 9, "used": 6}}})])
+    world.messages.append(DOUBT)
+
+    assert differences(reference, world.end_state(IN_FLIGHT)) == []
+    (shown,) = (line for line in differences(reference, world.end_state()) if line.startswith("    "))
+    assert "'read': '<rows>', 'used': 5" in shown
+    assert "'read': '<rows>', 'used': 6" in shown
+
+
 def test_a_message_that_was_not_in_flight_may_not_be_lost(world: World) -> None:
     world.messages.append(Arrived("slack", "C2", "本文"))
     reference = world.end_state()
@@ -406,6 +466,15 @@ def test_an_alert_without_a_failure_is_noticed(world: World, reference: EndState
     assert differences(reference, world.end_state()) == [
         "alert although nothing has failed: slack: : バッチ実行失敗: BATCH-003"
     ]
+
+
+def test_an_alert_to_the_person_who_has_triggered_an_operation_is_no_message_to_a_tenant(
+    world: World, reference: EndState
+) -> None:
+    text = "バッチ実行失敗: APPROVE-INVOICES"
+    world.messages.append(Arrived("email", "operator@cloud-service.example", text, f"[MEDIUM] {text}"))
+
+    assert differences(reference, world.end_state(), more_failures=1) == []
 
 
 def alerted(*alerts: Arrived, in_doubt: str = "") -> EndState:

@@ -159,7 +159,9 @@ class Trials:
         clears = failures = 0
         while True:
             run = self._wait(scenario, run_id)
-            failures += run.state == "failed"
+            if run.state == "failed":
+                failures += 1
+                self.airflow.await_callback()
             if (
                 expected is None
                 or run.failed_tasks == expected

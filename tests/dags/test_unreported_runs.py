@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import psutil
 import psycopg
@@ -79,6 +80,12 @@ def callbacks(api: Api) -> int:
     return sum(log.read_text(errors="replace").count(CALLED_BACK) for log in logs)
 
 
+def tenants_and_advice(alert: list[str]) -> list[str]:
+    """The lines of an alert from the heading of its tenants to the advice."""
+    (end,) = (place for place, line in enumerate(alert) if line.startswith("対処:"))
+    return alert[alert.index("失敗したテナント:") : end + 1]
+
+
 def kill_workers_of(database: Database) -> None:
     """``kill -9`` the tasks and their supervisors, as a lost machine."""
     with database.connect() as connection:
@@ -113,6 +120,7 @@ def test_the_run_of_a_killed_close_run_is_reported_once(
     assert f"実行ID: {run_id}" in message.text
     assert "エラー: 実行が失敗し、どのタスクも理由を通知していません。" in message.text
     assert "失敗したタスク: close_run" in message.text
+    assert "記録: 1 件すべて成功。" in message.text
     assert "close_run を下流ごと消去（Clear）" in message.text
     with database.connect() as host:
         assert host.execute("SELECT alert_key FROM batch.operator_alert").fetchall() == [
@@ -131,13 +139,27 @@ def test_the_run_of_a_killed_close_run_is_reported_once(
     wait_until(lambda: callbacks(api) > before, "the callback of the DAG is executed")
     assert len(slack.messages) == 2
 
+    # The alert about a killed close_run has the tenants and the advice that close_run itself reports.
+    kill_last_task(api, database, kill_tasks_of)
+    wait_until(lambda: len(slack.messages) > 2, "the alert arrives")
+    by_task, by_dag = (message.text.splitlines() for message in slack.messages[1:])
+    assert tenants_and_advice(by_dag) == tenants_and_advice(by_task)
+    assert "エラー: 全テナントが失敗 — 1 件中 1 件" in by_dag
+    assert any(line.startswith("ほかのエラー: close_run: タスクのプロセスが停止した") for line in by_dag)
+
 
 def test_a_lost_worker_is_reported_once_by_the_callbacks_of_task_and_dag(
     api: Api, database: Database, slack: StandIns
 ) -> None:
+    with database.connect() as host:
+        host_rows.break_settings_of(host, "T001")
     before = callbacks(api)
     run_id = kill_last_task(api, database, kill_workers_of)
     wait_until(lambda: callbacks(api) > before, "the callback of the DAG is executed")
     wait_until(lambda: len(slack.messages) > 0, "the alert arrives")
-    assert len(slack.messages) == 1
-    assert f"実行ID: {run_id}" in slack.messages[0].text
+    (message,) = slack.messages
+    assert f"/runs/{run_id}" in unquote(message.text)
+    heading, tenant, advice = tenants_and_advice(message.text.splitlines())
+    assert heading == "失敗したテナント:"
+    assert tenant.startswith("• T001")
+    assert "失敗したテナントの" in advice

@@ -9,14 +9,16 @@ from airflow.sdk import BaseNotifier
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.alert import LISTED_TENANTS, Alert, shorten
 from skill_batch.notifiers.alert_kinds import FAILED_RUN
-from skill_batch.notifiers.alert_outbox import send_alert
+from skill_batch.notifiers.alert_outbox import open_database, send_alert
 from skill_batch.notifiers.approval_links import (
+    REQUEST_TASK,
     answered_by,
     approval_links,
     approval_of,
     approval_problem,
 )
 from skill_batch.notifiers.channels import load_channels
+from skill_batch.notifiers.recorded_result import recorded_result
 from skill_batch.notifiers.run_links import Links, run_links
 from skill_batch.notifiers.triggering_user import (
     TriggeringUser,
@@ -29,7 +31,10 @@ from skill_batch.notifiers.triggering_user import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import psycopg
     from airflow.sdk import Context
+
+    from skill_batch.notifiers.recorded_result import RecordedResult
 
 # The XCom of a task that has sent its failure alert. Airflow deletes it when the task starts again.
 REPORTED_KEY = "failure_reported"
@@ -89,11 +94,17 @@ class FailureAlert(BaseNotifier):
         error = context.get("exception")
         if type(error).__name__ == "EarlierStepFailedError" and error.is_reported:  # type: ignore[union-attr]
             return
-        alert = self.compose(context)
+        ti, channels = context["ti"], load_channels()
+        result = getattr(error, "result", None)
+        if error is None and is_closing([ti.task_id], self.mapped_task):
+            with open_database(channels.database) as database:
+                result = recorded_result(
+                    database, ti.dag_id, ti.run_id, self.batch_id, f"{_LAST_TASK}: {_KILLED}"
+                )
+        alert = self.compose(context, result)
         self.log.error("%s", alert.as_text())
-        ti = context["ti"]
         key = failure_key(ti.dag_id, ti.run_id, self.batch_id, attempt_of(context), self.event)
-        is_sent = send_alert(alert, key, load_channels())
+        is_sent = send_alert(alert, key, channels)
         # For a lost worker, Airflow calls back in the DAG processor, without an exception. A push from there gets no answer. The callback
         # would hang until the DAG processor kills it, together with the next callbacks of this file. The alert's key prevents a second
         # alert.
@@ -107,18 +118,27 @@ class FailureAlert(BaseNotifier):
         except Exception as error:
             self.log.warning("The alert could not be marked: %s", error)
 
-    def compose(self, context: Context) -> Alert:
-        """The alert about this failure. ``exception.result``, if present, has the result of the run."""
+    def compose(self, context: Context, result: Any) -> Alert:
+        """The alert about this failure. ``result`` is the result of the run; None if the run was not closed."""
         user = self._triggering_user(context)
-        return address_to(user, self._compose(context, severity_for(user, self.severity)))
+        return address_to(user, self._compose(context, severity_for(user, self.severity), result))
 
-    def compose_unreported(self, context: Context, failed_tasks: Sequence[str]) -> Alert:
+    def compose_unreported(
+        self, context: Context, failed_tasks: Sequence[str], database: psycopg.Connection | None
+    ) -> Alert:
         """The alert about a failed run of which no task has sent an alert. ``context`` is that of the DAG's callback.
 
-        It may have no ``ti`` and no ``dag_run``.
+        It may have no ``ti`` and no ``dag_run``. ``database`` is a connection as ``batch_platform`` for the recorded outcomes.
         """
         user = self._triggering_user(context)
         ti = context.get("ti")
+        result = self._recorded(context, failed_tasks, database)
+        if result and result.failed_tenants:
+            asked = approval_of(ti) if ti else {}
+            links = run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else "")
+            return address_to(
+                user, self._result_alert(severity_for(user, self.severity), result, links, asked)
+            )
         listed = "、".join(failed_tasks[:LISTED_TENANTS])
         more = len(failed_tasks) - LISTED_TENANTS
         last = next((name for name in failed_tasks if name.endswith(_LAST_TASK)), None)
@@ -129,6 +149,7 @@ class FailureAlert(BaseNotifier):
                 f"実行ID: {context['run_id']}",
                 f"エラー: 実行が失敗し、どのタスクも理由を通知していません。{_KILLED_OR_MARKED}",
                 f"失敗したタスク: {listed or '不明'}{f' ほか {more} 件' if more > 0 else ''}",
+                *([_succeeded(result)] if result else []),
             ),
             actions=(_what_to_do(None, last or next(iter(failed_tasks), _LAST_TASK)),),
             links=run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else ""),
@@ -145,23 +166,34 @@ class FailureAlert(BaseNotifier):
             is_operation=self.is_operation,
         )
 
-    def _compose(self, context: Context, severity: str) -> Alert:
+    def _recorded(
+        self, context: Context, failed_tasks: Sequence[str], database: psycopg.Connection | None
+    ) -> RecordedResult | None:
+        """The result that ``close_run`` did not report. After a failed step before the shards, no outcome says anything."""
+        if not is_closing(failed_tasks, self.mapped_task):
+            return None
+        run = context["dag"].dag_id, context["run_id"], self.batch_id
+        return recorded_result(database, *run, f"{_LAST_TASK}: {_KILLED_OR_MARKED}")
+
+    def _compose(self, context: Context, severity: str, result: Any) -> Alert:
         ti, error = context["ti"], context.get("exception")
-        result = getattr(error, "result", None)
         links = run_links(ti.dag_id, ti.run_id, ti.log_url)
-        if result is None:
+        if result is None or not (error or result.failed_tenants):
             return Alert(
                 title=FAILED_RUN.title(self.batch_id),
                 lines=(
                     f"{self.batch_name}（重要度 {severity}）",
                     f"実行ID: {ti.run_id}",
                     f"エラー: {_reason(error)}",
+                    *([_succeeded(result)] if result else []),
                 ),
                 actions=(_what_to_do(error, getattr(error, "step", ti.task_id)),),
                 links=links,
                 severity=severity,
             )
-        asked = approval_of(ti)
+        return self._result_alert(severity, result, links, approval_of(ti))
+
+    def _result_alert(self, severity: str, result: Any, links: Links, asked: dict[str, Any]) -> Alert:
         return result_alert(
             self.batch_name,
             severity,
@@ -170,6 +202,17 @@ class FailureAlert(BaseNotifier):
             (*links, *approval_links(asked)),
             approval_problem(asked),
         )
+
+
+def is_closing(failed_tasks: Sequence[str], mapped_task: str) -> bool:
+    """Whether ``close_run`` failed and no step before the mapped task did, so that the recorded outcomes are those of this run.
+
+    The id of a mapped instance ends with its index.
+    """
+    names = [task.rpartition(".")[2] for task in failed_tasks]
+    return _LAST_TASK in names and all(
+        name in (_LAST_TASK, REQUEST_TASK) or name.startswith(mapped_task) for name in names
+    )
 
 
 def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int, event: str = RUN_FAILED) -> str:
@@ -183,6 +226,16 @@ def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int, event: st
 def attempt_of(context: Context) -> int:
     """The number of times that the run was cleared."""
     return getattr(context.get("dag_run"), "clear_number", None) or 0
+
+
+def _succeeded(result: RecordedResult) -> str:
+    """That no tenant failed, for the alert about a killed ``close_run``."""
+    remark = (
+        f"記録された理由: {shorten(result.remarkable)}"
+        if result.remarkable
+        else "終了処理だけが残っています。"
+    )
+    return f"記録: {result.total_tenants} 件すべて成功。{remark}"
 
 
 def _reason(error: Any) -> str:

@@ -92,7 +92,7 @@ class UnreportedRunAlert(BaseNotifier):
         # A mark may be from the earlier attempt: Airflow deletes it when the task's process starts. If the table can be read, it decides.
         is_reported = self._is_marked(context, tasks) if is_known is None else is_known
         if not is_reported:
-            alert = failure.compose_unreported(context, tasks)
+            alert = failure.compose_unreported(context, tasks, database)
             self.log.error("%s", alert.as_text())
             if is_reported is None:
                 # It is unknown whether the task has sent the alert. Without the table, the task may have sent it.

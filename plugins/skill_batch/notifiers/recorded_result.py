@@ -1,0 +1,82 @@
+"""The result of a run from its recorded outcomes. An alert needs it if the process of ``close_run`` was killed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skill_batch.notifiers.alert import shorten
+from skill_batch.statements import SQL
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import psycopg
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordedFailure:
+    """A tenant that did not succeed."""
+
+    code: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RecordedResult:
+    """The fields of ``include.execution.run_log.RunResult`` that an alert shows.
+
+    ``remarkable`` is the reason in the closed row of a run whose tenants succeeded.
+    """
+
+    execution_id: str
+    batch_id: str
+    business_date: date
+    total_tenants: int
+    failed_tenants: tuple[RecordedFailure, ...]
+    error: str | None = None
+    remarkable: str | None = None
+
+    @property
+    def error_count(self) -> int:
+        """The number of tenants that did not succeed."""
+        return len(self.failed_tenants)
+
+    @property
+    def status(self) -> str:
+        """As ``close_run`` would record it: ``completed``, ``partial`` or ``failed``."""
+        if self.error_count >= self.total_tenants > 0:
+            return "failed"
+        return "partial" if self.failed_tenants or self.remarkable else "completed"
+
+
+def recorded_result(
+    database: psycopg.Connection | None, dag_id: str, run_id: str, batch_id: str, error: str
+) -> RecordedResult | None:
+    """The latest result of a batch in this run; None if there is none, or the database cannot be read.
+
+    ``error`` says what happened to ``close_run``. ``database`` is a connection as ``batch_platform`` in autocommit mode.
+    """
+    import psycopg
+
+    if database is None:
+        return None
+    try:
+        run = database.execute(
+            SQL["recorded_run"], {"dag_id": dag_id, "run_id": run_id, "batch_id": batch_id}
+        ).fetchone()
+        if run is None:
+            return None
+        execution_id, business_date, total, remarkable = run
+        failures = database.execute(SQL["recorded_failures"], {"execution_id": execution_id}).fetchall()
+    except psycopg.Error as problem:
+        log.error("The outcomes of the run cannot be read: %s", shorten(str(problem)))
+        return None
+    failed = tuple(RecordedFailure(*failure) for failure in failures)
+    return RecordedResult(
+        execution_id, batch_id, business_date, total, failed, error, None if failed else remarkable
+    )

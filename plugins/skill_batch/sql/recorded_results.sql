@@ -1,0 +1,34 @@
+-- name: recorded_run
+-- The row of a closed run has an error message.
+SELECT execution_id, business_date, total_tenants, error_message
+FROM batch.execution_log
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND batch_id = %(batch_id)s
+ORDER BY started_at DESC
+LIMIT 1;
+
+-- name: recorded_failures
+-- As failed_tenants of include/execution/sql/outcomes.sql. A tenant whose task was killed is pending until close_run has ended.
+SELECT
+    coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_name, outcome.tenant_id) AS tenant_name,
+    outcome.reason
+FROM (
+    SELECT
+        tenant_id,
+        string_agg(
+            concat_ws(
+                ': ',
+                nullif(part, ''),
+                coalesce(
+                    error_message,
+                    'タスクが結果を残さずに止まりました。テナントのタスクのログを確認してください'
+                )
+            ),
+            '、' ORDER BY part
+        ) AS reason
+    FROM batch.tenant_outcome
+    WHERE execution_id = %(execution_id)s AND status <> 'success'
+    GROUP BY tenant_id
+) AS outcome
+LEFT JOIN batch.all_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
+ORDER BY outcome.tenant_id;
