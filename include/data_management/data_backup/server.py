@@ -240,7 +240,7 @@ class DatabaseServer:
             if source and int(source[1]) > self.major_version:
                 raise BackupError(
                     f"{error}。このバックアップは PostgreSQL {source[1]} のもので、復元先の PostgreSQL {self.major_version} にない機能を"
-                    f"使っています。PostgreSQL {source[1]} 以上のサーバーに復元してください。"
+                    f"使っている可能性があります。PostgreSQL {source[1]} 以上のサーバーに復元してください。"
                 ) from error
             if not with_owners or self.is_superuser():
                 raise

@@ -43,7 +43,7 @@ ORDER BY name
 LIMIT 3;
 
 -- name: longest_lock_wait
--- How long another session has waited for a lock that the session with this process id holds.
+-- How long another session has waited for a table that the session with this process id has locked.
 SELECT coalesce(max(clock_timestamp() - waiting.waitstart), interval '0')
 FROM pg_locks AS waiting
-WHERE NOT waiting.granted AND %(pid)s = any(pg_blocking_pids(waiting.pid));
+WHERE NOT waiting.granted AND waiting.locktype = 'relation' AND %(pid)s = any(pg_blocking_pids(waiting.pid));
