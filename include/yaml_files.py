@@ -41,8 +41,6 @@ _NOT_A_NUMBER = re.compile(r"\.(nan|NaN|NAN)")
 
 _MERGE = "<<"
 
-_TOO_DEEP = f"入れ子が深すぎます。{DEEPEST} 段までにしてください"
-
 # Characters that PostgreSQL or UTF-8 cannot contain. Escapes in double quotes can name them.
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -161,13 +159,14 @@ def _short(number: str) -> str:
 
 
 class _Document:
-    """Reads PyYAML's events. ``place`` is the key that is being read."""
+    """Reads PyYAML's events. ``_place`` is the key that is being read, ``_values`` the number of values so far."""
 
     def __init__(self, text: str, source: str) -> None:
         self._loader = yaml.BaseLoader(text)
         self._source = source
         self._anchors: dict[str, Node] = {}
         self._place: list[int | str] = []
+        self._values = 0
 
     def read(self) -> Node:
         """The only document of the text; null if the text is empty."""
@@ -209,12 +208,12 @@ class _Document:
             known = self._anchors.get(event.anchor or "")
             if known is None:
                 self._refuse(event, f"*{event.anchor} の前に &{event.anchor} がありません")
-            return self._limited(event, replace(known, line=_line(event)))
+            self._require_limits(event, known.values, known.depth)
+            return replace(known, line=_line(event))
         assert isinstance(event, events.ScalarEvent | events.CollectionStartEvent)
         if event.tag is not None:
             self._refuse(event, "タグ（!）は使えません。消すか、値を引用符で囲んでください")
-        if len(self._place) > DEEPEST:
-            self._refuse(event, _TOO_DEEP)
+        self._require_limits(event)
         if isinstance(event, events.ScalarEvent):
             node = Node(self._source, _line(event), self._scalar(event))
         elif isinstance(event, events.SequenceStartEvent):
@@ -225,16 +224,17 @@ class _Document:
             self._refuse(event, f"&{event.anchor} が 2 回あります。別の名前にしてください")
         if event.anchor is not None:
             self._anchors[event.anchor] = node
-        return self._limited(event, node)
+        return node
 
-    def _limited(self, event: events.Event, node: Node) -> Node:
-        if len(self._place) + node.depth > DEEPEST:
-            self._refuse(event, _TOO_DEEP)
-        if node.values > MOST_VALUES:
+    def _require_limits(self, event: events.Event, values: int = 1, depth: int = 0) -> None:
+        """Refuse the values before they are built."""
+        self._values += values
+        if self._values > MOST_VALUES:
             self._refuse(
                 event, f"値が多すぎます。{MOST_VALUES:,} 個までにしてください（* で繰り返した値も数えます）"
             )
-        return node
+        if len(self._place) + depth > DEEPEST:
+            self._refuse(event, f"入れ子が深すぎます。{DEEPEST} 段までにしてください")
 
     def _scalar(self, event: events.ScalarEvent) -> Scalar:
         text: str = event.value

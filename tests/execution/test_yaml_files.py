@@ -275,6 +275,12 @@ def test_aliases_cannot_stand_for_millions_of_values() -> None:
     assert len(value_of("\n".join(lines[:3]))["x2"][9][9]) == 10
 
 
+def test_merged_values_count_each_time() -> None:
+    entries = ", ".join(f"k{number}: 1" for number in range(1000))
+    copies = "\n".join(f"b{number}: {{<<: *a}}" for number in range(MOST_VALUES // 1000))
+    assert "行目 b98.<<: 値が多すぎます" in refusal_of(f"a: &a {{{entries}}}\n{copies}")
+
+
 def test_depth_is_bounded_with_and_without_aliases() -> None:
     assert value_of("[" * DEEPEST + "]" * DEEPEST)
     assert "入れ子が深すぎます" in refusal_of("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2))
