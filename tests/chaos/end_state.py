@@ -77,6 +77,11 @@ class InFlight:
             row["tenant_id"], row["dedupe_key"], row["host_log_id"], Arrived(channel, destination, text)
         )
 
+    def normalised(self, names: Names) -> InFlight:
+        """With the keys of the normalised rows. A key may have the id of a run or of another message."""
+        log_id = None if self.host_log_id is None else names.normalise(self.host_log_id)
+        return replace(self, dedupe_key=names.normalise(self.dedupe_key), host_log_id=log_id)
+
     @property
     def is_sent_again(self) -> bool:
         """Whether BATCH-019-02 sends it again after the lease. For the other channels it asks an operator."""
@@ -199,7 +204,7 @@ def end_state_of(
         messages=_messages([each for each in messages if not _is_for_operators(each)], names),
         in_doubt=_messages([each.message for each in in_flight if not each.is_sent_again], names),
         alerts=_alerts(messages, names),
-        in_flight=in_flight,
+        in_flight=[each.normalised(names) for each in in_flight],
         left=[*_locks(host), *_leases(host), *_temporary(temporary)],
     )
 

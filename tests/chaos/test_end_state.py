@@ -170,6 +170,19 @@ def invoice(host: psycopg.Connection, tenant_id: str, number: str, total: int) -
     )
 
 
+def outbox_message(host: psycopg.Connection, dedupe_key: str) -> None:
+    """A message of T001 that waits to be sent."""
+    host.execute(
+        """
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by
+        )
+        VALUES (gen_random_uuid(), 'T001', %s, 'slack', 'C1', '', '本文', now(), now(), 'run')
+        """,
+        [dedupe_key],
+    )
+
+
 def pdf(text: str) -> bytes:
     """A page with this text."""
     writer = PdfWriter()
@@ -263,14 +276,7 @@ def test_rows_are_json_whatever_is_replaced_in_them(world: World) -> None:
     """A message in flight is searched for in all rows, and a row that differs is shown by its fields."""
     result = "UPDATE batch.execution_log SET result = %s"
     world.host.execute(result, [Jsonb({"scans": {"TRN_Skill": {"read": 7, "used": 5}}})])
-    world.host.execute(
-        """
-        INSERT INTO batch.outbox (
-            message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by
-        )
-        VALUES (gen_random_uuid(), 'T001', 'host:"1"', 'slack', 'C1', '', '本文', now(), now(), 'run')
-        """
-    )
+    outbox_message(world.host, 'host:"1"')
     reference = world.end_state(IN_FLIGHT)
     world.host.execute(result, [Jsonb({"scans": {"TRN_Skill": {"read": 9, "used": 6}}})])
     world.messages.append(DOUBT)
@@ -279,6 +285,16 @@ def test_rows_are_json_whatever_is_replaced_in_them(world: World) -> None:
     (shown,) = (line for line in differences(reference, world.end_state()) if line.startswith("    "))
     assert "'read': '<rows>', 'used': 5" in shown
     assert "'read': '<rows>', 'used': 6" in shown
+
+
+def test_a_message_in_flight_is_found_if_its_key_has_the_id_of_another(world: World) -> None:
+    key = "fallback:11111111-1111-4111-8111-111111111111"
+    outbox_message(world.host, key)
+    reference = world.end_state()
+    world.host.execute("UPDATE batch.outbox SET attempts = 2")
+    world.messages.append(DOUBT)
+
+    assert differences(reference, world.end_state(replace(IN_FLIGHT, dedupe_key=key))) == []
 
 
 def test_a_message_that_was_not_in_flight_may_not_be_lost(world: World) -> None:

@@ -1,6 +1,10 @@
 -- name: recorded_run
--- The row of a closed run has an error message.
-SELECT execution_id, business_date, total_tenants, error_message
+-- Only the row of a closed run has its error message. A run that was cleared still has that of its earlier closing.
+SELECT
+    execution_id,
+    business_date,
+    total_tenants,
+    CASE WHEN reopened_at IS null THEN error_message END AS error_message
 FROM batch.execution_log
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND batch_id = %(batch_id)s
 ORDER BY started_at DESC
