@@ -18,7 +18,10 @@ Row = TypeVar("Row")
 _BLOCK = re.compile(r"^-- name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# Joins the tenants of a shard in the setting batch.tenant_id. See batch.current_tenants().
+# What psycopg reads and writes, whatever the server, the database and the login have as defaults.
+SESSION_SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "client_encoding": "UTF8"}
+
+# Joins the tenants of a shard in the setting batch.tenant_id. See batch.name_tenants() and batch.current_tenants().
 _TENANT_SEPARATOR = "\x1f"
 
 
@@ -85,6 +88,15 @@ def sql_blocks(directory: Path) -> Mapping[str, LiteralString]:
     return blocks
 
 
+def set_up_session(connection: psycopg.Connection[Any], **further: str) -> None:
+    """Set ``SESSION_SETTINGS`` and ``further`` settings of the session, outside a transaction."""
+    settings = SESSION_SETTINGS | further
+    connection.execute(
+        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS setting (name, value)",
+        [list(settings), list(settings.values())],
+    )
+
+
 def count_of(connection: psycopg.Connection, query: LiteralString, parameters: Sequence[object] = ()) -> int:
     """The one number of a query that always gives one row."""
     row = connection.execute(query, parameters).fetchone()
@@ -121,14 +133,13 @@ def tenant_transaction(
     """A transaction in which row-level security shows only the rows of ``tenant_ids``.
 
     The context ends with the transaction. :raises ValueError: a value cannot be a tenant id.
+    :raises psycopg.errors.InsufficientPrivilege: the session does not act as ``batch_tenant``. In a pipeline a later statement raises it.
     """
     for tenant_id in tenant_ids:
         if not is_tenant_id(tenant_id):
             raise ValueError(f"{tenant_id!r} cannot be a tenant id")
     with connection.transaction() as transaction:
-        connection.execute(
-            "SELECT set_config('batch.tenant_id', %s, true)", [_TENANT_SEPARATOR.join(tenant_ids)]
-        )
+        connection.execute("SELECT batch.name_tenants(%s)", [_TENANT_SEPARATOR.join(tenant_ids)])
         yield transaction
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import LiteralString
 
 import psycopg
@@ -101,6 +102,28 @@ def test_without_a_context_nothing_is_seen_not_even_after_one_has_ended(
     with tenant_transaction(tenant, []):
         for name in planted:
             assert _tenants_of(tenant, name) == [], name
+
+
+@pytest.mark.parametrize("is_pipelined", [False, True])
+@pytest.mark.parametrize("role", ["batch_platform", "batch_owner", None])
+def test_a_session_that_acts_as_another_role_works_for_no_tenant(
+    shared_database: Database, role: str | None, *, is_pipelined: bool
+) -> None:
+    with shared_database.connect(role) as connection:
+        with (
+            pytest.raises(errors.InsufficientPrivilege, match=role or connection.info.user),
+            connection.pipeline() if is_pipelined else nullcontext(),
+            tenant_transaction(connection, [A]),
+        ):
+            connection.execute(
+                "INSERT INTO batch.login_day (tenant_id, login_date, user_ids) VALUES ('A', '2026-10-31', '{}')"
+            )
+        assert connection.execute("SELECT current_setting('batch.tenant_id', true)").fetchone() in (
+            (None,),
+            ("",),
+        )
+    with shared_database.connect() as admin:
+        assert admin.execute("SELECT FROM batch.login_day WHERE tenant_id = 'A'").rowcount == 0
 
 
 def test_a_context_that_ended_in_an_error_is_gone_as_well(

@@ -1,0 +1,14 @@
+"""A function that names the tenants of a transaction, and refuses a session that acts as another role than ``batch_tenant``."""
+
+from __future__ import annotations
+
+from include.migrations.deploy import run_sql_file
+
+revision = "0030"
+down_revision = "0027"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_sql_file("sql/0030_named_tenants.sql")
