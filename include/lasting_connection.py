@@ -12,6 +12,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from include.database import SESSION_SETTINGS
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ _LONGEST_PAUSE = 10.0
 _MOST_LOSSES = 3
 
 # The session settings that are copied to a replacement.
-_SETTINGS = ("timezone", "statement_timeout")
+_SETTINGS = (*SESSION_SETTINGS, "statement_timeout")
 
 
 class LastingConnection:

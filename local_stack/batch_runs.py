@@ -58,8 +58,8 @@ class LocalInstallation:
         assert self.tenant_connection is not None, "this step needs no connection as batch_tenant"
         yield self.tenant_connection
 
-    def check_tenant_login(self) -> None:
-        """The connection acts as ``batch_tenant`` already."""
+    def check_logins(self, *, with_tenants: bool) -> None:
+        """The connections act as their roles already."""
 
     def database(self, name: str) -> str:
         """One of ``databases``."""

@@ -129,11 +129,10 @@ def open_run(
     # Fails if the store or the mail server is missing, before any row is written.
     _resources(batch, installation, dry_run=parameters.dry_run)
     sharding = sharding or load_settings().execution
+    # Otherwise every shard would fail with the same reason.
+    installation.check_logins(with_tenants=not isinstance(batch, UnitBatch))
     with installation.platform(spec.time_limit) as platform:
         check_deployment(platform)
-        if not isinstance(batch, UnitBatch):
-            # Otherwise every shard would fail with the same reason.
-            installation.check_tenant_login()
         keep_known_keys(platform, load_settings().identity)
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
         selection = _select(batch, asked)

@@ -25,8 +25,11 @@ class Installation(Protocol):
     def tenants(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
         """The same as ``batch_tenant``, which sees only the rows of the transaction's tenants."""
 
-    def check_tenant_login(self) -> None:
-        """Check that ``tenants`` opens a connection. :raises SchemaError: the login may not act as ``batch_tenant``."""
+    def check_logins(self, *, with_tenants: bool) -> None:
+        """Check the connections of ``platform``, and ``with_tenants`` those of ``tenants``.
+
+        :raises SchemaError: a login may not act as its role, cannot write, or does not keep its session.
+        """
 
     def database(self, name: str) -> str:
         """The libpq connection string, with the password, of a named connection. :raises ConnectionMissingError: it is not defined."""

@@ -1,8 +1,8 @@
 """Deploy schema ``batch`` to the host's database, or check whether the database is suitable.
 
-The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host, not a
-connection pooler. `check` changes nothing and exits with 0 (the database is suitable, remarks allowed), 1 (it is not suitable) or 2 (wrong
-usage). `indexes` changes nothing either without `--create` or `--forget`. If BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and
+The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host: a
+connection pooler is refused. `check` changes nothing and exits with 0 (the database is suitable, remarks allowed), 1 (it is not suitable)
+or 2 (wrong usage). `indexes` changes nothing either without `--create` or `--forget`. If BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and
 BATCH_BOARD_PASSWORD are set, these roles can log in after `upgrade`.
 """
 

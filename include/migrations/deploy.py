@@ -34,7 +34,7 @@ from include.migrations.checks.privileges import OWNER as OWNER
 from include.migrations.checks.privileges import PLATFORM as PLATFORM
 from include.migrations.checks.privileges import ROLES as ROLES
 from include.migrations.checks.privileges import TENANT as TENANT
-from include.migrations.checks.server import find_old_server, find_pooler_name
+from include.migrations.checks.sessions import direct_connection, find_read_only_login
 from include.migrations.deployment_check import UPGRADE_HINT, head_revision
 from include.migrations.host_contract import HostVariant, check_host, host_columns, load_contract
 from include.migrations.host_indexes.record import record_present
@@ -128,15 +128,14 @@ def run_sql_file(relative_path: str) -> None:
 @contextmanager
 def _deployment(dsn: str) -> Iterator[tuple[sqlalchemy.Connection, psycopg.Connection]]:
     """One transaction under the deployment lock, as SQLAlchemy and as the driver know it."""
-    refuse(find_pooler_name(dsn))
-    with psycopg.connect(dsn) as driver:
+    with direct_connection(dsn) as driver:
         deployer = driver.info.user
         engine = sqlalchemy.create_engine(
             "postgresql+psycopg://", creator=lambda: driver, poolclass=sqlalchemy.NullPool
         )
         try:
             with engine.begin() as connection:
-                refuse(find_old_server(driver))
+                refuse(find_read_only_login(driver))
                 # The views name the host's tables without their schema.
                 driver.execute(
                     "SELECT set_config('lock_timeout', %s, true), set_config('search_path', 'public', true)",

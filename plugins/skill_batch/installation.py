@@ -43,11 +43,13 @@ class AirflowInstallation:
 
         return TenantDbHook(statement_timeout=time_limit).connect()
 
-    def check_tenant_login(self) -> None:
-        """Connect as ``batch_tenant``."""
-        from skill_batch.hooks.tenant_db import TenantDbHook
+    def check_logins(self, *, with_tenants: bool) -> None:
+        """Connect twice as each role."""
+        from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 
-        TenantDbHook().get_conn().close()
+        PlatformDbHook().check_login()
+        if with_tenants:
+            TenantDbHook().check_login()
 
     def database(self, name: str) -> str:
         """The libpq string of a Postgres connection, with its extra."""

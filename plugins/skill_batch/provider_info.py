@@ -48,7 +48,7 @@ def _database(name: str, hook: str, label: str, role: str) -> dict[str, Any]:
         relabeled={
             "schema": "データベース名",
             "login": f"ログイン（{role} か、そのメンバー）",
-            "port": "ポート（プーラーではなく、サーバーのもの）",
+            "port": "ポート（プーラーならセッションモードのもの）",
         },
         placeholders={"port": "5432", "schema": "skill_report"},
         hidden=["extra"],

@@ -92,8 +92,9 @@ class Proxy:
 def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_run(
     airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
 ) -> None:
-    # open_run and read_logs have one connection each as batch_platform; aggregate_usage has the third before it looks for batch_tenant_db.
-    proxy = Proxy(database.server.host, database.server.port, held=3)
+    # As batch_platform open_run has three connections, and read_logs has one; aggregate_usage has the fifth before it looks for
+    # batch_tenant_db.
+    proxy = Proxy(database.server.host, database.server.port, held=5)
     with (
         proxy.listening() as proxy_port,
         running_airflow(

@@ -231,19 +231,20 @@ def test_a_new_connection_has_the_role_and_the_settings_of_the_lost_one(
 ) -> None:
     connection.execute("SET statement_timeout = '12345ms'")
     connection.execute("SET timezone = 'UTC'")
+    connection.execute("SET datestyle = 'ISO, DMY'")
     pid = connection.info.backend_pid
     with lasting(connection) as database:
         host.execute("SELECT pg_terminate_backend(%s)", [pid])
 
         found = database.run(
             lambda current: current.execute(
-                "SELECT current_user, current_setting('statement_timeout'), pg_backend_pid()"
+                "SELECT current_user, current_setting('statement_timeout'), current_setting('datestyle'), pg_backend_pid()"
             ).fetchone()
         )
 
         assert found is not None
-        assert found[:2] == ("batch_tenant", "12345ms")
-        assert found[2] != pid
+        assert found[:3] == ("batch_tenant", "12345ms", "ISO, DMY")
+        assert found[3] != pid
         replacement = database.connection
     assert replacement.closed
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import socket
-import struct
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import psycopg
@@ -21,18 +16,22 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from include.data_management.data_backup.server import DatabaseServer
+from include.errors import SchemaError, SettingsError
 from include.migrations.__main__ import main
 from include.migrations.checks import server as server_check
 from include.migrations.checks.findings import Severity
 from include.migrations.checks.report import Report, check_database
-from include.migrations.checks.server import find_pooler_name
-from include.migrations.deploy import PLATFORM, TENANT, detach, upgrade
+from include.migrations.checks.sessions import find_pooler_name
+from include.migrations.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
 from include.migrations.host_contract import HostVariant, load_contract
+from include.migrations.host_indexes.creation import measure_indexes
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests import host_rows
-from tests.conftest import PASSWORDS, Database, Server
+from tests.conftest import PASSWORDS, Database, Server, administer
 from tests.migrations.catalogue import relations, rows_of, snapshot
 from tests.migrations.conftest import MakeHost, as_deployer
+from tests.migrations.session_pooler import session_pooler
 from tests.migrations.transaction_pooler import transaction_pooler
 
 # The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
@@ -496,27 +495,69 @@ def test_a_deployment_through_neons_pooler_is_refused_before_it_connects() -> No
 
 @pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may want TLS")
 @pytest.mark.parametrize("refuses", [True, False])
-def test_a_pooler_is_known_by_its_answer(database: Database, *, refuses: bool) -> None:
-    with pooler(database.server.host, database.server.port, refuses=refuses) as port:
-        dsn = make_conninfo(database.airflow_connection(PLATFORM), host="127.0.0.1", port=port)
-        report = check(database.dsn, logins={PLATFORM: dsn})
+def test_a_pooler_in_session_mode_fits_the_batches_but_neither_the_deployment_nor_the_backup(
+    database: Database, login: str, *, refuses: bool
+) -> None:
+    with session_pooler(database.server.host, database.server.port, refuses=refuses) as port:
+        logins = {
+            role: make_conninfo(database.airflow_connection(role), port=port) for role in (TENANT, PLATFORM)
+        }
+        assert check(database.dsn, logins=logins) == Report(HostVariant.MULTI_TENANT, ())
 
-    assert codes(report) == [("pooler", "127.0.0.1")]
-    assert "PgBouncer" in report.findings[0].text
+        through_pooler = make_conninfo(login, port=port)
+        assert ("pooler", "127.0.0.1") in codes(check(through_pooler))
+        for action in (upgrade, detach, attach, measure_indexes):
+            with pytest.raises(SchemaError, match=r"^ホスト .*PgBouncer.*直接のホスト"):
+                action(through_pooler)
+        with pytest.raises(SettingsError, match=r"'batch_backup_db': ホスト .*PgBouncer.*直接のホスト"):
+            DatabaseServer(through_pooler).check()
 
 
 @pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may want TLS")
 @pytest.mark.parametrize("takes_newest", [True, False])
+@pytest.mark.parametrize("role", [TENANT, PLATFORM])
 def test_a_pooler_in_transaction_mode_is_known_by_its_sessions(
-    database: Database, *, takes_newest: bool
+    database: Database, role: str, *, takes_newest: bool
 ) -> None:
     server = database.server
     with transaction_pooler(server.host, server.port, takes_newest=takes_newest) as port:
-        dsn = make_conninfo(database.airflow_connection(PLATFORM), host="127.0.0.1", port=port)
-        report = check(database.dsn, logins={PLATFORM: dsn})
+        dsn = make_conninfo(database.airflow_connection(role), host="127.0.0.1", port=port)
+        report = check(database.dsn, logins={role: dsn})
 
     assert codes(report) == [("pooler", "127.0.0.1")]
+    assert f'ログイン "{role}" の接続プーラー' in report.findings[0].text
     assert "トランザクションモード" in report.findings[0].text
+
+
+def test_a_login_whose_transactions_cannot_write_is_named_with_the_statement(
+    database: Database, login: str
+) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(login)["user"]
+    with database.connect() as connection:
+        connection.execute(f'GRANT batch_platform, batch_board TO "{name}"'.encode())
+        connection.execute(f'ALTER ROLE "{name}" SET default_transaction_read_only = on'.encode())
+
+    (finding,) = check(database.dsn, logins={PLATFORM: login, BOARD: login}).findings
+
+    assert (finding.severity, finding.code, finding.subject) == (Severity.ERROR, "login-read-only", name)
+    assert ("login-read-only", name) in codes(check(login))
+    with pytest.raises(SchemaError, match="default_transaction_read_only"):
+        upgrade(login)
+    with database.connect() as connection:
+        connection.execute(finding.text.split("`")[1].encode())
+    assert check(database.dsn, logins={PLATFORM: login, BOARD: login}).fits
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(server: Server) -> None:
+    name = f"latin_{os.urandom(4).hex()}"
+    administer(server, "CREATE DATABASE {} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", name)
+    try:
+        (text,) = texts(server.dsn(name), "server-encoding")
+        with pytest.raises(SchemaError, match="LATIN1"):
+            upgrade(server.dsn(name))
+    finally:
+        administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+    assert text.startswith(f'データベース "{name}" の文字コードは LATIN1 です。')
 
 
 def test_an_old_server_is_named_with_the_version_that_is_needed(
@@ -625,42 +666,3 @@ def test_the_command_says_that_the_connection_string_is_none(
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["include.migrations", *arguments])
     return main()
-
-
-@contextmanager
-def pooler(host: str, port: int, *, refuses: bool) -> Iterator[int]:
-    """A stand-in for PgBouncer: it refuses unknown startup options, or ignores them; gives its port."""
-
-    def relay(client: socket.socket) -> None:
-        with suppress(OSError), client, socket.create_connection((host, port)) as server:
-            while True:
-                for source in select.select([client, server], [], [])[0]:
-                    data = source.recv(65_536)
-                    if not data:
-                        return
-                    if source is client and b"options\0" in data:
-                        if refuses:
-                            client.sendall(refusal)
-                            return
-                        data = _without_options(data)
-                    (server if source is client else client).sendall(data)
-
-    def accept() -> None:
-        with suppress(OSError):  # the listener is closed
-            while True:
-                Thread(target=relay, args=(listener.accept()[0],), daemon=True).start()
-
-    message = b"SFATAL\0C08P01\0Munsupported startup parameter in options: batch.probe\0\0"
-    refusal = b"E" + struct.pack(">I", len(message) + 4) + message
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        Thread(target=accept, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def _without_options(startup: bytes) -> bytes:
-    """The startup packet without its parameter ``options``."""
-    fields = startup[8:].split(b"\0")
-    at = fields.index(b"options")
-    rest = startup[4:8] + b"\0".join(fields[:at] + fields[at + 2 :])
-    return struct.pack(">I", len(rest) + 4) + rest

@@ -14,12 +14,15 @@ import pytest
 
 from include.catalog import NOTIFICATION_RETRY, TENANT_MONITORING
 from include.data_management.data_backup.server import DatabaseServer
+from include.database import count_of
 from include.execution import flow
 from include.execution.batch import Outcome, UnitResult, Work
 from include.execution.business_date import JAPAN
 from include.execution.digest import Digest
 from include.execution.flow import RunRequest, TaskKey
 from include.execution.run_log import RunResult
+from include.migrations.checks.findings import Finding
+from include.migrations.checks.sessions import find_lost_sessions
 from include.notification import notification_retry
 from include.notification.notification_retry.batch import NotificationRetryBatch
 from include.settings import load_settings
@@ -28,6 +31,7 @@ from include.tenant_management.tenant_monitoring.batch import TenantMonitoringBa
 from local_stack.batch_runs import LOCAL
 from local_stack.stand_ins import StandIns
 from skill_batch.connections import required_connection
+from skill_batch.hooks import tenant_db
 from skill_batch.installation import AirflowInstallation
 from skill_batch.notifiers.alert_outbox import open_database
 from tests import host_rows
@@ -47,15 +51,17 @@ class Observer:
     connection: psycopg.Connection
     seen: dict[str, int] = field(default_factory=dict)
 
-    def look(self, step: str) -> None:
-        row = self.connection.execute(
+    def count(self) -> int:
+        return count_of(
+            self.connection,
             """
             SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
-            """
-        ).fetchone()
-        assert row is not None
-        self.seen[step] = max(self.seen.get(step, 0), row[0])
+            """,
+        )
+
+    def look(self, step: str) -> None:
+        self.seen[step] = max(self.seen.get(step, 0), self.count())
 
 
 @pytest.fixture
@@ -81,10 +87,6 @@ class ObservedInstallation(AirflowInstallation):
 
     def mailbox(self) -> None:
         return None
-
-    def check_tenant_login(self) -> None:
-        with self.tenants(NOTIFICATION_RETRY.time_limit):
-            self._observer.look("open_run")
 
     def report(self, digest: Digest, result: RunResult) -> bool:  # noqa: ARG002
         with open_database(required_connection("batch_platform_db", "Postgres")):
@@ -129,7 +131,23 @@ def test_a_task_of_a_batch_holds_two_connections(observer: Observer) -> None:
     batch.__dict__.update(real.__dict__)
     with run_of(batch, TENANT_MONITORING, observer):
         pass
-    assert observer.seen == {"open_run": 2, "prepare": 1, "process": 2, "digest": 1, "report": 2}
+    assert observer.seen == {"prepare": 1, "process": 2, "digest": 1, "report": 2}
+
+
+def test_the_check_of_the_logins_holds_two_connections(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def observed(first: psycopg.Connection, second: psycopg.Connection) -> list[Finding]:
+        # A session that was closed before is listed for another moment.
+        wait_until(lambda: observer.count() == 2, "two connections are open")
+        checked.append(first.info.user)
+        return find_lost_sessions(first, second)
+
+    monkeypatch.setattr(tenant_db, "find_lost_sessions", observed)
+    AirflowInstallation().check_logins(with_tenants=True)
+    assert checked == ["batch_platform", "batch_tenant"]
 
 
 def test_a_task_that_sends_holds_two_connections_however_many_lanes_it_has(observer: Observer) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 import psycopg
 import pytest
 
+from include.catalog import TENANT_USAGE
+from include.database import tenant_transaction
 from include.errors import ConnectionMissingError, DatabaseUnavailableError, SchemaError
+from include.execution.flow import RunRequest, open_run
+from include.tenant_management.tenant_usage import create_batch
+from local_stack.batch_runs import LOCAL
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
-from tests.conftest import Database
+from skill_batch.installation import AirflowInstallation
+from tests.conftest import Database, administer
+from tests.migrations.transaction_pooler import transaction_pooler
 
 LOGINS = "INSERT INTO batch.login_day (tenant_id, login_date, user_ids) VALUES (%s, '2026-10-31', ARRAY[%s])"
 
@@ -73,10 +81,13 @@ def test_a_statement_is_cancelled_at_the_tasks_time_limit() -> None:
         connection.execute("SELECT pg_sleep(10)")
 
 
-@pytest.mark.usefixtures("connected")
-def test_connections_speak_utc() -> None:
+def test_connections_have_the_formats_that_the_code_reads_whatever_the_login_has(connected: Database) -> None:
+    with connected.connect() as owner:
+        for setting in ("timezone = 'Asia/Tokyo'", "datestyle = 'German'", "client_encoding = 'SJIS'"):
+            owner.execute(f'ALTER ROLE batch_platform IN DATABASE "{connected.name}" SET {setting}'.encode())
     with PlatformDbHook().connect() as connection:
-        assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
+        row = connection.execute("SELECT %s, timestamptz '2026-10-31 09:00+09'", ["José 😀"]).fetchone()
+    assert row == ("José 😀", datetime(2026, 10, 31, tzinfo=UTC))
 
 
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +156,56 @@ def test_a_backend_that_is_lost_while_it_takes_on_the_role_may_be_tried_again(
         monkeypatch.setenv("AIRFLOW_CONN_BATCH_TENANT_DB", uri)
         with pytest.raises(DatabaseUnavailableError, match="ロール batch_tenant になる前に切れました"):
             TenantDbHook().get_conn()
+
+
+@pytest.fixture
+def pooled(connected: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """The database behind a pooler in transaction mode, with one login for both roles."""
+    login = f"login_{os.urandom(4).hex()}"
+    administer(
+        connected.server, "CREATE ROLE {} LOGIN PASSWORD 'login' IN ROLE batch_tenant, batch_platform", login
+    )
+    with transaction_pooler(connected.server.host, connected.server.port, takes_newest=True) as port:
+        for role in ("batch_tenant", "batch_platform"):
+            monkeypatch.setenv(
+                f"AIRFLOW_CONN_{role.upper()}_DB",
+                f"postgres://{login}:login@127.0.0.1:{port}/{connected.name}",
+            )
+        yield connected
+    administer(connected.server, "DROP ROLE {}", login)
+
+
+@pytest.mark.usefixtures("pooled")
+def test_a_transaction_of_tenants_is_refused_if_another_connection_has_changed_its_role() -> None:
+    with TenantDbHook().connect() as tenants, PlatformDbHook().connect():
+        assert tenants.execute("SELECT current_user").fetchone() == ("batch_platform",)
+        with (
+            pytest.raises(
+                psycopg.errors.InsufficientPrivilege, match=r"batch_platform.*トランザクションモード"
+            ),
+            tenant_transaction(tenants, ["A"]),
+        ):
+            tenants.execute("SELECT FROM batch.tenant_outcome")
+
+
+@pytest.mark.parametrize("hook", [TenantDbHook, PlatformDbHook])
+@pytest.mark.usefixtures("pooled")
+def test_a_login_whose_sessions_change_is_named_with_its_connection(
+    hook: type[TenantDbHook | PlatformDbHook],
+) -> None:
+    with pytest.raises(
+        SchemaError,
+        match=rf"^接続 '{hook.default_conn_name}' のログイン .*トランザクションモード.*セッションモード",
+    ):
+        hook().check_login()
+
+
+def test_no_run_opens_behind_a_pooler_in_transaction_mode(pooled: Database) -> None:
+    request = RunRequest("batch", "run", datetime(2026, 11, 1, tzinfo=UTC), {})
+    with pytest.raises(SchemaError, match=r"'batch_platform_db'.*トランザクションモード"):
+        open_run(TENANT_USAGE, create_batch(LOCAL), request, AirflowInstallation())
+    with pooled.connect() as owner:
+        assert owner.execute("SELECT FROM batch.execution_log").rowcount == 0
 
 
 @contextmanager

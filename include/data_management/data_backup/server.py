@@ -26,6 +26,8 @@ from include.data_management.data_backup.postgres_tools import (
 from include.data_management.data_backup.spool import DatabaseSize, TableSize
 from include.database import Statements
 from include.errors import DatabaseUnavailableError, SettingsError, reason_of
+from include.migrations.checks.findings import Severity
+from include.migrations.checks.sessions import connect
 from include.postgres_programs import find_programs
 
 _SQL = Statements(Path(__file__).parent)
@@ -90,13 +92,12 @@ class DatabaseServer:
             return psycopg.connect(
                 make_conninfo(self._dsn, **({"dbname": database} if database else {})),
                 autocommit=True,
+                client_encoding="UTF8",
                 options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c row_security=off"
                 " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
             )
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailableError(
-                f"バックアップ用の接続 '{CONNECTION}' で PostgreSQL に接続できません: {reason_of(error)}"
-            ) from None
+            raise _unavailable(error) from None
 
     @cached_property
     def _tools(self) -> PostgresTools:
@@ -122,9 +123,10 @@ class DatabaseServer:
     def check(self) -> None:
         """Check that this login and these tools can take a complete backup.
 
-        :raises SettingsError: the login cannot see all rows or cannot create databases.
         :raises UnsuitableProgramsError: no installed pg_dump and pg_restore fit the server.
+        :raises SettingsError: a connection pooler answers, or the login cannot see all rows or cannot create databases.
         """
+        self._refuse_pooler()
         with self.connect() as connection:
             hidden = _SQL.column(connection, "hidden_tables")
             if hidden:
@@ -137,6 +139,16 @@ class DatabaseServer:
                     f"接続 '{CONNECTION}' のログインは検証用のデータベースを作れません。CREATEDB を与えてください。"
                 )
         find_programs(self._bin_dir, self.major_version)
+
+    def _refuse_pooler(self) -> None:
+        try:
+            connection, findings = connect(self._dsn)
+        except psycopg.OperationalError as error:
+            raise _unavailable(error) from None
+        connection.close()
+        for finding in findings:
+            if finding.severity is Severity.ERROR:
+                raise SettingsError(f"接続 '{CONNECTION}': {finding.text}")
 
     def dump(self, snapshot: str, folder: Path, jobs: int) -> Generator[Path | None, None, None]:
         """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed, with at least two processes.
@@ -290,6 +302,12 @@ def dump_processes(jobs: int) -> int:
 def table_sizes(connection: psycopg.Connection) -> list[TableSize]:
     """The sizes of the tables, the largest first, without tables that are dropped meanwhile."""
     return [TableSize(*row) for row in _SQL.execute(connection, "table_sizes")]
+
+
+def _unavailable(error: psycopg.OperationalError) -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(
+        f"バックアップ用の接続 '{CONNECTION}' で PostgreSQL に接続できません: {reason_of(error)}"
+    )
 
 
 def list_tables(connection: psycopg.Connection) -> list[Table]:

@@ -20,11 +20,13 @@ from include.migrations.checks.host import (
 from include.migrations.checks.indexes import find_lost_indexes, find_missing_indexes
 from include.migrations.checks.people import find_people_problems
 from include.migrations.checks.privileges import (
+    BOARD,
     find_login_problems,
     find_missing_deployer_privileges,
     find_missing_owner_privileges,
 )
-from include.migrations.checks.server import connect, find_dump_problems, find_old_server
+from include.migrations.checks.server import find_dump_problems, find_server_problems
+from include.migrations.checks.sessions import connect, find_lost_sessions, find_read_only_login
 from include.migrations.deployment_check import UPGRADE_HINT, head_revision, missing_part
 from include.migrations.host_contract import HostVariant, compare_host
 from include.settings import load_settings
@@ -82,8 +84,9 @@ def check_database(
     except psycopg.Error as refusal:
         return Report(None, (_no_connection("デプロイ用", refusal),))
     with connection:
+        connection.read_only = True
         variant, differences = compare_host(connection)
-        findings += find_old_server(connection) + differences
+        findings += find_server_problems(connection) + find_read_only_login(connection) + differences
         if not differences:
             findings += _find_tenant_problems(connection, variant)
         findings += find_hidden_rows(connection)
@@ -158,11 +161,12 @@ def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Fin
 
 def _check_login(role: str, dsn: str) -> list[Finding]:
     try:
-        connection, findings = connect(dsn)
+        with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
+            findings = find_lost_sessions(first, second) + find_login_problems(first, role)
+            # The operators' board only reads.
+            return findings + (find_read_only_login(first) if role != BOARD else [])
     except psycopg.Error as refusal:
         return [_no_connection(f"{role} 用", refusal)]
-    with connection:
-        return findings + find_login_problems(connection, role)
 
 
 def _no_connection(purpose: str, refusal: psycopg.Error) -> Finding:

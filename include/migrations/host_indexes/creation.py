@@ -11,9 +11,8 @@ from psycopg import errors, sql
 
 from include.database import Statements
 from include.errors import SchemaError, reason_of
-from include.migrations.checks.findings import refuse
 from include.migrations.checks.privileges import OWNER, may_act_as
-from include.migrations.checks.server import find_old_server, find_pooler_name
+from include.migrations.checks.sessions import direct_connection
 from include.migrations.host_contract import check_host
 from include.migrations.host_indexes.advice import Advice, Verdict, advise
 from include.migrations.host_indexes.measurement import find_indexes
@@ -79,9 +78,7 @@ def index_of(name: str) -> HostIndex:
 @contextmanager
 def _session(dsn: str) -> Iterator[psycopg.Connection]:
     """A connection in autocommit mode to a host that has all tables."""
-    refuse(find_pooler_name(dsn))
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        refuse(find_old_server(connection))
+    with direct_connection(dsn, autocommit=True) as connection:
         connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
         check_host(connection)
         try:

@@ -14,6 +14,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from psycopg import sql
 
+from include.database import set_up_session
 from include.errors import reason_of
 from include.migrations.deploy import PLATFORM
 from skill_batch.board.database import BoardUnavailableError, conninfo_of
@@ -88,9 +89,7 @@ def _connection() -> Iterator[psycopg.Connection[Any]]:
         conninfo = conninfo_of(BaseHook.get_connection(CONNECTION))
         with psycopg.connect(conninfo) as connection:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(PLATFORM)))
-            connection.execute(
-                "SELECT set_config('statement_timeout', %s, true)", [f"{_STATEMENT_MILLISECONDS}ms"]
-            )
+            set_up_session(connection, statement_timeout=f"{_STATEMENT_MILLISECONDS}ms")
             connection.execute("SET TRANSACTION READ ONLY")
             yield connection
     except AirflowNotFoundException:

@@ -16,6 +16,7 @@ from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from include.database import set_up_session
 from include.errors import reason_of
 from include.migrations.deploy import BOARD
 
@@ -117,15 +118,10 @@ class BoardDatabase:
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
     connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(BOARD)))
-    connection.execute(
-        "SELECT set_config('timezone', 'UTC', false), set_config('statement_timeout', %s, false)",
-        [f"{_STATEMENT_MILLISECONDS}ms"],
-    )
+    limits = {"statement_timeout": f"{_STATEMENT_MILLISECONDS}ms"}
     if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
-        connection.execute(
-            "SELECT set_config('transaction_timeout', %s, false)",
-            [f"{_PAGE_FACTOR * _STATEMENT_MILLISECONDS}ms"],
-        )
+        limits["transaction_timeout"] = f"{_PAGE_FACTOR * _STATEMENT_MILLISECONDS}ms"
+    set_up_session(connection, **limits)
 
 
 def _login() -> _Login:

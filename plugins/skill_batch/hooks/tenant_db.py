@@ -12,9 +12,10 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from psycopg import sql
 
-from include.database import tenant_transaction
+from include.database import set_up_session, tenant_transaction
 from include.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
 from include.migrations.checks.privileges import not_a_member
+from include.migrations.checks.sessions import find_lost_sessions, find_read_only_login
 from skill_batch.connections import required_connection
 
 _STREAM_BATCH_ROWS = 1_000
@@ -70,11 +71,19 @@ class _BatchDbHook(PostgresHook):
                     "サーバーを確認し、動いていればこのタスクを消去（Clear）してください。"
                 ) from None
             raise SchemaError(f"接続 '{conn_id}' の{self._refusal(error, login)}") from None
-        connection.execute(
-            "SELECT set_config('timezone', 'UTC', false), set_config('statement_timeout', %s, false)",
-            [f"{int(self.statement_timeout.total_seconds() * 1000) if self.statement_timeout else 0}ms"],
-        )
+        limit = int(self.statement_timeout.total_seconds() * 1000) if self.statement_timeout else 0
+        set_up_session(connection, statement_timeout=f"{limit}ms")
         return connection
+
+    def check_login(self) -> None:
+        """Connect twice, and check the sessions.
+
+        :raises SchemaError: a connection pooler changes them, they cannot write, or an error of ``get_conn``.
+        :raises DatabaseUnavailableError: see ``get_conn``.
+        """
+        with self.connect() as first, self.connect() as second:
+            for finding in find_lost_sessions(first, second) + find_read_only_login(first):
+                raise SchemaError(f"接続 '{self.get_conn_id()}' の{finding.text}")
 
     def _refusal(self, error: psycopg.Error, login: str) -> str:
         """Why the login may not act as the role, and what to do."""

@@ -235,11 +235,13 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
                 dbname=connection.schema,
                 user=connection.login,
                 password=connection.password,
+                client_encoding="UTF8",
                 autocommit=True,
                 **{"connect_timeout": _CONNECT_SECONDS, **_tls_of(connection)},
             )
             database.execute("SET ROLE batch_platform")
             database.execute("SET statement_timeout = '15s'")
+            database.execute("SET datestyle = 'ISO'")
         except psycopg.Error as error:
             log.error("The table of alerts cannot be reached: %s", shorten(str(error)))
             if database is not None:
