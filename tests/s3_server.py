@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BUCKET = "skill-report"
 _KEY, _SECRET, _REGION = "test-key", "test-secret", "ap-northeast-1"
-_REFUSAL = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+_REFUSAL = "<?xml version='1.0'?><Error><Code>{}</Code><Message>Access Denied</Message></Error>"
 
 
 def nothing(environ: WSGIEnvironment) -> bool:  # noqa: ARG001
@@ -32,10 +32,14 @@ def nothing(environ: WSGIEnvironment) -> bool:  # noqa: ARG001
 
 @dataclass
 class S3Server:
-    """The server, with one bucket. ``refuses`` returns for a request (WSGI) whether it is answered 403."""
+    """The server, with one bucket.
+
+    ``refuses`` returns for a request (WSGI) whether it is refused. ``refusal`` has the status and the error code of the answer.
+    """
 
     app: Any
     refuses: Callable[[WSGIEnvironment], bool] = nothing
+    refusal: tuple[str, str] = ("403 Forbidden", "AccessDenied")
     requests: list[str] = field(default_factory=list)
     port: int = 0
 
@@ -43,8 +47,9 @@ class S3Server:
         self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}")
         if self.refuses(environ):
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start_response("403 Forbidden", [("Content-Type", "application/xml")])
-            return [_REFUSAL]
+            status, code = self.refusal
+            start_response(status, [("Content-Type", "application/xml")])
+            return [_REFUSAL.format(code).encode()]
         return cast("Iterable[bytes]", self.app(environ, start_response))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -10,11 +11,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copyfileobj, disk_usage
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, TYPE_CHECKING, Any, cast
+
+from include.errors import BatchError
 
 if TYPE_CHECKING:
     from upath import UPath
+
+# The answers of object stores that are full: the status 507 (MinIO), or an error code: a quota of Ceph, of MinIO, of Huawei's OBS.
+_FULL_STATUS = 507
+_FULL_CODES = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorageSpace"})
+
+
+class NoSpaceError(BatchError):
+    """A disk or an object store is full."""
+
+
+@contextmanager
+def full_disk_named(place: str) -> Iterator[None]:
+    """Replace the error of a full disk or object store. :raises NoSpaceError: names the place and the action."""
+    try:
+        yield
+    except OSError as error:
+        if not _is_full(error):
+            raise
+        raise NoSpaceError(
+            f"{place} の空き容量がなくなりました。空けるか、広げてからやり直してください。"
+        ) from error
 
 
 class ObjectStore:
@@ -32,27 +56,21 @@ class ObjectStore:
     def writer(self, key: str) -> Iterator[IO[bytes]]:
         """A file that replaces ``key`` when the block ends. After an error the earlier file remains.
 
-        :raises ValueError: the key leads out of the root. :raises OSError: for example, the disk is full.
+        :raises ValueError: the key leads out of the root. :raises NoSpaceError: the store is full.
+        :raises OSError: for example, the store is not reachable.
         """
         target = self._path(key)
-        if not self._is_folder:
+        with full_disk_named(f"保存先 {self._root}"):
+            if self._is_folder:
+                with _local_writer(target) as file:
+                    yield file
+                return
             # Upload after the content is complete: the store may abort an upload that waits for its source.
             with TemporaryFile() as content:
-                yield content
-                content.seek(0)
+                with full_disk_named(f"一時フォルダー（TMPDIR）{gettempdir()}"):
+                    yield content
+                    content.seek(0)
                 _upload(content, target)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise IsADirectoryError(f"{target} is a directory")
-        unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        try:
-            with unfinished.open("wb") as file:
-                yield file
-            unfinished.rename(target)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
 
     def write(self, key: str, content: bytes) -> str:
         """Replace the content of ``key``; returns its location. Raises the errors of ``writer``."""
@@ -61,11 +79,15 @@ class ObjectStore:
         return self.location(key)
 
     def sync(self, key: str) -> None:
-        """Wait until the file is on the disk. Call this before you delete the original: a power failure must not lose both."""
+        """Wait until the file is on the disk. Call this before you delete the original: a power failure must not lose both.
+
+        :raises NoSpaceError: the store is full.
+        """
         if self._is_folder:
             path = Path(getattr(self._path(key), "path", self._path(key)))
-            _sync(path)
-            _sync(path.parent)
+            with full_disk_named(f"保存先 {self._root}"):
+                _sync(path)
+                _sync(path.parent)
 
     def read(self, key: str) -> bytes:
         """The content. :raises FileNotFoundError: there is no such file."""
@@ -126,6 +148,32 @@ def tenant_folder(tenant_id: str) -> str:
     """A unique folder name for any tenant id; readable for ordinary ids."""
     readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
     return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
+
+
+@contextmanager
+def _local_writer(target: Path) -> Iterator[IO[bytes]]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a directory")
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.rename(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _is_full(error: OSError) -> bool:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # The client of S3 keeps the answer of the service as the cause.
+    answer = getattr(error.__cause__, "response", None) or {}
+    return (
+        answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == _FULL_STATUS
+        or answer.get("Error", {}).get("Code") in _FULL_CODES
+    )
 
 
 def _sync(path: Path) -> None:

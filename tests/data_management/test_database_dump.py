@@ -26,7 +26,7 @@ from include.data_management.data_backup.server import DatabaseServer
 from include.data_management.data_backup.snapshot import exported_snapshot
 from include.data_management.data_backup.spool import spool_folder
 from include.database import count_of
-from include.execution.object_store import ObjectStore
+from include.execution.object_store import NoSpaceError, ObjectStore
 from tests.conftest import Database
 from tests.data_management.backups import BIN, programs
 from tests.waiting import wait_until
@@ -152,13 +152,13 @@ def test_the_disk_that_is_full_is_named_with_what_to_do(tmp_path: Path, encrypte
                 yield target
 
     packer = Packer(FullStore(tmp_path / "store"), "backups/b", identity=identity)
-    with pytest.raises(OSError, match=rf"{tmp_path}/store/backups/b/dump/1\.dat.* の空き容量.*広げて"):
+    with pytest.raises(NoSpaceError, match=rf"^保存先 {tmp_path}/store の空き容量.*広げて"):
         packer.pack(io.BytesIO(b"x"), "dump/1.dat")
 
     sound = Packer(ObjectStore(tmp_path / "store"), "backups/b", identity=identity)
     file = sound.pack(io.BytesIO(b"x"), "dump/1.dat")
     (tmp_path / "1.dat").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=rf"一時フォルダー（TMPDIR）{tmp_path} の空き容量"):
+    with pytest.raises(NoSpaceError, match=rf"一時フォルダー（TMPDIR）{tmp_path} の空き容量"):
         write_out(sound, file, tmp_path / "1.dat")
 
 

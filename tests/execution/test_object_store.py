@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from include.execution.object_store import ObjectStore
+from include.errors import is_recoverable
+from include.execution.object_store import NoSpaceError, ObjectStore
 from tests.s3_server import BUCKET, S3Server
 
 KEY = "invoices/2026-10/INV-2026-10-001.pdf"
@@ -140,6 +141,24 @@ def test_writers_at_once_end_with_one_whole_file(store: ObjectStore, root: Path)
     assert files(root) == [KEY]
 
 
+def test_a_full_disk_is_named_once_with_what_to_do_and_leaves_nothing(store: ObjectStore, root: Path) -> None:
+    store.write(KEY, b"before")
+    with (
+        pytest.raises(NoSpaceError) as caught,
+        store.writer(KEY),
+        Path("/dev/full").open("wb", buffering=0) as full,
+    ):
+        full.write(b"x")
+
+    assert (
+        str(caught.value)
+        == f"保存先 {root} の空き容量がなくなりました。空けるか、広げてからやり直してください。"
+    )
+    assert not is_recoverable(caught.value)
+    assert files(root) == [KEY]
+    assert store.read(KEY) == b"before"
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -225,6 +244,27 @@ def test_an_upload_that_fails_leaves_no_short_object(s3: S3Server, refused: str,
     assert s3.names() == [f"batch/{KEY}"]
     assert bucket.read(KEY) == b"before"
     assert s3.unfinished_uploads() == 0
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ("507 Insufficient Storage", "XMinioStorageFull"),
+        ("403 Forbidden", "QuotaExceeded"),
+        ("400 Bad Request", "XMinioAdminBucketQuotaExceeded"),
+        ("403 Forbidden", "InsufficientStorageSpace"),
+    ],
+)
+def test_an_object_store_that_is_full_is_named_with_what_to_do(
+    s3: S3Server, refusal: tuple[str, str]
+) -> None:
+    bucket = ObjectStore(s3.path("batch"))
+    s3.refusal, s3.refuses = refusal, lambda request: request["REQUEST_METHOD"] == "PUT"
+
+    with pytest.raises(NoSpaceError, match=f"^保存先 s3://{BUCKET}/batch の空き容量がなくなりました。"):
+        bucket.write(KEY, b"content")
+
+    assert s3.names() == []
 
 
 def test_what_another_task_has_written_since_is_seen(s3: S3Server) -> None:

@@ -599,7 +599,8 @@ def test_one_tenants_broken_archive_leaves_the_others_alone(
 
     def full(key: str) -> None:
         if tenant_folder("A") in key:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            with store.writer(key), Path("/dev/full").open("wb", buffering=0) as file:
+                file.write(b"x")
 
     result = clean(database, FaultyStore(store, on_write=full))
 
@@ -607,9 +608,10 @@ def test_one_tenants_broken_archive_leaves_the_others_alone(
     assert ids(host) == {kept}
     assert set(archived(store)) == {gone}
     told = outcome(host, result.execution_id)
-    assert told["error_code"] == "ArchiveError"
-    assert "書き込めません（[Errno 28] No space left on device）" in told["error_message"]
-    assert "HIS_NotificationLog からは何も削除していません" in told["error_message"]
+    assert told["error_code"] == "NoSpaceError"
+    assert told["error_message"].startswith(
+        f"保存先 {Path(store.location('x')).parent} の空き容量がなくなりました"
+    )
 
 
 # Faults --------------------------------------------------------------------------------------------------------------------

@@ -633,7 +633,9 @@ def test_a_reissue_that_is_retried_voids_and_issues_once(
     run_billing(database)
     host.execute("UPDATE batch.usage_day SET active_users = 22, revision = 2")
     run = open_operation(database, "reissue", reason="訂正")
-    assert [failure.code for failure in process(database, run, store=FullStore()).failures] == ["OSError"]
+    assert [failure.code for failure in process(database, run, store=FullStore()).failures] == [
+        "NoSpaceError"
+    ]
 
     said = details(process(database, run, store=store))
 

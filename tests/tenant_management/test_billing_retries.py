@@ -30,7 +30,7 @@ def test_a_run_that_is_retried_says_again_what_it_has_billed_and_its_totals_stay
     customer(host, "A", contact_email="a@example.jp")
     run = open_billing(database)
     (failure,) = process(database, run, store=FullStore()).failures
-    assert (failure.code, invoice(host, "A")["number"]) == ("OSError", "INV-2026-10-001")
+    assert (failure.code, invoice(host, "A")["number"]) == ("NoSpaceError", "INV-2026-10-001")
     rows = everything_written(host)
 
     said = details(process(database, run, store=store))

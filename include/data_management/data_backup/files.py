@@ -7,11 +7,9 @@ which is written last and lists the other manifests. Without it the backup does 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -25,7 +23,7 @@ import pyrage  # type: ignore[import-untyped]
 import zstandard
 
 from include.errors import BatchError, SettingsError
-from include.execution.object_store import ObjectStore
+from include.execution.object_store import ObjectStore, full_disk_named
 
 KEY_CONNECTION = "batch_backup_key"
 FOLDER = "backups"
@@ -114,11 +112,10 @@ class Packer:
     def pack(self, source: IO[bytes], path: str, rows: int | None = None) -> StoredFile:
         """Store the source's bytes at ``path`` with the suffix, through a temporary name.
 
-        :raises OSError: the store is full or not reachable.
+        :raises NoSpaceError: the store is full. :raises OSError: it is not reachable.
         """
         path += self.suffix
-        key = self.key(path)
-        with full_disk_named(f"保存先 {self.store.location(key)}"), self.store.writer(key) as target:
+        with self.store.writer(self.key(path)) as target:
             sink = _HashingWriter(target)
             packed = zstandard.ZstdCompressor(level=self._level, write_checksum=True).stream_reader(source)
             if self._identity is None:
@@ -302,25 +299,10 @@ def packer_suffix(path: str) -> str:
 
 
 def write_out(packer: Packer, file: StoredFile, target: Path) -> None:
-    """Write the file's content to ``target``. Errors as ``Packer.unpacked``. :raises OSError: the disk is full."""
+    """Write the file's content to ``target``. Errors as ``Packer.unpacked``. :raises NoSpaceError: the disk is full."""
     with (
         full_disk_named(f"一時フォルダー（TMPDIR）{target.parent}"),
         packer.unpacked(file) as source,
         target.open("wb") as sink,
     ):
         shutil.copyfileobj(source, sink, _BLOCK_BYTES)
-
-
-@contextmanager
-def full_disk_named(place: str) -> Iterator[None]:
-    """Replace the bare error of a full disk by a sentence that names the place and the action."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OSError(
-            error.errno,
-            f"{place} の空き容量がなくなりました。空けるか、置き場所を広げてからやり直してください"
-            f"（{os.strerror(error.errno)}）",
-        ) from error

@@ -129,7 +129,7 @@ class LogCleanupBatch(UnitBatch, ReportsDigest):
                 unit_id,
                 "FILES_NOT_TREATED",
                 f"{len(report.errors)} 件のファイルを処理できませんでした（{report.errors[0]}）。"
-                "空き容量と権限を確認してください。残りは次の実行が処理します。",
+                "原因を取り除いてください。残りは次の実行が処理します。",
                 recoverable=False,
                 details={**details, "errors": len(report.errors)},
                 notes=_listed([*report.errors, *report.untouched]),

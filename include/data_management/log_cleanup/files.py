@@ -23,7 +23,7 @@ from typing import IO
 
 from include.errors import BatchError, reason_of
 from include.execution.business_date import JAPAN
-from include.execution.object_store import ObjectStore
+from include.execution.object_store import ObjectStore, full_disk_named
 from include.settings import LogClassSettings
 
 # app.log, app.log.1, app-2026-10-31.log, access.log-20261031, and each of these with .gz
@@ -169,7 +169,8 @@ def _process_file(
                 report.deleted += 1
                 report.bytes_freed += found.status.st_size
         else:
-            _compress(source, found, report)
+            with full_disk_named(f"ログのフォルダー {shown(found.path.parent)}"):
+                _compress(source, found, report)
 
 
 def _walk(folder_fd: int, path: Path, report: FileReport) -> Iterator[_Found]:
