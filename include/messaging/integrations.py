@@ -27,7 +27,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from email.utils import formataddr
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +176,13 @@ def _mail_server(auth: Mapping[str, Any], connection: Mapping[str, Any], endpoin
         return None
     if not (login and password and sender and sender.isascii()):
         return None
+    name = first_text(connection, "from_name")
     # STARTTLS unless the row says otherwise: a missing flag must not send a password in clear text.
     security = "none" if connection.get("use_tls") is False else "starttls"
     return EmailConfig(
         host=host.strip("[]"),
         port=int(port),
-        sender=formataddr((first_text(connection, "from_name"), sender)),
+        sender=f"{name} <{sender}>" if name else sender,
         login=login,
         password=password,
         security="tls" if connection.get("use_ssl") is True else security,

@@ -103,6 +103,8 @@ def test_no_value_makes_a_header_of_its_own(tenant: Tenant, line_break: str) -> 
     assert "Bcc" not in letter.headers
     assert letter.destination == "taro.yamada@example.co.jp"
     assert letter.subject.split() == ["件名", "Bcc:", "evil@example.com", "本文"]
+    assert letter.headers["From"].startswith("=?utf-8?b?")
+    assert letter.headers["From"].endswith(" <no-reply@example.co.jp>")
 
 
 class TestARecipient:

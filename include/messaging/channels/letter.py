@@ -10,11 +10,11 @@ from email.headerregistry import BaseHeader, HeaderRegistry, UniqueUnstructuredH
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.policy import Policy
-from email.utils import formataddr, parseaddr
 
 import idna
 
 from include.errors import BatchError
+from include.messaging.channels.sender_address import AddressesHeader, address_with_name, split_sender
 from include.messaging.message import Message, MessageFile
 from include.network import EmailConfig
 
@@ -33,6 +33,13 @@ _DOMAIN = re.compile(r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])
 _LONGEST_LOCAL_PART = 64
 _LONGEST_ADDRESS = 254
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+_SENDER_EXAMPLE = "通知 <no-reply@example.jp>"
+_SEVERAL_ADDRESSES = re.compile(r"@[^@]*[\s,;、][^@]*@")
+_ADDRESS_IN_NAME = re.compile("<[^<>]*@[^<>]*>")
+# A line has at most 998 octets (RFC 5322), and a character of an international letter up to 4.
+_LONGEST_DISPLAY_NAME = 200
 
 
 class LetterTooLargeError(BatchError):
@@ -81,7 +88,7 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     letter = EmailMessage(_LETTER_POLICY.clone(utf8=recipient.needs_smtputf8))
     letter["Message-ID"] = message_id
     letter["Date"] = datetime.now(UTC)
-    letter["From"] = formataddr((display_name, sender))
+    letter["From"] = address_with_name(display_name, sender)
     letter["To"] = recipient.text
     letter["Subject"] = one_line(message.subject)
     # RFC 3834: automatic replies, such as those about an absence, are not sent to this letter.
@@ -118,8 +125,8 @@ def _with_ending(rich: str, file: MessageFile | None) -> str:
 
 def settings_problem(config: EmailConfig) -> str:
     """The name of a setting of the mail server that cannot be used, with the reason; empty if all are valid."""
-    if not is_ascii_address(sender_of(config)[1]):
-        return "送信元（from_email）がメールアドレスではありません"
+    if problem := _sender_problem(config):
+        return f"送信元（{'from_address' if config.is_tenants else 'from_email'}）{problem}"
     if config.reply_to and not is_ascii_address(config.reply_to):
         return "返信先（reply_to）がメールアドレスではありません"
     if config.envelope_sender and not is_ascii_address(with_token(config.envelope_sender, SAMPLE_TOKEN)):
@@ -136,9 +143,28 @@ def settings_problem(config: EmailConfig) -> str:
 
 def sender_of(config: EmailConfig) -> tuple[str, str]:
     """The display name and the address of the sender. The address is as entered if it is not valid."""
-    display_name, sender = parseaddr(one_line(config.sender))
+    display_name, sender = split_sender(one_line(config.sender))
     address = address_of(sender)
     return display_name, address.text if address else sender
+
+
+def _sender_problem(config: EmailConfig) -> str:
+    """What is wrong with the sender, as the end of a sentence; empty if nothing is."""
+    display_name, sender = sender_of(config)
+    if _SEVERAL_ADDRESSES.search(sender) or _ADDRESS_IN_NAME.search(display_name):
+        return "にメールアドレスが 2 つ以上あります。1 つだけにしてください"
+    if "@" not in sender:
+        return f"にメールアドレスがありません（例: {_SENDER_EXAMPLE}）"
+    if "<" in sender or ">" in sender:
+        return f"は、メールアドレスを < と > で囲んで最後に書いてください（例: {_SENDER_EXAMPLE}）"
+    address = address_of(sender)
+    if address is None:
+        return f"のメールアドレスの形式が正しくありません（例: {_SENDER_EXAMPLE}）"
+    if address.needs_smtputf8:
+        return "のメールアドレスの @ の前に、英数字と記号以外の文字は使えません"
+    if len(display_name) > _LONGEST_DISPLAY_NAME or _SURROGATES.search(display_name):
+        return f"の表示名が長すぎるか、送れない文字を含みます（{_LONGEST_DISPLAY_NAME} 文字まで）"
+    return ""
 
 
 def with_token(address: str, token: str) -> str:
@@ -201,5 +227,6 @@ class _UnfoldedHeader(UniqueUnstructuredHeader, BaseHeader):  # type: ignore[mis
 
 
 _HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("From", AddressesHeader)
 _HEADERS.map_to_type("List-Unsubscribe", _UnfoldedHeader)
 _LETTER_POLICY = SMTP_POLICY.clone(header_factory=_HEADERS)

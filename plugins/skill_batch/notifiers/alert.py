@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from html import escape
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from skill_batch.notifiers.mail_addresses import MAIL_POLICY
 
 JAPAN = ZoneInfo("Asia/Tokyo")
 
@@ -66,9 +69,9 @@ class Alert:
             },
         ]
 
-    def as_mail(self, sender: str, recipients: str, message_id: str) -> EmailMessage:
+    def as_mail(self, sender: Address, recipients: list[Address], message_id: str) -> EmailMessage:
         """Text and HTML. ``message_id`` is the same in each attempt, so that a mail program can detect a second copy."""
-        mail = EmailMessage()
+        mail = EmailMessage(MAIL_POLICY)
         mail["Subject"] = f"[{self.severity}] {' '.join(self.title.split())}"
         mail["From"], mail["To"] = sender, recipients
         mail["Date"], mail["Message-ID"] = format_datetime(self.arose_at), message_id

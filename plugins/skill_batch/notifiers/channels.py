@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from skill_batch.lookup import find_connection
 from skill_batch.masking import mask_all
 from skill_batch.notifiers.alert import Alert, escape_slack, shorten
+from skill_batch.notifiers.mail_addresses import recipients_of, sender_of
 from skill_batch.notifiers.triggering_user import mail_address_of
 
 if TYPE_CHECKING:
@@ -185,13 +186,15 @@ def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
     import smtplib
 
     digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-    mail = alert.as_mail(sender, recipients, f"<{digest}@{sender.rpartition('@')[2].strip('>')}>")
+    from_address, to_addresses = sender_of(sender), recipients_of(recipients)
+    mail = alert.as_mail(from_address, to_addresses, f"<{digest}@{from_address.domain}>")
     try:
         server = _smtp_session(connection)
     except (OSError, smtplib.SMTPException) as error:
         raise NotSentError(str(error)) from error
     with server:
-        server.send_message(mail)
+        # With the addresses, because the standard library would parse the headers by its own rule.
+        server.send_message(mail, from_address.addr_spec, [each.addr_spec for each in to_addresses])
 
 
 def _smtp_session(connection: Connection) -> smtplib.SMTP:

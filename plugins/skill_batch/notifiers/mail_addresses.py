@@ -1,0 +1,84 @@
+"""The sender and the recipients of an alert by mail: how their texts are split, and how they are written into the headers.
+
+The rule of ``include.messaging.channels.sender_address``, which says why it is not that of the standard library. A test compares both.
+The triggerer imports this module, on some platforms without ``include``.
+"""
+
+from __future__ import annotations
+
+import re
+from email.header import Header
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UniqueAddressHeader
+from email.policy import EmailPolicy, Policy
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+# A comma in a quoted name does not end a recipient.
+_RECIPIENT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SEVERAL_ADDRESSES = re.compile(r"@[^@]*[\s,;、][^@]*@")
+_ADDRESS_IN_NAME = re.compile("<[^<>]*@[^<>]*>")
+_LONGEST_ENCODED_LINE = 76
+
+
+def sender_of(text: str) -> Address:
+    """The sender of an alert. :raises LookupError: it has no address, or several."""
+    name, address = split_sender(_one_line(text))
+    if _SEVERAL_ADDRESSES.search(address) or _ADDRESS_IN_NAME.search(name):
+        raise LookupError("送信元（from_email）にメールアドレスが 2 つ以上あります。1 つだけにしてください")
+    if not address or set("<> ") & set(address):
+        raise LookupError("送信元（from_email）にメールアドレスがありません（例: 通知 <alerts@example.jp>）")
+    return address_with_name(name, address)
+
+
+def recipients_of(text: str) -> list[Address]:
+    """The recipients of an alert, which the text joins by commas."""
+    entries = map(_one_line, _RECIPIENT.findall(text))
+    return [address_with_name(*split_sender(entry)) for entry in entries if entry]
+
+
+def _one_line(text: str) -> str:
+    return _CONTROLS.sub(" ", text).strip()
+
+
+def split_sender(text: str) -> tuple[str, str]:
+    """The display name and the address: the last ``<…>`` at the end of the text, or the whole text without a name."""
+    if "<" not in text or not text.endswith(">"):
+        return "", text
+    name, _, address = text[:-1].rpartition("<")
+    name = name.strip()
+    if quoted := _QUOTED.fullmatch(name):
+        name = _ESCAPED.sub(r"\1", quoted[1])
+    return name, address.strip()
+
+
+def address_with_name(name: str, address: str) -> Address:
+    """The value of a header with addresses. The standard library quotes the name if it has special characters."""
+    username, _, domain = address.rpartition("@")
+    # A local mail server may know a user name without a domain.
+    return Address(name, username, domain) if username else Address(name, domain)
+
+
+class _AddressesHeader(UniqueAddressHeader, BaseHeader):  # type: ignore[misc]  # max_count, in typeshed
+    """A header with addresses, one on each line. A line is not folded, because some Pythons lose the quotation marks of a name."""
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header. A name beyond ASCII is encoded by RFC 2047, unless the mail is international (RFC 6532)."""
+        shown = [
+            str(address) if policy.utf8 or address.display_name.isascii() else _encoded(address, policy)
+            for address in self.addresses
+        ]
+        return f"{self.name}: {f',{policy.linesep} '.join(shown)}{policy.linesep}"
+
+
+def _encoded(address: Address, policy: Policy) -> str:
+    name = Header(address.display_name, "utf-8", header_name="From").encode(linesep=policy.linesep)
+    *_, last_line = f"From: {name}".split(policy.linesep)
+    is_long = len(f"{last_line} <{address.addr_spec}>") > _LONGEST_ENCODED_LINE
+    return f"{name}{policy.linesep if is_long else ''} <{address.addr_spec}>"
+
+
+_HEADERS = HeaderRegistry()
+for _name in ("From", "To"):
+    _HEADERS.map_to_type(_name, _AddressesHeader)
+MAIL_POLICY = EmailPolicy(header_factory=_HEADERS)
