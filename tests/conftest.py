@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import logging
 import os
 import re
 import shutil
@@ -113,11 +114,19 @@ def copy_template(server: Server, name: str, template: str) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for garbage only among what the tests leave: nothing that is imported and collected before them becomes garbage."""
+    """Look for garbage only among what the tests leave: nothing that is imported and collected before them becomes garbage.
+
+    An import of Airflow adds a handler to the root logger. pytest does not capture while it imports the conftest of a folder, so this
+    handler has the real standard output and would write into what ``capfd`` reads. It is removed.
+    """
+    root = logging.getLogger()
+    before = list(root.handlers)
     gc.disable()
     try:
         return (yield)
     finally:
+        for handler in [each for each in root.handlers if each not in before]:
+            root.removeHandler(handler)
         gc.freeze()
         gc.enable()
 

@@ -178,16 +178,16 @@ def _the_commands_run_a_batch(api: Api, database: Database) -> None:
             "business_date": "2026-10-31",
             "dry_run": False,
         }
+        run_id = shell.paste('echo "$RUN_ID"').strip()
     with database.connect() as connection:
         assert connection.execute(
             "SELECT status, success_count, triggered_by FROM batch.board_run WHERE execution_id = %s",
             [totals["execution_id"]],
-        ).fetchall() == [("completed", 2, _user_of(api))]
+        ).fetchall() == [("completed", 2, _user_of(api, run_id))]
 
 
-def _user_of(api: Api) -> str:
-    (run, *_) = api.call("GET", f"/api/v2/dags/{USAGE}/dagRuns")["dag_runs"]
-    return str(run["triggering_user_name"])
+def _user_of(api: Api, run_id: str) -> str:
+    return str(api.call("GET", f"/api/v2/dags/{USAGE}/dagRuns/{run_id}")["triggering_user_name"])
 
 
 def _a_failed_tenant_is_run_again(api: Api, database: Database) -> None:
