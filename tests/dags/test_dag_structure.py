@@ -205,15 +205,21 @@ def test_the_form_of_a_scheduled_dag_says_first_that_unpausing_starts_a_real_run
     box = json.loads(texts.read_text(encoding="utf-8"))["triggerDag"]["unpause"].partition("}} ")[2]
     warned = set()
     for spec in BATCHES:
-        first, second, *_ = dags[spec.dag_id].params.get_param("dry_run").description.split("。")
+        first, second, *_ = _description_of_dry_run(dags[spec.dag_id]).split("。")
         assert first.startswith("この DAG が一時停止中なら、")
         assert f"「{box}」" in second
         assert f"DAG {spec.family.dag_id} の" in first
         warned.add(spec.dag_id)
     # Without a schedule no run was missed.
     for dag in dags.values():
-        said = "一時停止" in dag.params.get_param("dry_run").description
+        said = "一時停止" in _description_of_dry_run(dag)
         assert said == (dag.dag_id in warned)
+
+
+def _description_of_dry_run(dag: DAG) -> str:
+    description = dag.params.get_param("dry_run").description
+    assert description
+    return description
 
 
 def test_a_family_form_chooses_batches_and_has_no_operation(dags: dict[str, DAG]) -> None:
