@@ -84,7 +84,7 @@ def _of_all_versions(parent: Path, prefix: str) -> list[Path]:
     return [folder / "bin" for folder in sorted(parent.glob("*")) if named.fullmatch(folder.name)]
 
 
-def _versions(folder: Path) -> Sequence[int]:
+def _versions(folder: Path) -> list[int]:
     """The major versions of the programs; empty if one of them is missing or does not run."""
     versions = []
     for name in _PROGRAMS:
@@ -100,6 +100,6 @@ def _versions(folder: Path) -> Sequence[int]:
         )
         stated = re.search(r"\(PostgreSQL\) (\d+)", done.stdout) if done and done.returncode == 0 else None
         if stated is None:
-            return ()
+            return []
         versions.append(int(stated[1]))
     return versions

@@ -347,7 +347,7 @@ def _contents_query(
     tables: Sequence[Table],
     conditions: Sequence[sql.Composable],
     hashed: Collection[tuple[str, str]] | None,
-) -> sql.Composable:
+) -> sql.Composed:
     """One statement for all tables, because a round trip per table takes longer than the counting."""
     content_hash = sql.SQL("coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text")
     parts = [
