@@ -134,7 +134,8 @@ class FailureAlert(BaseNotifier):
         ti = context.get("ti")
         result = self._recorded(context, failed_tasks, database)
         if result and result.failed_tenants:
-            asked = approval_of(ti) if ti else {}
+            # In the DAG of a family, the task may be of another batch.
+            asked = approval_of(ti) if ti and ti.task_id in failed_tasks else {}
             links = run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else "")
             return address_to(
                 user, self._result_alert(severity_for(user, self.severity), result, links, asked)
