@@ -41,6 +41,7 @@ class LiveInvoice:
 
     ``is_paid``: the application marks it as paid, or payments are recorded. ``credited_total`` is the sum of its partial credit notes, tax
     included. ``is_carried``: one-off lines carry a difference of it into later months. ``usage_days`` is the number of billed days.
+    ``remarks`` are those of its document.
     """
 
     invoice_id: str
@@ -55,6 +56,7 @@ class LiveInvoice:
     credited_total: Decimal
     is_carried: bool
     usage_days: int
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -363,6 +365,7 @@ def _account(
             row["previous_currency"],
             row["previous_billed_days"],
             row["previous_month_days"],
+            tuple(row["live_remarks"]),
         ),
     )
 

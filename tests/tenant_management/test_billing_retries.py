@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from include.execution.object_store import ObjectStore
 from include.execution.run_log import close_execution
@@ -48,6 +49,23 @@ def test_a_run_that_is_retried_says_again_what_it_has_billed_and_its_totals_stay
     assert host.execute("SELECT result -> 'totals' FROM batch.execution_log").fetchone() == (
         {"generatedInvoices": 1, "totalAmountJPY": 11_000},
     )
+
+
+@pytest.mark.parametrize("percent_off", [0, 100])
+def test_an_attempt_after_the_invoice_has_the_outcome_of_the_first(
+    database: Database, host: psycopg.Connection, percent_off: int
+) -> None:
+    """As after a kill between the commit and the end of the task. The invoice has remarks about missing records."""
+    customer(host, "A", months=())
+    billing_rows.without_records(host, "A", last=20)
+    if percent_off:
+        billing_rows.discount(host, "A", value=percent_off)
+    run = open_billing(database)
+    (first,) = process(database, run).results
+    assert first.records == 31
+    assert first.notes
+
+    assert process(database, run).results == [first]
 
 
 def test_a_month_of_nothing_to_pay_is_that_again_when_it_is_retried(

@@ -296,6 +296,7 @@ def _already_settled(
             account.tenant_id,
             Settlement.ALREADY_FINALIZED,
             number=issued.number,
+            notes=issued.remarks,
             notes=(
                 f"{invoice_label(issued.number)}は確定済みのため、そのままです（計算し直すには DAG operate_invoices の「取消して再発行」）",
             ),

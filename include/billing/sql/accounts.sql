@@ -34,6 +34,7 @@ SELECT
     live.execution_id AS live_execution_id,
     live.issued_on AS live_issued_on,
     coalesce(jsonb_array_length(live.inputs -> 'usage_days'), 0) AS live_usage_days,
+    coalesce(live.content -> 'remarks', '[]') AS live_remarks,
     live.credited_total AS live_credited_total,
     exists(
         SELECT FROM batch.extra_charge AS carried
