@@ -296,7 +296,7 @@ def test_nothing_changes_a_file_that_is_handed_over(
     contents = {key: files(store)[key] for key in NOVEMBERS_FILES}
 
     assert operate(database, operation, reason="訂正", store=store).status == "completed"
-    run_billing(database, store=store)
+    run_billing(database, codes=["A"], store=store)
 
     assert {key: files(store)[key] for key in NOVEMBERS_FILES} == contents
     after = [Path(store.location(key)).stat() for key in NOVEMBERS_FILES]
@@ -321,7 +321,7 @@ def test_documents_made_after_the_hand_over_are_dated_in_the_first_open_month(
     _, credit = invoices(host, "A")
     assert (credit["number"], credit["issued_on"]) == ("CRN-2026-10-001", DECEMBER)
     assert listed(store, "2026-12") == [("CRN-2026-10-001", "返還", "確定", "-11000")]
-    run_billing(database, store=store)
+    run_billing(database, codes=["A"], store=store)
     assert [row["issued_on"] for row in invoices(host, "A")] == [FIRST_OF_NOVEMBER, DECEMBER, DECEMBER]
 
 

@@ -122,6 +122,7 @@ def test_a_difference_that_is_carried_or_billed_anew_is_not_reported_again(
     operate(database, "carry", "A")
     operate(database, "reissue", "B", reason="再集計")
     operate(database, "credit", "C", reason="再集計")
+    run_billing(database, codes=["C"])
 
     assert report() == []
 
@@ -284,6 +285,7 @@ def test_a_line_of_an_invoice_that_was_credited_is_billed(
     host.execute("""UPDATE "MST_Tenant" SET subscription_plan = 'FREE'""")
     host.execute("DELETE FROM batch.extra_charge WHERE extra_charge_id <> 'late'")
 
+    run_billing(database, codes=["A"])
     lines = report()
 
     assert not any("個別明細" in line for line in lines)

@@ -50,6 +50,7 @@ class Settlement(StrEnum):
     NOT_BILLABLE = "not billable"
     HELD = "held"
     SAMPLE = "sample"
+    TAKEN_BACK = "taken back"
     FAILED = "failed"
 
 
@@ -60,7 +61,8 @@ class Instructions:
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones; ``reason`` says why. ``actor`` is the run or the person.
     ``resumable``: the run may be retried. A retry does not issue again what this actor has issued. ``is_trial``: nothing is written, so a
-    month before the first one may be priced too.
+    month before the first one may be priced too. ``names_tenants``: somebody has chosen the tenants. Otherwise a month whose invoice was
+    voided, or credited in full, is not billed again.
     """
 
     issued_on: date
@@ -72,6 +74,7 @@ class Instructions:
     reason: str = ""
     approved: Collection[str] = ()
     approved_by: str | None = None
+    names_tenants: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def price_tenants(
     instructions = replace(instructions, is_trial=True)
     priced = []
     for account in load_accounts(connection, period):
-        outcome = _draft(account, period, terms, instructions)
+        outcome = _taken_back(account, instructions) or _draft(account, period, terms, instructions)
         if isinstance(outcome, Draft):
             outcome = TenantSettlement(
                 account.tenant_id,
@@ -228,7 +231,11 @@ def _outcome(
     account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
 ) -> Draft | TenantSettlement:
     """The draft to save and finalise, or the settlement of a month that needs no draft."""
-    outcome = _already_settled(account, terms, instructions) or _draft(account, period, terms, instructions)
+    outcome = (
+        _already_settled(account, terms, instructions)
+        or _taken_back(account, instructions)
+        or _draft(account, period, terms, instructions)
+    )
     if account.issued is None:
         return outcome
     if isinstance(outcome, Draft):
@@ -289,6 +296,7 @@ def _already_settled(
             number=issued.number,
             total=issued.total,
             currency=issued.currency,
+            notes=issued.remarks,
             billed_days=issued.usage_days,
         )
     if not instructions.recalculate:
@@ -296,7 +304,6 @@ def _already_settled(
             account.tenant_id,
             Settlement.ALREADY_FINALIZED,
             number=issued.number,
-            notes=issued.remarks,
             notes=(
                 f"{invoice_label(issued.number)}は確定済みのため、そのままです（計算し直すには DAG operate_invoices の「取消して再発行」）",
             ),
@@ -312,6 +319,23 @@ def _already_settled(
     if issued.is_paid:
         return _failed(account.tenant_id, paid_error(issued.number))
     return None
+
+
+def _taken_back(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
+    """The settlement of a month whose invoice was voided or credited in full; None if the month is to be priced.
+
+    Somebody has decided that the customer does not owe the invoice. A draft means that somebody has billed the month again by name.
+    """
+    if instructions.names_tenants or account.live or account.replaced is None:
+        return None
+    return TenantSettlement(
+        account.tenant_id,
+        Settlement.TAKEN_BACK,
+        attention=(
+            f"{invoice_label(account.replaced.number)}を取消か全額返還したため、この月は請求していません。"
+            "請求し直すときは、DAG batch_018_02_tenant_billing を同じ業務日とこのテナントコードで実行してください",
+        ),
+    )
 
 
 def _draft(

@@ -37,14 +37,17 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
         self._billing = billing
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``allow_incomplete``: bill from the closed days even if some days are missing.
+        """``allow_incomplete``: bill from the closed days even if some days are missing. ``names_tenants``: the form names tenants.
 
         :raises NotDueError: a scheduled run would bill a month before the first one, for example the missed run of a new installation.
         :raises ParameterError: a manual run, other than a dry run, would bill such a month; or the settings contain no first month.
         """
         if not request.values.get("dry_run"):
             self._require_billed_month(request)
-        return {"allow_incomplete": bool(request.values.get("allow_incomplete"))}
+        return {
+            "allow_incomplete": bool(request.values.get("allow_incomplete")),
+            "names_tenants": bool(request.codes),
+        }
 
     def _require_billed_month(self, request: Request) -> None:
         try:
@@ -65,6 +68,8 @@ class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles,
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
+            # A run that an older version has opened has no such option.
+            names_tenants=run.options.get("names_tenants", False),
         )
         bill = self._billing.price if run.dry_run else self._billing.settle
         return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
