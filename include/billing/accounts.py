@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import MAXYEAR, MINYEAR, date
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
@@ -120,8 +120,8 @@ def inputs_of(
 ) -> BillingInputs | None:
     """The inputs of the tenant's invoice, or None if nothing is billable: no one-off line, and no contract or only FREE and TRIAL.
 
-    :raises BillingError: the plan, its history or the contract's end is missing or unknown, the tenant was used outside its contract, or
-        the issuer has no English address.
+    :raises BillingError: the plan, its history or the contract's start or end is missing or unknown, the tenant was used outside its
+        contract, or the issuer has no English address.
     """
     parts = [
         PricedPart(plan_part=part, plan=_in_currency(plan, account.currency))
@@ -240,6 +240,7 @@ def _tax_abroad(recipient: Recipient, settings: BillingSettings) -> TaxCategory 
 
 
 def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
+    _require_dated_start(account)
     contract = period.clipped(account.contract_start, account.contract_end)
     _require_contract_for_use(account, contract)
     if contract is None:
@@ -260,6 +261,16 @@ def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
     return plan_parts(
         period, account.plan_changes, contract_start=account.contract_start, contract_end=account.contract_end
     )
+
+
+def _require_dated_start(account: BillingAccount) -> None:
+    """Check that the contract begins on a date. The views show infinity and other times that are no dates in the years 1 and 9999."""
+    if account.contract_start and account.contract_start.year in (MINYEAR, MAXYEAR):
+        raise BillingError(
+            "CONTRACT_START_UNKNOWN",
+            "契約開始日が日付ではありません（infinity、西暦 1 年以前、9999 年以後のどれか）。"
+            "MST_Tenant.contract_start_date（空のときは created_at）を直してください",
+        )
 
 
 def _require_contract_for_use(account: BillingAccount, contract: Period | None) -> None:
@@ -354,6 +365,7 @@ def _account(
             row["live_credited_total"],
             row["live_is_carried"],
             row["live_usage_days"],
+            tuple(row["live_remarks"]),
         ),
         replaced=row["replaced_number"]
         and DocumentReference(number=row["replaced_number"], issued_on=row["replaced_issued_on"]),
@@ -365,7 +377,6 @@ def _account(
             row["previous_currency"],
             row["previous_billed_days"],
             row["previous_month_days"],
-            tuple(row["live_remarks"]),
         ),
     )
 

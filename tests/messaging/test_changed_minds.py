@@ -326,6 +326,36 @@ def test_a_letter_about_an_invoice_is_sent_however_late_and_another_notification
     assert shown == [("BILLING_CONTACT", "SUCCESS"), ("USER", "FAILED")]
 
 
+@pytest.mark.parametrize("never", ["infinity", "294276-12-31", "9999-12-31 23:59:59"])
+def test_a_notification_that_is_never_due_waits(
+    database: Database, host: psycopg.Connection, services: StandIns, never: str
+) -> None:
+    moved = put_off(database, host, services)
+    other = waiting(host, "A")
+    change(host, f"scheduled_at = '{never}'", moved)
+
+    run_notifications(database, services)
+    change(host, f"scheduled_at = '{never}'", waiting(host, "A"))
+    retry(database, services)
+
+    assert len(services.messages) == 1
+    assert host.execute(SHOWN, [other]).fetchone() == ("SUCCESS", 1, None)
+    assert statuses(host) == {("email", "retry"): 1, ("email", "sent"): 1}
+
+
+def test_a_notification_that_was_due_before_all_time_is_given_up(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    lost = waiting(host, "A")
+    change(host, "scheduled_at = '-infinity'", lost)
+    waiting(host, "A")
+
+    run_notifications(database, services)
+
+    assert len(services.messages) == 1
+    assert host.execute(SHOWN, [lost]).fetchone() == ("FAILED", 0, "expired")
+
+
 def test_a_notification_whose_type_became_unknown_is_not_sent(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

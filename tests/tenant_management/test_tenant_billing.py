@@ -475,9 +475,20 @@ def _left_on_an_unknown_day(host: psycopg.Connection) -> None:
     customer(host, "X", status="EXPIRED")
 
 
-def _a_date_that_python_cannot_hold(host: psycopg.Connection) -> None:
-    customer(host, "X", contract_end_date=None)
-    host.execute("""UPDATE "MST_Tenant" SET contract_end_date = 'infinity' WHERE tenant_id = 'X'""")
+def _left_on_no_day(host: psycopg.Connection) -> None:
+    customer(host, "X", status="EXPIRED", contract_end_date="9999-12-31 23:59:59")
+
+
+def _always_under_contract(host: psycopg.Connection) -> None:
+    customer(host, "X", contract_start_date="-infinity")
+
+
+def _never_under_contract(host: psycopg.Connection) -> None:
+    customer(host, "X", contract_start_date="9999-12-31 23:59:59")
+
+
+def _created_before_all_time(host: psycopg.Connection) -> None:
+    customer(host, "X", created_at="-infinity")
 
 
 @pytest.mark.parametrize(
@@ -493,7 +504,10 @@ def _a_date_that_python_cannot_hold(host: psycopg.Connection) -> None:
         (_discount_in_another_currency, 0, "DISCOUNT_CURRENCY", "値引き「特別値引き」の通貨 USD がテナントの通貨 JPY"),
         (_commitment_in_another_currency, 0, "COMMITMENT_CURRENCY", "最低利用料金の通貨 USD がテナントの通貨 JPY"),
         (_left_on_an_unknown_day, 0, "CONTRACT_END_UNKNOWN", "状態が EXPIRED ですが、契約終了日もプランの終了も"),
-        (_a_date_that_python_cannot_hold, 0, "DataError", "date too large"),
+        (_left_on_no_day, 0, "CONTRACT_END_UNKNOWN", "状態が EXPIRED ですが、契約終了日もプランの終了も"),
+        (_always_under_contract, 0, "CONTRACT_START_UNKNOWN", "契約開始日が日付ではありません"),
+        (_never_under_contract, 0, "CONTRACT_START_UNKNOWN", "契約開始日が日付ではありません"),
+        (_created_before_all_time, 0, "CONTRACT_START_UNKNOWN", "契約開始日が日付ではありません"),
     ],
 )  # fmt: skip
 def test_a_tenant_that_cannot_be_billed_fails_alone_with_the_reason_and_nothing_is_guessed(
@@ -548,6 +562,17 @@ def test_a_tenant_that_left_in_the_month_pays_its_days(
     (line,) = billed["content"]["lines"]
     assert (line["amount"], line["service_to"]) == ("4838", "2026-10-15")
     assert billed["number"] == "INV-2026-10-001"
+
+
+@pytest.mark.parametrize("never", ["infinity", "-infinity", "294276-12-31", "9999-12-31 23:59:59"])
+def test_a_contract_whose_end_is_no_date_does_not_end(
+    database: Database, host: psycopg.Connection, never: str
+) -> None:
+    customer(host, "A", contract_end_date=never)
+
+    assert run_billing(database).status == "completed"
+
+    assert invoice(host, "A")["total"] == 11_000
 
 
 def test_a_tenant_that_left_in_the_month_before_its_days_were_closed_is_not_forgotten(

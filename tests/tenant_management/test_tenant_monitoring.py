@@ -439,6 +439,17 @@ def test_an_open_incident_is_reported_again_once_a_day_from_nine_on(
     ]
 
 
+@pytest.mark.parametrize("never", ["infinity", "-infinity", "294276-12-31", "9999-12-31 23:59:59"])
+def test_a_contract_whose_end_is_no_date_does_not_end(
+    database: Database, host: psycopg.Connection, never: str
+) -> None:
+    tenant(host, contract_end_date=never)
+
+    assert check(database) == check(database, TEN + HOUR) == []
+
+    assert host.execute("SELECT tenant_id FROM batch.monitored_tenant").fetchall() == [("T001",)]
+
+
 def test_a_tenant_that_is_no_longer_active_ends_its_incidents(
     database: Database, host: psycopg.Connection
 ) -> None:

@@ -434,7 +434,7 @@ SELECT
     'SYS_SystemLog' AS source,
     (max(requested_at_utc) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS day
 FROM batch.all_api_request
-WHERE 'SYS_SystemLog' = any(%(sources)s) AND requested_at_utc < %(day_end)s AND isfinite(requested_at_utc)
+WHERE 'SYS_SystemLog' = any(%(sources)s) AND requested_at_utc < %(day_end)s
 UNION ALL
 SELECT
     'HIS_AuditLog' AS source,
@@ -442,7 +442,7 @@ SELECT
 FROM batch.all_user_action
 WHERE
     'HIS_AuditLog' = any(%(sources)s)
-    AND source = 'HIS_AuditLog' AND acted_at_utc < %(day_end)s AND isfinite(acted_at_utc);
+    AND source = 'HIS_AuditLog' AND acted_at_utc < %(day_end)s;
 
 -- name: keep_logins
 -- Save who logged in on the day, before the host overwrites it. The rows of two concurrent runs are merged.

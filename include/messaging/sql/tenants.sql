@@ -42,7 +42,7 @@ SELECT
     null AS connection_config,
     null::integer AS rate_limit_per_minute,
     1 AS precedence,
-    notification.updated_at
+    batch.bounded(notification.updated_at) AS updated_at
 FROM batch.tenant_notification_setting AS notification
 WHERE
     coalesce(notification.is_enabled, true) AND NOT notification.is_deleted
@@ -58,7 +58,7 @@ SELECT
     null AS connection_config,
     null::integer AS rate_limit_per_minute,
     2 AS precedence,
-    setting.updated_at
+    batch.bounded(setting.updated_at) AS updated_at
 FROM batch.tenant_setting AS setting
 WHERE
     setting.setting_category = 'NOTIFICATION' AND setting.setting_key = 'TEAMS_WEBHOOK_URL' AND NOT setting.is_deleted

@@ -9,7 +9,7 @@ SELECT
     CASE WHEN response_time <= 2147483647 THEN response_time END::integer AS response_time_ms,
     coalesce(response_status >= 500, upper(log_level) IN ('ERROR', 'FATAL'), false) AS is_error
 FROM "SYS_SystemLog"
-WHERE request_url IS NOT null AND NOT is_deleted;
+WHERE request_url IS NOT null AND NOT is_deleted AND batch.is_dated(created_at);
 
 -- The audit log's flags and times are nullable. A failed login counts whatever its user. An edit of a TRN_* row is its last one,
 -- by the user who made it.
@@ -25,7 +25,7 @@ SELECT
         upper(action_type) = 'LOGIN' AND upper(result_status) IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED'), false
     ) AS is_failed_login
 FROM "HIS_AuditLog"
-WHERE is_deleted IS NOT true AND created_at IS NOT null
+WHERE is_deleted IS NOT true AND batch.is_dated(created_at)
 UNION ALL
 SELECT
     'TRN_EmployeeSkillGrade' AS source,
@@ -34,36 +34,43 @@ SELECT
     updated_at AS acted_at_utc,
     false AS is_login, false AS is_failed_login
 FROM "TRN_EmployeeSkillGrade"
+WHERE batch.is_dated(updated_at)
 UNION ALL
 SELECT
     'TRN_GoalProgress' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
     false AS is_login, false AS is_failed_login
 FROM "TRN_GoalProgress"
+WHERE batch.is_dated(updated_at)
 UNION ALL
 SELECT
     'TRN_PDU' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
     false AS is_login, false AS is_failed_login
 FROM "TRN_PDU"
+WHERE batch.is_dated(updated_at)
 UNION ALL
 SELECT
     'TRN_ProjectRecord' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
     false AS is_login, false AS is_failed_login
 FROM "TRN_ProjectRecord"
+WHERE batch.is_dated(updated_at)
 UNION ALL
 SELECT
     'TRN_SkillEvidence' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
     false AS is_login, false AS is_failed_login
 FROM "TRN_SkillEvidence"
+WHERE batch.is_dated(updated_at)
 UNION ALL
 SELECT
     'TRN_SkillRecord' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
     false AS is_login, false AS is_failed_login
 FROM "TRN_SkillRecord"
+WHERE batch.is_dated(updated_at)
 UNION ALL
 SELECT
     'TRN_TrainingHistory' AS source, btrim(updated_by) AS person_key, tenant_id AS stated_tenant_id, updated_at AS acted_at_utc,
     false AS is_login, false AS is_failed_login
-FROM "TRN_TrainingHistory";
+FROM "TRN_TrainingHistory"
+WHERE batch.is_dated(updated_at);
 
 -- The reports that people ordered. BATCH-004's own reports are in the same table. They have no user, so they are neither use nor
 -- storage. A report that the application created without a user belongs to the tenant in its row.
@@ -78,8 +85,10 @@ SELECT
             THEN nullif(btrim(requested_by), '')
     END AS person_key,
     tenant_id AS stated_tenant_id,
-    created_at AS created_at_utc,
-    CASE WHEN upper(generation_status) = 'COMPLETED' THEN coalesce(completed_at, created_at) END AS completed_at_utc,
+    batch.bounded(created_at) AS created_at_utc,
+    batch.bounded(
+        CASE WHEN upper(generation_status) = 'COMPLETED' THEN coalesce(completed_at, created_at) END
+    ) AS completed_at_utc,
     coalesce(file_size, 0)::bigint AS file_bytes
 FROM "HIS_ReportGeneration"
 WHERE NOT is_deleted AND requested_by IS DISTINCT FROM 'BATCH-004';
@@ -88,7 +97,7 @@ CREATE VIEW batch.all_skill_evidence AS
 SELECT
     coalesce(btrim(employee_id), '') AS person_key,
     tenant_id AS stated_tenant_id,
-    created_at AS created_at_utc,
+    batch.bounded(created_at) AS created_at_utc,
     coalesce(file_size_kb, 0)::bigint * 1024 AS file_bytes
 FROM "TRN_SkillEvidence"
 WHERE NOT is_deleted;
@@ -99,14 +108,14 @@ SELECT
     tenant_id AS stated_tenant_id,
     assessment_date AS assessed_at_utc
 FROM "TRN_SkillRecord"
-WHERE assessment_date IS NOT null AND NOT is_deleted;
+WHERE batch.is_dated(assessment_date) AND NOT is_deleted;
 
 -- The row names its tenant. The recipient may be outside the tenant.
 CREATE VIEW batch.all_sent_notification AS
 SELECT tenant_id AS stated_tenant_id, sent_at AS sent_at_utc
 FROM "HIS_NotificationLog"
 -- The batches write SUCCESS, the application writes SENT, in upper or lower case.
-WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND sent_at IS NOT null AND NOT is_deleted;
+WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND batch.is_dated(sent_at) AND NOT is_deleted;
 
 -- Which sources of figures have a row. The application does not write some of these tables at all.
 CREATE VIEW batch.all_host_source AS

@@ -9,8 +9,8 @@ SELECT
     nullif(btrim(employee_id), '') AS employee_key,
     nullif(tenant_id, 'default-tenant')::text AS stated_tenant_id,
     coalesce(tenant_id, 'default-tenant')::text AS recorded_tenant_id,
-    last_login_at AS last_login_at_utc,
-    created_at AS created_at_utc,
+    CASE WHEN batch.is_dated(last_login_at) THEN last_login_at END AS last_login_at_utc,
+    batch.bounded(created_at) AS created_at_utc,
     is_deleted
 FROM "MST_UserAuth";
 

@@ -18,7 +18,7 @@ CREATE VIEW batch.all_finished_notification AS
 SELECT
     id,
     tenant_id,
-    coalesce(sent_at, updated_at, created_at) AS finished_at_utc,
+    batch.bounded(coalesce(sent_at, updated_at, created_at)) AS finished_at_utc,
     sent_at AS sent_at_utc
 FROM "HIS_NotificationLog"
 WHERE
@@ -58,7 +58,7 @@ SELECT
         WHEN 'LOW' THEN 3
         ELSE 2
     END AS priority,
-    notification.scheduled_at AS scheduled_at_utc,
+    batch.bounded(notification.scheduled_at) AS scheduled_at_utc,
     -- The first attempt does not count as a retry.
     CASE WHEN notification.max_retry_count BETWEEN 0 AND 99 THEN 1 + notification.max_retry_count END::integer AS most_attempts,
     notification.is_deleted
@@ -110,7 +110,8 @@ CREATE VIEW batch.tenant_integration WITH (security_barrier) AS
 SELECT
     id, tenant_id, integration_key, integration_type, endpoint_url, auth_config, connection_config,
     CASE WHEN rate_limit_per_minute <= 2147483647 THEN rate_limit_per_minute END::integer AS rate_limit_per_minute,
-    is_enabled, health_status, last_health_check, is_deleted, updated_at
+    is_enabled, health_status, last_health_check, is_deleted,
+    batch.bounded(updated_at) AS updated_at
 FROM "SYS_IntegrationConfig"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;

@@ -12,7 +12,7 @@ SELECT
         nullif(btrim(item.skill_category_id), ''),
         nullif(btrim(skill.category_id), '')
     ) AS category_code,
-    record.created_at AS created_at_utc
+    batch.bounded(record.created_at) AS created_at_utc
 FROM "TRN_SkillRecord" AS record
 LEFT JOIN "MST_SkillItem" AS item ON record.skill_item_id = item.skill_code
 LEFT JOIN "MST_Skill" AS skill ON record.skill_item_id = skill.id
@@ -37,8 +37,8 @@ UNION ALL
 SELECT
     nullif(btrim(employee_id), '') AS employee_key,
     job_type_id,
-    effective_start_date AS effective_from_utc,
-    effective_end_date AS effective_until_utc
+    batch.bounded(effective_start_date) AS effective_from_utc,
+    CASE WHEN batch.is_dated(effective_end_date) THEN effective_end_date END AS effective_until_utc
 FROM "MST_EmployeeJobType"
 WHERE
     job_type_id IS NOT null AND NOT is_deleted
@@ -50,8 +50,8 @@ SELECT
     job_type_id,
     skill_item_id,
     CASE WHEN required_level <= 2147483647 THEN required_level END::integer AS required_level,
-    effective_date AS effective_from_utc,
-    expiry_date AS effective_until_utc
+    batch.bounded(effective_date) AS effective_from_utc,
+    CASE WHEN batch.is_dated(expiry_date) THEN expiry_date END AS effective_until_utc
 FROM "MST_JobTypeSkill"
 WHERE required_level > 0 AND NOT is_deleted AND coalesce(upper(btrim(skill_status)), 'ACTIVE') = 'ACTIVE';
 
@@ -73,9 +73,9 @@ SELECT
     AND coalesce(upper(btrim(achievement_status)), '') NOT IN (
         'ACHIEVED', 'COMPLETED', 'POSTPONED', 'CANCELLED', 'CANCELED'
     ) AS is_open,
-    CASE WHEN isfinite(target_date) THEN (target_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date END AS due_on,
+    CASE WHEN batch.is_dated(target_date) THEN (target_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date END AS due_on,
     trim_scale(round(progress_rate::numeric, 1))::text AS progress_rate,
-    created_at AS created_at_utc
+    batch.bounded(created_at) AS created_at_utc
 FROM "TRN_GoalProgress"
 WHERE NOT is_deleted AND coalesce(upper(btrim(goal_type)), '') NOT IN ('ACTION_PLAN', 'CAREER_PATH');
 
@@ -90,9 +90,9 @@ SELECT
         nullif(btrim(record.activity_name), ''), certification.certification_name, record.certification_id, record.id
     ) AS certificate_name,
     CASE
-        WHEN isfinite(record.expiry_date) THEN (record.expiry_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
+        WHEN batch.is_dated(record.expiry_date) THEN (record.expiry_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
     END AS expires_on,
-    record.created_at AS created_at_utc
+    batch.bounded(record.created_at) AS created_at_utc
 FROM "TRN_PDU" AS record
 LEFT JOIN "MST_Certification" AS certification ON record.certification_id = certification.certification_code
 WHERE
@@ -104,7 +104,7 @@ CREATE VIEW batch.all_completed_training AS
 SELECT
     coalesce(btrim(employee_id), '') AS person_key,
     tenant_id AS stated_tenant_id,
-    coalesce(end_date, start_date) AS ended_at_utc,
+    batch.bounded(coalesce(end_date, start_date)) AS ended_at_utc,
     coalesce(duration_hours, 0)::numeric AS duration_hours
 FROM "TRN_TrainingHistory"
 WHERE

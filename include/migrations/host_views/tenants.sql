@@ -10,6 +10,11 @@
 -- *_utc columns are the host's TIMESTAMP(3) in UTC, without conversion: a day's bounds are given in UTC, so no row needs one.
 -- Dates that people read are Asia/Tokyo.
 --
+-- Some times are no dates (batch.is_dated): infinity, a year that Python cannot represent, a placeholder such as 9999-12-31. An
+-- end becomes null, because nothing ends. An event is left out. Every other time becomes the nearest bound (batch.bounded), so
+-- comparisons stay right. Two kinds of columns are as the host has them, and no statement may return them: those that the batches
+-- write through the view, and those that a statement compares by an index of the host's table.
+--
 -- stated_tenant_id is the tenant in a row. It may not exist or may not be the tenant of the row's person; see people.sql.
 
 CREATE VIEW batch.all_tenant AS
@@ -38,10 +43,12 @@ SELECT
     -- Only codes of ISO 3166-1 are used; other values become null.
     upper(substring(btrim(country_code) FROM '^[A-Za-z]{2}$')) AS country,
     -- Days in Japan. The last day of the contract belongs to it.
-    (contract_start_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_start,
-    (contract_end_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_end,
-    (created_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS created_on,
-    (updated_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS updated_on
+    (batch.bounded(contract_start_date) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_start,
+    CASE
+        WHEN batch.is_dated(contract_end_date) THEN (contract_end_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
+    END AS contract_end,
+    (batch.bounded(created_at) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS created_on,
+    (batch.bounded(updated_at) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS updated_on
 FROM "MST_Tenant";
 
 -- Tenants whose tenant_status contradicts their status. The host's multi-tenant script adds that column, with the default ACTIVE.
@@ -71,8 +78,9 @@ GRANT SELECT ON batch.tenant TO batch_tenant;
 
 CREATE VIEW batch.all_tenant_setting AS
 SELECT
-    tenant_id, setting_key, setting_value, effective_from AS effective_from_utc,
-    effective_until AS effective_until_utc
+    tenant_id, setting_key, setting_value,
+    batch.bounded(effective_from) AS effective_from_utc,
+    CASE WHEN batch.is_dated(effective_until) THEN effective_until END AS effective_until_utc
 FROM "MST_TenantSettings"
 WHERE NOT is_deleted;
 

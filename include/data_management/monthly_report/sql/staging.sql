@@ -16,7 +16,7 @@ login AS (
     SELECT
         known_person.employee_id,
         CASE
-            WHEN account.last_login_at_utc < %(month_end)s AND isfinite(account.last_login_at_utc)
+            WHEN account.last_login_at_utc < %(month_end)s
                 THEN (account.last_login_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
         END AS login_date,
         true AS is_account

@@ -144,15 +144,9 @@ INSERT INTO batch.inactivity_signal (
 SELECT
     %(execution_id)s,
     scope.tenant_id,
-    -- '-infinity' means that there was no activity.
-    CASE
-        WHEN isfinite(activity.last_at_utc)
-            THEN
-                greatest(
-                    (activity.last_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date, kept_login.login_date
-                )
-        ELSE kept_login.login_date
-    END AS last_activity_on,
+    greatest(
+        (activity.last_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date, kept_login.login_date
+    ) AS last_activity_on,
     coalesce(activity.is_later, false) AS is_active_later,
     -- A start after the business date counts as the business date.
     least(tenant.created_on, %(business_date)s::date) AS created_on,

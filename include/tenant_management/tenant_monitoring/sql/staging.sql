@@ -251,7 +251,7 @@ waiting AS (
             SELECT tenant_id, false AS is_ours, scheduled_at_utc AT TIME ZONE 'UTC' AS due_at
             FROM batch.all_waiting_notification AS notification
             WHERE
-                tenant_id = any(%(tenant_ids)s::text[]) AND isfinite(scheduled_at_utc)
+                tenant_id = any(%(tenant_ids)s::text[]) AND batch.is_dated(scheduled_at_utc)
                 AND NOT EXISTS (
                     SELECT FROM batch.outbox AS taken
                     WHERE
@@ -357,8 +357,7 @@ SELECT
         END
     ) AS measured_from,
     coalesce(by_tenant.measures, '[]') AS measures,
-    -- '-infinity' means that there was no activity.
-    CASE WHEN isfinite(activity.last_at_utc) THEN activity.last_at_utc AT TIME ZONE 'UTC' END AS last_activity_at,
+    activity.last_at_utc AT TIME ZONE 'UTC' AS last_activity_at,
     -- A figure without a source is null, not 0.
     CASE WHEN %(has_files)s THEN coalesce(stored.file_bytes, 0) END AS storage_bytes,
     tenant.subscription_plan,
