@@ -15,6 +15,9 @@ from include.settings import ExecutionSettings
 # Airflow refuses to map over more than core.max_map_length (1024) items. The tenants' parts may add a few shards.
 _MOST_SHARDS = 1000
 
+# A label has up to two codes. Airflow stores 250 characters of it, and fails an instance with a longer one.
+_LONGEST_CODE = 100
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -54,7 +57,7 @@ def shard_tenants(
     work = [(tenant, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
     if len(work) <= settings.max_mapped_tenants:
         return {
-            Shard(number, _label(tenant.code, part), part): [tenant.id]
+            Shard(number, _label(_code(tenant), part), part): [tenant.id]
             for number, (tenant, part) in enumerate(work)
         }
     count = min(_MOST_SHARDS, max(settings.shards, math.ceil(len(work) / settings.tenants_per_shard)))
@@ -98,7 +101,12 @@ def _weights(tenants: Sequence[Unit], records: Mapping[str, int]) -> list[float]
 
 
 def _range_label(tenants: Sequence[Unit]) -> str:
-    return f"{tenants[0].code} – {tenants[-1].code} ({len(tenants)})"
+    return f"{_code(tenants[0])} – {_code(tenants[-1])} ({len(tenants)})"
+
+
+def _code(tenant: Unit) -> str:
+    code = tenant.code
+    return code if len(code) <= _LONGEST_CODE else f"{code[: _LONGEST_CODE - 1]}…"
 
 
 def _label(tenants: str, part: str) -> str:

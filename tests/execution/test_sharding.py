@@ -108,3 +108,13 @@ def test_the_deployed_settings_stay_below_the_limits_of_airflow_and_of_xcom(coun
     # 1024 mapped instances, and the maximum size of a database row.
     assert len(shards) <= 1024
     assert len(json.dumps([asdict(shard) for shard in shards])) < 100_000
+
+
+def test_a_label_fits_into_airflows_column_and_keeps_both_ends_of_a_range() -> None:
+    long = [Tenant(f"id-{name}", name * 300, name) for name in ("a", "b", "c")]
+    settings = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=3)
+
+    (shard,) = shard_tenants(long, settings, {tenant.id: ("teams",) for tenant in long})
+
+    assert shard.label == f"{'a' * 99}… – {'c' * 99}… (3) teams"
+    assert len(shard.label) <= 250
