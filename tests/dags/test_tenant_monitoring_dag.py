@@ -10,6 +10,7 @@ import psycopg
 from include.catalog import (
     INACTIVE_TENANTS,
     OPERATE_INVOICES,
+    SETTINGS_SYNC,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
@@ -74,10 +75,25 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
             VALUES ('failure:batch_018_02_tenant_billing:told:BATCH-018-02:0', 'slack', 'CRITICAL', '{}', now())
             """
         )
-        # A schedule that was in use the day before, and has started no run since.
-        last, before = firings_before(INACTIVE_TENANTS.cron, datetime.now(UTC) - GRACE, 2)
-        dag_id = INACTIVE_TENANTS.dag_id
-        copy_run(airflow_metadata, dag_id, "scheduled__before", before, like=TENANT_MONITORING.dag_id)
+        # Two schedules that were in use two weeks before, and have started no run since. One DAG is paused.
+        last, next_to_last, *_, before = firings_before(INACTIVE_TENANTS.cron, datetime.now(UTC) - GRACE, 15)
+        in_between = next_to_last + timedelta(hours=1)
+        for spec, fired_at in (
+            (INACTIVE_TENANTS, before),
+            (INACTIVE_TENANTS, in_between),  # by hand
+            (SETTINGS_SYNC, before - timedelta(minutes=30)),
+        ):
+            copy_run(
+                airflow_metadata,
+                spec.dag_id,
+                f"copy of {fired_at}",
+                fired_at,
+                like=TENANT_MONITORING.dag_id,
+            )
+        runs.metadata.execute(
+            "UPDATE dag SET is_paused = dag_id = %s WHERE dag_id = ANY (%s)",
+            [SETTINGS_SYNC.dag_id, [INACTIVE_TENANTS.dag_id, SETTINGS_SYNC.dag_id]],
+        )
         # A cleared run whose close_run was killed: Airflow's run has ended, and the row was never closed again.
         host.execute(
             """
@@ -118,8 +134,16 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     assert lines[3].startswith("【孤立した実行】BATCH-018-01 テナント使用量集計バッチ（")
     assert "Airflow の実行が、ログを閉じずに終わっていました。失敗にしました。" in lines[3]
     assert lost == ("failed",)
-    assert not_started.text.startswith("バッチ未開始: BATCH-018-04")
-    assert f"予定: {last.astimezone(JAPAN):%Y-%m-%d %H:%M}（日本時間）の実行がありません" in not_started.text
+    assert not_started.text.splitlines()[:-1] == [
+        "バッチ未開始: BATCH-018-04",
+        f"{INACTIVE_TENANTS.name}（重要度 HIGH）",
+        f"予定: {minute(before + timedelta(days=1))} から {minute(last)} までの 14 回（日本時間）の実行がありません",
+        f"その前に始まった予定: {minute(before)}",
+        "ほかに、一時停止中で始まっていないバッチ: "
+        f"BATCH-018-05（{minute(before + timedelta(days=1, minutes=-30))} から）",
+        "対処: 画面に Import Errors がないか、スケジューラーが動いているかを確認してください。"
+        "直したら、batch_018_04_inactive_tenants を 1 回 Trigger してください（業務日は空欄）。",
+    ]
 
 
 def test_the_person_who_triggered_a_lost_run_is_mailed_and_the_operators_are_not(
@@ -160,6 +184,10 @@ def test_the_person_who_triggered_a_lost_run_is_mailed_and_the_operators_are_not
         "実行した人: keiri（ドライラン）",
     ]
     assert notices == []
+
+
+def minute(moment: datetime) -> str:
+    return f"{moment.astimezone(JAPAN):%Y-%m-%d %H:%M}"
 
 
 def about_runs(slack: StandIns) -> list[Arrived]:

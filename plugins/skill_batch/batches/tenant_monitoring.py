@@ -25,17 +25,23 @@ from skill_batch.notifiers.run_links import run_links
 from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, severity_for, triggering_user
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import psycopg
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from include.catalog import BatchSpec, RunSpec
     from include.execution.batch import Run
     from include.execution.run_log import RunningExecution
-    from include.execution.schedule import MissedStart
+    from include.execution.schedule import MissedStarts
     from include.tenant_management.tenant_monitoring.orphans import RunState
     from include.tenant_management.tenant_monitoring.unreported import UnclosedExecution, UnreportedFailure
 
 log = logging.getLogger(__name__)
+
+_FIND_THE_CAUSE = "画面に Import Errors がないか、スケジューラーが動いているかを確認してください。直したら、"
+# An alert names this many business dates; of more it names the first and the last.
+_LISTED_DAYS = 7
 
 
 def watch_runs(run: Any) -> Any:
@@ -191,39 +197,90 @@ def _user_of(
     )
 
 
+class _AirflowRuns:
+    """The runs of the batches' DAGs, as Airflow answers a task (``include.execution.schedule.StartedRuns``)."""
+
+    def __init__(self, ti: RuntimeTaskInstance) -> None:
+        self._ti = ti
+
+    def count(self, spec: BatchSpec, firings: Sequence[datetime]) -> int:
+        return self._ti.get_dr_count(dag_id=spec.dag_id, logical_dates=list(firings))
+
+    def last_before(self, spec: BatchSpec, moment: datetime) -> datetime | None:
+        from airflow.sdk.execution_time.comms import GetPreviousDagRun, PreviousDagRunResult
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        # The task instance's own method asks only for runs of its own DAG.
+        answer = SUPERVISOR_COMMS.send(GetPreviousDagRun(dag_id=spec.dag_id, logical_date=moment))
+        assert isinstance(answer, PreviousDagRunResult)
+        return answer.dag_run.logical_date if answer.dag_run else None
+
+    def is_paused(self, spec: BatchSpec) -> bool:
+        return self._ti.get_dag(spec.dag_id).is_paused
+
+
 def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[str, Alert]]:
-    """The alerts about schedules that fired without starting a run: the DAG is paused or broken, or the scheduler was down."""
+    """The alerts about schedules that fired without starting a run: the DAG is broken, or the scheduler was down.
+
+    A paused DAG has no alert, because an operator has paused it. The alerts about the others list it.
+    """
     from include.catalog import BATCHES
     from include.execution.schedule import missed_starts
 
-    def count_runs(spec: BatchSpec, firings: list[datetime]) -> int:
-        return ti.get_dr_count(dag_id=spec.dag_id, logical_dates=firings)
-
+    missed = missed_starts(BATCHES, now, _AirflowRuns(ti))
+    paused = [each for each in missed if each.is_paused]
+    for each in paused:
+        log.warning("%s is paused: no run since %s", each.spec.dag_id, each.started_before)
     return [
-        # The next missed run changes the key, so the alert is sent again.
-        (f"not-started:{missed.spec.dag_id}:{missed.fired_at[0].isoformat()}", _not_started_alert(missed))
-        for missed in missed_starts(BATCHES, now, count_runs)
+        # A gap that grows is reported again, once a day (Asia/Tokyo).
+        (f"not-started:{each.spec.dag_id}:{each.fired_at[-1].date()}", _not_started_alert(each, paused))
+        for each in missed
+        if not each.is_paused
     ]
 
 
-def _not_started_alert(missed: MissedStart) -> Alert:
-    from include.execution.business_date import business_date_of
-
-    spec = missed.spec
-    times = "、".join(f"{fired_at.astimezone(JAPAN):%Y-%m-%d %H:%M}" for fired_at in missed.fired_at)
-    days = sorted({business_date_of(fired_at, spec.works_on) for fired_at in missed.fired_at})
+def _not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> Alert:
+    spec, fired_at = missed.spec, missed.fired_at
+    times = _minute(fired_at[0])
+    if len(fired_at) > 1:
+        times = f"{times} から {_minute(fired_at[-1])} までの {len(fired_at)} 回"
+    listed = "、".join(f"{each.spec.id}（{_minute(each.fired_at[0])} から）" for each in paused)
     return Alert(
         title=MISSED_RUN.title(spec.id),
         lines=(
             f"{spec.name}（重要度 {spec.run_severity.name}）",
             f"予定: {times}（日本時間）の実行がありません",
+            f"その前に始まった予定: {_minute(missed.started_before)}",
+            *([f"その後に始まった予定: {_minute(missed.started_after)}"] if missed.started_after else []),
+            *([f"ほかに、一時停止中で始まっていないバッチ: {listed}"] if listed else []),
         ),
-        actions=(
-            "対処: 画面で DAG が一時停止（Paused）でないか、Import Errors がないか、スケジューラーが動いているかを確認してください。"
-            f"直したら、{spec.dag_id} を業務日 {'、'.join(day.isoformat() for day in days)} で Trigger してください。",
-        ),
+        actions=(f"対処: {_repair(missed)}",),
         severity=spec.run_severity.name,
     )
+
+
+def _repair(missed: MissedStarts) -> str:
+    """How an operator makes up for the missing runs. A batch of the run date needs only its newest run."""
+    from include.catalog import WorksOn
+    from include.execution.business_date import business_date_of
+
+    spec = missed.spec
+    cause = "" if missed.started_after else _FIND_THE_CAUSE
+    if spec.works_on is WorksOn.RUN_DATE:
+        if missed.started_after:
+            return "予定はもう動いています。止まっていた間の実行をやり直す必要はありません。"
+        return f"{cause}{spec.dag_id} を 1 回 Trigger してください（業務日は空欄）。"
+    days = sorted({business_date_of(each, spec.works_on) for each in missed.fired_at})
+    listed = "、".join(day.isoformat() for day in days[:_LISTED_DAYS])
+    if len(days) > _LISTED_DAYS:
+        # Between the first and the last day, single days may have a run.
+        listed = f"{days[0]} から {days[-1]} までのうち実行のない {len(days)} 日"
+    in_order = "古い業務日から順に、1 つずつ " if len(days) > 1 else ""
+    return f"{cause}{spec.dag_id} を業務日 {listed} で、{in_order}Trigger してください。"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone(JAPAN):%Y-%m-%d %H:%M}"
 
 
 def _state_of(ti: RuntimeTaskInstance, dag_id: str, run_id: str) -> RunState:
