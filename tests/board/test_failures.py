@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from include.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENANT_USAGE
 from skill_batch.board.failures import load_failures
@@ -80,6 +81,83 @@ def test_a_run_that_was_mended_in_the_morning_is_not_slow(board: Board, host: ps
     text = board.get("/").text
     assert "10:00 / 10:00" in text
     assert "×</small>" not in text
+
+
+def alert(
+    host: psycopg.Connection,
+    title: str,
+    *,
+    severity: str = "HIGH",
+    hours_ago: float = 1,
+    is_sent: bool = True,
+    user: str | None = None,
+) -> None:
+    """An alert about the billing run, by Slack."""
+    message = {"title": title, "lines": [], **({"triggering_user": user} if user else {})}
+    host.execute(
+        """
+        INSERT INTO batch.operator_alert (alert_key, channel, severity, message, created_at, delivered_at)
+        VALUES (
+            'failure:batch_018_02_tenant_billing:' || %(title)s, 'slack', %(severity)s, %(message)s,
+            now() - interval '1 hour' * %(hours)s, CASE WHEN %(is_sent)s THEN now() END
+        )
+        """,
+        {
+            "title": title,
+            "severity": severity,
+            "message": Jsonb(message),
+            "hours": hours_ago,
+            "is_sent": is_sent,
+        },
+    )
+
+
+def shown_alerts(board: Board) -> tuple[list[str], list[str]]:
+    """The titles of the alerts to the operators and to persons, as the page lists them."""
+    (section,) = re.findall(
+        r'<section aria-labelledby="alerts">.*?</section>', board.get("/").text, re.DOTALL
+    )
+    to_operators, _, to_persons = section.partition("<h3>")
+    titles = r"<tr[^>]*>(?:<td>.*?</td>){2}<td>(.*?)</td>"
+    return re.findall(titles, to_operators), re.findall(titles, to_persons)
+
+
+def test_undelivered_critical_alerts_come_first_however_many_newer_ones_there_are(
+    board: Board, host: psycopg.Connection
+) -> None:
+    for number in range(25):
+        alert(host, f"sent {number:02}", hours_ago=number / 10)
+        alert(host, f"lost {number:02}", severity="CRITICAL", hours_ago=60 + number, is_sent=False)
+    alert(host, "waits", hours_ago=40, is_sent=False)
+    alert(host, "forgotten", severity="CRITICAL", hours_ago=24 * 8, is_sent=False)
+
+    to_operators, _ = shown_alerts(board)
+
+    assert to_operators == [
+        *(f"lost {number:02}" for number in range(25)),
+        "waits",
+        *(f"sent {number:02}" for number in range(19)),
+    ]
+    assert "ほかに未送信" not in board.get("/").text
+
+
+def test_undelivered_alerts_that_are_not_listed_are_counted(board: Board, host: psycopg.Connection) -> None:
+    for number in range(23):
+        alert(host, f"waits {number:02}", is_sent=False)
+
+    assert len(shown_alerts(board)[0]) == 20
+    assert "ほかに未送信 3 件" in board.get("/").text
+
+
+def test_alerts_to_one_person_stand_apart(board: Board, host: psycopg.Connection) -> None:
+    for number in range(25):
+        alert(host, f"dry run {number:02}", severity="MEDIUM", hours_ago=number / 10, user="<keiri>")
+    alert(host, "to all", hours_ago=30)
+
+    to_operators, to_persons = shown_alerts(board)
+
+    assert to_operators == ["to all"]
+    assert to_persons == [f"dry run {number:02} → &lt;keiri&gt;" for number in range(20)]
 
 
 def test_alerts_are_shown_to_who_may_read_their_dag_and_name_what_has_not_got_them(

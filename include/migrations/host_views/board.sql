@@ -41,12 +41,12 @@ CREATE VIEW batch.board_reconciliation AS
 SELECT execution_id, source, placement, is_event, row_count, since
 FROM batch.reconciliation;
 
--- Alerts to the operators. The message is that of skill_batch.notifiers.alert.Alert, or {"result": …} for a result, which is no
--- alert.
+-- The alerts, and of an alert to one person Airflow's name of the person. The message is that of
+-- skill_batch.notifiers.alert.Alert, or {"result": …} for a result, which is no alert.
 CREATE VIEW batch.board_alert AS
 SELECT
-    alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines, created_at, due_at, attempts,
-    in_doubt, delivered_at,
+    alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines,
+    message ->> 'triggering_user' AS triggering_user, created_at, due_at, attempts, in_doubt, delivered_at,
     regexp_replace(last_error, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS last_error
 FROM batch.operator_alert
 WHERE NOT message ? 'result';

@@ -46,8 +46,9 @@ _DAGS = frozenset([spec.dag_id for spec in (*BATCHES, *OPERATIONS)] + [family.da
 SHOWN_RUNS = 14
 # Alerts and failed operations are shown for this long.
 _PERIOD = timedelta(days=2)
+# Undelivered alerts are shown longer than a channel is tried (72 hours).
+_UNDELIVERED_PERIOD = timedelta(days=7)
 _LISTED = 20
-_MOST_ALERTS = 200
 _MOST_FAILURES = 50
 
 
@@ -80,6 +81,19 @@ class StoppedRun:
 
 
 @dataclass(frozen=True)
+class Alerts:
+    """Alerts to the operators, or alerts to single persons: all undelivered CRITICAL ones first, then some others."""
+
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def further_undelivered(self) -> int:
+        """The number of undelivered alerts that are not in ``rows``."""
+        undelivered: int = self.rows[0]["undelivered"] if self.rows else 0
+        return undelivered - sum(row["missing"] is not None for row in self.rows)
+
+
+@dataclass(frozen=True)
 class Overview:
     """The content of the page."""
 
@@ -88,7 +102,8 @@ class Overview:
     running: Sequence[Progress]
     batches: Sequence[BatchRow]
     operations: Sequence[Mapping[str, Any]]
-    alerts: Sequence[Mapping[str, Any]]
+    alerts: Alerts
+    personal_alerts: Alerts
     incidents: Mapping[str, Any] | None
 
     @property
@@ -115,6 +130,7 @@ def load_overview(
     cells: dict[str, list[RunCell]] = {batch_id: [] for batch_id in by_id}
     for row in _SQL.rows(connection, "recent_runs", batch_ids=list(by_id), count=SHOWN_RUNS):
         cells[row["batch_id"]].append(RunCell(row, usual.get(row["batch_id"]), now))
+    alerts = _alerts(connection, {spec.dag_id for spec in (*specs, *operations)} | families, now)
     return Overview(
         now,
         _failures(connection, specs, usual, now),
@@ -130,7 +146,8 @@ def load_overview(
             since=now - _PERIOD,
             most=_LISTED,
         ),
-        _alerts(connection, {spec.dag_id for spec in (*specs, *operations)} | families, now),
+        Alerts([row for row in alerts if not row["is_personal"]]),
+        Alerts([row for row in alerts if row["is_personal"]]),
         _SQL.rows(connection, "open_incidents")[0] if TENANT_MONITORING in specs else None,
     )
 
@@ -138,15 +155,16 @@ def load_overview(
 def _alerts(
     connection: psycopg.Connection[Any], dag_ids: AbstractSet[str], now: datetime
 ) -> Sequence[Mapping[str, Any]]:
-    """The newest alerts about runs of these DAGs. The key of an alert is its kind, then the DAG's id or the run's execution id."""
-    batch_ids = {spec.id for spec in RUN_SPECS.values() if spec.dag_id in dag_ids}
-    rows = _SQL.rows(connection, "recent_alerts", since=now - _PERIOD, most=_MOST_ALERTS)
-    about = [(row, row["alert_key"].split(":")[1:2]) for row in rows]
-    return [
-        row
-        for row, subject in about
-        if subject and (subject[0] in dag_ids or subject[0].partition("_")[0] in batch_ids)
-    ][:_LISTED]
+    """The alerts about runs of these DAGs."""
+    return _SQL.rows(
+        connection,
+        "recent_alerts",
+        since=now - _PERIOD,
+        undelivered_since=now - _UNDELIVERED_PERIOD,
+        dag_ids=list(dag_ids),
+        batch_ids=[spec.id for spec in RUN_SPECS.values() if spec.dag_id in dag_ids],
+        listed=_LISTED,
+    )
 
 
 def _failures(

@@ -185,16 +185,50 @@ ORDER BY started_at DESC
 LIMIT %(most)s;
 
 -- name: recent_alerts
--- The alerts since a given time, each once, with the channels that have not received it.
+-- The alerts about runs of these DAGs, each once, with the channels that have not received it: all undelivered CRITICAL ones
+-- first, then "listed" others, of which the undelivered come first. Those to one person are limited apart. "undelivered" also
+-- counts those that are not listed. The key of an alert is its kind, then the DAG's id or the run's execution id.
+WITH alert AS (
+    SELECT
+        alert_key, max(severity) AS severity, max(title) AS title, max(triggering_user) AS triggering_user,
+        min(created_at) AS created_at,
+        array_agg(channel ORDER BY channel) FILTER (WHERE delivered_at IS null) AS missing,
+        max(last_error) FILTER (WHERE delivered_at IS null) AS last_error
+    FROM batch.board_alert
+    WHERE
+        created_at > %(undelivered_since)s
+        AND (
+            split_part(alert_key, ':', 2) = any(%(dag_ids)s)
+            OR split_part(split_part(alert_key, ':', 2), '_', 1) = any(%(batch_ids)s)
+        )
+    GROUP BY alert_key
+),
+
+shown AS (
+    SELECT
+        alert.*,
+        alert.triggering_user IS NOT null AS is_personal,
+        alert.missing IS NOT null AS is_undelivered,
+        alert.missing IS NOT null AND alert.severity = 'CRITICAL' AS is_urgent
+    FROM alert
+    WHERE alert.missing IS NOT null OR alert.created_at > %(since)s
+),
+
+ranked AS (
+    SELECT
+        shown.*,
+        count(*) FILTER (WHERE shown.is_undelivered) OVER (PARTITION BY shown.is_personal) AS undelivered,
+        row_number() OVER (
+            PARTITION BY shown.is_personal, shown.is_urgent ORDER BY shown.is_undelivered DESC, shown.created_at DESC
+        ) AS position
+    FROM shown
+)
+
 SELECT
-    alert_key, max(severity) AS severity, max(title) AS title, min(created_at) AS created_at,
-    array_agg(channel ORDER BY channel) FILTER (WHERE delivered_at IS null) AS missing,
-    max(last_error) FILTER (WHERE delivered_at IS null) AS last_error
-FROM batch.board_alert
-WHERE created_at > %(since)s
-GROUP BY alert_key
-ORDER BY min(created_at) DESC
-LIMIT %(most)s;
+    alert_key, severity, title, triggering_user, created_at, missing, last_error, is_personal, undelivered
+FROM ranked
+WHERE is_urgent OR position <= %(listed)s
+ORDER BY is_urgent DESC, is_undelivered DESC, created_at DESC;
 
 -- name: open_incidents
 SELECT
