@@ -134,16 +134,20 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     assert lines[3].startswith("【孤立した実行】BATCH-018-01 テナント使用量集計バッチ（")
     assert "Airflow の実行が、ログを閉じずに終わっていました。失敗にしました。" in lines[3]
     assert lost == ("failed",)
-    assert not_started.text.splitlines()[:-1] == [
+    *alert, paused, action, _ = not_started.text.splitlines()
+    assert alert == [
         "バッチ未開始: BATCH-018-04",
         f"{INACTIVE_TENANTS.name}（重要度 HIGH）",
         f"予定: {minute(before + timedelta(days=1))} から {minute(last)} までの 14 回（日本時間）の実行がありません",
         f"その前に始まった予定: {minute(before)}",
-        "ほかに、一時停止中で始まっていないバッチ: "
-        f"BATCH-018-05（{minute(before + timedelta(days=1, minutes=-30))} から）",
-        "対処: 画面に Import Errors がないか、スケジューラーが動いているかを確認してください。"
-        "直したら、batch_018_04_inactive_tenants を 1 回 Trigger してください（業務日は空欄）。",
     ]
+    # Runs of other tests may be in the metadata database.
+    assert paused.startswith("ほかに、一時停止中で始まっていないバッチ: ")
+    assert f"BATCH-018-05（{minute(before + timedelta(days=1, minutes=-30))} から）" in paused
+    assert action == (
+        "対処: 画面に Import Errors がないか、スケジューラーが動いているかを確認してください。"
+        "直したら、batch_018_04_inactive_tenants を 1 回 Trigger してください（業務日は空欄）。"
+    )
 
 
 def test_the_person_who_triggered_a_lost_run_is_mailed_and_the_operators_are_not(
