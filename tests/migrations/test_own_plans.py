@@ -83,11 +83,16 @@ def years(server: Server, templates: dict[HostVariant, str]) -> Iterator[Databas
         with database.connect() as connection:
             # Tenants failed yesterday and ten days ago: each hour looks whether a later run has succeeded.
             for batch_id, day in (("BATCH-003", LAST_DAY), ("BATCH-018-01", LAST_DAY - timedelta(days=10))):
-                results = [{"tenantId": f"tenant-{number:06}", "error": "x"} for number in range(1, 100)]
                 connection.execute(
-                    "UPDATE batch.execution_log SET status = 'partial', error_count = 99, result = %s"
+                    "UPDATE batch.execution_log SET status = 'partial', error_count = 99"
                     " WHERE batch_id = %s AND business_date = %s",
-                    [json.dumps({"results": results}), batch_id, day],
+                    [batch_id, day],
+                )
+                connection.execute(
+                    "UPDATE batch.tenant_outcome SET status = 'failed', error_message = 'x'"
+                    " WHERE tenant_id BETWEEN 'tenant-000001' AND 'tenant-000099' AND execution_id ="
+                    " (SELECT execution_id FROM batch.execution_log WHERE batch_id = %s AND business_date = %s)",
+                    [batch_id, day],
                 )
         yield database
 

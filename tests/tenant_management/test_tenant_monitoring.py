@@ -694,15 +694,11 @@ def execution(
     **values: Any,
 ) -> None:
     """A finished run of a batch, with what became of T001."""
-    failures = (
-        [{"tenantId": "T001", "status": outcome, "error": "0 で割ろうとしました"}]
-        if outcome == "failed"
-        else []
-    )
+    has_failed = outcome != "success"
     row = {
-        "status": "partial" if failures else "completed",
+        "status": "partial" if has_failed else "completed",
         "ended_at": started_at,
-        "error_count": len(failures),
+        "error_count": int(has_failed),
         "dry_run": False,
     } | values
     insert(
@@ -717,7 +713,6 @@ def execution(
         execution_host="host",
         started_at=started_at,
         total_tenants=1,
-        result=Jsonb({"results": failures}),
         **row,
     )
     insert(
@@ -727,7 +722,7 @@ def execution(
         tenant_id="T001",
         part="",
         status=outcome,
-        error_message="0 で割ろうとしました" if failures else None,
+        error_message="0 で割ろうとしました" if outcome == "failed" else None,
     )
 
 
@@ -759,6 +754,20 @@ def test_a_batch_is_failing_until_a_later_run_has_succeeded_for_the_tenant(
         "（警戒 1 件、重大 3 件）"
     )
     execution(host, "billing 3", TENANT_BILLING.id, "success", TEN + HOUR)
+    check(database, TEN + 2 * HOUR)
+    assert newest(host, "details")["breaching"] == []
+
+
+def test_a_tenant_that_a_failed_run_has_not_processed_is_failing_unless_the_run_was_reopened(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    execution(host, "usage 1", TENANT_USAGE.id, "pending", TEN - 6 * HOUR)
+    check(database)
+    assert check(database, TEN + HOUR)[1].startswith(
+        "【警戒】T001 T001: 失敗中のバッチ 1 件: BATCH-018-01（業務日 11-25）: 処理されませんでした"
+    )
+    host.execute("UPDATE batch.execution_log SET reopened_at = now() WHERE execution_id = 'usage 1'")
     check(database, TEN + 2 * HOUR)
     assert newest(host, "details")["breaching"] == []
 

@@ -267,18 +267,40 @@ waiting AS (
 
 -- The newest failed run per tenant and batch. `failing` leaves out failures before a later success.
 failure AS (
-    SELECT DISTINCT ON (failed."tenantId", log.batch_id)
-        failed."tenantId" AS tenant_id,
+    SELECT DISTINCT ON (failed.tenant_id, log.batch_id)
+        failed.tenant_id,
         log.batch_id,
         log.business_date,
         log.started_at,
-        coalesce(failed.error, '処理されませんでした') AS reason
+        coalesce(failed.error_message, '処理されませんでした') AS reason
     FROM batch.execution_log AS log
-    CROSS JOIN LATERAL jsonb_to_recordset(log.result -> 'results') AS failed ("tenantId" text, error text)
+    CROSS JOIN
+        LATERAL (
+            -- OFFSET as below.
+            SELECT outcome.*
+            FROM (
+                SELECT failed_one.tenant_id, failed_one.error_message
+                FROM batch.tenant_outcome AS failed_one
+                WHERE failed_one.execution_id = log.execution_id AND failed_one.status = 'failed'
+                UNION ALL
+                -- The tenants that the run did not process. Few runs have any, and this reads all outcomes of the run.
+                SELECT pending_one.tenant_id, pending_one.error_message
+                FROM batch.tenant_outcome AS pending_one
+                WHERE
+                    pending_one.execution_id = log.execution_id AND pending_one.status = 'pending'
+                    AND log.reopened_at IS null
+                    AND log.error_count > (
+                        SELECT count(DISTINCT counted.tenant_id)
+                        FROM batch.tenant_outcome AS counted
+                        WHERE counted.execution_id = log.execution_id AND counted.status = 'failed'
+                    )
+            ) AS outcome
+            OFFSET 0 -- noqa: AM09
+        ) AS failed
     WHERE
         log.error_count > 0 AND log.status <> 'running' AND NOT log.dry_run AND log.batch_id = any(%(batch_ids)s::text[])
-        AND log.started_at >= %(failures_since)s AND failed."tenantId" = any(%(tenant_ids)s::text[])
-    ORDER BY failed."tenantId" ASC, log.batch_id ASC, log.started_at DESC
+        AND log.started_at >= %(failures_since)s AND failed.tenant_id = any(%(tenant_ids)s::text[])
+    ORDER BY failed.tenant_id ASC, log.batch_id ASC, log.started_at DESC
 ),
 
 failing AS (
