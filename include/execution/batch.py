@@ -95,11 +95,13 @@ class NotDueError(BatchError):
 class RunRemark:
     """The remark of a step of the whole run, for the result of the run. ``details`` are figures (JSON values).
 
-    ``problem`` is why the step could not do its work, in one sentence. ``may_pass``: the problem may end without an operator's action.
+    ``problem`` is why the step could not do its work, in one sentence, and ``remedy`` what an operator does about it. ``may_pass``: the
+    problem may end without an operator's action.
     """
 
     details: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    remedy: str = ""
     may_pass: bool = False
 
 

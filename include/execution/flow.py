@@ -50,7 +50,7 @@ from include.execution.object_store import ObjectStore
 from include.execution.parameters import parse_parameters
 from include.execution.people import keep_known_keys
 from include.execution.resource_usage import ResourceUsage
-from include.execution.run_log import EarlierStepFailedError, RunFailedError, RunResult
+from include.execution.run_log import EarlierStepFailedError, MappedInstance, RunFailedError, RunResult
 from include.execution.run_remarks import record_remark
 from include.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
 from include.execution.sharding import Shard, Unit, shard_tenants
@@ -65,6 +65,11 @@ log = logging.getLogger(__name__)
 # All shards together send messages for this share of the time limit. Each shard has at least this many seconds.
 _SENDING_SHARE = 0.8
 _LEAST_SEND_SECONDS = 60
+
+_MAILBOX_REMEDY = (
+    "Airflow の接続 'batch_mailbox' かメールサーバーを直してください。次の実行が、たまったメールを読みます。"
+    "この実行を消去（Clear）する必要はありません"
+)
 
 
 @dataclass(frozen=True)
@@ -262,13 +267,13 @@ def close_run(
     installation: Installation,
     *,
     error: Exception | None = None,
-    failed_instances: Sequence[str] = (),
+    failed_instances: Sequence[MappedInstance] = (),
     attempt: int = 0,
 ) -> ClosedRun:
     """Close the execution log with the outcomes of the tenants, and report the batch's digest.
 
-    ``error`` is the failure of an earlier step. ``failed_instances`` names the mapped instances that failed in Airflow. If such an instance
-    could not reach the database, the outcomes are those of an earlier attempt.
+    ``error`` is the failure of an earlier step. ``failed_instances`` are the mapped instances that failed in Airflow. Such an instance may
+    have recorded its outcomes before. If it could not reach the database, the outcomes are those of an earlier attempt.
     """
     with installation.platform(spec.time_limit) as platform:
         run_log.mark_reopened(platform, run)
@@ -300,12 +305,12 @@ def _receive(
             return None
         with installation.tenants(spec.time_limit) as connection:
             work = Work(run, connection, network=replace(network, mailbox=mailbox))
-            return batch.receive(work, platform)
+            return replace(batch.receive(work, platform), remedy=_MAILBOX_REMEDY)
     except Exception as error:
         # Without the database the run cannot continue. Any other error concerns the mailbox.
         if isinstance(error, psycopg.Error | DatabaseUnavailableError):
             raise
-        return RunRemark(problem=reason_of(error), may_pass=is_recoverable(error))
+        return RunRemark(problem=reason_of(error), remedy=_MAILBOX_REMEDY, may_pass=is_recoverable(error))
 
 
 def _asked(

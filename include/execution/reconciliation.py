@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from include.database import Statements
+from include.execution.run_remarks import RunProblem
 from include.settings import IdentitySettings
 
 _SQL = Statements(Path(__file__).parent)
@@ -79,12 +80,14 @@ class Reconciliation:
         """Whether the unplaced rows make the run partial."""
         return is_beyond(self.unplaced_events, self.read_events, settings)
 
-    def sentence(self) -> str:
+    def problem(self) -> RunProblem:
         """The unplaced events by source and reason, for operators."""
         share = Decimal(100 * self.unplaced_events) / max(1, self.read_events)
-        return (
+        return RunProblem(
             f"読み取った {self.read_events} 件のうち {self.unplaced_events} 件（{share:.1f} %）をテナントに割り当てられません（"
-            f"{'、'.join(self._unplaced())}）。アプリケーションの記録を直すか、設定 identity を見直してください"
+            f"{'、'.join(self._unplaced())}）",
+            "アプリケーションの記録を直すか、設定 identity を見直してください。"
+            "この実行の数も直すには、その後で open_run を下流ごと消去（Clear）してください",
         )
 
     def _unplaced(self) -> list[str]:

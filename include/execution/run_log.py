@@ -22,10 +22,10 @@ from include.catalog import RUN_SPECS, RunSpec
 from include.database import Statements
 from include.errors import BatchError, code_of, reason_of
 from include.execution.batch import Run
-from include.execution.reconciliation import load_reconciliation
+from include.execution.reconciliation import Reconciliation, load_reconciliation
 from include.execution.resource_usage import ResourceUsage
 from include.execution.rows_scanned import load_scans
-from include.execution.run_remarks import load_remarks
+from include.execution.run_remarks import RunProblem, RunRemarks, load_remarks
 from include.execution.sharding import Shard
 from include.settings import load_settings
 from include.version import VERSION
@@ -40,6 +40,10 @@ _NO_RESULT = "タスクが結果を残さずに止まりました（強制終了
 
 # A summary lists this many tenants and counts the others.
 _LISTED = 10
+
+# The result of a run lists this many failures, with this many characters of each reason. batch.tenant_outcome has all of them.
+_LISTED_RESULTS = 100
+_LONGEST_ERROR = 1_000
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,8 @@ class FailedTenant:
 class RunResult:
     """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work.
 
-    ``remarkable`` says why a run is partial although its tenants succeeded: more host rows than the settings allow belong to no tenant, or
-    a step of the whole run could not do its work. ``leased_messages`` is the number of messages that another sender has claimed, which is
+    ``problems`` make a run partial although its tenants succeeded: more host rows than the settings allow belong to no tenant, or a step of
+    the whole run could not do its work. ``leased_messages`` is the number of messages that another sender has claimed, which is
     no failure.
     """
 
@@ -88,7 +92,7 @@ class RunResult:
     records: int
     failed_tenants: list[FailedTenant] = field(default_factory=list)
     error: str | None = None
-    remarkable: str | None = None
+    problems: tuple[RunProblem, ...] = ()
     leased_messages: int = 0
 
     def sentence(self) -> str:
@@ -97,8 +101,7 @@ class RunResult:
         text = (
             f"{self.batch_id} {self.business_date}: {self.total_tenants} {unit}中 {self.success_count} 件成功"
         )
-        if self.remarkable:
-            text = f"{text}。{self.remarkable}"
+        text = "。".join((text, *map(str, self.problems)))
         if self.leased_messages:
             text = f"{text}。通知 {self.leased_messages} 件は別の送信者が確保したまま（テナントの注記を参照）"
         if not self.failed_tenants:
@@ -124,12 +127,32 @@ class EarlierStepFailedError(BatchError):
         self.is_reported = is_reported
 
 
-class InstancesFailedError(BatchError):
-    """Instances of the mapped task failed, but the outcomes show success: they are those of an earlier attempt."""
+@dataclass(frozen=True)
+class MappedInstance:
+    """An instance of the mapped task: the id of the task with its group, and the index and label of the instance in Airflow's UI."""
 
-    def __init__(self, instances: Sequence[str]) -> None:
+    task_id: str
+    map_index: int
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.task_id} [{self.label or self.map_index}]"
+
+
+class InstancesFailedError(BatchError):
+    """Instances of the mapped task failed, but the outcomes show success: the instance failed after it had recorded them, or they are
+    those of an earlier attempt. The alert reads ``instances``, and ``step``, which names them.
+    """
+
+    def __init__(self, instances: Sequence[MappedInstance]) -> None:
+        self.instances = tuple(sorted(instances, key=lambda each: each.map_index))
+        listed = "、".join(map(str, self.instances[:_LISTED]))
+        more = len(self.instances) - _LISTED
+        # What an operator clears.
+        self.step = f"{listed} ほか {more} 件" if more > 0 else listed
         super().__init__(
-            f"{'、'.join(sorted(instances)[:_LISTED])} が結果を残さずに失敗しました。そのログを確認してください"
+            f"{self.step} が失敗しました。テナントの結果は成功です"
+            "（記録した後に失敗したか、前の試行の結果です）。理由はこのインスタンスのログにあります"
         )
 
 
@@ -328,8 +351,7 @@ def close_execution(
         reconciliation = load_reconciliation(platform, run.execution_id)
         scans = load_scans(platform, run.execution_id)
         remarks = load_remarks(platform, run.execution_id)
-        unplaced = reconciliation.sentence() if reconciliation.is_beyond(load_settings().identity) else None
-        remarkable = "。".join(filter(None, (unplaced, *remarks.problems))) or None
+        problems = _problems(reconciliation, remarks)
         row = _SQL.execute(
             platform,
             "close_execution",
@@ -337,7 +359,9 @@ def close_execution(
             error=error,
             attempt=attempt,
             not_per_tenant=list(_NOT_PER_TENANT),
-            remarkable=remarkable,
+            problem="。".join(map(str, problems)) or None,
+            most_results=_LISTED_RESULTS,
+            longest_error=_LONGEST_ERROR,
             further=Jsonb(
                 ({"reconciliation": reconciliation.as_json()} if reconciliation else {})
                 | ({"scans": scans} if scans else {})
@@ -361,9 +385,19 @@ def close_execution(
         records=int(performance[1]),
         failed_tenants=failed,
         error=error,
-        remarkable=remarkable,
+        problems=problems,
         leased_messages=leased_messages,
     )
+
+
+def problems_of(platform: psycopg.Connection, execution_id: str) -> tuple[RunProblem, ...]:
+    """The problems of the whole run, by the present settings."""
+    return _problems(load_reconciliation(platform, execution_id), load_remarks(platform, execution_id))
+
+
+def _problems(reconciliation: Reconciliation, remarks: RunRemarks) -> tuple[RunProblem, ...]:
+    is_beyond = reconciliation.is_beyond(load_settings().identity)
+    return (*([reconciliation.problem()] if is_beyond else []), *remarks.problems)
 
 
 def failed_tenants(platform: psycopg.Connection, execution_id: str) -> list[FailedTenant]:

@@ -33,6 +33,21 @@ REPEAT = timedelta(hours=24)
 _EARLIER_RUNS = 200
 
 
+# The entry of a remark's details with what an operator does about the problem.
+_REMEDY = "remedy"
+
+
+@dataclass(frozen=True)
+class RunProblem:
+    """A problem of the whole run, which makes it partial, and what an operator does about it; sentences without a final stop."""
+
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return "。".join(filter(None, (self.text, self.remedy)))
+
+
 @dataclass(frozen=True)
 class EarlierRemark:
     """The remark of an earlier run about the same step."""
@@ -47,7 +62,7 @@ class RunRemarks:
     """The remarks of one run. ``problems`` are those that make the run partial."""
 
     by_step: dict[str, dict[str, Any]]
-    problems: tuple[str, ...] = ()
+    problems: tuple[RunProblem, ...] = ()
 
 
 def record_remark(
@@ -64,7 +79,9 @@ def record_remark(
         "record_remark",
         execution_id=run.execution_id,
         step=step,
-        details=Jsonb(remark.details),
+        details=Jsonb(
+            remark.details | ({_REMEDY: remark.remedy} if remark.problem and remark.remedy else {})
+        ),
         problem=remark.problem,
         is_reported=is_reported(remark, [EarlierRemark(*row) for row in rows], now),
         recorded_at=now,
@@ -78,7 +95,10 @@ def load_remarks(platform: psycopg.Connection, execution_id: str) -> RunRemarks:
         row["step"]: {**row["details"], **({"problem": row["problem"]} if row["problem"] else {})}
         for row in rows
     }
-    return RunRemarks(by_step, tuple(row["problem"] for row in rows if row["is_reported"]))
+    problems = (
+        RunProblem(row["problem"], row["details"].get(_REMEDY, "")) for row in rows if row["is_reported"]
+    )
+    return RunRemarks(by_step, tuple(problems))
 
 
 def is_reported(remark: RunRemark, earlier: Sequence[EarlierRemark], now: datetime) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from include.catalog import RunSpec
     from include.execution.batch import Batch, Run, Work
     from include.execution.flow import RunRequest, TaskKey
+    from include.execution.run_log import MappedInstance
     from include.execution.sharding import Shard
     from skill_batch.installation import AirflowInstallation
 
@@ -241,11 +242,6 @@ class BatchFlow(Generic[BatchT]):
 
         ti = context["ti"]
         states, run_xcom, error = self._earlier_steps(context)
-        failed_instances = [
-            name
-            for name, state in states.items()
-            if name.rpartition(".")[2].startswith(self.spec.mapped_task) and state == "failed"
-        ]
         batch, installation = self._batch()
         run = run_of(run_xcom)
         closed = close_run(
@@ -254,7 +250,7 @@ class BatchFlow(Generic[BatchT]):
             run,
             installation,
             error=error,
-            failed_instances=failed_instances,
+            failed_instances=self._failed_instances(context, states),
             attempt=attempt_of(context),
         )
         if not run.dry_run:
@@ -296,6 +292,25 @@ class BatchFlow(Generic[BatchT]):
         failed = next((step for step in unmapped if states.get(step) != "success"), None)
         error = _earlier_step_failed(ti, failed) if failed else None
         return states, ti.xcom_pull(task_ids=opening, key=_RUN_KEY), error
+
+    def _failed_instances(self, context: Context, states: dict[str, Any]) -> list[MappedInstance]:
+        """The mapped instances that failed in Airflow, with the labels of their shards."""
+        from include.execution.run_log import MappedInstance
+
+        # Airflow names an instance by its task and its index.
+        found = [
+            (task_id, int(index))
+            for name, state in states.items()
+            for task_id, _, index in [name.rpartition("_")]
+            if state == "failed" and task_id.rpartition(".")[2] == self.spec.mapped_task and index.isdigit()
+        ]
+        if not found:
+            return []
+        shards = context["ti"].xcom_pull(task_ids=self._opening(context)[-1]) or []
+        return [
+            MappedInstance(task_id, index, shards[index].get("label", "") if index < len(shards) else "")
+            for task_id, index in found
+        ]
 
     def run_request(self, context: Context) -> RunRequest:
         """The run as the scheduler or a user requested it."""

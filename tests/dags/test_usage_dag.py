@@ -79,6 +79,42 @@ def test_a_run_counts_yesterday_and_exits_0(
     assert metric == (True, True, True, 3)
 
 
+def test_a_tenant_code_that_is_longer_than_airflows_label_is_cut(runs: DagRuns, database: Database) -> None:
+    with database.connect() as host:
+        host_rows.tenant(host, "T001", tenant_code="長" * 300)
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "success"
+    labels = runs.metadata.execute(
+        "SELECT rendered_map_index FROM task_instance WHERE run_id = %s AND map_index >= 0", [done.run_id]
+    ).fetchall()
+    assert labels == [("長" * 99 + "…",)]
+
+
+def test_an_instance_that_fails_after_its_work_is_named_with_its_log(
+    runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
+) -> None:
+    with database.connect() as host:
+        host.execute(
+            """
+            CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''the disk is full''; END';
+            CREATE TRIGGER fails BEFORE INSERT ON batch.task_metric
+            FOR EACH ROW WHEN (new.map_index = 1) EXECUTE FUNCTION fails()
+            """
+        )
+
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "failed"
+    assert counted_tenants(database) == tenants
+    (message,) = slack.messages
+    assert "エラー: aggregate_usage [T002] が失敗しました。テナントの結果は成功です" in message.text
+    assert "画面でこの実行の aggregate_usage [T002] を下流ごと消去（Clear）" in message.text
+    assert "/tasks/aggregate_usage/mapped/1\n" in message.text
+    assert "close_run" not in message.text
+
+
 @pytest.mark.usefixtures("tenants")
 def test_a_broken_tenant_ends_in_partial_with_one_alert_that_names_it(
     runs: DagRuns, database: Database, slack: StandIns

@@ -33,6 +33,7 @@ from include.execution.object_store import ObjectStore
 from include.execution.run_log import (
     EarlierStepFailedError,
     InstancesFailedError,
+    MappedInstance,
     RunFailedError,
     ShardMissingError,
 )
@@ -350,12 +351,13 @@ def test_instances_that_are_lost_fail_a_run_whose_outcomes_are_of_an_earlier_att
 ) -> None:
     run = processed(installation, Plain())
 
-    closed = flow.close_run(TENANT_USAGE, Plain(), run, installation, failed_instances=["T2", "T1"])
+    lost = [MappedInstance("process", 1, "T2"), MappedInstance("process", 0, "T1")]
+    closed = flow.close_run(TENANT_USAGE, Plain(), run, installation, failed_instances=lost)
 
     assert closed.result.status == "partial"
     assert isinstance(closed.failure, InstancesFailedError)
     assert closed.result.error == str(closed.failure)
-    assert "T1、T2 が結果を残さずに失敗しました" in str(closed.failure)
+    assert "process [T1]、process [T2] が失敗しました。テナントの結果は成功です" in str(closed.failure)
 
 
 def test_an_instance_that_left_a_failed_tenant_is_not_reported_as_lost_too(
@@ -365,7 +367,8 @@ def test_an_instance_that_left_a_failed_tenant_is_not_reported_as_lost_too(
     flow.process_shard(TENANT_USAGE, Plain(), run, shards[0], installation, TaskKey("process", 0))
     flow.fail_shard(TENANT_USAGE, run, shards[1], MemoryError("no memory"), installation)
 
-    closed = flow.close_run(TENANT_USAGE, Plain(), run, installation, failed_instances=["T2"])
+    failed = [MappedInstance("process", 1, "T2")]
+    closed = flow.close_run(TENANT_USAGE, Plain(), run, installation, failed_instances=failed)
 
     assert (closed.result.status, closed.error) == ("partial", None)
     assert isinstance(closed.failure, RunFailedError)

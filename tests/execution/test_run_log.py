@@ -271,6 +271,7 @@ def test_a_run_whose_tenants_all_succeeded_is_completed_with_the_sum_of_their_fi
         "successCount": 2,
         "errorCount": 0,
         "results": [],
+        "resultsLeftOut": 0,
         "totals": {"users": 7, "gb": 1.75, "extra": -1},
     }
 
@@ -298,6 +299,20 @@ def test_a_run_with_a_failed_tenant_is_partial_and_names_it_by_code_name_and_rea
         {"tenantId": "t3", "status": "failed", "error": "gone"},
     ]
     assert row["result"]["totals"] == {"users": 4}
+
+
+def test_the_result_lists_a_hundred_failures_and_counts_the_others(
+    host: psycopg.Connection, platform: psycopg.Connection
+) -> None:
+    run = open_run(platform, *(f"t{number:04}" for number in range(5_000)))
+    host.execute("UPDATE batch.tenant_outcome SET status = 'failed', error_message = repeat('長', 3000)")
+
+    close_execution(platform, run)
+
+    result = log_row(host, run)["result"]
+    assert (result["errorCount"], len(result["results"]), result["resultsLeftOut"]) == (5_000, 100, 4_900)
+    assert [each["tenantId"] for each in result["results"]] == [f"t{number:04}" for number in range(100)]
+    assert {each["error"] for each in result["results"]} == {"長" * 1_000}
 
 
 def test_a_run_in_which_every_tenant_failed_is_failed(

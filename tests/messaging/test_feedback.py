@@ -404,7 +404,10 @@ class TestTheMailbox:
         assert len(services.messages) == 1
         # The night operator gets one alert about the refused login.
         assert [down.status, *(each.status for each in refused)] == ["completed", "partial", "completed"]
-        assert "ログインが拒否されました" in refused[0].sentence()
+        (problem,) = refused[0].problems
+        assert problem.text.endswith("ログインが拒否されました")
+        assert "接続 'batch_mailbox' かメールサーバーを直してください" in problem.remedy
+        assert str(problem) in refused[0].sentence()
         assert "応答がありません" in str(
             host.execute(
                 "SELECT result -> 'steps' FROM batch.execution_log WHERE execution_id = %s",

@@ -13,7 +13,15 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from include.errors import ParameterError, SettingsError
-from include.execution.run_log import EarlierStepFailedError, FailedTenant, RunFailedError, RunResult
+from include.execution.run_log import (
+    EarlierStepFailedError,
+    FailedTenant,
+    InstancesFailedError,
+    MappedInstance,
+    RunFailedError,
+    RunResult,
+)
+from include.execution.run_remarks import RunProblem
 from local_stack.stand_ins import StandIns
 from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
 from tests.airflow_installation import slack_connection
@@ -61,7 +69,9 @@ def context(error: BaseException, task_id: str = "close_run", try_number: int = 
     }
 
 
-def failed_run(failed: list[FailedTenant], total: int, error: str | None = None) -> RunFailedError:
+def failed_run(
+    failed: list[FailedTenant], total: int, error: str | None = None, problems: tuple[RunProblem, ...] = ()
+) -> RunFailedError:
     return RunFailedError(
         RunResult(
             execution_id="BATCH-018-01_20261031_0a1b2c3d",
@@ -75,6 +85,7 @@ def failed_run(failed: list[FailedTenant], total: int, error: str | None = None)
             records=0,
             failed_tenants=failed,
             error=error,
+            problems=problems,
         )
     )
 
@@ -107,6 +118,64 @@ def test_failures_outside_the_tenants_are_reported_too(slack: StandIns) -> None:
     assert not any(line.startswith("ほかのエラー") for line in without)
     assert "ほかのエラー: OSError: No space left on device" in with_it
     assert "• T002 ㈱髙橋: bigint out of range" in with_it
+
+
+UNPLACED = RunProblem(
+    "11 件をテナントに割り当てられません（HIS_AuditLog）", "設定 identity を見直してください"
+)
+REFUSED = RunProblem("受信箱を読めません: ログインが拒否されました", "接続 'batch_mailbox' を直してください")
+
+
+def test_a_problem_of_the_whole_run_is_the_error_with_its_own_remedy(slack: StandIns) -> None:
+    alert()(context(failed_run([], 7, problems=(UNPLACED, REFUSED))))
+
+    (message,) = slack.messages
+    lines = message.text.splitlines()
+    assert f"エラー: {UNPLACED.text}（テナントの処理は 7 件中 7 件が成功）" in lines
+    assert f"ほかのエラー: {REFUSED.text}" in lines
+    assert [line for line in lines if line.startswith("対処")] == [
+        f"対処: {UNPLACED.remedy}。",
+        f"対処: {REFUSED.remedy}。",
+    ]
+    assert "失敗したテナント" not in message.text
+    assert "Clear" not in message.text
+
+
+def test_a_problem_of_the_whole_run_stands_beside_the_failed_tenants(slack: StandIns) -> None:
+    failed = [FailedTenant("T002", "㈱髙橋", "bigint out of range")]
+    alert()(context(failed_run(failed, 7, problems=(UNPLACED,))))
+
+    (message,) = slack.messages
+    lines = message.text.splitlines()
+    assert "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 7 件中 1 件" in lines
+    assert f"ほかのエラー: {UNPLACED.text}" in lines
+    first, second = (line for line in lines if line.startswith("対処"))
+    assert "失敗したテナントの aggregate_usage だけを下流ごと消去（Clear）" in first
+    assert second == f"対処: {UNPLACED.remedy}。"
+
+
+def test_an_instance_that_failed_after_its_work_is_named_with_its_log(slack: StandIns) -> None:
+    error = InstancesFailedError(
+        [
+            MappedInstance("family.aggregate_usage", 12, "T012"),
+            MappedInstance("family.aggregate_usage", 3, "T003"),
+        ]
+    )
+    alert()(context(error))
+
+    (message,) = slack.messages
+    lines = message.text.splitlines()
+    assert any(
+        line.startswith("エラー: family.aggregate_usage [T003]、family.aggregate_usage [T012] が失敗")
+        for line in lines
+    )
+    (action,) = (line for line in lines if line.startswith("対処"))
+    assert "family.aggregate_usage [T003]、family.aggregate_usage [T012] を下流ごと消去（Clear）" in action
+    assert "close_run" not in action
+    assert (
+        "ログを開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1"
+        "/tasks/family.aggregate_usage/mapped/3"
+    ) in lines
 
 
 def test_ten_tenants_are_listed_and_the_rest_counted(slack: StandIns) -> None:

@@ -7,9 +7,16 @@ from typing import Any
 
 import psycopg
 
-from include.catalog import EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS, TENANT_BILLING, BatchSpec
+from include.catalog import (
+    EXTERNAL_SYNC,
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+    TENANT_BILLING,
+    BatchSpec,
+)
 from include.execution import run_log
-from include.execution.batch import Run
+from include.execution.batch import Run, RunRemark
+from include.execution.run_remarks import RunProblem, record_remark
 from include.execution.sharding import Shard
 from include.tenant_management.tenant_monitoring.orphans import close_orphan, running_rows
 from include.tenant_management.tenant_monitoring.unreported import unclosed_executions, unreported_failures
@@ -79,6 +86,29 @@ def test_an_alert_from_before_a_clear_says_nothing_about_the_failure_after_it(
     assert unreported(platform) == [(TENANT_BILLING.id, 1)]
     alert(platform, TENANT_BILLING, attempt=1)
     assert unreported(platform) == []
+
+
+def test_a_problem_of_the_whole_run_keeps_its_remedy(platform: psycopg.Connection) -> None:
+    run = run_log.open_execution(
+        platform,
+        NOTIFICATION_RETRY,
+        dag_id=FAMILY_DAG,
+        run_id=RUN_ID,
+        business_date=date(2026, 10, 31),
+        run_date=date(2026, 11, 1),
+        parameters={},
+        shards={Shard(0, "T1"): ["T1"]},
+        dry_run=False,
+    )
+    platform.execute("UPDATE batch.tenant_outcome SET status = 'success'")
+    remark = RunRemark({"mails": 0}, "受信箱を読めません", "接続を直してください")
+    record_remark(platform, run, "read_mailbox", remark, datetime.now(UTC))
+    assert run_log.close_execution(platform, run).status == "partial"
+
+    (failure,) = unreported_failures(platform, datetime.now(UTC) + LATER)
+
+    assert failure.result.problems == (RunProblem("受信箱を読めません", "接続を直してください"),)
+    assert (failure.result.error, failure.result.failed_tenants) == (None, [])
 
 
 def test_a_run_whose_id_begins_like_another_owes_its_own_alert(platform: psycopg.Connection) -> None:

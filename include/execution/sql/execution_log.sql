@@ -54,8 +54,9 @@ WHERE execution_id = %(execution_id)s AND status <> 'running' AND reopened_at IS
 
 -- name: close_execution
 -- The counts come from the outcome rows, so that closing again (after an instance was cleared) gives correct counts. A total is
--- the sum over the tenants of a numeric figure in their details. `results` lists the failures; the rows of all tenants are in
--- tenant_outcome. A tenant with several parts has succeeded when all parts have succeeded.
+-- the sum over the tenants of a numeric figure in their details. `results` lists the first failures, and `resultsLeftOut` counts
+-- the others; the rows of all tenants are in tenant_outcome. A tenant with several parts has succeeded when all parts have
+-- succeeded.
 WITH outcome AS (
     SELECT
         count(*) FILTER (WHERE has_succeeded) AS success_count,
@@ -82,21 +83,23 @@ totals AS (
 listed AS (
     SELECT
         jsonb_agg(
-            jsonb_build_object('tenantId', tenant_id, 'status', status, 'error', error_message)
+            jsonb_build_object('tenantId', tenant_id, 'status', status, 'error', left(error_message, %(longest_error)s))
             || CASE WHEN part = '' THEN '{}' ELSE jsonb_build_object('part', part) END
-        ) AS failures
+        ) AS failures,
+        coalesce(max(total), 0) - count(*) AS left_out
     FROM (
-        SELECT tenant_id, part, status, error_message
+        SELECT tenant_id, part, status, error_message, count(*) OVER () AS total
         FROM batch.tenant_outcome
         WHERE execution_id = %(execution_id)s AND status <> 'success'
         ORDER BY tenant_id, part
+        LIMIT %(most_results)s
     ) AS failed_parts
 )
 
 UPDATE batch.execution_log AS log
 SET
     status = CASE
-        WHEN %(error)s::text IS null AND outcome.error_count = 0 AND %(remarkable)s::text IS null THEN 'completed'
+        WHEN %(error)s::text IS null AND outcome.error_count = 0 AND %(problem)s::text IS null THEN 'completed'
         WHEN outcome.success_count > 0 THEN 'partial'
         ELSE 'failed'
     END,
@@ -117,7 +120,7 @@ SET
                         outcome.error_count
                     )
         END,
-        %(remarkable)s::text
+        %(problem)s::text
     ),
     result = jsonb_build_object(
         'batchId', log.batch_id,
@@ -126,6 +129,7 @@ SET
         'successCount', outcome.success_count,
         'errorCount', outcome.error_count,
         'results', coalesce(listed.failures, '[]'),
+        'resultsLeftOut', listed.left_out,
         'totals', totals.by_name
     ) || %(further)s
 FROM outcome, totals, listed

@@ -11,7 +11,7 @@ import psycopg
 
 from include.catalog import RUN_SPECS, RunSpec
 from include.database import Statements
-from include.execution.run_log import RunResult, failed_tenants
+from include.execution.run_log import RunResult, failed_tenants, problems_of
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -69,6 +69,9 @@ def unreported_failures(platform: psycopg.Connection, now: datetime) -> Iterator
         dry_run, triggered_by = row.pop("dry_run"), row.pop("triggered_by")
         error = row.pop("error_message")
         tenants = failed_tenants(platform, row["execution_id"])
-        result = RunResult(**row, records=0, failed_tenants=tenants, error=error)
+        problems = problems_of(platform, row["execution_id"])
+        if error == "。".join(map(str, problems)):
+            error = None
+        result = RunResult(**row, records=0, failed_tenants=tenants, error=error, problems=problems)
         spec = RUN_SPECS[result.batch_id]
         yield UnreportedFailure(spec, dag_id, run_id, attempt, result, dry_run, triggered_by)

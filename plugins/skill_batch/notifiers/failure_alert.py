@@ -19,7 +19,7 @@ from skill_batch.notifiers.approval_links import (
 )
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.recorded_result import recorded_result
-from skill_batch.notifiers.run_links import Links, run_links
+from skill_batch.notifiers.run_links import Links, instance_log_url, run_links
 from skill_batch.notifiers.triggering_user import (
     TriggeringUser,
     address_to,
@@ -178,7 +178,14 @@ class FailureAlert(BaseNotifier):
 
     def _compose(self, context: Context, severity: str, result: Any) -> Alert:
         ti, error = context["ti"], context.get("exception")
-        links = run_links(ti.dag_id, ti.run_id, ti.log_url)
+        # The reason of a failed mapped instance is in its log, and clearing another task does not help.
+        instance = next(iter(getattr(error, "instances", ())), None)
+        log_url = (
+            instance_log_url(ti.dag_id, ti.run_id, instance.task_id, instance.map_index)
+            if instance
+            else ti.log_url
+        )
+        links = run_links(ti.dag_id, ti.run_id, log_url)
         if result is None or not (error or result.failed_tenants):
             return Alert(
                 title=FAILED_RUN.title(self.batch_id),
@@ -265,30 +272,63 @@ def result_alert(
     remark: str = "",
 ) -> Alert:
     """The alert about a closed run with failures. ``result`` is a ``RunResult`` of the execution log."""
-    failed = result.failed_tenants
-    listed = [
-        f"• {tenant.code} {tenant.name}: {shorten(tenant.reason)}" for tenant in failed[:LISTED_TENANTS]
-    ]
-    if len(failed) > LISTED_TENANTS:
-        listed.append(f"• ほか {len(failed) - LISTED_TENANTS} テナント")
-    outcome = (
-        "全テナントが失敗" if result.status == "failed" else "一部のテナントが失敗（ほかのテナントは完了）"
-    )
+    first, *others = _errors(result)
     return Alert(
         title=FAILED_RUN.title(result.batch_id),
         lines=(
             f"{batch_name}（重要度 {severity}）",
             f"実行ID: {result.execution_id}",
             f"業務日: {result.business_date:%Y-%m-%d}",
-            f"エラー: {outcome} — {result.total_tenants} 件中 {result.error_count} 件",
-            *([f"ほかのエラー: {shorten(result.error)}"] if result.error else []),
+            f"エラー: {first}",
+            *(f"ほかのエラー: {error}" for error in others),
             *([remark] if remark else []),
         ),
-        tenants=("失敗したテナント:", *listed),
-        actions=(
-            f"対処: 原因を取り除き、画面で失敗したテナントの {mapped_task} だけを下流ごと消去（Clear）してください。"
-            "成功したテナントの結果はそのまま残ります。",
-        ),
+        tenants=_failed_tenants(result),
+        actions=tuple(f"対処: {action}" for action in _actions(result, mapped_task)),
         links=links,
         severity=severity,
     )
+
+
+def _errors(result: Any) -> list[str]:
+    """What failed: tenants, a step, and problems of the whole run."""
+    errors = [result.error] if result.error else []
+    errors = [
+        shorten(error, _RUN_REASON_LIMIT) for error in (*errors, *(each.text for each in result.problems))
+    ]
+    if result.failed_tenants or not errors:
+        outcome = (
+            "全テナントが失敗"
+            if result.status == "failed"
+            else "一部のテナントが失敗（ほかのテナントは完了）"
+        )
+        return [f"{outcome} — {result.total_tenants} 件中 {result.error_count} 件", *errors]
+    first, *others = errors
+    return [
+        f"{first}（テナントの処理は {result.total_tenants} 件中 {result.success_count} 件が成功）",
+        *others,
+    ]
+
+
+def _failed_tenants(result: Any) -> tuple[str, ...]:
+    failed = result.failed_tenants
+    listed = [
+        f"• {tenant.code} {tenant.name}: {shorten(tenant.reason)}" for tenant in failed[:LISTED_TENANTS]
+    ]
+    if len(failed) > LISTED_TENANTS:
+        listed.append(f"• ほか {len(failed) - LISTED_TENANTS} テナント")
+    return ("失敗したテナント:", *listed) if listed else ()
+
+
+def _actions(result: Any, mapped_task: str) -> list[str]:
+    """The remedy of each kind of error, in the order of the errors."""
+    remedies = [f"{each.remedy}。" for each in result.problems if each.remedy]
+    if result.failed_tenants:
+        cleared = f"失敗したテナントの {mapped_task} だけを下流ごと消去（Clear）してください。成功したテナントの結果はそのまま残ります。"
+    elif result.error or not remedies:
+        cleared = (
+            "最初に失敗したタスクを下流ごと消去（Clear）してください。再実行しても二重に処理されません。"
+        )
+    else:
+        return remedies
+    return [f"原因を取り除き、画面で{cleared}", *remedies]

@@ -40,6 +40,13 @@ class RecordedResult:
     failed_tenants: tuple[RecordedFailure, ...]
     error: str | None = None
     remarkable: str | None = None
+    # ``close_run`` finds the problems of the whole run.
+    problems: tuple[()] = ()
+
+    @property
+    def success_count(self) -> int:
+        """The number of tenants that succeeded."""
+        return self.total_tenants - self.error_count
 
     @property
     def error_count(self) -> int:

@@ -36,6 +36,11 @@ def run_url(dag_id: str, run_id: str) -> str:
     return f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
 
 
+def instance_log_url(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    """The log of a mapped instance in Airflow's UI."""
+    return f"{run_url(dag_id, run_id)}/tasks/{quote(task_id, safe='')}/mapped/{map_index}"
+
+
 def _base_url() -> str:
     from airflow.sdk.configuration import conf
 
