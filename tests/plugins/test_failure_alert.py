@@ -131,7 +131,7 @@ def test_a_problem_of_the_whole_run_is_the_error_with_its_own_remedy(slack: Stan
 
     (message,) = slack.messages
     lines = message.text.splitlines()
-    assert f"エラー: {UNPLACED.text}（テナントの処理は 7 件中 7 件が成功）" in lines
+    assert f"エラー: {UNPLACED.text}。テナントの処理は 7 件中 7 件が成功しました" in lines
     assert f"ほかのエラー: {REFUSED.text}" in lines
     assert [line for line in lines if line.startswith("対処")] == [
         f"対処: {UNPLACED.remedy}。",

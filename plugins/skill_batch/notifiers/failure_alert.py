@@ -304,10 +304,8 @@ def _errors(result: Any) -> list[str]:
         )
         return [f"{outcome} — {result.total_tenants} 件中 {result.error_count} 件", *errors]
     first, *others = errors
-    return [
-        f"{first}（テナントの処理は {result.total_tenants} 件中 {result.success_count} 件が成功）",
-        *others,
-    ]
+    outcome = f"テナントの処理は {result.total_tenants} 件中 {result.success_count} 件が成功しました"
+    return [f"{first.rstrip('。')}。{outcome}", *others]
 
 
 def _failed_tenants(result: Any) -> tuple[str, ...]:
