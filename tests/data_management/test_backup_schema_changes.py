@@ -250,8 +250,10 @@ def test_a_backup_that_gives_way_names_the_tables_that_are_not_verified(
     result = backups.close(run)
 
     assert result.status == "partial"
-    assert "表（batch." in (result.remarkable or "")
-    assert "中身を照合していません" in (result.remarkable or "")
+    (problem,) = result.problems
+    assert "表（batch." in problem.text
+    assert problem.text.endswith("中身を照合していません")
+    assert "もう一度実行（Trigger）" in problem.remedy
     (folder,) = (backups.root / "backups").iterdir()
     about = json.loads((folder / "manifest.json").read_text())["about"]
     assert "public.MST_Employee" in about["compared"]["unverified"]

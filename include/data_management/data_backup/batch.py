@@ -379,9 +379,10 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             problem = (
                 "表の構造を変える処理（移行など）を待たせたため、照合を途中でやめました。"
                 f"{len(unverified)} 表（{'、'.join(unverified[:_NAMED_TABLES])} など。全部は {DUMP_MANIFEST} の unverified）は、"
-                "復元できることだけを確かめ、中身を照合していません。その処理が終わってからバックアップをもう一度実行（Trigger）してください。"
+                "復元できることだけを確かめ、中身を照合していません"
             )
-        remark = RunRemark({"unverified": len(unverified)}, problem)
+        remedy = "その処理が終わってから、バックアップをもう一度実行（Trigger）してください"
+        remark = RunRemark({"unverified": len(unverified)}, problem, remedy)
         record_remark(work.connection, work.run, "dump", remark, self._access.installation.now())
 
     def _export_source(self, run: Run) -> ExportSource:
