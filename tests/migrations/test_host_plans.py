@@ -344,7 +344,8 @@ def test_no_statement_reads_a_log_as_a_whole(indexed: Database, name: str) -> No
 
 def explain(connection: psycopg.Connection, text: str, statement: Statement) -> dict[str, Any]:
     """The plan of a block in the transaction in which its batch runs it."""
-    with tenant_transaction(connection, list(TENANTS)):
+    is_of_tenants = statement.role == "batch_tenant"
+    with tenant_transaction(connection, list(TENANTS)) if is_of_tenants else connection.transaction():
         if statement.scans:
             plan_for_scans(connection)
         explained = b"EXPLAIN (FORMAT JSON) " + text.encode()

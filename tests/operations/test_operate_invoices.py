@@ -704,7 +704,7 @@ def test_a_credit_that_is_retried_is_the_same_credit_and_its_files_are_written_t
     run_billing(database, store=store)
     run = open_operation(database, "credit", reason="訂正")
     (failure,) = process(database, run, store=FullStore()).failures
-    assert (failure.code, states(host)[1:]) == ("OSError", [("finalized", "CRN-2026-10-001")])
+    assert (failure.code, states(host)[1:]) == ("NoSpaceError", [("finalized", "CRN-2026-10-001")])
 
     said = details(process(database, run, store=store))
 
