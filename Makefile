@@ -116,7 +116,7 @@ test-celery: $(STAMP) ## run all batches on two Celery workers (needs Debian's p
 	@$(BIN)/python -m pytest -m long tests/cluster
 
 .PHONY: test-servers
-test-servers: $(STAMP) ## test with the servers of Debian (needs its packages postgresql-15, postgresql-17 and pgbouncer)
+test-servers: $(STAMP) ## test backups, all batches and poolers on Debian's servers (needs its packages postgresql-15, postgresql-17 and pgbouncer)
 	@$(BIN)/python -m pytest -m long tests/servers
 
 # `make chaos SECONDS=600 SEED=7` runs trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL
