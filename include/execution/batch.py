@@ -347,6 +347,10 @@ class SendsMessages(Protocol):
         it is not sent again.
         """
 
+    def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:  # noqa: ARG002 - for those that override it
+        """Remarks about services that refuse every message, by a name of the event; an event is reported as in ``run_remarks``."""
+        return {}
+
 
 @runtime_checkable
 class ReceivesMail(Protocol):

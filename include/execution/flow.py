@@ -279,6 +279,9 @@ def close_run(
         run_log.mark_reopened(platform, run)
         work = Work(run, platform)
         error = error or _finish(batch, work, installation)
+        if isinstance(batch, SendsMessages) and not run.dry_run:
+            for event, remark in batch.service_remarks(platform).items():
+                record_remark(platform, run, event, remark, installation.now())
         result = run_log.close_execution(platform, run, reason_of(error) if error else None, attempt=attempt)
         if failed_instances and result.status == "completed":
             error = run_log.InstancesFailedError(failed_instances)

@@ -13,7 +13,7 @@ from datetime import datetime
 import psycopg
 
 from include.database import tenant_transaction
-from include.execution.batch import Run, UnitFailure
+from include.execution.batch import Run, UnitFailure, UnitResult
 from include.execution.object_store import ObjectStore
 from include.lasting_connection import lasting
 from include.messaging import outbox
@@ -39,10 +39,14 @@ from include.settings import NotificationSettings
 
 @dataclass
 class DispatchReport:
-    """The number of a tenant's messages by channel and status. ``problems`` are the errors that stopped single channels."""
+    """The number of a tenant's messages by channel and status. ``problems`` are the errors that stopped single channels.
+
+    ``is_server_closed``: its mail server refuses the installation.
+    """
 
     counts: dict[Channel, Counter[Status]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    is_server_closed: bool = False
 
     def total(self, *statuses: Status) -> int:
         """The number of messages over all channels, in these statuses or in all."""
@@ -121,6 +125,7 @@ def _by_tenant(lane_reports: Sequence[LaneReport]) -> dict[str, DispatchReport]:
         report.counts[lane.channel] = lane_report.counts
         if lane_report.problem:
             report.problems.append(f"{lane.channel}: {lane_report.problem}")
+        report.is_server_closed |= lane_report.is_server_closed
     return reports
 
 
@@ -146,6 +151,15 @@ def failure_of(tenant_id: str, report: DispatchReport) -> UnitFailure | None:
         return None
     return UnitFailure(
         tenant_id, "CHANNEL_FAILED", f"送信を中断しました（{'、'.join(report.problems)}）", recoverable=False
+    )
+
+
+def with_closed_server(outcome: UnitResult | UnitFailure, report: DispatchReport) -> UnitResult | UnitFailure:
+    """The outcome of a tenant, with a note if its mail server refuses the installation."""
+    if not report.is_server_closed:
+        return outcome
+    return replace(
+        outcome, notes=(*outcome.notes, "メールサーバーが送信を受け付けないため、メールは待っています")
     )
 
 

@@ -43,7 +43,7 @@ class Message:
     ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
     ``users/ID`` or ``channels/ID`` of LINE WORKS. It is empty for Teams: the webhook is the destination. Every channel has ``text``.
     ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). ``file`` is for e-mail.
-    The repr omits addresses and texts, to keep them out of logs.
+    ``belongs_to_contract``: see ``contract_letters``. The repr omits addresses and texts, to keep them out of logs.
     """
 
     message_id: str
@@ -54,6 +54,7 @@ class Message:
     text: str = field(repr=False)
     rich: Any = field(default=None, repr=False, compare=False)
     file: MessageFile | None = None
+    belongs_to_contract: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import psycopg
 
 from include.database import Statements
 from include.execution.business_date import JAPAN
+from include.messaging.contract_letters import CONTRACT_LETTERS
 from include.messaging.outbox import Draft
 from include.messaging.outcome import Channel
 from include.messaging.template_store import default_template
@@ -19,12 +20,7 @@ _SQL = Statements(Path(__file__).parent)
 
 _SENDING_TIME = time(9, 0)
 
-USAGE_WARNING = "usage_warning"
-SETTINGS_BROKEN = "notification_settings_broken"
-INACTIVITY_WARNING = "inactivity_warning"
-INACTIVITY_CRITICAL = "inactivity_critical"
 MONTHLY_REPORT = "monthly_report"
-CHANNELS_GONE = "notification_channels_gone"
 
 
 def sending_time(day: date) -> datetime:
@@ -62,5 +58,6 @@ def notice(
         body=rendered.text,
         rich=rendered.rich,
         due_at=due_at,
+        template_key=template.key if template.key in CONTRACT_LETTERS else None,
         dedupe_until=dedupe_until,
     )

@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from include.database import Statements, storable, tenant_transaction
 from include.messaging import suppression
+from include.messaging.contract_letters import CONTRACT_LETTERS
 from include.messaging.message import Message, MessageFile
 from include.messaging.outcome import Channel, SendResult
 from include.messaging.retry import MAX_ATTEMPTS, Status, Transition
@@ -39,8 +40,8 @@ class Draft:
     """A message to add to the outbox. ``dedupe_key`` names the event: a second message with the same key is not added.
 
     ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). ``template_key`` is
-    the kind of a reminder. ``is_merged``: another message contains its text, so it is not sent and only reserves its key. After
-    ``dedupe_until`` the key may be deleted.
+    the kind of a reminder or of a contract letter. ``is_merged``: another message contains its text, so it is not sent and only reserves
+    its key. After ``dedupe_until`` the key may be deleted.
     """
 
     tenant_id: str
@@ -229,7 +230,13 @@ def hold_switched_off(
     """
     _SQL.execute(connection, "release_held", now=now)
     if switched_off:
-        _SQL.execute(connection, "hold_switched_off", switched_off=Jsonb(switched_off), now=now)
+        _SQL.execute(
+            connection,
+            "hold_switched_off",
+            switched_off=Jsonb(switched_off),
+            contract_letters=list(CONTRACT_LETTERS),
+            now=now,
+        )
 
 
 def postpone_quiet(connection: psycopg.Connection, ends_at: Mapping[str, datetime]) -> None:
@@ -240,8 +247,8 @@ def postpone_quiet(connection: psycopg.Connection, ends_at: Mapping[str, datetim
 
 def suppressed_addresses(
     connection: psycopg.Connection, tenant_id: str, now: datetime | None = None
-) -> frozenset[str]:
-    """The addresses in lower case to which the tenant sends no e-mail at a time; default: the database's time."""
+) -> dict[str, suppression.Reason]:
+    """The addresses in lower case to which the tenant sends no e-mail at a time, with the reason; default: the database's time."""
     with tenant_transaction(connection, [tenant_id]):
         return suppression.suppressed_addresses(connection, now)
 
@@ -300,6 +307,7 @@ def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
         body,
         rich,
         file if channel is Channel.EMAIL else None,
+        row["template_key"] in CONTRACT_LETTERS,
     )
     return Claimed(message, row["attempts"], row["host_log_id"], row["due_at"], row["most_attempts"])
 

@@ -40,8 +40,10 @@ class ErrorClass(StrEnum):
     """The kind of error. It determines who can fix it.
 
     RATE_LIMIT is a limit of the service, RECIPIENT_LIMIT a limit of one recipient (greylisting, a busy mailbox). CREDENTIAL and
-    CONFIGURATION close the tenant's channel until an administrator fixes it. ADDRESS suppresses the recipient's address for a time. FILE:
-    the file of a letter cannot be read from the object store. The other classes concern one message or the service.
+    CONFIGURATION close the tenant's channel until an administrator fixes it. ACCESS: the mail server refuses the installation's login,
+    sender, network address or relaying. It closes the server for all lanes that use it, until a probe is accepted. ADDRESS suppresses
+    the recipient's address for a time. FILE: the file of a letter cannot be read from the object store. The other classes concern one
+    message or the service.
     """
 
     RATE_LIMIT = "rate_limit"
@@ -50,6 +52,7 @@ class ErrorClass(StrEnum):
     NETWORK = "network"
     CREDENTIAL = "credential"
     CONFIGURATION = "configuration"
+    ACCESS = "access"
     DESTINATION = "destination"
     ADDRESS = "address"
     PAYLOAD = "payload"
@@ -57,7 +60,9 @@ class ErrorClass(StrEnum):
 
 
 # Errors with which nothing was sent, and which do not count as an attempt.
-_NO_ATTEMPTS = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT, ErrorClass.FILE})
+_NO_ATTEMPTS = frozenset(
+    {ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT, ErrorClass.ACCESS, ErrorClass.FILE}
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class SendResult:
 
     @property
     def counts_as_attempt(self) -> bool:
-        """Whether the send counts as an attempt. A send that was refused by a limit does not, nor a letter whose file cannot be read."""
+        """Whether the send counts as an attempt. A refusal by a limit or of the installation does not, nor a file that cannot be read."""
         return self.error is None or self.error.error_class not in _NO_ATTEMPTS
 
     @property

@@ -12,7 +12,7 @@ import time
 from datetime import timedelta
 
 from include.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
-from include.messaging.outcome import SendResult
+from include.messaging.outcome import ErrorClass, SendResult
 from include.messaging.throttle import Limit, Throttle
 from include.network import EmailConfig
 
@@ -25,6 +25,11 @@ _LINE_WORKS_PER_MINUTE = 60
 
 # The share of a known limit that is used. At exactly the limit, every delay on the network would cause a refusal.
 _SAFE_SHARE = 0.97
+
+# The answers about a single message. The service accepts the installation, otherwise it would not look at the message.
+_ABOUT_MESSAGE = frozenset(
+    {ErrorClass.ADDRESS, ErrorClass.DESTINATION, ErrorClass.PAYLOAD, ErrorClass.RECIPIENT_LIMIT}
+)
 
 # Slack allows about one message per second and Slack channel.
 CHANNEL_SECONDS = 1 / _SAFE_SHARE
@@ -74,6 +79,16 @@ def limit_of(config: ChannelConfig | None, own_per_minute: int | None = None, te
         burst=burst,
         at_once=at_once,
         delays=isinstance(config, EmailConfig),
+        label=_label(config),
+    )
+
+
+def _label(config: ChannelConfig) -> str:
+    """The server in a sentence for operators. The table of limits contains nothing of a tenant, so its own server has no name."""
+    if not isinstance(config, EmailConfig):
+        return ""
+    return (
+        "テナント自身のメールサーバー" if config.is_tenants else f"メールサーバー {config.host}:{config.port}"
     )
 
 
@@ -145,6 +160,14 @@ class LanePace:
         if self.channels is not None:
             # Each process that sends through the workspace knows only its own messages.
             self.channels.block(destination, CHANNEL_SECONDS * self.throttle.senders)
+
+    def closes_or_reopens(self, result: SendResult) -> bool:
+        """After ``ends``: close or reopen the service by the result of a send. Returns whether this must be stored."""
+        error = result.error
+        if error is not None and error.error_class is ErrorClass.ACCESS:
+            assert error.wait is not None, "the table has the time to the next probe"
+            return self.throttle.close(error.wait.total_seconds())
+        return (error is None or error.error_class in _ABOUT_MESSAGE) and self.throttle.reopen()
 
     def ends(self, destination: str, sent_at: float, result: SendResult) -> timedelta | None:
         """Record the end of a send that began at ``sent_at``. Returns the wait before the destination is free after a refusal by a rate

@@ -2,8 +2,8 @@
 
 Source: BATCH-019-02's rules. The pause is min(60 min × 2^(n−1), 24 h) with jitter, unless the service sends Retry-After. There are at
 most 3 attempts (Slack 5), fewer if the application's row says so (max_retry_count). A send that was refused by a limit is not an
-attempt, nor is a letter whose file cannot be read: both are retried until the message's age reaches ``give_up_hours``. Every other answer
-is an attempt.
+attempt, nor is a refusal of the installation, nor a letter whose file cannot be read. These are retried until the message's age reaches
+``give_up_hours``, and contract letters without an end. Every other answer is an attempt.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,7 +34,14 @@ from include.messaging.outbox import Claimed, Claims, Lane, SendAttempt
 from include.messaging.outcome import Channel, ErrorClass, SendResult, failed
 from include.messaging.pacing import LanePace
 from include.messaging.retry import Status, transition
-from include.messaging.shared_limits import join_limits, leave_limits, renew_limits, renew_until
+from include.messaging.shared_limits import (
+    join_limits,
+    leave_limits,
+    record_closing,
+    renew_limits,
+    renew_until,
+)
+from include.messaging.suppression import Reason
 from include.messaging.throttle import Throttle
 
 T = TypeVar("T")
@@ -63,11 +70,15 @@ _LOCKED_SECONDS = 0.2
 
 @dataclass
 class LaneReport:
-    """The number of a lane's messages by status. ``problem`` is the error that stopped the lane; its last messages are parked later."""
+    """The number of a lane's messages by status. ``problem`` is the error that stopped the lane; its last messages are parked later.
+
+    ``is_server_closed``: the service refuses the installation, so the lane's messages wait.
+    """
 
     lane: Lane
     counts: Counter[Status] = field(default_factory=Counter)
     problem: str | None = None
+    is_server_closed: bool = False
 
 
 class Sender:
@@ -175,6 +186,7 @@ class Sender:
                 sent = ()
                 slots = await pace.throttle.take(_IN_FLIGHT[lane.channel], self._until)
                 if not slots:
+                    report.is_server_closed |= pace.throttle.is_shut
                     return
                 turn_ends = time.monotonic() + _TURN_SECONDS
             async with self._turns[lane.channel]:
@@ -185,8 +197,9 @@ class Sender:
             report.counts.update(claims.others)
             report.counts.update(entry.transition.status for entry in sent)
             failures = failures + len(sent) if all(map(_is_service_error, sent)) else 0
-            if any(map(_closes_lane, sent)) or failures >= _MOST_FAILURES:
+            if any(map(_closes_lane, sent)) or pace.throttle.is_shut or failures >= _MOST_FAILURES:
                 # The remaining messages wait for the next run.
+                report.is_server_closed |= any(map(_is_refused_access, sent))
                 await self._exchange(lane, pace, sent, 0)
                 return
             throttled |= _return_times(sent, self._clock())
@@ -219,10 +232,11 @@ class Sender:
         return True
 
     async def _send(
-        self, client: ChannelClient, pace: LanePace, claimed: Claimed, suppressed: frozenset[str]
+        self, client: ChannelClient, pace: LanePace, claimed: Claimed, suppressed: Mapping[str, Reason]
     ) -> SendAttempt:
         message = claimed.message
-        if message.destination.lower() in suppressed:
+        reason = suppressed.get(message.destination.lower())
+        if reason and not (message.belongs_to_contract and reason is Reason.UNSUBSCRIBE):
             result: SendResult | None = failed(message.channel, "suppressed")
         else:
             result = client.check(message)
@@ -234,6 +248,8 @@ class Sender:
             sent_at = time.monotonic()
             result = await _send_in_time(client, message)
             pause = pace.ends(message.destination, sent_at, result)
+            if pace.closes_or_reopens(result):
+                await self._query(partial(record_closing, throttle=pace.throttle, result=result))
         else:
             pause = None
             pace.throttle.give_back(1)
@@ -253,9 +269,9 @@ class Sender:
             ),
         )
 
-    async def _suppressed(self, lane: Lane) -> frozenset[str]:
+    async def _suppressed(self, lane: Lane) -> Mapping[str, Reason]:
         if lane.channel is not Channel.EMAIL:
-            return frozenset()
+            return {}
         return await self._query(
             partial(outbox.suppressed_addresses, tenant_id=lane.tenant_id, now=self._clock())
         )
@@ -328,6 +344,11 @@ def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float
 
 def _closes_lane(entry: SendAttempt) -> bool:
     return entry.transition.closes_channel
+
+
+def _is_refused_access(entry: SendAttempt) -> bool:
+    error = entry.result.error
+    return error is not None and error.error_class is ErrorClass.ACCESS
 
 
 def _is_service_error(entry: SendAttempt) -> bool:

@@ -17,6 +17,9 @@ import psycopg
 
 from include.database import Statements
 from include.errors import reason_of
+from include.execution.batch import RunRemark
+from include.execution.business_date import JAPAN
+from include.messaging.outcome import SendResult
 from include.messaging.throttle import Learnt, Throttle
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ def join_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], o
     for row in _announce(connection, by_key, owner):
         throttle = by_key[row["limit_key"]]
         throttle.share(row["senders"], row["rank"])
+        throttle.set_closed(is_closed=row["is_closed"])
         if row["at_once"] is not None:
             throttle.recall(Learnt(row["per_minute"], row["at_once"], row["blocked_seconds"]))
 
@@ -45,6 +49,7 @@ def renew_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], 
     for row in _announce(connection, by_key, owner):
         throttle = by_key[row["limit_key"]]
         throttle.share(row["senders"], row["rank"])
+        throttle.set_closed(is_closed=row["is_closed"])
         throttle.block(row["blocked_seconds"] or 0.0)
 
 
@@ -65,6 +70,38 @@ def leave_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], 
     """Store the learnt limits, and leave them to the other processes."""
     store_limits(connection, throttles)
     _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=[])
+
+
+def record_closing(connection: psycopg.Connection, throttle: Throttle, result: SendResult) -> None:
+    """Store that the service was closed or reopened by this result of a send, for all processes and later runs."""
+    key, error = throttle.limit.key, result.error
+    if not throttle.is_closed:
+        _SQL.execute(connection, "reopen_service", limit_key=key)
+    elif error is not None:
+        learnt = throttle.learnt()
+        _SQL.execute(
+            connection,
+            "close_service",
+            limit_key=key,
+            at_once=learnt.at_once,
+            blocked_seconds=learnt.blocked_seconds,
+            reason=f"{throttle.limit.label}: {error.meaning}（{result.detail or error.code}）",
+        )
+
+
+def closed_services(platform: psycopg.Connection) -> dict[str, RunRemark]:
+    """A remark for each closed service, by its closing. ``platform`` acts as ``batch_platform``.
+
+    A remark that an earlier run has reported is reported again after a day.
+    """
+    return {
+        f"closed {row['limit_key']} {row['closed_at'].astimezone(JAPAN).isoformat()}": RunRemark(
+            problem=f"{row['closed_reason']}。このサーバーを使うメールはすべて待っています（試行回数には数えません）。"
+            "サーバーの中継の許可、ログイン、送信元の設定を直してください。"
+            "15 分以上たってからの実行で 1 通を試し、受け付けられれば自動で再開します"
+        )
+        for row in _SQL.rows(platform, "closed_services")
+    }
 
 
 def store_limits(connection: psycopg.Connection, throttles: Iterable[Throttle]) -> None:

@@ -1,8 +1,9 @@
 """Addresses that get no mail, with the reason: a bounce, a complaint or an unsubscription.
 
 A bounce suppresses an address for ``notification.suppress_days``. Three bounces in a row suppress it permanently, and so does a complaint
-or an unsubscription. An accepted letter that does not bounce later resets the count. An operator can lift a suppression. All functions run
-inside the caller's transaction. Datetimes are aware; addresses are compared in lower case.
+or an unsubscription. A contract letter ignores unsubscriptions (``contract_letters``). An accepted letter that does not bounce later resets
+the count. An operator can lift a suppression. All functions run inside the caller's transaction. Datetimes are aware; addresses are
+compared in lower case.
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ class Suppression:
     until: datetime | None
 
 
-def suppressed_addresses(connection: psycopg.Connection, now: datetime | None = None) -> frozenset[str]:
-    """The addresses that the transaction's tenants have suppressed at a time (default: the database's), in lower case."""
-    return frozenset(_SQL.column(connection, "suppressed_addresses", now=now))
+def suppressed_addresses(connection: psycopg.Connection, now: datetime | None = None) -> dict[str, Reason]:
+    """The addresses (lower case) that the transaction's tenants have suppressed at a time (default: the database's), with the reason."""
+    rows = _SQL.execute(connection, "suppressed_addresses", now=now)
+    return {address: Reason(reason) for address, reason in rows}
 
 
 def record_bounce(

@@ -66,7 +66,7 @@ class Limit:
 
     ``key`` identifies it and contains no secret. ``per_minute`` is the rate at the start (None: as fast as possible), ``most_per_minute``
     the maximum rate. ``burst`` is the number of messages that may follow each other at once, ``at_once`` the number of parallel sends.
-    ``delays``: the service may delay its answers instead of refusing (a mail server).
+    ``delays``: the service may delay its answers instead of refusing (a mail server). ``label`` names a mail server for operators.
     """
 
     key: str
@@ -75,6 +75,7 @@ class Limit:
     burst: int = 1
     at_once: int = 100
     delays: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Throttle:
         self._connections_changed_at = self._created_at
         self._under_way = 0
         self._blocked_until = 0.0
+        self._is_closed = False
         self._pause = _FIRST_PAUSE
         # A delayed lane catches up this many seconds. A service may refuse that too.
         self._catch_up_seconds = 1.0
@@ -125,7 +127,12 @@ class Throttle:
 
     @property
     def at_once(self) -> int:
-        """The present number of parallel sends of this process. With more processes than connections, some have none."""
+        """The present number of parallel sends of this process. With more processes than connections, some have none.
+
+        A closed service gets one message from all processes together, as a probe.
+        """
+        if self._is_closed:
+            return int(self._rank == 0)
         if self._senders <= self._at_once:
             return self._at_once // self._senders
         return int(self._rank < self._at_once)
@@ -134,6 +141,16 @@ class Throttle:
     def blocked_seconds(self) -> float:
         """The seconds for which the service refuses everything."""
         return max(0.0, self._blocked_until - time.monotonic())
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the service refuses the installation (login, sender, relay), and has accepted no message since."""
+        return self._is_closed
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether the service is closed, and it is too early for a probe. Lanes do not wait for that."""
+        return self._is_closed and time.monotonic() < self._blocked_until
 
     @property
     def senders(self) -> int:
@@ -170,6 +187,29 @@ class Throttle:
         self._senders, self._rank = max(1, senders), rank
         self._released.set()
 
+    def close(self, seconds: float) -> bool:
+        """The service refuses the installation: send nothing for this many seconds, and then one message as a probe.
+
+        Returns whether this is new: it is the first refusal, or that of a probe.
+        """
+        is_new = not self.is_shut
+        if is_new:
+            self.set_closed(is_closed=True)
+            self.block(seconds)
+        return is_new
+
+    def reopen(self) -> bool:
+        """The service accepts the installation; returns whether this opens it. A message from before the closing opens nothing."""
+        is_probe = self._is_closed and not self.is_shut
+        if is_probe:
+            self.set_closed(is_closed=False)
+        return is_probe
+
+    def set_closed(self, *, is_closed: bool) -> None:
+        """The state that another process has stored."""
+        self._is_closed = is_closed
+        self._released.set()
+
     def join(self) -> None:
         """Another lane sends through this limit."""
         self._lanes += 1
@@ -200,6 +240,8 @@ class Throttle:
         """Wait for slots, first come first served, and take up to ``most``; 0 if there are none before ``until``."""
         async with self._queue:
             while not (taken := self.take_now(most)):
+                if self.is_shut:
+                    return 0
                 now = time.monotonic()
                 if self._under_way >= self.at_once and now >= self._blocked_until:
                     if not await self._wait_for_release(until - now):

@@ -280,6 +280,10 @@ ROWS: dict[Channel, dict[str, Row]] = {
             ),
             replace(_OVERLOADED, provoke=refused_for_rate),
         ),
+        **dict.fromkeys(
+            ("relay_denied", "sender_rejected", "login_required", "client_rejected"),
+            Row(TRANSIENT, ErrorClass.ACCESS, refused_sender),
+        ),
         "4.2.1": Row(TRANSIENT, ErrorClass.RECIPIENT_LIMIT),
         "4.7": Row(TRANSIENT, ErrorClass.RECIPIENT_LIMIT),
         "5.2.2": Row(TRANSIENT, ErrorClass.DESTINATION),
@@ -330,7 +334,7 @@ def test_a_row_means_what_it_says_when_the_service_says_it(
     asks_for_less = row.error_class in (ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT)
     says_when = asks_for_less and channel is not EMAIL
     assert not says_when or result.retry_after == timedelta(seconds=7)
-    assert result.counts_as_attempt is not asks_for_less
+    assert result.counts_as_attempt is not (asks_for_less or row.error_class is ErrorClass.ACCESS)
     assert result.provider_message_id is None
 
 

@@ -28,11 +28,13 @@ The page is made from `include/messaging/error_codes.yaml`, which the clients an
 |---|---|
 | *rate_limit* | the limit of a service. It slows down everything that shares the limit ([delivery.md](delivery.md)) |
 | *recipient_limit* | the limit of a recipient, such as a greylist |
+| *access* | the mail server refuses the installation. It is closed for all tenants, and probed ([delivery.md](delivery.md)) |
 | *file* | the file of a letter cannot be read from the object store |
 | *address* | the recipient's address is suppressed for a time ([mail.md](mail.md)) |
 
-*rate_limit*, *recipient_limit* and *file* count as no attempt. Such a message is tried until it is older than `give_up_hours`, and then
-expires. `http_*`, `smtp_*` and `unknown` stand for answers without a code of their own.
+*rate_limit*, *recipient_limit*, *access* and *file* count as no attempt. Such a message is tried until it is older than
+`give_up_hours`, and then expires; a contract letter never expires ([mail.md](mail.md)). `http_*`, `smtp_*` and `unknown` stand for
+answers without a code of their own.
 """
 
 

@@ -265,8 +265,8 @@ def test_an_unsubscribed_address_gets_no_more_mail_of_this_tenant(
     read(database, services)
 
     assert suppressions(host) == [("A", ADDRESS, "unsubscribe", 0)]
-    assert outbox.suppressed_addresses(connection, "A", NOW + timedelta(days=9_999)) == {ADDRESS}
-    assert outbox.suppressed_addresses(connection, "B", NOW) == frozenset()
+    assert outbox.suppressed_addresses(connection, "A", NOW + timedelta(days=9_999)).keys() == {ADDRESS}
+    assert outbox.suppressed_addresses(connection, "B", NOW) == {}
 
 
 def test_a_message_to_an_unsubscribed_address_is_not_reported_as_failure(

@@ -68,7 +68,17 @@ def test_rows_of_an_older_schema_are_brought_along(host: Database, monkeypatch: 
                 tenant_id, changed_on, from_stage, to_stage, reason, inactive_days, inactive_since, recorded_by
             ) VALUES ('A', '2026-10-01', 'none', 'warning', 'inactivity', 60, '2026-08-02', 'e');
             INSERT INTO batch.suppressed_address (tenant_id, address, error_code, suppressed_at) VALUES
-                ('A', 'gone@example.jp', '5.1.1', '2025-01-01'), ('A', '太郎@example.jp', 'invalid_address', '2025-01-01')
+                ('A', 'gone@example.jp', '5.1.1', '2025-01-01'), ('A', '太郎@example.jp', 'invalid_address', '2025-01-01');
+            INSERT INTO batch.outbox (
+                message_id, tenant_id, dedupe_key, channel, destination, subject, body, host_log_id, status, due_at,
+                next_attempt_at, dedupe_until, created_by
+            )
+            SELECT key, 'A', key, 'email', 'a@example.jp', '', '', log_id, 'pending', now(), now(), now(), 'e'
+            FROM
+                unnest(
+                    ARRAY['host:1', 'host:2', 'host:3', 'host:4', 'usage_warning:x', 'monthly_report:x'],
+                    ARRAY['invoice-1', 'void-1', 'reminder-1-7', 'ntf_1', null, null]
+                ) AS message (key, log_id)
             """
         )
 
@@ -86,6 +96,9 @@ def test_rows_of_an_older_schema_are_brought_along(host: Database, monkeypatch: 
             FROM batch.suppressed_address
             """
         ).fetchall() == [("gone@example.jp", "bounce", 1, 30)]
+        assert connection.execute("SELECT template_key FROM batch.outbox ORDER BY dedupe_key").fetchall() == [
+            (key,) for key in ("invoice", "invoice_void", "payment_reminder", None, None, "usage_warning")
+        ]
 
 
 # Idempotent ------------------------------------------------------------------------------------------------------------

@@ -172,6 +172,7 @@ STATEMENTS: dict[str, Statement] = {
     "messaging/hold_switched_off": Statement(
         {
             "now": NOW,
+            "contract_letters": ["invoice"],
             "switched_off": Jsonb(
                 [{"tenant_id": "T1", "channel": "email", "template_key": None, "reason": "x"}]
             ),

@@ -7,7 +7,7 @@ so.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,9 +21,13 @@ from include.billing.terms import Terms
 from include.database import Statements
 from include.execution.business_date import naive_utc
 from include.messaging.channels.letter import is_address
+from include.messaging.contract_letters import CREDIT_NOTE, INVOICE, INVOICE_VOID, PAYMENT_REMINDER
 from include.messaging.notices import sending_time
 
 _SQL = Statements(Path(__file__).parents[1])
+
+# The kinds of letters, by the beginning of their id. All others are about an invoice or a credit note.
+_KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER}
 
 PdfDelivery = Literal["attachment", "link", "none"]
 
@@ -105,6 +109,17 @@ def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str])
     by_letter = {_letter_id(invoice_id): invoice_id for invoice_id in invoice_ids}
     withdrawn = _SQL.column(connection, "withdraw_letters", notification_ids=list(by_letter))
     return {by_letter[letter_id] for letter_id in withdrawn}
+
+
+def letter_kinds(connection: psycopg.Connection, letter_ids: Sequence[str]) -> dict[str, str]:
+    """The kind (``contract_letters``) of each letter of the transaction's tenants, by its id in ``HIS_NotificationLog``."""
+    credit_notes = set(_SQL.column(connection, "credit_note_letters", letter_ids=list(letter_ids)))
+    return {
+        letter_id: CREDIT_NOTE
+        if letter_id in credit_notes
+        else next((kind for prefix, kind in _KINDS.items() if letter_id.startswith(prefix)), INVOICE)
+        for letter_id in letter_ids
+    }
 
 
 def _letter_id(invoice_id: str) -> str:

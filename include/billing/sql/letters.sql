@@ -7,6 +7,12 @@ SELECT
 FROM batch.tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
 
+-- name: credit_note_letters
+SELECT letter.id
+FROM unnest(%(letter_ids)s::text[]) AS letter (id)
+INNER JOIN batch.invoice ON letter.id = 'invoice-' || invoice.invoice_id
+WHERE invoice.kind = 'credit';
+
 -- name: queue_letters
 -- One letter per document: a second request for the same document changes nothing. BATCH-019-01 sends it.
 WITH letter AS (

@@ -34,8 +34,8 @@ from include.network import EmailConfig
 _SECURITIES = ("tls", "starttls", "none")
 
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
-# An address or a mailbox. The reply's text may mention the recipient's own quotas.
-_ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-8]|10)|4\.2\.2")
+# The recipient's address or mailbox, not the sender's (1.7 and 1.8). The reply's text may mention the recipient's own quotas.
+_ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-6]|10)|4\.2\.2")
 # A reply may quote addresses. Their text must not match a pattern.
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 
@@ -342,8 +342,13 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
     text = _QUOTED_ADDRESS.sub("", error.message)
     reply, enhanced = str(error.code), _enhanced(error)
     is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
+    # Other servers behind this one answer to the letter. The login has codes of its own.
+    is_ours = not isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPAuthenticationError)
     by_text = (
-        row.code for row in table.values() if row.text and not is_about_recipient and row.text.search(text)
+        row.code
+        for row in table.values()
+        if row.text and not is_about_recipient and row.text.search(text)
+        if is_ours or row.error_class is not ErrorClass.ACCESS
     )
     by_code = (
         reply if error.code == _CLOSING else "",

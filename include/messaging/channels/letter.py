@@ -95,7 +95,8 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     letter["Auto-Submitted"] = "auto-generated"
     if reply_to := address_of(config.reply_to):
         letter["Reply-To"] = reply_to.text
-    if unsubscribe := with_token(config.unsubscribe_address, message.message_id):
+    unsubscribe = with_token(config.unsubscribe_address, message.message_id)
+    if unsubscribe and not message.belongs_to_contract:
         letter["List-Unsubscribe"] = f"<mailto:{unsubscribe}?subject=unsubscribe>"
     # Base64 passes every server, even one that refuses 8-bit text or long lines.
     file = message.file

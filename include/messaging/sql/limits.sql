@@ -13,6 +13,7 @@ SELECT
     learnt.per_minute,
     learnt.at_once,
     greatest(extract(EPOCH FROM learnt.blocked_until - clock_timestamp()), 0)::double precision AS blocked_seconds,
+    coalesce(learnt.closed_at IS NOT null, false) AS is_closed,
     present.senders,
     present.rank
 FROM unnest(%(keys)s::text[]) AS known (limit_key)
@@ -45,6 +46,33 @@ ON CONFLICT (limit_key) DO UPDATE SET
     at_once = excluded.at_once,
     blocked_until = greatest(service_limit.blocked_until, excluded.blocked_until),
     learnt_at = excluded.learnt_at;
+
+-- name: close_service
+INSERT INTO batch.service_limit AS known (limit_key, at_once, blocked_until, closed_at, closed_reason)
+VALUES (
+    %(limit_key)s,
+    %(at_once)s,
+    clock_timestamp() + %(blocked_seconds)s::double precision * interval '1 second',
+    clock_timestamp(),
+    %(reason)s
+)
+ON CONFLICT (limit_key) DO UPDATE SET
+    blocked_until = greatest(known.blocked_until, excluded.blocked_until),
+    closed_at = coalesce(known.closed_at, excluded.closed_at),
+    closed_reason = excluded.closed_reason,
+    learnt_at = excluded.learnt_at;
+
+-- name: reopen_service
+UPDATE batch.service_limit
+SET closed_at = null, closed_reason = null
+WHERE limit_key = %(limit_key)s;
+
+-- name: closed_services
+-- The hourly runs probe a service while messages wait for it. Without a probe, no message waits, or the login was changed.
+SELECT limit_key, closed_reason, closed_at
+FROM batch.service_limit
+WHERE closed_at IS NOT null AND learnt_at > clock_timestamp() - interval '2 hours'
+ORDER BY limit_key;
 
 -- name: dismiss_sender
 DELETE FROM batch.limit_sender

@@ -142,7 +142,8 @@ claimed AS (
     WHERE message.message_id = judged.message_id
     RETURNING
         judged.verdict, message.message_id, message.tenant_id, message.channel, message.destination, message.subject,
-        message.body, message.rich, message.attempts, message.most_attempts, message.host_log_id, message.priority,
+        message.body, message.rich, message.attempts, message.most_attempts, message.host_log_id, message.template_key,
+        message.priority,
         message.due_at, judged.subject AS host_subject, judged.body AS host_body, judged.is_html AS host_is_html,
         judged.file_name, judged.object_key, judged.sha256, judged.is_attached, judged.attached_text, judged.unattached_text
 )
@@ -185,7 +186,8 @@ SET error_code = null, error_detail = null
 WHERE status IN ('pending', 'retry') AND error_code = 'held' AND next_attempt_at <= %(now)s;
 
 -- name: hold_switched_off
--- Messages of a channel or a kind of reminder that the tenant has switched off. Letters to its administrators are still sent.
+-- Messages of a channel or a kind of reminder that the tenant has switched off: reminders and the application's messages.
+-- Contract letters and other letters to its administrators are still sent.
 UPDATE batch.outbox AS message
 SET
     next_attempt_at = %(now)s + interval '1 hour',
@@ -202,25 +204,7 @@ WHERE
         message.template_key = switched_off.template_key
         OR (
             message.channel = switched_off.channel AND switched_off.template_key IS null
-            AND (
-                message.template_key IS NOT null
-                -- Use an array, for the index of the application's table.
-                OR message.host_log_id = any(
-                    array(
-                        SELECT shown.id FROM batch.tenant_notification_now AS shown
-                        WHERE
-                            NOT shown.is_letter
-                            AND shown.id = any(
-                                array(
-                                    SELECT due.host_log_id FROM batch.outbox AS due
-                                    WHERE
-                                        due.status IN ('pending', 'retry') AND due.next_attempt_at <= %(now)s
-                                        AND due.host_log_id IS NOT null
-                                )
-                            )
-                    )
-                )
-            )
+            AND coalesce(message.template_key <> all(%(contract_letters)s), message.host_log_id IS NOT null)
         )
     );
 
@@ -264,6 +248,8 @@ SET
     error_code = %(error_code)s,
     error_class = %(error_class)s,
     error_detail = %(error_detail)s,
+    -- A contract letter was perhaps reported as waiting. Its failure is reported too.
+    reported_by = CASE WHEN %(status)s NOT IN ('dead', 'ambiguous') THEN reported_by END,
     finished_at = CASE WHEN %(status)s IN ('sent', 'dead') THEN %(now)s::timestamptz END
 WHERE
     message_id = %(message_id)s

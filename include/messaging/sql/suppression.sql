@@ -1,5 +1,5 @@
 -- name: suppressed_addresses
-SELECT address
+SELECT address, reason
 FROM batch.suppressed_address
 WHERE suppressed_until IS null OR suppressed_until > coalesce(%(now)s::timestamptz, now());
 
@@ -40,7 +40,8 @@ DELETE FROM batch.suppressed_address
 WHERE accepted_at < %(accepted_before)s;
 
 -- name: suppress_for_good
--- A complaint or an unsubscription replaces bounces. It is recorded once.
+-- A complaint or an unsubscription replaces bounces, and a complaint an unsubscription: it also stops contract letters. It is
+-- recorded once.
 INSERT INTO batch.suppressed_address AS known (
     tenant_id, address, error_code, reason, bounces, suppressed_at, suppressed_until
 )
@@ -53,7 +54,7 @@ ON CONFLICT (tenant_id, address) DO UPDATE
         suppressed_until = null,
         accepted_message_id = null,
         accepted_at = null
-    WHERE known.reason = 'bounce';
+    WHERE known.reason = 'bounce' OR (known.reason = 'unsubscribe' AND excluded.reason = 'complaint');
 
 -- name: list_suppressed
 SELECT tenant_id, address, reason, error_code, bounces, suppressed_at, suppressed_until, suppressions

@@ -177,7 +177,7 @@ SELECT tenant_id, channel, error_code, reason, opened_at
 FROM batch.channel_circuit;
 
 CREATE VIEW batch.board_service_limit AS
-SELECT limit_key, per_minute, at_once, blocked_until, learnt_at
+SELECT limit_key, per_minute, at_once, blocked_until, learnt_at, closed_at, closed_reason
 FROM batch.service_limit;
 
 -- The id identifies an address without showing it.

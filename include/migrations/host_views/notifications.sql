@@ -88,8 +88,7 @@ FROM "HIS_NotificationLog" AS notification;
 -- The same for the transaction's tenants. Read only.
 CREATE VIEW batch.tenant_notification_now WITH (security_barrier) AS
 SELECT
-    id, tenant_id, channel, destination, subject, body, is_html, scheduled_at_utc, most_attempts, is_withdrawn, is_held,
-    is_letter
+    id, tenant_id, channel, destination, subject, body, is_html, scheduled_at_utc, most_attempts, is_withdrawn, is_held
 FROM batch.all_notification
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;

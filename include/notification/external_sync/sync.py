@@ -14,9 +14,10 @@ from psycopg.types.json import Jsonb
 
 from include.database import Statements, tenant_transaction
 from include.messaging import outbox
+from include.messaging.contract_letters import CHANNELS_GONE
 from include.messaging.destinations import destinations_of
 from include.messaging.integrations import channel_of
-from include.messaging.notices import CHANNELS_GONE, load_administrators, notice, sending_time
+from include.messaging.notices import load_administrators, notice, sending_time
 from include.messaging.outcome import Channel
 from include.messaging.preferences import load_preferences
 from include.messaging.template_store import load_templates

@@ -25,13 +25,15 @@ from include.execution.batch import (
 from include.execution.business_date import JAPAN
 from include.lasting_connection import lasting
 from include.messaging import outbox, suppression
-from include.messaging.dispatch import DispatchReport, failure_of, owner_of
+from include.messaging.contract_letters import CONTRACT_LETTERS
+from include.messaging.dispatch import DispatchReport, failure_of, owner_of, with_closed_server
 from include.messaging.feedback.reading import read_feedback
 from include.messaging.leases import load_leases, with_leases
 from include.messaging.outcome import Channel
 from include.messaging.preferences import Preferences, load_preferences
 from include.messaging.retry import Status
 from include.messaging.service import Notifications
+from include.messaging.shared_limits import closed_services
 from include.notification.notification_retry.fallback import fall_back_to_mail
 
 _SQL = Statements(Path(__file__).parent)
@@ -83,6 +85,7 @@ class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
         """Send the due messages. A tenant with final failures or a newly closed channel fails, once, with the counts."""
         tenant_ids = [result.unit_id for result in results]
         with lasting(work.connection) as database:
+            preferences = database.run(partial(self._preferences, tenant_ids=tenant_ids))
             reports = self._notifications.send_due(
                 work.connection,
                 tenant_ids,
@@ -91,14 +94,19 @@ class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
                 seconds=work.run.send_seconds,
                 store=work.store,
             )
-            failures = database.run(partial(_final_failures, run=work.run, tenant_ids=tenant_ids))
+            failures = database.run(
+                partial(_final_failures, run=work.run, tenant_ids=tenant_ids, preferences=preferences)
+            )
             leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
         now = datetime.now(UTC)
         return [
             with_leases(
-                failures.get(result.unit_id)
-                or failure_of(result.unit_id, report)
-                or replace(result, details=result.details | _counts(report)),
+                with_closed_server(
+                    failures.get(result.unit_id)
+                    or failure_of(result.unit_id, report)
+                    or replace(result, details=result.details | _counts(report)),
+                    report,
+                ),
                 leases.get(result.unit_id),
                 now,
             )
@@ -106,20 +114,34 @@ class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
             for report in [reports.get(result.unit_id, DispatchReport())]
         ]
 
+    def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
+        """The mail servers that refuse the installation."""
+        return closed_services(platform)
+
+    def _preferences(
+        self, connection: psycopg.Connection, tenant_ids: Sequence[str]
+    ) -> dict[str, Preferences]:
+        with tenant_transaction(connection, tenant_ids):
+            return load_preferences(connection, self._notifications.settings, datetime.now(UTC))
+
 
 def _give_up(
     connection: psycopg.Connection, run: Run, preferences: Mapping[str, Preferences], now: datetime
 ) -> None:
-    day_end = datetime.combine(run.business_date, time(), JAPAN) + timedelta(days=1)
-    expired = _SQL.execute(
-        connection,
-        "give_up",
-        now=now,
-        until=min(now, day_end),
-        tenant_ids=list(preferences),
-        give_up_hours=[each.settings.give_up_hours for each in preferences.values()],
-    ).fetchall()
+    expired = _SQL.execute(connection, "give_up", **_too_old(run, preferences, now)).fetchall()
     outbox.mirror_to_host(connection, [message_id for (message_id,) in expired])
+
+
+def _too_old(run: Run, preferences: Mapping[str, Preferences], now: datetime) -> dict[str, Any]:
+    """The parameters that say which messages are too old."""
+    day_end = datetime.combine(run.business_date, time(), JAPAN) + timedelta(days=1)
+    return {
+        "now": now,
+        "until": min(now, day_end),
+        "tenant_ids": list(preferences),
+        "give_up_hours": [each.settings.give_up_hours for each in preferences.values()],
+        "contract_letters": list(CONTRACT_LETTERS),
+    }
 
 
 def _counts(report: DispatchReport) -> dict[str, int]:
@@ -131,35 +153,51 @@ def _counts(report: DispatchReport) -> dict[str, int]:
 
 
 def _final_failures(
-    connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
+    connection: psycopg.Connection,
+    run: Run,
+    tenant_ids: Sequence[str],
+    preferences: Mapping[str, Preferences],
 ) -> dict[str, UnitFailure]:
-    """One sentence per tenant: its messages that are not retried any more, and its closed channels."""
+    """The sentences per tenant: its messages that are not retried any more, its contract letters that wait too long, and its closed
+    channels.
+    """
     about = {"execution_id": run.execution_id}
+    letters = _too_old(run, preferences, datetime.now(UTC))
     with tenant_transaction(connection, tenant_ids):
-        messages = _SQL.rows(connection, "take_final_failures", **about)
+        messages = _SQL.rows(
+            connection, "take_final_failures", **about, contract_letters=list(CONTRACT_LETTERS)
+        )
+        waiting = _SQL.rows(connection, "take_waiting_contract_letters", **about, **letters)
         channels = _SQL.rows(connection, "take_closed_channels", **about)
-    by_tenant: dict[str, tuple[list[Any], list[Any]]] = {}
-    for place, rows in enumerate((messages, channels)):
+    by_tenant: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
+    for place, rows in enumerate((messages, waiting, channels)):
         for row in rows:
-            by_tenant.setdefault(row["tenant_id"], ([], []))[place].append(row)
+            by_tenant.setdefault(row["tenant_id"], ([], [], []))[place].append(row)
     return {tenant_id: _final_failure(tenant_id, *found) for tenant_id, found in by_tenant.items()}
 
 
 def _final_failure(
-    tenant_id: str, messages: Sequence[Mapping[str, Any]], channels: Sequence[Mapping[str, Any]]
+    tenant_id: str,
+    messages: Sequence[Mapping[str, Any]],
+    waiting: Sequence[Mapping[str, Any]],
+    channels: Sequence[Mapping[str, Any]],
 ) -> UnitFailure:
     counts = {
         status: sum(row["messages"] for row in messages if row["status"] == status) for status in _FINAL_WORDS
     }
-    reasons = "、".join(
-        f"{row['channel']} {row['messages']} 件: {row['error_detail']}" for row in messages[:5]
-    )
     sentences = []
     if messages:
         words = "、".join(f"{_FINAL_WORDS[status]} {count} 件" for status, count in counts.items() if count)
         sentences.append(
             # The alert cuts long texts, so the action comes before the details.
-            f"{words}。DAG operate_notifications の操作「一覧」で確認し、再送・破棄・送信済みのどれかに決めてください（{reasons}）"
+            f"{words}。DAG operate_notifications の操作「一覧」で確認し、再送・破棄・送信済みのどれかに決めてください"
+            f"（{_reasons(messages)}）"
+        )
+    if waiting:
+        oldest = min(row["oldest_due_at"] for row in waiting).astimezone(JAPAN)
+        sentences.append(
+            f"請求書など契約の通知 {sum(row['messages'] for row in waiting)} 件が {oldest:%m/%d %H:%M} から送信できていません。"
+            f"期限切れにはならず、送信を続けます。原因を取り除いてください（{_reasons(waiting)}）"
         )
     sentences += [
         f"チャネル {row['channel']} を停止しました（{row['reason']}、待機 {row['messages']} 件）。"
@@ -168,7 +206,14 @@ def _final_failure(
     ]
     return UnitFailure(
         tenant_id,
-        "NOTIFICATIONS_FAILED" if messages else "CHANNEL_CLOSED",
+        "NOTIFICATIONS_FAILED" if messages or waiting else "CHANNEL_CLOSED",
         "。".join(sentences) + "。",
         recoverable=False,
+    )
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "、".join(
+        f"{row['channel']} {row['messages']} 件: {row['error_detail'] or 'まだ送信していません'}"
+        for row in rows[:5]
     )

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from include.database import Statements
 from include.messaging import outbox
+from include.messaging.contract_letters import CONTRACT_LETTERS
 from include.messaging.notices import load_administrators
 from include.messaging.outbox import Draft, Lane
 from include.messaging.outcome import Channel
@@ -50,6 +51,7 @@ def fall_back_to_mail(
         tenant_ids=list(hours),
         hours=list(hours.values()),
         switched_off=Jsonb(load_switched_off(connection, now).entries()),
+        contract_letters=list(CONTRACT_LETTERS),
         now=now,
     )
     by_lane: dict[Lane, list[dict[str, Any]]] = {}

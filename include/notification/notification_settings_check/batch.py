@@ -30,10 +30,11 @@ from include.execution.batch import (
 from include.messaging import outbox
 from include.messaging.address_guard import guarded_session
 from include.messaging.channels import Finding, NotConfigured, connect
+from include.messaging.contract_letters import SETTINGS_BROKEN
 from include.messaging.destinations import destinations_of
 from include.messaging.integrations import channel_of, config_of, load_channel_rows
 from include.messaging.message import ChannelConfig, SlackConfig, TeamsConfig, mask_secrets
-from include.messaging.notices import SETTINGS_BROKEN, load_administrators, notice, sending_time
+from include.messaging.notices import load_administrators, notice, sending_time
 from include.messaging.outbox import Lane
 from include.messaging.outcome import Channel, ErrorClass, Outcome, failed
 from include.messaging.preferences import Preferences, load_preferences, with_own_mail_server
@@ -378,7 +379,10 @@ def _is_webhook(config: ChannelConfig | None) -> bool:
 
 def _is_broken(finding: Finding) -> bool:
     """Whether messages fail until a person fixes it. Otherwise the service did not answer."""
-    return finding.error.outcome is Outcome.PERMANENT and finding.error.error_class is not ErrorClass.SERVICE
+    error = finding.error
+    return error.error_class is ErrorClass.ACCESS or (
+        error.outcome is Outcome.PERMANENT and error.error_class is not ErrorClass.SERVICE
+    )
 
 
 def _mail_failure(tenant_id: str, finding: Finding) -> UnitFailure:

@@ -14,12 +14,14 @@ from typing import Any
 
 import psycopg
 
+from include.billing.ledger.letters import letter_kinds
 from include.billing.ledger.overdue_letters import Reminder, former_debtors, queue_reminders
 from include.billing.service import Billing
 from include.database import Statements
 from include.execution.batch import (
     Request,
     Run,
+    RunRemark,
     SelectsTenants,
     SendsMessages,
     StagesTenants,
@@ -32,8 +34,9 @@ from include.execution.business_date import naive_utc
 from include.execution.people import keep_people
 from include.execution.reconciliation import begin_tallies
 from include.lasting_connection import lasting
+from include.messaging.contract_letters import PAYMENT_REMINDER
 from include.messaging.destinations import destinations_for
-from include.messaging.dispatch import DispatchReport, failure_of, owner_of
+from include.messaging.dispatch import DispatchReport, failure_of, owner_of, with_closed_server
 from include.messaging.leases import load_leases, with_leases
 from include.messaging.notices import sending_time
 from include.messaging.outbox import Draft, Lane
@@ -42,6 +45,7 @@ from include.messaging.preferences import Preferences, load_preferences
 from include.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 from include.messaging.retry import Status
 from include.messaging.service import Notifications
+from include.messaging.shared_limits import closed_services
 from include.messaging.switches import SwitchedOff, load_notification_settings, load_switched_off
 from include.messaging.template_store import load_templates
 from include.messaging.templates import literal
@@ -126,13 +130,19 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         now = datetime.now(UTC)
         return [
             with_leases(
-                failure_of(result.unit_id, report) or _with_counts(result, report),
+                with_closed_server(
+                    failure_of(result.unit_id, report) or _with_counts(result, report), report
+                ),
                 leases.get(result.unit_id),
                 now,
             )
             for result in results
             for report in [reports.get(result.unit_id, DispatchReport())]
         ]
+
+    def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
+        """The mail servers that refuse the installation."""
+        return closed_services(platform)
 
     def _enqueue(
         self,
@@ -154,8 +164,9 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         expired = [row["id"] for row, scheduled_at in waiting if scheduled_at < oldest]
         nowhere = [row["id"] for row, at in waiting if at >= oldest and row["channel"] is None]
         sendable = [(row, at) for row, at in waiting if at >= oldest and row["channel"] is not None]
+        kinds = letter_kinds(connection, [row["id"] for row, _ in sendable if row["is_letter"]])
         drafts = [
-            _draft(tenant_id, row, scheduled_at)
+            _draft(tenant_id, row, scheduled_at, kinds.get(row["id"]))
             for row, scheduled_at in sendable
             if not _is_held(tenant_id, row, switched_off)
         ]
@@ -250,7 +261,7 @@ def _scheduled_at(row: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(row["scheduled_at_utc"]).replace(tzinfo=UTC)
 
 
-def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime) -> Draft:
+def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime, template_key: str | None) -> Draft:
     channel = Channel(row["channel"])
     shown = literal(channel, row["subject"], row["body"], is_html=row["is_html"])
     return Draft(
@@ -264,6 +275,7 @@ def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime) -> Dr
         due_at=scheduled_at,
         priority=row["priority"],
         host_log_id=row["id"],
+        template_key=template_key,
     )
 
 
@@ -277,7 +289,7 @@ def _letter(reminder: Reminder, due_at: datetime) -> Draft:
         "is_html": False,
         "priority": 1,
     }
-    return _draft(reminder.tenant_id, row, due_at)
+    return _draft(reminder.tenant_id, row, due_at, PAYMENT_REMINDER)
 
 
 def _certificate(row: Mapping[str, Any]) -> Occasion:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from include.messaging.notices import INACTIVITY_CRITICAL, INACTIVITY_WARNING, notice, sending_time
+from include.messaging.contract_letters import INACTIVITY_CRITICAL, INACTIVITY_WARNING
+from include.messaging.notices import notice, sending_time
 from include.messaging.outbox import Draft
 from include.messaging.templates import Template
 from include.tenant_management.inactive_tenants.rules import Stage

@@ -17,7 +17,8 @@ from include.database import Statements
 from include.execution.batch import Request, Run, SelectsTenants, StagesTenants, TenantBatch, UnitResult, Work
 from include.execution.business_date import JAPAN
 from include.messaging import outbox
-from include.messaging.notices import USAGE_WARNING, load_administrators
+from include.messaging.contract_letters import USAGE_WARNING
+from include.messaging.notices import load_administrators
 from include.messaging.preferences import load_preferences
 from include.messaging.template_store import load_templates
 from include.settings import Settings, UsageSettings

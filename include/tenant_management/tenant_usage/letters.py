@@ -7,7 +7,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from include.billing.pricing.usage import BYTES_PER_GB
-from include.messaging.notices import USAGE_WARNING, notice, sending_time
+from include.messaging.contract_letters import USAGE_WARNING
+from include.messaging.notices import notice, sending_time
 from include.messaging.outbox import Draft
 from include.messaging.templates import Template
 from include.tenant_management.tenant_usage.warnings import UsageWarning

@@ -1,6 +1,7 @@
 -- name: give_up
 -- A message expires whatever the cause of its delay (a closed channel, quiet hours, an outage), because it is too late to be
--- useful. If the tenant has switched a held message off, the message is withdrawn, which is no failure.
+-- useful. If the tenant has switched a held message off, the message is withdrawn, which is no failure. A contract letter never
+-- expires.
 UPDATE batch.outbox AS message
 SET
     status = CASE WHEN message.error_code = 'held' THEN 'withdrawn' ELSE 'expired' END,
@@ -13,7 +14,37 @@ FROM unnest(%(tenant_ids)s::text[], %(give_up_hours)s::integer[]) AS tenant (ten
 WHERE
     message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
     AND message.due_at < %(until)s::timestamptz - tenant.give_up_hours * interval '1 hour'
+    AND coalesce(message.template_key <> all(%(contract_letters)s), true)
 RETURNING message.message_id;
+
+-- name: take_waiting_contract_letters
+-- Contract letters that would have expired. They are reported once a day, by the run that takes them; a little less than a day
+-- later, because the hourly runs do not end at the same second.
+WITH taken AS (
+    UPDATE batch.outbox AS message
+    SET reported_by = %(execution_id)s
+    FROM unnest(%(tenant_ids)s::text[], %(give_up_hours)s::integer[]) AS tenant (tenant_id, give_up_hours)
+    WHERE
+        message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
+        AND message.template_key = any(%(contract_letters)s)
+        AND message.due_at < %(until)s::timestamptz - tenant.give_up_hours * interval '1 hour'
+        AND (
+            message.reported_by IS null OR message.reported_by = %(execution_id)s
+            OR NOT EXISTS (
+                SELECT FROM batch.tenant_outcome AS reported
+                WHERE
+                    reported.tenant_id = message.tenant_id AND reported.execution_id = message.reported_by
+                    AND reported.error_code = 'NOTIFICATIONS_FAILED'
+                    AND reported.recorded_at > %(now)s::timestamptz - interval '23 hours'
+            )
+        )
+    RETURNING message.tenant_id, message.channel, message.error_detail, message.due_at
+)
+
+SELECT tenant_id, channel, error_detail, count(*) AS messages, min(due_at) AS oldest_due_at
+FROM taken
+GROUP BY tenant_id, channel, error_detail
+ORDER BY tenant_id ASC, messages DESC, channel ASC, error_detail ASC;
 
 -- name: take_final_failures
 -- Each failure is reported once, by the run that takes it. It is reported again only if that run is cleared.
@@ -32,14 +63,15 @@ WITH taken AS (
                     AND reported.error_code IS DISTINCT FROM 'NOTIFICATIONS_FAILED'
             )
         )
-    RETURNING tenant_id, status, channel, error_code, error_detail, destination
+    RETURNING tenant_id, status, channel, error_code, error_detail, destination, template_key
 )
 
 SELECT tenant_id, status, channel, error_detail, count(*) AS messages
 FROM taken
--- The recipient has unsubscribed, so no decision is needed.
+-- The recipient has unsubscribed, so no decision is needed, unless it is a contract letter.
 WHERE
     error_code IS DISTINCT FROM 'suppressed'
+    OR template_key = any(%(contract_letters)s)
     OR NOT EXISTS (
         SELECT FROM batch.suppressed_address AS known
         WHERE
@@ -110,12 +142,11 @@ held AS (
     SELECT waiting.message_id
     FROM waiting
     INNER JOIN switched_off ON waiting.tenant_id = switched_off.tenant_id
-    LEFT JOIN shown ON waiting.host_log_id = shown.id
     WHERE
         waiting.template_key = switched_off.template_key
         OR (
             waiting.channel = switched_off.channel AND switched_off.template_key IS null
-            AND (waiting.template_key IS NOT null OR NOT shown.is_letter)
+            AND coalesce(waiting.template_key <> all(%(contract_letters)s), waiting.host_log_id IS NOT null)
         )
 )
 

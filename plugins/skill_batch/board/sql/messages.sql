@@ -50,10 +50,12 @@ ORDER BY circuit.opened_at DESC
 LIMIT %(most)s;
 
 -- name: throttled_services
-SELECT limit_key, per_minute, at_once, blocked_until, learnt_at
+SELECT limit_key, per_minute, at_once, blocked_until, learnt_at, closed_reason
 FROM batch.board_service_limit
-WHERE blocked_until > %(now)s OR per_minute IS NOT null
-ORDER BY blocked_until DESC, limit_key ASC
+WHERE
+    blocked_until > %(now)s OR per_minute IS NOT null
+    OR (closed_at IS NOT null AND learnt_at > %(now)s::timestamptz - interval '1 day')
+ORDER BY closed_at IS null, blocked_until DESC, limit_key ASC
 LIMIT %(most)s;
 
 -- name: suppressed_addresses

@@ -1,0 +1,31 @@
+"""The letters that belong to a tenant's contract, by template key: documents, payment reminders, and notices about account and settings.
+
+A contract letter offers no unsubscription and ignores earlier ones, because the tenant must get it. It never expires by its age: it waits,
+and BATCH-019-02 reports it daily. Tenants cannot switch it off. All other messages are notifications.
+"""
+
+from __future__ import annotations
+
+INVOICE = "invoice"
+CREDIT_NOTE = "credit_note"
+INVOICE_VOID = "invoice_void"
+PAYMENT_REMINDER = "payment_reminder"
+USAGE_WARNING = "usage_warning"
+INACTIVITY_WARNING = "inactivity_warning"
+INACTIVITY_CRITICAL = "inactivity_critical"
+SETTINGS_BROKEN = "notification_settings_broken"
+CHANNELS_GONE = "notification_channels_gone"
+
+CONTRACT_LETTERS = frozenset(
+    {
+        INVOICE,
+        CREDIT_NOTE,
+        INVOICE_VOID,
+        PAYMENT_REMINDER,
+        USAGE_WARNING,
+        INACTIVITY_WARNING,
+        INACTIVITY_CRITICAL,
+        SETTINGS_BROKEN,
+        CHANNELS_GONE,
+    }
+)
