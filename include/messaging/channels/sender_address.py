@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from email.header import Header
 from email.headerregistry import Address, BaseHeader, UniqueAddressHeader
-from email.policy import Policy
+from email.policy import EmailPolicy, Policy
 
 # An escaped quotation mark does not end the name.
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -49,8 +49,9 @@ class AddressesHeader(UniqueAddressHeader, BaseHeader):  # type: ignore[misc]  #
 
     def fold(self, *, policy: Policy) -> str:
         """The header. A name beyond ASCII is encoded by RFC 2047, unless the letter is international (RFC 6532)."""
+        is_international = isinstance(policy, EmailPolicy) and policy.utf8
         shown = [
-            str(address) if policy.utf8 or address.display_name.isascii() else _encoded(address, policy)
+            str(address) if is_international or address.display_name.isascii() else _encoded(address, policy)
             for address in self.addresses
         ]
         return f"{self.name}: {f',{policy.linesep} '.join(shown)}{policy.linesep}"

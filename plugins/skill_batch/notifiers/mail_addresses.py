@@ -64,8 +64,9 @@ class _AddressesHeader(UniqueAddressHeader, BaseHeader):  # type: ignore[misc]  
 
     def fold(self, *, policy: Policy) -> str:
         """The header. A name beyond ASCII is encoded by RFC 2047, unless the mail is international (RFC 6532)."""
+        is_international = isinstance(policy, EmailPolicy) and policy.utf8
         shown = [
-            str(address) if policy.utf8 or address.display_name.isascii() else _encoded(address, policy)
+            str(address) if is_international or address.display_name.isascii() else _encoded(address, policy)
             for address in self.addresses
         ]
         return f"{self.name}: {f',{policy.linesep} '.join(shown)}{policy.linesep}"
