@@ -169,16 +169,6 @@ STATEMENTS: dict[str, Statement] = {
         },
         role="batch_tenant",
     ),
-    "messaging/hold_switched_off": Statement(
-        {
-            "now": NOW,
-            "contract_letters": ["invoice"],
-            "switched_off": Jsonb(
-                [{"tenant_id": "T1", "channel": "email", "template_key": None, "reason": "x"}]
-            ),
-        },
-        role="batch_tenant",
-    ),
     "migrations/checks/row_placements": Statement(
         {"person_keys": ["x"], "kinds": ["placeholder"]},
         role="batch_owner",
@@ -216,7 +206,14 @@ STATEMENTS: dict[str, Statement] = {
         role="batch_tenant",
     ),
     "notification/notification_retry/take_behind_closed_channels": Statement(
-        {"tenant_ids": ["T1"], "hours": [1], "now": NOW, "switched_off": Jsonb([])}, role="batch_tenant"
+        {
+            "tenant_ids": ["T1"],
+            "hours": [1],
+            "now": NOW,
+            "contract_letters": ["invoice"],
+            "switched_off": Jsonb([]),
+        },
+        role="batch_tenant",
     ),
     "notification/scheduled_notifications/expire_host_notifications": Statement(
         {**IDS, "code": "expired", "reason": "x"}, role="batch_tenant"
