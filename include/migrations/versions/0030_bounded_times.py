@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from include.migrations.deploy import run_sql_file
 
-revision = "0031"
-down_revision = "0027"
+revision = "0030"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    run_sql_file("sql/0031_bounded_times.sql")
+    run_sql_file("sql/0030_bounded_times.sql")
