@@ -233,13 +233,14 @@ def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[st
         log.warning("%s is paused: no run since %s", each.spec.dag_id, each.started_before)
     return [
         # A gap that grows is reported again, once a day (Asia/Tokyo).
-        (f"not-started:{each.spec.dag_id}:{each.fired_at[-1].date()}", _not_started_alert(each, paused))
+        (f"not-started:{each.spec.dag_id}:{each.fired_at[-1].date()}", not_started_alert(each, paused))
         for each in missed
         if not each.is_paused
     ]
 
 
-def _not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> Alert:
+def not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> Alert:
+    """The alert about one batch: the gap, and how to repair it. ``paused``: the batches whose DAGs are paused."""
     spec, fired_at = missed.spec, missed.fired_at
     times = _minute(fired_at[0])
     if len(fired_at) > 1:
