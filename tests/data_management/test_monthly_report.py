@@ -345,7 +345,6 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
     statistics_rows.days(host, "EMPTY", MONTH, LAST_DAY)
     tenant(host, "NO-DATA", admin_email=None, contact_email=None)
     setting(host, "NO-DATA", "colour", "red")
-    setting(host, "NO-DATA", "recipients", "board@example.jp, ceo@example.jp")
     tenant(host, "DRY")
 
     assert run(shared_database, tmp_path / "dry", codes=["DRY"], dry_run=True).status == "completed"
@@ -366,7 +365,7 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
 
     nothing = next(path for path in tmp_path.rglob("*NO-DATA*.pdf"))
     assert "この月の統計データがありません。" in pages(nothing)[0].replace("\n", "")
-    # An invalid colour gives a remark. As everywhere, the tenant's other settings are ignored then too.
+    # An invalid colour gives a remark.
     notes = host.execute(
         "SELECT array_to_string(notes, ' ') FROM batch.tenant_outcome WHERE tenant_id = 'NO-DATA'"
     ).fetchone()
@@ -377,7 +376,7 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
     assert "batch.monthly_report.recipients に宛先を登録し" in notes[0]
     assert [address for address, *_ in letters(host)] == ["admin@5.example.jp"]
 
-    host.execute("""UPDATE "MST_TenantSettings" SET setting_value = '#006644' WHERE setting_value = 'red'""")
+    setting(host, "NO-DATA", "recipients", "board@example.jp, ceo@example.jp")
     run(shared_database, tmp_path, codes=["NO-DATA"])
     assert [address for address, *_ in letters(host)] == [
         "admin@5.example.jp",

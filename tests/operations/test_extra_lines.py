@@ -110,7 +110,7 @@ def test_a_line_of_a_final_month_is_refused_with_the_month_that_is_open(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"line_date": "2026-02-30"}, "日付ではありません"),
+        ({"line_date": "2026-02-30"}, "YYYY-MM-DD で指定"),
         ({"line_price": "高い"}, "数ではありません"),
         ({"line_price": "NaN"}, "数ではありません"),
         ({"line_price": "0"}, "0 以外の金額"),
