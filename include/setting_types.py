@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from include.yaml_files import scalar_of
 
-# Dates before and after these years are typing errors, and would not fit into a date after an addition.
+# A day outside of these years is a typing error. A sum with a later day could exceed the range of ``date``.
 EARLIEST_DAY, LATEST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -97,12 +97,12 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Day = Annotated[date, BeforeValidator(_day)]
 FirstOfMonth = Annotated[Day, AfterValidator(_first_of_month)]
 
-# A hundred years of days, and ten years of hours. Much more would not fit into a date.
+# A hundred years of days, and ten years of hours. A sum with much more could exceed the range of ``date``.
 LONGEST_DAYS = 36_500
 Days = Annotated[int, Range(1, LONGEST_DAYS)]
 Hours = Annotated[int, Range(1, 87_600)]
 
-# Columns of the database contain larger numbers.
+# Smaller than the largest value of an integer column (2,147,483,647).
 Count = Annotated[int, Range(0, 1_000_000_000)]
 PositiveInt = Annotated[int, Range(1, 1_000_000_000)]
 
@@ -110,7 +110,7 @@ Percent = Annotated[Decimal, Range(0, 1000, above=True)]
 Share = Annotated[Decimal, Range(0, 100)]
 Positive = Annotated[Decimal, Range(0, 1_000_000, above=True)]
 
-# Amounts and quantities have 15 digits before the decimal point, as many as people can enter in forms.
+# Amounts and quantities have at most 15 digits before the decimal point, as many as people can enter in forms.
 MOST = 10**15 - 1
 Quantity = Annotated[Decimal, Range(0, MOST)]
 

@@ -2,7 +2,7 @@
 
 Plain numbers and booleans are those of the core schema of YAML 1.2.2 (section 10.3.2): ``yes`` is a text, ``010`` is ten, ``1:30`` is a
 text. A number with a point or an exponent is a Decimal, exactly as it is written. A date is a text; the setting's type checks it. Anchors,
-aliases and merge keys (``<<``) are read; tags, duplicate keys and keys that are no text are refused. So are files that are too large.
+aliases and merge keys (``<<``) are read. Tags, duplicate keys, keys that are not texts, and files that are too large are refused.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _REMEDIES = (
 class Node:
     """A value of a file, and the place where it is written.
 
-    ``values`` is the number of values in it, with itself; ``depth`` the number of levels below it.
+    ``values`` is the number of values in it, itself included; ``depth`` is the number of levels below it.
     """
 
     source: str

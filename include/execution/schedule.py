@@ -16,7 +16,7 @@ from include.execution.business_date import JAPAN
 # Airflow starts a run within seconds of its time, but a restart of the scheduler takes minutes.
 GRACE = timedelta(minutes=15)
 
-# The firings whose runs are looked up: those of the last week, at most a day of an hourly batch, and always the last two.
+# The firings whose runs are looked up: those of the last week, but at most 24 (a day of an hourly batch) and at least the last two.
 _LOOKED_BACK = timedelta(days=7)
 _MOST_CHECKED = 24
 _LEAST_CHECKED = 2

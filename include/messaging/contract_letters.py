@@ -1,7 +1,7 @@
 """The letters that belong to a tenant's contract, by template key: documents, payment reminders, and notices about account and settings.
 
-A contract letter offers no unsubscription and ignores earlier ones, because the tenant must get it. It never expires by its age: it waits,
-and BATCH-019-02 reports it daily. Tenants cannot switch it off. All other messages are notifications.
+A contract letter offers no unsubscription, and is sent to an address that has unsubscribed, because the tenant must get it. It never
+expires: it waits, and BATCH-019-02 reports it once a day. Tenants cannot switch it off. All other messages are notifications.
 """
 
 from __future__ import annotations

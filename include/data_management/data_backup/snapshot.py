@@ -22,7 +22,7 @@ _SQL = Statements(Path(__file__).parent)
 
 log = logging.getLogger(__name__)
 
-# Another attempt begins at once if a table was created or dropped, and after the lock timeout if a table is locked.
+# If a table was created or dropped, the next attempt begins at once. If a table is locked, it begins after the lock timeout.
 LOCK_ATTEMPTS = 20
 
 _TICK_SECONDS = 1.0
@@ -41,7 +41,7 @@ def exported_snapshot(connection: psycopg.Connection, attempts: int = LOCK_ATTEM
     """An exported snapshot that other connections can use until the block ends; this connection uses it too.
 
     All tables of the snapshot are locked (ACCESS SHARE), so that nobody alters or drops them before the block ends. ``connection`` is in
-    autocommit mode. :raises SchemaChangingError: after so many attempts, somebody else still holds a lock or creates tables.
+    autocommit mode. :raises SchemaChangingError: after ``attempts`` attempts, somebody else still holds a lock or creates tables.
     """
     for _ in range(attempts):
         snapshot = _take(connection)
@@ -67,7 +67,7 @@ def _take(connection: psycopg.Connection) -> str | None:
     _SQL.execute(connection, "begin_snapshot")
     try:
         if locked:
-            # Nor does this statement take the snapshot.
+            # LOCK TABLE takes no snapshot either, so the snapshot comes after the locks.
             names = sql.SQL(", ").join(sql.Identifier(*name) for name in locked)
             connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
         _SQL.execute(connection, "end_lock_wait_limit")

@@ -81,8 +81,8 @@ def find_lost_sessions(first: psycopg.Connection, second: psycopg.Connection) ->
 def keeps_sessions(first: psycopg.Connection, second: psycopg.Connection) -> bool:
     """Whether ``first`` keeps a setting of its session while ``second`` is in a transaction.
 
-    A pooler may give a transaction the session that was returned last, or the one that has waited longest. The transaction of ``second``
-    takes the former away. The latter changes with each statement.
+    A pooler in transaction mode gives a statement either the session that was returned last, or the one that has been idle longest. In the
+    first case, the transaction of ``second`` occupies this session. In the second case, each statement gets another session.
     """
     for _ in range(_ROUNDS):
         value = secrets.token_hex(8)
@@ -126,7 +126,7 @@ def find_pooler_name(dsn: str) -> list[Finding]:
 
 
 def _keeps_sessions(dsn: str) -> bool:
-    """A pooler may pass the startup options on."""
+    """Whether connections keep their sessions. The probe alone does not show this, because a pooler may pass startup options on."""
     with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
         return keeps_sessions(first, second)
 

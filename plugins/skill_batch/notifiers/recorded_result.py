@@ -40,7 +40,7 @@ class RecordedResult:
     failed_tenants: tuple[RecordedFailure, ...]
     error: str | None = None
     remarkable: str | None = None
-    # ``close_run`` finds the problems of the whole run.
+    # Always empty: ``close_run`` determines the problems of the whole run, and it was killed.
     problems: tuple[()] = ()
 
     @property
