@@ -40,10 +40,10 @@ class ErrorClass(StrEnum):
     """The kind of error. It determines who can fix it.
 
     RATE_LIMIT is a limit of the service, RECIPIENT_LIMIT a limit of one recipient (greylisting, a busy mailbox). CREDENTIAL and
-    CONFIGURATION close the tenant's channel until an administrator fixes it. ACCESS: the mail server refuses the installation's login,
-    sender, network address or relaying. It closes the server for all lanes that use it, until a probe is accepted. ADDRESS suppresses
-    the recipient's address for a time. FILE: the file of a letter cannot be read from the object store. The other classes concern one
-    message or the service.
+    CONFIGURATION close the tenant's channel until an administrator fixes it. ACCESS: the mail server refuses the installation's sender,
+    network address or relaying, or requires a login. It closes the server for all lanes that use it, until a probe is accepted. ADDRESS
+    suppresses the recipient's address for a time. FILE: the file of a letter cannot be read from the object store. The other classes
+    concern one message or the service.
     """
 
     RATE_LIMIT = "rate_limit"

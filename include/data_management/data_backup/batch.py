@@ -209,7 +209,7 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         return Manifest({"backup_id": backup_id, "kind": "dump", "compared": compared}, files, contents)
 
     def check(self, work: Work) -> None:
-        """Restore the stored files into a scratch database, and compare every table with the snapshot.
+        """Restore the stored files into a scratch database, and compare the recorded tables with the snapshot.
 
         :raises BackupDamagedError: something differs; the scratch database is dropped then. :raises BackupError: there is no space.
         """

@@ -62,9 +62,10 @@ def restore_database(
     with_owners: bool = True,
     owner: str = "",
 ) -> Manifest:
-    """Restore a whole dump into a new database and compare every table with the snapshot. Returns the manifest.
+    """Restore a whole dump into a new database and compare the tables of its manifest with the snapshot. Returns the manifest.
 
-    If the manifest has a hash of a table, its content is compared. The rows of all tables are counted.
+    The rows of these tables are counted. If the manifest has a hash of a table, its content is compared too. The manifest lacks the tables
+    that ``contents_until_awaited`` has not recorded.
 
     ``sha256`` is the dump manifest's hash in the backup's manifest. ``owner``: see ``spool_folder``. If the database cannot be completed,
     it is dropped.
