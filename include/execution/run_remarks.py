@@ -105,10 +105,12 @@ def is_reported(remark: RunRemark, earlier: Sequence[EarlierRemark], now: dateti
     """Whether a problem makes the run partial. ``earlier``: the latest first; ``now`` is aware.
 
     A problem that an operator must solve is reported at once. A problem that may end without an action is reported after three hours. Each
-    is reported once in 24 hours.
+    is reported once in 24 hours, unless it is about what a single run has made.
     """
     if remark.problem is None:
         return False
+    if remark.in_each_run:
+        return True
     since_then = list(takewhile(lambda each: each.has_problem, earlier))
     if any(each.is_reported and now - each.recorded_at < REPEAT for each in since_then):
         return False

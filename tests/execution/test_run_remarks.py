@@ -13,6 +13,7 @@ NOW = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
 
 WORKS = RunRemark({"mails": 1})
 REFUSED = RunRemark(problem="ログインが拒否されました")
+UNVERIFIED = RunRemark(problem="中身を照合していません", in_each_run=True)
 UNANSWERED = RunRemark(problem="応答がありません", may_pass=True)
 
 
@@ -30,6 +31,7 @@ def hours_ago(*hours: int, reported: int | None = None, fine: int | None = None)
         (REFUSED, hours_ago(1, 23, 24, reported=24), True),
         # It worked in between, so this is another problem.
         (REFUSED, hours_ago(1, 2, 3, reported=3, fine=2), True),
+        (UNVERIFIED, hours_ago(1, 23, reported=1), True),
         (UNANSWERED, [], False),
         (UNANSWERED, hours_ago(1, 2), False),
         (UNANSWERED, hours_ago(1, 2, 3), True),

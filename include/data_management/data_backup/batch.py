@@ -233,9 +233,11 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
             index_owners(connection)
         compared = manifest.about.get("compared", {})
         log.info(
-            "%s: all %d tables have the rows of the snapshot; compared by content: %d tables, %d of %d bytes (compare_percent %d)",
+            "%s: %d tables have the rows of the snapshot, %d are unverified; compared by content: %d tables, %d of %d bytes "
+            "(compare_percent %d)",
             backup_id,
             len(manifest.tables),
+            len(compared.get("unverified", [])),
             len(hashed_tables(manifest.tables)),
             compared.get("bytes", 0),
             compared.get("total_bytes", 0),
@@ -376,13 +378,14 @@ class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, Fi
         """Name the tables whose contents nobody has recorded; a later attempt of the step replaces the remark."""
         problem = None
         if unverified:
+            more = " など" if len(unverified) > _NAMED_TABLES else ""
             problem = (
                 "表の構造を変える処理（移行など）を待たせたため、照合を途中でやめました。"
-                f"{len(unverified)} 表（{'、'.join(unverified[:_NAMED_TABLES])} など。全部は {DUMP_MANIFEST} の unverified）は、"
+                f"{len(unverified)} 表（{'、'.join(unverified[:_NAMED_TABLES])}{more}。一覧は {DUMP_MANIFEST} の unverified）は、"
                 "復元できることだけを確かめ、中身を照合していません"
             )
         remedy = "その処理が終わってから、バックアップをもう一度実行（Trigger）してください"
-        remark = RunRemark({"unverified": len(unverified)}, problem, remedy)
+        remark = RunRemark({"unverified": len(unverified)}, problem, remedy, in_each_run=True)
         record_remark(work.connection, work.run, "dump", remark, self._access.installation.now())
 
     def _export_source(self, run: Run) -> ExportSource:
