@@ -40,7 +40,7 @@ class MissedStarts:
     """Firings of a batch's schedule that started no run (aware, Asia/Tokyo, oldest first).
 
     ``started_before`` is the last firing before them that started a run, ``started_after`` the first one after them; None if there is
-    none yet.
+    none yet. ``newest_gap_at`` is the first of those that follow the last start.
     """
 
     spec: BatchSpec
@@ -48,6 +48,7 @@ class MissedStarts:
     started_before: datetime
     started_after: datetime | None
     is_paused: bool
+    newest_gap_at: datetime
 
 
 def firings_before(cron: str, moment: datetime, count: int) -> list[datetime]:
@@ -92,12 +93,14 @@ def _missed(spec: BatchSpec, until: datetime, runs: StartedRuns) -> MissedStarts
     missed = [fired_at for fired_at in _firings_between(spec.cron, before, until) if fired_at not in started]
     if not missed:
         return None
+    last_start = max((each for each in started if each < missed[-1]), default=before)
     return MissedStarts(
         spec,
         tuple(missed),
         started_before=before,
         started_after=min((each for each in started if each > missed[-1]), default=None),
         is_paused=runs.is_paused(spec),
+        newest_gap_at=next(each for each in missed if each > last_start),
     )
 
 

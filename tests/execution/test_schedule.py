@@ -115,6 +115,16 @@ def test_a_gap_of_an_hourly_batch_is_found_until_a_day_after_its_end() -> None:
     assert missed_starts([NOTIFICATION_RETRY], japan(2026, 11, 21, 8), existing) == []
 
 
+def test_a_second_gap_on_the_same_day_is_another_gap() -> None:
+    fired_at = hourly(japan(2026, 11, 20, 0, 30), 12)
+    first, second = {*fired_at[1:3]}, {*fired_at[10:]}
+    one_gap = Runs({NOTIFICATION_RETRY: {*fired_at} - first})
+    two_gaps = Runs({NOTIFICATION_RETRY: {*fired_at} - first - second})
+    now = japan(2026, 11, 20, 12)
+    (one,), (two,) = (missed_starts([NOTIFICATION_RETRY], now, existing) for existing in (one_gap, two_gaps))
+    assert (one.newest_gap_at, two.newest_gap_at) == (fired_at[1], fired_at[10])
+
+
 def test_manual_runs_during_an_outage_do_not_hide_its_begin() -> None:
     by_hand = [japan(2026, 11, day, 11, 7) for day in range(10, 23)]
     (missed,) = missed_starts([TENANT_USAGE], japan(2026, 11, 23, 10), runs(*daily(9), *by_hand))

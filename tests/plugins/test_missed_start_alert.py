@@ -18,7 +18,7 @@ CAUSE = "対処: 画面に Import Errors がないか、スケジューラーが
 def missed(spec: BatchSpec, days: int, *, has_ended: bool = True, is_paused: bool = False) -> MissedStarts:
     """As many daily firings without a run."""
     before, *fired_at, after = (BEGIN + timedelta(days=number) for number in range(-1, days + 1))
-    return MissedStarts(spec, tuple(fired_at), before, after if has_ended else None, is_paused)
+    return MissedStarts(spec, tuple(fired_at), before, after if has_ended else None, is_paused, fired_at[0])
 
 
 @pytest.mark.parametrize(

@@ -232,8 +232,11 @@ def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[st
     for each in paused:
         log.warning("%s is paused: no run since %s", each.spec.dag_id, each.started_before)
     return [
-        # A gap that grows is reported again, once a day (Asia/Tokyo).
-        (f"not-started:{each.spec.dag_id}:{each.fired_at[-1].date()}", not_started_alert(each, paused))
+        # Each gap is reported. If it grows, it is reported again, once a day (Asia/Tokyo).
+        (
+            f"not-started:{each.spec.dag_id}:{each.newest_gap_at.isoformat()}:{each.fired_at[-1].date()}",
+            not_started_alert(each, paused),
+        )
         for each in missed
         if not each.is_paused
     ]
