@@ -89,17 +89,24 @@ def _versions(folder: Path) -> list[int]:
     versions = []
     for name in _PROGRAMS:
         path = shutil.which(name, path=str(folder))
-        done = path and subprocess.run(
-            [path, "--version"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        stated = re.search(r"\(PostgreSQL\) (\d+)", done.stdout) if done and done.returncode == 0 else None
+        stated = re.search(r"\(PostgreSQL\) (\d+)", _output(path, "--version")) if path else None
         if stated is None:
             return []
         versions.append(int(stated[1]))
     return versions
+
+
+def _output(*command: str) -> str:
+    """What a program prints; empty if it fails, or is one of another machine."""
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""

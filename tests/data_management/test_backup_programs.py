@@ -68,6 +68,13 @@ def test_a_folder_without_pg_restore_does_not_count(tmp_path: Path) -> None:
         find_programs(str(tmp_path / "15" / "bin"), 15)
 
 
+def test_a_program_of_another_machine_does_not_count(tmp_path: Path) -> None:
+    install(tmp_path, 15, 18)
+    (tmp_path / "15" / "bin" / "pg_dump").write_bytes(b"\x7fELF of another machine")
+    with pytest.raises(UnsuitableProgramsError, match="見つかった版: 18）"):
+        find_programs(str(tmp_path / "15" / "bin"), 15)
+
+
 @pytest.mark.parametrize(
     ("installed", "server", "sentence"),
     [

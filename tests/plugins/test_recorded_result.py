@@ -95,15 +95,18 @@ def test_a_run_whose_tenants_have_all_failed_has_failed(platform: psycopg.Connec
 def test_a_run_without_failed_tenants_has_the_reason_of_its_closed_row(platform: psycopg.Connection) -> None:
     run = opened(platform)
     succeed(platform, *TENANTS)
-    assert (recorded(platform).status, recorded(platform).remarkable) == ("completed", None)
+    assert (recorded(platform).status, recorded(platform).recorded_reason) == ("completed", None)
 
     close_execution(platform, run, "保管先がいっぱいです")
 
-    assert (recorded(platform).status, recorded(platform).remarkable) == ("partial", "保管先がいっぱいです")
+    assert (recorded(platform).status, recorded(platform).recorded_reason) == (
+        "partial",
+        "保管先がいっぱいです",
+    )
 
     # A cleared run has another reason, which is not known yet.
     mark_reopened(platform, run)
-    assert recorded(platform).remarkable is None
+    assert recorded(platform).recorded_reason is None
 
 
 def test_without_a_row_or_a_database_there_is_no_result(platform: psycopg.Connection) -> None:

@@ -48,12 +48,13 @@ def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, 
     findings = find_pooler_name(dsn)
     probing = f"{conninfo_to_dict(dsn).get('options') or ''} -c {_PROBE}=on".strip()
     try:
-        connection = psycopg.connect(make_conninfo(dsn, options=probing), autocommit=True)
-        is_direct = _probe_of(connection) == "on" and _keeps_sessions(dsn)
+        with psycopg.connect(make_conninfo(dsn, options=probing), autocommit=True) as probed:
+            is_direct = _probe_of(probed) == "on" and _keeps_sessions(dsn)
     except psycopg.OperationalError as refusal:
         if _REFUSED_PROBE not in str(refusal):
             raise
-        connection, is_direct = psycopg.connect(dsn, autocommit=True), False
+        is_direct = False
+    connection = psycopg.connect(dsn, autocommit=True)
     set_up_session(connection)
     connection.autocommit = autocommit
     if not is_direct and all(finding.severity is not Severity.ERROR for finding in findings):

@@ -5,7 +5,8 @@ ADD COLUMN closed_at timestamptz,
 ADD COLUMN closed_reason text,
 ADD CHECK ((closed_at IS null) = (closed_reason IS null));
 COMMENT ON COLUMN batch.service_limit.closed_at IS
-'Since when the service refuses the installation (login, sender, relay). After blocked_until one message is sent as a probe.';
+'Since when the service refuses the installation (relay, sender, a login that is missing, network address). After blocked_until '
+'one message is sent as a probe.';
 COMMENT ON COLUMN batch.service_limit.closed_reason IS 'The service''s answer, in Japanese for operators; nothing of a tenant';
 
 COMMENT ON COLUMN batch.outbox.template_key IS

@@ -239,8 +239,8 @@ def attempt_of(context: Context) -> int:
 def _succeeded(result: RecordedResult) -> str:
     """That no tenant failed, for the alert about a killed ``close_run``."""
     remark = (
-        f"記録された理由: {shorten(result.remarkable)}"
-        if result.remarkable
+        f"記録された理由: {shorten(result.recorded_reason)}"
+        if result.recorded_reason
         else "終了処理だけが残っています。"
     )
     return f"記録: {result.total_tenants} 件すべて成功。{remark}"

@@ -30,7 +30,7 @@ class RecordedFailure:
 class RecordedResult:
     """The fields of ``include.execution.run_log.RunResult`` that an alert shows.
 
-    ``remarkable`` is the reason in the closed row of a run whose tenants succeeded.
+    ``recorded_reason`` is the reason in the closed row of a run whose tenants succeeded.
     """
 
     execution_id: str
@@ -39,7 +39,7 @@ class RecordedResult:
     total_tenants: int
     failed_tenants: tuple[RecordedFailure, ...]
     error: str | None = None
-    remarkable: str | None = None
+    recorded_reason: str | None = None
     # Always empty: ``close_run`` determines the problems of the whole run, and it was killed.
     problems: tuple[()] = ()
 
@@ -58,7 +58,7 @@ class RecordedResult:
         """As ``close_run`` would record it: ``completed``, ``partial`` or ``failed``."""
         if self.error_count >= self.total_tenants > 0:
             return "failed"
-        return "partial" if self.failed_tenants or self.remarkable else "completed"
+        return "partial" if self.failed_tenants or self.recorded_reason else "completed"
 
 
 def recorded_result(
@@ -78,12 +78,12 @@ def recorded_result(
         ).fetchone()
         if run is None:
             return None
-        execution_id, business_date, total, remarkable = run
+        execution_id, business_date, total, recorded_reason = run
         failures = database.execute(SQL["recorded_failures"], {"execution_id": execution_id}).fetchall()
     except psycopg.Error as problem:
         log.error("The outcomes of the run cannot be read: %s", shorten(str(problem)))
         return None
     failed = tuple(RecordedFailure(*failure) for failure in failures)
     return RecordedResult(
-        execution_id, batch_id, business_date, total, failed, error, None if failed else remarkable
+        execution_id, batch_id, business_date, total, failed, error, None if failed else recorded_reason
     )
