@@ -50,6 +50,8 @@ _DATA_SQLSTATES = ("21", "22", "23", "38", "39", "44", "54", "P0")
 
 # Explanations for operators, by SQLSTATE or by its class.
 _MEANINGS = {
+    # PostgreSQL gives this code only to faulty clients.
+    "08P01": "接続プーラーに空きがありません（接続の上限を増やしてください）か、プーラーが要求を受け付けません",
     "22003": "数値が扱える範囲を超えました",
     "22012": "0 で割ろうとしました",
     "22": "データの値が正しくありません",

@@ -18,8 +18,8 @@ from tests.waiting import wait_until
 
 
 @contextmanager
-def pgbouncer(server: Server, pool_mode: str, passwords: Mapping[str, str]) -> Iterator[int]:
-    """Gives the port. ``pool_mode`` is that of all databases. ``passwords`` has the logins."""
+def pgbouncer(server: Server, pool_mode: str, passwords: Mapping[str, str], **further: int) -> Iterator[int]:
+    """Gives the port. ``pool_mode`` is that of all databases. ``passwords`` has the logins, ``further`` other settings."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
     assert program, "PgBouncer is not installed. Install Debian's package pgbouncer."
     folder, port = Path(tempfile.mkdtemp(prefix="pgbouncer-")), free_port()
@@ -30,6 +30,7 @@ def pgbouncer(server: Server, pool_mode: str, passwords: Mapping[str, str]) -> I
         "auth_type": "scram-sha-256",
         "auth_file": folder / "logins",
         "pool_mode": pool_mode,
+        **further,
     }
     lines = [f"{name} = {value}" for name, value in settings.items()]
     databases = f"[databases]\n* = host={server.host} port={server.port}\n"

@@ -19,8 +19,9 @@ from psycopg.conninfo import make_conninfo
 from include.catalog import BATCHES, DATA_BACKUP, TENANT_USAGE
 from include.data_management.data_backup.server import DatabaseServer
 from include.database import tenant_transaction
-from include.errors import SchemaError, SettingsError
+from include.errors import DatabaseUnavailableError, SchemaError, SettingsError
 from include.execution.flow import RunRequest, open_run
+from include.migrations.checks.findings import Severity
 from include.migrations.checks.report import check_database
 from include.migrations.deploy import upgrade
 from include.tenant_management.tenant_usage import create_batch
@@ -41,11 +42,17 @@ REQUEST = RunRequest("batch", "run", datetime(2026, 11, 1, 1, tzinfo=UTC), {})
 
 @contextmanager
 def connections_through(
-    database: Database, pool_mode: str, monkeypatch: pytest.MonkeyPatch, passwords: dict[str, str]
+    database: Database,
+    pool_mode: str,
+    monkeypatch: pytest.MonkeyPatch,
+    passwords: dict[str, str],
+    **further: int,
 ) -> Iterator[dict[str, str]]:
-    """Airflow's connections, and the libpq strings by role. ``passwords`` has a login for each role, or one for both."""
+    """Airflow's connections, and the libpq strings by role. ``passwords`` has a login for each role, or one for both; ``further`` other
+    settings of PgBouncer.
+    """
     logins = list(passwords) if len(passwords) > 1 else [*passwords, *passwords]
-    with pgbouncer(database.server, pool_mode, passwords) as port:
+    with pgbouncer(database.server, pool_mode, passwords, **further) as port:
         strings = {}
         for role, login in zip(ROLES, logins, strict=True):
             strings[role] = f"postgres://{login}:{passwords[login]}@127.0.0.1:{port}/{database.name}"
@@ -77,6 +84,20 @@ def test_session_mode_is_accepted_with_one_login_and_with_two(
             open_run(TENANT_USAGE, create_batch(LOCAL), REQUEST, HooksOfAirflow())
     with database.connect() as owner:
         assert owner.execute("SELECT FROM batch.execution_log").rowcount == 2
+
+
+def test_a_full_pool_in_session_mode_is_not_called_transaction_mode(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connections_through(
+        database, "session", monkeypatch, TWO_LOGINS, default_pool_size=1, query_wait_timeout=1
+    ) as strings:
+        report = check_database(database.dsn, logins=strings)
+        errors = [each for each in report.findings if each.severity is Severity.ERROR]
+        assert [each.code for each in errors] == ["no-connection", "no-connection"]
+        assert "接続プーラーに空きがありません" in errors[0].text
+        with pytest.raises(DatabaseUnavailableError, match="接続プーラーに空きがありません"):
+            open_run(TENANT_USAGE, create_batch(LOCAL), REQUEST, HooksOfAirflow())
 
 
 @pytest.mark.parametrize("pool_mode", ["transaction", "statement"])

@@ -21,6 +21,8 @@ _POOLER_PORT = "6543"
 # PostgreSQL accepts any setting with a prefix in the startup packet. PgBouncer refuses an unknown one, or ignores the options.
 _PROBE = "batch.probe"
 _REFUSED_PROBE = "unsupported startup parameter"
+# PgBouncer has waited so long for a free session.
+_FULL_POOL = "query_wait_timeout"
 
 # Other clients of a pooler can take a session between two statements, so one round may miss a change.
 _ROUNDS = 3
@@ -84,6 +86,7 @@ def keeps_sessions(first: psycopg.Connection, second: psycopg.Connection) -> boo
 
     A pooler in transaction mode gives a statement either the session that was returned last, or the one that has been idle longest. In the
     first case, the transaction of ``second`` occupies this session. In the second case, each statement gets another session.
+    :raises psycopg.errors.ProtocolViolation: the pool has no session for ``second``.
     """
     for _ in range(_ROUNDS):
         value = secrets.token_hex(8)
@@ -94,7 +97,10 @@ def keeps_sessions(first: psycopg.Connection, second: psycopg.Connection) -> boo
             with second.transaction():
                 if _probe_of(first) != value:
                     return False
-        except errors.ProtocolViolation:
+        except errors.ProtocolViolation as refusal:
+            # PgBouncer has one SQLSTATE for all its refusals. A full pool says nothing about its mode.
+            if _FULL_POOL in str(refusal):
+                raise
             return False  # a pooler in statement mode refuses transactions
     return True
 
