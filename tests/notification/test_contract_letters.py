@@ -173,6 +173,26 @@ def test_a_letter_that_was_reported_as_waiting_is_reported_again_when_it_fails(
     assert "送信できなかった通知 1 件" in told.failed_tenants[0].reason
 
 
+def test_a_letter_that_was_reported_as_waiting_is_reported_again_when_its_sender_is_lost(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A")
+    queue(database, draft(USAGE_WARNING, datetime.now(UTC) - TOO_OLD))
+    services.fail_next("email", "450 4.7.1 Greylisted", command="RCPT")
+    retry(database, services)
+    host.execute(
+        """
+        UPDATE batch.outbox
+        SET status = 'sending', attempts = 2, lease_owner = 'lost', lease_until = now() - interval '1 minute'
+        """
+    )
+
+    told = retry(database, services)
+
+    assert rows(host) == [("ambiguous", "sender_lost")]
+    assert "届いたか分からない" in told.failed_tenants[0].reason
+
+
 def test_a_tenant_cannot_switch_its_letters_off(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

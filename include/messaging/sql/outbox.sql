@@ -231,7 +231,9 @@ SET
     lease_until = null,
     error_code = 'sender_lost',
     error_class = 'network',
-    error_detail = '送信中にワーカーが失われ、届いたか分かりません'
+    error_detail = '送信中にワーカーが失われ、届いたか分かりません',
+    -- As in record_result.
+    reported_by = null
 WHERE status = 'sending' AND lease_until < clock_timestamp()
 RETURNING message_id, status;
 
