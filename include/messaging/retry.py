@@ -16,6 +16,8 @@ from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult
 
 FIRST_BACKOFF = timedelta(hours=1)
 LONGEST_BACKOFF = timedelta(hours=24)
+# A message that has closed its server waits as long again as it is late, at most so long.
+LONGEST_PROBE_PAUSE = timedelta(hours=12)
 # The pause is longer by up to this share, so that messages that failed together are not retried together.
 JITTER = 0.1
 # The pause after a refusal by a rate limit, if the service does not say how long to wait.
@@ -105,7 +107,11 @@ def transition(
     if not result.counts_as_attempt:
         # The first run sends only messages without an attempt, and may send this one when the wait is over.
         waiting = Status.RETRY if attempts else Status.PENDING
-        return Transition(waiting, attempts, now + (asked or (RATE_LIMIT_PAUSE if pause is None else pause)))
+        wait = asked or (RATE_LIMIT_PAUSE if pause is None else pause)
+        if error is not None and error.error_class is ErrorClass.ACCESS:
+            # The server may refuse this recipient only. Another message is the next probe.
+            wait = max(wait, min(age, LONGEST_PROBE_PAUSE))
+        return Transition(waiting, attempts, now + wait)
     if attempts >= most and error is not None and error.closes_after is not None:
         # The error closes the channel at a certain age of the message. Until then the last attempt is repeated.
         attempts = most - 1

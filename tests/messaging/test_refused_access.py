@@ -181,6 +181,23 @@ def test_the_server_is_closed_for_all_tenants_with_one_alert_and_a_probe_reopens
 
 
 @pytest.mark.usefixtures("letters")
+def test_the_letter_that_closed_the_server_leaves_the_next_probe_to_another(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    """The server may refuse this recipient only, for example because it relays to some domains."""
+    services.fail_next("email", RELAY, command="RCPT", times=1)
+    run(database, services, SCHEDULED_NOTIFICATIONS)
+    host.execute("UPDATE batch.service_limit SET blocked_until = now()")
+
+    run(database, services)
+
+    assert statuses(host) == {("email", "sent"): 29, ("email", "pending"): 1, ("slack", "sent"): 1}
+    assert host.execute(
+        "SELECT next_attempt_at > now() + interval '11 hours' FROM batch.outbox WHERE status = 'pending'"
+    ).fetchone() == (True,)
+
+
+@pytest.mark.usefixtures("letters")
 def test_an_accepted_probe_reopens_the_server_and_the_next_closing_is_reported_at_once(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
