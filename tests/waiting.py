@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 120
 
 
 def wait_until(condition: Callable[[], bool], expected: str) -> None:

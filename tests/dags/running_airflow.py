@@ -49,7 +49,7 @@ class Api:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=RUN_SECONDS) as answer:  # noqa: S310
             return json.loads(answer.read() or b"null")
 
     @contextmanager
