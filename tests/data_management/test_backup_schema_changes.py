@@ -95,11 +95,9 @@ def altering(database: Database, statement: str = ADD_COLUMN) -> Iterator[psycop
         yield connection
 
 
-def test_a_column_that_is_added_during_the_dump_is_no_damage(
-    backups: Backups, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The migration comes when pg_dump has ended, and waits until the contents are recorded."""
-    migration = Migration(backups.database, ADD_COLUMN)
+def migration_after_pg_dump(database: Database, monkeypatch: pytest.MonkeyPatch) -> Migration:
+    """A migration that starts when pg_dump has ended, and waits for the locks of the snapshot."""
+    migration = Migration(database, ADD_COLUMN)
     pg_dump = DatabaseServer.dump
 
     def then_migrate(
@@ -109,6 +107,14 @@ def test_a_column_that_is_added_during_the_dump_is_no_damage(
         migration.start()
 
     monkeypatch.setattr(DatabaseServer, "dump", then_migrate)
+    return migration
+
+
+def test_a_column_that_is_added_during_the_dump_is_no_damage(
+    backups: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The migration comes when pg_dump has ended, and waits until the contents are recorded."""
+    migration = migration_after_pg_dump(backups.database, monkeypatch)
     run, _ = backups.open()
     backups.first_steps(run)
     migration.join()
@@ -230,16 +236,7 @@ def test_a_migration_that_waits_ends_the_recording_of_the_contents(database: Dat
 def test_a_backup_that_gives_way_names_the_tables_that_are_not_verified(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migration = Migration(backups.database, ADD_COLUMN)
-    pg_dump = DatabaseServer.dump
-
-    def then_migrate(
-        server: DatabaseServer, snapshot: str, folder: Path, jobs: int
-    ) -> Generator[Path | None, None, None]:
-        yield from pg_dump(server, snapshot, folder, jobs)
-        migration.start()
-
-    monkeypatch.setattr(DatabaseServer, "dump", then_migrate)
+    migration = migration_after_pg_dump(backups.database, monkeypatch)
     run, tenant_ids = backups.open()
     impatient = DataBackupBatch(BackupAccess(backups.settings, backups.installation), patience=timedelta(0))
     with backups.database.connect("batch_platform") as platform:
