@@ -21,9 +21,9 @@ import psycopg
 
 from benchmarks.measurement import vacuum
 from benchmarks.scale_world import LAST_DAY, World, plant_host
-from include.catalog import TENANT_USAGE
-from include.database import Statements
-from include.migrations.deploy import upgrade
+from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.core.database import Statements
+from include.skillreport.schema.deploy import upgrade
 from local_stack.airflow_processes import end_airflow, start_airflow
 from local_stack.stack import AIRFLOW_METADATA, LocalStack
 

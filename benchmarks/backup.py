@@ -26,15 +26,15 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, connected, measure, vacuum
-from include.catalog import DATA_BACKUP
-from include.data_management.data_backup import create_batch
-from include.data_management.data_backup.server import CONNECTION, DatabaseServer
-from include.data_management.data_backup.spool import DatabaseSize
-from include.database import Statements
-from include.execution.batch import Work
-from include.execution.object_store import ObjectStore
-from include.execution.run_log import close_execution
-from include.postgres_programs import BIN_VARIABLE
+from include.skillreport.batches.data_backup import create_batch
+from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
+from include.skillreport.batches.data_backup.spool import DatabaseSize
+from include.skillreport.core.catalog import DATA_BACKUP
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.batch import Work
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import close_execution
+from include.skillreport.core.postgres_programs import BIN_VARIABLE
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

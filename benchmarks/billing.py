@@ -21,12 +21,12 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, connected, measure, vacuum
-from include.billing.documents.archive import write_documents
-from include.catalog import TENANT_BILLING
-from include.database import Statements, tenant_transaction
-from include.execution.batch import Work
-from include.execution.object_store import ObjectStore
-from include.tenant_management.tenant_billing import create_batch
+from include.skillreport.batches.tenant_billing import create_batch
+from include.skillreport.billing.documents.archive import write_documents
+from include.skillreport.core.catalog import TENANT_BILLING
+from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.core.execution.batch import Work
+from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.batch_runs import LOCAL, open_run, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

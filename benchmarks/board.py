@@ -25,11 +25,18 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.measurement import vacuum
-from include.billing.periods import Period
-from include.catalog import BATCHES, NOTIFICATION_RETRY, OPERATIONS, TENANT_MONITORING, TENANT_USAGE, RunSpec
-from include.database import Statements
-from include.migrations.deploy import BOARD, upgrade
-from include.migrations.host_contract import HostVariant
+from include.skillreport.billing.periods import Period
+from include.skillreport.core.catalog import (
+    BATCHES,
+    NOTIFICATION_RETRY,
+    OPERATIONS,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+    RunSpec,
+)
+from include.skillreport.core.database import Statements
+from include.skillreport.schema.deploy import BOARD, upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 

@@ -22,14 +22,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.measurement import Databases, connected, measure, vacuum
-from include.catalog import EXTERNAL_SYNC
-from include.database import Statements, count_of, tenant_transaction
-from include.execution.batch import Run, Work
-from include.messaging.outcome import Channel
-from include.network import Network
-from include.notification.external_sync import create_batch
-from include.notification.external_sync.listing import Unit
-from include.notification.external_sync.sync import load_plan
+from include.skillreport.batches.external_sync import create_batch
+from include.skillreport.batches.external_sync.listing import Unit
+from include.skillreport.batches.external_sync.sync import load_plan
+from include.skillreport.core.catalog import EXTERNAL_SYNC
+from include.skillreport.core.database import Statements, count_of, tenant_transaction
+from include.skillreport.core.execution.batch import Run, Work
+from include.skillreport.core.network import Network
+from include.skillreport.messaging.outcome import Channel
 from local_stack.batch_runs import LOCAL, open_run, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

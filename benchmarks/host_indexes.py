@@ -1,4 +1,4 @@
-"""Measure the indexes that ``python -m include.migrations indexes`` recommends: a B-tree, and BRIN in four forms.
+"""Measure the indexes that ``python -m include.skillreport.schema indexes`` recommends: a B-tree, and BRIN in four forms.
 
 The table is a request log of 40 days. It is measured in the order in which it was written, and after churn: BATCH-002 has deleted the
 oldest 30 days, vacuum has freed their pages, and new rows have filled them. For the rows of a day, of an hour and of the oldest week the
@@ -24,8 +24,8 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.measurement import Databases, vacuum
-from include.data_management.log_cleanup.rows import ROW_CLASSES, delete_old
-from include.database import Statements
+from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, delete_old
+from include.skillreport.core.database import Statements
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, connected, measure
-from include.catalog import INACTIVE_TENANTS
-from include.database import count_of
-from include.settings import load_settings
-from include.tenant_management.inactive_tenants import create_batch
+from include.skillreport.batches.inactive_tenants import create_batch
+from include.skillreport.core.catalog import INACTIVE_TENANTS
+from include.skillreport.core.database import count_of
+from include.skillreport.core.settings import load_settings
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

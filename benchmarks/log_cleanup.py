@@ -18,10 +18,10 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, connected, measure, vacuum
-from include.catalog import NOTIFICATION_LOG_CLEANUP
-from include.database import Statements, count_of
-from include.execution.object_store import ObjectStore
-from include.notification.notification_log_cleanup import create_batch
+from include.skillreport.batches.notification_log_cleanup import create_batch
+from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
+from include.skillreport.core.database import Statements, count_of
+from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, measure, vacuum
-from include.data_management.log_cleanup.rows import ROW_CLASSES, cutoff, delete_old
-from include.database import Statements, count_of
-from include.settings import load_settings
+from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, cutoff, delete_old
+from include.skillreport.core.database import Statements, count_of
+from include.skillreport.core.settings import load_settings
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 

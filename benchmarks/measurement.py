@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection
 import psycopg
 from psycopg import sql
 
-from include.migrations.deploy import upgrade
-from include.migrations.host_contract import HostVariant
-from include.settings import SETTINGS_VARIABLE
+from include.skillreport.core.settings import SETTINGS_VARIABLE
+from include.skillreport.schema.deploy import upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres

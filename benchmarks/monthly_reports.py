@@ -16,10 +16,10 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, Measurement, connected, measure, vacuum
-from include.catalog import MONTHLY_REPORT
-from include.data_management.monthly_report import create_batch
-from include.database import Statements
-from include.execution.object_store import ObjectStore
+from include.skillreport.batches.monthly_report import create_batch
+from include.skillreport.core.catalog import MONTHLY_REPORT
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import DataShape, benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

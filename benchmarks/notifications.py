@@ -20,17 +20,17 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, measure, vacuum
-from include.database import Statements, tenant_transaction
-from include.messaging import outbox
-from include.messaging.address_guard import guarded_session
-from include.messaging.channels import connect
-from include.messaging.dispatch import dispatch_due
-from include.messaging.message import SlackConfig
-from include.messaging.outbox import Lane
-from include.messaging.outcome import Channel
-from include.messaging.retry import Status
-from include.network import Network
-from include.settings import load_settings
+from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.core.network import Network
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels import connect
+from include.skillreport.messaging.dispatch import dispatch_due
+from include.skillreport.messaging.message import SlackConfig
+from include.skillreport.messaging.outbox import Lane
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.retry import Status
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns

@@ -24,7 +24,22 @@ import psycopg
 from benchmarks.backup import bare_dump, run_backup
 from benchmarks.measurement import Measurement, connected, measure, vacuum
 from benchmarks.scale_world import LAST_DAY, World, plant
-from include.catalog import (
+from include.skillreport.batches import (
+    external_sync,
+    inactive_tenants,
+    log_cleanup,
+    monthly_report,
+    notification_log_cleanup,
+    notification_retry,
+    notification_settings_check,
+    scheduled_notifications,
+    settings_sync,
+    statistics,
+    tenant_billing,
+    tenant_monitoring,
+    tenant_usage,
+)
+from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
     INACTIVE_TENANTS,
@@ -43,27 +58,12 @@ from include.catalog import (
     BatchSpec,
     WorksOn,
 )
-from include.data_management import log_cleanup, monthly_report, statistics
-from include.database import Statements
-from include.execution.batch import Batch
-from include.execution.business_date import JAPAN
-from include.execution.object_store import ObjectStore
-from include.migrations.host_indexes.creation import create_indexes
-from include.migrations.host_indexes.recommended import RECOMMENDED
-from include.notification import (
-    external_sync,
-    notification_log_cleanup,
-    notification_retry,
-    notification_settings_check,
-    scheduled_notifications,
-)
-from include.tenant_management import (
-    inactive_tenants,
-    settings_sync,
-    tenant_billing,
-    tenant_monitoring,
-    tenant_usage,
-)
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.schema.host_indexes.creation import create_indexes
+from include.skillreport.schema.host_indexes.recommended import RECOMMENDED
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 

@@ -11,10 +11,10 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.measurement import vacuum
-from include.database import Statements
-from include.execution.business_date import utc_bounds
-from include.migrations.deploy import upgrade
-from include.migrations.host_contract import HostVariant
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.business_date import utc_bounds
+from include.skillreport.schema.deploy import upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 

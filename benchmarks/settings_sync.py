@@ -16,10 +16,10 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, connected, measure
-from include.catalog import SETTINGS_SYNC
-from include.database import count_of
-from include.tenant_management.settings_sync.batch import SettingsSyncBatch
-from include.tenant_management.settings_sync.plan_settings import load_plan_settings
+from include.skillreport.batches.settings_sync.batch import SettingsSyncBatch
+from include.skillreport.batches.settings_sync.plan_settings import load_plan_settings
+from include.skillreport.core.catalog import SETTINGS_SYNC
+from include.skillreport.core.database import count_of
 from local_stack.batch_runs import run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

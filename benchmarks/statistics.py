@@ -13,8 +13,8 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.measurement import Databases, connected, measure
-from include.catalog import STATISTICS
-from include.data_management.statistics import create_batch
+from include.skillreport.batches.statistics import create_batch
+from include.skillreport.core.catalog import STATISTICS
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

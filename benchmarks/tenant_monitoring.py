@@ -18,11 +18,11 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.measurement import Databases, Measurement, connected, measure, vacuum
-from include.catalog import TENANT_MONITORING
-from include.database import Statements, count_of
-from include.execution.batch import Run, Work
-from include.execution.business_date import JAPAN
-from include.tenant_management.tenant_monitoring import create_batch
+from include.skillreport.batches.tenant_monitoring import create_batch
+from include.skillreport.core.catalog import TENANT_MONITORING
+from include.skillreport.core.database import Statements, count_of
+from include.skillreport.core.execution.batch import Run, Work
+from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import DataShape, benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

@@ -28,11 +28,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.measurement import Databases, vacuum
-from include.database import Statements
-from include.messaging.dispatch import dispatch_due
-from include.messaging.outcome import Channel
-from include.network import EmailConfig, Network
-from include.settings import load_settings
+from include.skillreport.core.database import Statements
+from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging.dispatch import dispatch_due
+from include.skillreport.messaging.outcome import Channel
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns

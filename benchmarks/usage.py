@@ -23,10 +23,10 @@ import psycopg
 from psycopg.rows import dict_row
 
 from benchmarks.measurement import Databases, Measurement, Work, connected, measure, vacuum
-from include.catalog import TENANT_USAGE
-from include.database import Statements
-from include.execution.business_date import utc_bounds
-from include.tenant_management.tenant_usage import create_batch
+from include.skillreport.batches.tenant_usage import create_batch
+from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.business_date import utc_bounds
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

@@ -27,7 +27,8 @@ from typing import Any
 import psycopg
 
 from benchmarks.measurement import Databases, connected, vacuum
-from include.catalog import (
+from include.skillreport.batches import notification_retry, tenant_billing, tenant_monitoring, tenant_usage
+from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     RUN_SPECS,
     TENANT_BILLING,
@@ -35,16 +36,14 @@ from include.catalog import (
     TENANT_USAGE,
     BatchSpec,
 )
-from include.database import Statements
-from include.execution import flow
-from include.execution.batch import Batch, PreparesTenants, Run
-from include.execution.business_date import JAPAN
-from include.execution.flow import RunRequest, TaskKey
-from include.execution.object_store import ObjectStore
-from include.execution.sharding import Shard
-from include.network import EmailConfig, Network
-from include.notification import notification_retry
-from include.tenant_management import tenant_billing, tenant_monitoring, tenant_usage
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution import flow
+from include.skillreport.core.execution.batch import Batch, PreparesTenants, Run
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.sharding import Shard
+from include.skillreport.core.network import EmailConfig, Network
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

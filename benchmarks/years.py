@@ -24,16 +24,16 @@ from psycopg import sql
 from benchmarks.measurement import connected
 from benchmarks.scale_world import LAST_DAY, World, plant_host
 from benchmarks.years_world import TODAY, month_of, plant_years, years_of
-from include.catalog import TENANT_MONITORING
-from include.data_management.log_cleanup.rows import ROW_CLASSES, cutoff, delete_old
-from include.execution.business_date import JAPAN
-from include.messaging import outbox
-from include.messaging.outbox import Lane
-from include.messaging.outcome import Channel
-from include.messaging.retry import Status
-from include.migrations.deploy import upgrade
-from include.settings import load_settings
-from include.tenant_management import tenant_monitoring
+from include.skillreport.batches import tenant_monitoring
+from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, cutoff, delete_old
+from include.skillreport.core.catalog import TENANT_MONITORING
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.outbox import Lane
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.retry import Status
+from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 
-from include.database import Statements
-from include.execution.business_date import JAPAN
-from include.settings import load_settings
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.settings import load_settings
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -13,8 +13,8 @@ import urllib.error
 import urllib.request
 from io import TextIOWrapper
 
-from include.errors import BatchError
-from include.settings import SETTINGS_VARIABLE
+from include.skillreport.core.errors import BatchError
+from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.airflow_processes import (
     AirflowEndedError,
     SupervisedAirflow,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from include.yaml_files import load_yaml
+from include.skillreport.core.yaml_files import load_yaml
 
 # The connections to the database.
 DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db", "batch_board_db")

@@ -1,4 +1,4 @@
-"""Run batches without Airflow, with the functions of ``include.execution.flow``, for demo data, tests and benchmarks."""
+"""Run batches without Airflow, with the functions of ``include.skillreport.core.execution.flow``, for demo data, tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,30 @@ from typing import Any
 
 import psycopg
 
-from include.billing.service import Billing
-from include.billing.terms import load_terms
-from include.catalog import RunSpec
-from include.errors import ConnectionMissingError
-from include.execution import flow, run_log
-from include.execution.batch import Batch, PreparesTenants, ReceivesMail, Run, TenantBatch, Work
-from include.execution.business_date import JAPAN, period_of
-from include.execution.digest import Digest
-from include.execution.flow import ClosedRun, RunRequest, TaskKey
-from include.execution.object_store import ObjectStore
-from include.execution.run_log import RunResult
-from include.execution.shard_work import ShardReport, work_on_tenants
-from include.execution.sharding import Shard
-from include.messaging.service import Notifications
-from include.network import MailboxConfig, Network
-from include.settings import ExecutionSettings, load_settings
+from include.skillreport.billing.service import Billing
+from include.skillreport.billing.terms import load_terms
+from include.skillreport.core.catalog import RunSpec
+from include.skillreport.core.errors import ConnectionMissingError
+from include.skillreport.core.execution import flow, run_log
+from include.skillreport.core.execution.batch import (
+    Batch,
+    PreparesTenants,
+    ReceivesMail,
+    Run,
+    TenantBatch,
+    Work,
+)
+from include.skillreport.core.execution.business_date import JAPAN, period_of
+from include.skillreport.core.execution.digest import Digest
+from include.skillreport.core.execution.flow import ClosedRun, RunRequest, TaskKey
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.execution.shard_work import ShardReport, work_on_tenants
+from include.skillreport.core.execution.sharding import Shard
+from include.skillreport.core.network import MailboxConfig, Network
+from include.skillreport.core.settings import ExecutionSettings, load_settings
+from include.skillreport.messaging.service import Notifications
+from include.skillreport.schema.deployment_check import check_deployment
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,10 @@ class LocalInstallation:
 
     def check_logins(self, *, with_tenants: bool) -> None:
         """The connections act as their roles already."""
+
+    def check_deployment(self, platform: psycopg.Connection) -> None:
+        """Compare the database with this code."""
+        check_deployment(platform)
 
     def database(self, name: str) -> str:
         """One of ``databases``."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
-from include.errors import BatchError
-from include.migrations.deploy import ROLES
+from include.skillreport.core.errors import BatchError
+from include.skillreport.schema.deploy import ROLES
 
 BATCH_ROLES = ROLES
 

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from include.database import Statements
-from include.execution.business_date import JAPAN
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.business_date import JAPAN
 
 _SQL = Statements(Path(__file__).parent)
 

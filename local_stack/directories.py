@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from include.database import Statements
+from include.skillreport.core.database import Statements
 from local_stack.stand_ins import StandInDirectory, StandIns
 
 _SQL = Statements(Path(__file__).parent)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg import sql
 
-from include.migrations.host_contract import HostVariant
+from include.skillreport.schema.host_contract import HostVariant
 
 __all__ = ["HostVariant", "create_host_schema", "migrate_to_multi_tenant"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from include.database import Statements
+from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -8,7 +8,7 @@ import psycopg
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from include.database import Statements
+from include.skillreport.core.database import Statements
 from local_stack.stand_ins import teams_webhook_url
 
 _SQL = Statements(Path(__file__).parent)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from include.errors import BatchError
+from include.skillreport.core.errors import BatchError
 from local_stack.postgres_server import port_problem
 
 # Added to every port. `make up PORT_OFFSET=1000` sets it. Each folder stores its last value.

@@ -20,15 +20,14 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg import sql
 
-from include.catalog import STATISTICS, TENANT_USAGE, BatchSpec
-from include.data_management import statistics
-from include.database import Statements
-from include.errors import BatchError
-from include.execution.batch import Batch
-from include.migrations.deploy import PLATFORM, TENANT, upgrade
-from include.migrations.host_contract import HostVariant
-from include.settings import SETTINGS_VARIABLE
-from include.tenant_management import tenant_usage
+from include.skillreport.batches import statistics, tenant_usage
+from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE, BatchSpec
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import BatchError
+from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.settings import SETTINGS_VARIABLE
+from include.skillreport.schema.deploy import PLATFORM, TENANT, upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.airflow_settings import (
     BACKUP_CONNECTION,
     AirflowSettings,

@@ -23,9 +23,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from include.migrations.deploy import BOARD, PLATFORM, TENANT, upgrade
-from include.migrations.host_contract import HostVariant
-from include.settings import SETTINGS_VARIABLE
+from include.skillreport.core.settings import SETTINGS_VARIABLE
+from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from include.execution.batch import ReportsDigest, Run, Work
+from include.skillreport.core.execution.batch import ReportsDigest, Run, Work
 
 
 def take_digest(

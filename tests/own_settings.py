@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include.settings import SETTINGS_VARIABLE
+from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import DEMO_SETTINGS
 
 

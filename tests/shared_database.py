@@ -12,7 +12,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from include.migrations.host_contract import HostVariant
+from include.skillreport.schema.host_contract import HostVariant
 from tests.conftest import Database, Server, administer, copy_template
 
 

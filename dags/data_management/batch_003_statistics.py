@@ -29,8 +29,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import STATISTICS
-from include.data_management.statistics import create_batch
+from include.skillreport.batches.statistics import create_batch
+from include.skillreport.core.catalog import STATISTICS
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

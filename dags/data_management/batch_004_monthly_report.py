@@ -30,8 +30,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import MONTHLY_REPORT
-from include.data_management.monthly_report import create_batch
+from include.skillreport.batches.monthly_report import create_batch
+from include.skillreport.core.catalog import MONTHLY_REPORT
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

@@ -23,12 +23,18 @@
 
 from airflow.sdk import chain
 
-from include.catalog import DATA_BACKUP, DATA_MANAGEMENT, LOG_CLEANUP, MONTHLY_REPORT, STATISTICS
-from include.data_management import (
+from include.skillreport.batches import (
     data_backup,
     log_cleanup,
     monthly_report,
     statistics,
+)
+from include.skillreport.core.catalog import (
+    DATA_BACKUP,
+    DATA_MANAGEMENT,
+    LOG_CLEANUP,
+    MONTHLY_REPORT,
+    STATISTICS,
 )
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_group, family_dag

@@ -26,8 +26,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import SCHEDULED_NOTIFICATIONS
-from include.notification.scheduled_notifications import create_batch
+from include.skillreport.batches.scheduled_notifications import create_batch
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

@@ -25,8 +25,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import NOTIFICATION_RETRY
-from include.notification.notification_retry import create_batch
+from include.skillreport.batches.notification_retry import create_batch
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

@@ -32,8 +32,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import NOTIFICATION_LOG_CLEANUP
-from include.notification.notification_log_cleanup import create_batch
+from include.skillreport.batches.notification_log_cleanup import create_batch
+from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

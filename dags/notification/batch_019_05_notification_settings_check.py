@@ -27,8 +27,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import NOTIFICATION_SETTINGS_CHECK
-from include.notification.notification_settings_check import create_batch
+from include.skillreport.batches.notification_settings_check import create_batch
+from include.skillreport.core.catalog import NOTIFICATION_SETTINGS_CHECK
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

@@ -22,20 +22,20 @@
 
 from airflow.sdk import chain
 
-from include.catalog import (
+from include.skillreport.batches import (
+    external_sync,
+    notification_log_cleanup,
+    notification_retry,
+    notification_settings_check,
+    scheduled_notifications,
+)
+from include.skillreport.core.catalog import (
     EXTERNAL_SYNC,
     NOTIFICATION,
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
-)
-from include.notification import (
-    external_sync,
-    notification_log_cleanup,
-    notification_retry,
-    notification_settings_check,
-    scheduled_notifications,
 )
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_group, family_dag

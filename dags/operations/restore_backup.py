@@ -31,9 +31,9 @@ BATCH-001 データバックアップが取ったバックアップから、テ�
 
 from airflow.sdk import Param, chain
 
-from include.catalog import RESTORE_BACKUP
-from include.operations import backup_restore
-from include.operations.forms import RESTORE
+from include.skillreport.core.catalog import RESTORE_BACKUP
+from include.skillreport.operations import backup_restore
+from include.skillreport.operations.forms import RESTORE
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag, operation_param, tenants_param
 

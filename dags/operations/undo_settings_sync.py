@@ -24,8 +24,8 @@ BATCH-018-05 テナント設定同期の 1 回の実行が変えた設定を、�
 
 from airflow.sdk import Param, chain
 
-from include.catalog import UNDO_SETTINGS_SYNC
-from include.operations import settings_sync_undo
+from include.skillreport.core.catalog import UNDO_SETTINGS_SYNC
+from include.skillreport.operations import settings_sync_undo
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag, tenants_param
 

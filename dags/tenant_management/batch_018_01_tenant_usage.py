@@ -28,8 +28,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import TENANT_USAGE
-from include.tenant_management.tenant_usage import create_batch
+from include.skillreport.batches.tenant_usage import create_batch
+from include.skillreport.core.catalog import TENANT_USAGE
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

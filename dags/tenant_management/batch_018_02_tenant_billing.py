@@ -46,8 +46,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import TENANT_BILLING
-from include.tenant_management.tenant_billing import create_batch
+from include.skillreport.batches.tenant_billing import create_batch
+from include.skillreport.core.catalog import TENANT_BILLING
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.batches.tenant_billing import allow_incomplete, wait_for_closed_usage
 from skill_batch.dag_factory import batch_dag

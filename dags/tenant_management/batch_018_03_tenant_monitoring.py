@@ -12,8 +12,8 @@
 
 判定するのは、エラー率、平均応答時間、API 呼び出し数、ログイン失敗、失敗中のバッチ、滞留中の通知、保存容量、今月の API 呼び出し、
 契約終了です。固定のしきい値と、同じ曜日・時間帯の過去 4 週間との差（修正z、祝日は日曜扱い）を使います。しきい値は
-`include/settings.yaml` の `monitoring` にあり、テナントごとに `batch.monitoring.<名前>` で変えられます。呼び出しのない時間や
-測れなかった時間は判定しません。
+`include/skillreport/core/settings.yaml` の `monitoring` にあり、テナントごとに `batch.monitoring.<名前>` で変えられます。
+呼び出しのない時間や測れなかった時間は判定しません。
 
 直近 3 回の判定のうち 2 回が異常なら開始、3 回続けて正常なら終了です。開始・悪化・終了を 1 回ずつ、続いているものは毎日 9 時に知らせます。
 同じ異常が 30 % を超えるテナント（5 以上）で起きると全体障害とし、その間テナント別には知らせません。
@@ -38,8 +38,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import TENANT_MONITORING
-from include.tenant_management.tenant_monitoring import create_batch
+from include.skillreport.batches.tenant_monitoring import create_batch
+from include.skillreport.core.catalog import TENANT_MONITORING
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.batches.tenant_monitoring import watch_runs
 from skill_batch.dag_factory import batch_dag

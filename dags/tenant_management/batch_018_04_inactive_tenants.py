@@ -30,8 +30,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import INACTIVE_TENANTS
-from include.tenant_management.inactive_tenants import create_batch
+from include.skillreport.batches.inactive_tenants import create_batch
+from include.skillreport.core.catalog import INACTIVE_TENANTS
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

@@ -31,8 +31,8 @@
 
 from airflow.sdk import chain
 
-from include.catalog import SETTINGS_SYNC
-from include.tenant_management.settings_sync import create_batch
+from include.skillreport.batches.settings_sync import create_batch
+from include.skillreport.core.catalog import SETTINGS_SYNC
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 

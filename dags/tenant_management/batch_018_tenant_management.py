@@ -23,20 +23,20 @@
 
 from airflow.sdk import chain
 
-from include.catalog import (
+from include.skillreport.batches import (
+    inactive_tenants,
+    settings_sync,
+    tenant_billing,
+    tenant_monitoring,
+    tenant_usage,
+)
+from include.skillreport.core.catalog import (
     INACTIVE_TENANTS,
     SETTINGS_SYNC,
     TENANT_BILLING,
     TENANT_MANAGEMENT,
     TENANT_MONITORING,
     TENANT_USAGE,
-)
-from include.tenant_management import (
-    inactive_tenants,
-    settings_sync,
-    tenant_billing,
-    tenant_monitoring,
-    tenant_usage,
 )
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.batches.tenant_billing import allow_incomplete, wait_for_closed_usage

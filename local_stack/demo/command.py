@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from include.errors import BatchError
+from include.skillreport.core.errors import BatchError
 from local_stack.demo.details import read_result
 from local_stack.demo.page import write_page
 from local_stack.demo.processes import Command, Worker, WorkerEndedError, command_of

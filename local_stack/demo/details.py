@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
     INACTIVE_TENANTS,
@@ -31,7 +31,7 @@ from include.catalog import (
     TENANT_USAGE,
     RunSpec,
 )
-from include.database import Statements
+from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parent)
 

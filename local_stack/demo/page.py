@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pypdfium2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from include.execution.business_date import JAPAN
+from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.demo.summary import EndedRun
 from local_stack.stack import PROJECT
 from local_stack.stand_ins.recorder import Arrived, Recorder

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
     INACTIVE_TENANTS,

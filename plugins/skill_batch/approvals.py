@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.execution_time.comms import ErrorResponse
 
-    from include.approvals.requests import ApprovalRequest, HeldItem
-    from include.catalog import RunSpec
-    from include.execution.flow import RunRequest
+    from include.skillreport.approvals.requests import ApprovalRequest, HeldItem
+    from include.skillreport.core.catalog import RunSpec
+    from include.skillreport.core.execution.flow import RunRequest
 
 log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
 
-# As in include.operations.answers, which the DAG processor does not load.
+# As in include.skillreport.operations.answers, which the DAG processor does not load.
 APPROVE, HOLD = "承認する", "保留のままにする"
 
 
@@ -102,7 +102,7 @@ class ApprovalFlow(BatchFlow[BatchT]):
         """The answer as the parameters of the run, which began when the person answered. :raises AirflowSkipException: there was no
         request.
         """
-        from include.execution.flow import RunRequest
+        from include.skillreport.core.execution.flow import RunRequest
 
         answer = context["ti"].xcom_pull(task_ids="record_answer")
         if answer is None:
@@ -120,8 +120,8 @@ class ApprovalFlow(BatchFlow[BatchT]):
         )
 
     def _list_held(self, context: Context) -> dict[str, str]:
-        from include.approvals.wording import body_of, subject_of
-        from include.execution.parameters import require_known
+        from include.skillreport.approvals.wording import body_of, subject_of
+        from include.skillreport.core.execution.parameters import require_known
 
         require_known(context["dag_run"].conf or {}, context["dag"].params)
         _, installation = self._batch()
@@ -135,7 +135,7 @@ class ApprovalFlow(BatchFlow[BatchT]):
         self, platform: psycopg.Connection, context: Context
     ) -> tuple[ApprovalRequest, list[HeldItem]]:
         """The request that the conf names, or the request that this run recorded earlier, or a new one about all held items."""
-        from include.approvals.requests import (
+        from include.skillreport.approvals.requests import (
             ask_by_hand,
             find_held,
             find_request,
@@ -143,9 +143,9 @@ class ApprovalFlow(BatchFlow[BatchT]):
             kind_of,
             request_of_run,
         )
-        from include.execution.business_date import business_date_of
-        from include.execution.parameters import parse_parameters
-        from include.operations.answers import require_kind
+        from include.skillreport.core.execution.business_date import business_date_of
+        from include.skillreport.core.execution.parameters import parse_parameters
+        from include.skillreport.operations.answers import require_kind
 
         dag_run, kind = context["dag_run"], kind_of(self.spec)
         key = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id}
@@ -175,10 +175,10 @@ class ApprovalFlow(BatchFlow[BatchT]):
 
         :raises ParameterError: the answer names a tenant that the request does not list, or Airflow does not name the user who responded.
         """
-        from include.approvals.requests import Answer, find_request, items_of, record_answer
-        from include.errors import ParameterError
-        from include.execution.parameters import parse_parameters
-        from include.operations.answers import approved_tenants
+        from include.skillreport.approvals.requests import Answer, find_request, items_of, record_answer
+        from include.skillreport.core.errors import ParameterError
+        from include.skillreport.core.execution.parameters import parse_parameters
+        from include.skillreport.operations.answers import approved_tenants
 
         ti = context["ti"]
         response, listed = ti.xcom_pull(task_ids=ANSWER_TASK), ti.xcom_pull(task_ids="list_held")
@@ -225,8 +225,8 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
 
     :raises AirflowSkipException: the run was not opened, or holds nothing, or is a dry run.
     """
-    from include.approvals.asking import ask_for_approval
-    from include.catalog import APPROVALS
+    from include.skillreport.approvals.asking import ask_for_approval
+    from include.skillreport.core.catalog import APPROVALS
     from skill_batch.installation import AirflowInstallation
 
     if run_xcom is None:

@@ -4,7 +4,8 @@
 
     open_run ──► (the batch's own steps) ──► one mapped task per tenant, or per shard of tenants ──► (request_approval) ──► close_run
 
-The tasks call ``include.execution.flow``. Each task imports its modules when it runs, so that parsing a DAG file imports only Airflow.
+The tasks call ``include.skillreport.core.execution.flow``. Each task imports its modules when it runs, so that parsing a DAG file
+imports only Airflow.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
-from include.catalog import APPROVALS, CONCURRENCY, OperationSpec
+from include.skillreport.core.catalog import APPROVALS, CONCURRENCY, OperationSpec
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.failure_alert import (
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
-    from include.catalog import RunSpec
-    from include.execution.batch import Batch, Run, Work
-    from include.execution.flow import RunRequest, TaskKey
-    from include.execution.run_log import MappedInstance
-    from include.execution.sharding import Shard
+    from include.skillreport.core.catalog import RunSpec
+    from include.skillreport.core.execution.batch import Batch, Run, Work
+    from include.skillreport.core.execution.flow import RunRequest, TaskKey
+    from include.skillreport.core.execution.run_log import MappedInstance
+    from include.skillreport.core.execution.sharding import Shard
     from skill_batch.installation import AirflowInstallation
 
 BatchT = TypeVar("BatchT", bound="Batch")
@@ -87,8 +88,8 @@ class BatchFlow(Generic[BatchT]):
             on_failure_callback=failure_alert(self.spec),
         )
         def read_logs(run: dict[str, Any]) -> None:
-            from include.execution.batch import PreparesTenants
-            from include.execution.flow import prepare_run
+            from include.skillreport.core.execution.batch import PreparesTenants
+            from include.skillreport.core.execution.flow import prepare_run
 
             batch, installation = self._batch()
             assert isinstance(batch, PreparesTenants), f"{self.spec.id} has nothing to read"
@@ -105,8 +106,8 @@ class BatchFlow(Generic[BatchT]):
             on_failure_callback=failure_alert(self.spec),
         )
         def read_mailbox(run: dict[str, Any]) -> None:
-            from include.execution.batch import ReceivesMail
-            from include.execution.flow import receive_mail
+            from include.skillreport.core.execution.batch import ReceivesMail
+            from include.skillreport.core.execution.flow import receive_mail
 
             batch, installation = self._batch()
             assert isinstance(batch, ReceivesMail), f"{self.spec.id} has no mailbox to read"
@@ -125,7 +126,7 @@ class BatchFlow(Generic[BatchT]):
             on_failure_callback=failure_alert(self.spec),
         )
         def step(run: dict[str, Any]) -> None:
-            from include.execution.flow import run_step
+            from include.skillreport.core.execution.flow import run_step
 
             batch, installation = self._batch()
             run_step(
@@ -193,9 +194,9 @@ class BatchFlow(Generic[BatchT]):
         return self._create_batch(installation), installation
 
     def _open_run(self, context: Context) -> list[dict[str, Any]]:
-        from include.execution.batch import NotDueError
-        from include.execution.flow import open_run
-        from include.execution.parameters import require_known
+        from include.skillreport.core.execution.batch import NotDueError
+        from include.skillreport.core.execution.flow import open_run
+        from include.skillreport.core.execution.parameters import require_known
 
         chosen = context["params"].get(BATCHES_PARAMETER)
         if chosen is not None and self.spec.id not in chosen:
@@ -212,10 +213,10 @@ class BatchFlow(Generic[BatchT]):
 
     def _process(self, run: Run, shard_xcom: dict[str, Any], context: Context) -> dict[str, int]:
         """Process the tenants of a shard. If a tenant fails, the task instance fails, so that an operator can clear it."""
-        from include.execution.flow import fail_shard, process_shard
-        from include.execution.run_log import ShardMissingError
-        from include.execution.shard_work import UnitsFailedError
-        from include.execution.sharding import Shard
+        from include.skillreport.core.execution.flow import fail_shard, process_shard
+        from include.skillreport.core.execution.run_log import ShardMissingError
+        from include.skillreport.core.execution.shard_work import UnitsFailedError
+        from include.skillreport.core.execution.sharding import Shard
 
         if "number" not in shard_xcom:
             raise ShardMissingError
@@ -237,7 +238,7 @@ class BatchFlow(Generic[BatchT]):
         }
 
     def _close_run(self, context: Context) -> dict[str, Any]:
-        from include.execution.flow import close_run
+        from include.skillreport.core.execution.flow import close_run
         from skill_batch.closing import alert_operators
 
         ti = context["ti"]
@@ -295,7 +296,7 @@ class BatchFlow(Generic[BatchT]):
 
     def _failed_instances(self, context: Context, states: dict[str, Any]) -> list[MappedInstance]:
         """The mapped instances that failed in Airflow, with the labels of their shards."""
-        from include.execution.run_log import MappedInstance
+        from include.skillreport.core.execution.run_log import MappedInstance
 
         # Airflow names an instance by its task and its index.
         found = [
@@ -351,7 +352,7 @@ def failure_alert(spec: RunSpec, event: str = RUN_FAILED) -> FailureAlert:
 
 def run_of(xcom: dict[str, Any]) -> Run:
     """The run from the XCom of ``open_run``."""
-    from include.execution.batch import Run
+    from include.skillreport.core.execution.batch import Run
 
     dates = {name: kind.fromisoformat(xcom[name]) for name, kind in _RUN_DATES.items() if name in xcom}
     return Run(**{**xcom, **dates})
@@ -369,7 +370,7 @@ def _installation() -> AirflowInstallation:
 
 
 def _request(context: Context) -> RunRequest:
-    from include.execution.flow import RunRequest
+    from include.skillreport.core.execution.flow import RunRequest
 
     dag_run = context["dag_run"]
     return RunRequest(
@@ -385,13 +386,13 @@ def _request(context: Context) -> RunRequest:
 
 
 def _earlier_step_failed(ti: RuntimeTaskInstance, step: str) -> Exception:
-    from include.execution.run_log import EarlierStepFailedError
+    from include.skillreport.core.execution.run_log import EarlierStepFailedError
 
     return EarlierStepFailedError(step, is_reported=bool(ti.xcom_pull(task_ids=step, key=REPORTED_KEY)))
 
 
 def _task_key() -> TaskKey:
-    from include.execution.flow import TaskKey
+    from include.skillreport.core.execution.flow import TaskKey
 
     ti = get_current_context()["ti"]
     return TaskKey(ti.task_id, -1 if ti.map_index is None else ti.map_index)

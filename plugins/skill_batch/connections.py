@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from include.errors import ConnectionMissingError
+from include.skillreport.core.errors import ConnectionMissingError
 from skill_batch.lookup import find_connection
 
 if TYPE_CHECKING:

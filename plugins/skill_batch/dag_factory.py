@@ -12,7 +12,7 @@ import pendulum
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup
 from airflow.sdk.configuration import conf
 
-from include.catalog import BatchFamily, BatchSpec, OperationSpec, RunSpec, Severity
+from include.skillreport.core.catalog import BatchFamily, BatchSpec, OperationSpec, RunSpec, Severity
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.deadlines import deadlines_of, late_deadline
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
@@ -20,7 +20,7 @@ from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 
 if TYPE_CHECKING:
-    from include.operations.forms import OperationForm
+    from include.skillreport.operations.forms import OperationForm
 
 # Raised here, the error becomes an import error of every DAG, which operators see in the UI.
 refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))

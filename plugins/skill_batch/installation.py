@@ -10,7 +10,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.log import mask_secret
 from psycopg.conninfo import make_conninfo
 
-from include.errors import ConnectionMissingError
+from include.skillreport.core.errors import ConnectionMissingError
 from skill_batch.connections import required_connection
 from skill_batch.lookup import find_variable
 from skill_batch.object_storage import object_store
@@ -18,12 +18,12 @@ from skill_batch.object_storage import object_store
 if TYPE_CHECKING:
     import psycopg
 
-    from include.billing.service import Billing
-    from include.execution.digest import Digest
-    from include.execution.object_store import ObjectStore
-    from include.execution.run_log import RunResult
-    from include.messaging.service import Notifications
-    from include.network import MailboxConfig, Network
+    from include.skillreport.billing.service import Billing
+    from include.skillreport.core.execution.digest import Digest
+    from include.skillreport.core.execution.object_store import ObjectStore
+    from include.skillreport.core.execution.run_log import RunResult
+    from include.skillreport.core.network import MailboxConfig, Network
+    from include.skillreport.messaging.service import Notifications
 
 _DEFAULT_PORT = 5432
 
@@ -50,6 +50,12 @@ class AirflowInstallation:
         PlatformDbHook().check_login()
         if with_tenants:
             TenantDbHook().check_login()
+
+    def check_deployment(self, platform: psycopg.Connection) -> None:
+        """Compare the database with this code."""
+        from include.skillreport.schema.deployment_check import check_deployment
+
+        check_deployment(platform)
 
     def database(self, name: str) -> str:
         """The libpq string of a Postgres connection, with its extra."""

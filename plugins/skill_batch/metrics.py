@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from airflow.sdk.observability.stats import Stats
 
 if TYPE_CHECKING:
-    from include.execution.run_log import RunResult
+    from include.skillreport.core.execution.run_log import RunResult
 
 PREFIX = "skill_batch"
 

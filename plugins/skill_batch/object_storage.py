@@ -7,8 +7,8 @@ from typing import cast
 
 from airflow.sdk import ObjectStoragePath
 
-from include.errors import SettingsError
-from include.execution.object_store import ObjectStore
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.object_store import ObjectStore
 from skill_batch.lookup import find_variable
 
 VARIABLE = "batch_storage_url"

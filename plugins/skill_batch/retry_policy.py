@@ -38,7 +38,7 @@ class RecoverableErrorsOnly(RetryPolicy):
         context: Context | None = None,
     ) -> RetryDecision:
         """Decide in the worker, which has the exception."""
-        from include.errors import is_recoverable, reason_of
+        from include.skillreport.core.errors import is_recoverable, reason_of
 
         if not (is_recoverable(exception) or is_outage(exception)):
             return RetryDecision.fail(reason=f"not recoverable: {reason_of(exception)}")

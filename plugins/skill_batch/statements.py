@@ -14,5 +14,5 @@ def _blocks() -> Iterator[tuple[str, LiteralString]]:
             yield name, statement
 
 
-# By name. The files have the format that include/database.py describes.
+# By name. The files have the format that include/skillreport/core/database.py describes.
 SQL = dict(_blocks())

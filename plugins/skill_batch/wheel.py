@@ -17,8 +17,8 @@ from pathlib import Path, PurePath
 
 DISTRIBUTION = "skill-report-batches"
 
-# The packages of the wheel. `skill_batch_dags` has a copy of the DAG files, for this comparison only.
-_PACKAGES = ("skill_batch", "include")
+# The packages of the wheel, as paths. `skill_batch_dags` has a copy of the DAG files, for this comparison only.
+_PACKAGES = ("skill_batch", "include/skillreport")
 _DAGS = "skill_batch_dags"
 
 
@@ -78,7 +78,9 @@ def _recorded_hashes() -> dict[str, str]:
     hashes = {
         file.as_posix(): file.hash.value
         for file in files
-        if file.hash is not None and file.parts[0] in (*_PACKAGES, _DAGS) and _is_source(file)
+        if file.hash is not None
+        and file.as_posix().startswith(tuple(f"{package}/" for package in (*_PACKAGES, _DAGS)))
+        and _is_source(file)
     }
     # An editable installation has the copies of the DAG files, and no packages.
     return hashes if any(name.startswith(f"{_PACKAGES[0]}/") for name in hashes) else {}
@@ -86,7 +88,7 @@ def _recorded_hashes() -> dict[str, str]:
 
 def _imported_folder(package: str) -> Path:
     """The folder from which Python imports the package."""
-    spec = util.find_spec(package)
+    spec = util.find_spec(package.replace("/", "."))
     assert spec is not None, f"the wheel has {package}"
     assert spec.submodule_search_locations is not None, f"{package} is no package"
     return Path(next(iter(spec.submodule_search_locations)))

@@ -11,12 +11,17 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from include.activity import hours
-from include.catalog import INACTIVE_TENANTS, STATISTICS, TENANT_MONITORING, TENANT_USAGE, BatchSpec
-from include.data_management import statistics
-from include.execution.batch import Batch
-from include.execution.run_log import RunResult
-from include.tenant_management import inactive_tenants, tenant_monitoring, tenant_usage
+from include.skillreport.activity import hours
+from include.skillreport.batches import inactive_tenants, statistics, tenant_monitoring, tenant_usage
+from include.skillreport.core.catalog import (
+    INACTIVE_TENANTS,
+    STATISTICS,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+    BatchSpec,
+)
+from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.execution.run_log import RunResult
 from local_stack.batch_runs import LOCAL, run_batch
 from tests import host_rows
 from tests.conftest import Database

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from include.billing.inputs import (
+from include.skillreport.billing.inputs import (
     BillingInputs,
     Discount,
     DiscountKind,
@@ -16,11 +16,11 @@ from include.billing.inputs import (
     MeteredDay,
     PricedPart,
 )
-from include.billing.money import RoundingMode
-from include.billing.periods import Period, PlanPart
-from include.billing.pricing.commitments import Commitment
-from include.billing.pricing.price_list import Plan
-from include.billing.pricing.usage import BYTES_PER_GB, UsageDay
+from include.skillreport.billing.money import RoundingMode
+from include.skillreport.billing.periods import Period, PlanPart
+from include.skillreport.billing.pricing.commitments import Commitment
+from include.skillreport.billing.pricing.price_list import Plan
+from include.skillreport.billing.pricing.usage import BYTES_PER_GB, UsageDay
 from tests.billing.sample_invoices import ISSUER, RECIPIENT
 
 OCTOBER = Period(start=date(2026, 10, 1), end=date(2026, 10, 31))

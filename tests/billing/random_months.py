@@ -9,13 +9,13 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from include.billing.documents.invoice import Invoice
-from include.billing.errors import BillingError
-from include.billing.inputs import BillingInputs, Discount, ExtraCharge, MeteredDay
-from include.billing.money import RoundingMode, minor_unit
-from include.billing.pricing.calculation import price
-from include.billing.pricing.commitments import Commitment
-from include.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import BillingInputs, Discount, ExtraCharge, MeteredDay
+from include.skillreport.billing.money import RoundingMode, minor_unit
+from include.skillreport.billing.pricing.calculation import price
+from include.skillreport.billing.pricing.commitments import Commitment
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from tests.billing.billing_inputs import (
     OCTOBER,
     amount_off,

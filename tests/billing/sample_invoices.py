@@ -9,8 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from include.billing.documents.credit_note import CreditedPart, credit_note
-from include.billing.documents.invoice import (
+from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
+from include.skillreport.billing.documents.invoice import (
     DocumentReference,
     Invoice,
     InvoiceKind,
@@ -21,8 +21,8 @@ from include.billing.documents.invoice import (
     Recipient,
     YenTax,
 )
-from include.billing.money import RoundingMode, round_to_minor_unit
-from include.billing.pricing.consumption_tax import TaxCategory, tax_totals
+from include.skillreport.billing.money import RoundingMode, round_to_minor_unit
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory, tax_totals
 
 MONTH = (date(2026, 10, 1), date(2026, 10, 31))
 

@@ -14,18 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.billing.accounting import freee, journal, moneyforward
-from include.billing.accounting.csv_form import CsvForm, write_forms
-from include.billing.accounting.detailed_list import COLUMNS, detailed_list
-from include.billing.accounting.entries import Booking, CreditedInvoice, Entry, postings
-from include.billing.accounting.files import forms_of
-from include.billing.documents.credit_note import CreditedPart, credit_note
-from include.billing.documents.invoice import Invoice
-from include.billing.errors import BillingError
-from include.billing.money import RoundingMode
-from include.billing.pricing.consumption_tax import TaxCategory
-from include.billing_settings import AccountingSettings
-from include.settings import load_settings
+from include.skillreport.billing.accounting import freee, journal, moneyforward
+from include.skillreport.billing.accounting.csv_form import CsvForm, write_forms
+from include.skillreport.billing.accounting.detailed_list import COLUMNS, detailed_list
+from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry, postings
+from include.skillreport.billing.accounting.files import forms_of
+from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.money import RoundingMode
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.settings import AccountingSettings
+from include.skillreport.core.settings import load_settings
 from tests.billing import sample_invoices as samples
 
 SETTINGS = load_settings().billing.accounting

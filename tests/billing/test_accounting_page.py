@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from include.billing.accounting import detailed_list, document_index, freee, journal
-from include.billing.accounting.ageing_file import AGEING_COLUMNS
-from include.billing.receivables.payment_file import PAYMENT_COLUMNS
+from include.skillreport.billing.accounting import detailed_list, document_index, freee, journal
+from include.skillreport.billing.accounting.ageing_file import AGEING_COLUMNS
+from include.skillreport.billing.receivables.payment_file import PAYMENT_COLUMNS
 from local_stack.stack import PROJECT
 
 

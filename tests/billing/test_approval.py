@@ -6,15 +6,15 @@ from decimal import Decimal
 
 import pytest
 
-from include.billing.approval import (
+from include.skillreport.billing.approval import (
     PreviousTotal,
     UnplacedRows,
     change_reason,
     recurring_subtotal,
     unplaced_reason,
 )
-from include.billing.documents.invoice import LineKind
-from include.settings import IdentitySettings
+from include.skillreport.billing.documents.invoice import LineKind
+from include.skillreport.core.settings import IdentitySettings
 from tests.billing import sample_invoices as samples
 
 

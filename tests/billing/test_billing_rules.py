@@ -12,15 +12,15 @@ from typing import Any, get_args
 import pytest
 from stdnum.jp import cn
 
-from include.billing.documents.invoice import Invoice, InvoiceLine, LineKind
-from include.billing.inputs import BillingInputs
-from include.billing.money import RoundingMode, minor_unit
-from include.billing.periods import Period, PlanPart
-from include.billing.pricing.calculation import calculate, price
-from include.billing.pricing.consumption_tax import TaxCategory, rate_percent, tax_totals
-from include.billing.pricing.price_list import MeteredPercentageCharge, MetricCharge, Prorate
-from include.billing.pricing.usage import BYTES_PER_GB
-from include.yaml_files import read_yaml
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine, LineKind
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.money import RoundingMode, minor_unit
+from include.skillreport.billing.periods import Period, PlanPart
+from include.skillreport.billing.pricing.calculation import calculate, price
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory, rate_percent, tax_totals
+from include.skillreport.billing.pricing.price_list import MeteredPercentageCharge, MetricCharge, Prorate
+from include.skillreport.billing.pricing.usage import BYTES_PER_GB
+from include.skillreport.core.yaml_files import read_yaml
 from tests.airflow_installation import PROJECT
 from tests.billing.billing_inputs import (
     OCTOBER,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.billing.pricing.charge_models import (
+from include.skillreport.billing.pricing.charge_models import (
     Tier,
     graduated,
     package,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from include.billing.documents.invoice import InvoiceLine, LineKind
-from include.billing.inputs import BillingInputs
-from include.billing.periods import Period, PlanPart
-from include.billing.pricing.calculation import calculate, price
+from include.skillreport.billing.documents.invoice import InvoiceLine, LineKind
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.periods import Period, PlanPart
+from include.skillreport.billing.pricing.calculation import calculate, price
 from tests.billing.billing_inputs import charge, inputs, part, plan, units_off, usage_days
 
 FEBRUARY = Period(start=date(2027, 2, 1), end=date(2027, 2, 28))

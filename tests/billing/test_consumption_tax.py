@@ -10,8 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.billing.money import RoundingMode
-from include.billing.pricing.consumption_tax import TaxCategory, TaxTotal, rate_percent, tax_totals
+from include.skillreport.billing.money import RoundingMode
+from include.skillreport.billing.pricing.consumption_tax import (
+    TaxCategory,
+    TaxTotal,
+    rate_percent,
+    tax_totals,
+)
 
 FLOOR, HALF_UP, CEIL = RoundingMode.FLOOR, RoundingMode.HALF_UP, RoundingMode.CEIL
 STANDARD, REDUCED, EXEMPT = TaxCategory.STANDARD, TaxCategory.REDUCED, TaxCategory.EXEMPT

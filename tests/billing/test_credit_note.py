@@ -10,12 +10,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from include.billing.documents.credit_note import CreditedPart, credit_note
-from include.billing.documents.invoice import Invoice, InvoiceKind
-from include.billing.errors import BillingError
-from include.billing.inputs import BillingInputs
-from include.billing.money import RoundingMode, round_to_minor_unit
-from include.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.money import RoundingMode, round_to_minor_unit
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from tests.billing import sample_invoices as samples
 from tests.billing.random_months import months, priced
 

@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from include.billing.documents import rendering as documents
-from include.billing.documents.invoice import Invoice, Language
-from include.billing.documents.rendering import (
+from include.skillreport.billing.documents import rendering as documents
+from include.skillreport.billing.documents.invoice import Invoice, Language
+from include.skillreport.billing.documents.rendering import (
     render_json,
     render_pdf,
     require_printable,
 )
-from include.billing.errors import BillingError
-from include.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from tests.billing import sample_invoices as samples
 
 ROOT = Path(__file__).parents[2]
@@ -386,7 +386,7 @@ def test_the_pdf_carries_its_number_issuer_and_date_and_is_made_for_the_archive(
 def test_the_same_invoice_gives_the_same_bytes_again_and_in_another_process() -> None:
     program = (
         "import hashlib\n"
-        "from include.billing.documents.rendering import render_pdf\n"
+        "from include.skillreport.billing.documents.rendering import render_pdf\n"
         "from tests.billing.sample_invoices import mixed_rates\n"
         "print(hashlib.sha256(render_pdf(mixed_rates())).hexdigest())"
     )

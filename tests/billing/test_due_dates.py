@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.billing.periods import Period
-from include.billing.receivables.due_dates import DueDay, due_date, is_business_day
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.receivables.due_dates import DueDay, due_date, is_business_day
 
 OCTOBER = Period.month_of(date(2026, 10, 1))
 

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from include.billing.documents.invoice import DocumentReference, Invoice, LineKind
-from include.billing.errors import BillingError
-from include.billing.inputs import ExtraCharge
-from include.billing.money import RoundingMode
-from include.billing.pricing.calculation import price
-from include.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.documents.invoice import DocumentReference, Invoice, LineKind
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.money import RoundingMode
+from include.skillreport.billing.pricing.calculation import price
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from tests.billing.billing_inputs import (
     amount_off,
     charge,

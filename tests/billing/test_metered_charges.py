@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from include.billing.documents.invoice import Invoice, InvoiceLine, LineKind
-from include.billing.errors import BillingError
-from include.billing.inputs import MeteredDay
-from include.billing.pricing.calculation import calculate, price
-from include.billing.pricing.explanation import explain
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine, LineKind
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import MeteredDay
+from include.skillreport.billing.pricing.calculation import calculate, price
+from include.skillreport.billing.pricing.explanation import explain
 from tests.billing.billing_inputs import fee_on_payments, inputs, part, payments, plan, usage_days, yen
 
 FREE = {"fixed_amount": 3, "free_amount": 200, "free_events": 2}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.billing.errors import BillingError
-from include.billing.money import (
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.money import (
     RoundingMode,
     has_minor_units,
     minor_unit,

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from include.billing.receivables.overdue import due_dates_to_remind, due_reminder
-from include.billing_settings import BillingSettings
-from include.settings import SETTINGS_FILE
+from include.skillreport.billing.receivables.overdue import due_dates_to_remind, due_reminder
+from include.skillreport.billing.settings import BillingSettings
+from include.skillreport.core.settings import SETTINGS_FILE
 
 DUE = date(2026, 11, 30)
 STAGES = (7, 21)

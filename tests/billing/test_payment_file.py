@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from include.billing.receivables.payment import Payable, Payment
-from include.billing.receivables.payment_file import FileRow, parse_payments, require_recordable
-from include.errors import ParameterError
+from include.skillreport.billing.receivables.payment import Payable, Payment
+from include.skillreport.billing.receivables.payment_file import FileRow, parse_payments, require_recordable
+from include.skillreport.core.errors import ParameterError
 
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号\n"
 NUMBER = "INV-2026-10-001"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.billing.money import EXACT, RoundingMode, round_to_minor_unit
-from include.billing.periods import Period, PlanChange, plan_parts, prorate
+from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
+from include.skillreport.billing.periods import Period, PlanChange, plan_parts, prorate
 
 OCTOBER = Period.month_of(date(2026, 10, 15))
 SINCE_EVER = date(2020, 1, 1)

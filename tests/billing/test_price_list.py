@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from include.billing.errors import BillingError
-from include.billing.pricing.price_list import PriceList, load_price_list, parse_price_list
-from include.billing.pricing.usage import Metric
-from include.errors import SettingsError
-from include.settings import SETTINGS_VARIABLE
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.pricing.price_list import PriceList, load_price_list, parse_price_list
+from include.skillreport.billing.pricing.usage import Metric
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.settings import SETTINGS_VARIABLE
 from tests.billing.billing_inputs import charge, fee_on_payments
 
 TIERS = [{"up_to": 10, "unit_amount": 5}, {"up_to": 20, "unit_amount": 4}, {"up_to": None, "unit_amount": 3}]

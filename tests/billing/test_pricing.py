@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from include.billing.documents.invoice import Invoice, InvoiceKind, InvoiceLine, LineKind
-from include.billing.errors import BillingError
-from include.billing.inputs import BillingInputs
-from include.billing.money import RoundingMode
-from include.billing.pricing.calculation import calculate, price
-from include.billing.pricing.commitments import Commitment
-from include.billing.pricing.consumption_tax import TaxCategory
-from include.billing.pricing.explanation import explain
-from include.billing.pricing.price_list import load_price_list
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, InvoiceLine, LineKind
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.money import RoundingMode
+from include.skillreport.billing.pricing.calculation import calculate, price
+from include.skillreport.billing.pricing.commitments import Commitment
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.pricing.explanation import explain
+from include.skillreport.billing.pricing.price_list import load_price_list
 from tests.billing import sample_invoices as samples
 from tests.billing.billing_inputs import (
     OCTOBER,

@@ -10,12 +10,12 @@ from typing import Any
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from include.billing.documents.credit_note import credit_note
-from include.billing.documents.invoice import Invoice, LineKind
-from include.billing.errors import BillingError
-from include.billing.inputs import BillingInputs
-from include.billing.money import RoundingMode, minor_unit, round_to_minor_unit
-from include.billing.pricing.calculation import calculate, price
+from include.skillreport.billing.documents.credit_note import credit_note
+from include.skillreport.billing.documents.invoice import Invoice, LineKind
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.money import RoundingMode, minor_unit, round_to_minor_unit
+from include.skillreport.billing.pricing.calculation import calculate, price
 from tests.billing.billing_inputs import own_minimum, with_fixed_discounts
 from tests.billing.pricing_oracle import Oracle
 from tests.billing.random_months import months, priced

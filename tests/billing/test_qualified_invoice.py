@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.billing.documents.invoice import Invoice
-from include.billing.documents.qualified_invoice import require_qualified
-from include.billing.errors import BillingError
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.documents.qualified_invoice import require_qualified
+from include.skillreport.billing.errors import BillingError
 from tests.billing import sample_invoices as samples
 
 WHOLE = samples.mixed_rates()

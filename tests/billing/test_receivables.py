@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from include.billing.receivables.ageing import Age, OpenInvoice, age_of, ageing
+from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, age_of, ageing
 
 DUE = date(2026, 11, 30)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.billing.pricing.usage import (
+from include.skillreport.billing.pricing.usage import (
     BYTES_PER_GB,
     DEFAULT_STEP,
     Aggregation,

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from include.billing.inputs import BillingInputs
-from include.billing.pricing.calculation import calculate, price
-from include.billing.pricing.explanation import explain
-from include.billing.pricing.usage import Aggregation, Metric
-from include.billing.pricing.wording import English, Japanese, Words
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.pricing.calculation import calculate, price
+from include.skillreport.billing.pricing.explanation import explain
+from include.skillreport.billing.pricing.usage import Aggregation, Metric
+from include.skillreport.billing.pricing.wording import English, Japanese, Words
 from tests.billing.billing_inputs import (
     amount_off,
     charge,

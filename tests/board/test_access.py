@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from fastapi.routing import APIRoute
 
-from include.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING
+from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING
 from local_stack.stack import PROJECT
 from skill_batch.board.application import create_app
 from tests.board.conftest import Board

@@ -8,14 +8,21 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from include.catalog import LOG_CLEANUP, OPERATE_INVOICES, RUN_SPECS, STATISTICS, TENANT_BILLING, TENANT_USAGE
-from include.version import VERSION
+from include.skillreport.core.catalog import (
+    LOG_CLEANUP,
+    OPERATE_INVOICES,
+    RUN_SPECS,
+    STATISTICS,
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
+from include.skillreport.core.version import VERSION
 from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
+from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run
 from tests.conftest import Database
 from tests.host_rows import tenant
-from tests.tenant_management.billing_rows import insert
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENANT_USAGE
 from skill_batch.board.failures import load_failures
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, performance, run

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.catalog import SETTINGS_SYNC
+from include.skillreport.core.catalog import SETTINGS_SYNC
 from skill_batch.board.pages import findings
 from tests.board.conftest import Board
 from tests.board.night_rows import run

@@ -13,10 +13,10 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from skill_batch.board import contents
+from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.host_rows import tenant
-from tests.tenant_management.billing_rows import insert
 
 TEXT = "極秘の本文"
 ADDRESS = "hanako.yamada@kaisha.example"

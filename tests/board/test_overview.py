@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.catalog import DATA_BACKUP, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import DATA_BACKUP, TENANT_BILLING, TENANT_USAGE
 from tests.board.conftest import Board
 from tests.board.night_rows import run
 from tests.conftest import Database

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include.catalog import BATCHES
+from include.skillreport.core.catalog import BATCHES
 from local_stack.stack import PROJECT
 from skill_batch.board.runbook import Step, parse_steps
 

@@ -9,21 +9,21 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
 )
-from include.execution.business_date import JAPAN
+from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.pages.tenant import USAGE_DAYS, load_tenant
 from skill_batch.board.pages.tenants import load_tenants
+from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run
 from tests.conftest import Database
 from tests.host_rows import tenant
-from tests.tenant_management.billing_rows import insert
 
 NOW = datetime.now(UTC)
 TODAY = NOW.astimezone(JAPAN).date()

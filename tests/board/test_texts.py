@@ -6,9 +6,9 @@ import ast
 import re
 from pathlib import Path
 
-from include.operations.forms import TAX_CATEGORIES
-from include.tenant_management.inactive_tenants.digest import STAGE_NAMES
-from include.tenant_management.tenant_monitoring.checks import TEXTS
+from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
+from include.skillreport.batches.tenant_monitoring.checks import TEXTS
+from include.skillreport.operations.forms import TAX_CATEGORIES
 from skill_batch.board import actions, choosing, invoice_words, message_words, rendering
 from skill_batch.board.pages import documents, invoice, invoices, receivables
 from tests.board.conftest import Board

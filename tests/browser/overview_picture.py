@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from include.catalog import EXTERNAL_SYNC
+from include.skillreport.core.catalog import EXTERNAL_SYNC
 from local_stack.stack import LocalStack
 from tests.airflow_installation import PROJECT
 

@@ -13,12 +13,12 @@ import psycopg
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from include.catalog import TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
 from tests import host_rows
+from tests.batches.tenant_management.billing_rows import jump
 from tests.board.night_rows import run
 from tests.browser.conftest import Site
 from tests.conftest import Database
-from tests.tenant_management.billing_rows import jump
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive]
 

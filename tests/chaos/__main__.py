@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from include.settings import SETTINGS_VARIABLE
+from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import DEMO_SETTINGS
 from tests.chaos.airflow_parts import airflow_parts, parts_of
 from tests.chaos.demo_installation import demo_installation

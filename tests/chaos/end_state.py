@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from include.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from local_stack.stand_ins import Arrived
 from local_stack.stand_ins.http_services import WORKFLOW_ID, card_text
 from tests.chaos.airflow_parts import AirflowParts

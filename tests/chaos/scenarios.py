@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     APPROVE_INVOICES,
     BATCHES,
     NOTIFICATION_RETRY,

@@ -19,9 +19,9 @@ from psycopg.types.json import Jsonb
 from pypdf import PdfWriter
 from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
-from include.messaging.message import Message
-from include.messaging.outcome import Channel
-from include.messaging.templates import literal
+from include.skillreport.messaging.message import Message
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.templates import literal
 from local_stack.stand_ins import Arrived, StandIns
 from tests import host_rows
 from tests.chaos.__main__ import exit_code

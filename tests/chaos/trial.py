@@ -14,7 +14,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.rows import dict_row
 
-from include.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from local_stack.demo.runs import DEMO_DATE
 from local_stack.notifications import make_due_on_demo_date
 from local_stack.stand_ins import StandIns

@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 import pytest
 
-from include.operations.answers import APPROVE, HOLD
+from include.skillreport.operations.answers import APPROVE, HOLD
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
+from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import RUN_SECONDS, Api, forget_runs, running_airflow
-from tests.tenant_management import billing_rows
 
 BILLING, APPROVAL = "batch_018_02_tenant_billing", "approve_invoices"
 # The user as whom the simple auth manager lets every visitor in.

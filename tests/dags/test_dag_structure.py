@@ -17,8 +17,8 @@ import pytest
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from include.catalog import APPROVALS, BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
-from include.operations import answers, forms
+from include.skillreport.core.catalog import APPROVALS, BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
+from include.skillreport.operations import answers, forms
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
 from tests.airflow_installation import PROJECT
@@ -295,12 +295,12 @@ def test_parsing_a_dag_loads_no_driver_provider_or_rule() -> None:
         "slack_sdk",
         "sqlalchemy",
         "yaml",
-        "include.execution",
-        "include.messaging",
-        "include.migrations",
-        "include.settings",
+        "include.skillreport.core.execution",
+        "include.skillreport.messaging",
+        "include.skillreport.schema",
+        "include.skillreport.core.settings",
     )
-    assert all("include.catalog" in modules for modules in loaded.values())
+    assert all("include.skillreport.core.catalog" in modules for modules in loaded.values())
     assert {
         path: [module for module in modules if module.startswith(heavy)] for path, modules in loaded.items()
     } == {path: [] for path in loaded}

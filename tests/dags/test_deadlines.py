@@ -16,7 +16,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from include.execution.business_date import JAPAN
+from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.recorder import Arrived
 from tests import host_rows
@@ -41,8 +41,8 @@ from datetime import timedelta
 
 from airflow.sdk import chain
 
-from include.catalog import TENANT_USAGE
-from include.tenant_management.tenant_usage import create_batch
+from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.batches.tenant_usage import create_batch
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from skill_batch.deadlines import deadlines_of

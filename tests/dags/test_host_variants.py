@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from include.catalog import BATCHES
-from include.migrations.host_contract import HostVariant
+from include.skillreport.core.catalog import BATCHES
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.data_management import create_backup_login
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.stack import postgres_programs

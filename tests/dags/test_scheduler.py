@@ -14,15 +14,15 @@ import psutil
 import psycopg
 import pytest
 
-from include.execution.business_date import JAPAN
+from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
+from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.dags.running_airflow import Api, forget_runs, kill_tasks_of, running_airflow
 from tests.messaging.outbox_rows import slack as slack_of
 from tests.messaging.outbox_rows import statuses, wait_for, waiting
-from tests.tenant_management.billing_rows import close_month
 
 USAGE, BILLING = "batch_018_01_tenant_usage", "batch_018_02_tenant_billing"
 SENDING, RETRY = "batch_019_01_scheduled_notifications", "batch_019_02_notification_retry"

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     INACTIVE_TENANTS,
     OPERATE_INVOICES,
     SETTINGS_SYNC,
@@ -15,16 +15,16 @@ from include.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
-from include.execution.business_date import JAPAN
-from include.execution.schedule import GRACE, firings_before
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.schedule import GRACE, firings_before
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.recorder import Arrived
 from tests import host_rows
 from tests.airflow_installation import email_connection
+from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import copy_run
-from tests.tenant_management.billing_rows import insert
 
 # Full hours, in UTC.
 CHECKS = (datetime(2026, 11, 4, 1), datetime(2026, 11, 4, 2))

@@ -9,9 +9,9 @@ import pytest
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import ParamValidationError
 
-from include.errors import SettingsError
-from include.migrations.deploy import detach
-from include.tenant_management.tenant_usage.batch import TenantUsageBatch
+from include.skillreport.batches.tenant_usage.batch import TenantUsageBatch
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.schema.deploy import detach
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -272,7 +272,7 @@ def test_without_the_tenants_connection_no_run_opens(
             'ALTER TABLE "MST_UserAuth" RENAME last_login_at TO last_login',
             '"MST_UserAuth"."last_login_at" がない',
         ),
-        (None, "python -m include.migrations attach"),
+        (None, "python -m include.skillreport.schema attach"),
     ],
 )
 def test_a_day_that_is_closed_stays_when_the_host_no_longer_fits(

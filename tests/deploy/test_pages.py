@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Connection
 
-from include.postgres_programs import UnsuitableProgramsError, find_programs
+from include.skillreport.core.postgres_programs import UnsuitableProgramsError, find_programs
 from local_stack.airflow_settings import load_airflow_settings
 from tests.airflow_installation import PROJECT
-from tests.data_management.backups import programs
+from tests.batches.data_management.backups import programs
 
 PAGES = {
     path.stem: path.read_text(encoding="utf-8") for path in sorted((PROJECT / "docs/deploy").glob("*.md"))

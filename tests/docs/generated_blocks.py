@@ -15,14 +15,14 @@ from typing import Any
 
 import psycopg
 
-from include.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
-from include.data_management.log_cleanup.rows import ROW_CLASSES
-from include.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
-from include.settings import SETTINGS_FILE, load_settings
+from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
+from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
+from include.skillreport.core.settings import SETTINGS_FILE, load_settings
+from include.skillreport.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
 from skill_batch.metrics import METRICS, PREFIX
 from skill_batch.notifiers.alert_kinds import ALERT_KINDS
 from tests.airflow_installation import PROJECT
-from tests.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
+from tests.batches.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
 
 DOCS = PROJECT / "docs"
 PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from include.version import VERSION
+from include.skillreport.core.version import VERSION
 from tests.airflow_installation import PROJECT
 
 RELEASE = re.compile(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d{2}-\d{2})$", flags=re.MULTILINE)

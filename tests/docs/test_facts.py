@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from include.catalog import BATCHES, BatchSpec
-from include.settings import load_settings
-from include.yaml_files import load_yaml
+from include.skillreport.core.catalog import BATCHES, BatchSpec
+from include.skillreport.core.settings import load_settings
+from include.skillreport.core.yaml_files import load_yaml
 from tests.airflow_installation import PROJECT
 from tests.conftest import Database
 from tests.docs.generated_blocks import DOCS, page_of
@@ -69,6 +69,6 @@ def test_the_configuration_names_every_environment_variable_of_the_code() -> Non
 
 
 def test_the_configuration_names_every_template() -> None:
-    keys = load_yaml(PROJECT / "include/messaging/default_templates.yaml")
+    keys = load_yaml(PROJECT / "include/skillreport/messaging/default_templates.yaml")
     section = CONFIGURATION.partition("\n## Templates\n")[2].partition("\n- ")[0]
     assert set(re.findall(r"`(\w+)`", section)) - {"MST_NotificationTemplate"} == set(keys)

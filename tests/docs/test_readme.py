@@ -53,8 +53,8 @@ def test_every_deployment_command_runs_as_it_is_written(database: Database) -> N
 
 def test_the_deployment_page_explains_exactly_the_codes_of_the_findings() -> None:
     sources = [
-        *(PROJECT / "include/migrations").glob("*.py"),
-        *(PROJECT / "include/migrations/checks").glob("*.py"),
+        *(PROJECT / "include/skillreport/schema").glob("*.py"),
+        *(PROJECT / "include/skillreport/schema/checks").glob("*.py"),
     ]
     used = {
         code

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from include.data_management.data_backup.server import CONNECTION
-from include.data_management.log_cleanup.batch import ROOTS_VARIABLE
-from include.migrations.deploy import BOARD
-from include.postgres_programs import BIN_VARIABLE
+from include.skillreport.batches.data_backup.server import CONNECTION
+from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE
+from include.skillreport.core.postgres_programs import BIN_VARIABLE
+from include.skillreport.schema.deploy import BOARD
 from local_stack.airflow_settings import (
     BACKUP_CONNECTION,
     DATABASE_CONNECTIONS,

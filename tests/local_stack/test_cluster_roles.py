@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.errors import BatchError
-from include.migrations.host_contract import HostVariant
+from include.skillreport.core.errors import BatchError
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.cluster_roles import BATCH_ROLES, ForeignRolesError, claim_roles
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres

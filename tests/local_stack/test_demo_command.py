@@ -16,8 +16,8 @@ import psutil
 import psycopg
 import pytest
 
-from include.catalog import BATCHES, NOTIFICATION_RETRY
-from include.errors import BatchError
+from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY
+from include.skillreport.core.errors import BatchError
 from local_stack.demo.command import demo
 from local_stack.demo.details import width_of
 from local_stack.demo.processes import Command, WorkerEndedError

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from pypdf import PdfReader
 
-from include.catalog import SCHEDULED_NOTIFICATIONS
-from include.database import Statements
-from include.execution.object_store import ObjectStore
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.demo.details import read_result
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.stand_ins import StandIns
 from local_stack.tenants import DEMO_TENANTS
 from tests.airflow_installation import PROJECT
+from tests.batches.tenant_management.billing_rows import close_month, run_billing
 from tests.conftest import Database
 from tests.messaging.outbox_rows import run_notifications
-from tests.tenant_management.billing_rows import close_month, run_billing
 
 SHAPE = DataShape(
     tenants=len(DEMO_TENANTS),

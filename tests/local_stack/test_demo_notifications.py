@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from include.catalog import NOTIFICATION_SETTINGS_CHECK
+from include.skillreport.core.catalog import NOTIFICATION_SETTINGS_CHECK
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.notifications import REFUSED_BY_STAND_INS, plant_notifications
 from local_stack.stand_ins import StandIns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     BATCHES,
     DATA_BACKUP,
     EXTERNAL_SYNC,

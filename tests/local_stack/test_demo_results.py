@@ -12,9 +12,8 @@ from urllib.parse import unquote
 import pytest
 from pypdf import PdfWriter
 
-from include.catalog import STATISTICS, TENANT_USAGE
-from include.data_management import statistics
-from include.tenant_management import tenant_usage
+from include.skillreport.batches import statistics, tenant_usage
+from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.demo.details import RunResult, read_result, width_of
 from local_stack.demo.page import find_mail, standalone_board, write_page

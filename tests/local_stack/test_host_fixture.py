@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from include.migrations.host_contract import HostVariant
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.stack import PROJECT
 from tests.conftest import Server
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.errors import BatchError
+from include.skillreport.core.errors import BatchError
 from local_stack.airflow_settings import load_airflow_settings
 from local_stack.notifications import move_channels
 from local_stack.ports import FIRST_OUTGOING_PORT, LARGEST_OFFSET, PORT_OFFSET, Ports, require_free

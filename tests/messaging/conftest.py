@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from include.messaging import pacing, sender, throttle
+from include.skillreport.messaging import pacing, sender, throttle
 from local_stack.stand_ins import StandIns, faults
 from tests.messaging.sending import Tenant, key_pair
 from tests.shared_database import connection, database, host, shared_copy, shared_database

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from include.catalog import NOTIFICATION_RETRY, BatchSpec
-from include.database import tenant_transaction
-from include.execution.batch import Run
-from include.messaging import outbox
-from include.messaging.outbox import Draft
-from include.messaging.outcome import Channel
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, BatchSpec
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.batch import Run
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Channel
 from local_stack.batch_runs import close_run, open_run
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.http_services import WORKFLOW_ID

@@ -12,11 +12,11 @@ from typing import Any
 
 import psycopg
 
-from include.catalog import OPERATE_NOTIFICATIONS, SCHEDULED_NOTIFICATIONS, BatchSpec
-from include.execution.object_store import ObjectStore
-from include.execution.run_log import RunResult
-from include.network import EmailConfig, Network
-from include.operations import notification_operations
+from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.operations import notification_operations
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns
 from tests import host_rows

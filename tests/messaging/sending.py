@@ -13,11 +13,17 @@ import aiohttp
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from include.messaging.address_guard import guarded_session
-from include.messaging.channels import ChannelClient, Finding, connect
-from include.messaging.message import ChannelConfig, LineWorksConfig, Message, SlackConfig, TeamsConfig
-from include.messaging.outcome import Channel, SendResult
-from include.network import EmailConfig, OAuthConfig
+from include.skillreport.core.network import EmailConfig, OAuthConfig
+from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels import ChannelClient, Finding, connect
+from include.skillreport.messaging.message import (
+    ChannelConfig,
+    LineWorksConfig,
+    Message,
+    SlackConfig,
+    TeamsConfig,
+)
+from include.skillreport.messaging.outcome import Channel, SendResult
 from local_stack.stand_ins import StandIns
 from tests.waiting import LIMIT_SECONDS
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from include.messaging.address_guard import RefusedAddressError, check_url, guarded_session
+from include.skillreport.messaging.address_guard import RefusedAddressError, check_url, guarded_session
 from local_stack.stand_ins import StandIns
 
 PUBLIC = "93.184.215.14"

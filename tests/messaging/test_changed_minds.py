@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY
-from include.database import count_of
-from include.messaging import shared_limits
-from include.messaging.retry import Status
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.database import count_of
+from include.skillreport.messaging import shared_limits
+from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database

@@ -11,13 +11,13 @@ from itertools import product
 import psycopg
 import pytest
 
-from include.database import tenant_transaction
-from include.messaging import outbox
-from include.messaging.dispatch import dispatch_due
-from include.messaging.integrations import reopen_channels
-from include.messaging.outbox import Draft
-from include.messaging.outcome import Channel
-from include.settings import load_settings
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.dispatch import dispatch_due
+from include.skillreport.messaging.integrations import reopen_channels
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Channel
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database

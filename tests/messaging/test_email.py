@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from include.messaging.channels import ChannelClient
-from include.messaging.outcome import Channel, Outcome, SendResult
-from include.network import EmailConfig
+from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging.channels import ChannelClient
+from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
 from local_stack.stand_ins import Arrived, StandIns
 from tests.messaging.raw_server import answering
 from tests.messaging.sending import SECRETS, Tenant, code_of, message

@@ -11,10 +11,10 @@ from email.utils import format_datetime
 import aiohttp
 import pytest
 
-from include.messaging.channels.exchange import LONGEST_WAIT, retry_after, unanswered
-from include.messaging.message import ChannelConfig, SlackConfig, TeamsConfig
-from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table
-from include.network import EmailConfig
+from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging.channels.exchange import LONGEST_WAIT, retry_after, unanswered
+from include.skillreport.messaging.message import ChannelConfig, SlackConfig, TeamsConfig
+from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table
 from local_stack.stand_ins import StandIns
 from tests.messaging.raw_server import answering, http
 from tests.messaging.sending import SHORT, Tenant, code_of, message

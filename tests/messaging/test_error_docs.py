@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from include.messaging.outcome import Channel, ErrorCode, error_table
+from include.skillreport.messaging.outcome import Channel, ErrorCode, error_table
 from tests.airflow_installation import PROJECT
 
 PAGE = PROJECT / "docs" / "notification-errors.md"
@@ -15,7 +15,7 @@ HEAD = """\
 For operators and developers: what the batches do after each answer of a mail server, Slack, Teams and LINE WORKS. Look up the error code of
 a message on the board or in `operate_notifications`.
 
-The page is made from `include/messaging/error_codes.yaml`, which the clients and the stand-ins read too. A test compares them
+The page is made from `include/skillreport/messaging/error_codes.yaml`, which the clients and the stand-ins read too. A test compares them
 (`UPDATE_SNAPSHOTS=1` renews the page).
 
 | outcome | what happens |

@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from include.database import tenant_transaction
-from include.messaging.dispatch import dispatch_due
-from include.messaging.outbox import park_crashed
-from include.network import Network
-from include.settings import load_settings
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.network import Network
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging.dispatch import dispatch_due
+from include.skillreport.messaging.outbox import park_crashed
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database

@@ -12,15 +12,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY
-from include.database import tenant_transaction
-from include.execution.run_log import RunResult
-from include.messaging import outbox
-from include.messaging.feedback.mailbox import LONGEST_MAIL, MailboxError, open_mailbox
-from include.messaging.feedback.reading import Reading, read_feedback
-from include.messaging.feedback.record import Effect, record_report
-from include.messaging.feedback.reports import Failure, Report, ReportKind
-from include.network import MailboxConfig, Network, OAuthConfig
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.network import MailboxConfig, Network, OAuthConfig
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.feedback.mailbox import LONGEST_MAIL, MailboxError, open_mailbox
+from include.skillreport.messaging.feedback.reading import Reading, read_feedback
+from include.skillreport.messaging.feedback.record import Effect, record_report
+from include.skillreport.messaging.feedback.reports import Failure, Report, ReportKind
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -310,14 +310,14 @@ class TestTheMailbox:
     def test_is_read_a_part_at_a_time(
         self, services: StandIns, monkeypatch: pytest.MonkeyPatch, database: Database
     ) -> None:
-        monkeypatch.setattr("include.messaging.feedback.reading.MOST_MAILS", 2)
+        monkeypatch.setattr("include.skillreport.messaging.feedback.reading.MOST_MAILS", 2)
         for _ in range(3):
             services.mailbox.deliver(b"Subject: hello\r\n\r\n")
 
         assert [read(database, services).counts["mails"] for _ in range(3)] == [2, 1, 0]
 
     def test_is_searched_a_part_at_a_time(self, services: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("include.messaging.feedback.mailbox._SEARCHED", 2)
+        monkeypatch.setattr("include.skillreport.messaging.feedback.mailbox._SEARCHED", 2)
         for number in range(7):
             mail = services.mailbox.deliver(b"Subject: hello\r\n\r\n")
             mail.flags |= {"\\Seen"} if number < 3 else set()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.messaging.feedback.record import error_of
-from include.messaging.feedback.reports import (
+from include.skillreport.messaging.feedback.record import error_of
+from include.skillreport.messaging.feedback.reports import (
     Addresses,
     Failure,
     Report,

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY
-from include.messaging.integrations import config_of
-from include.messaging.outbox import Lane
-from include.messaging.outcome import Channel
-from include.messaging.templates import TemplateRefusedError, literal, variables_of
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.messaging.integrations import config_of
+from include.skillreport.messaging.outbox import Lane
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.templates import TemplateRefusedError, literal, variables_of
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -173,7 +173,7 @@ def test_a_channel_that_only_the_type_names_opens_again(
             'UPDATE "SYS_IntegrationConfig" SET auth_config = \'{"bot_token": "xoxb-a"}\','
             " updated_at = now() AT TIME ZONE 'UTC' + interval '1 minute'"
         )
-        from include.catalog import NOTIFICATION_RETRY
+        from include.skillreport.core.catalog import NOTIFICATION_RETRY
         from tests.messaging.outbox_rows import make_due
 
         make_due(host)
@@ -259,7 +259,7 @@ def test_a_worker_that_dies_while_it_sends_leaves_no_success_behind(
     def die(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("include.messaging.service.Notifications.send_due", die)
+    monkeypatch.setattr("include.skillreport.messaging.service.Notifications.send_due", die)
     with StandIns() as services, pytest.raises(MemoryError):
         run_notifications(shared_database, services)
 

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.database import tenant_transaction
-from include.messaging.integrations import channel_of, config_of, load_configs
-from include.messaging.message import (
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.messaging.integrations import channel_of, config_of, load_configs
+from include.skillreport.messaging.message import (
     ChannelConfig,
     LineWorksConfig,
     SlackConfig,
     TeamsConfig,
 )
-from include.messaging.outbox import Lane
-from include.messaging.outcome import Channel
+from include.skillreport.messaging.outbox import Lane
+from include.skillreport.messaging.outcome import Channel
 from tests import host_rows
 from tests.conftest import Database
 

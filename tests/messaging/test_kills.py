@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
-from include.execution.batch import Run
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.execution.batch import Run
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.kill_scenes import KILLED, Kill, Scene

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from include.messaging.address_guard import guarded_session
-from include.messaging.outcome import Channel, Outcome
-from include.notification.external_sync.directories import open_directory
-from include.notification.external_sync.directories.base import ListingError
+from include.skillreport.batches.external_sync.directories import open_directory
+from include.skillreport.batches.external_sync.directories.base import ListingError
+from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.outcome import Channel, Outcome
+from tests.batches.notification.directory_rows import HASTY
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
 from tests.messaging.sending import Tenant, code_of, message
-from tests.notification.directory_rows import HASTY
 
 SLACK = Channel.SLACK
 

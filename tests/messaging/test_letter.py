@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from include.messaging.channels.letter import address_of, is_address, letter_of, settings_problem
-from include.messaging.message import MessageFile
-from include.messaging.outcome import Channel, Outcome
-from include.network import EmailConfig
+from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging.channels.letter import address_of, is_address, letter_of, settings_problem
+from include.skillreport.messaging.message import MessageFile
+from include.skillreport.messaging.outcome import Channel, Outcome
 from tests.messaging.sending import Tenant, code_of, message
 
 ID = "3f2b8a54-0c1d-4e6f-9a7b-1234567890ab"

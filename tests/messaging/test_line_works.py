@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from include.messaging.channels import ChannelClient
-from include.messaging.message import LineWorksConfig
-from include.messaging.outcome import Channel, Outcome, SendResult
+from include.skillreport.messaging.channels import ChannelClient
+from include.skillreport.messaging.message import LineWorksConfig
+from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
 from tests.messaging.sending import SECRETS, Tenant, code_of, key_pair, message
 from tests.waiting import wait_until
 

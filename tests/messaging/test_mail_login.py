@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from include.messaging.channels import ChannelClient
-from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult
-from include.network import OAuthConfig
+from include.skillreport.core.network import OAuthConfig
+from include.skillreport.messaging.channels import ChannelClient
+from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, SendResult
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
 
 EMAIL = Channel.EMAIL

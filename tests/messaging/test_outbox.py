@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.database import tenant_transaction
-from include.messaging import outbox
-from include.messaging.dispatch import dispatch_due
-from include.messaging.outbox import LEASE, Claimed, Draft, Lane, SendAttempt
-from include.messaging.outcome import Channel, Outcome, SendResult, failed
-from include.messaging.retry import Status, transition
-from include.settings import load_settings
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.dispatch import dispatch_due
+from include.skillreport.messaging.outbox import LEASE, Claimed, Draft, Lane, SendAttempt
+from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
+from include.skillreport.messaging.retry import Status, transition
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement

@@ -17,23 +17,23 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
     BatchSpec,
 )
-from include.database import tenant_transaction
-from include.execution.run_log import RunResult
-from include.messaging import outbox
-from include.messaging.address_guard import guarded_session
-from include.messaging.channels import connect
-from include.messaging.dispatch import dispatch_due
-from include.messaging.integrations import config_of
-from include.messaging.outbox import Draft
-from include.messaging.outcome import Channel, Outcome, SendResult
-from include.network import EmailConfig, Network
-from include.settings import load_settings
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels import connect
+from include.skillreport.messaging.dispatch import dispatch_due
+from include.skillreport.messaging.integrations import config_of
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database

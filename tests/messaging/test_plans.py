@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from include import messaging
-from include.database import Statements, tenant_transaction
-from include.notification import scheduled_notifications
+from include.skillreport import messaging
+from include.skillreport.batches import scheduled_notifications
+from include.skillreport.core.database import Statements, tenant_transaction
 from tests import host_rows
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include.messaging.preferences import preferences_of, quiet_until
-from include.settings import load_settings
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging.preferences import preferences_of, quiet_until
 
 DEFAULTS = load_settings().notification
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include import lasting_connection
-from include.catalog import NOTIFICATION_RETRY
-from include.database import tenant_transaction
-from include.lasting_connection import LastingConnection, lasting
-from include.messaging import outbox
-from include.messaging.dispatch import DispatchReport, dispatch_due
-from include.messaging.outbox import Draft
-from include.messaging.outcome import Channel
-from include.messaging.retry import Status
-from include.migrations.deploy import upgrade
-from include.migrations.host_contract import HostVariant
-from include.settings import load_settings
+from include.skillreport.core import lasting_connection
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.lasting_connection import LastingConnection, lasting
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.retry import Status
+from include.skillreport.schema.deploy import upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns

@@ -9,10 +9,10 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
-from include.execution.run_log import RunResult
-from include.messaging.outcome import Channel
-from include.messaging.throttle import Limit, Throttle
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.throttle import Limit, Throttle
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table, failed
-from include.messaging.retry import (
+from include.skillreport.messaging.outcome import (
+    Channel,
+    ErrorClass,
+    Outcome,
+    SendResult,
+    error_table,
+    failed,
+)
+from include.skillreport.messaging.retry import (
     JITTER,
     MAX_ATTEMPTS,
     Status,

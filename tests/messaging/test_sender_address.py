@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from include.messaging.channels.letter import letter_of, sender_of, settings_problem
-from include.messaging.integrations import config_of
-from include.messaging.outcome import Channel, Outcome
-from include.network import EmailConfig
+from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging.channels.letter import letter_of, sender_of, settings_problem
+from include.skillreport.messaging.integrations import config_of
+from include.skillreport.messaging.outcome import Channel, Outcome
 from tests.messaging.sending import Tenant, code_of, message
 
 # As the administrator enters it: the display name and the address.

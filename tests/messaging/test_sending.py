@@ -7,8 +7,8 @@ from datetime import datetime
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY
-from include.messaging import throttle
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.messaging import throttle
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database

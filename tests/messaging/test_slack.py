@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from include.messaging.message import SlackConfig
-from include.messaging.outcome import Channel, Outcome
+from include.skillreport.messaging.message import SlackConfig
+from include.skillreport.messaging.outcome import Channel, Outcome
 from local_stack.stand_ins import StandIns
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
 

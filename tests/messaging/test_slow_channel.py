@@ -19,20 +19,20 @@ import aiohttp
 import psycopg
 import pytest
 
-from include.database import tenant_transaction
-from include.lasting_connection import LastingConnection
-from include.messaging import dispatch, outbox
-from include.messaging.address_guard import guarded_session
-from include.messaging.channels import connect
-from include.messaging.dispatch import DispatchReport, dispatch_due
-from include.messaging.message import ChannelConfig, SlackConfig
-from include.messaging.outbox import Draft, Lane
-from include.messaging.outcome import Channel
-from include.messaging.pacing import Paces
-from include.messaging.retry import Status
-from include.messaging.sender import LaneReport, Sender
-from include.network import EmailConfig, Network
-from include.settings import load_settings
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.lasting_connection import LastingConnection
+from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import dispatch, outbox
+from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels import connect
+from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
+from include.skillreport.messaging.message import ChannelConfig, SlackConfig
+from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.pacing import Paces
+from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.sender import LaneReport, Sender
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database

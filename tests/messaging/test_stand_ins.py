@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from include.messaging.outcome import Channel
+from include.skillreport.messaging.outcome import Channel
 from local_stack.stand_ins import StandIns
 from tests.messaging.sending import Tenant, code_of, message
 from tests.waiting import LIMIT_SECONDS, wait_until

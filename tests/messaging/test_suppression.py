@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from include.database import tenant_transaction
-from include.messaging import outbox, suppression
-from include.messaging.outbox import Draft, Lane, SendAttempt
-from include.messaging.outcome import Channel, Outcome, SendResult, failed
-from include.messaging.retry import Status, transition
-from include.messaging.suppression import Reason, masked
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.messaging import outbox, suppression
+from include.skillreport.messaging.outbox import Draft, Lane, SendAttempt
+from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
+from include.skillreport.messaging.retry import Status, transition
+from include.skillreport.messaging.suppression import Reason, masked
 from tests import host_rows
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

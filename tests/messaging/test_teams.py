@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.messaging.channels.teams import SIZE_LIMIT
-from include.messaging.message import TeamsConfig
-from include.messaging.outcome import Channel, Outcome
+from include.skillreport.messaging.channels.teams import SIZE_LIMIT
+from include.skillreport.messaging.message import TeamsConfig
+from include.skillreport.messaging.outcome import Channel, Outcome
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
 
 TEAMS = Channel.TEAMS

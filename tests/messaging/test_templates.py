@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.messaging.outcome import Channel, Outcome
-from include.messaging.template_store import default_template
-from include.messaging.templates import (
+from include.skillreport.messaging.outcome import Channel, Outcome
+from include.skillreport.messaging.template_store import default_template
+from include.skillreport.messaging.templates import (
     MAX_OUTPUT,
     MAX_TEMPLATE,
     Rendered,

@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from include.messaging import pacing, throttle
-from include.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
-from include.messaging.pacing import Paces, limit_of
-from include.messaging.throttle import Learnt, Limit, Throttle
-from include.network import EmailConfig
+from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging import pacing, throttle
+from include.skillreport.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
+from include.skillreport.messaging.pacing import Paces, limit_of
+from include.skillreport.messaging.throttle import Learnt, Limit, Throttle
 from tests.virtual_time import VirtualTime
 
 MAIL = EmailConfig("mail.example.jp", 587, "no-reply@example.jp")

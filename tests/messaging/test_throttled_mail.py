@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY
-from include.database import tenant_transaction
-from include.messaging import outbox, throttle
-from include.messaging.dispatch import dispatch_due
-from include.messaging.outbox import Draft
-from include.messaging.outcome import Channel
-from include.messaging.pacing import limit_of
-from include.network import EmailConfig, Network
-from include.settings import load_settings
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import outbox, throttle
+from include.skillreport.messaging.dispatch import dispatch_due
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.pacing import limit_of
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from include.database import tenant_transaction
-from include.messaging import outbox, pacing
-from include.messaging.dispatch import DispatchReport, dispatch_due
-from include.messaging.outbox import Draft
-from include.messaging.outcome import Channel
-from include.settings import load_settings
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging import outbox, pacing
+from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Channel
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.messaging.outbox_rows import integration, line_works, network, slack, statuses

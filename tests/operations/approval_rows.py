@@ -9,15 +9,15 @@ import psycopg
 from psycopg.rows import dict_row
 from typing_extensions import override
 
-from include.approvals.asking import Asked, ask_for_approval
-from include.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
-from include.approvals.wording import body_of, subject_of
-from include.catalog import APPROVALS, OperationSpec
-from include.execution.batch import Batch, Run
-from include.execution.object_store import ObjectStore
-from include.execution.run_log import RunResult
-from include.network import Network
-from include.operations.answers import APPROVE, HOLD, approved_tenants
+from include.skillreport.approvals.asking import Asked, ask_for_approval
+from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
+from include.skillreport.approvals.wording import body_of, subject_of
+from include.skillreport.core.catalog import APPROVALS, OperationSpec
+from include.skillreport.core.execution.batch import Batch, Run
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.network import Network
+from include.skillreport.operations.answers import APPROVE, HOLD, approved_tenants
 from local_stack.batch_runs import LocalInstallation, run_batch
 from tests.conftest import Database
 

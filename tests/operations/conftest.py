@@ -1,9 +1,9 @@
 """The tests of the operations share one database, except those that restore into it, which have ``own_database``."""
 
+from tests.batches.tenant_management.conftest import store
 from tests.conftest import database as own_database
 from tests.messaging.conftest import services
 from tests.shared_database import connection, database, host, platform, shared_copy, shared_database
-from tests.tenant_management.conftest import store
 
 __all__ = [
     "connection",

@@ -8,17 +8,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.approvals.requests import ApprovalRequest
-from include.catalog import APPROVE_DIRECTORY_CHANGES
-from include.execution.business_date import JAPAN
-from include.execution.run_log import RunResult
-from include.network import Network
-from include.operations.approve_directory_changes import DirectoryApproval
-from include.settings import load_settings
+from include.skillreport.approvals.requests import ApprovalRequest
+from include.skillreport.core.catalog import APPROVE_DIRECTORY_CHANGES
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.network import Network
+from include.skillreport.core.settings import load_settings
+from include.skillreport.operations.approve_directory_changes import DirectoryApproval
 from local_stack.stand_ins import StandInDirectory, StandIns
 from tests import host_rows
+from tests.batches.notification.directory_rows import DAY, HASTY, employees, links, member, run_sync, slack
+from tests.batches.tenant_management.billing_rows import outcomes, reasons
 from tests.conftest import Database
-from tests.notification.directory_rows import DAY, HASTY, employees, links, member, run_sync, slack
 from tests.operations.approval_rows import (
     ACCOUNTANT,
     APPROVE,
@@ -29,7 +30,6 @@ from tests.operations.approval_rows import (
     requests,
     text_of,
 )
-from tests.tenant_management.billing_rows import outcomes, reasons
 
 NEXT = DAY + timedelta(days=1)
 AFTER = DAY + timedelta(days=2)

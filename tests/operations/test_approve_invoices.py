@@ -8,15 +8,26 @@ from datetime import date
 import psycopg
 import pytest
 
-from include.approvals.requests import ApprovalRequest, Kind, ask_by_hand, find_held
-from include.catalog import APPROVE_INVOICES
-from include.database import tenant_transaction
-from include.errors import ParameterError
-from include.execution.batch import Run
-from include.execution.object_store import ObjectStore
-from include.execution.run_log import RunResult
-from include.operations import invoice_approval
+from include.skillreport.approvals.requests import ApprovalRequest, Kind, ask_by_hand, find_held
+from include.skillreport.core.catalog import APPROVE_INVOICES
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.operations import invoice_approval
 from local_stack.batch_runs import LOCAL, process_tenants
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import (
+    MONTH,
+    files,
+    invoice,
+    operate,
+    outcomes,
+    reasons,
+    run_billing,
+    states,
+)
 from tests.conftest import Database
 from tests.operations.approval_rows import (
     ACCOUNTANT,
@@ -28,17 +39,6 @@ from tests.operations.approval_rows import (
     items,
     requests,
     text_of,
-)
-from tests.tenant_management import billing_rows
-from tests.tenant_management.billing_rows import (
-    MONTH,
-    files,
-    invoice,
-    operate,
-    outcomes,
-    reasons,
-    run_billing,
-    states,
 )
 
 HELD = ["A", "B"]

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from include.errors import ParameterError
-from include.operations.form_values import number_of, require_texts, text_of
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.operations.form_values import number_of, require_texts, text_of
 
 
 @pytest.mark.parametrize(

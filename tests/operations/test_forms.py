@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from include.errors import ParameterError
-from include.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, Operation, OperationForm
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.operations.forms import (
+    INVOICES,
+    NOTIFICATIONS,
+    RESTORE,
+    UNDO,
+    Operation,
+    OperationForm,
+)
 
 FORMS = {"invoices": INVOICES, "notifications": NOTIFICATIONS, "restore": RESTORE, "undo": UNDO}
 

@@ -7,12 +7,12 @@ from datetime import date, datetime
 import psycopg
 import pytest
 
-from include.errors import ParameterError
-from include.execution.business_date import JAPAN
-from include.execution.object_store import ObjectStore
-from include.execution.run_log import RunResult
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from tests.batches.tenant_management.billing_rows import customer, files, operate, outcomes, run_billing
 from tests.conftest import Database
-from tests.tenant_management.billing_rows import customer, files, operate, outcomes, run_billing
 
 NOVEMBERS_LIST = "accounting/2026-11/accounting-2026-11.csv"
 

@@ -12,15 +12,13 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.catalog import OPERATE_INVOICES
-from include.errors import ParameterError
-from include.execution.object_store import ObjectStore
-from include.operations import invoice_operations
+from include.skillreport.core.catalog import OPERATE_INVOICES
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.operations import invoice_operations
 from local_stack.batch_runs import LOCAL, open_run
-from tests.billing.sample_invoices import WHOLE_MONTH_COMMITMENTS
-from tests.conftest import Database
-from tests.tenant_management import billing_rows
-from tests.tenant_management.billing_rows import (
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     OCTOBER,
@@ -41,6 +39,8 @@ from tests.tenant_management.billing_rows import (
     run_billing,
     states,
 )
+from tests.billing.sample_invoices import WHOLE_MONTH_COMMITMENTS
+from tests.conftest import Database
 
 SEPTEMBER = date(2026, 9, 1)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
-from include.errors import ParameterError
-from include.operations import notification_operations
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.operations import notification_operations
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
 from tests import host_rows

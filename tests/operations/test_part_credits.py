@@ -10,12 +10,11 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from include.errors import ParameterError
-from include.execution.object_store import ObjectStore
-from include.execution.run_log import RunResult
-from tests.conftest import Database
-from tests.tenant_management import billing_rows
-from tests.tenant_management.billing_rows import (
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import (
     customer,
     everything_written,
     files,
@@ -27,6 +26,7 @@ from tests.tenant_management.billing_rows import (
     run_billing,
     states,
 )
+from tests.conftest import Database
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.catalog import OPERATE_INVOICES
-from include.errors import ParameterError
-from include.execution.business_date import JAPAN
-from include.execution.flow import RunRequest, open_run
-from include.execution.object_store import ObjectStore
-from include.operations import invoice_operations
+from include.skillreport.core.catalog import OPERATE_INVOICES
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.flow import RunRequest, open_run
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.operations import invoice_operations
 from local_stack.batch_runs import LOCAL, LocalInstallation
-from tests.conftest import Database
-from tests.tenant_management.billing_rows import (
+from tests.batches.tenant_management.billing_rows import (
     customer,
     everything_written,
     host_billing,
@@ -27,6 +26,7 @@ from tests.tenant_management.billing_rows import (
     process,
     run_billing,
 )
+from tests.conftest import Database
 
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号"
 RUN_AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)

@@ -10,12 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.errors import ParameterError
-from include.execution.business_date import JAPAN
-from include.execution.object_store import ObjectStore
-from tests.conftest import Database
-from tests.tenant_management import billing_rows
-from tests.tenant_management.billing_rows import (
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import (
     close_month,
     customer,
     files,
@@ -27,6 +26,7 @@ from tests.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
+from tests.conftest import Database
 
 FIRST, SECOND = "INV-2026-10-001", "INV-2026-10-002"
 NOVEMBER = date(2026, 11, 1)

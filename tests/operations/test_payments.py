@@ -13,19 +13,18 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from include.billing.errors import BillingError
-from include.billing.ledger.correction import void_invoice
-from include.billing.ledger.payments import record_payments
-from include.billing.ledger.stored_invoice import find_invoice
-from include.billing.receivables.payment import Payment
-from include.billing.terms import load_terms
-from include.database import tenant_transaction
-from include.errors import ParameterError
-from include.execution.business_date import JAPAN
-from include.execution.object_store import ObjectStore
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.tenant_management import billing_rows
-from tests.tenant_management.billing_rows import (
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.correction import void_invoice
+from include.skillreport.billing.ledger.payments import record_payments
+from include.skillreport.billing.ledger.stored_invoice import find_invoice
+from include.skillreport.billing.receivables.payment import Payment
+from include.skillreport.billing.terms import load_terms
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import (
     customer,
     host_billing,
     invoice,
@@ -37,6 +36,7 @@ from tests.tenant_management.billing_rows import (
     run_billing,
     states,
 )
+from tests.conftest import Database, wait_for_blocked_statement
 
 NUMBER = "INV-2026-10-001"
 TODAY = date(2026, 12, 10)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from include.data_management.data_backup.files import MANIFEST
-from include.data_management.data_backup.tenant_export import restored_schema
-from include.errors import ParameterError
+from include.skillreport.batches.data_backup.files import MANIFEST
+from include.skillreport.batches.data_backup.tenant_export import restored_schema
+from include.skillreport.core.errors import ParameterError
 from tests import host_rows
-from tests.conftest import Database
-from tests.data_management.backups import (
+from tests.batches.data_management.backups import (
     HOSTILE,
     TODAY,
     Backups,
@@ -23,7 +22,8 @@ from tests.data_management.backups import (
     of_tenant,
     planted,
 )
-from tests.tenant_management.billing_rows import reasons
+from tests.batches.tenant_management.billing_rows import reasons
+from tests.conftest import Database
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_kill_between_two_tenants_leaves_them_pending_and_another_run_ends_it(
 ) -> None:
     backups.take()
     change_rows_of_a(backups.database)
-    restore_one = "include.operations.restore_backup.restore_one_tenant"
+    restore_one = "include.skillreport.operations.restore_backup.restore_one_tenant"
 
     def die(*_: object, **__: object) -> None:
         raise Killed

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from include.catalog import OPERATE_NOTIFICATIONS
-from include.database import tenant_transaction
-from include.errors import ParameterError
-from include.messaging import suppression
-from include.messaging.suppression import Reason
-from include.operations import notification_operations
+from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.messaging import suppression
+from include.skillreport.messaging.suppression import Reason
+from include.skillreport.operations import notification_operations
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
 from tests import host_rows

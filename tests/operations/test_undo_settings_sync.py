@@ -8,15 +8,14 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from include.catalog import SETTINGS_SYNC, UNDO_SETTINGS_SYNC
-from include.database import tenant_transaction
-from include.errors import ParameterError
-from include.execution.batch import Work
-from include.execution.run_log import RunResult
-from include.operations import settings_sync_undo
+from include.skillreport.core.catalog import SETTINGS_SYNC, UNDO_SETTINGS_SYNC
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import Work
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.operations import settings_sync_undo
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.tenant_management.settings_rows import (
+from tests.batches.tenant_management.settings_rows import (
     BASIC,
     DAY,
     STANDARD,
@@ -32,6 +31,7 @@ from tests.tenant_management.settings_rows import (
     undo,
     values,
 )
+from tests.conftest import Database, wait_for_blocked_statement
 
 
 def test_undo_restores_the_exact_old_values_and_the_next_run_leaves_them(

@@ -32,10 +32,7 @@ _DATABASE_TESTS = (
     "-m",
     "not long",
     "--numprocesses=2",
-    *(
-        f"tests/{folder}"
-        for folder in ("migrations", "data_management", "tenant_management", "notification", "billing")
-    ),
+    *(f"tests/{folder}" for folder in ("schema", "batches", "billing")),
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include.catalog import BATCHES
+from include.skillreport.core.catalog import BATCHES
 from tests.conftest import Database
 from tests.packaging.all_batches import run_batches
 from tests.packaging.production import Layout, ProductionEnvironment

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from pypdf import PdfReader
 
-from include.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING, TENANT_USAGE
 from skill_batch.provider_info import get_provider_info
 from tests.airflow_installation import PROJECT, AirflowInstallation
 from tests.packaging.production import (
@@ -128,15 +128,15 @@ def test_the_wheel_beside_the_same_folders_registers_everything_once(
 
 
 @pytest.mark.parametrize(
-    ("file", "named"),
+    ("file", "package"),
     [
-        ("include/catalog.py", "include"),
-        ("plugins/skill_batch/performance.py", "skill_batch"),
-        ("include/sql/new.sql", "include"),
+        ("include/skillreport/core/catalog.py", "include/skillreport"),
+        ("plugins/skill_batch/performance.py", "plugins/skill_batch"),
+        ("include/skillreport/sql/new.sql", "include/skillreport"),
     ],
 )
 def test_a_wheel_beside_folders_of_another_version_refuses_to_run(
-    with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path, file: str, named: str
+    with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path, file: str, package: str
 ) -> None:
     layout = Layout.plain(tmp_path / "project")
     changed = layout.folder / file
@@ -147,9 +147,7 @@ def test_a_wheel_beside_folders_of_another_version_refuses_to_run(
     installed = Installed(layout, with_wheel, layout.airflow(with_wheel, tmp_path / "home", metadata))
     found = installed.look_around()
 
-    inside = changed.relative_to(
-        layout.folder / ("plugins/skill_batch" if named == "skill_batch" else "include")
-    )
+    inside = changed.relative_to(layout.folder / package)
     errors = found["import_errors"].values()
     assert found["dags"] == []
     assert len(errors) == len(DAG_IDS)

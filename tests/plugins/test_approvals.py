@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse, TriggerDagRun
 
-from include.approvals.requests import ApprovalRequest, Kind
+from include.skillreport.approvals.requests import ApprovalRequest, Kind
 from skill_batch.approvals import start_run
 
 REQUEST = ApprovalRequest(

@@ -11,18 +11,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.billing.documents.credit_note import CreditedPart
-from include.billing.documents.invoice import Invoice
-from include.billing.errors import BillingError
-from include.billing.inputs import ExtraCharge
-from include.billing.ledger.settlement import Settlement
-from include.billing.pricing.consumption_tax import TaxCategory
-from include.execution.sharding import Tenant
-from include.settings import SETTINGS_VARIABLE
+from include.skillreport.billing.documents.credit_note import CreditedPart
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.ledger.settlement import Settlement
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.core.execution.sharding import Tenant
+from include.skillreport.core.settings import SETTINGS_VARIABLE
 from skill_batch.hooks.billing import BillingHook
-from tests.conftest import Database
-from tests.tenant_management import billing_rows
-from tests.tenant_management.billing_rows import (
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     customer,
@@ -32,6 +31,7 @@ from tests.tenant_management.billing_rows import (
     invoices,
     run_billing,
 )
+from tests.conftest import Database
 
 SEPTEMBER = date(2026, 9, 1)
 

@@ -9,14 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.catalog import TENANT_BILLING
-from include.tenant_management.tenant_billing import create_batch
+from include.skillreport.batches.tenant_billing import create_batch
+from include.skillreport.core.catalog import TENANT_BILLING
 from local_stack.batch_runs import LOCAL, open_run
 from skill_batch.batches import tenant_billing
 from skill_batch.batches.tenant_billing import ClosedUsageSensor
 from tests import host_rows
+from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database
-from tests.tenant_management.billing_rows import close_month
 
 OCTOBER = date(2026, 10, 1)
 # 02:00 on the 1st of November in Japan.

@@ -12,22 +12,21 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.catalog import NOTIFICATION_RETRY, TENANT_MONITORING
-from include.data_management.data_backup.server import DatabaseServer
-from include.database import count_of
-from include.execution import flow
-from include.execution.batch import Outcome, UnitResult, Work
-from include.execution.business_date import JAPAN
-from include.execution.digest import Digest
-from include.execution.flow import RunRequest, TaskKey
-from include.execution.run_log import RunResult
-from include.migrations.checks.findings import Finding
-from include.migrations.checks.sessions import find_lost_sessions
-from include.notification import notification_retry
-from include.notification.notification_retry.batch import NotificationRetryBatch
-from include.settings import load_settings
-from include.tenant_management import tenant_monitoring
-from include.tenant_management.tenant_monitoring.batch import TenantMonitoringBatch
+from include.skillreport.batches import notification_retry, tenant_monitoring
+from include.skillreport.batches.data_backup.server import DatabaseServer
+from include.skillreport.batches.notification_retry.batch import NotificationRetryBatch
+from include.skillreport.batches.tenant_monitoring.batch import TenantMonitoringBatch
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, TENANT_MONITORING
+from include.skillreport.core.database import count_of
+from include.skillreport.core.execution import flow
+from include.skillreport.core.execution.batch import Outcome, UnitResult, Work
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.digest import Digest
+from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.settings import load_settings
+from include.skillreport.schema.checks.findings import Finding
+from include.skillreport.schema.checks.sessions import find_lost_sessions
 from local_stack.batch_runs import LOCAL
 from local_stack.stand_ins import StandIns
 from skill_batch.connections import required_connection
@@ -35,8 +34,8 @@ from skill_batch.hooks import tenant_db
 from skill_batch.installation import AirflowInstallation
 from skill_batch.notifiers.alert_outbox import open_database
 from tests import host_rows
+from tests.batches.data_management.backups import Backups
 from tests.conftest import PASSWORDS, Database
-from tests.data_management.backups import Backups
 from tests.messaging.outbox_rows import network
 from tests.waiting import wait_until
 

@@ -12,8 +12,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from include.errors import ParameterError, SettingsError
-from include.execution.run_log import (
+from include.skillreport.core.errors import ParameterError, SettingsError
+from include.skillreport.core.execution.run_log import (
     EarlierStepFailedError,
     FailedTenant,
     InstancesFailedError,
@@ -21,7 +21,7 @@ from include.execution.run_log import (
     RunFailedError,
     RunResult,
 )
-from include.execution.run_remarks import RunProblem
+from include.skillreport.core.execution.run_remarks import RunProblem
 from local_stack.stand_ins import StandIns
 from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
 from tests.airflow_installation import slack_connection

@@ -10,7 +10,12 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ConnectionResult, ErrorResponse, VariableResult
 
-from include.errors import ConnectionMissingError, SettingsError, is_about_data, is_recoverable
+from include.skillreport.core.errors import (
+    ConnectionMissingError,
+    SettingsError,
+    is_about_data,
+    is_recoverable,
+)
 from skill_batch.hooks.tenant_db import PlatformDbHook
 from skill_batch.installation import AirflowInstallation
 from skill_batch.lookup import AirflowUnavailableError, find_connection, find_variable, is_outage

@@ -11,7 +11,11 @@ from email.policy import SMTP
 import pytest
 from airflow.sdk import Connection
 
-from include.messaging.channels.sender_address import AddressesHeader, address_with_name, split_sender
+from include.skillreport.messaging.channels.sender_address import (
+    AddressesHeader,
+    address_with_name,
+    split_sender,
+)
 from local_stack.stand_ins import StandIns
 from skill_batch.notifiers import mail_addresses
 from skill_batch.notifiers.alert import Alert

@@ -14,7 +14,7 @@ REPORT = """
 from datetime import date
 from decimal import Decimal
 
-from include.execution.run_log import RunResult
+from include.skillreport.core.execution.run_log import RunResult
 from skill_batch.metrics import record_metrics
 
 record_metrics(

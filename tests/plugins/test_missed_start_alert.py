@@ -6,9 +6,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from include.catalog import LOG_CLEANUP, SETTINGS_SYNC, TENANT_BILLING, TENANT_USAGE, BatchSpec
-from include.execution.business_date import JAPAN
-from include.execution.schedule import MissedStarts
+from include.skillreport.core.catalog import (
+    LOG_CLEANUP,
+    SETTINGS_SYNC,
+    TENANT_BILLING,
+    TENANT_USAGE,
+    BatchSpec,
+)
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.schedule import MissedStarts
 from skill_batch.batches.tenant_monitoring import not_started_alert
 
 BEGIN = datetime(2026, 11, 1, 1, 30, tzinfo=JAPAN)

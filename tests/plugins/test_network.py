@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from include.errors import ConnectionInvalidError, ConnectionMissingError
-from include.network import MailboxConfig
+from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError
+from include.skillreport.core.network import MailboxConfig
 from skill_batch.network import mail_server, mailbox
 
 

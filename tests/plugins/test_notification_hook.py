@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from include.messaging.outbox import Draft
-from include.messaging.outcome import Channel
-from include.messaging.retry import Status
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from skill_batch.hooks.notification import NotificationHook
 from tests import host_rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from include.errors import SettingsError
+from include.skillreport.core.errors import SettingsError
 from skill_batch.object_storage import object_store
 from tests.s3_server import BUCKET, S3Server
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from airflow.sdk import DAG
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     APPROVE_INVOICES,
     OPERATE_INVOICES,
     RUN_SPECS,
@@ -19,8 +19,8 @@ from include.catalog import (
     OperationSpec,
     RunSpec,
 )
-from include.errors import SettingsError
-from include.execution.batch import Batch
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.batch import Batch
 from local_stack.stand_ins import StandIns
 from skill_batch.batch_flow import BatchFlow, failure_alert
 from skill_batch.notifiers.alert_outbox import send_waiting_alerts

@@ -8,10 +8,16 @@ from datetime import date
 import psycopg
 import pytest
 
-from include.catalog import TENANT_USAGE
-from include.execution.batch import Run
-from include.execution.run_log import RunResult, close_execution, fail_shard, mark_reopened, open_execution
-from include.execution.sharding import Shard
+from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.execution.run_log import (
+    RunResult,
+    close_execution,
+    fail_shard,
+    mark_reopened,
+    open_execution,
+)
+from include.skillreport.core.execution.sharding import Shard
 from skill_batch.notifiers.failure_alert import is_closing, result_alert
 from skill_batch.notifiers.recorded_result import RecordedResult, recorded_result
 from tests import host_rows

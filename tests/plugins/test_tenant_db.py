@@ -14,16 +14,16 @@ from threading import Thread
 import psycopg
 import pytest
 
-from include.catalog import TENANT_USAGE
-from include.database import tenant_transaction
-from include.errors import ConnectionMissingError, DatabaseUnavailableError, SchemaError
-from include.execution.flow import RunRequest, open_run
-from include.tenant_management.tenant_usage import create_batch
+from include.skillreport.batches.tenant_usage import create_batch
+from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import ConnectionMissingError, DatabaseUnavailableError, SchemaError
+from include.skillreport.core.execution.flow import RunRequest, open_run
 from local_stack.batch_runs import LOCAL
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.installation import AirflowInstallation
 from tests.conftest import Database, administer
-from tests.migrations.transaction_pooler import transaction_pooler
+from tests.schema.transaction_pooler import transaction_pooler
 
 LOGINS = "INSERT INTO batch.login_day (tenant_id, login_date, user_ids) VALUES (%s, '2026-10-31', ARRAY[%s])"
 

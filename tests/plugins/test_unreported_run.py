@@ -14,7 +14,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     APPROVE_INVOICES,
     INACTIVE_TENANTS,
     SETTINGS_SYNC,

@@ -13,15 +13,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from include.data_management.data_backup.database_dump import store_dump
-from include.data_management.data_backup.files import DUMP_MANIFEST, Manifest, Packer
-from include.data_management.data_backup.postgres_tools import BackupError
-from include.data_management.data_backup.restore import restore_database
-from include.data_management.data_backup.server import DatabaseServer, list_tables, table_contents
-from include.data_management.data_backup.snapshot import exported_snapshot
-from include.execution.object_store import ObjectStore
-from include.migrations.checks.report import check_database
-from include.postgres_programs import UnsuitableProgramsError, find_programs
+from include.skillreport.batches.data_backup.database_dump import store_dump
+from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, Manifest, Packer
+from include.skillreport.batches.data_backup.postgres_tools import BackupError
+from include.skillreport.batches.data_backup.restore import restore_database
+from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_contents
+from include.skillreport.batches.data_backup.snapshot import exported_snapshot
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.postgres_programs import UnsuitableProgramsError, find_programs
+from include.skillreport.schema.checks.report import check_database
 from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import EXTERNAL_DATABASE, PROJECT, postgres_programs
@@ -32,7 +32,10 @@ from tests.servers.debian_server import debian_server, programs_of
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3_000)]
 
 MAJORS = (15, 17)
-BACKUP_TESTS = ("tests/data_management/test_backup*.py", "tests/data_management/test_database_*.py")
+BACKUP_TESTS = (
+    "tests/batches/data_management/test_backup*.py",
+    "tests/batches/data_management/test_database_*.py",
+)
 ALL_BATCHES = "tests/packaging/test_all_batches.py"
 
 

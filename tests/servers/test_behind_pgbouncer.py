@@ -16,15 +16,15 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from include.catalog import BATCHES, DATA_BACKUP, TENANT_USAGE
-from include.data_management.data_backup.server import DatabaseServer
-from include.database import tenant_transaction
-from include.errors import DatabaseUnavailableError, SchemaError, SettingsError
-from include.execution.flow import RunRequest, open_run
-from include.migrations.checks.findings import Severity
-from include.migrations.checks.report import check_database
-from include.migrations.deploy import upgrade
-from include.tenant_management.tenant_usage import create_batch
+from include.skillreport.batches.data_backup.server import DatabaseServer
+from include.skillreport.batches.tenant_usage import create_batch
+from include.skillreport.core.catalog import BATCHES, DATA_BACKUP, TENANT_USAGE
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import DatabaseUnavailableError, SchemaError, SettingsError
+from include.skillreport.core.execution.flow import RunRequest, open_run
+from include.skillreport.schema.checks.findings import Severity
+from include.skillreport.schema.checks.report import check_database
+from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.installation import AirflowInstallation as HooksOfAirflow

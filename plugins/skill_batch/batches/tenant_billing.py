@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, Param
 from typing_extensions import override
 
-from include.catalog import TENANT_BILLING
+from include.skillreport.core.catalog import TENANT_BILLING
 from skill_batch.batch_flow import failure_alert, run_of
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ class ClosedUsageSensor(BaseSensorOperator):
     @override
     def poke(self, context: Context) -> bool:
         """Whether billing may start."""
-        from include.billing.periods import Period
-        from include.settings import load_settings
-        from include.tenant_management.tenant_billing.usage_wait import is_worth_waiting, usage_state
+        from include.skillreport.batches.tenant_billing.usage_wait import is_worth_waiting, usage_state
+        from include.skillreport.billing.periods import Period
+        from include.skillreport.core.settings import load_settings
         from skill_batch.hooks.tenant_db import PlatformDbHook
 
         run = run_of(self.run)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 
-from include.catalog import TENANT_MONITORING, OperationSpec
+from include.skillreport.core.catalog import TENANT_MONITORING, OperationSpec
 from skill_batch.batch_flow import failure_alert, run_of
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.alert_kinds import FAILED_RUN, MISSED_RUN
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     import psycopg
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
-    from include.catalog import BatchSpec, RunSpec
-    from include.execution.batch import Run
-    from include.execution.run_log import RunningExecution
-    from include.execution.schedule import MissedStarts
-    from include.tenant_management.tenant_monitoring.orphans import RunState
-    from include.tenant_management.tenant_monitoring.unreported import UnclosedExecution, UnreportedFailure
+    from include.skillreport.batches.tenant_monitoring.orphans import RunState
+    from include.skillreport.batches.tenant_monitoring.unreported import UnclosedExecution, UnreportedFailure
+    from include.skillreport.core.catalog import BatchSpec, RunSpec
+    from include.skillreport.core.execution.batch import Run
+    from include.skillreport.core.execution.run_log import RunningExecution
+    from include.skillreport.core.execution.schedule import MissedStarts
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _running_alerts(
 
     The digest reports the other orphans.
     """
-    from include.tenant_management.tenant_monitoring import orphans
+    from include.skillreport.batches.tenant_monitoring import orphans
 
     alerts = []
     for spec, execution in orphans.running_rows(platform, run.execution_id):
@@ -105,7 +105,7 @@ def _running_alerts(
 
 def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
     """The failure alerts that a killed worker did not send."""
-    from include.tenant_management.tenant_monitoring.unreported import unreported_failures
+    from include.skillreport.batches.tenant_monitoring.unreported import unreported_failures
 
     alerts = []
     for failure in unreported_failures(platform, now):
@@ -127,8 +127,8 @@ def _unclosed_alerts(
     platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
     """The alerts about cleared runs that were not closed again, because their close_run was killed."""
-    from include.tenant_management.tenant_monitoring.orphans import RunState
-    from include.tenant_management.tenant_monitoring.unreported import unclosed_executions
+    from include.skillreport.batches.tenant_monitoring.orphans import RunState
+    from include.skillreport.batches.tenant_monitoring.unreported import unclosed_executions
 
     return [
         (
@@ -198,7 +198,7 @@ def _user_of(
 
 
 class _AirflowRuns:
-    """The runs of the batches' DAGs, as Airflow answers a task (``include.execution.schedule.StartedRuns``)."""
+    """The runs of the batches' DAGs, as Airflow answers a task (``include.skillreport.core.execution.schedule.StartedRuns``)."""
 
     def __init__(self, ti: RuntimeTaskInstance) -> None:
         self._ti = ti
@@ -224,8 +224,8 @@ def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[st
 
     A paused DAG has no alert, because an operator has paused it. The alerts about the others list it.
     """
-    from include.catalog import BATCHES
-    from include.execution.schedule import missed_starts
+    from include.skillreport.core.catalog import BATCHES
+    from include.skillreport.core.execution.schedule import missed_starts
 
     missed = missed_starts(BATCHES, now, _AirflowRuns(ti))
     paused = [each for each in missed if each.is_paused]
@@ -265,8 +265,8 @@ def not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> A
 
 def _repair(missed: MissedStarts) -> str:
     """How an operator makes up for the missing runs. A batch of the run date needs only its newest run."""
-    from include.catalog import WorksOn
-    from include.execution.business_date import business_date_of
+    from include.skillreport.core.catalog import WorksOn
+    from include.skillreport.core.execution.business_date import business_date_of
 
     spec = missed.spec
     cause = "" if missed.started_after else _FIND_THE_CAUSE
@@ -288,7 +288,7 @@ def _minute(moment: datetime) -> str:
 
 
 def _state_of(ti: RuntimeTaskInstance, dag_id: str, run_id: str) -> RunState:
-    from include.tenant_management.tenant_monitoring.orphans import RunState
+    from include.skillreport.batches.tenant_monitoring.orphans import RunState
 
     # Counts runs, because a request for the state fails in the same way for a missing run and an unreachable server.
     if ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]):

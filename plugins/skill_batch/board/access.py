@@ -13,7 +13,7 @@ from airflow.api_fastapi.core_api.security import get_user
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request, status
 
-from include.database import has_control_characters
+from include.skillreport.core.database import has_control_characters
 
 
 class Rights:

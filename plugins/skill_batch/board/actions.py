@@ -1,4 +1,4 @@
-"""What the board's buttons start: an operation of ``include.operations.forms``, or a dry run of a batch.
+"""What the board's buttons start: an operation of ``include.skillreport.operations.forms``, or a dry run of a batch.
 
 An action is a run of a DAG that already exists, with the values of its form. The DAG checks the values again.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     BATCHES,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
@@ -22,8 +22,8 @@ from include.catalog import (
     OperationSpec,
     RunSpec,
 )
-from include.database import has_control_characters
-from include.operations.forms import (
+from include.skillreport.core.database import has_control_characters
+from include.skillreport.operations.forms import (
     INVOICES,
     NOTIFICATIONS,
     RESTORE,

@@ -15,9 +15,9 @@ from typing import Any
 
 import pypdfium2
 
-from include.billing.documents.invoice import document_key
-from include.billing.ledger.stored_invoice import stored_document
-from include.errors import SettingsError
+from include.skillreport.billing.documents.invoice import document_key
+from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.core.errors import SettingsError
 from skill_batch.object_storage import object_store
 
 log = logging.getLogger(__name__)

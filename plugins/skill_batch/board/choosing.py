@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from include.execution.tenant_selection import ACTIVE_STATUSES
+from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 from skill_batch.board.statements import SQL as _SQL
 
 

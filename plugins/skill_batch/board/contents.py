@@ -14,9 +14,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from psycopg import sql
 
-from include.database import set_up_session
-from include.errors import reason_of
-from include.migrations.deploy import PLATFORM
+from include.skillreport.core.database import set_up_session
+from include.skillreport.core.errors import reason_of
+from include.skillreport.schema.deploy import PLATFORM
 from skill_batch.board.database import BoardUnavailableError, conninfo_of
 from skill_batch.board.statements import SQL as _SQL
 

@@ -16,9 +16,9 @@ from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from include.database import set_up_session
-from include.errors import reason_of
-from include.migrations.deploy import BOARD
+from include.skillreport.core.database import set_up_session
+from include.skillreport.core.errors import reason_of
+from include.skillreport.schema.deploy import BOARD
 
 CONNECTION = "batch_board_db"
 
@@ -165,11 +165,11 @@ def _explained(error: psycopg.Error) -> BoardUnavailableError:
     reason = reason_of(error)
     match error:
         case _ if isinstance(error, _NO_SCHEMA):
-            advice = "スキーマ batch がないか、版が合いません。`python -m include.migrations upgrade` を実行してください"
+            advice = "スキーマ batch がないか、版が合いません。`python -m include.skillreport.schema upgrade` を実行してください"
         case errors.InsufficientPrivilege():
             advice = f"接続 '{CONNECTION}' のログインに権限がありません。ロール {BOARD} を与えてください（GRANT {BOARD} TO ログイン）"
         case errors.InvalidParameterValue() | errors.UndefinedObject():
-            advice = f"ロール {BOARD} がありません。`python -m include.migrations upgrade` を実行してください"
+            advice = f"ロール {BOARD} がありません。`python -m include.skillreport.schema upgrade` を実行してください"
         case errors.QueryCanceled():
             advice = f"{_STATEMENT_MILLISECONDS // 1000} 秒以内に読めませんでした。データベースの負荷を確認してください"
         case errors.OperationalError() | errors.InterfaceError():

@@ -17,10 +17,15 @@ from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from include.catalog import NOTIFICATION_RETRY, TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
-from include.execution.business_date import JAPAN
-from include.version import VERSION
-from include.yaml_files import load_yaml
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    TENANT_BILLING,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+)
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.version import VERSION
+from include.skillreport.core.yaml_files import load_yaml
 from skill_batch.board import charts
 from skill_batch.board.access import Rights
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES

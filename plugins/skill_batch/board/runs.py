@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 from croniter import croniter
 
-from include.catalog import BatchSpec, RunSpec
-from include.execution.business_date import JAPAN
-from include.execution.schedule import GRACE, firings_before
+from include.skillreport.core.catalog import BatchSpec, RunSpec
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.schedule import GRACE, firings_before
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from include.database import Statements
+from include.skillreport.core.database import Statements
 
 SQL = Statements(Path(__file__).parent)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from include.catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
+from include.skillreport.core.catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
 from skill_batch.board.actions import Action, ActionError, unknown_tenants
 from skill_batch.board.choosing import choices, tenant_ids_of
 from skill_batch.board.message_words import ALL_STATES, CHANNELS

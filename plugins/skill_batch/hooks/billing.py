@@ -11,22 +11,22 @@ from typing import Any
 import psycopg
 from airflow.sdk import BaseHook
 
-from include.billing.accounts import load_accounts
-from include.billing.documents import archive
-from include.billing.documents.credit_note import CreditedPart
-from include.billing.errors import BillingError
-from include.billing.inputs import ExtraCharge
-from include.billing.ledger.settlement import Instructions, TenantSettlement
-from include.billing.ledger.stored_invoice import StoredInvoice, find_invoice
-from include.billing.periods import Period
-from include.billing.pricing.explanation import explain
-from include.billing.pricing.usage import UsageDay
-from include.billing.service import Billing
-from include.billing.terms import load_terms
-from include.database import tenant_transaction
-from include.errors import BatchError, reason_of
-from include.execution.sharding import Unit
-from include.execution.tenant_selection import select_tenants
+from include.skillreport.billing.accounts import load_accounts
+from include.skillreport.billing.documents import archive
+from include.skillreport.billing.documents.credit_note import CreditedPart
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.ledger.settlement import Instructions, TenantSettlement
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.pricing.explanation import explain
+from include.skillreport.billing.pricing.usage import UsageDay
+from include.skillreport.billing.service import Billing
+from include.skillreport.billing.terms import load_terms
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.core.execution.sharding import Unit
+from include.skillreport.core.execution.tenant_selection import select_tenants
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.object_storage import object_store
 

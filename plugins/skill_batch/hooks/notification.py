@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from airflow.sdk import BaseHook, get_current_context
 
-from include.database import tenant_transaction
-from include.errors import BatchError, reason_of
-from include.messaging.address_guard import guarded_session
-from include.messaging.channels import Finding, NotConfigured, connect
-from include.messaging.integrations import load_configs
-from include.messaging.message import ChannelConfig, mask_secrets
-from include.messaging.outbox import Draft, Lane
-from include.messaging.outcome import Channel
-from include.messaging.retry import Status
-from include.messaging.service import Notifications
-from include.messaging.templates import literal
-from include.network import Network
-from include.settings import load_settings
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.core.network import Network
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels import Finding, NotConfigured, connect
+from include.skillreport.messaging.integrations import load_configs
+from include.skillreport.messaging.message import ChannelConfig, mask_secrets
+from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.service import Notifications
+from include.skillreport.messaging.templates import literal
 from skill_batch.closing import report_digest
 from skill_batch.hooks.tenant_db import TenantDbHook
 from skill_batch.network import network
 from skill_batch.object_storage import find_object_store
 
 if TYPE_CHECKING:
-    from include.execution.digest import Digest
-    from include.execution.run_log import RunResult
+    from include.skillreport.core.execution.digest import Digest
+    from include.skillreport.core.execution.run_log import RunResult
 
 # A call starts no send after this time, because queues may be long. The hourly batch sends the rest.
 _SEND_SECONDS = 120

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from airflow.sdk import BaseHook, Connection
 
-from include.errors import BatchError, reason_of
-from include.messaging.feedback.mailbox import open_mailbox
-from include.messaging.outcome import Channel
-from include.network import EmailConfig, Network
+from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.messaging.feedback.mailbox import open_mailbox
+from include.skillreport.messaging.outcome import Channel
 from skill_batch.connections import required_connection
 from skill_batch.hooks.notification import validate_channel
 from skill_batch.network import MAILBOX_CONN_ID, SMTP_CONN_ID, mail_server, mailbox, network

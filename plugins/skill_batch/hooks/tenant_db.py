@@ -12,10 +12,10 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from psycopg import sql
 
-from include.database import set_up_session, tenant_transaction
-from include.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
-from include.migrations.checks.privileges import not_a_member
-from include.migrations.checks.sessions import find_lost_sessions, find_read_only_login
+from include.skillreport.core.database import set_up_session, tenant_transaction
+from include.skillreport.core.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
+from include.skillreport.schema.checks.privileges import not_a_member
+from include.skillreport.schema.checks.sessions import find_lost_sessions, find_read_only_login
 from skill_batch.connections import required_connection
 
 _STREAM_BATCH_ROWS = 1_000
@@ -91,7 +91,7 @@ class _BatchDbHook(PostgresHook):
             return not_a_member(login, self.role).text
         return (
             f'ログイン "{login}" はロール {self.role} になれません: {reason_of(error)}。'
-            f'`python -m include.migrations upgrade` のあと、`GRANT {self.role} TO "{login}"` を実行してください。'
+            f'`python -m include.skillreport.schema upgrade` のあと、`GRANT {self.role} TO "{login}"` を実行してください。'
         )
 
     @contextmanager

@@ -31,7 +31,7 @@ _COLOURS = {"CRITICAL": "#b42318", "HIGH": "#b54708", "MEDIUM": "#175cd3"}
 class Alert:
     """A message to the operators: what happened (``title``, ``lines``, ``tenants``), what to do (``actions``), where to look (``links``).
 
-    ``arose_at`` is the time of the event, which a late message shows. ``severity`` is the name of an ``include.catalog.Severity``.
+    ``arose_at`` is the time of the event, which a late message shows. ``severity`` is the name of a ``Severity`` of the registry.
     ``triggering_user`` is Airflow's name of the person who gets the alert instead of the operators (see ``triggering_user.py``).
     """
 

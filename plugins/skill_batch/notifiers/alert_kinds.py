@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class AlertKind:
     """A kind of alert. The texts are Japanese, for operators: when it is sent, how urgent it is, and what an operator does.
 
-    ``severity`` says how urgent it is: that of the batch (``include.catalog.BatchSpec.run_severity``), or a fixed one.
+    ``severity`` says how urgent it is: that of the batch (``include.skillreport.core.catalog.BatchSpec.run_severity``), or a fixed one.
     """
 
     name: str

@@ -62,7 +62,7 @@ class FailureAlert(BaseNotifier):
 
     Source of the text: batch list, section 5.3 (``sendFailureAlert``). Create one instance per task, because rendering changes it.
 
-    :param severity: how urgent the failure is: the name of an ``include.catalog.Severity``.
+    :param severity: how urgent the failure is: the name of an ``include.skillreport.core.catalog.Severity``.
     :param mapped_task: the id of the mapped task, which an operator clears.
     :param is_operation: whether the DAG is an operation, whose alerts go to the user who triggered it.
     :param is_approval: whether the DAG requests an approval. After the answer, its alerts go to the user who answered.

@@ -28,7 +28,7 @@ class RecordedFailure:
 
 @dataclass(frozen=True)
 class RecordedResult:
-    """The fields of ``include.execution.run_log.RunResult`` that an alert shows.
+    """The fields of ``include.skillreport.core.execution.run_log.RunResult`` that an alert shows.
 
     ``recorded_reason`` is the reason in the closed row of a run whose tenants succeeded.
     """

@@ -12,8 +12,8 @@ from skill_batch.board.pages.documents import Criteria, find_documents
 from skill_batch.board.pages.invoice import InvoicePage, load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from skill_batch.board.pages.receivables import Filters, load_receivables
+from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 from tests.board.conftest import Board
-from tests.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 
 REASON = "印刷できない文字があります"
 

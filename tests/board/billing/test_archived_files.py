@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.execution.object_store import ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore
 from skill_batch.board import archived_files
 from skill_batch.board.archived_files import ArchivedFileError, count_sheets, draw_sheet
 from tests.board.billing.conftest import number_of

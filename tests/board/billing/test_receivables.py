@@ -8,10 +8,10 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from include.billing.receivables.ageing import Age
+from include.skillreport.billing.receivables.ageing import Age
 from skill_batch.board.pages.receivables import AgeName, Filters, load_receivables
+from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
-from tests.tenant_management.billing_rows import insert
 
 # October's due date.
 DUE = date(2026, 11, 30)

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import psycopg
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 
-from include.catalog import RUN_SPECS, BatchSpec, OperationSpec, RunSpec
-from include.execution.business_date import JAPAN
+from include.skillreport.core.catalog import RUN_SPECS, BatchSpec, OperationSpec, RunSpec
+from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.charts import Series, translated

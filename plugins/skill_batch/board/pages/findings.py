@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 
-from include.catalog import (
+from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
+from include.skillreport.core.catalog import (
     APPROVE_DIRECTORY_CHANGES,
     DATA_BACKUP,
     EXTERNAL_SYNC,
@@ -20,7 +21,6 @@ from include.catalog import (
     TENANT_MONITORING,
     BatchSpec,
 )
-from include.tenant_management.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
 from skill_batch.board.access import RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.message_words import CHANNELS

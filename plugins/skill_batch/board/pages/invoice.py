@@ -11,12 +11,17 @@ from typing import Any, Literal
 import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 
-from include.approvals.requests import HOLDS
-from include.billing.documents.invoice import Invoice
-from include.billing.ledger.stored_invoice import stored_document
-from include.catalog import APPROVE_INVOICES, NOTIFICATION_RETRY, OPERATE_INVOICES, TENANT_BILLING
-from include.execution.business_date import JAPAN
-from include.operations.forms import TAX_CATEGORIES
+from include.skillreport.approvals.requests import HOLDS
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.core.catalog import (
+    APPROVE_INVOICES,
+    NOTIFICATION_RETRY,
+    OPERATE_INVOICES,
+    TENANT_BILLING,
+)
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.operations.forms import TAX_CATEGORIES
 from skill_batch.board.access import RightsDep
 from skill_batch.board.archived_files import (
     MOST_SHEETS,

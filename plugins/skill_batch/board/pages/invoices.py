@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Query, Request, Response
 
-from include.approvals.requests import HOLDS
-from include.billing.periods import Period
-from include.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
-from include.execution.business_date import JAPAN
-from include.operations.forms import TAX_CATEGORIES
+from include.skillreport.approvals.requests import HOLDS
+from include.skillreport.billing.periods import Period
+from include.skillreport.core.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.operations.forms import TAX_CATEGORIES
 from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.invoice_words import STATES

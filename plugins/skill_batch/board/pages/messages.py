@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 
-from include.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
 from skill_batch.board.access import Rights, RightsDep, from_this_page
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.choosing import Choice, choices, tenant_ids_of

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
-from include.catalog import BATCHES, OPERATE_INVOICES
-from include.execution.business_date import JAPAN
+from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES
+from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.access import Rights, RightsDep, from_this_page
 from skill_batch.board.actions import (
     Action,

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from fastapi import APIRouter, Request, Response
 
-from include.catalog import (
+from include.skillreport.core.catalog import (
     BATCHES,
     FAMILIES,
     OPERATIONS,

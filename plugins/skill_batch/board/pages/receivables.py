@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from include.billing.receivables.ageing import Age, OpenInvoice, age_of
-from include.catalog import OPERATE_INVOICES, TENANT_BILLING
-from include.execution.business_date import JAPAN
+from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, age_of
+from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice

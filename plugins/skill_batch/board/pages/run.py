@@ -11,7 +11,7 @@ import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 from fastapi.responses import RedirectResponse
 
-from include.catalog import RUN_SPECS, RunSpec
+from include.skillreport.core.catalog import RUN_SPECS, RunSpec
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.database import BoardDatabase

@@ -11,10 +11,12 @@ from typing import Any
 import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 
-from include.billing.allowances import with_allowances
-from include.billing.pricing.price_list import load_price_list
-from include.billing.pricing.usage import BYTES_PER_GB
-from include.catalog import (
+from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
+from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
+from include.skillreport.billing.allowances import with_allowances
+from include.skillreport.billing.pricing.price_list import load_price_list
+from include.skillreport.billing.pricing.usage import BYTES_PER_GB
+from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
     INACTIVE_TENANTS,
@@ -31,11 +33,9 @@ from include.catalog import (
     BatchSpec,
     RunSpec,
 )
-from include.errors import SettingsError
-from include.execution.business_date import JAPAN
-from include.settings import load_settings
-from include.tenant_management.inactive_tenants.digest import STAGE_NAMES
-from include.tenant_management.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.settings import load_settings
 from skill_batch.board.access import RightsDep
 from skill_batch.board.charts import Series, translated
 from skill_batch.board.database import BoardDatabase

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import psycopg
 from fastapi import APIRouter, Query, Request, Response
 
-from include.catalog import BATCHES, NOTIFICATION_RETRY, TENANT_MONITORING, TENANT_USAGE
+from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY, TENANT_MONITORING, TENANT_USAGE
 from skill_batch.board.access import RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.rendering import render

@@ -1,6 +1,6 @@
 -- name: found_documents
 -- The numbered documents of all years, void ones with their amounts (電子帳簿保存法), newest first. The columns are those of the
--- page and of the index of a month's documents (include/billing/accounting/document_index.py).
+-- page and of the index of a month's documents (include/skillreport/billing/accounting/document_index.py).
 WITH found AS (
     SELECT invoice.invoice_id
     FROM batch.board_invoice AS invoice

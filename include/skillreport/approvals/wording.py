@@ -1,0 +1,100 @@
+"""The text of a request, as Airflow shows it to users. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, Kind, listed_items
+from include.skillreport.batches.external_sync.sync import PROVIDER_NAMES
+from include.skillreport.core.execution.digest import one_line
+from include.skillreport.messaging.outcome import Channel
+
+# Airflow renders the text as Markdown. The tenant's name is untrusted.
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
+
+_HEADS = {
+    Kind.INVOICES: "| テナント | 名前 | 月 | 保留中の金額 | 前月の金額 | 理由 |\n|---|---|---|---:|---:|---|",
+    Kind.DIRECTORY_CHANGES: "| テナント | 名前 | サービス | 連携の数 | 解除する連携 | 理由 |\n|---|---|---|---:|---:|---|",
+}
+
+_CONSEQUENCES = {
+    Kind.INVOICES: "承認すると、下の金額で請求書を確定し、請求先に送ります。"
+    "この確認を出した後に金額の根拠が変わった請求書は、承認しても確定しません。",
+    Kind.DIRECTORY_CHANGES: "承認すると、名簿をもう一度読み、理由が下と同じなら連携を解除します。"
+    "アカウントが名簿から消えたその日には解除できないので、翌日以降に答えてください。"
+    "この確認を出した後に名簿が変わったテナントは、承認しても解除しません。",
+}
+
+
+def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
+    """The headline."""
+    if request.kind is Kind.INVOICES:
+        return f"保留中の請求書 {len(items)} 件の承認（{request.business_date:%Y-%m} 分）"
+    return f"保留中の名簿の変更 {len(items)} 件の承認（{request.business_date:%Y-%m-%d}）"
+
+
+def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
+    """The items of a request and the effect of each answer, as Markdown."""
+    row = _invoice_row if request.kind is Kind.INVOICES else _directory_row
+    listed = listed_items(items)
+    further = len(items) - len(listed)
+    lines = [
+        _CONSEQUENCES[request.kind],
+        "",
+        "一部だけを承認するには、「テナントコード」にそのコードを 1 行に 1 件書いてください。ほかは保留のままです。",
+        "",
+        _HEADS[request.kind],
+        *(row(item) for item in listed),
+        *([_about_further(request, further)] if further else []),
+        "",
+        f"確認の ID: {_plain(request.request_id)}",
+    ]
+    return "\n".join(lines)
+
+
+def _about_further(request: ApprovalRequest, further: int) -> str:
+    return (
+        f"\nほか {further:,} 件は、この一覧にないので保留のままです。"
+        f"この確認に答えてから DAG {_plain(request.dag_id)} を手で実行すると、残りを確認できます。"
+    )
+
+
+def _invoice_row(item: HeldItem) -> str:
+    figures = item.figures
+    return _row(
+        item.tenant_code,
+        item.tenant_name,
+        str(figures["month"]),
+        _amount(figures, "total", "currency"),
+        _amount(figures, "previous_total", "previous_currency"),
+        item.reason,
+    )
+
+
+def _directory_row(item: HeldItem) -> str:
+    return _row(
+        item.tenant_code,
+        item.tenant_name,
+        PROVIDER_NAMES[Channel(item.item_id)],
+        f"{item.figures.get('links', 0):,}",
+        f"{item.figures.get('linksToEnd', 0):,}",
+        item.reason,
+    )
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(_plain(cell) for cell in cells) + " |"
+
+
+def _amount(figures: Mapping[str, Any], amount: str, currency: str) -> str:
+    if figures.get(amount) is None:
+        return "なし"
+    return f"{Decimal(figures[amount]):,f} {figures[currency]}"
+
+
+def _plain(text: str) -> str:
+    """The text in one line, without markup."""
+    return _MARKUP.sub(r"\\\1", one_line(text))

@@ -1,0 +1,1 @@
+"""The 14 batches, a package each. No batch imports another."""

@@ -1,0 +1,141 @@
+"""Restore without Airflow, which may be down: ``python -m include.skillreport.batches.data_backup --help``.
+
+The connection string comes from BATCH_BACKUP_DSN and the age key of an encrypted backup from BATCH_BACKUP_KEY, so a list of processes shows
+neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import psycopg
+
+from include.skillreport.batches.data_backup.comparison import comparison_sentence
+from include.skillreport.batches.data_backup.files import (
+    BACKUP_ID,
+    DUMP_MANIFEST,
+    FOLDER,
+    MANIFEST,
+    Packer,
+    is_complete,
+)
+from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
+from include.skillreport.batches.data_backup.server import DatabaseServer
+from include.skillreport.core.errors import BatchError, ParameterError, reason_of
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.settings import MOST_JOBS
+
+DSN_VARIABLE, KEY_VARIABLE = "BATCH_BACKUP_DSN", "BATCH_BACKUP_KEY"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status: 0 for success, 1 for a failure with a sentence on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (BatchError, psycopg.Error, OSError) as error:
+        print(reason_of(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m include.skillreport.batches.data_backup", description=__doc__
+    )
+    parser.add_argument("--store", required=True, help="as the Variable batch_storage_url: a folder or URL")
+    parser.add_argument(
+        "--bin", default="", help="folders of pg_restore (default: those of the packages, and the PATH)"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        choices=range(1, MOST_JOBS + 1),
+        default=2,
+        metavar="N",
+        help=f"processes of pg_restore, at most {MOST_JOBS}",
+    )
+    commands = parser.add_subparsers(required=True)
+
+    listing = commands.add_parser("list", help="the complete backups, oldest first")
+    listing.set_defaults(command=_list)
+
+    restore = commands.add_parser("restore", help="the whole database into a new one")
+    restore.add_argument("backup", help="BKP_YYYYMMDD_NNN")
+    restore.add_argument("database", help="name of the new database")
+    restore.add_argument("--no-owners", action="store_true", help="all tables belong to the login; no grants")
+    restore.set_defaults(command=_restore)
+
+    tenant = commands.add_parser("tenant", help="one tenant into a schema of its own, with a conflict report")
+    tenant.add_argument("backup", help="BKP_YYYYMMDD_NNN")
+    tenant.add_argument("tenant_id")
+    tenant.add_argument("--merge", action="store_true", help="and over the live rows of the application")
+    tenant.set_defaults(command=_tenant)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> None:
+    store = _store(options.store)
+    for backup_id in store.names(FOLDER):
+        if is_complete(store, backup_id):
+            about = _packer(options.store, backup_id).read_manifest(MANIFEST).about
+            encrypted = "、暗号化" if about["encrypted"] else ""
+            print(f"{backup_id}  {about['tenants']} テナント、{about['total_bytes']:,} バイト{encrypted}")
+
+
+def _restore(options: argparse.Namespace) -> None:
+    packer = _packer(options.store, options.backup)
+    sha256 = entry_of(packer.read_manifest(MANIFEST), DUMP_MANIFEST)
+    manifest = restore_database(
+        _server(options),
+        packer,
+        options.database,
+        options.jobs,
+        sha256=sha256,
+        with_owners=not options.no_owners,
+    )
+    print(
+        f"{options.backup} をデータベース {options.database} に復元しました（{comparison_sentence(manifest)}）。"
+    )
+
+
+def _tenant(options: argparse.Namespace) -> None:
+    with _server(options).connect() as connection:
+        done = restore_one_tenant(
+            connection, _packer(options.store, options.backup), options.tenant_id, merged=options.merge
+        )
+    print("\n".join(done.lines()))
+
+
+def _server(options: argparse.Namespace) -> DatabaseServer:
+    dsn = os.environ.get(DSN_VARIABLE)
+    if not dsn:
+        raise ParameterError(f"接続文字列を環境変数 {DSN_VARIABLE} に設定してください。")
+    return DatabaseServer(dsn, options.bin)
+
+
+def _packer(url: str, backup_id: str) -> Packer:
+    if not BACKUP_ID.fullmatch(backup_id):
+        raise ParameterError(
+            f"'{backup_id}' はバックアップの名前ではありません（BKP_YYYYMMDD_NNN）。list で一覧を表示できます。"
+        )
+    return Packer(_store(url), f"{FOLDER}/{backup_id}", identity=os.environ.get(KEY_VARIABLE))
+
+
+def _store(url: str) -> ObjectStore:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme == "file":
+        return ObjectStore(Path(rest if separator else url))
+    # upath comes with Airflow, together with the packages for the URL schemes that the installation uses.
+    from upath import UPath
+
+    return ObjectStore(cast("Path", UPath(url)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

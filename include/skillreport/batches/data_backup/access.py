@@ -1,0 +1,62 @@
+"""The access to the backups of an installation: the login that reads all rows, the tools, the key, the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+
+from include.skillreport.batches.data_backup.files import FOLDER, KEY_CONNECTION, Packer
+from include.skillreport.batches.data_backup.postgres_tools import BackupError
+from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.installation import Installation
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.postgres_programs import BIN_VARIABLE
+from include.skillreport.core.settings import BackupSettings
+
+
+@dataclass(frozen=True)
+class BackupAccess:
+    """The access that the batch and the restore share. Each value is looked up when it is needed."""
+
+    settings: BackupSettings
+    installation: Installation
+
+    def check(self) -> None:
+        """Check, before anything is written, that the login sees all rows, the tools are suitable for the server, and the key exists."""
+        self.server().check()
+        self.identity()
+
+    def server(self) -> DatabaseServer:
+        """The server, with the backup's own login."""
+        return DatabaseServer(
+            self.installation.database(CONNECTION), self.installation.variable(BIN_VARIABLE)
+        )
+
+    def store(self) -> ObjectStore:
+        """The store of the backups. :raises SettingsError: no store is configured."""
+        store = self.installation.store()
+        if store is None:
+            raise SettingsError("バックアップの保存先がありません。")
+        return store
+
+    def identity(self) -> str | None:
+        """The age key of encrypted backups. :raises ConnectionMissingError: the key does not exist."""
+        return self.installation.secret(KEY_CONNECTION) if self.settings.encrypted else None
+
+    def packer(self, store: ObjectStore, backup_id: str) -> Packer:
+        """Packs and unpacks the files of one backup."""
+        return Packer(
+            store, f"{FOLDER}/{backup_id}", level=self.settings.compression_level, identity=self.identity()
+        )
+
+    def scratch(self, backup_id: str) -> psycopg.Connection:
+        """A connection to the database into which the run has restored its dump. :raises BackupError: it does not exist."""
+        server = self.server()
+        database = server.scratch_database(backup_id)
+        if not server.databases(database):
+            raise BackupError(
+                f"検証用データベース {database} がありません。dump から下流ごと消去（Clear）してください。"
+            )
+        return server.connect(database)

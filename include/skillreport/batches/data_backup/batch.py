@@ -1,0 +1,450 @@
+"""BATCH-001: backs up everything from one snapshot, then restores and compares it before the backup counts.
+
+pg_dump takes the snapshot. The dump is restored into a scratch database, which proves that it can be restored. The tenants' exports are
+read from that database, so all of them show the same snapshot, on any number of tasks and machines. The live database has no transaction
+that is open for hours, and is not read once per tenant.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections import Counter
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any, Self
+
+import psycopg
+
+from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.comparison import hashed_tables, plan_comparison
+from include.skillreport.batches.data_backup.database_dump import store_dump
+from include.skillreport.batches.data_backup.files import (
+    DUMP_MANIFEST,
+    FOLDER,
+    MANIFEST,
+    Manifest,
+    Packer,
+    is_complete,
+)
+from include.skillreport.batches.data_backup.ledger import (
+    all_tenants,
+    begin_backup,
+    close_as_failed,
+    close_as_verified,
+    has_begun,
+    own_backup,
+    require_unfinished,
+    unfinished_backup,
+    verified_backups,
+)
+from include.skillreport.batches.data_backup.ownership import (
+    OwnedTable,
+    index_owners,
+    left_out,
+    owned_tables,
+    tenant_rows,
+)
+from include.skillreport.batches.data_backup.postgres_tools import BackupError
+from include.skillreport.batches.data_backup.restore import restore_database
+from include.skillreport.batches.data_backup.retention import backups_to_keep
+from include.skillreport.batches.data_backup.server import DatabaseServer, dump_processes, list_tables
+from include.skillreport.batches.data_backup.snapshot import contents_until_awaited, exported_snapshot
+from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize, spool_folder
+from include.skillreport.batches.data_backup.tenant_export import (
+    export_tenant,
+    manifest_path,
+    restore_tenant,
+    verify_restored,
+)
+from include.skillreport.core.catalog import DATA_BACKUP
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import (
+    CleansUp,
+    FinishesRun,
+    Outcome,
+    Request,
+    Run,
+    RunRemark,
+    SelectsTenants,
+    TakesOptions,
+    TenantBatch,
+    UnitResult,
+    Work,
+    WritesFiles,
+)
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_remarks import record_remark
+
+_SQL = Statements(Path(__file__).parent)
+
+log = logging.getLogger(__name__)
+
+# A local store needs room for the next backup: a little more than the last one used.
+_GROWTH_PERCENT = 110
+
+_MANIFEST_READERS = 16
+
+# If another session waits this long for a table that a dump has locked, the tables are released, and the others are not verified.
+_PATIENCE = timedelta(seconds=30)
+
+_NAMED_TABLES = 5
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """The database into which a run has restored its dump, and its tables with tenants' rows."""
+
+    execution_id: str
+    backup_id: str
+    snapshot: psycopg.Connection
+    tables: Sequence[OwnedTable]
+
+    @classmethod
+    def open(cls, execution_id: str, backup_id: str, snapshot: psycopg.Connection) -> Self:
+        """The source with this connection, which ``index_owners`` has prepared."""
+        return cls(execution_id, backup_id, snapshot, owned_tables(snapshot))
+
+
+class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, FinishesRun, CleansUp):
+    """The steps of BATCH-001; see ``include.skillreport.core.execution.batch``. ``dump`` and ``check`` come before the tenants."""
+
+    def __init__(self, access: BackupAccess, patience: timedelta = _PATIENCE) -> None:
+        self._access = access
+        self._patience = patience
+        self._settings = access.settings
+        self._source: ExportSource | None = None
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """``accept_smaller``: accept a dump that is much smaller than the previous dump.
+
+        :raises BackupError: the login does not see all rows, or the tools are not suitable. :raises ConnectionMissingError: the key is
+        missing.
+        """
+        if request.codes:
+            raise ParameterError("バックアップは常に全体です。パラメータ tenants を空にしてください。")
+        self._access.check()
+        return {"accept_smaller": request.values.get("accept_smaller") is True}
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """All tenants, including tenants that have left."""
+        return all_tenants(request.platform)
+
+    # Before the tenants
+
+    def dump(self, work: Work) -> None:
+        """Dump the database from one snapshot, record the content of each table in it, and store the files.
+
+        :raises BackupError: there is no space, another run is taking a backup, pg_dump fails, or the dump is suspiciously small. Then older
+            backups do not change.
+        """
+        server = self._access.server()
+        server.check()
+        size = server.sizes()
+        self._require_local_room(size, f"dump-{work.run.execution_id}")
+        is_repeated = has_begun(work.connection, work.run)
+        if not is_repeated:
+            self._require_store_room(size, work)
+        if work.store is None:
+            log.info(
+                "Dry run: the database has %d bytes, and there is room for its dump", size.database_bytes
+            )
+            return
+        backup_id = begin_backup(work.connection, work.run, work.store, encrypted=self._settings.encrypted)
+        # No other run is active now, so a failed run left every existing scratch database.
+        for database in server.databases(server.scratch_prefix):
+            server.drop(database)
+        packer = self._access.packer(work.store, backup_id)
+        # Files of an earlier attempt must not become part of this backup.
+        work.store.delete(packer.folder)
+        if is_repeated:  # not earlier, because those files used space
+            self._require_store_room(size, work)
+        manifest = self._take(work, server, packer, backup_id, size.tables)
+        self._require_size(work.connection, work.run, manifest.total_bytes)
+        packer.write_manifest(manifest, DUMP_MANIFEST)
+        _SQL.execute(
+            work.connection,
+            "record_dump",
+            execution_id=work.run.execution_id,
+            dump_bytes=manifest.total_bytes,
+        )
+        log.info(
+            "%s: %d tables, %d rows, %d bytes in %s",
+            backup_id,
+            len(manifest.tables),
+            sum(table.rows for table in manifest.tables),
+            manifest.total_bytes,
+            work.store.location(packer.folder),
+        )
+
+    def _take(
+        self, work: Work, server: DatabaseServer, packer: Packer, backup_id: str, sizes: Sequence[TableSize]
+    ) -> Manifest:
+        """Store the dump of one snapshot; the manifest has the contents of the tables in it."""
+        with (
+            spool_folder(f"dump-{work.run.execution_id}") as spool,
+            server.connect() as connection,
+            exported_snapshot(connection) as snapshot,
+        ):
+            files = store_dump(
+                server,
+                packer,
+                snapshot,
+                Path(spool, "dump"),
+                jobs=self._settings.jobs,
+                waiting_bytes=WAITING_BYTES,
+            )
+            comparison = plan_comparison(sizes, self._settings.compare_percent, work.run.business_date)
+            tables = list_tables(connection)
+            contents = contents_until_awaited(
+                connection, server.connect, tables, hashed=comparison.tables, patience=self._patience
+            )
+        compared = comparison.about(contents, [(table.schema, table.name) for table in tables])
+        self._record_unverified(work, compared["unverified"])
+        return Manifest({"backup_id": backup_id, "kind": "dump", "compared": compared}, files, contents)
+
+    def check(self, work: Work) -> None:
+        """Restore the stored files into a scratch database, and compare the recorded tables with the snapshot.
+
+        :raises BackupDamagedError: something differs; the scratch database is dropped then. :raises BackupError: there is no space.
+        """
+        if work.run.dry_run:
+            return
+        server, backup_id = self._access.server(), unfinished_backup(work.connection, work.run)
+        owner = f"check-{work.run.execution_id}"
+        self._require_local_room(server.sizes(), owner)
+        scratch = server.scratch_database(backup_id)
+        server.drop(scratch)
+        packer = self._access.packer(work.files, backup_id)
+        manifest = restore_database(
+            server,
+            packer,
+            scratch,
+            self._settings.jobs,
+            with_owners=False,
+            owner=owner,
+        )
+        with server.connect(scratch) as connection:
+            index_owners(connection)
+        compared = manifest.about.get("compared", {})
+        log.info(
+            "%s: %d tables have the rows of the snapshot, %d are unverified; compared by content: %d tables, %d of %d bytes "
+            "(compare_percent %d)",
+            backup_id,
+            len(manifest.tables),
+            len(compared.get("unverified", [])),
+            len(hashed_tables(manifest.tables)),
+            compared.get("bytes", 0),
+            compared.get("total_bytes", 0),
+            compared.get("percent", 100),
+        )
+
+    # Tenant by tenant
+
+    def process(self, work: Work) -> list[Outcome]:
+        """Count the rows to export. The backup's own login reads the restored database."""
+        if work.run.dry_run:
+            return [UnitResult(tenant_id, {"rows": 0}, records=0) for tenant_id in work.tenant_ids]
+        source = self._export_source(work.run)
+        results: list[Outcome] = []
+        for tenant_id in work.tenant_ids:
+            rows = tenant_rows(source.snapshot, source.tables, tenant_id)
+            results.append(UnitResult(tenant_id, {"rows": rows}, records=rows))
+        return results
+
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Export the tenant from the restored snapshot."""
+        source = self._export_source(work.run)
+        packer = self._access.packer(work.files, source.backup_id)
+        export_tenant(source.snapshot, source.tables, packer, tenant_id)
+
+    # After the tenants
+
+    def finish(self, work: Work) -> None:
+        """Restore one tenant's export, write the manifest, and only then delete older backups.
+
+        :raises BackupError: a tenant's export is missing, so there is no manifest and no backup.
+        """
+        failed = _SQL.column(work.connection, "failed_exports", execution_id=work.run.execution_id)
+        if failed:
+            raise BackupError(
+                f"{len(failed)} テナントの書き出しが終わっていないため、バックアップは完成していません（{'、'.join(failed[:5])}）。"
+                f"失敗した {DATA_BACKUP.mapped_task} を下流ごと消去（Clear）してください。"
+            )
+        backup_id, status, snapshot_at = own_backup(work.connection, work.run)
+        if status == "verified":  # an earlier attempt has closed it
+            self._delete_expired(work.connection, work.run, work.files, backup_id)
+            return
+        require_unfinished(backup_id, status)
+        total = self._write_manifest(work, backup_id, snapshot_at)
+        server = self._access.server()
+        server.drop(server.scratch_database(backup_id))
+        log.info("%s is complete: %d bytes, restored and compared", backup_id, total)
+        self._delete_expired(work.connection, work.run, work.files, backup_id)
+
+    def _write_manifest(self, work: Work, backup_id: str, snapshot_at: datetime) -> int:
+        """Check one tenant's export, write the manifest over all files, and record the backup as verified; returns its bytes."""
+        packer = self._access.packer(work.files, backup_id)
+        tenant_ids = _SQL.column(work.connection, "exported_tenants", execution_id=work.run.execution_id)
+        files, total = [], 0
+        exported: Counter[tuple[str, str]] = Counter()
+        compared: dict[str, Any] = {}
+        paths = [DUMP_MANIFEST, *map(manifest_path, tenant_ids)]
+        # An object store answers slowly, but many requests at a time.
+        with ThreadPoolExecutor(_MANIFEST_READERS) as pool:
+            for path, (entry, manifest) in zip(paths, pool.map(packer.entry, paths), strict=True):
+                files.append(entry)
+                total += manifest.total_bytes
+                if path == DUMP_MANIFEST:
+                    compared = manifest.about.get("compared", {})
+                else:
+                    exported.update({(each.schema, each.name): each.rows for each in manifest.tables})
+        with self._access.scratch(backup_id) as snapshot:
+            not_exported = left_out(snapshot, exported)
+        for each in not_exported:
+            log.info("%s: %d rows are in no tenant's export: %s", each.table, each.rows, each.reason)
+        checked = tenant_of_the_day(tenant_ids, work.run.business_date)
+        if checked is not None:
+            self._check_tenant(backup_id, packer, checked)
+        verified_at = datetime.now(UTC)
+        about = {
+            "backup_id": backup_id,
+            "kind": "backup",
+            "business_date": work.run.business_date.isoformat(),
+            "snapshot_at": snapshot_at.isoformat(),
+            "verified_at": verified_at.isoformat(),
+            "encrypted": self._settings.encrypted,
+            "tenants": len(tenant_ids),
+            "restored_tenant": checked,
+            "compared": compared,
+            "total_bytes": total,
+            "not_per_tenant": [asdict(each) for each in not_exported],
+        }
+        written = packer.write_manifest(Manifest(about, files), MANIFEST)
+        packer.read_manifest(MANIFEST, written.sha256)
+        close_as_verified(work.connection, work.run, total, written.sha256, verified_at)
+        return total
+
+    def discard(self, work: Work) -> None:
+        """Record an incomplete backup as failed. Its scratch database stays until the next run, because an instance may be cleared."""
+        close_as_failed(work.connection, work.run)
+
+    # Shared by the steps
+
+    def _require_local_room(self, size: DatabaseSize, owner: str) -> None:
+        """:raises BackupError: the temporary folder has too little room; it names the folder, the bytes and the largest table."""
+        processes = dump_processes(self._settings.jobs)
+        needed = size.spool_bytes(processes)
+        with spool_folder(owner) as spool:
+            available = disk_usage(spool).free
+            if available < needed:
+                table = max(size.tables, key=lambda table: table.bytes)
+                raise BackupError(
+                    f"{_too_small(spool, needed, available)}。"
+                    f"最も多く要るのは表 {table.schema}.{table.name} の {table.bytes:,} バイトです"
+                    f"（{processes} 表を同時に処理します）。空けるか、置き場所（TMPDIR）を広げてください。"
+                )
+
+    def _require_store_room(self, size: DatabaseSize, work: Work) -> None:
+        """:raises BackupError: a local store has too little room; it names the folder and the bytes."""
+        free = work.store.free_bytes() if work.store else None
+        if work.store is None or free is None:
+            return
+        row = _SQL.execute(
+            work.connection, "last_backup_bytes", execution_id=work.run.execution_id
+        ).fetchone()
+        needed = row[1] * _GROWTH_PERCENT // 100 if row else size.database_bytes
+        if free < needed:
+            raise BackupError(
+                f"{_too_small(work.store.location(FOLDER), needed, free)}。空けるか、置き場所を広げてください。"
+            )
+
+    def _require_size(self, platform: psycopg.Connection, run: Run, dump_bytes: int) -> None:
+        row = _SQL.execute(platform, "last_backup_bytes", execution_id=run.execution_id).fetchone()
+        least = row[0] * self._settings.least_percent / 100 if row else 0
+        if dump_bytes < least and not run.options["accept_smaller"]:
+            raise BackupError(
+                f"ダンプが小さすぎます（{dump_bytes:,} バイト、前回 {row[0] if row else 0:,} バイトの "
+                f"{self._settings.least_percent} % 未満）。データが失われていないか確認し、正しければ"
+                "「小さいダンプを認める」を付けて実行してください。"
+            )
+
+    def _record_unverified(self, work: Work, unverified: Sequence[str]) -> None:
+        """Name the tables whose contents nobody has recorded; a later attempt of the step replaces the remark."""
+        problem = None
+        if unverified:
+            more = " など" if len(unverified) > _NAMED_TABLES else ""
+            problem = (
+                "表の構造を変える処理（移行など）を待たせたため、照合を途中でやめました。"
+                f"{len(unverified)} 表（{'、'.join(unverified[:_NAMED_TABLES])}{more}。一覧は {DUMP_MANIFEST} の unverified）は、"
+                "復元できることだけを確かめ、中身を照合していません"
+            )
+        remedy = "その処理が終わってから、バックアップをもう一度実行（Trigger）してください"
+        remark = RunRemark({"unverified": len(unverified)}, problem, remedy, in_each_run=True)
+        record_remark(work.connection, work.run, "dump", remark, self._access.installation.now())
+
+    def _export_source(self, run: Run) -> ExportSource:
+        """The restored database. A shard opens it once for all its tenants, and again if the connection is lost.
+
+        A separate connection reads the ledger, because the tenants' role cannot. :raises BackupError: the backup is complete, or missing.
+        """
+        source = self._source
+        if source is None or source.execution_id != run.execution_id or source.snapshot.closed:
+            with self._access.server().connect() as connection:
+                backup_id = unfinished_backup(connection, run)
+            source = ExportSource.open(run.execution_id, backup_id, self._access.scratch(backup_id))
+            # The batch object exists as long as the task of its shard.
+            weakref.finalize(self, source.snapshot.close)
+            self._source = source
+        return source
+
+    def _check_tenant(self, backup_id: str, packer: Packer, tenant_id: str) -> None:
+        """Restore the export in the scratch database, where the tables have the same columns as in the snapshot."""
+        manifest = packer.read_manifest(manifest_path(tenant_id))
+        with self._access.scratch(backup_id) as connection:
+            schema = restore_tenant(connection, packer, manifest)
+            verify_restored(connection, schema, manifest)
+
+    def _delete_expired(
+        self, platform: psycopg.Connection, run: Run, store: ObjectStore, own_id: str
+    ) -> None:
+        """Delete backups that retention does not keep, and files of runs without a manifest."""
+        verified = []
+        for backup in verified_backups(platform):
+            if is_complete(store, backup.backup_id):
+                verified.append(backup)
+            else:
+                log.warning(
+                    "%s was verified, but has no manifest in %s any more: nothing of it is deleted",
+                    backup.backup_id,
+                    store.location(FOLDER),
+                )
+        kept = backups_to_keep(verified, self._settings.retention) | {own_id}
+        unfinished = _SQL.execute(platform, "unfinished_backups", execution_id=run.execution_id)
+        leaving = [backup.backup_id for backup in verified if backup.backup_id not in kept]
+        # A backup with a manifest is complete: the next run records it in the ledger.
+        leaving += [backup_id for (backup_id,) in unfinished if not is_complete(store, backup_id)]
+        # Commit before the deletion, so that the next retention continues after a kill.
+        deleting = _SQL.execute(platform, "record_deleting", backup_ids=leaving).fetchall()
+        for (backup_id,) in sorted(deleting):
+            # Delete the manifest first: after a kill, the remaining files do not count as a backup.
+            store.delete(f"{FOLDER}/{backup_id}/{MANIFEST}")
+            store.delete(f"{FOLDER}/{backup_id}")
+            with platform.transaction():
+                _SQL.execute(platform, "record_deleted", backup_id=backup_id)
+                _SQL.execute(platform, "delete_history", backup_id=backup_id)
+            log.info("%s is deleted", backup_id)
+
+
+def _too_small(place: str, needed: int, available: int) -> str:
+    return f"{place} の空き容量が足りません（必要 {needed:,} バイト、空き {available:,} バイト）"
+
+
+def tenant_of_the_day(tenant_ids: Sequence[str], day: date) -> str | None:
+    """The tenant whose export is restored on this day. Each day it is the next tenant; None without tenants."""
+    return tenant_ids[day.toordinal() % len(tenant_ids)] if tenant_ids else None

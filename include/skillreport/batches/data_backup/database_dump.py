@@ -1,0 +1,179 @@
+"""Stores a dump of the whole database, and loads it again, file by file. Only a few of its files are local at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import IO, cast
+
+from include.skillreport.batches.data_backup.files import (
+    BackupDamagedError,
+    CopyStream,
+    Manifest,
+    Packer,
+    StoredFile,
+    packer_suffix,
+    write_out,
+)
+from include.skillreport.batches.data_backup.postgres_tools import BackupError
+from include.skillreport.batches.data_backup.server import DatabaseServer
+
+_BLOCK_BYTES = 1 << 20
+_CONTENTS = "toc.dat"
+
+
+def store_dump(
+    server: DatabaseServer, packer: Packer, snapshot: str, folder: Path, *, jobs: int, waiting_bytes: int
+) -> list[StoredFile]:
+    """Dump the database in the exported snapshot. Store each file when it is complete, and delete it from ``folder``.
+
+    Returns the stored files by path. pg_dump waits while more than ``waiting_bytes`` of finished files are local.
+    :raises BackupError: pg_dump fails. :raises OSError: the store is full or not reachable. All work stops after an error.
+    """
+    with ThreadPoolExecutor(jobs, "store_dump") as pool, closing(server.dump(snapshot, folder, jobs)) as dump:
+        uploads = _Uploads(packer, pool)
+        try:
+            for path in dump:
+                if path is not None:
+                    uploads.add(path)
+                uploads.wait(waiting_bytes)
+            # pg_dump does not announce these files: the table of contents and the large objects.
+            for path in sorted(folder.iterdir()):
+                if path.name not in uploads.names:
+                    uploads.add(path)
+            uploads.wait(-1)
+        except BaseException:
+            uploads.stop()
+            raise
+    return sorted(uploads.files, key=lambda file: file.path)
+
+
+def load_dump(
+    server: DatabaseServer,
+    packer: Packer,
+    manifest: Manifest,
+    database: str,
+    folder: Path,
+    *,
+    jobs: int,
+    waiting_bytes: int,
+    with_owners: bool,
+) -> None:
+    """Create the database and restore the dump into it. ``folder`` is created and holds a group of files at a time.
+
+    The order is: everything before the rows, then the rows in groups, then sequences and large objects, then indexes, constraints, triggers
+    and policies. A group has a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many. If the
+    database cannot be completed, it is dropped.
+    :raises BackupDamagedError: a file is missing or changed, or the key does not decrypt it. :raises BackupError: see ``restore``.
+    """
+    files = _local_names(manifest)
+    folder.mkdir()
+    write_out(packer, files.pop(_CONTENTS), folder / _CONTENTS)
+    entries = server.data_entries(folder)
+    server.create_database(database)
+    restore = partial(server.restore, folder, database, with_owners=with_owners)
+    with server.dropped_after_error(database):
+        _load(packer, files, entries, folder, restore, jobs=jobs, waiting_bytes=waiting_bytes)
+
+
+def _load(
+    packer: Packer,
+    files: Mapping[str, StoredFile],
+    entries: Mapping[int, str],
+    folder: Path,
+    restore: Callable[..., None],
+    *,
+    jobs: int,
+    waiting_bytes: int,
+) -> None:
+    """``files`` by their local names, without the table of contents; ``entries`` by id; ``restore`` restores a section."""
+    restore("pre-data")
+    of_tables = {f"{entry}.dat": entry for entry in entries if f"{entry}.dat" in files}
+    # Files of similar size are restored together, so that no process waits long for another.
+    largest_first = sorted(of_tables, key=lambda name: files[name].bytes, reverse=True)
+    group: list[str] = []
+    for name in largest_first:
+        write_out(packer, files[name], folder / name)
+        group.append(name)
+        is_full = (
+            len(group) >= jobs and sum((folder / each).stat().st_size for each in group) >= waiting_bytes
+        )
+        if is_full or name == largest_first[-1]:
+            restore("data", jobs=jobs, entries=[entries[of_tables[each]] for each in group])
+            for each in group:
+                (folder / each).unlink()
+            group = []
+    # The values of sequences have no file. The files of large objects are listed in a file of their own.
+    for name in files.keys() - of_tables.keys():
+        write_out(packer, files[name], folder / name)
+    others = [line for entry, line in entries.items() if f"{entry}.dat" not in of_tables]
+    if others:
+        restore("data", jobs=jobs, entries=others)
+    for name in files.keys() - of_tables.keys():
+        (folder / name).unlink()
+    restore("post-data", jobs=jobs)
+
+
+def _local_names(manifest: Manifest) -> dict[str, StoredFile]:
+    """The files of a dump by their names for pg_restore. :raises BackupDamagedError: the manifest names no such files."""
+    files = {}
+    for file in manifest.files:
+        name = file.path.removeprefix("dump/").removesuffix(packer_suffix(file.path))
+        if "/" in name or name in ("", ".", ".."):
+            raise BackupDamagedError(
+                f"目録のパス {file.path!r} は使えません。別のバックアップを使ってください。"
+            )
+        files[name] = file
+    if _CONTENTS not in files:
+        raise BackupDamagedError(f"目録に {_CONTENTS} がありません。別のバックアップを使ってください。")
+    return files
+
+
+class _Uploads:
+    """The finished files of a dump that are being uploaded."""
+
+    def __init__(self, packer: Packer, pool: ThreadPoolExecutor) -> None:
+        self.files: list[StoredFile] = []
+        self.names: set[str] = set()
+        self._packer = packer
+        self._pool = pool
+        self._waiting: dict[Future[StoredFile], int] = {}
+        self._stopped = Event()
+
+    def add(self, path: Path) -> None:
+        """Store this file next, and then delete it."""
+        self.names.add(path.name)
+        self._waiting[self._pool.submit(self._store, path)] = path.stat().st_size
+
+    def wait(self, most_bytes: int) -> None:
+        """Wait until at most this many bytes are local; -1 waits for all files. Raises the first error of a file."""
+        while True:
+            done = [future for future in self._waiting if future.done()]
+            for future in done:
+                del self._waiting[future]
+                self.files.append(future.result())
+            if not self._waiting or sum(self._waiting.values()) <= most_bytes:
+                return
+            wait(self._waiting, return_when=FIRST_COMPLETED)
+
+    def stop(self) -> None:
+        """Upload no more files. An upload in progress is aborted."""
+        self._stopped.set()
+        for future in self._waiting:
+            future.cancel()
+
+    def _store(self, path: Path) -> StoredFile:
+        with path.open("rb") as source:
+
+            def next_block() -> bytes:
+                if self._stopped.is_set():
+                    raise BackupError("ダンプは中止されました。")
+                return source.read(_BLOCK_BYTES)
+
+            stored = self._packer.pack(cast("IO[bytes]", CopyStream(next_block)), f"dump/{path.name}")
+        path.unlink()
+        return stored

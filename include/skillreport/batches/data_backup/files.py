@@ -1,0 +1,308 @@
+"""A backup's files: compressed, optionally encrypted, and listed with their SHA-256 in manifests.
+
+``backups/<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and ``manifest.json``,
+which is written last and lists the other manifests. Without it the backup does not count. Compression is zstd. Encryption is the age format
+(X25519, authenticated by chunk), so ``age -d -i key | zstd -d`` opens a file without this code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pyrage  # type: ignore[import-untyped]
+import zstandard
+
+from include.skillreport.core.errors import BatchError, SettingsError
+from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
+
+KEY_CONNECTION = "batch_backup_key"
+FOLDER = "backups"
+MANIFEST = "manifest.json"
+BACKUP_ID = re.compile(r"BKP_\d{8}_\d{3}")
+DUMP_MANIFEST = "dump.json"
+
+_BLOCK_BYTES = 1 << 20
+
+
+class BackupDamagedError(BatchError):
+    """A file of a backup is missing, was changed, or cannot be opened."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A stored file; ``path`` is relative to the backup's folder; ``rows`` is the number of rows of a table's export."""
+
+    path: str
+    bytes: int
+    sha256: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class TableContent:
+    """A table's content: the number of rows, and the sum of their 64-bit hashes, which does not depend on their order.
+
+    ``content_hash`` is None if only the rows were counted.
+    """
+
+    schema: str
+    name: str
+    rows: int
+    content_hash: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of a backup, of its dump, or of one tenant's export."""
+
+    about: dict[str, Any]
+    files: list[StoredFile] = field(default_factory=list)
+    tables: list[TableContent] = field(default_factory=list)
+
+    def as_json(self) -> bytes:
+        """Readable JSON; the same content gives the same bytes."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, content: bytes, name: str) -> Manifest:
+        """:raises BackupDamagedError: the content is not a manifest."""
+        try:
+            parts = json.loads(content)
+            return cls(
+                dict(parts["about"]),
+                [StoredFile(**part) for part in parts["files"]],
+                [TableContent(**part) for part in parts["tables"]],
+            )
+        except (ValueError, KeyError, TypeError):
+            raise BackupDamagedError(
+                f"目録 {name} が壊れています。別のバックアップを使ってください。"
+            ) from None
+
+    @property
+    def total_bytes(self) -> int:
+        """The size of the files that this manifest lists itself."""
+        return sum(file.bytes for file in self.files)
+
+
+class Packer:
+    """Writes and reads the files of one backup. ``identity`` is the age key (``AGE-SECRET-KEY-1…``), None for no encryption."""
+
+    def __init__(
+        self, store: ObjectStore, folder: str, *, level: int = 3, identity: str | None = None
+    ) -> None:
+        self.store = store
+        self.folder = folder
+        self._level = level
+        self._identity = _parse_identity(identity) if identity else None
+        self.suffix = ".zst.age" if identity else ".zst"
+
+    def __repr__(self) -> str:
+        return f"Packer({self.folder!r})"
+
+    def pack(self, source: IO[bytes], path: str, rows: int | None = None) -> StoredFile:
+        """Store the source's bytes at ``path`` with the suffix, through a temporary name.
+
+        :raises NoSpaceError: the store is full. :raises OSError: it is not reachable.
+        """
+        path += self.suffix
+        with self.store.writer(self.key(path)) as target:
+            sink = _HashingWriter(target)
+            packed = zstandard.ZstdCompressor(level=self._level, write_checksum=True).stream_reader(source)
+            if self._identity is None:
+                shutil.copyfileobj(packed, cast("IO[bytes]", sink), _BLOCK_BYTES)
+            else:
+                try:
+                    pyrage.encrypt_io(packed, sink, [self._identity.to_public()])
+                except pyrage.EncryptError as error:
+                    # pyrage hides the store's error in its own text.
+                    raise sink.error or error from None
+                # pyrage ignores an error of its last write, which would leave an incomplete file.
+                if sink.error:
+                    raise sink.error
+        return StoredFile(path, sink.bytes, sink.digest(), rows)
+
+    @contextmanager
+    def unpacked(self, file: StoredFile) -> Iterator[IO[bytes]]:
+        """The file's original content, after the stored file was compared with the manifest.
+
+        :raises BackupDamagedError: the file is missing or differs, or the key does not open it.
+        """
+        key = self.key(file.path)
+        with tempfile.TemporaryFile() as stored:
+            sink = _HashingWriter(stored)
+            try:
+                with self.store.reader(key) as source:
+                    shutil.copyfileobj(source, cast("IO[bytes]", sink), _BLOCK_BYTES)
+            except FileNotFoundError:
+                raise BackupDamagedError(
+                    f"バックアップのファイル {self.store.location(key)} がありません。別のバックアップを使ってください。"
+                ) from None
+            if (sink.bytes, sink.digest()) != (file.bytes, file.sha256):
+                raise BackupDamagedError(
+                    f"バックアップのファイル {self.store.location(key)} の内容が目録と一致しません"
+                    f"（{sink.bytes} バイト、目録では {file.bytes} バイト）。別のバックアップを使ってください。"
+                )
+            stored.seek(0)
+            if not file.path.endswith(".age"):
+                yield _decompressed(stored)
+                return
+            with tempfile.TemporaryFile() as decrypted:
+                self._decrypt(stored, decrypted, key)
+                stored.close()  # the content needs the memory
+                decrypted.seek(0)
+                yield _decompressed(decrypted)
+
+    def write_manifest(self, manifest: Manifest, path: str) -> StoredFile:
+        """Store a manifest unencrypted, so that every reader of the store can read it. It contains no rows."""
+        content = manifest.as_json()
+        self.store.write(self.key(path), content)
+        return StoredFile(path, len(content), hashlib.sha256(content).hexdigest())
+
+    def read_manifest(self, path: str, sha256: str | None = None) -> Manifest:
+        """:raises BackupDamagedError: the manifest is missing, is not a manifest, or has another SHA-256."""
+        return self.entry(path, sha256)[1]
+
+    def entry(self, path: str, sha256: str | None = None) -> tuple[StoredFile, Manifest]:
+        """A stored manifest, and its entry for another manifest. Errors as ``read_manifest``."""
+        location = self.store.location(self.key(path))
+        try:
+            content = self.store.read(self.key(path))
+        except FileNotFoundError:
+            raise BackupDamagedError(
+                f"目録 {location} がありません。このバックアップは完成していないため使えません。"
+            ) from None
+        found = hashlib.sha256(content).hexdigest()
+        if sha256 and found != sha256:
+            raise BackupDamagedError(
+                f"目録 {location} が書き換えられています。別のバックアップを使ってください。"
+            )
+        return StoredFile(path, len(content), found), Manifest.parse(content, location)
+
+    def key(self, path: str) -> str:
+        """The store's key of a path in the backup."""
+        return f"{self.folder}/{path}"
+
+    def _decrypt(self, stored: IO[bytes], decrypted: IO[bytes], key: str) -> None:
+        if self._identity is None:
+            raise BackupDamagedError(
+                f"ファイル {self.store.location(key)} は暗号化されています。鍵を接続 '{KEY_CONNECTION}' のパスワードに設定してください。"
+            )
+        try:
+            pyrage.decrypt_io(stored, decrypted, [self._identity])
+        except pyrage.DecryptError:
+            raise BackupDamagedError(
+                f"接続 '{KEY_CONNECTION}' の鍵ではファイル {self.store.location(key)} を開けません。取得時の鍵を設定してください。"
+            ) from None
+
+
+class CopyStream(io.RawIOBase):
+    """The output of a COPY as a readable file. ``next_block`` returns the next block, and an empty block at the end."""
+
+    def __init__(self, next_block: Callable[[], Any]) -> None:
+        self._next_block = next_block
+        self._rest = b""
+
+    def readable(self) -> bool:
+        """Always true."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes; fewer only at the end."""
+        parts, missing = [self._rest], (size if size >= 0 else 1 << 62) - len(self._rest)
+        while missing > 0 and (block := bytes(self._next_block())):
+            parts.append(block)
+            missing -= len(block)
+        content = b"".join(parts)
+        if size < 0:
+            size = len(content)
+        self._rest = content[size:]
+        return content[:size]
+
+
+class _HashingWriter:
+    """Counts and hashes the bytes that it writes to the target."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+        self.error: OSError | None = None
+
+    def write(self, block: bytes) -> int:
+        try:
+            self._target.write(block)
+        except OSError as error:
+            self.error = error
+            raise
+        self._hash.update(block)
+        self.bytes += len(block)
+        return len(block)
+
+    def flush(self) -> None:
+        self._target.flush()
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def is_complete(store: ObjectStore, backup_id: str) -> bool:
+    """Whether the backup was verified: its manifest exists. It is written last."""
+    return bool(BACKUP_ID.fullmatch(backup_id)) and store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
+
+
+def _decompressed(source: IO[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(source))
+
+
+def _parse_identity(key: str) -> pyrage.x25519.Identity:
+    try:
+        return pyrage.x25519.Identity.from_str(key.strip())
+    except pyrage.IdentityError:
+        raise SettingsError(
+            f"接続 '{KEY_CONNECTION}' のパスワードは age の鍵（AGE-SECRET-KEY-1…）ではありません。`age-keygen` で作成してください。"
+        ) from None
+
+
+def differences(expected: Sequence[TableContent], found: Sequence[TableContent]) -> list[str]:
+    """A sentence for each table that differs. If the expected content of a table has no hash, only the number of rows is compared."""
+    actual: Mapping[tuple[str, str], TableContent] = {(table.schema, table.name): table for table in found}
+    lines = []
+    for table in expected:
+        other = actual.get((table.schema, table.name))
+        name = f"{table.schema}.{table.name}"
+        if other is None:
+            lines.append(f"{name} がありません")
+        elif other.rows != table.rows:
+            lines.append(f"{name} は {table.rows} 行のはずが {other.rows} 行です")
+        elif table.content_hash is None:
+            continue
+        elif other.content_hash is None:
+            lines.append(f"{name} の内容を比べていません")
+        elif other.content_hash != table.content_hash:
+            lines.append(f"{name} の内容が違います")
+    return lines
+
+
+def packer_suffix(path: str) -> str:
+    """The suffix that packing has added to the file's name."""
+    return ".zst.age" if path.endswith(".age") else ".zst"
+
+
+def write_out(packer: Packer, file: StoredFile, target: Path) -> None:
+    """Write the file's content to ``target``. Errors as ``Packer.unpacked``. :raises NoSpaceError: the disk is full."""
+    with (
+        full_disk_named(f"一時フォルダー（TMPDIR）{target.parent}"),
+        packer.unpacked(file) as source,
+        target.open("wb") as sink,
+    ):
+        shutil.copyfileobj(source, sink, _BLOCK_BYTES)

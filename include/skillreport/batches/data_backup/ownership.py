@@ -1,0 +1,250 @@
+"""Which rows a tenant's export contains, and which rows no export contains.
+
+A row of the host belongs to the tenant of the person whom it names (``batch.all_person_key``), otherwise to the tenant in its own column
+``tenant_id``. The batches ignore the tenant of rows that a placeholder or the application itself wrote; an export keeps these rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from include.skillreport.batches.data_backup.files import TableContent
+from include.skillreport.batches.data_backup.server import Table, list_tables, table_contents
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parent)
+
+HOST_SCHEMA = "public"
+
+# If a database is restored for exports, this schema contains the keys of all people; see index_owners.
+KEY_SCHEMA = "tenant_export"
+_KEYS = sql.Identifier(KEY_SCHEMA, "person_key")
+
+# The host's tables whose rows name a person, by the column, and the kind of key in it. `employee` and `account` are the tables of the
+# people themselves. `any` is any key that the application writes.
+_PERSON_COLUMNS = {
+    "HIS_AuditLog": ("user_id", "any"),
+    "HIS_ReportGeneration": ("requested_by", "any"),
+    "MST_CareerPlan": ("employee_id", "employee"),
+    "MST_Employee": ("id", "employee"),
+    "MST_EmployeeDepartment": ("employee_id", "employee"),
+    "MST_EmployeeJobType": ("employee_id", "employee"),
+    "MST_EmployeePosition": ("employee_id", "employee"),
+    "MST_UserAuth": ("user_id", "account"),
+    "MST_UserRole": ("user_id", "account"),
+    "SYS_SkillMatrix": ("employee_id", "any"),
+    "SYS_SystemLog": ("user_id", "any"),
+    "SYS_TokenStore": ("user_id", "account"),
+    "TRN_EmployeeSkillGrade": ("employee_id", "any"),
+    "TRN_GoalProgress": ("employee_id", "any"),
+    "TRN_Notification": ("recipient_id", "any"),
+    "TRN_PDU": ("employee_id", "any"),
+    "TRN_ProjectRecord": ("employee_id", "any"),
+    "TRN_SkillEvidence": ("employee_id", "any"),
+    "TRN_SkillRecord": ("employee_id", "any"),
+    "TRN_TrainingHistory": ("employee_id", "any"),
+}
+
+# 'default-tenant' is the default of their column. It means that the application set no tenant.
+_STATES_NO_DEFAULT = frozenset({"MST_UserAuth", "MST_UserRole"})
+
+# Calculated from other tables, and replaceable at any time.
+_DERIVED = frozenset({("batch", "person_key")})
+
+# Before the host's multi-tenant migration these tables have no tenant column: all rows belong to the only tenant.
+_OF_THE_ONLY_TENANT = frozenset({"MST_Department", "MST_RolePermission"})
+
+
+@dataclass(frozen=True)
+class OwnedTable:
+    """A table whose rows belong to tenants. ``keys`` is the table that ``index_owners`` has created.
+
+    ``person_column`` names a person by a key of ``key_kind``. Without it and without a tenant column, all rows belong to the only tenant.
+    """
+
+    table: Table
+    keys: sql.Identifier
+    person_column: str | None = None
+    key_kind: str | None = None
+
+    def owner(self, alias: str) -> sql.Composable:
+        """The tenant of the row ``alias``: an expression, null if the row belongs to no tenant."""
+        default = "default-tenant" if self.table.name in _STATES_NO_DEFAULT else None
+        stated = sql.SQL("nullif({}::text, {})").format(
+            sql.Identifier(alias, "tenant_id"), sql.Literal(default)
+        )
+        if self.person_column is None:
+            return (
+                sql.Identifier(alias, "tenant_id")
+                if self.table.has_tenant
+                else sql.SQL("(SELECT tenant_id FROM batch.only_tenant)")
+            )
+        by_person = sql.SQL(
+            "(SELECT keys.tenant_id FROM {keys} AS keys WHERE keys.person_key = btrim({person}) AND keys.kind = {kind})"
+        ).format(
+            keys=self.keys,
+            person=sql.Identifier(alias, self.person_column),
+            kind=sql.Literal(self.key_kind),
+        )
+        if not self.table.has_tenant:
+            return by_person
+        return sql.SQL(
+            'coalesce({}, (SELECT known.tenant_id::text FROM public."MST_Tenant" AS known WHERE known.tenant_id = {}))'
+        ).format(by_person, stated)
+
+    def belongs(self, alias: str, tenant_id: str) -> sql.Composable:
+        """The condition that the row ``alias`` belongs to this tenant, for rows that the query has found by another condition."""
+        tenant = sql.Literal(tenant_id)
+        if self.person_column is None:
+            return sql.SQL("{} = {}").format(self.owner(alias), tenant)
+        # Not = ANY(ARRAY(…)): PostgreSQL compares such an array with each row key by key, which a large tenant's keys make very slow.
+        named = sql.SQL(
+            "btrim({person}) IN ("
+            "SELECT keys.person_key FROM {keys} AS keys WHERE keys.tenant_id = {tenant} AND keys.kind = {kind})"
+        ).format(
+            person=sql.Identifier(alias, self.person_column),
+            keys=self.keys,
+            tenant=tenant,
+            kind=sql.Literal(self.key_kind),
+        )
+        if not self.table.has_tenant:
+            return named
+        return sql.SQL("({named} OR ({stated} = {tenant} AND {owner} = {tenant}))").format(
+            named=named,
+            stated=sql.Identifier(alias, "tenant_id"),
+            tenant=tenant,
+            owner=self.owner(alias),
+        )
+
+    def found_by_index(self, alias: str, tenant_id: str) -> sql.Composable:
+        """The same condition, which finds the tenant's rows by the indexes of ``index_owners``."""
+        # Rows of a table and of its children can have the same place.
+        if self.person_column is None or self.table.has_children:
+            return self.belongs(alias, tenant_id)
+        tenant = sql.Literal(tenant_id)
+        # Two steps, so that no row is compared with the list of keys: the rows' places by the indexes, and the rows by their places.
+        places = sql.SQL(
+            "SELECT own.ctid FROM {table} AS own WHERE btrim({person}) = ANY(ARRAY("
+            "SELECT keys.person_key FROM {keys} AS keys WHERE keys.tenant_id = {tenant} AND keys.kind = {kind}))"
+        ).format(
+            table=self.table.identifier,
+            person=sql.Identifier("own", self.person_column),
+            keys=self.keys,
+            tenant=tenant,
+            kind=sql.Literal(self.key_kind),
+        )
+        if self.table.has_tenant:
+            places += sql.SQL(
+                " UNION ALL SELECT own.ctid FROM {table} AS own WHERE own.tenant_id = {tenant} AND {owner} = {tenant}"
+            ).format(table=self.table.identifier, tenant=tenant, owner=self.owner("own"))
+        return sql.SQL("{place} = ANY(ARRAY({places}))").format(
+            place=sql.Identifier(alias, "ctid"), places=places
+        )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows that no tenant's export contains. ``table`` has the schema; ``reason`` is for operators."""
+
+    table: str
+    rows: int
+    reason: str
+
+
+def index_owners(connection: psycopg.Connection) -> None:
+    """Prepare a restored database for exports: the keys of all people, and indexes to find a tenant's rows.
+
+    The host has no such indexes, so every export would read whole tables.
+    """
+    connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(KEY_SCHEMA)))
+    _write_keys(connection, sql.SQL("TABLE"), _KEYS)
+    for owned in owned_tables(connection):
+        columns: list[sql.Composable] = [sql.SQL("tenant_id")] if owned.table.has_tenant else []
+        if owned.person_column:
+            columns.append(sql.SQL("btrim({})").format(sql.Identifier(owned.person_column)))
+        for column in columns:
+            connection.execute(sql.SQL("CREATE INDEX ON {} ({})").format(owned.table.identifier, column))
+    connection.execute("ANALYZE")
+
+
+def find_owners(connection: psycopg.Connection) -> list[OwnedTable]:
+    """The tables of the live database, with the keys of its people in a temporary table of the open transaction."""
+    connection.execute("DROP TABLE IF EXISTS pg_temp.person_key")
+    keys = sql.Identifier("pg_temp", "person_key")
+    _write_keys(connection, sql.SQL("TEMPORARY TABLE"), keys)
+    return owned_tables(connection, keys)
+
+
+def _write_keys(connection: psycopg.Connection, kind: sql.SQL, keys: sql.Identifier) -> None:
+    statement = sql.SQL("CREATE {} {} AS {}").format(kind, keys, sql.SQL(_SQL["person_keys"]))
+    # The login sees all rows of the tables and forbids row-level security. The view reads one table as its owner, who has a policy.
+    connection.execute("SET LOCAL row_security = on")
+    connection.execute(statement)
+    connection.execute("SET LOCAL row_security = off")
+    for columns in ("person_key, kind", "tenant_id, kind"):
+        connection.execute(sql.SQL("CREATE INDEX ON {} ({})").format(keys, sql.SQL(columns)))
+    connection.execute(sql.SQL("ANALYZE {}").format(keys))
+
+
+def owned_tables(connection: psycopg.Connection, keys: sql.Identifier | None = None) -> list[OwnedTable]:
+    """The tables whose rows belong to tenants, by schema and name. Without ``keys``, those of ``index_owners`` are used."""
+    keys = keys or _KEYS
+    owned = []
+    for table in list_tables(connection):
+        if (table.schema, table.name) in _DERIVED:
+            continue
+        is_host = table.schema == HOST_SCHEMA
+        column, kind = _PERSON_COLUMNS.get(table.name, (None, None)) if is_host else (None, None)
+        if column or table.has_tenant or (is_host and table.name in _OF_THE_ONLY_TENANT):
+            owned.append(OwnedTable(table, keys, column, kind))
+    return owned
+
+
+def tenant_rows(connection: psycopg.Connection, tables: Sequence[OwnedTable], tenant_id: str) -> int:
+    """The number of rows of the tenant."""
+    return sum(content.rows for content in _contents(connection, tables, tenant_id, hashed=()))
+
+
+def tenant_contents(
+    connection: psycopg.Connection, tables: Sequence[OwnedTable], tenant_id: str
+) -> list[tuple[OwnedTable, TableContent]]:
+    """The tables with rows of the tenant, and their number and hash."""
+    contents = _contents(connection, tables, tenant_id)
+    return [(owned, content) for owned, content in zip(tables, contents, strict=True) if content.rows]
+
+
+def _contents(
+    connection: psycopg.Connection,
+    tables: Sequence[OwnedTable],
+    tenant_id: str,
+    *,
+    hashed: Collection[tuple[str, str]] | None = None,
+) -> list[TableContent]:
+    return table_contents(
+        connection,
+        [owned.table for owned in tables],
+        [owned.found_by_index("content", tenant_id) for owned in tables],
+        hashed=hashed,
+    )
+
+
+def left_out(connection: psycopg.Connection, exported: dict[tuple[str, str], int]) -> list[LeftOut]:
+    """The rows of the restored database that no export contains, by table. ``exported`` counts the exported rows by schema and name."""
+    tables = list_tables(connection)
+    owned = {(each.table.schema, each.table.name) for each in owned_tables(connection)}
+    found = []
+    for table, content in zip(tables, table_contents(connection, tables, hashed=()), strict=True):
+        name = (table.schema, table.name)
+        rows = content.rows - exported.get(name, 0)
+        if name not in owned:
+            reason = "どのテナントのものでもない表（全テナント共通のマスター、または実行の記録）"
+            found.append(LeftOut(f"{table.schema}.{table.name}", rows, reason))
+        elif rows:
+            reason = "テナントが決まらない行（該当する従業員がいない、または存在しないテナント）"
+            found.append(LeftOut(f"{table.schema}.{table.name}", rows, reason))
+    return found

@@ -1,0 +1,207 @@
+"""Runs pg_dump and pg_restore. The password is not in the command line, and no process outlives the task."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from include.skillreport.core.errors import BatchError
+
+_TICK_SECONDS = 1.0
+_END_SECONDS = 10.0
+
+# Kills the process group $0 if its standard input ends without a line, which means that the task was killed.
+_WATCH = 'read -r line || kill -s TERM -- "-$0"'
+
+
+# A tool writes the parts of an error one by one, so the output of a worker may overwrite the last part.
+_SPLIT_ERROR = re.compile(r"error: (?:[\w.-]+:| )*(?:dumping contents of|finished item) .*")
+
+
+class BackupError(BatchError):
+    """The backup cannot be taken, or is not usable."""
+
+
+class SchemaChangingError(BackupError):
+    """Somebody alters, creates or drops tables, for example a migration. ``state`` is the first part of the sentence."""
+
+    recoverable = True
+
+    def __init__(self, state: str) -> None:
+        super().__init__(
+            f"{state}。自動で再試行します。それでも失敗したら、変更が終わってから dump を下流ごと消去（Clear）してください。"
+        )
+
+
+class PostgresTools:
+    """The PostgreSQL programs in the folder ``bin_dir``, for the database of ``dsn``."""
+
+    def __init__(self, dsn: str, bin_dir: str) -> None:
+        self._dsn = dsn
+        self._bin_dir = bin_dir
+
+    def __repr__(self) -> str:
+        return "PostgresTools()"  # the connection string contains a password
+
+    def run(self, tool: str, options: Sequence[str], database: str | None = None) -> None:
+        """Run the tool on the database. :raises BackupError: the tool fails or is killed; the text has its first error."""
+        with closing(self.lines(tool, options, database)) as lines:
+            for _ in lines:
+                pass
+
+    def lines(
+        self, tool: str, options: Sequence[str], database: str | None = None
+    ) -> Generator[str | None, None, None]:
+        """Run the tool. Yield each line of its output when it arrives, and None if there is none for a second.
+
+        The tool waits for the reader: it does not write its next line before this line is read. Close the generator to end the tool.
+        :raises BackupError: as ``run``.
+        """
+        parts = {key: str(value) for key, value in conninfo_to_dict(self._dsn).items() if value is not None}
+        # All users of the machine can read command lines; only this user can read the environment.
+        password = parts.pop("password", None)
+        if database:
+            parts["dbname"] = database
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        environment |= {"LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
+        command = [str(Path(self._bin_dir, tool)), *options, f"--dbname={make_conninfo(**parts)}"]
+        reason = _Reason()
+        with _started(command, environment) as (process, output):
+            for line in _lines(process, output):
+                if line is not None:
+                    reason.read(line)
+                yield line
+        if process.returncode:
+            how = (
+                f"シグナル {-process.returncode} で強制終了されました"
+                if process.returncode < 0
+                else f"終了コード {process.returncode} で失敗しました"
+            )
+            raise BackupError(f"{tool} が{how}: {reason}")
+
+    def listing(self, tool: str, options: Sequence[str]) -> str:
+        """The output of the tool, which reads local files only. :raises BackupError: the tool fails."""
+        done = subprocess.run(
+            [str(Path(self._bin_dir, tool)), *options],
+            env=os.environ | {"LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
+        if done.returncode:
+            raise BackupError(
+                f"{tool} が終了コード {done.returncode} で失敗しました: {done.stderr.strip()[:500]}"
+            )
+        return done.stdout
+
+
+class _Reason:
+    """Why a tool failed: its first error with the detail, otherwise its last line."""
+
+    def __init__(self) -> None:
+        self._last = "（出力なし）"
+        self._error = self._detail = ""
+
+    def read(self, line: str) -> None:
+        if "error:" in line and not self._error:
+            self._error = line
+        elif _SPLIT_ERROR.search(self._error):
+            self._error = _SPLIT_ERROR.sub(lambda _: f"error: {line}", self._error)
+        elif "detail:" in line and self._error and not self._detail:
+            self._detail = line
+        elif line.strip():
+            self._last = line
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self._error, self._detail))) or self._last
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The running tool in its own process group, and its output. When the block has ended, no process of the group runs any more."""
+    output, writer = _narrow_pipe()
+    try:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, process_group=0
+        )
+    except BaseException:
+        os.close(output)
+        raise
+    finally:
+        os.close(writer)
+    watch = None
+    try:
+        watch = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, str(process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        yield process, output
+    finally:
+        # Close this first, because a tool that still writes would wait for a reader.
+        os.close(output)
+        _end(process)
+        if watch:
+            watch.communicate(b"ended\n")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the remaining processes of the group. SIGTERM comes first: pg_dump then also cancels its statements on the server."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _narrow_pipe() -> tuple[int, int]:
+    """A pipe that holds only one write if the system supports that, so that a tool waits for its reader."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox without packet pipes
+            reader, writer = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+            return reader, writer
+    return os.pipe()
+
+
+def _lines(process: subprocess.Popen[bytes], output: int) -> Iterator[str | None]:
+    """The lines of the output until its end, or until the process has ended and writes no more. None for a second without a line."""
+    rest = b""
+    while True:
+        if not select.select([output], [], [], _TICK_SECONDS)[0]:
+            if process.poll() is not None:  # a worker that outlives it keeps the pipe open
+                break
+            yield None
+            continue
+        block = os.read(output, 1 << 16)
+        if not block:
+            break
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+    if rest:
+        yield rest.decode(errors="replace")
+    # The process may still run after its output has ended.
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_TICK_SECONDS)
+        yield None

@@ -1,0 +1,130 @@
+"""Restores the whole database into a new database, or one tenant into a separate schema or over the live rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.batches.data_backup.comparison import hashed_tables
+from include.skillreport.batches.data_backup.database_dump import load_dump
+from include.skillreport.batches.data_backup.files import (
+    DUMP_MANIFEST,
+    MANIFEST,
+    BackupDamagedError,
+    Manifest,
+    Packer,
+    differences,
+)
+from include.skillreport.batches.data_backup.ownership import find_owners
+from include.skillreport.batches.data_backup.server import (
+    DatabaseServer,
+    list_tables,
+    table_contents,
+)
+from include.skillreport.batches.data_backup.spool import WAITING_BYTES, spool_folder
+from include.skillreport.batches.data_backup.tenant_export import (
+    Conflict,
+    compare,
+    manifest_path,
+    merge,
+    restore_tenant,
+)
+
+
+@dataclass(frozen=True)
+class TenantRestore:
+    """The result of a tenant's restore: the schema with the rows, their comparison with the live rows, the number of merged rows."""
+
+    schema: str
+    rows: int
+    conflicts: list[Conflict] = field(default_factory=list)
+    merged_rows: int | None = None
+
+    def lines(self) -> list[str]:
+        """The report for operators."""
+        lines = [conflict.sentence() for conflict in self.conflicts] or ["現在の行との違いはありません。"]
+        lines.insert(0, f"{self.rows} 行をスキーマ {self.schema} に復元しました。")
+        if self.merged_rows is not None:
+            lines.append(f"{self.merged_rows} 行を現在の表に反映しました（取得後に増えた行は残しています）。")
+        return lines
+
+
+def restore_database(
+    server: DatabaseServer,
+    packer: Packer,
+    database: str,
+    jobs: int,
+    *,
+    sha256: str | None = None,
+    with_owners: bool = True,
+    owner: str = "",
+) -> Manifest:
+    """Restore a whole dump into a new database and compare the tables of its manifest with the snapshot. Returns the manifest.
+
+    The rows of these tables are counted. If the manifest has a hash of a table, its content is compared too. The manifest lacks the tables
+    that ``contents_until_awaited`` has not recorded.
+
+    ``sha256`` is the dump manifest's hash in the backup's manifest. ``owner``: see ``spool_folder``. If the database cannot be completed,
+    it is dropped.
+    :raises BackupDamagedError: a table differs. :raises BackupError: the database exists, or pg_restore fails.
+    """
+    manifest = packer.read_manifest(DUMP_MANIFEST, sha256)
+    with spool_folder(owner) as spool:
+        load_dump(
+            server,
+            packer,
+            manifest,
+            database,
+            Path(spool, "dump"),
+            jobs=jobs,
+            waiting_bytes=WAITING_BYTES,
+            with_owners=with_owners,
+        )
+    with server.dropped_after_error(database):
+        with server.connect(database) as connection:
+            found = table_contents(connection, list_tables(connection), hashed=hashed_tables(manifest.tables))
+        wrong = differences(manifest.tables, found)
+        if wrong:
+            raise BackupDamagedError(f"復元結果が取得時と一致しません: {'、'.join(wrong)}")
+    return manifest
+
+
+def entry_of(manifest: Manifest, path: str) -> str:
+    """The SHA-256 of another manifest, as the backup's manifest lists it. :raises BackupDamagedError: it is not listed."""
+    for file in manifest.files:
+        if file.path == path:
+            return file.sha256
+    raise BackupDamagedError(
+        f"バックアップの目録に {path} がありません（取得時にいなかったテナントではありませんか）。"
+    )
+
+
+def restore_one_tenant(
+    connection: psycopg.Connection,
+    packer: Packer,
+    tenant_id: str,
+    *,
+    manifest_sha256: str | None = None,
+    merged: bool = False,
+    kept: bool = True,
+) -> TenantRestore:
+    """Restore a tenant into its own schema and compare it with the live rows; ``merged`` also overwrites the live rows.
+
+    Everything happens in one transaction. If ``kept`` is false, it rolls back and only the report remains (a dry run).
+    """
+    top = packer.read_manifest(MANIFEST, manifest_sha256)
+    path = manifest_path(tenant_id)
+    manifest = packer.read_manifest(path, entry_of(top, path))
+    with connection.transaction() as transaction:
+        schema = restore_tenant(connection, packer, manifest)
+        tables = find_owners(connection)
+        conflicts = compare(
+            connection, schema, manifest, tables, datetime.fromisoformat(str(top.about["snapshot_at"]))
+        )
+        rows = merge(connection, schema, manifest, tables) if merged else None
+        if not kept:
+            raise psycopg.Rollback(transaction)
+    return TenantRestore(schema, int(manifest.about["rows"]), conflicts, rows)

@@ -1,0 +1,369 @@
+"""The PostgreSQL server for pg_dump and pg_restore, and the content of its tables."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from include.skillreport.batches.data_backup.files import TableContent
+from include.skillreport.batches.data_backup.postgres_tools import (
+    BackupError,
+    PostgresTools,
+    SchemaChangingError,
+)
+from include.skillreport.batches.data_backup.spool import DatabaseSize, TableSize
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, reason_of
+from include.skillreport.core.postgres_programs import find_programs
+from include.skillreport.schema.checks.findings import Severity
+from include.skillreport.schema.checks.sessions import connect
+
+_SQL = Statements(Path(__file__).parent)
+
+CONNECTION = "batch_backup_db"
+
+# Databases in which a backup is restored to verify it; see DatabaseServer.scratch_database.
+_SCRATCH_PREFIX = "batch_backup_check_"
+
+# pg_dump announces finished files only if it has workers.
+_LEAST_PROCESSES = 2
+# Each process writes the name of the program first and then the message, so another process may write in between.
+_FINISHED = re.compile(r"^(?:[\w.-]+:| )*finished item (\d+) TABLE DATA ")
+
+# How long pg_dump waits for a lock at its beginning. Its other processes do not wait at all.
+_LOCK_WAIT_MILLISECONDS = 2_000
+# What pg_dump says about a table that somebody waits to alter, and about a dropped object. It limits its wait for locks by a statement
+# timeout.
+_CHANGED_MEANWHILE = re.compile(
+    "could not obtain lock on relation|due to (?:lock|statement) timeout|relation .* does not exist|cache lookup failed"
+    "|could not open relation with OID"
+)
+
+# pg_restore about a table of contents that a newer pg_dump has written.
+_NEWER_FORMAT = "unsupported version ("
+# The server of the dump, in the comments of pg_restore --list.
+_SOURCE = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the database. ``has_tenant``: its rows have a tenant_id. ``has_children``: other tables inherit from it."""
+
+    schema: str
+    name: str
+    has_tenant: bool
+    has_children: bool = False
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The quoted name with the schema."""
+        return sql.Identifier(self.schema, self.name)
+
+
+class DatabaseServer:
+    """``dsn`` is the database to back up, with a login that sees all rows; ``bin_dir``: see ``find_programs``."""
+
+    def __init__(self, dsn: str, bin_dir: str = "") -> None:
+        self._dsn = dsn
+        self._bin_dir = bin_dir
+
+    def __repr__(self) -> str:
+        return "DatabaseServer()"  # the connection string contains a password
+
+    def connect(self, database: str | None = None) -> psycopg.Connection:
+        """In autocommit mode, with a fixed output format of values.
+
+        Limits for the application's sessions do not apply: a snapshot is idle while pg_dump works, and pg_dump ignores them, too.
+        :raises DatabaseUnavailableError: the server does not answer.
+        """
+        try:
+            return psycopg.connect(
+                make_conninfo(self._dsn, **({"dbname": database} if database else {})),
+                autocommit=True,
+                client_encoding="UTF8",
+                options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c row_security=off"
+                " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
+            )
+        except psycopg.OperationalError as error:
+            raise _unavailable(error) from None
+
+    @cached_property
+    def _tools(self) -> PostgresTools:
+        """The programs that fit the server. :raises UnsuitableProgramsError: they are not installed."""
+        return PostgresTools(self._dsn, find_programs(self._bin_dir, self.major_version))
+
+    @cached_property
+    def major_version(self) -> int:
+        """The server's major version."""
+        with self.connect() as connection:
+            return connection.info.server_version // 10_000
+
+    @property
+    def scratch_prefix(self) -> str:
+        """The prefix of this database's scratch databases. Another installation on the same server has another prefix."""
+        name = str(conninfo_to_dict(self._dsn).get("dbname") or "")
+        return f"{_SCRATCH_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:8]}_"
+
+    def scratch_database(self, backup_id: str) -> str:
+        """The database into which this backup is restored to verify it; a database with this name may be dropped."""
+        return f"{self.scratch_prefix}{backup_id.lower()}"
+
+    def check(self) -> None:
+        """Check that this login and these tools can take a complete backup.
+
+        :raises UnsuitableProgramsError: no installed pg_dump and pg_restore fit the server.
+        :raises SettingsError: a connection pooler answers, or the login cannot see all rows or cannot create databases.
+        """
+        self._refuse_pooler()
+        with self.connect() as connection:
+            hidden = _SQL.column(connection, "hidden_tables")
+            if hidden:
+                raise SettingsError(
+                    f"接続 '{CONNECTION}' のログインには行レベルセキュリティで見えない行があります"
+                    f"（{'、'.join(hidden[:3])} など {len(hidden)} 表）。スーパーユーザーか BYPASSRLS のロールにしてください。"
+                )
+            if _SQL.row(connection, "may_create_databases") != (True,):
+                raise SettingsError(
+                    f"接続 '{CONNECTION}' のログインは検証用のデータベースを作れません。CREATEDB を与えてください。"
+                )
+        find_programs(self._bin_dir, self.major_version)
+
+    def _refuse_pooler(self) -> None:
+        try:
+            connection, findings = connect(self._dsn)
+        except psycopg.OperationalError as error:
+            raise _unavailable(error) from None
+        connection.close()
+        for finding in findings:
+            if finding.severity is Severity.ERROR:
+                raise SettingsError(f"接続 '{CONNECTION}': {finding.text}")
+
+    def dump(self, snapshot: str, folder: Path, jobs: int) -> Generator[Path | None, None, None]:
+        """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed, with at least two processes.
+
+        Yields the file of each table when it is complete, and None at intervals. pg_dump begins no other table before the caller takes the
+        next value. Close the generator to end pg_dump. :raises BackupError: pg_dump fails.
+        """
+        options = [
+            "--format=directory",
+            f"--jobs={dump_processes(jobs)}",
+            "--compress=0",
+            "--verbose",
+            f"--snapshot={snapshot}",
+            f"--lock-wait-timeout={_LOCK_WAIT_MILLISECONDS}",
+            f"--file={folder}",
+        ]
+        try:
+            with closing(self._tools.lines("pg_dump", options)) as lines:
+                for line in lines:
+                    finished = _FINISHED.match(line) if line else None
+                    yield folder / f"{finished[1]}.dat" if finished else None
+        except BackupError as error:
+            if _CHANGED_MEANWHILE.search(str(error)):
+                raise SchemaChangingError(
+                    f"データベースの構造を変える処理（移行など）と重なり、ダンプを取れません（{error}）"
+                ) from None
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            # pg_dump does not name its file. The server names its own files.
+            raise BackupError(
+                f"{error}。一時フォルダー {folder} かサーバーの空き容量がなくなりました。"
+                "空けるか、一時フォルダーの置き場所（TMPDIR）を広げてください。"
+            ) from None
+
+    def create_database(self, database: str) -> None:
+        """Create an empty database. :raises BackupError: it exists."""
+        with self.connect() as connection:
+            try:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(database))
+                )
+            except psycopg.errors.DuplicateDatabase:
+                raise BackupError(
+                    f"データベース '{database}' は既にあります。別の名前を指定してください（上書きはしません）。"
+                ) from None
+
+    @contextmanager
+    def dropped_after_error(self, database: str) -> Iterator[None]:
+        """Drop the database if the block fails. Enter it only after ``create_database``, so that it never drops another run's database."""
+        try:
+            yield
+        except BaseException:
+            self.drop(database)
+            raise
+
+    def data_entries(self, folder: Path) -> dict[int, str]:
+        """The entries of a dump that are data, by id, as lines for ``restore``; only the table of contents needs to be local.
+
+        :raises BackupError: the programs that fit this server cannot read the dump, because it is of a newer version.
+        """
+        listing = self._listing(folder)
+        # Comments begin with a semicolon.
+        return {int(line.partition(";")[0]): line for line in listing.splitlines() if line[:1].isdigit()}
+
+    def _listing(self, folder: Path) -> str:
+        try:
+            return self._tools.listing("pg_restore", ["--list", "--section=data", str(folder)])
+        except BackupError as error:
+            if _NEWER_FORMAT not in str(error):
+                raise
+            raise BackupError(
+                f"このバックアップは新しい版の pg_dump で取られたため、PostgreSQL {self.major_version} に使える pg_restore では"
+                "読めません。取得元と同じか、それより新しい版のサーバーに復元してください。"
+            ) from None
+
+    def restore(
+        self,
+        folder: Path,
+        database: str,
+        section: str,
+        *,
+        jobs: int = 1,
+        entries: Sequence[str] | None = None,
+        with_owners: bool,
+    ) -> None:
+        """Restore a section of a dump (``pre-data``, ``data``, ``post-data``), or only these entries of it.
+
+        ``with_owners`` needs the roles and a superuser; without it neither is needed. :raises BackupError: the restore fails.
+        """
+        options = ["--exit-on-error", f"--section={section}", f"--jobs={jobs}"]
+        if not with_owners:
+            options += ["--no-owner", "--no-privileges"]
+        if entries is not None:
+            listed = folder / "entries"
+            listed.write_text("\n".join(entries), encoding="utf-8", errors="surrogateescape")
+            options.append(f"--use-list={listed}")
+        try:
+            self._tools.run("pg_restore", [*options, str(folder)], database)
+        except BackupError as error:
+            source = _SOURCE.search(self._listing(folder))
+            if source and int(source[1]) > self.major_version:
+                raise BackupError(
+                    f"{error}。このバックアップは PostgreSQL {source[1]} のもので、復元先の PostgreSQL {self.major_version} にない機能を"
+                    f"使っている可能性があります。PostgreSQL {source[1]} 以上のサーバーに復元してください。"
+                ) from error
+            if not with_owners or self.is_superuser():
+                raise
+            raise BackupError(
+                f"{error}。スーパーユーザーの接続で実行するか、--no-owners で所有者と権限なしに復元してください。"
+            ) from error
+
+    def sizes(self, lock_wait: timedelta = timedelta(seconds=10)) -> DatabaseSize:
+        """The sizes of the tables for the dump.
+
+        :raises psycopg.errors.LockNotAvailable: a table stays locked for longer than ``lock_wait``.
+        """
+        with self.connect() as connection:
+            _SQL.execute(connection, "limit_lock_waits", milliseconds=lock_wait // timedelta(milliseconds=1))
+            return DatabaseSize(
+                table_sizes(connection),
+                large_object_bytes=int(_SQL.row(connection, "large_object_bytes")[0]),
+                database_bytes=int(_SQL.row(connection, "database_bytes")[0]),
+            )
+
+    def is_superuser(self) -> bool:
+        """Whether the login can restore owners and privileges."""
+        with self.connect() as connection:
+            return _SQL.row(connection, "is_superuser") == (True,)
+
+    def databases(self, prefix: str) -> list[str]:
+        """The names of the databases with this prefix."""
+        with self.connect() as connection:
+            return _SQL.column(connection, "list_databases", prefix=prefix)
+
+    def drop(self, database: str) -> None:
+        """Drop the database, even if there are connections to it."""
+        drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database))
+        with self.connect() as connection:
+            try:
+                connection.execute(drop + sql.SQL(" WITH (FORCE)"))
+            except psycopg.errors.InsufficientPrivilege:
+                # FORCE fails if autovacuum works there and the login is no superuser. Without it, PostgreSQL ends autovacuum first.
+                connection.execute(drop)
+
+
+def dump_processes(jobs: int) -> int:
+    """The number of pg_dump's processes that write files."""
+    return max(jobs, _LEAST_PROCESSES)
+
+
+def table_sizes(connection: psycopg.Connection) -> list[TableSize]:
+    """The sizes of the tables, the largest first, without tables that are dropped meanwhile."""
+    return [TableSize(*row) for row in _SQL.execute(connection, "table_sizes")]
+
+
+def _unavailable(error: psycopg.OperationalError) -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(
+        f"バックアップ用の接続 '{CONNECTION}' で PostgreSQL に接続できません: {reason_of(error)}"
+    )
+
+
+def list_tables(connection: psycopg.Connection) -> list[Table]:
+    """All tables, by schema and name."""
+    return [Table(*row) for row in _SQL.execute(connection, "list_tables")]
+
+
+def table_contents(
+    connection: psycopg.Connection,
+    tables: Sequence[Table],
+    conditions: Sequence[sql.Composable] = (),
+    *,
+    hashed: Collection[tuple[str, str]] | None = None,
+) -> list[TableContent]:
+    """The number of rows and the content hash of each table, or of the rows ``content`` that match the table's condition.
+
+    Tables that are not in ``hashed`` (by schema and name) have no hash, only the number of rows. None: all tables have a hash.
+    """
+    if not tables:
+        return []
+    query = _contents_query(tables, conditions, hashed)
+    found = [TableContent(*row) for row in connection.execute(query)]
+    by_name = {(content.schema, content.name): content for content in found}
+    return [by_name[table.schema, table.name] for table in tables]
+
+
+def stream_contents(
+    connection: psycopg.Connection, tables: Sequence[Table], *, hashed: Collection[tuple[str, str]]
+) -> Iterator[TableContent]:
+    """As ``table_contents``, in any order. If the statement is cancelled, the tables before are yielded first."""
+    if tables:
+        for row in connection.cursor().stream(_contents_query(tables, (), hashed)):
+            yield TableContent(*row)
+
+
+def _contents_query(
+    tables: Sequence[Table],
+    conditions: Sequence[sql.Composable],
+    hashed: Collection[tuple[str, str]] | None,
+) -> sql.Composed:
+    """One statement for all tables, because a round trip per table takes longer than the counting."""
+    content_hash = sql.SQL("coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text")
+    parts = [
+        sql.SQL(
+            "SELECT {schema}::text, {name}::text, count(*), {content_hash} FROM {table} AS content WHERE {condition}"
+        ).format(
+            schema=table.schema,
+            name=table.name,
+            content_hash=(
+                content_hash
+                if hashed is None or (table.schema, table.name) in hashed
+                else sql.SQL("null::text")
+            ),
+            table=table.identifier,
+            condition=conditions[index] if conditions else sql.SQL("true"),
+        )
+        for index, table in enumerate(tables)
+    ]
+    return sql.SQL(" UNION ALL ").join(parts)

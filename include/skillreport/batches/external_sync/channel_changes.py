@@ -1,0 +1,96 @@
+"""The effect of a listing on channels, and on the notification settings that name them as destinations. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from include.skillreport.batches.external_sync.directories.base import ListedChannel
+from include.skillreport.batches.external_sync.plan import EntryKind, KnownChannel, PlanEntry, World
+from include.skillreport.messaging.outcome import Channel
+
+
+def _vanished(world: World) -> Iterator[KnownChannel]:
+    listed = {channel.external_id for channel in world.channels}
+    for known in () if world.started_over else world.known_channels:
+        is_absent = known.channel.external_id not in listed
+        if is_absent and known.absent_on is not None and known.absent_on < world.run_date:
+            yield known
+
+
+def channel_changes(world: World) -> Iterator[PlanEntry]:
+    """Channels that were renamed, archived or reopened, or are absent from the listing."""
+    known = {each.channel.external_id: each for each in world.known_channels}
+    listed = {channel.external_id for channel in world.channels}
+    for channel in world.channels:
+        before = known[channel.external_id].channel if channel.external_id in known else None
+        if before is not None and before.name != channel.name:
+            yield PlanEntry(
+                EntryKind.CHANNEL_RENAMED,
+                channel.external_id,
+                "チャンネルの名前が変わりました",
+                before={"name": before.name},
+                after={"name": channel.name},
+            )
+        if channel.is_archived != (before is not None and before.is_archived):
+            yield PlanEntry(
+                EntryKind.CHANNEL_ARCHIVED if channel.is_archived else EntryKind.CHANNEL_UNARCHIVED,
+                channel.external_id,
+                f"チャンネルが{'アーカイブされました' if channel.is_archived else '再開されました'}",
+                before={"is_archived": not channel.is_archived},
+                after={"is_archived": channel.is_archived},
+            )
+    for each in world.known_channels:
+        if each.absent_on is None and each.channel.external_id not in listed:
+            yield PlanEntry(
+                EntryKind.CHANNEL_ABSENT,
+                each.channel.external_id,
+                "チャンネルの一覧にありません",
+                after={"absent_on": world.run_date.isoformat()},
+            )
+    for each in _vanished(world):
+        yield PlanEntry(
+            EntryKind.CHANNEL_VANISHED,
+            each.channel.external_id,
+            "2 日続けてチャンネルの一覧にありません",
+            before={"name": each.channel.name},
+        )
+
+
+def setting_changes(world: World) -> Iterator[PlanEntry]:
+    """Settings whose destinations are archived, or absent from complete listings on two consecutive days."""
+    archived = [channel for channel in world.channels if channel.is_archived]
+    # A new channel may have the name of a former one.
+    reachable = {
+        name
+        for channel in world.channels
+        if not channel.is_archived
+        for name in spellings(world.provider, channel)
+    }
+    gone = {
+        name: channel
+        for channel in [*archived, *(known.channel for known in _vanished(world))]
+        for name in spellings(world.provider, channel) - reachable
+    }
+    for setting in world.settings:
+        affected = [gone[name] for name in setting.destinations if name in gone]
+        if not affected:
+            continue
+        is_useless = len(affected) == len(setting.destinations)
+        names = "、".join(sorted({channel.name or channel.external_id for channel in affected}))
+        yield PlanEntry(
+            EntryKind.DISABLE_SETTING if is_useless else EntryKind.SETTING_AFFECTED,
+            setting.setting_id,
+            f"通知設定「{setting.setting_key}」の宛先のチャンネル「{names}」がアーカイブされたか、なくなりました",
+            before={"is_enabled": True},
+            after={"is_enabled": not is_useless},
+        )
+
+
+def spellings(provider: Channel, channel: ListedChannel) -> frozenset[str]:
+    """The texts by which a notification setting can name a channel as its destination."""
+    match provider:
+        case Channel.SLACK:
+            return frozenset({channel.external_id, f"#{channel.name}"})
+        case Channel.LINE_WORKS:
+            return frozenset({f"channels/{channel.external_id}"})
+    return frozenset({channel.external_id, f"{channel.parent_id}/{channel.external_id}"})

@@ -1,0 +1,199 @@
+"""LINE WORKS' users, groups and its bot's talk rooms. The API cannot list talk rooms, so each known room is requested."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from include.skillreport.batches.external_sync.directories.base import (
+    Account,
+    AccountKind,
+    AccountState,
+    ListedChannel,
+    ListingError,
+    Page,
+    Position,
+    address,
+    following,
+    identity,
+    items,
+    one_line,
+)
+from include.skillreport.batches.external_sync.directories.calls import (
+    LONGEST_PAGE,
+    Pace,
+    Patience,
+    RetryableError,
+    call_with_retries,
+    refused_for_now,
+)
+from include.skillreport.messaging.channels.exchange import Answer, refused_url, request, safe_code
+from include.skillreport.messaging.channels.line_works import AccessToken
+from include.skillreport.messaging.message import LineWorksConfig
+from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
+
+_SERVICE = "LINE WORKS"
+_SCOPE = "user.read group.read bot.read"
+
+_PAGE_SIZE = "100"
+_ROOMS_PER_PAGE = 50
+# For each API separately.
+_CALLS_PER_MINUTE = 240
+
+_USERS = Position("users")
+_GROUPS = Position("groups")
+_ROOMS = Position("rooms")
+
+
+class LineWorksDirectory:
+    """A ``Directory``: users, groups, and the known talk rooms (``channelId``) that still exist."""
+
+    start = _USERS
+    beginning = _USERS
+
+    def __init__(
+        self,
+        config: LineWorksConfig,
+        session: aiohttp.ClientSession,
+        allowed_hosts: Collection[str],
+        patience: Patience,
+        rooms: Collection[str] = (),
+    ) -> None:
+        for url, domain in ((config.auth_url, "worksmobile.com"), (config.base_url, "worksapis.com")):
+            if refusal := refused_url(Channel.LINE_WORKS, url, allowed_hosts, (domain,)):
+                raise ListingError(refusal.detail)
+        self._config = config
+        self._session = session
+        self._patience = patience
+        self._paces = {step.step: Pace(_CALLS_PER_MINUTE) for step in (_USERS, _GROUPS, _ROOMS)}
+        self._rooms = sorted(rooms)
+        self._token = AccessToken(replace(config, scope=_SCOPE), session)
+
+    async def page(self, at: Position) -> Page:
+        """See ``Directory``."""
+        if at.step == _ROOMS.step:
+            return await self._rooms_after(at)
+        query = {"count": _PAGE_SIZE}
+        if at.cursor:
+            query["cursor"] = at.cursor
+        if self._config.domain_id:
+            query["domainId"] = self._config.domain_id
+        body = await self._get(at.step, (at.step,), query)
+        if at.step == _USERS.step:
+            accounts = [_account(user) for user in items(body, "users", _SERVICE)]
+            return Page(accounts=accounts, next=following(at, _next_cursor(body), _GROUPS))
+        groups = [_group(group) for group in items(body, "groups", _SERVICE)]
+        return Page(channels=groups, next=following(at, _next_cursor(body), _ROOMS))
+
+    async def _rooms_after(self, at: Position) -> Page:
+        due = [room for room in self._rooms if room > at.cursor][:_ROOMS_PER_PAGE]
+        found = []
+        for room in due:
+            body = await self._get(
+                at.step, ("bots", self._config.bot_id, "channels", room), {}, missing_ok=True
+            )
+            if body:
+                found.append(ListedChannel(room, name=one_line(body.get("title")), kind="room"))
+        return Page(channels=found, next=Position(at.step, due[-1]) if due else None)
+
+    async def _get(
+        self, api: str, path: Sequence[str], query: Mapping[str, str], *, missing_ok: bool = False
+    ) -> Mapping[str, Any]:
+        quoted = [quote(segment, safe="") for segment in path]
+        url = URL(self._config.base_url).joinpath(*quoted, encoded=True).with_query(query)
+
+        async def call() -> Mapping[str, Any]:
+            answer = await self._answer(url)
+            if answer.ok:
+                return answer.fields
+            if answer.status == 404 and missing_ok:
+                return {}
+            code = safe_code(answer.fields.get("code"))
+            raise refused_for_now(answer.status, answer.headers, _SERVICE, "rateLimit-reset") or ListingError(
+                _reason(answer.status, code)
+            )
+
+        return await call_with_retries(call, self._paces[api], self._patience)
+
+    async def _answer(self, url: URL) -> Answer:
+        """The answer with the present token, and if the service rejects the token, once more with a new token."""
+        token = await self._token_instead_of("")
+        answer = await self._ask(url, token)
+        if answer.status == 401:
+            answer = await self._ask(url, await self._token_instead_of(token))
+        return answer
+
+    async def _ask(self, url: URL, token: str) -> Answer:
+        return await request(
+            self._session, "GET", url, longest=LONGEST_PAGE, headers={"Authorization": f"Bearer {token}"}
+        )
+
+    async def _token_instead_of(self, former: str) -> str:
+        token = await self._token.get(instead_of=former)
+        if isinstance(token, SendResult):
+            assert token.error is not None
+            reason = f"{token.error.meaning}（{token.detail or token.error.code}）"
+            if token.outcome is Outcome.PERMANENT:
+                raise ListingError(reason)
+            wait = token.retry_after.total_seconds() if token.retry_after else None
+            raise RetryableError(reason, wait=wait, is_rate=not token.counts_as_attempt)
+        return token
+
+
+def _next_cursor(body: Mapping[str, Any]) -> object:
+    metadata = body.get("responseMetaData")
+    return metadata.get("nextCursor") if isinstance(metadata, dict) else None
+
+
+def _reason(status: int, code: str) -> str:
+    shown = f"（HTTP {status} {code}".rstrip() + "）"
+    if status in (401, 403):
+        return f"アプリに権限がありません。スコープ {_SCOPE} を付けてください{shown}"
+    return f"{_SERVICE} が一覧を返しません{shown}"
+
+
+def _account(user: Mapping[str, Any]) -> Account:
+    state = AccountState.ACTIVE
+    if user.get("isDeleted"):
+        state = AccountState.DELETED
+    elif user.get("isSuspended"):
+        state = AccountState.SUSPENDED
+    elif user.get("isPending") or user.get("isAwaiting"):
+        state = AccountState.PENDING
+    elif _is_on_leave(user.get("leaveOfAbsence")):
+        state = AccountState.ON_LEAVE
+    return Account(
+        identity(user.get("userId"), "利用者"),
+        # The administrator of the company's directory sets it.
+        email=address(user.get("email")),
+        is_email_verified=True,
+        employee_code=one_line(user.get("employeeNumber")) or one_line(user.get("userExternalKey")),
+        display_name=_name(user.get("userName")),
+        kind=AccountKind.MEMBER,
+        state=state,
+    )
+
+
+def _name(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    return one_line(
+        " ".join(part for name in ("lastName", "firstName") if (part := one_line(value.get(name))))
+    )
+
+
+def _is_on_leave(value: object) -> bool:
+    if isinstance(value, dict) and "isLeaveOfAbsence" in value:
+        return value["isLeaveOfAbsence"] is True
+    return bool(value)
+
+
+def _group(group: Mapping[str, Any]) -> ListedChannel:
+    return ListedChannel(
+        identity(group.get("groupId"), "グループ"), name=one_line(group.get("groupName")), kind="group"
+    )

@@ -1,0 +1,169 @@
+"""The plan of a sync, calculated from the known links, the listing and the employees. Pure.
+
+Source: BATCH-019-03's rules. A link ends if its account is absent from complete listings on two consecutive days. Employees are never
+changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict
+
+from include.skillreport.batches.external_sync.channel_changes import channel_changes, setting_changes
+from include.skillreport.batches.external_sync.directories.base import Account, AccountKind, AccountState
+from include.skillreport.batches.external_sync.matching import new_links
+from include.skillreport.batches.external_sync.plan import EntryKind, Link, PlanEntry, SyncPlan, World
+from include.skillreport.batches.external_sync.safety_limits import (
+    implausible,
+    too_many_channels,
+    too_many_links,
+)
+from include.skillreport.core.settings import ExternalSyncSettings
+
+# The names of the fields in the reason of an update.
+_FIELD_NAMES = {
+    "email": "メールアドレス",
+    "is_email_verified": "メールの確認",
+    "employee_code": "社員番号",
+    "display_name": "表示名",
+    "kind": "種別",
+    "state": "状態",
+}
+
+_CHANNEL_CHANGES = (
+    EntryKind.CHANNEL_RENAMED,
+    EntryKind.CHANNEL_ARCHIVED,
+    EntryKind.CHANNEL_UNARCHIVED,
+    EntryKind.CHANNEL_VANISHED,
+)
+
+
+def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool = False) -> SyncPlan:
+    """The plan for one directory. ``allow_many``: an operator has confirmed that any number of links may end in this run."""
+    present = [account for account in world.accounts if account.state is not AccountState.DELETED]
+    people = [account for account in present if account.kind is AccountKind.MEMBER]
+    active = [link for link in world.links if link.is_active]
+    present_ids = {account.external_id for account in present}.union(world.contradictory)
+    absent = [link for link in active if link.external_id not in present_ids]
+    counts = _counts(world, people, active)
+    if held := implausible(people):
+        return SyncPlan([], [], counts, held)
+    returned = list(_returns(active, present_ids))
+    # Only a plan that an operator may allow has this figure.
+    allowable = counts | {"linksToEnd": len(absent)}
+    if not allow_many and (held := too_many_links(len(absent), len(active), settings)):
+        return SyncPlan(_ordered([*_absences(world, absent, is_held=True), *returned]), [], allowable, held)
+    if not allow_many and (held := too_many_channels(world, settings)):
+        return SyncPlan(returned, [], allowable, held)
+
+    problems = [
+        f"アカウント {external_id} は変更しません: 名簿に内容の異なる行が複数あります。サービスの管理画面で確認してください"
+        for external_id in sorted(world.contradictory)
+    ]
+    remembered = [*_absences(world, absent, is_held=False), *returned]
+    endings = list(_endings(world, absent, allow_many=allow_many))
+    # An employee whose link ends can get a new link in the same plan.
+    ended = {entry.subject_id for entry in endings}
+    continuing = [link for link in active if link.external_id not in ended]
+    entries = [
+        *remembered,
+        *endings,
+        *_updates(world, active),
+        *new_links(world, present, continuing, problems),
+        *channel_changes(world),
+        *setting_changes(world),
+    ]
+    done = Counter(entry.kind for entry in entries)
+    employed = {employee.employee_id for employee in world.employees}
+    if left := sum(link.employee_id not in employed for link in active):
+        problems.append(f"退職した社員の連携が {left} 件あります（アカウントが名簿から消えると解除します）")
+    if world.started_over:
+        problems.append(f"{world.started_over}。この実行では連携を解除せず、消えたチャンネルも判断しません")
+    counts |= {
+        "linked": done[EntryKind.LINK] + done[EntryKind.RELINK],
+        "updated": done[EntryKind.UPDATE],
+        "deactivated": done[EntryKind.DEACTIVATE],
+        "absent": done[EntryKind.ABSENT],
+        "channelsChanged": sum(done[kind] for kind in _CHANNEL_CHANGES),
+        "settingsDisabled": done[EntryKind.DISABLE_SETTING],
+    }
+    return SyncPlan(_ordered(entries), problems, counts)
+
+
+def _ordered(entries: Iterable[PlanEntry]) -> list[PlanEntry]:
+    return sorted(entries, key=lambda entry: (list(EntryKind).index(entry.kind), entry.subject_id))
+
+
+def _counts(world: World, people: Sequence[Account], active: Sequence[Link]) -> dict[str, int]:
+    kinds = Counter(account.kind for account in world.accounts)
+    states = Counter(account.state for account in people)
+    return {
+        "accounts": len(world.accounts),
+        "links": len(active),
+        "guests": kinds[AccountKind.GUEST],
+        "bots": kinds[AccountKind.BOT],
+        "suspended": states[AccountState.SUSPENDED],
+        "pending": states[AccountState.PENDING],
+        "onLeave": states[AccountState.ON_LEAVE],
+        "channels": len(world.channels),
+    }
+
+
+def _absences(world: World, absent: Sequence[Link], *, is_held: bool) -> Iterator[PlanEntry]:
+    """The first absence of each link. An absence of a plausible listing replaces that of a held one."""
+    for link in absent:
+        if link.absent_on is None or (link.is_absence_doubtful and not is_held):
+            yield PlanEntry(
+                EntryKind.ABSENT,
+                link.external_id,
+                "名簿にありません。次の名簿にもなければ解除します",
+                link.employee_id,
+                after={"absent_on": world.run_date.isoformat(), "is_doubtful": is_held},
+            )
+
+
+def _returns(active: Sequence[Link], present_ids: Collection[str]) -> Iterator[PlanEntry]:
+    for link in active:
+        if link.absent_on is not None and link.external_id in present_ids:
+            yield PlanEntry(
+                EntryKind.RETURNED,
+                link.external_id,
+                "名簿に戻りました",
+                link.employee_id,
+                after={"absent_on": None},
+            )
+
+
+def _endings(world: World, absent: Sequence[Link], *, allow_many: bool) -> Iterator[PlanEntry]:
+    for link in absent:
+        # Two listings of the same day may be caused by the same outage.
+        is_first = link.absent_on is None or link.absent_on >= world.run_date
+        if is_first or (link.is_absence_doubtful and not allow_many) or world.started_over:
+            continue
+        yield PlanEntry(
+            EntryKind.DEACTIVATE,
+            link.external_id,
+            "2 日続けて名簿にありません",
+            link.employee_id,
+            before={"status": "active"},
+            after={"status": "inactive"},
+        )
+
+
+def _updates(world: World, active: Sequence[Link]) -> Iterator[PlanEntry]:
+    seen = {link.external_id: link for link in active if link.account is not None}
+    for account in world.accounts:
+        link = seen.get(account.external_id)
+        if link is None or link.account == account or account.external_id in world.contradictory:
+            continue
+        before, after = asdict(link.account), asdict(account)  # type: ignore[arg-type]  # seen has no others
+        changed = [name for name in _FIELD_NAMES if before[name] != after[name]]
+        yield PlanEntry(
+            EntryKind.UPDATE,
+            account.external_id,
+            f"{'、'.join(_FIELD_NAMES[name] for name in changed)}が変わりました",
+            link.employee_id,
+            before={name: before[name] for name in changed},
+            after={name: after[name] for name in changed},
+        )

@@ -1,0 +1,74 @@
+"""Safety limits: a listing that would end too many links or channels is not applied. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from include.skillreport.batches.external_sync.channel_changes import spellings
+from include.skillreport.batches.external_sync.directories.base import Account
+from include.skillreport.batches.external_sync.plan import World
+from include.skillreport.core.settings import ExternalSyncSettings
+
+
+def implausible(people: Sequence[Account]) -> str:
+    """Why a complete listing cannot be the company's directory; empty if it can."""
+    if not people:
+        return "名簿に利用者が 1 人もいません。サービスの管理画面と、トークンの権限を確認してください"
+    if not any(account.email for account in people):
+        return "名簿にメールアドレスが 1 件もありません。メールアドレスを読む権限（users:read.email など）を確認してください"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Words of the message, and the number from which the absence of all is implausible."""
+
+    name: str
+    place: str
+    all_from: int
+
+
+# A link returns with its account. A disabled notification setting stays disabled, so its limit is stricter.
+_LINKS = _Kind("連携", "のアカウントが名簿", 3)
+_CHANNELS = _Kind("通知設定の宛先のチャンネル", "が一覧", 1)
+
+
+def too_many_links(absent: int, active: int, settings: ExternalSyncSettings) -> str:
+    """Why so many absent links are implausible; empty if they are plausible."""
+    return _too_many(_LINKS, absent, active, settings)
+
+
+def too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
+    """Why the list of channels is implausible. A wrong bot, or a bot without permissions, sees few channels or none.
+
+    Only channels that notification settings name are counted.
+    """
+    listed = {channel.external_id for channel in world.channels}
+    named = {name for setting in world.settings for name in setting.destinations}
+    at_stake = [
+        each.channel.external_id
+        for each in world.known_channels
+        if not each.channel.is_archived and not named.isdisjoint(spellings(world.provider, each.channel))
+    ]
+    absent = sum(external_id not in listed for external_id in at_stake)
+    # A single channel can vanish if other channels are listed.
+    if absent == len(at_stake) == 1 and listed:
+        return ""
+    return _too_many(_CHANNELS, absent, len(at_stake), settings)
+
+
+def _too_many(kind: _Kind, absent: int, active: int, settings: ExternalSyncSettings) -> str:
+    """Why so many are implausible. If all are absent, the token probably belongs to another workspace."""
+    if active >= settings.small_directory_links:
+        is_many = absent * 100 > active * settings.most_ending_percent
+        limit = f"{settings.most_ending_percent} %"
+    else:
+        is_many = absent > settings.most_ending_links
+        limit = f"{settings.most_ending_links} 件"
+    if not is_many and (absent < active or active < kind.all_from):
+        return ""
+    return (
+        f"{kind.name} {active:,} 件のうち {absent:,} 件{kind.place}から消えています（上限 {limit}）。"
+        "サービスの管理画面と、トークンの接続先・権限を確認し、正しければ、このテナントを指定して「大量の解除を許可」で実行してください"
+    )

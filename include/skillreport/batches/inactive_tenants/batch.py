@@ -1,0 +1,266 @@
+"""BATCH-018-04: finds tenants without active users, and notifies once per stage. It never disables or deletes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.activity.hours import are_read
+from include.skillreport.batches.inactive_tenants.digest import (
+    STAGE_NAMES,
+    InactiveTenant,
+    digest_lines,
+    last_activity_text,
+)
+from include.skillreport.batches.inactive_tenants.letters import (
+    TEMPLATE_OF,
+    Contact,
+    Silence,
+    inactivity_letter,
+)
+from include.skillreport.batches.inactive_tenants.rules import (
+    Change,
+    Reason,
+    Stage,
+    changes,
+    counted_from,
+    days_since,
+    latest_activity,
+    stage_of,
+)
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.batch import (
+    ReportsDigest,
+    Run,
+    StagesTenants,
+    TenantBatch,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.business_date import JAPAN, UtcBounds, naive_utc, utc_bounds
+from include.skillreport.core.execution.digest import Digest
+from include.skillreport.core.execution.people import keep_people
+from include.skillreport.core.execution.reconciliation import begin_tallies
+from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
+from include.skillreport.core.settings import Settings
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.preferences import load_preferences
+from include.skillreport.messaging.template_store import load_templates
+
+_SQL = Statements(Path(__file__).parent)
+
+# Rows may be written late, so this time before the last known action is read again.
+_READ_AGAIN = timedelta(days=1)
+# Earlier than any row.
+_EVER = naive_utc(datetime(1, 1, 2, tzinfo=UTC))
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """One tenant as of the business date. ``is_saved`` is false if a later date was judged before; then nothing is written."""
+
+    tenant_id: str
+    silence: Silence
+    changes: tuple[Change, ...]
+    is_new: bool
+    is_saved: bool
+    is_excluded: bool
+    notes: tuple[str, ...]
+
+
+class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
+    """The steps of BATCH-018-04; see ``include.skillreport.core.execution.batch``."""
+
+    staging_table = "inactivity_signal"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def prepare(self, work: Work) -> None:
+        """Write one ``batch.inactivity_signal`` row per tenant with its last activity.
+
+        Reads the new rows of the logs. If the hourly batch has counted them, it reads the counts instead. The first run, a run for a past
+        day, and a run that a user triggered or cleared read the whole logs.
+        """
+        connection, run = work.connection, work.run
+        keep_people(connection)
+        begin_tallies(connection, run.execution_id)
+        _SQL.execute(connection, "lock_actions")
+        known = _SQL.column(connection, "known_until")
+        day, counted_until = utc_bounds(run.business_date), _counted_until(run)
+        # Only the latest action of each person is known, so it cannot answer for an earlier day.
+        reads_all = run.is_repeated or not known or known[0] > day.end
+        read_from = _EVER if reads_all else min(known[0] - _READ_AGAIN, day.start)
+        new = UtcBounds(read_from, min(day.end, counted_until))
+        _SQL.execute(
+            connection,
+            "collect_signals",
+            execution_id=run.execution_id,
+            business_date=run.business_date,
+            read_from=read_from,
+            reads_all=reads_all,
+            reads_logs=reads_all or not are_read(connection, new, late=timedelta(0), again_after=read_from),
+            day_start=day.start,
+            day_end=day.end,
+            run_day_end=utc_bounds(max(run.run_date, run.business_date)).end,
+            tenant_ids=list(work.tenant_ids),
+        )
+        _SQL.execute(connection, "save_known_until", read_until=counted_until)
+
+    def process(self, work: Work) -> list[UnitResult]:
+        """Judge the tenants, save their stages and the changes, and queue the notifications about new stages."""
+        day = {"execution_id": work.run.execution_id, "business_date": work.run.business_date}
+        _SQL.execute(work.connection, "begin_tenants", **day)
+        _SQL.execute(work.connection, "lock_tenants", **day)
+        rows = _SQL.rows(work.connection, "load_signals", **day)
+        active_later = {row["tenant_id"] for row in rows if row["is_active_later"]}
+        judgements = [self._judge(row, work.run) for row in rows]
+        _save(work.connection, work.run, [judgement for judgement in judgements if judgement.is_saved])
+        # A later run for a missed day must not notify tenants that have become active since.
+        to_notify = {
+            judgement.tenant_id: judgement.silence
+            for judgement in judgements
+            if _has_letter(judgement) and judgement.tenant_id not in active_later
+        }
+        unreachable = self._notify(work.connection, work.run, to_notify) if to_notify else set()
+        self.discard(work)
+        return [_result(judgement, judgement.tenant_id in unreachable) for judgement in judgements]
+
+    def digest(self, work: Work) -> Digest:
+        """The stages that were not reported to the operators yet. They count as reported once this transaction is committed."""
+        rows = _SQL.rows(work.connection, "take_stages", active_statuses=list(ACTIVE_STATUSES))
+        if not any(row["is_new"] for row in rows):
+            return Digest()
+        as_of = max(row.pop("judged_on") for row in rows)
+        return Digest(
+            digest_lines(as_of, [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows])
+        )
+
+    def _judge(self, row: dict[str, Any], run: Run) -> _Judgement:
+        # An invalid override is ignored, so that the tenant is still checked.
+        settings, notes = self._settings.inactivity.overridden_if_valid(row["setting_overrides"])
+        is_excluded = row["is_trial"] and not settings.include_trial
+        known_activity_on, before = row["known_activity_on"], Stage(row["known_stage"])
+        last_activity_on = latest_activity(row["last_activity_on"], known_activity_on, run.business_date)
+        since = counted_from(last_activity_on, row["created_on"], row["contract_start"], run.business_date)
+        days = days_since(since, run.business_date)
+        stage = Stage.NONE if is_excluded else stage_of(days, settings)
+        is_saved = row["judged_on"] <= run.business_date
+        steps: tuple[Change, ...] = ()
+        if is_saved:
+            steps = changes(
+                before,
+                stage,
+                was_active_since=last_activity_on is not None
+                and (known_activity_on is None or last_activity_on > known_activity_on),
+                is_excluded=is_excluded,
+            )
+        reached = {step.to_stage for step in steps if step.reason is Reason.INACTIVITY}
+        return _Judgement(
+            row["tenant_id"],
+            Silence(stage, days, since, last_activity_on, run.business_date),
+            steps,
+            is_new=stage in reached.union(row["reached"]),
+            is_saved=is_saved,
+            is_excluded=is_excluded,
+            notes=notes,
+        )
+
+    def _notify(self, connection: psycopg.Connection, run: Run, to_notify: dict[str, Silence]) -> set[str]:
+        """Queue the notifications. Returns the tenants without an address."""
+        languages = {
+            tenant_id: each.settings.language
+            for tenant_id, each in load_preferences(
+                connection, self._settings.notification, datetime.combine(run.run_date, time(), JAPAN)
+            ).items()
+        }
+        templates = load_templates(connection, list(TEMPLATE_OF.values()), languages)
+        contacts = {
+            tenant_id: Contact(email, name)
+            for tenant_id, email, name in _SQL.execute(connection, "load_contacts")
+        }
+        outbox.enqueue(
+            connection,
+            [
+                inactivity_letter(
+                    tenant_id, silence, contacts[tenant_id], templates[tenant_id], run_date=run.run_date
+                )
+                for tenant_id, silence in to_notify.items()
+                if tenant_id in contacts
+            ],
+            created_by=run.execution_id,
+        )
+        return to_notify.keys() - contacts.keys()
+
+
+def _counted_until(run: Run) -> datetime:
+    """The end (UTC, naive) of the hours that the hourly batch has counted when the run starts.
+
+    The run starts at the same time as an hourly run, so the last hour is missing. The next run reads it. Logins do not come from the logs.
+    """
+    return naive_utc(run.as_of.replace(minute=0, second=0, microsecond=0)) - timedelta(hours=1)
+
+
+def _has_letter(judgement: _Judgement) -> bool:
+    return judgement.silence.stage in TEMPLATE_OF and any(
+        step.reason is Reason.INACTIVITY for step in judgement.changes
+    )
+
+
+def _save(connection: psycopg.Connection, run: Run, judgements: Sequence[_Judgement]) -> None:
+    """Save the present stages, and each change of a stage."""
+    day = {"execution_id": run.execution_id, "business_date": run.business_date}
+    stages = [
+        {**_dates(judgement), "stage": judgement.silence.stage, "has_changed": bool(judgement.changes)}
+        for judgement in judgements
+    ]
+    _SQL.execute(connection, "save_stages", **day, judgements=Jsonb(stages))
+    steps = [
+        {
+            **_dates(judgement),
+            "from_stage": step.from_stage,
+            "to_stage": step.to_stage,
+            "reason": step.reason,
+            "inactive_days": judgement.silence.days,
+        }
+        for judgement in judgements
+        for step in judgement.changes
+    ]
+    if steps:
+        _SQL.execute(connection, "record_changes", **day, changes=Jsonb(steps))
+
+
+def _dates(judgement: _Judgement) -> dict[str, Any]:
+    silence = judgement.silence
+    return {
+        "tenant_id": judgement.tenant_id,
+        "last_activity_on": silence.last_activity_on and silence.last_activity_on.isoformat(),
+        "inactive_since": silence.since.isoformat(),
+    }
+
+
+def _result(judgement: _Judgement, is_unreachable: bool) -> UnitResult:
+    silence, notes = judgement.silence, list(judgement.notes)
+    sentence = (
+        f"{STAGE_NAMES[silence.stage]}（{silence.days} 日、{last_activity_text(silence.last_activity_on)}）"
+    )
+    if judgement.is_new:
+        notes.append(f"非アクティブの段階が{sentence}になりました")
+    if is_unreachable:
+        notes.append("連絡先（contact_email、admin_email）がないため、お知らせを送れません")
+    details: dict[str, Any] = {
+        "stage": silence.stage,
+        "inactiveDays": silence.days,
+        "lastActivityOn": silence.last_activity_on and silence.last_activity_on.isoformat(),
+        "newStage": int(judgement.is_new),
+        "excluded": int(judgement.is_excluded),
+        **{stage: int(stage is silence.stage) for stage in Stage if stage is not Stage.NONE},
+    }
+    report = () if silence.stage is Stage.NONE else (f"{judgement.tenant_id}: {sentence}",)
+    return UnitResult(judgement.tenant_id, details, records=1, notes=tuple(notes), report=report)

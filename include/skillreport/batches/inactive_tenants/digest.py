@@ -1,0 +1,54 @@
+"""The digest of a run for the operators. Pure: rows in, lines out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from include.skillreport.batches.inactive_tenants.rules import Stage
+from include.skillreport.core.execution.digest import listed, one_line
+
+STAGE_NAMES = {Stage.NONE: "なし", Stage.ATTENTION: "注意", Stage.WARNING: "警告", Stage.CRITICAL: "重大"}
+
+
+@dataclass(frozen=True)
+class InactiveTenant:
+    """A tenant with a stage, with its code and name; ``is_new``: the stage was not reported yet."""
+
+    tenant_code: str
+    tenant_name: str
+    stage: Stage
+    days: int
+    last_activity_on: date | None
+    is_new: bool
+
+
+def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
+    """The numbers of inactive tenants as of the day (Asia/Tokyo), and the tenants with an unreported stage, worst first.
+
+    Stages that were reported before are only counted: each stage is listed once.
+    """
+    counts = Counter(tenant.stage for tenant in tenants)
+    stages = [stage for stage in reversed(Stage) if stage is not Stage.NONE]
+    figures = "、".join(f"{STAGE_NAMES[stage]} {counts[stage]}" for stage in stages)
+    new = sorted((tenant for tenant in tenants if tenant.is_new), key=_worst_first)
+    return [
+        f"非アクティブテナント（{as_of:%Y-%m-%d}）: {figures}、うち新規 {len(new)}",
+        *listed(new, _described, "ほか {} テナント"),
+    ]
+
+
+def last_activity_text(last_activity_on: date | None) -> str:
+    return f"最終利用 {last_activity_on:%Y-%m-%d}" if last_activity_on else "利用実績なし"
+
+
+def _worst_first(tenant: InactiveTenant) -> tuple[int, int, str]:
+    return -tenant.stage.rank, -tenant.days, tenant.tenant_code
+
+
+def _described(tenant: InactiveTenant) -> str:
+    name = one_line(f"{tenant.tenant_code} {tenant.tenant_name}")
+    activity = last_activity_text(tenant.last_activity_on)
+    return f"・【{STAGE_NAMES[tenant.stage]}】{name}: {tenant.days} 日（{activity}）"

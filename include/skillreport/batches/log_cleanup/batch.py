@@ -1,0 +1,178 @@
+"""BATCH-002: cleans up old log files and old rows, by class. ``HIS_AuditLog`` is append-only and stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.batches.log_cleanup.files import FileReport, clean_class, unknown_entries
+from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, count_old, cutoff, delete_old
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.batch import (
+    Outcome,
+    ReportsDigest,
+    Request,
+    Run,
+    UnitBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.digest import Digest, listed
+from include.skillreport.core.execution.installation import Installation
+from include.skillreport.core.execution.parameters import require_no_tenants
+from include.skillreport.core.execution.sharding import Unit
+from include.skillreport.core.settings import LogCleanupSettings
+
+_SQL = Statements(Path(__file__).parent)
+
+ROOTS_VARIABLE = "batch_log_roots"
+
+FILES, ROWS = "files/", "rows/"
+UNKNOWN = f"{FILES}?"
+
+# The number of files that one outcome lists; the task's log lists all of them.
+_LISTED = 20
+
+
+class LogCleanupBatch(UnitBatch, ReportsDigest):
+    """The units of BATCH-002: each class of files, files without a class, each kind of rows."""
+
+    def __init__(self, settings: LogCleanupSettings, installation: Installation) -> None:
+        self._settings = settings
+        self._installation = installation
+
+    def units(self, request: Request) -> list[Unit]:
+        """Classes of files first; the UI shows the class's name.
+
+        :raises SettingsError: a root is not an absolute path, or no store for archives is configured.
+        """
+        require_no_tenants(request.codes)
+        self._roots()
+        self._installation.store()
+        files = [
+            Unit(f"{FILES}{name}", f"files {name}", f"{name} のログファイル")
+            for name in self._settings.classes
+        ]
+        rows = [Unit(f"{ROWS}{name}", f"rows {name}", each.label) for name, each in ROW_CLASSES.items()]
+        return [*files, Unit(UNKNOWN, "files ?", "種別の分からないもの"), *rows]
+
+    def process_unit(self, work: Work, unit_id: str) -> Outcome:
+        """Clean one class."""
+        if unit_id == UNKNOWN:
+            return self._look_for_unknown(unit_id)
+        if unit_id.startswith(FILES):
+            return self._clean_files(work.run, unit_id)
+        return self._delete_rows(work.connection, work.run, unit_id)
+
+    def digest(self, work: Work) -> Digest:
+        """The number of files, rows and freed bytes, with one line per class that had any."""
+        lines = []
+        for unit_id, status, details in _SQL.execute(
+            work.connection, "cleaned", execution_id=work.run.execution_id
+        ):
+            parts = [
+                f"{label} {details[name]:,}{unit}"
+                for name, label, unit in (
+                    ("filesDeleted", "削除", " 件"),
+                    ("filesCompressed", "圧縮", " 件"),
+                    ("filesArchived", "保管", " 件"),
+                    ("bytesFreed", "解放", " バイト"),
+                    ("rowsDeleted", "削除", " 行"),
+                    ("untouched", "要確認", " 件"),
+                    ("errors", "処理できず", " 件"),
+                )
+                if details.get(name)
+            ]
+            if status != "success":
+                parts.append("失敗しました")
+            if parts:
+                lines.append(f"{unit_id}: {'、'.join(parts)}")
+        return Digest([f"ログクリーンアップ {work.run.business_date}", *lines]) if lines else Digest()
+
+    def _clean_files(self, run: Run, unit_id: str) -> Outcome:
+        store = None if run.dry_run else self._installation.store()
+        name = unit_id.removeprefix(FILES)
+        report = FileReport()
+        for root in self._roots():
+            of_root = clean_class(
+                root,
+                name,
+                self._settings.classes[name],
+                self._settings.compress_days,
+                run.business_date,
+                store,
+            )
+            report.compressed += of_root.compressed
+            report.archived += of_root.archived
+            report.deleted += of_root.deleted
+            report.bytes_freed += of_root.bytes_freed
+            report.plan += of_root.plan
+            report.untouched += of_root.untouched
+            report.errors += of_root.errors
+        details = {
+            "filesDeleted": report.deleted,
+            "filesCompressed": report.compressed,
+            "filesArchived": report.archived,
+            "bytesFreed": report.bytes_freed,
+            "untouched": len(report.untouched),
+        }
+        if store is None:
+            details["planned"] = len(report.plan)
+        if report.errors:
+            # Not retried: a retry would not report the files of this attempt. The next run processes the remaining files.
+            return UnitFailure(
+                unit_id,
+                "FILES_NOT_TREATED",
+                f"{len(report.errors)} 件のファイルを処理できませんでした（{report.errors[0]}）。"
+                "原因を取り除いてください。残りは次の実行が処理します。",
+                recoverable=False,
+                details={**details, "errors": len(report.errors)},
+                notes=_listed([*report.errors, *report.untouched]),
+            )
+        return UnitResult(
+            unit_id,
+            details,
+            records=report.deleted + report.compressed,
+            notes=_listed(report.untouched),
+            report=(*report.plan, *report.untouched[_LISTED:]),
+        )
+
+    def _look_for_unknown(self, unit_id: str) -> UnitResult:
+        unknown = [line for root in self._roots() for line in unknown_entries(root, self._settings.classes)]
+        return UnitResult(
+            unit_id,
+            {"untouched": len(unknown)},
+            records=0,
+            notes=_listed(unknown),
+            report=tuple(unknown[_LISTED:]),
+        )
+
+    def _delete_rows(self, platform: psycopg.Connection, run: Run, unit_id: str) -> UnitResult:
+        row_class = ROW_CLASSES[unit_id.removeprefix(ROWS)]
+        before = cutoff(run.business_date, row_class, self._settings.row_days)
+        if run.dry_run:
+            count = count_old(platform, row_class, before)
+            line = f"削除: {row_class.label} {count:,} 行（{before:%Y-%m-%d %H:%M} UTC より前）"
+            return UnitResult(unit_id, {"rowsDeleted": 0, "planned": count}, records=0, report=(line,))
+        rows = sum(delete_old(platform, row_class, before, self._settings.chunk_rows))
+        return UnitResult(unit_id, {"rowsDeleted": rows}, records=rows)
+
+    def _roots(self) -> list[Path]:
+        """Absolute paths from the Variable; empty if the application's logs are not on this machine."""
+        text = self._installation.variable(ROOTS_VARIABLE)
+        roots = [Path(part) for line in re.split(r"[\n,]", text) if (part := line.strip())]
+        wrong = [str(root) for root in roots if not root.is_absolute() or ".." in root.parts]
+        if wrong:
+            raise SettingsError(
+                f"Variable '{ROOTS_VARIABLE}' の {'、'.join(wrong)} は絶対パスではありません。"
+            )
+        return roots
+
+
+def _listed(untouched: Sequence[str]) -> tuple[str, ...]:
+    return tuple(listed(untouched, str, "ほか {} 件", _LISTED))

@@ -1,0 +1,352 @@
+"""Compresses, archives and deletes old log files. Reports files that must not be changed, with the reason.
+
+Every step opens the next directory by name from the open parent directory. It never uses a path or follows a link. So a user who can write
+below a root cannot redirect it to other files.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import IO
+
+from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
+from include.skillreport.core.settings import LogClassSettings
+
+# app.log, app.log.1, app-2026-10-31.log, access.log-20261031, and each of these with .gz
+_LOG_NAME = re.compile(r"[\w.+@-]+\.(log|jsonl|ndjson|out|err)([.-]\d[\d_-]*)?(\.gz)?", re.ASCII)
+_UNFINISHED = re.compile(r"\.[\w.+@-]+\.gz\.part", re.ASCII)
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_BLOCK_BYTES = 1 << 20
+
+
+class LogRootError(BatchError):
+    """A root of log files does not exist, or is not a real directory."""
+
+
+@dataclass
+class FileReport:
+    """The result for a class's files. ``plan`` lists each file in a dry run; ``untouched`` lists files that an operator should check.
+
+    ``errors`` are about files that could not be compressed, archived or deleted; these files are unchanged.
+    """
+
+    compressed: int = 0
+    archived: int = 0
+    deleted: int = 0
+    bytes_freed: int = 0
+    plan: list[str] = field(default_factory=list)
+    untouched: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An entry below a class's folder; ``shown`` is its path for people, without line breaks."""
+
+    folder_fd: int
+    name: str
+    path: Path
+    status: os.stat_result
+
+    @property
+    def shown(self) -> str:
+        return shown(self.path)
+
+    def last_written_on(self) -> date:
+        return datetime.fromtimestamp(self.status.st_mtime, UTC).astimezone(JAPAN).date()
+
+
+def shown(path: Path) -> str:
+    """A path with any bytes, as one line of text."""
+    return ascii(str(path)) if not str(path).isprintable() else str(path)
+
+
+def unknown_entries(root: Path, classes: dict[str, LogClassSettings]) -> list[str]:
+    """The entries of a root that are not a class's folder."""
+    with _directory(root) as root_fd:
+        return [
+            f"{shown(root / entry.name)}: 種別のフォルダーではありません"
+            for entry in sorted(os.scandir(root_fd), key=lambda entry: entry.name)
+            if entry.name not in classes or not entry.is_dir(follow_symlinks=False)
+        ]
+
+
+def clean_class(
+    root: Path,
+    name: str,
+    settings: LogClassSettings,
+    compress_days: int,
+    today: date,
+    store: ObjectStore | None,
+) -> FileReport:
+    """Compress and delete the old files of one class below one root. Without a store, only list what would be done.
+
+    Files whose last change is within the ``retention_days`` days before ``today`` (Asia/Tokyo) stay. A file that fails (for example because
+    the disk is full) does not stop the others.
+    :raises LogRootError: the root is not there.
+    """
+    report = FileReport()
+    with _directory(root) as root_fd:
+        try:
+            folder_fd = os.open(name, _DIRECTORY, dir_fd=root_fd)
+        except FileNotFoundError:
+            return report
+        except OSError as error:
+            # unknown_entries reports links and entries that are not directories.
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                report.untouched.append(f"{shown(root / name)}: フォルダーを開けません（{error.strerror}）")
+            return report
+        try:
+            for found in _walk(folder_fd, root / name, report):
+                try:
+                    _process_file(found, name, settings, compress_days, today, store, report)
+                except (OSError, BatchError) as error:
+                    report.errors.append(f"{found.shown}: {reason_of(error)}")
+        finally:
+            os.close(folder_fd)
+    return report
+
+
+def _process_file(
+    found: _Found,
+    log_class: str,
+    settings: LogClassSettings,
+    compress_days: int,
+    today: date,
+    store: ObjectStore | None,
+    report: FileReport,
+) -> None:
+    age = (today - found.last_written_on()).days
+    is_unfinished = bool(_UNFINISHED.fullmatch(found.name))
+    if not is_unfinished and not _LOG_NAME.fullmatch(found.name):
+        report.untouched.append(f"{found.shown}: ログファイルの名前ではありません")
+        return
+    goes = age > (compress_days if is_unfinished else settings.retention_days)
+    if not goes and (age <= compress_days or found.name.endswith(".gz") or is_unfinished):
+        return
+    try:
+        descriptor = os.open(found.name, _FILE, dir_fd=found.folder_fd)
+    except FileNotFoundError:
+        return  # rotated in the meantime
+    except PermissionError:
+        report.untouched.append(f"{found.shown}: 読む権限がありません")
+        return
+    except OSError:
+        report.untouched.append(f"{found.shown}: リンクか特殊なファイルに変わりました")
+        return
+    with os.fdopen(descriptor, "rb") as source:
+        if not os.path.samestat(os.fstat(descriptor), found.status):
+            return  # the name belongs to another file now: the next run checks it
+        if _is_open_elsewhere(descriptor):
+            report.untouched.append(f"{found.shown}: 使用中か、そうでないと確かめられません")
+            return
+        if store is None:
+            report.plan.append(
+                f"{'削除' if goes else '圧縮'}: {found.shown}（{found.status.st_size:,} バイト）"
+            )
+            return
+        if goes:
+            if settings.archived and not is_unfinished:
+                _archive(source, found, log_class, store)
+                report.archived += 1
+            if _unlink_if_same(found):
+                report.deleted += 1
+                report.bytes_freed += found.status.st_size
+        else:
+            with full_disk_named(f"ログのフォルダー {shown(found.path.parent)}"):
+                _compress(source, found, report)
+
+
+def _walk(folder_fd: int, path: Path, report: FileReport) -> Iterator[_Found]:
+    """Regular files below the open directory. Links and special files are reported."""
+    with os.scandir(folder_fd) as entries:
+        names = sorted(entry.name for entry in entries)
+    for name in names:
+        try:
+            status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield _Found(folder_fd, name, path / name, status)
+        elif stat.S_ISDIR(status.st_mode):
+            try:
+                inner = os.open(name, _DIRECTORY, dir_fd=folder_fd)
+            except OSError:
+                report.untouched.append(f"{shown(path / name)}: フォルダーを開けません")
+                continue
+            try:
+                yield from _walk(inner, path / name, report)
+            finally:
+                os.close(inner)
+        else:
+            kind = "リンク" if stat.S_ISLNK(status.st_mode) else "特殊なファイル"
+            report.untouched.append(f"{shown(path / name)}: {kind}はたどりません")
+
+
+def _compress(source: IO[bytes], found: _Found, report: FileReport) -> None:
+    """Write ``name.gz`` in the same folder, complete and with the file's times, and then delete the file."""
+    target, unfinished = f"{found.name}.gz", f".{found.name}.gz.part"
+    if _exists(target, found.folder_fd):
+        # A run that was killed between the two steps left both files.
+        if not _holds_the_same(target, found.folder_fd, source):
+            report.untouched.append(f"{found.shown}: 圧縮先 {shown(Path(target))} が別の内容で既にあります")
+            return
+        size = os.stat(target, dir_fd=found.folder_fd, follow_symlinks=False).st_size
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished, dir_fd=found.folder_fd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        mode = stat.S_IMODE(found.status.st_mode)
+        written = os.open(unfinished, flags, mode, dir_fd=found.folder_fd)
+        try:
+            with os.fdopen(written, "wb") as sink:
+                with gzip.GzipFile(
+                    found.name, "wb", fileobj=sink, mtime=int(found.status.st_mtime)
+                ) as packed:
+                    shutil.copyfileobj(source, packed, _BLOCK_BYTES)
+                sink.flush()
+                os.fchmod(sink.fileno(), mode)
+                os.utime(sink.fileno(), ns=(found.status.st_atime_ns, found.status.st_mtime_ns))
+                os.fsync(sink.fileno())
+                size = sink.tell()
+            os.rename(unfinished, target, src_dir_fd=found.folder_fd, dst_dir_fd=found.folder_fd)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(unfinished, dir_fd=found.folder_fd)
+            raise
+    if _unlink_if_same(found):
+        report.compressed += 1
+        report.bytes_freed += found.status.st_size - size
+    else:
+        # The file was written to in the meantime; the next run compresses the whole file.
+        os.unlink(target, dir_fd=found.folder_fd)
+        report.untouched.append(f"{found.shown}: 圧縮中に変更されました")
+
+
+def _archive(source: IO[bytes], found: _Found, log_class: str, store: ObjectStore) -> None:
+    """Store the file's compressed bytes under a unique key, and read them back."""
+    identity = hashlib.sha256(
+        f"{found.path!s}\0{found.status.st_mtime_ns}".encode("utf-8", "surrogateescape")
+    )
+    day = found.last_written_on()
+    name = found.name.removesuffix(".gz")
+    key = f"log_archive/{log_class}/{day:%Y-%m}/{name}-{identity.hexdigest()[:16]}.gz"
+    expected = hashlib.sha256()
+    with store.writer(key) as target:
+        if found.name.endswith(".gz"):
+            while block := source.read(_BLOCK_BYTES):
+                expected.update(block)
+                target.write(block)
+        else:
+            with gzip.GzipFile(name, "wb", fileobj=target, mtime=int(found.status.st_mtime)) as packed:
+                while block := source.read(_BLOCK_BYTES):
+                    expected.update(block)
+                    packed.write(block)
+    store.sync(key)
+    with store.reader(key) as stored:
+        content: IO[bytes] = stored
+        if not found.name.endswith(".gz"):
+            content = gzip.GzipFile(fileobj=stored, mode="rb")  # type: ignore[assignment]
+        if _hash_of(content) != expected.hexdigest():
+            raise BatchError(
+                f"保管先 {store.location(key)} に書いた内容が一致しません。{found.shown} は残しました。"
+            )
+
+
+def _is_open_elsewhere(descriptor: int) -> bool:
+    """Whether any other process of this machine has the file open.
+
+    The kernel grants an exclusive lease only if no other process has the file open, and only to the file's owner. For other owners' files,
+    /proc is read. If /proc is not readable, or the file system has no leases (a network file system), the file counts as open.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except AttributeError:  # not Linux
+        return True
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EPERM) or _is_in_proc(os.fstat(descriptor))
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _is_in_proc(status: os.stat_result) -> bool:
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            for opened in (process / "fd").iterdir():
+                with suppress(FileNotFoundError):  # closed in the meantime
+                    if os.path.samestat(opened.stat(), status):
+                        return True
+        except (FileNotFoundError, ProcessLookupError):  # the process has ended
+            continue
+        except OSError:
+            return True
+    return False
+
+
+def _unlink_if_same(found: _Found) -> bool:
+    """Delete the file if it is still the file that was checked, with the same size."""
+    try:
+        now = os.stat(found.name, dir_fd=found.folder_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    same = os.path.samestat(now, found.status) and now.st_mtime_ns == found.status.st_mtime_ns
+    if same and now.st_size == found.status.st_size:
+        os.unlink(found.name, dir_fd=found.folder_fd)
+        return True
+    return False
+
+
+def _exists(name: str, folder_fd: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _holds_the_same(name: str, folder_fd: int, source: IO[bytes]) -> bool:
+    try:
+        descriptor = os.open(name, _FILE, dir_fd=folder_fd)
+        with os.fdopen(descriptor, "rb") as file, gzip.GzipFile(fileobj=file, mode="rb") as packed:
+            return _hash_of(packed) == _hash_of(source)  # type: ignore[arg-type]
+    except (OSError, EOFError):
+        return False
+
+
+def _hash_of(source: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := source.read(_BLOCK_BYTES):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, _DIRECTORY)
+    except OSError as error:
+        raise LogRootError(
+            f"ログのフォルダー {shown(path)} を開けません（{error.strerror}）。Variable 'batch_log_roots' を直してください。"
+        ) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

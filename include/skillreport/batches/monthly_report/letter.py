@@ -1,0 +1,89 @@
+"""The e-mail to a tenant's administrators about a new monthly report, with its main figures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from include.skillreport.batches.monthly_report.report import MonthlyReport
+from include.skillreport.batches.monthly_report.wording import (
+    difference_text,
+    month_text,
+    notices,
+    value_text,
+    words,
+)
+from include.skillreport.messaging.notices import MONTHLY_REPORT, notice, sending_time
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.templates import Template
+
+# The e-mail about a month's report is sent once, even if the report is created again.
+_DEDUPE = timedelta(days=400)
+
+_SUMMARY = (
+    "users_total",
+    "users_active",
+    "logins",
+    "api_calls",
+    "error_rate",
+    "mean_level",
+    "coverage_rate",
+    "goal_rate",
+    "certificates_expiring",
+)
+
+_FORMAT_NAMES = {"excel": "Excel", "pdf": "PDF"}
+
+
+def summary_lines(report: MonthlyReport) -> list[str]:
+    """The main figures, each with its difference to the previous month."""
+    text = words(report.language)
+    return [
+        f"{text['figures'][figure.key]}: {value_text(figure.current, figure.unit, report.language)}"
+        f"（{text['columns']['difference']} {difference_text(figure)}）"
+        for figure in map(report.figure, _SUMMARY)
+    ]
+
+
+def report_letters(
+    tenant_id: str,
+    report: MonthlyReport,
+    addresses: Sequence[str],
+    template: Template,
+    *,
+    formats: Sequence[str],
+    run_date: date,
+) -> list[Draft]:
+    """One e-mail per address, due at nine on the run's day. The same month and address give the same key."""
+    due_at = sending_time(run_date)
+    text = words(report.language)
+    variables = {
+        "tenant_name": report.tenant_name,
+        "month": month_text(report.month, report.language),
+        "files": text["listed"].join(_FORMAT_NAMES[name] for name in formats),
+        "summary": "\n".join(f"・{line}" for line in summary_lines(report)),
+        "notices": "\n".join(notices(report)),
+    }
+    return [
+        notice(
+            tenant_id,
+            template,
+            address,
+            variables,
+            dedupe_key=f"{occasion(report)}{_digest(address)}",
+            due_at=due_at,
+            dedupe_until=due_at + _DEDUPE,
+        )
+        for address in dict.fromkeys(addresses)
+    ]
+
+
+def occasion(report: MonthlyReport) -> str:
+    """The common prefix of the keys of a month's e-mails."""
+    return f"{MONTHLY_REPORT}:{report.month:%Y-%m}:"
+
+
+def _digest(address: str) -> str:
+    """A hash of the address: keys are logged, and addresses must not be."""
+    return hashlib.sha256(address.lower().encode()).hexdigest()[:12]

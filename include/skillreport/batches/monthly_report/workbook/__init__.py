@@ -1,0 +1,52 @@
+"""The report as an Excel workbook with native charts. Nothing is calculated here, and no text becomes a formula or a link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, time, timedelta
+from typing import IO
+
+import xlsxwriter
+
+from include.skillreport.batches.monthly_report.report import MonthlyReport, last_day_of
+from include.skillreport.batches.monthly_report.wording import month_text, words
+from include.skillreport.batches.monthly_report.workbook.book import Book
+from include.skillreport.batches.monthly_report.workbook.days import Person, write_features, write_users
+from include.skillreport.batches.monthly_report.workbook.fiscal_year import write_fiscal_year
+from include.skillreport.batches.monthly_report.workbook.skills import write_skills
+from include.skillreport.batches.monthly_report.workbook.summary import write_definitions, write_summary
+
+__all__ = ["Person", "write_workbook"]
+
+
+def write_workbook(report: MonthlyReport, people: Iterable[Person], stream: IO[bytes]) -> None:
+    """Write the workbook. The same report and people give the same bytes. People are read one by one, so that memory stays flat."""
+    workbook = xlsxwriter.Workbook(
+        stream,
+        {
+            # XlsxWriter writes each row to disk at once, so each sheet must be written from top to bottom.
+            "constant_memory": True,
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+            "strings_to_numbers": False,
+            "default_date_format": "yyyy-mm-dd",
+        },
+    )
+    workbook.set_properties(
+        {
+            "title": f"{words(report.language)['title']} {month_text(report.month, report.language)}",
+            "author": "",
+            # The day after the month, so that the bytes do not depend on the time of writing.
+            "created": datetime.combine(last_day_of(report.month) + timedelta(days=1), time()),
+        }
+    )
+    try:
+        book = Book(workbook, report)
+        write_summary(book)
+        write_users(book, people)
+        write_features(book)
+        write_fiscal_year(book)
+        write_skills(book)
+        write_definitions(book)
+    finally:
+        workbook.close()

@@ -1,0 +1,219 @@
+"""BATCH-019-02: reads bounces, retries due messages, parks those of lost senders, and reports those that an operator must decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.skillreport.batches.notification_retry.fallback import fall_back_to_mail
+from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.core.execution.batch import (
+    ReceivesMail,
+    Run,
+    RunRemark,
+    SendsMessages,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.lasting_connection import lasting
+from include.skillreport.messaging import outbox, suppression
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.messaging.dispatch import DispatchReport, failure_of, owner_of, with_closed_server
+from include.skillreport.messaging.feedback.reading import read_feedback
+from include.skillreport.messaging.leases import load_leases, with_leases
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.preferences import Preferences, load_preferences
+from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.service import Notifications
+from include.skillreport.messaging.shared_limits import closed_services
+
+_SQL = Statements(Path(__file__).parent)
+
+# How an operator reopens a closed channel.
+_CHANNEL_MENDED = "外部連携の設定（SYS_IntegrationConfig）を直すと、次の回から送信します"
+_MAIL_MENDED = "Airflow の接続 'batch_smtp' を直し、DAG operate_notifications の操作「停止中のチャネルの再開」で送信してください"
+
+_FINAL_WORDS = {
+    Status.DEAD: "送信できなかった通知",
+    Status.AMBIGUOUS: "届いたか分からない通知",
+    Status.EXPIRED: "期限切れの通知",
+}
+
+
+class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
+    """The steps of BATCH-019-02; see ``include.skillreport.core.execution.batch``."""
+
+    def __init__(self, notifications: Notifications) -> None:
+        self._notifications = notifications
+
+    def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
+        """Read bounces, complaints and unsubscriptions. Bounced messages are final failures of this run."""
+        reading = read_feedback(platform, work.connection, work.services, lambda: datetime.now(UTC))
+        problem = reading.problem
+        return RunRemark(
+            dict(reading.counts),
+            problem=str(problem) if problem else None,
+            may_pass=problem is not None and problem.recoverable,
+        )
+
+    def process(self, work: Work) -> list[UnitResult]:
+        """Park the messages of lost senders, give up messages that are too old, and replace messages of closed channels by e-mails."""
+        now = datetime.now(UTC)
+        outbox.mirror_rest(work.connection)
+        outbox.park_crashed(work.connection, now)
+        suppression.forget_ended(work.connection, now)
+        preferences = load_preferences(work.connection, self._notifications.settings, now)
+        _give_up(work.connection, work.run, preferences, now)
+        fall_back_to_mail(
+            work.connection,
+            {tenant_id: each.settings.fallback_hours for tenant_id, each in preferences.items()},
+            now,
+            created_by=work.run.execution_id,
+        )
+        return [UnitResult(tenant_id, {}, 0) for tenant_id in work.tenant_ids]
+
+    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
+        """Send the due messages. A tenant with final failures or a newly closed channel fails, once, with the counts."""
+        tenant_ids = [result.unit_id for result in results]
+        with lasting(work.connection) as database:
+            preferences = database.run(partial(self._preferences, tenant_ids=tenant_ids))
+            reports = self._notifications.send_due(
+                work.connection,
+                tenant_ids,
+                work.services,
+                owner=owner_of(work.run),
+                seconds=work.run.send_seconds,
+                store=work.store,
+            )
+            failures = database.run(
+                partial(_final_failures, run=work.run, tenant_ids=tenant_ids, preferences=preferences)
+            )
+            leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
+        now = datetime.now(UTC)
+        return [
+            with_leases(
+                with_closed_server(
+                    failures.get(result.unit_id)
+                    or failure_of(result.unit_id, report)
+                    or replace(result, details=result.details | _counts(report)),
+                    report,
+                ),
+                leases.get(result.unit_id),
+                now,
+            )
+            for result in results
+            for report in [reports.get(result.unit_id, DispatchReport())]
+        ]
+
+    def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
+        """The mail servers that refuse the installation."""
+        return closed_services(platform)
+
+    def _preferences(
+        self, connection: psycopg.Connection, tenant_ids: Sequence[str]
+    ) -> dict[str, Preferences]:
+        with tenant_transaction(connection, tenant_ids):
+            return load_preferences(connection, self._notifications.settings, datetime.now(UTC))
+
+
+def _give_up(
+    connection: psycopg.Connection, run: Run, preferences: Mapping[str, Preferences], now: datetime
+) -> None:
+    expired = _SQL.execute(connection, "give_up", **_too_old(run, preferences, now)).fetchall()
+    outbox.mirror_to_host(connection, [message_id for (message_id,) in expired])
+
+
+def _too_old(run: Run, preferences: Mapping[str, Preferences], now: datetime) -> dict[str, Any]:
+    """The parameters that say which messages are too old."""
+    day_end = datetime.combine(run.business_date, time(), JAPAN) + timedelta(days=1)
+    return {
+        "now": now,
+        "until": min(now, day_end),
+        "tenant_ids": list(preferences),
+        "give_up_hours": [each.settings.give_up_hours for each in preferences.values()],
+        "contract_letters": list(CONTRACT_LETTERS),
+    }
+
+
+def _counts(report: DispatchReport) -> dict[str, int]:
+    return {
+        "totalNotifications": report.total(),
+        "sentCount": report.total(Status.SENT),
+        "retryCount": report.total(Status.RETRY),
+    }
+
+
+def _final_failures(
+    connection: psycopg.Connection,
+    run: Run,
+    tenant_ids: Sequence[str],
+    preferences: Mapping[str, Preferences],
+) -> dict[str, UnitFailure]:
+    """The sentences per tenant: its messages that are not retried any more, its contract letters that wait too long, and its closed
+    channels.
+    """
+    about = {"execution_id": run.execution_id}
+    letters = _too_old(run, preferences, datetime.now(UTC))
+    with tenant_transaction(connection, tenant_ids):
+        messages = _SQL.rows(
+            connection, "take_final_failures", **about, contract_letters=list(CONTRACT_LETTERS)
+        )
+        waiting = _SQL.rows(connection, "take_waiting_contract_letters", **about, **letters)
+        channels = _SQL.rows(connection, "take_closed_channels", **about)
+    by_tenant: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
+    for place, rows in enumerate((messages, waiting, channels)):
+        for row in rows:
+            by_tenant.setdefault(row["tenant_id"], ([], [], []))[place].append(row)
+    return {tenant_id: _final_failure(tenant_id, *found) for tenant_id, found in by_tenant.items()}
+
+
+def _final_failure(
+    tenant_id: str,
+    messages: Sequence[Mapping[str, Any]],
+    waiting: Sequence[Mapping[str, Any]],
+    channels: Sequence[Mapping[str, Any]],
+) -> UnitFailure:
+    counts = {
+        status: sum(row["messages"] for row in messages if row["status"] == status) for status in _FINAL_WORDS
+    }
+    sentences = []
+    if messages:
+        words = "、".join(f"{_FINAL_WORDS[status]} {count} 件" for status, count in counts.items() if count)
+        sentences.append(
+            # The alert cuts long texts, so the action comes before the details.
+            f"{words}。DAG operate_notifications の操作「一覧」で確認し、再送・破棄・送信済みのどれかに決めてください"
+            f"（{_reasons(messages)}）"
+        )
+    if waiting:
+        oldest = min(row["oldest_due_at"] for row in waiting).astimezone(JAPAN)
+        sentences.append(
+            f"請求書など契約の通知 {sum(row['messages'] for row in waiting)} 件が {oldest:%m/%d %H:%M} から送信できていません。"
+            f"期限切れにはならず、送信を続けます。原因を取り除いてください（{_reasons(waiting)}）"
+        )
+    sentences += [
+        f"チャネル {row['channel']} を停止しました（{row['reason']}、待機 {row['messages']} 件）。"
+        f"{_MAIL_MENDED if row['channel'] == Channel.EMAIL else _CHANNEL_MENDED}"
+        for row in channels
+    ]
+    return UnitFailure(
+        tenant_id,
+        "NOTIFICATIONS_FAILED" if messages or waiting else "CHANNEL_CLOSED",
+        "。".join(sentences) + "。",
+        recoverable=False,
+    )
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "、".join(
+        f"{row['channel']} {row['messages']} 件: {row['error_detail'] or 'まだ送信していません'}"
+        for row in rows[:5]
+    )

@@ -1,0 +1,99 @@
+"""Sends the messages of a channel that stays closed to the tenant's administrator by e-mail, if the tenant has enabled this."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.core.database import Statements
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.messaging.notices import load_administrators
+from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.switches import load_switched_off
+from include.skillreport.messaging.templates import literal
+
+_SQL = Statements(Path(__file__).parent)
+
+# The maximum number of messages in one e-mail.
+_MOST = 50
+_RULE = "\n\n――――――――\n\n"
+
+_NAMES = {Channel.SLACK: "Slack", Channel.TEAMS: "Microsoft Teams", Channel.LINE_WORKS: "LINE WORKS"}
+
+
+def fall_back_to_mail(
+    connection: psycopg.Connection, fallback_hours: Mapping[str, int], now: datetime, *, created_by: str
+) -> int:
+    """Replace the messages behind closed channels by e-mails, in the caller's transaction. Returns the number of e-mails.
+
+    ``fallback_hours`` are the hours of closure after which this happens, by tenant; 0: never. Tenants without an address are left out, and
+    so are messages that the application has withdrawn or that the tenant has switched off.
+    """
+    administrators = load_administrators(connection)
+    hours = {
+        tenant_id: after
+        for tenant_id, after in fallback_hours.items()
+        if after and tenant_id in administrators
+    }
+    if not hours:
+        return 0
+    rows = _SQL.rows(
+        connection,
+        "take_behind_closed_channels",
+        tenant_ids=list(hours),
+        hours=list(hours.values()),
+        switched_off=Jsonb(load_switched_off(connection, now).entries()),
+        contract_letters=list(CONTRACT_LETTERS),
+        now=now,
+    )
+    by_lane: dict[Lane, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_lane.setdefault(Lane(row["tenant_id"], Channel(row["channel"])), []).append(row)
+    drafts = [
+        _letter(lane, of_lane[start : start + _MOST], administrators[lane.tenant_id], now)
+        for lane, of_lane in by_lane.items()
+        for start in range(0, len(of_lane), _MOST)
+    ]
+    outbox.mirror_to_host(connection, [row["message_id"] for row in rows])
+    return outbox.enqueue(connection, drafts, created_by=created_by)
+
+
+def _letter(lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, now: datetime) -> Draft:
+    """One e-mail with the texts of these messages."""
+    name = _NAMES[lane.channel]
+    texts = [_text(lane.channel, row) for row in rows]
+    shown = literal(
+        Channel.EMAIL,
+        f"{name} へ送信できなかった通知 {len(rows)} 件",
+        "\n\n".join([f"{name} へ送信できないため、このメールでお知らせします。", _RULE.join(texts)]),
+    )
+    return Draft(
+        tenant_id=lane.tenant_id,
+        dedupe_key=f"fallback:{min(row['message_id'] for row in rows)}",
+        channel=Channel.EMAIL,
+        destination=administrator,
+        subject=shown.subject,
+        body=shown.text,
+        rich=shown.rich,
+        due_at=now,
+        priority=min(row["priority"] for row in rows),
+    )
+
+
+def _text(channel: Channel, row: Mapping[str, Any]) -> str:
+    """Subject and text of a message: the application's present ones, otherwise those that were queued."""
+    if row["host_subject"] is not None:
+        now = literal(Channel.EMAIL, row["host_subject"], row["host_body"], is_html=row["host_is_html"])
+        # The e-mail to the administrator does not include the file of a letter.
+        elsewhere = f"\n\n{row['unattached_text']}" if row["unattached_text"] else ""
+        return f"{now.subject}\n{now.text}{elsewhere}"
+    # Slack's text begins with the subject, and its control characters are escaped.
+    return html.unescape(row["body"]) if channel is Channel.SLACK else f"{row['subject']}\n{row['body']}"

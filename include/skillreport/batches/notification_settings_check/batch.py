@@ -1,0 +1,412 @@
+"""BATCH-019-05: checks daily whether the tenants' notification settings work, without sending a message to any channel."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.batches.notification_settings_check.rules import (
+    SettingFinding,
+    TenantSettings,
+    findings_in,
+)
+from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.core.errors import code_of, is_about_data, reason_of
+from include.skillreport.core.execution.batch import (
+    Run,
+    SendsMessages,
+    StagesTenants,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.network import Network
+from include.skillreport.core.settings import NotificationSettings
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels import Finding, NotConfigured, connect
+from include.skillreport.messaging.contract_letters import SETTINGS_BROKEN
+from include.skillreport.messaging.destinations import destinations_of
+from include.skillreport.messaging.integrations import channel_of, config_of, load_channel_rows
+from include.skillreport.messaging.message import ChannelConfig, SlackConfig, TeamsConfig, mask_secrets
+from include.skillreport.messaging.notices import load_administrators, notice, sending_time
+from include.skillreport.messaging.outbox import Lane
+from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, failed
+from include.skillreport.messaging.preferences import Preferences, load_preferences, with_own_mail_server
+from include.skillreport.messaging.retry import CLOSES_CHANNEL
+from include.skillreport.messaging.template_store import load_templates
+
+_SQL = Statements(Path(__file__).parent)
+
+# The number of channels that are checked concurrently, and the time limit of each in seconds.
+_CONCURRENT_CHECKS = 50
+_TIME_TO_ANSWER = 60
+
+# The prefix of findings that come from services. Findings about the rows do not have it.
+_SERVICE_PREFIX = "接続先 "
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """An enabled row of SYS_IntegrationConfig; without a configuration, a field of the row is missing.
+
+    The webhook of a setting has no ``integration_id``.
+    """
+
+    integration_id: str | None
+    lane: Lane
+    config: ChannelConfig | None
+    destinations: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The answer of a channel's service: the problem, or why the service did not answer."""
+
+    channel: _Channel
+    broken: tuple[Finding, ...] = ()
+    unasked: tuple[Finding, ...] = ()
+
+    @property
+    def health(self) -> str:
+        """The health text for the application's page of integrations."""
+        if self.broken or self.channel.config is None:
+            return "UNHEALTHY"
+        return "UNKNOWN" if self.unasked else "HEALTHY"
+
+
+class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
+    """The steps of BATCH-019-05; see ``include.skillreport.core.execution.batch``."""
+
+    staging_table = "former_mailbox"
+
+    def __init__(self, settings: NotificationSettings) -> None:
+        self._settings = settings
+
+    def prepare(self, work: Work) -> None:
+        """Read the employees once, and stage each tenant's mailboxes of former employees."""
+        _SQL.execute(
+            work.connection,
+            "collect_mailboxes",
+            execution_id=work.run.execution_id,
+            tenant_ids=list(work.tenant_ids),
+        )
+
+    def process(self, work: Work) -> list[UnitResult]:
+        """Check the tenants' rows, and save the findings."""
+        found = self._found_in_rows(work.connection, work.run)
+        for tenant_id in work.tenant_ids:
+            _save(work.connection, work.run, tenant_id, found[tenant_id], of_services=False)
+        return [_result(tenant_id, found[tenant_id]) for tenant_id in work.tenant_ids]
+
+    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
+        """Check the settings with the services without sending a message. Save their findings, and queue an e-mail about new findings.
+
+        If the mail server rejects the installation's own login, the operators must solve this: every tenant of the run fails, except
+        tenants with their own mail server.
+        """
+        tenant_ids = [result.unit_id for result in results]
+        with tenant_transaction(work.connection, tenant_ids):
+            preferences = load_preferences(
+                work.connection, self._settings, sending_time(work.run.business_date)
+            )
+            channels = _load_channels(work.connection, with_own_mail_server(preferences))
+        mask_secrets([channel.config for channel in channels if channel.config], work.services)
+        answers, mail = asyncio.run(_ask(channels, work.services))
+        of_tenant: defaultdict[str, list[_Answer]] = defaultdict(list)
+        for answer in answers:
+            of_tenant[answer.channel.lane.tenant_id].append(answer)
+        checked = [
+            self._save_answers_isolated(
+                work.connection, work.run, result, of_tenant[result.unit_id], preferences[result.unit_id]
+            )
+            for result in results
+        ]
+        own_servers = {
+            channel.lane.tenant_id
+            for channel in channels
+            if channel.config and channel.lane.channel is Channel.EMAIL
+        }
+        if mail:
+            return [
+                outcome if outcome.unit_id in own_servers else _mail_failure(outcome.unit_id, mail[0])
+                for outcome in checked
+            ]
+        with tenant_transaction(work.connection, [each for each in tenant_ids if each not in own_servers]):
+            _SQL.execute(work.connection, "reopen_mail")
+        return checked
+
+    def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
+        preferences = load_preferences(connection, self._settings, sending_time(run.business_date))
+        integrations = _by_tenant(load_channel_rows(connection, with_own_mail_server(preferences)))
+        templates = _by_tenant(_SQL.rows(connection, "load_templates"))
+        settings = _by_tenant(_SQL.rows(connection, "load_settings"))
+        mailboxes = _SQL.rows(connection, "delete_mailboxes", execution_id=run.execution_id)
+        former = {row["tenant_id"]: frozenset(row["addresses"]) for row in mailboxes}
+        return {
+            tenant_id: findings_in(
+                TenantSettings(
+                    integrations=integrations[tenant_id],
+                    templates=templates[tenant_id],
+                    settings=settings[tenant_id],
+                    former_mailboxes=former.get(tenant_id, frozenset()),
+                    preferences_problem=each.problem,
+                )
+            )
+            for tenant_id, each in preferences.items()
+        }
+
+    def _save_answers_isolated(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        result: UnitResult,
+        answers: Sequence[_Answer],
+        preferences: Preferences,
+    ) -> UnitResult | UnitFailure:
+        """If one tenant's rows cause an error, only this tenant fails."""
+        try:
+            return self._save_answers(connection, run, result, answers, preferences)
+        except Exception as error:
+            if not is_about_data(error):
+                raise
+            return UnitFailure(result.unit_id, code_of(error), reason_of(error), recoverable=False)
+
+    def _save_answers(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        result: UnitResult,
+        answers: Sequence[_Answer],
+        preferences: Preferences,
+    ) -> UnitResult:
+        """Save the services' answers about one tenant's channels."""
+        tenant_id = result.unit_id
+        found = sorted(
+            {_setting_finding(answer.channel, each) for answer in answers for each in answer.broken}
+        )
+        notes = [
+            f"{_subject(answer.channel)}: 確認できませんでした（{each.error.meaning}）"
+            for answer in answers
+            for each in answer.unasked
+        ]
+        with tenant_transaction(connection, [tenant_id]):
+            unanswered = [_subject(answer.channel) for answer in answers if answer.unasked]
+            _save(connection, run, tenant_id, found, of_services=True, unanswered=unanswered)
+            for answer in answers:
+                notes += self._record_health(connection, answer, preferences)
+            newly = self._notify(connection, run, tenant_id, preferences)
+        return replace(
+            result,
+            details=result.details
+            | {
+                "checkedChannels": len(answers),
+                "brokenSettings": int(result.details["brokenSettings"]) + len(found),
+                "newlyBroken": newly,
+            },
+            notes=(*result.notes, *notes, *(each.sentence() for each in found)),
+        )
+
+    def _record_health(
+        self, connection: psycopg.Connection, answer: _Answer, preferences: Preferences
+    ) -> list[str]:
+        """Save the channel's health for the application, and reopen or disable the channel. Returns notes."""
+        lane = answer.channel.lane
+        switch_off = (
+            preferences.settings.auto_disable
+            and answer.channel.integration_id is not None
+            and any(each.error.error_class in CLOSES_CHANNEL for each in answer.broken)
+        )
+        _SQL.execute(
+            connection,
+            "record_health",
+            integration_id=answer.channel.integration_id,
+            health=answer.health,
+            now=datetime.now(UTC).replace(tzinfo=None),
+            switch_off=switch_off,
+        )
+        if answer.health == "HEALTHY" and not _is_webhook(answer.channel.config):
+            # The service has accepted these credentials. Of a webhook only the format was checked.
+            if lane.channel is Channel.EMAIL:
+                _SQL.execute(connection, "reopen_mail")
+            else:
+                _SQL.execute(connection, "reopen_channel", tenant_id=lane.tenant_id, channel=lane.channel)
+        return [f"{_subject(answer.channel)}: 外部連携を無効にしました（auto_disable）"] if switch_off else []
+
+    def _notify(
+        self, connection: psycopg.Connection, run: Run, tenant_id: str, preferences: Preferences
+    ) -> int:
+        """Queue one e-mail about all findings that were not reported to the administrator yet; returns their number."""
+        address = load_administrators(connection).get(tenant_id)
+        if address is None:
+            return 0
+        rows = _SQL.execute(
+            connection, "take_unreported_findings", tenant_id=tenant_id, execution_id=run.execution_id
+        ).fetchall()
+        if rows:
+            rows.sort()
+            digest = hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
+            language = preferences.settings.language
+            template = load_templates(connection, [SETTINGS_BROKEN], {tenant_id: language})[tenant_id]
+            letter = notice(
+                tenant_id,
+                template[SETTINGS_BROKEN],
+                address,
+                {
+                    "count": len(rows),
+                    "findings": "\n".join(f"・{subject}: {detail}" for subject, detail in rows),
+                },
+                dedupe_key=f"{SETTINGS_BROKEN}:{run.execution_id}:{digest}",
+                due_at=sending_time(run.run_date),
+            )
+            outbox.enqueue(connection, [letter], created_by=run.execution_id)
+        return len(rows)
+
+
+async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_Answer], list[Finding]]:
+    """The answers of the channels' services, and the mail server's findings."""
+    at_once = asyncio.Semaphore(_CONCURRENT_CHECKS)
+    async with guarded_session(network.allowed_hosts) as session:
+
+        async def ask(
+            config: ChannelConfig | None, channel: Channel, named: Collection[str]
+        ) -> list[Finding]:
+            if config is None:
+                return []
+            async with at_once:
+                return await _validate(config, channel, named, session, network)
+
+        mail, *replies = await asyncio.gather(
+            ask(network.email, Channel.EMAIL, ())
+            if network.email
+            else NotConfigured(Channel.EMAIL).validate(),
+            *(ask(channel.config, channel.lane.channel, channel.destinations) for channel in channels),
+        )
+    answers = [
+        _Answer(
+            channel,
+            tuple(each for each in findings if _is_broken(each)),
+            tuple(each for each in findings if not _is_broken(each)),
+        )
+        for channel, findings in zip(channels, replies, strict=True)
+    ]
+    return answers, mail
+
+
+async def _validate(
+    config: ChannelConfig,
+    channel: Channel,
+    destinations: Collection[str],
+    session: aiohttp.ClientSession,
+    network: Network,
+) -> list[Finding]:
+    try:
+        async with (
+            asyncio.timeout(_TIME_TO_ANSWER),
+            aclosing(connect(config, session, allowed_hosts=network.allowed_hosts)) as client,
+        ):
+            return await client.validate(destinations)
+    except Exception as problem:
+        # A client should never raise. If it does, the other checks continue.
+        code = "timeout" if isinstance(problem, TimeoutError) else "connection_lost"
+        error = failed(channel, code).error
+        assert error is not None
+        return [Finding(error, type(problem).__name__)]
+
+
+def _load_channels(connection: psycopg.Connection, own_mail_server: Collection[str]) -> list[_Channel]:
+    """The enabled channels of the transaction's tenants. If a channel has two rows, the newest counts."""
+    settings = _by_tenant(_SQL.rows(connection, "load_settings"))
+    channels: dict[Lane, _Channel] = {}
+    for row in load_channel_rows(connection, own_mail_server):
+        channel = channel_of(row["integration_key"], row["integration_type"])
+        if channel:
+            named = [
+                destination
+                for setting in settings[row["tenant_id"]]
+                if channel_of(setting["notification_type"]) is channel
+                for destination in destinations_of(setting)
+            ]
+            lane = Lane(row["tenant_id"], channel)
+            channels[lane] = _Channel(row["id"], lane, config_of(channel, row), tuple(dict.fromkeys(named)))
+    return list(channels.values())
+
+
+def _save(
+    connection: psycopg.Connection,
+    run: Run,
+    tenant_id: str,
+    found: Sequence[SettingFinding],
+    *,
+    of_services: bool,
+    unanswered: Sequence[str] = (),
+) -> None:
+    """Replace earlier findings in the rows or of the services. The findings of a service that does not answer now stay."""
+    _SQL.execute(
+        connection,
+        "save_findings",
+        tenant_id=tenant_id,
+        found_on=run.run_date,
+        of_services=of_services,
+        service_prefix=_SERVICE_PREFIX,
+        unanswered=list(unanswered),
+        findings=Jsonb(
+            [{"subject": each.subject, "code": each.code, "detail": each.detail} for each in found]
+        ),
+    )
+
+
+def _subject(channel: _Channel) -> str:
+    return f"{_SERVICE_PREFIX}{channel.lane.channel}"
+
+
+def _setting_finding(channel: _Channel, finding: Finding) -> SettingFinding:
+    about = "（通知設定の宛先の 1 つ）" if finding.destination else ""
+    return SettingFinding(_subject(channel), finding.error.code, f"{finding.error.meaning}{about}")
+
+
+def _is_webhook(config: ChannelConfig | None) -> bool:
+    return isinstance(config, TeamsConfig) or (isinstance(config, SlackConfig) and not config.token)
+
+
+def _is_broken(finding: Finding) -> bool:
+    """Whether messages fail until a person fixes it. Otherwise the service did not answer."""
+    error = finding.error
+    return error.error_class is ErrorClass.ACCESS or (
+        error.outcome is Outcome.PERMANENT and error.error_class is not ErrorClass.SERVICE
+    )
+
+
+def _mail_failure(tenant_id: str, finding: Finding) -> UnitFailure:
+    return UnitFailure(
+        tenant_id,
+        "MAIL_SERVER",
+        f"メールサーバーを使えません: {finding.error.meaning}。Airflow の接続 'batch_smtp' を直してください。"
+        "それまでメールは送信待ちになります。",
+        recoverable=not _is_broken(finding),
+    )
+
+
+def _result(tenant_id: str, found: Sequence[SettingFinding]) -> UnitResult:
+    return UnitResult(
+        tenant_id, {"brokenSettings": len(found)}, records=0, notes=tuple(each.sentence() for each in found)
+    )
+
+
+def _by_tenant(rows: Iterable[dict[str, Any]]) -> defaultdict[str, list[dict[str, Any]]]:
+    grouped: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        grouped[row["tenant_id"]].append(row)
+    return grouped

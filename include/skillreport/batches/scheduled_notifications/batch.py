@@ -1,0 +1,335 @@
+"""BATCH-019-01: sends the application's notifications that are due by nine o'clock and the day's reminders, each once.
+
+Reminders of overdue invoices are letters of billing. Tenants that have left get them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.skillreport.batches.scheduled_notifications.digests import digests
+from include.skillreport.batches.scheduled_notifications.reminders import Occasion, Route, reminders
+from include.skillreport.billing.ledger.letters import letter_kinds
+from include.skillreport.billing.ledger.overdue_letters import Reminder, former_debtors, queue_reminders
+from include.skillreport.billing.service import Billing
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.batch import (
+    Request,
+    Run,
+    RunRemark,
+    SelectsTenants,
+    SendsMessages,
+    StagesTenants,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.business_date import naive_utc
+from include.skillreport.core.execution.people import keep_people
+from include.skillreport.core.execution.reconciliation import begin_tallies
+from include.skillreport.core.lasting_connection import lasting
+from include.skillreport.core.settings import LONGEST_REMINDER_DAYS, NotificationSettings, load_settings
+from include.skillreport.messaging.contract_letters import PAYMENT_REMINDER
+from include.skillreport.messaging.destinations import destinations_for
+from include.skillreport.messaging.dispatch import DispatchReport, failure_of, owner_of, with_closed_server
+from include.skillreport.messaging.leases import load_leases, with_leases
+from include.skillreport.messaging.notices import sending_time
+from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.preferences import Preferences, load_preferences
+from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
+from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.service import Notifications
+from include.skillreport.messaging.shared_limits import closed_services
+from include.skillreport.messaging.switches import SwitchedOff, load_notification_settings, load_switched_off
+from include.skillreport.messaging.template_store import load_templates
+from include.skillreport.messaging.templates import literal
+
+_SQL = Statements(Path(__file__).parent)
+
+
+class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, SendsMessages):
+    """The steps of BATCH-019-01; see ``include.skillreport.core.execution.batch``."""
+
+    staging_table = "notification_signal"
+
+    def __init__(self, notifications: Notifications, billing: Callable[[], Billing]) -> None:
+        self._notifications = notifications
+        self._billing = billing
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """The tenants that have left and have a due letter about an invoice. They get no other messages."""
+        cutoff = naive_utc(sending_time(request.business_date))
+        former = _SQL.column(request.platform, "former_tenants_with_letters", cutoff=cutoff)
+        if load_settings().billing.sends_reminders:
+            former += former_debtors(request.platform, self._billing().terms, request.business_date)
+        return set(former)
+
+    def prepare(self, work: Work) -> None:
+        """Read notifications, certificates and goals once, and write one ``batch.notification_signal`` row per tenant."""
+        begin_tallies(work.connection, work.run.execution_id)
+        keep_people(work.connection)
+        _SQL.execute(
+            work.connection,
+            "collect_signals",
+            execution_id=work.run.execution_id,
+            tenant_ids=list(work.tenant_ids),
+            cutoff=naive_utc(_cutoff(work.run)),
+            today=work.run.business_date,
+            # The longest period that a tenant can set.
+            last_day=work.run.business_date + timedelta(days=LONGEST_REMINDER_DAYS),
+        )
+
+    def process(self, work: Work) -> list[UnitResult]:
+        """Put due notifications into the outbox, each once. Expired notifications are marked in the application's row."""
+        signals = _SQL.rows(work.connection, "delete_signals", execution_id=work.run.execution_id)
+        preferences = load_preferences(work.connection, self._notifications.settings, _cutoff(work.run))
+        switched_off = load_switched_off(work.connection, _cutoff(work.run))
+        routes = _load_routes(
+            work.connection,
+            {tenant_id: each.settings.language for tenant_id, each in preferences.items()},
+        )
+        overdue = self._queue_overdue(work)
+        return [
+            self._enqueue(
+                work.connection,
+                work.run,
+                signal,
+                [each for each in overdue if each.tenant_id == signal["tenant_id"]],
+                preferences[signal["tenant_id"]],
+                routes[signal["tenant_id"]],
+                switched_off,
+            )
+            for signal in sorted(signals, key=lambda row: str(row["tenant_id"]))
+        ]
+
+    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
+        """Send all due messages of these tenants. The outcomes contain the tenant's counts, including messages that another sender has
+        claimed.
+        """
+        tenant_ids = [result.unit_id for result in results]
+        with lasting(work.connection) as database:
+            reports = self._notifications.send_due(
+                work.connection,
+                tenant_ids,
+                work.services,
+                owner=owner_of(work.run),
+                seconds=work.run.send_seconds,
+                statuses=(Status.PENDING,),
+                store=work.store,
+            )
+            leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
+        now = datetime.now(UTC)
+        return [
+            with_leases(
+                with_closed_server(
+                    failure_of(result.unit_id, report) or _with_counts(result, report), report
+                ),
+                leases.get(result.unit_id),
+                now,
+            )
+            for result in results
+            for report in [reports.get(result.unit_id, DispatchReport())]
+        ]
+
+    def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
+        """The mail servers that refuse the installation."""
+        return closed_services(platform)
+
+    def _enqueue(
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        signal: Mapping[str, Any],
+        overdue: Sequence[Reminder],
+        preferences: Preferences,
+        routes: Mapping[str, Sequence[Route]],
+        switched_off: SwitchedOff,
+    ) -> UnitResult:
+        tenant_id, cutoff, settings = signal["tenant_id"], _cutoff(run), preferences.settings
+        oldest = cutoff - timedelta(hours=settings.expire_hours)
+        # A letter about an invoice is sent however late it is. The hours until it is given up begin with this run, at the earliest.
+        waiting = [
+            (row, max(_scheduled_at(row), oldest) if row["is_letter"] else _scheduled_at(row))
+            for row in signal["waiting"]
+        ]
+        expired = [row["id"] for row, scheduled_at in waiting if scheduled_at < oldest]
+        nowhere = [row["id"] for row, at in waiting if at >= oldest and row["channel"] is None]
+        sendable = [(row, at) for row, at in waiting if at >= oldest and row["channel"] is not None]
+        kinds = letter_kinds(connection, [row["id"] for row, _ in sendable if row["is_letter"]])
+        drafts = [
+            _draft(tenant_id, row, scheduled_at, kinds.get(row["id"]))
+            for row, scheduled_at in sendable
+            if not _is_held(tenant_id, row, switched_off)
+        ]
+        reminded = reminders(
+            tenant_id,
+            [*map(_certificate, signal["certificates"]), *map(_goal, signal["goals"])],
+            run.business_date,
+            days_before={CERTIFICATE_EXPIRY: settings.certificate_days, GOAL_DUE: settings.goal_days},
+            routes=routes,
+            due_at=cutoff,
+        )
+        wanted = [
+            draft for draft in reminded.drafts if Lane(tenant_id, draft.channel) not in switched_off.channels
+        ]
+        letters = [_letter(each, cutoff) for each in overdue if not each.problem]
+        queued = self._queue(connection, [*drafts, *letters, *wanted], settings, run.execution_id)
+        notes = [*([preferences.problem] if preferences.problem else []), *reminded.notes]
+        notes += [each.problem for each in overdue if each.problem]
+        held = len(sendable) - len(drafts) + len(reminded.drafts) - len(wanted)
+        if held:
+            notes.append(f"通知の設定が無効のため、通知 {held} 件を送信しません")
+        for ids, code, reason in (
+            (expired, "expired", f"予定から {settings.expire_hours} 時間以上過ぎたため送信しません"),
+            (nowhere, "unknown_channel", "通知の種類（notification_type）が分からないため送信しません"),
+        ):
+            if ids:
+                _SQL.execute(connection, "expire_host_notifications", ids=ids, code=code, reason=reason)
+                notes.append(f"{len(ids)} 件: {reason}")
+        details = {"queued": queued, "expired": len(expired)}
+        if letters:
+            details["overdueReminders"] = len(letters)
+            notes.append(f"支払期限を過ぎた請求書の督促 {len(letters)} 件を送信箱に入れました")
+        return UnitResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
+
+    def _queue_overdue(self, work: Work) -> list[Reminder]:
+        if not load_settings().billing.sends_reminders:
+            return []
+        terms = self._billing().terms
+        return queue_reminders(work.connection, terms, work.run.business_date, work.run.execution_id)
+
+    def _queue(
+        self,
+        connection: psycopg.Connection,
+        drafts: Sequence[Draft],
+        settings: NotificationSettings,
+        execution_id: str,
+    ) -> int:
+        """Put new messages into the outbox, and merge reminders of one kind if the setting says so. Returns the number of messages."""
+        keys = [draft.dedupe_key for draft in drafts]
+        known = {key for _, key in self._notifications.statuses(connection, keys)}
+        new = [draft for draft in drafts if draft.dedupe_key not in known]
+        told = digests(new, settings.digest, settings.language)
+        self._notifications.enqueue(connection, told, created_by=execution_id)
+        return sum(not draft.is_merged for draft in told)
+
+
+def _is_held(tenant_id: str, row: Mapping[str, Any], switched_off: SwitchedOff) -> bool:
+    """Whether a setting holds a notification of the application. Letters about invoices have no such setting."""
+    if row["is_letter"]:
+        return False
+    return row["is_held"] or Lane(tenant_id, Channel(row["channel"])) in switched_off.channels
+
+
+def _load_routes(
+    connection: psycopg.Connection, languages: Mapping[str, str]
+) -> dict[str, dict[str, list[Route]]]:
+    """The routes of the transaction's tenants, by tenant and kind of reminder."""
+    settings = load_notification_settings(connection)
+    destinations = {
+        tenant_id: {key: destinations_for(key, settings.get(tenant_id, [])) for key in KEYS}
+        for tenant_id in languages
+    }
+    channels = {
+        channel for of_key in destinations.values() for routes in of_key.values() for channel, _ in routes
+    }
+    templates = {channel: load_templates(connection, list(KEYS), languages, channel) for channel in channels}
+    return {
+        tenant_id: {
+            key: [Route(templates[channel][tenant_id][key], place) for channel, place in places]
+            for key, places in of_key.items()
+        }
+        for tenant_id, of_key in destinations.items()
+    }
+
+
+def _cutoff(run: Run) -> datetime:
+    # Notifications that are scheduled up to this time are due.
+    return sending_time(run.business_date)
+
+
+def _scheduled_at(row: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["scheduled_at_utc"]).replace(tzinfo=UTC)
+
+
+def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime, template_key: str | None) -> Draft:
+    channel = Channel(row["channel"])
+    shown = literal(channel, row["subject"], row["body"], is_html=row["is_html"])
+    return Draft(
+        tenant_id=tenant_id,
+        dedupe_key=f"host:{row['id']}",
+        channel=channel,
+        destination=row["destination"],
+        subject=shown.subject,
+        body=shown.text,
+        rich=shown.rich,
+        due_at=scheduled_at,
+        priority=row["priority"],
+        host_log_id=row["id"],
+        template_key=template_key,
+    )
+
+
+def _letter(reminder: Reminder, due_at: datetime) -> Draft:
+    row = {
+        "id": reminder.notification_id,
+        "channel": Channel.EMAIL,
+        "destination": reminder.destination,
+        "subject": reminder.subject,
+        "body": reminder.body,
+        "is_html": False,
+        "priority": 1,
+    }
+    return _draft(reminder.tenant_id, row, due_at, PAYMENT_REMINDER)
+
+
+def _certificate(row: Mapping[str, Any]) -> Occasion:
+    ends_on = date.fromisoformat(row["expires_on"])
+    return Occasion(
+        CERTIFICATE_EXPIRY,
+        row["record_id"],
+        row["email"],
+        ends_on,
+        {
+            "full_name": row["full_name"] or "",
+            "certificate_name": row["certificate_name"],
+            "expires_on": f"{ends_on:%Y/%m/%d}",
+        },
+    )
+
+
+def _goal(row: Mapping[str, Any]) -> Occasion:
+    due_on = date.fromisoformat(row["due_on"])
+    return Occasion(
+        GOAL_DUE,
+        row["goal_id"],
+        row["email"],
+        due_on,
+        {
+            "full_name": row["full_name"] or "",
+            "goal_title": row["goal_title"],
+            "due_on": f"{due_on:%Y/%m/%d}",
+            "progress_rate": row["progress_rate"] or "",
+        },
+    )
+
+
+def _with_counts(result: UnitResult, report: DispatchReport) -> UnitResult:
+    counts = {
+        "totalNotifications": report.total(),
+        "sentCount": report.total(Status.SENT),
+        "failedCount": report.total(Status.DEAD),
+        "retryCount": report.total(Status.RETRY),
+        "ambiguousCount": report.total(Status.AMBIGUOUS),
+        **{f"sent_{channel}": by_status[Status.SENT] for channel, by_status in report.counts.items()},
+    }
+    return replace(result, details=result.details | counts)

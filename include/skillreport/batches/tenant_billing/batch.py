@@ -1,0 +1,114 @@
+"""BATCH-018-02: prices, taxes and invoices last month, once per tenant, and writes the documents for the accountant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.settlement import Instructions, Settlement
+from include.skillreport.billing.outcomes import outcome_of
+from include.skillreport.billing.service import Billing
+from include.skillreport.billing.terms import OWN_TERMS
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import (
+    FinishesRun,
+    NotDueError,
+    Outcome,
+    ReportsDigest,
+    Request,
+    SelectsTenants,
+    TakesOptions,
+    TenantBatch,
+    Work,
+    WritesFiles,
+)
+from include.skillreport.core.execution.digest import Digest
+
+_SQL = Statements(Path(__file__).parent)
+
+
+class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, FinishesRun, ReportsDigest):
+    """The steps of BATCH-018-02; see ``include.skillreport.core.execution.batch``."""
+
+    def __init__(self, billing: Billing) -> None:
+        self._billing = billing
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """``allow_incomplete``: bill from the closed days even if some days are missing. ``names_tenants``: the form names tenants.
+
+        :raises NotDueError: a scheduled run would bill a month before the first one, for example the missed run of a new installation.
+        :raises ParameterError: a manual run, other than a dry run, would bill such a month; or the settings contain no first month.
+        """
+        if not request.values.get("dry_run"):
+            self._require_billed_month(request)
+        return {
+            "allow_incomplete": bool(request.values.get("allow_incomplete")),
+            "names_tenants": bool(request.codes),
+        }
+
+    def _require_billed_month(self, request: Request) -> None:
+        try:
+            self._billing.terms.require_billed_month(request.business_date.replace(day=1))
+        except BillingError as error:
+            is_missed_tick = error.code == "BEFORE_FIRST_MONTH" and not request.values.get("business_date")
+            raise (NotDueError if is_missed_tick else ParameterError)(str(error)) from None
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """Tenants that left during the month or later, and must still be billed for it."""
+        return self._billing.former_tenants(request.platform, request.business_date)
+
+    def process(self, work: Work) -> list[Outcome]:
+        """Price the tenants' month, finalise invoices that need no approval, write the host's rows, queue the notifications."""
+        run = work.run
+        instructions = Instructions(
+            issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
+            actor=run.execution_id,
+            resumable=True,
+            allow_incomplete=run.options["allow_incomplete"],
+            # A run that an older version has opened has no such option.
+            names_tenants=run.options.get("names_tenants", False),
+        )
+        bill = self._billing.price if run.dry_run else self._billing.settle
+        return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
+
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Write the tenant's invoice as PDF and JSON."""
+        self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
+
+    def finish(self, work: Work) -> None:
+        """Write the index of the month's documents and the accountant's files, for all tenants."""
+        self._billing.write_accounting_files(
+            work.connection,
+            work.run.business_date,
+            run_date=work.run.run_date,
+            execution_id=work.run.execution_id,
+            store=work.files,
+        )
+
+    def digest(self, work: Work) -> Digest:
+        """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""
+        samples = self._billing.terms.samples
+        if not samples:
+            return self._review(work)
+        row = _SQL.row(
+            work.connection, "count_samples", execution_id=work.run.execution_id, settlement=Settlement.SAMPLE
+        )
+        return Digest(
+            (
+                f"請求書を確定していません（{work.run.business_date:%Y-%m} 分）: {samples}が見本（sample: true）のため",
+                f"・見本の下書き {row[0]} テナント（保存先の samples/{work.run.business_date:%Y-%m}/）。"
+                "請求書番号、アプリの請求データ、請求先への通知、会計用ファイルは作っていません",
+                f"→ {OWN_TERMS}。その後、業務日 {work.run.business_date:%Y-%m-%d} で再実行すると確定します",
+            )
+        )
+
+    def _review(self, work: Work) -> Digest:
+        run = work.run
+        sections = self._billing.review(work.connection, run.business_date, run.execution_id)
+        if not sections:
+            return Digest()
+        lines = [line for section in sections for line in section.lines()]
+        return Digest((f"請求の確認事項（{run.business_date:%Y-%m} 分の実行）", *lines))

@@ -1,0 +1,94 @@
+"""Warnings about a tenant's usage: quotas that are nearly used up, and days far above the mean.
+
+Source: BATCH-018-01's rules; the thresholds are settings. Pure: figures in, warnings out. The notification batches deliver them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from include.skillreport.billing.pricing.usage import BYTES_PER_GB
+from include.skillreport.core.settings import UsageSettings
+
+TENANT_ADMINISTRATOR = "tenant_administrator"
+OPERATORS = "operators"
+
+
+@dataclass(frozen=True)
+class UsageFigures:
+    """A tenant's usage on the business date, and the values for comparison.
+
+    Storage is in bytes. ``month_api_calls`` counts the month up to and including the business date. ``means`` holds each metric's mean of
+    the earlier closed days, and ``history_days`` the number of these days. A figure for which the host has no source is None.
+    """
+
+    metrics: dict[str, int | None]
+    month_api_calls: int | None
+    means: dict[str, Decimal]
+    history_days: int
+
+
+@dataclass(frozen=True)
+class UsageWarning:
+    """A threshold that was passed. ``reference`` is the allowance (quota) or the mean (surge), in the unit of ``observed``."""
+
+    kind: str
+    metric: str
+    threshold_percent: Decimal
+    window_start: date
+    observed: Decimal
+    reference: Decimal
+    audience: tuple[str, ...]
+
+
+def usage_warnings(
+    business_date: date, usage: UsageFigures, settings: UsageSettings
+) -> tuple[UsageWarning, ...]:
+    """All warnings of a day. A quota that is absent, zero or negative gives no warning, because it limits nothing."""
+    storage = None if settings.storage_gb is None else settings.storage_gb * BYTES_PER_GB
+    api_calls = None if settings.api_calls_per_month is None else Decimal(settings.api_calls_per_month)
+    return (
+        *_quota(business_date, "storage_bytes", usage.metrics["storage_bytes"], storage, settings),
+        *_quota(business_date, "api_calls", usage.month_api_calls, api_calls, settings),
+        *_surges(business_date, usage, settings),
+    )
+
+
+def _quota(
+    business_date: date, metric: str, figure: int | None, allowance: Decimal | None, settings: UsageSettings
+) -> Iterator[UsageWarning]:
+    if figure is None or allowance is None or allowance <= 0:
+        return
+    observed = Decimal(figure)
+    levels = (
+        (settings.quota_warning_percent, (TENANT_ADMINISTRATOR,)),
+        (settings.quota_critical_percent, (TENANT_ADMINISTRATOR, OPERATORS)),
+    )
+    for threshold, audience in levels:
+        if observed * 100 >= threshold * allowance:
+            yield UsageWarning(
+                "quota", metric, threshold, business_date.replace(day=1), observed, allowance, audience
+            )
+
+
+def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -> Iterator[UsageWarning]:
+    if usage.history_days < settings.surge_min_history_days:
+        return
+    floors = {
+        "active_users": Decimal(settings.surge_min_active_users),
+        "storage_bytes": settings.surge_min_storage_gb * BYTES_PER_GB,
+        "api_calls": Decimal(settings.surge_min_api_calls),
+        "reports_generated": Decimal(settings.surge_min_reports_generated),
+    }
+    for metric, mean in usage.means.items():
+        figure = usage.metrics[metric]
+        if figure is None:
+            continue
+        observed = Decimal(figure)
+        if mean > 0 and observed >= floors[metric] and observed * 100 > settings.surge_percent * mean:
+            yield UsageWarning(
+                "surge", metric, settings.surge_percent, business_date, observed, mean, (OPERATORS,)
+            )

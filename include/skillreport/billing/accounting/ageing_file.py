@@ -1,0 +1,63 @@
+"""The ageing table as a file, ``accounting/receivables.csv``: one row per tenant and currency with open amounts. UTF-8 with BOM.
+
+Each run that may change an open amount replaces it. 基準日 is the day (Asia/Tokyo) of the run.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from datetime import date
+from io import TextIOWrapper
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import dict_row
+
+from include.skillreport.billing.accounting.csv_form import text_cell
+from include.skillreport.billing.accounting.detailed_list import plain_amount
+from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, ageing
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.object_store import ObjectStore
+
+_SQL = Statements(Path(__file__).parents[1])
+
+_STREAM_ROWS = 500
+
+# The first key of the advisory lock, unique among this product's locks.
+_AGEING_LOCK = 180203
+
+AGEING_KEY = "accounting/receivables.csv"
+AGEING_COLUMNS = ("基準日", "テナントコード", "取引先", "通貨", *Age, "合計")
+
+
+def write_ageing(platform: psycopg.Connection, as_of: date, store: ObjectStore) -> None:
+    """Write the table of all tenants. Writers run one after the other, so that an older table never replaces a newer one."""
+    with platform.transaction():
+        platform.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_AGEING_LOCK])
+        with store.writer(AGEING_KEY) as file:
+            text = TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            try:
+                writer = csv.writer(text)
+                writer.writerow(AGEING_COLUMNS)
+                for aged in ageing(_open_invoices(platform), as_of):
+                    amounts = [aged.amounts[age] for age in Age]
+                    writer.writerow(
+                        [
+                            as_of.isoformat(),
+                            text_cell(aged.tenant_code),
+                            text_cell(aged.counterparty),
+                            aged.currency,
+                            *(plain_amount(amount, aged.currency) for amount in [*amounts, aged.total]),
+                        ]
+                    )
+            finally:
+                text.detach()
+
+
+def _open_invoices(platform: psycopg.Connection) -> Iterator[OpenInvoice]:
+    with platform.cursor(name="open_invoices", row_factory=dict_row) as cursor:
+        cursor.itersize = _STREAM_ROWS
+        _SQL.execute(cursor, "open_invoices")
+        for row in cursor:
+            yield OpenInvoice(**row)

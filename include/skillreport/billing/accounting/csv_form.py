@@ -1,0 +1,115 @@
+"""The common part of the accountant's CSV files: cells, encodings, and one pass over the entries that writes all files."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from io import TextIOWrapper
+from typing import IO
+
+from include.skillreport.billing.accounting.entries import Booking, Entry
+from include.skillreport.billing.money import YEN
+
+# A spreadsheet program reads a cell that begins with one of these as a formula. Japanese programs accept the full-width signs too.
+_FORMULA_STARTS = tuple("=+-@＝＋－＠")
+
+_LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
+
+# Japanese programs print this character in place of a character that an encoding does not contain.
+_MISSING_CHARACTER = "〓"
+
+codecs.register_error("geta", lambda error: (_MISSING_CHARACTER, error.end))  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class CsvForm:
+    """A CSV file of a month, ``<name>-2026-11.csv``.
+
+    ``rows`` makes the rows of an entry from the entry and its position (from 1) among the form's entries. ``lists_all``: void
+    documents and totals of 0 are listed too. A character that ``encoding`` does not have becomes 〓.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    encoding: str
+    line_end: str
+    rows: Callable[[Entry, int], Iterable[Sequence[str]]]
+    lists_all: bool = False
+
+
+def write_forms(forms: Sequence[tuple[CsvForm, IO[bytes]]], entries: Iterable[Entry]) -> list[int]:
+    """Write the entries in all forms; returns the number of rows of each, without the header.
+
+    The entries are read once, one by one, and the streams stay open.
+    """
+    with ExitStack() as stack:
+        outputs = [_Output(form, stream) for form, stream in forms]
+        for output in outputs:
+            stack.callback(output.detach)
+        for entry in entries:
+            for output in outputs:
+                output.add(entry)
+    return [output.count for output in outputs]
+
+
+class _Output:
+    def __init__(self, form: CsvForm, stream: IO[bytes]) -> None:
+        self.form = form
+        self.count = 0
+        self._entries = 0
+        self._text = TextIOWrapper(stream, encoding=form.encoding, errors="geta", newline="")
+        self._writer = csv.writer(self._text, lineterminator=form.line_end)
+        self._writer.writerow(form.columns)
+
+    def add(self, entry: Entry) -> None:
+        if not (entry.is_booked or self.form.lists_all):
+            return
+        self._entries += 1
+        for row in self.form.rows(entry, self._entries):
+            self._writer.writerow(row)
+            self.count += 1
+
+    def detach(self) -> None:
+        self._text.detach()
+
+
+def text_cell(value: str | None) -> str:
+    """A text in one line, with an apostrophe if it would start a formula."""
+    text = code_cell(value)
+    return f"'{text}" if text.lstrip(" 　").startswith(_FORMULA_STARTS) else text
+
+
+def code_cell(value: str | None) -> str:
+    """A code in one line, unchanged: an import compares it with the code of the accounting software."""
+    return _LINE_BREAKS.sub(" ", value or "").strip()
+
+
+def slashed(day: date | None) -> str:
+    """2026/11/01, the format of both vendors."""
+    return "" if day is None else f"{day:%Y/%m/%d}"
+
+
+def yen(amount: Decimal) -> str:
+    """Whole yen without separators."""
+    return f"{amount:.0f}"
+
+
+def summary(entry: Entry) -> str:
+    """摘要: number, customer and month. For a foreign document also amount, currency and rate."""
+    invoice = entry.invoice
+    parts = [
+        "取消" if entry.booking is Booking.REVERSAL else "",
+        code_cell(invoice.number),
+        code_cell(invoice.recipient.name)[:100],
+        f"{invoice.period_start:%Y年%-m月}分",
+        f"（{code_cell(invoice.original_number)} の返還）" if invoice.original_number else "",
+    ]
+    if invoice.currency != YEN:
+        parts.append(f"{invoice.currency} {invoice.total:f} @{entry.rate:f}")
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,114 @@
+"""The accountant's files of a month in the object store, ``accounting/2026-11/journal-2026-11.csv`` and others.
+
+One pass over the documents writes all files. Memory use does not grow with the number of documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from include.skillreport.billing.accounting.csv_form import CsvForm, write_forms
+from include.skillreport.billing.accounting.detailed_list import detailed_list
+from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry
+from include.skillreport.billing.accounting.freee import freee
+from include.skillreport.billing.accounting.journal import journal
+from include.skillreport.billing.accounting.moneyforward import moneyforward
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.settings import AccountingSettings
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.object_store import ObjectStore
+
+_SQL = Statements(Path(__file__).parents[1])
+
+_STREAM_ROWS = 500
+
+# The first key of the advisory lock, unique among this product's locks. The second key is the month.
+_FILES_LOCK = 18_02
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file of a closed month. ``rows`` excludes the header; ``sha256`` (hex) and ``bytes`` are read back from the store."""
+
+    key: str
+    location: str
+    sha256: str
+    bytes: int
+    rows: int
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def forms_of(settings: AccountingSettings) -> tuple[CsvForm, ...]:
+    """All files of a month: the detailed list, the journal, and the imports."""
+    return detailed_list(), journal(settings), freee(settings), moneyforward(settings)
+
+
+def file_key(form: CsvForm, month: date) -> str:
+    """``accounting/2026-11/freee-2026-11.csv``."""
+    return f"accounting/{month:%Y-%m}/{form.name}-{month:%Y-%m}.csv"
+
+
+def lock_month(platform: psycopg.Connection, month: date) -> None:
+    """Serialise the writers of the month, so that an older file never replaces a newer one."""
+    platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FILES_LOCK, month.toordinal()])
+
+
+def write_files(
+    platform: psycopg.Connection, month: date, forms: tuple[CsvForm, ...], store: ObjectStore
+) -> list[WrittenFile]:
+    """Replace the files of the month, in the caller's transaction. If a document cannot be written, no file changes.
+
+    :raises BillingError: a foreign document has no exchange rate.
+    """
+    keys = [file_key(form, month) for form in forms]
+    with ExitStack() as stack:
+        streams = [stack.enter_context(store.writer(key)) for key in keys]
+        counts = write_forms(list(zip(forms, streams, strict=True)), _entries(platform, month))
+    return [_written(store, key, rows) for key, rows in zip(keys, counts, strict=True)]
+
+
+def _written(store: ObjectStore, key: str, rows: int) -> WrittenFile:
+    with store.reader(key) as file:
+        digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+        return WrittenFile(key, store.location(key), digest.hexdigest(), file.tell(), rows)
+
+
+def _entries(platform: psycopg.Connection, month: date) -> Iterator[Entry]:
+    period = Period.month_of(month)
+    with platform.cursor(name="month_entries", row_factory=dict_row) as cursor:
+        cursor.itersize = _STREAM_ROWS
+        _SQL.execute(cursor, "month_entries", first_day=period.start, last_day=period.end)
+        for row in cursor:
+            yield Entry(
+                Booking(row["booking"]),
+                row["status"],
+                row["booked_on"],
+                stored_document(row),
+                row["partner_code"],
+                row["yen_per_unit"],
+                _credits(row),
+            )
+
+
+def _credits(row: dict[str, Any]) -> CreditedInvoice | None:
+    """The invoice that a credit note in a foreign currency belongs to."""
+    if row["original_content"] is None:
+        return None
+    return CreditedInvoice(
+        Invoice.model_validate(row["original_content"]),
+        tuple(map(Invoice.model_validate, row["earlier_credits"])),
+    )

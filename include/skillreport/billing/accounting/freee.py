@@ -1,0 +1,75 @@
+"""freee会計「取引」のインポート: one unsettled income (未決済の収入) per document, one row per tax category.
+
+The first row of a document has 収支区分; rows without it belong to the document above. Amounts include the tax (内税). A credit note or a
+reversal is an income with negative amounts (赤伝), which reduces 売掛金 if freee's 赤伝用相手勘定科目 is 売掛金.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, slashed, summary, yen
+from include.skillreport.billing.accounting.entries import Booking, Entry, postings
+from include.skillreport.billing.accounting.journal import partner_cells, tax_code
+from include.skillreport.billing.settings import AccountingSettings
+
+# The header of the template, unedited. Source: the vendor's help page 「取引・口座振替のインポート（一括登録）」 (support.freee.co.jp,
+# article 202847320), read in November 2026. It asks to keep the header, describes 収支区分, 管理番号, 発生日 (YYYY/MM/DD) and
+# 決済期日, and limits the file to 5 MB. The template is an attachment and was not downloaded. The spelling of the 21 columns
+# comes from public copies of it (2021 to 2026), which agree. Negative amounts are from the page
+# 「登録済みの未決済取引に対して返品・返金（赤伝）の仕訳を登録する」 (article 4402148650009).
+COLUMNS = (
+    "収支区分",
+    "管理番号",
+    "発生日",
+    "決済期日",
+    "取引先コード",
+    "取引先",
+    "勘定科目",
+    "税区分",
+    "金額",
+    "税計算区分",
+    "税額",
+    "備考",
+    "品目",
+    "部門",
+    "メモタグ（複数指定可、カンマ区切り）",
+    "セグメント1",
+    "セグメント2",
+    "セグメント3",
+    "決済日",
+    "決済口座",
+    "決済金額",
+)
+
+
+def freee(settings: AccountingSettings) -> CsvForm:
+    """The form, with CRLF and the encoding of the settings (the template has UTF-8 with BOM)."""
+
+    def rows(entry: Entry, _position: int) -> Iterator[list[str]]:
+        due_on = None if entry.booking is Booking.REVERSAL else entry.invoice.due_on
+        head = [
+            "収入",
+            code_cell(entry.invoice.number),
+            slashed(entry.booked_on),
+            slashed(due_on),
+            *partner_cells(settings.freee, entry),
+        ]
+        for posting in postings(entry):
+            is_taxed = bool(posting.tax)
+            yield [
+                *head,
+                settings.sales.account,
+                tax_code(settings.freee, posting),
+                yen(posting.gross),
+                # freee refuses a tax amount for a tax code without tax.
+                "内税" if is_taxed else "",
+                yen(posting.tax) if is_taxed else "",
+                summary(entry),
+                settings.sales.sub_account,  # 品目 is freee's sub-account
+                settings.sales.department,
+                *[""] * 7,
+            ]
+            head = [""] * len(head)
+
+    return CsvForm("freee", COLUMNS, settings.freee.encoding, "\r\n", rows)

@@ -1,0 +1,88 @@
+"""The journal: per document and tax category 売掛金 / 売上高 and 売掛金 / 仮受消費税.
+
+Debit and credit are equal in each row. They are exchanged if the document reduces sales (a credit note, a reversal, a deduction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from include.skillreport.billing.accounting.csv_form import (
+    CsvForm,
+    code_cell,
+    slashed,
+    summary,
+    text_cell,
+    yen,
+)
+from include.skillreport.billing.accounting.entries import Entry, Posting, postings
+from include.skillreport.billing.settings import AccountingFormatSettings, AccountingSettings, AccountSettings
+
+COLUMNS = (
+    "取引日",
+    "伝票番号",
+    "行番号",
+    "借方勘定科目",
+    "借方補助科目",
+    "借方部門",
+    "借方税区分",
+    "借方金額",
+    "貸方勘定科目",
+    "貸方補助科目",
+    "貸方部門",
+    "貸方税区分",
+    "貸方金額",
+    "取引先コード",
+    "取引先名",
+    "摘要",
+)
+
+
+def journal(settings: AccountingSettings) -> CsvForm:
+    """The form, with CRLF and the encoding of the settings."""
+
+    def rows(entry: Entry, _position: int) -> Iterator[list[str]]:
+        form = settings.journal
+        number = 0
+        for posting in postings(entry):
+            code = tax_code(form, posting)
+            for account, amount in ((settings.sales, posting.net), (settings.output_tax, posting.tax)):
+                if not amount:
+                    continue
+                number += 1
+                debit, credit = (
+                    _side(settings.receivable, form.none, amount),
+                    _side(account, code, amount),
+                )
+                if amount < 0:
+                    debit, credit = credit, debit
+                yield [
+                    slashed(entry.booked_on),
+                    code_cell(entry.invoice.number),
+                    str(number),
+                    *debit,
+                    *credit,
+                    *partner_cells(form, entry),
+                    summary(entry),
+                ]
+
+    return CsvForm("journal", COLUMNS, settings.journal.encoding, "\r\n", rows)
+
+
+def tax_code(form: AccountingFormatSettings, posting: Posting) -> str:
+    """The form's code of the posting's category, for a sale or for a reduction of sales."""
+    codes = form.returns if posting.gross < 0 else form.sales
+    return str(getattr(codes, posting.category))
+
+
+def partner_cells(form: AccountingFormatSettings, entry: Entry) -> tuple[str, str]:
+    """The customer's code and name, depending on the settings."""
+    return (
+        code_cell(entry.partner_code) if form.partner in ("code", "both") else "",
+        text_cell(entry.invoice.recipient.name) if form.partner in ("name", "both") else "",
+    )
+
+
+def _side(account: AccountSettings, code: str, amount: Decimal) -> tuple[str, ...]:
+    return account.account, account.sub_account, account.department, code, yen(abs(amount))

@@ -1,0 +1,161 @@
+"""Accounting months: open until they are handed over to the accountant, then closed. Months are first days (Asia/Tokyo).
+
+No document is added to a closed month (the trigger ``accounting_month`` of ``batch.invoice``), and its files are never written again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from include.skillreport.billing.accounting.csv_form import CsvForm
+from include.skillreport.billing.accounting.files import WrittenFile, lock_month, write_files
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.periods import Period
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.object_store import ObjectStore
+
+_SQL = Statements(Path(__file__).parents[1])
+
+# A transaction that dates, finalises or voids documents holds this lock in shared mode until its end (the trigger accounting_month of
+# batch.invoice takes it too). Take it before the lock of a month's files.
+_HAND_OVER_LOCK = (180201, 0)
+
+# The trigger's constraint name for a document that is dated in a closed month.
+OPEN_MONTH_CONSTRAINT = "accounting_month_is_open"
+
+
+@dataclass(frozen=True)
+class HandedOverMonth:
+    """A closed month. ``handed_over_at`` is aware."""
+
+    month: date
+    handed_over_at: datetime
+    handed_over_by: str
+    files: tuple[WrittenFile, ...]
+
+
+def first_open_day(connection: psycopg.Connection) -> date:
+    """The first day after the last closed month; ``date.min`` if no month is closed. No month is closed before the transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", _HAND_OVER_LOCK)
+    last = _SQL.column(connection, "last_closed_month")[0]
+    return Period.month_of(last).next_day if last else date.min
+
+
+def touched_months(platform: psycopg.Connection, execution_id: str) -> list[date]:
+    """The months whose files change because a run has issued or voided documents."""
+    return _SQL.column(platform, "touched_months", execution_id=execution_id)
+
+
+def write_open_month(
+    platform: psycopg.Connection, month: date, forms: tuple[CsvForm, ...], store: ObjectStore
+) -> bool:
+    """Write the month's files, unless the month is closed. Returns whether they are written."""
+    with platform.transaction():
+        if month < first_open_day(platform):
+            return False
+        lock_month(platform, month)
+        write_files(platform, month, forms, store)
+        return True
+
+
+def hand_over(
+    platform: psycopg.Connection,
+    month: date,
+    forms: tuple[CsvForm, ...],
+    store: ObjectStore,
+    *,
+    run_date: date,
+    actor: str,
+    execution_id: str,
+    closes_earlier: bool = False,
+) -> HandedOverMonth:
+    """Write the month's files for the last time, and close the month. A retry of the same run returns the closed month.
+
+    Documents that are finalised or voided at the same time wait, and belong to the next months. With ``closes_earlier``, the first
+    hand-over also closes the earlier months, without files: the accountant has their documents from another system or version.
+    :raises BillingError: the month is not over on ``run_date``, it is closed, or an earlier open month has documents.
+    """
+    with platform.transaction():
+        platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", _HAND_OVER_LOCK)
+        lock_month(platform, month)
+        closed = _find(platform, month)
+        if closed and closed["execution_id"] == execution_id:
+            return _handed_over(closed)
+        _require_closable(platform, month, run_date, closed, closes_earlier=closes_earlier)
+        files = write_files(platform, month, forms, store)
+        row = _SQL.row(
+            platform.cursor(row_factory=dict_row),
+            "record_hand_over",
+            month=month,
+            handed_over_by=actor,
+            execution_id=execution_id,
+            files=Jsonb([file.as_json() for file in files]),
+        )
+        return _handed_over(row)
+
+
+def month_closed_error() -> BillingError:
+    """A document is dated in a month that was closed at the same time."""
+    return BillingError(
+        "MONTH_HANDED_OVER",
+        "発行日の月は会計へ引き渡し済みです。引き渡し済みの最後の月より後の発行日で、もう一度実行してください",
+    )
+
+
+def _require_closable(
+    platform: psycopg.Connection,
+    month: date,
+    run_date: date,
+    closed: dict[str, Any] | None,
+    *,
+    closes_earlier: bool,
+) -> None:
+    name = f"会計月 {month:%Y-%m} "
+    if run_date < Period.month_of(month).next_day:
+        raise BillingError(
+            "MONTH_NOT_OVER",
+            f"{name}はまだ終わっていないため引き渡せません。{Period.month_of(month).next_day} 以降に実行してください",
+        )
+    if closed:
+        raise BillingError(
+            "MONTH_HANDED_OVER",
+            f"{name}は {closed['handed_over_by']} が引き渡し済みです。ファイルは保存先の accounting/{month:%Y-%m} にあります",
+        )
+    open_from = first_open_day(platform)
+    if month < open_from:
+        raise BillingError(
+            "MONTH_HANDED_OVER",
+            f"{name}より後の月が引き渡し済みのため、引き渡せません。{open_from:%Y-%m} 以降の月を指定してください",
+        )
+    (earlier,) = _SQL.column(platform, "earlier_open_month", month=month, first_open_day=open_from)
+    is_first = open_from == date.min
+    if earlier and not (is_first and closes_earlier):
+        advice = (
+            f"。以前の版のファイルなどで {month:%Y-%m} までの書類を渡し済みなら、「理由」（reason）にそう書いて実行すると、"
+            "まとめて閉じます"
+        )
+        raise BillingError(
+            "EARLIER_MONTH_OPEN",
+            f"{name}より前に、書類があるのに引き渡していない月があります。先に会計月 {earlier:%Y-%m} を引き渡してください"
+            f"{advice if is_first else ''}",
+        )
+
+
+def _find(platform: psycopg.Connection, month: date) -> dict[str, Any] | None:
+    return _SQL.execute(platform.cursor(row_factory=dict_row), "find_hand_over", month=month).fetchone()
+
+
+def _handed_over(row: dict[str, Any]) -> HandedOverMonth:
+    return HandedOverMonth(
+        row["month"],
+        row["handed_over_at"],
+        row["handed_over_by"],
+        tuple(WrittenFile(**file) for file in row["files"]),
+    )

@@ -1,0 +1,100 @@
+"""The rules for holding an invoice: it differs too much from the previous month's, or too many rows name no person. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from include.skillreport.billing.documents.invoice import Invoice, LineKind
+from include.skillreport.core.execution.reconciliation import is_beyond
+from include.skillreport.core.settings import IdentitySettings
+
+
+@dataclass(frozen=True)
+class PreviousTotal:
+    """The tenant's invoice for the previous month, less its credit notes, for ``billed_days`` of its ``month_days``.
+
+    ``amount`` is with tax. ``recurring`` is the subtotal without one-off lines, as ``recurring_subtotal``.
+    """
+
+    amount: Decimal
+    recurring: Decimal
+    currency: str
+    billed_days: int = 1
+    month_days: int = 1
+
+
+@dataclass(frozen=True)
+class UnplacedRows:
+    """The host's rows of a tenant's month for which no person was found, and the number of all rows.
+
+    ``events`` are of the whole month. ``accounts`` are those of the day with the most of them.
+    """
+
+    events: int
+    read_events: int
+    accounts: int
+    read_accounts: int
+
+
+def recurring_subtotal(invoice: Invoice) -> Decimal:
+    """The sum of the lines without the one-off lines. With ``tax_included`` it includes the tax."""
+    return sum((line.amount for line in invoice.lines if line.kind is not LineKind.EXTRA), Decimal(0))
+
+
+def change_reason(
+    total: Decimal, recurring: Decimal, currency: str, previous: PreviousTotal | None, percent: Decimal
+) -> str | None:
+    """Why the invoice needs an approval, or None: ``recurring`` differs by more than ``percent`` from the previous month's.
+
+    One-off lines are not compared, because a person entered them on purpose. A tenant's first invoice is not compared. If the previous
+    month was billed for some of its days only, such as a new customer's first month, its equivalent of a whole month is compared.
+    """
+    if previous is None:
+        return None
+    if previous.currency != currency:
+        return f"請求額 {total:,f} {currency} を前月の {previous.amount:,f} {previous.currency} と比較できません（通貨が違います）"
+    # Compare equal numbers of days by multiplication, so that nothing is rounded.
+    before = Fraction(previous.recurring) * previous.month_days
+    difference = Fraction(recurring) * previous.billed_days - before
+    if abs(difference) * 100 <= Fraction(percent) * abs(before):
+        return None
+    days, by_month = " ", ""
+    if previous.billed_days < previous.month_days:
+        days, by_month = (
+            f"（{previous.month_days} 日のうち {previous.billed_days} 日分）",
+            "1 か月分に換算して ",
+        )
+    change = _change(difference * 100 / before) if before else "前月は 0"
+    return (
+        f"個別明細を除く小計が前月の {previous.recurring:,f} {currency}{days}から {recurring:,f} {currency} へ、"
+        f"{by_month}{percent.normalize():f} % を超えて変わりました（{change}、請求額は {previous.amount:,f} {currency} から "
+        f"{total:,f} {currency}）"
+    )
+
+
+def _change(change: Fraction) -> str:
+    """The change in percent with one decimal, rounded away from 0: a change beyond the limit is never shown as the limit."""
+    tenths = math.ceil(abs(change) * 10)
+    return f"{'-' if change < 0 else '+'}{tenths // 10:,}.{tenths % 10} %"
+
+
+def unplaced_reason(unplaced: UnplacedRows, settings: IdentitySettings) -> str | None:
+    """Why the number of users needs an approval, or None. Events and accounts each have the thresholds of the settings."""
+    counts = (
+        ("利用者を特定できない操作", "読み取り", unplaced.events, unplaced.read_events),
+        ("従業員のないアカウント", "アカウント", unplaced.accounts, unplaced.read_accounts),
+    )
+    beyond = [
+        f"{name}が {count:,} 件（{whole} {read:,} 件の {Decimal(100 * count) / read:.1f} %）"
+        for name, whole, count, read in counts
+        if is_beyond(count, read, settings)
+    ]
+    if not beyond:
+        return None
+    return (
+        f"{'、'.join(beyond)}あり、利用者数に含めていません。アプリケーションの記録を直したら、"
+        "BATCH-018-01 をその月の各日で実行してから請求を計算し直すと、保留は解けます"
+    )

@@ -1,0 +1,72 @@
+"""The files of invoices in the object store. File names contain invoice numbers, but no texts that users entered."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.billing.documents.invoice import document_key
+from include.skillreport.billing.documents.rendering import render_json, render_pdf
+from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.core.execution.object_store import ObjectStore
+
+_SQL = Statements(Path(__file__).parents[1])
+
+# The renderer of each format.
+RENDERERS = {"pdf": render_pdf, "json": render_json}
+
+
+def sample_key(period_start: date, invoice_id: str, format_name: str) -> str:
+    """``samples/2026-10/sample-<id>.pdf``: in a separate folder, and without a number."""
+    return f"samples/{period_start:%Y-%m}/sample-{invoice_id}.{format_name}"
+
+
+def write_documents(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    period_start: date,
+    store: ObjectStore,
+    *,
+    largest_attachment: int,
+) -> None:
+    """Write and record the missing files of the tenant's numbered invoices and credit notes of a month.
+
+    Afterwards their letters can be sent, with a PDF of at most ``largest_attachment`` bytes. The same invoice gives the same bytes. If a
+    run is killed before it records a file, the next run writes the file again.
+    """
+    with tenant_transaction(connection, [tenant_id]):
+        rows = _SQL.rows(connection, "unwritten_documents", tenant_id=tenant_id, period_start=period_start)
+    for row in rows:
+        invoice = stored_document(row)
+        written = [
+            {
+                "invoice_id": row["invoice_id"],
+                "tenant_id": tenant_id,
+                "format": format_name,
+                "location": store.write(document_key(invoice, format_name), content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "bytes": len(content),
+            }
+            for format_name, render in RENDERERS.items()
+            if (content := render(invoice))
+        ]
+        with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
+            cursor.executemany(_SQL["record_document"], written)
+            pdf = next(document for document in written if document["format"] == "pdf")
+            _SQL.execute(cursor, "record_letter_file", **pdf, largest=largest_attachment)
+
+
+def write_sample_documents(
+    connection: psycopg.Connection, tenant_id: str, period_start: date, store: ObjectStore
+) -> None:
+    """Write the files of the tenant's draft, marked as a sample. They are not recorded as documents of an invoice."""
+    with tenant_transaction(connection, [tenant_id]):
+        rows = _SQL.rows(connection, "sample_drafts", tenant_id=tenant_id, period_start=period_start)
+    for row in rows:
+        for format_name, render in RENDERERS.items():
+            key = sample_key(period_start, row["invoice_id"], format_name)
+            store.write(key, render(stored_document(row), sample=True))

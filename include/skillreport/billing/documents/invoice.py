@@ -1,0 +1,160 @@
+"""The content of an invoice. PDF, JSON and CSV show the same content; finalising makes it immutable.
+
+Amounts are Decimal in the invoice's currency with its minor units, and strings in JSON. Dates are Asia/Tokyo.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
+
+
+class Document(BaseModel):
+    """Base of the values that are stored with an invoice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def is_default(value: Any) -> bool:
+    """Whether an optional field has its default. Then JSON omits it, so documents that were stored before the field existed keep their
+    bytes.
+    """
+    return value in (None, "ja", ())
+
+
+Language = Literal["ja", "en"]
+
+
+class InvoiceKind(StrEnum):
+    """適格請求書, or 適格返還請求書 (a credit note for one invoice or a part of it)."""
+
+    INVOICE = "invoice"
+    CREDIT = "credit"
+
+
+class LineKind(StrEnum):
+    """The step of the calculation that created a line, in the order of the steps."""
+
+    BASE_FEE = "base_fee"
+    USAGE = "usage"
+    PERCENTAGE_DISCOUNT = "percentage_discount"
+    FIXED_DISCOUNT = "fixed_discount"
+    COMMITMENT = "commitment"
+    EXTRA = "extra"
+
+
+class Issuer(Document):
+    """The issuer of the invoice."""
+
+    name: str
+    registration_number: str
+    postal_code: str
+    address: str
+    phone: str
+    email: str
+    bank_account: str
+    contact: str
+
+
+class Recipient(Document):
+    """The invoice's recipient. The law requires only the name. ``country`` (ISO 3166-1 alpha-2): None is Japan."""
+
+    name: str
+    department: str | None
+    postal_code: str | None
+    address: str | None
+    email: str | None
+    country: Annotated[str | None, Field(exclude_if=is_default)] = None
+
+
+class InvoiceLine(Document):
+    """One line. ``amount`` is ``exact_amount`` (at most 30 decimals), rounded once. Readers see and add ``amount``.
+
+    ``quantity`` is charged, without free quantities, in ``unit``. ``explanation`` has the steps of the calculation in the invoice's
+    language. ``credited_position`` is the original's line that a line of a credit note credits.
+    """
+
+    position: int
+    kind: LineKind
+    description: str
+    plan: str | None
+    metric: str | None
+    quantity: Decimal | None
+    unit: str | None
+    unit_amount: Decimal | None
+    exact_amount: Decimal
+    amount: Decimal
+    tax_category: TaxCategory
+    service_from: date
+    service_to: date
+    explanation: tuple[str, ...]
+    credited_position: Annotated[int | None, Field(exclude_if=is_default)] = None
+
+
+class YenTax(Document):
+    """The tax in yen of an invoice in another currency. The law requires it."""
+
+    yen_per_unit: Decimal
+    rate_date: date
+    totals: tuple[TaxTotal, ...]
+
+
+class DocumentReference(Document):
+    """A reference in a text to another document of the tenant."""
+
+    number: str
+    issued_on: date
+
+
+class Invoice(Document):
+    """An invoice or a credit note. A draft has no number, issue date or due date.
+
+    ``replaces`` is the void or credited invoice of the same month that this one replaces. A credit note has ``original_number`` and
+    ``original_issued_on`` of its invoice, and its ``reason``. ``remaining_total`` is the invoice's total, tax included, less this and the
+    earlier credit notes.
+
+    ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
+    ``remarks`` name the missing records, in the invoice's language. Without remarks, JSON omits the key, so older invoices keep their
+    bytes.
+    """
+
+    kind: InvoiceKind
+    number: str | None
+    original_number: str | None
+    issued_on: date | None
+    due_on: date | None
+    period_start: date
+    period_end: date
+    tenant_id: str
+    tenant_code: str
+    currency: str
+    tax_included: bool
+    issuer: Issuer
+    recipient: Recipient
+    lines: tuple[InvoiceLine, ...]
+    tax_totals: tuple[TaxTotal, ...]
+    yen_tax: YenTax | None
+    subtotal: Decimal
+    tax: Decimal
+    total: Decimal
+    remarks: Annotated[tuple[str, ...], Field(exclude_if=is_default)] = ()
+    language: Annotated[Language, Field(exclude_if=is_default)] = "ja"
+    replaces: Annotated[DocumentReference | None, Field(exclude_if=is_default)] = None
+    original_issued_on: Annotated[date | None, Field(exclude_if=is_default)] = None
+    reason: Annotated[str | None, Field(exclude_if=is_default)] = None
+    remaining_total: Annotated[Decimal | None, Field(exclude_if=is_default)] = None
+
+    def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
+        """The invoice with the values that finalising adds. A credit has no due date."""
+        return self.model_copy(update={"number": number, "issued_on": issued_on, "due_on": due_on})
+
+
+def document_key(invoice: Invoice, format_name: str) -> str:
+    """The key of a numbered document's file in the object store: ``invoices/2026-10/INV-2026-10-001.pdf``."""
+    return f"invoices/{invoice.period_start:%Y-%m}/{invoice.number}.{format_name}"

@@ -1,0 +1,162 @@
+"""The inputs of an invoice's calculation, and their form as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from include.skillreport.billing.documents.invoice import (
+    Document,
+    DocumentReference,
+    Issuer,
+    Language,
+    Recipient,
+    is_default,
+)
+from include.skillreport.billing.money import EXACT, RoundingMode, is_enterable
+from include.skillreport.billing.periods import Period, PlanPart
+from include.skillreport.billing.pricing.commitments import Commitment
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.pricing.price_list import Plan
+from include.skillreport.billing.pricing.usage import Metric, UsageDay
+
+
+class DiscountKind(StrEnum):
+    """A percentage of the lines, a fixed amount, or a free quantity."""
+
+    PERCENTAGE = "percentage"
+    FIXED = "fixed"
+    FREE_QUANTITY = "free_quantity"
+
+
+class Discount(Document):
+    """A tenant's discount. ``value`` is a percentage, an amount in ``currency``, or a monthly quantity of ``metric``.
+
+    A discount that is valid on one of the tenant's billable days applies to the whole month. A free quantity adds to what the plan
+    includes.
+    """
+
+    name: str
+    kind: DiscountKind
+    value: Annotated[Decimal, Field(gt=0)]
+    currency: str | None = None
+    metric: Metric | None = None
+    valid_from: date
+    valid_to: date | None = None
+
+
+class ExchangeRate(Document):
+    """Yen for one unit of the invoice's currency on a day (電信売買相場の仲値)."""
+
+    yen_per_unit: Annotated[Decimal, Field(gt=0)]
+    rate_date: date
+
+
+class ExtraCharge(Document):
+    """A one-off line that a user entered (``batch.extra_charge``). ``unit_amount`` is in ``currency``; negative: a deduction.
+
+    The numbers and their product have the limits of entered numbers (``is_enterable``).
+    """
+
+    charged_on: date
+    extra_charge_id: Annotated[str | None, Field(exclude_if=is_default)] = None
+    description: str
+    quantity: Annotated[Decimal, Field(gt=0)]
+    unit: str | None
+    unit_amount: Decimal
+    currency: str
+    tax_category: TaxCategory
+
+    @model_validator(mode="after")
+    def _has_usable_numbers(self) -> Self:
+        amount = EXACT.multiply(self.quantity, self.unit_amount).quantize(Decimal(1), context=EXACT)
+        if not all(map(is_enterable, (self.quantity, self.unit_amount, amount))):
+            raise ValueError("quantity, unit_amount or their product is too long")
+        return self
+
+
+class MeteredDay(Document):
+    """One day's amount and events of a meter (``batch.metered_amount``). ``amount`` is in ``currency``; a percentage of it is charged."""
+
+    usage_date: date
+    meter: str
+    amount: Annotated[Decimal, Field(ge=0)]
+    events: Annotated[int, Field(ge=0)]
+    currency: str
+
+
+class PricedPart(Document):
+    """A part of the month with one plan, and the plan's entry in the price list at that time."""
+
+    plan_part: PlanPart
+    plan: Plan
+
+
+class BillingInputs(Document):
+    """All inputs of an invoice's calculation. They are stored with it, so it can be explained and recalculated years later.
+
+    ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. Inputs that were stored before that
+    rule have ``commitment`` instead: one commitment, or none, for the whole month. The earlier rule still applies to them.
+
+    ``metered`` has the days of the meters that the plans charge. ``tax_category`` is the tenant's, and replaces the price list's; each of
+    ``extra_charges`` has its own. ``replaces`` is the invoice of the month that the new one replaces.
+    """
+
+    tenant_id: str
+    tenant_code: str
+    period: Period
+    currency: str
+    rounding: RoundingMode
+    tax_included: bool
+    price_list_version: date
+    issuer: Issuer
+    recipient: Recipient
+    parts: tuple[PricedPart, ...]
+    usage_days: tuple[UsageDay, ...]
+    allow_incomplete: bool
+    discounts: tuple[Discount, ...]
+    commitments: tuple[Commitment, ...] | None = None
+    commitment: Commitment | None = None
+    exchange_rate: ExchangeRate | None
+    language: Annotated[Language, Field(exclude_if=is_default)] = "ja"
+    tax_category: Annotated[TaxCategory | None, Field(exclude_if=is_default)] = None
+    metered: Annotated[tuple[MeteredDay, ...], Field(exclude_if=is_default)] = ()
+    extra_charges: Annotated[tuple[ExtraCharge, ...], Field(exclude_if=is_default)] = ()
+    replaces: Annotated[DocumentReference | None, Field(exclude_if=is_default)] = None
+
+    @model_validator(mode="after")
+    def _one_rule_holds_for_the_minimum(self) -> Self:
+        if ("commitment" in self.model_fields_set) == (self.commitments is not None):
+            raise ValueError("exactly one of commitments and commitment must be given")
+        return self
+
+    def discounts_of(self, kind: DiscountKind) -> Iterator[Discount]:
+        """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""
+        return (
+            discount
+            for discount in self.discounts
+            if discount.kind is kind
+            and any(
+                priced.plan_part.part.clipped(discount.valid_from, discount.valid_to) for priced in self.parts
+            )
+        )
+
+    def frozen(self) -> dict[str, Any]:
+        """The inputs as JSON values. The key of the rule that does not apply is omitted, so that stored inputs keep their digest."""
+        other_rule = "commitment" if self.commitments is not None else "commitments"
+        return self.model_dump(mode="json", exclude={other_rule})
+
+    def canonical_json(self) -> str:
+        """The inputs as text. Equal inputs give equal text, even after jsonb has changed the order of their keys."""
+        return json.dumps(self.frozen(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> str:
+        """SHA-256 of ``canonical_json``, in hex."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()

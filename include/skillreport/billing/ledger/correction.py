@@ -1,0 +1,258 @@
+"""Corrections of invoices: voiding, which allows the month to be billed again, and crediting (適格返還請求書)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+from include.skillreport.billing.documents.rendering import require_printable
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.finalization import finalize, write_host_rows
+from include.skillreport.billing.ledger.letters import (
+    BillingContact,
+    load_contacts,
+    queue_letters,
+    queue_void_letters,
+    withdraw_letters,
+)
+from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
+from include.skillreport.billing.ledger.payments import show_payments
+from include.skillreport.billing.ledger.stored_invoice import (
+    StoredInvoice,
+    find_by_id,
+    find_by_number,
+    invoice_label,
+    stored_document,
+)
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+def void_invoice(
+    connection: psycopg.Connection, terms: Terms, stored: StoredInvoice, reason: str, *, actor: str
+) -> None:
+    """Void an unpaid invoice or a draft. An invoice keeps its number, and the month may be billed again.
+
+    :raises BillingError: it is paid, credited even in part, void or a credit, or no reason is given. Or it is finalised, and the terms
+        are a sample.
+    """
+    if stored.status != "draft":
+        terms.require_no_sample()
+    require_reason(reason)
+    stored = _locked(connection, stored)
+    _require_live(stored)
+    if stored.invoice.kind is InvoiceKind.CREDIT:
+        raise BillingError("IS_A_CREDIT", f"返還請求書 {stored.invoice.number} は取り消せません")
+    if stored.credited_total:
+        raise partly_credited_error(stored.invoice.number)
+    if stored.is_carried:
+        raise carried_error(stored.invoice.number)
+    if stored.invoice_id not in void_invoices(connection, [stored.invoice_id], reason, actor):
+        raise not_voided_error(connection, stored.invoice.number)
+    announce_voids(connection, [stored.invoice_id], load_contacts(connection), reason)
+    write_host_rows(connection, [stored.invoice_id])
+
+
+def credit_invoice(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    reason: str,
+    *,
+    issued_on: date,
+    actor: str,
+    parts: Sequence[CreditedPart] | None = None,
+) -> Invoice:
+    """Issue a credit note for parts of a paid or unpaid invoice, or for all that earlier credit notes have left of it.
+
+    If nothing is left afterwards, the month may be billed again.
+    :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, or no reason is given. Or the terms are a
+        sample.
+    """
+    terms.require_no_sample()
+    require_reason(reason)
+    stored = _locked(connection, stored)
+    _require_live(stored)
+    original = stored.invoice
+    if original.kind is InvoiceKind.CREDIT or original.number is None:
+        raise BillingError(
+            "NOT_CREDITABLE",
+            f"{invoice_label(original.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
+        )
+    credit = credit_note(
+        original,
+        _credits_of(connection, stored),
+        parts,
+        reason=reason,
+        rounding=stored.inputs.rounding,
+    )
+    credited_total = stored.credited_total - credit.total
+    is_credited = credited_total == original.total
+    if is_credited and stored.is_carried:
+        raise carried_error(original.number)
+    require_printable(credit)
+    credit_id, number = _store_credit(connection, terms, stored, credit, reason, issued_on, actor)
+    _SQL.execute(
+        connection,
+        "mark_credited",
+        invoice_id=stored.invoice_id,
+        credited_total=credited_total,
+        is_credited=is_credited,
+    )
+    credit = credit.finalized(number, issued_on, None)
+    show_payments(connection, stored.invoice_id)
+    withdrawn = withdraw_letters(connection, [stored.invoice_id]) if is_credited else set()
+    queue_letters(
+        connection,
+        terms,
+        {credit_id: credit},
+        load_contacts(connection),
+        issued_on,
+        is_original_unsent=bool(withdrawn),
+    )
+    write_host_rows(connection, [credit_id])
+    return credit
+
+
+def _store_credit(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    credit: Invoice,
+    reason: str,
+    issued_on: date,
+    actor: str,
+) -> tuple[str, str | None]:
+    """Insert and finalise the credit note; returns its id and its number."""
+    row = _SQL.row(
+        connection,
+        "insert_credit",
+        invoice_id=stored.invoice_id,
+        total=credit.total,
+        content=Jsonb(credit.model_dump(mode="json")),
+        reason=reason,
+        execution_id=actor,
+    )
+    return row[0], finalize(connection, terms, [row[0]], issued_on=issued_on)[row[0]]
+
+
+def already_done(
+    connection: psycopg.Connection, tenant_id: str, period: Period, actor: str, *, credit: bool
+) -> list[str | None]:
+    """The number of the invoice that this actor has voided in the tenant's month, or of the credit it has issued.
+
+    A retry uses it to avoid a second void or credit. The list is empty if there is none; a voided draft has the number None.
+    """
+    rows = _SQL.execute(
+        connection,
+        "find_by_execution",
+        tenant_id=tenant_id,
+        period_start=period.start,
+        execution_id=actor,
+        kind="credit" if credit else "invoice",
+    )
+    return [number for (number,) in rows]
+
+
+def void_invoices(
+    connection: psycopg.Connection, invoice_ids: Sequence[str], reason: str, actor: str
+) -> set[str]:
+    """Void invoices; returns the ids of those voided. An invoice that is paid, credited even in part, or void is skipped."""
+    if not invoice_ids:
+        return set()
+    # Lock the invoices with a separate statement, so that the next one sees the changes of earlier transactions.
+    _SQL.execute(connection, "lock_by_id", invoice_ids=list(invoice_ids))
+    rows = _SQL.execute(
+        connection, "void_invoices", invoice_ids=list(invoice_ids), reason=reason, voided_by=actor
+    )
+    voided = {invoice_id for (invoice_id,) in rows}
+    withdraw_reminders(connection, voided)
+    return voided
+
+
+def announce_voids(
+    connection: psycopg.Connection,
+    invoice_ids: Collection[str],
+    contacts: Mapping[str, BillingContact],
+    reason: str,
+) -> None:
+    """Withdraw waiting letters about voided invoices. Queue a letter about each void of an invoice that the customer may have received."""
+    known = set(invoice_ids) - withdraw_letters(connection, invoice_ids)
+    documents = {invoice_id: find_by_id(connection, invoice_id).invoice for invoice_id in known}
+    numbered = {invoice_id: invoice for invoice_id, invoice in documents.items() if invoice.number}
+    queue_void_letters(connection, numbered, contacts, reason)
+
+
+def partly_credited_error(number: str | None) -> BillingError:
+    """An invoice with a credit note cannot be voided."""
+    return BillingError(
+        "HAS_CREDITS",
+        f"{invoice_label(number)}は一部返還済みのため取り消せません。残りを打ち消すには DAG operate_invoices の「返還請求書の発行」を"
+        "使ってください",
+    )
+
+
+def carried_error(number: str | None) -> BillingError:
+    """An invoice whose difference a later month bills cannot be voided or credited: its replacement would bill the difference again."""
+    return BillingError(
+        "DIFFERENCE_CARRIED",
+        f"{invoice_label(number)}の差額は後の月に繰り越し済みのため、取消、再発行、全額の返還はできません。先に DAG operate_invoices の"
+        "「個別明細の取り消し」で繰越しの明細を取り消してください。その明細も確定済みなら、「一部の返還」か「個別明細の追加」で訂正します",
+    )
+
+
+def paid_error(number: str | None) -> BillingError:
+    """A paid invoice cannot be voided."""
+    return BillingError(
+        "ALREADY_PAID",
+        f"{invoice_label(number)}は入金済みのため取り消せません。訂正するには DAG operate_invoices の「返還請求書の発行」を使ってください",
+    )
+
+
+def not_voided_error(connection: psycopg.Connection, number: str | None) -> BillingError:
+    """Why a live invoice was not voided: it was paid, voided or credited after it was read."""
+    stored = find_by_number(connection, number) if number else None
+    if stored and stored.status != "void" and not stored.credited:
+        if stored.credited_total:
+            return partly_credited_error(number)
+        if stored.is_carried:
+            return carried_error(number)
+        if stored.is_paid:
+            return paid_error(number)
+    return BillingError(
+        "ALREADY_TAKEN_BACK",
+        f"{invoice_label(number)}は、同時に動いた別の実行がすでに取り消したか返還しました",
+    )
+
+
+def require_reason(reason: str) -> None:
+    """:raises BillingError: no reason is given."""
+    if not reason.strip():
+        raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
+
+
+def _locked(connection: psycopg.Connection, stored: StoredInvoice) -> StoredInvoice:
+    """The present invoice, locked until the transaction ends. Another operation may have voided or credited it after it was read."""
+    _SQL.execute(connection, "lock_by_id", invoice_ids=[stored.invoice_id])
+    return find_by_id(connection, stored.invoice_id)
+
+
+def _credits_of(connection: psycopg.Connection, stored: StoredInvoice) -> list[Invoice]:
+    return [
+        stored_document(row) for row in _SQL.rows(connection, "load_credits", invoice_id=stored.invoice_id)
+    ]
+
+
+def _require_live(stored: StoredInvoice) -> None:
+    if stored.status == "void" or stored.credited:
+        state = "取消済み" if stored.status == "void" else "返還済み"
+        raise BillingError("ALREADY_TAKEN_BACK", f"{invoice_label(stored.invoice.number)}は{state}です")

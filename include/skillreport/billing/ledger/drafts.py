@@ -1,0 +1,141 @@
+"""Drafts: the month's invoice of a tenant before it is finalised, and the obstacles to finalising."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.billing.accounts import BillingAccount, inputs_of
+from include.skillreport.billing.approval import change_reason, recurring_subtotal, unplaced_reason
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.documents.qualified_invoice import require_qualified
+from include.skillreport.billing.documents.rendering import require_printable
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.money import YEN
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A priced month. ``hold`` says why it waits for an approval, ``refusal`` why it cannot be finalised unchanged."""
+
+    account: BillingAccount
+    inputs: BillingInputs
+    invoice: Invoice
+    hold: str | None
+    approved: bool
+    refusal: BillingError | None
+    sample_notes: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The obstacles to finalising, apart from sample terms."""
+        return tuple(str(problem) for problem in (self.hold, self.refusal) if problem)
+
+
+def make_draft(
+    account: BillingAccount,
+    period: Period,
+    terms: Terms,
+    *,
+    allow_incomplete: bool,
+    approved: Collection[str],
+) -> Draft | None:
+    """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants.
+
+    :raises BillingError: the month cannot be priced.
+    """
+    inputs = inputs_of(
+        account,
+        period,
+        terms.price_list.version_for(period.start),
+        terms.settings,
+        allow_incomplete=allow_incomplete,
+    )
+    if inputs is None:
+        return None
+    invoice = price(inputs)
+    reasons = (
+        change_reason(
+            invoice.total,
+            recurring_subtotal(invoice),
+            invoice.currency,
+            # An invoice that has only one-off lines is not compared.
+            account.previous if inputs.parts else None,
+            terms.settings.approval_percent,
+        ),
+        unplaced_reason(account.unplaced, terms.identity),
+    )
+    hold = "。".join(reason for reason in reasons if reason) or None
+    is_approved = not {account.tenant_id, account.tenant_code}.isdisjoint(approved)
+    stored_hash = account.live.input_hash if account.live and account.live.status == "draft" else None
+    if hold and is_approved and stored_hash not in (None, inputs.digest()):
+        # The approval is for the stored draft. It does not cover a draft with other inputs.
+        is_approved, hold = False, f"保留中の下書きから計算が変わりました。{hold}"
+    return Draft(
+        account,
+        inputs,
+        invoice,
+        hold=hold,
+        approved=is_approved,
+        refusal=_refusal(inputs, invoice, terms.settings.issuer.corporate),
+        sample_notes=terms.sample_notes,
+    )
+
+
+def save_drafts(
+    connection: psycopg.Connection, period: Period, drafts: Sequence[Draft], execution_id: str
+) -> dict[str, str]:
+    """Save drafts; returns invoice ids by tenant. A tenant whose month another run has finalised is missing."""
+    if not drafts:
+        return {}
+    rows = _SQL.execute(
+        connection,
+        "save_drafts",
+        period_start=period.start,
+        period_end=period.end,
+        execution_id=execution_id,
+        # Use one JSON value: quoting these texts as array elements takes longer than the whole pricing.
+        drafts=Jsonb(
+            [
+                {
+                    "tenant_id": draft.account.tenant_id,
+                    "currency": draft.invoice.currency,
+                    "total": str(draft.invoice.total),
+                    "content": draft.invoice.model_dump(mode="json"),
+                    "inputs": draft.inputs.frozen(),
+                    "input_hash": draft.inputs.digest(),
+                    "hold_reason": draft.hold,
+                }
+                for draft in drafts
+            ]
+        ),
+    )
+    return dict(rows.fetchall())
+
+
+def _refusal(inputs: BillingInputs, invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
+    """Why the invoice cannot be finalised. An invoice with a total of 0 is not sent and need not be qualified.
+
+    Without an exchange rate, an invoice in another currency cannot be booked, even without tax.
+    """
+    if invoice.total == 0:
+        return None
+    try:
+        if inputs.currency != YEN and inputs.exchange_rate is None:
+            raise no_exchange_rate(inputs)
+        require_qualified(invoice, corporate_issuer=corporate_issuer)
+        require_printable(invoice)
+    except BillingError as error:
+        return error
+    return None

@@ -1,0 +1,63 @@
+"""Finalising: gives invoices their number and dates, and writes the application's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.billing.accounting.months import OPEN_MONTH_CONSTRAINT, month_closed_error
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+def finalize(
+    connection: psycopg.Connection,
+    terms: Terms,
+    invoice_ids: Sequence[str],
+    *,
+    issued_on: date,
+    due_on: date | None = None,
+    approved_by: Mapping[str, str] | None = None,
+) -> dict[str, str | None]:
+    """Finalise drafts in this order; returns numbers by invoice id. A total of 0 gets no number.
+
+    The transaction locks the month's counter until it ends.
+    :raises BillingError: the terms are a sample, or the accountant has the month of ``issued_on``.
+    """
+    if not invoice_ids:
+        return {}
+    terms.require_no_sample()
+    numbers: dict[str, str | None] = {}
+    with connection.cursor() as cursor:
+        try:
+            cursor.executemany(
+                _SQL["finalize_invoice"],
+                [
+                    {
+                        "invoice_id": invoice_id,
+                        "issued_on": issued_on,
+                        "due_on": due_on,
+                        "approved_by": (approved_by or {}).get(invoice_id),
+                    }
+                    for invoice_id in invoice_ids
+                ],
+                returning=True,
+            )
+        except psycopg.errors.RestrictViolation as error:
+            if error.diag.constraint_name == OPEN_MONTH_CONSTRAINT:
+                raise month_closed_error() from error
+            raise
+        while True:
+            numbers.update(cursor.fetchall())
+            if not cursor.nextset():
+                return numbers
+
+
+def write_host_rows(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> None:
+    """Write the application's rows for these invoices."""
+    _SQL.execute(connection, "write_host_billing", invoice_ids=list(invoice_ids))

@@ -1,0 +1,189 @@
+"""The texts of the letters about invoices, credit notes, voids and overdue invoices, in the language of the document. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A letter. If it has a file, it ends with one of the last two texts, depending on whether the file is small enough to be attached."""
+
+    subject: str
+    body: str
+    attached_text: str | None = None
+    unattached_text: str | None = None
+
+
+def document_letter(
+    document: Invoice,
+    delivery: Literal["attachment", "link", "none"],
+    link: str,
+    *,
+    is_original_unsent: bool = False,
+) -> Letter:
+    """The letter about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
+
+    ``is_original_unsent``: the customer has received no letter about the invoice that the credit note cancels.
+    """
+    texts = _TEXTS[document.language]
+    kind = "credit" if document.kind is InvoiceKind.CREDIT else "invoice"
+    values = _values(document) | {"link": _link(document, link)}
+    elsewhere = texts["link" if link else "on_request"].format(**values)
+    parts = [texts[f"{kind}_body"].format(**values)]
+    if document.remaining_total:
+        parts.append(texts["still_valid"].format(**values))
+    if is_original_unsent:
+        parts.append(texts["unsent"].format(**values))
+    if document.replaces:
+        parts.append(
+            texts["replaces"].format(
+                replaced=document.replaces.number, on=_day(document.replaces.issued_on, document.language)
+            )
+        )
+    subject = texts[f"{kind}_subject"].format(**values)
+    signature = texts["signature"].format(**values)
+    if delivery == "attachment":
+        return Letter(
+            subject,
+            "\n".join([*parts, signature]),
+            attached_text=texts["attached"].format(**values),
+            unattached_text=elsewhere,
+        )
+    ending = elsewhere if delivery == "link" else texts["on_request"].format(**values)
+    return Letter(subject, "\n".join([*parts, ending, signature]))
+
+
+def void_letter(invoice: Invoice, reason: str) -> Letter:
+    """The letter about a void invoice that no other invoice has replaced yet."""
+    texts = _TEXTS[invoice.language]
+    values = _values(invoice) | {"reason": reason}
+    body = "\n".join([texts["void_body"].format(**values), texts["signature"].format(**values)])
+    return Letter(texts["void_subject"].format(**values), body)
+
+
+def reminder_letter(invoice: Invoice, open_amount: Decimal) -> Letter:
+    """The letter about an invoice that is overdue. ``open_amount`` is what is left to pay, in the invoice's currency."""
+    texts = _TEXTS[invoice.language]
+    values = _values(invoice) | {
+        "open": f"{open_amount:,f} {invoice.currency}",
+        "account": invoice.issuer.bank_account,
+    }
+    body = "\n".join([texts["reminder_body"].format(**values), texts["signature"].format(**values)])
+    return Letter(texts["reminder_subject"].format(**values), body)
+
+
+def _values(document: Invoice) -> dict[str, str]:
+    language = document.language
+    issuer = document.issuer
+    return {
+        "issuer": issuer.name,
+        "contact": issuer.contact,
+        "issuer_email": issuer.email,
+        "issuer_phone": issuer.phone,
+        "recipient": document.recipient.name,
+        "month": f"{document.period_start:%Y年%-m月}"
+        if language == "ja"
+        else f"{document.period_start:%B %Y}",
+        "number": str(document.number),
+        "total": f"{abs(document.total):,f} {document.currency}",
+        "due": _day(document.due_on, language),
+        "issued": _day(document.issued_on, language),
+        "original": str(document.original_number),
+        "original_issued": _day(document.original_issued_on, language),
+        "reason": document.reason or "",
+        "remaining": f"{document.remaining_total or 0:,f} {document.currency}",
+    }
+
+
+def _day(day: date | None, language: str) -> str:
+    if day is None:
+        return ""
+    return f"{day:%Y年%-m月%-d日}" if language == "ja" else f"{day:%-d %B %Y}"
+
+
+def _link(document: Invoice, link: str) -> str:
+    return link.replace("{number}", str(document.number)).replace("{tenant_code}", document.tenant_code)
+
+
+_TEXTS = {
+    "ja": {
+        "invoice_subject": "【{issuer}】{month}分 ご請求書 {number}",
+        "invoice_body": "{recipient} 御中\n\n"
+        "{month}分のご請求書を発行しました。\n\n"
+        "請求書番号: {number}\n"
+        "ご請求金額（税込）: {total}\n"
+        "お支払期限: {due}\n",
+        "credit_subject": "【{issuer}】返還請求書 {number}（請求書 {original}）",
+        "credit_body": "{recipient} 御中\n\n"
+        "{month}分のご請求について、返還請求書を発行しました。\n\n"
+        "返還請求書番号: {number}\n"
+        "対象の請求書: {original}（{original_issued} 発行）\n"
+        "返還金額（税込）: {total}\n"
+        "理由: {reason}\n",
+        "still_valid": "請求書 {original} は引き続き有効です。"
+        "お支払いがお済みでない場合は、返還後の残額 {remaining}（税込）をお支払いください。\n",
+        "void_subject": "【{issuer}】請求書 {number} 取消のお知らせ",
+        "void_body": "{recipient} 御中\n\n"
+        "次の請求書を取り消しました。お支払いは不要です。\n\n"
+        "請求書番号: {number}（{issued} 発行、{month}分）\n"
+        "ご請求金額（税込）: {total}\n"
+        "理由: {reason}\n",
+        "reminder_subject": "【{issuer}】お支払いのご確認のお願い 請求書 {number}",
+        "reminder_body": "{recipient} 御中\n\n"
+        "次の請求書のお支払いを、まだ確認できておりません。ご確認のうえ、お支払いくださいますようお願いいたします。\n\n"
+        "請求書番号: {number}（{issued} 発行、{month}分）\n"
+        "お支払期限: {due}\n"
+        "未払額（税込）: {open}\n"
+        "お振込先:\n{account}\n\n"
+        "行き違いの場合はご容赦ください。\n",
+        "replaces": "この請求書は、請求書 {replaced}（{on} 発行）に代わるものです。今後はこの請求書をご利用ください。\n",
+        "unsent": "なお、請求書 {original} はこの返還請求書で全額を打ち消したため、お送りしていません。お支払いは不要です。\n",
+        "attached": "書類（PDF）を添付しています。",
+        "link": "書類（PDF）は次のページで受け取れます。\n{link}\n",
+        "on_request": "書類（PDF）が必要な場合は、下記までお問い合わせください。\n",
+        "signature": "{issuer} {contact}\n{issuer_email} / {issuer_phone}\n",
+    },
+    "en": {
+        "invoice_subject": "[{issuer}] Invoice {number} for {month}",
+        "invoice_body": "Dear {recipient},\n\n"
+        "We have issued your invoice for {month}.\n\n"
+        "Invoice number: {number}\n"
+        "Amount due: {total}\n"
+        "Due date: {due}\n",
+        "credit_subject": "[{issuer}] Credit note {number} for invoice {original}",
+        "credit_body": "Dear {recipient},\n\n"
+        "We have issued a credit note for {month}.\n\n"
+        "Credit note number: {number}\n"
+        "Original invoice: {original} of {original_issued}\n"
+        "Credited amount: {total}\n"
+        "Reason: {reason}\n",
+        "still_valid": "Invoice {original} remains valid. "
+        "If you have not paid it yet, please pay the remaining {remaining} (incl. tax).\n",
+        "void_subject": "[{issuer}] Invoice {number} is cancelled",
+        "void_body": "Dear {recipient},\n\n"
+        "We have cancelled the following invoice. No payment is due.\n\n"
+        "Invoice number: {number} of {issued}, for {month}\n"
+        "Amount: {total}\n"
+        "Reason: {reason}\n",
+        "reminder_subject": "[{issuer}] Payment reminder for invoice {number}",
+        "reminder_body": "Dear {recipient},\n\n"
+        "We have not yet received the payment of the following invoice. Please check it and arrange the payment.\n\n"
+        "Invoice number: {number} of {issued}, for {month}\n"
+        "Due date: {due}\n"
+        "Amount outstanding: {open}\n"
+        "Bank account:\n{account}\n\n"
+        "If you have already paid, please disregard this letter.\n",
+        "replaces": "This invoice replaces invoice {replaced} of {on}. Please use this one from now on.\n",
+        "unsent": "Invoice {original} was not sent to you, because this credit note cancels it in full. No payment is due.\n",
+        "attached": "The document (PDF) is attached.",
+        "link": "The document (PDF) is available here:\n{link}\n",
+        "on_request": "Please contact us if you need the document (PDF).\n",
+        "signature": "{issuer}, {contact}\n{issuer_email} / {issuer_phone}\n",
+    },
+}

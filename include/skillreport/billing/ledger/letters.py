@@ -1,0 +1,159 @@
+"""The e-mails to a tenant's billing contact about invoices, credit notes and voids, and their files.
+
+A letter is a row of ``HIS_NotificationLog``, written in the transaction of its document; BATCH-019-01 sends it. If an invoice is voided or
+credited while its letter waits, the letter is withdrawn. Then no letter about the void is sent, and the letter about the credit note says
+so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, document_key
+from include.skillreport.billing.ledger.letter_texts import Letter, document_letter, void_letter
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.business_date import naive_utc
+from include.skillreport.messaging.channels.letter import is_address
+from include.skillreport.messaging.contract_letters import (
+    CREDIT_NOTE,
+    INVOICE,
+    INVOICE_VOID,
+    PAYMENT_REMINDER,
+)
+from include.skillreport.messaging.notices import sending_time
+
+_SQL = Statements(Path(__file__).parents[1])
+
+# The kinds of letters, by the beginning of their id. All others are about an invoice or a credit note.
+_KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER}
+
+PdfDelivery = Literal["attachment", "link", "none"]
+
+
+@dataclass(frozen=True)
+class BillingContact:
+    """The present recipient of a tenant's letters, and how the PDF is delivered; None: by the installation's setting."""
+
+    email: str | None
+    pdf_delivery: PdfDelivery | None
+
+    @property
+    def problem(self) -> str | None:
+        """Why no letter can be sent, as an operator's remark; None if letters can be sent."""
+        if not self.email:
+            return (
+                "請求先のメールアドレスがないため、通知していません。"
+                "batch.billing_profile.email か MST_Tenant の連絡先に登録し、書類は別の方法で送ってください"
+            )
+        if not is_address(self.email):
+            return (
+                f"請求先のメールアドレス '{self.email}' が正しくないため、通知していません。"
+                "batch.billing_profile.email か MST_Tenant の連絡先を直し、書類は別の方法で送ってください"
+            )
+        return None
+
+
+def load_contacts(connection: psycopg.Connection) -> dict[str, BillingContact]:
+    """The contacts of the transaction's tenants, by tenant id."""
+    return {
+        row["tenant_id"]: BillingContact(row["email"], row["pdf_delivery"])
+        for row in _SQL.rows(connection, "load_contacts")
+    }
+
+
+def queue_letters(
+    connection: psycopg.Connection,
+    terms: Terms,
+    documents: Mapping[str, Invoice],
+    contacts: Mapping[str, BillingContact],
+    issued_on: date,
+    *,
+    is_original_unsent: bool = False,
+) -> None:
+    """Queue the letter of each invoice and credit note, by invoice id, whose contact has an address. The PDF is included if it is attached.
+
+    ``is_original_unsent``: the letters are about credit notes, and those about their invoices were withdrawn.
+    """
+    letters = []
+    for invoice_id, document in documents.items():
+        contact = contacts[document.tenant_id]
+        if contact.problem:
+            continue
+        delivery = contact.pdf_delivery or terms.settings.pdf_delivery
+        letter = document_letter(
+            document, delivery, terms.settings.invoice_link, is_original_unsent=is_original_unsent
+        )
+        letters.append(_row(_letter_id(invoice_id), document, contact, letter))
+    _queue(connection, letters, issued_on)
+
+
+def queue_void_letters(
+    connection: psycopg.Connection,
+    voided: Mapping[str, Invoice],
+    contacts: Mapping[str, BillingContact],
+    reason: str,
+) -> None:
+    """Queue the letter about each void invoice, by invoice id, for the next run of BATCH-019-01."""
+    letters = [
+        _row(f"void-{invoice_id}", invoice, contact, void_letter(invoice, reason))
+        for invoice_id, invoice in voided.items()
+        if not (contact := contacts[invoice.tenant_id]).problem
+    ]
+    _queue(connection, letters, None)
+
+
+def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> set[str]:
+    """Withdraw the letters that are not sent yet. Returns the ids of their invoices. The customer may have received all other letters."""
+    by_letter = {_letter_id(invoice_id): invoice_id for invoice_id in invoice_ids}
+    withdrawn = _SQL.column(connection, "withdraw_letters", notification_ids=list(by_letter))
+    return {by_letter[letter_id] for letter_id in withdrawn}
+
+
+def letter_kinds(connection: psycopg.Connection, letter_ids: Sequence[str]) -> dict[str, str]:
+    """The kind (``contract_letters``) of each letter of the transaction's tenants, by its id in ``HIS_NotificationLog``."""
+    credit_notes = set(_SQL.column(connection, "credit_note_letters", letter_ids=list(letter_ids)))
+    return {
+        letter_id: CREDIT_NOTE
+        if letter_id in credit_notes
+        else next((kind for prefix, kind in _KINDS.items() if letter_id.startswith(prefix)), INVOICE)
+        for letter_id in letter_ids
+    }
+
+
+def _letter_id(invoice_id: str) -> str:
+    return f"invoice-{invoice_id}"
+
+
+def _row(
+    notification_id: str, document: Invoice, contact: BillingContact, letter: Letter
+) -> dict[str, str | None]:
+    is_attached = letter.attached_text is not None
+    kind = "credit-note" if document.kind is InvoiceKind.CREDIT else "invoice"
+    return {
+        "notification_id": notification_id,
+        "tenant_id": document.tenant_id,
+        "recipient_address": contact.email,
+        "subject": letter.subject,
+        "message_body": letter.body,
+        "file_name": f"{kind}-{document.number}.pdf" if is_attached else None,
+        "object_key": document_key(document, "pdf") if is_attached else None,
+        "attached_text": letter.attached_text,
+        "unattached_text": letter.unattached_text,
+    }
+
+
+def _queue(
+    connection: psycopg.Connection, letters: Collection[Mapping[str, str | None]], sent_on: date | None
+) -> None:
+    if not letters:
+        return
+    columns = {f"{name}_list": [letter[name] for letter in letters] for name in next(iter(letters))}
+    due = naive_utc(sending_time(sent_on)) if sent_on else None
+    _SQL.execute(connection, "queue_letters", **columns, scheduled_at=due)

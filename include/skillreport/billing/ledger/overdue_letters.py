@@ -1,0 +1,164 @@
+"""Reminders of overdue invoices: letters like those of ``letters``, and the stop list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.skillreport.billing.ledger.letter_texts import reminder_letter
+from include.skillreport.billing.ledger.letters import load_contacts
+from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.billing.receivables.overdue import due_dates_to_remind, due_reminder
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.business_date import naive_utc
+from include.skillreport.messaging.notices import sending_time
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True)
+class Reminder:
+    """A reminder for BATCH-019-01, which queued it and sends it. ``problem``: why it cannot be sent, as an operator's remark."""
+
+    tenant_id: str
+    notification_id: str
+    destination: str = ""
+    subject: str = ""
+    body: str = ""
+    problem: str | None = None
+
+
+def former_debtors(platform: psycopg.Connection, terms: Terms, today: date) -> list[str]:
+    """The ids of tenants that are no longer active and have an overdue invoice. As ``batch_platform``."""
+    if not _sends_reminders(terms):
+        return []
+    first, last = due_dates_to_remind(today, terms.settings.reminder_days)
+    return _SQL.column(platform, "overdue_former_tenants", first_day=first, last_day=last)
+
+
+def queue_reminders(
+    connection: psycopg.Connection, terms: Terms, today: date, execution_id: str
+) -> list[Reminder]:
+    """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
+
+    If the tenant's overpaid invoices of the same currency cover an invoice, it gets a problem instead of a reminder.
+
+    With sample terms, and without a configured payment source, no reminder is queued. The invoices stay locked until the transaction ends,
+    so that a concurrent payment either prevents its reminder or withdraws it.
+    """
+    if not _sends_reminders(terms):
+        return []
+    first, last = due_dates_to_remind(today, terms.settings.reminder_days)
+    overdue = _SQL.column(connection, "lock_overdue", first_day=first, last_day=last)
+    if not overdue:
+        return []
+    contacts = load_contacts(connection)
+    balances = {(row["tenant_id"], row["currency"]): row for row in _SQL.rows(connection, "credit_balances")}
+    reminders = []
+    # Read after the lock, to include concurrent changes of other transactions.
+    for row in _SQL.rows(connection, "load_overdue", invoice_ids=overdue):
+        days = due_reminder(row["due_on"], today, terms.settings.reminder_days, row["queued_days"])
+        balance = balances.get((row["tenant_id"], row["currency"]))
+        is_covered = balance is not None and balance["amount"] >= row["open_amount"]
+        problem = _credit_balance(row["number"], balance) if balance and is_covered else None
+        if balance and is_covered:
+            # The balance covers the oldest invoices first.
+            balance["amount"] -= row["open_amount"]
+        if days is None:
+            continue
+        notification_id = f"reminder-{row['invoice_id']}-{days}"
+        if problem:
+            reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
+            continue
+        contact = contacts[row["tenant_id"]]
+        if contact.problem:
+            problem = f"請求書 {row['number']} の督促を送れません。{contact.problem}"
+            reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
+            continue
+        reminders.append(
+            _queue(connection, row, days, notification_id, str(contact.email), today, execution_id)
+        )
+    return reminders
+
+
+def withdraw_reminders(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> None:
+    """Withdraw the reminders of these invoices that are not sent yet. They are not queued again."""
+    notification_ids = _SQL.column(connection, "reminder_ids", invoice_ids=list(invoice_ids))
+    if notification_ids:
+        _SQL.execute(connection, "withdraw_letters", notification_ids=notification_ids)
+
+
+def stop_reminders(
+    connection: psycopg.Connection, tenant_id: str, invoice_id: str | None, reason: str, entered_by: str
+) -> bool:
+    """Send no more reminders of the invoice, or with None of any invoice of the tenant. Returns whether the entry is new."""
+    invoice_ids = _SQL.column(connection, "lock_open_invoices", tenant_id=tenant_id, invoice_id=invoice_id)
+    stopped = _SQL.execute(
+        connection,
+        "insert_stop",
+        tenant_id=tenant_id,
+        invoice_id=invoice_id,
+        reason=reason,
+        entered_by=entered_by,
+    ).fetchone()
+    withdraw_reminders(connection, invoice_ids)
+    return stopped is not None
+
+
+def allow_reminders(connection: psycopg.Connection, tenant_id: str, invoice_id: str | None) -> bool:
+    """Remove an entry of ``stop_reminders``. Returns whether there was one."""
+    return bool(_SQL.column(connection, "delete_stop", tenant_id=tenant_id, invoice_id=invoice_id))
+
+
+def _sends_reminders(terms: Terms) -> bool:
+    return terms.settings.sends_reminders and not terms.samples
+
+
+def _credit_balance(number: str, balance: dict[str, Any]) -> str:
+    return (
+        f"請求書 {number} の督促を送りません。請求書 {balance['numbers']} に過入金 {balance['amount']:,f} {balance['currency']} が"
+        "あります。付け替えてください"
+    )
+
+
+def _queue(
+    connection: psycopg.Connection,
+    row: dict[str, Any],
+    days: int,
+    notification_id: str,
+    address: str,
+    today: date,
+    execution_id: str,
+) -> Reminder:
+    letter = reminder_letter(stored_document(row), row["open_amount"])
+    _SQL.execute(
+        connection,
+        "queue_reminder",
+        invoice_id=row["invoice_id"],
+        tenant_id=row["tenant_id"],
+        days=days,
+        queued_on=today,
+        open_amount=row["open_amount"],
+        execution_id=execution_id,
+    )
+    _SQL.execute(
+        connection,
+        "queue_letters",
+        notification_id_list=[notification_id],
+        tenant_id_list=[row["tenant_id"]],
+        recipient_address_list=[address],
+        subject_list=[letter.subject],
+        message_body_list=[letter.body],
+        file_name_list=[None],
+        object_key_list=[None],
+        attached_text_list=[None],
+        unattached_text_list=[None],
+        scheduled_at=naive_utc(sending_time(today)),
+    )
+    return Reminder(row["tenant_id"], notification_id, address, letter.subject, letter.body)

@@ -1,0 +1,352 @@
+"""Payments and refunds in the database: each is recorded once, and can be reversed or moved.
+
+If the payments and credit notes of an invoice reach its total, the application's row becomes PAID. Payments lock the invoice, as voids and
+credit notes do. Functions run in the caller's transaction, in the context of its tenants, unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.finalization import write_host_rows
+from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.receivables.payment import (
+    Payable,
+    Payment,
+    RecordedPayment,
+    require_acceptable,
+    require_payable,
+    require_refundable,
+    require_same,
+)
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+def find_payables(connection: psycopg.Connection, numbers: Iterable[str]) -> dict[str, Payable]:
+    """The documents with these numbers, by number: of the transaction's tenants, or as ``batch_platform`` of all."""
+    rows = _SQL.rows(connection, "find_payable", numbers=list(numbers))
+    # A draft has no number, so a document that is found has a date.
+    return {row["number"]: Payable(**row) for row in rows}
+
+
+def find_recorded(
+    connection: psycopg.Connection, payments: Iterable[Payment]
+) -> dict[tuple[str, str], Payment]:
+    """The recorded payments with the references of these, including reversed ones, by number and reference. As ``find_payables``."""
+    references = [payment.reference for payment in payments]
+    rows = _SQL.rows(
+        connection, "find_payments", payment_references=references, tenant_id=None, period_start=None
+    )
+    return {(row["number"], row["reference"]): _payment(row) for row in rows}
+
+
+def former_invoiced_tenants(platform: psycopg.Connection, period: Period) -> list[str]:
+    """The ids of tenants that are no longer active and have a numbered invoice of the month. As ``batch_platform``."""
+    return _SQL.column(platform, "former_invoiced_tenants", period_start=period.start)
+
+
+def vanished_payers(platform: psycopg.Connection) -> list[tuple[str, str, str]]:
+    """Id, code and name of tenants that have an invoice and that the application has deleted from its table. As ``batch_platform``."""
+    return _SQL.execute(platform, "vanished_payers").fetchall()
+
+
+def record_payments(
+    connection: psycopg.Connection,
+    payments: Sequence[Payment],
+    *,
+    source: Literal["operation", "file"],
+    today: date,
+    entered_by: str,
+    execution_id: str,
+) -> list[RecordedPayment]:
+    """Record payments of the transaction's tenants, in order. If the reference is already recorded for the invoice, nothing changes.
+
+    :raises BillingError: a payment is impossible (``require_acceptable``), or its reference belongs to another payment.
+    """
+    numbers = {payment.number for payment in payments}
+    _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
+    payables = find_payables(connection, numbers)
+    entered: list[tuple[Payment, bool, bool]] = []
+    for payment in payments:
+        payable = require_acceptable(payment, payables.get(payment.number), today)
+        entry = _Entry(source, None, entered_by, execution_id)
+        is_new = _insert(connection, payable, payment, entry)
+        entered.append((payment, is_new, not is_new and _is_reversed(connection, payment)))
+    for number in sorted({payment.number for payment, is_new, _ in entered if is_new}):
+        show_payments(connection, payables[number].invoice_id)
+    after = find_payables(connection, numbers)
+    return [
+        RecordedPayment(
+            payment.number, payment.currency, after[payment.number].open_amount, is_new, is_reversed
+        )
+        for payment, is_new, is_reversed in entered
+    ]
+
+
+def record_refund(
+    connection: psycopg.Connection,
+    refund: Payment,
+    reason: str,
+    *,
+    today: date,
+    entered_by: str,
+    execution_id: str,
+) -> RecordedPayment:
+    """Record a refund of an overpaid invoice. If the reference is already recorded for the invoice, nothing changes.
+
+    :raises BillingError: the refund is impossible (``require_acceptable``), exceeds the overpaid amount, or its reference belongs to
+        another payment.
+    """
+    _SQL.execute(connection, "lock_invoices", numbers=[refund.number])
+    payable = require_acceptable(refund, find_payables(connection, [refund.number]).get(refund.number), today)
+    if (refund.number, refund.reference) in find_recorded(connection, [refund]):
+        is_reversed = _is_reversed(connection, refund)
+        return RecordedPayment(
+            refund.number, refund.currency, payable.open_amount, False, is_reversed, refund.noun
+        )
+    require_refundable(refund, payable)
+    _insert(connection, payable, refund, _Entry("operation", reason, entered_by, execution_id))
+    show_payments(connection, payable.invoice_id)
+    return RecordedPayment(refund.number, refund.currency, payable.open_amount + refund.amount, is_new=True)
+
+
+def overpaid_invoices(connection: psycopg.Connection, tenant_id: str, period: Period) -> list[str]:
+    """The numbers of the tenant's invoices of the month that are overpaid, including credited ones."""
+    return _SQL.column(connection, "overpaid_of_month", tenant_id=tenant_id, period_start=period.start)
+
+
+def refunded_invoices(
+    connection: psycopg.Connection, tenant_id: str, period: Period, reference: str
+) -> list[str]:
+    """The numbers of the tenant's invoices of the month that have a refund with this reference."""
+    rows = _payments_of_month(connection, tenant_id, period, reference, None)
+    return [row["number"] for row in rows if row["kind"] == "refund"]
+
+
+def reverse_payment(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    period: Period,
+    reference: str,
+    reason: str,
+    *,
+    number: str | None = None,
+    reversed_by: str,
+    execution_id: str,
+) -> RecordedPayment:
+    """Reverse the payment or refund of the tenant's month with this reference. A second attempt of the same run changes nothing.
+
+    ``number`` selects the invoice if several of the month have the reference.
+    :raises BillingError: there is no such payment, there are several, another run has reversed it, or its money was refunded.
+    """
+    row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id)
+    _take_back(connection, row, reason, reversed_by, execution_id)
+    after = find_payables(connection, [row["number"]])[row["number"]]
+    return RecordedPayment(
+        after.number, after.currency, after.open_amount, is_new=True, noun=_payment(row).noun
+    )
+
+
+def move_payment(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    period: Period,
+    reference: str,
+    target: str,
+    reason: str,
+    *,
+    number: str | None = None,
+    moved_by: str,
+    execution_id: str,
+) -> tuple[RecordedPayment, RecordedPayment]:
+    """Reverse a payment of the tenant's month, and record it for the invoice ``target``. Returns both invoices.
+
+    Day, amount, method and reference stay the same. A second attempt of the same run changes nothing.
+    :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already.
+    """
+    row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id, target=target)
+    if row["kind"] != "payment":
+        raise BillingError(
+            "IS_A_REFUND", f"参照番号 '{reference}' は返金です。入金の参照番号を指定してください"
+        )
+    if row["number"] == target:
+        raise BillingError(
+            "SAME_INVOICE", f"入金はすでに請求書 {target} にあります。別の請求書の番号を指定してください"
+        )
+    payment = replace(_payment(row), number=target)
+    payable = find_payables(connection, [target]).get(target)
+    if payable and payable.tenant_id != tenant_id:
+        payable = None
+    payable = require_payable(payment, payable)
+    if row["reversed_at"] is None:
+        # All checks come before the first change, because the caller's transaction continues after an error.
+        if (target, reference) in find_recorded(connection, [payment]):
+            raise BillingError(
+                "REFERENCE_TAKEN",
+                f"請求書 {target} には参照番号 '{reference}' がすでにあるため、付け替えられません。"
+                "入金を取り消し、別の参照番号で記録してください",
+            )
+        _take_back(connection, row, reason, moved_by, execution_id)
+        _insert(connection, payable, payment, _Entry("operation", reason, moved_by, execution_id))
+        show_payments(connection, payable.invoice_id)
+    after = find_payables(connection, [row["number"], target])
+    source, moved = (
+        RecordedPayment(each, payment.currency, after[each].open_amount, is_new=True)
+        for each in (row["number"], target)
+    )
+    return source, moved
+
+
+def show_payments(connection: psycopg.Connection, invoice_id: str) -> None:
+    """Write the payment state into the application's row: PAID if nothing is open, otherwise the paid part. Withdraw waiting reminders.
+
+    The caller has locked the invoice. If the application itself has set PAID, it stays.
+    """
+    state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
+    is_settled = state["paid_total"] > 0 and state["open_amount"] <= 0
+    is_paid = any(paid for (paid,) in _SQL.execute(connection, "lock_host_row", invoice_id=invoice_id))
+    if is_settled and not state["marked_paid"] and not is_paid:
+        _SQL.execute(connection, "mark_paid", invoice_id=invoice_id, is_marked=True)
+    if not is_settled and state["marked_paid"]:
+        _SQL.execute(connection, "mark_paid", invoice_id=invoice_id, is_marked=False)
+        _SQL.execute(connection, "unmark_host_row", invoice_id=invoice_id)
+    write_host_rows(connection, [invoice_id])
+    # A waiting reminder states an amount that is not open any more.
+    withdraw_reminders(connection, [invoice_id])
+
+
+def _is_reversed(connection: psycopg.Connection, payment: Payment) -> bool:
+    """Whether the recorded payment with this reference is reversed. :raises BillingError: it is another payment."""
+    rows = _SQL.rows(
+        connection,
+        "find_payments",
+        payment_references=[payment.reference],
+        tenant_id=None,
+        period_start=None,
+    )
+    (row,) = [row for row in rows if row["number"] == payment.number]
+    require_same(payment, _payment(row))
+    return row["reversed_at"] is not None
+
+
+def _payment_of_month(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    period: Period,
+    reference: str,
+    number: str | None,
+    execution_id: str,
+    target: str | None = None,
+) -> dict[str, Any]:
+    """The payment that this run reverses, or has reversed. Its invoice and ``target`` are locked."""
+    known = _payments_of_month(connection, tenant_id, period, reference, number)
+    numbers = [row["number"] for row in known]
+    _SQL.execute(connection, "lock_invoices", numbers=[*numbers, *([target] if target else [])])
+    # Read again: another run may have reversed it before this run got the lock.
+    rows = _payments_of_month(connection, tenant_id, period, reference, number)
+    if not rows:
+        raise BillingError(
+            "NO_SUCH_PAYMENT",
+            f"{period.start:%Y-%m} の請求書{f' {number} ' if number else ''}に、参照番号 '{reference}' の入金はありません。"
+            "対象月と参照番号を確認してください",
+        )
+    for row in rows:
+        if row["reversal_execution_id"] == execution_id:
+            return row
+    live = [row for row in rows if row["reversed_at"] is None]
+    if not live:
+        raise BillingError(
+            "ALREADY_REVERSED",
+            f"請求書 {rows[0]['number']} の参照番号 '{reference}' の入金は取り消し済みです",
+        )
+    if len(live) > 1:
+        raise BillingError(
+            "SEVERAL_INVOICES",
+            f"参照番号 '{reference}' の入金は請求書 {'、'.join(row['number'] for row in live)} にあります。"
+            "「入金のある請求書」（paid_invoice）に番号を指定してください",
+        )
+    return live[0]
+
+
+def _payments_of_month(
+    connection: psycopg.Connection, tenant_id: str, period: Period, reference: str, number: str | None
+) -> list[dict[str, Any]]:
+    rows = _SQL.rows(
+        connection,
+        "find_payments",
+        payment_references=[reference],
+        tenant_id=tenant_id,
+        period_start=period.start,
+    )
+    return [row for row in rows if number in (None, row["number"])]
+
+
+def _take_back(
+    connection: psycopg.Connection, row: dict[str, Any], reason: str, reversed_by: str, execution_id: str
+) -> None:
+    """Reverse the payment of the locked invoice, unless it is reversed. :raises BillingError: its money was refunded."""
+    if row["reversed_at"] is not None:
+        return
+    state = _SQL.rows(connection, "payment_state", invoice_id=row["invoice_id"])[0]
+    if row["kind"] == "payment" and state["paid_total"] < row["amount"]:
+        raise BillingError(
+            "REFUNDED",
+            f"請求書 {row['number']} の参照番号 '{row['reference']}' の入金には返金があります。先に返金を取り消してください",
+        )
+    _SQL.execute(
+        connection,
+        "reverse_payment",
+        payment_id=row["payment_id"],
+        reversed_by=reversed_by,
+        reason=reason,
+        execution_id=execution_id,
+    )
+    show_payments(connection, row["invoice_id"])
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """The origin of a payment's entry."""
+
+    source: Literal["operation", "file"]
+    reason: str | None
+    entered_by: str
+    execution_id: str
+
+
+def _insert(connection: psycopg.Connection, payable: Payable, payment: Payment, entry: _Entry) -> bool:
+    """Insert the payment; returns whether it is new. The caller has locked the invoice."""
+    inserted = _SQL.execute(
+        connection,
+        "insert_payment",
+        invoice_id=payable.invoice_id,
+        kind=payment.kind,
+        paid_on=payment.paid_on,
+        amount=payment.amount,
+        method=payment.method,
+        reference=payment.reference,
+        **asdict(entry),
+    )
+    return inserted.fetchone() is not None
+
+
+def _payment(row: dict[str, Any]) -> Payment:
+    return Payment(
+        row["number"],
+        row["paid_on"],
+        row["amount"],
+        row["currency"],
+        row["method"],
+        row["reference"],
+        row["kind"],
+    )

@@ -1,0 +1,436 @@
+"""Settling a month: each tenant's invoice is priced, saved as a draft and finalised.
+
+Each function runs in the caller's transaction, in the context of its tenants (``tenant_transaction``). The database guarantees one live
+invoice per tenant and month (a unique key), numbers without a gap, and that finalised invoices never change (a trigger). Two concurrent
+runs therefore produce one set of invoices.
+
+If the price list or the issuer is a sample, only drafts are written: without numbers, application rows and e-mails. Finalised invoices do
+not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+import psycopg
+
+from include.skillreport.billing.accounts import BillingAccount, load_accounts, why_not_billable
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.ledger.correction import (
+    announce_voids,
+    carried_error,
+    not_voided_error,
+    paid_error,
+    partly_credited_error,
+    require_reason,
+    void_invoices,
+)
+from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_drafts
+from include.skillreport.billing.ledger.finalization import finalize, write_host_rows
+from include.skillreport.billing.ledger.letters import (
+    BillingContact,
+    load_contacts,
+    queue_letters,
+    withdraw_letters,
+)
+from include.skillreport.billing.ledger.stored_invoice import invoice_label
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.receivables.due_dates import due_date
+from include.skillreport.billing.terms import Terms
+
+
+class Settlement(StrEnum):
+    """The result of a tenant's month."""
+
+    PRICED = "priced"
+    FINALIZED = "finalized"
+    ALREADY_FINALIZED = "already finalized"
+    NOTHING_TO_PAY = "nothing to pay"
+    NOT_BILLABLE = "not billable"
+    HELD = "held"
+    SAMPLE = "sample"
+    TAKEN_BACK = "taken back"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged. ``approved_by`` is the
+    person who approves them; None: the ``actor``.
+
+    ``recalculate`` voids finalised, unpaid invoices and issues new ones; ``reason`` says why. ``actor`` is the run or the person.
+    ``resumable``: the run may be retried. A retry does not issue again what this actor has issued. ``is_trial``: nothing is written, so a
+    month before the first one may be priced too. ``names_tenants``: somebody has chosen the tenants. Otherwise a month whose invoice was
+    voided, or credited in full, is not billed again.
+    """
+
+    issued_on: date
+    actor: str
+    resumable: bool = False
+    is_trial: bool = False
+    allow_incomplete: bool = False
+    recalculate: bool = False
+    reason: str = ""
+    approved: Collection[str] = ()
+    approved_by: str | None = None
+    names_tenants: bool = True
+
+
+@dataclass(frozen=True)
+class TenantSettlement:
+    """The result of one tenant's month. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's remarks.
+
+    ``attention`` is a remark for the accountant although the tenant did not fail; the run's report contains it. ``billed_days`` is the
+    number of usage days that an earlier attempt of this run has billed; otherwise ``inputs`` has them.
+    """
+
+    tenant_id: str
+    settlement: Settlement
+    invoice: Invoice | None = None
+    inputs: BillingInputs | None = None
+    number: str | None = None
+    total: Decimal | None = None
+    currency: str | None = None
+    reason: str | None = None
+    code: str | None = None
+    notes: tuple[str, ...] = ()
+    attention: tuple[str, ...] = ()
+    billed_days: int = 0
+
+    @property
+    def records(self) -> int:
+        """The number of usage days that the run has billed."""
+        return len(self.inputs.usage_days) if self.inputs else self.billed_days
+
+
+def price_tenants(
+    connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
+) -> list[TenantSettlement]:
+    """Price the month of the transaction's tenants without writing anything."""
+    instructions = replace(instructions, is_trial=True)
+    priced = []
+    for account in load_accounts(connection, period):
+        outcome = _taken_back(account, instructions) or _draft(account, period, terms, instructions)
+        if isinstance(outcome, Draft):
+            outcome = TenantSettlement(
+                account.tenant_id,
+                Settlement.PRICED,
+                outcome.invoice,
+                outcome.inputs,
+                total=outcome.invoice.total,
+                currency=outcome.invoice.currency,
+                notes=(
+                    *outcome.problems,
+                    *outcome.invoice.remarks,
+                    *_already_issued(account),
+                    *outcome.sample_notes,
+                ),
+            )
+        priced.append(outcome)
+    return priced
+
+
+def settle_tenants(
+    connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
+) -> list[TenantSettlement]:
+    """Price, save and finalise the month of the transaction's tenants. Returns a settlement per tenant, ordered by tenant id.
+
+    A finalised month does not change. If a tenant fails, its settlement says why, and the other tenants are settled.
+    :raises BillingError: a recalculation has no reason.
+    """
+    if instructions.recalculate:
+        require_reason(instructions.reason)
+    settlements: dict[str, TenantSettlement] = {}
+    contacts = load_contacts(connection)
+    drafts: list[Draft] = []
+    obsolete: list[str] = []
+    for account in load_accounts(connection, period):
+        outcome = _outcome(account, period, terms, instructions)
+        if isinstance(outcome, Draft):
+            drafts.append(outcome)
+            continue
+        settlements[account.tenant_id] = outcome
+        if outcome.settlement is Settlement.NOT_BILLABLE and account.live:
+            obsolete.append(account.live.invoice_id)
+
+    voided, failures = _void_replaced(connection, drafts, contacts, instructions)
+    settlements |= failures
+    drafts = [draft for draft in drafts if draft.account.tenant_id not in failures]
+    void_invoices(connection, obsolete, "請求対象の契約がなくなったため", instructions.actor)
+
+    settled, invoice_ids = _settle_drafts(connection, period, terms, drafts, contacts, instructions)
+    settlements |= settled
+    write_host_rows(connection, [*voided, *obsolete, *(() if terms.samples else invoice_ids)])
+    silenced = {
+        draft.account.tenant_id for draft in drafts if draft.account.issued and not draft.invoice.total
+    }
+    return [
+        _with_letter_problem(settlements[tenant_id], contacts[tenant_id], is_void_due=tenant_id in silenced)
+        for tenant_id in sorted(settlements)
+    ]
+
+
+def _settle_drafts(
+    connection: psycopg.Connection,
+    period: Period,
+    terms: Terms,
+    drafts: Sequence[Draft],
+    contacts: Mapping[str, BillingContact],
+    instructions: Instructions,
+) -> tuple[dict[str, TenantSettlement], list[str]]:
+    """Save the drafts, finalise those without an obstacle, and queue their letters; returns settlements by tenant, and invoice ids."""
+    invoice_ids = save_drafts(connection, period, drafts, instructions.actor)
+    ready = {
+        invoice_ids[draft.account.tenant_id]: draft
+        for draft in drafts
+        if draft.account.tenant_id in invoice_ids and _obstacle(draft, period) is None
+    }
+    issued_on = instructions.issued_on
+    due_on = due_date(period, issued_on, terms.settings.due_months, terms.settings.due_day)
+    numbers = finalize(
+        connection,
+        terms,
+        list(ready),
+        issued_on=issued_on,
+        due_on=due_on,
+        approved_by={
+            invoice_id: instructions.approved_by or instructions.actor
+            for invoice_id, draft in ready.items()
+            if draft.hold
+        },
+    )
+    finalized = {
+        invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, due_on)
+        for invoice_id, draft in ready.items()
+        if draft.invoice.total
+    }
+    queue_letters(connection, terms, finalized, contacts, issued_on)
+    settlements = {
+        draft.account.tenant_id: _settlement_of(
+            draft, period, invoice_ids.get(draft.account.tenant_id), numbers
+        )
+        for draft in drafts
+    }
+    return settlements, list(invoice_ids.values())
+
+
+def _with_letter_problem(
+    settlement: TenantSettlement, contact: BillingContact, *, is_void_due: bool
+) -> TenantSettlement:
+    """The settlement with the remark that no letter is sent, if a letter about an invoice or a void was due."""
+    is_due = settlement.settlement is Settlement.FINALIZED or (
+        is_void_due and settlement.settlement is Settlement.NOTHING_TO_PAY
+    )
+    if not is_due or contact.problem is None:
+        return settlement
+    return replace(settlement, attention=(*settlement.attention, contact.problem))
+
+
+def _outcome(
+    account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
+) -> Draft | TenantSettlement:
+    """The draft to save and finalise, or the settlement of a month that needs no draft."""
+    outcome = (
+        _already_settled(account, terms, instructions)
+        or _taken_back(account, instructions)
+        or _draft(account, period, terms, instructions)
+    )
+    if account.issued is None:
+        return outcome
+    if isinstance(outcome, Draft):
+        # An issued invoice is not voided unless the new one can be issued.
+        return _obstacle(outcome, period) or outcome
+    if outcome.settlement is Settlement.NOT_BILLABLE:
+        return _failed(account.tenant_id, _not_billable_any_more(account.issued.number))
+    return outcome
+
+
+def _void_replaced(
+    connection: psycopg.Connection,
+    drafts: Sequence[Draft],
+    contacts: Mapping[str, BillingContact],
+    instructions: Instructions,
+) -> tuple[set[str], dict[str, TenantSettlement]]:
+    """Void the issued invoices that drafts replace. Returns the voided ids, and a failure per tenant whose invoice was not voided.
+
+    The letter about a new invoice names the replaced one. If the new total is 0, there is no such letter.
+    """
+    replaced = {draft.account.tenant_id: draft.account.issued for draft in drafts if draft.account.issued}
+    voided = void_invoices(
+        connection,
+        [issued.invoice_id for issued in replaced.values()],
+        instructions.reason,
+        instructions.actor,
+    )
+    zero_totals = {draft.account.tenant_id for draft in drafts if not draft.invoice.total}
+    unreplaced = [issued.invoice_id for tenant_id, issued in replaced.items() if tenant_id in zero_totals]
+    announce_voids(connection, voided.intersection(unreplaced), contacts, instructions.reason)
+    withdraw_letters(connection, voided.difference(unreplaced))
+    failures = {
+        tenant_id: _failed(tenant_id, not_voided_error(connection, issued.number))
+        for tenant_id, issued in replaced.items()
+        if issued.invoice_id not in voided
+    }
+    return voided, failures
+
+
+def _already_issued(account: BillingAccount) -> tuple[str, ...]:
+    if account.issued is None:
+        return ()
+    return (f"{invoice_label(account.issued.number)}は確定済みで、この計算では変わりません",)
+
+
+def _already_settled(
+    account: BillingAccount, terms: Terms, instructions: Instructions
+) -> TenantSettlement | None:
+    """The settlement of a finalised month, or None if the month is to be priced."""
+    issued = account.issued
+    if issued is None:
+        return None
+    if instructions.resumable and issued.execution_id == instructions.actor:
+        # An earlier attempt of this run has issued it.
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.FINALIZED if issued.number else Settlement.NOTHING_TO_PAY,
+            number=issued.number,
+            total=issued.total,
+            currency=issued.currency,
+            notes=issued.remarks,
+            billed_days=issued.usage_days,
+        )
+    if not instructions.recalculate:
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.ALREADY_FINALIZED,
+            number=issued.number,
+            notes=(
+                f"{invoice_label(issued.number)}は確定済みのため、そのままです（計算し直すには DAG operate_invoices の「取消して再発行」）",
+            ),
+        )
+    try:
+        terms.require_no_sample()
+    except BillingError as error:
+        return _failed(account.tenant_id, error)
+    if issued.credited_total:
+        return _failed(account.tenant_id, partly_credited_error(issued.number))
+    if issued.is_carried:
+        return _failed(account.tenant_id, carried_error(issued.number))
+    if issued.is_paid:
+        return _failed(account.tenant_id, paid_error(issued.number))
+    return None
+
+
+def _taken_back(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
+    """The settlement of a month whose invoice was voided or credited in full; None if the month is to be priced.
+
+    Somebody has decided that the customer does not owe the invoice. A draft means that somebody has billed the month again by name.
+    """
+    if instructions.names_tenants or account.live or account.replaced is None:
+        return None
+    return TenantSettlement(
+        account.tenant_id,
+        Settlement.TAKEN_BACK,
+        attention=(
+            f"{invoice_label(account.replaced.number)}を取消か全額返還したため、この月は請求していません。"
+            "請求し直すときは、DAG batch_018_02_tenant_billing を同じ業務日とこのテナントコードで実行してください",
+        ),
+    )
+
+
+def _draft(
+    account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
+) -> Draft | TenantSettlement:
+    """The tenant's draft, or the settlement that says why there is none."""
+    try:
+        if account.issued is None and not instructions.is_trial:
+            terms.require_billed_month(period.start)
+        draft = make_draft(
+            account,
+            period,
+            terms,
+            allow_incomplete=instructions.allow_incomplete,
+            approved=instructions.approved,
+        )
+    except BillingError as error:
+        return _failed(account.tenant_id, error)
+    if draft:
+        return draft
+    why = why_not_billable(account, period)
+    return TenantSettlement(
+        account.tenant_id,
+        Settlement.NOT_BILLABLE,
+        notes=(why.note,),
+        attention=(why.note,) if why.needs_attention else (),
+    )
+
+
+def _obstacle(draft: Draft, period: Period) -> TenantSettlement | None:
+    """The settlement of a draft that cannot be finalised now: it is a sample, refused, or waits for an approval."""
+    account = draft.account
+    if draft.sample_notes:
+        return TenantSettlement(
+            account.tenant_id,
+            Settlement.SAMPLE,
+            draft.invoice,
+            draft.inputs,
+            total=draft.invoice.total,
+            currency=draft.invoice.currency,
+            notes=(*draft.problems, *draft.invoice.remarks, *draft.sample_notes),
+        )
+    if draft.refusal is not None:
+        return _failed(account.tenant_id, draft.refusal)
+    if draft.hold is None or draft.approved:
+        return None
+    return TenantSettlement(
+        account.tenant_id,
+        Settlement.HELD,
+        draft.invoice,
+        draft.inputs,
+        code="APPROVAL_NEEDED",
+        reason=f"{draft.hold}。内容を確認し、正しければ DAG operate_invoices を対象月 {period.start}、"
+        f"テナントコード '{account.tenant_code}'、操作"
+        + ("「取消して再発行」と「大きな変動を認める」" if account.issued else "「保留中の請求の承認」")
+        + "で実行してください。",
+        notes=draft.invoice.remarks,
+    )
+
+
+def _settlement_of(
+    draft: Draft, period: Period, invoice_id: str | None, numbers: Mapping[str, str | None]
+) -> TenantSettlement:
+    tenant_id = draft.account.tenant_id
+    if invoice_id is None:
+        # Another run has finalised the month since this run read it.
+        return TenantSettlement(
+            tenant_id,
+            Settlement.ALREADY_FINALIZED,
+            notes=("同時に動いた別の実行が確定したため、そのままです",),
+        )
+    return _obstacle(draft, period) or TenantSettlement(
+        tenant_id,
+        Settlement.FINALIZED if draft.invoice.total else Settlement.NOTHING_TO_PAY,
+        draft.invoice,
+        draft.inputs,
+        number=numbers[invoice_id],
+        total=draft.invoice.total,
+        currency=draft.invoice.currency,
+        notes=draft.invoice.remarks,
+    )
+
+
+def _failed(tenant_id: str, error: BillingError) -> TenantSettlement:
+    return TenantSettlement(tenant_id, Settlement.FAILED, reason=str(error), code=error.code)
+
+
+def _not_billable_any_more(number: str | None) -> BillingError:
+    return BillingError(
+        "NOT_BILLABLE_ANY_MORE",
+        f"請求対象の契約がありませんが、{invoice_label(number)}が確定済みです。"
+        "DAG operate_invoices の「請求書の取消」か「返還請求書の発行」で訂正してください",
+    )

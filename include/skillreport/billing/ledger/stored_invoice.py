@@ -1,0 +1,111 @@
+"""Invoices and credits as the database stores them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.periods import Period
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True)
+class StoredInvoice:
+    """An invoice or credit note of the database. ``inputs`` are the values from which the invoice was calculated.
+
+    ``credited``: credited in full. ``credited_total`` is the sum of its credit notes, tax included. ``is_carried``: one-off lines carry a
+    difference of it into later months.
+    """
+
+    invoice_id: str
+    tenant_id: str
+    status: str
+    is_paid: bool
+    credited: bool
+    credited_total: Decimal
+    is_carried: bool
+    input_hash: str
+    invoice: Invoice
+    inputs: BillingInputs
+
+
+def find_invoice(connection: psycopg.Connection, number: str) -> StoredInvoice:
+    """The invoice or credit with this number. :raises BillingError: the transaction's tenants have none."""
+    stored = find_by_number(connection, number)
+    if stored is None:
+        raise BillingError("NO_SUCH_INVOICE", f"請求書 {number} は存在しません")
+    return stored
+
+
+def find_by_number(connection: psycopg.Connection, number: str) -> StoredInvoice | None:
+    """The invoice or credit with this number, or None if the transaction's tenants have none."""
+    return _find(connection, number=number)
+
+
+def find_by_id(connection: psycopg.Connection, invoice_id: str) -> StoredInvoice:
+    """The invoice or credit note. :raises BillingError: the transaction's tenants have none with this id."""
+    stored = _find(connection, invoice_id=invoice_id)
+    if stored is None:
+        raise BillingError("NO_SUCH_INVOICE", "請求書は存在しません")
+    return stored
+
+
+def invoice_of_month(connection: psycopg.Connection, tenant_id: str, period: Period) -> StoredInvoice:
+    """The tenant's live invoice of the month; it may be a draft. :raises BillingError: there is none."""
+    stored = _find(connection, tenant_id=tenant_id, period_start=period.start)
+    if stored is None:
+        raise BillingError("NO_SUCH_INVOICE", f"{period.start:%Y-%m} の有効な請求書がありません")
+    return stored
+
+
+def stored_document(row: dict[str, Any]) -> Invoice:
+    """The document of an invoice row: its content with the number and the dates that finalising adds."""
+    return Invoice.model_validate(row["content"]).finalized(row["number"], row["issued_on"], row["due_on"])
+
+
+def invoice_label(number: str | None) -> str:
+    """The name of an invoice in messages. None is the number of a draft and of an invoice whose total is 0."""
+    return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"
+
+
+def _find(
+    connection: psycopg.Connection,
+    *,
+    number: str | None = None,
+    invoice_id: str | None = None,
+    tenant_id: str | None = None,
+    period_start: date | None = None,
+) -> StoredInvoice | None:
+    row = _SQL.execute(
+        connection.cursor(row_factory=dict_row),
+        "find_invoice",
+        number=number,
+        invoice_id=invoice_id,
+        tenant_id=tenant_id,
+        period_start=period_start,
+    ).fetchone()
+    if row is None:
+        return None
+    return StoredInvoice(
+        invoice_id=row["invoice_id"],
+        tenant_id=row["tenant_id"],
+        status=row["status"],
+        is_paid=row["is_paid"],
+        credited=row["credited"],
+        credited_total=row["credited_total"],
+        is_carried=row["is_carried"],
+        input_hash=row["input_hash"],
+        invoice=stored_document(row),
+        inputs=BillingInputs.model_validate(row["inputs"]),
+    )

@@ -1,0 +1,150 @@
+"""Payments of invoices, and the reasons to refuse one. Pure; days are Asia/Tokyo dates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.money import has_minor_units
+
+
+@dataclass(frozen=True)
+class Payment:
+    """Money received for one invoice, or a refund of money.
+
+    ``reference`` identifies it, for example the bank's reference of the transfer. ``amount`` is positive.
+    """
+
+    number: str
+    paid_on: date
+    amount: Decimal
+    currency: str
+    method: str
+    reference: str
+    kind: Literal["payment", "refund"] = "payment"
+
+    @property
+    def noun(self) -> str:
+        """Its name in messages."""
+        return "返金" if self.kind == "refund" else "入金"
+
+
+@dataclass(frozen=True)
+class Payable:
+    """A document that a payment names. ``open_amount`` is what is left after credit notes and payments, negative if overpaid.
+
+    ``first_issued_on`` is the issue date of the first invoice in the chain of replaced invoices; None: it replaces none.
+    """
+
+    invoice_id: str
+    tenant_id: str
+    number: str
+    kind: str
+    status: str
+    currency: str
+    issued_on: date
+    open_amount: Decimal
+    first_issued_on: date | None = None
+
+
+@dataclass(frozen=True)
+class RecordedPayment:
+    """The result of recording a payment. ``is_new``: it was not recorded before. ``open_amount`` is the amount left to pay afterwards."""
+
+    number: str
+    currency: str
+    open_amount: Decimal
+    is_new: bool
+    is_reversed: bool = False
+    noun: str = "入金"
+
+    @property
+    def remark(self) -> str | None:
+        """A remark for the accountant, or None if the invoice is settled exactly."""
+        if self.is_reversed:
+            return (
+                f"請求書 {self.number} のこの参照番号の{self.noun}は取り消し済みのため、記録していません。"
+                f"{self.noun}が正しければ、別の参照番号で記録してください"
+            )
+        if not self.is_new:
+            return f"請求書 {self.number} のこの{self.noun}は記録済みのため、そのままです"
+        if self.open_amount > 0:
+            return f"請求書 {self.number} は一部入金です。残り {self.open_amount:,f} {self.currency}"
+        if self.open_amount < 0:
+            return (
+                f"請求書 {self.number} は {-self.open_amount:,f} {self.currency} の過入金です。"
+                "返金を記録するか、別の請求書へ付け替えてください"
+            )
+        return None
+
+
+def require_acceptable(payment: Payment, payable: Payable | None, today: date) -> Payable:
+    """The document, if the payment can be recorded. ``code`` of the error says which part of the payment is wrong.
+
+    :raises BillingError: as ``require_payable``, or the day is impossible.
+    """
+    payable = require_payable(payment, payable)
+    earliest = payable.first_issued_on or payable.issued_on
+    if not earliest <= payment.paid_on <= today:
+        raise BillingError(
+            "WRONG_DAY",
+            f"請求書 {payable.number} の{payment.noun}日 {payment.paid_on} は、発行日 {earliest} から実行日 {today} までの日にしてください",
+        )
+    return payable
+
+
+def require_payable(payment: Payment, payable: Payable | None) -> Payable:
+    """The document, if it can have the payment, whatever its day.
+
+    :raises BillingError: there is no such invoice, it is a credit note or void, or currency or amount are impossible.
+    """
+    if payable is None:
+        raise BillingError("NO_SUCH_INVOICE", f"請求書 {payment.number} は存在しません。番号を直してください")
+    name = f"請求書 {payable.number} "
+    if payable.kind != "invoice":
+        raise BillingError(
+            "NOT_PAYABLE",
+            f"{payable.number} は返還請求書のため、入金を記録できません。請求書の番号を指定してください",
+        )
+    if payable.status == "void":
+        raise BillingError(
+            "NOT_PAYABLE",
+            f"{name}は取消済みのため、入金を記録できません。差し替えた請求書の番号を指定してください",
+        )
+    if payment.currency != payable.currency:
+        raise BillingError(
+            "WRONG_CURRENCY",
+            f"{name}の通貨は {payable.currency} です。通貨 '{payment.currency}' を直してください",
+        )
+    if payment.amount <= 0 or not has_minor_units(payment.amount, payable.currency):
+        raise BillingError(
+            "WRONG_AMOUNT",
+            f"{name}の{payment.noun}額 {payment.amount:,f} {payable.currency} は記録できません。"
+            "0 より大きく、通貨の最小単位までの額にしてください",
+        )
+    return payable
+
+
+def require_refundable(refund: Payment, payable: Payable) -> None:
+    """Check that a refund does not exceed the overpaid amount. :raises BillingError: the refund is larger."""
+    overpaid = max(-payable.open_amount, Decimal(0))
+    if refund.amount > overpaid:
+        raise BillingError(
+            "NOT_OVERPAID",
+            f"請求書 {payable.number} の過入金は {overpaid:,f} {payable.currency} です。返金額 {refund.amount:,f} {refund.currency} を"
+            "過入金までにするか、先に返還請求書を発行してください",
+        )
+
+
+def require_same(payment: Payment, recorded: Payment) -> None:
+    """Check that a recorded reference belongs to the same payment. :raises BillingError: it belongs to another one."""
+    if payment != recorded:
+        raise BillingError(
+            "REFERENCE_TAKEN",
+            f"請求書 {payment.number} の参照番号 '{payment.reference}' は、別の{recorded.noun}"
+            f"（{recorded.paid_on}、{recorded.amount:,f} {recorded.currency}、{recorded.method}）で記録済みです。"
+            "別の参照番号にするか、記録済みの入金を取り消してください",
+        )

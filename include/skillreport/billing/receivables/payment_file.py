@@ -1,0 +1,190 @@
+"""The CSV file of payments that the accountant puts into the object store. Pure: bytes in, payments out.
+
+The header is 請求書番号,入金日,金額,通貨,方法,参照番号. The text is UTF-8, with or without BOM, or Shift_JIS (cp932). A day is
+2026-11-30 or 2026/11/30 (Asia/Tokyo). An amount may have commas.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from io import StringIO
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.money import entered_number
+from include.skillreport.billing.receivables.payment import Payable, Payment, require_acceptable, require_same
+from include.skillreport.core.database import has_control_characters
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.digest import one_line
+
+PAYMENT_COLUMNS = ("請求書番号", "入金日", "金額", "通貨", "方法", "参照番号")
+
+# The column that each error of require_acceptable and require_same refers to.
+_COLUMN_OF = {
+    "NO_SUCH_INVOICE": "請求書番号",
+    "NOT_PAYABLE": "請求書番号",
+    "WRONG_CURRENCY": "通貨",
+    "UNKNOWN_CURRENCY": "通貨",
+    "WRONG_AMOUNT": "金額",
+    "WRONG_DAY": "入金日",
+    "REFERENCE_TAKEN": "参照番号",
+}
+
+# A message names this many problems and counts the others.
+_LISTED = 10
+
+_DAY = re.compile(r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})")
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """A payment and the last line of its row in the file; the header is line 1."""
+
+    line: int
+    payment: Payment
+
+
+@dataclass(frozen=True)
+class _Problem:
+    line: int
+    column: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.line} 行目「{self.column}」: {self.text}"
+
+
+def parse_payments(content: bytes, name: str) -> list[FileRow]:
+    """The payments of the file ``name``, in order. Empty lines are skipped.
+
+    :raises ParameterError: names all lines and columns that cannot be read.
+    """
+    reader = csv.reader(StringIO(_text(content, name), newline=""), strict=True)
+    rows: list[FileRow] = []
+    problems: list[_Problem] = []
+    seen: dict[tuple[str, str], int] = {}
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        if tuple(header) != PAYMENT_COLUMNS:
+            raise ParameterError(
+                f"入金ファイル '{name}' の 1 行目が {','.join(header)!r} です。{','.join(PAYMENT_COLUMNS)} にしてください。"
+            )
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            row = _row(reader.line_num, [cell.strip() for cell in cells], problems)
+            if row is None:
+                continue
+            key = (row.payment.number, row.payment.reference)
+            if key in seen:
+                text = f"請求書 {key[0]} の '{key[1]}' は {seen[key]} 行目にもあります。入金ごとに別の参照番号にしてください"
+                problems.append(_Problem(row.line, "参照番号", text))
+            seen[key] = row.line
+            rows.append(row)
+    except csv.Error as error:
+        raise ParameterError(
+            f"入金ファイル '{name}' の {reader.line_num} 行目を CSV として読めません（{error}）。引用符を直してください。"
+        ) from None
+    if problems:
+        raise _refusal(name, problems)
+    if not rows:
+        raise ParameterError(
+            f"入金ファイル '{name}' に入金の行がありません。2 行目から入金を書いてください。"
+        )
+    return rows
+
+
+def require_recordable(
+    rows: Sequence[FileRow],
+    name: str,
+    payables: Mapping[str, Payable],
+    recorded: Mapping[tuple[str, str], Payment],
+    today: date,
+) -> None:
+    """Check that all payments can be recorded. ``payables`` are by number, ``recorded`` by number and reference.
+
+    :raises ParameterError: names all lines and columns that cannot be recorded.
+    """
+    problems = []
+    for row in rows:
+        payment = row.payment
+        try:
+            require_acceptable(payment, payables.get(payment.number), today)
+            known = recorded.get((payment.number, payment.reference))
+            if known:
+                require_same(payment, known)
+        except BillingError as error:
+            problems.append(_Problem(row.line, _COLUMN_OF[error.code], str(error).removesuffix("。")))
+    if problems:
+        raise _refusal(name, problems)
+
+
+def _text(content: bytes, name: str) -> str:
+    for encoding in ("utf-8-sig", "cp932"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ParameterError(
+        f"入金ファイル '{name}' の文字コードが分かりません。UTF-8 か Shift_JIS で保存してください。"
+    )
+
+
+def _row(line: int, cells: Sequence[str], problems: list[_Problem]) -> FileRow | None:
+    """The row, or None after its problems are added."""
+    if len(cells) != len(PAYMENT_COLUMNS):
+        problems.append(
+            _Problem(
+                line, PAYMENT_COLUMNS[0], f"列が {len(cells)} 個です。{len(PAYMENT_COLUMNS)} 個にしてください"
+            )
+        )
+        return None
+    empty = [column for column, cell in zip(PAYMENT_COLUMNS, cells, strict=True) if not cell]
+    if empty:
+        problems += [_Problem(line, column, "空欄です。値を書いてください") for column in empty]
+        return None
+    unreadable = [
+        column
+        for column, cell in zip(PAYMENT_COLUMNS, cells, strict=True)
+        if has_control_characters(one_line(cell))
+    ]
+    if unreadable:
+        problems += [_Problem(line, column, "制御文字があります。消してください") for column in unreadable]
+        return None
+    number, day, amount, currency, method, reference = map(one_line, cells)
+    paid_on = _day(day)
+    if paid_on is None:
+        problems.append(
+            _Problem(line, "入金日", f"'{day}' は日付ではありません。2026-11-30 のように書いてください")
+        )
+    paid = entered_number(amount)
+    if paid is None or paid < 0:
+        problems.append(
+            _Problem(
+                line, "金額", f"'{amount}' は金額ではありません。11000 のように半角の数字で書いてください"
+            )
+        )
+        paid = None
+    if paid_on is None or paid is None:
+        return None
+    return FileRow(line, Payment(number, paid_on, paid, currency, method, reference))
+
+
+def _day(text: str) -> date | None:
+    match = _DAY.fullmatch(text)
+    try:
+        return date(*map(int, match.groups())) if match else None
+    except ValueError:
+        return None
+
+
+def _refusal(name: str, problems: Sequence[_Problem]) -> ParameterError:
+    listed = "。".join(map(str, problems[:_LISTED]))
+    more = len(problems) - _LISTED
+    return ParameterError(
+        f"入金ファイル '{name}' は取り込めません（何も記録していません）。{listed}。"
+        + (f"ほか {more} 件。" if more > 0 else "")
+    )

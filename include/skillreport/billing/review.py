@@ -1,0 +1,116 @@
+"""The accountant's findings after a run: tenants and months that were not billed, and changes since they were billed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.billing.differences import find_differences, first_month
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.digest import listed, one_line
+
+_SQL = Statements(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Findings of one kind, and the action. ``findings`` name the tenant."""
+
+    title: str
+    findings: tuple[str, ...]
+    advice: str
+
+    def lines(self) -> Iterator[str]:
+        """The section in a digest."""
+        yield f"■ {self.title}（{len(self.findings)} 件）"
+        yield from listed(self.findings, lambda finding: f"・{one_line(finding)}", "・ほか {} 件")
+        yield f"→ {self.advice}"
+
+
+def review(platform: psycopg.Connection, terms: Terms, period: Period, execution_id: str) -> list[Section]:
+    """The findings of a run that billed the month, section by section. A section without findings is omitted. As ``batch_platform``."""
+    month = {"period_start": period.start, "period_end": period.end}
+    since = first_month(period)
+    if terms.settings.first_month:
+        since = max(since, terms.settings.first_month)
+    sections = (
+        Section(
+            "確定後に使用量が変わった請求",
+            tuple(difference.sentence() for difference in find_differences(platform, since)),
+            "DAG operate_invoices を対象月とテナントを指定して、操作「差額の翌月への繰越し」、または入金前なら「取消して再発行」、"
+            "入金後なら「返還請求書の発行」の後に、この DAG を対象月とテナントを指定して実行してください",
+        ),
+        Section(
+            "確認が必要なテナント",
+            tuple(
+                f"{code}: {text}"
+                for code, text in _SQL.execute(platform, "outcomes_for_attention", execution_id=execution_id)
+            ),
+            "それぞれの文のとおりに登録を確認してください",
+        ),
+        Section(
+            "状態が稼働中でなく、契約が続いていて、請求していないテナント",
+            tuple(_idle_contracts(platform, terms, month)),
+            "契約が終わったなら MST_Tenant の契約終了日を登録し、続くなら状態を直して、この DAG を同じ業務日で実行してください",
+        ),
+        Section(
+            "アプリケーションから消えたテナントの、請求していない使用量",
+            tuple(_vanished_tenants(platform, since, period)),
+            "請求するなら MST_Tenant に行を戻し、この DAG を対象月の業務日で実行してください",
+        ),
+        Section(
+            "前の月から保留か未確定のままの請求",
+            tuple(
+                f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分 {row['total']:,f} {row['currency']}"
+                f"（{row['hold_reason'] or '確定できない理由は、その月の実行の結果にあります'}）"
+                for row in _SQL.rows(platform, "held_invoices", since=since, period_start=period.start)
+            ),
+            "DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か「請求書の取消」で実行してください",
+        ),
+        Section(
+            "使用量が締まっているのに、請求を実行していない月",
+            tuple(
+                f"{row['month_start']:%Y-%m}"
+                for row in _SQL.rows(platform, "months_without_a_run", since=since, period_start=period.start)
+            ),
+            "この DAG を、その月の業務日で実行してください",
+        ),
+        Section(
+            "どの請求書にも載っていない個別明細",
+            tuple(
+                f"{row['tenant_code']} {row['charged_on']}「{row['description']}」{row['amount']:,f} {row['currency']}"
+                f"（登録者 {row['entered_by']}）"
+                for row in _SQL.rows(platform, "forgotten_lines", period_end=period.end)
+            ),
+            "batch.extra_charge の日付を、まだ確定していない月に直してください",
+        ),
+    )
+    return [section for section in sections if section.findings]
+
+
+def _idle_contracts(platform: psycopg.Connection, terms: Terms, month: dict[str, date]) -> Iterator[str]:
+    try:
+        plans = terms.price_list.version_for(month["period_start"]).plans
+    except BillingError:  # every tenant's failure says that the month has no price list
+        return
+    for row in _SQL.rows(platform, "idle_contracts", **month):
+        plan = plans.get(row["plan"] or "")
+        if plan is None or plan.billable:
+            yield (
+                f"{row['tenant_code']}: 状態 {row['status']}、プラン {row['plan'] or '未設定'}、契約は {row['contract_start']} から"
+                "（終了日なし）、この月の利用なし"
+            )
+
+
+def _vanished_tenants(platform: psycopg.Connection, since: date, period: Period) -> Iterator[str]:
+    for row in _SQL.rows(platform, "vanished_tenants", since=since, period_end=period.end):
+        yield (
+            f"{row['tenant_id']}: {row['month_start']:%Y-%m} の締め済み {row['days']} 日（利用者数は最大 {row['most_users']} 人）"
+        )

@@ -1,0 +1,219 @@
+"""Billing with an installation's price list and issuer. BATCH-018-02, its operations and the billing hook share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+
+from include.skillreport.billing.accounting import months
+from include.skillreport.billing.accounting.ageing_file import write_ageing
+from include.skillreport.billing.accounting.csv_form import CsvForm
+from include.skillreport.billing.accounting.document_index import write_index
+from include.skillreport.billing.accounting.files import forms_of
+from include.skillreport.billing.accounting.months import HandedOverMonth
+from include.skillreport.billing.documents import archive
+from include.skillreport.billing.documents.credit_note import CreditedPart
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
+from include.skillreport.billing.ledger.extra_charges import carry_difference, enter_line
+from include.skillreport.billing.ledger.settlement import (
+    Instructions,
+    TenantSettlement,
+    price_tenants,
+    settle_tenants,
+)
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
+from include.skillreport.billing.outcomes import issue_date
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.review import Section, review
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.object_store import ObjectStore
+
+_SQL = Statements(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Billing:
+    """Prices, finalises, voids and credits.
+
+    ``price``, ``settle``, ``void`` and ``credit`` work in the caller's ``tenant_transaction``. ``write_documents`` opens its own
+    transactions: call it after the commit. A method with ``platform`` acts as ``batch_platform``. ``month`` is any day of the month
+    (Asia/Tokyo). :raises BillingError: an invoice or its terms do not allow the step.
+    """
+
+    terms: Terms
+
+    def find_tenant_id(self, platform: psycopg.Connection, code: str) -> str | None:
+        """The id of the tenant with this code (or id), whatever its status."""
+        row = _SQL.execute(platform, "find_tenant", code=code).fetchone()
+        return str(row[0]) if row else None
+
+    def former_tenants(self, platform: psycopg.Connection, month: date) -> set[str]:
+        """The ids of tenants that left in the month or later and must still pay for it."""
+        period = Period.month_of(month)
+        tenant_ids = _SQL.column(
+            platform, "formerly_active_tenants", period_start=period.start, period_end=period.end
+        )
+        return set(tenant_ids)
+
+    def price(
+        self, connection: psycopg.Connection, month: date, instructions: Instructions
+    ) -> list[TenantSettlement]:
+        """Price the month with the present data, without writing anything."""
+        return price_tenants(connection, Period.month_of(month), self.terms, instructions)
+
+    def settle(
+        self, connection: psycopg.Connection, month: date, instructions: Instructions
+    ) -> list[TenantSettlement]:
+        """Price the month, and finalise the invoices that need no approval."""
+        return settle_tenants(connection, Period.month_of(month), self.terms, instructions)
+
+    def void(self, connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
+        """Void an unpaid invoice; it keeps its number."""
+        void_invoice(connection, self.terms, stored, reason, actor=actor)
+
+    def credit(
+        self,
+        connection: psycopg.Connection,
+        stored: StoredInvoice,
+        reason: str,
+        *,
+        issued_on: date,
+        actor: str,
+        parts: Sequence[CreditedPart] | None = None,
+    ) -> Invoice:
+        """Issue a credit note (適格返還請求書) for parts of an invoice, or for all that is left of it."""
+        return credit_invoice(
+            connection, self.terms, stored, reason, issued_on=issued_on, actor=actor, parts=parts
+        )
+
+    def enter_line(
+        self,
+        connection: psycopg.Connection,
+        tenant_id: str,
+        line: ExtraCharge,
+        *,
+        entered_by: str,
+        execution_id: str | None = None,
+    ) -> None:
+        """Enter a one-off line for the invoice of the month of its date."""
+        enter_line(connection, self.terms, tenant_id, line, entered_by=entered_by, execution_id=execution_id)
+
+    def carry_difference(
+        self,
+        connection: psycopg.Connection,
+        tenant_id: str,
+        month: date,
+        *,
+        entered_by: str,
+        execution_id: str | None = None,
+    ) -> list[ExtraCharge]:
+        """Carry a difference of a final month into the next month that is not final."""
+        period = Period.month_of(month)
+        return carry_difference(
+            connection, self.terms, tenant_id, period, entered_by=entered_by, execution_id=execution_id
+        )
+
+    def currency_of(self, connection: psycopg.Connection, tenant_id: str) -> str:
+        """The currency of a tenant's invoices."""
+        return str(_SQL.row(connection, "currency_of", tenant_id=tenant_id)[0])
+
+    def review(self, platform: psycopg.Connection, month: date, execution_id: str) -> list[Section]:
+        """The accountant's findings after a run."""
+        return review(platform, self.terms, Period.month_of(month), execution_id)
+
+    def write_documents(
+        self, connection: psycopg.Connection, tenant_id: str, month: date, store: ObjectStore
+    ) -> None:
+        """Write the missing files of a tenant's month; with sample terms its draft, marked as a sample."""
+        month_start = month.replace(day=1)
+        if self.terms.samples:
+            archive.write_sample_documents(connection, tenant_id, month_start, store)
+        else:
+            archive.write_documents(
+                connection,
+                tenant_id,
+                month_start,
+                store,
+                largest_attachment=self.terms.settings.largest_attachment,
+            )
+
+    def issue_date(self, connection: psycopg.Connection, month: date, run_date: date) -> date:
+        """The date of documents of the month that are created on ``run_date``. It is never in a closed accounting month."""
+        return issue_date(month, run_date, months.first_open_day(connection))
+
+    def write_accounting_files(
+        self,
+        platform: psycopg.Connection,
+        month: date,
+        *,
+        run_date: date,
+        execution_id: str,
+        store: ObjectStore,
+    ) -> None:
+        """Write the index of the billing month's documents, the ageing table, and the accountant's files of the affected months.
+
+        These are the open months of the documents that the run issued or voided, of its reversals, and of its date of issue. With sample
+        terms no files are written. :raises BillingError: a foreign document has no exchange rate.
+        """
+        if self.terms.samples:
+            return
+        write_index(platform, month.replace(day=1), store)
+        write_ageing(platform, run_date, store)
+        issued_on = self.issue_date(platform, month, run_date)
+        for touched in sorted({issued_on.replace(day=1), *months.touched_months(platform, execution_id)}):
+            self.write_accounting_month(platform, touched, store)
+
+    def write_accounting_month(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> bool:
+        """Write the accountant's files of a month, unless the month is closed. Returns whether they are written."""
+        return not self.terms.samples and months.write_open_month(
+            platform, month.replace(day=1), self._accounting_forms, store
+        )
+
+    def hand_over(
+        self,
+        platform: psycopg.Connection,
+        month: date,
+        *,
+        run_date: date,
+        actor: str,
+        execution_id: str,
+        store: ObjectStore,
+        closes_earlier: bool = False,
+    ) -> HandedOverMonth:
+        """Write the month's files for the last time, and close the month. A retry with the same ``execution_id`` changes nothing.
+
+        ``month`` is the calendar month of the documents' dates. With ``closes_earlier``, the first hand-over also closes the earlier
+        months. Opens its own transaction.
+        :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or the terms are a
+            sample.
+        """
+        self.terms.require_no_sample()
+        return months.hand_over(
+            platform,
+            month.replace(day=1),
+            self._accounting_forms,
+            store,
+            run_date=run_date,
+            actor=actor,
+            execution_id=execution_id,
+            closes_earlier=closes_earlier,
+        )
+
+    @property
+    def _accounting_forms(self) -> tuple[CsvForm, ...]:
+        return forms_of(self.terms.settings.accounting)
+
+
+class OffersBilling(Protocol):
+    """An installation with billing."""
+
+    def billing(self) -> Billing:
+        """Billing with its price list and issuer."""

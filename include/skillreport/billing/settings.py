@@ -1,0 +1,141 @@
+"""The settings ``billing``: how invoices are made and sent, their issuer, and the accounts and form of the accountant's files."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from include.skillreport.core.setting_types import FirstOfMonth, Flag, Percent, Range
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AccountSettings(_Section):
+    """An account of the books. Empty: no sub-account, no department."""
+
+    account: Annotated[str, Field(min_length=1)]
+    sub_account: str = ""
+    department: str = ""
+
+
+class TaxCodeSettings(_Section):
+    """The names of the tax categories in the accounting software, spelled as there."""
+
+    standard: str
+    reduced: str
+    exempt: str
+    not_taxable: str
+    export: str
+    out_of_scope: str
+
+
+class AccountingFormatSettings(_Section):
+    """One of the accountant's files. ``sales`` and ``returns`` are the tax codes of sales and of deductions from sales.
+
+    ``none`` is the tax code of an account without tax. ``partner``: which columns name the customer.
+    """
+
+    encoding: Literal["utf-8", "utf-8-sig", "cp932"]
+    partner: Literal["code", "name", "both", "none"]
+    none: str
+    sales: TaxCodeSettings
+    returns: TaxCodeSettings
+
+
+class AccountingSettings(_Section):
+    """The accounts of journal and imports, and the form of each file."""
+
+    receivable: AccountSettings
+    sales: AccountSettings
+    output_tax: AccountSettings
+    journal: AccountingFormatSettings
+    freee: AccountingFormatSettings
+    moneyforward: AccountingFormatSettings
+
+
+class EnglishIssuerSettings(_Section):
+    """The issuer as invoices in English show it. ``bank_account`` has the account for transfers from abroad (SWIFT/BIC, IBAN)."""
+
+    name: str
+    address: str
+    phone: str
+    contact: str
+    bank_account: str
+
+
+class IssuerSettings(_Section):
+    """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
+
+    ``sample``: this issuer is an example, so no invoice is finalised.
+    """
+
+    sample: Flag
+    name: str
+    corporate: Flag
+    registration_number: str
+    postal_code: str
+    address: str
+    phone: str
+    email: str
+    contact: str
+    bank_account: str
+    english: EnglishIssuerSettings | None = None
+
+
+def _ascending(value: tuple[int, ...]) -> tuple[int, ...]:
+    if list(value) != sorted(set(value)):
+        raise ValueError("日数は小さい順に、それぞれ 1 回だけ書いてください")
+    return value
+
+
+TaxCategoryName = Literal["standard", "reduced", "exempt", "not_taxable", "export", "out_of_scope"]
+
+
+class BillingSettings(_Section):
+    """How BATCH-018-02 rounds, dates, holds and sends invoices. ``price_list`` is the file with the prices.
+
+    ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``invoice_link`` is the web address of
+    a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are
+    recorded; with ``none`` the batch sends no reminder. ``reminder_days`` are the reminders' days after the due date.
+    """
+
+    price_list: Path
+    first_month: FirstOfMonth | None
+    rounding: Literal["floor", "half-up", "ceil"]
+    due_months: Annotated[int, Range(0, 12)]
+    due_day: Literal["next", "previous", "none"]
+    approval_percent: Percent
+    usage_wait_hours: Annotated[int, Range(0, 3)]
+    abroad_tax: TaxCategoryName
+    pdf_delivery: Literal["attachment", "link", "none"]
+    attachment_megabytes: Annotated[Decimal, Range(0, 100, above=True)]
+    invoice_link: str
+    payment_source: Literal["none", "operations", "host"]
+    reminder_days: Annotated[tuple[Annotated[int, Range(1, 365)], ...], AfterValidator(_ascending)]
+    accounting: AccountingSettings
+    issuer: IssuerSettings
+
+    @property
+    def sends_reminders(self) -> bool:
+        """Whether overdue invoices have reminders."""
+        return self.payment_source != "none" and bool(self.reminder_days)
+
+    @property
+    def largest_attachment(self) -> int:
+        """The largest file in bytes that fits into ``attachment_megabytes`` after base64, with line ends (77 bytes for 57)."""
+        return int(self.attachment_megabytes * 1024 * 1024 * 57 / 77)
+
+    @model_validator(mode="after")
+    def _a_link_names_its_document(self) -> Self:
+        if self.invoice_link and not (
+            self.invoice_link.startswith("https://") and "{number}" in self.invoice_link
+        ):
+            raise ValueError("invoice_link は https:// で始め、{number} を入れてください")
+        if self.pdf_delivery == "link" and not self.invoice_link:
+            raise ValueError("pdf_delivery: link には invoice_link が必要です。加えてください")
+        return self

@@ -1,0 +1,386 @@
+"""The interface of a batch: one required step, and small protocols for the optional steps.
+
+A batch class inherits the protocols that it implements, and the flow calls their steps. Every step may run more than once and must
+leave the same rows each time.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import psycopg
+from psycopg import sql
+
+from include.skillreport.core.errors import BatchError
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.digest import Digest
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.sharding import Tenant, Unit
+from include.skillreport.core.network import Network
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run of a step. Every row that the step writes contains ``execution_id``.
+
+    ``business_date`` is the date that the run works on. ``run_date`` is the day of the run's logical date. If a shard is cleared on a later
+    day, its ``run_date`` is that day. Both are in Asia/Tokyo. ``options`` are the batch's own parameters, checked (JSON values). A shard
+    starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see ``SplitsTenants``.
+    ``run_at`` (aware) is the run's logical date. ``triggered_by`` is the user who triggered the run manually. ``attempt`` is the number of
+    times that the run was cleared before the step began.
+    """
+
+    execution_id: str
+    business_date: date
+    run_date: date
+    dry_run: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    send_seconds: int = 600
+    part: str = ""
+    run_at: datetime | None = None
+    triggered_by: str | None = None
+    attempt: int = 0
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether a user triggered or cleared the run. Such a run reads the application's rows again, because they may have changed."""
+        return self.triggered_by is not None or self.attempt > 0
+
+    @property
+    def as_of(self) -> datetime:
+        """The end (Asia/Tokyo) of the period that the run reads: its logical date, or the end of an earlier business date."""
+        day_end = datetime.combine(self.business_date + timedelta(days=1), time(), JAPAN)
+        return min(self.run_at.astimezone(JAPAN), day_end) if self.run_at else day_end
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """The result of one unit, which is a tenant in most batches.
+
+    ``details`` are figures for the execution log (JSON values), ``records`` counts the rows or messages, ``notes`` are remarks for
+    operators, and ``report`` goes into the task's log only.
+    """
+
+    unit_id: str
+    details: dict[str, Any]
+    records: int
+    notes: tuple[str, ...] = ()
+    report: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnitFailure:
+    """Why one unit failed, in one sentence. ``details`` and ``notes`` describe the work before the failure."""
+
+    unit_id: str
+    code: str
+    message: str
+    recoverable: bool
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+Outcome: TypeAlias = UnitResult | UnitFailure
+
+
+class NotDueError(BatchError):
+    """A scheduled run has nothing to do: its month has not ended, or the installation does not bill it. The run is skipped."""
+
+
+@dataclass(frozen=True)
+class RunRemark:
+    """The remark of a step of the whole run, for the result of the run. ``details`` are figures (JSON values).
+
+    ``problem`` is why the step could not do its work, in one sentence, and ``remedy`` what an operator does about it. ``may_pass``: the
+    problem may end without an operator's action. ``in_each_run``: the problem is about what this run has made, so each run reports it.
+    """
+
+    details: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+    remedy: str = ""
+    may_pass: bool = False
+    in_each_run: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """The inputs of a step: its run, its tenants, its database connection, and where files and messages go.
+
+    ``connection`` is in autocommit mode. It acts as ``batch_tenant`` in the steps of a shard, and as ``batch_platform`` in the steps of the
+    whole run and in those of a ``UnitBatch``.
+    """
+
+    run: Run
+    connection: psycopg.Connection
+    tenant_ids: Sequence[str] = ()
+    store: ObjectStore | None = None
+    network: Network | None = None
+
+    @property
+    def files(self) -> ObjectStore:
+        """The object store of a step that writes files. :raises LookupError: the run writes no files (a dry run)."""
+        if self.store is None:
+            raise LookupError("this run has no object store")
+        return self.store
+
+    @property
+    def services(self) -> Network:
+        """The network of a step that sends messages or calls services. :raises LookupError: the run does neither."""
+        if self.network is None:
+            raise LookupError("this run has no network")
+        return self.network
+
+
+@dataclass(frozen=True)
+class Request:
+    """The input of a run, from a user or the schedule, before the run is opened.
+
+    ``values`` are the form's values, ``codes`` the tenant codes among them (none: all tenants), and ``tenants`` the tenants with these
+    codes. ``platform`` acts as ``batch_platform``. ``run_date`` is that of the run. ``open_store`` opens the object store.
+    """
+
+    values: Mapping[str, Any]
+    codes: Sequence[str]
+    business_date: date
+    platform: psycopg.Connection
+    tenants: Sequence[Unit] = ()
+    run_date: date | None = None
+    open_store: Callable[[], ObjectStore | None] = lambda: None
+
+    @property
+    def files(self) -> ObjectStore:
+        """The object store. :raises LookupError: there is none."""
+        store = self.open_store()
+        if store is None:
+            raise LookupError("this run has no object store")
+        return store
+
+    @property
+    def tenant_ids(self) -> list[str]:
+        """The ids of ``tenants``."""
+        return [tenant.id for tenant in self.tenants]
+
+
+@runtime_checkable
+class TenantBatch(Protocol):
+    """A batch that works on tenants."""
+
+    @abstractmethod
+    def process(self, work: Work) -> Sequence[Outcome]:
+        """Do the work of these tenants together, in the transaction that has them as its context.
+
+        Return a failure to keep the written rows. Raise an error to roll them back; the flow then searches for the tenant that
+        caused it.
+        """
+
+
+@runtime_checkable
+class UnitBatch(Protocol):
+    """A batch that works on units other than tenants. Like a tenant, each unit has a mapped instance and an outcome."""
+
+    @abstractmethod
+    def units(self, request: Request) -> Sequence[Unit]:
+        """The units of a run, in order. :raises ParameterError: the form names an unknown unit."""
+
+    @abstractmethod
+    def process_unit(self, work: Work, unit_id: str) -> Outcome:
+        """Do the work of one unit, in one or more transactions."""
+
+
+Batch: TypeAlias = TenantBatch | UnitBatch
+
+
+@runtime_checkable
+class TakesOptions(Protocol):
+    """Has parameters, or checks the request before a run is opened."""
+
+    @abstractmethod
+    def options(self, request: Request) -> dict[str, Any]:
+        """The batch's own parameters as JSON values. :raises ParameterError: a value cannot be used."""
+
+
+@runtime_checkable
+class SelectsTenants(Protocol):
+    """Also works on some tenants that are no longer active."""
+
+    @abstractmethod
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """The ids of these tenants."""
+
+
+@runtime_checkable
+class FindsTenants(Protocol):
+    """Has runs whose tenants come from another source than the form, for example from a file."""
+
+    @abstractmethod
+    def found_tenants(self, request: Request) -> Collection[str] | None:
+        """The ids of the run's tenants, whatever their status. None: the tenants of the form. :raises ParameterError: as ``options``."""
+
+
+@runtime_checkable
+class KnowsVanishedTenants(Protocol):
+    """Has runs that also work on tenants that the application has deleted from its table."""
+
+    @abstractmethod
+    def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
+        """The deleted tenants, with their last code and name. They count as active."""
+
+
+@runtime_checkable
+class MayNeedNobody(Protocol):
+    """Has runs without tenants: only their ``finish`` has an effect."""
+
+    @abstractmethod
+    def needs_nobody(self, request: Request) -> bool:
+        """Whether the run has no tenants."""
+
+
+@runtime_checkable
+class SplitsTenants(Protocol):
+    """Splits a tenant's work into parts that succeed or fail independently."""
+
+    @abstractmethod
+    def parts(self, request: Request) -> Mapping[str, Sequence[str]]:
+        """The parts by tenant id. Each part has a mapped instance and an outcome. A tenant without an entry has one part, ``""``."""
+
+
+@runtime_checkable
+class CleansUp(Protocol):
+    """Deletes rows that only the run's own steps needed."""
+
+    @abstractmethod
+    def discard(self, work: Work) -> None:
+        """Delete these rows when the run closes."""
+
+
+@runtime_checkable
+class PreparesTenants(Protocol):
+    """Reads the host's large tables once for all tenants of a run, into staging rows in schema ``batch``."""
+
+    @abstractmethod
+    def prepare(self, work: Work) -> None:
+        """Write the tenants' staging rows, as ``batch_platform``."""
+
+    @abstractmethod
+    def unprepared(self, work: Work) -> Sequence[str]:
+        """The tenants without staging rows, in order: not prepared, failed to prepare, or processed by an earlier attempt."""
+
+
+class StagesTenants(PreparesTenants, CleansUp):
+    """Has a staging table with one row per tenant. ``process`` deletes the row in its transaction; a later attempt writes it again."""
+
+    staging_table: str
+
+    def unprepared(self, work: Work) -> Sequence[str]:
+        """The tenants without a row in the staging table, in order."""
+        # The table's name is a constant of the batch's class.
+        rows = work.connection.execute(
+            sql.SQL(
+                """
+                SELECT listed.tenant_id
+                FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
+                WHERE NOT EXISTS (
+                    SELECT FROM {staging} AS staged
+                    WHERE staged.execution_id = %(execution_id)s AND staged.tenant_id = listed.tenant_id
+                )
+                ORDER BY listed.tenant_id
+                """
+            ).format(staging=sql.Identifier("batch", self.staging_table)),
+            {"execution_id": work.run.execution_id, "tenant_ids": list(work.tenant_ids)},
+        )
+        return [tenant_id for (tenant_id,) in rows]
+
+    def discard(self, work: Work) -> None:
+        """Delete the run's staging rows: those of the transaction's tenants, or as ``batch_platform`` all of them."""
+        work.connection.execute(
+            sql.SQL("DELETE FROM {} WHERE execution_id = %s").format(
+                sql.Identifier("batch", self.staging_table)
+            ),
+            [work.run.execution_id],
+        )
+
+
+@runtime_checkable
+class AsksServices(Protocol):
+    """Reads the input of ``process`` from external services, also in a dry run."""
+
+    @abstractmethod
+    def fetch(self, work: Work) -> Mapping[str, Exception]:
+        """Write the services' answers into staging rows; returns the error of each tenant that failed.
+
+        Each write is its own transaction. After a kill the next attempt continues from there.
+        """
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """Reads files of the object store in ``process``, also in a dry run."""
+
+    @abstractmethod
+    def reads_files(self, run: Run) -> bool:
+        """Whether this run reads files."""
+
+
+@runtime_checkable
+class WritesFiles(Protocol):
+    """Writes files for each tenant."""
+
+    @abstractmethod
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Write the tenant's files after its work is committed. A later attempt writes them again."""
+
+
+@runtime_checkable
+class SendsMessages(Protocol):
+    """Sends messages to people."""
+
+    @abstractmethod
+    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
+        """Send after the shard's work is committed; returns the results with the outcomes of the messages.
+
+        ``work.store`` contains the files of letters. It is None if the installation has no store.
+
+        Each step is its own transaction. A message is claimed before it is sent. After a kill it is unknown whether the message arrived, so
+        it is not sent again.
+        """
+
+    def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:  # noqa: ARG002 - for those that override it
+        """Remarks about services that refuse every message, by a name of the event; an event is reported as in ``run_remarks``."""
+        return {}
+
+
+@runtime_checkable
+class ReceivesMail(Protocol):
+    """Reads the installation's mailbox once for the whole run, before the shards."""
+
+    @abstractmethod
+    def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
+        """Read ``work.services.mailbox`` and record what it reports. ``work.connection`` acts as ``batch_tenant``.
+
+        Each mail is recorded in its own transaction. A mailbox that fails is a remark, because the tenants' work does not need it.
+        """
+
+
+@runtime_checkable
+class FinishesRun(Protocol):
+    """Writes files that span tenants."""
+
+    @abstractmethod
+    def finish(self, work: Work) -> None:
+        """Write the files after all tenants, even if some failed."""
+
+
+@runtime_checkable
+class ReportsDigest(Protocol):
+    """Reports findings to the operators after a run."""
+
+    @abstractmethod
+    def digest(self, work: Work) -> Digest:
+        """The digest of a run, also of a failed one.
+
+        The transaction commits when the digest is sent, so rows are marked as reported only if the operators receive them.
+        """

@@ -1,0 +1,451 @@
+"""The flow of one run: open it, prepare its tenants, process its shards, close it.
+
+Airflow's tasks, the demo, the tests and the benchmarks call these functions. Each passes an ``Installation``, which provides the
+database, the files and the current time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+
+from include.skillreport.core.catalog import CONCURRENCY, RunSpec, WorksOn
+from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, is_recoverable, reason_of
+from include.skillreport.core.execution import run_log
+from include.skillreport.core.execution.batch import (
+    AsksServices,
+    Batch,
+    CleansUp,
+    FindsTenants,
+    FinishesRun,
+    KnowsVanishedTenants,
+    MayNeedNobody,
+    NotDueError,
+    PreparesTenants,
+    ReadsFiles,
+    ReceivesMail,
+    ReportsDigest,
+    Request,
+    Run,
+    RunRemark,
+    SelectsTenants,
+    SendsMessages,
+    SplitsTenants,
+    TakesOptions,
+    UnitBatch,
+    Work,
+    WritesFiles,
+)
+from include.skillreport.core.execution.business_date import (
+    JAPAN,
+    business_date_of,
+    is_past,
+    period_of,
+    require_past,
+)
+from include.skillreport.core.execution.digest import Digest
+from include.skillreport.core.execution.installation import Installation
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.parameters import parse_parameters
+from include.skillreport.core.execution.people import keep_known_keys
+from include.skillreport.core.execution.resource_usage import ResourceUsage
+from include.skillreport.core.execution.run_log import (
+    EarlierStepFailedError,
+    MappedInstance,
+    RunFailedError,
+    RunResult,
+)
+from include.skillreport.core.execution.run_remarks import record_remark
+from include.skillreport.core.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
+from include.skillreport.core.execution.sharding import Shard, Unit, shard_tenants
+from include.skillreport.core.execution.tenant_selection import (
+    TenantSelection,
+    select_found_tenants,
+    select_tenants,
+)
+from include.skillreport.core.network import Network
+from include.skillreport.core.settings import ExecutionSettings, load_settings
+from include.skillreport.core.version import VERSION
+
+log = logging.getLogger(__name__)
+
+# All shards together send messages for this share of the time limit. Each shard has at least this many seconds.
+_SENDING_SHARE = 0.8
+_LEAST_SEND_SECONDS = 60
+
+_MAILBOX_REMEDY = (
+    "Airflow の接続 'batch_mailbox' かメールサーバーを直してください。次の実行が、たまったメールを読みます。"
+    "この実行を消去（Clear）する必要はありません"
+)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run as the scheduler describes it.
+
+    ``run_at`` (aware) is its logical date, or the time of its trigger. ``attempt`` is the number of times that the run was cleared.
+    ``one_of_many``: the run contains several batches (a family DAG).
+    """
+
+    dag_id: str
+    run_id: str
+    run_at: datetime
+    parameters: Mapping[str, Any]
+    attempt: int = 0
+    triggered_by: str | None = None
+    one_of_many: bool = False
+
+
+@dataclass(frozen=True)
+class TaskKey:
+    """The task instance whose time and memory are recorded. ``map_index`` is -1 for a task that is not mapped."""
+
+    task_id: str
+    map_index: int = -1
+
+
+@dataclass(frozen=True)
+class ClosedRun:
+    """The result of a run. ``error`` is a failure outside the tenants' work."""
+
+    result: RunResult
+    error: Exception | None
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the run failed; None if everything succeeded."""
+        if isinstance(self.error, EarlierStepFailedError) or (self.error and not self.result.failed_tenants):
+            return self.error
+        return None if self.result.status == "completed" else RunFailedError(self.result)
+
+
+def open_run(
+    spec: RunSpec,
+    batch: Batch,
+    request: RunRequest,
+    installation: Installation,
+    sharding: ExecutionSettings | None = None,
+) -> tuple[Run, list[Shard]]:
+    """Check parameters and database, close orphaned log rows, write the log row of this run, and divide its tenants into shards.
+
+    :raises ParameterError: a parameter cannot be used. :raises NotDueError: there is nothing to do.
+    """
+    now = installation.now()
+    parameters = parse_parameters(request.parameters)
+    business_date, last_day = period_of(
+        parameters.business_date or business_date_of(request.run_at, spec.works_on), spec.works_on
+    )
+    if request.one_of_many and spec.works_on is WorksOn.PREVIOUS_MONTH and not is_past(last_day, now):
+        raise NotDueError(f"{business_date:%Y-%m} はまだ終わっていないため、{spec.id} は対象外です")
+    require_past(last_day, spec.works_on, now)
+    # Fails if the store or the mail server is missing, before any row is written.
+    _resources(batch, installation, dry_run=parameters.dry_run)
+    sharding = sharding or load_settings().execution
+    # Otherwise every shard would fail with the same reason.
+    installation.check_logins(with_tenants=not isinstance(batch, UnitBatch))
+    with installation.platform(spec.time_limit) as platform:
+        installation.check_deployment(platform)
+        keep_known_keys(platform, load_settings().identity)
+        asked = _asked(request, parameters.tenants, business_date, platform, installation)
+        selection = _select(batch, asked)
+        asked = replace(asked, tenants=selection.tenants)
+        options = batch.options(asked) if isinstance(batch, TakesOptions) else {}
+        parts = batch.parts(asked) if isinstance(batch, SplitsTenants) else {}
+        shards = _shards(platform, spec, selection.tenants, parts, sharding)
+        _close_orphans(platform, spec, request, installation)
+        run = run_log.open_execution(
+            platform,
+            spec,
+            dag_id=request.dag_id,
+            run_id=request.run_id,
+            business_date=business_date,
+            run_date=request.run_at.astimezone(JAPAN).date(),
+            dry_run=parameters.dry_run,
+            parameters=request.parameters,
+            shards=shards,
+            options=options,
+            run_at=request.run_at,
+            attempt=request.attempt,
+            triggered_by=request.triggered_by,
+        )
+    _log_remarks(selection)
+    log.info(
+        "%s opened for %s with %d tenants%s by version %s",
+        run.execution_id,
+        business_date,
+        len(selection.tenants),
+        " (dry run)" if run.dry_run else "",
+        VERSION,
+    )
+    return replace(run, send_seconds=_send_seconds(spec, len(shards))), list(shards)
+
+
+def prepare_run(
+    spec: RunSpec,
+    batch: PreparesTenants,
+    run: Run,
+    installation: Installation,
+    task: TaskKey,
+) -> None:
+    """Read the host's large tables once for all tenants of the run."""
+
+    def step(work: Work) -> None:
+        tenant_ids = run_log.tenants_of_run(work.connection, run)
+        for tenant_id, error in prepare(batch, replace(work, tenant_ids=tenant_ids)).items():
+            log.warning("Tenant %s cannot be prepared: %s", tenant_id, reason_of(error))
+
+    run_step(spec, batch, run, step, installation, task)
+
+
+def run_step(
+    spec: RunSpec,
+    batch: object,
+    run: Run,
+    step: Callable[[Work], None],
+    installation: Installation,
+    task: TaskKey,
+) -> None:
+    """Do a step for the whole run, as ``batch_platform``, and record its time and memory."""
+    usage = ResourceUsage()
+    store = installation.store() if isinstance(batch, FinishesRun) and not run.dry_run else None
+    with installation.platform(spec.time_limit) as platform:
+        step(Work(run, platform, store=store))
+        run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
+
+
+def receive_mail(
+    spec: RunSpec, batch: ReceivesMail, run: Run, installation: Installation, task: TaskKey
+) -> None:
+    """Read the mailbox for the whole run, and record its contents. If the mailbox fails, the run's shards continue.
+
+    A dry run does not read the mailbox.
+    """
+    if run.dry_run:
+        return
+    usage = ResourceUsage()
+    with installation.platform(spec.time_limit) as platform:
+        remark = _receive(spec, batch, run, installation, platform)
+        if remark is not None:
+            log.info("%s", remark.details)
+            record_remark(platform, run, task.task_id, remark, installation.now())
+        run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
+
+
+def process_shard(
+    spec: RunSpec, batch: Batch, run: Run, shard: Shard, installation: Installation, task: TaskKey
+) -> ShardReport:
+    """Do the work of one shard's tenants, and record the outcome of each."""
+    usage = ResourceUsage()
+    run = _run_of_shard(run, shard, installation)
+    store, network = _resources(batch, installation, dry_run=run.dry_run)
+    if store is None and isinstance(batch, ReadsFiles) and batch.reads_files(run):
+        store = installation.store()
+    with installation.platform(spec.time_limit) as platform:
+        work = Work(run, platform, run_log.begin_shard(platform, run, shard.number), store, network)
+        if isinstance(batch, UnitBatch):
+            report = work_on_units(batch, work, work.tenant_ids)
+        else:
+            with installation.tenants(spec.time_limit) as connection:
+                report = work_on_tenants(batch, replace(work, connection=connection), platform)
+        run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
+    for result in report.results:
+        for note in result.notes:
+            log.warning("Tenant %s: %s", result.unit_id, note)
+        for line in result.report:
+            log.info("%s", line)
+    return report
+
+
+def fail_shard(
+    spec: RunSpec, run: Run, shard: Shard, error: BaseException, installation: Installation
+) -> None:
+    """Record why the whole task of the shard failed, for the alert of ``close_run``."""
+    try:
+        with installation.platform(spec.time_limit) as platform:
+            run_log.fail_shard(platform, run, shard.number, error)
+    except Exception as another:
+        log.warning("The reason could not be recorded: %s", another)
+
+
+def close_run(
+    spec: RunSpec,
+    batch: Batch,
+    run: Run,
+    installation: Installation,
+    *,
+    error: Exception | None = None,
+    failed_instances: Sequence[MappedInstance] = (),
+    attempt: int = 0,
+) -> ClosedRun:
+    """Close the execution log with the outcomes of the tenants, and report the batch's digest.
+
+    ``error`` is the failure of an earlier step. ``failed_instances`` are the mapped instances that failed in Airflow. Such an instance may
+    have recorded its outcomes before. If it could not reach the database, the outcomes are those of an earlier attempt.
+    """
+    with installation.platform(spec.time_limit) as platform:
+        run_log.mark_reopened(platform, run)
+        work = Work(run, platform)
+        error = error or _finish(batch, work, installation)
+        if isinstance(batch, SendsMessages) and not run.dry_run:
+            for event, remark in batch.service_remarks(platform).items():
+                record_remark(platform, run, event, remark, installation.now())
+        result = run_log.close_execution(platform, run, reason_of(error) if error else None, attempt=attempt)
+        if failed_instances and result.status == "completed":
+            error = run_log.InstancesFailedError(failed_instances)
+            result = run_log.close_execution(platform, run, reason_of(error), attempt=attempt)
+        if isinstance(batch, CleansUp):
+            batch.discard(work)
+        log.info("%s", result.sentence())
+        if isinstance(batch, ReportsDigest) and not run.dry_run:
+            # If sending fails, the transaction rolls back and the next run reports the same rows.
+            with platform.transaction() as transaction:
+                if not _report(batch.digest(work), result, installation):
+                    raise psycopg.Rollback(transaction)
+    return ClosedRun(result, error)
+
+
+def _receive(
+    spec: RunSpec, batch: ReceivesMail, run: Run, installation: Installation, platform: psycopg.Connection
+) -> RunRemark | None:
+    """The remark of a batch about its mailbox; None if there is none."""
+    try:
+        mailbox = installation.mailbox()
+        network = installation.network(with_mail=True) if mailbox else None
+        if network is None:
+            return None
+        with installation.tenants(spec.time_limit) as connection:
+            work = Work(run, connection, network=replace(network, mailbox=mailbox))
+            return replace(batch.receive(work, platform), remedy=_MAILBOX_REMEDY)
+    except Exception as error:
+        # Without the database the run cannot continue. Any other error concerns the mailbox.
+        if isinstance(error, psycopg.Error | DatabaseUnavailableError):
+            raise
+        return RunRemark(problem=reason_of(error), remedy=_MAILBOX_REMEDY, may_pass=is_recoverable(error))
+
+
+def _asked(
+    request: RunRequest,
+    codes: Sequence[str],
+    business_date: date,
+    platform: psycopg.Connection,
+    installation: Installation,
+) -> Request:
+    return Request(
+        request.parameters,
+        codes,
+        business_date,
+        platform,
+        run_date=request.run_at.astimezone(JAPAN).date(),
+        open_store=installation.store,
+    )
+
+
+def _select(batch: Batch, asked: Request) -> TenantSelection:
+    """The tenants of the run, or the units of a batch that is not per tenant."""
+    if isinstance(batch, UnitBatch):
+        return TenantSelection(list(batch.units(asked)), [])
+    if isinstance(batch, MayNeedNobody) and batch.needs_nobody(asked):
+        return TenantSelection([], [])
+    found = batch.found_tenants(asked) if isinstance(batch, FindsTenants) else None
+    vanished = batch.vanished_tenants(asked) if isinstance(batch, KnowsVanishedTenants) else ()
+    if found is not None:
+        return select_found_tenants(asked.platform, found, vanished)
+    further = batch.further_tenants(asked) if isinstance(batch, SelectsTenants) else ()
+    return select_tenants(asked.platform, asked.codes, further, vanished)
+
+
+def _shards(
+    platform: psycopg.Connection,
+    spec: RunSpec,
+    tenants: Sequence[Unit],
+    parts: Mapping[str, Sequence[str]],
+    settings: ExecutionSettings,
+) -> dict[Shard, list[str]]:
+    # Each of a few tenants has its own shard, whatever its work.
+    is_large = len(tenants) > settings.max_mapped_tenants
+    records = run_log.last_records(platform, spec.id, len(tenants)) if is_large else {}
+    return shard_tenants(tenants, settings, parts, records)
+
+
+def _log_remarks(selection: TenantSelection) -> None:
+    for tenant, status in selection.left_out:
+        log.warning("Tenant %s (%r) is left out: %s", tenant.code, tenant.id, status)
+    for tenant, status, tenant_status in selection.differing:
+        log.warning(
+            "Tenant %s (%r) has status %s and tenant_status %s: the status decides",
+            tenant.code,
+            tenant.id,
+            status,
+            tenant_status,
+        )
+
+
+def _close_orphans(
+    platform: psycopg.Connection, spec: RunSpec, request: RunRequest, installation: Installation
+) -> None:
+    for execution in run_log.running_executions(platform, spec.id):
+        reason = run_log.orphan_reason(
+            execution,
+            reopened_by=(request.dag_id, request.run_id),
+            is_alive=installation.is_alive,
+            time_limit=spec.time_limit,
+        )
+        if reason:
+            log.warning("Execution %s is orphaned: %s", execution.execution_id, reason)
+            run_log.close_orphan(platform, execution.execution_id, reason)
+
+
+def _resources(
+    batch: Batch, installation: Installation, *, dry_run: bool
+) -> tuple[ObjectStore | None, Network | None]:
+    """The object store and the network, if the batch's steps need them."""
+    writes = isinstance(batch, WritesFiles | FinishesRun) and not dry_run
+    sends = isinstance(batch, SendsMessages) and not dry_run
+    asks = isinstance(batch, AsksServices)
+    store = None
+    if writes:
+        store = installation.store()
+    elif sends:
+        # Only letters with a file need the store. Without a store they wait, and all other messages are sent.
+        with suppress(SettingsError):
+            store = installation.store()
+    return store, installation.network(with_mail=sends) if sends or asks else None
+
+
+def _run_of_shard(run: Run, shard: Shard, installation: Installation) -> Run:
+    # An instance that is cleared on a later day records that day.
+    today = installation.now().astimezone(JAPAN).date()
+    return replace(run, part=shard.part, run_date=max(run.run_date, today))
+
+
+def _finish(batch: Batch, work: Work, installation: Installation) -> Exception | None:
+    """Write the files that span tenants; returns the error instead of raising it, so that the run is closed."""
+    if work.run.dry_run or not isinstance(batch, FinishesRun):
+        return None
+    try:
+        store = installation.store()
+        if store is not None:
+            batch.finish(replace(work, store=store))
+    except Exception as error:
+        return error
+    return None
+
+
+def _report(digest: Digest, result: RunResult, installation: Installation) -> bool:
+    for line in digest.lines:
+        log.info("%s", line)
+    return installation.report(digest, result) if digest.lines else True
+
+
+def _send_seconds(spec: RunSpec, shards: int) -> int:
+    """A shard's share of the time limit, so that long queues do not delay other shards. The next run sends the rest."""
+    waves = math.ceil(shards / CONCURRENCY)
+    share: float = spec.time_limit.total_seconds() * _SENDING_SHARE / max(1, waves)
+    return max(_LEAST_SEND_SECONDS, int(share))

@@ -1,0 +1,62 @@
+"""The interface between the flow of a run and its environment: Airflow, or the local stack."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import psycopg
+
+from include.skillreport.core.execution.digest import Digest
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.network import MailboxConfig, Network
+
+if TYPE_CHECKING:
+    from include.skillreport.core.execution.run_log import RunResult
+
+
+class Installation(Protocol):
+    """Implemented with Airflow's connections, Variables and API in production, and by the local stack in the demo, tests and benchmarks."""
+
+    def platform(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """A connection in autocommit mode that acts as ``batch_platform``; ``time_limit`` is its statement timeout."""
+
+    def tenants(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """The same as ``batch_tenant``, which sees only the rows of the transaction's tenants."""
+
+    def check_logins(self, *, with_tenants: bool) -> None:
+        """Check the connections of ``platform``, and ``with_tenants`` those of ``tenants``.
+
+        :raises SchemaError: a login may not act as its role, cannot write, or does not keep its session.
+        """
+
+    def check_deployment(self, platform: psycopg.Connection) -> None:
+        """Check that the database has the schema ``batch`` of this code. :raises SchemaError: contains the command to run."""
+
+    def database(self, name: str) -> str:
+        """The libpq connection string, with the password, of a named connection. :raises ConnectionMissingError: it is not defined."""
+
+    def secret(self, name: str) -> str:
+        """The password of a named connection. :raises ConnectionMissingError: it is not defined, or has no password."""
+
+    def variable(self, name: str) -> str:
+        """The value of a Variable, stripped; empty if it is not set."""
+
+    def store(self) -> ObjectStore | None:
+        """The object store. None: this installation writes no files (local runs). :raises SettingsError: none is configured."""
+
+    def network(self, *, with_mail: bool) -> Network | None:
+        """The network for requests and messages. :raises ConnectionMissingError: ``with_mail``, and no mail server is defined."""
+
+    def mailbox(self) -> MailboxConfig | None:
+        """The mailbox for bounces; None: there is none. :raises ConnectionInvalidError: it is defined, but cannot be used."""
+
+    def now(self) -> datetime:
+        """The current time (aware)."""
+
+    def is_alive(self, dag_id: str, run_id: str) -> bool:
+        """Whether the run exists and has not ended."""
+
+    def report(self, digest: Digest, result: RunResult) -> bool:
+        """Send a run's digest to the operators; returns whether it was sent or queued."""

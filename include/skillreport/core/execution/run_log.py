@@ -1,0 +1,406 @@
+"""The execution log: open a run, close it with the outcomes of its tenants, and close orphaned rows.
+
+All statements run as ``batch_platform``. Source: the batch list, section 5.3 (``BatchMonitor``) and 6.3 (performance).
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from include.skillreport.core.catalog import RUN_SPECS, RunSpec
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import BatchError, code_of, reason_of
+from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.execution.reconciliation import Reconciliation, load_reconciliation
+from include.skillreport.core.execution.resource_usage import ResourceUsage
+from include.skillreport.core.execution.rows_scanned import load_scans
+from include.skillreport.core.execution.run_remarks import RunProblem, RunRemarks, load_remarks
+from include.skillreport.core.execution.sharding import Shard
+from include.skillreport.core.settings import load_settings
+from include.skillreport.core.version import VERSION
+
+_SQL = Statements(Path(__file__).parent)
+
+# Batches whose units are not tenants.
+_NOT_PER_TENANT = frozenset(spec.id for spec in RUN_SPECS.values() if not spec.per_tenant)
+
+# The reason for a tenant whose task ended without a result and without an exception.
+_NO_RESULT = "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）。テナントのタスクのログを確認してください"
+
+# A summary lists this many tenants and counts the others.
+_LISTED = 10
+
+# The result of a run lists this many failures, with this many characters of each reason. batch.tenant_outcome has all of them.
+_LISTED_RESULTS = 100
+_LONGEST_ERROR = 1_000
+
+
+@dataclass(frozen=True)
+class RunningExecution:
+    """A row of the execution log with status ``running``. ``elapsed`` and ``started_at`` use the database's clock.
+
+    ``attempt`` is the number of times that the run was cleared. ``triggered_by`` is the user who triggered it by hand.
+    """
+
+    execution_id: str
+    dag_id: str
+    run_id: str
+    started_at: datetime
+    elapsed: timedelta
+    attempt: int = 0
+    dry_run: bool = False
+    triggered_by: str | None = None
+
+
+@dataclass(frozen=True)
+class FailedTenant:
+    """A tenant that did not succeed, as operators see it."""
+
+    code: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work.
+
+    ``problems`` make a run partial although its tenants succeeded: more host rows than the settings allow belong to no tenant, or a step of
+    the whole run could not do its work. ``leased_messages`` is the number of messages that another sender has claimed, which is
+    no failure.
+    """
+
+    execution_id: str
+    batch_id: str
+    business_date: date
+    status: Literal["completed", "partial", "failed"]
+    total_tenants: int
+    success_count: int
+    error_count: int
+    execution_seconds: Decimal
+    records: int
+    failed_tenants: list[FailedTenant] = field(default_factory=list)
+    error: str | None = None
+    problems: tuple[RunProblem, ...] = ()
+    leased_messages: int = 0
+
+    def sentence(self) -> str:
+        """One line for the log, the alert and the failed task."""
+        unit = "件" if self.batch_id in _NOT_PER_TENANT else "テナント"
+        text = (
+            f"{self.batch_id} {self.business_date}: {self.total_tenants} {unit}中 {self.success_count} 件成功"
+        )
+        text = "。".join((text, *map(str, self.problems)))
+        if self.leased_messages:
+            text = f"{text}。通知 {self.leased_messages} 件は別の送信者が確保したまま（テナントの注記を参照）"
+        if not self.failed_tenants:
+            return text
+        listed = "、".join(f"{tenant.code}: {tenant.reason}" for tenant in self.failed_tenants[:_LISTED])
+        more = len(self.failed_tenants) - _LISTED
+        return f"{text}、{self.error_count} 件失敗（{listed}" + (f"、ほか {more} 件）" if more > 0 else "）")
+
+
+class EarlierStepFailedError(BatchError):
+    """The run failed because ``step``, which runs before the mapped task, failed.
+
+    ``is_reported``: the step has sent an alert with the reason. A step whose process was killed has sent no alert.
+    """
+
+    def __init__(self, step: str, *, is_reported: bool) -> None:
+        super().__init__(
+            f"前段の {step} が失敗しました。理由はそのログと通知にあります。"
+            if is_reported
+            else f"前段の {step} が、理由を通知せずに終わりました（強制終了、メモリ不足など）。{step} のログを確認してください。"
+        )
+        self.step = step
+        self.is_reported = is_reported
+
+
+@dataclass(frozen=True)
+class MappedInstance:
+    """An instance of the mapped task: the id of the task with its group, and the index and label of the instance in Airflow's UI."""
+
+    task_id: str
+    map_index: int
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.task_id} [{self.label or self.map_index}]"
+
+
+class InstancesFailedError(BatchError):
+    """Instances of the mapped task failed, but the outcomes show success: the instance failed after it had recorded them, or they are
+    those of an earlier attempt. The alert reads ``instances``, and ``step``, which names them.
+    """
+
+    def __init__(self, instances: Sequence[MappedInstance]) -> None:
+        self.instances = tuple(sorted(instances, key=lambda each: each.map_index))
+        listed = "、".join(map(str, self.instances[:_LISTED]))
+        more = len(self.instances) - _LISTED
+        # What an operator clears.
+        self.step = f"{listed} ほか {more} 件" if more > 0 else listed
+        super().__init__(
+            f"{self.step} が失敗しました。テナントの結果は成功です"
+            "（記録した後に失敗したか、前の試行の結果です）。理由はこのインスタンスのログにあります"
+        )
+
+
+class ShardMissingError(BatchError):
+    """The execution log has no tenants for a mapped instance: an earlier version opened the run, or its rows were deleted."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "この実行のテナントの記録がありません（以前の版で始まった実行か、記録が整理されています）。"
+            "open_run から下流ごと消去（Clear）するか、新しく実行（Trigger）してください。"
+        )
+
+
+class RunFailedError(BatchError):
+    """Not all tenants succeeded. The alert reads ``result``."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result.sentence())
+        self.result = result
+
+
+def running_executions(platform: psycopg.Connection, batch_id: str) -> list[RunningExecution]:
+    """The rows of this batch with status ``running``."""
+    with platform.cursor(row_factory=class_row(RunningExecution)) as cursor:
+        return _SQL.execute(cursor, "running_executions", batch_id=batch_id).fetchall()
+
+
+def orphan_reason(
+    execution: RunningExecution,
+    *,
+    reopened_by: tuple[str, str],
+    is_alive: Callable[[str, str], bool],
+    time_limit: timedelta,
+) -> str | None:
+    """Why this running row is orphaned, or None if its run may still be working.
+
+    ``reopened_by`` is the DAG id and run id of the run that opens now. ``is_alive`` asks Airflow whether a run has not ended. A killed
+    ``airflow dags test`` stays "running" in Airflow for ever, so a row counts as orphaned after twice its time limit.
+    """
+    if (execution.dag_id, execution.run_id) == reopened_by:
+        return "終わる前に同じ実行がやり直されました"
+    if not is_alive(execution.dag_id, execution.run_id):
+        return "Airflow の実行が、ログを閉じずに終わっていました"
+    if execution.elapsed > 2 * time_limit:
+        return f"制限時間（{time_limit}）の 2 倍を超えて実行中のままでした"
+    return None
+
+
+def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -> bool:
+    """Close a running row as failed; returns whether it was still running."""
+    closed = _SQL.execute(
+        platform,
+        "close_orphan",
+        execution_id=execution_id,
+        error_message=f"孤立した実行として失敗にしました: {reason}",
+    )
+    return closed.rowcount == 1
+
+
+def last_records(platform: psycopg.Connection, batch_id: str, tenants: int) -> dict[str, int]:
+    """How many records the latest run with at least half as many tenants has processed, by tenant id."""
+    rows = _SQL.execute(platform, "last_records", batch_id=batch_id, least_tenants=tenants // 2)
+    return dict(rows.fetchall())
+
+
+def open_execution(
+    platform: psycopg.Connection,
+    spec: RunSpec,
+    *,
+    dag_id: str,
+    run_id: str,
+    business_date: date,
+    run_date: date,
+    dry_run: bool,
+    parameters: Mapping[str, Any],
+    shards: Mapping[Shard, Sequence[str]],
+    options: Mapping[str, Any] | None = None,
+    run_at: datetime | None = None,
+    attempt: int = 0,
+    triggered_by: str | None = None,
+) -> Run:
+    """Write the running row and one pending outcome per tenant (id) of each shard.
+
+    ``attempt`` is the number of times that the run was cleared. ``triggered_by`` is the user who triggered it by hand.
+    """
+    execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
+    expected = [(tenant_id, shard) for shard, tenant_ids in shards.items() for tenant_id in tenant_ids]
+    with platform.transaction():
+        _SQL.execute(
+            platform,
+            "open_execution",
+            execution_id=execution_id,
+            batch_id=spec.id,
+            dag_id=dag_id,
+            run_id=run_id,
+            business_date=business_date,
+            dry_run=dry_run,
+            parameters=Jsonb(dict(parameters)),
+            execution_host=socket.gethostname(),
+            attempt=attempt,
+            triggered_by=triggered_by,
+            version=VERSION,
+            total_tenants=len({tenant_id for tenant_id, _ in expected}),
+        )
+        _SQL.execute(
+            platform,
+            "expect_tenants",
+            execution_id=execution_id,
+            tenant_ids=[tenant_id for tenant_id, _ in expected],
+            parts=[shard.part for _, shard in expected],
+            shards=[shard.number for _, shard in expected],
+        )
+    return Run(
+        execution_id,
+        business_date,
+        run_date,
+        dry_run,
+        options or {},
+        run_at=run_at,
+        triggered_by=triggered_by,
+        attempt=attempt,
+    )
+
+
+def record_task_metric(
+    platform: psycopg.Connection, run: Run, task_id: str, map_index: int, usage: ResourceUsage
+) -> None:
+    """Record the time and memory of one task process; a retry replaces the figures."""
+    _SQL.execute(
+        platform,
+        "record_task_metric",
+        execution_id=run.execution_id,
+        task_id=task_id,
+        map_index=map_index,
+        wall_seconds=round(usage.wall_seconds, 3),
+        cpu_seconds=round(usage.cpu_seconds, 3),
+        peak_memory_bytes=usage.peak_memory_bytes,
+    )
+
+
+def mark_reopened(platform: psycopg.Connection, run: Run) -> None:
+    """Mark a closed run that a cleared task works on again. Its row keeps the earlier result until it is closed again."""
+    _SQL.execute(platform, "mark_reopened", execution_id=run.execution_id)
+
+
+def tenants_of_run(platform: psycopg.Connection, run: Run) -> list[str]:
+    """The ids of the run's tenants, in order."""
+    return _SQL.column(platform, "tenants_of_run", execution_id=run.execution_id)
+
+
+def begin_shard(platform: psycopg.Connection, run: Run, shard: int) -> list[str]:
+    """Reset the outcomes of a shard to pending, so that no outcome of an earlier attempt remains; returns its tenant ids, in order.
+
+    :raises ShardMissingError: the run has no such shard (any more).
+    """
+    about = {"execution_id": run.execution_id, "shard": shard}
+    with platform.transaction():
+        mark_reopened(platform, run)
+        tenant_ids = _SQL.column(platform, "tenants_of_shard", **about)
+        _SQL.execute(platform, "begin_shard", **about)
+    if not tenant_ids:
+        raise ShardMissingError
+    return tenant_ids
+
+
+def fail_shard(platform: psycopg.Connection, run: Run, shard: int, error: BaseException) -> None:
+    """Record why the whole task of a shard failed, for its tenants without a result."""
+    _SQL.execute(
+        platform,
+        "fail_shard",
+        execution_id=run.execution_id,
+        shard=shard,
+        error_code=code_of(error),
+        error_message=reason_of(error),
+    )
+
+
+def close_execution(
+    platform: psycopg.Connection, run: Run, error: str | None = None, *, attempt: int = 0
+) -> RunResult:
+    """Count the outcomes, close the log row and write the run's performance metrics.
+
+    ``error`` is the failure of a step before the mapped task. A pending tenant counts as failed: it was not processed, or its task was
+    killed. After an operator cleared an instance, the run is closed again with the present outcomes; ``attempt`` counts this.
+    """
+    with platform.transaction():
+        if error is None:
+            _SQL.execute(
+                platform,
+                "fail_unfinished",
+                execution_id=run.execution_id,
+                error_code="NO_RESULT",
+                error_message=_NO_RESULT,
+            )
+        _SQL.execute(platform, "note_differing_statuses", execution_id=run.execution_id)
+        reconciliation = load_reconciliation(platform, run.execution_id)
+        scans = load_scans(platform, run.execution_id)
+        remarks = load_remarks(platform, run.execution_id)
+        problems = _problems(reconciliation, remarks)
+        row = _SQL.execute(
+            platform,
+            "close_execution",
+            execution_id=run.execution_id,
+            error=error,
+            attempt=attempt,
+            not_per_tenant=list(_NOT_PER_TENANT),
+            problem="。".join(map(str, problems)) or None,
+            most_results=_LISTED_RESULTS,
+            longest_error=_LONGEST_ERROR,
+            further=Jsonb(
+                ({"reconciliation": reconciliation.as_json()} if reconciliation else {})
+                | ({"scans": scans} if scans else {})
+                | ({"steps": remarks.by_step} if remarks.by_step else {})
+            ),
+        ).fetchone()
+        if row is None:
+            raise LookupError(f"execution {run.execution_id} is not in the execution log")
+        batch_id, status, total, success, errors, leased_messages = row
+        failed = failed_tenants(platform, run.execution_id)
+        performance = _SQL.row(platform, "record_performance", execution_id=run.execution_id)
+    return RunResult(
+        execution_id=run.execution_id,
+        batch_id=batch_id,
+        business_date=run.business_date,
+        status=status,
+        total_tenants=total,
+        success_count=success,
+        error_count=errors,
+        execution_seconds=performance[0],
+        records=int(performance[1]),
+        failed_tenants=failed,
+        error=error,
+        problems=problems,
+        leased_messages=leased_messages,
+    )
+
+
+def problems_of(platform: psycopg.Connection, execution_id: str) -> tuple[RunProblem, ...]:
+    """The problems of the whole run, by the present settings."""
+    return _problems(load_reconciliation(platform, execution_id), load_remarks(platform, execution_id))
+
+
+def _problems(reconciliation: Reconciliation, remarks: RunRemarks) -> tuple[RunProblem, ...]:
+    is_beyond = reconciliation.is_beyond(load_settings().identity)
+    return (*([reconciliation.problem()] if is_beyond else []), *remarks.problems)
+
+
+def failed_tenants(platform: psycopg.Connection, execution_id: str) -> list[FailedTenant]:
+    """The tenants that did not succeed in a run, with the reasons."""
+    rows = _SQL.execute(platform, "failed_tenants", execution_id=execution_id)
+    return [FailedTenant(code, name, reason) for code, name, reason in rows]

@@ -1,0 +1,118 @@
+"""Remarks about the steps of a whole run, which are part of the run's result.
+
+A step that could not do its work does not stop the tenants' work. The run becomes partial, which alerts the operators, but not every hour.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.batch import Run, RunRemark
+
+_SQL = Statements(Path(__file__).parent)
+
+log = logging.getLogger(__name__)
+
+# A problem that may end without an action is reported if it lasts this long.
+PATIENCE = timedelta(hours=3)
+
+# A problem that lasts is reported again after this time.
+REPEAT = timedelta(hours=24)
+
+# The number of earlier runs that are read: more than an hourly batch has in ``REPEAT``.
+_EARLIER_RUNS = 200
+
+
+# The entry of a remark's details with what an operator does about the problem.
+_REMEDY = "remedy"
+
+
+@dataclass(frozen=True)
+class RunProblem:
+    """A problem of the whole run, which makes it partial, and what an operator does about it; sentences without a final stop."""
+
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return "。".join(filter(None, (self.text, self.remedy)))
+
+
+@dataclass(frozen=True)
+class EarlierRemark:
+    """The remark of an earlier run about the same step."""
+
+    recorded_at: datetime
+    has_problem: bool
+    is_reported: bool
+
+
+@dataclass(frozen=True)
+class RunRemarks:
+    """The remarks of one run. ``problems`` are those that make the run partial."""
+
+    by_step: dict[str, dict[str, Any]]
+    problems: tuple[RunProblem, ...] = ()
+
+
+def record_remark(
+    platform: psycopg.Connection, run: Run, step: str, remark: RunRemark, now: datetime
+) -> None:
+    """Record a step's remark, and log its problem; a later attempt of the step replaces it."""
+    rows = _SQL.execute(
+        platform, "earlier_remarks", execution_id=run.execution_id, step=step, count=_EARLIER_RUNS
+    )
+    if remark.problem:
+        log.error("%s", remark.problem)
+    _SQL.execute(
+        platform,
+        "record_remark",
+        execution_id=run.execution_id,
+        step=step,
+        details=Jsonb(
+            remark.details | ({_REMEDY: remark.remedy} if remark.problem and remark.remedy else {})
+        ),
+        problem=remark.problem,
+        is_reported=is_reported(remark, [EarlierRemark(*row) for row in rows], now),
+        recorded_at=now,
+    )
+
+
+def load_remarks(platform: psycopg.Connection, execution_id: str) -> RunRemarks:
+    """The remarks of a run."""
+    rows = _SQL.rows(platform, "load_remarks", execution_id=execution_id)
+    by_step = {
+        row["step"]: {**row["details"], **({"problem": row["problem"]} if row["problem"] else {})}
+        for row in rows
+    }
+    problems = (
+        RunProblem(row["problem"], row["details"].get(_REMEDY, "")) for row in rows if row["is_reported"]
+    )
+    return RunRemarks(by_step, tuple(problems))
+
+
+def is_reported(remark: RunRemark, earlier: Sequence[EarlierRemark], now: datetime) -> bool:
+    """Whether a problem makes the run partial. ``earlier``: the latest first; ``now`` is aware.
+
+    A problem that an operator must solve is reported at once. A problem that may end without an action is reported after three hours. Each
+    is reported once in 24 hours, unless it is about what a single run has made.
+    """
+    if remark.problem is None:
+        return False
+    if remark.in_each_run:
+        return True
+    since_then = list(takewhile(lambda each: each.has_problem, earlier))
+    if any(each.is_reported and now - each.recorded_at < REPEAT for each in since_then):
+        return False
+    begin = min((each.recorded_at for each in since_then), default=now)
+    return not remark.may_pass or now - begin >= PATIENCE

@@ -1,0 +1,134 @@
+"""The types of settings: numbers with bounds, booleans and days. Each accepts one form only, so nothing is read as something else.
+
+A text of the same form counts too: a tenant's own value and the stored inputs of an invoice are texts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from include.skillreport.core.yaml_files import scalar_of
+
+# A day outside of these years is a typing error. A sum with a later day could exceed the range of ``date``.
+EARLIEST_DAY, LATEST_DAY = date(1900, 1, 1), date(2999, 12, 31)
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+# The type of the errors whose text is an operator's sentence.
+OPERATOR_TEXT = "operator_text"
+
+
+@dataclass(frozen=True)
+class Range:
+    """The bounds of an int or Decimal, both included; ``above`` excludes the lower bound."""
+
+    low: int
+    high: int
+    above: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        is_whole = source is int
+
+        def check(value: object) -> int | Decimal:
+            return self.checked(value, is_whole=is_whole)
+
+        return core_schema.no_info_before_validator_function(check, handler(source))
+
+    def checked(self, value: object, *, is_whole: bool) -> int | Decimal:
+        """The number. :raises PydanticCustomError: it is no number, is no whole number, or is out of bounds."""
+        number = _scalar(value)
+        is_number = isinstance(number, int | Decimal) and not isinstance(number, bool)
+        if not (is_number and Decimal(number).is_finite() and (number == int(number) or not is_whole)):
+            raise refused(self._wanted(is_whole))
+        if not (self.low < number if self.above else self.low <= number) or number > self.high:
+            raise refused(self._wanted(is_whole))
+        return int(number) if is_whole else number
+
+    def _wanted(self, is_whole: bool) -> str:
+        relation = "より大きく" if self.above else "以上"
+        return f"{self.low} {relation} {self.high} 以下の{'整数' if is_whole else '数'}にしてください"
+
+
+def refused(text: str, *place: int | str) -> PydanticCustomError:
+    """The error of a value, with a text for the operator. ``place`` leads from the validated value to the wrong one."""
+    return PydanticCustomError(OPERATOR_TEXT, "{text}", {"text": text, "place": place})
+
+
+def _scalar(value: object) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return scalar_of(value.strip())
+    except ValueError:
+        return value
+
+
+def _flag(value: object) -> bool:
+    flag = _scalar(value)
+    if not isinstance(flag, bool):
+        raise refused("true か false にしてください")
+    return flag
+
+
+def _day(value: object) -> date:
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) and _DAY.fullmatch(value) else value
+    except ValueError:
+        raise refused("暦にない日付です。正しい日付にしてください") from None
+    if type(day) is not date or not EARLIEST_DAY <= day <= LATEST_DAY:
+        raise refused(f"{EARLIEST_DAY} から {LATEST_DAY} までの日付を 2026-12-01 の形で書いてください")
+    return day
+
+
+def _first_of_month(day: date) -> date:
+    if day.day != 1:
+        raise refused("月の 1 日にしてください")
+    return day
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Day = Annotated[date, BeforeValidator(_day)]
+FirstOfMonth = Annotated[Day, AfterValidator(_first_of_month)]
+
+# A hundred years of days, and ten years of hours. A sum with much more could exceed the range of ``date``.
+LONGEST_DAYS = 36_500
+Days = Annotated[int, Range(1, LONGEST_DAYS)]
+Hours = Annotated[int, Range(1, 87_600)]
+
+# Smaller than the largest value of an integer column (2,147,483,647).
+Count = Annotated[int, Range(0, 1_000_000_000)]
+PositiveInt = Annotated[int, Range(1, 1_000_000_000)]
+
+Percent = Annotated[Decimal, Range(0, 1000, above=True)]
+Share = Annotated[Decimal, Range(0, 100)]
+Positive = Annotated[Decimal, Range(0, 1_000_000, above=True)]
+
+# Amounts and quantities have at most 15 digits before the decimal point, as many as people can enter in forms.
+MOST = 10**15 - 1
+Quantity = Annotated[Decimal, Range(0, MOST)]
+
+
+def _matching(pattern: str, wanted: str) -> AfterValidator:
+    """A text of this form; otherwise ``wanted`` is the problem."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise refused(f"{wanted}にしてください")
+        return value
+
+    return AfterValidator(check)
+
+
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+QuietHours = Annotated[str, _matching(f"({_TIME}-{_TIME})?", "22:00-07:00 の形か、空")]
+Colour = Annotated[str, _matching("#[0-9A-Fa-f]{6}", "#1f3a5f の形")]
+EmailAddress = Annotated[
+    str, Field(max_length=254), _matching(r"[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+", "メールアドレス")
+]

@@ -1,0 +1,72 @@
+"""Create PDFs of invoices and reports with typst, with the same fonts on every machine."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from typst import Compiler, Fonts, TypstError
+
+from include.skillreport.core.errors import BatchError
+
+# See the README in this folder.
+_FONT_FOLDER = Path(__file__).with_name("fonts")
+
+# Typst's error for a character without a glyph, and its notation of an invisible character.
+_UNPRINTABLE = re.compile(r'(?:the text|disallowed codepoint) `"(.+?)"`')
+_ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
+
+
+class UnprintableError(BatchError):
+    """The fonts have no glyph for ``character``. An invisible character is written as ``U+200B``."""
+
+    def __init__(self, character: str) -> None:
+        super().__init__(f"フォントにない文字「{character}」があるため、PDF を作れません")
+        self.character = character
+
+
+def compile_pdf(
+    template: Path, name: str, data: str, *, dated: date, standards: Literal["a-2a"] | None = None
+) -> bytes:
+    """The template with ``data`` as ``sys.inputs.<name>``, as a PDF with this date. The same input gives the same bytes.
+
+    ``standards``: ``a-2a`` for the archive. Call this in one thread at a time, and not in a process that was forked after its
+    parent created a PDF: typst's threads do not exist there.
+
+    :raises UnprintableError: a glyph is missing, and the standard forbids that. Without a standard a box is printed instead.
+    :raises TypstError: the template is wrong.
+    """
+    try:
+        pdf = _compiler(template).compile(
+            format="pdf",
+            sys_inputs={name: data},
+            # Midnight UTC is the same day in Tokyo and in UTC.
+            timestamp=datetime(dated.year, dated.month, dated.day, tzinfo=UTC),
+            pdf_standards=standards,
+        )
+    except TypstError as error:
+        unprintable = _UNPRINTABLE.search(error.message)
+        if unprintable is None:
+            raise
+        character = _ESCAPED.sub(lambda escaped: f"U+{escaped[1].upper():0>4}", unprintable[1])
+        raise UnprintableError(character) from error
+    assert isinstance(pdf, bytes)
+    return pdf
+
+
+@cache
+def _compiler(template: Path) -> Compiler:
+    """The compiler of a template, cached per process. It reads the fonts once and uses no other fonts."""
+    return Compiler(str(template), font_paths=_fonts(), ignore_system_fonts=True)
+
+
+@cache
+def _fonts() -> Fonts:
+    return Fonts(
+        include_system_fonts=False,
+        include_embedded_fonts=False,
+        font_paths=[str(_FONT_FOLDER)],
+    )

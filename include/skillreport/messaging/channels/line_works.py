@@ -1,0 +1,249 @@
+"""LINE WORKS: a bot with a service account sends to a user or a talk room."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import jwt
+from typing_extensions import override
+from yarl import URL
+
+from include.skillreport.messaging.channels.base import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.exchange import (
+    UNANSWERED,
+    Answer,
+    refused,
+    refused_url,
+    request,
+    retry_after,
+    safe_code,
+    unanswered,
+)
+from include.skillreport.messaging.message import LineWorksConfig, Message
+from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
+
+# Characters.
+LONGEST_TEXT = 2_000
+
+_ASSERTION_LIFETIME = timedelta(hours=1)
+_LONGEST_LIFETIME_SECONDS = 86_400
+# A token is replaced this long before it expires, so that it does not expire during a request.
+_MARGIN_SECONDS = 300
+# No plan allows so many messages per minute: such a header is wrong.
+_HIGHEST_LIMIT = 100_000
+
+
+class LineWorksClient(ChannelClient):
+    """A client that reuses its access token (valid for 24 hours)."""
+
+    def __init__(
+        self, config: LineWorksConfig, session: aiohttp.ClientSession, allowed_hosts: Collection[str] = ()
+    ) -> None:
+        self._config = config
+        self._session = session
+        self._allowed_hosts = allowed_hosts
+        self._token = AccessToken(config, session)
+
+    @override
+    def check(self, message: Message) -> SendResult | None:
+        if refusal := self._check_settings():
+            return refusal
+        if not _is_destination(message.destination):
+            return failed(
+                Channel.LINE_WORKS, "NOT_FOUND", "the destination is neither users/ID nor channels/ID"
+            )
+        if len(message.text) > LONGEST_TEXT:
+            return failed(Channel.LINE_WORKS, "too_long", f"{len(message.text)} characters")
+        return None
+
+    @override
+    async def send(self, message: Message) -> SendResult:
+        """LINE WORKS returns no message id."""
+        if (refusal := self.check(message)) is not None:
+            return refusal
+        kind, _, recipient = message.destination.partition("/")
+        answer = await self._call(
+            "POST", (kind, recipient, "messages"), json={"content": {"type": "text", "text": message.text}}
+        )
+        if isinstance(answer, SendResult):
+            return answer
+        return SendResult(Outcome.SENT, per_minute=_stated_limit(answer))
+
+    @override
+    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+        """Gets a token and reads the bot. Only the syntax of destinations is checked."""
+        if refusal := self._check_settings():
+            return finding(refusal)
+        answer = await self._call("GET", ())
+        code = answer.error.code if isinstance(answer, SendResult) and answer.error else ""
+        if code in ("NOT_FOUND", "http_404"):
+            return finding(failed(Channel.LINE_WORKS, "not_configured", "there is no such bot"))
+        # Reading the bot needs a scope that sending does not need.
+        may_read = not {"bot", "bot.read"}.isdisjoint(self._config.scope.split())
+        if code in ("FORBIDDEN", "http_403"):
+            refusal = failed(Channel.LINE_WORKS, "no_bot_permission")
+            return finding(refusal) if may_read else self._malformed(destinations)
+        if isinstance(answer, SendResult):
+            return finding(answer)
+        return self._malformed(destinations)
+
+    def _malformed(self, destinations: Collection[str]) -> list[Finding]:
+        malformed = failed(Channel.LINE_WORKS, "NOT_FOUND", "neither users/ID nor channels/ID")
+        return [
+            problem
+            for name in destinations
+            if not _is_destination(name)
+            for problem in finding(malformed, name)
+        ]
+
+    def _check_settings(self) -> SendResult | None:
+        config = self._config
+        if not all(
+            (
+                config.bot_id,
+                config.client_id,
+                config.client_secret,
+                config.service_account,
+                config.private_key,
+            )
+        ):
+            return failed(Channel.LINE_WORKS, "not_configured")
+        return refused_url(
+            Channel.LINE_WORKS, config.auth_url, self._allowed_hosts, ("worksmobile.com",)
+        ) or refused_url(Channel.LINE_WORKS, config.base_url, self._allowed_hosts, ("worksapis.com",))
+
+    async def _call(self, method: str, path: Sequence[str], **options: Any) -> Answer | SendResult:
+        """Make one request for the bot; returns the answer of a success, otherwise the result. ``path`` has the URL's segments.
+
+        A token that LINE WORKS refuses is replaced once.
+        """
+        token = await self._token.get()
+        if isinstance(token, SendResult):
+            return token
+        answer = await self._request(method, path, token, options)
+        if isinstance(answer, Answer) and answer.status == 401:
+            token = await self._token.get(instead_of=token)
+            if isinstance(token, SendResult):
+                return token
+            answer = await self._request(method, path, token, options)
+        if isinstance(answer, SendResult) or answer.ok:
+            return answer
+        return _meaning(answer, answer.fields.get("code"))
+
+    async def _request(
+        self, method: str, path: Sequence[str], token: str, options: dict[str, Any]
+    ) -> Answer | SendResult:
+        segments = [quote(segment, safe="") for segment in ("bots", self._config.bot_id, *path)]
+        try:
+            return await request(
+                self._session,
+                method,
+                URL(self._config.base_url).joinpath(*segments, encoded=True),
+                headers={"Authorization": f"Bearer {token}"},
+                **options,
+            )
+        except UNANSWERED as error:
+            return unanswered(Channel.LINE_WORKS, error)
+
+
+class AccessToken:
+    """The service account's access token, fetched on first use and again shortly before it expires."""
+
+    def __init__(self, config: LineWorksConfig, session: aiohttp.ClientSession) -> None:
+        self._config = config
+        self._session = session
+        self._fetching = asyncio.Lock()
+        self._value = ""
+        self._usable_until = 0.0
+        self._failure: SendResult | None = None
+        self._failed_at = 0.0
+
+    async def get(self, instead_of: str = "") -> str | SendResult:
+        """A token other than ``instead_of``, or the failure. Concurrent callers wait for the same token or failure."""
+        asked_at = time.monotonic()
+        async with self._fetching:
+            if self._failure is not None and self._failed_at >= asked_at:
+                return self._failure
+            if self._value and self._value != instead_of and time.monotonic() < self._usable_until:
+                return self._value
+            token = await self._fetch()
+            self._failure = token if isinstance(token, SendResult) else None
+            self._failed_at = time.monotonic()
+            return token
+
+    async def _fetch(self) -> str | SendResult:
+        self._value = ""
+        assertion = self._assertion()
+        if isinstance(assertion, SendResult):
+            return assertion
+        form = {
+            "assertion": assertion,
+            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "client_id": self._config.client_id,
+            "client_secret": self._config.client_secret,
+            "scope": self._config.scope,
+        }
+        try:
+            answer = await request(self._session, "POST", self._config.auth_url, data=form)
+        except UNANSWERED as error:
+            result = unanswered(Channel.LINE_WORKS, error)
+            if result.outcome is Outcome.AMBIGUOUS:
+                # Only the request for a token may have arrived. The message has not been sent.
+                return failed(Channel.LINE_WORKS, "connection_refused", f"token: {type(error).__name__}")
+            return result
+        return self._token_from(answer)
+
+    def _assertion(self) -> str | SendResult:
+        now = int(time.time())
+        claims = {
+            "iss": self._config.client_id,
+            "sub": self._config.service_account,
+            "iat": now,
+            "exp": now + int(_ASSERTION_LIFETIME.total_seconds()),
+        }
+        try:
+            return jwt.encode(claims, self._config.private_key, algorithm="RS256")
+        except (ValueError, TypeError, jwt.PyJWTError):
+            return failed(Channel.LINE_WORKS, "token_refused", "the private key cannot be read")
+
+    def _token_from(self, answer: Answer) -> str | SendResult:
+        if answer.status == 429 or answer.status >= 500:
+            return _meaning(answer)
+        token = answer.fields.get("access_token")
+        if not answer.ok or not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            detail = f"HTTP {answer.status} {safe_code(answer.fields.get('error'))}".strip()
+            return failed(Channel.LINE_WORKS, "token_refused", detail)
+        self._value = token
+        self._usable_until = time.monotonic() + _seconds(answer.fields.get("expires_in")) - _MARGIN_SECONDS
+        return token
+
+
+def _meaning(answer: Answer, code: object = None) -> SendResult:
+    wait = retry_after(answer.headers, "rateLimit-reset") if answer.status == 429 else None
+    return refused(Channel.LINE_WORKS, answer.status, code, retry_after=wait)
+
+
+def _stated_limit(answer: Answer) -> int | None:
+    """The limit in messages per minute that an answer states; None without a valid header."""
+    value = answer.headers.get("rateLimit-limit", "")
+    return int(value) if value.isdecimal() and 0 < int(value) < _HIGHEST_LIMIT else None
+
+
+def _seconds(value: object) -> int:
+    """The token's lifetime, which LINE WORKS sends as a string. If it is invalid, the token is used once."""
+    try:
+        return min(int(str(value)), _LONGEST_LIFETIME_SECONDS)
+    except ValueError:
+        return 0
+
+
+def _is_destination(text: str) -> bool:
+    kind, _, recipient = text.partition("/")
+    # "." and ".." would change the path.
+    return kind in ("users", "channels") and recipient.strip(".") != ""

@@ -1,0 +1,44 @@
+"""Whether a tenant's notification settings send a reminder, and where. Pure; the settings are untrusted input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from include.skillreport.messaging.integrations import json_object, notification_channel
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.reminder_names import KEYS, TRIGGERS
+
+
+def destinations_of(setting: Mapping[str, Any]) -> list[str]:
+    """The destinations of a row of MST_NotificationSettings (``channel_config``): addresses, Slack channels, LINE WORKS ``users/ID``."""
+    config = json_object(setting["channel_config"]) or {}
+    named: list[Any] = []
+    for key in ("recipients", "channels", "destinations"):
+        value = config.get(key)
+        named += value if isinstance(value, list) else []
+    named += [config[key] for key in ("recipient", "channel", "channel_id", "destination") if key in config]
+    return [text.strip() for text in named if isinstance(text, str) and text.strip()]
+
+
+def destinations_for(reminder: str, settings: Iterable[Mapping[str, Any]]) -> list[tuple[Channel, str]]:
+    """Where a kind of reminder goes. Without a setting about it, it goes to the employee by e-mail; if all are disabled, nowhere.
+
+    ``settings`` are a tenant's rows of MST_NotificationSettings, including disabled rows.
+    """
+    about = [
+        row
+        for row in settings
+        if row["setting_key"] in KEYS[reminder] or TRIGGERS.get(row["trigger_event"]) == reminder
+    ]
+    if not about:
+        return [(Channel.EMAIL, "")]
+    found: dict[tuple[Channel, str], None] = {}
+    for row in about:
+        channel = notification_channel(row["notification_type"])
+        if not row["is_enabled"] or channel is None:
+            continue
+        has_own = channel not in (Channel.EMAIL, Channel.TEAMS)
+        named = (destinations_of(row) if has_own else []) or [""]
+        found |= dict.fromkeys((channel, destination) for destination in named)
+    return list(found)

@@ -1,0 +1,133 @@
+"""Writes a report into the database: the new status of the message, and the suppression of the address.
+
+A report counts only if it contains the id of a message that was sent by e-mail, and if its recipient does not contradict the message's. A
+forger must know the random id, and can at most end one message and suppress its recipient. Each report is recorded once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.messaging import outbox, suppression
+from include.skillreport.messaging.channels.letter import address_of
+from include.skillreport.messaging.feedback.reports import Report, ReportKind
+from include.skillreport.messaging.outcome import Channel, ErrorClass, ErrorCode, error_table
+from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.suppression import Reason
+
+_SQL = Statements(Path(__file__).parent)
+
+_REASONS = {ReportKind.COMPLAINT: Reason.COMPLAINT, ReportKind.UNSUBSCRIBE: Reason.UNSUBSCRIBE}
+
+
+class Effect(StrEnum):
+    """The effect of a report.
+
+    UNMATCHED: no message has this id and recipient. NOTHING: the report is already recorded, or it reports no failure. LATER: the message
+    is being sent at the moment.
+    """
+
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+    UNMATCHED = "unmatched"
+    NOTHING = "nothing"
+    LATER = "later"
+
+
+_EFFECTS = {ReportKind.COMPLAINT: Effect.COMPLAINED, ReportKind.UNSUBSCRIBE: Effect.UNSUBSCRIBED}
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A message of the outbox that was sent by e-mail."""
+
+    message_id: str
+    tenant_id: str
+    destination: str = field(repr=False)
+    status: Status
+
+    @property
+    def address(self) -> str:
+        """The destination as it was sent, in lower case."""
+        address = address_of(self.destination)
+        return address.text.lower() if address else ""
+
+
+def record_report(
+    platform: psycopg.Connection, connection: psycopg.Connection, report: Report, now: datetime
+) -> Effect:
+    """Record a report. ``platform`` finds the message's tenant. ``connection`` writes, as ``batch_tenant`` in a transaction of this tenant.
+
+    On return the transaction is committed.
+    """
+    if report.kind in (ReportKind.OTHER, ReportKind.DELIVERY):
+        return Effect.NOTHING
+    sent = _sent_message(platform, report.message_id)
+    if sent is None:
+        return Effect.UNMATCHED
+    if reason := _REASONS.get(report.kind):
+        if report.recipients and sent.address not in report.recipients:
+            return Effect.UNMATCHED
+        with tenant_transaction(connection, [sent.tenant_id]):
+            is_new = suppression.suppress_for_good(connection, sent.tenant_id, sent.destination, reason, now)
+        return _EFFECTS[report.kind] if is_new else Effect.NOTHING
+    failure = next((each for each in report.failures if sent.address in each.addresses), None)
+    if failure is None:
+        return Effect.UNMATCHED
+    if sent.status is Status.SENDING:
+        return Effect.LATER
+    with tenant_transaction(connection, [sent.tenant_id]):
+        return _record_failure(connection, sent, failure.status, now)
+
+
+def error_of(status: str) -> ErrorCode:
+    """The row of the error table for the status code of a DSN. A code about the sender does not close the channel, because it may be
+    forged.
+    """
+    table = error_table(Channel.EMAIL)
+    if status.startswith("5.7"):
+        return table["policy"]
+    by_code = (status, status.rpartition(".")[0], f"smtp_{status[:1]}")
+    return next((table[code] for code in by_code if code in table), table["unknown"])
+
+
+def _sent_message(platform: psycopg.Connection, message_id: str) -> _Sent | None:
+    row = _SQL.execute(platform, "find_sent", message_id=message_id).fetchone() if message_id else None
+    if row is None:
+        return None
+    tenant_id, destination, status = row
+    return _Sent(message_id, tenant_id, destination, Status(status))
+
+
+def _record_failure(connection: psycopg.Connection, sent: _Sent, status: str, now: datetime) -> Effect:
+    error = error_of(status)
+    ended = _SQL.execute(
+        connection,
+        "record_failure",
+        message_id=sent.message_id,
+        now=now,
+        error_code=error.code,
+        error_class=error.error_class,
+        error_detail=f"{error.meaning}（送信後の不達通知 {status or 'コードなし'}）",
+    )
+    # A second report of the same failure, or a concurrent run, finds the message already ended.
+    if ended.rowcount == 0:
+        return Effect.NOTHING
+    outbox.mirror_to_host(connection, [sent.message_id])
+    if error.error_class is ErrorClass.ADDRESS:
+        suppression.record_bounce(
+            connection,
+            sent.tenant_id,
+            sent.destination,
+            message_id=sent.message_id,
+            error_code=error.code,
+            now=now,
+        )
+    return Effect.BOUNCED

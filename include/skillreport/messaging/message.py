@@ -1,0 +1,109 @@
+"""Messages, and the configurations of the channels that send them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.secret_forms import forms_of, login_forms_of
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@dataclass(frozen=True)
+class MessageFile:
+    """The file of a letter: a key of the object store, and the SHA-256 (hexadecimal) of the content.
+
+    The letter ends with ``attached_text`` if it contains the file, otherwise with ``unattached_text``. ``is_attached``: the file is small
+    enough for the installation's setting. ``content`` is read just before the letter is sent.
+    """
+
+    name: str
+    object_key: str
+    sha256: str
+    is_attached: bool
+    attached_text: str = field(repr=False)
+    unattached_text: str = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The last paragraph of the letter as it is."""
+        return self.unattached_text if self.content is None else self.attached_text
+
+
+@dataclass(frozen=True)
+class Message:
+    """One rendered message to one destination.
+
+    ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
+    ``users/ID`` or ``channels/ID`` of LINE WORKS. It is empty for Teams: the webhook is the destination. Every channel has ``text``.
+    ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). ``file`` is for e-mail.
+    ``belongs_to_contract``: see ``contract_letters``. The repr omits addresses and texts, to keep them out of logs.
+    """
+
+    message_id: str
+    tenant_id: str
+    channel: Channel
+    destination: str = field(repr=False)
+    subject: str = field(repr=False)
+    text: str = field(repr=False)
+    rich: Any = field(default=None, repr=False, compare=False)
+    file: MessageFile | None = None
+    belongs_to_contract: bool = False
+
+
+@dataclass(frozen=True)
+class SlackConfig:
+    """A bot token or an incoming webhook."""
+
+    token: str = field(default="", repr=False)
+    webhook_url: str = field(default="", repr=False)
+    base_url: str = "https://slack.com/api/"
+
+
+@dataclass(frozen=True)
+class TeamsConfig:
+    """A Workflows (Power Automate) webhook. Its query contains the secret."""
+
+    webhook_url: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LineWorksConfig:
+    """A bot and its service account. ``domain_id`` selects the directory if a company has several."""
+
+    bot_id: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    service_account: str
+    private_key: str = field(repr=False)
+    scope: str = "bot bot.message"
+    auth_url: str = "https://auth.worksmobile.com/oauth2/v2.0/token"
+    base_url: str = "https://www.worksapis.com/v1.0/"
+    domain_id: str = ""
+
+
+ChannelConfig = SlackConfig | TeamsConfig | LineWorksConfig | EmailConfig
+
+
+def secrets_of(config: DataclassInstance) -> list[str]:
+    """The secret values of a configuration: the fields that its repr omits."""
+    return [value for each in fields(config) if not each.repr and (value := getattr(config, each.name))]
+
+
+def mask_secrets(configs: Sequence[DataclassInstance], network: Network) -> None:
+    """Mask the secrets of these configurations and of the mail server in logs, in each form that a log can show."""
+    if network.mask is None:
+        return
+    forms: set[str] = set()
+    for config in (*configs, *([network.email] if network.email else [])):
+        for secret in secrets_of(config):
+            forms |= forms_of(secret)
+        if isinstance(config, EmailConfig):
+            forms |= login_forms_of(config.login, config.password)
+    network.mask(sorted(forms))

@@ -1,0 +1,63 @@
+"""Notices to a tenant's administrators, for example about a quota that is nearly used up or settings that do not work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.template_store import default_template
+from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
+
+_SQL = Statements(Path(__file__).parent)
+
+_SENDING_TIME = time(9, 0)
+
+MONTHLY_REPORT = "monthly_report"
+
+
+def sending_time(day: date) -> datetime:
+    """Nine o'clock on a day in Asia/Tokyo (aware). BATCH-019-01 sends due messages then."""
+    return datetime.combine(day, _SENDING_TIME, JAPAN)
+
+
+def load_administrators(connection: psycopg.Connection) -> dict[str, str]:
+    """The e-mail addresses of the tenants' administrators, otherwise of their contacts, by tenant. A tenant without address is missing."""
+    rows = _SQL.execute(connection, "load_administrators")
+    return {tenant_id: email for tenant_id, email, _ in rows if email}
+
+
+def notice(
+    tenant_id: str,
+    template: Template,
+    address: str,
+    variables: Mapping[str, object],
+    *,
+    dedupe_key: str,
+    due_at: datetime,
+    dedupe_until: datetime | None = None,
+) -> Draft:
+    """The e-mail for an event. If the tenant's template cannot be rendered, the built-in template is used."""
+    try:
+        rendered = render(template, variables)
+    except TemplateRefusedError:
+        rendered = render(default_template(template.key, template.language), variables)
+    return Draft(
+        tenant_id=tenant_id,
+        dedupe_key=dedupe_key,
+        channel=Channel.EMAIL,
+        destination=address,
+        subject=rendered.subject,
+        body=rendered.text,
+        rich=rendered.rich,
+        due_at=due_at,
+        template_key=template.key if template.key in CONTRACT_LETTERS else None,
+        dedupe_until=dedupe_until,
+    )

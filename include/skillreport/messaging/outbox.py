@@ -1,0 +1,383 @@
+"""The outbox: the queue of messages. A sender claims messages under a lease, sends them and records the results.
+
+Each function runs in its own transaction, in the context of its tenants, unless its docstring says otherwise. Datetimes are aware.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.core.database import Statements, storable, tenant_transaction
+from include.skillreport.messaging import suppression
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.messaging.message import Message, MessageFile
+from include.skillreport.messaging.outcome import Channel, SendResult
+from include.skillreport.messaging.retry import MAX_ATTEMPTS, Status, Transition
+from include.skillreport.messaging.templates import literal
+
+_SQL = Statements(Path(__file__).parent)
+
+# Longer than the slowest send (``sender.SEND_LIMIT``): the owner of an expired lease is no longer running.
+LEASE = timedelta(minutes=5)
+
+# The number of messages that one statement adds.
+_BATCH_SIZE = 1_000
+
+# How long a dedupe key prevents a second message, unless the draft has its own time.
+_DEDUPE = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A message to add to the outbox. ``dedupe_key`` names the event: a second message with the same key is not added.
+
+    ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). ``template_key`` is
+    the kind of a reminder or of a contract letter. ``is_merged``: another message contains its text, so it is not sent and only reserves
+    its key. After ``dedupe_until`` the key may be deleted.
+    """
+
+    tenant_id: str
+    dedupe_key: str
+    channel: Channel
+    destination: str = field(repr=False)
+    subject: str = field(repr=False)
+    body: str = field(repr=False)
+    due_at: datetime
+    rich: Any = field(default=None, repr=False)
+    priority: int = 2
+    host_log_id: str | None = None
+    template_key: str | None = None
+    is_merged: bool = False
+    dedupe_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One tenant's queue for one channel. Lanes are independent of each other."""
+
+    tenant_id: str
+    channel: Channel
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A message under this sender's lease, its attempts so far, and its own limit of attempts (None: the channel's)."""
+
+    message: Message
+    attempts: int
+    host_log_id: str | None
+    due_at: datetime
+    most_attempts: int | None = None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The claimed messages, and by status the messages that are not sent because of the application's rows."""
+
+    messages: Sequence[Claimed] = ()
+    others: Mapping[Status, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether any due message was found."""
+        return bool(self.messages or self.others)
+
+
+@dataclass(frozen=True)
+class SendAttempt:
+    """One send of a claimed message: its result, and the message's next status."""
+
+    claimed: Claimed
+    result: SendResult
+    transition: Transition
+
+
+def enqueue(connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
+    """Add messages inside the caller's transaction; returns the number of new messages."""
+    return sum(
+        _SQL.execute(
+            connection,
+            "enqueue",
+            messages=Jsonb([_message_row(draft) for draft in drafts[start : start + _BATCH_SIZE]]),
+            created_by=created_by,
+        ).rowcount
+        for start in range(0, len(drafts), _BATCH_SIZE)
+    )
+
+
+def due_lanes(
+    connection: psycopg.Connection, tenant_ids: Sequence[str], statuses: Iterable[Status], now: datetime
+) -> list[Lane]:
+    """The open lanes of these tenants with due messages."""
+    with tenant_transaction(connection, tenant_ids):
+        rows = _SQL.execute(connection, "due_lanes", statuses=list(statuses), now=now).fetchall()
+    return [Lane(tenant_id, Channel(channel)) for tenant_id, channel in rows]
+
+
+def claim(
+    connection: psycopg.Connection,
+    lane: Lane,
+    statuses: Iterable[Status],
+    *,
+    count: int,
+    owner: str,
+    due_before: datetime,
+    now: datetime,
+) -> Sequence[Claimed]:
+    """Claim up to ``count`` due messages of a lane, high priority first. The lease begins now and is committed on return."""
+    claims = exchange(
+        connection, lane, (), statuses, count=count, owner=owner, started_at=due_before, now=now
+    )
+    return claims.messages
+
+
+def record(
+    connection: psycopg.Connection, lane: Lane, sent: Sequence[SendAttempt], *, owner: str, now: datetime
+) -> None:
+    """Record the results of claimed messages; close the channel and suppress addresses where a transition says so."""
+    exchange(connection, lane, sent, (), count=0, owner=owner, started_at=now, now=now)
+
+
+def exchange(
+    connection: psycopg.Connection,
+    lane: Lane,
+    sent: Sequence[SendAttempt],
+    statuses: Iterable[Status],
+    *,
+    count: int,
+    owner: str,
+    started_at: datetime,
+    now: datetime,
+    busy: Collection[str] | None = None,
+) -> Claims:
+    """``record`` results and ``claim`` the next messages, in one transaction and few round trips.
+
+    ``started_at`` is the start of the sender. Messages for that time and before are claimed if they are due at ``now``. A channel is closed
+    as of the start, because the sender read its settings then. With ``busy`` destinations, or an empty collection, other destinations get
+    one message each. Recording the same results again changes nothing.
+    """
+    with connection.pipeline(), tenant_transaction(connection, [lane.tenant_id]):
+        if sent:
+            _record(connection, lane, sent, owner, now, closed_at=started_at)
+        if not count:
+            return Claims()
+        rows = _SQL.rows(
+            connection,
+            "claim",
+            tenant_id=lane.tenant_id,
+            channel=lane.channel,
+            statuses=list(statuses),
+            count=count,
+            owner=owner,
+            due_before=started_at,
+            now=now,
+            lease=LEASE,
+            apart=busy is not None,
+            busy=list(busy or ()),
+        )
+        others = Counter(
+            Status.WITHDRAWN if row["verdict"] == "withdraw" else Status.PENDING
+            for row in rows
+            if row["verdict"] != "send"
+        )
+        mirror_to_host(connection, [row["message_id"] for row in rows if row["verdict"] == "withdraw"])
+        return Claims([_claimed(connection, row) for row in rows if row["verdict"] == "send"], others)
+
+
+def has_due(
+    connection: psycopg.Connection,
+    lane: Lane,
+    statuses: Iterable[Status],
+    *,
+    started_at: datetime,
+    now: datetime,
+) -> bool:
+    """Whether the lane has messages that ``exchange`` would claim for any destination."""
+    with tenant_transaction(connection, [lane.tenant_id]):
+        (found,) = _SQL.row(
+            connection,
+            "has_due",
+            tenant_id=lane.tenant_id,
+            channel=lane.channel,
+            statuses=list(statuses),
+            due_before=started_at,
+            now=now,
+        )
+    return bool(found)
+
+
+def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[str]) -> None:
+    """After the loss of a connection: give back the owner's claims whose answer was lost.
+
+    Runs inside the caller's transaction.
+    """
+    _SQL.execute(connection, "release_unsent", owner=owner, known=list(known))
+
+
+def hold_switched_off(
+    connection: psycopg.Connection, switched_off: Sequence[Mapping[str, str | None]], now: datetime
+) -> None:
+    """Hold messages that the tenant has switched off for another hour, and release all others that were held.
+
+    Runs inside the caller's transaction. Each entry has ``tenant_id``, ``reason``, and either ``channel`` or ``template_key``.
+    """
+    _SQL.execute(connection, "release_held", now=now)
+    if switched_off:
+        _SQL.execute(
+            connection,
+            "hold_switched_off",
+            switched_off=Jsonb(switched_off),
+            contract_letters=list(CONTRACT_LETTERS),
+            now=now,
+        )
+
+
+def postpone_quiet(connection: psycopg.Connection, ends_at: Mapping[str, datetime]) -> None:
+    """Postpone messages, except urgent ones, to the end of the quiet hours, by tenant, inside the caller's transaction."""
+    if ends_at:
+        _SQL.execute(connection, "postpone_quiet", tenant_ids=list(ends_at), ends_at=list(ends_at.values()))
+
+
+def suppressed_addresses(
+    connection: psycopg.Connection, tenant_id: str, now: datetime | None = None
+) -> dict[str, suppression.Reason]:
+    """The addresses in lower case to which the tenant sends no e-mail at a time, with the reason; default: the database's time."""
+    with tenant_transaction(connection, [tenant_id]):
+        return suppression.suppressed_addresses(connection, now)
+
+
+def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Status]:
+    """Release the messages whose lease has expired, inside the caller's transaction; returns their new status by id.
+
+    They are parked for an operator. An e-mail may be repeated and becomes due again.
+    """
+    rows = _SQL.execute(
+        connection, "park_crashed", now=now, most_letters=MAX_ATTEMPTS[Channel.EMAIL]
+    ).fetchall()
+    mirror_to_host(connection, [message_id for message_id, _ in rows])
+    return {message_id: Status(status) for message_id, status in rows}
+
+
+def mirror_rest(connection: psycopg.Connection) -> None:
+    """Update the application's rows that were locked before, inside the caller's transaction."""
+    rows = _SQL.execute(connection, "not_mirrored").fetchall()
+    mirror_to_host(connection, [message_id for (message_id,) in rows])
+
+
+def mirror_to_host(connection: psycopg.Connection, message_ids: Sequence[str]) -> None:
+    """Write the status of these messages to the application's rows, inside the caller's transaction."""
+    if message_ids:
+        _SQL.execute(connection, "mirror_to_host", message_ids=list(message_ids))
+
+
+def _message_row(draft: Draft) -> dict[str, Any]:
+    row = asdict(draft) | {
+        "due_at": draft.due_at.isoformat(),
+        "dedupe_until": (draft.dedupe_until or draft.due_at + _DEDUPE).isoformat(),
+    }
+    # PostgreSQL refuses some characters, and its error quotes the whole text.
+    return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
+    subject, body, rich = row["subject"], row["body"], row["rich"]
+    channel, file = Channel(row["channel"]), _file(row)
+    if row["host_subject"] is not None:
+        # Use the application's current text. Only e-mail can contain the file, so other channels name its location.
+        elsewhere = f"\n\n{file.unattached_text}" if file and channel is not Channel.EMAIL else ""
+        host_body = f"{row['host_body']}{elsewhere}"
+        shown = literal(channel, row["host_subject"], host_body, is_html=row["host_is_html"])
+        if (shown.subject, shown.text, shown.rich) != (subject, body, rich):
+            subject, body, rich = shown.subject, shown.text, shown.rich
+            about = {"message_id": row["message_id"], "subject": subject, "body": body}
+            _SQL.execute(connection, "refresh_text", **about, rich=rich if rich is None else Jsonb(rich))
+    message = Message(
+        row["message_id"],
+        row["tenant_id"],
+        channel,
+        row["destination"],
+        subject,
+        body,
+        rich,
+        file if channel is Channel.EMAIL else None,
+        row["template_key"] in CONTRACT_LETTERS,
+    )
+    return Claimed(message, row["attempts"], row["host_log_id"], row["due_at"], row["most_attempts"])
+
+
+def _file(row: Mapping[str, Any]) -> MessageFile | None:
+    if row["file_name"] is None:
+        return None
+    return MessageFile(
+        row["file_name"],
+        row["object_key"],
+        row["sha256"],
+        row["is_attached"],
+        row["attached_text"],
+        row["unattached_text"],
+    )
+
+
+def _record(
+    connection: psycopg.Connection,
+    lane: Lane,
+    sent: Sequence[SendAttempt],
+    owner: str,
+    now: datetime,
+    *,
+    closed_at: datetime,
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(_SQL["record_result"], [_result_row(entry, owner, now) for entry in sent])
+    mirror_to_host(
+        connection, [entry.claimed.message.message_id for entry in sent if entry.claimed.host_log_id]
+    )
+    for entry in sent:
+        error = entry.result.error
+        if error is None:
+            continue
+        about = {"tenant_id": lane.tenant_id, "error_code": error.code}
+        if entry.transition.closes_channel:
+            _SQL.execute(
+                connection, "open_circuit", **about, now=closed_at, channel=lane.channel, reason=error.meaning
+            )
+        if entry.transition.suppresses_address:
+            message = entry.claimed.message
+            suppression.record_bounce(
+                connection,
+                lane.tenant_id,
+                message.destination,
+                message_id=message.message_id,
+                error_code=error.code,
+                now=now,
+            )
+    if lane.channel is Channel.EMAIL:
+        accepted = {
+            entry.claimed.message.message_id: entry.claimed.message.destination
+            for entry in sent
+            if entry.transition.status is Status.SENT
+        }
+        suppression.record_accepted(connection, lane.tenant_id, accepted, now)
+
+
+def _result_row(entry: SendAttempt, owner: str, now: datetime) -> dict[str, Any]:
+    error = entry.result.error
+    return {
+        "message_id": entry.claimed.message.message_id,
+        "status": entry.transition.status,
+        "attempts": entry.transition.attempts,
+        "next_attempt_at": entry.transition.next_attempt_at,
+        "provider_message_id": entry.result.provider_message_id,
+        "error_code": error and error.code,
+        "error_class": error and error.error_class,
+        "error_detail": error and f"{error.meaning}（{entry.result.detail or error.code}）",
+        "owner": owner,
+        "now": now,
+    }

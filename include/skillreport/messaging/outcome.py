@@ -1,0 +1,139 @@
+"""The result of one send: one of four outcomes, from one table of error codes for all channels.
+
+Clients, documentation and the tests' stand-ins all use the table (``error_codes.yaml``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from include.skillreport.core.yaml_files import load_yaml
+
+_TABLE_FILE = Path(__file__).with_name("error_codes.yaml")
+
+
+class Channel(StrEnum):
+    """The kind of service that messages are sent through."""
+
+    EMAIL = "email"
+    SLACK = "slack"
+    TEAMS = "teams"
+    LINE_WORKS = "line_works"
+
+
+class Outcome(StrEnum):
+    """TRANSIENT: a retry may succeed. PERMANENT: a retry cannot succeed. AMBIGUOUS: the message may have arrived."""
+
+    SENT = "sent"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    AMBIGUOUS = "ambiguous"
+
+
+class ErrorClass(StrEnum):
+    """The kind of error. It determines who can fix it.
+
+    RATE_LIMIT is a limit of the service, RECIPIENT_LIMIT a limit of one recipient (greylisting, a busy mailbox). CREDENTIAL and
+    CONFIGURATION close the tenant's channel until an administrator fixes it. ACCESS: the mail server refuses the installation's sender,
+    network address or relaying, or requires a login. It closes the server for all lanes that use it, until a probe is accepted. ADDRESS
+    suppresses the recipient's address for a time. FILE: the file of a letter cannot be read from the object store. The other classes
+    concern one message or the service.
+    """
+
+    RATE_LIMIT = "rate_limit"
+    RECIPIENT_LIMIT = "recipient_limit"
+    SERVICE = "service"
+    NETWORK = "network"
+    CREDENTIAL = "credential"
+    CONFIGURATION = "configuration"
+    ACCESS = "access"
+    DESTINATION = "destination"
+    ADDRESS = "address"
+    PAYLOAD = "payload"
+    FILE = "file"
+
+
+# Errors with which nothing was sent, and which do not count as an attempt.
+_NO_ATTEMPTS = frozenset(
+    {ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT, ErrorClass.ACCESS, ErrorClass.FILE}
+)
+
+
+@dataclass(frozen=True)
+class ErrorCode:
+    """One row of the table: the meaning of an answer.
+
+    ``meaning`` is the Japanese text for operators, ``wait`` the minimum time to the next retry, ``text`` a pattern for the answer's text.
+    ``limits_connections``: a rate limit that counts connections. ``closes_after``: from this age of the message on, the error closes the
+    channel.
+    """
+
+    code: str
+    outcome: Outcome
+    error_class: ErrorClass
+    meaning: str
+    wait: timedelta | None = None
+    text: re.Pattern[str] | None = None
+    limits_connections: bool = False
+    closes_after: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """The result of one send. ``detail`` is for the log and contains no secret, address or message text.
+
+    ``retry_after`` is the wait that the service asks for, ``provider_message_id`` the service's id of the message, ``per_minute`` the
+    limit that the service states, in messages per minute.
+    """
+
+    outcome: Outcome
+    error: ErrorCode | None = None
+    detail: str = ""
+    provider_message_id: str | None = None
+    retry_after: timedelta | None = None
+    per_minute: int | None = None
+
+    @property
+    def counts_as_attempt(self) -> bool:
+        """Whether the send counts as an attempt. A refusal by a limit or of the installation does not, nor a file that cannot be read."""
+        return self.error is None or self.error.error_class not in _NO_ATTEMPTS
+
+    @property
+    def is_refused_for_rate(self) -> bool:
+        """Whether the service refused the send because of its rate limit."""
+        return self.error is not None and self.error.error_class is ErrorClass.RATE_LIMIT
+
+
+@cache
+def error_table(channel: Channel) -> Mapping[str, ErrorCode]:
+    """The channel's codes. ``unknown`` is for codes that the table does not list."""
+    rows = load_yaml(_TABLE_FILE)[channel.value]
+    return {
+        code: ErrorCode(
+            code=code,
+            outcome=Outcome(row["outcome"]),
+            error_class=ErrorClass(row["class"]),
+            meaning=row["meaning"],
+            wait=timedelta(minutes=row["wait_minutes"]) if "wait_minutes" in row else None,
+            text=re.compile(row["text"], re.IGNORECASE) if "text" in row else None,
+            limits_connections=row.get("limits") == "connections",
+            closes_after=timedelta(hours=row["closes_after_hours"]) if "closes_after_hours" in row else None,
+        )
+        for code, row in rows.items()
+    }
+
+
+def failed(
+    channel: Channel, code: str, detail: str = "", *, retry_after: timedelta | None = None
+) -> SendResult:
+    """The result for an error code. A code that the table does not list becomes the channel's ``unknown``."""
+    table = error_table(channel)
+    error = table.get(code) or table["unknown"]
+    shown = detail if error.code == code else f"{code}: {detail}" if detail else code
+    return SendResult(error.outcome, error, shown, retry_after=retry_after)

@@ -1,0 +1,127 @@
+"""The next status of a message after a send. Pure; datetimes are aware.
+
+Source: BATCH-019-02's rules. The pause is min(60 min × 2^(n−1), 24 h) with jitter, unless the service sends Retry-After. There are at
+most 3 attempts (Slack 5), fewer if the application's row says so (max_retry_count). A send that was refused by a limit is not an
+attempt, nor is a refusal of the installation, nor a letter whose file cannot be read. These are retried until the message's age reaches
+``give_up_hours``, and contract letters without an end. Every other answer is an attempt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, SendResult
+
+FIRST_BACKOFF = timedelta(hours=1)
+LONGEST_BACKOFF = timedelta(hours=24)
+# A message that has closed its server waits as long again as it is late, at most so long.
+LONGEST_PROBE_PAUSE = timedelta(hours=12)
+# The pause is longer by up to this share, so that messages that failed together are not retried together.
+JITTER = 0.1
+# The pause after a refusal by a rate limit, if the service does not say how long to wait.
+RATE_LIMIT_PAUSE = timedelta(minutes=1)
+
+MAX_ATTEMPTS = {Channel.EMAIL: 3, Channel.SLACK: 5, Channel.TEAMS: 3, Channel.LINE_WORKS: 3}
+
+# A repeated e-mail has the same Message-ID, and mail programs show it once. The other channels have no such key.
+_MAY_BE_REPEATED = frozenset({Channel.EMAIL})
+
+# These errors affect all messages of the tenant's channel until an administrator fixes them.
+CLOSES_CHANNEL = frozenset({ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION})
+
+
+class Status(StrEnum):
+    """The status of a message. PENDING and RETRY wait, SENDING has a lease, AMBIGUOUS waits for an operator, the others are final.
+
+    DISCARDED: by an operator. WITHDRAWN: by the application, or by a setting. MERGED: another message contains the text.
+    """
+
+    PENDING = "pending"
+    SENDING = "sending"
+    RETRY = "retry"
+    SENT = "sent"
+    AMBIGUOUS = "ambiguous"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    DISCARDED = "discarded"
+    WITHDRAWN = "withdrawn"
+    MERGED = "merged"
+
+
+@dataclass(frozen=True)
+class Transition:
+    """The next status of a message, and its attempts so far. ``next_attempt_at`` is for RETRY. ``closes_channel``: the lane waits."""
+
+    status: Status
+    attempts: int
+    next_attempt_at: datetime
+    closes_channel: bool = False
+    suppresses_address: bool = False
+
+
+def transition(
+    channel: Channel,
+    attempts: int,
+    result: SendResult,
+    now: datetime,
+    *,
+    spread: float,
+    most_attempts: int | None = None,
+    pause: timedelta | None = None,
+    age: timedelta = timedelta(),
+) -> Transition:
+    """The transition of a message that had ``attempts`` before this send.
+
+    ``spread`` (0 to 1) is the random part of the jitter. ``most_attempts`` is the message's own limit (at least 1), below the channel's.
+    ``pause`` (default: a minute) is the wait after a refusal by a limit for which the service states none. ``age`` is the time since the
+    message was due.
+    """
+    most = min(MAX_ATTEMPTS[channel], most_attempts or MAX_ATTEMPTS[channel])
+    attempts += result.counts_as_attempt
+    error = result.error
+    closes_channel = error is not None and (
+        (result.outcome is Outcome.PERMANENT and error.error_class in CLOSES_CHANNEL)
+        or (error.closes_after is not None and age >= error.closes_after)
+    )
+    match result.outcome:
+        case Outcome.SENT:
+            return Transition(Status.SENT, attempts, now)
+        case _ if closes_channel:
+            # The message did not cause the error. It waits with the rest of its lane until the channel is fixed. After too many attempts it
+            # becomes dead.
+            return Transition(
+                Status.RETRY if attempts < most else Status.DEAD, attempts, now, closes_channel=True
+            )
+        case Outcome.PERMANENT:
+            return Transition(
+                Status.DEAD,
+                attempts,
+                now,
+                suppresses_address=error is not None and error.error_class is ErrorClass.ADDRESS,
+            )
+        case Outcome.AMBIGUOUS if channel not in _MAY_BE_REPEATED:
+            return Transition(Status.AMBIGUOUS, attempts, now)
+    asked = result.retry_after or (error and error.wait)
+    if not result.counts_as_attempt:
+        # The first run sends only messages without an attempt, and may send this one when the wait is over.
+        waiting = Status.RETRY if attempts else Status.PENDING
+        wait = asked or (RATE_LIMIT_PAUSE if pause is None else pause)
+        if error is not None and error.error_class is ErrorClass.ACCESS:
+            # The server may refuse this recipient only. Another message is the next probe.
+            wait = max(wait, min(age, LONGEST_PROBE_PAUSE))
+        return Transition(waiting, attempts, now + wait)
+    if attempts >= most and error is not None and error.closes_after is not None:
+        # The error closes the channel at a certain age of the message. Until then the last attempt is repeated.
+        attempts = most - 1
+    if attempts >= most:
+        final = Status.AMBIGUOUS if result.outcome is Outcome.AMBIGUOUS else Status.DEAD
+        return Transition(final, attempts, now)
+    return Transition(Status.RETRY, attempts, now + (asked or backoff(attempts, spread)))
+
+
+def backoff(attempts: int, spread: float) -> timedelta:
+    """The pause after this number of attempts (at least 1)."""
+    pause: timedelta = min(FIRST_BACKOFF * 2 ** (attempts - 1), LONGEST_BACKOFF)
+    return pause * (1 + JITTER * spread)

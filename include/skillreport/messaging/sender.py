@@ -1,0 +1,356 @@
+"""Sends due messages of many tenants and channels concurrently, each tenant and channel in its own lane.
+
+A lane waits for slots of its service's throttle, claims as many messages, commits, sends them concurrently, records the results and claims
+the next messages. So a claimed message never waits. If a sender is killed, only its messages in flight are in doubt. A slow or throttled
+service delays only the lanes that share its limit. A message that was refused by a rate limit is sent in the same run when the wait is
+over, if the run still has time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+import psycopg
+
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import is_about_data, reason_of
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.lasting_connection import LastingConnection
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels.base import ChannelClient
+from include.skillreport.messaging.letter_files import with_content
+from include.skillreport.messaging.message import Message
+from include.skillreport.messaging.outbox import Claimed, Claims, Lane, SendAttempt
+from include.skillreport.messaging.outcome import Channel, ErrorClass, SendResult, failed
+from include.skillreport.messaging.pacing import LanePace
+from include.skillreport.messaging.retry import Status, transition
+from include.skillreport.messaging.shared_limits import (
+    join_limits,
+    leave_limits,
+    record_closing,
+    renew_limits,
+    renew_until,
+)
+from include.skillreport.messaging.suppression import Reason
+from include.skillreport.messaging.throttle import Throttle
+
+T = TypeVar("T")
+
+# The maximum number of a lane's messages in flight. A killed sender leaves them in doubt.
+_IN_FLIGHT = {Channel.EMAIL: 10, Channel.SLACK: 5, Channel.TEAMS: 4, Channel.LINE_WORKS: 4}
+
+# The maximum number of a channel's lanes that send at the same time, so that there are not too many open sockets.
+_LANES_AT_ONCE = dict.fromkeys(Channel, 100)
+
+# After this many seconds, a lane gives way to other lanes that wait for the same limit.
+_TURN_SECONDS = 1.0
+
+# Seconds that one send may take, including all its requests. It must be well below the outbox's lease.
+SEND_LIMIT = 120
+
+# If this many messages in a row end with one of these errors, the service is unavailable. A mail server's 4xx mostly concerns one
+# recipient.
+_MOST_FAILURES = 3
+_SERVICE_ERRORS = dict.fromkeys(Channel, frozenset({ErrorClass.SERVICE, ErrorClass.NETWORK}))
+_SERVICE_ERRORS[Channel.EMAIL] = frozenset({ErrorClass.NETWORK})
+
+# Seconds after which a lane looks again for a message that another sender has locked.
+_LOCKED_SECONDS = 0.2
+
+
+@dataclass
+class LaneReport:
+    """The number of a lane's messages by status. ``problem`` is the error that stopped the lane; its last messages are parked later.
+
+    ``is_server_closed``: the service refuses the installation, so the lane's messages wait.
+    """
+
+    lane: Lane
+    counts: Counter[Status] = field(default_factory=Counter)
+    problem: str | None = None
+    is_server_closed: bool = False
+
+
+class Sender:
+    """Sends the due messages of lanes. ``database`` acts as ``batch_tenant``. No other code may use it at the same time.
+
+    After ``stop_at`` no more messages are claimed; None: the sender waits for throttled services as long as they ask. ``started_at`` is
+    before the channels' settings were read: messages for that time and before are sent, and a channel is closed as of then. ``clock``
+    returns aware datetimes. ``hold_back`` is called every few seconds, and postpones messages that may not be sent at present. ``store``
+    contains the files of letters; without it a letter with a file waits.
+    """
+
+    def __init__(
+        self,
+        database: LastingConnection,
+        client_of: Callable[[Lane], ChannelClient],
+        pace_of: Callable[[Lane], LanePace],
+        *,
+        owner: str,
+        clock: Callable[[], datetime],
+        started_at: datetime,
+        statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
+        stop_at: datetime | None = None,
+        hold_back: Callable[[psycopg.Connection], object] = lambda _: None,
+        store: ObjectStore | None = None,
+    ) -> None:
+        self._database = database
+        self._client_of = client_of
+        self._pace_of = pace_of
+        self._owner = owner
+        self._clock = clock
+        self._statuses = statuses
+        self._hold_back = hold_back
+        self._store = store
+        self._started_at = started_at
+        seconds = math.inf if stop_at is None else (stop_at - clock()).total_seconds()
+        self._until = time.monotonic() + seconds
+        self._lanes: Sequence[Lane] = ()
+        self._database_turn = asyncio.Lock()
+        self._turns = {channel: asyncio.Semaphore(lanes) for channel, lanes in _LANES_AT_ONCE.items()}
+        self._in_flight = set[str]()
+
+    async def drain(self, lanes: Sequence[Lane]) -> list[LaneReport]:
+        """Send the messages of these lanes that are due. Each message is sent at most once, unless the service refused it.
+
+        :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
+        """
+        self._lanes = lanes
+        paces = [self._pace_of(lane) for lane in lanes]
+        async with self._shared({pace.throttle for pace in paces}):
+            for pace in paces:
+                pace.throttle.join()
+            return list(await asyncio.gather(*map(self._drain_lane, lanes, paces)))
+
+    @asynccontextmanager
+    async def _shared(self, throttles: Iterable[Throttle]) -> AsyncIterator[None]:
+        """Share the limits with the other processes that send."""
+        share = [throttle for throttle in throttles if throttle.limit.key]
+        await self._query(partial(join_limits, throttles=share, owner=self._owner))
+        is_over = asyncio.Event()
+        renewal = asyncio.create_task(
+            renew_until(is_over, lambda: self._query(partial(self._renew, throttles=share)))
+        )
+        try:
+            yield
+        finally:
+            # Not cancelled: its statement would continue in its thread, and run at the same time as the next one on the same connection.
+            is_over.set()
+            await renewal
+        await self._query(partial(leave_limits, throttles=share, owner=self._owner))
+
+    def _renew(self, connection: psycopg.Connection, throttles: Sequence[Throttle]) -> None:
+        renew_limits(connection, throttles, self._owner)
+        self._hold_back(connection)
+
+    async def _drain_lane(self, lane: Lane, pace: LanePace) -> LaneReport:
+        report = LaneReport(lane)
+        try:
+            await self._send_due(report, pace)
+        except Exception as error:
+            # An error caused by one tenant's data stops only that tenant's lane.
+            if not is_about_data(error):
+                raise
+            report.problem = reason_of(error)
+        finally:
+            pace.throttle.leave()
+        return report
+
+    async def _send_due(self, report: LaneReport, pace: LanePace) -> None:
+        """Send the lane's messages until none is left, the service is unavailable, or the time is over."""
+        lane, client = report.lane, self._client_of(report.lane)
+        suppressed = await self._suppressed(lane)
+        sent: Sequence[SendAttempt] = ()
+        # When throttled messages may be sent again, by message id; seconds of time.monotonic.
+        throttled: dict[str, float] = {}
+        turn_ends, failures = 0.0, 0
+        while True:
+            now = time.monotonic()
+            may_go_on = now < self._until and (now < turn_ends or not pace.throttle.has_waiting_lanes)
+            slots = pace.throttle.take_now(_IN_FLIGHT[lane.channel]) if may_go_on else 0
+            if not slots:
+                # Results are recorded before the lane waits.
+                await self._exchange(lane, pace, sent, 0)
+                if sent and not throttled and not await self._has_due(lane):
+                    return
+                sent = ()
+                slots = await pace.throttle.take(_IN_FLIGHT[lane.channel], self._until)
+                if not slots:
+                    report.is_server_closed |= pace.throttle.is_shut
+                    return
+                turn_ends = time.monotonic() + _TURN_SECONDS
+            async with self._turns[lane.channel]:
+                claims = await self._claim(lane, pace, sent, slots)
+                sent = await asyncio.gather(
+                    *(self._send(client, pace, entry, suppressed) for entry in claims.messages)
+                )
+            report.counts.update(claims.others)
+            report.counts.update(entry.transition.status for entry in sent)
+            failures = failures + len(sent) if all(map(_is_service_error, sent)) else 0
+            if any(map(_closes_lane, sent)) or pace.throttle.is_shut or failures >= _MOST_FAILURES:
+                # The remaining messages wait for the next run.
+                report.is_server_closed |= any(map(_is_refused_access, sent))
+                await self._exchange(lane, pace, sent, 0)
+                return
+            throttled |= _return_times(sent, self._clock())
+            if not claims and not await self._wait_for_more(lane, pace, throttled):
+                return
+
+    async def _claim(self, lane: Lane, pace: LanePace, sent: Sequence[SendAttempt], slots: int) -> Claims:
+        """Record results, and claim a message for each slot. Slots without a message are given back."""
+        claims = Claims()
+        try:
+            claims = await self._exchange(lane, pace, sent, slots)
+        finally:
+            pace.throttle.give_back(slots - len(claims.messages))
+        for entry in claims.messages:
+            pace.starts(entry.message.destination)
+        return claims
+
+    async def _wait_for_more(self, lane: Lane, pace: LanePace, throttled: dict[str, float]) -> bool:
+        """No message can be claimed now. Wait for the first that can; returns False if the lane has none in the run's time."""
+        now = time.monotonic()
+        waits = [moment - now for moment in throttled.values() if moment > now]
+        if pace.channels is not None and await self._has_due(lane):
+            waits.append(pace.channels.next_free() or _LOCKED_SECONDS)
+        for message_id in [each for each, moment in throttled.items() if moment <= now]:
+            # This lane has claimed it again, or another sender has.
+            del throttled[message_id]
+        if not waits or now + min(waits) >= self._until:
+            return False
+        await asyncio.sleep(min(waits))
+        return True
+
+    async def _send(
+        self, client: ChannelClient, pace: LanePace, claimed: Claimed, suppressed: Mapping[str, Reason]
+    ) -> SendAttempt:
+        message = claimed.message
+        reason = suppressed.get(message.destination.lower())
+        if reason and not (message.belongs_to_contract and reason is Reason.UNSUBSCRIBE):
+            result: SendResult | None = failed(message.channel, "suppressed")
+        else:
+            result = client.check(message)
+        if result is None:
+            # Each letter has its own connection, so at most one file per connection is in memory.
+            loaded = await with_content(message, self._store)
+            message, result = (loaded, None) if isinstance(loaded, Message) else (message, loaded)
+        if result is None:
+            sent_at = time.monotonic()
+            result = await _send_in_time(client, message)
+            pause = pace.ends(message.destination, sent_at, result)
+            if pace.closes_or_reopens(result):
+                await self._query(partial(record_closing, throttle=pace.throttle, result=result))
+        else:
+            pause = None
+            pace.throttle.give_back(1)
+        now = self._clock()
+        return SendAttempt(
+            claimed,
+            result,
+            transition(
+                message.channel,
+                claimed.attempts,
+                result,
+                now,
+                spread=random.random(),  # noqa: S311 - jitter
+                most_attempts=claimed.most_attempts,
+                pause=pause,
+                age=now - claimed.due_at,
+            ),
+        )
+
+    async def _suppressed(self, lane: Lane) -> Mapping[str, Reason]:
+        if lane.channel is not Channel.EMAIL:
+            return {}
+        return await self._query(
+            partial(outbox.suppressed_addresses, tenant_id=lane.tenant_id, now=self._clock())
+        )
+
+    async def _has_due(self, lane: Lane) -> bool:
+        return await self._query(
+            partial(
+                outbox.has_due,
+                lane=lane,
+                statuses=self._statuses,
+                started_at=self._started_at,
+                now=self._clock(),
+            )
+        )
+
+    async def _exchange(self, lane: Lane, pace: LanePace, sent: Sequence[SendAttempt], count: int) -> Claims:
+        """Record results and claim up to ``count`` messages."""
+        if not sent and not count:
+            return Claims()
+        claims = await self._query(
+            partial(
+                outbox.exchange,
+                lane=lane,
+                sent=sent,
+                statuses=self._statuses,
+                count=count,
+                owner=self._owner,
+                started_at=self._started_at,
+                now=self._clock(),
+                busy=pace.busy(),
+            )
+        )
+        self._in_flight -= {entry.claimed.message.message_id for entry in sent}
+        self._in_flight |= {entry.message.message_id for entry in claims.messages}
+        return claims
+
+    async def _query(self, work: Callable[[psycopg.Connection], T]) -> T:
+        """Run a transaction. If the connection is lost, repeat it on a new one. This sender keeps its messages in flight."""
+        async with self._database_turn:
+            return await asyncio.to_thread(self._database.run, work, self._release_unknown)
+
+    def _release_unknown(self, connection: psycopg.Connection) -> None:
+        tenants = sorted({lane.tenant_id for lane in self._lanes})
+        with tenant_transaction(connection, tenants):
+            outbox.release_unsent(connection, self._owner, self._in_flight)
+
+
+async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
+    try:
+        async with asyncio.timeout(SEND_LIMIT):
+            return await client.send(message)
+    except TimeoutError:
+        return failed(message.channel, "timeout", f"{SEND_LIMIT} s")
+    except Exception as error:
+        # A client must not raise. If it does, the error concerns only this message.
+        return failed(message.channel, "connection_lost", type(error).__name__)
+
+
+def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float]:
+    """When the messages that a rate limit refused are due again, by message id."""
+    moment = time.monotonic()
+    return {
+        entry.claimed.message.message_id: moment
+        + (entry.transition.next_attempt_at - now).total_seconds()
+        + 0.01
+        for entry in sent
+        if entry.result.is_refused_for_rate
+    }
+
+
+def _closes_lane(entry: SendAttempt) -> bool:
+    return entry.transition.closes_channel
+
+
+def _is_refused_access(entry: SendAttempt) -> bool:
+    error = entry.result.error
+    return error is not None and error.error_class is ErrorClass.ACCESS
+
+
+def _is_service_error(entry: SendAttempt) -> bool:
+    error = entry.result.error
+    return error is not None and error.error_class in _SERVICE_ERRORS[entry.claimed.message.channel]

@@ -1,0 +1,128 @@
+"""Limits that several processes share. Each process uses its part, and the next run begins with what the last one has learnt.
+
+The part depends on the number of processes that send through a limit at present, so together they stay within it. A killed process counts
+for another 90 seconds. The times are the database's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import reason_of
+from include.skillreport.core.execution.batch import RunRemark
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.messaging.outcome import SendResult
+from include.skillreport.messaging.throttle import Learnt, Throttle
+
+log = logging.getLogger(__name__)
+
+_SQL = Statements(Path(__file__).parent)
+
+# How often a process records that it still sends through a limit.
+_RENEW_SECONDS = 15
+
+
+def join_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
+    """Join these limits, and begin with their stored state."""
+    by_key = {throttle.limit.key: throttle for throttle in throttles}
+    for row in _announce(connection, by_key, owner):
+        throttle = by_key[row["limit_key"]]
+        throttle.share(row["senders"], row["rank"])
+        throttle.set_closed(is_closed=row["is_closed"])
+        if row["at_once"] is not None:
+            throttle.recall(Learnt(row["per_minute"], row["at_once"], row["blocked_seconds"]))
+
+
+def renew_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
+    """Store the learnt limits, and adjust the parts. Leave limits that no lane uses any more."""
+    by_key = {throttle.limit.key: throttle for throttle in throttles if throttle.is_in_use}
+    store_limits(connection, by_key.values())
+    _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=list(by_key))
+    for row in _announce(connection, by_key, owner):
+        throttle = by_key[row["limit_key"]]
+        throttle.share(row["senders"], row["rank"])
+        throttle.set_closed(is_closed=row["is_closed"])
+        throttle.block(row["blocked_seconds"] or 0.0)
+
+
+async def renew_until(is_over: asyncio.Event, renew: Callable[[], Awaitable[object]]) -> None:
+    """Renew every few seconds until the event is set. A failed renewal is ignored: without a database the lanes fail too."""
+    while not is_over.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RENEW_SECONDS):
+                await is_over.wait()
+                return
+        try:
+            await renew()
+        except psycopg.Error as error:
+            log.warning("The limits of services could not be renewed: %s", reason_of(error))
+
+
+def leave_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
+    """Store the learnt limits, and leave them to the other processes."""
+    store_limits(connection, throttles)
+    _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=[])
+
+
+def record_closing(connection: psycopg.Connection, throttle: Throttle, result: SendResult) -> None:
+    """Store that the service was closed or reopened by this result of a send, for all processes and later runs."""
+    key, error = throttle.limit.key, result.error
+    if not throttle.is_closed:
+        _SQL.execute(connection, "reopen_service", limit_key=key)
+    elif error is not None:
+        learnt = throttle.learnt()
+        _SQL.execute(
+            connection,
+            "close_service",
+            limit_key=key,
+            at_once=learnt.at_once,
+            blocked_seconds=learnt.blocked_seconds,
+            reason=f"{throttle.limit.label}: {error.meaning}（{result.detail or error.code}）",
+        )
+
+
+def closed_services(platform: psycopg.Connection) -> dict[str, RunRemark]:
+    """A remark for each closed service, by its closing. ``platform`` acts as ``batch_platform``.
+
+    A remark that an earlier run has reported is reported again after a day.
+    """
+    return {
+        f"closed {row['limit_key']} {row['closed_at'].astimezone(JAPAN).isoformat()}": RunRemark(
+            problem=f"{row['closed_reason']}。このサーバーを使うメールはすべて待っています（試行回数には数えません）",
+            remedy="サーバーの中継の許可、ログイン、送信元の設定を直してください。待っているテナントには、実行の結果に注記があります。"
+            "この実行を消去（Clear）する必要はありません。"
+            "その後の実行が 1 通を試し、受け付けられれば自動で再開します",
+        )
+        for row in _SQL.rows(platform, "closed_services")
+    }
+
+
+def store_limits(connection: psycopg.Connection, throttles: Iterable[Throttle]) -> None:
+    """Store the limits of the throttles that were refused."""
+    learnt = [(throttle.limit.key, throttle.learnt()) for throttle in throttles if throttle.has_changed]
+    if learnt:
+        _SQL.execute(
+            connection,
+            "store_limits",
+            keys=[key for key, _ in learnt],
+            per_minute=[each.per_minute for _, each in learnt],
+            at_once=[each.at_once for _, each in learnt],
+            blocked_seconds=[each.blocked_seconds for _, each in learnt],
+        )
+
+
+def _announce(
+    connection: psycopg.Connection, by_key: dict[str, Throttle], owner: str
+) -> list[dict[str, Any]]:
+    keys = list(by_key)
+    with connection.transaction():
+        _SQL.execute(connection, "announce_sender", keys=keys, owner=owner)
+        return _SQL.rows(connection, "load_limits", keys=keys, owner=owner)

@@ -1,0 +1,173 @@
+"""Addresses that get no mail, with the reason: a bounce, a complaint or an unsubscription.
+
+A bounce suppresses an address for ``notification.suppress_days``. Three bounces in a row suppress it permanently, and so does a complaint
+or an unsubscription. A contract letter ignores unsubscriptions (``contract_letters``). An accepted letter that does not bounce later resets
+the count. An operator can lift a suppression. All functions run inside the caller's transaction. Datetimes are aware; addresses are
+compared in lower case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.core.database import Statements
+from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging.preferences import load_preferences
+
+_SQL = Statements(Path(__file__).parent)
+
+# After this many bounces in a row an address is suppressed permanently.
+MOST_BOUNCES = 3
+
+# A mail server reports a bounce within five days (RFC 5321, section 4.5.4.1).
+_LATEST_BOUNCE = timedelta(days=7)
+
+# The batches' own codes: no mail server has refused the address.
+_NO_BOUNCES = frozenset({"suppressed", "invalid_address"})
+
+
+class Reason(StrEnum):
+    """Why an address is suppressed."""
+
+    BOUNCE = "bounce"
+    COMPLAINT = "complaint"
+    UNSUBSCRIBE = "unsubscribe"
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """A suppressed address. ``until`` is None if it is suppressed permanently. ``bounces`` counts the bounces in a row."""
+
+    tenant_id: str
+    address: str = field(repr=False)
+    reason: Reason
+    error_code: str
+    bounces: int
+    since: datetime
+    until: datetime | None
+
+
+def suppressed_addresses(connection: psycopg.Connection, now: datetime | None = None) -> dict[str, Reason]:
+    """The addresses (lower case) that the transaction's tenants have suppressed at a time (default: the database's), with the reason."""
+    rows = _SQL.execute(connection, "suppressed_addresses", now=now)
+    return {address: Reason(reason) for address, reason in rows}
+
+
+def record_bounce(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    address: str,
+    *,
+    message_id: str,
+    error_code: str,
+    now: datetime,
+) -> None:
+    """Count the hard bounce of a message, and suppress its address."""
+    if error_code in _NO_BOUNCES:
+        return
+    settings = load_settings().notification
+    preferences = load_preferences(connection, settings, now).get(tenant_id)
+    days = (preferences.settings if preferences else settings).suppress_days
+    _SQL.execute(
+        connection,
+        "record_bounce",
+        tenant_id=tenant_id,
+        address=address.lower(),
+        message_id=message_id,
+        error_code=error_code,
+        now=now,
+        until=now + timedelta(days=days),
+        most_bounces=MOST_BOUNCES,
+    )
+
+
+def record_accepted(
+    connection: psycopg.Connection, tenant_id: str, messages: Mapping[str, str], now: datetime
+) -> None:
+    """Note that mail servers accepted messages: their addresses, by message id."""
+    if messages:
+        _SQL.execute(
+            connection,
+            "record_accepted",
+            tenant_id=tenant_id,
+            addresses=[address.lower() for address in messages.values()],
+            message_ids=list(messages),
+            now=now,
+        )
+
+
+def forget_ended(connection: psycopg.Connection, now: datetime) -> None:
+    """Delete the bounces of addresses that accepted a letter long enough ago: it cannot bounce any more."""
+    _SQL.execute(connection, "forget_ended", accepted_before=now - _LATEST_BOUNCE)
+
+
+def suppress_for_good(
+    connection: psycopg.Connection, tenant_id: str, address: str, reason: Reason, now: datetime
+) -> bool:
+    """Suppress an address because of a complaint or an unsubscription; returns whether this is new."""
+    changed = _SQL.execute(
+        connection,
+        "suppress_for_good",
+        tenant_id=tenant_id,
+        address=address.lower(),
+        reason=reason,
+        now=now,
+    )
+    return changed.rowcount == 1
+
+
+def list_suppressed(
+    connection: psycopg.Connection, addresses: Sequence[str], now: datetime, *, most: int
+) -> tuple[list[Suppression], dict[str, int]]:
+    """The latest suppressions of the transaction's tenants, limited per tenant, and the number of all by tenant id.
+
+    ``addresses``: only these; empty: all.
+    """
+    rows = _SQL.rows(connection, "list_suppressed", addresses=_lower(addresses), now=now, count=most)
+    listed = [
+        Suppression(
+            row["tenant_id"],
+            row["address"],
+            Reason(row["reason"]),
+            row["error_code"],
+            row["bounces"],
+            row["suppressed_at"],
+            row["suppressed_until"],
+        )
+        for row in rows
+    ]
+    return listed, {row["tenant_id"]: row["suppressions"] for row in rows}
+
+
+def lift(connection: psycopg.Connection, addresses: Sequence[str]) -> list[str]:
+    """Send mail to these addresses again, and forget their bounces; returns the tenant id of each."""
+    rows = _SQL.execute(connection, "lift", addresses=_lower(addresses)).fetchall()
+    return [tenant_id for (tenant_id,) in rows]
+
+
+def not_suppressed(
+    platform: psycopg.Connection, tenant_ids: Sequence[str], addresses: Sequence[str], now: datetime
+) -> list[str]:
+    """The addresses (lower case) that none of these tenants has suppressed. ``platform`` acts as ``batch_platform``."""
+    return [
+        str(address)
+        for address in _SQL.column(
+            platform, "not_suppressed", tenant_ids=list(tenant_ids), addresses=_lower(addresses), now=now
+        )
+    ]
+
+
+def masked(address: str) -> str:
+    """The address for logs: its first character and its domain."""
+    _, at, domain = address.rpartition("@")
+    return f"{address[:1]}***{at}{domain if at else ''}"
+
+
+def _lower(addresses: Sequence[str]) -> list[str]:
+    return sorted({address.lower() for address in addresses})

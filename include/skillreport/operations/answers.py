@@ -1,0 +1,74 @@
+"""The answer to a request, as the options of the run that applies it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, items_of, listed_items
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import FindsTenants, KnowsVanishedTenants, Request, TakesOptions
+from include.skillreport.core.execution.sharding import Tenant
+
+# The options of an answer. The first one approves.
+APPROVE, HOLD = "承認する", "保留のままにする"
+
+# Why a request is out of date, and how to get a new one.
+SUPERSEDED = "この確認より新しい確認（Required Actions）があります。新しい方に答えてください"
+
+
+class AppliesAnswer(TakesOptions, FindsTenants, KnowsVanishedTenants):
+    """Works on the tenants that a user has approved. If the request stays on hold, there are none.
+
+    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all) and ``note``.
+    """
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """``request`` and ``note``. The database contains which item of a tenant the request is about."""
+        return {"request": str(request.values["request"]), "note": str(request.values.get("note") or "")}
+
+    def found_tenants(self, request: Request) -> Collection[str]:
+        """The ids of the approved tenants, whatever their status. :raises ParameterError: the request does not list a code."""
+        return approved_tenants(self._items(request), str(request.values["answer"]), request.codes)
+
+    def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
+        """All listed tenants. If the application has deleted a tenant since then, it still gets an outcome."""
+        return [
+            Tenant(tenant_id, code, name)
+            for tenant_id, (code, name) in {
+                item.tenant_id: (item.tenant_code, item.tenant_name) for item in self._items(request)
+            }.items()
+        ]
+
+    def _items(self, request: Request) -> list[HeldItem]:
+        return items_of(request.platform, str(request.values["request"]))
+
+
+def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str]) -> set[str]:
+    """The ids of the tenants that the answer approves. ``codes`` are some of the listed tenants; empty: all listed tenants.
+
+    An item that the text of the request does not show is not approved.
+
+    :raises ParameterError: the answer is none of the options, or the request lists no tenant with such a code.
+    """
+    if answer not in (APPROVE, HOLD):
+        raise ParameterError(f"答え {answer!r} は使えません。「{APPROVE}」か「{HOLD}」を選んでください。")
+    listed = listed_items(items)
+    unknown = sorted(set(codes).difference(item.tenant_code for item in listed))
+    if unknown:
+        raise ParameterError(
+            f"テナントコード {'、'.join(repr(code) for code in unknown)} は、この確認の一覧にありません。"
+            "この実行の ask を下流ごと消去（Clear）すると、もう一度答えられます。"
+        )
+    if answer == HOLD:
+        return set()
+    return {item.tenant_id for item in listed if not codes or item.tenant_code in codes}
+
+
+def require_kind(request: ApprovalRequest, kind: str, *, dag_id: str, run_id: str) -> None:
+    """:raises ParameterError: the request has another subject, or another run shows it."""
+    if request.kind != kind or (request.dag_id, request.run_id) != (dag_id, run_id):
+        raise ParameterError(
+            f"確認 '{request.request_id}' は、DAG {request.dag_id} の実行 {request.run_id} のものです。そこで答えてください。"
+            "「確認のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
+        )

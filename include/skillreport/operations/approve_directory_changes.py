@@ -1,0 +1,117 @@
+"""Applies the held directory changes that a user has approved, if the directory has not changed since the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from include.skillreport.approvals.requests import (
+    OUT_OF_DATE,
+    Result,
+    absent_links,
+    items_of,
+    lock_item,
+    plan_fingerprint,
+    record_result,
+)
+from include.skillreport.batches.external_sync.batch import ExternalSyncBatch
+from include.skillreport.batches.external_sync.listing import Unit
+from include.skillreport.batches.external_sync.plan import EntryKind
+from include.skillreport.batches.external_sync.sync import (
+    HELD,
+    PLANNED,
+    SKIPPED,
+    SavedPlan,
+    load_plan,
+    plan_directory,
+    skip_directory,
+)
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.batch import Request, Run, UnitFailure, UnitResult, Work
+from include.skillreport.messaging.outcome import Channel
+from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
+
+_CHANGED = "この確認を出した後に、名簿か連携が変わっています"
+_ADVICE = "DAG batch_019_03_external_sync をこのテナントで実行すると、必要なら新しい確認を出します"
+
+
+class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
+    """BATCH-019-03 for the listed directories of the approved tenants, with the permission to end many links."""
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """``request`` and ``note``. Only ``plan_unit`` decides whether many links may end."""
+        return AppliesAnswer.options(self, request)
+
+    def parts(self, request: Request) -> Mapping[str, Sequence[str]]:
+        """The listed directories of each tenant."""
+        parts: dict[str, list[str]] = {}
+        for item in items_of(request.platform, str(request.values["request"])):
+            parts.setdefault(item.tenant_id, []).append(item.item_id)
+        return parts
+
+    def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
+        """Plan without the permission first. If that plan is held and equals the requested plan, plan again with the permission."""
+        with tenant_transaction(connection, [unit.tenant_id]):
+            item = lock_item(connection, run.options["request"], unit.tenant_id, unit.provider)
+            known = absent_links(connection, unit.tenant_id, unit.provider)
+        assert item is not None, "the parts of a run are its items"
+        plan = plan_directory(connection, unit, self._settings)
+        if item.superseded_by:
+            skip_directory(connection, unit, SUPERSEDED)
+        elif plan.status != HELD or _fingerprint(plan, known) != item.fingerprint:
+            skip_directory(connection, unit, _CHANGED)
+        else:
+            plan_directory(connection, unit, self._settings, allow_many=True)
+
+    def process(self, work: Work) -> list[UnitResult | UnitFailure]:
+        """Apply each tenant's plan, and record the result of the answer."""
+        outcomes: list[UnitResult | UnitFailure] = []
+        for tenant_id in work.tenant_ids:
+            outcome = self._decide(work, tenant_id)
+            result = Result.APPROVED
+            if isinstance(outcome, UnitFailure):
+                result = Result.OUT_OF_DATE if outcome.code == OUT_OF_DATE else Result.FAILED
+            record_result(
+                work.connection,
+                work.run.options["request"],
+                tenant_id,
+                work.run.part,
+                result,
+                outcome.message if isinstance(outcome, UnitFailure) else None,
+                work.run.execution_id,
+            )
+            outcomes.append(outcome)
+        return outcomes
+
+    def _decide(self, work: Work, tenant_id: str) -> UnitResult | UnitFailure:
+        unit = Unit(tenant_id, Channel(work.run.part), work.run.execution_id, work.run.run_date)
+        plan = load_plan(work.connection, unit)
+        if plan is not None and plan.status == SKIPPED:
+            return UnitFailure(
+                tenant_id, OUT_OF_DATE, f"承認できません: {plan.reason}。{_ADVICE}", recoverable=False
+            )
+        if plan is not None and plan.status == PLANNED and _is_too_early(work, tenant_id, plan):
+            return UnitFailure(
+                tenant_id,
+                "TOO_EARLY",
+                "連携を解除するのは、2 日続けて名簿にないアカウントだけです。翌日の実行が出す確認に答えるか、翌日以降に"
+                "この実行のこのインスタンスを下流ごと消去（Clear）してください",
+                recoverable=False,
+            )
+        return self._apply(work.connection, work.run, tenant_id)
+
+
+def _is_too_early(work: Work, tenant_id: str, plan: SavedPlan) -> bool:
+    """Whether links would end although all of their accounts were present until today."""
+    item = lock_item(work.connection, work.run.options["request"], tenant_id, work.run.part)
+    assert item is not None, "the parts of a run are its items"
+    return bool(item.figures.get("linksToEnd")) and not plan.counts.get("deactivated")
+
+
+def _fingerprint(plan: SavedPlan, known: set[str]) -> str:
+    """The fingerprint of the plan, before its absences are saved."""
+    absent = {entry.subject_id for entry in plan.entries if entry.kind is EntryKind.ABSENT}
+    returned = {entry.subject_id for entry in plan.entries if entry.kind is EntryKind.RETURNED}
+    return plan_fingerprint(plan.reason, (known | absent) - returned)

@@ -1,0 +1,139 @@
+"""Finalises the held invoices that a user has approved, if they have not changed since the request."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import psycopg
+
+from include.skillreport.approvals.requests import (
+    OUT_OF_DATE,
+    LiveInvoice,
+    LockedItem,
+    Result,
+    item_ids,
+    lock_invoice,
+    lock_item,
+    record_result,
+)
+from include.skillreport.billing.ledger.settlement import Instructions, Settlement, TenantSettlement
+from include.skillreport.billing.outcomes import outcome_of
+from include.skillreport.billing.service import Billing
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.batch import (
+    FinishesRun,
+    Outcome,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+    WritesFiles,
+)
+from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
+
+# The way to get a new request.
+_ADVICE = "DAG batch_018_02_tenant_billing を同じ業務日とこのテナントで実行すると、今の内容で計算し直し、必要なら新しい確認を出します"
+
+
+class InvoiceApproval(AppliesAnswer, TenantBatch, WritesFiles, FinishesRun):
+    """One listed invoice of each approved tenant. ``business_date`` is a day of its month."""
+
+    def __init__(self, billing: Billing) -> None:
+        self._billing = billing
+
+    def process(self, work: Work) -> list[Outcome]:
+        """Finalise each tenant's invoice. If an invoice has changed since the request, it is not finalised, and its tenant fails."""
+        outcomes = []
+        for tenant_id in work.tenant_ids:
+            with tenant_transaction(work.connection, [tenant_id]):
+                outcomes.append(self._approve(work, tenant_id))
+        # The nested transactions have changed the context.
+        with tenant_transaction(work.connection, work.tenant_ids):
+            return outcomes
+
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Write the documents of the tenant's month that have no file."""
+        self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
+
+    def finish(self, work: Work) -> None:
+        """Write the index of the month's documents and the accountant's files, which contain all tenants."""
+        self._billing.write_accounting_files(
+            work.connection,
+            work.run.business_date,
+            run_date=work.run.run_date,
+            execution_id=work.run.execution_id,
+            store=work.files,
+        )
+
+    def _approve(self, work: Work, tenant_id: str) -> Outcome:
+        request_id = work.run.options["request"]
+        (item_id,) = item_ids(work.connection, request_id, tenant_id)
+        item = lock_item(work.connection, request_id, tenant_id, item_id)
+        assert item is not None, "the item was listed in this transaction"
+        outcome = self._outcome(work, tenant_id, item)
+        if isinstance(outcome, UnitResult):
+            result, text = Result.APPROVED, None
+        else:
+            result = Result.OUT_OF_DATE if outcome.code == OUT_OF_DATE else Result.FAILED
+            text = outcome.message
+        record_result(work.connection, request_id, tenant_id, item_id, result, text, work.run.execution_id)
+        return outcome
+
+    def _outcome(self, work: Work, tenant_id: str, item: LockedItem) -> Outcome:
+        live = lock_invoice(work.connection, item.item_id)
+        problem = _change(item, live, work.run.execution_id)
+        if problem:
+            return _out_of_date(tenant_id, problem)
+        settlement = self._settle(work, item)
+        if settlement is None or settlement.settlement in (
+            Settlement.HELD,
+            Settlement.ALREADY_FINALIZED,
+            Settlement.NOT_BILLABLE,
+        ):
+            return _out_of_date(
+                tenant_id, "この確認を出した後に、使用量や料金などの計算の根拠が変わっています"
+            )
+        return outcome_of(settlement)
+
+    def _settle(self, work: Work, item: LockedItem) -> TenantSettlement | None:
+        """The settlement of the context's only tenant. If the month would get another invoice: None, and nothing is written."""
+        run = work.run
+        instructions = Instructions(
+            issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
+            actor=run.execution_id,
+            resumable=True,
+            allow_incomplete=bool(item.figures["allow_incomplete"]),
+            approved=work.tenant_ids,
+            approved_by=item.answered_by,
+        )
+        settled: list[TenantSettlement] = []
+        with work.connection.transaction() as attempt:
+            settled = self._billing.settle(work.connection, run.business_date, instructions)
+            issued = lock_invoice(work.connection, item.item_id)
+            # Without a reason to hold it, an invoice with other figures would be finalised without an approval.
+            if issued is None or (issued.status != "draft" and not _is_as_shown(item, issued)):
+                settled = []
+                raise psycopg.Rollback(attempt)
+        return settled[0] if settled else None
+
+
+def _change(item: LockedItem, live: LiveInvoice | None, execution_id: str) -> str | None:
+    """Why the answer does not apply to the live invoice; None if it does."""
+    if item.superseded_by:
+        return SUPERSEDED
+    if live is None or live.status == "void":
+        return "この請求書は取り消されています"
+    if live.status != "draft":
+        # An earlier attempt of this run may have finalised it.
+        return None if live.execution_id == execution_id else "この請求書はすでに確定しています"
+    if not _is_as_shown(item, live):
+        return "この確認を出した後に、請求が計算し直されています"
+    return None
+
+
+def _is_as_shown(item: LockedItem, live: LiveInvoice) -> bool:
+    return live.input_hash == item.fingerprint and live.total == Decimal(item.figures["total"])
+
+
+def _out_of_date(tenant_id: str, problem: str) -> UnitFailure:
+    return UnitFailure(tenant_id, OUT_OF_DATE, f"承認できません: {problem}。{_ADVICE}", recoverable=False)

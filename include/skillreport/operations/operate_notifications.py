@@ -1,0 +1,183 @@
+"""Operations on messages, channels and suppressed addresses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.skillreport.batches.notification_retry.batch import NotificationRetryBatch
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import (
+    Outcome,
+    Request,
+    SendsMessages,
+    TakesOptions,
+    TenantBatch,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.messaging import outbox, suppression
+from include.skillreport.messaging.channels.letter import is_address
+from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.service import Notifications
+from include.skillreport.messaging.suppression import Reason, masked
+from include.skillreport.operations.forms import NOTIFICATIONS
+
+_SQL = Statements(Path(__file__).parent)
+
+# The listing of a tenant shows at most this many messages.
+_LISTED = 200
+
+_REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCRIBE: "配信停止の依頼"}
+
+_DECISIONS = {"resend": Status.PENDING, "discard": Status.DISCARDED, "mark_sent": Status.SENT}
+
+
+class NotificationOperations(TakesOptions, TenantBatch, SendsMessages):
+    """One operation on the outbox of all tenants, or of the named tenants."""
+
+    def __init__(self, notifications: Notifications) -> None:
+        self._retry = NotificationRetryBatch(notifications)
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """``operation``, the ids of its ``messages``, and its ``addresses``.
+
+        :raises ParameterError: a message needs no decision, or an address is not suppressed.
+        """
+        operation = NOTIFICATIONS.chosen(request.values)
+        addresses = _addresses(request, must_be_suppressed=operation.name == "lift")
+        messages = [str(each).strip() for each in request.values.get("messages") or [] if str(each).strip()]
+        about = {"message_ids": messages, "tenant_ids": request.tenant_ids}
+        rows = _SQL.execute(request.platform, "undecidable", **about).fetchall()
+        if rows:
+            named = "、".join(
+                f"{message_id}（{status or '対象のテナントにありません'}）" for message_id, status in rows
+            )
+            raise ParameterError(f"この通知は決められません: {named}。操作「一覧」で確認してください。")
+        return {"operation": operation.name, "messages": messages, "addresses": addresses}
+
+    def process(self, work: Work) -> list[UnitResult]:
+        """List the unfinished messages or the suppressed addresses, or record the operator's decision."""
+        operation, addresses = work.run.options["operation"], work.run.options["addresses"]
+        if operation == "list":
+            return _reported(work, _listings(work.connection), "待機中の通知はありません")
+        if operation == "list_suppressed":
+            return _reported(work, _suppressions(work.connection, addresses), "送信を止めた宛先はありません")
+        if operation == "lift":
+            lifted = [(tenant_id,) for tenant_id in suppression.lift(work.connection, addresses)]
+            return _counted(work.tenant_ids, "lifted", lifted)
+        if operation == "reopen":
+            opened = _SQL.execute(work.connection, "reopen_channels").fetchall()
+            return _counted(work.tenant_ids, "reopened", opened)
+        decided = _SQL.execute(
+            work.connection,
+            "decide",
+            message_ids=work.run.options["messages"],
+            status=_DECISIONS[operation],
+            now=datetime.now(UTC),
+            execution_id=work.run.execution_id,
+        ).fetchall()
+        outbox.mirror_to_host(work.connection, [message_id for _, message_id in decided])
+        return _counted(work.tenant_ids, operation, decided)
+
+    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
+        """After ``resend`` or ``reopen``, send the messages that are due, as BATCH-019-02 does."""
+        if work.run.options["operation"] not in ("resend", "reopen"):
+            return results
+        return self._retry.send(work, results)
+
+
+def _counted(tenant_ids: Sequence[str], name: str, rows: Sequence[tuple[Any, ...]]) -> list[UnitResult]:
+    """The results with each tenant's number of rows. The first column is the tenant's id."""
+    numbers = Counter(row[0] for row in rows)
+    return [UnitResult(tenant_id, {name: numbers[tenant_id]}, 0) for tenant_id in tenant_ids]
+
+
+def _reported(work: Work, lines: Mapping[str, tuple[str, ...]], nothing: str) -> list[UnitResult]:
+    return [
+        UnitResult(tenant_id, {}, 0, report=lines.get(tenant_id, (nothing,))) for tenant_id in work.tenant_ids
+    ]
+
+
+def _addresses(request: Request, *, must_be_suppressed: bool) -> list[str]:
+    """The addresses of the form. The errors mask them, because they are logged."""
+    addresses = [str(each).strip() for each in request.values.get("addresses") or [] if str(each).strip()]
+    malformed = [masked(each) for each in addresses if not is_address(each)]
+    if malformed:
+        raise ParameterError(
+            f"「メールアドレス」（addresses）の {'、'.join(malformed)} はメールアドレスではありません。1 行に 1 件、"
+            "表示名を付けずに指定してください。"
+        )
+    if must_be_suppressed:
+        absent = suppression.not_suppressed(
+            request.platform, request.tenant_ids, addresses, datetime.now(UTC)
+        )
+        if absent:
+            raise ParameterError(
+                f"対象のテナントで送信を止めていない宛先があります: {'、'.join(map(masked, absent))}。"
+                "操作「送信を止めた宛先の一覧」で確認してください。"
+            )
+    return addresses
+
+
+def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The lines for the log, by tenant. An address is shown only in part, unless the form names it, because task logs have many readers."""
+    named = {address.lower() for address in addresses}
+    listed, numbers = suppression.list_suppressed(connection, addresses, datetime.now(UTC), most=_LISTED)
+    lines: dict[str, list[str]] = {
+        tenant_id: [f"送信を止めた宛先 {number} 件"] for tenant_id, number in numbers.items()
+    }
+    for each in listed:
+        shown = each.address if each.address in named else masked(each.address)
+        reason = _REASONS[each.reason]
+        if each.reason is Reason.BOUNCE:
+            reason = f"{reason} {each.error_code}、続けて {each.bounces} 回"
+        until = f"{_in_japan(each.until)} まで" if each.until else "期限なし"
+        lines[each.tenant_id].append(f"{shown}（{reason}）、{_in_japan(each.since)} から {until}")
+    for tenant_id, number in numbers.items():
+        if number > _LISTED:
+            lines[tenant_id].append(f"ほか {number - _LISTED} 件")
+    return {tenant_id: tuple(shown) for tenant_id, shown in lines.items()}
+
+
+def _listings(connection: psycopg.Connection) -> dict[str, tuple[str, ...]]:
+    """The lines for the log, by tenant: the closed channels, then the messages, worst first."""
+    circuits = _SQL.rows(connection, "list_closed_channels")
+    rows = _SQL.rows(connection, "list_waiting", count=_LISTED)
+    lines: dict[str, list[str]] = {}
+    for circuit in circuits:
+        lines.setdefault(circuit["tenant_id"], []).append(
+            f"停止中のチャネル {circuit['channel']}: {circuit['reason']}（{_in_japan(circuit['opened_at'])} から）"
+        )
+    for tenant_id, of_tenant in groupby(rows, key=lambda row: str(row["tenant_id"])):
+        listed = list(of_tenant)
+        shown = lines.setdefault(tenant_id, [])
+        shown.append(f"通知 {listed[0]['messages']} 件（送信済み・破棄を除く）")
+        shown += map(_line, listed)
+        if listed[0]["messages"] > len(listed):
+            shown.append(f"ほか {listed[0]['messages'] - len(listed)} 件")
+    return {tenant_id: tuple(shown) for tenant_id, shown in lines.items()}
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    waits = row["status"] in (Status.PENDING, Status.RETRY)
+    parts = [
+        f"{row['message_id']} {row['channel']} {row['status']}（{row['attempts']} 回試行）",
+        *(["チャネル停止中"] if row["is_closed"] and waits else []),
+        *([f"次回 {_in_japan(row['next_attempt_at'])}"] if waits and not row["is_closed"] else []),
+        *([row["error_detail"]] if row["error_detail"] else []),
+        f"HIS_NotificationLog {row['host_log_id']}" if row["host_log_id"] else row["dedupe_key"],
+    ]
+    return "、".join(parts)
+
+
+def _in_japan(moment: datetime) -> str:
+    return f"{moment.astimezone(JAPAN):%Y-%m-%d %H:%M}"

@@ -1,0 +1,86 @@
+"""Undo the setting changes of a run of BATCH-018-05."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from include.skillreport.batches.settings_sync.batch import lock_settings
+from include.skillreport.batches.settings_sync.digest import SEVERITY_NAMES
+from include.skillreport.batches.settings_sync.plan_settings import PlanSettings
+from include.skillreport.batches.settings_sync.rules import shown
+from include.skillreport.batches.settings_sync.undo import UndoPlan, actor_of, plan_undo
+from include.skillreport.batches.settings_sync.validation import Severity
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import Request, Run, TakesOptions, TenantBatch, UnitResult, Work
+from include.skillreport.operations.forms import UNDO
+
+_SQL = Statements(Path(__file__).parent)
+
+
+class SettingsSyncUndo(TakesOptions, TenantBatch):
+    """Undoes one run for all tenants, or for the named tenants. A setting that was changed again later stays."""
+
+    def __init__(self, plans: PlanSettings) -> None:
+        self._keys = list(plans.settings)
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """``execution``: the run to undo. :raises ParameterError: there is nothing to undo; the message contains the reason."""
+        UNDO.chosen(request.values)
+        execution = str(request.values["execution"]).strip()
+        row = _SQL.row(
+            request.platform, "count_changes", execution_id=execution, tenant_ids=request.tenant_ids
+        )
+        changes, not_undone, executions = row
+        if executions:
+            raise ParameterError(
+                f"実行ID ではなく Airflow の run_id です。実行ID を指定してください: {'、'.join(executions)}。"
+            )
+        if not changes:
+            raise ParameterError(f"実行 {execution!r} が対象のテナントの設定を変えた記録はありません。")
+        if not not_undone:
+            raise ParameterError(f"実行 {execution!r} の変更はすべて取り消し済みです。")
+        return {"execution": execution}
+
+    def process(self, work: Work) -> list[UnitResult]:
+        """Restore the tenants' settings."""
+        lock_settings(work, self._keys)
+        run, target = work.run, {"execution_id": work.run.options["execution"]}
+        rows = _SQL.rows(work.connection, "load_undo", **target)
+        plan = plan_undo(rows, run.options["execution"], run.execution_id)
+        if plan.restored:
+            about = {
+                **target,
+                "settings": Jsonb([asdict(restored) for restored in plan.restored]),
+                "actor": actor_of(run.execution_id),
+                # The host stores UTC without a zone.
+                "now": datetime.now(UTC).replace(tzinfo=None),
+                "run_date": run.run_date,
+            }
+            for statement in ("restore_settings", "forget_applied", "restore_applied", "mark_undone"):
+                _SQL.execute(work.connection, statement, **about)
+        return [_undo_result(run, tenant_id, plan) for tenant_id in work.tenant_ids]
+
+
+def _undo_result(run: Run, tenant_id: str, plan: UndoPlan) -> UnitResult:
+    restored = [entry for entry in plan.restored if entry.tenant_id == tenant_id]
+    conflicts = [key for owner, key in plan.conflicts if owner == tenant_id]
+    prefix = f"{tenant_id}: {'予定: ' if run.dry_run else ''}取り消し"
+    return UnitResult(
+        tenant_id,
+        {"undone": len(restored), "undoConflicts": len(conflicts)},
+        records=len(restored),
+        notes=tuple(
+            f"【{SEVERITY_NAMES[Severity.MEDIUM]}】{key}: その後に変更されているため、元に戻しません"
+            for key in conflicts
+        ),
+        report=tuple(
+            f"{prefix} {entry.setting_key} → {'（なし）' if entry.is_deleted else shown(entry.setting_value)}"
+            for entry in restored
+        ),
+    )

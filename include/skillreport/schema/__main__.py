@@ -1,0 +1,145 @@
+"""Deploy schema ``batch`` to the host's database, or check whether the database is suitable.
+
+The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host: a
+connection pooler is refused. `check` changes nothing and exits with 0 (the database is suitable, remarks allowed), 1 (it is not suitable)
+or 2 (wrong usage). `indexes` changes nothing either without `--create` or `--forget`. If BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and
+BATCH_BOARD_PASSWORD are set, these roles can log in after `upgrade`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+
+import psycopg
+
+from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.schema.checks.report import check_database
+from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
+from include.skillreport.schema.host_indexes.advice import as_json, as_text
+from include.skillreport.schema.host_indexes.creation import create_indexes, forget_indexes, measure_indexes
+
+# By role, the environment variables of its password, and of the connection string of the login that acts as the role.
+_PASSWORDS = {
+    TENANT: "BATCH_TENANT_PASSWORD",
+    PLATFORM: "BATCH_PLATFORM_PASSWORD",
+    BOARD: "BATCH_BOARD_PASSWORD",
+}
+_LOGINS = {TENANT: "BATCH_TENANT_DSN", PLATFORM: "BATCH_PLATFORM_DSN", BOARD: "BATCH_BOARD_DSN"}
+
+
+def main() -> int:
+    parser = _parser()
+    arguments = parser.parse_args()
+    if not arguments.dsn:
+        parser.error("give --dsn or set BATCH_ADMIN_DSN")
+    passwords = {role: os.environ[name] for role, name in _PASSWORDS.items() if os.environ.get(name)}
+    try:
+        match arguments.action:
+            case "check":
+                return _check(arguments, passwords)
+            case "upgrade":
+                variant = upgrade(
+                    arguments.dsn, passwords=passwords, plain_passwords=arguments.plain_passwords
+                )
+                print(f"Schema batch is up to date ({variant} variant of the host).")
+            case "detach":
+                detach(arguments.dsn)
+                print("The views of schema batch are dropped. Run `attach` after the host's change.")
+            case "attach":
+                print(f"The views of schema batch are back ({attach(arguments.dsn)} variant of the host).")
+            case "indexes":
+                _indexes(arguments)
+    except (BatchError, psycopg.Error) as error:
+        print(f"{arguments.action}: {reason_of(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m include.skillreport.schema", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    helps = {
+        "check": "say everything that does not fit, and what to do",
+        "upgrade": "create or upgrade roles, schema and views",
+        "detach": "drop the views, so that `prisma db push` can alter the host's columns",
+        "attach": "create the views again",
+        "indexes": "say which indexes on the host's tables the batches profit from, and create them",
+    }
+    commands = {name: actions.add_parser(name, help=text, description=text) for name, text in helps.items()}
+    for command in commands.values():
+        command.add_argument(
+            "--dsn", default=os.environ.get("BATCH_ADMIN_DSN"), help="libpq connection string"
+        )
+    check = commands["check"]
+    for role, name in _LOGINS.items():
+        check.add_argument(
+            f"--{role.removeprefix('batch_')}-dsn",
+            default=os.environ.get(name),
+            help=f"connection string of the login that acts as {role} (or {name})",
+        )
+    check.add_argument(
+        "--bin",
+        default="",
+        metavar="FOLDER",
+        help="folders of pg_dump, if it is neither in those of the packages nor on the PATH",
+    )
+    check.add_argument("--json", action="store_true", help="print the findings as JSON")
+    _add_index_arguments(commands["indexes"])
+    commands["upgrade"].add_argument(
+        "--plain-passwords",
+        action="store_true",
+        help="send the passwords in plain text: managed servers such as Neon refuse SCRAM hashes",
+    )
+    return parser
+
+
+def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
+    choice = indexes.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--create",
+        nargs="*",
+        metavar="NAME",
+        help="create the advised indexes, or only those named, while the application goes on writing",
+    )
+    choice.add_argument(
+        "--forget", nargs="+", metavar="NAME", help="let `check` no longer miss these indexes"
+    )
+    choice.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _indexes(arguments: argparse.Namespace) -> None:
+    if arguments.create is not None:
+        sentences = list(_printed(create_indexes(arguments.dsn, arguments.create)))
+        if not sentences:
+            print("新しく作成する索引はありません。")
+    elif arguments.forget:
+        forget_indexes(arguments.dsn, arguments.forget)
+        print("記録から除きました。索引そのものは変えていません。")
+    else:
+        all_advice = measure_indexes(arguments.dsn)
+        print(as_json(all_advice) if arguments.json else as_text(all_advice))
+
+
+def _printed(sentences: Iterable[str]) -> Iterator[str]:
+    for sentence in sentences:
+        print(sentence, flush=True)
+        yield sentence
+
+
+def _check(arguments: argparse.Namespace, passwords: dict[str, str]) -> int:
+    given = {TENANT: arguments.tenant_dsn, PLATFORM: arguments.platform_dsn, BOARD: arguments.board_dsn}
+    report = check_database(
+        arguments.dsn,
+        logins={role: dsn for role, dsn in given.items() if dsn},
+        with_passwords=passwords,
+        bin_dir=arguments.bin,
+    )
+    print(report.as_json() if arguments.json else report.as_text())
+    return 0 if report.fits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

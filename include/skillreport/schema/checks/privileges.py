@@ -1,0 +1,171 @@
+"""Check what the roles may do: the deploying login, the owner of the views, and the logins of the batches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.core.database import Statements
+from include.skillreport.schema.checks.findings import Finding, error, remark
+from include.skillreport.schema.host_contract import HostVariant, load_contract
+
+OWNER, TENANT, PLATFORM, BOARD = "batch_owner", "batch_tenant", "batch_platform", "batch_board"
+
+# The owner of the schema, the two roles of the batches, and the role of the operators' page, which can only read.
+ROLES = (OWNER, TENANT, PLATFORM, BOARD)
+
+_SQL = Statements(Path(__file__).parent)
+
+# From this version on, CREATEROLE covers only the roles that the creator administers, and SET ROLE needs a separate privilege.
+_GRANTED_ADMINISTRATION = 16_00_00
+
+
+def find_missing_deployer_privileges(
+    connection: psycopg.Connection, variant: HostVariant, with_passwords: Collection[str] = ()
+) -> list[Finding]:
+    """The privileges for ``upgrade`` that the login of this connection lacks. ``with_passwords``: the roles whose password it sets."""
+    deployer = _SQL.rows(connection, "deployer")[0]
+    login = str(deployer["rolname"])
+    findings = [
+        error(
+            "deployer-table",
+            f'デプロイするロール "{login}" は表 "{table}" の {privilege} を {OWNER} に与えられません。',
+            "表の所有者でデプロイするか、所有者が WITH GRANT OPTION で与えてください。",
+            table,
+        )
+        for table, privilege, _ in _missing(connection, login, variant, " WITH GRANT OPTION")
+    ]
+    if not deployer["may_create_schemas"]:
+        findings.append(
+            error(
+                "deployer-create",
+                f'デプロイするロール "{login}" に、データベースの CREATE 権限がありません。',
+                f'管理者が `GRANT CREATE ON DATABASE "{connection.info.dbname}" TO "{login}"` を実行してください。',
+                login,
+            )
+        )
+    if not deployer["may_use_public"] or _SQL.row(connection, "role_uses_public", role=OWNER) != (True,):
+        findings.append(
+            error(
+                "deployer-public",
+                f'スキーマ public の USAGE 権限が "{login}" か {OWNER} にありません。',
+                f'管理者が `GRANT USAGE ON SCHEMA public TO "{login}", {OWNER}` を実行してください。',
+                "public",
+            )
+        )
+    return findings + _find_missing_role_privileges(
+        connection, login, with_passwords, may_create=bool(deployer["may_create_roles"])
+    )
+
+
+def find_missing_owner_privileges(connection: psycopg.Connection, variant: HostVariant) -> list[Finding]:
+    """The privileges on the host's tables that the owner of the deployed views lacks. The views that use them fail."""
+    return [
+        error(
+            "owner-table",
+            f'ビューの所有者 {OWNER} に、表 "{table}" の {privilege} 権限がありません'
+            + (
+                f"（列 {'、'.join(columns[:5])}{' など' if len(columns) > 5 else ''}）。"
+                if columns[0]
+                else "。"
+            ),
+            "`python -m include.skillreport.schema attach` を実行してください。",
+            table,
+        )
+        for table, privilege, columns in _missing(connection, OWNER, variant, "")
+    ]
+
+
+def find_login_problems(connection: psycopg.Connection, role: str) -> list[Finding]:
+    """Whether the login of this connection may act as the batch role."""
+    login, role_exists, may_act = _SQL.row(connection, "membership", role=role, act_as=_act_as(connection))
+    if not role_exists:
+        return [
+            remark(
+                "role-missing",
+                f"ロール {role} はまだありません。",
+                f'`python -m include.skillreport.schema upgrade` を実行してから、`GRANT {role} TO "{login}"` を実行してください。',
+                role,
+            )
+        ]
+    return [] if may_act else [not_a_member(login, role)]
+
+
+def not_a_member(login: str, role: str) -> Finding:
+    """The finding about a login that may not act as its batch role."""
+    return error(
+        "login-not-member",
+        f'ログイン "{login}" はロール {role} になれません。',
+        f'管理者が `GRANT {role} TO "{login}"` を実行してください。',
+        login,
+    )
+
+
+def may_act_as(connection: psycopg.Connection, role: str) -> bool:
+    """Whether the login of this connection may ``SET ROLE`` to an existing role."""
+    _, _, may_act = _SQL.row(connection, "membership", role=role, act_as=_act_as(connection))
+    return bool(may_act)
+
+
+def _find_missing_role_privileges(
+    connection: psycopg.Connection, login: str, with_passwords: Collection[str], *, may_create: bool
+) -> list[Finding]:
+    existing = {
+        row["rolname"]: row
+        for row in _SQL.rows(connection, "batch_roles", roles=list(ROLES), act_as=_act_as(connection))
+    }
+    is_granted = connection.info.server_version >= _GRANTED_ADMINISTRATION
+
+    def may_administer(role: str) -> bool:
+        return role not in existing or (bool(existing[role]["may_administer"]) if is_granted else may_create)
+
+    findings = []
+    if not may_create and (len(existing) < len(ROLES) or with_passwords):
+        findings.append(
+            error(
+                "deployer-createrole",
+                f'デプロイするロール "{login}" は、ロールの作成とパスワードの設定に必要な CREATEROLE を持っていません。',
+                f'管理者が `ALTER ROLE "{login}" CREATEROLE` を実行してください。',
+                login,
+            )
+        )
+    may_act = OWNER not in existing or existing[OWNER]["may_act_as"] or may_administer(OWNER)
+    if not may_act or not all(map(may_administer, with_passwords)):
+        findings.append(
+            error(
+                "deployer-membership",
+                f'デプロイするロール "{login}" は、別のロールが作った {OWNER} などを使えません。',
+                f'管理者が `GRANT {", ".join(ROLES)} TO "{login}" WITH ADMIN OPTION` を実行してください。',
+                login,
+            )
+        )
+    return findings
+
+
+def _missing(
+    connection: psycopg.Connection, role: str, variant: HostVariant, option: str
+) -> Sequence[tuple[str, str, list[str]]]:
+    """Table, privilege and columns (an empty name: the whole table) that the contract requires and the role does not have."""
+    wanted = [
+        (table.name, column, privilege)
+        for table in load_contract()
+        for privilege in table.privileges
+        # PostgreSQL has no DELETE privilege on columns.
+        for column in ([""] if privilege == "DELETE" else table.columns_of(variant))
+    ]
+    names, columns, privileges = (list(values) for values in zip(*wanted, strict=True))
+    return _SQL.execute(
+        connection,
+        "missing_privileges",
+        role=role,
+        option=option,
+        tables=names,
+        columns=columns,
+        privileges=privileges,
+    ).fetchall()
+
+
+def _act_as(connection: psycopg.Connection) -> str:
+    return "SET" if connection.info.server_version >= _GRANTED_ADMINISTRATION else "MEMBER"

@@ -1,0 +1,145 @@
+"""Check the sessions of a connection: whether a connection pooler keeps them, and whether they may write."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from include.skillreport.core.database import set_up_session
+from include.skillreport.schema.checks.findings import Finding, Severity, error, refuse, remark
+from include.skillreport.schema.checks.server import find_server_problems
+
+# Several providers (Supabase) use this port for such a pooler.
+_POOLER_PORT = "6543"
+
+# PostgreSQL accepts any setting with a prefix in the startup packet. PgBouncer refuses an unknown one, or ignores the options.
+_PROBE = "batch.probe"
+_REFUSED_PROBE = "unsupported startup parameter"
+# PgBouncer has waited so long for a free session.
+_FULL_POOL = "query_wait_timeout"
+
+# Other clients of a pooler can take a session between two statements, so one round may miss a change.
+_ROUNDS = 3
+
+_DIRECT_HOST = "プーラーを通さない直接のホスト（Neon ではホスト名から -pooler を除いたもの、ポート 5432）"
+_NEEDS_DIRECT_HOST = f"DDL、pg_dump、スナップショットのために、{_DIRECT_HOST}を指定してください。"
+_NEEDS_SESSION = (
+    "ロールと設定がほかの接続のものと入れ替わるため、プーラーをセッションモードにするか、"
+    f"{_DIRECT_HOST}を指定してください。"
+)
+
+
+@contextmanager
+def direct_connection(dsn: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+    """A connection for DDL. :raises SchemaError: a pooler answers, or the server is not suitable."""
+    refuse(find_pooler_name(dsn))
+    connection, findings = connect(dsn, autocommit=autocommit)
+    with connection:
+        refuse([*findings, *find_server_problems(connection)])
+        yield connection
+
+
+def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, list[Finding]]:
+    """A connection, and a finding if a pooler answers. :raises psycopg.Error: there is no connection."""
+    findings = find_pooler_name(dsn)
+    probing = f"{conninfo_to_dict(dsn).get('options') or ''} -c {_PROBE}=on".strip()
+    try:
+        with psycopg.connect(make_conninfo(dsn, options=probing), autocommit=True) as probed:
+            is_direct = _probe_of(probed) == "on" and _keeps_sessions(dsn)
+    except psycopg.OperationalError as refusal:
+        if _REFUSED_PROBE not in str(refusal):
+            raise
+        is_direct = False
+    connection = psycopg.connect(dsn, autocommit=True)
+    set_up_session(connection)
+    connection.autocommit = autocommit
+    if not is_direct and all(finding.severity is not Severity.ERROR for finding in findings):
+        host = connection.info.host
+        problem = f'ホスト "{host}" では接続プーラー（PgBouncer など）が応答しています。'
+        findings.append(error("pooler", problem, _NEEDS_DIRECT_HOST, host))
+    return connection, findings
+
+
+def find_lost_sessions(first: psycopg.Connection, second: psycopg.Connection) -> list[Finding]:
+    """Whether a pooler in transaction mode answers. Both connections have the same login, in autocommit mode.
+
+    ``SET ROLE``, the time zone, session locks, cursors WITH HOLD and prepared statements belong to a session.
+    """
+    if keeps_sessions(first, second):
+        return []
+    host = first.info.host
+    problem = (
+        f'ログイン "{first.info.user}" の接続プーラー（ホスト "{host}"）は、'
+        "トランザクションごとに別のセッションを使います（トランザクションモード）。"
+    )
+    return [error("pooler", problem, _NEEDS_SESSION, host)]
+
+
+def keeps_sessions(first: psycopg.Connection, second: psycopg.Connection) -> bool:
+    """Whether ``first`` keeps a setting of its session while ``second`` is in a transaction.
+
+    A pooler in transaction mode gives a statement either the session that was returned last, or the one that has been idle longest. In the
+    first case, the transaction of ``second`` occupies this session. In the second case, each statement gets another session.
+    :raises psycopg.errors.ProtocolViolation: the pool has no session for ``second``.
+    """
+    for _ in range(_ROUNDS):
+        value = secrets.token_hex(8)
+        first.execute("SELECT set_config(%s, %s, false)", [_PROBE, value], prepare=False)
+        if _probe_of(first) != value:
+            return False
+        try:
+            with second.transaction():
+                if _probe_of(first) != value:
+                    return False
+        except errors.ProtocolViolation as refusal:
+            # PgBouncer has one SQLSTATE for all its refusals. A full pool says nothing about its mode.
+            if _FULL_POOL in str(refusal):
+                raise
+            return False  # a pooler in statement mode refuses transactions
+    return True
+
+
+def find_read_only_login(connection: psycopg.Connection) -> list[Finding]:
+    """Whether the transactions of this login cannot write by default."""
+    if connection.execute("SHOW default_transaction_read_only").fetchone() != ("on",):
+        return []
+    login, database = connection.info.user, connection.info.dbname
+    return [
+        error(
+            "login-read-only",
+            f'ログイン "{login}" のトランザクションは読み取り専用です（default_transaction_read_only が on）。',
+            f'管理者が `ALTER ROLE "{login}" IN DATABASE "{database}" SET default_transaction_read_only = off` を実行してください。',
+            login,
+        )
+    ]
+
+
+def find_pooler_name(dsn: str) -> list[Finding]:
+    """Whether the connection string looks like one to a connection pooler."""
+    parts = conninfo_to_dict(dsn)
+    host = str(parts.get("host") or "")
+    if re.match(r"[^.]+-pooler\.", host):
+        return [error("pooler", f'ホスト "{host}" は接続プーラーです。', _NEEDS_DIRECT_HOST, host)]
+    if str(parts.get("port") or "") == _POOLER_PORT:
+        problem = f"ポート {_POOLER_PORT} は多くの場合、接続プーラーです。"
+        return [remark("pooler-port", problem, _NEEDS_DIRECT_HOST, host)]
+    return []
+
+
+def _keeps_sessions(dsn: str) -> bool:
+    """Whether connections keep their sessions. The probe alone does not show this, because a pooler may pass startup options on."""
+    with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
+        return keeps_sessions(first, second)
+
+
+def _probe_of(connection: psycopg.Connection) -> str | None:
+    row = connection.execute("SELECT current_setting(%s, true)", [_PROBE], prepare=False).fetchone()
+    assert row is not None
+    value: str | None = row[0]
+    return value

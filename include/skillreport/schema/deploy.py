@@ -1,0 +1,301 @@
+"""Deploy roles, schema ``batch`` and views to a database, each time in one transaction.
+
+``upgrade`` deploys everything. ``detach`` only drops the views, because PostgreSQL refuses to alter a column that a view uses;
+``attach`` creates them again.
+
+Deployment is idempotent and upgrades from any earlier revision. A second deployer waits for the first. There are no downgrades: a
+later migration corrects a mistake.
+
+The deploying role need not be a superuser. It owns the host's tables (or holds their privileges with grant option), may CREATE in
+the database, and has CREATEROLE if the batch roles do not exist. If another role created them, it is a member of ``batch_owner``. To
+set passwords it then also has the ADMIN option on the other roles (from PostgreSQL 16 on).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import sqlalchemy
+from alembic import command, op
+from alembic.config import Config
+from alembic.util import CommandError
+from psycopg import errors, sql
+
+from include.skillreport.core.database import count_of
+from include.skillreport.core.errors import SchemaError, reason_of
+from include.skillreport.schema.checks.findings import refuse
+from include.skillreport.schema.checks.host import count_tenants, find_several_tenants
+from include.skillreport.schema.checks.privileges import BOARD as BOARD
+from include.skillreport.schema.checks.privileges import OWNER as OWNER
+from include.skillreport.schema.checks.privileges import PLATFORM as PLATFORM
+from include.skillreport.schema.checks.privileges import ROLES as ROLES
+from include.skillreport.schema.checks.privileges import TENANT as TENANT
+from include.skillreport.schema.checks.sessions import direct_connection, find_read_only_login
+from include.skillreport.schema.deployment_check import UPGRADE_HINT, head_revision
+from include.skillreport.schema.host_contract import HostVariant, check_host, host_columns, load_contract
+from include.skillreport.schema.host_indexes.record import record_present
+
+_HERE = Path(__file__).parent
+
+# An arbitrary number, the same for all deployers of a database.
+_DEPLOY_LOCK = 7_018_019
+_LOCK_TIMEOUT = "60s"
+
+# The files of host_views in the order of loading, after that of the host's variant.
+_VIEW_FILES = (
+    "tenants",
+    "people",
+    "employees",
+    "activity",
+    "skills",
+    "notifications",
+    "results",
+    "documents",
+    "board",
+)
+
+# Neon refuses a SCRAM hash when the transaction commits ("Neon only supports being given plaintext passwords"), the extension
+# credcheck at once ("password type is not a plain text").
+_REFUSED_HASH = re.compile("plain ?text", re.IGNORECASE)
+
+
+def upgrade(
+    dsn: str, *, passwords: Mapping[str, str] | None = None, plain_passwords: bool = False
+) -> HostVariant:
+    """Deploy to the database of ``dsn`` as a role that owns the host's tables and may create roles.
+
+    ``passwords`` (of ``batch_tenant``, ``batch_platform`` and ``batch_board``) lets these roles log in. Without it, grant them to
+    existing logins.
+    ``plain_passwords`` sends them to the server as they are instead of as SCRAM hashes.
+    :returns: the host's variant. :raises SchemaError: the host or the deploying role is not suitable; nothing has changed.
+    """
+    with _deployment(dsn) as (connection, driver):
+        variant = _check_host(driver)
+        _create_roles(driver, passwords or {}, plain_passwords=plain_passwords)
+        _grant_host_tables(driver, variant)
+        driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
+        driver.execute("SET LOCAL ROLE batch_owner")
+        _drop_views(driver)
+        _migrate(connection)
+        _create_views(driver, variant)
+        record_present(driver)
+        return variant
+
+
+def detach(dsn: str) -> None:
+    """Drop the views of schema ``batch``, so that the host can alter its tables. Tables and rows stay. Runs refuse to start.
+
+    :raises SchemaError: there is no schema ``batch``, or something outside depends on a view; nothing has changed.
+    """
+    with _deployment(dsn) as (_, driver):
+        _require_schema(driver)
+        driver.execute("SET LOCAL ROLE batch_owner")
+        _drop_views(driver)
+
+
+def attach(dsn: str) -> HostVariant:
+    """Create the views again, with their privileges, after the same check of the host as ``upgrade``.
+
+    :returns: the host's variant. :raises SchemaError: the host is not suitable, or ``upgrade`` must run; nothing has changed.
+    """
+    with _deployment(dsn) as (_, driver):
+        _require_schema(driver)
+        variant = _check_host(driver)
+        _grant_host_tables(driver, variant)
+        driver.execute("SET LOCAL ROLE batch_owner")
+        deployed = driver.execute("SELECT version_num FROM batch.alembic_version").fetchone()
+        if deployed != (head_revision(),):
+            raise SchemaError(
+                f"スキーマ batch の版は {deployed[0] if deployed else 'なし'} ですが、このコードの版は {head_revision()} です。"
+                f"{UPGRADE_HINT}。"
+            )
+        _drop_views(driver)
+        _create_views(driver, variant)
+        return variant
+
+
+def run_sql_file(relative_path: str) -> None:
+    """Run the SQL file of a migration; called by the files under ``versions/``."""
+    statements = (_HERE / relative_path).read_text(encoding="utf-8")
+    # Uses the driver's cursor, because SQLAlchemy's text() reads every ':name' as a parameter.
+    op.get_bind().connection.cursor().execute(statements)
+
+
+@contextmanager
+def _deployment(dsn: str) -> Iterator[tuple[sqlalchemy.Connection, psycopg.Connection]]:
+    """One transaction under the deployment lock, as SQLAlchemy and as the driver know it."""
+    with direct_connection(dsn) as driver:
+        deployer = driver.info.user
+        engine = sqlalchemy.create_engine(
+            "postgresql+psycopg://", creator=lambda: driver, poolclass=sqlalchemy.NullPool
+        )
+        try:
+            with engine.begin() as connection:
+                refuse(find_read_only_login(driver))
+                # The views name the host's tables without their schema.
+                driver.execute(
+                    "SELECT set_config('lock_timeout', %s, true), set_config('search_path', 'public', true)",
+                    [_LOCK_TIMEOUT],
+                )
+                driver.execute("SELECT pg_advisory_xact_lock(%s)", [_DEPLOY_LOCK])
+                yield connection, driver
+        except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+            # SQLAlchemy wraps the errors of Alembic's own statements.
+            raise _explained(getattr(error, "orig", error), deployer) from None
+
+
+def _check_host(driver: psycopg.Connection) -> HostVariant:
+    variant = check_host(driver)
+    if variant is HostVariant.BASE:
+        refuse(find_several_tenants(count_tenants(driver), variant))
+    return variant
+
+
+def _require_schema(driver: psycopg.Connection) -> None:
+    if driver.execute("SELECT to_regnamespace('batch')").fetchone() == (None,):
+        raise SchemaError(f"このデータベースにスキーマ batch がありません。{UPGRADE_HINT}。")
+
+
+def _migrate(connection: sqlalchemy.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise SchemaError(
+            f"スキーマ batch はこのコード（版 {head_revision()}）が知らない版です: {error}。新しいコードからデプロイしてください。"
+        ) from error
+
+
+def _create_views(driver: psycopg.Connection, variant: HostVariant) -> None:
+    for name in (variant, *_VIEW_FILES):
+        driver.execute((_HERE / "host_views" / f"{name}.sql").read_bytes())
+    driver.execute(
+        """
+        INSERT INTO batch.deployment (host_variant, revision, deployed_at) VALUES (%s, %s, now())
+        ON CONFLICT (singleton) DO UPDATE SET
+            host_variant = excluded.host_variant, revision = excluded.revision, deployed_at = excluded.deployed_at
+        """,
+        [variant.value, head_revision()],
+    )
+
+
+def _explained(error: Exception, deployer: str) -> Exception:
+    """The error with an instruction for the operator, if it is a known one; otherwise the error itself."""
+    if _REFUSED_HASH.search(str(error)):
+        return SchemaError(
+            f"サーバーはハッシュにしたパスワードを受け付けません: {reason_of(error)}。"
+            "`python -m include.skillreport.schema upgrade --plain-passwords` を実行してください。"
+        )
+    match error:
+        case errors.LockNotAvailable():
+            return SchemaError(
+                f"別のデプロイか長い処理が {_LOCK_TIMEOUT} 以上データベースを占有しています。終わってからやり直してください。"
+            )
+        case errors.InsufficientPrivilege():
+            return _missing_privilege(reason_of(error), deployer)
+        case errors.DependentObjectsStillExist():
+            return SchemaError(
+                f"スキーマ batch のビューに依存するものが外にあり、作り直せません: {error.diag.message_detail}。"
+                "それらを削除してからやり直してください。"
+            )
+    return error
+
+
+def _missing_privilege(reason: str, deployer: str) -> SchemaError:
+    return SchemaError(
+        f'デプロイするロール "{deployer}" の権限が足りません: {reason}。'
+        "ホストの表の所有権、データベースの CREATE 権限、CREATEROLE が必要です。"
+        f"{OWNER} などのロールを別のロールが作っていた場合は、管理者が "
+        f'`GRANT {", ".join(ROLES)} TO "{deployer}" WITH ADMIN OPTION` を実行してください。'
+    )
+
+
+def _create_roles(driver: psycopg.Connection, passwords: Mapping[str, str], *, plain_passwords: bool) -> None:
+    for role in ROLES:
+        name = sql.Identifier(role)
+        if not count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
+            _change_role(driver, sql.SQL("CREATE ROLE {} NOLOGIN").format(name))
+        if role in passwords:
+            secret = passwords[role]
+            if not plain_passwords:
+                # Encrypted by the client, so that the password appears in no server log.
+                secret = driver.pgconn.encrypt_password(
+                    secret.encode(), role.encode(), b"scram-sha-256"
+                ).decode()
+            _change_role(driver, sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(secret)))
+    # From PostgreSQL 16 on, the creator of a role may administer it, but needs a grant to SET ROLE to it.
+    act_as = "SET" if driver.info.server_version >= 16_00_00 else "MEMBER"
+    if not count_of(driver, "SELECT pg_has_role(current_user, 'batch_owner', %s)::int", [act_as]):
+        _change_role(driver, sql.SQL("GRANT batch_owner TO CURRENT_USER"))
+
+
+def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) -> None:
+    """Change a role. Retries if the deployment of another database on this server changes the same role.
+
+    PostgreSQL then waits for the other transaction and fails ("tuple concurrently updated"); the next attempt finds its result.
+    """
+    for attempts_left in (4, 3, 2, 1, 0):
+        try:
+            with driver.transaction():
+                driver.execute(statement)
+            return
+        except (errors.DuplicateObject, errors.UniqueViolation):
+            return
+        except errors.InternalError_:
+            if not attempts_left:
+                raise
+
+
+def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None:
+    """Grant the privileges of the contract to the views' owner, column by column, and revoke all others."""
+    granted = driver.execute(
+        """
+        SELECT DISTINCT relation.relname
+        FROM pg_class AS relation
+        INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid
+        CROSS JOIN LATERAL aclexplode(relation.relacl || attribute.attacl) AS privilege
+        WHERE relation.relnamespace = 'public'::regnamespace AND privilege.grantee = 'batch_owner'::regrole
+        """
+    ).fetchall()
+    for (table_name,) in granted:
+        driver.execute(
+            sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table_name))
+        )
+    actual = host_columns(driver)
+    for table in load_contract():
+        names = [name for name in table.columns_of(variant) if name in actual[table.name]]
+        relation = sql.Identifier("public", table.name)
+        for privilege in table.privileges:
+            # PostgreSQL has no DELETE privilege on columns.
+            is_whole = privilege == "DELETE"
+            columns = sql.SQL("" if is_whole else "({})").format(
+                sql.SQL(", ").join(map(sql.Identifier, names))
+            )
+            driver.execute(
+                sql.SQL("GRANT {} {} ON {} TO batch_owner").format(sql.SQL(privilege), columns, relation)
+            )
+            # A deployer without grant option gets a warning from PostgreSQL, not an error.
+            check = (
+                "SELECT has_table_privilege('batch_owner', %s::regclass, %s)::int"
+                if is_whole
+                else "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name"
+            )
+            parameters = [relation.as_string(driver), privilege]
+            if not count_of(driver, check, parameters if is_whole else [*parameters, names]):
+                raise _missing_privilege(f"{privilege} on {table.name} cannot be granted", driver.info.user)
+
+
+def _drop_views(driver: psycopg.Connection) -> None:
+    """Drop all views of the schema in one statement, which fails if a view outside the schema depends on one of them."""
+    names = driver.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'batch'::regnamespace AND relkind = 'v'"
+    ).fetchall()
+    if names:
+        views = sql.SQL(", ").join(sql.Identifier("batch", name) for (name,) in names)
+        driver.execute(sql.SQL("DROP VIEW {}").format(views))

@@ -1,0 +1,160 @@
+"""Compare the host's schema with the tables and columns that the batches need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.core.yaml_files import load_yaml
+from include.skillreport.schema.checks.findings import Finding, error, refuse
+
+_CONTRACT_FILE = Path(__file__).with_name("host_contract.yaml")
+
+_TEXTS = ("text", "character varying", "character")
+_INTEGERS = ("smallint", "integer", "bigint")
+
+# The accepted types of a column, by the contract's type name, as pg_catalog.format_type() spells them without length or precision.
+# Error messages name the first one. Hosts differ in the width of texts and numbers.
+_COMPATIBLE_TYPES = {
+    "text": _TEXTS,
+    "integer": ("integer", *_INTEGERS, "numeric"),
+    "bigint": ("bigint", *_INTEGERS, "numeric"),
+    "numeric": ("numeric", *_INTEGERS),
+    "boolean": ("boolean",),
+    "timestamp": ("timestamp without time zone",),
+}
+
+
+_REMEDY = (
+    "ホストのスキーマを更新するか、接続先のデータベースを直してください。"
+    "Prisma の `prisma db push` で列を変えるときは、detach、prisma db push、attach の順に実行します（docs/deploying.md）。"
+)
+
+
+class HostVariant(StrEnum):
+    """Whether the host has run its multi-tenant migration, which gives employees and accounts a tenant."""
+
+    BASE = "base"
+    MULTI_TENANT = "multi_tenant"
+
+
+@dataclass(frozen=True)
+class HostTable:
+    """One host table: the type of each column that the batches need, and the privileges that the views' owner needs.
+
+    The views work without ``optional_columns``.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    multi_tenant_columns: Mapping[str, str]
+    optional_columns: Mapping[str, str]
+    privileges: tuple[str, ...]
+
+    def columns_of(self, variant: HostVariant) -> Mapping[str, str]:
+        """The columns that the views of this variant use."""
+        if variant is HostVariant.BASE:
+            return self.columns
+        return {**self.columns, **self.multi_tenant_columns, **self.optional_columns}
+
+
+@cache
+def load_contract() -> tuple[HostTable, ...]:
+    """The tables of ``host_contract.yaml``."""
+    document = load_yaml(_CONTRACT_FILE)
+    return tuple(
+        HostTable(
+            name=name,
+            columns=table["columns"],
+            multi_tenant_columns=document["multi_tenant_columns"].get(name, {}),
+            optional_columns=document["optional_columns"].get(name, {}),
+            privileges=tuple(table["privileges"]),
+        )
+        for name, table in document["tables"].items()
+    )
+
+
+def check_host(connection: psycopg.Connection) -> HostVariant:
+    """Check the host's schema; returns the host's variant.
+
+    :raises SchemaError: names each table or column that is missing, and each column of a wrong type.
+    """
+    variant, findings = compare_host(connection)
+    refuse(findings)
+    return variant
+
+
+def compare_host(connection: psycopg.Connection) -> tuple[HostVariant, list[Finding]]:
+    """The host's variant, and all differences between its schema and the contract.
+
+    Reads only the catalogue, so the caller needs no privileges on the host's tables.
+    """
+    actual = host_columns(connection)
+    tables = load_contract()
+    tenant_columns = [
+        (table.name, column)
+        for table in tables
+        for column in table.multi_tenant_columns
+        if table.name in actual
+    ]
+    missing = [f'"{table}"."{column}"' for table, column in tenant_columns if column not in actual[table]]
+    present = [f'"{table}"."{column}"' for table, column in tenant_columns if column in actual[table]]
+    compared = HostVariant.BASE if missing or not present else HostVariant.MULTI_TENANT
+    findings = [finding for table in tables for finding in _differences(table, actual, compared)]
+    if present and missing:
+        findings.append(
+            error(
+                "variant-half-applied",
+                f"ホストのマルチテナント移行が途中で止まっています（列 {'、'.join(present)} はあり、{'、'.join(missing)} がない）。",
+                "移行の残りを実行してください。",
+            )
+        )
+    return (HostVariant.MULTI_TENANT if present else HostVariant.BASE), findings
+
+
+def host_columns(connection: psycopg.Connection) -> dict[str, dict[str, str]]:
+    """The types of the host's columns, by table and column."""
+    rows = connection.execute(
+        """
+        SELECT
+            relation.relname,
+            attribute.attname,
+            -- A domain counts as its base type.
+            regexp_replace(format_type(coalesce(nullif(type.typbasetype, 0), type.oid), NULL), '[(].*[)]', '')
+        FROM pg_attribute AS attribute
+        INNER JOIN pg_class AS relation ON attribute.attrelid = relation.oid
+        INNER JOIN pg_type AS type ON attribute.atttypid = type.oid
+        WHERE
+            relation.relnamespace = 'public'::regnamespace AND relation.relkind IN ('r', 'p')
+            AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        """
+    )
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, type_name in rows:
+        columns.setdefault(table, {})[column] = type_name
+    return columns
+
+
+def _differences(
+    table: HostTable, actual: Mapping[str, Mapping[str, str]], variant: HostVariant
+) -> list[Finding]:
+    if table.name not in actual:
+        return [error("table-missing", f'ホストに表 "{table.name}" がない。', _REMEDY, table.name)]
+    findings = []
+    for column, type_name in table.columns_of(variant).items():
+        compatible = _COMPATIBLE_TYPES[type_name]
+        found = actual[table.name].get(column)
+        name = f'"{table.name}"."{column}"'
+        if found is None and column in table.optional_columns:
+            continue
+        if found is None:
+            findings.append(error("column-missing", f"ホストに列 {name} がない。", _REMEDY, name))
+        elif found not in compatible:
+            problem = f"ホストの列 {name} の型が {found}（必要なのは {compatible[0]}）。"
+            findings.append(error("column-type", problem, _REMEDY, name))
+    return findings

@@ -1,0 +1,190 @@
+"""The rows and files that exports and restores read: a tenant's rows by index, a tenant's files only, and no log from its beginning."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from include.skillreport.batches.data_backup.files import Packer
+from include.skillreport.batches.data_backup.ownership import OwnedTable, index_owners, owned_tables
+from include.skillreport.batches.data_backup.restore import restore_database, restore_one_tenant
+from include.skillreport.batches.data_backup.tenant_export import manifest_path
+from include.skillreport.core.database import count_of
+from include.skillreport.core.execution.object_store import ObjectStore
+from tests import host_rows
+from tests.batches.data_management.backups import HOSTILE, Backups, planted
+from tests.conftest import Database
+
+OLD = datetime(2026, 9, 1)
+
+
+@pytest.fixture
+def backups(database: Database, tmp_path: Path) -> Backups:
+    """Two tenants with people, settings and requests, and one that has left."""
+    return planted(database, tmp_path / "store")
+
+
+class CountingStore(ObjectStore):
+    """Notes which files are read."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.keys: list[str] = []
+
+    def read(self, key: str) -> bytes:
+        self.keys.append(key)
+        return super().read(key)
+
+    @contextmanager
+    def reader(self, key: str) -> Iterator[IO[bytes]]:
+        self.keys.append(key)
+        with super().reader(key) as source:
+            yield source
+
+
+def plant_log(host: psycopg.Connection, rows: int) -> None:
+    """A long log of the other tenant, before the backup, and the index that `include.skillreport.schema indexes` advises."""
+    host.execute(
+        """
+        INSERT INTO "SYS_SystemLog" (id, log_level, log_category, message, user_id, created_at, updated_at)
+        SELECT 'old ' || number, 'INFO', 'API', 'x', %(user)s, %(at)s, %(at)s
+        FROM generate_series(1, %(rows)s) AS number
+        """,
+        {"user": f"{HOSTILE}-1", "at": OLD, "rows": rows},
+    )
+    host.execute('CREATE INDEX ON "SYS_SystemLog" (created_at)')
+    host.execute('ANALYZE "SYS_SystemLog"')
+
+
+def rows_read_by_scans(connection: psycopg.Connection, table: str) -> int:
+    """The rows of the host's table that the open transaction has read by sequential scans."""
+    return count_of(
+        connection,
+        "SELECT coalesce(max(seq_tup_read), 0) FROM pg_stat_xact_user_tables WHERE schemaname = 'public' AND relname = %s",
+        [table],
+    )
+
+
+def test_a_tenants_restore_reads_its_own_files_and_manifests_only(backups: Backups) -> None:
+    backup_id = backups.take()
+    store = CountingStore(backups.root)
+    packer = Packer(store, f"backups/{backup_id}")
+    own = manifest_path("A")
+    files = [each["path"] for each in json.loads(store.read(packer.key(own)))["files"]]
+    assert len(files) > 3
+    store.keys.clear()
+
+    with backups.server.connect() as connection:
+        restore_one_tenant(connection, packer, "A", merged=True)
+
+    assert store.keys == [packer.key(path) for path in ("manifest.json", own, *files)]
+
+
+def test_a_tenants_restore_does_not_read_a_log_from_its_beginning(backups: Backups) -> None:
+    with backups.database.connect() as host:
+        plant_log(host, 20_000)
+    backup_id = backups.take()
+    with backups.database.connect() as host:
+        host_rows.request(host, "A-1", datetime.now())  # noqa: DTZ005  # the host's times have no zone
+        host.execute(
+            "UPDATE \"SYS_SystemLog\" SET message = 'changed' WHERE id NOT LIKE 'old%' AND user_id = 'A-2'"
+        )
+
+    with backups.server.connect() as connection, connection.transaction():
+        done = restore_one_tenant(connection, backups.packer(backup_id), "A", merged=True)
+        read = {name: rows_read_by_scans(connection, name) for name in ("SYS_SystemLog", "MST_Employee")}
+
+    log = {each.name: each for each in done.conflicts}["SYS_SystemLog"]
+    assert (log.changed, log.missing, log.new) == (1, 0, 1)
+    assert read["SYS_SystemLog"] == 0 < read["MST_Employee"]
+
+
+def test_an_export_reads_a_tenants_rows_by_index(backups: Backups) -> None:
+    """Of the tables that have more than a page of rows, no plan reads the whole."""
+    with backups.database.connect() as host:
+        plant_log(host, 20_000)
+    backup_id = backups.take()
+    copy = f"{backups.database.name}_copy"
+    restore_database(backups.server, backups.packer(backup_id), copy, 2, with_owners=False)
+    try:
+        with backups.server.connect(copy) as snapshot:
+            index_owners(snapshot)
+            tables = owned_tables(snapshot)
+            (log,) = (owned for owned in tables if owned.table.name == "SYS_SystemLog")
+            assert 'Seq Scan on "SYS_SystemLog"' not in plan(snapshot, log, "A")
+    finally:
+        backups.server.drop(copy)
+
+
+def test_a_large_tenants_export_compares_no_list_of_keys_with_each_row(backups: Backups) -> None:
+    """Such a list takes rows times people: minutes for 10,000 people."""
+    backup_id = backups.take()
+    copy = f"{backups.database.name}_copy"
+    restore_database(backups.server, backups.packer(backup_id), copy, 2, with_owners=False)
+    try:
+        with backups.server.connect(copy) as snapshot:
+            index_owners(snapshot)
+            # The tables of the test are so small that their plans read them whole.
+            snapshot.execute("SET enable_seqscan = off")
+            people = [owned for owned in owned_tables(snapshot) if owned.person_column]
+            plans = {owned.table.name: plan(snapshot, owned, "A") for owned in people}
+    finally:
+        backups.server.drop(copy)
+    assert len(plans) > 10
+    filters = re.compile(r"Filter: .*= ANY \(")
+    assert {name for name, text in plans.items() if filters.search(text)} == set()
+
+
+def plan(snapshot: psycopg.Connection, owned: OwnedTable, tenant_id: str) -> str:
+    rows = snapshot.execute(
+        sql.SQL("EXPLAIN SELECT content.* FROM {} AS content WHERE {}").format(
+            owned.table.identifier, owned.found_by_index("content", tenant_id)
+        )
+    ).fetchall()
+    return "\n".join(line for (line,) in rows)
+
+
+def test_a_shard_connects_once_for_all_its_tenants(backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    with backups.database.connect() as host:
+        for number in range(20):
+            host_rows.tenant(host, f"T{number}")
+    run, tenant_ids = backups.open()
+    backups.first_steps(run)
+    opened: list[str] = []
+    connect = psycopg.connect
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        opened.append(str(arguments[0]))
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+    report = backups.tenants_step(run, tenant_ids)
+
+    assert (report.failures, len(report.results)) == ([], 23)
+    # The platform's and the tenants' connection, the ledger, a look at the databases, and the restored database.
+    assert len(opened) == 5
+    assert backups.close(run).status == "completed"
+
+
+def test_a_restore_by_an_old_time_counts_new_rows_of_other_tables_whenever_they_were_written(
+    backups: Backups,
+) -> None:
+    """Only a log's rows are written once; the application may give an old row of another table to the tenant."""
+    backup_id = backups.take()
+    with backups.database.connect() as host:
+        host_rows.user(host, "A", "A-late")
+        host.execute(
+            "UPDATE \"MST_Employee\" SET created_at = %s WHERE id = 'emp_A-late'", [OLD - timedelta(days=900)]
+        )
+    with backups.server.connect() as connection:
+        done = restore_one_tenant(connection, backups.packer(backup_id), "A")
+    assert {each.name: each.new for each in done.conflicts}["MST_Employee"] == 1

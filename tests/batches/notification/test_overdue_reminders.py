@@ -1,0 +1,460 @@
+"""Reminders of overdue invoices: sent by BATCH-019-01, once per stage, and never about paid, voided, credited or stopped invoices."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+
+from include.skillreport.billing.ledger.overdue_letters import queue_reminders
+from include.skillreport.billing.ledger.payments import record_payments
+from include.skillreport.billing.receivables.payment import Payment
+from include.skillreport.billing.terms import load_terms
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.settings import SETTINGS_VARIABLE
+from local_stack.stack import DEMO_SETTINGS
+from local_stack.stand_ins import StandIns
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import customer, invoice, outcomes, run_billing
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.messaging.outbox_rows import make_due, run_notifications, statuses, waiting
+
+NUMBER = "INV-2026-06-001"
+JUNE = date(2026, 6, 1)
+DUE = date(2026, 7, 31)
+SEVENTH = DUE + timedelta(days=7)
+TWENTY_FIRST = DUE + timedelta(days=21)
+SUBJECT = "【サンプルクラウドサービス株式会社】お支払いのご確認のお願い 請求書 INV-2026-06-001"
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Changes settings of billing."""
+    count = iter(range(10))
+
+    def change(**billing: Any) -> None:
+        own: dict[str, Any] = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))
+        own["billing"]["price_list"] = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
+        own["billing"] |= billing
+        file = tmp_path / f"own{next(count)}.yaml"
+        file.write_text(yaml.safe_dump(own), encoding="utf-8")
+        monkeypatch.setenv(SETTINGS_VARIABLE, str(file))
+
+    return change
+
+
+@pytest.fixture(autouse=True)
+def billed(database: Database, host: psycopg.Connection, settings: Callable[..., None]) -> None:
+    """A's June, ¥11,000, due on 31 July; its letter has arrived. The batches' operations record payments."""
+    settings(payment_source="operations")
+    customer(host, "A", months=(JUNE,))
+    run_billing(database, JUNE)
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
+
+
+def notify(database: Database, services: StandIns, on: date, **options: Any) -> Any:
+    """BATCH-019-01 on a day."""
+    return run_notifications(database, services, on=on, **options)
+
+
+def operate(database: Database, operation: str, on: date = SEVENTH, **options: Any) -> Any:
+    """An operation on a day after the due date."""
+    run_at = datetime.combine(on, time(15), JAPAN)
+    result = billing_rows.operate(database, operation, month=JUNE, run_at=run_at, **options)
+    assert result.status == "completed"
+    return result
+
+
+def pay(database: Database, amount: str = "11000", on: date = SEVENTH) -> None:
+    values = {
+        "paid_on": on.isoformat(),
+        "paid_amount": amount,
+        "paid_method": "振込",
+        "paid_reference": "F-1",
+    }
+    operate(database, "record_payment", on, values=values)
+
+
+def reminders(host: psycopg.Connection) -> list[tuple[str, str, bool]]:
+    """Days, state and whether it was withdrawn, of A's reminders."""
+    rows = host.execute(
+        """
+        SELECT id, send_status, is_deleted FROM "HIS_NotificationLog"
+        WHERE id LIKE 'reminder-%' ORDER BY created_at
+        """
+    ).fetchall()
+    return [(log_id.rpartition("-")[2], status, deleted) for log_id, status, deleted in rows]
+
+
+def put_off(services: StandIns) -> None:
+    """The mail server puts the next message off."""
+    services.fail_next("email", "451 Try again", times=1, command="RCPT")
+
+
+def retry(database: Database, host: psycopg.Connection, services: StandIns) -> None:
+    """BATCH-019-02, as soon as the message is due again."""
+    make_due(host)
+    notify(database, services, SEVENTH, spec=NOTIFICATION_RETRY)
+
+
+def test_a_reminder_is_sent_seven_and_twenty_one_days_after_the_due_date(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    sent = {}
+    for days in range(30):
+        before = len(services.messages)
+        assert notify(database, services, DUE + timedelta(days=days)).status == "completed"
+        sent[days] = len(services.messages) - before
+
+    assert {days: count for days, count in sent.items() if count} == {7: 1, 21: 1}
+    first = services.messages[0]
+    assert first.destination == "keiri@customer.example"
+    for expected in (
+        f"請求書番号: {NUMBER}（2026年7月1日 発行、2026年6月分）",
+        "お支払期限: 2026年7月31日",
+        "未払額（税込）: 11,000 JPY",
+        "サンプル銀行 本店営業部 普通 1234567",
+        "行き違いの場合はご容赦ください。",
+    ):
+        assert expected in first.text
+    assert reminders(host) == [("7", "SUCCESS", False), ("21", "SUCCESS", False)]
+
+
+def test_a_reminder_has_its_subject_and_its_id(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    notify(database, services, SEVENTH)
+
+    row = host.execute(
+        """SELECT id, subject, recipient_type FROM "HIS_NotificationLog" WHERE subject LIKE '%お支払い%'"""
+    ).fetchone()
+    assert row == (f"reminder-{invoice(host, 'A', JUNE)['invoice_id']}-7", SUBJECT, "BILLING_CONTACT")
+
+
+def test_a_tenant_that_reads_english_is_reminded_in_english(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    customer(host, "B", months=(JUNE,))
+    billing_rows.billing_profile(host, "B", language="en", recipient_name="Bonn GmbH")
+    run_billing(database, JUNE)
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
+
+    notify(database, services, SEVENTH, codes=["B"])
+
+    (message,) = services.messages
+    for expected in (
+        "Dear Bonn GmbH,",
+        "Invoice number: INV-2026-06-002 of 1 July 2026, for June 2026",
+        "Due date: 31 July 2026",
+        "Amount outstanding: 11,000 JPY",
+        "If you have already paid, please disregard this letter.",
+    ):
+        assert expected in message.text
+
+
+def test_of_several_missed_stages_only_the_latest_is_sent(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    for _ in range(2):
+        notify(database, services, TWENTY_FIRST + timedelta(days=3))
+
+    assert reminders(host) == [("21", "SUCCESS", False)]
+    assert len(services.messages) == 1
+
+
+def test_an_invoice_of_long_ago_has_no_reminder(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    notify(database, services, date(2026, 10, 1))
+
+    assert reminders(host) == []
+
+
+def test_a_stage_is_not_sent_again_after_its_letter_was_cleaned_up(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    notify(database, services, SEVENTH)
+    host.execute('DELETE FROM "HIS_NotificationLog"')
+    host.execute("DELETE FROM batch.outbox")
+
+    notify(database, services, SEVENTH + timedelta(days=1))
+
+    assert reminders(host) == []
+
+
+def test_without_a_payment_source_nothing_is_sent(
+    database: Database, host: psycopg.Connection, services: StandIns, settings: Callable[..., None]
+) -> None:
+    settings()
+
+    notify(database, services, SEVENTH)
+
+    assert reminders(host) == []
+
+
+def test_with_sample_terms_nothing_is_sent(
+    database: Database, host: psycopg.Connection, services: StandIns, settings: Callable[..., None]
+) -> None:
+    own = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))["billing"]["issuer"]
+    settings(payment_source="operations", issuer=own | {"sample": True})
+
+    notify(database, services, SEVENTH)
+
+    assert reminders(host) == []
+
+
+def test_a_dry_run_counts_the_reminders_and_sends_none(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    result = notify(database, services, SEVENTH, dry_run=True)
+
+    outcome = outcomes(host, result)["A"]
+    assert outcome["details"]["overdueReminders"] == 1
+    assert outcome["notes"] == ["支払期限を過ぎた請求書の督促 1 件を送信箱に入れました"]
+    assert reminders(host) == []
+    assert services.messages == []
+
+
+def test_without_an_address_the_outcome_says_so_every_day_and_the_reminder_follows(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host.execute('UPDATE "MST_Tenant" SET contact_email = NULL, admin_email = NULL')
+
+    for days in range(2):
+        result = notify(database, services, SEVENTH + timedelta(days=days))
+        assert outcomes(host, result)["A"]["notes"][0].startswith(
+            f"請求書 {NUMBER} の督促を送れません。請求先のメールアドレスがないため"
+        )
+    host.execute("""UPDATE "MST_Tenant" SET contact_email = 'new@customer.example'""")
+    notify(database, services, SEVENTH + timedelta(days=2))
+
+    assert [message.destination for message in services.messages] == ["new@customer.example"]
+
+
+# To whom no reminder is sent -----------------------------------------------------------------------------------------
+
+
+def paid_by_the_application(_: Database, host: psycopg.Connection) -> None:
+    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID'""")
+
+
+def paid_here(database: Database, _: psycopg.Connection) -> None:
+    pay(database)
+
+
+def voided(database: Database, _: psycopg.Connection) -> None:
+    operate(database, "void", reason="訂正")
+
+
+def credited(database: Database, _: psycopg.Connection) -> None:
+    operate(database, "credit", reason="訂正")
+
+
+def stopped(database: Database, _: psycopg.Connection) -> None:
+    operate(database, "stop_reminders", reason="分割払いの相談中")
+
+
+def tenant_stopped(database: Database, _: psycopg.Connection) -> None:
+    operate(database, "stop_reminders", reason="分割払いの相談中", values={"every_month": True})
+
+
+SETTLED = [paid_by_the_application, paid_here, voided, credited, stopped, tenant_stopped]
+
+
+@pytest.mark.parametrize("settle", SETTLED)
+def test_what_is_settled_or_stopped_has_no_reminder(
+    database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    settle: Callable[[Database, psycopg.Connection], None],
+) -> None:
+    settle(database, host)
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
+
+    notify(database, services, TWENTY_FIRST)
+
+    assert reminders(host) == []
+    assert services.messages == []
+
+
+def test_a_reminder_that_waits_is_sent_later(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    put_off(services)
+    notify(database, services, SEVENTH)
+
+    retry(database, host, services)
+
+    assert len(services.messages) == 1
+
+
+@pytest.mark.parametrize("settle", SETTLED)
+def test_a_reminder_that_waits_is_not_sent_after_its_invoice_is_settled(
+    database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    settle: Callable[[Database, psycopg.Connection], None],
+) -> None:
+    put_off(services)
+    notify(database, services, SEVENTH)
+    assert statuses(host) == {("email", "retry"): 1}
+    settle(database, host)
+
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT' WHERE id NOT LIKE 'reminder-%'""")
+    retry(database, host, services)
+
+    assert services.messages == []
+    assert statuses(host) == {("email", "withdrawn"): 1}
+
+
+def test_a_part_payment_lowers_the_amount_of_the_next_reminder_and_withdraws_the_one_that_waits(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    put_off(services)
+    notify(database, services, SEVENTH)
+    pay(database, "5000")
+    retry(database, host, services)
+    assert services.messages == []
+
+    notify(database, services, TWENTY_FIRST)
+
+    (message,) = services.messages
+    assert "未払額（税込）: 6,000 JPY" in message.text
+
+
+def test_reminders_go_out_again_when_they_are_allowed(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    stopped(database, host)
+    tenant_stopped(database, host)
+    operate(database, "allow_reminders", values={"every_month": True})
+    notify(database, services, SEVENTH)
+    assert services.messages == []
+
+    operate(database, "allow_reminders")
+    notify(database, services, SEVENTH + timedelta(days=1))
+
+    assert len(services.messages) == 1
+
+
+def test_stopping_and_allowing_twice_change_nothing_and_say_so(
+    database: Database, host: psycopg.Connection
+) -> None:
+    stopped(database, host)
+    again = operate(database, "stop_reminders", reason="別の理由")
+    assert "すでに止めています" in outcomes(host, again)["A"]["notes"][0]
+    rows = host.execute("SELECT tenant_id, reason FROM batch.reminder_stop").fetchall()
+    assert rows == [("A", "分割払いの相談中")]
+
+    operate(database, "allow_reminders")
+    again = operate(database, "allow_reminders")
+    assert "止めていません" in outcomes(host, again)["A"]["notes"][0]
+
+
+@pytest.mark.parametrize("first", ["payment", "reminder"])
+def test_a_payment_at_the_same_time_prevents_or_withdraws_the_reminder(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection, first: str
+) -> None:
+    def record(on: psycopg.Connection) -> None:
+        record_payments(
+            on,
+            [Payment(NUMBER, SEVENTH, Decimal(11000), "JPY", "振込", "F-1")],
+            source="operation",
+            today=SEVENTH,
+            entered_by="test",
+            execution_id="test",
+        )
+
+    def remind(on: psycopg.Connection) -> None:
+        queue_reminders(on, load_terms(), SEVENTH, "test")
+
+    steps = [record, remind] if first == "payment" else [remind, record]
+
+    def act_elsewhere() -> None:
+        with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):
+            steps[1](other)
+
+    with tenant_transaction(connection, ["A"]):
+        steps[0](connection)
+        thread = threading.Thread(target=act_elsewhere)
+        thread.start()
+        wait_for_blocked_statement(database)
+    thread.join()
+
+    assert reminders(host) == ([] if first == "payment" else [("7", "PENDING", True)])
+
+
+# Tenants that have left --------------------------------------------------------------------------------------------------
+
+
+def test_a_tenant_that_has_left_is_reminded_and_gets_nothing_else(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    waiting(host, "A", scheduled_at=datetime(2026, 8, 6, 23))
+    host.execute("""UPDATE "MST_Tenant" SET status = 'EXPIRED'""")
+
+    result = notify(database, services, SEVENTH)
+
+    assert list(outcomes(host, result)) == ["A"]
+    assert [message.destination for message in services.messages] == ["keiri@customer.example"]
+
+
+def test_the_last_invoice_of_a_tenant_that_has_left_is_sent(
+    database: Database, host: psycopg.Connection, services: StandIns, settings: Callable[..., None]
+) -> None:
+    settings()
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'PENDING'""")
+    host.execute("DELETE FROM batch.letter_file")
+    host.execute("""UPDATE "MST_Tenant" SET status = 'EXPIRED'""")
+
+    notify(database, services, date(2026, 7, 1))
+
+    assert [message.destination for message in services.messages] == ["keiri@customer.example"]
+
+
+def test_a_customer_with_a_credit_balance_that_covers_the_invoice_is_not_reminded(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    pay(database)
+    operate(database, "credit", reason="訂正")
+    operate(database, "approve")
+    second = "INV-2026-06-002"
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
+    seventh = billing_rows.invoices(host, "A", JUNE)[-1]["due_on"] + timedelta(days=7)
+
+    result = notify(database, services, seventh)
+
+    assert reminders(host) == []
+    assert (
+        f"請求書 {second} の督促を送りません。請求書 {NUMBER} に過入金 11,000 JPY があります。付け替えてください"
+        in outcomes(host, result)["A"]["notes"]
+    )
+
+    values = {"paid_reference": "F-1", "paid_to": second}
+    operate(database, "move_payment", seventh, reason="訂正", values=values)
+
+    assert notify(database, services, seventh + timedelta(days=1)).status == "completed"
+    assert reminders(host) == []
+
+
+def test_a_credit_balance_that_is_too_small_does_not_stop_the_reminder(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    pay(database, "10999")
+    operate(database, "credit", reason="訂正")
+    operate(database, "approve")
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
+    seventh = billing_rows.invoices(host, "A", JUNE)[-1]["due_on"] + timedelta(days=7)
+
+    notify(database, services, seventh)
+
+    assert [days for days, *_ in reminders(host)] == ["7"]

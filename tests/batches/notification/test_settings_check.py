@@ -1,0 +1,572 @@
+"""BATCH-019-05: every broken setting is found and reported once, and no message is sent to the channels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, NOTIFICATION_SETTINGS_CHECK
+from include.skillreport.core.execution.run_log import RunResult
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.conftest import Database
+from tests.messaging.outbox_rows import integration, network, run_notifications, slack, statuses, waiting
+from tests.messaging.sending import key_pair
+
+UPDATED_AT = datetime(2026, 10, 1)
+
+
+@pytest.fixture
+def host(database: Database) -> Iterator[psycopg.Connection]:
+    """The application's side, with tenant A."""
+    with database.connect() as connection:
+        host_rows.tenant(connection, "A", admin_email="admin@example.jp")
+        yield connection
+
+
+def check(database: Database, services: StandIns, **arguments: Any) -> RunResult:
+    """One whole run of the check."""
+    return run_notifications(database, services, spec=NOTIFICATION_SETTINGS_CHECK, **arguments)
+
+
+def found(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, str]]:
+    """The findings of the tenant: subject and code."""
+    return host.execute(
+        "SELECT subject, code FROM batch.setting_finding WHERE tenant_id = %s ORDER BY subject, code",
+        [tenant_id],
+    ).fetchall()
+
+
+def health(host: psycopg.Connection) -> list[tuple[str, str | None, bool]]:
+    """The health of A's integrations in the application."""
+    return host.execute(
+        """
+        SELECT integration_key, health_status, is_enabled FROM "SYS_IntegrationConfig"
+        WHERE tenant_id = 'A' ORDER BY integration_key
+        """
+    ).fetchall()
+
+
+def letters(host: psycopg.Connection) -> list[str]:
+    """The texts that wait for the administrators."""
+    rows = host.execute(
+        "SELECT body FROM batch.outbox WHERE status = 'pending' ORDER BY created_at"
+    ).fetchall()
+    return [body for (body,) in rows]
+
+
+def line_works(host: psycopg.Connection, services: StandIns, **auth: str) -> None:
+    """A's LINE WORKS."""
+    integration(
+        host,
+        "A",
+        "line-works",
+        auth={
+            "client_id": "c",
+            "client_secret": "s",
+            "service_account": "bot@a",
+            "private_key": key_pair()[0],
+        }
+        | auth,
+        connection={
+            "bot_id": "1001",
+            "auth_url": services.line_works_auth_url,
+            "base_url": services.line_works_base_url,
+        },
+    )
+
+
+def webhook(host: psycopg.Connection, key: str, url: str) -> None:
+    """A webhook of A in the application's form."""
+    host_rows.insert(
+        host,
+        "SYS_IntegrationConfig",
+        id=f"integration_{key}",
+        tenant_id="A",
+        integration_key=key,
+        integration_type="WEBHOOK",
+        auth_type="NONE",
+        endpoint_url=url,
+        is_enabled=True,
+        updated_at=UPDATED_AT,
+    )
+
+
+def teams_setting(host: psycopg.Connection, url: str) -> None:
+    """The URL of Teams in A's settings."""
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="teams",
+        tenant_id="A",
+        setting_category="NOTIFICATION",
+        setting_key="TEAMS_WEBHOOK_URL",
+        setting_value=url,
+        updated_at=UPDATED_AT,
+    )
+
+
+def setting(host: psycopg.Connection, key: str, kind: str, config: object, **values: Any) -> None:
+    """A row of MST_NotificationSettings of A."""
+    text = config if isinstance(config, str) else json.dumps(config)
+    host_rows.insert(
+        host,
+        "MST_NotificationSettings",
+        **(
+            {
+                "id": f"setting_{key}",
+                "tenant_id": "A",
+                "setting_key": key,
+                "notification_type": kind,
+                "trigger_event": "REPORT_READY",
+                "channel_config": text,
+                "is_enabled": True,
+                "updated_at": UPDATED_AT,
+            }
+            | values
+        ),
+    )
+
+
+def template(host: psycopg.Connection, key: str, body: str, **values: Any) -> None:
+    """A row of MST_NotificationTemplate of A."""
+    host_rows.insert(
+        host,
+        "MST_NotificationTemplate",
+        **(
+            {
+                "id": f"template_{key}",
+                "tenant_id": "A",
+                "template_key": key,
+                "notification_type": "EMAIL",
+                "language_code": "ja",
+                "subject_template": "件名",
+                "body_template": body,
+                "sample_data": "{}",
+                "is_active": True,
+                "updated_at": UPDATED_AT,
+            }
+            | values
+        ),
+    )
+
+
+def test_settings_that_work_are_healthy_and_nothing_is_sent(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    integration(host, "A", "teams", auth={"webhook_url": services.teams_webhook_url})
+    line_works(host, services)
+    setting(host, "s1", "SLACK", {"channel": "C0123456789"})
+    setting(host, "s2", "EMAIL", {"recipients": ["hanako@example.jp"]})
+    template(host, "t1", "{{full_name}} 様", sample_data='{"full_name": "花子"}')
+
+    result = check(database, services)
+
+    assert (result.status, found(host)) == ("completed", [])
+    assert health(host) == [
+        ("line-works", "HEALTHY", True),
+        ("slack", "HEALTHY", True),
+        ("teams", "HEALTHY", True),
+    ]
+    assert (services.messages, statuses(host)) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("key", "auth", "connection", "code"),
+    [
+        ("slack", {"bot_token": "revoked"}, "slack", "invalid_auth"),
+        ("teams", {"webhook_url": "https://x.webhook.office.com/webhookb2/1"}, "", "retired_connector"),
+        ("teams", {"webhook_url": "https://outlook.office.com/webhook/1"}, "", "retired_connector"),
+        ("teams", {"webhook_url": "https://169.254.169.254/?sig=x"}, "", "refused_address"),
+        ("teams", {"webhook_url": "https://hooks.example.com/?sig=x"}, "", "refused_address"),
+        ("slack", {"webhook_url": "https://10.0.0.8/services/T/B/x"}, "", "refused_address"),
+    ],
+)
+def test_an_unusable_channel_is_unhealthy_and_the_administrator_is_notified(
+    database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    key: str,
+    auth: dict[str, str],
+    connection: str,
+    code: str,
+) -> None:
+    base = {"base_url": services.slack_base_url} if connection else {}
+    integration(host, "A", key, auth=auth, connection=base)
+
+    result = check(database, services)
+
+    assert result.status == "completed"
+    assert found(host) == [(f"接続先 {key}", code)]
+    assert health(host) == [(key, "UNHEALTHY", True)]
+    (letter,) = letters(host)
+    assert f"接続先 {key}" in letter
+    assert not any(secret in letter for secret in auth.values())
+    assert services.messages == []
+
+
+@pytest.mark.parametrize("in_setting", [False, True])
+def test_a_retired_connector_of_the_application_is_found(
+    database: Database, host: psycopg.Connection, services: StandIns, in_setting: bool
+) -> None:
+    url = "https://company.webhook.office.com/webhookb2/retired-secret"
+    if in_setting:
+        teams_setting(host, url)
+    else:
+        webhook(host, "teams_connector", url)
+
+    result = check(database, services)
+
+    assert (result.status, found(host)) == ("completed", [("接続先 teams", "retired_connector")])
+    assert health(host) == ([] if in_setting else [("teams_connector", "UNHEALTHY", True)])
+    (letter,) = letters(host)
+    assert "廃止された Office 365 コネクタの URL です" in letter
+    assert "retired-secret" not in letter
+
+
+def test_the_applications_webhooks_are_healthy(
+    database: Database, host: psycopg.Connection, services: StandIns, caplog: pytest.LogCaptureFixture
+) -> None:
+    webhook(host, "slack_webhook", services.slack_webhook_url)
+    teams_setting(host, services.teams_webhook_url)
+    setting(host, "s1", "SLACK", {"channel": "#general"})
+    setting(host, "s2", "TEAMS", {}, trigger_event="OTHER")
+
+    assert check(database, services).status == "completed"
+
+    assert found(host) == []
+    assert health(host) == [("slack_webhook", "HEALTHY", True)]
+    assert "stand-in" not in caplog.text
+
+
+def test_the_url_of_a_setting_is_never_switched_off(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    teams_setting(host, "https://company.webhook.office.com/webhookb2/1")
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="off",
+        tenant_id="A",
+        setting_key="batch.notification.auto_disable",
+        setting_value="true",
+        updated_at=UPDATED_AT,
+    )
+
+    check(database, services)
+
+    notes = host.execute("SELECT notes FROM batch.tenant_outcome").fetchall()
+    assert notes == [(["接続先 teams: 廃止された Office 365 コネクタの URL です"],)]
+
+
+@pytest.mark.parametrize("in_setting", [False, True])
+def test_a_closed_channel_opens_when_the_applications_url_has_changed(
+    database: Database, host: psycopg.Connection, services: StandIns, in_setting: bool
+) -> None:
+    if in_setting:
+        teams_setting(host, "https://company.webhook.office.com/webhookb2/1")
+    else:
+        webhook(host, "teams_connector", "https://company.webhook.office.com/webhookb2/1")
+    waiting(host, "A", "TEAMS", recipient_address="")
+    run_notifications(database, services)
+    assert host.execute("SELECT error_code FROM batch.channel_circuit").fetchall() == [("retired_connector",)]
+
+    changed = {"now": datetime.now(UTC).replace(tzinfo=None), "url": services.teams_webhook_url}
+    host.execute('UPDATE "MST_TenantSettings" SET setting_value = %(url)s, updated_at = %(now)s', changed)
+    host.execute('UPDATE "SYS_IntegrationConfig" SET endpoint_url = %(url)s, updated_at = %(now)s', changed)
+    run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert [arrived.channel for arrived in services.messages] == ["teams"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [("is_archived", "is_archived"), ("not_in_channel", "not_in_channel")]
+)
+def test_a_slack_channel_that_the_bot_cannot_post_to_is_found(
+    database: Database, host: psycopg.Connection, services: StandIns, fault: str, code: str
+) -> None:
+    slack(host, "A", services)
+    services.refuse_recipient("C0404", fault)
+    setting(host, "s1", "SLACK", {"channel": "C0404"})
+
+    check(database, services)
+
+    assert found(host) == [("接続先 slack", code)]
+
+
+def test_line_works_is_asked_for_its_token_and_its_bot(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    line_works(host, services, private_key="no key")
+    check(database, services)
+    assert found(host) == [("接続先 line_works", "token_refused")]
+
+    host.execute('DELETE FROM "SYS_IntegrationConfig"')
+    line_works(host, services)
+    services.refuse_recipient("1001", "NOT_FOUND")
+    check(database, services)
+    assert found(host) == [("接続先 line_works", "not_configured")]
+
+
+def test_what_the_rows_themselves_say_is_found(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.user(host, "A", "gone")
+    host.execute("""UPDATE "MST_Employee" SET employment_status = '退職' WHERE id = 'emp_gone'""")
+    integration(host, "A", "slack", auth={})
+    setting(host, "broken", "EMAIL", "{")
+    setting(host, "gone", "EMAIL", {"recipients": ["Gone@example.jp", "no address"]}, trigger_event="X")
+    setting(host, "line", "LINE_WORKS", {"destination": "users/1"}, trigger_event="Y")
+    setting(host, "pigeon", "PIGEON", {})
+    setting(host, "template", "EMAIL", {}, template_id="template_nowhere", trigger_event="Z")
+    for key in ("twice_1", "twice_2"):
+        setting(host, key, "EMAIL", {"recipients": ["a@example.jp"]}, trigger_event="TWICE")
+    template(host, "unknown", "{{no_such}}")
+    template(host, "loop", "{% for n in range(9) %}x{% endfor %}")
+    template(host, "sample", "本文", sample_data="[1]")
+    template(host, "long", "長" * 2_001, notification_type="lineWorks")
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="quiet",
+        tenant_id="A",
+        setting_key="batch.notification.quiet_hours",
+        setting_value="夜",
+        updated_at=UPDATED_AT,
+    )
+
+    check(database, services)
+
+    assert found(host) == sorted(
+        [
+            ("MST_TenantSettings", "invalid_setting"),
+            ("slack", "incomplete"),
+            ("テンプレート long（lineWorks、ja）", "too_long"),
+            ("テンプレート loop（EMAIL、ja）", "template_refused"),
+            ("テンプレート sample（EMAIL、ja）", "bad_sample"),
+            ("テンプレート unknown（EMAIL、ja）", "template_refused"),
+            ("通知設定 broken", "bad_config"),
+            ("通知設定 gone", "invalid_address"),
+            ("通知設定 gone", "recipient_left"),
+            ("通知設定 line", "not_configured"),
+            ("通知設定 pigeon", "unknown_channel"),
+            ("通知設定 template", "no_template"),
+            ("通知設定（TWICE、email）", "duplicate"),
+        ]
+    )
+    assert health(host) == [("slack", "UNHEALTHY", True)]
+
+
+def test_the_applications_templates_are_understood(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    template(
+        host,
+        "goal_deadline_reminder",
+        "{{employee_name}} {{goal_title}} {{deadline_date}} {% if remaining_days <= 7 %}!{% endif %}"
+        " {{progress_rate}} {{goal_detail_url}}",
+        sample_data=None,
+        format_type="MARKDOWN",
+    )
+    template(
+        host,
+        "skill_update_notification",
+        "{{employee_name}} {{skill_name}} {{updated_at}} {{updated_by}} {{skill_detail_url}} {{more}}",
+        sample_data='{"more": "x"}',
+        notification_type="SLACK",
+    )
+    template(host, "skillExpiry", "{{userName}} {{certificationName}} {{expiryDate}} {{daysLeft}}")
+    slack(host, "A", services)
+    setting(host, "s1", "SLACK", {"channel": "C1"}, template_id="template_skill_update_notification")
+
+    check(database, services)
+
+    assert found(host) == []
+
+
+def test_sample_data_hide_no_variable_that_a_reminder_does_not_have(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    template(host, "goal_due", "{{no_such}}", sample_data='{"no_such": "x"}')
+
+    check(database, services)
+
+    assert found(host) == [("テンプレート goal_due（EMAIL、ja）", "template_refused")]
+
+
+def test_a_finding_is_reported_once_and_again_only_if_it_returns(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    template(host, "t1", "{{no_such}}")
+    slack(host, "A", services)
+    services.fail_next("slack", "token_revoked")
+    check(database, services)
+    assert len(letters(host)) == 1
+
+    services.fail_next("slack", "token_revoked")
+    check(database, services)
+    assert len(letters(host)) == 1
+
+    check(database, services)
+    assert found(host) == [("テンプレート t1（EMAIL、ja）", "template_refused")]
+    assert len(letters(host)) == 1
+
+    services.fail_next("slack", "token_revoked")
+    check(database, services)
+    assert len(letters(host)) == 2
+
+
+def test_a_service_that_does_not_answer_is_no_broken_setting(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    services.fail_next("slack", "token_revoked")
+    check(database, services)
+    services.fail_next("slack", 503)
+
+    check(database, services)
+
+    assert found(host) == [("接続先 slack", "token_revoked")]
+    assert health(host) == [("slack", "UNKNOWN", True)]
+    assert len(letters(host)) == 1
+
+
+def test_a_channel_whose_token_works_again_is_opened_again(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    waiting(host, "A", "SLACK", recipient_address="C1")
+    services.fail_next("slack", "token_revoked")
+    run_notifications(database, services)
+    assert host.execute("SELECT channel FROM batch.channel_circuit").fetchall() == [("slack",)]
+
+    check(database, services)
+
+    assert host.execute("TABLE batch.channel_circuit").fetchall() == []
+    run_notifications(database, services, spec=NOTIFICATION_RETRY)
+    assert [arrived.destination for arrived in services.messages] == ["C1"]
+
+
+def test_a_mail_server_that_refuses_us_is_the_operators_matter(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    mail = network(services)
+    assert mail.email is not None
+    locked = replace(mail, email=replace(mail.email, login="batch", password="wrong"))
+    services.fail_next("email", "535 5.7.8 Bad credentials", times=9)
+
+    result = check(database, services, through=locked)
+
+    assert result.status == "failed"
+    assert "メールサーバーを使えません: メールサーバーの認証に失敗しました" in result.failed_tenants[0].reason
+    assert health(host) == [("slack", "HEALTHY", True)]
+
+
+def test_a_mail_server_that_works_again_opens_every_tenants_mail(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    waiting(host, "A")
+    services.fail_next("email", "550 5.7.1 Not your domain", command="MAIL")
+    run_notifications(database, services)
+    assert host.execute("SELECT channel FROM batch.channel_circuit").fetchall() == [("email",)]
+
+    check(database, services)
+    run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert [arrived.destination for arrived in services.messages] == ["member@example.jp"]
+
+
+def test_a_broken_channel_is_switched_off_only_where_the_setting_says_so(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    host_rows.insert(
+        host,
+        "MST_TenantSettings",
+        id="off",
+        tenant_id="A",
+        setting_key="batch.notification.auto_disable",
+        setting_value="true",
+        updated_at=UPDATED_AT,
+    )
+    services.fail_next("slack", "token_revoked")
+
+    check(database, services)
+
+    assert health(host) == [("slack", "UNHEALTHY", False)]
+
+
+def test_a_dry_run_calls_no_service_and_writes_nothing(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    integration(host, "A", "slack", auth={})
+
+    assert check(database, services, dry_run=True).status == "completed"
+
+    assert (found(host), letters(host), health(host)) == ([], [], [("slack", None, True)])
+
+
+def test_another_tenants_settings_stay_out(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "B", admin_email="b@example.jp")
+    slack(host, "B", services)
+    integration(host, "A", "slack", auth={})
+
+    check(database, services, codes=["A"])
+
+    assert found(host, "B") == []
+    assert host.execute(
+        """SELECT health_status FROM "SYS_IntegrationConfig" WHERE tenant_id = 'B'"""
+    ).fetchall() == [(None,)]
+    assert host.execute("SELECT DISTINCT tenant_id FROM batch.outbox").fetchall() == [("A",)]
+
+
+def test_a_webhook_that_was_closed_is_not_opened_by_looking_at_its_url(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    integration(host, "A", "slack", auth={"webhook_url": services.slack_webhook_url})
+    waiting(host, "A", "SLACK")
+    services.fail_next("slack", "no_service")
+    run_notifications(database, services)
+
+    check(database, services)
+
+    assert host.execute("SELECT error_code FROM batch.channel_circuit").fetchall() == [("no_service",)]
+
+
+def test_an_unreachable_mail_server_is_reported_before_nine(
+    database: Database, host: psycopg.Connection, services: StandIns, unused_port: int
+) -> None:
+    mail = network(services)
+    assert mail.email is not None
+    gone = replace(mail, email=replace(mail.email, port=unused_port))
+
+    result = check(database, services, through=gone)
+
+    assert result.status == "failed"
+    assert "メールサーバーに接続できません" in result.failed_tenants[0].reason
+    assert letters(host) == []
+
+
+def test_a_finding_without_recipient_is_reported_once_there_is_a_recipient(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host.execute('UPDATE "MST_Tenant" SET admin_email = NULL')
+    template(host, "t1", "{{no_such}}")
+    check(database, services)
+    assert letters(host) == []
+
+    host.execute("""UPDATE "MST_Tenant" SET admin_email = 'admin@example.jp'""")
+    check(database, services)
+    check(database, services)
+
+    assert len(letters(host)) == 1

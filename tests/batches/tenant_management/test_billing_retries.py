@@ -1,0 +1,96 @@
+"""BATCH-018-02 retried or cleared: the same run skips finished work, and voids no other invoice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import close_execution
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import (
+    FullStore,
+    customer,
+    details,
+    everything_written,
+    files,
+    invoice,
+    open_billing,
+    open_operation,
+    process,
+    states,
+)
+from tests.conftest import Database
+
+
+def test_a_run_that_is_retried_says_again_what_it_has_billed_and_its_totals_stay(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    run = open_billing(database)
+    (failure,) = process(database, run, store=FullStore()).failures
+    assert (failure.code, invoice(host, "A")["number"]) == ("NoSpaceError", "INV-2026-10-001")
+    rows = everything_written(host)
+
+    said = details(process(database, run, store=store))
+
+    assert said == {
+        "settlement": "finalized",
+        "invoice_number": "INV-2026-10-001",
+        "generatedInvoices": 1,
+        "totalAmountJPY": 11_000,
+    }
+    assert everything_written(host) == rows | {"document": everything_written(host)["document"]}
+    assert [Path(key).name for key in files(store)] == ["INV-2026-10-001.json", "INV-2026-10-001.pdf"]
+    with database.connect("batch_platform") as platform:
+        assert close_execution(platform, run).status == "completed"
+    assert host.execute("SELECT result -> 'totals' FROM batch.execution_log").fetchone() == (
+        {"generatedInvoices": 1, "totalAmountJPY": 11_000},
+    )
+
+
+@pytest.mark.parametrize("percent_off", [0, 100])
+def test_an_attempt_after_the_invoice_has_the_outcome_of_the_first(
+    database: Database, host: psycopg.Connection, percent_off: int
+) -> None:
+    """As after a kill between the commit and the end of the task. The invoice has remarks about missing records."""
+    customer(host, "A", months=())
+    billing_rows.without_records(host, "A", last=20)
+    if percent_off:
+        billing_rows.discount(host, "A", value=percent_off)
+    run = open_billing(database)
+    (first,) = process(database, run).results
+    assert first.records == 31
+    assert first.notes
+
+    assert process(database, run).results == [first]
+
+
+def test_a_month_of_nothing_to_pay_is_that_again_when_it_is_retried(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    billing_rows.discount(host, "A")
+    run = open_billing(database)
+    first = details(process(database, run))
+    rows = everything_written(host)
+
+    assert details(process(database, run)) == first == {"settlement": "nothing to pay", "totalAmountJPY": 0}
+    assert everything_written(host) == rows
+
+
+def test_a_retry_does_not_take_the_invoice_of_another_run_for_its_own(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    run = open_billing(database)
+    process(database, run)
+    process(database, open_operation(database, "reissue", reason="訂正"))
+
+    assert details(process(database, run)) == {
+        "settlement": "already finalized",
+        "invoice_number": "INV-2026-10-002",
+    }
+    assert states(host) == [("void", "INV-2026-10-001"), ("finalized", "INV-2026-10-002")]

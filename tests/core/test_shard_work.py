@@ -1,0 +1,349 @@
+"""One tenant's failure never touches another's: a small batch against real tables, broken in every way that matters."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.core.errors import is_recoverable
+from include.skillreport.core.execution import run_log
+from include.skillreport.core.execution.batch import (
+    Run,
+    StagesTenants,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.shard_work import ShardReport, UnitsFailedError, prepare
+from include.skillreport.core.execution.sharding import Shard
+from local_stack.batch_runs import process_tenants
+from tests import host_rows
+from tests.conftest import Database
+from tests.waiting import LIMIT_SECONDS
+
+DAY = date(2026, 10, 31)
+DIVISION = "0 で割ろうとしました（division by zero、SQLSTATE 22012）"
+
+
+@dataclass
+class SeatBatch(StagesTenants, TenantBatch):
+    """Stages each tenant's seats (100 / max_users), then writes a login_day row with their number."""
+
+    staging_table = "usage_signal"
+    before_work: Callable[[psycopg.Connection], object] = lambda _: None
+    after_write: Callable[[psycopg.Connection], object] = lambda _: None
+    prepared: list[list[str]] = field(default_factory=list)
+    processed: list[list[str]] = field(default_factory=list)
+
+    def prepare(self, work: Work) -> None:
+        self.prepared.append(list(work.tenant_ids))
+        work.connection.execute(
+            """
+            INSERT INTO batch.usage_signal (
+                execution_id, tenant_id, registered_users, active_users, total_logins, login_user_ids, api_calls, error_count,
+                peak_concurrent_users, report_bytes, evidence_bytes, reports_generated, skill_assessments, notifications_sent,
+                max_storage_gb, setting_overrides
+            )
+            SELECT %s, tenant_id, 100 / max_users, 0, 0, '{}', 0, 0, 0, 0, 0, 0, 0, 0, max_storage_gb, '{}'
+            FROM batch.all_tenant
+            WHERE tenant_id = ANY (%s)
+            """,
+            [work.run.execution_id, list(work.tenant_ids)],
+        )
+
+    def process(self, work: Work) -> list[UnitResult]:
+        run, connection = work.run, work.connection
+        self.processed.append(list(work.tenant_ids))
+        self.before_work(connection)
+        connection.execute(
+            """
+            INSERT INTO batch.login_day (tenant_id, login_date, user_ids)
+            SELECT tenant_id, %s, ARRAY[registered_users::text] FROM batch.usage_signal
+            WHERE execution_id = %s ORDER BY tenant_id
+            ON CONFLICT (tenant_id, login_date) DO UPDATE SET user_ids = excluded.user_ids
+            """,
+            [run.business_date, run.execution_id],
+        )
+        self.after_write(connection)
+        rows = connection.execute(
+            """
+            DELETE FROM batch.usage_signal WHERE execution_id = %s
+            RETURNING tenant_id, registered_users, 100 / max_storage_gb
+            """,
+            [run.execution_id],
+        ).fetchall()
+        return [UnitResult(tenant_id, {"seats": seats}, records=1) for tenant_id, seats, _ in rows]
+
+
+def test_one_broken_tenant_among_fifty_fails_alone_and_the_others_rows_are_committed(
+    host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 50)
+    break_work(host, ids[33])
+    batch, run = SeatBatch(), open_run(platform, ids)
+
+    report = process_tenants(connection, platform, batch, run, ids)
+
+    healthy = [tenant_id for tenant_id in ids if tenant_id != ids[33]]
+    assert kept(host) == {tenant_id: ["10"] for tenant_id in healthy}
+    assert sorted(result.unit_id for result in report.results) == healthy
+    assert report.failures == [UnitFailure(ids[33], "22012", DIVISION, recoverable=False)]
+    assert outcomes(host, run) == {
+        tenant_id: ("success", {"seats": 10}, None, None, 1) for tenant_id in healthy
+    } | {ids[33]: ("failed", {}, "22012", DIVISION, 1)}
+
+
+@pytest.mark.parametrize("position", [0, 33, 49])
+def test_finding_one_broken_tenant_takes_a_logarithmic_number_of_tries(
+    host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection, position: int
+) -> None:
+    ids = plant_tenants(host, 50)
+    break_work(host, ids[position])
+    batch = SeatBatch()
+
+    process_tenants(connection, platform, batch, open_run(platform, ids), ids)
+
+    assert len(batch.prepared) == 1
+    assert 2 < len(batch.processed) <= 2 * math.ceil(math.log2(50)) + 1
+
+
+def test_healthy_tenants_are_done_together_in_one_try(
+    host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 50)
+    batch = SeatBatch()
+
+    report = process_tenants(connection, platform, batch, open_run(platform, ids), ids)
+
+    assert (batch.prepared, batch.processed) == ([ids], [ids])
+    assert (len(report.results), report.failures) == (50, [])
+
+
+def test_several_broken_tenants_fail_each_under_its_own_name(
+    host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 10)
+    broken = [ids[0], ids[1], ids[7]]
+    for tenant_id in broken:
+        break_work(host, tenant_id)
+    run = open_run(platform, ids)
+
+    report = process_tenants(connection, platform, SeatBatch(), run, ids)
+
+    assert [failure.unit_id for failure in report.failures] == broken
+    assert sorted(kept(host)) == sorted(set(ids) - set(broken))
+    assert [
+        tenant_id for tenant_id, outcome in outcomes(host, run).items() if outcome[0] == "failed"
+    ] == broken
+
+
+def test_a_tenant_that_cannot_be_prepared_fails_at_its_own_turn_with_the_true_reason(
+    host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 8)
+    host.execute("""UPDATE "MST_Tenant" SET max_users = 0 WHERE tenant_id = %s""", [ids[2]])
+    batch, run = SeatBatch(), open_run(platform, ids)
+
+    left_out = prepare(batch, Work(run, platform, ids))
+    assert {tenant_id: type(error) for tenant_id, error in left_out.items()} == {
+        ids[2]: errors.DivisionByZero
+    }
+
+    first = process_tenants(connection, platform, batch, run, ids[4:])
+    assert (len(first.results), first.failures) == (4, [])
+    second = process_tenants(connection, platform, batch, run, ids[:4])
+    assert second.failures == [UnitFailure(ids[2], "22012", DIVISION, recoverable=False)]
+    assert sorted(kept(host)) == [tenant_id for tenant_id in ids if tenant_id != ids[2]]
+    assert outcomes(host, run)[ids[2]] == ("failed", {}, "22012", DIVISION, 1)
+
+    host.execute("""UPDATE "MST_Tenant" SET max_users = 10""")
+    mended = process_tenants(connection, platform, batch, run, [ids[2]])
+    assert mended.failures == []
+    assert outcomes(host, run)[ids[2]] == ("success", {"seats": 10}, None, None, 2)
+
+
+def test_processing_the_same_shard_again_leaves_the_same_rows_and_counts_the_attempt(
+    host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 5)
+    break_work(host, ids[3])
+    run = open_run(platform, ids)
+
+    process_tenants(connection, platform, SeatBatch(), run, ids)
+    rows, first = kept(host), outcomes(host, run)
+    process_tenants(connection, platform, SeatBatch(), run, ids)
+
+    assert kept(host) == rows
+    assert {outcome[-1] for outcome in first.values()} == {1}
+    assert outcomes(host, run) == {tenant_id: (*outcome[:-1], 2) for tenant_id, outcome in first.items()}
+
+
+def test_an_error_that_concerns_everybody_is_raised_at_once_and_leaves_nothing(
+    host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 5)
+    batch = SeatBatch(after_write=lambda working: working.execute("SELECT FROM batch.no_such_table"))
+    run = open_run(platform, ids)
+
+    with pytest.raises(errors.UndefinedTable):
+        process_tenants(connection, platform, batch, run, ids)
+
+    assert len(batch.processed) == 1
+    assert kept(host) == {}
+    assert {outcome[0] for outcome in outcomes(host, run).values()} == {"pending"}
+
+
+def test_a_connection_that_breaks_in_the_middle_leaves_no_half_written_tenant_and_the_next_try_finishes(
+    shared_database: Database, host: psycopg.Connection, platform: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 6)
+    break_work(host, ids[0])
+    run = open_run(platform, ids)
+
+    def break_when_the_second_half_was_written(working: psycopg.Connection) -> None:
+        if batch.processed[-1] == ids[3:]:
+            host.execute("SELECT pg_terminate_backend(%s, 5000)", [working.info.backend_pid])
+
+    batch = SeatBatch(after_write=break_when_the_second_half_was_written)
+    with (
+        shared_database.connect("batch_tenant") as connection,
+        pytest.raises(psycopg.OperationalError) as raised,
+    ):
+        process_tenants(connection, platform, batch, run, ids)
+
+    assert is_recoverable(raised.value)
+    # Work and outcomes that were committed before remain. The others have neither.
+    assert sorted(kept(host)) == ids[1:3]
+    assert {tenant_id: outcome[0] for tenant_id, outcome in outcomes(host, run).items()} == {
+        ids[0]: "pending",
+        ids[1]: "success",
+        ids[2]: "success",
+        **dict.fromkeys(ids[3:], "pending"),
+    }
+
+    with shared_database.connect("batch_tenant") as connection:
+        report = process_tenants(connection, platform, SeatBatch(), run, ids)
+    assert [failure.unit_id for failure in report.failures] == [ids[0]]
+    assert sorted(kept(host)) == ids[1:]
+
+
+def test_a_dry_run_writes_outcomes_and_nothing_else(
+    host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 6)
+    break_work(host, ids[4])
+    batch, run = SeatBatch(), open_run(platform, ids, dry_run=True)
+
+    report = process_tenants(connection, platform, batch, run, ids)
+    batch.discard(Work(run, platform))
+
+    assert kept(host) == {}
+    assert host.execute("SELECT count(*) FROM batch.usage_signal").fetchone() == (0,)
+    assert len(report.results) == 5
+    expected: dict[str, Any] = dict.fromkeys(ids, ("success", {"seats": 10}, None, None, 1))
+    assert outcomes(host, run) == expected | {ids[4]: ("failed", {}, "22012", DIVISION, 1)}
+
+
+def test_two_tries_of_the_same_shard_at_once_end_with_one_set_of_rows(
+    shared_database: Database, host: psycopg.Connection, platform: psycopg.Connection
+) -> None:
+    ids = plant_tenants(host, 20)
+    run = open_run(platform, ids)
+    together = threading.Barrier(2, timeout=LIMIT_SECONDS)
+
+    def one_try() -> ShardReport:
+        batch = SeatBatch(before_work=lambda _: together.wait())
+        with (
+            shared_database.connect("batch_platform") as own_platform,
+            shared_database.connect("batch_tenant") as own_connection,
+        ):
+            return process_tenants(own_connection, own_platform, batch, run, ids)
+
+    prepare(SeatBatch(), Work(run, platform, ids))
+    with ThreadPoolExecutor() as threads:
+        tries = [threads.submit(one_try) for _ in range(2)]
+        assert [attempt.result().failures for attempt in tries] == [[], []]
+
+    assert kept(host) == {tenant_id: ["10"] for tenant_id in ids}
+    assert {tenant_id: outcome[:2] for tenant_id, outcome in outcomes(host, run).items()} == dict.fromkeys(
+        ids, ("success", {"seats": 10})
+    )
+
+
+def test_a_shard_without_tenants_asks_the_batch_for_nothing(
+    platform: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    batch = SeatBatch()
+    assert process_tenants(connection, platform, batch, open_run(platform, []), []) == ShardReport()
+    assert (batch.prepared, batch.processed) == ([], [])
+
+
+def test_the_error_of_a_shard_names_each_failed_tenant_and_is_recoverable_if_one_of_them_is() -> None:
+    permanent = UnitFailure("T1", "22012", "division by zero", recoverable=False)
+    passing = UnitFailure("T2", "40001", "could not serialize", recoverable=True)
+
+    error = UnitsFailedError([permanent, passing])
+    assert str(error) == "テナント T1: division by zero、テナント T2: could not serialize"
+    assert is_recoverable(error)
+    assert not is_recoverable(UnitsFailedError([permanent]))
+
+
+# -----------------------------------------------------------------------------------------------------------------------
+
+
+def plant_tenants(host: psycopg.Connection, count: int) -> list[str]:
+    """Healthy tenants; returns their ids in order."""
+    return [
+        host_rows.tenant(host, f"T{number:02}", max_users=10, max_storage_gb=10) for number in range(count)
+    ]
+
+
+def break_work(host: psycopg.Connection, tenant_id: str) -> None:
+    """The tenant can be prepared and not be processed."""
+    host.execute("""UPDATE "MST_Tenant" SET max_storage_gb = 0 WHERE tenant_id = %s""", [tenant_id])
+
+
+def open_run(platform: psycopg.Connection, tenant_ids: Sequence[str], *, dry_run: bool = False) -> Run:
+    return run_log.open_execution(
+        platform,
+        TENANT_USAGE,
+        dag_id="dag",
+        run_id="run",
+        business_date=DAY,
+        run_date=DAY + timedelta(days=1),
+        dry_run=dry_run,
+        parameters={},
+        shards={Shard(0, "all"): list(tenant_ids)},
+    )
+
+
+def kept(host: psycopg.Connection) -> dict[str, list[str]]:
+    """The rows that the batch wrote, by tenant."""
+    return dict(
+        host.execute(
+            "SELECT tenant_id, user_ids FROM batch.login_day WHERE login_date = %s", [DAY]
+        ).fetchall()
+    )
+
+
+def outcomes(host: psycopg.Connection, run: Run) -> dict[str, tuple[Any, ...]]:
+    """Status, details, error code, error message and attempts of each tenant, in order."""
+    rows = host.execute(
+        """
+        SELECT tenant_id, status, details, error_code, error_message, attempts FROM batch.tenant_outcome
+        WHERE execution_id = %s ORDER BY tenant_id
+        """,
+        [run.execution_id],
+    )
+    return {tenant_id: tuple(outcome) for tenant_id, *outcome in rows}
