@@ -1,4 +1,4 @@
-"""Measure the indexes that ``python -m include.skillreport.schema indexes`` recommends: a B-tree, and BRIN in four forms.
+"""Measure the indexes that ``python -m include.skillreport indexes`` recommends: a B-tree, and BRIN in four forms.
 
 The table is a request log of 40 days. It is measured in the order in which it was written, and after churn: BATCH-002 has deleted the
 oldest 30 days, vacuum has freed their pages, and new rows have filled them. For the rows of a day, of an hour and of the oldest week the

@@ -17,9 +17,9 @@ import psycopg
 
 from benchmarks.measurement import Databases, connected, measure
 from include.skillreport.batches.inactive_tenants import create_batch
+from include.skillreport.batches.inactive_tenants.settings import InactivitySettings
 from include.skillreport.core.catalog import INACTIVE_TENANTS
 from include.skillreport.core.database import count_of
-from include.skillreport.core.settings import load_settings
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
@@ -55,7 +55,7 @@ def main(sizes: tuple[int, ...]) -> int:
             for tenants in sizes:
                 shape = benchmark_shape(tenants)
                 dsn = databases.load(f"inactivity_{tenants}", shape)
-                day = shape.first_day + timedelta(days=load_settings().inactivity.critical_days)
+                day = shape.first_day + timedelta(days=InactivitySettings.load().critical_days)
                 first = measure(run_inactivity, dsn, day)
                 written = letters(dsn)
                 second = measure(run_inactivity, dsn, day + timedelta(days=1))

@@ -17,8 +17,8 @@ import psycopg
 
 from benchmarks.measurement import Databases, measure, vacuum
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, cutoff, delete_old
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.database import Statements, count_of
-from include.skillreport.core.settings import load_settings
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 
@@ -33,7 +33,7 @@ _SQL = Statements(Path(__file__).parent)
 
 def delete_rows(dsn: str, day: date) -> None:
     """Do the unit ``rows/system_log`` of one run."""
-    settings = load_settings().log_cleanup
+    settings = LogCleanupSettings.load()
     row_class = ROW_CLASSES["system_log"]
     with psycopg.connect(dsn, autocommit=True) as platform:
         platform.execute("SET ROLE batch_platform")

@@ -22,7 +22,6 @@ import psycopg
 from benchmarks.measurement import Databases, measure, vacuum
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import connect
@@ -31,6 +30,7 @@ from include.skillreport.messaging.message import SlackConfig
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
@@ -61,7 +61,7 @@ def send_all(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:  # noq
             network,
             owner="benchmark",
             clock=lambda: datetime.now(UTC),
-            settings=load_settings().notification,
+            settings=NotificationSettings.load(),
         )
 
 

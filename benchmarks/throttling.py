@@ -30,9 +30,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from benchmarks.measurement import Databases, vacuum
 from include.skillreport.core.database import Statements
 from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
@@ -185,7 +185,7 @@ def run_case(name: str, share: float, dsn: str) -> Result:
             Network(mail, services.allowed_hosts),
             owner="benchmark",
             clock=lambda: datetime.now(UTC),
-            settings=load_settings().notification,
+            settings=NotificationSettings.load(),
             stop_at=datetime.now(UTC) + timedelta(seconds=_STOP_RATIO * limit_seconds + 60),
         )
         seconds = time.perf_counter() - begin

@@ -26,9 +26,9 @@ from benchmarks.scale_world import LAST_DAY, World, plant_host
 from benchmarks.years_world import TODAY, month_of, plant_years, years_of
 from include.skillreport.batches import tenant_monitoring
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, cutoff, delete_old
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import Channel
@@ -100,7 +100,7 @@ def clean_up(dsn: str, week: int) -> tuple[float, int]:
 
     ``week``: days by which the business date is after ``TODAY``, so that both databases have a week of old rows.
     """
-    settings = load_settings().log_cleanup
+    settings = LogCleanupSettings.load()
     rows, start = 0, perf_counter()
     with connected(dsn) as (platform, _):
         for row_class in ROW_CLASSES.values():
@@ -144,7 +144,7 @@ def main(tenants: int = TENANTS, years: int = YEARS) -> int:
                 "one claim of the outbox": (claim(month), claim(long)),
             }
             # A month has no row that is old enough. With a later business date, its first week is old.
-            kept = load_settings().log_cleanup.row_days.execution_log
+            kept = LogCleanupSettings.load().row_days.execution_log
             (short_seconds, short_rows), (long_seconds, long_rows) = (
                 clean_up(month, kept - 30 + 7),
                 clean_up(long, 0),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.settings import load_settings
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -33,7 +33,7 @@ class Years:
 
 def years_of(tenants: int, years: int) -> Years:
     """The rows after this many years with the default retention, just before the weekly clean-up."""
-    return Years(tenants, load_settings().log_cleanup.row_days.execution_log + _WEEK, 35, years * 365)
+    return Years(tenants, LogCleanupSettings.load().row_days.execution_log + _WEEK, 35, years * 365)
 
 
 def month_of(tenants: int) -> Years:
@@ -43,7 +43,7 @@ def month_of(tenants: int) -> Years:
 
 def plant_years(dsn: str, world: Years) -> None:
     """Insert the rows. ``MST_Tenant`` has the tenants already."""
-    kept = load_settings().log_cleanup.row_days
+    kept = LogCleanupSettings.load().row_days
     about = asdict(world) | {
         "until": datetime.combine(TODAY, datetime.min.time(), JAPAN),
         "login_days": kept.login_day + _WEEK,

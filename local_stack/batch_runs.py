@@ -29,11 +29,12 @@ from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.flow import ClosedRun, RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport, work_on_tenants
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import MailboxConfig, Network
-from include.skillreport.core.settings import ExecutionSettings, load_settings
 from include.skillreport.messaging.service import Notifications
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.schema.deployment_check import check_deployment
 
 
@@ -103,7 +104,7 @@ class LocalInstallation:
 
     def notifications(self) -> Notifications:
         """Notifications with the settings of the environment."""
-        return Notifications(load_settings().notification)
+        return Notifications(NotificationSettings.load())
 
     def now(self) -> datetime:
         """The fixed time."""

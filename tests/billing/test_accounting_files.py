@@ -24,11 +24,10 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.money import RoundingMode
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
-from include.skillreport.billing.settings import AccountingSettings
-from include.skillreport.core.settings import load_settings
+from include.skillreport.billing.settings import AccountingSettings, BillingSettings
 from tests.billing import sample_invoices as samples
 
-SETTINGS = load_settings().billing.accounting
+SETTINGS = BillingSettings.load().accounting
 
 EVERY_SORT = [
     samples.ordinary(),

@@ -14,7 +14,7 @@ from include.skillreport.billing.approval import (
     unplaced_reason,
 )
 from include.skillreport.billing.documents.invoice import LineKind
-from include.skillreport.core.settings import IdentitySettings
+from include.skillreport.core.execution.settings import IdentitySettings
 from tests.billing import sample_invoices as samples
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from include.skillreport.billing import settings
 from include.skillreport.billing.receivables.overdue import due_dates_to_remind, due_reminder
 from include.skillreport.billing.settings import BillingSettings
-from include.skillreport.core.settings import SETTINGS_FILE
 
+SHIPPED = Path(settings.__file__).with_name("settings.yaml")
 DUE = date(2026, 11, 30)
 STAGES = (7, 21)
 
@@ -54,13 +56,13 @@ def test_the_range_of_due_dates_holds_all_invoices_with_a_reminder() -> None:
 
 @pytest.mark.parametrize("days", [[21, 7], [7, 7], [0], [400]])
 def test_the_days_are_ascending_and_within_a_year(days: list[int]) -> None:
-    shipped = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))["billing"]
+    shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["billing"]
     with pytest.raises(ValidationError, match="reminder_days"):
         BillingSettings.model_validate(shipped | {"reminder_days": days})
 
 
 def test_reminders_are_off_without_a_payment_source() -> None:
-    shipped = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))["billing"]
+    shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["billing"]
 
     assert not BillingSettings.model_validate(shipped).sends_reminders
     for source in ("operations", "host"):

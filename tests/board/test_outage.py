@@ -59,7 +59,7 @@ def test_with_a_wrong_password(board: Board, database: Database, monkeypatch: py
 def test_without_the_schema(board: Board, database: Database) -> None:
     with database.connect() as host:
         host.execute("DROP SCHEMA batch CASCADE")
-    _assert_problem(board, "`python -m include.skillreport.schema upgrade` を実行してください")
+    _assert_problem(board, "`python -m include.skillreport upgrade` を実行してください")
 
 
 def test_with_a_login_that_may_not_act_as_the_boards_role(

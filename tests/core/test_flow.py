@@ -37,9 +37,9 @@ from include.skillreport.core.execution.run_log import (
     RunFailedError,
     ShardMissingError,
 )
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import ExecutionSettings
 from include.skillreport.core.version import VERSION
 from local_stack.batch_runs import LocalInstallation
 from tests import host_rows

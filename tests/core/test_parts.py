@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import AsksServices, Run, TenantBatch, UnitResult, Work
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.sharding import Shard, Tenant, shard_tenants
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import ExecutionSettings, load_settings
 from local_stack.batch_runs import process_tenants
 from tests import host_rows
 
@@ -52,7 +52,7 @@ def open_run(platform: psycopg.Connection) -> Run:
         run_date=DAY + timedelta(days=1),
         dry_run=False,
         parameters={},
-        shards=shard_tenants([T1, T2], load_settings().execution, PARTS),
+        shards=shard_tenants([T1, T2], ExecutionSettings.load(), PARTS),
     )
 
 
@@ -63,7 +63,7 @@ def test_a_tenant_succeeds_when_all_its_parts_have(
         host_rows.tenant(host, tenant.id)
     run, batch, network = open_run(platform), ColourBatch(), Network()
     batch.broken = ("red",)
-    for shard, tenant_ids in shard_tenants([T1, T2], load_settings().execution, PARTS).items():
+    for shard, tenant_ids in shard_tenants([T1, T2], ExecutionSettings.load(), PARTS).items():
         process_tenants(
             connection, platform, batch, replace(run, part=shard.part), tenant_ids, network=network
         )

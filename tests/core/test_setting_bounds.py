@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError, create_model
 
-from include.skillreport.batches.data_backup.__main__ import main as restore
+from include.skillreport import billing
+from include.skillreport.__main__ import main
 from include.skillreport.batches.settings_sync.plan_settings import PLAN_SETTINGS_FILE, PlanSettings
 from include.skillreport.billing.pricing.price_list import PriceList
+from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.setting_types import Range
-from include.skillreport.core.settings import SETTINGS_FILE, Settings, parse_settings
+from include.skillreport.core.settings import Settings, default_files, parse_settings, section_classes
 from include.skillreport.core.yaml_files import load_yaml
 from include.skillreport.operations.form_values import day_of
 from local_stack.stack import DEMO_SETTINGS
 
-SHIPPED = SETTINGS_FILE.read_text(encoding="utf-8")
-
 
 def own(text: str) -> Settings:
     """The settings with an own file of this text."""
-    return parse_settings(SHIPPED, "settings.yaml", text, "own.yaml")
+    return parse_settings(text, "own.yaml")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,7 @@ def test_a_value_that_yaml_1_1_reads_as_another_is_refused(text: str) -> None:
 
 
 def test_leading_zeros_are_no_octal_number() -> None:
-    settings = parse_settings(SHIPPED, "settings.yaml", "usage: {surge_history_days: 0100}", "own.yaml")
-    assert settings.usage.surge_history_days == 100
+    assert own("usage: {surge_history_days: 0100}").of(UsageSettings).surge_history_days == 100
 
 
 def leaves(value: Any, place: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], Any]]:
@@ -107,18 +106,25 @@ NO_NUMBERS: list[object] = [
 NO_FLAGS: list[object] = [0, 1, Decimal(1), "yes", "on", "1", "t", "", None, []]
 
 
+def of_sections(document: dict[str, Any]) -> type[BaseModel]:
+    """The model of a file with these sections."""
+    classes: dict[str, Any] = {each.key: (each, ...) for each in section_classes() if each.key in document}
+    return create_model("Sections", **classes)
+
+
 @pytest.mark.parametrize(
     ("file", "model"),
     [
-        (SETTINGS_FILE, Settings),
+        *((file, None) for file in default_files()),
         (DEMO_SETTINGS.with_name("pricing_plans.yaml"), PriceList),
-        (SETTINGS_FILE.with_name("billing") / "pricing_plans.yaml", PriceList),
+        (Path(billing.__file__).with_name("pricing_plans.yaml"), PriceList),
         (PLAN_SETTINGS_FILE, PlanSettings),
     ],
-    ids=lambda each: getattr(each, "name", None),
+    ids=lambda each: f"{each.parent.name}/{each.name}" if isinstance(each, Path) else None,
 )
-def test_each_number_has_bounds_and_no_number_is_a_boolean(file: Path, model: type[BaseModel]) -> None:
+def test_each_number_has_bounds_and_no_number_is_a_boolean(file: Path, model: type[BaseModel] | None) -> None:
     document = load_yaml(file)
+    model = model or of_sections(document)
     model.model_validate(document)
     accepted = []
     for place, value in leaves(document):
@@ -132,7 +138,7 @@ def test_each_number_has_bounds_and_no_number_is_a_boolean(file: Path, model: ty
     assert accepted == []
 
 
-MODELS = (Settings, PriceList, PlanSettings)
+MODELS = (*section_classes(), PriceList, PlanSettings)
 
 
 def parts_of(annotation: Any) -> Iterator[Any]:
@@ -182,5 +188,5 @@ def test_a_day_of_a_form_has_one_form_and_an_earliest_day(field: str, text: str)
 @pytest.mark.parametrize("jobs", ["0", "33", "-1", "many", "9" * 5000])
 def test_the_processes_of_a_restore_have_bounds(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        restore(["--store", "/nowhere", "--jobs", jobs, "list"])
+        main(["backup", "--store", "/nowhere", "--jobs", jobs, "list"])
     assert "--jobs" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The settings file: the shipped file is valid; an error names the file, the place and the value."""
+"""The settings: the defaults are valid; an error names the file, the place and the value."""
 
 from __future__ import annotations
 
@@ -10,45 +10,58 @@ from typing import Any
 import pytest
 import yaml
 
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
+from include.skillreport.billing.settings import BillingSettings, UsageSettings
 from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.settings import (
-    SETTINGS_FILE,
     SETTINGS_VARIABLE,
-    UsageSettings,
+    default_files,
     load_settings,
     parse_settings,
+    section_classes,
 )
+from include.skillreport.messaging.settings import NotificationSettings
 
 
 def changed(path: str, value: object) -> str:
-    """The deployed file with one setting changed."""
-    document: dict[str, Any] = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))
-    *sections, name = path.split(".")
-    place = document
-    for section in sections:
-        place = place[section]
+    """The defaults of a section, with one setting changed."""
+    section, *names, name = path.split(".")
+    document: dict[str, Any] = {}
+    for file in default_files():
+        document |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    place = document[section]
+    for each in names:
+        place = place[each]
     place[name] = value
-    return yaml.safe_dump(document)
+    return yaml.safe_dump({section: document[section]})
 
 
 def usage() -> UsageSettings:
-    return load_settings().usage
+    return UsageSettings.load()
 
 
-def test_the_deployed_file_holds_and_is_read_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_defaults_are_valid_and_are_read_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SETTINGS_VARIABLE)
-    settings = load_settings()
-    assert (settings.execution.max_mapped_tenants, settings.execution.shards) == (100, 40)
-    assert settings.usage.quota_warning_percent == Decimal(80)
-    assert settings.billing.rounding == "floor"
-    assert settings.billing.issuer.corporate is True
-    assert settings.billing.issuer.sample is True
-    assert settings.billing.price_list.is_file()
+    execution, billing = ExecutionSettings.load(), BillingSettings.load()
+    assert (execution.max_mapped_tenants, execution.shards) == (100, 40)
+    assert usage().quota_warning_percent == Decimal(80)
+    assert billing.rounding == "floor"
+    assert billing.issuer.corporate is True
+    assert billing.issuer.sample is True
+    assert billing.price_list.is_file()
+
+
+def test_each_section_has_one_class_and_one_mapping_of_defaults() -> None:
+    keys = [each.key for each in section_classes()]
+    written = [key for file in default_files() for key in yaml.safe_load(file.read_text(encoding="utf-8"))]
+    assert sorted(keys) == sorted(written)
+    assert len(keys) == len(set(keys)) == 11
 
 
 def test_settings_are_read_only() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().execution.shards = 1
+        ExecutionSettings.load().shards = 1
 
 
 def shown(value: object) -> str:
@@ -94,16 +107,8 @@ def test_an_unknown_setting_is_named_instead_of_being_ignored() -> None:
         parse_settings(changed("usage.surge_percnt", 200), "settings.yaml")
 
 
-def test_a_setting_that_is_missing_is_named() -> None:
-    text = SETTINGS_FILE.read_text(encoding="utf-8").replace("  shards: 40", "")
-    with pytest.raises(
-        SettingsError, match=r"settings\.yaml の 7 行目 execution\.shards: この設定が必要です"
-    ):
-        parse_settings(text, "settings.yaml")
-
-
 def test_everything_that_does_not_hold_is_named_at_once() -> None:
-    text = changed("execution.shards", 0).replace("surge_percent: 200", "surge_percent: much")
+    text = "execution: {shards: 0}\nusage: {surge_percent: much}"
     with pytest.raises(SettingsError) as raised:
         parse_settings(text, "settings.yaml")
     assert "execution.shards" in str(raised.value)
@@ -163,25 +168,22 @@ def test_an_installations_own_values_replace_the_shipped_ones_and_leave_the_othe
         "usage: {quota_warning_percent: 70}\nnotification: {goal_days: [3]}\nlog_cleanup: {row_days: {system_log: 9}}",
         encoding="utf-8",
     )
-    settings = load_settings()
-    assert (settings.usage.quota_warning_percent, settings.usage.quota_critical_percent) == (
-        Decimal(70),
-        Decimal(95),
-    )
-    assert settings.notification.goal_days == (3,)
-    assert (settings.log_cleanup.row_days.system_log, settings.log_cleanup.row_days.expired_token) == (9, 1)
-    assert settings.billing.price_list.is_file()
+    row_days = LogCleanupSettings.load().row_days
+    assert (usage().quota_warning_percent, usage().quota_critical_percent) == (Decimal(70), Decimal(95))
+    assert NotificationSettings.load().goal_days == (3,)
+    assert (row_days.system_log, row_days.expired_token) == (9, 1)
+    assert BillingSettings.load().price_list.is_file()
 
 
 @pytest.mark.parametrize("path", ["prices/own.yaml", "/etc/batch/prices.yaml"])
 def test_a_relative_price_list_starts_at_the_file_that_names_it(own: Path, path: str) -> None:
     own.write_text(f"billing: {{price_list: {path}}}", encoding="utf-8")
-    assert load_settings().billing.price_list == own.parent / path
+    assert BillingSettings.load().price_list == own.parent / path
 
 
 def test_without_an_own_file_the_shipped_values_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SETTINGS_VARIABLE, "")
-    assert load_settings().billing.issuer.sample is True
+    assert BillingSettings.load().issuer.sample is True
 
 
 def test_an_issuer_is_never_mixed_with_the_sample(own: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.sharding import Shard, Tenant, shard_tenants
-from include.skillreport.core.settings import ExecutionSettings, load_settings
 
 SETTINGS = st.builds(
     ExecutionSettings,
@@ -96,7 +96,7 @@ def test_above_the_limit_a_shard_is_labelled_with_its_first_and_last_tenant_and_
 
 
 def test_no_tenants_make_no_shards() -> None:
-    assert shard_tenants([], load_settings().execution) == {}
+    assert shard_tenants([], ExecutionSettings.load()) == {}
 
 
 # 510,000 tenants already have the largest number of shards. A million takes seconds.
@@ -104,7 +104,7 @@ def test_no_tenants_make_no_shards() -> None:
     "count", [100, 101, 10_000, 100_000, 510_000, pytest.param(1_000_000, marks=pytest.mark.long)]
 )
 def test_the_deployed_settings_stay_below_the_limits_of_airflow_and_of_xcom(count: int) -> None:
-    shards = shard_tenants(tenants(count), load_settings().execution)
+    shards = shard_tenants(tenants(count), ExecutionSettings.load())
     # 1024 mapped instances, and the maximum size of a database row.
     assert len(shards) <= 1024
     assert len(json.dumps([asdict(shard) for shard in shards])) < 100_000

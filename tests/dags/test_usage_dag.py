@@ -272,7 +272,7 @@ def test_without_the_tenants_connection_no_run_opens(
             'ALTER TABLE "MST_UserAuth" RENAME last_login_at TO last_login',
             '"MST_UserAuth"."last_login_at" がない',
         ),
-        (None, "python -m include.skillreport.schema attach"),
+        (None, "python -m include.skillreport attach"),
     ],
 )
 def test_a_day_that_is_closed_stays_when_the_host_no_longer_fits(

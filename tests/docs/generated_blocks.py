@@ -16,8 +16,9 @@ from typing import Any
 import psycopg
 
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
-from include.skillreport.core.settings import SETTINGS_FILE, load_settings
+from include.skillreport.core.settings import default_files
 from include.skillreport.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
 from skill_batch.metrics import METRICS, PREFIX
 from skill_batch.notifiers.alert_kinds import ALERT_KINDS
@@ -152,14 +153,14 @@ def _operation(dag_id: str) -> str:
 
 
 def _settings(section: str | None = None) -> str:
-    text = SETTINGS_FILE.read_text(encoding="utf-8")
-    if section:
-        # The comments above a section belong to it.
-        found = re.search(rf"(?:^#.*\n)*^{section}:\n(?:(?:[ ].*)?\n)*", text, flags=re.MULTILINE)
-        if not found:
-            raise KeyError(f"{SETTINGS_FILE.name} has no section {section}")
-        text = found.group()
-    return f"```yaml\n{text.strip()}\n```"
+    """The section of the defaults with the comments above it, or all sections."""
+    pattern = re.compile(rf"(?:^#.*\n)*^{section or '[a-z_]+'}:\n(?:(?:[ ].*)?\n)*", flags=re.MULTILINE)
+    sections = [
+        found.strip()
+        for file in default_files()
+        for found in pattern.findall(file.read_text(encoding="utf-8"))
+    ]
+    return "```yaml\n{}\n```".format("\n\n".join(sections))
 
 
 def _connections() -> str:
@@ -202,7 +203,7 @@ def _tables(*, connection: psycopg.Connection) -> str:
 def _kept(table: str) -> str:
     if table in KEPT_FOR_YEARS:
         return "always"
-    days = load_settings().log_cleanup.row_days
+    days = LogCleanupSettings.load().row_days
     for row_class in ROW_CLASSES.values():
         if not row_class.is_host and table in {_TABLES_OF_STEPS.get(step, step) for step in row_class.tables}:
             return f"{getattr(days, row_class.setting)} days (`log_cleanup.row_days.{row_class.setting}`)"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import BATCHES, BatchSpec
-from include.skillreport.core.settings import load_settings
 from include.skillreport.core.yaml_files import load_yaml
 from tests.airflow_installation import PROJECT
 from tests.conftest import Database
@@ -40,7 +40,7 @@ def test_every_statement_of_the_pages_runs_as_it_is_written(database: Database) 
 
 def test_the_page_of_the_log_cleanup_has_the_classes_and_days_of_the_settings() -> None:
     page = (DOCS / "batches/batch-002.md").read_text(encoding="utf-8")
-    settings = load_settings().log_cleanup
+    settings = LogCleanupSettings.load()
     listed = {
         name: (int(days), archived == "yes")
         for names, days, archived in re.findall(

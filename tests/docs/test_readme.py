@@ -31,7 +31,7 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 
 def test_every_deployment_command_runs_as_it_is_written(database: Database) -> None:
-    commands = re.findall(r"^python -m include\.migrations .*$", DEPLOYING, flags=re.MULTILINE)
+    commands = re.findall(r"^python -m include\.skillreport .*$", DEPLOYING, flags=re.MULTILINE)
     assert len(commands) >= 2
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

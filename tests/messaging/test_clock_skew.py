@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.integrations import reopen_channels
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -70,7 +70,7 @@ def send(database: Database, services: StandIns, name: str) -> None:
             network(services),
             owner=name,
             clock=lambda: now(CLOCKS[name]),
-            settings=load_settings().notification,
+            settings=NotificationSettings.load(),
         )
 
 

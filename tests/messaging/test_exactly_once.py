@@ -14,9 +14,9 @@ import pytest
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outbox import park_crashed
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -59,7 +59,7 @@ def send(dsn: str, through: Network, owner: str) -> None:
             through,
             owner=owner,
             clock=lambda: datetime.now(UTC),
-            settings=load_settings().notification,
+            settings=NotificationSettings.load(),
         )
 
 

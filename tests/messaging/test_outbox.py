@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outbox import LEASE, Claimed, Draft, Lane, SendAttempt
 from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
 from include.skillreport.messaging.retry import Status, transition
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
@@ -375,7 +375,7 @@ def test_when_a_channel_closes_its_queue_waits_and_all_others_go_on(
             network(services),
             owner="run",
             clock=lambda: NOW,
-            settings=load_settings().notification,
+            settings=NotificationSettings.load(),
         )
 
     assert statuses(host) == {

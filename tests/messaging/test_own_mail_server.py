@@ -26,7 +26,6 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import connect
@@ -34,6 +33,7 @@ from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.integrations import config_of
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -376,7 +376,7 @@ def test_many_slow_servers_delay_no_other_tenant(
             replace(network(services), allowed_hosts=frozenset({f"127.0.0.1:{own.smtp_port}"})),
             owner="test",
             clock=lambda: NOW,
-            settings=load_settings().notification,
+            settings=NotificationSettings.load(),
         )
 
     [letter] = services.messages

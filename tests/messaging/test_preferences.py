@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging.preferences import preferences_of, quiet_until
+from include.skillreport.messaging.settings import NotificationSettings
 
-DEFAULTS = load_settings().notification
+DEFAULTS = NotificationSettings.load()
 
 
 def test_a_tenants_own_settings_stand_before_the_installations() -> None:

@@ -18,12 +18,12 @@ from include.skillreport.core import lasting_connection
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.lasting_connection import LastingConnection, lasting
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
@@ -78,7 +78,7 @@ def send(
             network(services),
             owner="run",
             clock=lambda: datetime.now(UTC),
-            settings=load_settings().notification,
+            settings=NotificationSettings.load(),
         )
 
 

@@ -22,7 +22,6 @@ import pytest
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.lasting_connection import LastingConnection
 from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import dispatch, outbox
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import connect
@@ -33,6 +32,7 @@ from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.pacing import Paces
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.sender import LaneReport, Sender
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -116,7 +116,7 @@ def send(
         through,
         owner="run",
         clock=lambda: datetime.now(UTC),
-        settings=load_settings().notification,
+        settings=NotificationSettings.load(),
     )
 
 

@@ -12,12 +12,12 @@ import pytest
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import outbox, throttle
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.pacing import limit_of
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -58,7 +58,7 @@ def send(
         through or network(services),
         owner="run",
         clock=lambda: datetime.now(UTC),
-        settings=load_settings().notification,
+        settings=NotificationSettings.load(),
         stop_at=datetime.now(UTC) + timedelta(seconds=seconds),
     )
 

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging import outbox, pacing
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.messaging.outbox_rows import integration, line_works, network, slack, statuses
@@ -62,7 +62,7 @@ def send(
         network(services),
         owner="run",
         clock=clock,
-        settings=load_settings().notification,
+        settings=NotificationSettings.load(),
         stop_at=clock() + timedelta(seconds=seconds),
     )
 

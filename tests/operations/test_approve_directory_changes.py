@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from include.skillreport.approvals.requests import ApprovalRequest
+from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import APPROVE_DIRECTORY_CHANGES
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import load_settings
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.approve_directory_changes import DirectoryApproval
 from local_stack.stand_ins import StandInDirectory, StandIns
 from tests import host_rows
@@ -70,8 +71,7 @@ def approve(
     *,
     day: date = LATER,
 ) -> RunResult:
-    settings = load_settings()
-    batch = DirectoryApproval(settings.external_sync, settings.notification, HASTY)
+    batch = DirectoryApproval(ExternalSyncSettings.load(), NotificationSettings.load(), HASTY)
     return answer(
         database,
         request,

@@ -14,6 +14,7 @@ import pytest
 
 from include.skillreport.batches import notification_retry, tenant_monitoring
 from include.skillreport.batches.data_backup.server import DatabaseServer
+from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.notification_retry.batch import NotificationRetryBatch
 from include.skillreport.batches.tenant_monitoring.batch import TenantMonitoringBatch
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, TENANT_MONITORING
@@ -24,7 +25,6 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.run_log import RunResult
-from include.skillreport.core.settings import load_settings
 from include.skillreport.schema.checks.findings import Finding
 from include.skillreport.schema.checks.sessions import find_lost_sessions
 from local_stack.batch_runs import LOCAL
@@ -208,7 +208,7 @@ def test_the_dump_holds_two_connections_and_those_of_pg_dump(
     monkeypatch.setattr(DatabaseServer, "dump", observed)
     backups.first_steps(run)
     assert observer.seen == {"before pg_dump": 2}
-    assert opened[1] - opened[0] == 1 + load_settings().backup.jobs
+    assert opened[1] - opened[0] == 1 + BackupSettings.load().jobs
 
 
 def sessions(observer: Observer) -> int:

@@ -16,9 +16,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from include.skillreport.__main__ import main
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.core.errors import SchemaError, SettingsError
-from include.skillreport.schema.__main__ import main
 from include.skillreport.schema.checks import server as server_check
 from include.skillreport.schema.checks.findings import Severity
 from include.skillreport.schema.checks.report import Report, check_database
@@ -600,7 +600,7 @@ def test_views_that_are_detached_and_an_older_schema_are_remarks_with_the_comman
     detach(database.dsn)
     (finding,) = check(database.dsn).findings
     assert (finding.severity, finding.code) == (Severity.REMARK, "detached")
-    assert "include.skillreport.schema attach" in finding.text
+    assert "include.skillreport attach" in finding.text
 
     with base_database.connect() as connection:
         connection.execute("UPDATE batch.deployment SET revision = '0001'")
@@ -623,7 +623,7 @@ def test_the_command_prints_a_line_per_finding_and_then_the_verdict(
     assert capsys.readouterr().out.splitlines() == [
         '不適合: ホストに列 "MST_Tenant"."status" がない。ホストのスキーマを更新するか、接続先のデータベースを直してください。'
         "Prisma の `prisma db push` で列を変えるときは、detach、prisma db push、attach の順に実行します（docs/deploying.md）。",
-        "注意: このデータベースにスキーマ batch がありません。`python -m include.skillreport.schema upgrade` を実行してください。",
+        "注意: このデータベースにスキーマ batch がありません。`python -m include.skillreport upgrade` を実行してください。",
         "注意: 利用者と行がどのテナントのものかは、まだ調べていません。"
         "上の指摘を解消し、upgrade か attach のあとにもう一度 check を実行してください。",
         "判定: 不適合（ホストは multi_tenant 版、不適合 1 件、注意 2 件）",
@@ -650,8 +650,8 @@ def test_the_command_prints_findings_for_programs(
         "code": "not-deployed",
         "subject": "batch",
         "problem": "このデータベースにスキーマ batch がありません。",
-        "remedy": "`python -m include.skillreport.schema upgrade` を実行してください。",
-        "text": "このデータベースにスキーマ batch がありません。`python -m include.skillreport.schema upgrade` を実行してください。",
+        "remedy": "`python -m include.skillreport upgrade` を実行してください。",
+        "text": "このデータベースにスキーマ batch がありません。`python -m include.skillreport upgrade` を実行してください。",
     }
 
 
@@ -664,5 +664,5 @@ def test_the_command_says_that_the_connection_string_is_none(
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["include.skillreport.schema", *arguments])
+    monkeypatch.setattr(sys, "argv", ["include.skillreport", *arguments])
     return main()

@@ -18,9 +18,9 @@ from alembic import command
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from include.skillreport.__main__ import main
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema import deploy
-from include.skillreport.schema.__main__ import main
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import PLATFORM, TENANT, attach, detach, upgrade
 from include.skillreport.schema.deployment_check import check_deployment, head_revision
@@ -35,7 +35,7 @@ from tests.schema.conftest import MakeHost, as_deployer, create_deployer
 from tests.schema.planted_rows import plant
 from tests.waiting import LIMIT_SECONDS
 
-UPGRADE_COMMAND = "python -m include.skillreport.schema upgrade"
+UPGRADE_COMMAND = "python -m include.skillreport upgrade"
 
 # The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
@@ -438,7 +438,7 @@ def test_plain_passwords_are_hashed_by_the_server(
             monkeypatch.setattr(
                 sys,
                 "argv",
-                ["include.skillreport.schema", "upgrade", "--dsn", database.dsn, "--plain-passwords"],
+                ["include.skillreport", "upgrade", "--dsn", database.dsn, "--plain-passwords"],
             )
             assert main() == 0
 
@@ -597,7 +597,7 @@ def test_the_command_says_in_one_line_what_the_host_lacks(
 ) -> None:
     with database.connect() as connection:
         connection.execute('ALTER TABLE "MST_Tenant" RENAME COLUMN status TO state')
-    monkeypatch.setattr(sys, "argv", ["include.skillreport.schema", action, "--dsn", database.dsn])
+    monkeypatch.setattr(sys, "argv", ["include.skillreport", action, "--dsn", database.dsn])
 
     assert main() == 1
     _assert_one_sentence(capsys.readouterr().err, action, '列 "MST_Tenant"."status" がない')
@@ -607,7 +607,7 @@ def test_the_command_says_in_one_line_what_the_host_lacks(
 def test_the_command_says_in_one_sentence_that_the_connection_string_is_none(
     action: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["include.skillreport.schema", action, "--dsn", "nonsense"])
+    monkeypatch.setattr(sys, "argv", ["include.skillreport", action, "--dsn", "nonsense"])
 
     assert main() == 1
     _assert_one_sentence(capsys.readouterr().err, action, "nonsense")
@@ -617,7 +617,7 @@ def test_the_command_without_a_connection_string_says_how_to_give_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("BATCH_ADMIN_DSN", raising=False)
-    monkeypatch.setattr(sys, "argv", ["include.skillreport.schema", "upgrade"])
+    monkeypatch.setattr(sys, "argv", ["include.skillreport", "upgrade"])
 
     with pytest.raises(SystemExit, match="2"):
         main()
@@ -629,7 +629,7 @@ def test_the_command_without_a_connection_string_says_how_to_give_one(
 
 def _command(action: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "include.skillreport.schema", action, *arguments],
+        [sys.executable, "-m", "include.skillreport", action, *arguments],
         cwd=PROJECT,
         env={name: value for name, value in os.environ.items() if name != "BATCH_ADMIN_DSN"} | environment,
         capture_output=True,

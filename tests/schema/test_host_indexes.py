@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from include.skillreport.__main__ import main
 from include.skillreport.core.errors import SchemaError
-from include.skillreport.schema.__main__ import main
 from include.skillreport.schema.checks import indexes as index_check
 from include.skillreport.schema.checks.findings import Finding
 from include.skillreport.schema.checks.report import check_database
@@ -462,9 +462,7 @@ def test_large_tables_without_an_index_are_one_remark(database: Database, owner:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, database: Database, *arguments: str) -> int:
-    monkeypatch.setattr(
-        sys, "argv", ["include.skillreport.schema", "indexes", "--dsn", database.dsn, *arguments]
-    )
+    monkeypatch.setattr(sys, "argv", ["include.skillreport", "indexes", "--dsn", database.dsn, *arguments])
     return main()
 
 

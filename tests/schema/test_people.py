@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from include.skillreport.core.execution.people import keep_known_keys, keep_people
-from include.skillreport.core.settings import load_settings
+from include.skillreport.core.execution.settings import IdentitySettings
 from tests import host_rows
 from tests.conftest import Database
 
@@ -43,7 +43,7 @@ def host(database: Database) -> Any:
 def owner(database: Database, key: str) -> tuple[str | None, str | None, str | None]:
     """The person, tenant and reason of a key as rows use it; nothing for an unknown key."""
     with database.connect("batch_platform") as platform:
-        keep_known_keys(platform, load_settings().identity)
+        keep_known_keys(platform, IdentitySettings.load())
         row = platform.execute(
             "SELECT person_id, tenant_id, reason FROM batch.all_person_key WHERE person_key = %s AND is_decisive",
             [key],
@@ -55,7 +55,7 @@ def owner(database: Database, key: str) -> tuple[str | None, str | None, str | N
 def place(database: Database, key: str | None, stated: str | None) -> tuple[str | None, str | None]:
     """How a row with this key and stated tenant is assigned, and to which tenant."""
     with database.connect("batch_platform") as platform:
-        keep_known_keys(platform, load_settings().identity)
+        keep_known_keys(platform, IdentitySettings.load())
         row = platform.execute(
             """
             SELECT placement, batch.placed_tenant(placement, tenant_id, stated)
@@ -206,7 +206,7 @@ def test_the_settings_decide_which_keys_identify_no_person(
     database: Database, host: psycopg.Connection
 ) -> None:
     employee(host, "e", "c", "A")
-    identity = load_settings().identity
+    identity = IdentitySettings.load()
     with database.connect("batch_platform") as platform:
         keep_known_keys(platform, identity.model_copy(update={"placeholders": ("c",), "watched_keys": ()}))
         assert platform.execute("SELECT person_key, kind FROM batch.known_key ORDER BY 1").fetchall() == [

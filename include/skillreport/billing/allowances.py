@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from include.skillreport.billing.pricing.price_list import PriceList
 from include.skillreport.billing.pricing.usage import Metric
-from include.skillreport.core.settings import UsageSettings
+from include.skillreport.billing.settings import UsageSettings
 
 
 def with_allowances(

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from include.skillreport.billing.documents.invoice import Invoice, LineKind
 from include.skillreport.core.execution.reconciliation import is_beyond
-from include.skillreport.core.settings import IdentitySettings
+from include.skillreport.core.execution.settings import IdentitySettings
 
 
 @dataclass(frozen=True)

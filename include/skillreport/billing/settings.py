@@ -1,4 +1,4 @@
-"""The settings ``billing``: how invoices are made and sent, their issuer, and the accounts and form of the accountant's files."""
+"""The settings of invoices (their issuer, and the accounts and form of the accountant's files) and of usage."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from include.skillreport.core.setting_types import FirstOfMonth, Flag, Percent, Range
+from include.skillreport.core.setting_types import (
+    MOST,
+    Count,
+    Days,
+    FirstOfMonth,
+    Flag,
+    Percent,
+    Quantity,
+    Range,
+    below,
+)
+from include.skillreport.core.settings import Part, Section, TenantSection
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class AccountSettings(_Section):
+class AccountSettings(Part):
     """An account of the books. Empty: no sub-account, no department."""
 
     account: Annotated[str, Field(min_length=1)]
@@ -23,7 +30,7 @@ class AccountSettings(_Section):
     department: str = ""
 
 
-class TaxCodeSettings(_Section):
+class TaxCodeSettings(Part):
     """The names of the tax categories in the accounting software, spelled as there."""
 
     standard: str
@@ -34,7 +41,7 @@ class TaxCodeSettings(_Section):
     out_of_scope: str
 
 
-class AccountingFormatSettings(_Section):
+class AccountingFormatSettings(Part):
     """One of the accountant's files. ``sales`` and ``returns`` are the tax codes of sales and of deductions from sales.
 
     ``none`` is the tax code of an account without tax. ``partner``: which columns name the customer.
@@ -47,7 +54,7 @@ class AccountingFormatSettings(_Section):
     returns: TaxCodeSettings
 
 
-class AccountingSettings(_Section):
+class AccountingSettings(Part):
     """The accounts of journal and imports, and the form of each file."""
 
     receivable: AccountSettings
@@ -58,7 +65,7 @@ class AccountingSettings(_Section):
     moneyforward: AccountingFormatSettings
 
 
-class EnglishIssuerSettings(_Section):
+class EnglishIssuerSettings(Part):
     """The issuer as invoices in English show it. ``bank_account`` has the account for transfers from abroad (SWIFT/BIC, IBAN)."""
 
     name: str
@@ -68,7 +75,7 @@ class EnglishIssuerSettings(_Section):
     bank_account: str
 
 
-class IssuerSettings(_Section):
+class IssuerSettings(Part):
     """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
 
     ``sample``: this issuer is an example, so no invoice is finalised.
@@ -96,13 +103,18 @@ def _ascending(value: tuple[int, ...]) -> tuple[int, ...]:
 TaxCategoryName = Literal["standard", "reduced", "exempt", "not_taxable", "export", "out_of_scope"]
 
 
-class BillingSettings(_Section):
+class BillingSettings(Section):
     """How BATCH-018-02 rounds, dates, holds and sends invoices. ``price_list`` is the file with the prices.
 
     ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``invoice_link`` is the web address of
     a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are
     recorded; with ``none`` the batch sends no reminder. ``reminder_days`` are the reminders' days after the due date.
     """
+
+    key = "billing"
+    # So that the bank account of the sample is never mixed with a real issuer.
+    replaced_as_a_whole = frozenset({"issuer"})
+    files = frozenset({"price_list"})
 
     price_list: Path
     first_month: FirstOfMonth | None
@@ -138,4 +150,32 @@ class BillingSettings(_Section):
             raise ValueError("invoice_link は https:// で始め、{number} を入れてください")
         if self.pdf_delivery == "link" and not self.invoice_link:
             raise ValueError("pdf_delivery: link には invoice_link が必要です。加えてください")
+        return self
+
+
+class UsageSettings(TenantSection):
+    """Thresholds of BATCH-018-01's warnings. A tenant may override them and its plan's allowances."""
+
+    key = "usage"
+    # One statement reads the history of all tenants of a shard.
+    same_for_all = frozenset({"surge_history_days"})
+
+    quota_warning_percent: Percent
+    quota_critical_percent: Percent
+    surge_percent: Percent
+    surge_history_days: Days
+    surge_min_history_days: Days
+    surge_min_active_users: Count
+    surge_min_storage_gb: Quantity
+    surge_min_api_calls: Count
+    surge_min_reports_generated: Count
+    storage_gb: Quantity | None = None
+    api_calls_per_month: Annotated[int, Range(0, MOST)] | None = None
+
+    @model_validator(mode="after")
+    def _thresholds_rise(self) -> Self:
+        if self.quota_warning_percent >= self.quota_critical_percent:
+            raise ValueError(below("quota_warning_percent", "quota_critical_percent"))
+        if self.surge_min_history_days > self.surge_history_days:
+            raise ValueError("surge_min_history_days は surge_history_days 以下にしてください")
         return self

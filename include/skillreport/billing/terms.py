@@ -8,7 +8,7 @@ from datetime import date
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.pricing.price_list import PriceList, load_price_list
 from include.skillreport.billing.settings import BillingSettings
-from include.skillreport.core.settings import IdentitySettings, load_settings
+from include.skillreport.core.execution.settings import IdentitySettings
 
 
 @dataclass(frozen=True)
@@ -66,5 +66,4 @@ OWN_TERMS = "自社の料金表と発行者（どちらも sample: false）の�
 
 def load_terms() -> Terms:
     """The terms of this installation. :raises SettingsError: the settings or the price list are invalid."""
-    settings = load_settings()
-    return Terms(load_price_list(), settings.billing, settings.identity)
+    return Terms(load_price_list(), BillingSettings.load(), IdentitySettings.load())

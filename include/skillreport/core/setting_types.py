@@ -132,3 +132,18 @@ Colour = Annotated[str, _matching("#[0-9A-Fa-f]{6}", "#1f3a5f の形")]
 EmailAddress = Annotated[
     str, Field(max_length=254), _matching(r"[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+", "メールアドレス")
 ]
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",")] if value.strip() else []
+
+
+# Splits a tenant's own value, a text such as ``30, 7, 1``.
+Listed = BeforeValidator(_listed)
+
+
+def below(lower: str, upper: str) -> str:
+    """The problem of two settings of which the first must be smaller."""
+    return f"{lower} は {upper} より小さくしてください"

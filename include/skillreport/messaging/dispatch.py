@@ -17,7 +17,6 @@ from include.skillreport.core.execution.batch import Run, UnitFailure, UnitResul
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.lasting_connection import lasting
 from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.core.settings import NotificationSettings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import ChannelClient, NotConfigured, connect
@@ -39,6 +38,7 @@ from include.skillreport.messaging.preferences import (
 )
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.sender import LaneReport, Sender
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.switches import load_switched_off
 
 

@@ -12,7 +12,7 @@ import psycopg
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN, naive_utc
-from include.skillreport.core.settings import NotificationSettings
+from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -13,11 +13,11 @@ import psycopg
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import NotificationSettings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.retry import Status
+from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 

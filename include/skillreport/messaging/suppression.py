@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg
 
 from include.skillreport.core.database import Statements
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging.preferences import load_preferences
+from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -71,7 +71,7 @@ def record_bounce(
     """Count the hard bounce of a message, and suppress its address."""
     if error_code in _NO_BOUNCES:
         return
-    settings = load_settings().notification
+    settings = NotificationSettings.load()
     preferences = load_preferences(connection, settings, now).get(tenant_id)
     days = (preferences.settings if preferences else settings).suppress_days
     _SQL.execute(

@@ -35,11 +35,11 @@ def invoice_approval(installation: OffersBilling) -> InvoiceApproval:
 
 def directory_approval(_: Installation) -> DirectoryApproval:
     """Apply the held directory changes that a person has approved."""
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
+    from include.skillreport.messaging.settings import NotificationSettings
     from include.skillreport.operations.approve_directory_changes import DirectoryApproval
 
-    settings = load_settings()
-    return DirectoryApproval(settings.external_sync, settings.notification)
+    return DirectoryApproval(ExternalSyncSettings.load(), NotificationSettings.load())
 
 
 def notification_operations(installation: OffersNotifications) -> NotificationOperations:
@@ -52,10 +52,10 @@ def notification_operations(installation: OffersNotifications) -> NotificationOp
 def backup_restore(installation: Installation) -> BackupRestore:
     """Restore tenants or the whole database from a backup."""
     from include.skillreport.batches.data_backup.access import BackupAccess
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.batches.data_backup.settings import BackupSettings
     from include.skillreport.operations.restore_backup import BackupRestore
 
-    return BackupRestore(BackupAccess(load_settings().backup, installation))
+    return BackupRestore(BackupAccess(BackupSettings.load(), installation))
 
 
 def settings_sync_undo(_: Installation) -> SettingsSyncUndo:

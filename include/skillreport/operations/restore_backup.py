@@ -66,7 +66,7 @@ class BackupRestore(TakesOptions, UnitBatch):
                 if not server.is_superuser():
                     raise SettingsError(
                         f"所有者と権限を復元するため、接続 '{CONNECTION}' のログインはスーパーユーザーである必要があります。"
-                        "コマンド `python -m include.skillreport.batches.data_backup restore` を管理者の接続で実行してください。"
+                        "コマンド `python -m include.skillreport backup restore` を管理者の接続で実行してください。"
                     )
                 dump = entry_of(packer.read_manifest(MANIFEST, sha256), DUMP_MANIFEST)
                 manifest = restore_database(

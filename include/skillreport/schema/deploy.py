@@ -190,7 +190,7 @@ def _explained(error: Exception, deployer: str) -> Exception:
     if _REFUSED_HASH.search(str(error)):
         return SchemaError(
             f"サーバーはハッシュにしたパスワードを受け付けません: {reason_of(error)}。"
-            "`python -m include.skillreport.schema upgrade --plain-passwords` を実行してください。"
+            "`python -m include.skillreport upgrade --plain-passwords` を実行してください。"
         )
     match error:
         case errors.LockNotAvailable():

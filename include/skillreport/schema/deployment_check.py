@@ -14,7 +14,7 @@ from include.skillreport.schema.host_contract import check_host
 
 _VERSIONS = Path(__file__).with_name("versions")
 
-UPGRADE_HINT = "`python -m include.skillreport.schema upgrade` を実行してください"
+UPGRADE_HINT = "`python -m include.skillreport upgrade` を実行してください"
 
 
 def check_deployment(connection: psycopg.Connection) -> None:
@@ -57,7 +57,7 @@ def missing_part(connection: psycopg.Connection) -> Finding | None:
         return remark(
             "detached",
             "スキーマ batch のビューがありません（detach で取り外されたか、ホストの表ごと削除されました）。",
-            "`prisma db push` が終わったら `python -m include.skillreport.schema attach` を実行してください。",
+            "`prisma db push` が終わったら `python -m include.skillreport attach` を実行してください。",
             "batch",
         )
     return None

@@ -39,7 +39,7 @@ class ClosedUsageSensor(BaseSensorOperator):
         """Whether billing may start."""
         from include.skillreport.batches.tenant_billing.usage_wait import is_worth_waiting, usage_state
         from include.skillreport.billing.periods import Period
-        from include.skillreport.core.settings import load_settings
+        from include.skillreport.billing.settings import BillingSettings
         from skill_batch.hooks.tenant_db import PlatformDbHook
 
         run = run_of(self.run)
@@ -48,7 +48,7 @@ class ClosedUsageSensor(BaseSensorOperator):
         period = Period.month_of(run.business_date)
         with PlatformDbHook(statement_timeout=self.statement_timeout).connect() as platform:
             state = usage_state(platform, run.execution_id, period.end)
-        longest = timedelta(hours=load_settings().billing.usage_wait_hours)
+        longest = timedelta(hours=BillingSettings.load().usage_wait_hours)
         waiting = is_worth_waiting(state, period, datetime.now(UTC), longest)
         log.info(
             "%s: %d tenants not closed, BATCH-018-01 %s: %s",

@@ -165,11 +165,13 @@ def _explained(error: psycopg.Error) -> BoardUnavailableError:
     reason = reason_of(error)
     match error:
         case _ if isinstance(error, _NO_SCHEMA):
-            advice = "スキーマ batch がないか、版が合いません。`python -m include.skillreport.schema upgrade` を実行してください"
+            advice = "スキーマ batch がないか、版が合いません。`python -m include.skillreport upgrade` を実行してください"
         case errors.InsufficientPrivilege():
             advice = f"接続 '{CONNECTION}' のログインに権限がありません。ロール {BOARD} を与えてください（GRANT {BOARD} TO ログイン）"
         case errors.InvalidParameterValue() | errors.UndefinedObject():
-            advice = f"ロール {BOARD} がありません。`python -m include.skillreport.schema upgrade` を実行してください"
+            advice = (
+                f"ロール {BOARD} がありません。`python -m include.skillreport upgrade` を実行してください"
+            )
         case errors.QueryCanceled():
             advice = f"{_STATEMENT_MILLISECONDS // 1000} 秒以内に読めませんでした。データベースの負荷を確認してください"
         case errors.OperationalError() | errors.InterfaceError():

@@ -15,7 +15,6 @@ from airflow.sdk import BaseHook, get_current_context
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import Finding, NotConfigured, connect
 from include.skillreport.messaging.integrations import load_configs
@@ -24,6 +23,7 @@ from include.skillreport.messaging.outbox import Draft, Lane
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.templates import literal
 from skill_batch.closing import report_digest
 from skill_batch.hooks.tenant_db import TenantDbHook
@@ -72,7 +72,7 @@ class NotificationHook(BaseHook):
     @cached_property
     def notifications(self) -> Notifications:
         """The outbox and the channels, as the batches use them."""
-        return Notifications(load_settings().notification)
+        return Notifications(NotificationSettings.load())
 
     def network(self, *, with_mail: bool = True) -> Network:
         """The network settings of this installation.

@@ -91,7 +91,7 @@ class _BatchDbHook(PostgresHook):
             return not_a_member(login, self.role).text
         return (
             f'ログイン "{login}" はロール {self.role} になれません: {reason_of(error)}。'
-            f'`python -m include.skillreport.schema upgrade` のあと、`GRANT {self.role} TO "{login}"` を実行してください。'
+            f'`python -m include.skillreport upgrade` のあと、`GRANT {self.role} TO "{login}"` を実行してください。'
         )
 
     @contextmanager

@@ -21,13 +21,13 @@ from include.skillreport.batches.data_backup.server import (
     list_tables,
     table_contents,
 )
+from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.catalog import DATA_BACKUP, RESTORE_BACKUP
 from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult, close_execution
 from include.skillreport.core.postgres_programs import BIN_VARIABLE, find_programs
-from include.skillreport.core.settings import BackupSettings, load_settings
 from include.skillreport.operations.restore_backup import BackupRestore
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
@@ -70,7 +70,7 @@ class Backups:
 
     database: Database
     root: Path
-    settings: BackupSettings = field(default_factory=lambda: load_settings().backup)
+    settings: BackupSettings = field(default_factory=lambda: BackupSettings.load())
     secrets: dict[str, str] = field(default_factory=dict)
     bin_dir: str = BIN
     dsn: str = ""

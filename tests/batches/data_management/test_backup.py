@@ -15,13 +15,14 @@ import psycopg
 import pyrage  # type: ignore[import-untyped]
 import pytest
 
+from include.skillreport.__main__ import main
 from include.skillreport.batches.data_backup import batch as batch_module
-from include.skillreport.batches.data_backup.__main__ import main
 from include.skillreport.batches.data_backup.batch import tenant_of_the_day
 from include.skillreport.batches.data_backup.files import MANIFEST, BackupDamagedError
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables
+from include.skillreport.batches.data_backup.settings import RetentionSettings
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
 from include.skillreport.batches.data_backup.tenant_export import manifest_path, restored_schema
 from include.skillreport.core.catalog import DATA_BACKUP
@@ -31,7 +32,6 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError
-from include.skillreport.core.settings import RetentionSettings
 from tests import host_rows
 from tests.batches.data_management.backups import (
     BIN,
@@ -202,7 +202,7 @@ def test_damage_is_found_and_named_and_restores_nothing(
     backup_id = backups.take()
     folder = backups.root / "backups" / backup_id
     monkeypatch.setenv("BATCH_BACKUP_DSN", backups.database.dsn)
-    command = ["--store", str(backups.root), "--bin", BIN]
+    command = ["backup", "--store", str(backups.root), "--bin", BIN]
     copy = f"{backups.database.name}_copy"
 
     assert main([*command, "list"]) == 0
@@ -636,7 +636,7 @@ def test_a_login_that_does_not_see_all_rows_is_refused_and_a_small_one_suffices(
         # It restores as well, but for owners and privileges.
         monkeypatch.setenv("BATCH_BACKUP_DSN", backups.dsn)
         copy = f"{backups.database.name}_copy"
-        command = ["--store", str(backups.root), "--bin", BIN, "restore", backup_id, copy]
+        command = ["backup", "--store", str(backups.root), "--bin", BIN, "restore", backup_id, copy]
         assert main(command) == 1
         said = capsys.readouterr().err
         assert "pg_restore: error: could not execute query: ERROR:" in said
@@ -682,7 +682,7 @@ def test_a_bucket_takes_backups_and_gives_them_back_and_lets_old_ones_go(
     # The command finds the credentials as Amazon's tools do.
     for name, value in {"BATCH_BACKUP_DSN": backups.database.dsn, **s3.environment}.items():
         monkeypatch.setenv(name, value)
-    command = ["--store", f"s3://{BUCKET}/batch", "--bin", BIN]
+    command = ["backup", "--store", f"s3://{BUCKET}/batch", "--bin", BIN]
     assert main([*command, "list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*older[1:], backup_id]
     assert main([*command, "tenant", backup_id, "A"]) == 0

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.skillreport.__main__ import main
 from include.skillreport.batches.data_backup import comparison as comparison_module
-from include.skillreport.batches.data_backup.__main__ import main
 from include.skillreport.batches.data_backup.comparison import ALWAYS_BYTES, plan_comparison
 from include.skillreport.batches.data_backup.files import Manifest, TableContent, differences
 from include.skillreport.batches.data_backup.spool import TableSize
@@ -106,7 +106,7 @@ def test_a_backup_compares_half_the_tables_and_the_next_one_the_other_half(
     monkeypatch.setenv("BATCH_BACKUP_DSN", database.dsn)
     copy = f"{database.name}_copy"
     try:
-        assert main(["--store", str(backups.root), "--bin", BIN, "restore", taken[1], copy]) == 0
+        assert main(["backup", "--store", str(backups.root), "--bin", BIN, "restore", taken[1], copy]) == 0
         total = len(manifest(taken[1], "dump.json")["tables"])
         said = f"{total} 表の行数と、うち {total - len(rows_only[1])} 表の内容が取得時と一致"
         assert said in capsys.readouterr().out

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.batches.data_backup.retention import ALWAYS_KEPT, VerifiedBackup, backups_to_keep
-from include.skillreport.core.settings import RetentionSettings, load_settings
+from include.skillreport.batches.data_backup.settings import BackupSettings, RetentionSettings
 
-SETTINGS = load_settings().backup.retention
+SETTINGS = BackupSettings.load().retention
 
 
 def taken(day: date, number: int = 1, *, verified_on: date | None = None) -> VerifiedBackup:

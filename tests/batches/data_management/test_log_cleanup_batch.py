@@ -14,15 +14,16 @@ import psycopg
 import pytest
 
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE, LogCleanupBatch
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import LOG_CLEANUP
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Request, Run, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport, work_on_units
 from include.skillreport.core.execution.sharding import shard_tenants
-from include.skillreport.core.settings import LogCleanupSettings, load_settings
 from local_stack.batch_runs import LocalInstallation
 from local_stack.data_management import plant_log_files, plant_old_rows
 from tests import host_rows
@@ -62,7 +63,7 @@ def batch(
 ) -> LogCleanupBatch:
     variables = {ROOTS_VARIABLE: str(root)} if root else {}
     installation = LocalInstallation(object_store=store, variables=variables)
-    return LogCleanupBatch(settings or load_settings().log_cleanup, installation)
+    return LogCleanupBatch(settings or LogCleanupSettings.load(), installation)
 
 
 def clean(
@@ -86,7 +87,7 @@ def clean(
             run_date=SUNDAY,
             dry_run=dry_run,
             parameters={},
-            shards=shard_tenants(units, load_settings().execution),
+            shards=shard_tenants(units, ExecutionSettings.load()),
         )
         report = work_on_units(cleanup, Work(run, platform), [unit.id for unit in units])
         result = run_log.close_execution(platform, run)

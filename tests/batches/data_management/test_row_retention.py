@@ -13,11 +13,12 @@ import pytest
 
 from include.skillreport.batches.log_cleanup import rows
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, count_old, delete_old
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.database import sql_blocks
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.parameters import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.setting_types import LONGEST_DAYS
-from include.skillreport.core.settings import load_settings, parse_settings
+from include.skillreport.core.settings import parse_settings
 from tests.conftest import Database
 from tests.schema.catalogue import relations
 from tests.schema.planted_rows import insert, plant, row_of
@@ -128,7 +129,7 @@ def platform(shared_database: Database) -> Iterator[psycopg.Connection]:
 def clean(platform: psycopg.Connection, name: str, today: date = TODAY) -> int:
     """Delete the old rows of a class with the default settings; the dry run counts the same."""
     row_class = ROW_CLASSES[name]
-    before = rows.cutoff(today, row_class, load_settings().log_cleanup.row_days)
+    before = rows.cutoff(today, row_class, LogCleanupSettings.load().row_days)
     planned = count_old(platform, row_class, before)
     deleted = sum(delete_old(platform, row_class, before, chunk_rows=2))
     assert deleted == planned
@@ -263,7 +264,7 @@ def test_nothing_is_left_to_the_cascade_of_an_old_run(
         "UPDATE batch.execution_log SET started_at = '2020-01-01', status = 'completed', ended_at = '2020-01-02'"
     )
     row_class = ROW_CLASSES["execution_log"]
-    before = rows.cutoff(TODAY, row_class, load_settings().log_cleanup.row_days)
+    before = rows.cutoff(TODAY, row_class, LogCleanupSettings.load().row_days)
 
     assert row_class.tables[-1] == "execution_log"
     list(delete_old(platform, replace(row_class, tables=row_class.tables[:-1]), before, chunk_rows=1))
@@ -286,7 +287,7 @@ def test_no_class_of_rows_touches_what_has_to_stay(
     # All settings as short as they can be, and everything is old.
     for table in KEPT_FOR_YEARS:
         plant(owner, table, "A")
-    settings = load_settings().log_cleanup.row_days
+    settings = LogCleanupSettings.load().row_days
     shortest = settings.model_copy(update=dict.fromkeys(type(settings).model_fields, 1))
     for row_class in ROW_CLASSES.values():
         list(delete_old(platform, row_class, rows.cutoff(date(2060, 1, 1), row_class, shortest), 1_000))
@@ -314,7 +315,7 @@ def test_the_database_itself_refuses_to_delete_what_an_invoice_was_made_of(
 
 
 def test_the_longest_retention_is_within_the_calendar(owner: psycopg.Connection) -> None:
-    settings = load_settings().log_cleanup.row_days
+    settings = LogCleanupSettings.load().row_days
     longest = settings.model_copy(update=dict.fromkeys(type(settings).model_fields, LONGEST_DAYS))
     for row_class in rows.ROW_CLASSES.values():
         before = rows.cutoff(EARLIEST_BUSINESS_DATE, row_class, longest)
@@ -334,6 +335,5 @@ def test_the_longest_retention_is_within_the_calendar(owner: psycopg.Connection)
 def test_a_settings_file_can_name_no_other_rows_and_no_time_that_a_batch_still_reads(
     text: str, problem: str
 ) -> None:
-    shipped = Path(rows.__file__).parents[2] / "settings.yaml"
     with pytest.raises(SettingsError, match=problem):
-        parse_settings(shipped.read_text(encoding="utf-8"), str(shipped), text, "own.yaml")
+        parse_settings(text, "own.yaml")

@@ -10,10 +10,12 @@ import psycopg
 
 from include.skillreport.batches.external_sync.batch import ExternalSyncBatch
 from include.skillreport.batches.external_sync.directories import Patience
+from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import ExecutionSettings, load_settings
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.batch_runs import run_batch
 from local_stack.stand_ins import StandInDirectory, StandIns
 from tests import host_rows
@@ -32,8 +34,7 @@ HASTY = Patience(attempts=2, first_pause=0.01, longest_pause=0.5, waits=3)
 
 def batch(patience: Patience = HASTY) -> ExternalSyncBatch:
     """With the deployed settings, and in a hurry."""
-    settings = load_settings()
-    return ExternalSyncBatch(settings.external_sync, settings.notification, patience)
+    return ExternalSyncBatch(ExternalSyncSettings.load(), NotificationSettings.load(), patience)
 
 
 def run_sync(

@@ -19,9 +19,10 @@ from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import UnitFailure, UnitResult, Work
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import ExecutionSettings, load_settings
 from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.batch_runs import open_run, process_tenants
 from local_stack.stand_ins import MISSING, StandInDirectory, StandIns
 from tests import host_rows
@@ -498,13 +499,13 @@ def test_applying_twice_changes_nothing_and_a_plan_of_another_world_is_refused(
         with tenant_transaction(connection, ["A"]):
             plan = load_plan(connection, unit)
             assert plan is not None
-            assert apply_plan(connection, unit, plan, load_settings().notification)
+            assert apply_plan(connection, unit, plan, NotificationSettings.load())
         assert process_tenants(connection, platform, batch(), run, ["A"], network=network).failures == []
         # The same plan again, as if its application had not been recorded.
         host.execute("UPDATE batch.sync_plan SET status = 'planned'")
         with tenant_transaction(connection, ["A"]):
             assert not apply_plan(
-                connection, unit, replace(plan, status="planned"), load_settings().notification
+                connection, unit, replace(plan, status="planned"), NotificationSettings.load()
             )
     assert everything(host) == before
 

@@ -27,7 +27,7 @@ from include.skillreport.batches.external_sync.plan import (
     World,
 )
 from include.skillreport.batches.external_sync.rules import plan_sync
-from include.skillreport.core.settings import ExternalSyncSettings
+from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.messaging.outcome import Channel
 
 LIMITS = ExternalSyncSettings(most_ending_percent=Decimal(20), small_directory_links=50, most_ending_links=25)

@@ -9,17 +9,17 @@ import pytest
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.settings import load_settings
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outbox import Draft, enqueue
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.preferences import preferences_of, quiet_until
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import network, run_notifications, statuses
 
-SETTINGS = load_settings().notification
+SETTINGS = NotificationSettings.load()
 # 23:00 in Japan, 15:00 in Paris, 09:00 in New York.
 NOW = datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
 ZONES = {"japan": "Asia/Tokyo", "york": "America/New_York", "blank": " ", "wrong": "東京"}

@@ -21,8 +21,8 @@ from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING, T
 from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport
-from include.skillreport.core.settings import ExecutionSettings, load_settings
 from include.skillreport.operations import invoice_operations
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
@@ -258,7 +258,7 @@ def process(
 def _run(
     database: Database, spec: RunSpec, batch: Batch, month: date, *, shards: int | None = None, **options: Any
 ) -> RunResult:
-    sharding = load_settings().execution
+    sharding = ExecutionSettings.load()
     if shards:
         sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:

@@ -17,8 +17,8 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare
-from include.skillreport.core.settings import ExecutionSettings
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement

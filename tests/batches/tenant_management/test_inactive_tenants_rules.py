@@ -19,10 +19,10 @@ from include.skillreport.batches.inactive_tenants.rules import (
     latest_activity,
     stage_of,
 )
+from include.skillreport.batches.inactive_tenants.settings import InactivitySettings
 from include.skillreport.core.errors import SettingsError
-from include.skillreport.core.settings import InactivitySettings, load_settings
 
-DEFAULTS = load_settings().inactivity
+DEFAULTS = InactivitySettings.load()
 DAY = date(2026, 10, 31)
 NONE, ATTENTION, WARNING, CRITICAL = Stage
 

@@ -38,8 +38,9 @@ from include.skillreport.batches.tenant_monitoring.incidents import (
     Severity,
     step,
 )
+from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
+from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.errors import SettingsError
-from include.skillreport.core.settings import MonitoringSettings, UsageSettings, load_settings
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 # A Wednesday; the four before it are no holidays.
@@ -48,11 +49,11 @@ QUIET = HourMeasure(api_calls=0, errors=0, responses=0, response_ms=0, failed_lo
 
 
 def monitoring() -> MonitoringSettings:
-    return load_settings().monitoring
+    return MonitoringSettings.load()
 
 
 def allowances(**values: Any) -> UsageSettings:
-    return load_settings().usage.model_copy(update=values)
+    return UsageSettings.load().model_copy(update=values)
 
 
 def measure(calls: int = 100, errors: int = 0, mean_ms: int = 100, failed_logins: int = 0) -> HourMeasure:

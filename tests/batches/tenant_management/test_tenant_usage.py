@@ -18,9 +18,10 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.parameters import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare
 from include.skillreport.core.setting_types import LONGEST_DAYS
-from include.skillreport.core.settings import SETTINGS_VARIABLE, ExecutionSettings
+from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database

@@ -15,13 +15,13 @@ from include.skillreport.batches.tenant_usage.warnings import (
     usage_warnings,
 )
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
-from include.skillreport.core.settings import UsageSettings, load_settings
+from include.skillreport.billing.settings import UsageSettings
 
 DAY = date(2026, 10, 31)
 
 
 def settings(**changes: object) -> UsageSettings:
-    return load_settings().usage.model_copy(update=changes)
+    return UsageSettings.load().model_copy(update=changes)
 
 
 def figures(

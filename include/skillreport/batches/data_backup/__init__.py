@@ -13,6 +13,6 @@ def create_batch(installation: Installation) -> DataBackupBatch:
     """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.data_backup.access import BackupAccess
     from include.skillreport.batches.data_backup.batch import DataBackupBatch
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.batches.data_backup.settings import BackupSettings
 
-    return DataBackupBatch(BackupAccess(load_settings().backup, installation))
+    return DataBackupBatch(BackupAccess(BackupSettings.load(), installation))

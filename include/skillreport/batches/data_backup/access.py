@@ -9,11 +9,11 @@ import psycopg
 from include.skillreport.batches.data_backup.files import FOLDER, KEY_CONNECTION, Packer
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
+from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
-from include.skillreport.core.settings import BackupSettings
 
 
 @dataclass(frozen=True)

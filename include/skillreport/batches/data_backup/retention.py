@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from include.skillreport.core.settings import RetentionSettings
+from include.skillreport.batches.data_backup.settings import RetentionSettings
 
 # The minimum for all settings.
 ALWAYS_KEPT = 3

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def create_batch(_: Installation) -> ExternalSyncBatch:
     """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.external_sync.batch import ExternalSyncBatch
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
+    from include.skillreport.messaging.settings import NotificationSettings
 
-    settings = load_settings()
-    return ExternalSyncBatch(settings.external_sync, settings.notification)
+    return ExternalSyncBatch(ExternalSyncSettings.load(), NotificationSettings.load())

@@ -19,6 +19,7 @@ from include.skillreport.batches.external_sync.credentials import (
 from include.skillreport.batches.external_sync.directories import Patience, open_directory
 from include.skillreport.batches.external_sync.directories.base import ListingError, is_identity
 from include.skillreport.batches.external_sync.listing import Unit, read_listing
+from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.batches.external_sync.sync import (
     APPLIED,
     HELD,
@@ -47,12 +48,12 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.digest import Digest, listed, one_line
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import ExternalSyncSettings, NotificationSettings
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.destinations import destinations_of
 from include.skillreport.messaging.integrations import channel_of, load_integrations
 from include.skillreport.messaging.message import LineWorksConfig, mask_secrets
 from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -19,7 +19,7 @@ from include.skillreport.batches.external_sync.safety_limits import (
     too_many_channels,
     too_many_links,
 )
-from include.skillreport.core.settings import ExternalSyncSettings
+from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 
 # The names of the fields in the reason of an update.
 _FIELD_NAMES = {

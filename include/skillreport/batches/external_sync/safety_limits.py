@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from include.skillreport.batches.external_sync.channel_changes import spellings
 from include.skillreport.batches.external_sync.directories.base import Account
 from include.skillreport.batches.external_sync.plan import World
-from include.skillreport.core.settings import ExternalSyncSettings
+from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 
 
 def implausible(people: Sequence[Account]) -> str:

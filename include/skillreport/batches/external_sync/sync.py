@@ -32,8 +32,8 @@ from include.skillreport.batches.external_sync.plan import (
     World,
 )
 from include.skillreport.batches.external_sync.rules import plan_sync
+from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.database import Statements, tenant_transaction
-from include.skillreport.core.settings import ExternalSyncSettings, NotificationSettings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.contract_letters import CHANNELS_GONE
 from include.skillreport.messaging.destinations import destinations_of
@@ -41,6 +41,7 @@ from include.skillreport.messaging.integrations import channel_of
 from include.skillreport.messaging.notices import load_administrators, notice, sending_time
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.preferences import load_preferences
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)

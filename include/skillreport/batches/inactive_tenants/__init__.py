@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def create_batch(_: Installation) -> InactiveTenantsBatch:
     """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.inactive_tenants.batch import InactiveTenantsBatch
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.batches.inactive_tenants.settings import InactivitySettings
+    from include.skillreport.messaging.settings import NotificationSettings
 
-    return InactiveTenantsBatch(load_settings())
+    return InactiveTenantsBatch(InactivitySettings.load(), NotificationSettings.load())

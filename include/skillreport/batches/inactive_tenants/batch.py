@@ -34,6 +34,7 @@ from include.skillreport.batches.inactive_tenants.rules import (
     latest_activity,
     stage_of,
 )
+from include.skillreport.batches.inactive_tenants.settings import InactivitySettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import (
     ReportsDigest,
@@ -48,9 +49,9 @@ from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.reconciliation import begin_tallies
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
-from include.skillreport.core.settings import Settings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.preferences import load_preferences
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)
@@ -79,8 +80,9 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
 
     staging_table = "inactivity_signal"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: InactivitySettings, notification: NotificationSettings) -> None:
         self._settings = settings
+        self._notification = notification
 
     def prepare(self, work: Work) -> None:
         """Write one ``batch.inactivity_signal`` row per tenant with its last activity.
@@ -144,7 +146,7 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
 
     def _judge(self, row: dict[str, Any], run: Run) -> _Judgement:
         # An invalid override is ignored, so that the tenant is still checked.
-        settings, notes = self._settings.inactivity.overridden_if_valid(row["setting_overrides"])
+        settings, notes = self._settings.overridden_if_valid(row["setting_overrides"])
         is_excluded = row["is_trial"] and not settings.include_trial
         known_activity_on, before = row["known_activity_on"], Stage(row["known_stage"])
         last_activity_on = latest_activity(row["last_activity_on"], known_activity_on, run.business_date)
@@ -177,7 +179,7 @@ class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
         languages = {
             tenant_id: each.settings.language
             for tenant_id, each in load_preferences(
-                connection, self._settings.notification, datetime.combine(run.run_date, time(), JAPAN)
+                connection, self._notification, datetime.combine(run.run_date, time(), JAPAN)
             ).items()
         }
         templates = load_templates(connection, list(TEMPLATE_OF.values()), languages)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from include.skillreport.core.settings import InactivitySettings
+from include.skillreport.batches.inactive_tenants.settings import InactivitySettings
 
 
 class Stage(StrEnum):

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 def create_batch(installation: Installation) -> LogCleanupBatch:
     """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.log_cleanup.batch import LogCleanupBatch
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 
-    return LogCleanupBatch(load_settings().log_cleanup, installation)
+    return LogCleanupBatch(LogCleanupSettings.load(), installation)

@@ -10,6 +10,7 @@ import psycopg
 
 from include.skillreport.batches.log_cleanup.files import FileReport, clean_class, unknown_entries
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, count_old, cutoff, delete_old
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.batch import (
@@ -26,7 +27,6 @@ from include.skillreport.core.execution.digest import Digest, listed
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.parameters import require_no_tenants
 from include.skillreport.core.execution.sharding import Unit
-from include.skillreport.core.settings import LogCleanupSettings
 
 _SQL = Statements(Path(__file__).parent)
 

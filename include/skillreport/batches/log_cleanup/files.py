@@ -21,10 +21,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO
 
+from include.skillreport.batches.log_cleanup.settings import LogClassSettings
 from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
-from include.skillreport.core.settings import LogClassSettings
 
 # app.log, app.log.1, app-2026-10-31.log, access.log-20261031, and each of these with .gz
 _LOG_NAME = re.compile(r"[\w.+@-]+\.(log|jsonl|ndjson|out|err)([.-]\d[\d_-]*)?(\.gz)?", re.ASCII)

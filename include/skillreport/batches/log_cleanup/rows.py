@@ -18,9 +18,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from include.skillreport.batches.log_cleanup.settings import LogRowSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import utc_bounds
-from include.skillreport.core.settings import LogRowSettings
 
 _SQL = Statements(Path(__file__).parent)
 

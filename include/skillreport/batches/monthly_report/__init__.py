@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 def create_batch(_: Installation) -> MonthlyReportBatch:
     """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.monthly_report.batch import MonthlyReportBatch
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.batches.monthly_report.settings import MonthlyReportSettings
 
-    return MonthlyReportBatch(load_settings())
+    return MonthlyReportBatch(MonthlyReportSettings.load())

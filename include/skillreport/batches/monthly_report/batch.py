@@ -24,6 +24,7 @@ from include.skillreport.batches.monthly_report.report import (
     last_day_of,
     make_report,
 )
+from include.skillreport.batches.monthly_report.settings import MonthlyReportSettings
 from include.skillreport.batches.monthly_report.wording import month_text, title
 from include.skillreport.batches.monthly_report.workbook import Person, write_workbook
 from include.skillreport.core.database import Statements, tenant_transaction, tenant_turn
@@ -39,7 +40,6 @@ from include.skillreport.core.execution.batch import (
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.core.execution.people import keep_people
-from include.skillreport.core.settings import MonthlyReportSettings, Settings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.notices import MONTHLY_REPORT, load_administrators
 from include.skillreport.messaging.template_store import load_templates
@@ -80,7 +80,7 @@ class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
 
     staging_table = "report_signal"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: MonthlyReportSettings) -> None:
         self._settings = settings
 
     def prepare(self, work: Work) -> None:
@@ -217,7 +217,7 @@ class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
 
     def _settings_of(self, row: dict[str, Any]) -> tuple[MonthlyReportSettings, tuple[str, ...]]:
         """The tenant's settings: its overrides, then its language, then the defaults. An invalid override gives a note."""
-        defaults = self._settings.monthly_report
+        defaults = self._settings
         if row["language"] in ("ja", "en"):
             defaults = defaults.model_copy(update={"language": row["language"]})
         return defaults.overridden_if_valid(row["setting_overrides"])

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 def create_batch(_: Installation) -> NotificationLogCleanupBatch:
     """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.notification_log_cleanup.batch import NotificationLogCleanupBatch
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.messaging.settings import NotificationSettings
 
-    return NotificationLogCleanupBatch(load_settings().notification)
+    return NotificationLogCleanupBatch(NotificationSettings.load())

@@ -29,8 +29,8 @@ from include.skillreport.core.execution.batch import (
     WritesFiles,
 )
 from include.skillreport.core.execution.business_date import utc_bounds
-from include.skillreport.core.settings import NotificationSettings
 from include.skillreport.messaging.preferences import Preferences, load_preferences, preferences_of
+from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 def create_batch(_: Installation) -> NotificationSettingsCheckBatch:
     """The batch with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.notification_settings_check.batch import NotificationSettingsCheckBatch
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.messaging.settings import NotificationSettings
 
-    return NotificationSettingsCheckBatch(load_settings().notification)
+    return NotificationSettingsCheckBatch(NotificationSettings.load())

@@ -33,7 +33,6 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import NotificationSettings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import Finding, NotConfigured, connect
@@ -46,6 +45,7 @@ from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, failed
 from include.skillreport.messaging.preferences import Preferences, load_preferences, with_own_mail_server
 from include.skillreport.messaging.retry import CLOSES_CHANNEL
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)

@@ -19,6 +19,7 @@ from include.skillreport.batches.scheduled_notifications.reminders import Occasi
 from include.skillreport.billing.ledger.letters import letter_kinds
 from include.skillreport.billing.ledger.overdue_letters import Reminder, former_debtors, queue_reminders
 from include.skillreport.billing.service import Billing
+from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import (
     Request,
@@ -36,7 +37,6 @@ from include.skillreport.core.execution.business_date import naive_utc
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.reconciliation import begin_tallies
 from include.skillreport.core.lasting_connection import lasting
-from include.skillreport.core.settings import LONGEST_REMINDER_DAYS, NotificationSettings, load_settings
 from include.skillreport.messaging.contract_letters import PAYMENT_REMINDER
 from include.skillreport.messaging.destinations import destinations_for
 from include.skillreport.messaging.dispatch import DispatchReport, failure_of, owner_of, with_closed_server
@@ -48,6 +48,7 @@ from include.skillreport.messaging.preferences import Preferences, load_preferen
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
+from include.skillreport.messaging.settings import LONGEST_REMINDER_DAYS, NotificationSettings
 from include.skillreport.messaging.shared_limits import closed_services
 from include.skillreport.messaging.switches import SwitchedOff, load_notification_settings, load_switched_off
 from include.skillreport.messaging.template_store import load_templates
@@ -69,7 +70,7 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         """The tenants that have left and have a due letter about an invoice. They get no other messages."""
         cutoff = naive_utc(sending_time(request.business_date))
         former = _SQL.column(request.platform, "former_tenants_with_letters", cutoff=cutoff)
-        if load_settings().billing.sends_reminders:
+        if BillingSettings.load().sends_reminders:
             former += former_debtors(request.platform, self._billing().terms, request.business_date)
         return set(former)
 
@@ -202,7 +203,7 @@ class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, Se
         return UnitResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
 
     def _queue_overdue(self, work: Work) -> list[Reminder]:
-        if not load_settings().billing.sends_reminders:
+        if not BillingSettings.load().sends_reminders:
             return []
         terms = self._billing().terms
         return queue_reminders(work.connection, terms, work.run.business_date, work.run.execution_id)

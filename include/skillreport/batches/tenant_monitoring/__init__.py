@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def create_batch(_: Installation) -> TenantMonitoringBatch:
     """The batch with the deployed settings and price list. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.tenant_monitoring.batch import TenantMonitoringBatch
+    from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
     from include.skillreport.billing.pricing.price_list import load_price_list
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.billing.settings import UsageSettings
 
-    return TenantMonitoringBatch(load_settings(), load_price_list())
+    return TenantMonitoringBatch(MonitoringSettings.load(), UsageSettings.load(), load_price_list())

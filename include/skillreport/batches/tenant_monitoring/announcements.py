@@ -16,10 +16,10 @@ from include.skillreport.batches.tenant_monitoring.anomalies import MEASURES_KEP
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS, Check, number
 from include.skillreport.batches.tenant_monitoring.digest import IncidentNews, News, PlatformNews, What
 from include.skillreport.batches.tenant_monitoring.incidents import Breach, Incident, Recent, Severity, step
+from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
-from include.skillreport.core.settings import MonitoringSettings
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -38,8 +38,10 @@ from include.skillreport.batches.tenant_monitoring.incidents import (
     Severity,
     step,
 )
+from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
 from include.skillreport.billing.allowances import with_allowances
 from include.skillreport.billing.pricing.price_list import PriceList
+from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import (
@@ -64,7 +66,6 @@ from include.skillreport.core.execution.reconciliation import (
     find_sources,
     record_silences,
 )
-from include.skillreport.core.settings import MonitoringSettings, Settings, UsageSettings
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -119,8 +120,9 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
 
     staging_table = "monitoring_signal"
 
-    def __init__(self, settings: Settings, price_list: PriceList) -> None:
+    def __init__(self, settings: MonitoringSettings, usage: UsageSettings, price_list: PriceList) -> None:
         self._settings = settings
+        self._usage = usage
         self._price_list = price_list
 
     def options(self, request: Request) -> dict[str, Any]:
@@ -196,7 +198,7 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
             work.connection,
             work.run.execution_id,
             checked_at(work.run),
-            self._settings.monitoring,
+            self._settings,
             all_tenants=work.run.options["all_tenants"],
         )
         return Digest(digest_lines(news), news.is_critical)
@@ -241,9 +243,9 @@ class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDig
         self, row: dict[str, Any], check_at: datetime
     ) -> tuple[MonitoringSettings, UsageSettings, tuple[str, ...]]:
         """The tenant's thresholds and allowances. An invalid override is ignored, so that the tenant is still monitored."""
-        settings, notes = self._settings.monitoring.overridden_if_valid(row["monitoring_overrides"])
+        settings, notes = self._settings.overridden_if_valid(row["monitoring_overrides"])
         allowances = with_allowances(
-            self._settings.usage,
+            self._usage,
             self._price_list,
             plan=row["subscription_plan"],
             max_storage_gb=row["max_storage_gb"],

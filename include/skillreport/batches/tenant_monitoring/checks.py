@@ -16,8 +16,9 @@ from typing import TypeAlias
 
 from include.skillreport.batches.tenant_monitoring.anomalies import LEAST_WEEKS, Score, score, weeks_of
 from include.skillreport.batches.tenant_monitoring.incidents import Breach, Severity
+from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
-from include.skillreport.core.settings import MonitoringSettings, UsageSettings
+from include.skillreport.billing.settings import UsageSettings
 
 # Failing batches that the evidence lists in full.
 _LISTED_BATCHES = 2

@@ -13,6 +13,7 @@ def create_batch(_: Installation) -> TenantUsageBatch:
     """The batch with the deployed settings and price list. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.tenant_usage.batch import TenantUsageBatch
     from include.skillreport.billing.pricing.price_list import load_price_list
-    from include.skillreport.core.settings import load_settings
+    from include.skillreport.billing.settings import UsageSettings
+    from include.skillreport.messaging.settings import NotificationSettings
 
-    return TenantUsageBatch(load_settings(), load_price_list())
+    return TenantUsageBatch(UsageSettings.load(), NotificationSettings.load(), load_price_list())

@@ -20,6 +20,7 @@ from include.skillreport.batches.tenant_usage.warnings import (
 )
 from include.skillreport.billing.allowances import with_allowances
 from include.skillreport.billing.pricing.price_list import PriceList
+from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import (
     Request,
@@ -31,11 +32,11 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.settings import Settings, UsageSettings
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.notices import load_administrators
 from include.skillreport.messaging.preferences import load_preferences
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)
@@ -49,8 +50,11 @@ class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
 
     staging_table = "usage_signal"
 
-    def __init__(self, settings: Settings, price_list: PriceList) -> None:
+    def __init__(
+        self, settings: UsageSettings, notification: NotificationSettings, price_list: PriceList
+    ) -> None:
         self._settings = settings
+        self._notification = notification
         self._price_list = price_list
 
     def further_tenants(self, request: Request) -> Collection[str]:
@@ -73,7 +77,7 @@ class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
         keep_logins(work.connection, work.run)
         _SQL.execute(work.connection, "save_plan", **day)
         _SQL.execute(work.connection, "close_day", **day)
-        usage = self._settings.usage
+        usage = self._settings
         rows = _SQL.rows(
             work.connection,
             "load_closed_day",
@@ -116,7 +120,7 @@ class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
         languages = {
             tenant_id: each.settings.language
             for tenant_id, each in load_preferences(
-                connection, self._settings.notification, datetime.combine(run.run_date, time(), JAPAN)
+                connection, self._notification, datetime.combine(run.run_date, time(), JAPAN)
             ).items()
         }
         templates = load_templates(connection, [USAGE_WARNING], languages)
@@ -141,7 +145,7 @@ class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
         An invalid override must not prevent the day from closing: the default applies, and the outcome has a note.
         """
         settings = with_allowances(
-            self._settings.usage,
+            self._settings,
             self._price_list,
             plan=row["subscription_plan"],
             max_storage_gb=row["max_storage_gb"],

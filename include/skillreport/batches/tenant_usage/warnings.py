@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
-from include.skillreport.core.settings import UsageSettings
+from include.skillreport.billing.settings import UsageSettings
 
 TENANT_ADMINISTRATOR = "tenant_administrator"
 OPERATORS = "operators"

@@ -23,9 +23,9 @@ from include.skillreport.billing.pricing import charge_models
 from include.skillreport.billing.pricing.charge_models import Tier
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.pricing.usage import DEFAULT_STEP, Aggregation, Metric
+from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.setting_problems import validated
 from include.skillreport.core.setting_types import MOST, FirstOfMonth, Flag, Quantity, Range, Share, refused
-from include.skillreport.core.settings import load_settings
 from include.skillreport.core.yaml_files import read_text, read_yaml
 
 Amount = Quantity
@@ -360,7 +360,7 @@ def load_price_list() -> PriceList:
 
     :raises SettingsError: it cannot be read or is invalid. Names the file, the plan and the field.
     """
-    return _load(load_settings().billing.price_list)
+    return _load(BillingSettings.load().price_list)
 
 
 @cache

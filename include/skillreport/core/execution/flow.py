@@ -63,6 +63,7 @@ from include.skillreport.core.execution.run_log import (
     RunResult,
 )
 from include.skillreport.core.execution.run_remarks import record_remark
+from include.skillreport.core.execution.settings import ExecutionSettings, IdentitySettings
 from include.skillreport.core.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
 from include.skillreport.core.execution.sharding import Shard, Unit, shard_tenants
 from include.skillreport.core.execution.tenant_selection import (
@@ -71,7 +72,6 @@ from include.skillreport.core.execution.tenant_selection import (
     select_tenants,
 )
 from include.skillreport.core.network import Network
-from include.skillreport.core.settings import ExecutionSettings, load_settings
 from include.skillreport.core.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -147,12 +147,12 @@ def open_run(
     require_past(last_day, spec.works_on, now)
     # Fails if the store or the mail server is missing, before any row is written.
     _resources(batch, installation, dry_run=parameters.dry_run)
-    sharding = sharding or load_settings().execution
+    sharding = sharding or ExecutionSettings.load()
     # Otherwise every shard would fail with the same reason.
     installation.check_logins(with_tenants=not isinstance(batch, UnitBatch))
     with installation.platform(spec.time_limit) as platform:
         installation.check_deployment(platform)
-        keep_known_keys(platform, load_settings().identity)
+        keep_known_keys(platform, IdentitySettings.load())
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
         selection = _select(batch, asked)
         asked = replace(asked, tenants=selection.tenants)

@@ -18,7 +18,7 @@ import psycopg
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.run_remarks import RunProblem
-from include.skillreport.core.settings import IdentitySettings
+from include.skillreport.core.execution.settings import IdentitySettings
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -26,8 +26,8 @@ from include.skillreport.core.execution.reconciliation import Reconciliation, lo
 from include.skillreport.core.execution.resource_usage import ResourceUsage
 from include.skillreport.core.execution.rows_scanned import load_scans
 from include.skillreport.core.execution.run_remarks import RunProblem, RunRemarks, load_remarks
+from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.core.execution.sharding import Shard
-from include.skillreport.core.settings import load_settings
 from include.skillreport.core.version import VERSION
 
 _SQL = Statements(Path(__file__).parent)
@@ -396,7 +396,7 @@ def problems_of(platform: psycopg.Connection, execution_id: str) -> tuple[RunPro
 
 
 def _problems(reconciliation: Reconciliation, remarks: RunRemarks) -> tuple[RunProblem, ...]:
-    is_beyond = reconciliation.is_beyond(load_settings().identity)
+    is_beyond = reconciliation.is_beyond(IdentitySettings.load())
     return (*([reconciliation.problem()] if is_beyond else []), *remarks.problems)
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from include.skillreport.core.settings import ExecutionSettings
+from include.skillreport.core.execution.settings import ExecutionSettings
 
 # Airflow refuses to map over more than core.max_map_length (1024) items. The tenants' parts may add a few shards.
 _MOST_SHARDS = 1000

@@ -51,7 +51,7 @@ def find_several_tenants(tenants: int, variant: HostVariant) -> list[Finding]:
         error(
             "several-tenants",
             f'ホストに {tenants} テナントありますが、利用者のテナントを示す列 "MST_Employee"."tenant_id" がありません。',
-            "ホストのマルチテナント移行を行ってから `python -m include.skillreport.schema upgrade` を実行してください。",
+            "ホストのマルチテナント移行を行ってから `python -m include.skillreport upgrade` を実行してください。",
             "MST_Tenant",
         )
     ]

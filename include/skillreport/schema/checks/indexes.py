@@ -26,9 +26,9 @@ def find_lost_indexes(connection: psycopg.Connection) -> list[Finding]:
             "host-index-lost",
             f'表 "{index.table}" の列 {index.column} の索引 {known[index.key]} がなくなりました。'
             "`prisma db push` は、schema.prisma にない索引を削除します。",
-            "`python -m include.skillreport.schema indexes` が示す行を schema.prisma に加え、"
-            f"`python -m include.skillreport.schema indexes --create {index.name}` を実行してください。"
-            f"いらなければ `python -m include.skillreport.schema indexes --forget {index.name}` を実行してください。",
+            "`python -m include.skillreport indexes` が示す行を schema.prisma に加え、"
+            f"`python -m include.skillreport indexes --create {index.name}` を実行してください。"
+            f"いらなければ `python -m include.skillreport indexes --forget {index.name}` を実行してください。",
             _subject(index),
         )
         for index in RECOMMENDED
@@ -55,7 +55,7 @@ def find_missing_indexes(connection: psycopg.Connection, lost: Collection[str] =
         remark(
             "host-index-missing",
             f"{LARGE_ROWS:,} 行を超える表に、バッチが行を探す列の索引がありません: {named}。バッチは実行のたびに表の全体を読みます。",
-            "`python -m include.skillreport.schema indexes` で効果を確認し、作成するか決めてください。",
+            "`python -m include.skillreport indexes` で効果を確認し、作成するか決めてください。",
             "public",
         )
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from include.skillreport.core.database import Statements, plan_for_scans
-from include.skillreport.core.settings import IdentitySettings
+from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.schema.checks.findings import Finding, remark
 
 _SQL = Statements(Path(__file__).parent)

@@ -71,7 +71,7 @@ def find_missing_owner_privileges(connection: psycopg.Connection, variant: HostV
                 if columns[0]
                 else "。"
             ),
-            "`python -m include.skillreport.schema attach` を実行してください。",
+            "`python -m include.skillreport attach` を実行してください。",
             table,
         )
         for table, privilege, columns in _missing(connection, OWNER, variant, "")
@@ -86,7 +86,7 @@ def find_login_problems(connection: psycopg.Connection, role: str) -> list[Findi
             remark(
                 "role-missing",
                 f"ロール {role} はまだありません。",
-                f'`python -m include.skillreport.schema upgrade` を実行してから、`GRANT {role} TO "{login}"` を実行してください。',
+                f'`python -m include.skillreport upgrade` を実行してから、`GRANT {role} TO "{login}"` を実行してください。',
                 role,
             )
         ]

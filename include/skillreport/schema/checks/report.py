@@ -1,4 +1,4 @@
-"""All findings of ``python -m include.skillreport.schema check`` about a database. Changes nothing."""
+"""All findings of ``python -m include.skillreport check`` about a database. Changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import psycopg
 
 from include.skillreport.core.errors import SettingsError, reason_of
-from include.skillreport.core.settings import load_settings
+from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.schema.checks.findings import Finding, Severity, error, is_fit, remark
 from include.skillreport.schema.checks.host import (
     count_tenants,
@@ -140,7 +140,7 @@ def _find_index_problems(connection: psycopg.Connection, findings: Sequence[Find
 def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Finding]) -> list[Finding]:
     """Reads the views, so they must be those of this code and host, and usable."""
     try:
-        identity = load_settings().identity
+        identity = IdentitySettings.load()
     except SettingsError as broken:
         return [error("settings", str(broken), "")]
     if is_fit(findings) and not {finding.code for finding in findings} & {

@@ -1,4 +1,4 @@
-"""The recommended index of each table, and its effect on each batch: the report of ``python -m include.skillreport.schema indexes``."""
+"""The recommended index of each table, and its effect on each batch: the report of ``python -m include.skillreport indexes``."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def as_text(all_advice: Sequence[Advice]) -> str:
     if advised:
         lines.append(
             f"勧める索引は {len(advised)} 件です。"
-            "`python -m include.skillreport.schema indexes --create` で作成できます（表への書き込みは止まりません）。"
+            "`python -m include.skillreport indexes --create` で作成できます（表への書き込みは止まりません）。"
         )
     else:
         lines.append("新しく勧める索引はありません。")

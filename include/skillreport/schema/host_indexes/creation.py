@@ -144,7 +144,7 @@ def _clean_up(connection: psycopg.Connection, index: HostIndex) -> str:
         return (
             f"使えない索引 {index.name} が残っているため（接続が切れたときは、残っている可能性があります）、"
             "表への書き込みのたびに手間がかかります。"
-            f"原因がなくなってから `python -m include.skillreport.schema indexes --create {index.name}` で作り直すか、"
+            f"原因がなくなってから `python -m include.skillreport indexes --create {index.name}` で作り直すか、"
             f'`DROP INDEX CONCURRENTLY public."{index.name}"` で削除してください。'
         )
     return ""

@@ -16,6 +16,7 @@ from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_
 from include.skillreport.billing.allowances import with_allowances
 from include.skillreport.billing.pricing.price_list import load_price_list
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
+from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
@@ -35,7 +36,6 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.settings import load_settings
 from skill_batch.board.access import RightsDep
 from skill_batch.board.charts import Series, translated
 from skill_batch.board.database import BoardDatabase
@@ -187,7 +187,7 @@ def quotas_of(tenant: Mapping[str, Any] | None, today: date) -> Quotas:
     users = float(tenant["max_users"]) if (tenant["max_users"] or 0) > 0 else None
     try:
         usage = with_allowances(
-            load_settings().usage,
+            UsageSettings.load(),
             load_price_list(),
             plan=tenant["subscription_plan"],
             max_storage_gb=tenant["max_storage_gb"],

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-import psycopg
-
-from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
 from include.skillreport.schema.host_indexes.advice import as_json, as_text
 from include.skillreport.schema.host_indexes.creation import create_indexes, forget_indexes, measure_indexes
+
+if TYPE_CHECKING:
+    Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 # By role, the environment variables of its password, and of the connection string of the login that acts as the role.
 _PASSWORDS = {
@@ -30,50 +30,57 @@ _PASSWORDS = {
 _LOGINS = {TENANT: "BATCH_TENANT_DSN", PLATFORM: "BATCH_PLATFORM_DSN", BOARD: "BATCH_BOARD_DSN"}
 
 
-def main() -> int:
-    parser = _parser()
-    arguments = parser.parse_args()
-    if not arguments.dsn:
-        parser.error("give --dsn or set BATCH_ADMIN_DSN")
-    passwords = {role: os.environ[name] for role, name in _PASSWORDS.items() if os.environ.get(name)}
-    try:
-        match arguments.action:
-            case "check":
-                return _check(arguments, passwords)
-            case "upgrade":
-                variant = upgrade(
-                    arguments.dsn, passwords=passwords, plain_passwords=arguments.plain_passwords
-                )
-                print(f"Schema batch is up to date ({variant} variant of the host).")
-            case "detach":
-                detach(arguments.dsn)
-                print("The views of schema batch are dropped. Run `attach` after the host's change.")
-            case "attach":
-                print(f"The views of schema batch are back ({attach(arguments.dsn)} variant of the host).")
-            case "indexes":
-                _indexes(arguments)
-    except (BatchError, psycopg.Error) as error:
-        print(f"{arguments.action}: {reason_of(error)}", file=sys.stderr)
-        return 1
-    return 0
+def add_schema_actions(actions: Actions) -> None:
+    """Add ``check``, ``upgrade``, ``detach``, ``attach`` and ``indexes``. Each has the function of the action as ``run``."""
+    check = _add(actions, "check", _check, "say everything that does not fit, and what to do; change nothing")
+    _add_check_arguments(check)
+    upgraded = _add(actions, "upgrade", _upgrade, "create or upgrade roles, schema and views")
+    upgraded.add_argument(
+        "--plain-passwords",
+        action="store_true",
+        help="send the passwords in plain text: managed servers such as Neon refuse SCRAM hashes",
+    )
+    _add(actions, "detach", _detach, "drop the views, so that `prisma db push` can alter the host's columns")
+    _add(actions, "attach", _attach, "create the views again")
+    indexes = _add(
+        actions,
+        "indexes",
+        _indexes,
+        "say which indexes on the host's tables the batches profit from, and create them",
+    )
+    _add_index_arguments(indexes)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m include.skillreport.schema", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True)
-    helps = {
-        "check": "say everything that does not fit, and what to do",
-        "upgrade": "create or upgrade roles, schema and views",
-        "detach": "drop the views, so that `prisma db push` can alter the host's columns",
-        "attach": "create the views again",
-        "indexes": "say which indexes on the host's tables the batches profit from, and create them",
-    }
-    commands = {name: actions.add_parser(name, help=text, description=text) for name, text in helps.items()}
-    for command in commands.values():
-        command.add_argument(
-            "--dsn", default=os.environ.get("BATCH_ADMIN_DSN"), help="libpq connection string"
-        )
-    check = commands["check"]
+def _add(
+    actions: Actions, name: str, run: Callable[[argparse.Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
+    command = actions.add_parser(name, help=text, description=f"{text}. {__doc__}")
+    command.add_argument("--dsn", default=os.environ.get("BATCH_ADMIN_DSN"), help="libpq connection string")
+    command.set_defaults(run=lambda options: _with_dsn(options, run))
+    return command
+
+
+def _with_dsn(options: argparse.Namespace, run: Callable[[argparse.Namespace], int | None]) -> int | None:
+    if not options.dsn:
+        raise argparse.ArgumentError(None, "give --dsn or set BATCH_ADMIN_DSN")
+    return run(options)
+
+
+def _upgrade(options: argparse.Namespace) -> None:
+    variant = upgrade(options.dsn, passwords=_passwords(), plain_passwords=options.plain_passwords)
+    print(f"Schema batch is up to date ({variant} variant of the host).")
+
+
+def _detach(options: argparse.Namespace) -> None:
+    detach(options.dsn)
+    print("The views of schema batch are dropped. Run `attach` after the host's change.")
+
+
+def _attach(options: argparse.Namespace) -> None:
+    print(f"The views of schema batch are back ({attach(options.dsn)} variant of the host).")
+
+
+def _add_check_arguments(check: argparse.ArgumentParser) -> None:
     for role, name in _LOGINS.items():
         check.add_argument(
             f"--{role.removeprefix('batch_')}-dsn",
@@ -87,13 +94,6 @@ def _parser() -> argparse.ArgumentParser:
         help="folders of pg_dump, if it is neither in those of the packages nor on the PATH",
     )
     check.add_argument("--json", action="store_true", help="print the findings as JSON")
-    _add_index_arguments(commands["indexes"])
-    commands["upgrade"].add_argument(
-        "--plain-passwords",
-        action="store_true",
-        help="send the passwords in plain text: managed servers such as Neon refuse SCRAM hashes",
-    )
-    return parser
 
 
 def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
@@ -129,17 +129,17 @@ def _printed(sentences: Iterable[str]) -> Iterator[str]:
         yield sentence
 
 
-def _check(arguments: argparse.Namespace, passwords: dict[str, str]) -> int:
+def _check(arguments: argparse.Namespace) -> int:
     given = {TENANT: arguments.tenant_dsn, PLATFORM: arguments.platform_dsn, BOARD: arguments.board_dsn}
     report = check_database(
         arguments.dsn,
         logins={role: dsn for role, dsn in given.items() if dsn},
-        with_passwords=passwords,
+        with_passwords=_passwords(),
         bin_dir=arguments.bin,
     )
     print(report.as_json() if arguments.json else report.as_text())
     return 0 if report.fits else 1
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _passwords() -> dict[str, str]:
+    return {role: os.environ[name] for role, name in _PASSWORDS.items() if os.environ.get(name)}

@@ -1,4 +1,4 @@
-"""Restore without Airflow, which may be down: ``python -m include.skillreport.batches.data_backup --help``.
+"""Restore without Airflow, which may be down: ``python -m include.skillreport backup --help``.
 
 The connection string comes from BATCH_BACKUP_DSN and the age key of an encrypted backup from BATCH_BACKUP_KEY, so a list of processes shows
 neither.
@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
-
-import psycopg
+from typing import TYPE_CHECKING, cast
 
 from include.skillreport.batches.data_backup.comparison import comparison_sentence
 from include.skillreport.batches.data_backup.files import (
@@ -26,28 +22,20 @@ from include.skillreport.batches.data_backup.files import (
 )
 from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer
-from include.skillreport.core.errors import BatchError, ParameterError, reason_of
+from include.skillreport.batches.data_backup.settings import MOST_JOBS
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.settings import MOST_JOBS
+
+if TYPE_CHECKING:
+    Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DSN_VARIABLE, KEY_VARIABLE = "BATCH_BACKUP_DSN", "BATCH_BACKUP_KEY"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 0 for success, 1 for a failure with a sentence on standard error."""
-    options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-    except (BatchError, psycopg.Error, OSError) as error:
-        print(reason_of(error), file=sys.stderr)
-        return 1
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m include.skillreport.batches.data_backup", description=__doc__
-    )
+def add_backup(actions: Actions) -> None:
+    """Add ``backup`` with its commands. It has the function of the command as ``run``."""
+    text = "list the backups, and restore one"
+    parser = actions.add_parser("backup", help=text, description=__doc__)
     parser.add_argument("--store", required=True, help="as the Variable batch_storage_url: a folder or URL")
     parser.add_argument(
         "--bin", default="", help="folders of pg_restore (default: those of the packages, and the PATH)"
@@ -63,20 +51,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
 
     listing = commands.add_parser("list", help="the complete backups, oldest first")
-    listing.set_defaults(command=_list)
+    listing.set_defaults(run=_list)
 
     restore = commands.add_parser("restore", help="the whole database into a new one")
     restore.add_argument("backup", help="BKP_YYYYMMDD_NNN")
     restore.add_argument("database", help="name of the new database")
     restore.add_argument("--no-owners", action="store_true", help="all tables belong to the login; no grants")
-    restore.set_defaults(command=_restore)
+    restore.set_defaults(run=_restore)
 
     tenant = commands.add_parser("tenant", help="one tenant into a schema of its own, with a conflict report")
     tenant.add_argument("backup", help="BKP_YYYYMMDD_NNN")
     tenant.add_argument("tenant_id")
     tenant.add_argument("--merge", action="store_true", help="and over the live rows of the application")
-    tenant.set_defaults(command=_tenant)
-    return parser
+    tenant.set_defaults(run=_tenant)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -135,7 +122,3 @@ def _store(url: str) -> ObjectStore:
     from upath import UPath
 
     return ObjectStore(cast("Path", UPath(url)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
