@@ -38,7 +38,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import Batch, PreparesTenants, Run
+from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -171,7 +171,7 @@ def measure_run(
         parameters = {"business_date": case.business_date.isoformat(), "tenants": [], "dry_run": False}
         request = RunRequest(case.spec.dag_id, "benchmark", case.run_at, parameters)
         run, shards = flow.open_run(case.spec, batch, request, installation)
-        if isinstance(batch, PreparesTenants):
+        if batch.has(Batch.prepare):
             flow.prepare_run(case.spec, batch, run, installation, TaskKey("read_logs"))
         with lock_waits(dsn) as waits:
             elapsed, worked = _work_on(batch_id, dsn, run, shards, processes, network, folder)

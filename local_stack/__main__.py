@@ -15,12 +15,7 @@ from io import TextIOWrapper
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from local_stack.airflow_processes import (
-    AirflowEndedError,
-    SupervisedAirflow,
-    end_supervised,
-    supervisor_of,
-)
+from local_stack.airflow_processes import AirflowEndedError, SupervisedAirflow, end_supervised, supervisor_of
 from local_stack.demo.command import demo
 from local_stack.ports import require_free
 from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError

@@ -16,14 +16,7 @@ from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.errors import ConnectionMissingError
 from include.skillreport.core.execution import flow, run_log
-from include.skillreport.core.execution.batch import (
-    Batch,
-    PreparesTenants,
-    ReceivesMail,
-    Run,
-    TenantBatch,
-    Work,
-)
+from include.skillreport.core.execution.batch import Batch, Run, TenantBatch, Work
 from include.skillreport.core.execution.business_date import JAPAN, period_of
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.flow import ClosedRun, RunRequest, TaskKey
@@ -177,9 +170,9 @@ def run_batch(
     installation = LocalInstallation(platform, connection, store, network)
     run, shards = _open(installation, spec, batch, business_date, **options)
     installation = replace(installation, moment=_moment(run))
-    if isinstance(batch, PreparesTenants):
+    if batch.has(Batch.prepare):
         flow.prepare_run(spec, batch, run, installation, TaskKey("read_logs"))
-    if isinstance(batch, ReceivesMail):
+    if batch.has(Batch.receive):
         flow.receive_mail(spec, batch, run, installation, TaskKey("read_mailbox"))
     for index, shard in enumerate(shards):
         flow.process_shard(spec, batch, run, shard, installation, TaskKey(spec.mapped_task, index))

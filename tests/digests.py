@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import psycopg
 
-from include.skillreport.core.execution.batch import ReportsDigest, Run, Work
+from include.skillreport.core.execution.batch import Batch, Run, Work
 
 
 def take_digest(
-    platform: psycopg.Connection, batch: ReportsDigest, run: Run, *, is_delivered: bool = True
+    platform: psycopg.Connection, batch: Batch, run: Run, *, is_delivered: bool = True
 ) -> list[str]:
     """The lines, as ``close_run`` takes them. If they are not delivered, they do not count as reported."""
     with platform.transaction() as transaction:

@@ -23,12 +23,7 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches import (
-    data_backup,
-    log_cleanup,
-    monthly_report,
-    statistics,
-)
+from include.skillreport.batches import data_backup, log_cleanup, monthly_report, statistics
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
     DATA_MANAGEMENT,

@@ -88,11 +88,9 @@ class BatchFlow(Generic[BatchT]):
             on_failure_callback=failure_alert(self.spec),
         )
         def read_logs(run: dict[str, Any]) -> None:
-            from include.skillreport.core.execution.batch import PreparesTenants
             from include.skillreport.core.execution.flow import prepare_run
 
             batch, installation = self._batch()
-            assert isinstance(batch, PreparesTenants), f"{self.spec.id} has nothing to read"
             prepare_run(self.spec, batch, _run_now(run), installation, _task_key())
 
         return read_logs(run)
@@ -106,11 +104,9 @@ class BatchFlow(Generic[BatchT]):
             on_failure_callback=failure_alert(self.spec),
         )
         def read_mailbox(run: dict[str, Any]) -> None:
-            from include.skillreport.core.execution.batch import ReceivesMail
             from include.skillreport.core.execution.flow import receive_mail
 
             batch, installation = self._batch()
-            assert isinstance(batch, ReceivesMail), f"{self.spec.id} has no mailbox to read"
             receive_mail(self.spec, batch, _run_now(run), installation, _task_key())
 
         return read_mailbox(run)

@@ -18,11 +18,7 @@ from pypdf import PdfReader
 
 from include.skillreport.billing.documents import rendering as documents
 from include.skillreport.billing.documents.invoice import Invoice, Language
-from include.skillreport.billing.documents.rendering import (
-    render_json,
-    render_pdf,
-    require_printable,
-)
+from include.skillreport.billing.documents.rendering import render_json, render_pdf, require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from tests.billing import sample_invoices as samples

@@ -9,12 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.money import (
-    RoundingMode,
-    has_minor_units,
-    minor_unit,
-    round_to_minor_unit,
-)
+from include.skillreport.billing.money import RoundingMode, has_minor_units, minor_unit, round_to_minor_unit
 
 
 @pytest.mark.parametrize(("currency", "unit"), [("JPY", "1"), ("USD", "0.01"), ("KWD", "0.001")])

@@ -15,18 +15,7 @@ from typing_extensions import override
 from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE, RunSpec
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import (
-    Batch,
-    FinishesRun,
-    NotDueError,
-    ReportsDigest,
-    Run,
-    SendsMessages,
-    TenantBatch,
-    UnitResult,
-    Work,
-    WritesFiles,
-)
+from include.skillreport.core.execution.batch import Batch, NotDueError, Run, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -73,7 +62,7 @@ class Plain(TenantBatch):
         return [UnitResult(tenant_id, {}, 1) for tenant_id in work.tenant_ids]
 
 
-class Digesting(Plain, ReportsDigest):
+class Digesting(Plain):
     """Marks its log row as reported in the digest's transaction."""
 
     def digest(self, work: Work) -> Digest:
@@ -84,7 +73,7 @@ class Digesting(Plain, ReportsDigest):
         return Digest(("something",))
 
 
-class Finishing(Plain, FinishesRun):
+class Finishing(Plain):
     """Cannot write its last file."""
 
     @override
@@ -92,12 +81,12 @@ class Finishing(Plain, FinishesRun):
         raise OSError("disk full")
 
 
-class Writing(Plain, WritesFiles):
+class Writing(Plain):
     def write_files(self, work: Work, tenant_id: str) -> None:
         work.files.write(tenant_id, b"")
 
 
-class Sending(Plain, SendsMessages):
+class Sending(Plain):
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult]:
         return results if work.services else []
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.execution import run_log
-from include.skillreport.core.execution.batch import AsksServices, Run, TenantBatch, UnitResult, Work
+from include.skillreport.core.execution.batch import Run, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.sharding import Shard, Tenant, shard_tenants
 from include.skillreport.core.network import Network
@@ -24,7 +24,7 @@ T1, T2 = Tenant("T1", "T1", "T1"), Tenant("T2", "T2", "T2")
 PARTS = {"T1": ["blue", "red"]}
 
 
-class ColourBatch(AsksServices, TenantBatch):
+class ColourBatch(TenantBatch):
     """Asks a service before it works. The service has no answer about ``broken``."""
 
     broken: tuple[str, ...] = ()

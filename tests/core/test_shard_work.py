@@ -17,14 +17,7 @@ from psycopg import errors
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.errors import is_recoverable
 from include.skillreport.core.execution import run_log
-from include.skillreport.core.execution.batch import (
-    Run,
-    StagesTenants,
-    TenantBatch,
-    UnitFailure,
-    UnitResult,
-    Work,
-)
+from include.skillreport.core.execution.batch import Run, StagingBatch, UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.shard_work import ShardReport, UnitsFailedError, prepare
 from include.skillreport.core.execution.sharding import Shard
 from local_stack.batch_runs import process_tenants
@@ -37,7 +30,7 @@ DIVISION = "0 で割ろうとしました（division by zero、SQLSTATE 22012）
 
 
 @dataclass
-class SeatBatch(StagesTenants, TenantBatch):
+class SeatBatch(StagingBatch):
     """Stages each tenant's seats (100 / max_users), then writes a login_day row with their number."""
 
     staging_table = "usage_signal"

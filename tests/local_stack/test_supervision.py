@@ -19,12 +19,7 @@ import psutil
 import pytest
 
 from local_stack import airflow_processes
-from local_stack.airflow_processes import (
-    AirflowEndedError,
-    SupervisedAirflow,
-    end_supervised,
-    supervisor_of,
-)
+from local_stack.airflow_processes import AirflowEndedError, SupervisedAirflow, end_supervised, supervisor_of
 from tests.airflow_installation import environment_of
 from tests.waiting import wait_until
 

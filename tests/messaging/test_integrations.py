@@ -15,12 +15,7 @@ from hypothesis import strategies as st
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging.integrations import channel_of, config_of, load_configs
-from include.skillreport.messaging.message import (
-    ChannelConfig,
-    LineWorksConfig,
-    SlackConfig,
-    TeamsConfig,
-)
+from include.skillreport.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import Channel
 from tests import host_rows

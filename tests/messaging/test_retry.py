@@ -16,14 +16,7 @@ from include.skillreport.messaging.outcome import (
     error_table,
     failed,
 )
-from include.skillreport.messaging.retry import (
-    JITTER,
-    MAX_ATTEMPTS,
-    Status,
-    Transition,
-    backoff,
-    transition,
-)
+from include.skillreport.messaging.retry import JITTER, MAX_ATTEMPTS, Status, Transition, backoff, transition
 
 NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -12,14 +12,7 @@ from include.skillreport.messaging import throttle
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import (
-    make_due,
-    operate,
-    run_notifications,
-    slack,
-    statuses,
-    waiting,
-)
+from tests.messaging.outbox_rows import make_due, operate, run_notifications, slack, statuses, waiting
 from tests.virtual_time import VirtualTime
 
 

@@ -15,12 +15,7 @@ from pypdf import PdfReader
 from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING, TENANT_USAGE
 from skill_batch.provider_info import get_provider_info
 from tests.airflow_installation import PROJECT, AirflowInstallation
-from tests.packaging.production import (
-    Layout,
-    ProductionEnvironment,
-    create_environment,
-    run_python,
-)
+from tests.packaging.production import Layout, ProductionEnvironment, create_environment, run_python
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1_200)]
 

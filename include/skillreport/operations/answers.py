@@ -7,7 +7,7 @@ from typing import Any
 
 from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, items_of, listed_items
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import FindsTenants, KnowsVanishedTenants, Request, TakesOptions
+from include.skillreport.core.execution.batch import Request, TenantBatch
 from include.skillreport.core.execution.sharding import Tenant
 
 # The options of an answer. The first one approves.
@@ -17,7 +17,7 @@ APPROVE, HOLD = "承認する", "保留のままにする"
 SUPERSEDED = "この確認より新しい確認（Required Actions）があります。新しい方に答えてください"
 
 
-class AppliesAnswer(TakesOptions, FindsTenants, KnowsVanishedTenants):
+class AppliesAnswer(TenantBatch):
     """Works on the tenants that a user has approved. If the request stays on hold, there are none.
 
     The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all) and ``note``.

@@ -20,22 +20,14 @@ from include.skillreport.billing.ledger.settlement import Instructions, Settleme
 from include.skillreport.billing.outcomes import outcome_of
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.core.execution.batch import (
-    FinishesRun,
-    Outcome,
-    TenantBatch,
-    UnitFailure,
-    UnitResult,
-    Work,
-    WritesFiles,
-)
+from include.skillreport.core.execution.batch import Outcome, UnitFailure, UnitResult, Work
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
 
 # The way to get a new request.
 _ADVICE = "DAG batch_018_02_tenant_billing を同じ業務日とこのテナントで実行すると、今の内容で計算し直し、必要なら新しい確認を出します"
 
 
-class InvoiceApproval(AppliesAnswer, TenantBatch, WritesFiles, FinishesRun):
+class InvoiceApproval(AppliesAnswer):
     """One listed invoice of each approved tenant. ``business_date`` is a day of its month."""
 
     def __init__(self, billing: Billing) -> None:

@@ -20,21 +20,13 @@ from include.skillreport.billing.pricing.explanation import explain
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import (
-    FindsTenants,
-    FinishesRun,
-    KnowsVanishedTenants,
-    MayNeedNobody,
     Outcome,
-    ReadsFiles,
     Request,
     Run,
-    SelectsTenants,
-    TakesOptions,
     TenantBatch,
     UnitFailure,
     UnitResult,
     Work,
-    WritesFiles,
 )
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations import one_off_lines, payments
@@ -45,17 +37,7 @@ from include.skillreport.operations.forms import INVOICES
 _CREDITED_PART = re.compile(r"\s*([0-9]{1,6})\s*[=:]\s*([0-9,.]+)\s*([xX×]?)\s*")
 
 
-class InvoiceOperations(
-    TakesOptions,
-    SelectsTenants,
-    FindsTenants,
-    KnowsVanishedTenants,
-    MayNeedNobody,
-    TenantBatch,
-    ReadsFiles,
-    WritesFiles,
-    FinishesRun,
-):
+class InvoiceOperations(TenantBatch):
     """One operation on the month's invoice of each named tenant. ``business_date`` is a day of that month.
 
     An import of payments takes its tenants from the invoices in the file.

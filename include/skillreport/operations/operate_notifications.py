@@ -14,15 +14,7 @@ import psycopg
 from include.skillreport.batches.notification_retry.batch import NotificationRetryBatch
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import (
-    Outcome,
-    Request,
-    SendsMessages,
-    TakesOptions,
-    TenantBatch,
-    UnitResult,
-    Work,
-)
+from include.skillreport.core.execution.batch import Outcome, Request, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.channels.letter import is_address
@@ -41,7 +33,7 @@ _REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCR
 _DECISIONS = {"resend": Status.PENDING, "discard": Status.DISCARDED, "mark_sent": Status.SENT}
 
 
-class NotificationOperations(TakesOptions, TenantBatch, SendsMessages):
+class NotificationOperations(TenantBatch):
     """One operation on the outbox of all tenants, or of the named tenants."""
 
     def __init__(self, notifications: Notifications) -> None:

@@ -15,14 +15,7 @@ from include.skillreport.batches.data_backup.ledger import all_tenants, manifest
 from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.core.errors import ParameterError, SettingsError
-from include.skillreport.core.execution.batch import (
-    Outcome,
-    Request,
-    TakesOptions,
-    UnitBatch,
-    UnitResult,
-    Work,
-)
+from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.operations.forms import RESTORE
@@ -30,7 +23,7 @@ from include.skillreport.operations.forms import RESTORE
 log = logging.getLogger(__name__)
 
 
-class BackupRestore(TakesOptions, UnitBatch):
+class BackupRestore(UnitBatch):
     """Works on the named tenants, or on one unit, the whole database. Connects with the login of the backup."""
 
     def __init__(self, access: BackupAccess) -> None:

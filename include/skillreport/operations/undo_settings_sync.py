@@ -17,13 +17,13 @@ from include.skillreport.batches.settings_sync.undo import UndoPlan, actor_of, p
 from include.skillreport.batches.settings_sync.validation import Severity
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import Request, Run, TakesOptions, TenantBatch, UnitResult, Work
+from include.skillreport.core.execution.batch import Request, Run, TenantBatch, UnitResult, Work
 from include.skillreport.operations.forms import UNDO
 
 _SQL = Statements(Path(__file__).parent)
 
 
-class SettingsSyncUndo(TakesOptions, TenantBatch):
+class SettingsSyncUndo(TenantBatch):
     """Undoes one run for all tenants, or for the named tenants. A setting that was changed again later stays."""
 
     def __init__(self, plans: PlanSettings) -> None:

@@ -31,13 +31,7 @@ from include.skillreport.batches.tenant_monitoring.digest import (
     What,
     digest_lines,
 )
-from include.skillreport.batches.tenant_monitoring.incidents import (
-    Breach,
-    Incident,
-    Recent,
-    Severity,
-    step,
-)
+from include.skillreport.batches.tenant_monitoring.incidents import Breach, Incident, Recent, Severity, step
 from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
 from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.errors import SettingsError

@@ -9,11 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.skillreport.batches.tenant_usage.warnings import (
-    UsageFigures,
-    UsageWarning,
-    usage_warnings,
-)
+from include.skillreport.batches.tenant_usage.warnings import UsageFigures, UsageWarning, usage_warnings
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
 from include.skillreport.billing.settings import UsageSettings
 

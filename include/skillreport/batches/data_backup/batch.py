@@ -65,18 +65,13 @@ from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import (
-    CleansUp,
-    FinishesRun,
     Outcome,
     Request,
     Run,
     RunRemark,
-    SelectsTenants,
-    TakesOptions,
     TenantBatch,
     UnitResult,
     Work,
-    WritesFiles,
 )
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_remarks import record_remark
@@ -111,7 +106,7 @@ class ExportSource:
         return cls(execution_id, backup_id, snapshot, owned_tables(snapshot))
 
 
-class DataBackupBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, FinishesRun, CleansUp):
+class DataBackupBatch(TenantBatch):
     """The steps of BATCH-001; see ``include.skillreport.core.execution.batch``. ``dump`` and ``check`` come before the tenants."""
 
     def __init__(self, access: BackupAccess, patience: timedelta = _PATIENCE) -> None:

@@ -19,11 +19,7 @@ from include.skillreport.batches.data_backup.files import (
     differences,
 )
 from include.skillreport.batches.data_backup.ownership import find_owners
-from include.skillreport.batches.data_backup.server import (
-    DatabaseServer,
-    list_tables,
-    table_contents,
-)
+from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_contents
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, spool_folder
 from include.skillreport.batches.data_backup.tenant_export import (
     Conflict,

@@ -33,19 +33,7 @@ from include.skillreport.batches.external_sync.sync import (
 )
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.errors import ParameterError, is_about_data
-from include.skillreport.core.execution.batch import (
-    AsksServices,
-    CleansUp,
-    ReportsDigest,
-    Request,
-    Run,
-    SplitsTenants,
-    TakesOptions,
-    TenantBatch,
-    UnitFailure,
-    UnitResult,
-    Work,
-)
+from include.skillreport.core.execution.batch import Request, Run, TenantBatch, UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.digest import Digest, listed, one_line
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.address_guard import guarded_session
@@ -68,7 +56,7 @@ _SHOWN_PROBLEMS = 30
 _ROOM_PREFIX = "channels/"
 
 
-class ExternalSyncBatch(TakesOptions, SplitsTenants, AsksServices, TenantBatch, ReportsDigest, CleansUp):
+class ExternalSyncBatch(TenantBatch):
     """The steps of BATCH-019-03; see ``include.skillreport.core.execution.batch``. A part of the run is one provider."""
 
     def __init__(

@@ -36,14 +36,7 @@ from include.skillreport.batches.inactive_tenants.rules import (
 )
 from include.skillreport.batches.inactive_tenants.settings import InactivitySettings
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import (
-    ReportsDigest,
-    Run,
-    StagesTenants,
-    TenantBatch,
-    UnitResult,
-    Work,
-)
+from include.skillreport.core.execution.batch import Run, StagingBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN, UtcBounds, naive_utc, utc_bounds
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.people import keep_people
@@ -75,7 +68,7 @@ class _Judgement:
     notes: tuple[str, ...]
 
 
-class InactiveTenantsBatch(StagesTenants, TenantBatch, ReportsDigest):
+class InactiveTenantsBatch(StagingBatch):
     """The steps of BATCH-018-04; see ``include.skillreport.core.execution.batch``."""
 
     staging_table = "inactivity_signal"

@@ -15,7 +15,6 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.batch import (
     Outcome,
-    ReportsDigest,
     Request,
     Run,
     UnitBatch,
@@ -39,7 +38,7 @@ UNKNOWN = f"{FILES}?"
 _LISTED = 20
 
 
-class LogCleanupBatch(UnitBatch, ReportsDigest):
+class LogCleanupBatch(UnitBatch):
     """The units of BATCH-002: each class of files, files without a class, each kind of rows."""
 
     def __init__(self, settings: LogCleanupSettings, installation: Installation) -> None:

@@ -29,14 +29,7 @@ from include.skillreport.batches.monthly_report.wording import month_text, title
 from include.skillreport.batches.monthly_report.workbook import Person, write_workbook
 from include.skillreport.core.database import Statements, tenant_transaction, tenant_turn
 from include.skillreport.core.errors import BatchError, reason_of
-from include.skillreport.core.execution.batch import (
-    Run,
-    StagesTenants,
-    TenantBatch,
-    UnitResult,
-    Work,
-    WritesFiles,
-)
+from include.skillreport.core.execution.batch import Run, StagingBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.core.execution.people import keep_people
@@ -75,7 +68,7 @@ class PeopleDeletedError(BatchError):
     recoverable = True
 
 
-class MonthlyReportBatch(StagesTenants, TenantBatch, WritesFiles):
+class MonthlyReportBatch(StagingBatch):
     """The steps of BATCH-004; see ``include.skillreport.core.execution.batch``."""
 
     staging_table = "report_signal"

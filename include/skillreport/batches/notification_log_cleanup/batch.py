@@ -17,17 +17,7 @@ from include.skillreport.batches.notification_log_cleanup.archive import (
     delete_expired,
 )
 from include.skillreport.core.database import Statements, tenant_transaction, tenant_turn
-from include.skillreport.core.execution.batch import (
-    CleansUp,
-    PreparesTenants,
-    Request,
-    Run,
-    SelectsTenants,
-    TenantBatch,
-    UnitResult,
-    Work,
-    WritesFiles,
-)
+from include.skillreport.core.execution.batch import Request, Run, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.messaging.preferences import Preferences, load_preferences, preferences_of
 from include.skillreport.messaging.settings import NotificationSettings
@@ -38,7 +28,7 @@ _SQL = Statements(Path(__file__).parent)
 _TENANT_LOCK = 19_04
 
 
-class NotificationLogCleanupBatch(SelectsTenants, PreparesTenants, TenantBatch, WritesFiles, CleansUp):
+class NotificationLogCleanupBatch(TenantBatch):
     """The steps of BATCH-019-04; see ``include.skillreport.core.execution.batch``.
 
     The staging rows (``batch.old_notification``) stay until the run is closed. So another attempt does not read the application's table

@@ -14,10 +14,8 @@ import psycopg
 from include.skillreport.batches.notification_retry.fallback import fall_back_to_mail
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.execution.batch import (
-    ReceivesMail,
     Run,
     RunRemark,
-    SendsMessages,
     TenantBatch,
     UnitFailure,
     UnitResult,
@@ -49,7 +47,7 @@ _FINAL_WORDS = {
 }
 
 
-class NotificationRetryBatch(ReceivesMail, TenantBatch, SendsMessages):
+class NotificationRetryBatch(TenantBatch):
     """The steps of BATCH-019-02; see ``include.skillreport.core.execution.batch``."""
 
     def __init__(self, notifications: Notifications) -> None:

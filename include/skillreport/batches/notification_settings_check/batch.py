@@ -23,15 +23,7 @@ from include.skillreport.batches.notification_settings_check.rules import (
 )
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.errors import code_of, is_about_data, reason_of
-from include.skillreport.core.execution.batch import (
-    Run,
-    SendsMessages,
-    StagesTenants,
-    TenantBatch,
-    UnitFailure,
-    UnitResult,
-    Work,
-)
+from include.skillreport.core.execution.batch import Run, StagingBatch, UnitFailure, UnitResult, Work
 from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
@@ -87,7 +79,7 @@ class _Answer:
         return "UNKNOWN" if self.unasked else "HEALTHY"
 
 
-class NotificationSettingsCheckBatch(StagesTenants, TenantBatch, SendsMessages):
+class NotificationSettingsCheckBatch(StagingBatch):
     """The steps of BATCH-019-05; see ``include.skillreport.core.execution.batch``."""
 
     staging_table = "former_mailbox"

@@ -25,10 +25,7 @@ from include.skillreport.core.execution.batch import (
     Request,
     Run,
     RunRemark,
-    SelectsTenants,
-    SendsMessages,
-    StagesTenants,
-    TenantBatch,
+    StagingBatch,
     UnitFailure,
     UnitResult,
     Work,
@@ -57,7 +54,7 @@ from include.skillreport.messaging.templates import literal
 _SQL = Statements(Path(__file__).parent)
 
 
-class ScheduledNotificationsBatch(SelectsTenants, StagesTenants, TenantBatch, SendsMessages):
+class ScheduledNotificationsBatch(StagingBatch):
     """The steps of BATCH-019-01; see ``include.skillreport.core.execution.batch``."""
 
     staging_table = "notification_signal"

@@ -25,7 +25,7 @@ from include.skillreport.batches.settings_sync.rules import Change, PlanStep, Sy
 from include.skillreport.batches.settings_sync.undo import actor_of
 from include.skillreport.batches.settings_sync.validation import Problem, Setting, Severity
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import ReportsDigest, Run, TenantBatch, UnitResult, Work
+from include.skillreport.core.execution.batch import Run, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.core.execution.digest import Digest, listed
 
@@ -42,7 +42,7 @@ _LISTED = 30
 _KIND_NAMES = {"inserted": "追加", "revived": "復活", "updated": "更新"}
 
 
-class SettingsSyncBatch(TenantBatch, ReportsDigest):
+class SettingsSyncBatch(TenantBatch):
     """The steps of BATCH-018-05; see ``include.skillreport.core.execution.batch``."""
 
     def __init__(self, plans: PlanSettings) -> None:

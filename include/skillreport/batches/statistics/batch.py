@@ -9,7 +9,7 @@ from typing import Any
 from include.skillreport.activity.hours import await_day
 from include.skillreport.activity.signals import collect_signals, discard_signals, keep_logins
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import StagesTenants, TenantBatch, UnitResult, Work
+from include.skillreport.core.execution.batch import StagingBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.core.small_groups import SMALLEST_GROUP
 
@@ -31,7 +31,7 @@ _DETAILS = (
 )
 
 
-class StatisticsBatch(StagesTenants, TenantBatch):
+class StatisticsBatch(StagingBatch):
     """The steps of BATCH-003; see ``include.skillreport.core.execution.batch``."""
 
     staging_table = "statistics_signal"

@@ -13,24 +13,13 @@ from include.skillreport.billing.service import Billing
 from include.skillreport.billing.terms import OWN_TERMS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import (
-    FinishesRun,
-    NotDueError,
-    Outcome,
-    ReportsDigest,
-    Request,
-    SelectsTenants,
-    TakesOptions,
-    TenantBatch,
-    Work,
-    WritesFiles,
-)
+from include.skillreport.core.execution.batch import NotDueError, Outcome, Request, TenantBatch, Work
 from include.skillreport.core.execution.digest import Digest
 
 _SQL = Statements(Path(__file__).parent)
 
 
-class TenantBillingBatch(TakesOptions, SelectsTenants, TenantBatch, WritesFiles, FinishesRun, ReportsDigest):
+class TenantBillingBatch(TenantBatch):
     """The steps of BATCH-018-02; see ``include.skillreport.core.execution.batch``."""
 
     def __init__(self, billing: Billing) -> None:

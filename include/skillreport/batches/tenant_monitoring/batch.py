@@ -44,16 +44,7 @@ from include.skillreport.billing.pricing.price_list import PriceList
 from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import (
-    ReportsDigest,
-    Request,
-    Run,
-    StagesTenants,
-    TakesOptions,
-    TenantBatch,
-    UnitResult,
-    Work,
-)
+from include.skillreport.core.execution.batch import Request, Run, StagingBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.people import keep_people
@@ -115,7 +106,7 @@ class _CheckedTenant:
         return [check for check in self.changed if not _is_open(self.after[check])]
 
 
-class TenantMonitoringBatch(TakesOptions, StagesTenants, TenantBatch, ReportsDigest):
+class TenantMonitoringBatch(StagingBatch):
     """The steps of BATCH-018-03; see ``include.skillreport.core.execution.batch``."""
 
     staging_table = "monitoring_signal"

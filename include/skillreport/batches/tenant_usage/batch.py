@@ -22,15 +22,7 @@ from include.skillreport.billing.allowances import with_allowances
 from include.skillreport.billing.pricing.price_list import PriceList
 from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import (
-    Request,
-    Run,
-    SelectsTenants,
-    StagesTenants,
-    TenantBatch,
-    UnitResult,
-    Work,
-)
+from include.skillreport.core.execution.batch import Request, Run, StagingBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
@@ -45,7 +37,7 @@ _SQL = Statements(Path(__file__).parent)
 _BILLED_METRICS = ("active_users", "storage_bytes", "api_calls", "reports_generated")
 
 
-class TenantUsageBatch(SelectsTenants, StagesTenants, TenantBatch):
+class TenantUsageBatch(StagingBatch):
     """The steps of BATCH-018-01; see ``include.skillreport.core.execution.batch``."""
 
     staging_table = "usage_signal"

@@ -1,16 +1,15 @@
-"""The interface of a batch: one required step, and small protocols for the optional steps.
+"""A batch: one required step, and optional steps that do nothing unless the batch overrides them.
 
-A batch class inherits the protocols that it implements, and the flow calls their steps. Every step may run more than once and must
-leave the same rows each time.
+The flow calls the steps. Every step may run more than once and must leave the same rows each time.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -29,7 +28,7 @@ class Run:
 
     ``business_date`` is the date that the run works on. ``run_date`` is the day of the run's logical date. If a shard is cleared on a later
     day, its ``run_date`` is that day. Both are in Asia/Tokyo. ``options`` are the batch's own parameters, checked (JSON values). A shard
-    starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see ``SplitsTenants``.
+    starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a shard does, see ``Batch.parts``.
     ``run_at`` (aware) is the run's logical date. ``triggered_by`` is the user who triggered the run manually. ``attempt`` is the number of
     times that the run was cleared before the step began.
     """
@@ -89,6 +88,10 @@ Outcome: TypeAlias = UnitResult | UnitFailure
 
 class NotDueError(BatchError):
     """A scheduled run has nothing to do: its month has not ended, or the installation does not bill it. The run is skipped."""
+
+
+class WiringError(BatchError):
+    """A DAG has a task for a step that its batch does not have."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,113 @@ class Request:
         return [tenant.id for tenant in self.tenants]
 
 
-@runtime_checkable
-class TenantBatch(Protocol):
+class Batch:
+    """The steps of a batch. A batch overrides those that it needs; all others do nothing.
+
+    Steps before the run is opened get a ``Request``, and the others a ``Work``. A step of a ``Request`` raises ParameterError if a value of
+    the form cannot be used.
+    """
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """Check the request; returns the batch's own parameters as JSON values."""
+        return {}
+
+    def needs_nobody(self, request: Request) -> bool:
+        """Whether the run has no tenants: only its ``finish`` has an effect."""
+        return False
+
+    def found_tenants(self, request: Request) -> Collection[str] | None:
+        """The ids of the run's tenants, whatever their status, from another source such as a file. None: the tenants of the form."""
+        return None
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """The ids of tenants that are no longer active and that the run works on too."""
+        return ()
+
+    def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
+        """The tenants that the application has deleted from its table, with their last code and name. They count as active."""
+        return ()
+
+    def parts(self, request: Request) -> Mapping[str, Sequence[str]]:
+        """The parts of tenants' work that succeed or fail independently, by tenant id.
+
+        Each part has a mapped instance and an outcome. A tenant without an entry has one part, ``""``.
+        """
+        return {}
+
+    def prepare(self, work: Work) -> None:
+        """Read the host's large tables once for these tenants, into staging rows in schema ``batch``, as ``batch_platform``."""
+
+    def unprepared(self, work: Work) -> Sequence[str]:
+        """The tenants without staging rows, in order: not prepared, failed to prepare, or processed by an earlier attempt."""
+        return ()
+
+    def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
+        """Read ``work.services.mailbox`` for the whole run and record what it reports. ``work.connection`` acts as ``batch_tenant``.
+
+        Each mail is recorded in its own transaction. A mailbox that fails is a remark, because the tenants' work does not need it.
+        """
+        return RunRemark()
+
+    def fetch(self, work: Work) -> Mapping[str, Exception]:
+        """Write the answers of external services into staging rows, also in a dry run; returns the error of each tenant that failed.
+
+        Each write is its own transaction. After a kill the next attempt continues from there.
+        """
+        return {}
+
+    def reads_files(self, run: Run) -> bool:
+        """Whether ``process`` reads files of the object store in this run, also in a dry run."""
+        return False
+
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Write the tenant's files after its work is committed. A later attempt writes them again."""
+
+    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
+        """Send messages after the shard's work is committed; returns the results with the outcomes of the messages.
+
+        ``work.store`` contains the files of letters. It is None if the installation has no store.
+
+        Each step is its own transaction. A message is claimed before it is sent. After a kill it is unknown whether the message arrived, so
+        it is not sent again.
+        """
+        return results
+
+    def finish(self, work: Work) -> None:
+        """Write the files that span tenants, after all tenants, even if some failed."""
+
+    def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
+        """Remarks about services that refuse every message, by a name of the event; an event is reported as in ``run_remarks``."""
+        return {}
+
+    def digest(self, work: Work) -> Digest:
+        """The findings for the operators after a run, also after a failed one.
+
+        The transaction commits when the digest is sent, so rows are marked as reported only if the operators receive them.
+        """
+        return Digest()
+
+    def discard(self, work: Work) -> None:
+        """Delete the rows that only the run's own steps needed, when the run closes."""
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether it writes files."""
+        return self.has(Batch.write_files) or self.has(Batch.finish)
+
+    def has(self, step: Callable[..., Any]) -> bool:
+        """Whether it overrides this step of ``Batch``."""
+        return getattr(type(self), step.__name__) is not step
+
+    def require(self, step: Callable[..., Any]) -> None:
+        """:raises WiringError: it does not override this step of ``Batch``."""
+        if not self.has(step):
+            raise WiringError(
+                f"{type(self).__name__} には処理 {step.__name__} がありません。DAG ファイルからこのタスクを除くか、処理を加えてください。"
+            )
+
+
+class TenantBatch(Batch, ABC):
     """A batch that works on tenants."""
 
     @abstractmethod
@@ -178,8 +286,7 @@ class TenantBatch(Protocol):
         """
 
 
-@runtime_checkable
-class UnitBatch(Protocol):
+class UnitBatch(Batch, ABC):
     """A batch that works on units other than tenants. Like a tenant, each unit has a mapped instance and an outcome."""
 
     @abstractmethod
@@ -191,86 +298,7 @@ class UnitBatch(Protocol):
         """Do the work of one unit, in one or more transactions."""
 
 
-Batch: TypeAlias = TenantBatch | UnitBatch
-
-
-@runtime_checkable
-class TakesOptions(Protocol):
-    """Has parameters, or checks the request before a run is opened."""
-
-    @abstractmethod
-    def options(self, request: Request) -> dict[str, Any]:
-        """The batch's own parameters as JSON values. :raises ParameterError: a value cannot be used."""
-
-
-@runtime_checkable
-class SelectsTenants(Protocol):
-    """Also works on some tenants that are no longer active."""
-
-    @abstractmethod
-    def further_tenants(self, request: Request) -> Collection[str]:
-        """The ids of these tenants."""
-
-
-@runtime_checkable
-class FindsTenants(Protocol):
-    """Has runs whose tenants come from another source than the form, for example from a file."""
-
-    @abstractmethod
-    def found_tenants(self, request: Request) -> Collection[str] | None:
-        """The ids of the run's tenants, whatever their status. None: the tenants of the form. :raises ParameterError: as ``options``."""
-
-
-@runtime_checkable
-class KnowsVanishedTenants(Protocol):
-    """Has runs that also work on tenants that the application has deleted from its table."""
-
-    @abstractmethod
-    def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """The deleted tenants, with their last code and name. They count as active."""
-
-
-@runtime_checkable
-class MayNeedNobody(Protocol):
-    """Has runs without tenants: only their ``finish`` has an effect."""
-
-    @abstractmethod
-    def needs_nobody(self, request: Request) -> bool:
-        """Whether the run has no tenants."""
-
-
-@runtime_checkable
-class SplitsTenants(Protocol):
-    """Splits a tenant's work into parts that succeed or fail independently."""
-
-    @abstractmethod
-    def parts(self, request: Request) -> Mapping[str, Sequence[str]]:
-        """The parts by tenant id. Each part has a mapped instance and an outcome. A tenant without an entry has one part, ``""``."""
-
-
-@runtime_checkable
-class CleansUp(Protocol):
-    """Deletes rows that only the run's own steps needed."""
-
-    @abstractmethod
-    def discard(self, work: Work) -> None:
-        """Delete these rows when the run closes."""
-
-
-@runtime_checkable
-class PreparesTenants(Protocol):
-    """Reads the host's large tables once for all tenants of a run, into staging rows in schema ``batch``."""
-
-    @abstractmethod
-    def prepare(self, work: Work) -> None:
-        """Write the tenants' staging rows, as ``batch_platform``."""
-
-    @abstractmethod
-    def unprepared(self, work: Work) -> Sequence[str]:
-        """The tenants without staging rows, in order: not prepared, failed to prepare, or processed by an earlier attempt."""
-
-
-class StagesTenants(PreparesTenants, CleansUp):
+class StagingBatch(TenantBatch):
     """Has a staging table with one row per tenant. ``process`` deletes the row in its transaction; a later attempt writes it again."""
 
     staging_table: str
@@ -302,85 +330,3 @@ class StagesTenants(PreparesTenants, CleansUp):
             ),
             [work.run.execution_id],
         )
-
-
-@runtime_checkable
-class AsksServices(Protocol):
-    """Reads the input of ``process`` from external services, also in a dry run."""
-
-    @abstractmethod
-    def fetch(self, work: Work) -> Mapping[str, Exception]:
-        """Write the services' answers into staging rows; returns the error of each tenant that failed.
-
-        Each write is its own transaction. After a kill the next attempt continues from there.
-        """
-
-
-@runtime_checkable
-class ReadsFiles(Protocol):
-    """Reads files of the object store in ``process``, also in a dry run."""
-
-    @abstractmethod
-    def reads_files(self, run: Run) -> bool:
-        """Whether this run reads files."""
-
-
-@runtime_checkable
-class WritesFiles(Protocol):
-    """Writes files for each tenant."""
-
-    @abstractmethod
-    def write_files(self, work: Work, tenant_id: str) -> None:
-        """Write the tenant's files after its work is committed. A later attempt writes them again."""
-
-
-@runtime_checkable
-class SendsMessages(Protocol):
-    """Sends messages to people."""
-
-    @abstractmethod
-    def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
-        """Send after the shard's work is committed; returns the results with the outcomes of the messages.
-
-        ``work.store`` contains the files of letters. It is None if the installation has no store.
-
-        Each step is its own transaction. A message is claimed before it is sent. After a kill it is unknown whether the message arrived, so
-        it is not sent again.
-        """
-
-    def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:  # noqa: ARG002 - for those that override it
-        """Remarks about services that refuse every message, by a name of the event; an event is reported as in ``run_remarks``."""
-        return {}
-
-
-@runtime_checkable
-class ReceivesMail(Protocol):
-    """Reads the installation's mailbox once for the whole run, before the shards."""
-
-    @abstractmethod
-    def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
-        """Read ``work.services.mailbox`` and record what it reports. ``work.connection`` acts as ``batch_tenant``.
-
-        Each mail is recorded in its own transaction. A mailbox that fails is a remark, because the tenants' work does not need it.
-        """
-
-
-@runtime_checkable
-class FinishesRun(Protocol):
-    """Writes files that span tenants."""
-
-    @abstractmethod
-    def finish(self, work: Work) -> None:
-        """Write the files after all tenants, even if some failed."""
-
-
-@runtime_checkable
-class ReportsDigest(Protocol):
-    """Reports findings to the operators after a run."""
-
-    @abstractmethod
-    def digest(self, work: Work) -> Digest:
-        """The digest of a run, also of a failed one.
-
-        The transaction commits when the digest is sent, so rows are marked as reported only if the operators receive them.
-        """

@@ -20,28 +20,14 @@ from include.skillreport.core.catalog import CONCURRENCY, RunSpec, WorksOn
 from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, is_recoverable, reason_of
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import (
-    AsksServices,
     Batch,
-    CleansUp,
-    FindsTenants,
-    FinishesRun,
-    KnowsVanishedTenants,
-    MayNeedNobody,
     NotDueError,
-    PreparesTenants,
-    ReadsFiles,
-    ReceivesMail,
-    ReportsDigest,
     Request,
     Run,
     RunRemark,
-    SelectsTenants,
-    SendsMessages,
-    SplitsTenants,
-    TakesOptions,
+    TenantBatch,
     UnitBatch,
     Work,
-    WritesFiles,
 )
 from include.skillreport.core.execution.business_date import (
     JAPAN,
@@ -156,9 +142,8 @@ def open_run(
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
         selection = _select(batch, asked)
         asked = replace(asked, tenants=selection.tenants)
-        options = batch.options(asked) if isinstance(batch, TakesOptions) else {}
-        parts = batch.parts(asked) if isinstance(batch, SplitsTenants) else {}
-        shards = _shards(platform, spec, selection.tenants, parts, sharding)
+        options = batch.options(asked)
+        shards = _shards(platform, spec, selection.tenants, batch.parts(asked), sharding)
         _close_orphans(platform, spec, request, installation)
         run = run_log.open_execution(
             platform,
@@ -189,12 +174,13 @@ def open_run(
 
 def prepare_run(
     spec: RunSpec,
-    batch: PreparesTenants,
+    batch: Batch,
     run: Run,
     installation: Installation,
     task: TaskKey,
 ) -> None:
-    """Read the host's large tables once for all tenants of the run."""
+    """Read the host's large tables once for all tenants of the run. :raises WiringError: the batch reads none."""
+    batch.require(Batch.prepare)
 
     def step(work: Work) -> None:
         tenant_ids = run_log.tenants_of_run(work.connection, run)
@@ -206,7 +192,7 @@ def prepare_run(
 
 def run_step(
     spec: RunSpec,
-    batch: object,
+    batch: Batch,
     run: Run,
     step: Callable[[Work], None],
     installation: Installation,
@@ -214,19 +200,18 @@ def run_step(
 ) -> None:
     """Do a step for the whole run, as ``batch_platform``, and record its time and memory."""
     usage = ResourceUsage()
-    store = installation.store() if isinstance(batch, FinishesRun) and not run.dry_run else None
+    store = installation.store() if batch.needs_store and not run.dry_run else None
     with installation.platform(spec.time_limit) as platform:
         step(Work(run, platform, store=store))
         run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
 
 
-def receive_mail(
-    spec: RunSpec, batch: ReceivesMail, run: Run, installation: Installation, task: TaskKey
-) -> None:
+def receive_mail(spec: RunSpec, batch: Batch, run: Run, installation: Installation, task: TaskKey) -> None:
     """Read the mailbox for the whole run, and record its contents. If the mailbox fails, the run's shards continue.
 
-    A dry run does not read the mailbox.
+    A dry run does not read the mailbox. :raises WiringError: the batch reads none.
     """
+    batch.require(Batch.receive)
     if run.dry_run:
         return
     usage = ResourceUsage()
@@ -245,15 +230,17 @@ def process_shard(
     usage = ResourceUsage()
     run = _run_of_shard(run, shard, installation)
     store, network = _resources(batch, installation, dry_run=run.dry_run)
-    if store is None and isinstance(batch, ReadsFiles) and batch.reads_files(run):
+    if store is None and batch.reads_files(run):
         store = installation.store()
     with installation.platform(spec.time_limit) as platform:
         work = Work(run, platform, run_log.begin_shard(platform, run, shard.number), store, network)
         if isinstance(batch, UnitBatch):
             report = work_on_units(batch, work, work.tenant_ids)
-        else:
+        elif isinstance(batch, TenantBatch):
             with installation.tenants(spec.time_limit) as connection:
                 report = work_on_tenants(batch, replace(work, connection=connection), platform)
+        else:
+            raise TypeError(f"{type(batch).__name__} is neither a TenantBatch nor a UnitBatch")
         run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
     for result in report.results:
         for note in result.notes:
@@ -293,17 +280,16 @@ def close_run(
         run_log.mark_reopened(platform, run)
         work = Work(run, platform)
         error = error or _finish(batch, work, installation)
-        if isinstance(batch, SendsMessages) and not run.dry_run:
+        if not run.dry_run:
             for event, remark in batch.service_remarks(platform).items():
                 record_remark(platform, run, event, remark, installation.now())
         result = run_log.close_execution(platform, run, reason_of(error) if error else None, attempt=attempt)
         if failed_instances and result.status == "completed":
             error = run_log.InstancesFailedError(failed_instances)
             result = run_log.close_execution(platform, run, reason_of(error), attempt=attempt)
-        if isinstance(batch, CleansUp):
-            batch.discard(work)
+        batch.discard(work)
         log.info("%s", result.sentence())
-        if isinstance(batch, ReportsDigest) and not run.dry_run:
+        if not run.dry_run:
             # If sending fails, the transaction rolls back and the next run reports the same rows.
             with platform.transaction() as transaction:
                 if not _report(batch.digest(work), result, installation):
@@ -312,7 +298,7 @@ def close_run(
 
 
 def _receive(
-    spec: RunSpec, batch: ReceivesMail, run: Run, installation: Installation, platform: psycopg.Connection
+    spec: RunSpec, batch: Batch, run: Run, installation: Installation, platform: psycopg.Connection
 ) -> RunRemark | None:
     """The remark of a batch about its mailbox; None if there is none."""
     try:
@@ -351,14 +337,12 @@ def _select(batch: Batch, asked: Request) -> TenantSelection:
     """The tenants of the run, or the units of a batch that is not per tenant."""
     if isinstance(batch, UnitBatch):
         return TenantSelection(list(batch.units(asked)), [])
-    if isinstance(batch, MayNeedNobody) and batch.needs_nobody(asked):
+    if batch.needs_nobody(asked):
         return TenantSelection([], [])
-    found = batch.found_tenants(asked) if isinstance(batch, FindsTenants) else None
-    vanished = batch.vanished_tenants(asked) if isinstance(batch, KnowsVanishedTenants) else ()
+    found, vanished = batch.found_tenants(asked), batch.vanished_tenants(asked)
     if found is not None:
         return select_found_tenants(asked.platform, found, vanished)
-    further = batch.further_tenants(asked) if isinstance(batch, SelectsTenants) else ()
-    return select_tenants(asked.platform, asked.codes, further, vanished)
+    return select_tenants(asked.platform, asked.codes, batch.further_tenants(asked), vanished)
 
 
 def _shards(
@@ -406,9 +390,8 @@ def _resources(
     batch: Batch, installation: Installation, *, dry_run: bool
 ) -> tuple[ObjectStore | None, Network | None]:
     """The object store and the network, if the batch's steps need them."""
-    writes = isinstance(batch, WritesFiles | FinishesRun) and not dry_run
-    sends = isinstance(batch, SendsMessages) and not dry_run
-    asks = isinstance(batch, AsksServices)
+    writes = batch.needs_store and not dry_run
+    sends = batch.has(Batch.send) and not dry_run
     store = None
     if writes:
         store = installation.store()
@@ -416,7 +399,7 @@ def _resources(
         # Only letters with a file need the store. Without a store they wait, and all other messages are sent.
         with suppress(SettingsError):
             store = installation.store()
-    return store, installation.network(with_mail=sends) if sends or asks else None
+    return store, installation.network(with_mail=sends) if sends or batch.has(Batch.fetch) else None
 
 
 def _run_of_shard(run: Run, shard: Shard, installation: Installation) -> Run:
@@ -427,7 +410,7 @@ def _run_of_shard(run: Run, shard: Shard, installation: Installation) -> Run:
 
 def _finish(batch: Batch, work: Work, installation: Installation) -> Exception | None:
     """Write the files that span tenants; returns the error instead of raising it, so that the run is closed."""
-    if work.run.dry_run or not isinstance(batch, FinishesRun):
+    if work.run.dry_run or not batch.has(Batch.finish):
         return None
     try:
         store = installation.store()

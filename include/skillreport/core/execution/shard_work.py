@@ -13,16 +13,13 @@ from psycopg.types.json import Jsonb
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.errors import BatchError, code_of, is_about_data, is_recoverable, reason_of
 from include.skillreport.core.execution.batch import (
-    AsksServices,
+    Batch,
     Outcome,
-    PreparesTenants,
-    SendsMessages,
     TenantBatch,
     UnitBatch,
     UnitFailure,
     UnitResult,
     Work,
-    WritesFiles,
 )
 from include.skillreport.core.execution.rows_scanned import scans_counted
 from include.skillreport.core.lasting_connection import lasting
@@ -51,7 +48,7 @@ class ShardReport:
         self.failures.extend(outcome for outcome in outcomes if isinstance(outcome, UnitFailure))
 
 
-def prepare(batch: PreparesTenants, work: Work) -> dict[str, Exception]:
+def prepare(batch: Batch, work: Work) -> dict[str, Exception]:
     """Prepare the tenants without a staging row together; returns the errors of the tenants whose data prevents it, by tenant.
 
     The shard of such a tenant prepares it again, fails, and records the error for this tenant.
@@ -74,11 +71,11 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
     :raises psycopg.Error: the database failed for every tenant; committed work remains.
     """
     run, tenant_ids = work.run, work.tenant_ids
-    errors = prepare(batch, replace(work, connection=platform)) if isinstance(batch, PreparesTenants) else {}
-    if work.network and isinstance(batch, AsksServices):
+    errors = prepare(batch, replace(work, connection=platform))
+    if work.network:
         errors |= batch.fetch(replace(work, tenant_ids=[each for each in tenant_ids if each not in errors]))
-    writes_files = not run.dry_run and work.store is not None and isinstance(batch, WritesFiles)
-    sends = not run.dry_run and work.network is not None and isinstance(batch, SendsMessages)
+    writes_files = not run.dry_run and work.store is not None and batch.has(Batch.write_files)
+    sends = not run.dry_run and work.network is not None and batch.has(Batch.send)
     report = ShardReport()
 
     def process(some_ids: Sequence[str]) -> None:
@@ -93,13 +90,13 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
         report.add(outcomes)
 
     errors |= _isolate([each for each in tenant_ids if each not in errors], process)
-    if isinstance(batch, WritesFiles) and writes_files:
+    if writes_files:
         errors |= _write_files(batch, work, report)
     failures = [failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
     sent: Sequence[Outcome] = report.results
     # If the connection is lost while messages are sent, their results must not be lost.
     with lasting(work.connection) as database:
-        if isinstance(batch, SendsMessages) and sends and report.results:
+        if sends and report.results:
             sent = batch.send(work, report.results)
         changed = [*(sent if writes_files or sends else ()), *failures]
         if changed:
@@ -131,7 +128,7 @@ def failure_of(unit_id: str, error: Exception) -> UnitFailure:
     return UnitFailure(unit_id, code_of(error), reason_of(error), is_recoverable(error))
 
 
-def _write_files(batch: WritesFiles, work: Work, report: ShardReport) -> dict[str, Exception]:
+def _write_files(batch: Batch, work: Work, report: ShardReport) -> dict[str, Exception]:
     """Write the files of the tenants that succeeded. A tenant whose files fail is removed from the report's results."""
     errors: dict[str, Exception] = {}
     for result in report.results:

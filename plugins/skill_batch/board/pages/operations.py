@@ -13,13 +13,7 @@ from starlette.datastructures import FormData
 from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES
 from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.access import Rights, RightsDep, from_this_page
-from skill_batch.board.actions import (
-    Action,
-    ActionError,
-    find_action,
-    unknown_messages,
-    unknown_tenants,
-)
+from skill_batch.board.actions import Action, ActionError, find_action, unknown_messages, unknown_tenants
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.rendering import render
