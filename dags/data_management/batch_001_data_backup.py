@@ -45,10 +45,10 @@
 
 from airflow.sdk import Param, chain
 
-from include.skillreport.batches.data_backup import create_batch
-from include.skillreport.core.catalog import DATA_BACKUP
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.data_backup import create_batch
+from include.skillreport.core.catalog import DATA_BACKUP
 
 
 @batch_dag(

@@ -35,10 +35,10 @@ Variable `batch_log_roots`（ログのフォルダー。その下の `app`、`ac
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.log_cleanup import create_batch
-from include.skillreport.core.catalog import LOG_CLEANUP
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.log_cleanup import create_batch
+from include.skillreport.core.catalog import LOG_CLEANUP
 
 
 @batch_dag(LOG_CLEANUP, doc_md=__doc__)

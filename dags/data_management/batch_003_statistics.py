@@ -29,10 +29,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.statistics import create_batch
-from include.skillreport.core.catalog import STATISTICS
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.statistics import create_batch
+from include.skillreport.core.catalog import STATISTICS
 
 
 @batch_dag(STATISTICS, doc_md=__doc__)

@@ -30,10 +30,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.monthly_report import create_batch
-from include.skillreport.core.catalog import MONTHLY_REPORT
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.monthly_report import create_batch
+from include.skillreport.core.catalog import MONTHLY_REPORT
 
 
 @batch_dag(MONTHLY_REPORT, doc_md=__doc__)

@@ -23,6 +23,8 @@
 
 from airflow.sdk import chain
 
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.dag_factory import batch_group, family_dag
 from include.skillreport.batches import data_backup, log_cleanup, monthly_report, statistics
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
@@ -31,8 +33,6 @@ from include.skillreport.core.catalog import (
     MONTHLY_REPORT,
     STATISTICS,
 )
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.dag_factory import batch_group, family_dag
 
 
 @family_dag(

@@ -26,10 +26,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.scheduled_notifications import create_batch
-from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.scheduled_notifications import create_batch
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 
 
 @batch_dag(SCHEDULED_NOTIFICATIONS, doc_md=__doc__)

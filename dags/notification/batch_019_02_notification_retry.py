@@ -25,10 +25,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.notification_retry import create_batch
-from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.notification_retry import create_batch
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
 
 
 @batch_dag(NOTIFICATION_RETRY, doc_md=__doc__)

@@ -38,10 +38,10 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 
 from airflow.sdk import Param, chain
 
-from include.skillreport.batches.external_sync import create_batch
-from include.skillreport.core.catalog import EXTERNAL_SYNC
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.external_sync import create_batch
+from include.skillreport.core.catalog import EXTERNAL_SYNC
 
 
 @batch_dag(

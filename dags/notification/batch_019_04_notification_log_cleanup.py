@@ -32,10 +32,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.notification_log_cleanup import create_batch
-from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.notification_log_cleanup import create_batch
+from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
 
 
 @batch_dag(NOTIFICATION_LOG_CLEANUP, doc_md=__doc__)

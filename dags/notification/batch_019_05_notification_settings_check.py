@@ -27,10 +27,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.notification_settings_check import create_batch
-from include.skillreport.core.catalog import NOTIFICATION_SETTINGS_CHECK
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.notification_settings_check import create_batch
+from include.skillreport.core.catalog import NOTIFICATION_SETTINGS_CHECK
 
 
 @batch_dag(NOTIFICATION_SETTINGS_CHECK, doc_md=__doc__)

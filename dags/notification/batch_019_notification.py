@@ -22,6 +22,8 @@
 
 from airflow.sdk import chain
 
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.dag_factory import batch_group, family_dag
 from include.skillreport.batches import (
     external_sync,
     notification_log_cleanup,
@@ -37,8 +39,6 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
 )
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.dag_factory import batch_group, family_dag
 
 
 @family_dag(

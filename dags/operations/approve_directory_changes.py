@@ -41,10 +41,10 @@ BATCH-019-03 外部システム連携が適用を保留した名簿（アカウ�
 
 from airflow.sdk import chain
 
-from include.skillreport.core.catalog import APPROVE_DIRECTORY_CHANGES
-from include.skillreport.operations import directory_approval
 from skill_batch.approvals import ApprovalFlow, request_param
 from skill_batch.dag_factory import operation_dag, tenants_param
+from include.skillreport.core.catalog import APPROVE_DIRECTORY_CHANGES
+from include.skillreport.operations import directory_approval
 
 
 @operation_dag(

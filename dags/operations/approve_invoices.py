@@ -39,10 +39,10 @@ BATCH-018-02 テナント課金計算が保留にした請求書を、経理の�
 
 from airflow.sdk import Param, chain
 
-from include.skillreport.core.catalog import APPROVE_INVOICES
-from include.skillreport.operations import invoice_approval
 from skill_batch.approvals import ApprovalFlow, request_param
 from skill_batch.dag_factory import operation_dag, tenants_param
+from include.skillreport.core.catalog import APPROVE_INVOICES
+from include.skillreport.operations import invoice_approval
 
 
 @operation_dag(

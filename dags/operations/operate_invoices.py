@@ -45,12 +45,12 @@ BATCH-018-02 テナント課金計算が作った請求書を、経理の担当�
 
 from airflow.sdk import Param, chain
 
-from include.skillreport.core.catalog import OPERATE_INVOICES
-from include.skillreport.operations import invoice_operations
-from include.skillreport.operations.forms import INVOICES, TAX_CATEGORIES
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.batches.tenant_billing import allow_incomplete
 from skill_batch.dag_factory import operation_dag, operation_param, tenants_param
+from include.skillreport.core.catalog import OPERATE_INVOICES
+from include.skillreport.operations import invoice_operations
+from include.skillreport.operations.forms import INVOICES, TAX_CATEGORIES
 
 
 def _text(title: str, description: str, section: str = "個別明細の追加") -> Param:

@@ -33,11 +33,11 @@ BATCH-019-02 通知失敗リトライが送れなかった通知と、停止し�
 
 from airflow.sdk import Param, chain
 
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.dag_factory import operation_dag, operation_param, tenants_param
 from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.operations import notification_operations
 from include.skillreport.operations.forms import NOTIFICATIONS
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.dag_factory import operation_dag, operation_param, tenants_param
 
 
 @operation_dag(

@@ -31,11 +31,11 @@ BATCH-001 データバックアップが取ったバックアップから、テ�
 
 from airflow.sdk import Param, chain
 
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.dag_factory import operation_dag, operation_param, tenants_param
 from include.skillreport.core.catalog import RESTORE_BACKUP
 from include.skillreport.operations import backup_restore
 from include.skillreport.operations.forms import RESTORE
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.dag_factory import operation_dag, operation_param, tenants_param
 
 
 @operation_dag(

@@ -24,10 +24,10 @@ BATCH-018-05 テナント設定同期の 1 回の実行が変えた設定を、�
 
 from airflow.sdk import Param, chain
 
-from include.skillreport.core.catalog import UNDO_SETTINGS_SYNC
-from include.skillreport.operations import settings_sync_undo
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag, tenants_param
+from include.skillreport.core.catalog import UNDO_SETTINGS_SYNC
+from include.skillreport.operations import settings_sync_undo
 
 
 @operation_dag(

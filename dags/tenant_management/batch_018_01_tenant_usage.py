@@ -28,10 +28,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.tenant_usage import create_batch
-from include.skillreport.core.catalog import TENANT_USAGE
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.tenant_usage import create_batch
+from include.skillreport.core.catalog import TENANT_USAGE
 
 
 @batch_dag(TENANT_USAGE, doc_md=__doc__)

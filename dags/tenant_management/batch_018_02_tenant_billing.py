@@ -46,11 +46,11 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.tenant_billing import create_batch
-from include.skillreport.core.catalog import TENANT_BILLING
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.batches.tenant_billing import allow_incomplete, wait_for_closed_usage
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.tenant_billing import create_batch
+from include.skillreport.core.catalog import TENANT_BILLING
 
 
 @batch_dag(TENANT_BILLING, doc_md=__doc__, params={"allow_incomplete": allow_incomplete()})

@@ -38,11 +38,11 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.tenant_monitoring import create_batch
-from include.skillreport.core.catalog import TENANT_MONITORING
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.batches.tenant_monitoring import watch_runs
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.tenant_monitoring import create_batch
+from include.skillreport.core.catalog import TENANT_MONITORING
 
 
 @batch_dag(TENANT_MONITORING, doc_md=__doc__)

@@ -30,10 +30,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.inactive_tenants import create_batch
-from include.skillreport.core.catalog import INACTIVE_TENANTS
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.inactive_tenants import create_batch
+from include.skillreport.core.catalog import INACTIVE_TENANTS
 
 
 @batch_dag(INACTIVE_TENANTS, doc_md=__doc__)

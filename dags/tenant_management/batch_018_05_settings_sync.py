@@ -31,10 +31,10 @@
 
 from airflow.sdk import chain
 
-from include.skillreport.batches.settings_sync import create_batch
-from include.skillreport.core.catalog import SETTINGS_SYNC
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
+from include.skillreport.batches.settings_sync import create_batch
+from include.skillreport.core.catalog import SETTINGS_SYNC
 
 
 @batch_dag(SETTINGS_SYNC, doc_md=__doc__)

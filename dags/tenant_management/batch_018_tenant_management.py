@@ -23,6 +23,10 @@
 
 from airflow.sdk import chain
 
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.batches.tenant_billing import allow_incomplete, wait_for_closed_usage
+from skill_batch.batches.tenant_monitoring import watch_runs
+from skill_batch.dag_factory import batch_group, family_dag
 from include.skillreport.batches import (
     inactive_tenants,
     settings_sync,
@@ -38,10 +42,6 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.batches.tenant_billing import allow_incomplete, wait_for_closed_usage
-from skill_batch.batches.tenant_monitoring import watch_runs
-from skill_batch.dag_factory import batch_group, family_dag
 
 
 @family_dag(

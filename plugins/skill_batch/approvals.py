@@ -225,9 +225,9 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
 
     :raises AirflowSkipException: the run was not opened, or holds nothing, or is a dry run.
     """
+    from skill_batch.installation import AirflowInstallation
     from include.skillreport.approvals.asking import ask_for_approval
     from include.skillreport.core.catalog import APPROVALS
-    from skill_batch.installation import AirflowInstallation
 
     if run_xcom is None:
         raise AirflowSkipException("実行が始まっていないため、確認するものはありません")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
-from include.skillreport.core.catalog import APPROVALS, CONCURRENCY, OperationSpec
+import skill_batch.own_include  # noqa: F401  # raises if Python does not find include/skillreport
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.failure_alert import (
@@ -27,6 +27,7 @@ from skill_batch.notifiers.failure_alert import (
     FailureAlert,
     attempt_of,
 )
+from include.skillreport.core.catalog import APPROVALS, CONCURRENCY, OperationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
+    from skill_batch.installation import AirflowInstallation
     from include.skillreport.core.catalog import RunSpec
     from include.skillreport.core.execution.batch import Batch, Run, Work
     from include.skillreport.core.execution.flow import RunRequest, TaskKey
     from include.skillreport.core.execution.run_log import MappedInstance
     from include.skillreport.core.execution.sharding import Shard
-    from skill_batch.installation import AirflowInstallation
 
 BatchT = TypeVar("BatchT", bound="Batch")
 
@@ -234,8 +235,8 @@ class BatchFlow(Generic[BatchT]):
         }
 
     def _close_run(self, context: Context) -> dict[str, Any]:
-        from include.skillreport.core.execution.flow import close_run
         from skill_batch.closing import alert_operators
+        from include.skillreport.core.execution.flow import close_run
 
         ti = context["ti"]
         states, run_xcom, error = self._earlier_steps(context)

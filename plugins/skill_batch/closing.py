@@ -20,10 +20,10 @@ from skill_batch.performance import load_history, slowness
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
+    from skill_batch.performance import Slowness
     from include.skillreport.core.catalog import RunSpec
     from include.skillreport.core.execution.digest import Digest
     from include.skillreport.core.execution.run_log import RunResult
-    from skill_batch.performance import Slowness
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +88,9 @@ def _slowness(spec: RunSpec, result: RunResult, run_id: str) -> Slowness | None:
     """How slow the run was. None also if its history cannot be read, because an alert must not fail a run."""
     import psycopg
 
+    from skill_batch.hooks.tenant_db import PlatformDbHook
     from include.skillreport.core.catalog import OperationSpec
     from include.skillreport.core.errors import DatabaseUnavailableError
-    from skill_batch.hooks.tenant_db import PlatformDbHook
 
     # Operations have no average duration to compare with: each does something different.
     if result.status != "completed" or isinstance(spec, OperationSpec):

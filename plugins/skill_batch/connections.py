@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from include.skillreport.core.errors import ConnectionMissingError
 from skill_batch.lookup import find_connection
+from include.skillreport.core.errors import ConnectionMissingError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

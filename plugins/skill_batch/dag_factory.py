@@ -12,12 +12,12 @@ import pendulum
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup
 from airflow.sdk.configuration import conf
 
-from include.skillreport.core.catalog import BatchFamily, BatchSpec, OperationSpec, RunSpec, Severity
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.deadlines import deadlines_of, late_deadline
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
+from include.skillreport.core.catalog import BatchFamily, BatchSpec, OperationSpec, RunSpec, Severity
 
 if TYPE_CHECKING:
     from include.skillreport.operations.forms import OperationForm

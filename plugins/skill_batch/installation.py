@@ -10,10 +10,10 @@ from airflow.sdk import get_current_context
 from airflow.sdk.log import mask_secret
 from psycopg.conninfo import make_conninfo
 
-from include.skillreport.core.errors import ConnectionMissingError
 from skill_batch.connections import required_connection
 from skill_batch.lookup import find_variable
 from skill_batch.object_storage import object_store
+from include.skillreport.core.errors import ConnectionMissingError
 
 if TYPE_CHECKING:
     import psycopg

@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 from airflow.sdk.log import mask_secret
 
-from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError
-from include.skillreport.core.network import EmailConfig, MailboxConfig, Network, OAuthConfig
-from include.skillreport.messaging.channels.letter import settings_problem
 from skill_batch.connections import required_connection
 from skill_batch.lookup import find_connection, find_variable
 from skill_batch.masking import mask_all
+from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError
+from include.skillreport.core.network import EmailConfig, MailboxConfig, Network, OAuthConfig
+from include.skillreport.messaging.channels.letter import settings_problem
 
 SMTP_CONN_ID = "batch_smtp"
 MAILBOX_CONN_ID = "batch_mailbox"

@@ -7,9 +7,9 @@ from typing import cast
 
 from airflow.sdk import ObjectStoragePath
 
+from skill_batch.lookup import find_variable
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
-from skill_batch.lookup import find_variable
 
 VARIABLE = "batch_storage_url"
 

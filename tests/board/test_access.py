@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from fastapi.routing import APIRoute
 
+from skill_batch.board.application import create_app
 from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING
 from local_stack.stack import PROJECT
-from skill_batch.board.application import create_app
 from tests.board.conftest import Board
 from tests.board.night_rows import run
 from tests.conftest import Database

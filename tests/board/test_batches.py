@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from include.skillreport.core.catalog import (
     LOG_CLEANUP,
     OPERATE_INVOICES,
@@ -17,7 +18,6 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.version import VERSION
-from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENANT_USAGE
 from skill_batch.board.failures import load_failures
+from include.skillreport.core.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENANT_USAGE
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, performance, run
 from tests.conftest import Database

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import SETTINGS_SYNC
 from skill_batch.board.pages import findings
+from include.skillreport.core.catalog import SETTINGS_SYNC
 from tests.board.conftest import Board
 from tests.board.night_rows import run
 from tests.conftest import Database

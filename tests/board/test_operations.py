@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import BATCHES, OPERATIONS, SCHEDULED_NOTIFICATIONS
 from skill_batch.board.actions import Action, ActionError, find_action
+from include.skillreport.core.catalog import BATCHES, OPERATIONS, SCHEDULED_NOTIFICATIONS
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.board.conftest import Board
 from tests.conftest import Database

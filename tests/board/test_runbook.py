@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from skill_batch.board.runbook import Step, parse_steps
 from include.skillreport.core.catalog import BATCHES
 from local_stack.stack import PROJECT
-from skill_batch.board.runbook import Step, parse_steps
 
 DAG_FILES = [next((PROJECT / "dags").glob(f"*/{spec.dag_id}.py")) for spec in BATCHES]
 

@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from skill_batch.board.pages.tenant import USAGE_DAYS, load_tenant
+from skill_batch.board.pages.tenants import load_tenants
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
@@ -17,8 +19,6 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.execution.business_date import JAPAN
-from skill_batch.board.pages.tenant import USAGE_DAYS, load_tenant
-from skill_batch.board.pages.tenants import load_tenants
 from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run

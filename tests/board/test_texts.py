@@ -6,11 +6,11 @@ import ast
 import re
 from pathlib import Path
 
+from skill_batch.board import actions, choosing, invoice_words, message_words, rendering
+from skill_batch.board.pages import documents, invoice, invoices, receivables
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.operations.forms import TAX_CATEGORIES
-from skill_batch.board import actions, choosing, invoice_words, message_words, rendering
-from skill_batch.board.pages import documents, invoice, invoices, receivables
 from tests.board.conftest import Board
 
 _HERE = Path(rendering.__file__).parent

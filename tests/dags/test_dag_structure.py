@@ -17,10 +17,10 @@ import pytest
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from include.skillreport.core.catalog import APPROVALS, BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
-from include.skillreport.operations import answers, forms
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
+from include.skillreport.core.catalog import APPROVALS, BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
+from include.skillreport.operations import answers, forms
 from tests.airflow_installation import PROJECT
 
 SNAPSHOTS = Path(__file__).with_name("snapshots")

@@ -6,8 +6,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS
 from skill_batch.dag_factory import SITE_VARIABLE
+from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS
 from tests.airflow_installation import PROJECT
 from tests.docs.generated_blocks import DOCS
 

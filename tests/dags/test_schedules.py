@@ -10,9 +10,9 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import DataInterval, TimeRestriction, Timetable
 
+from skill_batch.dag_factory import START_DATE
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.execution.schedule import firings_before, next_firing
-from skill_batch.dag_factory import START_DATE
 from tests.airflow_installation import PROJECT
 
 INTERVALS = "AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS"

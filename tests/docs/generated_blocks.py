@@ -15,13 +15,13 @@ from typing import Any
 
 import psycopg
 
+from skill_batch.metrics import METRICS, PREFIX
+from skill_batch.notifiers.alert_kinds import ALERT_KINDS
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
 from include.skillreport.core.settings import default_files
 from include.skillreport.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
-from skill_batch.metrics import METRICS, PREFIX
-from skill_batch.notifiers.alert_kinds import ALERT_KINDS
 from tests.airflow_installation import PROJECT
 from tests.batches.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
 

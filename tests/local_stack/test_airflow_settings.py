@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from skill_batch.board.database import CONNECTION as BOARD_CONN_ID
+from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+from skill_batch.network import ALLOWED_HOSTS_VARIABLE, MAILBOX_CONN_ID, SMTP_CONN_ID
+from skill_batch.notifiers.channels import OPS_EMAIL_CONN_ID, OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID
+from skill_batch.object_storage import VARIABLE
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
@@ -16,11 +21,6 @@ from local_stack.airflow_settings import (
     DatabaseAddress,
     load_airflow_settings,
 )
-from skill_batch.board.database import CONNECTION as BOARD_CONN_ID
-from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
-from skill_batch.network import ALLOWED_HOSTS_VARIABLE, MAILBOX_CONN_ID, SMTP_CONN_ID
-from skill_batch.notifiers.channels import OPS_EMAIL_CONN_ID, OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID
-from skill_batch.object_storage import VARIABLE
 from tests.airflow_installation import PROJECT
 
 SAMPLE = """

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from pypdf import PdfReader
 
-from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING, TENANT_USAGE
 from skill_batch.provider_info import get_provider_info
+from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING, TENANT_USAGE
 from tests.airflow_installation import PROJECT, AirflowInstallation
 from tests.packaging.production import Layout, ProductionEnvironment, create_environment, run_python
 

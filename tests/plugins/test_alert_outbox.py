@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from local_stack.stand_ins import StandIns
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import send_alert, send_waiting_alerts
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.statements import SQL
+from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within

@@ -10,8 +10,8 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse, TriggerDagRun
 
-from include.skillreport.approvals.requests import ApprovalRequest, Kind
 from skill_batch.approvals import start_run
+from include.skillreport.approvals.requests import ApprovalRequest, Kind
 
 REQUEST = ApprovalRequest(
     "BATCH-018-02_1_1",

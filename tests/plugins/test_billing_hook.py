@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from skill_batch.hooks.billing import BillingHook
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
@@ -19,7 +20,6 @@ from include.skillreport.billing.ledger.settlement import Settlement
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from skill_batch.hooks.billing import BillingHook
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,

@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from skill_batch.batches import tenant_billing
+from skill_batch.batches.tenant_billing import ClosedUsageSensor
 from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.core.catalog import TENANT_BILLING
 from local_stack.batch_runs import LOCAL, open_run
-from skill_batch.batches import tenant_billing
-from skill_batch.batches.tenant_billing import ClosedUsageSensor
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database

@@ -13,13 +13,13 @@ import jsonschema  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
-from local_stack.stand_ins import StandIns
 from skill_batch.hooks.services import AlertHttpHook, AlertSlackHook, MailboxHook, MailServerHook
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.installation import AirflowInstallation
 from skill_batch.notifiers import http_channel
 from skill_batch.notifiers.alert_outbox import open_database
 from skill_batch.provider_info import get_provider_info
+from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 
 TYPES = {kind["connection-type"]: kind for kind in get_provider_info()["connection-types"]}

@@ -12,6 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from skill_batch.connections import required_connection
+from skill_batch.hooks import tenant_db
+from skill_batch.installation import AirflowInstallation
+from skill_batch.notifiers.alert_outbox import open_database
 from include.skillreport.batches import notification_retry, tenant_monitoring
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.settings import BackupSettings
@@ -29,10 +33,6 @@ from include.skillreport.schema.checks.findings import Finding
 from include.skillreport.schema.checks.sessions import find_lost_sessions
 from local_stack.batch_runs import LOCAL
 from local_stack.stand_ins import StandIns
-from skill_batch.connections import required_connection
-from skill_batch.hooks import tenant_db
-from skill_batch.installation import AirflowInstallation
-from skill_batch.notifiers.alert_outbox import open_database
 from tests import host_rows
 from tests.batches.data_management.backups import Backups
 from tests.conftest import PASSWORDS, Database

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from local_stack.stand_ins import StandIns
 from skill_batch.notifiers import deadline_alert
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
+from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.virtual_time import START, VirtualTime

@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
+from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.run_log import (
     EarlierStepFailedError,
@@ -23,7 +24,6 @@ from include.skillreport.core.execution.run_log import (
 )
 from include.skillreport.core.execution.run_remarks import RunProblem
 from local_stack.stand_ins import StandIns
-from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
 from tests.airflow_installation import slack_connection
 
 LOG_URL = "http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/tasks/close_run?try_number=1"

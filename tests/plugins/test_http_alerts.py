@@ -21,12 +21,12 @@ import pytest
 from airflow.sdk.log import mask_logs
 from psycopg.rows import dict_row
 
-from local_stack.stand_ins import StandIns
 from skill_batch.notifiers import http_bodies, http_channel
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import send_alert, send_result, send_waiting_alerts
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.run_report import RunReport
+from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, email_connection, http_connection, slack_connection
 from tests.conftest import Database
 from tests.waiting import wait_until

@@ -10,18 +10,18 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ConnectionResult, ErrorResponse, VariableResult
 
-from include.skillreport.core.errors import (
-    ConnectionMissingError,
-    SettingsError,
-    is_about_data,
-    is_recoverable,
-)
 from skill_batch.hooks.tenant_db import PlatformDbHook
 from skill_batch.installation import AirflowInstallation
 from skill_batch.lookup import AirflowUnavailableError, find_connection, find_variable, is_outage
 from skill_batch.network import mail_server, network
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.object_storage import object_store
+from include.skillreport.core.errors import (
+    ConnectionMissingError,
+    SettingsError,
+    is_about_data,
+    is_recoverable,
+)
 
 ABSENT = ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND, detail={"conn_id": "x"})
 NO_VARIABLE = ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND, detail={"key": "x"})

@@ -11,15 +11,15 @@ from email.policy import SMTP
 import pytest
 from airflow.sdk import Connection
 
+from skill_batch.notifiers import mail_addresses
+from skill_batch.notifiers.alert import Alert
+from skill_batch.notifiers.channels import send_email
 from include.skillreport.messaging.channels.sender_address import (
     AddressesHeader,
     address_with_name,
     split_sender,
 )
 from local_stack.stand_ins import StandIns
-from skill_batch.notifiers import mail_addresses
-from skill_batch.notifiers.alert import Alert
-from skill_batch.notifiers.channels import send_email
 from tests.airflow_installation import email_connection
 from tests.messaging.test_sender_address import REFUSED, SENDERS
 

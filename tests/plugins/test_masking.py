@@ -16,10 +16,10 @@ import pytest
 from airflow.sdk._shared.secrets_masker import _secrets_masker
 from airflow.sdk.log import mask_logs
 
+from skill_batch.masking import mask_all
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging.message import LineWorksConfig, SlackConfig, TeamsConfig, mask_secrets
 from local_stack.stand_ins import teams_webhook_url
-from skill_batch.masking import mask_all
 
 PROJECT = Path(__file__).parents[2]
 

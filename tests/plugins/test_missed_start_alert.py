@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from skill_batch.batches.tenant_monitoring import not_started_alert
 from include.skillreport.core.catalog import (
     LOG_CLEANUP,
     SETTINGS_SYNC,
@@ -15,7 +16,6 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import MissedStarts
-from skill_batch.batches.tenant_monitoring import not_started_alert
 
 BEGIN = datetime(2026, 11, 1, 1, 30, tzinfo=JAPAN)
 CAUSE = "対処: 画面に Import Errors がないか、スケジューラーが動いているかを確認してください。直したら、"

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from skill_batch.network import mail_server, mailbox
 from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError
 from include.skillreport.core.network import MailboxConfig
-from skill_batch.network import mail_server, mailbox
 
 
 def smtp(monkeypatch: pytest.MonkeyPatch, **extra: object) -> None:

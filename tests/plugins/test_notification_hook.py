@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from skill_batch.hooks.notification import NotificationHook
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
-from skill_batch.hooks.notification import NotificationHook
 from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import slack

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from include.skillreport.core.errors import SettingsError
 from skill_batch.object_storage import object_store
+from include.skillreport.core.errors import SettingsError
 from tests.s3_server import BUCKET, S3Server
 
 

@@ -11,6 +11,10 @@ import psycopg
 import pytest
 from airflow.sdk import DAG
 
+from skill_batch.batch_flow import BatchFlow, failure_alert
+from skill_batch.notifiers.alert_outbox import send_waiting_alerts
+from skill_batch.notifiers.channels import load_channels
+from skill_batch.notifiers.failure_alert import FailureAlert
 from include.skillreport.core.catalog import (
     APPROVE_INVOICES,
     OPERATE_INVOICES,
@@ -22,10 +26,6 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.batch import Batch
 from local_stack.stand_ins import StandIns
-from skill_batch.batch_flow import BatchFlow, failure_alert
-from skill_batch.notifiers.alert_outbox import send_waiting_alerts
-from skill_batch.notifiers.channels import load_channels
-from skill_batch.notifiers.failure_alert import FailureAlert
 from tests.airflow_installation import email_connection, http_connection, slack_connection
 from tests.conftest import Database
 

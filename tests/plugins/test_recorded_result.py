@@ -8,6 +8,8 @@ from datetime import date
 import psycopg
 import pytest
 
+from skill_batch.notifiers.failure_alert import is_closing, result_alert
+from skill_batch.notifiers.recorded_result import RecordedResult, recorded_result
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.run_log import (
@@ -18,8 +20,6 @@ from include.skillreport.core.execution.run_log import (
     open_execution,
 )
 from include.skillreport.core.execution.sharding import Shard
-from skill_batch.notifiers.failure_alert import is_closing, result_alert
-from skill_batch.notifiers.recorded_result import RecordedResult, recorded_result
 from tests import host_rows
 from tests.conftest import Database
 

@@ -9,10 +9,10 @@ from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
+from skill_batch.retry_policy import RecoverableErrorsOnly
 from include.skillreport.core.errors import DatabaseUnavailableError, ParameterError
 from include.skillreport.core.execution.batch import UnitFailure
 from include.skillreport.core.execution.shard_work import UnitsFailedError
-from skill_batch.retry_policy import RecoverableErrorsOnly
 
 
 @pytest.mark.parametrize(

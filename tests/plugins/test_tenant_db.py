@@ -14,14 +14,14 @@ from threading import Thread
 import psycopg
 import pytest
 
+from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+from skill_batch.installation import AirflowInstallation
 from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ConnectionMissingError, DatabaseUnavailableError, SchemaError
 from include.skillreport.core.execution.flow import RunRequest, open_run
 from local_stack.batch_runs import LOCAL
-from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
-from skill_batch.installation import AirflowInstallation
 from tests.conftest import Database, administer
 from tests.schema.transaction_pooler import transaction_pooler
 

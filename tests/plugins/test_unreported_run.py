@@ -14,6 +14,13 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from skill_batch.batch_flow import failure_alert
+from skill_batch.notifiers import alert_outbox, unreported_run
+from skill_batch.notifiers.alert import Alert
+from skill_batch.notifiers.alert_outbox import send_alert
+from skill_batch.notifiers.channels import load_channels
+from skill_batch.notifiers.failure_alert import REPORTED_KEY, failure_key
+from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from include.skillreport.core.catalog import (
     APPROVE_INVOICES,
     INACTIVE_TENANTS,
@@ -23,13 +30,6 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from local_stack.stand_ins import StandIns
-from skill_batch.batch_flow import failure_alert
-from skill_batch.notifiers import alert_outbox, unreported_run
-from skill_batch.notifiers.alert import Alert
-from skill_batch.notifiers.alert_outbox import send_alert
-from skill_batch.notifiers.channels import load_channels
-from skill_batch.notifiers.failure_alert import REPORTED_KEY, failure_key
-from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from tests.airflow_installation import slack_connection
 from tests.conftest import Database
 

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from skill_batch.board.pages.overview import load_overview
 from benchmarks.years_world import TODAY, Years, plant_years
 from include.skillreport.activity import hours
 from include.skillreport.batches import (
@@ -43,7 +44,6 @@ from include.skillreport.messaging import outbox
 from include.skillreport.messaging.retry import Status
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
-from skill_batch.board.pages.overview import load_overview
 from tests.conftest import Database, Server, copied_database
 from tests.schema.test_host_plans import reads
 

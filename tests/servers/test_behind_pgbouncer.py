@@ -16,6 +16,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+from skill_batch.installation import AirflowInstallation as HooksOfAirflow
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import BATCHES, DATA_BACKUP, TENANT_USAGE
@@ -26,8 +28,6 @@ from include.skillreport.schema.checks.findings import Severity
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL
-from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
-from skill_batch.installation import AirflowInstallation as HooksOfAirflow
 from tests.airflow_installation import AirflowInstallation, environment_of
 from tests.conftest import PASSWORDS, Database, administer
 from tests.packaging.all_batches import demo_connections, run_batches

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, Param
 from typing_extensions import override
 
-from include.skillreport.core.catalog import TENANT_BILLING
 from skill_batch.batch_flow import failure_alert, run_of
+from include.skillreport.core.catalog import TENANT_BILLING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,10 +37,10 @@ class ClosedUsageSensor(BaseSensorOperator):
     @override
     def poke(self, context: Context) -> bool:
         """Whether billing may start."""
+        from skill_batch.hooks.tenant_db import PlatformDbHook
         from include.skillreport.batches.tenant_billing.usage_wait import is_worth_waiting, usage_state
         from include.skillreport.billing.periods import Period
         from include.skillreport.billing.settings import BillingSettings
-        from skill_batch.hooks.tenant_db import PlatformDbHook
 
         run = run_of(self.run)
         if run.options["allow_incomplete"]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 
-from include.skillreport.core.catalog import TENANT_MONITORING, OperationSpec
 from skill_batch.batch_flow import failure_alert, run_of
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.alert_kinds import FAILED_RUN, MISSED_RUN
@@ -23,6 +22,7 @@ from skill_batch.notifiers.deadline_alert import late_alert
 from skill_batch.notifiers.failure_alert import failure_key, result_alert
 from skill_batch.notifiers.run_links import run_links
 from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, severity_for, triggering_user
+from include.skillreport.core.catalog import TENANT_MONITORING, OperationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

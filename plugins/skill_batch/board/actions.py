@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import (
     BATCHES,
     OPERATE_INVOICES,
@@ -32,7 +33,6 @@ from include.skillreport.operations.forms import (
     Operation,
     OperationForm,
 )
-from skill_batch.board.statements import SQL as _SQL
 
 # The maximum number of characters of a value, and of lines of a list.
 _MOST_CHARACTERS = 2_000

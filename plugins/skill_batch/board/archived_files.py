@@ -15,10 +15,10 @@ from typing import Any
 
 import pypdfium2
 
+from skill_batch.object_storage import object_store
 from include.skillreport.billing.documents.invoice import document_key
 from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.core.errors import SettingsError
-from skill_batch.object_storage import object_store
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 
-from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from psycopg import sql
 
+from skill_batch.board.database import BoardUnavailableError, conninfo_of
+from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.database import set_up_session
 from include.skillreport.core.errors import reason_of
 from include.skillreport.schema.deploy import PLATFORM
-from skill_batch.board.database import BoardUnavailableError, conninfo_of
-from skill_batch.board.statements import SQL as _SQL
 
 CONNECTION = "batch_platform_db"
 

@@ -17,6 +17,10 @@ from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from skill_batch.board import charts
+from skill_batch.board.access import Rights
+from skill_batch.board.invoice_words import STATES as INVOICE_STATES
+from skill_batch.notifiers.run_links import BOARD_PREFIX
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     TENANT_BILLING,
@@ -26,10 +30,6 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.yaml_files import load_yaml
-from skill_batch.board import charts
-from skill_batch.board.access import Rights
-from skill_batch.board.invoice_words import STATES as INVOICE_STATES
-from skill_batch.notifiers.run_links import BOARD_PREFIX
 
 Language = Literal["ja", "en"]
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import psycopg
 
-from include.skillreport.core.catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
 from skill_batch.board.actions import Action, ActionError, unknown_tenants
 from skill_batch.board.choosing import choices, tenant_ids_of
 from skill_batch.board.message_words import ALL_STATES, CHANNELS
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.core.catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
 
 # A dialog shows this many lines.
 MOST = 50

@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 from airflow.sdk import BaseHook
 
+from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+from skill_batch.object_storage import object_store
 from include.skillreport.billing.accounts import load_accounts
 from include.skillreport.billing.documents import archive
 from include.skillreport.billing.documents.credit_note import CreditedPart
@@ -27,8 +29,6 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.core.execution.tenant_selection import select_tenants
-from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
-from skill_batch.object_storage import object_store
 
 
 class BillingHook(BaseHook):

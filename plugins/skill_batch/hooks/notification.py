@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from airflow.sdk import BaseHook, get_current_context
 
+from skill_batch.closing import report_digest
+from skill_batch.hooks.tenant_db import TenantDbHook
+from skill_batch.network import network
+from skill_batch.object_storage import find_object_store
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.network import Network
@@ -25,10 +29,6 @@ from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.templates import literal
-from skill_batch.closing import report_digest
-from skill_batch.hooks.tenant_db import TenantDbHook
-from skill_batch.network import network
-from skill_batch.object_storage import find_object_store
 
 if TYPE_CHECKING:
     from include.skillreport.core.execution.digest import Digest

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from airflow.sdk import BaseHook, Connection
 
-from include.skillreport.core.errors import BatchError, reason_of
-from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.messaging.feedback.mailbox import open_mailbox
-from include.skillreport.messaging.outcome import Channel
 from skill_batch.connections import required_connection
 from skill_batch.hooks.notification import validate_channel
 from skill_batch.network import MAILBOX_CONN_ID, SMTP_CONN_ID, mail_server, mailbox, network
 from skill_batch.notifiers.channels import OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID, identify_slack
+from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.messaging.feedback.mailbox import open_mailbox
+from include.skillreport.messaging.outcome import Channel
 
 _WORKS = "接続できました"
 

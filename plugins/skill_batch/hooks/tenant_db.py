@@ -12,11 +12,11 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from psycopg import sql
 
+from skill_batch.connections import required_connection
 from include.skillreport.core.database import set_up_session, tenant_transaction
 from include.skillreport.core.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
 from include.skillreport.schema.checks.privileges import not_a_member
 from include.skillreport.schema.checks.sessions import find_lost_sessions, find_read_only_login
-from skill_batch.connections import required_connection
 
 _STREAM_BATCH_ROWS = 1_000
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from skill_batch.notifiers.failure_alert import failure_key
 from include.skillreport.batches.tenant_monitoring.orphans import close_orphan, running_rows
 from include.skillreport.batches.tenant_monitoring.unreported import unclosed_executions, unreported_failures
 from include.skillreport.core.catalog import (
@@ -20,7 +21,6 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Run, RunRemark
 from include.skillreport.core.execution.run_remarks import RunProblem, record_remark
 from include.skillreport.core.execution.sharding import Shard
-from skill_batch.notifiers.failure_alert import failure_key
 
 FAMILY_DAG, RUN_ID = "batch_019_notification", "manual__1"
 # By then an alert would have been written down.

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from skill_batch.board import archived_files
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.deploy import BOARD
 from include.skillreport.schema.host_contract import HostVariant
-from skill_batch.board import archived_files
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import MONTH, customer, invoice, operate, run_billing
 from tests.conftest import Database, Server, copied_database

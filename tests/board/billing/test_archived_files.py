@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.skillreport.core.execution.object_store import ObjectStore
 from skill_batch.board import archived_files
 from skill_batch.board.archived_files import ArchivedFileError, count_sheets, draw_sheet
+from include.skillreport.core.execution.object_store import ObjectStore
 from tests.board.billing.conftest import number_of
 from tests.board.conftest import Board
 

@@ -9,9 +9,9 @@ from io import StringIO
 import psycopg
 import pytest
 
+from skill_batch.board.pages.documents import Criteria, find_documents
 from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS, index_key
 from include.skillreport.core.execution.object_store import ObjectStore
-from skill_batch.board.pages.documents import Criteria, find_documents
 from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
 from tests.board.conftest import Board
 

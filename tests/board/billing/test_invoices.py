@@ -10,11 +10,11 @@ from io import StringIO
 import psycopg
 import pytest
 
-from include.skillreport.billing.pricing.consumption_tax import TaxCategory
-from include.skillreport.core.execution.object_store import ObjectStore
 from skill_batch.board.access import Rights
 from skill_batch.board.pages.invoice import load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
 from tests.board.billing.conftest import ACCOUNTANT, ADDRESS, number_of
 from tests.board.conftest import Board

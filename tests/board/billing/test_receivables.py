@@ -8,8 +8,8 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from include.skillreport.billing.receivables.ageing import Age
 from skill_batch.board.pages.receivables import AgeName, Filters, load_receivables
+from include.skillreport.billing.receivables.ageing import Age
 from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 

@@ -12,8 +12,6 @@ from typing import Annotated, Any
 import psycopg
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 
-from include.skillreport.core.catalog import RUN_SPECS, BatchSpec, OperationSpec, RunSpec
-from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.charts import Series, translated
@@ -23,6 +21,8 @@ from skill_batch.board.rendering import language_of, render, translator
 from skill_batch.board.runbook import RUNBOOKS
 from skill_batch.board.runs import RunCell, load_usual_seconds, next_start
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.core.catalog import RUN_SPECS, BatchSpec, OperationSpec, RunSpec
+from include.skillreport.core.execution.business_date import JAPAN
 
 router = APIRouter()
 

@@ -15,15 +15,15 @@ import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 from pydantic import BeforeValidator
 
-from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS, index_cells
-from include.skillreport.billing.money import entered_number
-from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING
-from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS, index_cells
+from include.skillreport.billing.money import entered_number
+from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.execution.business_date import JAPAN
 
 router = APIRouter()
 

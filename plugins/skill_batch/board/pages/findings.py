@@ -10,6 +10,11 @@ from typing import Any
 import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 
+from skill_batch.board.access import RightsDep
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.message_words import CHANNELS
+from skill_batch.board.rendering import render
+from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
 from include.skillreport.core.catalog import (
     APPROVE_DIRECTORY_CHANGES,
@@ -21,11 +26,6 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
     BatchSpec,
 )
-from skill_batch.board.access import RightsDep
-from skill_batch.board.database import BoardDatabase
-from skill_batch.board.message_words import CHANNELS
-from skill_batch.board.rendering import render
-from skill_batch.board.statements import SQL as _SQL
 
 router = APIRouter()
 

@@ -11,17 +11,6 @@ from typing import Any, Literal
 import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 
-from include.skillreport.approvals.requests import HOLDS
-from include.skillreport.billing.documents.invoice import Invoice
-from include.skillreport.billing.ledger.stored_invoice import stored_document
-from include.skillreport.core.catalog import (
-    APPROVE_INVOICES,
-    NOTIFICATION_RETRY,
-    OPERATE_INVOICES,
-    TENANT_BILLING,
-)
-from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.operations.forms import TAX_CATEGORIES
 from skill_batch.board.access import RightsDep
 from skill_batch.board.archived_files import (
     MOST_SHEETS,
@@ -35,6 +24,17 @@ from skill_batch.board.message_words import ALL_STATES
 from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, possible_actions
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.approvals.requests import HOLDS
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.core.catalog import (
+    APPROVE_INVOICES,
+    NOTIFICATION_RETRY,
+    OPERATE_INVOICES,
+    TENANT_BILLING,
+)
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.operations.forms import TAX_CATEGORIES
 
 router = APIRouter()
 

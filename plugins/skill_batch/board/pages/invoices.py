@@ -11,16 +11,16 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Query, Request, Response
 
-from include.skillreport.approvals.requests import HOLDS
-from include.skillreport.billing.periods import Period
-from include.skillreport.core.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
-from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.operations.forms import TAX_CATEGORIES
 from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.invoice_words import STATES
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.approvals.requests import HOLDS
+from include.skillreport.billing.periods import Period
+from include.skillreport.core.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.operations.forms import TAX_CATEGORIES
 
 router = APIRouter()
 

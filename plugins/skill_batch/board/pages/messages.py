@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
 from skill_batch.board.access import Rights, RightsDep, from_this_page
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.choosing import Choice, choices, tenant_ids_of
@@ -20,6 +19,7 @@ from skill_batch.board.message_words import ALL_STATES, CHANNELS, STATES
 from skill_batch.board.pages.operations import follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
 
 router = APIRouter()
 

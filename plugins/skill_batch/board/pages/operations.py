@@ -10,8 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
-from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES
-from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.access import Rights, RightsDep, from_this_page
 from skill_batch.board.actions import Action, ActionError, find_action, unknown_messages, unknown_tenants
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi
@@ -19,6 +17,8 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, tenants_of_messages
+from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES
+from include.skillreport.core.execution.business_date import JAPAN
 
 router = APIRouter()
 

@@ -12,16 +12,6 @@ from typing import Any
 import psycopg
 from fastapi import APIRouter, Request, Response
 
-from include.skillreport.core.catalog import (
-    BATCHES,
-    FAMILIES,
-    OPERATIONS,
-    RUN_SPECS,
-    TENANT_MONITORING,
-    BatchSpec,
-    OperationSpec,
-    RunSpec,
-)
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.database import BoardDatabase
@@ -37,6 +27,16 @@ from skill_batch.board.runs import (
     next_start,
 )
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.core.catalog import (
+    BATCHES,
+    FAMILIES,
+    OPERATIONS,
+    RUN_SPECS,
+    TENANT_MONITORING,
+    BatchSpec,
+    OperationSpec,
+    RunSpec,
+)
 
 router = APIRouter()
 

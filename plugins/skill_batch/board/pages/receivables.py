@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, age_of
-from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING
-from include.skillreport.core.execution.business_date import JAPAN
 from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice
 from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, age_of
+from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.execution.business_date import JAPAN
 
 router = APIRouter()
 

@@ -11,7 +11,6 @@ import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 from fastapi.responses import RedirectResponse
 
-from include.skillreport.core.catalog import RUN_SPECS, RunSpec
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.database import BoardDatabase
@@ -20,6 +19,7 @@ from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runbook import RUNBOOKS
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.core.catalog import RUN_SPECS, RunSpec
 
 router = APIRouter()
 

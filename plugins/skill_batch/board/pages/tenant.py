@@ -11,6 +11,12 @@ from typing import Any
 import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 
+from skill_batch.board.access import RightsDep
+from skill_batch.board.charts import Series, translated
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.message_words import ALL_STATES, CHANNELS
+from skill_batch.board.rendering import language_of, render, translator
+from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
 from include.skillreport.billing.allowances import with_allowances
@@ -36,12 +42,6 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.business_date import JAPAN
-from skill_batch.board.access import RightsDep
-from skill_batch.board.charts import Series, translated
-from skill_batch.board.database import BoardDatabase
-from skill_batch.board.message_words import ALL_STATES, CHANNELS
-from skill_batch.board.rendering import language_of, render, translator
-from skill_batch.board.statements import SQL as _SQL
 
 router = APIRouter()
 
