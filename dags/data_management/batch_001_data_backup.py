@@ -43,16 +43,16 @@
   `docs/batches/batch-001.md` のコマンドで。
 """
 
-from airflow.sdk import Param, chain
+from airflow.sdk import DAG, Param
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.data_backup import create_batch
 from include.skillreport.core.catalog import DATA_BACKUP
 
-
-@batch_dag(
+batch_001_data_backup: DAG = batch_dag(
     DATA_BACKUP,
+    create_batch,
+    file=__file__,
     doc_md=__doc__,
     params={
         "accept_smaller": Param(
@@ -63,11 +63,3 @@ from include.skillreport.core.catalog import DATA_BACKUP
         ),
     },
 )
-def batch_001_data_backup() -> None:
-    """Dump the database once, verify the dump by restoring it, then export each tenant from the restored database."""
-    flow = BatchFlow(DATA_BACKUP, create_batch)
-    run, shards = flow.open_run()
-    dump = flow.step(run, "dump", "ダンプ", lambda batch, work: batch.dump(work))
-    check = flow.step(run, "check", "復元検証", lambda batch, work: batch.check(work))
-    export_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(dump, check, export_tenant, flow.close_run())

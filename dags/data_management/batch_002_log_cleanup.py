@@ -33,18 +33,10 @@ Variable `batch_log_roots`（ログのフォルダー。その下の `app`、`ac
 * **再実行**: 失敗した `clean_up_logs` のインスタンスだけを下流ごと消去（Clear）。途中まで消した分はそのままで、続きから進みます。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.log_cleanup import create_batch
 from include.skillreport.core.catalog import LOG_CLEANUP
 
-
-@batch_dag(LOG_CLEANUP, doc_md=__doc__)
-def batch_002_log_cleanup() -> None:
-    """Clean up one class of log files, or one kind of rows, per mapped instance."""
-    flow = BatchFlow(LOG_CLEANUP, create_batch)
-    run, shards = flow.open_run()
-    clean_up_logs = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(clean_up_logs, flow.close_run())
+batch_002_log_cleanup: DAG = batch_dag(LOG_CLEANUP, create_batch, file=__file__, doc_md=__doc__)

@@ -27,19 +27,10 @@
   アプリケーションに履歴がないため **実行時点の状態** で書き直されます。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.statistics import create_batch
 from include.skillreport.core.catalog import STATISTICS
 
-
-@batch_dag(STATISTICS, doc_md=__doc__)
-def batch_003_statistics() -> None:
-    """Read the host's tables once, then write each tenant's statistics of the day."""
-    flow = BatchFlow(STATISTICS, create_batch)
-    run, shards = flow.open_run()
-    read_logs = flow.read_logs(run)
-    update_statistics = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_logs, update_statistics, flow.close_run())
+batch_003_statistics: DAG = batch_dag(STATISTICS, create_batch, file=__file__, doc_md=__doc__)

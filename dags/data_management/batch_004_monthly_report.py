@@ -28,19 +28,10 @@
 * **確認だけ**: `dry_run` を指定して Trigger。主な数値が `create_report` のログに出ます。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.monthly_report import create_batch
 from include.skillreport.core.catalog import MONTHLY_REPORT
 
-
-@batch_dag(MONTHLY_REPORT, doc_md=__doc__)
-def batch_004_monthly_report() -> None:
-    """Read people and settings once, then create each tenant's report."""
-    flow = BatchFlow(MONTHLY_REPORT, create_batch)
-    run, shards = flow.open_run()
-    read_logs = flow.read_logs(run)
-    create_report = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_logs, create_report, flow.close_run())
+batch_004_monthly_report: DAG = batch_dag(MONTHLY_REPORT, create_batch, file=__file__, doc_md=__doc__)

@@ -21,55 +21,9 @@
 * **再実行**: 赤いタスクだけを下流ごと消去（Clear）。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.dag_factory import batch_group, family_dag
-from include.skillreport.batches import data_backup, log_cleanup, monthly_report, statistics
-from include.skillreport.core.catalog import (
-    DATA_BACKUP,
-    DATA_MANAGEMENT,
-    LOG_CLEANUP,
-    MONTHLY_REPORT,
-    STATISTICS,
-)
+from skill_batch.dag_factory import family_dag
+from include.skillreport.core.catalog import DATA_MANAGEMENT
 
-
-@family_dag(
-    DATA_MANAGEMENT,
-    [
-        DATA_BACKUP,
-        LOG_CLEANUP,
-        STATISTICS,
-        MONTHLY_REPORT,
-    ],
-    doc_md=__doc__,
-)
-def batch_0xx_data_management() -> None:
-    """The family's batches. The backup runs before the clean-up, and the statistics before the reports."""
-    with batch_group(DATA_BACKUP) as backup_group:
-        backup = BatchFlow(DATA_BACKUP, data_backup.create_batch)
-        run, shards = backup.open_run()
-        dump = backup.step(run, "dump", "ダンプ", lambda batch, work: batch.dump(work))
-        check = backup.step(run, "check", "復元検証", lambda batch, work: batch.check(work))
-        export_tenant = backup.mapped_task().partial(run=run).expand(shard=shards)
-        chain(dump, check, export_tenant, backup.close_run())
-    with batch_group(LOG_CLEANUP) as cleanup_group:
-        cleanup = BatchFlow(LOG_CLEANUP, log_cleanup.create_batch)
-        run, shards = cleanup.open_run()
-        clean_up_logs = cleanup.mapped_task().partial(run=run).expand(shard=shards)
-        chain(clean_up_logs, cleanup.close_run())
-    with batch_group(STATISTICS) as statistics_group:
-        statistics_flow = BatchFlow(STATISTICS, statistics.create_batch)
-        run, shards = statistics_flow.open_run()
-        read_logs = statistics_flow.read_logs(run)
-        update_statistics = statistics_flow.mapped_task().partial(run=run).expand(shard=shards)
-        chain(read_logs, update_statistics, statistics_flow.close_run())
-    with batch_group(MONTHLY_REPORT) as report_group:
-        report = BatchFlow(MONTHLY_REPORT, monthly_report.create_batch)
-        run, shards = report.open_run()
-        read_logs = report.read_logs(run)
-        create_report = report.mapped_task().partial(run=run).expand(shard=shards)
-        chain(read_logs, create_report, report.close_run())
-    backup_group >> cleanup_group
-    statistics_group >> report_group
+batch_0xx_data_management: DAG = family_dag(DATA_MANAGEMENT, file=__file__, doc_md=__doc__)

@@ -24,19 +24,12 @@
 * **再実行**: 失敗した `send_notifications` のインスタンスだけを下流ごと消去（Clear）。送信済みの通知が二重に送られることはありません。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.scheduled_notifications import create_batch
 from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 
-
-@batch_dag(SCHEDULED_NOTIFICATIONS, doc_md=__doc__)
-def batch_019_01_scheduled_notifications() -> None:
-    """Read the due notifications once, then send them for each tenant."""
-    flow = BatchFlow(SCHEDULED_NOTIFICATIONS, create_batch)
-    run, shards = flow.open_run()
-    read_logs = flow.read_logs(run)
-    send_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_logs, send_notifications, flow.close_run())
+batch_019_01_scheduled_notifications: DAG = batch_dag(
+    SCHEDULED_NOTIFICATIONS, create_batch, file=__file__, doc_md=__doc__
+)

@@ -23,19 +23,12 @@
   相手に確認してから、再送・破棄・送信済みのどれかに決めてください。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.notification_retry import create_batch
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 
-
-@batch_dag(NOTIFICATION_RETRY, doc_md=__doc__)
-def batch_019_02_notification_retry() -> None:
-    """Read the bounces, then retry each tenant's failed notifications."""
-    flow = BatchFlow(NOTIFICATION_RETRY, create_batch)
-    run, shards = flow.open_run()
-    read_mailbox = flow.read_mailbox(run)
-    retry_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_mailbox, retry_notifications, flow.close_run())
+batch_019_02_notification_retry: DAG = batch_dag(
+    NOTIFICATION_RETRY, create_batch, file=__file__, doc_md=__doc__
+)

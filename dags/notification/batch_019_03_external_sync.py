@@ -36,16 +36,16 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 * **確認だけ**: `dry_run` を指定して Trigger。名簿を読み、計画をログと `batch.sync_plan` に残し、何も変えません。
 """
 
-from airflow.sdk import Param, chain
+from airflow.sdk import DAG, Param
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.external_sync import create_batch
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 
-
-@batch_dag(
+batch_019_03_external_sync: DAG = batch_dag(
     EXTERNAL_SYNC,
+    create_batch,
+    file=__file__,
     doc_md=__doc__,
     params={
         "allow_many": Param(
@@ -57,9 +57,3 @@ from include.skillreport.core.catalog import EXTERNAL_SYNC
         ),
     },
 )
-def batch_019_03_external_sync() -> None:
-    """Read each tenant's directories and link the accounts."""
-    flow = BatchFlow(EXTERNAL_SYNC, create_batch)
-    run, shards = flow.open_run()
-    sync_directory = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(sync_directory, flow.request_approval(), flow.close_run())

@@ -30,19 +30,12 @@
 * **確認だけ**: `dry_run` を指定して Trigger。件数だけが実行ログに残り、保存も削除もしません。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.notification_log_cleanup import create_batch
 from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
 
-
-@batch_dag(NOTIFICATION_LOG_CLEANUP, doc_md=__doc__)
-def batch_019_04_notification_log_cleanup() -> None:
-    """Read the notifications once, then archive each tenant's old ones."""
-    flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, create_batch)
-    run, shards = flow.open_run()
-    read_logs = flow.read_logs(run)
-    archive_notifications = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_logs, archive_notifications, flow.close_run())
+batch_019_04_notification_log_cleanup: DAG = batch_dag(
+    NOTIFICATION_LOG_CLEANUP, create_batch, file=__file__, doc_md=__doc__
+)

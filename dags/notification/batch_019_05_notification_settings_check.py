@@ -25,19 +25,12 @@
 * **再実行**: 失敗した `check_settings` のインスタンスだけを下流ごと消去（Clear）。管理者への同じお知らせが二重に送られることはありません。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.notification_settings_check import create_batch
 from include.skillreport.core.catalog import NOTIFICATION_SETTINGS_CHECK
 
-
-@batch_dag(NOTIFICATION_SETTINGS_CHECK, doc_md=__doc__)
-def batch_019_05_notification_settings_check() -> None:
-    """Read former employees' mailboxes once, then check each tenant's settings and channels."""
-    flow = BatchFlow(NOTIFICATION_SETTINGS_CHECK, create_batch)
-    run, shards = flow.open_run()
-    read_logs = flow.read_logs(run)
-    check_settings = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_logs, check_settings, flow.close_run())
+batch_019_05_notification_settings_check: DAG = batch_dag(
+    NOTIFICATION_SETTINGS_CHECK, create_batch, file=__file__, doc_md=__doc__
+)

@@ -20,67 +20,9 @@
 * **再実行**: 失敗したインスタンスだけを下流ごと消去（Clear）。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.dag_factory import batch_group, family_dag
-from include.skillreport.batches import (
-    external_sync,
-    notification_log_cleanup,
-    notification_retry,
-    notification_settings_check,
-    scheduled_notifications,
-)
-from include.skillreport.core.catalog import (
-    EXTERNAL_SYNC,
-    NOTIFICATION,
-    NOTIFICATION_LOG_CLEANUP,
-    NOTIFICATION_RETRY,
-    NOTIFICATION_SETTINGS_CHECK,
-    SCHEDULED_NOTIFICATIONS,
-)
+from skill_batch.dag_factory import family_dag
+from include.skillreport.core.catalog import NOTIFICATION
 
-
-@family_dag(
-    NOTIFICATION,
-    [
-        NOTIFICATION_SETTINGS_CHECK,
-        SCHEDULED_NOTIFICATIONS,
-        NOTIFICATION_RETRY,
-        EXTERNAL_SYNC,
-        NOTIFICATION_LOG_CLEANUP,
-    ],
-    doc_md=__doc__,
-)
-def batch_019_notification() -> None:
-    """The family's batches. The retries run after the scheduled notifications; the other batches are independent."""
-    with batch_group(NOTIFICATION_SETTINGS_CHECK):
-        settings_check = BatchFlow(NOTIFICATION_SETTINGS_CHECK, notification_settings_check.create_batch)
-        run, shards = settings_check.open_run()
-        read_logs = settings_check.read_logs(run)
-        check_settings = settings_check.mapped_task().partial(run=run).expand(shard=shards)
-        chain(read_logs, check_settings, settings_check.close_run())
-    with batch_group(SCHEDULED_NOTIFICATIONS) as scheduled_group:
-        scheduled = BatchFlow(SCHEDULED_NOTIFICATIONS, scheduled_notifications.create_batch)
-        run, shards = scheduled.open_run()
-        read_logs = scheduled.read_logs(run)
-        send_notifications = scheduled.mapped_task().partial(run=run).expand(shard=shards)
-        chain(read_logs, send_notifications, scheduled.close_run())
-    with batch_group(NOTIFICATION_RETRY) as retry_group:
-        retry = BatchFlow(NOTIFICATION_RETRY, notification_retry.create_batch)
-        run, shards = retry.open_run()
-        read_mailbox = retry.read_mailbox(run)
-        retry_notifications = retry.mapped_task().partial(run=run).expand(shard=shards)
-        chain(read_mailbox, retry_notifications, retry.close_run())
-    with batch_group(EXTERNAL_SYNC):
-        directories = BatchFlow(EXTERNAL_SYNC, external_sync.create_batch)
-        run, shards = directories.open_run()
-        sync_directory = directories.mapped_task().partial(run=run).expand(shard=shards)
-        chain(sync_directory, directories.request_approval(), directories.close_run())
-    with batch_group(NOTIFICATION_LOG_CLEANUP):
-        log_cleanup_flow = BatchFlow(NOTIFICATION_LOG_CLEANUP, notification_log_cleanup.create_batch)
-        run, shards = log_cleanup_flow.open_run()
-        read_logs = log_cleanup_flow.read_logs(run)
-        archive_notifications = log_cleanup_flow.mapped_task().partial(run=run).expand(shard=shards)
-        chain(read_logs, archive_notifications, log_cleanup_flow.close_run())
-    scheduled_group >> retry_group
+batch_019_notification: DAG = family_dag(NOTIFICATION, file=__file__, doc_md=__doc__)

@@ -26,19 +26,10 @@
 * **過去日の再集計**: Trigger で業務日とテナントコードを指定します。人が起動した実行は、アプリのログを読み直します。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 
-
-@batch_dag(TENANT_USAGE, doc_md=__doc__)
-def batch_018_01_tenant_usage() -> None:
-    """Read the host's logs once, then aggregate each tenant's usage."""
-    flow = BatchFlow(TENANT_USAGE, create_batch)
-    run, shards = flow.open_run()
-    read_logs = flow.read_logs(run)
-    aggregate_usage = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_logs, aggregate_usage, flow.close_run())
+batch_018_01_tenant_usage: DAG = batch_dag(TENANT_USAGE, create_batch, file=__file__, doc_md=__doc__)

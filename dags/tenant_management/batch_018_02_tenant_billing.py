@@ -44,20 +44,17 @@
   同じ業務日とテナントコードで実行します。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.batches.tenant_billing import allow_incomplete, wait_for_closed_usage
+from skill_batch.batches.tenant_billing import allow_incomplete
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.core.catalog import TENANT_BILLING
 
-
-@batch_dag(TENANT_BILLING, doc_md=__doc__, params={"allow_incomplete": allow_incomplete()})
-def batch_018_02_tenant_billing() -> None:
-    """Wait until the month's last day is closed, then bill each tenant."""
-    flow = BatchFlow(TENANT_BILLING, create_batch)
-    run, shards = flow.open_run()
-    wait_for_usage = wait_for_closed_usage(run)
-    bill_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(wait_for_usage, bill_tenant, flow.request_approval(), flow.close_run())
+batch_018_02_tenant_billing: DAG = batch_dag(
+    TENANT_BILLING,
+    create_batch,
+    file=__file__,
+    doc_md=__doc__,
+    params={"allow_incomplete": allow_incomplete()},
+)

@@ -36,21 +36,12 @@
 * **知らせが届かないとき**: `batch.operator_alert` に残り、後の実行が送ります。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.batches.tenant_monitoring import watch_runs
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.tenant_monitoring import create_batch
 from include.skillreport.core.catalog import TENANT_MONITORING
 
-
-@batch_dag(TENANT_MONITORING, doc_md=__doc__)
-def batch_018_03_tenant_monitoring() -> None:
-    """Check the runs of all batches, read the host's logs once, then check each tenant."""
-    flow = BatchFlow(TENANT_MONITORING, create_batch)
-    run, shards = flow.open_run()
-    watched = watch_runs(run)
-    read_logs = flow.read_logs(run)
-    check_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(watched, read_logs, check_tenant, flow.close_run())
+batch_018_03_tenant_monitoring: DAG = batch_dag(
+    TENANT_MONITORING, create_batch, file=__file__, doc_md=__doc__
+)

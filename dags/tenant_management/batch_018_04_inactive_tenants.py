@@ -28,19 +28,10 @@
 * **過去日の実行**: 新しい日付の判定は変わりません。その日の結果が実行ログに残るだけです。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.inactive_tenants import create_batch
 from include.skillreport.core.catalog import INACTIVE_TENANTS
 
-
-@batch_dag(INACTIVE_TENANTS, doc_md=__doc__)
-def batch_018_04_inactive_tenants() -> None:
-    """Read the host's logs once, then find the inactive tenants."""
-    flow = BatchFlow(INACTIVE_TENANTS, create_batch)
-    run, shards = flow.open_run()
-    read_logs = flow.read_logs(run)
-    detect_inactivity = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_logs, detect_inactivity, flow.close_run())
+batch_018_04_inactive_tenants: DAG = batch_dag(INACTIVE_TENANTS, create_batch, file=__file__, doc_md=__doc__)

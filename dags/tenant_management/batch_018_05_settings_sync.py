@@ -29,18 +29,10 @@
   変わるまで再び適用されません。その後に誰かが変えた設定は戻さず、報告します。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.settings_sync import create_batch
 from include.skillreport.core.catalog import SETTINGS_SYNC
 
-
-@batch_dag(SETTINGS_SYNC, doc_md=__doc__)
-def batch_018_05_settings_sync() -> None:
-    """Bring each tenant's settings in line with its plan and contract."""
-    flow = BatchFlow(SETTINGS_SYNC, create_batch)
-    run, shards = flow.open_run()
-    sync_settings = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(sync_settings, flow.close_run())
+batch_018_05_settings_sync: DAG = batch_dag(SETTINGS_SYNC, create_batch, file=__file__, doc_md=__doc__)

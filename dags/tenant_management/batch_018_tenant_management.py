@@ -21,71 +21,12 @@
 * **再実行**: 失敗したインスタンスだけを下流ごと消去（Clear）。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
-from skill_batch.batches.tenant_billing import allow_incomplete, wait_for_closed_usage
-from skill_batch.batches.tenant_monitoring import watch_runs
-from skill_batch.dag_factory import batch_group, family_dag
-from include.skillreport.batches import (
-    inactive_tenants,
-    settings_sync,
-    tenant_billing,
-    tenant_monitoring,
-    tenant_usage,
-)
-from include.skillreport.core.catalog import (
-    INACTIVE_TENANTS,
-    SETTINGS_SYNC,
-    TENANT_BILLING,
-    TENANT_MANAGEMENT,
-    TENANT_MONITORING,
-    TENANT_USAGE,
-)
+from skill_batch.batches.tenant_billing import allow_incomplete
+from skill_batch.dag_factory import family_dag
+from include.skillreport.core.catalog import TENANT_MANAGEMENT
 
-
-@family_dag(
-    TENANT_MANAGEMENT,
-    [
-        TENANT_USAGE,
-        INACTIVE_TENANTS,
-        SETTINGS_SYNC,
-        TENANT_MONITORING,
-        TENANT_BILLING,
-    ],
-    doc_md=__doc__,
-    params={"allow_incomplete": allow_incomplete()},
+batch_018_tenant_management: DAG = family_dag(
+    TENANT_MANAGEMENT, file=__file__, doc_md=__doc__, params={"allow_incomplete": allow_incomplete()}
 )
-def batch_018_tenant_management() -> None:
-    """The family's batches in dependency order."""
-    with batch_group(TENANT_USAGE) as usage_group:
-        usage = BatchFlow(TENANT_USAGE, tenant_usage.create_batch)
-        run, shards = usage.open_run()
-        read_logs = usage.read_logs(run)
-        aggregate_usage = usage.mapped_task().partial(run=run).expand(shard=shards)
-        chain(read_logs, aggregate_usage, usage.close_run())
-    with batch_group(INACTIVE_TENANTS) as inactive_group:
-        inactivity = BatchFlow(INACTIVE_TENANTS, inactive_tenants.create_batch)
-        run, shards = inactivity.open_run()
-        read_logs = inactivity.read_logs(run)
-        detect_inactivity = inactivity.mapped_task().partial(run=run).expand(shard=shards)
-        chain(read_logs, detect_inactivity, inactivity.close_run())
-    with batch_group(SETTINGS_SYNC):
-        sync = BatchFlow(SETTINGS_SYNC, settings_sync.create_batch)
-        run, shards = sync.open_run()
-        sync_settings = sync.mapped_task().partial(run=run).expand(shard=shards)
-        chain(sync_settings, sync.close_run())
-    with batch_group(TENANT_MONITORING):
-        monitoring = BatchFlow(TENANT_MONITORING, tenant_monitoring.create_batch)
-        run, shards = monitoring.open_run()
-        watched = watch_runs(run)
-        read_logs = monitoring.read_logs(run)
-        check_tenant = monitoring.mapped_task().partial(run=run).expand(shard=shards)
-        chain(watched, read_logs, check_tenant, monitoring.close_run())
-    with batch_group(TENANT_BILLING) as billing_group:
-        billing = BatchFlow(TENANT_BILLING, tenant_billing.create_batch)
-        run, shards = billing.open_run()
-        wait_for_usage = wait_for_closed_usage(run)
-        bill_tenant = billing.mapped_task().partial(run=run).expand(shard=shards)
-        chain(wait_for_usage, bill_tenant, billing.request_approval(), billing.close_run())
-    usage_group >> [inactive_group, billing_group]

@@ -9,15 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pendulum
-from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup
+from airflow.sdk import DAG, CronTriggerTimetable, Param
 from airflow.sdk.configuration import conf
 
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
+from skill_batch.batch_graph import add_batch, add_group
 from skill_batch.deadlines import deadlines_of, late_deadline
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
-from include.skillreport.core.catalog import BatchFamily, BatchSpec, OperationSpec, RunSpec, Severity
+from include.skillreport.core.catalog import (
+    FAMILY_BATCHES,
+    BatchFamily,
+    BatchSpec,
+    OperationSpec,
+    RunSpec,
+    Severity,
+)
 
 if TYPE_CHECKING:
     from include.skillreport.operations.forms import OperationForm
@@ -57,69 +65,72 @@ class BatchDag(DAG):
 
 
 def batch_dag(
-    spec: BatchSpec, doc_md: str | None, params: Mapping[str, Param] | None = None
-) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the DAG of one batch, with its schedule.
+    spec: BatchSpec,
+    create_batch: Callable[[Any], Any],
+    *,
+    file: str,
+    doc_md: str | None,
+    params: Mapping[str, Param] | None = None,
+) -> DAG:
+    """The DAG of one batch, with its schedule.
 
-    ``doc_md`` is the DAG file's docstring, which the UI shows. ``params`` are the parameters of this batch; the common ones come first.
+    :param create_batch: the function of the batch's package. A task calls it.
+    :param file: the DAG file.
+    :param doc_md: its docstring, which the UI shows.
+    :param params: the parameters of this batch; the common ones come first.
     """
-
-    def build(wiring: Callable[[], None]) -> DAG:
-        refuse_other_dag_file(Path(wiring.__code__.co_filename))
-        with BatchDag(
-            dag_id=spec.dag_id,
-            dag_display_name=f"{spec.id} {spec.name}",
-            description=spec.name,
-            # Airflow gives a plain cron data intervals if `[scheduler] create_cron_data_intervals` is set. A run's logical date, and
-            # with it the business date, would then lie one period earlier.
-            schedule=CronTriggerTimetable(spec.cron, timezone=TIME_ZONE),
-            tags={spec.family.slug, spec.id, "scheduled"},
-            params={**_parameters(_warning_of_dry_run(spec)), **(params or {})},
-            default_args=_default_args(spec),
-            on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
-            deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
-            **_common(doc_md, f"batches/{spec.id.lower()}"),
-        ) as dag:
-            wiring()
-        return dag
-
-    return build
+    refuse_other_dag_file(Path(file))
+    with BatchDag(
+        dag_id=spec.dag_id,
+        dag_display_name=f"{spec.id} {spec.name}",
+        description=spec.name,
+        # Airflow gives a plain cron data intervals if `[scheduler] create_cron_data_intervals` is set. A run's logical date, and
+        # with it the business date, would then lie one period earlier.
+        schedule=CronTriggerTimetable(spec.cron, timezone=TIME_ZONE),
+        tags={spec.family.slug, spec.id, "scheduled"},
+        params={**_parameters(_warning_of_dry_run(spec)), **(params or {})},
+        default_args=_default_args(spec),
+        on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
+        deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
+        **_common(doc_md, f"batches/{spec.id.lower()}"),
+    ) as dag:
+        add_batch(spec, create_batch)
+    return dag
 
 
 def family_dag(
-    family: BatchFamily,
-    specs: Sequence[BatchSpec],
-    doc_md: str | None,
-    params: Mapping[str, Param] | None = None,
-) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the DAG of a family, without a schedule. The form selects the batches to run.
+    family: BatchFamily, *, file: str, doc_md: str | None, params: Mapping[str, Param] | None = None
+) -> DAG:
+    """The DAG of a family, without a schedule. The form selects the batches to run.
 
-    The wiring creates a ``batch_group`` for each batch of ``specs`` and orders them. ``params`` are the parameters of these batches.
+    :param file: the DAG file.
+    :param doc_md: its docstring, which the UI shows.
+    :param params: the parameters of the family's batches.
     """
-
-    def build(wiring: Callable[[], None]) -> DAG:
-        refuse_other_dag_file(Path(wiring.__code__.co_filename))
-        with BatchDag(
-            dag_id=family.dag_id,
-            dag_display_name=f"{family.name}（手動・まとめて実行）",
-            description=f"{family.name}をまとめて手動実行する",
-            schedule=None,
-            tags={family.slug, "by-hand"},
-            params={**_parameters(), BATCHES_PARAMETER: _batches(specs), **(params or {})},
-            on_failure_callback=UnreportedRunAlert({spec.slug: failure_alert(spec) for spec in specs}),
-            # An upper bound: some of the batches run at the same time.
-            deadline=late_deadline(
-                family.dag_id,
-                family.name,
-                max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
-                sum((spec.time_limit for spec in specs), timedelta()),
-            ),
-            **_common(doc_md, "operating"),
-        ) as dag:
-            wiring()
-        return dag
-
-    return build
+    refuse_other_dag_file(Path(file))
+    specs = FAMILY_BATCHES[family]
+    with BatchDag(
+        dag_id=family.dag_id,
+        dag_display_name=f"{family.name}（手動・まとめて実行）",
+        description=f"{family.name}をまとめて手動実行する",
+        schedule=None,
+        tags={family.slug, "by-hand"},
+        params={**_parameters(), BATCHES_PARAMETER: _batches(specs), **(params or {})},
+        on_failure_callback=UnreportedRunAlert({spec.slug: failure_alert(spec) for spec in specs}),
+        # An upper bound: some of the batches run at the same time.
+        deadline=late_deadline(
+            family.dag_id,
+            family.name,
+            max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
+            sum((spec.time_limit for spec in specs), timedelta()),
+        ),
+        **_common(doc_md, "operating"),
+    ) as dag:
+        groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
+        for spec, group in groups.items():
+            if spec.after is not None:
+                groups[spec.after] >> group
+    return dag
 
 
 def operation_dag(
@@ -178,15 +189,6 @@ def tenants_param(description: str, section: str | None = None) -> Param:
         title="テナントコード",
         description=description,
         section=section,
-    )
-
-
-def batch_group(spec: BatchSpec) -> TaskGroup:
-    """The task group with the tasks of a batch in its family DAG."""
-    return TaskGroup(
-        group_id=spec.slug,
-        group_display_name=f"{spec.id} {spec.name}",
-        default_args=_default_args(spec),  # type: ignore[arg-type]  # typed as a type variable
     )
 
 

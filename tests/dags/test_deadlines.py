@@ -39,25 +39,17 @@ DAG_FILE = f"""
 from dataclasses import replace
 from datetime import timedelta
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from include.skillreport.core.catalog import TENANT_USAGE
-from include.skillreport.batches.tenant_usage import create_batch
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import batch_dag
 from skill_batch.deadlines import deadlines_of
+from include.skillreport.batches.tenant_usage import create_batch
+from include.skillreport.core.catalog import TENANT_USAGE
 
 # Twelve hours from now: no run of the schedule's own may come in between.
 SPEC = replace(TENANT_USAGE, cron="30 %(hour)d * * *")
 
-
-@batch_dag(SPEC, None)
-def {USAGE}() -> None:
-    flow = BatchFlow(SPEC, create_batch)
-    run, shards = flow.open_run()
-    chain(flow.read_logs(run), flow.mapped_task().partial(run=run).expand(shard=shards), flow.close_run())
-
-
+{USAGE}: DAG = batch_dag(SPEC, create_batch, file=__file__, doc_md=None)
 {USAGE}.deadline = deadlines_of(SPEC.id, SPEC.name, SPEC.run_severity.name, timedelta(hours=1))
 {USAGE}.description = None
 """

@@ -25,7 +25,7 @@ _CONTEXT.set_forkserver_preload(["pytest", __name__])
 
 def batch_of(spec: BatchSpec) -> Batch:
     """The steps of a batch."""
-    created: Batch = import_module(f"include.{spec.family.slug}.{spec.slug}").create_batch(LOCAL)
+    created: Batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(LOCAL)
     return created
 
 

@@ -124,7 +124,7 @@ def run_notifications(
     **parameters: Any,
 ) -> RunResult:
     """One whole run of a batch that sends or asks."""
-    batch = import_module(f"include.{spec.family.slug}.{spec.slug}").create_batch(LOCAL)
+    batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         # For tests that end this connection.
         connection.execute("SET application_name = 'sender'")

@@ -151,6 +151,47 @@ def test_a_wheel_beside_folders_of_another_version_refuses_to_run(
     assert (found["plugins"], found["deadline_references"]) == (["skill_batch"], REFERENCES)
 
 
+OTHER_DAG = """
+from airflow.sdk import DAG
+
+from include.other_team.rules import NAME
+
+with DAG(NAME):
+    pass
+"""
+
+
+def add_other_team(layout: Layout, folder: Path) -> Path:
+    """A DAG of another team, which has an ``include`` of its own in ``folder``; returns that ``include``."""
+    (folder / "include" / "other_team").mkdir(parents=True)
+    (folder / "include" / "other_team" / "rules.py").write_text('NAME = "other_team"\n', encoding="utf-8")
+    (layout.folder / "dags" / "other_team.py").write_text(OTHER_DAG, encoding="utf-8")
+    return folder / "include"
+
+
+def test_two_teams_with_an_include_each_share_one_airflow(installed: Installed, tmp_path: Path) -> None:
+    add_other_team(installed.layout, tmp_path / "other")
+    found = installed.look_around(PYTHONPATH=f"{tmp_path / 'other'}:{installed.layout.python_path or ''}")
+    assert found["import_errors"] == {}
+    assert found["dags"] == sorted([*DAG_IDS, "other_team"])
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_an_include_that_is_a_package_is_named_by_each_dag(
+    installed: Installed, tmp_path: Path, comes_first: bool
+) -> None:
+    hiding = add_other_team(installed.layout, tmp_path / "other") / "__init__.py"
+    hiding.touch()
+    path = [tmp_path / "other", installed.layout.python_path or tmp_path]
+    found = installed.look_around(PYTHONPATH=":".join(map(str, path if comes_first else reversed(path))))
+    assert found["dags"] == ["other_team"]
+    assert len(found["import_errors"]) == len(DAG_IDS)
+    sentence = (
+        f"{hiding} があるため、Python は include/skillreport を見つけられません。このファイルを消してください"
+    )
+    assert all(sentence in error for error in found["import_errors"].values()), found["import_errors"]
+
+
 def test_an_editable_installation_is_no_wheel(metadata: str, tmp_path: Path) -> None:
     environment = create_environment(tmp_path / "environment")
     environment.install("--no-deps", "--editable", str(PROJECT))

@@ -24,7 +24,7 @@ from include.skillreport.batches.tenant_monitoring.batch import TenantMonitoring
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, TENANT_MONITORING
 from include.skillreport.core.database import count_of
 from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import Outcome, UnitResult, Work
+from include.skillreport.core.execution.batch import Batch, Outcome, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
@@ -102,7 +102,7 @@ def run_of(batch: Any, spec: Any, observer: Observer) -> Iterator[None]:
             spec.dag_id, "test", AT, {"business_date": DAY.isoformat(), "tenants": [], "dry_run": False}
         )
         run, shards = flow.open_run(spec, batch, request, installation)
-        if hasattr(batch, "prepare"):
+        if batch.has(Batch.prepare):
             flow.prepare_run(spec, batch, run, installation, TaskKey("read_logs"))
         for index, shard in enumerate(shards):
             flow.process_shard(spec, batch, run, shard, installation, TaskKey("process", index))

@@ -144,7 +144,7 @@ def test_a_role_that_is_not_deployed_is_named_with_the_command(
 ) -> None:
     monkeypatch.setattr(PlatformDbHook, "role", "batch_none")
     monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", connected.airflow_connection("batch_tenant"))
-    with pytest.raises(SchemaError, match=r'role "batch_none" does not exist.*include\.migrations upgrade'):
+    with pytest.raises(SchemaError, match=r'role "batch_none" does not exist.*include\.skillreport upgrade'):
         PlatformDbHook().get_conn()
 
 

@@ -607,7 +607,7 @@ def test_views_that_are_detached_and_an_older_schema_are_remarks_with_the_comman
     (finding,) = check(base_database.dsn).findings
     assert (finding.severity, finding.code) == (Severity.REMARK, "outdated")
     assert "版 0001" in finding.text
-    assert "include.skillreport.schema upgrade" in finding.text
+    assert "include.skillreport upgrade" in finding.text
 
 
 # The command ----------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def test_between_detach_and_attach_the_host_can_alter_a_column_that_a_view_uses(
         detach(deployed.dsn)  # again: nothing is left to drop
         assert relations(host, "v") == []
         host.execute(ALTER_COLUMN)
-        with pytest.raises(SchemaError, match=r"detach で取り外され.*include\.migrations attach"):
+        with pytest.raises(SchemaError, match=r"detach で取り外され.*include\.skillreport attach"):
             check_deployment(platform)
 
         variant = attach(deployed.dsn)
@@ -101,7 +101,7 @@ def test_attach_leaves_a_migration_to_upgrade(database: Database) -> None:
     with database.connect() as connection:
         connection.execute("UPDATE batch.alembic_version SET version_num = '0001'")
     with pytest.raises(
-        SchemaError, match=f"版は 0001 .*{head_revision()}.*include.skillreport.schema upgrade"
+        SchemaError, match=f"版は 0001 .*{head_revision()}.*include.skillreport upgrade"
     ):
         attach(database.dsn)
 

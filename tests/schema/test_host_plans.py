@@ -110,15 +110,15 @@ STATEMENTS: dict[str, Statement] = {
         role="batch_tenant",
     ),
     "billing/withdraw_letters": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
-    "data_management/log_cleanup/old_system_log": Statement({"before": LAST_DAY - timedelta(days=33)}),
-    "data_management/log_cleanup/delete_system_log": Statement(
+    "batches/log_cleanup/old_system_log": Statement({"before": LAST_DAY - timedelta(days=33)}),
+    "batches/log_cleanup/delete_system_log": Statement(
         {"ids": ["1", "2"], "before": LAST_DAY - timedelta(days=33)}
     ),
-    "data_management/log_cleanup/old_expired_token": Statement({"before": LAST_DAY - timedelta(days=33)}),
-    "data_management/log_cleanup/delete_expired_token": Statement(
+    "batches/log_cleanup/old_expired_token": Statement({"before": LAST_DAY - timedelta(days=33)}),
+    "batches/log_cleanup/delete_expired_token": Statement(
         {"ids": ["1", "2"], "before": LAST_DAY - timedelta(days=33)}
     ),
-    "data_management/monthly_report/show_file": Statement(
+    "batches/monthly_report/show_file": Statement(
         {
             "id": "r1",
             "tenant_id": "T1",
@@ -130,8 +130,8 @@ STATEMENTS: dict[str, Statement] = {
         },
         role="batch_tenant",
     ),
-    "data_management/monthly_report/withdraw_file": Statement({"id": "r1"}, role="batch_tenant"),
-    "data_management/statistics/collect_signals": Statement(
+    "batches/monthly_report/withdraw_file": Statement({"id": "r1"}, role="batch_tenant"),
+    "batches/statistics/collect_signals": Statement(
         {
             **DAY,
             "execution_id": "e",
@@ -148,7 +148,7 @@ STATEMENTS: dict[str, Statement] = {
             "TRN_TrainingHistory": _HELD,
         },
     ),
-    "execution/remember_sources": Statement(
+    "core/execution/remember_sources": Statement(
         {"logins": "HIS_AuditLog LOGIN", "patience": timedelta(hours=20)},
         scans=True,
         whole=dict.fromkeys(GROWING, _ONCE),
@@ -169,16 +169,16 @@ STATEMENTS: dict[str, Statement] = {
         },
         role="batch_tenant",
     ),
-    "migrations/checks/row_placements": Statement(
+    "schema/checks/row_placements": Statement(
         {"person_keys": ["x"], "kinds": ["placeholder"]},
         role="batch_owner",
         scans=True,
         whole=dict.fromkeys(GROWING, _ASKED),
     ),
-    "migrations/checks/empty_sources": Statement(
+    "schema/checks/empty_sources": Statement(
         {}, role="batch_owner", scans=True, whole=dict.fromkeys(GROWING, _ASKED)
     ),
-    "notification/notification_log_cleanup/collect_notifications": Statement(
+    "batches/notification_log_cleanup/collect_notifications": Statement(
         {
             "staging_id": "e",
             "tenant_ids": list(TENANTS),
@@ -186,16 +186,16 @@ STATEMENTS: dict[str, Statement] = {
             "last_cutoff": LAST_DAY - timedelta(days=33),
         }
     ),
-    "notification/notification_log_cleanup/notifications_to_archive": Statement(
+    "batches/notification_log_cleanup/notifications_to_archive": Statement(
         {**IDS, "tenant_id": "T1", "cutoff": LAST_DAY}, role="batch_tenant"
     ),
-    "notification/notification_log_cleanup/messages_to_archive": Statement(
+    "batches/notification_log_cleanup/messages_to_archive": Statement(
         {"ids": ["m99001"], "tenant_id": "T1", "cutoff": LAST_DAY, "today": NOW}, role="batch_tenant"
     ),
-    "notification/notification_log_cleanup/delete_notifications": Statement(
+    "batches/notification_log_cleanup/delete_notifications": Statement(
         {**IDS, "tenant_id": "T1", "digests": [b"x"]}, role="batch_tenant"
     ),
-    "notification/notification_log_cleanup/collect_messages": Statement(
+    "batches/notification_log_cleanup/collect_messages": Statement(
         {
             "staging_id": "e",
             "message_staging_id": "m",
@@ -205,7 +205,7 @@ STATEMENTS: dict[str, Statement] = {
         },
         role="batch_tenant",
     ),
-    "notification/notification_retry/take_behind_closed_channels": Statement(
+    "batches/notification_retry/take_behind_closed_channels": Statement(
         {
             "tenant_ids": ["T1"],
             "hours": [1],
@@ -215,11 +215,11 @@ STATEMENTS: dict[str, Statement] = {
         },
         role="batch_tenant",
     ),
-    "notification/scheduled_notifications/expire_host_notifications": Statement(
+    "batches/scheduled_notifications/expire_host_notifications": Statement(
         {**IDS, "code": "expired", "reason": "x"}, role="batch_tenant"
     ),
-    "notification/scheduled_notifications/former_tenants_with_letters": Statement({"cutoff": LAST_DAY}),
-    "notification/scheduled_notifications/collect_signals": Statement(
+    "batches/scheduled_notifications/former_tenants_with_letters": Statement({"cutoff": LAST_DAY}),
+    "batches/scheduled_notifications/collect_signals": Statement(
         {
             "execution_id": "e",
             "tenant_ids": list(TENANTS),
@@ -230,7 +230,7 @@ STATEMENTS: dict[str, Statement] = {
         scans=True,
         whole={"TRN_PDU": _DUE, "TRN_GoalProgress": _DUE},
     ),
-    "tenant_management/inactive_tenants/collect_signals": Statement(
+    "batches/inactive_tenants/collect_signals": Statement(
         {
             **DAY,
             "execution_id": "e",
@@ -243,7 +243,7 @@ STATEMENTS: dict[str, Statement] = {
         },
         scans=True,
     ),
-    "tenant_management/tenant_monitoring/collect_signals": Statement(
+    "batches/tenant_monitoring/collect_signals": Statement(
         {
             **SOURCES,
             "execution_id": "e",
@@ -316,7 +316,7 @@ def test_every_statement_over_a_growing_table_has_its_plan_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["activity/collect_signals", "tenant_management/inactive_tenants/collect_signals"]
+    "name", ["activity/collect_signals", "batches/inactive_tenants/collect_signals"]
 )
 def test_no_log_is_read_if_the_hourly_pass_has_counted_it(indexed: Database, name: str) -> None:
     statement = STATEMENTS[name]

@@ -31,7 +31,7 @@ class WorksOn(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchFamily:
-    """A family of batches: a folder under ``dags/`` and ``include/``, and a DAG for manual runs of several of its batches."""
+    """A family of batches: a folder under ``dags/``, a tag, and a DAG for manual runs of several of its batches."""
 
     slug: str
     name: str
@@ -87,10 +87,15 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSpec(RunSpec):
-    """One batch."""
+    """One batch. Its package is ``include/skillreport/batches/<slug>``.
+
+    ``steps`` are the ids of its own tasks before the mapped task, in order. In the family's DAG it runs after the batch ``after``.
+    """
 
     family: BatchFamily
     cron: str
+    steps: tuple[str, ...] = ()
+    after: BatchSpec | None = None
 
     @property
     def dag_id(self) -> str:
@@ -110,6 +115,7 @@ DATA_BACKUP = BatchSpec(
     slug="data_backup",
     name="データバックアップバッチ",
     family=DATA_MANAGEMENT,
+    steps=("dump", "check"),
     mapped_task="export_tenant",
     mapped_task_name="テナント別の書き出し",
     cron="0 2 * * *",
@@ -121,6 +127,7 @@ LOG_CLEANUP = BatchSpec(
     slug="log_cleanup",
     name="ログクリーンアップバッチ",
     family=DATA_MANAGEMENT,
+    after=DATA_BACKUP,
     mapped_task="clean_up_logs",
     mapped_task_name="ログの整理",
     cron="0 3 * * 0",  # the list says weekly; Sunday, as BATCH-019-04
@@ -133,6 +140,7 @@ STATISTICS = BatchSpec(
     slug="statistics",
     name="統計データ更新バッチ",
     family=DATA_MANAGEMENT,
+    steps=("read_logs",),
     mapped_task="update_statistics",
     mapped_task_name="統計の更新",
     cron="0 1 * * *",
@@ -144,6 +152,8 @@ MONTHLY_REPORT = BatchSpec(
     slug="monthly_report",
     name="レポート生成バッチ",
     family=DATA_MANAGEMENT,
+    after=STATISTICS,
+    steps=("read_logs",),
     mapped_task="create_report",
     mapped_task_name="レポートの作成",
     cron="0 5 1 * *",  # the list says monthly; the 1st
@@ -155,6 +165,7 @@ TENANT_USAGE = BatchSpec(
     slug="tenant_usage",
     name="テナント使用量集計バッチ",
     family=TENANT_MANAGEMENT,
+    steps=("read_logs",),
     mapped_task="aggregate_usage",
     mapped_task_name="使用量の集計",
     cron="30 1 * * *",  # the list's cron says 01:00, its text and its timetable 01:30
@@ -166,6 +177,8 @@ TENANT_BILLING = BatchSpec(
     slug="tenant_billing",
     name="テナント課金計算バッチ",
     family=TENANT_MANAGEMENT,
+    after=TENANT_USAGE,
+    steps=("wait_for_usage",),
     mapped_task="bill_tenant",
     mapped_task_name="請求の計算と確定",
     cron="0 2 1 * *",  # the list says monthly; the 1st
@@ -178,6 +191,7 @@ TENANT_MONITORING = BatchSpec(
     slug="tenant_monitoring",
     name="テナント状態監視バッチ",
     family=TENANT_MANAGEMENT,
+    steps=("watch_runs", "read_logs"),
     mapped_task="check_tenant",
     mapped_task_name="状態の判定",
     cron="0 * * * *",
@@ -189,6 +203,8 @@ INACTIVE_TENANTS = BatchSpec(
     slug="inactive_tenants",
     name="非アクティブテナント検知バッチ",
     family=TENANT_MANAGEMENT,
+    after=TENANT_USAGE,
+    steps=("read_logs",),
     mapped_task="detect_inactivity",
     mapped_task_name="非アクティブの判定",
     cron="0 4 * * *",
@@ -211,6 +227,7 @@ SCHEDULED_NOTIFICATIONS = BatchSpec(
     slug="scheduled_notifications",
     name="定期通知送信バッチ",
     family=NOTIFICATION,
+    steps=("read_logs",),
     mapped_task="send_notifications",
     mapped_task_name="通知の送信",
     cron="0 9 * * *",
@@ -223,6 +240,8 @@ NOTIFICATION_RETRY = BatchSpec(
     slug="notification_retry",
     name="通知失敗リトライバッチ",
     family=NOTIFICATION,
+    after=SCHEDULED_NOTIFICATIONS,
+    steps=("read_mailbox",),
     mapped_task="retry_notifications",
     mapped_task_name="通知の再送",
     cron="30 * * * *",
@@ -247,6 +266,7 @@ NOTIFICATION_LOG_CLEANUP = BatchSpec(
     slug="notification_log_cleanup",
     name="通知ログクリーンアップバッチ",
     family=NOTIFICATION,
+    steps=("read_logs",),
     mapped_task="archive_notifications",
     mapped_task_name="通知ログの整理",
     cron="0 3 * * 0",
@@ -259,6 +279,7 @@ NOTIFICATION_SETTINGS_CHECK = BatchSpec(
     slug="notification_settings_check",
     name="通知設定検証バッチ",
     family=NOTIFICATION,
+    steps=("read_logs",),
     mapped_task="check_settings",
     mapped_task_name="通知設定の検証",
     cron="30 5 * * *",
@@ -283,6 +304,19 @@ BATCHES: tuple[BatchSpec, ...] = (
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_SETTINGS_CHECK,
 )
+
+# The batches of each family's DAG, in the order of its form.
+FAMILY_BATCHES: dict[BatchFamily, tuple[BatchSpec, ...]] = {
+    DATA_MANAGEMENT: (DATA_BACKUP, LOG_CLEANUP, STATISTICS, MONTHLY_REPORT),
+    TENANT_MANAGEMENT: (TENANT_USAGE, INACTIVE_TENANTS, SETTINGS_SYNC, TENANT_MONITORING, TENANT_BILLING),
+    NOTIFICATION: (
+        NOTIFICATION_SETTINGS_CHECK,
+        SCHEDULED_NOTIFICATIONS,
+        NOTIFICATION_RETRY,
+        EXTERNAL_SYNC,
+        NOTIFICATION_LOG_CLEANUP,
+    ),
+}
 
 OPERATE_INVOICES = OperationSpec(
     id="OPERATE-INVOICES",
