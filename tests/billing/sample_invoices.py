@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
 from include.skillreport.billing.documents.invoice import (
@@ -51,12 +48,6 @@ RECIPIENT = Recipient(
     postal_code="980-0811",
     address="宮城県仙台市青葉区一番町三丁目7番1号",
     email="keiri@aoba.example.jp",
-)
-
-
-# As rows of batch.invoice hold them: inputs with one commitment, or none, for the whole month.
-WHOLE_MONTH_COMMITMENTS: list[dict[str, Any]] = json.loads(
-    Path(__file__).with_name("invoices_with_monthly_commitment.json").read_text(encoding="utf-8")
 )
 
 

@@ -802,42 +802,6 @@ def test_other_inputs_have_another_digest() -> None:
     assert {len(digest) for digest in digests} == {64}
 
 
-# Inputs that hold one commitment for the whole month ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stored", samples.WHOLE_MONTH_COMMITMENTS)
-def test_inputs_with_a_commitment_for_the_whole_month_keep_their_digest_and_their_figures(
-    stored: dict[str, Any],
-) -> None:
-    month = BillingInputs.model_validate(stored["inputs"])
-    assert month.digest() == stored["input_hash"]
-    assert month.frozen() == stored["inputs"]
-    assert price(month).model_dump(mode="json") == stored["content"]
-    assert BillingInputs.model_validate_json(month.canonical_json()) == month
-
-
-@pytest.mark.parametrize("stored", samples.WHOLE_MONTH_COMMITMENTS)
-def test_an_invoice_with_a_commitment_for_the_whole_month_explains_what_was_invoiced(
-    stored: dict[str, Any],
-) -> None:
-    issued = Invoice.model_validate(stored["content"])
-    lines = list(explain(issued, BillingInputs.model_validate(stored["inputs"])))
-    assert any(stored["input_hash"] in line for line in lines)
-    true_up = issued.lines[-1]
-    at = next(number for number, line in enumerate(lines) if "最低利用料金との差額" in line)
-    assert lines[at].startswith(f"  2. 最低利用料金との差額: {true_up.amount:,f}（")
-    assert lines[at + 1].strip() == true_up.explanation[0]
-    assert lines[-1] == f"合計 {issued.total:,f} JPY"
-
-
-@pytest.mark.parametrize("keys", [{}, {"commitments": None}, {"commitments": [], "commitment": None}])
-def test_inputs_say_which_rule_holds_for_their_minimum(keys: dict[str, Any]) -> None:
-    document = inputs().frozen()
-    del document["commitments"]
-    with pytest.raises(ValueError, match="exactly one of commitments and commitment must be given"):
-        BillingInputs.model_validate(document | keys)
-
-
 # Credits -----------------------------------------------------------------------------------------------------------------
 
 

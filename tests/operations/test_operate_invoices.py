@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
 from include.skillreport.core.catalog import OPERATE_INVOICES
 from include.skillreport.core.errors import ParameterError
@@ -21,7 +20,6 @@ from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
-    OCTOBER,
     FullStore,
     customer,
     details,
@@ -39,7 +37,6 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.billing.sample_invoices import WHOLE_MONTH_COMMITMENTS
 from tests.conftest import Database
 
 SEPTEMBER = date(2026, 9, 1)
@@ -49,35 +46,6 @@ SEPTEMBER = date(2026, 9, 1)
 def jump(database: Database, host: psycopg.Connection) -> None:
     """A's and B's October come to more than half as much again as their September."""
     billing_rows.jump(database, host)
-
-
-@pytest.mark.parametrize("stored", WHOLE_MONTH_COMMITMENTS)
-def test_stored_inputs_with_a_commitment_for_the_whole_month_explain_what_was_invoiced(
-    database: Database, host: psycopg.Connection, stored: dict[str, Any]
-) -> None:
-    customer(host, "A")
-    billing_rows.insert(
-        host,
-        "invoice",
-        invoice_id="stored",
-        tenant_id="A",
-        kind="invoice",
-        period_start=OCTOBER.start,
-        period_end=OCTOBER.end,
-        currency="JPY",
-        total=stored["content"]["total"],
-        content=Jsonb(stored["content"]),
-        inputs=Jsonb(stored["inputs"]),
-        input_hash=stored["input_hash"],
-        execution_id="earlier",
-    )
-
-    report = explain(database)
-
-    true_up = stored["content"]["lines"][-1]
-    assert any(stored["input_hash"] in line for line in report)
-    assert f"     {true_up['explanation'][0]}" in report
-    assert report[-1] == f"合計 {int(stored['content']['total']):,} JPY"
 
 
 def test_an_explanation_goes_down_to_the_closed_days_and_changes_nothing(

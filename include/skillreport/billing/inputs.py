@@ -102,11 +102,9 @@ class PricedPart(Document):
 class BillingInputs(Document):
     """All inputs of an invoice's calculation. They are stored with it, so it can be explained and recalculated years later.
 
-    ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. Inputs that were stored before that
-    rule have ``commitment`` instead: one commitment, or none, for the whole month. The earlier rule still applies to them.
-
-    ``metered`` has the days of the meters that the plans charge. ``tax_category`` is the tenant's, and replaces the price list's; each of
-    ``extra_charges`` has its own. ``replaces`` is the invoice of the month that the new one replaces.
+    ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. ``metered`` has the days of the
+    meters that the plans charge. ``tax_category`` is the tenant's, and replaces the price list's; each of ``extra_charges`` has its own.
+    ``replaces`` is the invoice of the month that the new one replaces.
     """
 
     tenant_id: str
@@ -122,20 +120,13 @@ class BillingInputs(Document):
     usage_days: tuple[UsageDay, ...]
     allow_incomplete: bool
     discounts: tuple[Discount, ...]
-    commitments: tuple[Commitment, ...] | None = None
-    commitment: Commitment | None = None
+    commitments: tuple[Commitment, ...]
     exchange_rate: ExchangeRate | None
     language: Annotated[Language, Field(exclude_if=is_default)] = "ja"
     tax_category: Annotated[TaxCategory | None, Field(exclude_if=is_default)] = None
     metered: Annotated[tuple[MeteredDay, ...], Field(exclude_if=is_default)] = ()
     extra_charges: Annotated[tuple[ExtraCharge, ...], Field(exclude_if=is_default)] = ()
     replaces: Annotated[DocumentReference | None, Field(exclude_if=is_default)] = None
-
-    @model_validator(mode="after")
-    def _one_rule_holds_for_the_minimum(self) -> Self:
-        if ("commitment" in self.model_fields_set) == (self.commitments is not None):
-            raise ValueError("exactly one of commitments and commitment must be given")
-        return self
 
     def discounts_of(self, kind: DiscountKind) -> Iterator[Discount]:
         """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""
@@ -149,9 +140,8 @@ class BillingInputs(Document):
         )
 
     def frozen(self) -> dict[str, Any]:
-        """The inputs as JSON values. The key of the rule that does not apply is omitted, so that stored inputs keep their digest."""
-        other_rule = "commitment" if self.commitments is not None else "commitments"
-        return self.model_dump(mode="json", exclude={other_rule})
+        """The inputs as JSON values."""
+        return self.model_dump(mode="json")
 
     def canonical_json(self) -> str:
         """The inputs as text. Equal inputs give equal text, even after jsonb has changed the order of their keys."""

@@ -23,12 +23,7 @@ from include.skillreport.billing.money import (
 )
 from include.skillreport.billing.periods import Period, prorate
 from include.skillreport.billing.pricing.charge_lines import ChargeLines
-from include.skillreport.billing.pricing.commitments import (
-    CommittedDays,
-    committed_days,
-    minimum_by_whole_month,
-    minimum_of,
-)
+from include.skillreport.billing.pricing.commitments import committed_days, minimum_of
 from include.skillreport.billing.pricing.consumption_tax import (
     TaxCategory,
     TaxTotal,
@@ -191,19 +186,13 @@ class Calculation:
             for priced in inputs.parts
         ]
         reached = sum((line.amount for line in self.lines), _ZERO)
-        runs: list[CommittedDays] = []
-        if inputs.commitments is None:
-            minimum = minimum_by_whole_month(minimums, inputs.commitment, inputs.currency, self.month_days)
-            shown, missing = minimum, minimum - reached
-        else:
-            runs = committed_days(minimums, inputs.commitments, inputs.currency)
-            minimum = minimum_of(runs, self.month_days)
-            shown = round_to_minor_unit(minimum, inputs.currency, inputs.rounding)
-            missing = EXACT.subtract(minimum, reached)
+        runs = committed_days(minimums, inputs.commitments, inputs.currency)
+        minimum = minimum_of(runs, self.month_days)
+        shown = round_to_minor_unit(minimum, inputs.currency, inputs.rounding)
         self._add(
             LineKind.COMMITMENT,
             self.words.commitment,
-            max(missing, _ZERO),
+            max(EXACT.subtract(minimum, reached), _ZERO),
             tax=self._category(inputs.parts[-1].plan.tax if inputs.parts else TaxCategory.STANDARD),
             service=Period(start=runs[0].days.start, end=runs[-1].days.end) if runs else None,
             explanation=(

@@ -68,24 +68,6 @@ def minimum_of(runs: Sequence[CommittedDays], month_days: int) -> Decimal:
     return EXACT.divide(sum((run.amount * run.days.days for run in runs), Decimal(0)), Decimal(month_days))
 
 
-def minimum_by_whole_month(
-    plan_minimums: Sequence[tuple[Period, Decimal]],
-    commitment: Commitment | None,
-    currency: str,
-    month_days: int,
-) -> Decimal:
-    """The minimum by the earlier rule: one commitment applies to all billable days, even if it is not valid on them.
-
-    :raises BillingError: the commitment is in another currency.
-    """
-    if commitment is not None:
-        _require_currency(commitment, currency)
-    monthly = (
-        (minimum if commitment is None else commitment.amount) * part.days for part, minimum in plan_minimums
-    )
-    return EXACT.divide(sum(monthly, Decimal(0)), Decimal(month_days))
-
-
 def _days(
     plan_minimums: Sequence[tuple[Period, Decimal]], commitments: Sequence[Commitment], currency: str
 ) -> Iterator[tuple[date, Decimal, bool]]:
