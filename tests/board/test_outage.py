@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 
+from include.skillreport.schema.deploy import detach
 from tests.board.conftest import Board
 from tests.conftest import Database
 
@@ -60,6 +61,30 @@ def test_without_the_schema(board: Board, database: Database) -> None:
     with database.connect() as host:
         host.execute("DROP SCHEMA batch CASCADE")
     _assert_problem(board, "`python -m include.skillreport upgrade` を実行してください")
+
+
+def test_without_the_views(board: Board, database: Database) -> None:
+    detach(database.dsn)
+    _assert_problem(board, "`python -m include.skillreport attach` を実行してください")
+
+
+@pytest.mark.parametrize("deployed", ["0030", "0001_0123456789ab"])
+def test_with_a_schema_of_another_baseline(board: Board, database: Database, deployed: str) -> None:
+    with database.connect() as host:
+        host.execute("UPDATE batch.deployment SET revision = %s", [deployed])
+    _assert_problem(board, f"版は {deployed} ですが", "公開前の別の状態のコード", "DROP SCHEMA batch CASCADE")
+
+
+def test_with_views_that_do_not_tell_their_revision(board: Board, database: Database) -> None:
+    with database.connect() as host:
+        host.execute("DROP VIEW batch.board_deployment")
+    _assert_problem(board, "版は 不明 ですが", "DROP SCHEMA batch CASCADE")
+
+
+def test_with_a_schema_that_can_be_upgraded(board: Board, database: Database) -> None:
+    with database.connect() as host:
+        host.execute("DELETE FROM batch.deployment")
+    _assert_problem(board, "版は なし ですが", "`python -m include.skillreport upgrade` を実行してください")
 
 
 def test_with_a_login_that_may_not_act_as_the_boards_role(

@@ -594,7 +594,7 @@ def test_a_pg_dump_that_cannot_back_up_this_server_is_a_remark(
 # The deployment -------------------------------------------------------------------------------------------------------
 
 
-def test_views_that_are_detached_and_an_older_schema_are_remarks_with_the_command_to_run(
+def test_views_that_are_detached_or_for_another_host_are_remarks_with_the_command_to_run(
     database: Database, base_database: Database
 ) -> None:
     detach(database.dsn)
@@ -603,10 +603,10 @@ def test_views_that_are_detached_and_an_older_schema_are_remarks_with_the_comman
     assert "include.skillreport attach" in finding.text
 
     with base_database.connect() as connection:
-        connection.execute("UPDATE batch.deployment SET revision = '0001'")
+        connection.execute("UPDATE batch.deployment SET host_variant = 'multi_tenant'")
     (finding,) = check(base_database.dsn).findings
     assert (finding.severity, finding.code) == (Severity.REMARK, "outdated")
-    assert "版 0001" in finding.text
+    assert "multi_tenant 版" in finding.text
     assert "include.skillreport upgrade" in finding.text
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -23,8 +22,9 @@ from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema import deploy
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import PLATFORM, TENANT, attach, detach, upgrade
-from include.skillreport.schema.deployment_check import check_deployment, head_revision
+from include.skillreport.schema.deployment_check import check_deployment
 from include.skillreport.schema.host_contract import HostVariant
+from include.skillreport.schema.revisions import head_revision
 from local_stack.host_fixture import create_host_schema, migrate_to_multi_tenant
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import EXTERNAL_DATABASE, PROJECT
@@ -39,66 +39,6 @@ UPGRADE_COMMAND = "python -m include.skillreport upgrade"
 
 # The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
-
-
-# With rows -------------------------------------------------------------------------------------------------------------
-
-
-def test_rows_of_an_older_schema_are_brought_along(host: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    to_head = command.upgrade
-    with monkeypatch.context() as older:
-        older.setattr(command, "upgrade", lambda config, _: to_head(config, "0005"))
-        # The views read later tables.
-        older.setattr(deploy, "_create_views", lambda driver, variant: None)  # noqa: ARG005
-        upgrade(host.dsn)
-    with host.connect() as connection:
-        connection.execute(
-            """
-            INSERT INTO batch.execution_log (
-                execution_id, batch_id, dag_id, run_id, business_date, dry_run, parameters, execution_host, status, started_at,
-                ended_at, total_tenants
-            )
-            SELECT 'e' || action, 'BATCH-018-01', 'd', 'r', '2026-10-01', false, jsonb_build_object('action', action), 'h',
-                'completed', now(), now(), 1
-            FROM unnest(ARRAY['bill', 'explain']) AS action;
-            INSERT INTO batch.performance_metric (
-                execution_id, batch_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed
-            ) SELECT execution_id, batch_id, business_date, 1, 1, 1, 1 FROM batch.execution_log;
-            INSERT INTO batch.inactivity_change (
-                tenant_id, changed_on, from_stage, to_stage, reason, inactive_days, inactive_since, recorded_by
-            ) VALUES ('A', '2026-10-01', 'none', 'warning', 'inactivity', 60, '2026-08-02', 'e');
-            INSERT INTO batch.suppressed_address (tenant_id, address, error_code, suppressed_at) VALUES
-                ('A', 'gone@example.jp', '5.1.1', '2025-01-01'), ('A', '太郎@example.jp', 'invalid_address', '2025-01-01');
-            INSERT INTO batch.outbox (
-                message_id, tenant_id, dedupe_key, channel, destination, subject, body, host_log_id, status, due_at,
-                next_attempt_at, dedupe_until, created_by
-            )
-            SELECT key, 'A', key, 'email', 'a@example.jp', '', '', log_id, 'pending', now(), now(), now(), 'e'
-            FROM
-                unnest(
-                    ARRAY['host:1', 'host:2', 'host:3', 'host:4', 'usage_warning:x', 'monthly_report:x'],
-                    ARRAY['invoice-1', 'void-1', 'reminder-1-7', 'ntf_1', null, null]
-                ) AS message (key, log_id)
-            """
-        )
-
-        upgrade(host.dsn)
-
-        assert connection.execute(
-            "SELECT execution_id, run_id, is_comparable FROM batch.performance_metric ORDER BY 1"
-        ).fetchall() == [("ebill", "r", True), ("eexplain", "r", False)]
-        assert connection.execute("SELECT told_at IS NOT NULL FROM batch.inactivity_change").fetchall() == [
-            (True,)
-        ]
-        assert connection.execute(
-            """
-            SELECT address, reason, bounces, round(extract(epoch FROM suppressed_until - now()) / 86400)::integer
-            FROM batch.suppressed_address
-            """
-        ).fetchall() == [("gone@example.jp", "bounce", 1, 30)]
-        assert connection.execute("SELECT template_key FROM batch.outbox ORDER BY dedupe_key").fetchall() == [
-            (key,) for key in ("invoice", "invoice_void", "payment_reminder", None, None, "usage_warning")
-        ]
 
 
 # Idempotent ------------------------------------------------------------------------------------------------------------
@@ -187,17 +127,6 @@ def test_a_foreign_view_on_a_batch_view_is_named_and_not_dropped(database: Datab
         assert connection.execute("SELECT count(*) FROM public.tenant_report").fetchone() == (0,)
 
 
-def test_older_code_refuses_a_schema_that_newer_code_made(database: Database) -> None:
-    with database.connect() as connection:
-        connection.execute("UPDATE batch.alembic_version SET version_num = '9999'")
-        before = snapshot(connection)
-
-        with pytest.raises(SchemaError, match=f"版 {head_revision()}.*9999.*新しいコードから"):
-            upgrade(database.dsn)
-
-        assert snapshot(connection) == before
-
-
 # One deployer at a time ------------------------------------------------------------------------------------------------
 
 
@@ -280,16 +209,6 @@ def test_the_check_asks_for_a_deployment_where_there_is_none(host: Database) -> 
         pytest.raises(SchemaError, match=f"batch がありません.*{UPGRADE_COMMAND}"),
     ):
         check_deployment(connection)
-
-
-def test_the_check_names_an_older_revision_and_the_needed_one(database: Database) -> None:
-    with database.connect() as connection:
-        connection.execute("UPDATE batch.deployment SET revision = '0000'")
-    with (
-        database.connect(PLATFORM) as platform,
-        pytest.raises(SchemaError, match=f"版は 0000 .*{head_revision()} が必要.*{UPGRADE_COMMAND}"),
-    ):
-        check_deployment(platform)
 
 
 def test_the_check_asks_for_a_deployment_when_the_last_one_left_no_trace(database: Database) -> None:

@@ -10,7 +10,7 @@ import pytest
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema import deploy
 from include.skillreport.schema.deploy import PLATFORM, attach, detach, upgrade
-from include.skillreport.schema.deployment_check import check_deployment, head_revision
+from include.skillreport.schema.deployment_check import check_deployment
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.conftest import Database
@@ -95,15 +95,6 @@ def test_after_the_multi_tenant_migration_attach_makes_the_other_views(base_data
         assert attach(base_database.dsn) is HostVariant.MULTI_TENANT
         check_deployment(platform)
         assert platform.execute("SELECT * FROM batch.all_differing_status").fetchall() == []
-
-
-def test_attach_leaves_a_migration_to_upgrade(database: Database) -> None:
-    with database.connect() as connection:
-        connection.execute("UPDATE batch.alembic_version SET version_num = '0001'")
-    with pytest.raises(
-        SchemaError, match=f"版は 0001 .*{head_revision()}.*include.skillreport upgrade"
-    ):
-        attach(database.dsn)
 
 
 @pytest.mark.usefixtures("templates")

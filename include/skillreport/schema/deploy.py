@@ -3,8 +3,8 @@
 ``upgrade`` deploys everything. ``detach`` only drops the views, because PostgreSQL refuses to alter a column that a view uses;
 ``attach`` creates them again.
 
-Deployment is idempotent and upgrades from any earlier revision. A second deployer waits for the first. There are no downgrades: a
-later migration corrects a mistake.
+Deployment is idempotent and upgrades from the baseline and each later revision. A second deployer waits for the first. There are no
+downgrades: a later revision corrects a mistake.
 
 The deploying role need not be a superuser. It owns the host's tables (or holds their privileges with grant option), may CREATE in
 the database, and has CREATEROLE if the batch roles do not exist. If another role created them, it is a member of ``batch_owner``. To
@@ -22,12 +22,11 @@ import psycopg
 import sqlalchemy
 from alembic import command, op
 from alembic.config import Config
-from alembic.util import CommandError
 from psycopg import errors, sql
 
 from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import SchemaError, reason_of
-from include.skillreport.schema.checks.findings import refuse
+from include.skillreport.schema.checks.findings import Finding, refuse
 from include.skillreport.schema.checks.host import count_tenants, find_several_tenants
 from include.skillreport.schema.checks.privileges import BOARD as BOARD
 from include.skillreport.schema.checks.privileges import OWNER as OWNER
@@ -35,9 +34,9 @@ from include.skillreport.schema.checks.privileges import PLATFORM as PLATFORM
 from include.skillreport.schema.checks.privileges import ROLES as ROLES
 from include.skillreport.schema.checks.privileges import TENANT as TENANT
 from include.skillreport.schema.checks.sessions import direct_connection, find_read_only_login
-from include.skillreport.schema.deployment_check import UPGRADE_HINT, head_revision
 from include.skillreport.schema.host_contract import HostVariant, check_host, host_columns, load_contract
 from include.skillreport.schema.host_indexes.record import record_present
+from include.skillreport.schema.revisions import SCRIPTS, UPGRADE_HINT, find_other_revision, head_revision
 
 _HERE = Path(__file__).parent
 
@@ -79,6 +78,7 @@ def upgrade(
         _grant_host_tables(driver, variant)
         driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
         driver.execute("SET LOCAL ROLE batch_owner")
+        refuse(filter(None, [_find_other_revision(driver)]))
         _drop_views(driver)
         _migrate(connection)
         _create_views(driver, variant)
@@ -107,12 +107,9 @@ def attach(dsn: str) -> HostVariant:
         variant = _check_host(driver)
         _grant_host_tables(driver, variant)
         driver.execute("SET LOCAL ROLE batch_owner")
-        deployed = driver.execute("SELECT version_num FROM batch.alembic_version").fetchone()
-        if deployed != (head_revision(),):
-            raise SchemaError(
-                f"スキーマ batch の版は {deployed[0] if deployed else 'なし'} ですが、このコードの版は {head_revision()} です。"
-                f"{UPGRADE_HINT}。"
-            )
+        other = _find_other_revision(driver)
+        if other:
+            raise SchemaError(other.text)
         _drop_views(driver)
         _create_views(driver, variant)
         return variant
@@ -160,16 +157,19 @@ def _require_schema(driver: psycopg.Connection) -> None:
         raise SchemaError(f"このデータベースにスキーマ batch がありません。{UPGRADE_HINT}。")
 
 
+def _find_other_revision(driver: psycopg.Connection) -> Finding | None:
+    """Whether Alembic has recorded another revision than the newest one of this code."""
+    deployed = None
+    if driver.execute("SELECT to_regclass('batch.alembic_version')").fetchone() != (None,):
+        deployed = driver.execute("SELECT version_num FROM batch.alembic_version").fetchone()
+    return find_other_revision(deployed[0] if deployed else None)
+
+
 def _migrate(connection: sqlalchemy.Connection) -> None:
     config = Config()
-    config.set_main_option("script_location", str(_HERE))
+    config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise SchemaError(
-            f"スキーマ batch はこのコード（版 {head_revision()}）が知らない版です: {error}。新しいコードからデプロイしてください。"
-        ) from error
+    command.upgrade(config, "head")
 
 
 def _create_views(driver: psycopg.Connection, variant: HostVariant) -> None:

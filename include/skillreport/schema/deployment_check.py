@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psycopg
 
 from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema.checks.findings import Finding, refuse, remark
 from include.skillreport.schema.checks.host import find_hidden_rows, find_several_tenants
-from include.skillreport.schema.host_contract import check_host
-
-_VERSIONS = Path(__file__).with_name("versions")
-
-UPGRADE_HINT = "`python -m include.skillreport upgrade` を実行してください"
+from include.skillreport.schema.host_contract import HostVariant, check_host
+from include.skillreport.schema.revisions import UPGRADE_HINT, find_other_revision
 
 
 def check_deployment(connection: psycopg.Connection) -> None:
@@ -26,19 +21,23 @@ def check_deployment(connection: psycopg.Connection) -> None:
     if missing:
         raise SchemaError(missing.text)
     variant = check_host(connection)
-    deployed = connection.execute("SELECT host_variant, revision FROM batch.deployment").fetchone()
-    if deployed is None or deployed[1] != head_revision():
-        found = "なし" if deployed is None else deployed[1]
-        raise SchemaError(
-            f"スキーマ batch の版は {found} ですが、このコードには {head_revision()} が必要です。{UPGRADE_HINT}。"
-        )
-    if deployed[0] != variant:
-        raise SchemaError(
-            f"スキーマ batch のビューはホストの {deployed[0]} 版のものですが、ホストは {variant} 版です。{UPGRADE_HINT}。"
-        )
+    other = find_other_deployment(connection, variant)
+    if other:
+        raise SchemaError(other.text)
     refuse(find_hidden_rows(connection))
     tenants = count_of(connection, "SELECT count(*) FROM batch.all_tenant WHERE status <> 'DELETED'")
     refuse(find_several_tenants(tenants, variant))
+
+
+def find_other_deployment(connection: psycopg.Connection, variant: HostVariant) -> Finding | None:
+    """Whether the last deployment was of another revision, or for another variant of the host than ``variant``."""
+    deployed = connection.execute("SELECT revision, host_variant FROM batch.deployment").fetchone()
+    revision, views = deployed or (None, None)
+    other = find_other_revision(revision)
+    if other or views == variant:
+        return other
+    problem = f"スキーマ batch のビューはホストの {views} 版のものですが、ホストは {variant} 版です。"
+    return remark("outdated", problem, f"{UPGRADE_HINT}。", "batch")
 
 
 def missing_part(connection: psycopg.Connection) -> Finding | None:
@@ -61,8 +60,3 @@ def missing_part(connection: psycopg.Connection) -> Finding | None:
             "batch",
         )
     return None
-
-
-def head_revision() -> str:
-    """The newest revision of this code."""
-    return max(path.name.split("_")[0] for path in _VERSIONS.glob("[0-9]*_*.py"))

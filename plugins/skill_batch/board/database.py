@@ -19,6 +19,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from include.skillreport.core.database import set_up_session
 from include.skillreport.core.errors import reason_of
 from include.skillreport.schema.deploy import BOARD
+from include.skillreport.schema.deployment_check import missing_part
+from include.skillreport.schema.revisions import find_other_revision
 
 CONNECTION = "batch_board_db"
 
@@ -74,6 +76,7 @@ class BoardDatabase:
         try:
             with pool.connection(timeout=_WAIT_SECONDS) as connection, connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                _refuse_other_schema(connection)
                 yield connection
         except PoolTimeout:
             raise self._why_no_connection(login) from None
@@ -124,6 +127,18 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
     set_up_session(connection, **limits)
 
 
+def _refuse_other_schema(connection: psycopg.Connection[Any]) -> None:
+    """:raises BoardUnavailableError: schema ``batch`` or its views are missing, or they are not those of this code."""
+    if connection.execute("SELECT to_regclass('batch.board_deployment')").fetchone() == (None,):
+        # A schema whose views do not tell the revision is that of other code.
+        problem = missing_part(connection) or find_other_revision("不明")
+    else:
+        deployed = connection.execute("SELECT revision FROM batch.board_deployment").fetchone()
+        problem = find_other_revision(deployed[0] if deployed else None)
+    if problem:
+        raise BoardUnavailableError(problem.text)
+
+
 def _login() -> _Login:
     # skill_batch.lookup asks the task's supervisor, and the API server has none.
     try:
@@ -165,7 +180,7 @@ def _explained(error: psycopg.Error) -> BoardUnavailableError:
     reason = reason_of(error)
     match error:
         case _ if isinstance(error, _NO_SCHEMA):
-            advice = "スキーマ batch がないか、版が合いません。`python -m include.skillreport upgrade` を実行してください"
+            advice = "スキーマ batch のビューがこのコードのものではありません。`python -m include.skillreport upgrade` を実行してください"
         case errors.InsufficientPrivilege():
             advice = f"接続 '{CONNECTION}' のログインに権限がありません。ロール {BOARD} を与えてください（GRANT {BOARD} TO ログイン）"
         case errors.InvalidParameterValue() | errors.UndefinedObject():

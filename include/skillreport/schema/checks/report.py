@@ -28,7 +28,7 @@ from include.skillreport.schema.checks.privileges import (
 )
 from include.skillreport.schema.checks.server import find_dump_problems, find_server_problems
 from include.skillreport.schema.checks.sessions import connect, find_lost_sessions, find_read_only_login
-from include.skillreport.schema.deployment_check import UPGRADE_HINT, head_revision, missing_part
+from include.skillreport.schema.deployment_check import find_other_deployment, missing_part
 from include.skillreport.schema.host_contract import HostVariant, compare_host
 
 _LABELS = {Severity.ERROR: "不適合", Severity.REMARK: "注意"}
@@ -115,23 +115,17 @@ def _find_deployment_state(connection: psycopg.Connection, variant: HostVariant)
     if missing:
         return [missing]
     findings = find_missing_owner_privileges(connection, variant)
-    deployed = None
     # If the deployer is not a member of batch_owner, that is a separate finding.
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
-        deployed = connection.execute("SELECT host_variant, revision FROM batch.deployment").fetchone()
-    if deployed and deployed != (variant, head_revision()):
-        problem = (
-            f"スキーマ batch は {deployed[0]} 版のホスト用、版 {deployed[1]} です"
-            f"（ホストは {variant} 版、コードは版 {head_revision()}）。"
-        )
-        findings.append(remark("outdated", problem, f"{UPGRADE_HINT}。", "batch"))
+        other = find_other_deployment(connection, variant)
+        findings += [other] if other else []
     return findings
 
 
 def _find_index_problems(connection: psycopg.Connection, findings: Sequence[Finding]) -> list[Finding]:
     """The table of the known indexes exists in the schema of this code only."""
     found: list[Finding] = []
-    if not {finding.code for finding in findings} & {"not-deployed", "outdated"}:
+    if not {finding.code for finding in findings} & {"not-deployed", "outdated", "other-revision"}:
         with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
             found += find_lost_indexes(connection)
     return found + find_missing_indexes(connection, {finding.subject for finding in found})

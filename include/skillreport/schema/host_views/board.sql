@@ -1,6 +1,11 @@
 -- The views of the operators' board, the only relations that batch_board may read. They contain no credentials, no texts of
 -- messages, no values of settings, and addresses only in part. All times are timestamptz; days are Asia/Tokyo.
 
+-- Which code the schema and its views are of.
+CREATE VIEW batch.board_deployment AS
+SELECT revision
+FROM batch.deployment;
+
 -- The tenants, without addresses.
 CREATE VIEW batch.board_tenant AS
 SELECT
@@ -253,6 +258,7 @@ LEFT JOIN batch.monthly_report_file AS file
     ON report.tenant_id = file.tenant_id AND report.report_month = file.report_month;
 
 GRANT SELECT ON
+batch.board_deployment,
 batch.board_tenant,
 batch.board_run,
 batch.board_outcome,

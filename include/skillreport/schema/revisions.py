@@ -1,0 +1,88 @@
+"""The revisions of schema ``batch``: which one this code makes, and what a database of another one needs. Does not import Alembic.
+
+The id of the baseline contains a hash of its SQL, so a database that another state of the baseline made is recognised. The id of a later
+revision is the name of its file, for example ``0002_reminders``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from include.skillreport.schema.checks.findings import Finding, error, remark
+
+# The folder of Alembic: env.py and versions/.
+SCRIPTS = Path(__file__).parent
+
+_SQL = Path(__file__).with_name("sql")
+
+# The files of the baseline's SQL in the order of execution.
+BASELINE = (
+    "isolation",
+    "host",
+    "runs",
+    "people",
+    "activity",
+    "usage",
+    "statistics",
+    "monitoring",
+    "plan_settings",
+    "billing",
+    "invoices",
+    "receivables",
+    "messages",
+    "directory",
+    "backups",
+    "approvals",
+)
+
+_HASH_DIGITS = 12
+_NUMBERED = re.compile(r"(\d{4})_\w+")
+
+UPGRADE_HINT = "`python -m include.skillreport upgrade` を実行してください"
+
+
+def baseline_revision() -> str:
+    """``0001_`` and the first digits of the SHA-256 of the baseline's SQL, read with line ends as LF."""
+    statements = "".join((_SQL / f"{subject}.sql").read_text(encoding="utf-8") for subject in BASELINE)
+    return f"0001_{hashlib.sha256(statements.encode()).hexdigest()[:_HASH_DIGITS]}"
+
+
+def head_revision() -> str:
+    """The newest revision of this code."""
+    return _revisions()[-1]
+
+
+def find_other_revision(deployed: str | None) -> Finding | None:
+    """What a schema of the revision ``deployed`` needs; None if it is the newest one of this code.
+
+    A remark: an upgrade helps (also if ``deployed`` is None, so no revision is recorded). An error: this code cannot use the schema.
+    """
+    revisions = _revisions()
+    head = revisions[-1]
+    if deployed == head:
+        return None
+    problem = f"スキーマ batch の版は {deployed or 'なし'} ですが、このコードの版は {head} です。"
+    if deployed is None or deployed in revisions:
+        return remark("outdated", problem, f"{UPGRADE_HINT}。", "batch")
+    if _number(deployed) > _number(head):
+        remedy = "スキーマはより新しいコードが作ったものです。新しいコードを使ってください。"
+    else:
+        remedy = (
+            "スキーマは公開前の別の状態のコードが作ったもので、この版には移せません。新しいデータベースを使うか、"
+            "スキーマを行ごと捨ててよければ `DROP SCHEMA batch CASCADE` のあとに upgrade を実行してください（docs/deploying.md）。"
+        )
+    return error("other-revision", problem, remedy, "batch")
+
+
+def _revisions() -> list[str]:
+    """The ids of this code's revisions, the oldest first."""
+    _, *later = sorted(path.stem for path in (SCRIPTS / "versions").glob("[0-9]*_*.py"))
+    return [baseline_revision(), *later]
+
+
+def _number(revision: str) -> int:
+    """The number of a revision; 0 if the text is not an id that this code or a newer one gives."""
+    numbered = _NUMBERED.fullmatch(revision)
+    return int(numbered[1]) if numbered else 0

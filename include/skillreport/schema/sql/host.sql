@@ -1,0 +1,74 @@
+-- The application's database: what was deployed to it, what is known of its tables, and the functions of the views over them.
+
+CREATE TABLE batch.deployment (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    host_variant text NOT NULL CHECK (host_variant IN ('base', 'multi_tenant')),
+    revision text NOT NULL,
+    deployed_at timestamptz NOT NULL
+);
+CALL batch.make_platform_table('batch.deployment');
+CREATE POLICY deployer ON batch.deployment TO batch_owner USING (true) WITH CHECK (true);
+COMMENT ON TABLE batch.deployment IS
+'The variant of the host database and the revision of our schema, at the last deployment. One row.';
+
+-- The indexes on the application's tables that the batches profit from, as they were created or found. An index of this list that
+-- the application drops later is a finding of `check`.
+CREATE TABLE batch.host_index (
+    table_name text NOT NULL,
+    column_name text NOT NULL,
+    index_name text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (table_name, column_name)
+);
+CALL batch.make_platform_table('batch.host_index');
+CREATE POLICY deployer ON batch.host_index TO batch_owner USING (true) WITH CHECK (true);
+COMMENT ON TABLE batch.host_index IS
+'Indexes on tables of the application, by the table and its first indexed column. The deploying login writes it.';
+
+-- A source that the application never writes is looked for once a day, because that reads all of its table. One that a clean-up
+-- emptied still counts as written.
+CREATE TABLE batch.host_source (
+    source text PRIMARY KEY,
+    first_seen_at timestamptz NOT NULL DEFAULT now(),
+    has_rows boolean NOT NULL DEFAULT true,
+    looked_at timestamptz NOT NULL DEFAULT now(),
+    last_day date
+);
+CALL batch.make_platform_table('batch.host_source');
+COMMENT ON TABLE batch.host_source IS
+'Tables of the application that have had a row. A figure whose source never had a row is absent, not 0.';
+COMMENT ON COLUMN batch.host_source.has_rows IS 'False: the source was looked for, and had no row';
+COMMENT ON COLUMN batch.host_source.last_day IS
+'The newest day (Asia/Tokyo) for which a run has read rows of the source; null: not known';
+
+-- The application may spell a status in any case. A comparison with this list can use an index on the column; one with
+-- upper(column) cannot. The planner evaluates the function once.
+CREATE FUNCTION batch.spellings(word text) RETURNS text[]
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (
+    WITH RECURSIVE spelled (spelling, rest) AS (
+        SELECT '' AS spelling, word AS rest
+        UNION
+        SELECT spelled.spelling || letter.form, substr(spelled.rest, 2)
+        FROM spelled
+        CROSS JOIN unnest(ARRAY[upper(left(spelled.rest, 1)), lower(left(spelled.rest, 1))]) AS letter (form)
+        WHERE spelled.rest <> ''
+    )
+
+    SELECT array_agg(spelling)
+    FROM spelled
+    WHERE rest = ''
+);
+COMMENT ON FUNCTION batch.spellings(text) IS 'A word in upper and lower case, letter by letter: 2 to the power of its length.';
+
+-- Times of the application that are no dates: infinity, years that Python cannot represent, and the usual placeholders in the
+-- years 1 and 9999. The planner puts the text of these functions in the place of a call, so a comparison can use an index.
+CREATE FUNCTION batch.is_dated(moment timestamp) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN moment >= '0002-01-01' AND moment < '9999-01-01';
+COMMENT ON FUNCTION batch.is_dated(timestamp) IS 'Whether a time is in the years 2 to 9998.';
+
+CREATE FUNCTION batch.bounded(moment timestamp) RETURNS timestamp
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN moment < '0002-01-01' THEN '0001-12-31' WHEN moment >= '9999-01-01' THEN '9999-01-01' ELSE moment END;
+COMMENT ON FUNCTION batch.bounded(timestamp) IS 'The time; before the year 2 its eve, after the year 9998 the next day.';

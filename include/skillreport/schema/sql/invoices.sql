@@ -1,0 +1,295 @@
+-- Invoices and credit notes (BATCH-018-02), their one-off lines and documents, and the months that the accountant has.
+
+CREATE TABLE batch.invoice (
+    invoice_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('invoice', 'credit')),
+    period_start date NOT NULL CHECK (extract(DAY FROM period_start) = 1),
+    period_end date NOT NULL,
+    status text NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'finalized', 'sent', 'void')),
+    number text UNIQUE,
+    issued_on date,
+    due_on date,
+    currency text NOT NULL,
+    total numeric NOT NULL,
+    yen_total numeric GENERATED ALWAYS AS (
+        CASE currency
+            WHEN 'JPY' THEN total
+            ELSE
+                round(
+                    total * coalesce(
+                        content #>> '{yen_tax,yen_per_unit}', inputs #>> '{exchange_rate,yen_per_unit}'
+                    )::numeric
+                )
+        END
+    ) STORED,
+    counterparty text GENERATED ALWAYS AS (content #>> '{recipient,name}') STORED,
+    content jsonb NOT NULL,
+    inputs jsonb NOT NULL,
+    input_hash text NOT NULL,
+    hold_reason text,
+    approved_by text,
+    credits_invoice_id text REFERENCES batch.invoice,
+    credit_reason text,
+    -- The sums of its credit notes and of its payments are on the invoice's own row, so that operations on the same invoice that
+    -- run at the same time see each other.
+    credited boolean NOT NULL DEFAULT false,
+    credited_total numeric NOT NULL DEFAULT 0,
+    paid_total numeric NOT NULL DEFAULT 0 CHECK (paid_total >= 0),
+    marked_paid boolean NOT NULL DEFAULT false,
+    execution_id text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    finalized_at timestamptz,
+    voided_at timestamptz,
+    void_reason text,
+    voided_by text,
+    CHECK ((kind = 'credit') = (credits_invoice_id IS NOT null AND credit_reason IS NOT null)),
+    CHECK (status NOT IN ('finalized', 'sent') OR (finalized_at IS NOT null AND issued_on IS NOT null)),
+    CHECK (status NOT IN ('finalized', 'sent') OR (number IS NOT null) = (total <> 0)),
+    CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null)),
+    CONSTRAINT invoice_credits_within_total CHECK (abs(credited_total) <= abs(total)),
+    CONSTRAINT invoice_credited_not_void CHECK (status <> 'void' OR credited_total = 0),
+    CONSTRAINT invoice_paid_not_void CHECK (status <> 'void' OR paid_total = 0)
+);
+-- One live invoice per tenant and month, however many runs there are at once.
+CREATE UNIQUE INDEX invoice_live ON batch.invoice (tenant_id, period_start)
+WHERE kind = 'invoice' AND status <> 'void' AND NOT credited;
+CREATE INDEX invoice_credits ON batch.invoice (credits_invoice_id) WHERE kind = 'credit';
+-- The month's invoice that a new one replaces is found by tenant; otherwise each tenant would read all invoices of the month.
+CREATE INDEX invoice_taken_back ON batch.invoice (tenant_id, period_start)
+WHERE kind = 'invoice' AND (status = 'void' OR credited);
+CREATE INDEX invoice_by_month ON batch.invoice (period_start, number);
+-- The newest invoices of a tenant.
+CREATE INDEX invoice_by_tenant ON batch.invoice (tenant_id, period_start DESC);
+-- The documents that a run issued or voided.
+CREATE INDEX invoice_by_execution ON batch.invoice (execution_id);
+CREATE INDEX invoice_by_voider ON batch.invoice (voided_by) WHERE voided_by IS NOT null;
+-- What the search filters by, without reading the document.
+CREATE INDEX invoice_by_date ON batch.invoice (issued_on, yen_total) WHERE number IS NOT null;
+CREATE INDEX invoice_by_counterparty ON batch.invoice (counterparty text_pattern_ops, issued_on) WHERE number IS NOT null;
+-- The search over the documents of all years by amount alone, and by the beginning of the number.
+CREATE INDEX invoice_by_amount ON batch.invoice (yen_total, issued_on) WHERE number IS NOT null;
+CREATE INDEX invoice_by_number ON batch.invoice (number text_pattern_ops) WHERE number IS NOT null;
+CREATE INDEX invoice_by_void ON batch.invoice (((voided_at AT TIME ZONE 'Asia/Tokyo')::date)) WHERE voided_at IS NOT null;
+CREATE INDEX invoice_open ON batch.invoice (due_on, tenant_id)
+WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND total <> credited_total + paid_total;
+-- The open invoices by counterparty, and their sums without reading all invoices.
+CREATE INDEX invoice_open_by_counterparty ON batch.invoice (counterparty COLLATE "C", tenant_id, due_on, number)
+INCLUDE (invoice_id, period_start, currency, total, credited_total, paid_total, marked_paid)
+WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND total <> credited_total + paid_total;
+CALL batch.make_tenant_table('batch.invoice');
+-- The guard looks whether a credit exists.
+CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
+-- The number and the times of its life are the database's to give (guard_invoice); across tenants invoices are only read.
+REVOKE INSERT, UPDATE, DELETE ON batch.invoice FROM batch_tenant, batch_platform;
+GRANT INSERT (
+    invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, hold_reason,
+    credits_invoice_id, credit_reason, execution_id
+), UPDATE (
+    status, issued_on, due_on, currency, total, content, inputs, input_hash, hold_reason, approved_by, credited, credited_total,
+    paid_total, marked_paid, execution_id, void_reason, voided_by
+) ON batch.invoice TO batch_tenant;
+COMMENT ON TABLE batch.invoice IS
+'Invoices, credit notes and replacements. content is the document, inputs are its facts, input_hash is their SHA-256. '
+'A finalised row never changes.';
+COMMENT ON COLUMN batch.invoice.number IS 'INV-YYYY-MM-NNN or CRN-YYYY-MM-NNN, gapless per month; none for a total of 0';
+COMMENT ON COLUMN batch.invoice.yen_total IS
+'In yen at the rate of the document or of its inputs; null: neither has a rate';
+COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the month may be billed again';
+COMMENT ON COLUMN batch.invoice.credited_total IS 'The sum of its final credit notes, tax included';
+COMMENT ON COLUMN batch.invoice.paid_total IS 'The sum of its payments less its refunds, without those taken back';
+COMMENT ON COLUMN batch.invoice.marked_paid IS
+'Whether this product has set PAID in HIS_TenantBilling; PAID without it is the application''s own';
+
+CREATE TABLE batch.invoice_counter (
+    series text NOT NULL,
+    billing_month date NOT NULL,
+    last_number integer NOT NULL,
+    PRIMARY KEY (series, billing_month)
+);
+CALL batch.make_platform_table('batch.invoice_counter');
+CREATE POLICY numbering ON batch.invoice_counter TO batch_owner USING (true) WITH CHECK (true);
+REVOKE INSERT, UPDATE, DELETE ON batch.invoice_counter FROM batch_platform;
+COMMENT ON TABLE batch.invoice_counter IS
+'The last invoice number per series and month. A row and not a sequence, because a sequence leaves gaps.';
+
+-- Finalising gives the number, in the same transaction: if that fails, the number was never given, and whoever waited for the
+-- counter's row gets it. Runs as the owner, because no tenant's work may touch the counter in any other way.
+CREATE FUNCTION batch.guard_invoice() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    taken integer;
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF OLD.status <> 'draft' THEN
+            RAISE restrict_violation USING MESSAGE = format('invoice %s is %s and cannot be deleted', OLD.number, OLD.status);
+        END IF;
+        RETURN OLD;
+    END IF;
+    IF OLD.status <> 'draft' AND (
+        OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.due_on, OLD.currency, OLD.total,
+        OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id, OLD.finalized_at, OLD.hold_reason, OLD.approved_by,
+        OLD.execution_id
+    ) IS DISTINCT FROM (
+        NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.due_on, NEW.currency, NEW.total,
+        NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id, NEW.finalized_at, NEW.hold_reason, NEW.approved_by,
+        NEW.execution_id
+    ) THEN
+        RAISE restrict_violation USING MESSAGE = format('invoice %s is %s and never changes', OLD.number, OLD.status);
+    END IF;
+    IF NEW.invoice_id <> OLD.invoice_id OR (OLD.credited AND NOT NEW.credited) OR (NEW.credited AND NEW.status = 'void') THEN
+        RAISE restrict_violation USING MESSAGE = format('invoice %s is credited, and neither void nor another', OLD.number);
+    END IF;
+    IF NEW.credited AND NOT OLD.credited AND NOT EXISTS (
+        SELECT FROM batch.invoice AS credit
+        WHERE credit.credits_invoice_id = NEW.invoice_id AND credit.status IN ('finalized', 'sent')
+    ) THEN
+        RAISE restrict_violation USING MESSAGE = format('invoice %s has no credit', OLD.number);
+    END IF;
+    IF OLD.status = NEW.status THEN
+        RETURN NEW;
+    END IF;
+    IF (OLD.status, NEW.status) NOT IN (
+        ('draft', 'finalized'), ('draft', 'void'), ('finalized', 'sent'), ('finalized', 'void'), ('sent', 'void')
+    ) THEN
+        RAISE restrict_violation USING MESSAGE = format('invoice %s cannot go from %s to %s', OLD.number, OLD.status, NEW.status);
+    END IF;
+    IF NEW.status = 'finalized' THEN
+        NEW.finalized_at := clock_timestamp();
+        IF NEW.total <> 0 THEN
+            INSERT INTO batch.invoice_counter AS counter (series, billing_month, last_number)
+            VALUES (CASE NEW.kind WHEN 'invoice' THEN 'INV' ELSE 'CRN' END, NEW.period_start, 1)
+            ON CONFLICT (series, billing_month) DO UPDATE SET last_number = counter.last_number + 1
+            RETURNING last_number INTO taken;
+            NEW.number := format(
+                '%s-%s-%s',
+                CASE NEW.kind WHEN 'invoice' THEN 'INV' ELSE 'CRN' END,
+                to_char(NEW.period_start, 'YYYY-MM'),
+                CASE WHEN taken < 1000 THEN lpad(taken::text, 3, '0') ELSE taken::text END
+            );
+        END IF;
+    ELSIF NEW.status = 'void' THEN
+        NEW.voided_at := clock_timestamp();
+    END IF;
+    RETURN NEW;
+END;
+$$;
+REVOKE EXECUTE ON FUNCTION batch.guard_invoice() FROM public;
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON batch.invoice FOR EACH ROW EXECUTE FUNCTION batch.guard_invoice();
+
+CREATE TABLE batch.extra_charge (
+    extra_charge_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    charged_on date NOT NULL,
+    description text NOT NULL CHECK (btrim(description) <> ''),
+    quantity numeric NOT NULL DEFAULT 1 CHECK (quantity > 0),
+    unit text,
+    unit_amount numeric NOT NULL CHECK (unit_amount <> 0),
+    currency text NOT NULL,
+    tax_category text NOT NULL CHECK (
+        tax_category IN ('standard', 'reduced', 'exempt', 'not_taxable', 'export', 'out_of_scope')
+    ),
+    carries_invoice_id text REFERENCES batch.invoice,
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT now(),
+    execution_id text,
+    UNIQUE (tenant_id, execution_id, description, tax_category)
+);
+CREATE INDEX extra_charge_by_date ON batch.extra_charge (tenant_id, charged_on);
+CREATE INDEX extra_charge_carries ON batch.extra_charge (carries_invoice_id) WHERE carries_invoice_id IS NOT null;
+CALL batch.make_tenant_table('batch.extra_charge');
+CREATE POLICY board ON batch.extra_charge FOR SELECT TO batch_owner USING (true);
+COMMENT ON TABLE batch.extra_charge IS
+'One-off lines, entered by people: each is a line of the invoice of the month of charged_on, after discounts and the minimum.';
+COMMENT ON COLUMN batch.extra_charge.unit_amount IS 'In currency, before tax as the price list''s prices; negative: a deduction';
+COMMENT ON COLUMN batch.extra_charge.carries_invoice_id IS
+'The invoice whose difference (usage that was closed again) the line carries into a later month';
+COMMENT ON COLUMN batch.extra_charge.execution_id IS
+'The run that entered it, which a retry finds; null: entered with SQL';
+
+CREATE TABLE batch.extra_charge_removal (
+    extra_charge_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    content jsonb NOT NULL,
+    removed_by text NOT NULL,
+    removed_at timestamptz NOT NULL DEFAULT now(),
+    execution_id text NOT NULL
+);
+CREATE INDEX extra_charge_removal_by_execution ON batch.extra_charge_removal (tenant_id, execution_id);
+CALL batch.make_tenant_table('batch.extra_charge_removal');
+COMMENT ON TABLE batch.extra_charge_removal IS
+'One-off lines that were removed from batch.extra_charge before an invoice had them; content is the removed row.';
+
+CREATE TABLE batch.invoice_document (
+    invoice_id text NOT NULL REFERENCES batch.invoice,
+    tenant_id text NOT NULL,
+    format text NOT NULL CHECK (format IN ('pdf', 'json')),
+    location text NOT NULL,
+    sha256 text NOT NULL,
+    bytes bigint NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (invoice_id, format)
+);
+CALL batch.make_tenant_table('batch.invoice_document');
+CREATE POLICY board ON batch.invoice_document FOR SELECT TO batch_owner USING (true);
+-- A row stays, because it says where the document is.
+REVOKE DELETE ON batch.invoice_document FROM batch_tenant, batch_platform;
+COMMENT ON TABLE batch.invoice_document IS 'Where an invoice''s files are; a row is written after its file.';
+
+-- Letters that carry a file. A letter is sent when its file is written.
+CREATE TABLE batch.letter_file (
+    tenant_id text NOT NULL,
+    notification_id text NOT NULL,
+    file_name text NOT NULL,
+    object_key text NOT NULL,
+    attached_text text NOT NULL,
+    unattached_text text NOT NULL,
+    sha256 text,
+    bytes bigint,
+    is_attached boolean CHECK ((is_attached IS null) = (sha256 IS null) AND (bytes IS null) = (sha256 IS null)),
+    PRIMARY KEY (tenant_id, notification_id)
+);
+CALL batch.make_tenant_table('batch.letter_file');
+COMMENT ON TABLE batch.letter_file IS
+'The file of a letter in HIS_NotificationLog, in the object store. sha256, bytes and is_attached are null until it is written.';
+COMMENT ON COLUMN batch.letter_file.is_attached IS
+'Whether the file is small enough for the mail server; the letter ends with attached_text or with unattached_text';
+
+CREATE TABLE batch.accounting_month (
+    month date PRIMARY KEY CHECK (extract(DAY FROM month) = 1),
+    handed_over_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    handed_over_by text NOT NULL,
+    execution_id text NOT NULL,
+    files jsonb NOT NULL
+);
+CALL batch.make_reference_table('batch.accounting_month');
+CREATE POLICY guard ON batch.accounting_month FOR SELECT TO batch_owner USING (true);
+-- A month stays handed over. Tenants' work reads the table, because it dates documents after the last month.
+REVOKE UPDATE, DELETE ON batch.accounting_month FROM batch_platform;
+COMMENT ON TABLE batch.accounting_month IS
+'Calendar months (Asia/Tokyo) that were handed over to the accountant. The newest one closes all earlier months.';
+COMMENT ON COLUMN batch.accounting_month.files IS
+'Per file: key, location, sha256, bytes, rows (without the header)';
+
+-- A document belongs to the month of its date. The name sorts before "guard", so this trigger fires first: a void gets its time
+-- while the lock is held. The void is then before a hand-over exactly if the hand-over sees it.
+CREATE FUNCTION batch.guard_accounting_month() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- The hand-over holds this lock exclusively (include/skillreport/billing/accounting/months.py).
+    PERFORM pg_advisory_xact_lock_shared(180201, 0);
+    IF NEW.status = 'finalized' AND EXISTS (
+        SELECT FROM batch.accounting_month AS closed
+        WHERE closed.month >= date_trunc('month', NEW.issued_on::timestamp)::date
+    ) THEN
+        RAISE restrict_violation USING
+            MESSAGE = format('the month of %s is handed over to the accountant', NEW.issued_on),
+            CONSTRAINT = 'accounting_month_is_open';
+    END IF;
+    RETURN NEW;
+END;
+$$;
+REVOKE EXECUTE ON FUNCTION batch.guard_accounting_month() FROM public;
+CREATE TRIGGER accounting_month BEFORE UPDATE OF status ON batch.invoice
+FOR EACH ROW WHEN (old.status <> new.status AND new.status IN ('finalized', 'void'))
+EXECUTE FUNCTION batch.guard_accounting_month();

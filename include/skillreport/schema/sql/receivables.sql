@@ -1,0 +1,67 @@
+-- Receivables: the payments of invoices, and the reminders of those that are overdue.
+
+CREATE TABLE batch.payment (
+    payment_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    invoice_id text NOT NULL REFERENCES batch.invoice,
+    kind text NOT NULL DEFAULT 'payment' CHECK (kind IN ('payment', 'refund')),
+    paid_on date NOT NULL,
+    amount numeric NOT NULL CHECK (amount > 0 AND amount < 'infinity'),
+    currency text NOT NULL,
+    method text NOT NULL CHECK (btrim(method) <> ''),
+    reference text NOT NULL CHECK (btrim(reference) <> ''),
+    source text NOT NULL CHECK (source IN ('operation', 'file')),
+    reason text,
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    execution_id text NOT NULL,
+    reversed_at timestamptz,
+    reversed_by text,
+    reversal_reason text,
+    reversal_execution_id text,
+    -- A payment counts once, however often its file is imported or its operation is repeated.
+    UNIQUE (tenant_id, invoice_id, reference),
+    CHECK (num_nulls(reversed_at, reversed_by, reversal_reason, reversal_execution_id) IN (0, 4))
+);
+CREATE INDEX payment_by_invoice ON batch.payment (invoice_id);
+CALL batch.make_tenant_table('batch.payment');
+CREATE POLICY board ON batch.payment FOR SELECT TO batch_owner USING (true);
+-- A payment never changes. One that was entered by mistake is taken back, and stays visible.
+REVOKE UPDATE, DELETE ON batch.payment FROM batch_tenant, batch_platform;
+GRANT UPDATE (reversed_at, reversed_by, reversal_reason, reversal_execution_id) ON batch.payment TO batch_tenant;
+COMMENT ON TABLE batch.payment IS
+'Money that arrived for invoices or was paid back, as people entered it. A row with reversed_at does not count.';
+COMMENT ON COLUMN batch.payment.kind IS 'payment: from the customer; refund: money paid back, which reduces paid_total';
+COMMENT ON COLUMN batch.payment.paid_on IS 'Day of the payment (Asia/Tokyo)';
+COMMENT ON COLUMN batch.payment.amount IS 'In currency, which is the invoice''s';
+COMMENT ON COLUMN batch.payment.reference IS
+'What identifies the payment, for example the bank''s; several invoices may be paid under one reference';
+COMMENT ON COLUMN batch.payment.reason IS 'Why money was paid back, or why the payment was moved here from another invoice';
+
+CREATE TABLE batch.reminder_stop (
+    stop_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    invoice_id text REFERENCES batch.invoice,
+    reason text NOT NULL CHECK (btrim(reason) <> ''),
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE NULLS NOT DISTINCT (tenant_id, invoice_id)
+);
+CALL batch.make_tenant_table('batch.reminder_stop');
+CREATE POLICY board ON batch.reminder_stop FOR SELECT TO batch_owner USING (true);
+COMMENT ON TABLE batch.reminder_stop IS 'Tenants, or with invoice_id single invoices, for which no reminder is sent.';
+
+CREATE TABLE batch.overdue_reminder (
+    tenant_id text NOT NULL,
+    invoice_id text NOT NULL REFERENCES batch.invoice,
+    days integer NOT NULL CHECK (days > 0),
+    queued_on date NOT NULL,
+    open_amount numeric NOT NULL,
+    execution_id text NOT NULL,
+    PRIMARY KEY (invoice_id, days)
+);
+CALL batch.make_tenant_table('batch.overdue_reminder');
+CREATE POLICY board ON batch.overdue_reminder FOR SELECT TO batch_owner USING (true);
+COMMENT ON TABLE batch.overdue_reminder IS
+'Reminders that were queued, each once; the letter in HIS_NotificationLog may be deleted earlier than this row.';
+COMMENT ON COLUMN batch.overdue_reminder.days IS 'Days after the due date, as in the setting billing.reminder_days';

@@ -1,0 +1,16 @@
+"""The baseline: all of schema batch, by subject."""
+
+from __future__ import annotations
+
+from include.skillreport.schema.deploy import run_sql_file
+from include.skillreport.schema.revisions import BASELINE, baseline_revision
+
+revision = baseline_revision()
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    for subject in BASELINE:
+        run_sql_file(f"sql/{subject}.sql")
