@@ -72,13 +72,13 @@ def test_without_the_views(board: Board, database: Database) -> None:
 def test_with_a_schema_of_another_baseline(board: Board, database: Database, deployed: str) -> None:
     with database.connect() as host:
         host.execute("UPDATE batch.deployment SET revision = %s", [deployed])
-    _assert_problem(board, f"版は {deployed} ですが", "公開前の別の状態のコード", "DROP SCHEMA batch CASCADE")
+    _assert_problem(board, f"公開前の別のコードが作った版 {deployed} で", "DROP SCHEMA batch CASCADE")
 
 
 def test_with_views_that_do_not_tell_their_revision(board: Board, database: Database) -> None:
     with database.connect() as host:
         host.execute("DROP VIEW batch.board_deployment")
-    _assert_problem(board, "版は 不明 ですが", "DROP SCHEMA batch CASCADE")
+    _assert_problem(board, "版 不明 で", "DROP SCHEMA batch CASCADE")
 
 
 def test_with_a_schema_that_can_be_upgraded(board: Board, database: Database) -> None:

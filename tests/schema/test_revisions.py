@@ -87,7 +87,9 @@ def test_code_of_the_baseline_refuses_a_schema_that_newer_code_made(
     with _next_code(tmp_path):
         upgrade(database.dsn)
 
-    _assert_refused_everywhere(database, f"版は {NEXT} .*{head_revision()} です.*新しいコードを使って")
+    _assert_refused_everywhere(
+        database, f"版 {NEXT} で、このコードの版 {head_revision()} では.*新しいコードを使って"
+    )
 
 
 def test_attach_leaves_a_revision_to_upgrade(database: Database, tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_schema_of_another_state_of_the_baseline_is_refused(
 
     assert head_revision() != deployed
     _assert_refused_everywhere(
-        database, f"版は {deployed} .*{head_revision()} です.*DROP SCHEMA batch CASCADE"
+        database, f"版 {deployed} で、このコードの版 {head_revision()} には.*DROP SCHEMA batch CASCADE"
     )
 
 
@@ -124,9 +126,7 @@ def test_a_schema_of_a_revision_from_before_the_baseline_is_refused(
         connection.execute("UPDATE batch.alembic_version SET version_num = %s", [deployed])
         connection.execute("UPDATE batch.deployment SET revision = %s", [deployed])
 
-    sentence = (
-        f"版は {deployed} ですが.*公開前の別の状態のコード.*新しいデータベース.*DROP SCHEMA batch CASCADE"
-    )
+    sentence = f"公開前の別のコードが作った版 {deployed} で.*新しいデータベース.*DROP SCHEMA batch CASCADE"
     _assert_refused_everywhere(database, sentence)
     with _next_code(tmp_path):
         _assert_refused_everywhere(database, sentence)

@@ -63,16 +63,19 @@ def find_other_revision(deployed: str | None) -> Finding | None:
     head = revisions[-1]
     if deployed == head:
         return None
-    problem = f"スキーマ batch の版は {deployed or 'なし'} ですが、このコードの版は {head} です。"
     if deployed is None or deployed in revisions:
+        problem = f"スキーマ batch の版は {deployed or 'なし'} ですが、このコードの版は {head} です。"
         return remark("outdated", problem, f"{UPGRADE_HINT}。", "batch")
     if _number(deployed) > _number(head):
-        remedy = "スキーマはより新しいコードが作ったものです。新しいコードを使ってください。"
-    else:
-        remedy = (
-            "スキーマは公開前の別の状態のコードが作ったもので、この版には移せません。新しいデータベースを使うか、"
-            "スキーマを行ごと捨ててよければ `DROP SCHEMA batch CASCADE` のあとに upgrade を実行してください（docs/deploying.md）。"
-        )
+        problem = f"スキーマ batch はより新しいコードが作った版 {deployed} で、このコードの版 {head} では使えません。"
+        return error("other-revision", problem, "新しいコードを使ってください。", "batch")
+    problem = (
+        f"スキーマ batch は公開前の別のコードが作った版 {deployed} で、このコードの版 {head} には移せません。"
+    )
+    remedy = (
+        "新しいデータベースを使うか、行を捨ててよければ `DROP SCHEMA batch CASCADE` のあとに "
+        "`python -m include.skillreport upgrade` を実行してください（docs/deploying.md）。"
+    )
     return error("other-revision", problem, remedy, "batch")
 
 
