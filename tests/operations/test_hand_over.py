@@ -82,12 +82,12 @@ def test_the_first_hand_over_closes_all_earlier_months_if_the_operator_gives_a_r
 ) -> None:
     january = date(2027, 1, 1)
     refused = hand_over(database, store, "2026-12-01", january)
-    assert "先に会計月 2026-11 を引き渡してください。以前の版のファイルなどで 2026-12 まで" in (
+    assert "先に会計月 2026-11 を引き渡してください。2026-12 までの書類を別の方法で渡し済みなら" in (
         refused.error or ""
     )
 
     before = files(store)[NOVEMBERS_LIST]
-    assert hand_over(database, store, "2026-12-01", january, "旧版のファイルで渡し済み").status == "completed"
+    assert hand_over(database, store, "2026-12-01", january, "メールで渡し済み").status == "completed"
 
     assert host.execute("SELECT month FROM batch.accounting_month").fetchall() == [(date(2026, 12, 1),)]
     operate(

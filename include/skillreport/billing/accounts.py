@@ -340,7 +340,7 @@ def _account(
             postal_code=row["postal_code"],
             address=row["address"],
             email=row["email"],
-            # Stored without a country in Japan, like invoices from before recipients had a country.
+            # An address in Japan is stored without its country.
             country=row["country"] if row["country"] != _JAPAN else None,
         ),
         discounts=row["discounts"],

@@ -3,4 +3,4 @@
 The wheel, the row of a run in ``batch.execution_log``, its log, and the operators' board show it.
 """
 
-VERSION = "1.0.0"
+VERSION = "0.1.0"

@@ -98,7 +98,7 @@ class _RunAlert(BaseNotifier, ABC):
 class LateRunAlert(_RunAlert):
     """The alert about a run over its time limit. ``severity`` is the name of an ``include.skillreport.core.catalog.Severity``.
 
-    ``is_operation``: the DAG is an operation. A deadline that an earlier version stored does not pass it.
+    ``is_operation``: the DAG is an operation.
     """
 
     key = "late"

@@ -29,8 +29,7 @@ class RunReport:
     seconds: float
     closed_at: str
     link: str
-    # A report that an earlier version stored does not have this link.
-    board_link: str = ""
+    board_link: str
     severity: str = field(default="INFO", init=False)
 
     @property

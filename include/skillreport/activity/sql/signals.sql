@@ -151,7 +151,7 @@ happened AS (
 ),
 
 -- Who logged in on the day. The application keeps only the last login, so people whom an earlier run of the day saw count as
--- well. Earlier versions stored accounts instead of people.
+-- well. An account without an employee is stored by its own id, and may have got an employee since.
 logged_in AS (
     SELECT tenant_id, person_id
     FROM account

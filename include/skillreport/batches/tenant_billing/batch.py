@@ -57,8 +57,7 @@ class TenantBillingBatch(TenantBatch):
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
-            # A run that an older version has opened has no such option.
-            names_tenants=run.options.get("names_tenants", False),
+            names_tenants=run.options["names_tenants"],
         )
         bill = self._billing.price if run.dry_run else self._billing.settle
         return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]

@@ -138,7 +138,7 @@ def _require_closable(
     is_first = open_from == date.min
     if earlier and not (is_first and closes_earlier):
         advice = (
-            f"。以前の版のファイルなどで {month:%Y-%m} までの書類を渡し済みなら、「理由」（reason）にそう書いて実行すると、"
+            f"。{month:%Y-%m} までの書類を別の方法で渡し済みなら、「理由」（reason）にそう書いて実行すると、"
             "まとめて閉じます"
         )
         raise BillingError(

@@ -151,13 +151,11 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
     }
 
 
-def _reference(
-    number: str | None, issued_on: date | None, notation: Notation
-) -> dict[str, str | None] | None:
-    """Another document. Credit notes of earlier versions do not know its date."""
-    if number is None:
+def _reference(number: str | None, issued_on: date | None, notation: Notation) -> dict[str, str] | None:
+    """Another document."""
+    if number is None or issued_on is None:
         return None
-    return {"number": number, "issued_on": None if issued_on is None else notation.day(issued_on)}
+    return {"number": number, "issued_on": notation.day(issued_on)}
 
 
 def _printed_recipient(recipient: Recipient, notation: Notation) -> dict[str, Any]:

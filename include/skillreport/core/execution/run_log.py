@@ -157,11 +157,11 @@ class InstancesFailedError(BatchError):
 
 
 class ShardMissingError(BatchError):
-    """The execution log has no tenants for a mapped instance: an earlier version opened the run, or its rows were deleted."""
+    """The execution log has no tenants for a mapped instance, because its rows were deleted."""
 
     def __init__(self) -> None:
         super().__init__(
-            "この実行のテナントの記録がありません（以前の版で始まった実行か、記録が整理されています）。"
+            "この実行のテナントの記録がありません（記録が整理されています）。"
             "open_run から下流ごと消去（Clear）するか、新しく実行（Trigger）してください。"
         )
 

@@ -39,7 +39,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class SlowInstance:
-    """A mapped instance of the latest run. ``tenants`` are its tenants. A run of an earlier version has none."""
+    """A mapped instance of the latest run. ``tenants`` are its tenants."""
 
     row: Mapping[str, Any]
     tenants: Sequence[Mapping[str, Any]]
