@@ -207,7 +207,6 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.log_cleanup
 	@$(BIN)/python -m benchmarks.backup
 	@$(BIN)/python -m benchmarks.log_deletion
-	@$(BIN)/python -m benchmarks.host_indexes
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
 
 .PHONY: bench-scale

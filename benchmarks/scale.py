@@ -63,7 +63,6 @@ from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.host_indexes.creation import create_indexes
-from include.skillreport.schema.host_indexes.recommended import RECOMMENDED
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 
@@ -228,7 +227,7 @@ def history(server: EmbeddedPostgres, folder: Path) -> bool:
         f"\nHistory: {world.tenants:,} tenants, {world.requests:,} requests a day. One scan of the day: {floor(one):.2f} s"
     )
     base, plain = costs(one, folder), costs(many, folder)
-    list(create_indexes(many, [index.name for index in RECOMMENDED]))
+    list(create_indexes(many))
     vacuum(many)
     indexed = costs(many, folder)
     _print_growth(base, {f"{HISTORY_DAYS} days": plain, f"{HISTORY_DAYS} days, indexes": indexed}, "1 day")

@@ -25,7 +25,7 @@ from include.skillreport.schema.checks.report import Report, check_database
 from include.skillreport.schema.checks.sessions import find_pooler_name
 from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
 from include.skillreport.schema.host_contract import HostVariant, load_contract
-from include.skillreport.schema.host_indexes.creation import measure_indexes
+from include.skillreport.schema.host_indexes.creation import list_indexes
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server, administer
@@ -506,7 +506,7 @@ def test_a_pooler_in_session_mode_fits_the_batches_but_neither_the_deployment_no
 
         through_pooler = make_conninfo(login, port=port)
         assert ("pooler", "127.0.0.1") in codes(check(through_pooler))
-        for action in (upgrade, detach, attach, measure_indexes):
+        for action in (upgrade, detach, attach, list_indexes):
             with pytest.raises(SchemaError, match=r"^ホスト .*PgBouncer.*直接のホスト"):
                 action(through_pooler)
         with pytest.raises(SettingsError, match=r"'batch_backup_db': ホスト .*PgBouncer.*直接のホスト"):

@@ -21,7 +21,7 @@ from include.skillreport.core.catalog import BATCHES, TENANT_BILLING
 from include.skillreport.core.database import plan_for_scans, sql_blocks, tenant_transaction
 from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.host_indexes.creation import create_indexes
-from include.skillreport.schema.host_indexes.recommended import RECOMMENDED
+from include.skillreport.schema.host_indexes.listing import HOST_INDEXES
 from tests.conftest import Database, Server, copied_database
 from tests.schema.host_plan_rows import LAST_DAY, TENANTS, plant_host
 
@@ -305,7 +305,7 @@ def indexed(server: Server, templates: dict[HostVariant, str]) -> Iterator[Datab
     with copied_database(server, templates[HostVariant.MULTI_TENANT], "host_plans") as database:
         with database.connect() as owner:
             plant_host(owner)
-        list(create_indexes(database.dsn, [index.name for index in RECOMMENDED]))
+        list(create_indexes(database.dsn))
         yield database
 
 
@@ -340,6 +340,15 @@ def test_no_statement_reads_a_log_as_a_whole(indexed: Database, name: str) -> No
     assert read.intersection(GROWING) <= set(statement.whole)
 
 
+def test_a_statement_reads_each_index_of_the_list(indexed: Database) -> None:
+    read: set[str] = set()
+    for name, text in growing_blocks().items():
+        with indexed.connect(STATEMENTS[name].role) as connection:
+            read |= set(index_names(explain(connection, text, STATEMENTS[name])))
+
+    assert {index.name for index in HOST_INDEXES} - read == set()
+
+
 def explain(connection: psycopg.Connection, text: str, statement: Statement) -> dict[str, Any]:
     """The plan of a block in the transaction in which its batch runs it."""
     is_of_tenants = statement.role == "batch_tenant"
@@ -351,6 +360,14 @@ def explain(connection: psycopg.Connection, text: str, statement: Statement) -> 
     assert row is not None
     plan: dict[str, Any] = row[0][0]["Plan"]
     return plan
+
+
+def index_names(plan: dict[str, Any]) -> Iterator[str]:
+    """The indexes that a plan reads."""
+    if "Index Name" in plan:
+        yield plan["Index Name"]
+    for child in plan.get("Plans", ()):
+        yield from index_names(child)
 
 
 def reads(plan: dict[str, Any]) -> Iterator[tuple[str, bool]]:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
-from include.skillreport.schema.host_indexes.advice import as_json, as_text
-from include.skillreport.schema.host_indexes.creation import create_indexes, forget_indexes, measure_indexes
+from include.skillreport.schema.host_indexes.creation import create_indexes, forget_indexes, list_indexes
 
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -46,7 +45,7 @@ def add_schema_actions(actions: Actions) -> None:
         actions,
         "indexes",
         _indexes,
-        "say which indexes on the host's tables the batches profit from, and create them",
+        "list the indexes that the host's tables lack, or create them",
     )
     _add_index_arguments(indexes)
 
@@ -102,25 +101,23 @@ def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
         "--create",
         nargs="*",
         metavar="NAME",
-        help="create the advised indexes, or only those named, while the application goes on writing",
+        help="create the missing indexes, or only those named, while the application goes on writing",
     )
     choice.add_argument(
         "--forget", nargs="+", metavar="NAME", help="let `check` no longer miss these indexes"
     )
-    choice.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _indexes(arguments: argparse.Namespace) -> None:
     if arguments.create is not None:
         sentences = list(_printed(create_indexes(arguments.dsn, arguments.create)))
         if not sentences:
-            print("新しく作成する索引はありません。")
+            print("足りない索引はありません。")
     elif arguments.forget:
         forget_indexes(arguments.dsn, arguments.forget)
         print("記録から除きました。索引そのものは変えていません。")
     else:
-        all_advice = measure_indexes(arguments.dsn)
-        print(as_json(all_advice) if arguments.json else as_text(all_advice))
+        print(list_indexes(arguments.dsn))
 
 
 def _printed(sentences: Iterable[str]) -> Iterator[str]:

@@ -35,7 +35,7 @@ from include.skillreport.schema.checks.privileges import ROLES as ROLES
 from include.skillreport.schema.checks.privileges import TENANT as TENANT
 from include.skillreport.schema.checks.sessions import direct_connection, find_read_only_login
 from include.skillreport.schema.host_contract import HostVariant, check_host, host_columns, load_contract
-from include.skillreport.schema.host_indexes.record import record_present
+from include.skillreport.schema.host_indexes.listing import record_present
 from include.skillreport.schema.revisions import SCRIPTS, UPGRADE_HINT, find_other_revision, head_revision
 
 _HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""Create indexes on the application's tables, as the login that owns the tables and while the application writes to them."""
+"""The command ``indexes``: list the missing indexes, and create them as the owner of the tables while the application writes to them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import SchemaError, reason_of
 from include.skillreport.schema.checks.privileges import OWNER, may_act_as
 from include.skillreport.schema.checks.sessions import direct_connection
-from include.skillreport.schema.host_contract import check_host
-from include.skillreport.schema.host_indexes.advice import Advice, Verdict, advise
-from include.skillreport.schema.host_indexes.measurement import find_indexes
-from include.skillreport.schema.host_indexes.recommended import MULTI_OPS, RECOMMENDED, HostIndex, Kind
-from include.skillreport.schema.host_indexes.record import forget, record_present
+from include.skillreport.schema.host_indexes.listing import (
+    HOST_INDEXES,
+    HostIndex,
+    IndexState,
+    forget,
+    has_record,
+    index_of,
+    index_states,
+    record_present,
+)
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -26,39 +31,63 @@ _CREATION_LOCK = 7_018_020
 LOCK_TIMEOUT = "60s"
 
 
-def measure_indexes(dsn: str) -> list[Advice]:
-    """The advice for the database of ``dsn``. Changes nothing. :raises SchemaError: the host or the login is not suitable."""
+def list_indexes(dsn: str) -> str:
+    """The missing indexes and the leftovers of interrupted creations, in Japanese. Changes nothing."""
     with _session(dsn) as connection:
-        connection.execute("SET default_transaction_read_only = on")
-        return advise(connection)
+        states = index_states(connection)
+    missing = [state for state in states if not state.present]
+    lines = [line for state in missing for line in _lines(state)]
+    if not missing:
+        return "足りない索引はありません。"
+    lines += [
+        "",
+        "`prisma db push` は、schema.prisma にない索引を削除します。"
+        "上の @@index の行を、その表の model に加えてください（項目名が列名と違うときは、項目名を書きます）。",
+        f"足りない索引は {len(missing)} 件です。"
+        "`python -m include.skillreport indexes --create` で作成できます（表への書き込みは止まりません）。",
+    ]
+    return "\n".join(lines)
+
+
+def _lines(state: IndexState) -> list[str]:
+    index = state.index
+    rows = "行数不明" if state.rows is None else f"約 {state.rows:,} 行"
+    return [
+        f"{index.subject}（{rows}）: {'、'.join(index.readers)} が読みます。",
+        *([f"  {index.removal}"] if state.is_leftover else []),
+        f"  {index.statement};",
+        f"  {index.prisma_line}",
+    ]
 
 
 def create_indexes(dsn: str, names: Sequence[str] = ()) -> Iterator[str]:
-    """Create the advised indexes, or those with the given names. Yields a Japanese sentence about each.
+    """Create the missing indexes, or those with the given names. Yields a Japanese sentence about each new one.
 
-    An existing index is not changed. If an aborted creation has left an unusable index, it is dropped and created again. After each index,
-    ``batch.host_index`` is updated if schema ``batch`` is deployed.
-    :raises SchemaError: the host or the login is not suitable, a name is unknown, another session creates indexes, or an index cannot be
-        created; the text names an unusable index that remains.
+    An existing index is not changed. After each index ``batch.host_index`` is updated if schema ``batch`` is deployed.
+    :raises SchemaError: the login is not suitable, a name is unknown, another session creates indexes, or an index cannot be created;
+        the text says how to remove an unusable index that an interrupted creation has left.
     """
-    chosen = [index_of(name) for name in names] or list(RECOMMENDED)
+    chosen = [index_of(name) for name in names] or HOST_INDEXES
     with _session(dsn) as connection:
         if _SQL.row(connection, "begin_creation", lock=_CREATION_LOCK) != (True,):
             raise SchemaError("別の `indexes --create` が実行中です。終わってからやり直してください。")
-        all_advice = [each for each in advise(connection, chosen) if names or each.verdict is Verdict.ADVISED]
-        _require_ownership(connection, all_advice)
+        states = index_states(connection, chosen)
+        leftovers = [state.index.removal for state in states if state.is_leftover]
+        if leftovers:
+            raise SchemaError("".join([*leftovers, "そのあとで、もう一度実行してください。"]))
         # A large table takes longer than the application's statement timeout.
         connection.execute("SET statement_timeout = 0")
         _record(connection)
-        for advice in all_advice:
-            sentence = _create(connection, advice)
-            # Record it at once, because the next index may fail.
-            _record(connection, [advice.index])
-            yield sentence
+        for state in states:
+            if not state.present:
+                _create(connection, state.index)
+                # Record it at once, because the next index may fail.
+                _record(connection)
+                yield f"{state.index.name} を作成しました。model に {state.index.prisma_line} を加えてください。"
 
 
 def forget_indexes(dsn: str, names: Sequence[str]) -> None:
-    """Delete the records of indexes that are no longer needed, so that ``check`` does not report them as lost. The indexes stay."""
+    """Delete the records of indexes that are not needed, so that ``check`` does not report them as lost. The indexes stay."""
     indexes = [index_of(name) for name in names]
     with _session(dsn) as connection, connection.transaction():
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
@@ -66,21 +95,11 @@ def forget_indexes(dsn: str, names: Sequence[str]) -> None:
             forget(connection, index)
 
 
-def index_of(name: str) -> HostIndex:
-    """The recommended index of this name. :raises SchemaError: there is none; lists the names."""
-    for index in RECOMMENDED:
-        if index.name == name:
-            return index
-    known = "、".join(index.name for index in RECOMMENDED)
-    raise SchemaError(f"索引 {name} は一覧にありません。次のどれかを指定してください: {known}。")
-
-
 @contextmanager
 def _session(dsn: str) -> Iterator[psycopg.Connection]:
-    """A connection in autocommit mode to a host that has all tables."""
+    """A direct connection in autocommit mode."""
     with direct_connection(dsn, autocommit=True) as connection:
         connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
-        check_host(connection)
         try:
             yield connection
         except errors.InsufficientPrivilege as error:
@@ -90,64 +109,13 @@ def _session(dsn: str) -> Iterator[psycopg.Connection]:
             ) from None
 
 
-def _require_ownership(connection: psycopg.Connection, all_advice: Sequence[Advice]) -> None:
-    foreign = sorted({each.index.table for each in all_advice if not each.table.is_owner})
-    if foreign:
-        tables = "、".join(f'"{table}"' for table in foreign)
-        raise SchemaError(
-            f'ログイン "{connection.info.user}" は表 {tables} の所有者ではないため、索引を作成できません。'
-            "ホストの表の所有者で実行してください。"
-        )
-
-
-def _create(connection: psycopg.Connection, advice: Advice) -> str:
-    index = advice.index
-    if advice.present:
-        return f"{index.name}: すでに {advice.present.name} があります。"
-    if advice.verdict is Verdict.IN_PROGRESS:
-        return f"{index.name}: 別のセッションが作成中です。"
-    if advice.kind is None:
-        return f'{index.name}: 表 "{index.table}" に行がないため、種類を決められません。作成しませんでした。'
+def _create(connection: psycopg.Connection, index: HostIndex) -> None:
     try:
-        if advice.broken:
-            _drop(connection, index)
-        connection.execute(_statement(index, advice.kind))
+        connection.execute(index.statement)
+    except errors.InsufficientPrivilege:
+        raise
     except errors.Error as error:
-        raise SchemaError(_explained(error, index) + _clean_up(connection, index)) from None
-    return f"{index.name}: {advice.kind.label} を作成しました。"
-
-
-def _statement(index: HostIndex, kind: Kind) -> sql.Composed:
-    operator_class = sql.SQL(" " + MULTI_OPS if kind is Kind.BRIN else "")
-    return sql.SQL("CREATE INDEX CONCURRENTLY {name} ON {table} USING {method} ({column}{operators})").format(
-        name=sql.Identifier(index.name),
-        table=sql.Identifier("public", index.table),
-        method=sql.SQL("brin" if kind is Kind.BRIN else "btree"),
-        column=sql.Identifier(index.column),
-        operators=operator_class,
-    )
-
-
-def _drop(connection: psycopg.Connection, index: HostIndex) -> None:
-    name = sql.Identifier("public", index.name)
-    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name))
-
-
-def _clean_up(connection: psycopg.Connection, index: HostIndex) -> str:
-    """Drop the unusable index that a failed creation has left. If that is not possible, returns the action; otherwise empty."""
-    try:
-        found = find_indexes(connection, index)
-        if any(each.is_mine and not each.is_valid and not each.is_in_progress for each in found):
-            _drop(connection, index)
-    except errors.Error:
-        # The cause of the failure may stop the cleanup too. After a lost connection it is unknown whether the index exists.
-        return (
-            f"使えない索引 {index.name} が残っているため（接続が切れたときは、残っている可能性があります）、"
-            "表への書き込みのたびに手間がかかります。"
-            f"原因がなくなってから `python -m include.skillreport indexes --create {index.name}` で作り直すか、"
-            f'`DROP INDEX CONCURRENTLY public."{index.name}"` で削除してください。'
-        )
-    return ""
+        raise SchemaError(_explained(error, index) + _remains(connection, index)) from None
 
 
 def _explained(error: errors.Error, index: HostIndex) -> str:
@@ -162,10 +130,20 @@ def _explained(error: errors.Error, index: HostIndex) -> str:
     return f"{index.name} を作成できませんでした: {reason_of(error)}。"
 
 
-def _record(connection: psycopg.Connection, indexes: Sequence[HostIndex] = RECOMMENDED) -> None:
+def _remains(connection: psycopg.Connection, index: HostIndex) -> str:
+    """What a failed creation has left, for the operator."""
+    try:
+        return "".join(
+            state.index.removal for state in index_states(connection, [index]) if state.is_leftover
+        )
+    except errors.Error:
+        return "使えない索引が残っているかもしれません。`python -m include.skillreport indexes` で確認してください。"
+
+
+def _record(connection: psycopg.Connection) -> None:
     """Update ``batch.host_index``. If the schema or the membership is missing, a later ``upgrade`` updates it."""
-    if not _SQL.row(connection, "has_record")[0] or not may_act_as(connection, OWNER):
+    if not has_record(connection) or not may_act_as(connection, OWNER):
         return
     with connection.transaction():
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
-        record_present(connection, indexes)
+        record_present(connection)
