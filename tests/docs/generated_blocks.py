@@ -45,14 +45,6 @@ _WORKS_ON = {
     WorksOn.RUN_DATE: "the run's date",
 }
 
-# The classes of BATCH-002 whose statements delete from a table of another name.
-_TABLES_OF_STEPS = {
-    "closed_incident": "incident",
-    "closed_platform_incident": "platform_incident",
-    "settled_alert": "operator_alert",
-    "ended_suppression": "suppressed_address",
-}
-
 
 def renewed(page: Path, connection: psycopg.Connection) -> str:
     """The text of the page with its blocks generated again. The database has the schema."""
@@ -203,11 +195,16 @@ def _tables(*, connection: psycopg.Connection) -> str:
 def _kept(table: str) -> str:
     if table in KEPT_FOR_YEARS:
         return "always"
-    days = LogCleanupSettings.load().row_days
-    for row_class in ROW_CLASSES.values():
-        if not row_class.is_host and table in {_TABLES_OF_STEPS.get(step, step) for step in row_class.tables}:
-            return f"{getattr(days, row_class.setting)} days (`log_cleanup.row_days.{row_class.setting}`)"
-    return BOUNDED[table]
+    row_days = LogCleanupSettings.load().row_days
+    days = {
+        setting: getattr(row_days, setting)
+        for setting, row_class in ROW_CLASSES.items()
+        if table in {old.table for old in row_class.tables}
+    }
+    if not days:
+        return BOUNDED[table]
+    longest = max(days, key=lambda setting: days[setting])
+    return f"{days[longest]} days (`log_cleanup.row_days.{longest}`)"
 
 
 def _alerts() -> str:

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.core.catalog import BATCHES, TENANT_BILLING
 from include.skillreport.core.database import plan_for_scans, sql_blocks, tenant_transaction
 from include.skillreport.schema.host_contract import HostVariant
@@ -110,13 +111,13 @@ STATEMENTS: dict[str, Statement] = {
         role="batch_tenant",
     ),
     "billing/withdraw_letters": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
-    "batches/log_cleanup/old_system_log": Statement({"before": LAST_DAY - timedelta(days=33)}),
-    "batches/log_cleanup/delete_system_log": Statement(
-        {"ids": ["1", "2"], "before": LAST_DAY - timedelta(days=33)}
+    "batches/log_cleanup/old all_system_log": Statement({"before": LAST_DAY - timedelta(days=33)}),
+    "batches/log_cleanup/delete all_system_log": Statement(
+        {"id": ["1", "2"], "before": LAST_DAY - timedelta(days=33)}
     ),
-    "batches/log_cleanup/old_expired_token": Statement({"before": LAST_DAY - timedelta(days=33)}),
-    "batches/log_cleanup/delete_expired_token": Statement(
-        {"ids": ["1", "2"], "before": LAST_DAY - timedelta(days=33)}
+    "batches/log_cleanup/old all_token": Statement({"before": LAST_DAY - timedelta(days=33)}),
+    "batches/log_cleanup/delete all_token": Statement(
+        {"id": ["1", "2"], "before": LAST_DAY - timedelta(days=33)}
     ),
     "batches/monthly_report/show_file": Statement(
         {
@@ -285,13 +286,27 @@ def growing_views() -> frozenset[str]:
 
 def growing_blocks() -> dict[str, str]:
     """The blocks that name such a view, by folder and name."""
-    folders = {file.parents[1] for file in INCLUDE.rglob("sql/*.sql")} - {INCLUDE / "schema"}
     return {
-        f"{folder.relative_to(INCLUDE)}/{name}": text
-        for folder in sorted(folders)
-        for name, text in sql_blocks(folder).items()
+        f"{folder}/{name}": text
+        for folder, name, text in all_statements()
         if growing_views().intersection(re.findall(r"batch\.(\w+)", _code(text)))
     }
+
+
+def all_statements() -> Iterator[tuple[str, str, str]]:
+    """Folder, name and text of each block of the SQL files, and of each statement that BATCH-002 generates for the host's tables."""
+    folders = {file.parents[1] for file in INCLUDE.rglob("sql/*.sql")} - {INCLUDE / "migrations"}
+    for folder in sorted(folders):
+        for name, text in sql_blocks(folder).items():
+            yield str(folder.relative_to(INCLUDE)), name, text
+    for row_class in ROW_CLASSES.values():
+        for old in row_class.tables if row_class.is_host else ():
+            for name, statement in (("old", old.find()), ("delete", old.delete(["text"]))):
+                yield (
+                    "data_management/log_cleanup",
+                    f"{name} {old.table}",
+                    statement.as_string().replace('"', ""),
+                )
 
 
 def _code(text: str) -> str:

@@ -6,20 +6,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from include.skillreport.core.database import sql_blocks
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.conftest import Server, copied_database
 from tests.schema.catalogue import rows_of
-
-INCLUDE = Path(__file__).parents[2] / "include" / "skillreport"
+from tests.schema.test_host_plans import all_statements
 
 NO_DATES = ("infinity", "-infinity", "9999-12-31 23:59:59", "294276-12-31 23:59:59", "4713-01-01 BC")
 
@@ -147,12 +144,11 @@ def test_no_statement_returns_a_time_as_the_host_has_it(deployed: psycopg.Connec
     views = {view for view, _ in raw}
     returned = []
     checked = set()
-    for folder in sorted({file.parents[1] for file in INCLUDE.rglob("sql/*.sql")} - {INCLUDE / "schema"}):
-        for name, text in sql_blocks(folder).items():
-            used = views.intersection(re.findall(r"batch\.(\w+)", text))
-            checked |= used
-            if used and raw.intersection(_returned_columns(deployed, text)):
-                returned.append((folder.name, name))
+    for folder, name, text in all_statements():
+        used = views.intersection(re.findall(r"batch\.(\w+)", text))
+        checked |= used
+        if used and raw.intersection(_returned_columns(deployed, text)):
+            returned.append((folder, name))
     assert checked == views
     assert returned == []
 
