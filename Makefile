@@ -199,14 +199,11 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.statistics
 	@$(BIN)/python -m benchmarks.monthly_reports
 	@$(BIN)/python -m benchmarks.inactive_tenants
-	@$(BIN)/python -m benchmarks.settings_sync
 	@$(BIN)/python -m benchmarks.tenant_monitoring
 	@$(BIN)/python -m benchmarks.notifications
 	@$(BIN)/python -m benchmarks.throttling
 	@$(BIN)/python -m benchmarks.external_sync
-	@$(BIN)/python -m benchmarks.log_cleanup
 	@$(BIN)/python -m benchmarks.backup
-	@$(BIN)/python -m benchmarks.log_deletion
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
 
 .PHONY: bench-scale

@@ -295,7 +295,7 @@ def growing_blocks() -> dict[str, str]:
 
 def all_statements() -> Iterator[tuple[str, str, str]]:
     """Folder, name and text of each block of the SQL files, and of each statement that BATCH-002 generates for the host's tables."""
-    folders = {file.parents[1] for file in INCLUDE.rglob("sql/*.sql")} - {INCLUDE / "migrations"}
+    folders = {file.parents[1] for file in INCLUDE.rglob("sql/*.sql")} - {INCLUDE / "schema"}
     for folder in sorted(folders):
         for name, text in sql_blocks(folder).items():
             yield str(folder.relative_to(INCLUDE)), name, text
@@ -303,7 +303,7 @@ def all_statements() -> Iterator[tuple[str, str, str]]:
         for old in row_class.tables if row_class.is_host else ():
             for name, statement in (("old", old.find()), ("delete", old.delete(["text"]))):
                 yield (
-                    "data_management/log_cleanup",
+                    "batches/log_cleanup",
                     f"{name} {old.table}",
                     statement.as_string().replace('"', ""),
                 )
