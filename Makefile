@@ -204,7 +204,6 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.throttling
 	@$(BIN)/python -m benchmarks.external_sync
 	@$(BIN)/python -m benchmarks.backup
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
 
 .PHONY: bench-scale
 bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one large tenant, years, 20 workers, 100,000 tenants through Airflow
