@@ -74,22 +74,23 @@ def dispatch_due(
     statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
     stop_at: datetime | None = None,
     store: ObjectStore | None = None,
+    preferences: Mapping[str, Preferences] | None = None,
 ) -> dict[str, DispatchReport]:
     """Send the due messages of these tenants, in quiet hours only urgent ones; returns a report per tenant with messages.
 
     ``connection`` acts as ``batch_tenant``, in autocommit mode. If it is lost, the results are recorded on a new one. After ``stop_at`` no
-    more messages are claimed. ``store`` contains the files of letters.
+    more messages are claimed. ``store`` contains the files of letters. ``preferences`` of the tenants are loaded if the caller has none.
     :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
     """
     now = clock()
     with tenant_transaction(connection, tenant_ids):
         reopen_channels(connection)
-        preferences = load_preferences(connection, settings, now)
-        integrations = load_channel_rows(connection, with_own_mail_server(preferences))
+        known = load_preferences(connection, settings, now) if preferences is None else preferences
+        integrations = load_channel_rows(connection, with_own_mail_server(known))
 
     def hold_back(current: psycopg.Connection) -> None:
         with tenant_transaction(current, tenant_ids):
-            _hold_back(current, preferences, clock())
+            _hold_back(current, known, clock())
 
     hold_back(connection)
     configs = configs_of(integrations)

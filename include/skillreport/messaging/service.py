@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import psycopg
 
-from include.skillreport.core.database import Statements
+from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.core.execution.batch import UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.lasting_connection import lasting
 from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
-from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
+from include.skillreport.messaging.dispatch import (
+    DispatchReport,
+    dispatch_due,
+    failure_of,
+    owner_of,
+    with_closed_server,
+)
+from include.skillreport.messaging.leases import load_leases, with_leases
 from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
+
+Judge = Callable[[Mapping[str, Preferences], psycopg.Connection], Mapping[str, UnitFailure]]
+"""The failures of tenants, by tenant id, after their messages were sent. The connection has no transaction."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +56,11 @@ class Notifications:
         seconds: float,
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
         store: ObjectStore | None = None,
+        preferences: Mapping[str, Preferences] | None = None,
     ) -> dict[str, DispatchReport]:
         """Send the due messages of these tenants, in separate transactions. Starts no send after ``seconds``.
 
-        ``store`` contains the files of letters.
+        ``store`` and ``preferences``: see ``dispatch_due``.
         """
         return dispatch_due(
             connection,
@@ -57,7 +72,55 @@ class Notifications:
             statuses=statuses,
             stop_at=datetime.now(UTC) + timedelta(seconds=seconds),
             store=store,
+            preferences=preferences,
         )
+
+    def send_results(
+        self,
+        work: Work,
+        results: Sequence[UnitResult],
+        counts: Callable[[DispatchReport], dict[str, int]],
+        *,
+        statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
+        judge: Judge = lambda *_: {},
+    ) -> list[UnitResult | UnitFailure]:
+        """Send all due messages of a shard's tenants; returns the results with the ``counts`` of their messages.
+
+        A tenant fails if ``judge`` says so after the sending, or if an error stopped one of its channels. Closed mail servers and messages
+        that another sender has claimed are notes.
+        """
+        tenant_ids = [result.unit_id for result in results]
+        with lasting(work.connection) as database:
+            preferences = database.run(partial(self._preferences, tenant_ids=tenant_ids))
+            reports = self.send_due(
+                work.connection,
+                tenant_ids,
+                work.services,
+                owner=owner_of(work.run),
+                seconds=work.run.send_seconds,
+                statuses=statuses,
+                store=work.store,
+                preferences=preferences,
+            )
+            failures = database.run(partial(judge, preferences))
+            leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
+        now = datetime.now(UTC)
+        outcomes = []
+        for result in results:
+            tenant_id, report = result.unit_id, reports.get(result.unit_id, DispatchReport())
+            outcome = (
+                failures.get(tenant_id)
+                or failure_of(tenant_id, report)
+                or replace(result, details=result.details | counts(report))
+            )
+            outcomes.append(with_leases(with_closed_server(outcome, report), leases.get(tenant_id), now))
+        return outcomes
+
+    def _preferences(
+        self, connection: psycopg.Connection, tenant_ids: Sequence[str]
+    ) -> dict[str, Preferences]:
+        with tenant_transaction(connection, tenant_ids):
+            return load_preferences(connection, self.settings, datetime.now(UTC))
 
     def statuses(
         self, connection: psycopg.Connection, dedupe_keys: Sequence[str]

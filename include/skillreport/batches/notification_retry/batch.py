@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,10 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.lasting_connection import lasting
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
-from include.skillreport.messaging.dispatch import DispatchReport, failure_of, owner_of, with_closed_server
+from include.skillreport.messaging.dispatch import DispatchReport
 from include.skillreport.messaging.feedback.reading import read_feedback
-from include.skillreport.messaging.leases import load_leases, with_leases
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.retry import Status
@@ -81,46 +78,12 @@ class NotificationRetryBatch(TenantBatch):
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
         """Send the due messages. A tenant with final failures or a newly closed channel fails, once, with the counts."""
-        tenant_ids = [result.unit_id for result in results]
-        with lasting(work.connection) as database:
-            preferences = database.run(partial(self._preferences, tenant_ids=tenant_ids))
-            reports = self._notifications.send_due(
-                work.connection,
-                tenant_ids,
-                work.services,
-                owner=owner_of(work.run),
-                seconds=work.run.send_seconds,
-                store=work.store,
-            )
-            failures = database.run(
-                partial(_final_failures, run=work.run, tenant_ids=tenant_ids, preferences=preferences)
-            )
-            leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
-        now = datetime.now(UTC)
-        return [
-            with_leases(
-                with_closed_server(
-                    failures.get(result.unit_id)
-                    or failure_of(result.unit_id, report)
-                    or replace(result, details=result.details | _counts(report)),
-                    report,
-                ),
-                leases.get(result.unit_id),
-                now,
-            )
-            for result in results
-            for report in [reports.get(result.unit_id, DispatchReport())]
-        ]
+        judge = partial(_final_failures, work.run, [result.unit_id for result in results])
+        return self._notifications.send_results(work, results, _counts, judge=judge)
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
         """The mail servers that refuse the installation."""
         return closed_services(platform)
-
-    def _preferences(
-        self, connection: psycopg.Connection, tenant_ids: Sequence[str]
-    ) -> dict[str, Preferences]:
-        with tenant_transaction(connection, tenant_ids):
-            return load_preferences(connection, self._notifications.settings, datetime.now(UTC))
 
 
 def _give_up(
@@ -151,10 +114,10 @@ def _counts(report: DispatchReport) -> dict[str, int]:
 
 
 def _final_failures(
-    connection: psycopg.Connection,
     run: Run,
     tenant_ids: Sequence[str],
     preferences: Mapping[str, Preferences],
+    connection: psycopg.Connection,
 ) -> dict[str, UnitFailure]:
     """The sentences per tenant: its messages that are not retried any more, its contract letters that wait too long, and its closed
     channels.

@@ -6,9 +6,7 @@ Reminders of overdue invoices are letters of billing. Tenants that have left get
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +31,9 @@ from include.skillreport.core.execution.batch import (
 from include.skillreport.core.execution.business_date import naive_utc
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.reconciliation import begin_tallies
-from include.skillreport.core.lasting_connection import lasting
 from include.skillreport.messaging.contract_letters import PAYMENT_REMINDER
 from include.skillreport.messaging.destinations import destinations_for
-from include.skillreport.messaging.dispatch import DispatchReport, failure_of, owner_of, with_closed_server
-from include.skillreport.messaging.leases import load_leases, with_leases
+from include.skillreport.messaging.dispatch import DispatchReport
 from include.skillreport.messaging.notices import sending_time
 from include.skillreport.messaging.outbox import Draft, Lane
 from include.skillreport.messaging.outcome import Channel
@@ -113,30 +109,7 @@ class ScheduledNotificationsBatch(StagingBatch):
         """Send all due messages of these tenants. The outcomes contain the tenant's counts, including messages that another sender has
         claimed.
         """
-        tenant_ids = [result.unit_id for result in results]
-        with lasting(work.connection) as database:
-            reports = self._notifications.send_due(
-                work.connection,
-                tenant_ids,
-                work.services,
-                owner=owner_of(work.run),
-                seconds=work.run.send_seconds,
-                statuses=(Status.PENDING,),
-                store=work.store,
-            )
-            leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
-        now = datetime.now(UTC)
-        return [
-            with_leases(
-                with_closed_server(
-                    failure_of(result.unit_id, report) or _with_counts(result, report), report
-                ),
-                leases.get(result.unit_id),
-                now,
-            )
-            for result in results
-            for report in [reports.get(result.unit_id, DispatchReport())]
-        ]
+        return self._notifications.send_results(work, results, _counts, statuses=(Status.PENDING,))
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
         """The mail servers that refuse the installation."""
@@ -321,8 +294,8 @@ def _goal(row: Mapping[str, Any]) -> Occasion:
     )
 
 
-def _with_counts(result: UnitResult, report: DispatchReport) -> UnitResult:
-    counts = {
+def _counts(report: DispatchReport) -> dict[str, int]:
+    return {
         "totalNotifications": report.total(),
         "sentCount": report.total(Status.SENT),
         "failedCount": report.total(Status.DEAD),
@@ -330,4 +303,3 @@ def _with_counts(result: UnitResult, report: DispatchReport) -> UnitResult:
         "ambiguousCount": report.total(Status.AMBIGUOUS),
         **{f"sent_{channel}": by_status[Status.SENT] for channel, by_status in report.counts.items()},
     }
-    return replace(result, details=result.details | counts)
