@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from include.skillreport.core.errors import BatchError
-from local_stack.postgres_server import port_problem
 
 # Added to every port. `make up PORT_OFFSET=1000` sets it. Each folder stores its last value.
 PORT_OFFSET = "SKILL_BATCH_PORT_OFFSET"
@@ -67,3 +67,26 @@ def require_free(ports: Mapping[str, int]) -> None:
                 "End that program (if it is the stack of another checkout: `make down` there), "
                 f"or move all ports of this checkout: make up PORT_OFFSET=1000 (or {PORT_OFFSET}=1000)."
             )
+
+
+def port_problem(port: int) -> str | None:
+    """Why no server can listen on 127.0.0.1:port now; None if one can."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            return None
+        except OverflowError:
+            return "ports go from 1 to 65535"
+        except PermissionError:
+            return "only root may listen there"
+        except OSError as error:
+            return f"another program may be listening there ({error.strerror})"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

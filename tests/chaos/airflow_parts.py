@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from tests.chaos.demo_installation import DemoInstallation, free_port
+from local_stack.ports import free_port
+from tests.chaos.demo_installation import DemoInstallation
 from tests.dags.running_airflow import Api, wait_for_api
 
 API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER = "api-server", "scheduler", "dag-processor", "triggerer"

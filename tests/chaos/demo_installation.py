@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,8 +18,8 @@ from psycopg import sql
 
 from local_stack.airflow_settings import BACKUP_CONNECTION, load_airflow_settings
 from local_stack.data_management import create_backup_login
-from local_stack.ports import LARGEST_OFFSET
-from local_stack.postgres_server import EmbeddedPostgres, port_problem
+from local_stack.ports import LARGEST_OFFSET, port_problem
+from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import PROJECT, SKILL_REPORT, LocalStack, prepare_stand_ins
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import environment_of
@@ -39,12 +38,6 @@ def _operators() -> frozenset[tuple[str, str]]:
 
 # All other messages are for tenants.
 OPERATORS = _operators()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

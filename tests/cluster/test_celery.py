@@ -20,8 +20,9 @@ from cryptography.fernet import Fernet
 from include.skillreport.core.catalog import BATCHES, TENANT_USAGE
 from local_stack.demo.runs import DEMO_RUNS
 from local_stack.notifications import make_due_on_demo_date
+from local_stack.ports import free_port
 from tests.chaos.airflow_parts import LOCAL_PARTS, airflow_parts, parts_of
-from tests.chaos.demo_installation import FRESH, demo_installation, free_port
+from tests.chaos.demo_installation import FRESH, demo_installation
 from tests.chaos.end_state import differences
 from tests.chaos.kills import WORKER, Kill, Moment
 from tests.chaos.scenarios import Scenario

@@ -13,8 +13,14 @@ import pytest
 from include.skillreport.core.errors import BatchError
 from local_stack.airflow_settings import load_airflow_settings
 from local_stack.notifications import move_channels
-from local_stack.ports import FIRST_OUTGOING_PORT, LARGEST_OFFSET, PORT_OFFSET, Ports, require_free
-from local_stack.postgres_server import port_problem
+from local_stack.ports import (
+    FIRST_OUTGOING_PORT,
+    LARGEST_OFFSET,
+    PORT_OFFSET,
+    Ports,
+    port_problem,
+    require_free,
+)
 from local_stack.stack import EXTERNAL_DATABASE, LocalStack
 from tests.conftest import Database
 

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
 from local_stack import postgres_server
-from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError, main
+from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from tests.waiting import LIMIT_SECONDS, wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to step down to another user")
@@ -76,12 +77,22 @@ def postmaster_pid(server: EmbeddedPostgres) -> int:
 
 
 def processes(server: EmbeddedPostgres) -> set[int]:
-    name = scalar(server, b"SHOW cluster_name")
-    return {pid for pid, command in postgres_server.running_commands() if str(name) in command}
+    name = str(scalar(server, b"SHOW cluster_name"))
+    return {
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if name in " ".join(process.info["cmdline"] or ())
+    }
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def wait_until_dead(pids: set[int]) -> None:
-    wait_until(lambda: not any(map(postgres_server.is_alive, pids)), "the processes end")
+    wait_until(lambda: not any(map(is_alive, pids)), "the processes end")
 
 
 def start_in(directory: Path) -> None:
@@ -175,10 +186,10 @@ def test_a_backend_that_outlives_its_killed_postmaster_is_ended_before_the_next_
     postmaster = postmaster_pid(server)
     os.kill(postmaster, signal.SIGKILL)
     wait_until_dead({postmaster})
-    assert postgres_server.is_alive(backend)
+    assert is_alive(backend)
 
     server.start()
-    assert not postgres_server.is_alive(backend)
+    assert not is_alive(backend)
     assert kept_row(server) == "髙橋﨑"
     busy.close()
 
@@ -266,31 +277,21 @@ def test_of_two_concurrent_starts_one_starts_and_the_other_finds_it_running(
 def test_the_server_outlives_the_process_that_started_it_and_keeps_no_pipe_open(
     new_server: EmbeddedPostgres,
 ) -> None:
-    command = [sys.executable, "-m", "local_stack.postgres_server"]
-    arguments = ["--directory", str(new_server.directory)]
+    command = f"from {__name__} import *; start_in(Path({str(new_server.directory)!r}))"
     # Returns only when no process has the pipe open any more.
     started = subprocess.run(
-        [*command, "start", *arguments], capture_output=True, text=True, timeout=LIMIT_SECONDS
+        [sys.executable, "-c", command], capture_output=True, text=True, timeout=LIMIT_SECONDS
     )
     assert (started.returncode, started.stderr) == (0, "")
-    assert f"127.0.0.1:{new_server.port}" in started.stdout
     assert os.getsid(postmaster_pid(new_server)) != os.getsid(0)
     assert scalar(new_server, b"SELECT 1") == 1
 
 
-def test_the_command_line_reports_by_exit_status(
-    server: EmbeddedPostgres, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--directory", str(server.directory)]
-    assert main(["status", *arguments]) == 3
-    assert main(["start", *arguments]) == 0
-    assert main(["status", *arguments]) == 0
-    capsys.readouterr()
-    assert main(["start", *arguments, "--port", "5"]) == 1
-    assert "already runs on port" in capsys.readouterr().err
-    assert main(["stop", *arguments]) == 0
-    assert main(["reset", *arguments]) == 0
-    assert not server.directory.exists()
+def test_a_running_server_does_not_move_to_another_port(server: EmbeddedPostgres) -> None:
+    server.start()
+    with pytest.raises(EmbeddedPostgresError, match=f"already runs on port {server.port}: stop it"):
+        EmbeddedPostgres(server.directory, 5).start()
+    assert server.is_running()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local_stack.postgres_server import free_port, unprivileged
+from local_stack.ports import free_port
+from local_stack.postgres_server import unprivileged
 
 PROGRAMS = Path("/usr/lib/postgresql")
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from local_stack.ports import free_port
 from local_stack.postgres_server import unprivileged
-from tests.chaos.demo_installation import free_port
 from tests.conftest import Server
 from tests.waiting import wait_until
 
