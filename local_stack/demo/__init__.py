@@ -6,7 +6,7 @@
     runs.py        the plan: the runs, what each needs, and how it must end
     processes.py   start the runs: worker processes, and one real ``airflow dags test``
     worker.py      the program of a worker process: it imports Airflow once and runs DAGs
-    details.py     what a run has produced, as tables, and in a few words
+    details.py     what a run has recorded, as a text with tables
     summary.py     progress lines and the summary table, for a terminal of 100 columns
     page.py        .local/demo/index.html; page.html.jinja is its template
 

@@ -34,14 +34,16 @@ DEMO_DATE = "2026-11-01"
 class DemoRun:
     """A batch or an operation of the demo.
 
-    ``needs``: the runs whose results it works on. ``date`` is the date of the run, and ``form`` has the values of the trigger form.
-    ``by_command``: the run starts as ``airflow dags test``. ``sends``: it sends the messages that are due.
+    ``made`` says what it has made, with the numbers that the run records. ``needs``: the runs whose results it works on. ``date`` is the
+    date of the run, and ``form`` has the values of the trigger form. ``by_command``: the run starts as ``airflow dags test``. ``sends``: it
+    sends the messages that are due.
 
-    ``must_fail``: the run reports problems of the demo data by failing; ``why_it_fails`` tells them. ``fails_once``: a second demo on
-    the same data succeeds, because the problems are reported once.
+    ``must_fail``: the run reports problems of the demo data by failing. ``fails_once``: a second demo on the same data succeeds, because
+    the problems are reported once.
     """
 
     spec: RunSpec
+    made: str
     needs: Sequence[RunSpec] = ()
     date: str = DEMO_DATE
     form: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -49,7 +51,6 @@ class DemoRun:
     sends: bool = False
     must_fail: bool = False
     fails_once: bool = False
-    why_it_fails: str = ""
 
     @property
     def name(self) -> str:
@@ -64,46 +65,74 @@ class DemoRun:
 
 # The first ones start first: the backup takes longest, and the longest chain of needs begins with the usage.
 DEMO_RUNS = (
-    DemoRun(DATA_BACKUP),
-    DemoRun(TENANT_USAGE),
-    DemoRun(STATISTICS),
-    DemoRun(NOTIFICATION_SETTINGS_CHECK),
+    DemoRun(DATA_BACKUP, "{rows:,} 行を復元して照合、未照合 {unverified}"),
+    DemoRun(TENANT_USAGE, "利用者 {active_users:,} 人、API {api_calls:,} 回"),
+    DemoRun(STATISTICS, "利用者 {users_active:,} 人、スキル {skill_records:,} 件"),
+    DemoRun(NOTIFICATION_SETTINGS_CHECK, "問題のある設定 {brokenSettings} 件"),
     DemoRun(
         EXTERNAL_SYNC,
+        "アカウント {accounts} 件、新しい連携 {linked} 人",
         # It changes settings that the check looks at.
         needs=(NOTIFICATION_SETTINGS_CHECK,),
         must_fail=True,
-        why_it_fails="連携先の設定が壊れたテナントがあり、実行が失敗して知らせます",
     ),
-    DemoRun(TENANT_BILLING, needs=(TENANT_USAGE, STATISTICS)),
-    DemoRun(MONTHLY_REPORT, needs=(TENANT_USAGE, STATISTICS)),
-    DemoRun(INACTIVE_TENANTS, needs=(TENANT_USAGE, STATISTICS)),
+    DemoRun(
+        TENANT_BILLING,
+        "新しい請求書 {generatedInvoices} 通、計 {totalAmountJPY:,.0f} 円",
+        needs=(TENANT_USAGE, STATISTICS),
+    ),
+    DemoRun(
+        MONTHLY_REPORT,
+        "月次レポート {reports} 社、欠けた日 {missingDays}",
+        needs=(TENANT_USAGE, STATISTICS),
+    ),
+    DemoRun(
+        INACTIVE_TENANTS,
+        "重大 {critical}、警告 {warning}、注意 {attention} テナント",
+        needs=(TENANT_USAGE, STATISTICS),
+    ),
     DemoRun(
         SCHEDULED_NOTIFICATIONS,
+        "送信 {sentCount} 通、再送待ち {retryCount}、失敗 {failedCount}",
         # These write the messages, and the last one the channels.
         needs=(TENANT_BILLING, MONTHLY_REPORT, INACTIVE_TENANTS, EXTERNAL_SYNC),
         sends=True,
     ),
     # It looks at failed batches and unsent messages, so the synchronisation has failed and the messages are sent.
     *(
-        DemoRun(TENANT_MONITORING, needs=(EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS), date=moment)
+        DemoRun(
+            TENANT_MONITORING,
+            "エラー {errors}、新しい異常 {openedIncidents}、継続 {openIncidents}",
+            needs=(EXTERNAL_SYNC, SCHEDULED_NOTIFICATIONS),
+            date=moment,
+        )
         for moment in MONITORING_RUNS
     ),
     DemoRun(
         NOTIFICATION_RETRY,
+        "再送 {sentCount} 通、届いた不達通知 {bounced} 通",
         # Its failure would be an incident too.
         needs=(SCHEDULED_NOTIFICATIONS, TENANT_MONITORING),
         sends=True,
         must_fail=True,
         fails_once=True,
-        why_it_fails="届かない宛先と止まったチャネルがあり、実行が失敗して 1 回だけ知らせます",
     ),
-    DemoRun(SETTINGS_SYNC, by_command=True),
-    DemoRun(NOTIFICATION_LOG_CLEANUP, needs=(NOTIFICATION_RETRY,)),
+    # The list of plans is a sample, so the batch only plans.
+    DemoRun(SETTINGS_SYNC, "変更の予定 {planned} 件、重大な問題 {critical} 件", by_command=True),
+    DemoRun(
+        NOTIFICATION_LOG_CLEANUP,
+        "保管して削除した通知ログ {archivedNotifications:,} 行",
+        needs=(NOTIFICATION_RETRY,),
+    ),
     # The backup has the rows that these delete and change.
-    DemoRun(LOG_CLEANUP, needs=(DATA_BACKUP,)),
+    DemoRun(
+        LOG_CLEANUP,
+        "削除 {filesDeleted}、圧縮 {filesCompressed}、保管 {filesArchived}、古い行 {rowsDeleted:,}",
+        needs=(DATA_BACKUP,),
+    ),
     DemoRun(
         RESTORE_BACKUP,
+        "{restored:,} 行を復元、違い {changed}、増加 {new}",
         needs=(DATA_BACKUP, TENANT_BILLING, SCHEDULED_NOTIFICATIONS),
         form={"operation": "compare", "tenants": ["TKH-HD"]},
     ),

@@ -10,7 +10,8 @@ from local_stack.demo.runs import DemoRun
 
 # The longest name of a batch, with its id.
 _NAME_WIDTH = 44
-_WORDS_WIDTH = 42
+_WORDS_WIDTH = 36
+_SCREEN_WIDTH = 100
 _SHORTENED = "…"
 
 
@@ -46,6 +47,18 @@ class EndedRun:
         return "失敗" if not self.ended_well else "想定の失敗" if self.failed_on_purpose else "成功"
 
     @property
+    def made(self) -> str:
+        """What the run has made, in a few words."""
+        return self.result.words(self.run.made) if self.result else ""
+
+    @property
+    def reason(self) -> str:
+        """The first error that a failed run has recorded, and how many there are besides."""
+        errors = self.result.errors if self.result else ()
+        more = f"（ほか {len(errors) - 1} {self.result.unit}）" if self.result and len(errors) > 1 else ""
+        return f"{errors[0].unit}{more}: {errors[0].error}" if errors else ""
+
+    @property
     def time(self) -> str:
         """The time of day of the run, if its batch runs several times."""
         return self.run.date[11:16]
@@ -75,14 +88,18 @@ def summary(ended: Sequence[EndedRun]) -> str:
             each.result.succeeded,
             each.result.failed,
             each.result.records,
-            shortened(each.result.words, _WORDS_WIDTH),
+            shortened(each.made, _WORDS_WIDTH),
             f"{each.seconds:.1f}",
         )
         for each in ended
         if each.result
     ]
     lines = text_table(header, rows).splitlines()
-    reasons = [f"  {each.run.spec.id}: {each.run.why_it_fails}" for each in ended if each.failed_on_purpose]
+    reasons = [
+        shortened(f"  {each.run.spec.id} {each.reason}", _SCREEN_WIDTH)
+        for each in ended
+        if each.failed_on_purpose
+    ]
     if reasons:
         lines += ["", "  「想定の失敗」は、デモのデータがわざと起こします。", *reasons]
     return "\n".join(lines)

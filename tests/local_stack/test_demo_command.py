@@ -19,7 +19,7 @@ import pytest
 from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY
 from include.skillreport.core.errors import BatchError
 from local_stack.demo.command import demo
-from local_stack.demo.details import width_of
+from local_stack.demo.details import read_result, width_of
 from local_stack.demo.processes import Command, WorkerEndedError
 from local_stack.demo.runs import DEMO_RUNS
 from local_stack.ports import PORT_OFFSET
@@ -68,6 +68,14 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     return started
 
 
+def assert_each_run_records_what_the_summary_shows(stack: LocalStack) -> None:
+    with stack.database() as connection:
+        for run in DEMO_RUNS:
+            result = read_result(connection, run.spec)
+            assert result
+            run.made.format_map(result.facts)  # raises KeyError
+
+
 @pytest.mark.long
 @pytest.mark.exclusive
 @pytest.mark.timeout(1_200)
@@ -83,6 +91,8 @@ def test_the_demo_runs_all_batches_twice_and_tells_of_a_failure(
         assert (f"! {NOTIFICATION_RETRY.id}" in output) is retry_fails
         assert (stack.directory / "demo" / "index.html").as_uri() in output
         assert [line for line in output.splitlines() if width_of(line) > 100] == []
+        if retry_fails:
+            assert_each_run_records_what_the_summary_shows(stack)
 
     page = (stack.directory / "demo" / "index.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in page for name in ("board", "invoice", "report", "alert", "mail", "files"))

@@ -15,7 +15,7 @@ from pypdf import PdfWriter
 from include.skillreport.batches import statistics, tenant_usage
 from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE
 from local_stack.batch_runs import LOCAL, run_batch
-from local_stack.demo.details import RunResult, read_result, width_of
+from local_stack.demo.details import Outcome, RunResult, read_result, width_of
 from local_stack.demo.page import find_mail, standalone_board, write_page
 from local_stack.demo.runs import DEMO_RUNS, runs_of
 from local_stack.demo.summary import EndedRun, progress_line, step_line, summary
@@ -109,6 +109,7 @@ def test_the_summary_of_all_runs_fits_on_a_screen(results: dict[str, RunResult])
         succeeded=9_999,
         failed=9_999,
         records=999_999_999,
+        outcomes=[Outcome("T1", None, "", None, "壊れています" * 20, ())] * 4,
     )
     ended = [EndedRun(run, int(run.must_fail), 123.45, widest) for run in DEMO_RUNS]
 
@@ -124,11 +125,14 @@ def test_the_summary_tells_expected_failures_from_others(results: dict[str, RunR
     (usage,) = runs_of(TENANT_USAGE)
     result = results[TENANT_USAGE.id]
 
-    partial = replace(result, status="partial")
+    errors = [
+        Outcome(unit, None, "", None, f"{unit} のトークンが使えません", ()) for unit in ("T1", "T2", "T3")
+    ]
+    partial = replace(result, status="partial", outcomes=errors)
     expected, unexpected = EndedRun(on_purpose, 1, 1.0, partial), EndedRun(usage, 1, 1.0, partial)
 
     assert (expected.mark, expected.outcome) == ("!", "想定の失敗")
-    assert on_purpose.why_it_fails in summary([expected])
+    assert "T1（ほか 2 テナント）: T1 のトークンが使えません" in summary([expected])
     assert (unexpected.mark, unexpected.outcome, unexpected.ended_well) == ("✗", "失敗", False)
     assert not EndedRun(on_purpose, 1, 1.0, replace(result, status="failed")).ended_well
     # A run that was never opened has not ended well, whatever its exit code.
@@ -148,7 +152,9 @@ def test_the_details_of_a_run_are_a_text(results: dict[str, RunResult]) -> None:
 
     assert text.startswith("BATCH-018-01 テナント使用量集計バッチ  業務日 2026-10-31")
     assert HOSTILE in text
-    assert results[STATISTICS.id].words == "1 日の統計 1 テナント分"
+    # As the batch has recorded it.
+    assert "registered_users" in text
+    assert "errors" not in text  # 0 everywhere
 
 
 def test_the_page_escapes_what_others_have_written(installation: Path, ended: list[EndedRun]) -> None:
