@@ -24,7 +24,7 @@ from benchmarks.scale_world import LAST_DAY, World, plant_host
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.database import Statements
 from include.skillreport.schema.deploy import upgrade
-from local_stack.airflow_processes import end_airflow, start_airflow
+from local_stack.airflow_processes import SupervisedAirflow
 from local_stack.stack import AIRFLOW_METADATA, LocalStack
 
 SIZES = (10_000, 100_000)
@@ -64,11 +64,8 @@ def run_through_airflow(tenants: int) -> Figures:
             upgrade(stack.admin_dsn(), passwords=stack.settings.passwords)
             vacuum(stack.admin_dsn())
             stack.prepare_airflow()
-            processes = start_airflow(os.environ | stack.environment(), Path(directory, "airflow.log"))
-            try:
+            with SupervisedAirflow(os.environ | stack.environment(), Path(directory), print):
                 return _figures(stack, tenants)
-            finally:
-                end_airflow(processes[0].pid)
         finally:
             stack.server.reset()
 

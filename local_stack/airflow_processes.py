@@ -1,4 +1,4 @@
-"""Airflow's four processes on this machine: API server, scheduler, DAG processor, triggerer.
+"""Airflow's processes on this machine: API server, scheduler, DAG processor, triggerer. `make up` and the tests start them here.
 
 They start as in ``airflow standalone``, but without the log servers of scheduler and triggerer, which listen on all interfaces. The API
 server reads the log files itself.
@@ -12,19 +12,23 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
-_COMMANDS = (
-    ("api-server",),
-    ("scheduler", "--skip-serve-logs"),
-    ("dag-processor",),
-    ("triggerer", "--skip-serve-logs"),
-)
+API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER = "api-server", "scheduler", "dag-processor", "triggerer"
+
+# The arguments of ``airflow`` for each process.
+COMMANDS: Mapping[str, Sequence[str]] = {
+    API_SERVER: (API_SERVER,),
+    SCHEDULER: (SCHEDULER, "--skip-serve-logs"),
+    DAG_PROCESSOR: (DAG_PROCESSOR,),
+    TRIGGERER: (TRIGGERER, "--skip-serve-logs"),
+}
+
 _END_SECONDS = 15
 
 # The seconds before an ended process is restarted: the first time, the second time, and so on. After the last one it is not restarted.
@@ -38,38 +42,6 @@ _LAST_LINES = 15
 
 class AirflowEndedError(RuntimeError):
     """A process of Airflow ends repeatedly. The message contains the last lines of its log."""
-
-
-def start_airflow(environment: Mapping[str, str], log: Path) -> list[subprocess.Popen[bytes]]:
-    """Start all four; they write to ``log``. They share a process group, whose id is the process id of the first."""
-    processes: list[subprocess.Popen[bytes]] = []
-    with ExitStack() as on_failure:
-        for command in _COMMANDS:
-            processes.append(_start(command, environment, log, processes[0].pid if processes else 0))
-            on_failure.callback(processes[-1].kill)
-        on_failure.pop_all()
-    return processes
-
-
-def _start(
-    command: tuple[str, ...],
-    environment: Mapping[str, str],
-    log: Path,
-    group: int | None = None,
-    *,
-    new_session: bool = False,
-) -> subprocess.Popen[bytes]:
-    """Start a process in the process group (0: a new one), or in a new session. Ctrl-C in a terminal does not reach it there."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            ["airflow", *command],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            process_group=group,
-            start_new_session=new_session,
-        )
 
 
 def end_airflow(group: int) -> None:
@@ -91,10 +63,13 @@ def end_group(group: int) -> None:
     _wait_until_gone(members)
     # An ended worker may have left its task, or started another one in the meantime.
     late_members, late_others = _members_of(group)
-    # End the workers first: they would report a killed task as failed, as if only the task had been lost.
-    left = [*members, *late_members, *others, *late_others]
-    _signal(left, signal.SIGKILL)
-    _wait_until_gone(left)
+    _kill([*members, *late_members, *others, *late_others])
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    """The workers come first: they would report a killed task as failed, as if only the task had been lost."""
+    _signal(processes, signal.SIGKILL)
+    _wait_until_gone(processes)
 
 
 def _members_of(group: int) -> tuple[list[psutil.Process], list[psutil.Process]]:
@@ -141,103 +116,133 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 @dataclass
-class _Service:
-    """One of the four processes, and how often it has ended soon after its start. It has its own session."""
+class AirflowProcesses:
+    """Airflow's processes by name, each in a session of its own: Ctrl-C in a terminal does not reach it, and its tasks can be found.
 
-    command: tuple[str, ...]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    ends: int = 0
-    started_at: float = 0.0
-    restart_at: float = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.command[0]
-
-    def last_lines(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").rstrip().splitlines()[-_LAST_LINES:])
-
-
-@dataclass
-class SupervisedAirflow:
-    """Airflow's four processes during the ``with`` block. ``watch`` restarts those that have ended.
-
-    :param folder: contains the log of each process, ``airflow-<name>.log``, and the process groups for ``end_supervised``.
-    :param say: tells the user that a process has ended.
+    :param folder: contains the log of each process, ``airflow-<name>.log``.
+    :param commands: the arguments of ``airflow`` for each process.
+    :param environments: further environment variables of a process.
     """
 
     environment: Mapping[str, str] = field(repr=False)
     folder: Path
+    commands: Mapping[str, Sequence[str]] = field(default_factory=lambda: COMMANDS, kw_only=True)
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, kw_only=True)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
+
+    def log(self, name: str) -> Path:
+        """What the process has printed."""
+        return self.folder / f"airflow-{name}.log"
+
+    def start(self, name: str) -> None:
+        """Start the process; it need not be ready afterwards."""
+        with self.log(name).open("ab") as output:
+            self.processes[name] = subprocess.Popen(
+                ["airflow", *self.commands[name]],
+                env={**self.environment, **self.environments.get(name, {})},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def kill(self, name: str) -> None:
+        """``kill -9`` the process with all that it has started, as a lost container."""
+        process = self.processes.pop(name)
+        members, others = _members_of(process.pid)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # also what is being started
+        _kill([*members, *others])
+        process.wait()
+
+    def kill_all(self) -> None:
+        """Kill all processes."""
+        for name in list(self.processes):
+            self.kill(name)
+
+
+@dataclass
+class _Life:
+    """How often a supervised process has ended soon after its start. The times are those of ``time.monotonic``."""
+
+    ends: int = 0
+    started_at: float = 0.0
+    restart_at: float = 0.0
+
+
+@dataclass
+class SupervisedAirflow(AirflowProcesses):
+    """Airflow's processes during the ``with`` block. ``watch`` restarts those that have ended.
+
+    The folder also contains the process groups, for ``end_supervised``.
+
+    :param say: tells the user that a process has ended.
+    """
+
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
-        self._services = [
-            _Service(command, self.folder / f"airflow-{command[0]}.log") for command in _COMMANDS
-        ]
+        self._lives = {name: _Life() for name in self.commands}
 
     def __enter__(self) -> Self:
         try:
-            for service in self._services:
-                self._start(service)
+            for name in self.commands:
+                self.start(name)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for service in self._services:
-            if service.process:
-                service.process.terminate()  # terminate all at once, because each may take some seconds
-        for service in self._services:
-            if service.process:
-                end_airflow(service.process.pid)
-                service.process.wait()
+        for process in self.processes.values():
+            process.terminate()  # terminate all at once, because each may take some seconds
+        for process in self.processes.values():
+            end_airflow(process.pid)
+            process.wait()
         _state_file(self.folder).unlink(missing_ok=True)
 
     @property
     def pids(self) -> dict[str, int]:
         """The process id of each process, by its name. A process that waits for its restart has none."""
-        return {service.name: service.process.pid for service in self._services if service.process}
+        return {name: process.pid for name, process in self.processes.items()}
+
+    def start(self, name: str) -> None:
+        """Start the process, and write its process group into the folder."""
+        super().start(name)
+        self._lives[name].started_at = time.monotonic()
+        state = {"supervisor": os.getpid(), "groups": list(self.pids.values())}
+        # If the process is killed meanwhile, the file does not change.
+        written = _state_file(self.folder).with_suffix(".new")
+        written.write_text(json.dumps(state))
+        written.replace(_state_file(self.folder))
 
     def watch(self) -> None:
         """Restart the processes that have ended, each time after a longer delay.
 
         :raises AirflowEndedError: a process has ended too often soon after its start.
         """
-        for service in self._services:
-            if service.process is None:
-                if time.monotonic() >= service.restart_at:
-                    self._start(service)
-            elif (code := service.process.poll()) is not None:
-                self._note_end(service, code)
+        for name, life in self._lives.items():
+            process = self.processes.get(name)
+            if process is None:
+                if time.monotonic() >= life.restart_at:
+                    self.start(name)
+            elif (code := process.poll()) is not None:
+                self._note_end(name, code)
 
-    def _note_end(self, service: _Service, code: int) -> None:
-        assert service.process
+    def _note_end(self, name: str, code: int) -> None:
         # Leftover processes, for example the workers of a killed scheduler, would survive or occupy its port.
-        end_airflow(service.process.pid)
-        service.process = None
+        end_airflow(self.processes.pop(name).pid)
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        lived = time.monotonic() - service.started_at
-        service.ends = 1 if lived >= _STABLE_SECONDS else service.ends + 1
-        if service.ends > len(_RESTART_SECONDS):
+        life, log = self._lives[name], self.log(name)
+        life.ends = 1 if time.monotonic() - life.started_at >= _STABLE_SECONDS else life.ends + 1
+        if life.ends > len(_RESTART_SECONDS):
+            last_lines = "\n".join(log.read_text(errors="replace").rstrip().splitlines()[-_LAST_LINES:])
             raise AirflowEndedError(
-                f"Airflow's {service.name} has ended {service.ends} times in a row, now {how}. "
-                f"The last lines of {service.log}:\n{service.last_lines()}"
+                f"Airflow's {name} has ended {life.ends} times in a row, now {how}. The last lines of {log}:\n{last_lines}"
             )
-        wait = _RESTART_SECONDS[service.ends - 1]
-        service.restart_at = time.monotonic() + wait
-        self.say(f"Airflow's {service.name} ended {how}; it restarts in {wait} s. Its log: {service.log}")
-
-    def _start(self, service: _Service) -> None:
-        # With a separate session, the tasks of an ended worker can still be found.
-        service.process = _start(service.command, self.environment, service.log, new_session=True)
-        service.started_at = time.monotonic()
-        state = {"supervisor": os.getpid(), "groups": list(self.pids.values())}
-        # If the process is killed meanwhile, the file does not change.
-        written = _state_file(self.folder).with_suffix(".new")
-        written.write_text(json.dumps(state))
-        written.replace(_state_file(self.folder))
+        wait = _RESTART_SECONDS[life.ends - 1]
+        life.restart_at = time.monotonic() + wait
+        self.say(f"Airflow's {name} ended {how}; it restarts in {wait} s. Its log: {log}")
 
 
 def supervisor_of(folder: Path) -> psutil.Process | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,6 @@ __all__ = [
     "AirflowInstallation",
     "environment_of",
     "folder_of_dags",
-    "kill_group",
     "slack_connection",
     "smtp_connection",
 ]
@@ -54,17 +52,6 @@ class AirflowInstallation:
             timeout=timeout,
             check=False,
         )
-
-    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
-        """The same in the background, with its own process group."""
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                ["airflow", *arguments],
-                env=self.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
 
 
 def environment_of(home: Path, metadata_url: str) -> dict[str, str]:
@@ -125,9 +112,3 @@ def http_connection(port: int, **fields: Any) -> str:
 def _mail_connection(services: StandIns, **fields: Any) -> str:
     extra = {**fields, "disable_ssl": True, "disable_tls": True}
     return json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": services.smtp_port, "extra": extra})
-
-
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """``kill -9`` the whole process tree, as a lost machine would."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -238,7 +238,7 @@ def _a_reader_starts_nothing(api: Api) -> None:
     runs = f"/api/v2/dags/{USAGE}/dagRuns"
     assert _status(api, runs, token=token) == 200
     assert _status(api, runs, {"logical_date": None}, token=token) == 403
-    if "FabAuthManager" in api.environment.get("AIRFLOW__CORE__AUTH_MANAGER", ""):
+    if "FabAuthManager" in api.airflow.environment.get("AIRFLOW__CORE__AUTH_MANAGER", ""):
         other = "/api/v2/dags/operate_invoices/dagRuns"
         assert _status(api, other, {"logical_date": None}) == 403
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import psycopg
 
+from local_stack.airflow_processes import API_SERVER, COMMANDS, DAG_PROCESSOR, SCHEDULER, AirflowProcesses
 from local_stack.ports import free_port
+from tests.airflow_installation import AirflowInstallation
 from tests.chaos.demo_installation import DemoInstallation
 from tests.dags.running_airflow import Api, wait_for_api
-
-API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER = "api-server", "scheduler", "dag-processor", "triggerer"
-
-# As `make up` starts them.
-LOCAL_PARTS: dict[str, Sequence[str]] = {
-    API_SERVER: ("api-server",),
-    SCHEDULER: ("scheduler", "--skip-serve-logs"),
-    DAG_PROCESSOR: ("dag-processor",),
-    TRIGGERER: ("triggerer", "--skip-serve-logs"),
-}
 
 # What a trial changes: after a kill nothing should wait for minutes, and no run of the schedule's own may come in between.
 SHORT_WAITS = {
@@ -61,61 +50,27 @@ class RunningTask:
 
 
 @dataclass
-class AirflowParts:
-    """The processes by name. ``commands`` are their command lines, ``environments`` what a part sees beyond ``environment``."""
+class AirflowParts(AirflowProcesses):
+    """The processes of a trial. ``callbacks`` are those of failed runs that the trial has waited for."""
 
-    environment: dict[str, str] = field(repr=False)
-    folder: Path
     metadata_dsn: str
     port: int
-    commands: Mapping[str, Sequence[str]] = field(default_factory=lambda: LOCAL_PARTS)
-    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    # The callbacks of failed runs that a trial has waited for.
     callbacks: int = 0
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def log(self, part: str) -> Path:
-        """What the part has printed."""
-        return self.folder / f"{part}.log"
-
     @property
     def workers(self) -> list[str]:
         """The parts that are workers of Celery."""
         return [part for part in self.processes if self.commands[part][0] == "celery"]
 
-    def run(self, *arguments: str) -> None:
-        """``airflow ...``, to its end."""
-        done = subprocess.run(
-            ["airflow", *arguments],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-3000:]
-
-    def start(self, part: str) -> None:
-        """Start the part; the API server answers afterwards."""
-        with self.log(part).open("ab") as output:
-            self.processes[part] = subprocess.Popen(
-                ["airflow", *self.commands[part]],
-                env={**self.environment, **self.environments.get(part, {})},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        if part == API_SERVER:
-            wait_for_api(self.url, self.log(part))
-
-    def kill(self, part: str) -> None:
-        """``kill -9`` the part with all that it has started, as a lost container."""
-        kill_tree(self.processes.pop(part))
+    def start(self, name: str) -> None:
+        """Start the process; the API server answers afterwards."""
+        super().start(name)
+        if name == API_SERVER:
+            wait_for_api(self.url, self.log(name))
 
     def revive(self) -> list[str]:
         """Start again what has ended without being killed by a trial; returns its names."""
@@ -177,15 +132,10 @@ class AirflowParts:
             metadata.execute("DELETE FROM dag_run")
             metadata.execute("DELETE FROM trigger")
 
-    def end(self) -> None:
-        """Kill all parts."""
-        for part in list(self.processes):
-            self.kill(part)
-
 
 def parts_of(
     installation: DemoInstallation,
-    commands: Mapping[str, Sequence[str]] = LOCAL_PARTS,
+    commands: Mapping[str, Sequence[str]] = COMMANDS,
     environments: Mapping[str, Mapping[str, str]] | None = None,
     **variables: str,
 ) -> AirflowParts:
@@ -199,32 +149,24 @@ def parts_of(
     }
     environment = installation.environment(**addresses, **SHORT_WAITS, **variables)
     return AirflowParts(
-        environment, installation.folder, installation.metadata_dsn, port, commands, environments or {}
+        environment,
+        installation.folder,
+        installation.metadata_dsn,
+        port,
+        commands=commands,
+        environments=environments or {},
     )
-
-
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """``kill -9`` a process, its session's processes and all descendants."""
-    members: list[psutil.Process] = []
-    with suppress(psutil.NoSuchProcess):
-        members = psutil.Process(process.pid).children(recursive=True)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for member in members:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    process.wait()
-    psutil.wait_procs(members, timeout=10)
 
 
 @contextmanager
 def airflow_parts(parts: AirflowParts) -> Iterator[AirflowParts]:
     """All parts, ready, until the end of the block, where they are killed."""
-    parts.run("db", "migrate")
+    migrated = AirflowInstallation({**parts.environment}).run("db", "migrate")
+    assert migrated.returncode == 0, migrated.stdout[-3000:]
     try:
         for part in parts.commands:
             parts.start(part)
         parts.wait_until_ready()
         yield parts
     finally:
-        parts.end()
+        parts.kill_all()

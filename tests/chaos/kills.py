@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import psycopg
 
+from local_stack.airflow_processes import API_SERVER, SCHEDULER, TRIGGERER
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import SKILL_REPORT
-from tests.chaos.airflow_parts import API_SERVER, SCHEDULER, TRIGGERER, AirflowParts, RunningTask
+from tests.chaos.airflow_parts import AirflowParts, RunningTask
 from tests.chaos.demo_installation import DemoInstallation
 
 NOTHING, TASK, WORKER, BACKEND, POSTGRES = "nothing", "task", "worker", "backend", "postgres"

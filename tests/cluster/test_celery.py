@@ -18,10 +18,11 @@ import pytest
 from cryptography.fernet import Fernet
 
 from include.skillreport.core.catalog import BATCHES, TENANT_USAGE
+from local_stack.airflow_processes import COMMANDS
 from local_stack.demo.runs import DEMO_RUNS
 from local_stack.notifications import make_due_on_demo_date
 from local_stack.ports import free_port
-from tests.chaos.airflow_parts import LOCAL_PARTS, airflow_parts, parts_of
+from tests.chaos.airflow_parts import airflow_parts, parts_of
 from tests.chaos.demo_installation import FRESH, demo_installation
 from tests.chaos.end_state import differences
 from tests.chaos.kills import WORKER, Kill, Moment
@@ -108,7 +109,7 @@ def trials(folder: Path, redis: str, s3: S3Server) -> Iterator[ClusterTrials]:
     with demo_installation(folder) as installation:
         parts = parts_of(
             installation,
-            {**LOCAL_PARTS, **workers},
+            {**COMMANDS, **workers},
             environments,
             AIRFLOW__CORE__EXECUTOR="CeleryExecutor",
             AIRFLOW__CORE__PARALLELISM="8",

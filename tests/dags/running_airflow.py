@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +20,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from local_stack.airflow_processes import start_airflow
+from local_stack.airflow_processes import API_SERVER, AirflowProcesses
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, smtp_connection
 from tests.conftest import Database
@@ -37,10 +36,7 @@ class Api:
     url: str
     token: str = ""
     dag_id: str = ""
-    # Of Airflow's processes. The API server was started first, and its process id is their process group's.
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    server_pid: int = 0
-    log: Path = Path()
+    airflow: AirflowProcesses = field(default_factory=lambda: AirflowProcesses({}, Path()), repr=False)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(  # noqa: S310 - the tests' own server
@@ -52,26 +48,19 @@ class Api:
         with urllib.request.urlopen(request, timeout=RUN_SECONDS) as answer:  # noqa: S310
             return json.loads(answer.read() or b"null")
 
+    def printed(self) -> str:
+        """What Airflow's processes have printed."""
+        return "".join(self.airflow.log(name).read_text(errors="replace") for name in self.airflow.processes)
+
     @contextmanager
     def server_away(self) -> Iterator[None]:
         """The API server is killed for the length of the block, and started again; the other processes go on."""
-        server = psutil.Process(self.server_pid)
-        killed = [server, *server.children(recursive=True)]
-        for process in killed:
-            process.kill()
-        psutil.wait_procs(killed)
+        self.airflow.kill(API_SERVER)
         try:
             yield
         finally:
-            with self.log.open("ab") as output:
-                subprocess.Popen(
-                    ["airflow", "api-server"],
-                    env=self.environment,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    process_group=self.server_pid,
-                )
-            wait_for_api(self.url, self.log)
+            self.airflow.start(API_SERVER)
+            wait_for_api(self.url, self.airflow.log(API_SERVER))
 
     def unpause(self) -> None:
         """As soon as the DAG is there. Also starts the latest scheduled run that was missed."""
@@ -277,15 +266,14 @@ def running_airflow(
         }
         | dict(variables or {})
     )
-    log = folder / "airflow.log"
-    processes = start_airflow(installation.environment, log)
+    processes = AirflowProcesses(installation.environment, folder)
     try:
-        api = wait_for_api(f"http://127.0.0.1:{port}{prefix}", log, login)
-        yield replace(api, environment=installation.environment, server_pid=processes[0].pid, log=log)
+        for name in processes.commands:
+            processes.start(name)
+        api = wait_for_api(f"http://127.0.0.1:{port}{prefix}", processes.log(API_SERVER), login)
+        yield replace(api, airflow=processes)
     finally:
-        os.killpg(processes[0].pid, signal.SIGKILL)
-        for process in processes:
-            process.wait()
+        processes.kill_all()
 
 
 def wait_for_api(url: str, log: Path, login: tuple[str, str] | None = None) -> Api:

@@ -162,7 +162,7 @@ def _request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
     deadline = time.monotonic() + RUN_SECONDS
     while time.monotonic() < deadline:
         found = api.call("GET", path)["hitl_details"]
-        if found and parked.search(api.log.read_text(encoding="utf-8")):
+        if found and parked.search(api.printed()):
             return dict(found[0])
         time.sleep(0.3)
     raise AssertionError(f"{run_id} asks nobody")

@@ -8,9 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from local_stack.airflow_processes import AirflowProcesses
 from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation, folder_of_dags, kill_group
+from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database, wait_for_blocked_statement
 
 DAG_ID = "batch_018_01_tenant_usage"
@@ -46,23 +47,24 @@ def test_after_a_kill_of_the_whole_tree_two_runs_at_once_leave_one_set_of_rows(
     installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
     day = date(2026, 10, 31)
-    with psycopg.connect(database.dsn) as blocker:
-        # The first tenant's step waits for this table, and so the run is in its middle.
-        blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
-        process = installation.start("dags", "test", DAG_ID, RUN_DATE, log=tmp_path / "killed.log")
-        wait_for_blocked_statement(database)
-        kill_group(process)
-    assert log_of_runs(database) == [("running", day)]
-
     confs = {
         DAG_ID: f'{{"business_date": "{day}"}}',
         FAMILY_DAG_ID: f'{{"business_date": "{day}", "batches": ["BATCH-018-01"]}}',
     }
-    processes = [
-        installation.start("dags", "test", dag_id, RUN_DATE, "--conf", conf, log=tmp_path / f"{dag_id}.log")
-        for dag_id, conf in confs.items()
-    ]
-    codes = [process.wait() for process in processes]
+    commands = {dag_id: ["dags", "test", dag_id, RUN_DATE, "--conf", conf] for dag_id, conf in confs.items()}
+    commands["killed"] = ["dags", "test", DAG_ID, RUN_DATE]
+    runs = AirflowProcesses(installation.environment, tmp_path, commands=commands)
+    with psycopg.connect(database.dsn) as blocker:
+        # The first tenant's step waits for this table, and so the run is in its middle.
+        blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
+        runs.start("killed")
+        wait_for_blocked_statement(database)
+        runs.kill("killed")
+    assert log_of_runs(database) == [("running", day)]
+
+    for dag_id in confs:
+        runs.start(dag_id)
+    codes = [process.wait() for process in runs.processes.values()]
 
     assert codes == [0, 0], "\n".join(log.read_text() for log in tmp_path.glob("*.log"))
     assert log_of_runs(database) == [("failed", day), ("completed", day), ("completed", day)]

@@ -112,7 +112,7 @@ def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_r
         with api.server_away():
             proxy.release.set()
             # The SDK treats this as "not defined".
-            wait_until(lambda: UNANSWERED in api.log.read_text(), seconds=240)
+            wait_until(lambda: UNANSWERED in api.printed(), seconds=240)
 
         assert api.wait(run_id) == "success"
     assert slack.messages == []

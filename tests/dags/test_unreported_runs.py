@@ -76,8 +76,9 @@ def kill_last_task(api: Api, database: Database, kill: Callable[[Database], None
 
 def callbacks(api: Api) -> int:
     """How many callbacks of DAGs were executed."""
-    logs = [api.log, *Path(api.environment["AIRFLOW_HOME"], "logs").rglob("*.log")]
-    return sum(log.read_text(errors="replace").count(CALLED_BACK) for log in logs)
+    logs = Path(api.airflow.environment["AIRFLOW_HOME"], "logs").rglob("*.log")
+    printed = [api.printed(), *(log.read_text(errors="replace") for log in logs)]
+    return sum(text.count(CALLED_BACK) for text in printed)
 
 
 def tenants_and_advice(alert: list[str]) -> list[str]:

@@ -86,9 +86,8 @@ def processes(server: EmbeddedPostgres) -> set[int]:
 
 
 def is_alive(pid: int) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
+    # A zombie has no command line.
+    return any(process.pid == pid and process.info["cmdline"] for process in psutil.process_iter(["cmdline"]))
 
 
 def wait_until_dead(pids: set[int]) -> None:
