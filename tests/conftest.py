@@ -30,6 +30,7 @@ from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
+from tests import host_rows
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
@@ -226,6 +227,26 @@ def database(
     """A separate database for the test: the multi-tenant host, empty, with schema ``batch``."""
     with copied_database(server, templates[HostVariant.MULTI_TENANT], request.node.name) as copy:
         yield copy
+
+
+@pytest.fixture
+def host_database(database: Database) -> Database:
+    """The database of ``host``. A folder whose tests share a database replaces it."""
+    return database
+
+
+@pytest.fixture
+def host(host_database: Database, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
+    """A superuser, to plant rows with and to read results from.
+
+    ``pytest.mark.tenants("A", "B", tenant_code="CODE-{}")`` inserts these tenants first; the braces stand for the tenant's id.
+    """
+    with host_database.connect() as connection:
+        for mark in request.node.iter_markers("tenants"):
+            for tenant_id in mark.args:
+                columns = {name: value.format(tenant_id) for name, value in mark.kwargs.items()}
+                host_rows.tenant(connection, tenant_id, **columns)
+        yield connection
 
 
 @pytest.fixture

@@ -75,10 +75,9 @@ def database(shared_database: Database) -> Database:
 
 
 @pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """A superuser, to plant rows with and to read results from."""
-    with shared_database.connect() as connection:
-        yield connection
+def host_database(shared_database: Database) -> Database:
+    """Of folders in which ``database`` is a separate one."""
+    return shared_database
 
 
 @pytest.fixture

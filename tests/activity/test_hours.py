@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +26,8 @@ from tests import host_rows
 from tests.conftest import Database
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.tenants("A", "B")
+
 TOKYO = ZoneInfo("Asia/Tokyo")
 DAY = date(2026, 10, 31)
 MIDNIGHT = datetime(2026, 11, 1, tzinfo=TOKYO)
@@ -43,37 +44,34 @@ BATCHES: dict[BatchSpec, Batch] = {
 }
 
 
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """Two tenants and a day with everything that the logs can hold."""
-    with database.connect() as connection:
-        for tenant_id in ("A", "B"):
-            host_rows.tenant(connection, tenant_id)
-            for name in ("1", "2"):
-                host_rows.user(connection, tenant_id, f"user {tenant_id}{name}")
-        requests: list[tuple[str | None, datetime, dict[str, Any]]] = [
-            ("user A1", FIRST, {}),
-            ("user A1", NOON, {"response_status": 503, "response_time": 900}),
-            ("user A2", NOON + timedelta(minutes=59), {"response_time": None}),
-            ("user B1", LAST, {}),
-            ("emp_001", NOON, {}),
-            ("somebody", NOON, {}),
-            (None, NOON, {}),
-        ]
-        for user_id, at, values in requests:
-            host_rows.request(connection, user_id, at, **values)
-        actions: list[tuple[str, datetime, dict[str, Any]]] = [
-            ("user A1", NOON, {"action_type": "LOGIN"}),
-            ("user A1", NOON + timedelta(hours=2), {"action_type": "LOGIN"}),
-            ("user A2", NOON, {"action_type": "LOGIN", "result_status": "FAILURE"}),
-            ("user B1", NOON - timedelta(days=3), {}),
-            ("nobody known", NOON, {"tenant_id": "B"}),
-            ("user B2", NOON, {"tenant_id": "A"}),
-            ("system", NOON, {}),
-        ]
-        for actor, at, values in actions:
-            host_rows.audit(connection, actor, at, **values)
-        yield connection
+@pytest.fixture(autouse=True)
+def day(host: psycopg.Connection) -> None:
+    """A day with everything that the logs can hold."""
+    for tenant_id in ("A", "B"):
+        for name in ("1", "2"):
+            host_rows.user(host, tenant_id, f"user {tenant_id}{name}")
+    requests: list[tuple[str | None, datetime, dict[str, Any]]] = [
+        ("user A1", FIRST, {}),
+        ("user A1", NOON, {"response_status": 503, "response_time": 900}),
+        ("user A2", NOON + timedelta(minutes=59), {"response_time": None}),
+        ("user B1", LAST, {}),
+        ("emp_001", NOON, {}),
+        ("somebody", NOON, {}),
+        (None, NOON, {}),
+    ]
+    for user_id, at, values in requests:
+        host_rows.request(host, user_id, at, **values)
+    actions: list[tuple[str, datetime, dict[str, Any]]] = [
+        ("user A1", NOON, {"action_type": "LOGIN"}),
+        ("user A1", NOON + timedelta(hours=2), {"action_type": "LOGIN"}),
+        ("user A2", NOON, {"action_type": "LOGIN", "result_status": "FAILURE"}),
+        ("user B1", NOON - timedelta(days=3), {}),
+        ("nobody known", NOON, {"tenant_id": "B"}),
+        ("user B2", NOON, {"tenant_id": "A"}),
+        ("system", NOON, {}),
+    ]
+    for actor, at, values in actions:
+        host_rows.audit(host, actor, at, **values)
 
 
 def run(database: Database, spec: BatchSpec, run_at: datetime = ONE, **options: Any) -> RunResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import product
 
 import psycopg
@@ -15,8 +14,8 @@ from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENA
 from local_stack.stack import PROJECT
 from tests.board.conftest import Board
 from tests.board.night_rows import run
-from tests.conftest import Database
-from tests.host_rows import tenant
+
+pytestmark = pytest.mark.tenants("A")
 
 EVIL = (
     "..%2f..%2fetc%2fpasswd",
@@ -26,13 +25,6 @@ EVIL = (
     "\u202eabc",
     "A" * 3_000,
 )
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connect() as connection:
-        tenant(connection, "A")
-        yield connection
 
 
 def _paths() -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import psycopg
@@ -22,16 +21,8 @@ from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run
 from tests.conftest import Database
-from tests.host_rows import tenant
 
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The test's database as superuser, with three tenants."""
-    with database.connect() as connection:
-        for tenant_id in ("A", "B", "C"):
-            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}", tenant_name=f"会社 {tenant_id}")
-        yield connection
+pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
 
 
 def _task(host: psycopg.Connection, execution_id: str, map_index: int, seconds: float) -> None:

@@ -14,17 +14,10 @@ from include.skillreport.core.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENA
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, performance, run
 from tests.conftest import Database
-from tests.host_rows import tenant
+
+pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}")
 
 NO_PRICE = ("NO_PRICE", "価格がありません")
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connect() as connection:
-        for tenant_id in ("A", "B", "C"):
-            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}")
-        yield connection
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -13,15 +12,9 @@ from skill_batch.board.pages import findings
 from include.skillreport.core.catalog import SETTINGS_SYNC
 from tests.board.conftest import Board
 from tests.board.night_rows import run
-from tests.conftest import Database
 from tests.host_rows import tenant
 
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connect() as connection:
-        tenant(connection, "A", tenant_code="CODE-A", tenant_name="会社 A")
-        yield connection
+pytestmark = pytest.mark.tenants("A", tenant_code="CODE-{}", tenant_name="会社 {}")
 
 
 def test_a_quiet_installation_says_so_section_by_section(board: Board) -> None:

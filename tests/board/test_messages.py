@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date
 from typing import Any
@@ -15,19 +14,12 @@ from psycopg.types.json import Jsonb
 from skill_batch.board import contents
 from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
-from tests.conftest import Database
 from tests.host_rows import tenant
+
+pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}")
 
 TEXT = "極秘の本文"
 ADDRESS = "hanako.yamada@kaisha.example"
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connect() as connection:
-        for tenant_id in ("A", "B"):
-            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}")
-        yield connection
 
 
 def message(host: psycopg.Connection, message_id: str, status: str = "dead", **values: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,19 +13,11 @@ from psycopg.types.json import Jsonb
 from include.skillreport.core.catalog import DATA_BACKUP, TENANT_BILLING, TENANT_USAGE
 from tests.board.conftest import Board
 from tests.board.night_rows import run
-from tests.conftest import Database
 from tests.host_rows import tenant
 
+pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
+
 NO_PRICE = ("NO_PRICE", "プラン GOLD の価格がありません。料金表に追加してください。")
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The test's database as superuser, with three tenants."""
-    with database.connect() as connection:
-        for tenant_id in ("A", "B", "C"):
-            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}", tenant_name=f"会社 {tenant_id}")
-        yield connection
 
 
 def test_an_empty_installation_shows_every_batch_and_that_nothing_failed(board: Board) -> None:

@@ -25,18 +25,11 @@ from tests.board.night_rows import outcome, run
 from tests.conftest import Database
 from tests.host_rows import tenant
 
+pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}", tenant_name="会社 {}")
+
 NOW = datetime.now(UTC)
 TODAY = NOW.astimezone(JAPAN).date()
 FOREIGN = "FOREIGN-MARKER"
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The test's database as superuser, with two tenants."""
-    with database.connect() as connection:
-        for tenant_id in ("A", "B"):
-            tenant(connection, tenant_id, tenant_code=f"CODE-{tenant_id}", tenant_name=f"会社 {tenant_id}")
-        yield connection
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +19,14 @@ from tests.board.night_rows import run
 from tests.browser.conftest import Site
 from tests.conftest import Database
 
-pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive]
+CODES = ("T001", "T002", "T003")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.long,
+    pytest.mark.exclusive,
+    pytest.mark.tenants(*CODES, tenant_name="会社 {}", subscription_plan="BASIC"),
+]
 
 USAGE = "batch_018_01_tenant_usage"
 
@@ -29,13 +35,10 @@ PATHS = ("/", "/tenants", "/invoices", "/messages", "/findings")
 
 
 @pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """Three tenants of the application."""
-    with database.connect() as connection:
-        for code in ("T001", "T002", "T003"):
-            host_rows.tenant(connection, code, tenant_name=f"会社 {code}", subscription_plan="BASIC")
-            host_rows.report(connection, code, datetime(2026, 10, 31, 3, 0))
-        yield connection
+def reports(host: psycopg.Connection) -> None:
+    """A report of each tenant in October."""
+    for code in CODES:
+        host_rows.report(host, code, datetime(2026, 10, 31, 3, 0))
 
 
 def _board(page: Page, site: Site) -> FrameLocator:
@@ -45,6 +48,7 @@ def _board(page: Page, site: Site) -> FrameLocator:
     return page.frame_locator("iframe")
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_failed_tenant_is_read_cleared_and_turns_green(site: Site, host: psycopg.Connection) -> None:
     mend = host_rows.break_settings_of(host, "T002")
     api = site.api
@@ -86,6 +90,7 @@ def test_a_failed_tenant_is_read_cleared_and_turns_green(site: Site, host: psyco
         expect(page.get_by_text("aggregate_usage").first).to_be_visible(timeout=30_000)
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_dead_message_is_resent_and_arrives(site: Site, host: psycopg.Connection) -> None:
     host.execute(
         """
@@ -127,6 +132,7 @@ def test_a_dead_message_is_resent_and_arrives(site: Site, host: psycopg.Connecti
     assert row == ("operator",)
 
 
+@pytest.mark.usefixtures("reports")
 def test_dark_english_narrow_and_by_keyboard(site: Site, host: psycopg.Connection) -> None:
     run(
         host,

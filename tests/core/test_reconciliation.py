@@ -28,6 +28,11 @@ from include.skillreport.core.execution.run_log import RunResult
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database
+from tests.shared_database import database
+
+__all__ = ["database"]
+
+pytestmark = pytest.mark.tenants("A", "B")
 
 DAY = date(2026, 10, 31)
 NOON = datetime(2026, 10, 31, 3, 0)  # UTC
@@ -40,14 +45,11 @@ BATCHES: dict[BatchSpec, Batch] = {
 }
 
 
-@pytest.fixture
-def host(database: Database) -> Any:
-    """Two tenants with one person each."""
-    with database.connect() as connection:
-        for tenant_id in ("A", "B"):
-            host_rows.tenant(connection, tenant_id)
-            host_rows.user(connection, tenant_id, f"user {tenant_id}")
-        yield connection
+@pytest.fixture(autouse=True)
+def people(host: psycopg.Connection) -> None:
+    """One person of each tenant."""
+    for tenant_id in ("A", "B"):
+        host_rows.user(host, tenant_id, f"user {tenant_id}")
 
 
 def run(database: Database, spec: BatchSpec = TENANT_USAGE) -> RunResult:

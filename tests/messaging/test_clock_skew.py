@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -19,7 +18,6 @@ from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import make_due, network, slack, statuses
 
@@ -31,9 +29,12 @@ AHEAD = timedelta(minutes=10)
 CLOCKS = {"on time": timedelta(), "ahead": AHEAD}
 
 
-@pytest.fixture
-def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Connection]:
-    """Four tenants whose letters and posts are due."""
+pytestmark = pytest.mark.tenants(*TENANTS)
+
+
+@pytest.fixture(autouse=True)
+def due(shared_database: Database, host: psycopg.Connection, services: StandIns) -> None:
+    """Letters and posts of each tenant that are due."""
     due_at = datetime.now(UTC) - timedelta(hours=1)
     drafts = [
         Draft(
@@ -47,13 +48,10 @@ def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Conn
         )
         for tenant_id, channel, number in product(TENANTS, (Channel.EMAIL, Channel.SLACK), range(EACH))
     ]
-    with shared_database.connect() as connection:
-        for tenant_id in TENANTS:
-            host_rows.tenant(connection, tenant_id)
-            slack(connection, tenant_id, services)
-        with shared_database.connect("batch_tenant") as tenants, tenant_transaction(tenants, TENANTS):
-            outbox.enqueue(tenants, drafts, created_by="test")
-        yield connection
+    for tenant_id in TENANTS:
+        slack(host, tenant_id, services)
+    with shared_database.connect("batch_tenant") as tenants, tenant_transaction(tenants, TENANTS):
+        outbox.enqueue(tenants, drafts, created_by="test")
 
 
 def now(skew: timedelta) -> datetime:

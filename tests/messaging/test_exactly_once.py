@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -18,7 +17,6 @@ from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outbox import park_crashed
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import network, slack, wait_for
 from tests.waiting import LIMIT_SECONDS
@@ -27,26 +25,26 @@ TENANTS = [f"T{number:03}" for number in range(100)]
 MESSAGES = 2_000
 
 
-@pytest.fixture
-def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Connection]:
-    """A hundred tenants with a Slack workspace and twenty messages each, every one to a separate channel."""
-    with shared_database.connect() as connection:
-        for tenant in TENANTS:
-            host_rows.tenant(connection, tenant)
-            slack(connection, tenant, services)
-        connection.execute(
-            """
-            INSERT INTO batch.outbox (
-                message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by
-            )
-            SELECT
-                'm' || number, 'T' || lpad(mod(number, 100)::text, 3, '0'), 'k' || number, 'slack', 'C' || number, 's', 'b',
-                now() - interval '1 hour', now() - interval '1 hour', 'test'
-            FROM generate_series(0, %s - 1) AS number
-            """,
-            [MESSAGES],
+pytestmark = pytest.mark.tenants(*TENANTS)
+
+
+@pytest.fixture(autouse=True)
+def messages(host: psycopg.Connection, services: StandIns) -> None:
+    """A Slack workspace for each of a hundred tenants, and twenty messages, every one to a separate channel."""
+    for tenant in TENANTS:
+        slack(host, tenant, services)
+    host.execute(
+        """
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by
         )
-        yield connection
+        SELECT
+            'm' || number, 'T' || lpad(mod(number, 100)::text, 3, '0'), 'k' || number, 'slack', 'C' || number, 's', 'b',
+            now() - interval '1 hour', now() - interval '1 hour', 'test'
+        FROM generate_series(0, %s - 1) AS number
+        """,
+        [MESSAGES],
+    )
 
 
 def send(dsn: str, through: Network, owner: str) -> None:

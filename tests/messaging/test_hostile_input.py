@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -17,7 +16,6 @@ from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.templates import TemplateRefusedError, literal, variables_of
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import integration, lose_senders, run_notifications, slack, statuses, waiting
 from tests.messaging.sending import Tenant, key_pair, message
@@ -25,15 +23,9 @@ from tests.messaging.test_integrations import row
 from tests.messaging.test_outbox import NOW, claim, draft, park, put, state
 from tests.messaging.test_templates import sections, written
 
+pytestmark = pytest.mark.tenants("A", "B")
+
 DEEP = "[" * 100_000
-
-
-@pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    with shared_database.connect() as connection:
-        host_rows.tenant(connection, "A")
-        host_rows.tenant(connection, "B")
-        yield connection
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -19,7 +18,8 @@ from include.skillreport.messaging.message import ChannelConfig, LineWorksConfig
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import Channel
 from tests import host_rows
-from tests.conftest import Database
+
+pytestmark = pytest.mark.tenants("A", "B")
 
 EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
@@ -35,15 +35,6 @@ LINE_WORKS_AUTH = {
 BOT = {"bot_id": "2000001"}
 
 _ids = count(1)
-
-
-@pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side, with two tenants."""
-    with shared_database.connect() as connection:
-        host_rows.tenant(connection, "A")
-        host_rows.tenant(connection, "B")
-        yield connection
 
 
 def row(

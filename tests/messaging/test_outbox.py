@@ -18,7 +18,6 @@ from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, 
 from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.messaging.outbox_rows import (
     integration,
@@ -30,21 +29,14 @@ from tests.messaging.outbox_rows import (
     waiting,
 )
 
+pytestmark = pytest.mark.tenants("A", "B")
+
 EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
 NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
 DUE = (Status.PENDING, Status.RETRY)
 A = Lane("A", SLACK)
 SENT = SendResult(Outcome.SENT, provider_message_id="ts-1")
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side, with two tenants."""
-    with database.connect() as connection:
-        host_rows.tenant(connection, "A")
-        host_rows.tenant(connection, "B")
-        yield connection
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ from tests.messaging.outbox_rows import make_due, network, run_notifications, wa
 from tests.messaging.sending import code_of, message
 from tests.messaging.test_email import encrypted, make_certificate
 
+pytestmark = pytest.mark.tenants("A", "B", admin_email="admin@example.jp")
+
 UPDATED_AT = datetime(2026, 10, 1)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SECRET = "smtp-very-secret"
@@ -199,15 +201,6 @@ def test_the_certificate_must_name_the_host(
 
 
 # Runs ----------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side, with tenants A and B."""
-    with database.connect() as connection:
-        for tenant_id in ("A", "B"):
-            host_rows.tenant(connection, tenant_id, admin_email="admin@example.jp")
-        yield connection
 
 
 @pytest.fixture

@@ -34,8 +34,6 @@ from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.sender import LaneReport, Sender
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
-from tests.conftest import Database
 from tests.messaging.outbox_rows import integration, network, slack
 from tests.waiting import LIMIT_SECONDS, wait_until
 
@@ -70,18 +68,18 @@ def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "connect", partial(connect, smtp_timeout=PATIENCE))
 
 
-@pytest.fixture
-def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Connection]:
+pytestmark = pytest.mark.tenants(*ALL)
+
+
+@pytest.fixture(autouse=True)
+def waiting(host: psycopg.Connection, services: StandIns) -> None:
     """Twenty tenants with a Slack, and one without; each has posts to several channels and letters waiting."""
-    with shared_database.connect() as connection:
-        for tenant_id in ALL:
-            host_rows.tenant(connection, tenant_id)
-            connection.execute("SET ROLE batch_tenant")
-            put(connection, tenant_id)
-            connection.execute("RESET ROLE")
-        for tenant_id in OTHERS:
-            slack(connection, tenant_id, services)
-        yield connection
+    for tenant_id in ALL:
+        host.execute("SET ROLE batch_tenant")
+        put(host, tenant_id)
+        host.execute("RESET ROLE")
+    for tenant_id in OTHERS:
+        slack(host, tenant_id, services)
 
 
 def put(connection: psycopg.Connection, tenant_id: str) -> None:

@@ -3,12 +3,11 @@
 from tests.batches.tenant_management.conftest import store
 from tests.conftest import database as own_database
 from tests.messaging.conftest import services
-from tests.shared_database import connection, database, host, platform, shared_copy, shared_database
+from tests.shared_database import connection, database, platform, shared_copy, shared_database
 
 __all__ = [
     "connection",
     "database",
-    "host",
     "own_database",
     "platform",
     "services",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -42,13 +42,6 @@ def database(shared_database: Database, monkeypatch: pytest.MonkeyPatch) -> Data
     for role in ("batch_tenant", "batch_platform"):
         monkeypatch.setenv(f"AIRFLOW_CONN_{role.upper()}_DB", shared_database.airflow_connection(role))
     return shared_database
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """A superuser, to plant rows with and to read results from."""
-    with database.connect() as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,9 +13,10 @@ from skill_batch.batches.tenant_billing import ClosedUsageSensor
 from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.core.catalog import TENANT_BILLING
 from local_stack.batch_runs import LOCAL, open_run
-from tests import host_rows
 from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database
+
+pytestmark = pytest.mark.tenants("T001", subscription_plan="BASIC")
 
 OCTOBER = date(2026, 10, 1)
 # 02:00 on the 1st of November in Japan.
@@ -33,16 +33,13 @@ class Night(datetime):
         return cls.moment.astimezone(tz)
 
 
-@pytest.fixture
-def host(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
-    """A tenant whose October is closed but for the last day, on a night that the tests set."""
+@pytest.fixture(autouse=True)
+def night(database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """October is closed but for the last day, on a night that the tests set."""
     monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", database.airflow_connection("batch_platform"))
     monkeypatch.setattr(tenant_billing, "datetime", Night)
     monkeypatch.setattr(Night, "moment", SCHEDULED)
-    with database.connect() as connection:
-        host_rows.tenant(connection, "T001", subscription_plan="BASIC")
-        close_month(connection, "T001", OCTOBER, last=30)
-        yield connection
+    close_month(host, "T001", OCTOBER, last=30)
 
 
 def sensor_of_a_run_at(

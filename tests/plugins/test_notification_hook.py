@@ -13,9 +13,13 @@ from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import slack
+from tests.shared_database import host_database
+
+__all__ = ["host_database"]
+
+pytestmark = pytest.mark.tenants("A", "B")
 
 
 @pytest.fixture
@@ -38,16 +42,12 @@ def hook(shared_database: Database, services: StandIns, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def host(shared_database: Database, services: StandIns) -> Iterator[psycopg.Connection]:
-    """The application's side, with tenant A and its Slack, and tenant B without one."""
-    with shared_database.connect() as connection:
-        for tenant_id in ("A", "B"):
-            host_rows.tenant(connection, tenant_id)
-        slack(connection, "A", services)
-        yield connection
+def workspace(host: psycopg.Connection, services: StandIns) -> None:
+    """Tenant A has a Slack, and tenant B has none."""
+    slack(host, "A", services)
 
 
-@pytest.mark.usefixtures("host")
+@pytest.mark.usefixtures("workspace")
 def test_a_message_is_sent_now_and_its_event_once(hook: NotificationHook, services: StandIns) -> None:
     arguments = ("A", Channel.SLACK, "C1", "件名", "<!channel> 本文")
 
@@ -59,7 +59,7 @@ def test_a_message_is_sent_now_and_its_event_once(hook: NotificationHook, servic
     assert (arrived.destination, arrived.text) == ("C1", "件名\n&lt;!channel&gt; 本文")
 
 
-@pytest.mark.usefixtures("host")
+@pytest.mark.usefixtures("workspace")
 def test_many_are_sent_together_and_each_says_where_it_is(hook: NotificationHook, services: StandIns) -> None:
     def draft(tenant_id: str, channel: Channel, destination: str) -> Draft:
         return Draft(
@@ -81,7 +81,7 @@ def test_many_are_sent_together_and_each_says_where_it_is(hook: NotificationHook
     assert hook.send_many([]) == []
 
 
-@pytest.mark.usefixtures("host")
+@pytest.mark.usefixtures("workspace")
 def test_a_channel_is_validated_without_sending(hook: NotificationHook, services: StandIns) -> None:
     services.refuse_recipient("C2", "is_archived")
 
@@ -92,7 +92,7 @@ def test_a_channel_is_validated_without_sending(hook: NotificationHook, services
     assert services.messages == []
 
 
-@pytest.mark.usefixtures("host")
+@pytest.mark.usefixtures("workspace")
 def test_the_connection_test_says_what_is_wrong(
     hook: NotificationHook, services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,6 @@
 from tests.messaging.conftest import (
     connection,
     database,
-    host,
     services,
     shared_copy,
     shared_database,
@@ -14,7 +13,6 @@ from tests.messaging.conftest import (
 __all__ = [
     "connection",
     "database",
-    "host",
     "services",
     "shared_copy",
     "shared_database",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -46,18 +45,12 @@ from tests.batches.notification.directory_rows import (
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.messaging.outbox_rows import integration
 
+pytestmark = pytest.mark.tenants("A", admin_email="admin@a.example.jp")
+
 NEXT = DAY + timedelta(days=1)
 AFTER = DAY + timedelta(days=2)
 
 _numbers = count(1)
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side, with tenant A."""
-    with database.connect() as connection:
-        host_rows.tenant(connection, "A", admin_email="admin@a.example.jp")
-        yield connection
 
 
 def test_a_listing_goes_on_past_an_empty_page_and_ends_at_an_empty_cursor(

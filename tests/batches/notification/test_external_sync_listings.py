@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from local_stack.stand_ins import StandInDirectory, StandIns
-from tests import host_rows
 from tests.batches.notification.directory_rows import (
     DAY,
     employees,
@@ -26,6 +25,8 @@ from tests.batches.notification.directory_rows import (
     teams,
 )
 from tests.conftest import Database
+
+pytestmark = pytest.mark.tenants("A", admin_email="admin@a.example.jp")
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,10 @@ def service(request: pytest.FixtureRequest) -> Service:
     return SERVICES[request.param]
 
 
-@pytest.fixture
-def host(shared_database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side, with tenant A and three employees."""
-    with shared_database.connect() as connection:
-        host_rows.tenant(connection, "A", admin_email="admin@a.example.jp")
-        employees(connection, range(1, 4))
-        yield connection
+@pytest.fixture(autouse=True)
+def staff(host: psycopg.Connection) -> None:
+    """Three employees of the tenant."""
+    employees(host, range(1, 4))
 
 
 def linked(host: psycopg.Connection) -> list[tuple[str, str]]:

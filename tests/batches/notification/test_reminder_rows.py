@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from itertools import count
@@ -17,34 +16,33 @@ from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.outbox_rows import integration, run_notifications
 
+pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
+
 UPDATED_AT = datetime(2026, 10, 1)
 
 _ids = count(1)
 
 
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side: Hanako's goal is due in seven days."""
-    with database.connect() as connection:
-        host_rows.tenant(connection, "A", admin_email="admin@example.jp")
-        host_rows.user(connection, "A", "hanako")
-        connection.execute("""UPDATE "MST_Employee" SET full_name = '山田 花子'""")
-        host_rows.insert(
-            connection,
-            "TRN_GoalProgress",
-            id="goal-1",
-            tenant_id="A",
-            employee_id="emp_hanako",
-            goal_title="英語",
-            goal_type="SKILL",
-            progress_rate=Decimal("62.50"),
-            target_date=datetime(2026, 11, 8),
-            achievement_status="in_progress",
-            updated_at=UPDATED_AT,
-            created_by="hanako",
-            updated_by="hanako",
-        )
-        yield connection
+@pytest.fixture(autouse=True)
+def goal(host: psycopg.Connection) -> None:
+    """Hanako's goal is due in seven days."""
+    host_rows.user(host, "A", "hanako")
+    host.execute("""UPDATE "MST_Employee" SET full_name = '山田 花子'""")
+    host_rows.insert(
+        host,
+        "TRN_GoalProgress",
+        id="goal-1",
+        tenant_id="A",
+        employee_id="emp_hanako",
+        goal_title="英語",
+        goal_type="SKILL",
+        progress_rate=Decimal("62.50"),
+        target_date=datetime(2026, 11, 8),
+        achievement_status="in_progress",
+        updated_at=UPDATED_AT,
+        created_by="hanako",
+        updated_by="hanako",
+    )
 
 
 def template(host: psycopg.Connection, key: str, body: str, **values: Any) -> None:

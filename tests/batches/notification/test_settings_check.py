@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,15 +18,9 @@ from tests.conftest import Database
 from tests.messaging.outbox_rows import integration, network, run_notifications, slack, statuses, waiting
 from tests.messaging.sending import key_pair
 
+pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
+
 UPDATED_AT = datetime(2026, 10, 1)
-
-
-@pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """The application's side, with tenant A."""
-    with database.connect() as connection:
-        host_rows.tenant(connection, "A", admin_email="admin@example.jp")
-        yield connection
 
 
 def check(database: Database, services: StandIns, **arguments: Any) -> RunResult:

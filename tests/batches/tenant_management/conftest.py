@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.shared_database import connection, database, host, platform, shared_copy, shared_database
+from tests.shared_database import connection, database, platform, shared_copy, shared_database
 
-__all__ = ["connection", "database", "host", "platform", "shared_copy", "shared_database"]
+__all__ = ["connection", "database", "platform", "shared_copy", "shared_database"]
 
 
 @pytest.fixture

@@ -46,13 +46,6 @@ def database(server: Server, templates: dict[HostVariant, str], store: ObjectSto
 
 
 @pytest.fixture
-def host(database: Database) -> Iterator[psycopg.Connection]:
-    """A connection as superuser."""
-    with database.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
 def reader(database: Database) -> Iterator[psycopg.Connection]:
     """The world as the board may read it."""
     with database.connect(BOARD) as connection:
