@@ -102,6 +102,8 @@ class EmbeddedPostgres:
         self.durable: Final = durable
         self._requested_port: Final = port
         self._data: Final = self.directory / "data"
+        # A cluster is created and deleted here, so that `data` is either complete or absent.
+        self._new_data: Final = self.directory / "data.new"
         self._log: Final = self.directory / "postgres.log"
         self._port_file: Final = self.directory / "port"
         self._lock_file: Final = self.directory / "lock"
@@ -225,22 +227,24 @@ class EmbeddedPostgres:
 
     def _status(self) -> str | None:
         """`starting`, `ready` or `stopping`; None if the server does not run, even if a stale `postmaster.pid` exists."""
-        try:
+        # IndexError: the server has not written all lines.
+        with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
             lines = (self._data / "postmaster.pid").read_text("utf-8", "surrogateescape").splitlines()
             # After a crash, the system may have given the id in the file to another process, so `pg_ctl status` is not enough.
-            is_alive = int(lines[0]) in {process.pid for process in self._processes()}
-            return lines[7].strip() if is_alive else None
-        except (OSError, ValueError, IndexError):  # IndexError: the server has not written all lines
-            return None
+            if self._is_own(psutil.Process(int(lines[0]))):
+                return lines[7].strip()
+        return None
+
+    def _is_own(self, process: psutil.Process) -> bool:
+        """Whether it is a process of this server. A zombie is none."""
+        with suppress(psutil.Error):
+            command = " ".join(process.cmdline()).strip()
+            return command.endswith(self._main_ends_with) or command.startswith(self._child_begins_with)
+        return False
 
     def _processes(self) -> list[psutil.Process]:
-        """This server's processes, even if their postmaster has ended. Without zombies, which have no command line."""
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            command = " ".join(process.info["cmdline"] or ()).strip()
-            if command.endswith(self._main_ends_with) or command.startswith(self._child_begins_with):
-                found.append(process)
-        return found
+        """This server's processes, even if their postmaster has ended."""
+        return list(filter(self._is_own, psutil.process_iter()))
 
     def _end_processes(self) -> None:
         """Shut the server down if it runs, and end the leftover processes of a killed one."""
@@ -285,11 +289,6 @@ class EmbeddedPostgres:
         )
 
     # Preparing a start (no process of this server is alive)
-
-    @property
-    def _new_data(self) -> Path:
-        """A cluster is created and deleted here, so that `data` is either complete or absent."""
-        return self._data.with_name("data.new")
 
     def _discard_new_data(self) -> None:
         if self._new_data.exists():
