@@ -42,7 +42,7 @@ def test_a_database_with_rows_is_upgraded_once(database: Database, tmp_path: Pat
         planted = _plant_all(connection)
         with _next_code(tmp_path):
             with pytest.raises(
-                SchemaError, match=f"版は {baseline_revision()} .*{NEXT} です.*migrations upgrade"
+                SchemaError, match=f"版は {baseline_revision()} .*{NEXT} です.*skillreport upgrade"
             ):
                 check_deployment(platform)
             (finding,) = check_database(database.dsn).findings[:1]
@@ -95,7 +95,7 @@ def test_code_of_the_baseline_refuses_a_schema_that_newer_code_made(
 def test_attach_leaves_a_revision_to_upgrade(database: Database, tmp_path: Path) -> None:
     with (
         _next_code(tmp_path),
-        pytest.raises(SchemaError, match=f"版は {baseline_revision()} .*{NEXT} です.*migrations upgrade"),
+        pytest.raises(SchemaError, match=f"版は {baseline_revision()} .*{NEXT} です.*skillreport upgrade"),
     ):
         attach(database.dsn)
 

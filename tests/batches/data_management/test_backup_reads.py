@@ -52,7 +52,7 @@ class CountingStore(ObjectStore):
 
 
 def plant_log(host: psycopg.Connection, rows: int) -> None:
-    """A long log of the other tenant, before the backup, and the index that `include.skillreport.schema indexes` advises."""
+    """A long log of the other tenant, before the backup, and the index that `include.skillreport indexes` advises."""
     host.execute(
         """
         INSERT INTO "SYS_SystemLog" (id, log_level, log_category, message, user_id, created_at, updated_at)
