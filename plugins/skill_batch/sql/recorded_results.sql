@@ -11,7 +11,8 @@ ORDER BY started_at DESC
 LIMIT 1;
 
 -- name: recorded_failures
--- As failed_tenants of include/skillreport/core/execution/sql/outcomes.sql. A tenant whose task was killed is pending until close_run has ended.
+-- As failed_tenants of include/skillreport/core/execution/sql/outcomes.sql. A tenant whose task was killed is pending until
+-- close_run has ended.
 SELECT
     coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, outcome.tenant_id) AS tenant_name,

@@ -9,8 +9,8 @@
 -- of an account without an employee; employee_id is null for such an account. If tenant_id is null, `reason` says why.
 --
 -- Common table expressions, because each is read several times. The batches read the result in batch.person_key. A transaction
--- that reads this view calls include.skillreport.core.database.plan_for_scans: the planner cannot know that almost every key is unique, and
--- expects few rows.
+-- that reads this view calls plan_for_scans (include/skillreport/core/database.py): the planner cannot know that almost every key
+-- is unique, and expects few rows.
 CREATE VIEW batch.all_person_key AS
 WITH employee AS MATERIALIZED (
     SELECT
