@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.service import Billing
-from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.errors import ConnectionMissingError
 from include.skillreport.core.execution import flow, run_log
@@ -27,7 +26,6 @@ from include.skillreport.core.execution.shard_work import ShardReport, work_on_t
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import MailboxConfig, Network
 from include.skillreport.messaging.service import Notifications
-from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.schema.deployment_check import check_deployment
 
 
@@ -93,11 +91,11 @@ class LocalInstallation:
 
     def billing(self) -> Billing:
         """Billing with the settings of the environment."""
-        return Billing(load_terms())
+        return Billing()
 
     def notifications(self) -> Notifications:
         """Notifications with the settings of the environment."""
-        return Notifications(NotificationSettings.load())
+        return Notifications()
 
     def now(self) -> datetime:
         """The fixed time."""

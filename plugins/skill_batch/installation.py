@@ -86,10 +86,10 @@ class AirflowInstallation:
         return object_store()
 
     def network(self, *, with_mail: bool) -> Network:
-        """The network of the notification hook."""
-        from skill_batch.hooks.notification import NotificationHook
+        """The hosts of the Variable ``batch_allowed_hosts``, and the mail server of ``batch_smtp``."""
+        from skill_batch.network import network
 
-        return NotificationHook().network(with_mail=with_mail)
+        return network(with_mail=with_mail)
 
     def mailbox(self) -> MailboxConfig | None:
         """The mailbox of the connection ``batch_mailbox``."""
@@ -98,16 +98,16 @@ class AirflowInstallation:
         return mailbox()
 
     def billing(self) -> Billing:
-        """The billing of the billing hook."""
+        """The billing hook."""
         from skill_batch.hooks.billing import BillingHook
 
-        return BillingHook().billing
+        return BillingHook()
 
     def notifications(self) -> Notifications:
-        """The notifications of the notification hook."""
+        """The notification hook."""
         from skill_batch.hooks.notification import NotificationHook
 
-        return NotificationHook().notifications
+        return NotificationHook()
 
     def now(self) -> datetime:
         """The current time, in UTC."""
@@ -119,7 +119,7 @@ class AirflowInstallation:
         return ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
 
     def report(self, digest: Digest, result: RunResult) -> bool:
-        """Send a digest with the notification hook."""
-        from skill_batch.hooks.notification import NotificationHook
+        """Send a digest to the operators' channels. A task calls this."""
+        from skill_batch.closing import report_digest
 
-        return NotificationHook().report_digest(digest, result)
+        return report_digest(digest, result, get_current_context()["ti"])

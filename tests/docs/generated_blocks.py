@@ -214,6 +214,10 @@ def _alerts() -> str:
     )
 
 
+def _example(name: str) -> str:
+    return f"```python\n{(DOCS / 'examples' / name).read_text(encoding='utf-8')}```"
+
+
 def _metrics() -> str:
     return _table(
         ("Name", "Kind", "Unit", "What"),
@@ -250,6 +254,7 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "batches": _batches,
     "connections": _connections,
     "dags": _dags,
+    "example": _example,
     "metrics": _metrics,
     "operation": _operation,
     "operations": _operations,

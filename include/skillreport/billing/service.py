@@ -1,12 +1,12 @@
-"""Billing with an installation's price list and issuer. BATCH-018-02, its operations and the billing hook share it."""
+"""Billing with an installation's price list and issuer. The billing hook is a subclass; BATCH-018-02 and its operations call it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol, Self
 
 import psycopg
 
@@ -19,6 +19,7 @@ from include.skillreport.billing.accounting.months import HandedOverMonth
 from include.skillreport.billing.documents import archive
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
 from include.skillreport.billing.ledger.extra_charges import carry_difference, enter_line
@@ -28,32 +29,45 @@ from include.skillreport.billing.ledger.settlement import (
     price_tenants,
     settle_tenants,
 )
-from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
 from include.skillreport.billing.outcomes import issue_date
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.review import Section, review
-from include.skillreport.billing.terms import Terms
+from include.skillreport.billing.terms import Terms, load_terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parent)
 
 
-@dataclass(frozen=True)
 class Billing:
     """Prices, finalises, voids and credits.
 
-    ``price``, ``settle``, ``void`` and ``credit`` work in the caller's ``tenant_transaction``. ``write_documents`` opens its own
-    transactions: call it after the commit. A method with ``platform`` acts as ``batch_platform``. ``month`` is any day of the month
-    (Asia/Tokyo). :raises BillingError: an invoice or its terms do not allow the step.
+    A method with ``connection`` works in the caller's ``tenant_transaction``. Exception: ``write_documents`` opens its own transactions;
+    call it after the commit. A method with ``platform`` acts as ``batch_platform``. ``month`` is any day of the month (Asia/Tokyo).
+    ``actor`` is the person or the run; it is saved with the invoice. With a sample price list or issuer, no invoice is finalised, voided
+    or credited. :raises BillingError: an invoice or its terms do not allow the step.
     """
 
-    terms: Terms
+    @cached_property
+    def terms(self) -> Terms:
+        """The price list and the settings, which are read once. :raises SettingsError: they are invalid."""
+        return load_terms()
 
-    def find_tenant_id(self, platform: psycopg.Connection, code: str) -> str | None:
-        """The id of the tenant with this code (or id), whatever its status."""
+    def check_terms(self) -> Self:
+        """Read the terms before a run is opened, and return this billing. :raises SettingsError: the terms are invalid."""
+        _ = self.terms
+        return self
+
+    def find_tenant_id(self, platform: psycopg.Connection, code: str) -> str:
+        """The id of the tenant with this code (or id), whatever its status. :raises BillingError: there is no such tenant."""
         row = _SQL.execute(platform, "find_tenant", code=code).fetchone()
-        return str(row[0]) if row else None
+        return str(row[0]) if row else _refuse_tenant(code)
+
+    def require_tenant(self, connection: psycopg.Connection, tenant_id: str) -> None:
+        """Check that the transaction's tenant exists, or has invoices that outlive it. :raises BillingError: neither."""
+        if not _SQL.row(connection, "knows_tenant")[0]:
+            _refuse_tenant(tenant_id)
 
     def former_tenants(self, platform: psycopg.Connection, month: date) -> set[str]:
         """The ids of tenants that left in the month or later and must still pay for it."""
@@ -64,16 +78,32 @@ class Billing:
         return set(tenant_ids)
 
     def price(
-        self, connection: psycopg.Connection, month: date, instructions: Instructions
+        self, connection: psycopg.Connection, month: date, instructions: Instructions | None = None
     ) -> list[TenantSettlement]:
-        """Price the month with the present data, without writing anything."""
-        return price_tenants(connection, Period.month_of(month), self.terms, instructions)
+        """Price the month with the present data, without writing anything. Default: as an invoice of the day after the month."""
+        period = Period.month_of(month)
+        return price_tenants(
+            connection, period, self.terms, instructions or Instructions(period.next_day, actor="")
+        )
 
     def settle(
         self, connection: psycopg.Connection, month: date, instructions: Instructions
     ) -> list[TenantSettlement]:
         """Price the month, and finalise the invoices that need no approval."""
         return settle_tenants(connection, Period.month_of(month), self.terms, instructions)
+
+    def invoice(self, connection: psycopg.Connection, number: str) -> StoredInvoice:
+        """The invoice or credit note with this number, as it is stored."""
+        return find_invoice(connection, number)
+
+    def document(self, connection: psycopg.Connection, number: str, format_name: str = "pdf") -> bytes:
+        """The invoice or credit note as ``pdf`` or ``json``; the same invoice gives the same bytes."""
+        if format_name not in archive.RENDERERS:
+            raise BillingError(
+                "UNKNOWN_FORMAT",
+                f"形式 '{format_name}' はありません。{'、'.join(archive.RENDERERS)} のどれかです",
+            )
+        return archive.RENDERERS[format_name](self.invoice(connection, number).invoice)
 
     def void(self, connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
         """Void an unpaid invoice; it keeps its number."""
@@ -210,6 +240,10 @@ class Billing:
     @property
     def _accounting_forms(self) -> tuple[CsvForm, ...]:
         return forms_of(self.terms.settings.accounting)
+
+
+def _refuse_tenant(name: str) -> NoReturn:
+    raise BillingError("NO_SUCH_TENANT", f"テナント '{name}' は存在しません")
 
 
 class OffersBilling(Protocol):

@@ -1,11 +1,11 @@
-"""The messaging of an installation, which batches, operations and the notification hook share."""
+"""The messaging of an installation. The notification hook is a subclass; batches and operations call it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -36,11 +36,13 @@ Judge = Callable[[Mapping[str, Preferences], psycopg.Connection], Mapping[str, U
 """The failures of tenants, by tenant id, after their messages were sent. The connection has no transaction."""
 
 
-@dataclass(frozen=True)
 class Notifications:
     """The outbox and the channels, with the installation's settings."""
 
-    settings: NotificationSettings
+    @cached_property
+    def settings(self) -> NotificationSettings:
+        """The settings, which are read once. :raises SettingsError: they are invalid."""
+        return NotificationSettings.load()
 
     def enqueue(self, connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
         """Add messages in the caller's transaction, each ``dedupe_key`` once per tenant; returns the number of new messages."""

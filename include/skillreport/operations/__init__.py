@@ -23,14 +23,14 @@ def invoice_operations(installation: OffersBilling) -> InvoiceOperations:
     """Explain, approve, void, credit and reissue invoices."""
     from include.skillreport.operations.operate_invoices import InvoiceOperations
 
-    return InvoiceOperations(installation.billing())
+    return InvoiceOperations(installation.billing().check_terms())
 
 
 def invoice_approval(installation: OffersBilling) -> InvoiceApproval:
     """Finalise the held invoices that a person has approved."""
     from include.skillreport.operations.approve_invoices import InvoiceApproval
 
-    return InvoiceApproval(installation.billing())
+    return InvoiceApproval(installation.billing().check_terms())
 
 
 def directory_approval(_: Installation) -> DirectoryApproval:

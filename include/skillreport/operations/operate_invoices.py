@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import Any
 
 from include.skillreport.billing.documents.credit_note import CreditedPart
@@ -50,15 +51,13 @@ class InvoiceOperations(TenantBatch):
             "void": self._void,
             "credit": self._credit,
             "part_credit": self._credit,
-            "extra_line": lambda work, tenant_id: one_off_lines.enter(
-                billing, work, tenant_id, _person(work)
-            ),
+            "extra_line": _by_person(partial(one_off_lines.enter, billing)),
             "remove_line": _by_person(one_off_lines.remove),
             "carry": self._carry,
             "record_payment": _by_person(payments.record),
             "reverse_payment": _by_person(payments.reverse),
             "move_payment": _by_person(payments.move),
-            "record_refund": _by_person(payments.refund),
+            "record_refund": _by_person(partial(payments.refund, billing)),
             "stop_reminders": _by_person(payments.stop),
             "allow_reminders": _by_person(payments.allow),
         }

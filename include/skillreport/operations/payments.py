@@ -25,10 +25,11 @@ from include.skillreport.billing.ledger.payments import (
     reverse_payment,
     vanished_payers,
 )
-from include.skillreport.billing.ledger.stored_invoice import find_invoice, invoice_label, invoice_of_month
+from include.skillreport.billing.ledger.stored_invoice import invoice_label, invoice_of_month
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.payment import Payment, RecordedPayment
 from include.skillreport.billing.receivables.payment_file import FileRow, parse_payments, require_recordable
+from include.skillreport.billing.service import Billing
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -107,7 +108,7 @@ def record(work: Work, tenant_id: str, person: str) -> UnitResult:
     return _result(tenant_id, "paid", [recorded])
 
 
-def refund(work: Work, tenant_id: str, person: str) -> UnitResult:
+def refund(billing: Billing, work: Work, tenant_id: str, person: str) -> UnitResult:
     """Record a refund of the month's overpaid invoice, which may be credited."""
     run = work.run
     period, reference = Period.month_of(run.business_date), run.options["paid_reference"]
@@ -127,7 +128,7 @@ def refund(work: Work, tenant_id: str, person: str) -> UnitResult:
             "SEVERAL_INVOICES",
             f"過入金は請求書 {'、'.join(numbers)} にあります。「入金のある請求書」（paid_invoice）に番号を指定してください",
         )
-    stored = find_invoice(work.connection, numbers[0])
+    stored = billing.invoice(work.connection, numbers[0])
     if stored.tenant_id != tenant_id or stored.invoice.period_start != period.start:
         raise BillingError(
             "NO_SUCH_INVOICE",

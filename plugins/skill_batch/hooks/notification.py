@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
-from airflow.sdk import BaseHook, get_current_context
+from airflow.sdk import BaseHook
 
-from skill_batch.closing import report_digest
 from skill_batch.hooks.tenant_db import TenantDbHook
 from skill_batch.network import network
 from skill_batch.object_storage import find_object_store
@@ -27,18 +25,13 @@ from include.skillreport.messaging.outbox import Draft, Lane
 from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
-from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.templates import literal
-
-if TYPE_CHECKING:
-    from include.skillreport.core.execution.digest import Digest
-    from include.skillreport.core.execution.run_log import RunResult
 
 # A call starts no send after this time, because queues may be long. The hourly batch sends the rest.
 _SEND_SECONDS = 120
 
 
-class NotificationHook(BaseHook):
+class NotificationHook(BaseHook, Notifications):
     """Sends messages by email, Slack, Microsoft Teams and LINE WORKS, through the outbox of the batches.
 
     The hook writes a message to the outbox and sends it from there, with row-level security and the rules of BATCH-019-01. A message is
@@ -69,33 +62,12 @@ class NotificationHook(BaseHook):
         """A connection that acts as ``batch_tenant``."""
         return self._tenant_db.get_conn()
 
-    @cached_property
-    def notifications(self) -> Notifications:
-        """The outbox and the channels, as the batches use them."""
-        return Notifications(NotificationSettings.load())
-
-    def network(self, *, with_mail: bool = True) -> Network:
-        """The network settings of this installation.
-
-        :param with_mail: whether a mail server is needed.
-        :raises ConnectionMissingError: no mail server is defined.
-        """
-        return network(with_mail=with_mail)
-
-    def report_digest(self, digest: Digest, result: RunResult) -> bool:
-        """Send a run's digest to the operators' channels; returns whether it was sent or queued. Call it in a task.
-
-        :param digest: what to report.
-        :param result: how the run ended.
-        """
-        return report_digest(digest, result, get_current_context()["ti"])
-
     def test_connection(self) -> tuple[bool, str]:
         """Whether the database and the mail server accept the login; nothing is sent. The message is for the connection form."""
         try:
             with self._tenant_db.connect() as connection:
                 connection.execute("SELECT 1")
-            services = self.network()
+            services = network()
         except (BatchError, psycopg.Error) as error:
             return False, reason_of(error)
         findings = asyncio.run(validate_channel(services.email, Channel.EMAIL, (), services))
@@ -152,18 +124,18 @@ class NotificationHook(BaseHook):
         owner = f"{type(self).__name__} {datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
         with self._tenant_db.connect() as connection:
             with tenant_transaction(connection, tenant_ids):
-                self.notifications.enqueue(connection, drafts, created_by=owner)
-            self.notifications.send_due(
+                self.enqueue(connection, drafts, created_by=owner)
+            self.send_due(
                 connection,
                 tenant_ids,
-                self.network(),
+                network(),
                 owner=owner,
                 seconds=_SEND_SECONDS,
                 statuses=(Status.PENDING,),
                 store=find_object_store(),
             )
             with tenant_transaction(connection, tenant_ids):
-                found = self.notifications.statuses(connection, [draft.dedupe_key for draft in drafts])
+                found = self.statuses(connection, [draft.dedupe_key for draft in drafts])
         return [found[draft.tenant_id, draft.dedupe_key] for draft in drafts]
 
     def validate(self, tenant_id: str, channel: Channel, destinations: Collection[str] = ()) -> list[Finding]:
@@ -173,10 +145,10 @@ class NotificationHook(BaseHook):
         :param channel: the channel.
         :param destinations: destinations to check as well, as in ``send``.
         """
-        services = self.network()
+        services = network()
         config: ChannelConfig | None = services.email
         if channel is not Channel.EMAIL:
-            with self._tenant_db.connect() as connection, tenant_transaction(connection, [tenant_id]):
+            with self._tenant_db.transaction([tenant_id]) as connection:
                 config = load_configs(connection).get(Lane(tenant_id, channel))
         if config is not None:
             mask_secrets([config], services)

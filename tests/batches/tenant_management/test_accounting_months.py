@@ -20,7 +20,6 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.settlement import Instructions
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.service import Billing
-from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -44,7 +43,7 @@ NOVEMBERS_FILES = [
 
 @pytest.fixture
 def billing() -> Billing:
-    return Billing(load_terms())
+    return Billing()
 
 
 @pytest.fixture

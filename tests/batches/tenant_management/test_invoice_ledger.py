@@ -117,7 +117,7 @@ class StuckBatch(TenantBillingBatch):
     """Finalises its tenants, reports this, and never ends its transaction once it has processed one of them."""
 
     def __init__(self, tenant_id: str, finalized: Event) -> None:
-        super().__init__(Billing(TERMS))
+        super().__init__(Billing())
         self._tenant_id = tenant_id
         self._finalized = finalized
 
@@ -467,6 +467,8 @@ def test_the_same_actor_finds_its_own_invoice_as_it_was_finalised(
     assert first.settlement in (Settlement.FINALIZED, Settlement.NOTHING_TO_PAY)
     assert everything_written(host) == rows
     assert [each.settlement for each in settle(connection, "A")] == [Settlement.ALREADY_FINALIZED]
+    settle(connection, "A", actor="one run", recalculate=True, reason="訂正")
+    assert sorted(row["status"] for row in invoices(host)) == ["finalized", "void"]
 
 
 # Numbers -----------------------------------------------------------------------------------------------------------------
@@ -617,6 +619,8 @@ def test_nothing_is_taken_back_without_a_reason(
     for take_back in (void, credit):
         with pytest.raises(BillingError, match="理由が必要です"):
             take_back(connection, "A", "INV-2026-10-001", reason)
+    with pytest.raises(BillingError, match="理由が必要です"):
+        settle(connection, "A", recalculate=True, reason=reason)
 
     assert everything_written(host) == rows
 

@@ -20,12 +20,14 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement, settle_tenants
 from include.skillreport.billing.ledger.stored_invoice import find_invoice, invoice_of_month
+from include.skillreport.billing.service import OffersBilling
 from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.settings import SETTINGS_VARIABLE
+from include.skillreport.operations import invoice_approval, invoice_operations
 from local_stack.batch_runs import LOCAL, open_run
 from local_stack.stack import DEMO_SETTINGS
 from tests.batches.tenant_management import billing_rows
@@ -87,12 +89,13 @@ def test_what_is_shipped_is_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_terms().samples == BOTH
 
 
+@pytest.mark.parametrize("create", [create_batch, invoice_operations, invoice_approval])
 def test_without_the_settings_file_that_is_named_there_is_no_batch_to_open_a_run_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Callable[[OffersBilling], object]
 ) -> None:
     monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "own.yaml"))
     with pytest.raises(SettingsError, match=f"own.yaml（{SETTINGS_VARIABLE} が指定）を読めません"):
-        create_batch(LOCAL)
+        create(LOCAL)
 
 
 def test_a_run_with_a_sample_makes_marked_drafts_and_nothing_else(

@@ -49,6 +49,7 @@ class NotificationRetryBatch(TenantBatch):
 
     def __init__(self, notifications: Notifications) -> None:
         self._notifications = notifications
+        self._settings = notifications.settings
 
     def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
         """Read bounces, complaints and unsubscriptions. Bounced messages are final failures of this run."""
@@ -66,7 +67,7 @@ class NotificationRetryBatch(TenantBatch):
         outbox.mirror_rest(work.connection)
         outbox.park_crashed(work.connection, now)
         suppression.forget_ended(work.connection, now)
-        preferences = load_preferences(work.connection, self._notifications.settings, now)
+        preferences = load_preferences(work.connection, self._settings, now)
         _give_up(work.connection, work.run, preferences, now)
         fall_back_to_mail(
             work.connection,

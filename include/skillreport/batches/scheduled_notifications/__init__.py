@@ -17,4 +17,4 @@ def create_batch(installation: _Installation) -> ScheduledNotificationsBatch:
     """The batch with the notifications and the billing of the installation. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.scheduled_notifications.batch import ScheduledNotificationsBatch
 
-    return ScheduledNotificationsBatch(installation.notifications(), installation.billing)
+    return ScheduledNotificationsBatch(installation.notifications(), installation.billing())

@@ -5,7 +5,7 @@ Reminders of overdue invoices are letters of billing. Tenants that have left get
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,9 @@ class ScheduledNotificationsBatch(StagingBatch):
 
     staging_table = "notification_signal"
 
-    def __init__(self, notifications: Notifications, billing: Callable[[], Billing]) -> None:
+    def __init__(self, notifications: Notifications, billing: Billing) -> None:
         self._notifications = notifications
+        self._settings = notifications.settings
         self._billing = billing
 
     def further_tenants(self, request: Request) -> Collection[str]:
@@ -64,7 +65,7 @@ class ScheduledNotificationsBatch(StagingBatch):
         cutoff = naive_utc(sending_time(request.business_date))
         former = _SQL.column(request.platform, "former_tenants_with_letters", cutoff=cutoff)
         if BillingSettings.load().sends_reminders:
-            former += former_debtors(request.platform, self._billing().terms, request.business_date)
+            former += former_debtors(request.platform, self._billing.terms, request.business_date)
         return set(former)
 
     def prepare(self, work: Work) -> None:
@@ -85,7 +86,7 @@ class ScheduledNotificationsBatch(StagingBatch):
     def process(self, work: Work) -> list[UnitResult]:
         """Put due notifications into the outbox, each once. Expired notifications are marked in the application's row."""
         signals = _SQL.rows(work.connection, "delete_signals", execution_id=work.run.execution_id)
-        preferences = load_preferences(work.connection, self._notifications.settings, _cutoff(work.run))
+        preferences = load_preferences(work.connection, self._settings, _cutoff(work.run))
         switched_off = load_switched_off(work.connection, _cutoff(work.run))
         routes = _load_routes(
             work.connection,
@@ -175,8 +176,8 @@ class ScheduledNotificationsBatch(StagingBatch):
     def _queue_overdue(self, work: Work) -> list[Reminder]:
         if not BillingSettings.load().sends_reminders:
             return []
-        terms = self._billing().terms
-        return queue_reminders(work.connection, terms, work.run.business_date, work.run.execution_id)
+        run = work.run
+        return queue_reminders(work.connection, self._billing.terms, run.business_date, run.execution_id)
 
     def _queue(
         self,

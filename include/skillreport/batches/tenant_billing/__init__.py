@@ -13,4 +13,4 @@ def create_batch(installation: OffersBilling) -> TenantBillingBatch:
     """The batch with the billing of the installation. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.tenant_billing.batch import TenantBillingBatch
 
-    return TenantBillingBatch(installation.billing())
+    return TenantBillingBatch(installation.billing().check_terms())

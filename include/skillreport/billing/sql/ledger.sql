@@ -7,6 +7,10 @@ WHERE %(code)s IN (tenant_code, tenant_id)
 ORDER BY tenant_code = %(code)s DESC, tenant_id
 LIMIT 1;
 
+-- name: knows_tenant
+-- Whether the transaction's tenant exists. The invoices of a tenant that the application has deleted stay.
+SELECT EXISTS (SELECT FROM batch.tenant) OR EXISTS (SELECT FROM batch.invoice);
+
 -- name: find_invoice
 -- Find an invoice by its number, by its id, or as the live invoice of a tenant's month.
 SELECT
