@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 
-from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, InvoiceLine
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine
 from include.skillreport.billing.inputs import BillingInputs, PricedPart
 from include.skillreport.billing.pricing.calculation import calculate
 from include.skillreport.billing.pricing.price_list import MeteredPercentageCharge
@@ -18,11 +18,8 @@ def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
     """The steps of the calculation in order, including lines with an amount of 0. Amounts are in the invoice's currency.
 
     The stored inputs are priced again, so the explanation shows the actual calculation. It is in Japanese, even for an invoice in another
-    language.
+    language. ``invoice`` is no credit note.
     """
-    if invoice.kind is InvoiceKind.CREDIT:
-        yield f"{invoice.number} は {invoice.original_number} の全額を取り消す返還請求書です。内訳は元の請求書を表示してください。"
-        return
     yield f"{invoice.number or '（未確定）'} {inputs.tenant_code} {inputs.period.start} – {inputs.period.end} {inputs.currency}"
     yield f"料金表 {inputs.price_list_version} 版、端数処理 {inputs.rounding}、入力の SHA-256 {inputs.digest()}"
     for priced in inputs.parts:
