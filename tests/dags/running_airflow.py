@@ -258,10 +258,10 @@ def running_airflow(
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
             # A killed worker's task is noticed after this many seconds without a heartbeat (by default 300).
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
-            # And a killed scheduler's tasks go over to the next one after this many (by default 30, looked for every 300).
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+            # A killed scheduler's tasks go over to the next one, if this many seconds apart a look finds them (by default 300). A scheduler
+            # counts as killed after 30 s without a heartbeat. With less, a slow scheduler takes its own tasks away from itself.
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
         }
         | dict(variables or {})
