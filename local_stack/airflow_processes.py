@@ -231,7 +231,8 @@ class SupervisedAirflow(AirflowProcesses):
 
     def _note_end(self, name: str, code: int) -> None:
         # Leftover processes, for example the workers of a killed scheduler, would survive or occupy its port.
-        end_airflow(self.processes.pop(name).pid)
+        end_airflow(self.processes[name].pid)
+        del self.processes[name]
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         life, log = self._lives[name], self.log(name)
         life.ends = 1 if time.monotonic() - life.started_at >= _STABLE_SECONDS else life.ends + 1

@@ -15,7 +15,15 @@ from typing_extensions import override
 from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE, RunSpec
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import Batch, NotDueError, Run, TenantBatch, UnitResult, Work
+from include.skillreport.core.execution.batch import (
+    Batch,
+    NotDueError,
+    Run,
+    TenantBatch,
+    UnitResult,
+    WiringError,
+    Work,
+)
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -79,6 +87,11 @@ class Finishing(Plain):
     @override
     def finish(self, work: Work) -> None:
         raise OSError("disk full")
+
+
+class HalfPrepared(Plain):
+    def prepare(self, work: Work) -> None:
+        work.connection.execute("SELECT 1")
 
 
 class Writing(Plain):
@@ -378,3 +391,19 @@ def test_a_run_whose_step_failed_before_or_after_the_tenants_is_closed_with_that
     assert (before.result.status, before.result.error, before.failure) == ("failed", str(error), error)
     assert (after.result.status, after.result.success_count) == ("partial", 2)
     assert after.result.error == str(after.failure) == "disk full"
+
+
+@pytest.mark.parametrize(
+    ("batch", "step", "missing"),
+    [
+        (Plain(), flow.prepare_run, "Plain には処理 prepare、unprepared がありません"),
+        (HalfPrepared(), flow.prepare_run, "HalfPrepared には処理 unprepared がありません"),
+        (Plain(), flow.receive_mail, "Plain には処理 receive がありません"),
+    ],
+)
+def test_a_task_for_a_step_that_the_batch_lacks_is_an_error(
+    installation: Installation, batch: Batch, step: Callable[..., None], missing: str
+) -> None:
+    run, _ = open_run(installation)
+    with pytest.raises(WiringError, match=missing):
+        step(TENANT_USAGE, batch, run, installation, TaskKey("read"))

@@ -117,8 +117,15 @@ def test_an_index_whose_table_or_column_does_not_exist_is_not_demanded(host: Dat
 
         assert {LOG, TOKENS}.isdisjoint(missing(connection))
         assert LOG not in list_indexes(host.dsn)
-        assert create(host, TOKENS, LOG) == []
+        with pytest.raises(SchemaError, match=f"{LOG}、{TOKENS} の表か列が、このデータベースにありません"):
+            create(host, TOKENS, LOG)
         assert len(create(host)) == len(HOST_INDEXES) - 2
+
+
+def test_a_database_without_the_applications_tables_is_named(server: Server) -> None:
+    for command in (list_indexes, lambda dsn: list(create_indexes(dsn))):
+        with pytest.raises(SchemaError, match="データベース postgres にアプリケーションの表がありません"):
+            command(server.admin_url)
 
 
 def test_an_index_that_serves_the_purpose_is_not_demanded(
@@ -210,7 +217,7 @@ def test_an_index_is_recorded_although_the_next_one_fails(
 def test_a_name_that_another_index_has_is_an_error(database: Database, owner: psycopg.Connection) -> None:
     owner.execute(f'CREATE INDEX "{TOKENS}" ON "SYS_TokenStore" (user_id)'.encode())
 
-    with pytest.raises(SchemaError, match=f"{TOKENS} という名前の別の索引か表があります"):
+    with pytest.raises(SchemaError, match=f"{TOKENS} という名前の索引か表がもうあります"):
         create(database, TOKENS)
 
 

@@ -13,9 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from include.skillreport.schema.checks.report import check_database
-from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
-from include.skillreport.schema.host_indexes.creation import create_indexes, forget_indexes, list_indexes
+from include.skillreport.schema.checks.privileges import BOARD, PLATFORM, TENANT
 
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -30,7 +28,10 @@ _LOGINS = {TENANT: "BATCH_TENANT_DSN", PLATFORM: "BATCH_PLATFORM_DSN", BOARD: "B
 
 
 def add_schema_actions(actions: Actions) -> None:
-    """Add ``check``, ``upgrade``, ``detach``, ``attach`` and ``indexes``. Each has the function of the action as ``run``."""
+    """Add ``check``, ``upgrade``, ``detach``, ``attach`` and ``indexes``. Each has the function of the action as ``run``.
+
+    The functions import what they need, so that ``backup`` does not need Alembic.
+    """
     check = _add(actions, "check", _check, "say everything that does not fit, and what to do; change nothing")
     _add_check_arguments(check)
     upgraded = _add(actions, "upgrade", _upgrade, "create or upgrade roles, schema and views")
@@ -66,16 +67,22 @@ def _with_dsn(options: argparse.Namespace, run: Callable[[argparse.Namespace], i
 
 
 def _upgrade(options: argparse.Namespace) -> None:
+    from include.skillreport.schema.deploy import upgrade
+
     variant = upgrade(options.dsn, passwords=_passwords(), plain_passwords=options.plain_passwords)
     print(f"Schema batch is up to date ({variant} variant of the host).")
 
 
 def _detach(options: argparse.Namespace) -> None:
+    from include.skillreport.schema.deploy import detach
+
     detach(options.dsn)
     print("The views of schema batch are dropped. Run `attach` after the host's change.")
 
 
 def _attach(options: argparse.Namespace) -> None:
+    from include.skillreport.schema.deploy import attach
+
     print(f"The views of schema batch are back ({attach(options.dsn)} variant of the host).")
 
 
@@ -109,6 +116,8 @@ def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
 
 
 def _indexes(arguments: argparse.Namespace) -> None:
+    from include.skillreport.schema.host_indexes.creation import create_indexes, forget_indexes, list_indexes
+
     if arguments.create is not None:
         sentences = list(_printed(create_indexes(arguments.dsn, arguments.create)))
         if not sentences:
@@ -127,6 +136,8 @@ def _printed(sentences: Iterable[str]) -> Iterator[str]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from include.skillreport.schema.checks.report import check_database
+
     given = {TENANT: arguments.tenant_dsn, PLATFORM: arguments.platform_dsn, BOARD: arguments.board_dsn}
     report = check_database(
         arguments.dsn,

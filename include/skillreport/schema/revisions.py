@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 
 from include.skillreport.schema.checks.findings import Finding, error, remark
@@ -45,7 +46,12 @@ UPGRADE_HINT = "`python -m include.skillreport upgrade` を実行してくださ
 
 def baseline_revision() -> str:
     """``0001_`` and the first digits of the SHA-256 of the baseline's SQL, read with line ends as LF."""
-    statements = "".join((_SQL / f"{subject}.sql").read_text(encoding="utf-8") for subject in BASELINE)
+    return _revision_of(_SQL)
+
+
+@cache
+def _revision_of(folder: Path) -> str:
+    statements = "".join((folder / f"{subject}.sql").read_text(encoding="utf-8") for subject in BASELINE)
     return f"0001_{hashlib.sha256(statements.encode()).hexdigest()[:_HASH_DIGITS]}"
 
 

@@ -266,11 +266,13 @@ class Batch:
         """Whether it overrides this step of ``Batch``."""
         return getattr(type(self), step.__name__) is not step
 
-    def require(self, step: Callable[..., Any]) -> None:
-        """:raises WiringError: it does not override this step of ``Batch``."""
-        if not self.has(step):
+    def require(self, *steps: Callable[..., Any]) -> None:
+        """:raises WiringError: it does not override these steps of ``Batch``."""
+        missing = "、".join(step.__name__ for step in steps if not self.has(step))
+        if missing:
             raise WiringError(
-                f"{type(self).__name__} には処理 {step.__name__} がありません。DAG ファイルからこのタスクを除くか、処理を加えてください。"
+                f"{type(self).__name__} には処理 {missing} がありません。登録簿（catalog.py）の steps からこのタスクを除くか、"
+                "処理を加えてください。"
             )
 
 
@@ -302,6 +304,10 @@ class StagingBatch(TenantBatch):
     """Has a staging table with one row per tenant. ``process`` deletes the row in its transaction; a later attempt writes it again."""
 
     staging_table: str
+
+    @abstractmethod
+    def prepare(self, work: Work) -> None:
+        """Write the tenants' staging rows, as ``batch_platform``."""
 
     def unprepared(self, work: Work) -> Sequence[str]:
         """The tenants without a row in the staging table, in order."""

@@ -27,6 +27,7 @@ from include.skillreport.core.execution.batch import (
     RunRemark,
     TenantBatch,
     UnitBatch,
+    WiringError,
     Work,
 )
 from include.skillreport.core.execution.business_date import (
@@ -180,7 +181,7 @@ def prepare_run(
     task: TaskKey,
 ) -> None:
     """Read the host's large tables once for all tenants of the run. :raises WiringError: the batch reads none."""
-    batch.require(Batch.prepare)
+    batch.require(Batch.prepare, Batch.unprepared)
 
     def step(work: Work) -> None:
         tenant_ids = run_log.tenants_of_run(work.connection, run)
@@ -200,7 +201,7 @@ def run_step(
 ) -> None:
     """Do a step for the whole run, as ``batch_platform``, and record its time and memory."""
     usage = ResourceUsage()
-    store = installation.store() if batch.needs_store and not run.dry_run else None
+    store = installation.store() if batch.has(Batch.finish) and not run.dry_run else None
     with installation.platform(spec.time_limit) as platform:
         step(Work(run, platform, store=store))
         run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
@@ -240,7 +241,7 @@ def process_shard(
             with installation.tenants(spec.time_limit) as connection:
                 report = work_on_tenants(batch, replace(work, connection=connection), platform)
         else:
-            raise TypeError(f"{type(batch).__name__} is neither a TenantBatch nor a UnitBatch")
+            raise WiringError(f"{type(batch).__name__} は TenantBatch か UnitBatch を継承してください。")
         run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
     for result in report.results:
         for note in result.notes:

@@ -32,12 +32,15 @@ LOCK_TIMEOUT = "60s"
 
 
 def list_indexes(dsn: str) -> str:
-    """The missing indexes and the leftovers of interrupted creations, in Japanese. Changes nothing."""
+    """The missing indexes and the leftovers of interrupted creations, in Japanese. Changes nothing.
+
+    :raises SchemaError: the login is not suitable, or the database has none of the tables.
+    """
     with _session(dsn) as connection:
-        states = index_states(connection)
+        states = _states(connection)
     missing = [state for state in states if not state.present]
-    lines = [line for state in missing for line in _lines(state)]
-    if not missing:
+    lines = [line for state in states if not state.present or state.is_leftover for line in _lines(state)]
+    if not lines:
         return "足りない索引はありません。"
     lines += [
         "",
@@ -71,7 +74,10 @@ def create_indexes(dsn: str, names: Sequence[str] = ()) -> Iterator[str]:
     with _session(dsn) as connection:
         if _SQL.row(connection, "begin_creation", lock=_CREATION_LOCK) != (True,):
             raise SchemaError("別の `indexes --create` が実行中です。終わってからやり直してください。")
-        states = index_states(connection, chosen)
+        states = _states(connection, chosen)
+        absent = {index.name for index in chosen if names} - {state.index.name for state in states}
+        if absent:
+            raise SchemaError(f"{'、'.join(sorted(absent))} の表か列が、このデータベースにありません。")
         leftovers = [state.index.removal for state in states if state.is_leftover]
         if leftovers:
             raise SchemaError("".join([*leftovers, "そのあとで、もう一度実行してください。"]))
@@ -93,6 +99,15 @@ def forget_indexes(dsn: str, names: Sequence[str]) -> None:
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
         for index in indexes:
             forget(connection, index)
+
+
+def _states(connection: psycopg.Connection, indexes: Sequence[HostIndex] = HOST_INDEXES) -> list[IndexState]:
+    """:raises SchemaError: the database has none of the application's tables."""
+    if not index_states(connection):
+        raise SchemaError(
+            f"データベース {connection.info.dbname} にアプリケーションの表がありません。接続先を確認してください。"
+        )
+    return index_states(connection, indexes)
 
 
 @contextmanager
@@ -126,7 +141,10 @@ def _explained(error: errors.Error, index: HostIndex) -> str:
                 "作成できませんでした。終わってからやり直してください。"
             )
         case errors.DuplicateTable():
-            return f"{index.name} という名前の別の索引か表があります。名前を変えるか削除してから、やり直してください。"
+            return (
+                f"{index.name} という名前の索引か表がもうあります。別のセッションが作成中なら、終わるまで待ってください。"
+                "別のものなら、名前を変えるか削除してから、やり直してください。"
+            )
     return f"{index.name} を作成できませんでした: {reason_of(error)}。"
 
 

@@ -1,6 +1,7 @@
 -- name: index_states
 -- The wanted indexes whose table and column exist. present: a valid index that begins with the column and serves as well; a
--- partial one does not, and BRIN does not serve as a B-tree. is_leftover: an interrupted creation has left an unusable index.
+-- partial one does not, and BRIN does not serve as a B-tree. is_leftover: an interrupted creation has left an unusable index. It
+-- may be a creation that goes on, if the login does not see which index another session creates.
 -- rows is null if the table was never analyzed.
 SELECT
     wanted.name,
@@ -15,13 +16,21 @@ INNER JOIN pg_class AS relation
 INNER JOIN pg_attribute AS attribute
     ON relation.oid = attribute.attrelid AND wanted.column_name = attribute.attname AND NOT attribute.attisdropped
 CROSS JOIN
+    (
+        SELECT count(*) > 0 AS is_there
+        FROM pg_stat_progress_create_index
+        WHERE datname = current_database() AND relid IS null
+    ) AS hidden
+CROSS JOIN
     LATERAL (
         SELECT
             min(named.relname::text) FILTER (
                 WHERE index.indisvalid AND index.indpred IS null AND index.indkey[0] = attribute.attnum
                 AND method.amname IN ('btree', wanted.method)
             ) AS present,
-            bool_or(named.relname = wanted.name AND NOT index.indisvalid AND progress.pid IS null) AS is_leftover
+            bool_or(
+                named.relname = wanted.name AND NOT index.indisvalid AND progress.pid IS null AND NOT hidden.is_there
+            ) AS is_leftover
         FROM pg_index AS index
         INNER JOIN pg_class AS named ON index.indexrelid = named.oid
         INNER JOIN pg_am AS method ON named.relam = method.oid
