@@ -58,6 +58,17 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(airflow_processes, "_RESTART_SECONDS", (0, 0, 0))
 
 
+def all_live_since(url: str, moment: datetime) -> bool:
+    """Whether scheduler, triggerer and DAG processor have sent a heartbeat to this Airflow since then."""
+    try:
+        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310
+            parts = json.loads(answer.read())
+    except (urllib.error.URLError, OSError):
+        return False
+    beats = [beat for part in parts.values() for name, beat in part.items() if name.endswith("_heartbeat")]
+    return len(beats) == 3 and all(beat and datetime.fromisoformat(beat) > moment for beat in beats)
+
+
 def watch_until(airflow: SupervisedAirflow, condition: Callable[[], bool], expected: str) -> None:
     def watched() -> bool:
         airflow.watch()
@@ -211,28 +222,17 @@ def test_each_killed_process_of_airflow_is_restarted(
     def restarted(name: str, pid: int) -> bool:
         return airflow.pids.get(name, pid) != pid
 
-    def all_live_since(moment: datetime) -> bool:
-        try:
-            with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310
-                parts = json.loads(answer.read())
-        except (urllib.error.URLError, OSError):
-            return False
-        beats = [
-            beat for part in parts.values() for name, beat in part.items() if name.endswith("_heartbeat")
-        ]
-        return len(beats) == 3 and all(beat and datetime.fromisoformat(beat) > moment for beat in beats)
-
     said: list[str] = []
     groups: set[int] = set()
     with SupervisedAirflow(environment, tmp_path, said.append) as airflow:
         for name in NAMES:
-            watch_until(airflow, partial(all_live_since, datetime.now(UTC)), "all processes live")
+            watch_until(airflow, partial(all_live_since, url, datetime.now(UTC)), "all processes live")
             before = airflow.pids
             groups |= set(before.values())
             os.kill(before[name], signal.SIGKILL)
             watch_until(airflow, partial(restarted, name, before[name]), f"{name} restarts")
             assert [other for other in NAMES if airflow.pids[other] != before[other]] == [name]
-        watch_until(airflow, partial(all_live_since, datetime.now(UTC)), "all processes live")
+        watch_until(airflow, partial(all_live_since, url, datetime.now(UTC)), "all processes live")
         groups |= set(airflow.pids.values())
     assert len(said) == len(NAMES)
     assert members(*groups) == []
@@ -274,11 +274,16 @@ def test_a_running_task_ends_with_the_scheduler(
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     }
-    for command in (["reserialize"], ["unpause", "-y", "busy"], ["trigger", "busy"]):
+    for command in (["reserialize"], ["unpause", "-y", "busy"]):
         subprocess.run(["airflow", "dags", *command], env=environment, check=True, capture_output=True)
 
     said: list[str] = []
     with SupervisedAirflow(environment, tmp_path, said.append) as airflow:
+        # A task that starts before the API server answers fails.
+        watch_until(airflow, partial(all_live_since, url, datetime.now(UTC)), "all processes live")
+        subprocess.run(
+            ["airflow", "dags", "trigger", "busy"], env=environment, check=True, capture_output=True
+        )
         watch_until(airflow, lambda: started.exists() and started.read_text().endswith("\n"), "it runs")
         child = psutil.Process(int(started.read_text().split()[1]))
         task = child.parent()
