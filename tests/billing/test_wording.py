@@ -40,17 +40,9 @@ def english(*charges: dict[str, Any], **changes: Any) -> BillingInputs:
 
 
 @pytest.mark.parametrize("words", [Japanese, English])
-def test_every_metric_aggregation_and_model_has_words(words: type[Words]) -> None:
+def test_every_metric_and_aggregation_has_words(words: type[Words]) -> None:
     assert set(words.metrics) == set(words.units) == set(Metric)
     assert set(words.aggregations) == set(Aggregation)
-    assert set(words.models) == {
-        "standard",
-        "graduated",
-        "volume",
-        "package",
-        "percentage",
-        "metered_percentage",
-    }
 
 
 def test_an_english_usage_line_says_quantity_unit_and_calculation() -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
 
@@ -19,6 +19,7 @@ from skill_batch.metrics import METRICS, PREFIX
 from skill_batch.notifiers.alert_kinds import ALERT_KINDS
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
+from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
 from include.skillreport.core.settings import default_files
 from include.skillreport.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
@@ -112,6 +113,13 @@ def _batch(batch_id: str) -> str:
     if operations:
         rows.append(("Operations", ", ".join(f"`{operation.dag_id}`" for operation in operations)))
     return _table(("Name", spec.name), rows)
+
+
+def _charge_models() -> str:
+    return _table(
+        ("model", "amount"),
+        [(f"`{get_args(each.model_fields['model'].annotation)[0]}`", each.rule) for each in CHARGE_MODELS],
+    )
 
 
 def _operations() -> str:
@@ -252,6 +260,7 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "alerts": _alerts,
     "batch": _batch,
     "batches": _batches,
+    "charge_models": _charge_models,
     "connections": _connections,
     "dags": _dags,
     "example": _example,
