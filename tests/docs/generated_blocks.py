@@ -30,6 +30,8 @@ DOCS = PROJECT / "docs"
 PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
 
 _BLOCK = re.compile(r"(?<=<!-- generated: )(\S+)(?: (\S+))?( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+# A page that a recipe shows is renewed when somebody has written it.
+_PAGE_IN_A_PAGE = re.compile(r"(^````.*?^````$)", re.MULTILINE | re.DOTALL)
 _SNAPSHOTS = PROJECT / "tests" / "dags" / "snapshots"
 _AIRFLOW_SETTINGS = PROJECT / "airflow_settings.yaml"
 
@@ -55,7 +57,8 @@ def renewed(page: Path, connection: psycopg.Connection) -> str:
         content = _BLOCKS[name](*([argument] if argument else []), **_context(name, page, connection))
         return f"{name}{f' {argument}' if argument else ''}{ending}\n{content}\n\n"
 
-    return _BLOCK.sub(block, page.read_text(encoding="utf-8"))
+    parts = _PAGE_IN_A_PAGE.split(page.read_text(encoding="utf-8"))
+    return "".join(part if index % 2 else _BLOCK.sub(block, part) for index, part in enumerate(parts))
 
 
 def page_of(spec: BatchSpec) -> Path:
