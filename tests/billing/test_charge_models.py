@@ -75,9 +75,7 @@ def test_each_unit_above_the_included_ones_costs_the_same(quantity: str, include
         ("21", "163"),
     ],
 )
-def test_graduated_prices_apply_to_each_tiers_part_and_a_tier_entered_adds_its_flat_amount(
-    quantity: str, amount: str
-) -> None:
+def test_graduated_prices_apply_per_tier_with_their_flat_amounts(quantity: str, amount: str) -> None:
     assert graduated(Decimal(quantity), GRADUATED) == Decimal(amount)
 
 
@@ -133,9 +131,7 @@ def test_a_package_may_be_smaller_than_a_unit(quantity: str, amount: int) -> Non
         ("1", "0", "0.025"),
     ],
 )
-def test_a_percentage_takes_its_rate_and_a_fixed_amount_for_each_event_that_is_not_free(
-    amount: str, events: str, expected: str
-) -> None:
+def test_a_percentage_adds_a_fixed_amount_per_event_not_free(amount: str, events: str, expected: str) -> None:
     share = charge("percentage", of="all", rate="2.5", fixed_amount=30, free_events=2)
     charged = max(Decimal(events) - share.free, Decimal(0))
     assert share.share_of(Decimal(amount)) + share.amount(charged) == Decimal(expected)
