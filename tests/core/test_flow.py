@@ -407,3 +407,8 @@ def test_a_task_for_a_step_that_the_batch_lacks_is_an_error(
     run, _ = open_run(installation)
     with pytest.raises(WiringError, match=missing):
         step(TENANT_USAGE, batch, run, installation, TaskKey("read"))
+
+
+def test_an_own_step_that_the_batch_lacks_is_an_error() -> None:
+    with pytest.raises(WiringError, match="Plain には処理 dump がありません"):
+        Plain().own_step("dump")
