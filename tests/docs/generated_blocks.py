@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import yaml
 
 from skill_batch.metrics import METRICS, PREFIX
 from skill_batch.notifiers.alert_kinds import ALERT_KINDS
@@ -144,15 +145,18 @@ def _operation(dag_id: str) -> str:
     )
 
 
-def _settings(section: str | None = None) -> str:
-    """The section of the defaults with the comments above it, or all sections."""
-    pattern = re.compile(rf"(?:^#.*\n)*^{section or '[a-z_]+'}:\n(?:(?:[ ].*)?\n)*", flags=re.MULTILINE)
-    sections = [
-        found.strip()
-        for file in default_files()
-        for found in pattern.findall(file.read_text(encoding="utf-8"))
-    ]
-    return "```yaml\n{}\n```".format("\n\n".join(sections))
+def _settings() -> str:
+    """Each section with the beginning of its comment, the names in it, and its file."""
+    rows = []
+    for file in default_files():
+        text = file.read_text(encoding="utf-8")
+        for comment, section in re.findall(r"((?:^#.*\n)+)^([a-z_]+):$", text, flags=re.MULTILINE):
+            about = " ".join(comment.replace("#", " ").split()).partition(". ")[0]
+            names = ", ".join(f"`{name}`" for name in yaml.safe_load(text)[section])
+            rows.append(
+                (f"`{section}`", about.rstrip("."), names, f"`{file.relative_to(PROJECT).as_posix()}`")
+            )
+    return _table(("Section", "For", "Settings", "File"), rows)
 
 
 def _connections() -> str:
@@ -214,10 +218,6 @@ def _alerts() -> str:
     )
 
 
-def _example(name: str) -> str:
-    return f"```python\n{(DOCS / 'examples' / name).read_text(encoding='utf-8')}```"
-
-
 def _metrics() -> str:
     return _table(
         ("Name", "Kind", "Unit", "What"),
@@ -254,7 +254,6 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "batches": _batches,
     "connections": _connections,
     "dags": _dags,
-    "example": _example,
     "metrics": _metrics,
     "operation": _operation,
     "operations": _operations,
