@@ -40,6 +40,9 @@ FORMS: Mapping[str, OperationForm] = {
     "undo_settings_sync": UNDO,
 }
 
+# Every batch has these fields: docs/manual-runs.md.
+_FIELDS_OF_ALL = {"business_date", "tenants", "dry_run"}
+
 _WORKS_ON = {
     WorksOn.YESTERDAY: "the day before the run's date",
     WorksOn.PREVIOUS_MONTH: "the month before the run's date",
@@ -105,11 +108,15 @@ def _batch(batch_id: str) -> str:
         ("Time limit of a run", _duration(spec.time_limit)),
         ("Retries of a task", str(spec.retries)),
         ("Severity of a failed run", spec.run_severity.name),
-        (
-            "Form",
-            ", ".join(f"「{field['title']}」 `{name}`" for name, field in _params(spec.dag_id).items()),
-        ),
     ]
+    own = {name: field for name, field in _params(spec.dag_id).items() if name not in _FIELDS_OF_ALL}
+    if own:
+        rows.append(
+            (
+                "Own field of its form",
+                ", ".join(f"「{field['title']}」 `{name}`" for name, field in own.items()),
+            )
+        )
     if operations:
         rows.append(("Operations", ", ".join(f"`{operation.dag_id}`" for operation in operations)))
     return _table(("Name", spec.name), rows)
@@ -192,7 +199,7 @@ def _tables(*, connection: psycopg.Connection) -> str:
     ).fetchall()
     return _table(
         ("Table", "What it holds", "Kept"),
-        [(f"`batch.{name}`", _in_cell(comment or ""), _kept(name)) for name, comment in rows],
+        [(f"`batch.{name}`", _first_sentence(comment or ""), _kept(name)) for name, comment in rows],
     )
 
 
@@ -239,8 +246,8 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-def _in_cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split()).partition(". ")[0].rstrip(".").replace("|", "\\|")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
