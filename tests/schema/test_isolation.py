@@ -226,7 +226,7 @@ def test_a_delete_removes_no_other_tenants_row(
             assert _tenants_of(tenant, name) == [B], name
 
 
-def test_an_upsert_without_the_tenant_key_cannot_take_anothers_row(
+def test_an_upsert_without_the_tenant_key_cannot_take_another_tenants_row(
     admin: psycopg.Connection, tenant: psycopg.Connection
 ) -> None:
     tried = 0

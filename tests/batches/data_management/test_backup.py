@@ -425,7 +425,7 @@ def test_a_killed_dump_blocks_others_until_its_run_is_closed(
         backups.first_steps(killed)
 
 
-def test_a_merge_writes_backed_up_columns_only_and_refuses_anothers_key(
+def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
     backups: Backups,
 ) -> None:
     backup_id = backups.take()
