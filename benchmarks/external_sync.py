@@ -29,7 +29,9 @@ from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.database import Statements, count_of, tenant_transaction
 from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.network import Network
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK
 from local_stack.batch_runs import LOCAL, open_run, run_batch
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
@@ -57,10 +59,7 @@ def fetch(allowed_hosts: frozenset[str], dsn: str, day: date) -> None:
         batch, network = create_batch(LOCAL), Network(allowed_hosts=allowed_hosts)
         run, tenants = open_run(platform, EXTERNAL_SYNC, batch, day)
         tenant_ids = tenants
-        assert (
-            batch.fetch(Work(replace(run, part=Channel.LINE_WORKS), connection, tenant_ids, network=network))
-            == {}
-        )
+        assert batch.fetch(Work(replace(run, part=LINE_WORKS), connection, tenant_ids, network=network)) == {}
 
 
 def apply_at_once(dsn: str, day: date) -> None:
@@ -107,7 +106,7 @@ def load(databases: Databases, people: int, stand_ins: StandIns, provider: Chann
         )
     vacuum(dsn)
     directory = StandInDirectory()
-    if provider is Channel.SLACK:
+    if provider is SLACK:
         members = [
             {
                 "id": f"U{number}",
@@ -126,9 +125,7 @@ def load(databases: Databases, people: int, stand_ins: StandIns, provider: Chann
             for number in range(1, people + 1)
         ]
         directory.fill(users, 100)
-    stand_ins.show_directory(
-        provider, SLACK_TOKEN if provider is Channel.SLACK else LINE_WORKS_CLIENT, directory
-    )
+    stand_ins.show_directory(provider, SLACK_TOKEN if provider is SLACK else LINE_WORKS_CLIENT, directory)
     return dsn
 
 
@@ -147,8 +144,8 @@ def main(sizes: tuple[int, ...]) -> int:
         try:
             print(f"{'service':>10} {'people':>7} {'seconds':>8} {'peak MB':>8} {'refused':>8}")
             for provider, people in [
-                *((Channel.LINE_WORKS, people) for people in sizes),
-                (Channel.SLACK, sizes[-1]),
+                *((LINE_WORKS, people) for people in sizes),
+                (SLACK, sizes[-1]),
             ]:
                 with StandIns(rate_limits=True) as stand_ins:
                     dsn = load(databases, people, stand_ins, provider)
@@ -164,7 +161,7 @@ def main(sizes: tuple[int, ...]) -> int:
             applied = []
             for work in (apply_at_once, apply_in_a_loop):
                 with StandIns() as stand_ins:
-                    dsn = load(databases, sizes[-1], stand_ins, Channel.LINE_WORKS)
+                    dsn = load(databases, sizes[-1], stand_ins, LINE_WORKS)
                     measure(partial(fetch, stand_ins.allowed_hosts), dsn, DAY)
                 applied.append(sizes[-1] / measure(work, dsn, DAY).seconds)
                 assert links(dsn) == sizes[-1]
@@ -187,7 +184,7 @@ def _planned(dsn: str, day: date) -> Unit:
 
 
 def _credentials(stand_ins: StandIns, provider: Channel) -> tuple[dict[str, str], dict[str, str]]:
-    if provider is Channel.SLACK:
+    if provider is SLACK:
         return {"bot_token": SLACK_TOKEN}, {"base_url": stand_ins.slack_base_url}
     key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

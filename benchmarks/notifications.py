@@ -24,11 +24,9 @@ from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.channels import connect
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.message import SlackConfig
 from include.skillreport.messaging.outbox import Lane
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.generator import benchmark_shape
@@ -70,17 +68,18 @@ def send_in_a_loop(slack: SlackConfig, allowed_hosts: frozenset[str], dsn: str, 
 
     async def loop(connection: psycopg.Connection, tenant_id: str) -> None:
         async with guarded_session(allowed_hosts) as session:
-            client = connect(slack, session, allowed_hosts=allowed_hosts)
-            messages = outbox.claim(
+            client = SLACK.client(slack, session, allowed_hosts)
+            claims = outbox.exchange(
                 connection,
-                Lane(tenant_id, Channel.SLACK),
+                Lane(tenant_id, SLACK),
+                (),
                 [Status.PENDING],
                 count=LOOP_MESSAGES,
                 owner="loop",
-                due_before=datetime.now(UTC),
+                started_at=datetime.now(UTC),
                 now=datetime.now(UTC),
             )
-            for claimed in messages:
+            for claimed in claims.messages:
                 await client.send(claimed.message)
                 with tenant_transaction(connection, [tenant_id]):
                     connection.execute(

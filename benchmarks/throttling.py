@@ -30,8 +30,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from benchmarks.measurement import Databases, vacuum
 from include.skillreport.core.database import Statements
 from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
@@ -154,16 +158,16 @@ def _line_works_bot(services: StandIns) -> tuple[str, Mapping[str, str], Mapping
 _LETTER = "member{}@example.jp"
 
 CASES = {
-    "ses": Case(Channel.EMAIL, 3_000, 1 / 14, _ses, _LETTER, 3_000, tenants=20),
-    "exchange": Case(Channel.EMAIL, 300, 2, _exchange, _LETTER, 300, tenants=20),
-    "exchange_connections": Case(Channel.EMAIL, 300, 2, _exchange_connections, _LETTER, 300, tenants=20),
-    "slack": Case(Channel.SLACK, 10_000, 0.1, _slack, "C{}", 20, _slack_bot),
+    "ses": Case(EMAIL, 3_000, 1 / 14, _ses, _LETTER, 3_000, tenants=20),
+    "exchange": Case(EMAIL, 300, 2, _exchange, _LETTER, 300, tenants=20),
+    "exchange_connections": Case(EMAIL, 300, 2, _exchange_connections, _LETTER, 300, tenants=20),
+    "slack": Case(SLACK, 10_000, 0.1, _slack, "C{}", 20, _slack_bot),
     # 60 messages to 20 channels take three seconds, and two more are refused.
-    "slack_burst": Case(Channel.SLACK, 2_000, 5 / 60, _slack_burst, "C{}", 20, _slack_bot),
-    "webhook": Case(Channel.SLACK, 120, 1, _webhook, "C{}", 20, _slack_webhook),
-    "line_works_60": Case(Channel.LINE_WORKS, 300, 1, _line_works(60), "users/{}", 300, _line_works_bot),
-    "line_works_240": Case(Channel.LINE_WORKS, 480, 0.25, _line_works(240), "users/{}", 480, _line_works_bot),
-    "teams": Case(Channel.TEAMS, 960, 0.25, _teams, "", 1, _teams_workflow),
+    "slack_burst": Case(SLACK, 2_000, 5 / 60, _slack_burst, "C{}", 20, _slack_bot),
+    "webhook": Case(SLACK, 120, 1, _webhook, "C{}", 20, _slack_webhook),
+    "line_works_60": Case(LINE_WORKS, 300, 1, _line_works(60), "users/{}", 300, _line_works_bot),
+    "line_works_240": Case(LINE_WORKS, 480, 0.25, _line_works(240), "users/{}", 480, _line_works_bot),
+    "teams": Case(TEAMS, 960, 0.25, _teams, "", 1, _teams_workflow),
 }
 
 

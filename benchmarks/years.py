@@ -30,8 +30,8 @@ from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Lane
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL, run_batch
@@ -81,13 +81,14 @@ def claim(dsn: str) -> float:
         return statistics.median(
             _seconds(
                 partial(
-                    outbox.claim,
+                    outbox.exchange,
                     connection,
-                    Lane(f"tenant-{number + 1:06}", Channel.SLACK),
+                    Lane(f"tenant-{number + 1:06}", SLACK),
+                    (),
                     [Status.PENDING, Status.RETRY],
                     count=5,
                     owner="benchmark",
-                    due_before=now,
+                    started_at=now,
                     now=now,
                 )
             )

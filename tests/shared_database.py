@@ -38,7 +38,7 @@ BEGIN
         SELECT oid FROM pg_class
         WHERE
             relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'batch'::regnamespace)
-            AND relname NOT IN ('alembic_version', 'deployment')
+            AND relname NOT IN ('alembic_version', 'deployment', 'channel')
     LOOP
         EXECUTE format('DELETE FROM %s', filled);
     END LOOP;

@@ -11,7 +11,6 @@ def billing_preview() -> None:
     def send_price(tenant: str, month: str, to: str) -> str:
         from skill_batch.hooks.billing import BillingHook
         from skill_batch.hooks.notification import NotificationHook
-        from include.skillreport.messaging.outcome import Channel
 
         billing = BillingHook()
         tenant_id = billing.tenant_id_of(tenant)
@@ -20,7 +19,7 @@ def billing_preview() -> None:
         text = f"{priced.total:,f} {priced.currency} です。" if priced.invoice else str(priced.reason)
         subject = f"{month:.7} の請求予定額"
         key = f"billing_preview:{month}:{to}"
-        return NotificationHook().send(tenant_id, Channel.EMAIL, to, subject, text, dedupe_key=key)
+        return NotificationHook().send(tenant_id, "email", to, subject, text, dedupe_key=key)
 
     send_price("{{ params.tenant }}", "{{ params.month }}", "{{ params.to }}")
 

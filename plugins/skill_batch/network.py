@@ -14,7 +14,7 @@ from skill_batch.lookup import find_connection, find_variable
 from skill_batch.masking import mask_all
 from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError
 from include.skillreport.core.network import EmailConfig, MailboxConfig, Network, OAuthConfig
-from include.skillreport.messaging.channels.letter import settings_problem
+from include.skillreport.messaging.channels.email.letter import settings_problem
 
 SMTP_CONN_ID = "batch_smtp"
 MAILBOX_CONN_ID = "batch_mailbox"

@@ -32,12 +32,12 @@ def _texts_of_templates() -> set[str]:
 def _texts_of_pages() -> set[str]:
     named = (
         message_words.ALL_STATES,
-        message_words.CHANNELS,
         invoices.ACTIONS,
         invoice.RESULTS,
         documents.KINDS,
     )
     found = {text for texts in named for text in texts.values()}
+    found |= {label for label in message_words.channel_labels().values() if _JAPANESE.search(label)}
     return found | {title for _, title, _ in invoice_words.STATES.values()} | {*receivables.AGES.values()}
 
 

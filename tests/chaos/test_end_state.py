@@ -19,8 +19,10 @@ from psycopg.types.json import Jsonb
 from pypdf import PdfWriter
 from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.message import Message
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.templates import literal
 from local_stack.stand_ins import Arrived, StandIns
 from tests import host_rows
@@ -320,7 +322,7 @@ def test_an_email_in_flight_arrives(world: World, reference: EndState) -> None:
 def test_a_row_of_the_outbox_tells_how_its_message_arrives() -> None:
     with StandIns(line_works_public_key=key_pair()[1]) as services:
         tenant = Tenant(services)
-        for channel in (Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS):
+        for channel in (SLACK, TEAMS, LINE_WORKS):
             text = literal(channel, "お知らせ *1*", "1行目\n<2行目>")
             message = Message(
                 "m1", "T001", channel, DESTINATIONS[channel], text.subject, text.text, text.rich
@@ -330,7 +332,7 @@ def test_a_row_of_the_outbox_tells_how_its_message_arrives() -> None:
                 "tenant_id": "T001",
                 "dedupe_key": "host:1",
                 "host_log_id": None,
-                "channel": channel.value,
+                "channel": str(channel),
                 "destination": message.destination,
                 "subject": message.subject,
                 "body": message.text,

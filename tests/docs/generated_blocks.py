@@ -23,6 +23,7 @@ from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
 from include.skillreport.core.settings import default_files
+from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
 from tests.airflow_installation import PROJECT
 from tests.batches.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
@@ -266,7 +267,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _answers(channel: str) -> str:
+    """The meaning of a service's answers."""
+    rows = [
+        (f"`{code.code}`", str(code.outcome), str(code.error_class), code.meaning)
+        for code in CHANNELS[channel].errors.values()
+    ]
+    return _table(("code", "outcome", "class", "意味"), rows)
+
+
 _BLOCKS: Mapping[str, Callable[..., str]] = {
+    "answers": _answers,
     "alerts": _alerts,
     "batch": _batch,
     "batches": _batches,

@@ -14,8 +14,8 @@ from include.skillreport.core.catalog import NOTIFICATION_RETRY, BatchSpec
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from local_stack.batch_runs import close_run, open_run
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.http_services import WORKFLOW_ID
@@ -141,7 +141,7 @@ class Scene:
         draft = Draft(
             KILLED,
             f"host:{log_id}",
-            Channel.SLACK,
+            SLACK,
             "C-cancelled",
             "件名",
             "本文",

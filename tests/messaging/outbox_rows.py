@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from importlib import import_module
 from itertools import count
@@ -16,6 +16,8 @@ from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS, SCHEDULED_NO
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.messaging.outbox import Claimed, Lane, SendAttempt, exchange
+from include.skillreport.messaging.retry import Status
 from include.skillreport.operations import notification_operations
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns
@@ -164,6 +166,30 @@ def operate(
             parameters={"operation": operation, "messages": list(messages), "addresses": list(addresses)},
             network=network(stand_ins),
         )
+
+
+def claim_due(
+    connection: psycopg.Connection,
+    lane: Lane,
+    statuses: Iterable[Status],
+    *,
+    count: int,
+    owner: str,
+    due_before: datetime,
+    now: datetime,
+) -> Sequence[Claimed]:
+    """Claim up to ``count`` due messages of a lane."""
+    claims = exchange(
+        connection, lane, (), statuses, count=count, owner=owner, started_at=due_before, now=now
+    )
+    return claims.messages
+
+
+def record_sent(
+    connection: psycopg.Connection, lane: Lane, sent: Sequence[SendAttempt], *, owner: str, now: datetime
+) -> None:
+    """Record the results of claimed messages."""
+    exchange(connection, lane, sent, (), count=0, owner=owner, started_at=now, now=now)
 
 
 def ambiguous(database: Database, host: psycopg.Connection, stand_ins: StandIns) -> str:

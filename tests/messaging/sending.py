@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from include.skillreport.core.network import EmailConfig, OAuthConfig
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.channels import ChannelClient, Finding, connect
-from include.skillreport.messaging.message import (
-    ChannelConfig,
-    LineWorksConfig,
-    Message,
-    SlackConfig,
-    TeamsConfig,
-)
-from include.skillreport.messaging.outcome import Channel, SendResult
+from include.skillreport.messaging.channels import channel_of_config
+from include.skillreport.messaging.channels.channel import Channel, ChannelClient, ChannelConfig, Finding
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.client import Client as EmailClient
+from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
+from include.skillreport.messaging.channels.teams import TEAMS, TeamsConfig
+from include.skillreport.messaging.message import Message
+from include.skillreport.messaging.outcome import SendResult
 from local_stack.stand_ins import StandIns
 from tests.waiting import LIMIT_SECONDS
 
@@ -33,10 +33,10 @@ T = TypeVar("T")
 SHORT = 0.3
 
 DESTINATIONS = {
-    Channel.EMAIL: "taro.yamada@example.co.jp",
-    Channel.SLACK: "C0123456789",
-    Channel.TEAMS: "",
-    Channel.LINE_WORKS: "users/taro@example",
+    EMAIL: "taro.yamada@example.co.jp",
+    SLACK: "C0123456789",
+    TEAMS: "",
+    LINE_WORKS: "users/taro@example",
 }
 
 # All that must never be in a repr, a log or a result.
@@ -82,6 +82,16 @@ def message(channel: Channel, **changes: Any) -> Message:
 def code_of(result: SendResult | None) -> str | None:
     """The error code; None: there is no error."""
     return result.error.code if result and result.error else None
+
+
+def client_of(
+    config: ChannelConfig, session: aiohttp.ClientSession, *, allowed_hosts: Collection[str], patience: float
+) -> ChannelClient:
+    """The client for a configuration. A mail server has so many seconds for each answer; for the others the session decides."""
+    client = channel_of_config(config).client(config, session, allowed_hosts)
+    if isinstance(client, EmailClient):
+        client.timeout = patience
+    return client
 
 
 @dataclass(frozen=True)
@@ -143,10 +153,10 @@ class Tenant:
     def config(self, channel: Channel) -> ChannelConfig:
         """The settings of a channel."""
         configs: dict[Channel, ChannelConfig] = {
-            Channel.EMAIL: self.email,
-            Channel.SLACK: self.slack,
-            Channel.TEAMS: self.teams,
-            Channel.LINE_WORKS: self.line_works,
+            EMAIL: self.email,
+            SLACK: self.slack,
+            TEAMS: self.teams,
+            LINE_WORKS: self.line_works,
         }
         return configs[channel]
 
@@ -158,9 +168,7 @@ class Tenant:
             allowed = self.services.allowed_hosts
             async with (
                 guarded_session(allowed, timeout=timeout) as session,
-                aclosing(
-                    connect(config, session, allowed_hosts=allowed, smtp_timeout=self.patience)
-                ) as client,
+                aclosing(client_of(config, session, allowed_hosts=allowed, patience=self.patience)) as client,
             ):
                 return await work(client)
 

@@ -12,10 +12,11 @@ import pytest
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.integrations import reopen_channels
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -41,12 +42,12 @@ def due(shared_database: Database, host: psycopg.Connection, services: StandIns)
             tenant_id,
             f"{channel}:{number}",
             channel,
-            f"{tenant_id}{number}@example.jp" if channel is Channel.EMAIL else f"C-{tenant_id}-{number}",
+            f"{tenant_id}{number}@example.jp" if channel is EMAIL else f"C-{tenant_id}-{number}",
             "件名",
             "本文",
             due_at,
         )
-        for tenant_id, channel, number in product(TENANTS, (Channel.EMAIL, Channel.SLACK), range(EACH))
+        for tenant_id, channel, number in product(TENANTS, (EMAIL, SLACK), range(EACH))
     ]
     for tenant_id in TENANTS:
         slack(host, tenant_id, services)

@@ -19,14 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from include.skillreport.core.network import EmailConfig
-from include.skillreport.messaging.channels import ChannelClient
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
+from include.skillreport.messaging.channels.channel import ChannelClient
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.outcome import Outcome, SendResult
 from local_stack.stand_ins import Arrived, StandIns
 from tests.messaging.raw_server import answering
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
 from tests.waiting import wait_until
-
-EMAIL = Channel.EMAIL
 
 
 def arrived(tenant: Tenant) -> Arrived:

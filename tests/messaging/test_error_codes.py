@@ -12,14 +12,17 @@ import aiohttp
 import pytest
 
 from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging.channels.channel import Channel, ChannelConfig
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.exchange import LONGEST_WAIT, retry_after, unanswered
-from include.skillreport.messaging.message import ChannelConfig, SlackConfig, TeamsConfig
-from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, SendResult, error_table
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
+from include.skillreport.messaging.channels.teams import TEAMS, TeamsConfig
+from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResult
 from local_stack.stand_ins import StandIns
 from tests.messaging.raw_server import answering, http
-from tests.messaging.sending import SHORT, Tenant, code_of, message
+from tests.messaging.sending import DESTINATIONS, SHORT, Tenant, code_of, message
 
-SLACK, TEAMS, LINE_WORKS, EMAIL = Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS, Channel.EMAIL
 TRANSIENT, PERMANENT, AMBIGUOUS = Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.AMBIGUOUS
 
 Provocation = Callable[[Tenant, Channel, str], SendResult]
@@ -315,8 +318,8 @@ NOT_A_CLIENTS = {(EMAIL, code) for code in ("suppressed", "file_missing", "file_
 
 TABLE = [
     (channel, code)
-    for channel in Channel
-    for code in error_table(channel)
+    for channel in DESTINATIONS
+    for code in channel.errors
     if (channel, code) not in NOT_A_CLIENTS
 ]
 
@@ -329,7 +332,7 @@ def test_a_row_means_what_it_says_when_the_service_says_it(
 
     result = row.provoke(tenant, channel, code)
 
-    assert result.error is error_table(channel)[code]
+    assert result.error is channel.errors[code]
     assert (result.outcome, result.error.error_class) == (row.outcome, row.error_class)
     asks_for_less = row.error_class in (ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT)
     says_when = asks_for_less and channel is not EMAIL
@@ -354,12 +357,12 @@ def test_an_unknown_code_is_shown_and_an_echoed_message_not(tenant: Tenant) -> N
     new = answered(tenant, SLACK, "brand_new_error")
     echo = answered_by_webhook(tenant, SLACK, "cannot post 極秘の本文")
 
-    assert (new.error, new.detail) == (error_table(SLACK)["unknown"], "brand_new_error: HTTP 200")
-    assert echo.error is error_table(SLACK)["unknown"]
+    assert (new.error, new.detail) == (SLACK.errors["unknown"], "brand_new_error: HTTP 200")
+    assert echo.error is SLACK.errors["unknown"]
     assert "極秘" not in echo.detail
 
 
-@pytest.mark.parametrize("channel", list(Channel))
+@pytest.mark.parametrize("channel", list(DESTINATIONS))
 def test_a_lost_answer_is_ambiguous_although_the_message_arrived(tenant: Tenant, channel: Channel) -> None:
     tenant.services.drop_connection(channel)
 
@@ -369,7 +372,7 @@ def test_a_lost_answer_is_ambiguous_although_the_message_arrived(tenant: Tenant,
     assert len(tenant.services.messages) == 2
 
 
-@pytest.mark.parametrize("channel", list(Channel))
+@pytest.mark.parametrize("channel", list(DESTINATIONS))
 def test_messages_at_once_share_what_is_connected(tenant: Tenant, channel: Channel) -> None:
     sent = [message(channel, message_id=f"M{number}", text=f"その{number}") for number in range(2)]
 

@@ -13,15 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.messaging.integrations import channel_of, config_of, load_configs
-from include.skillreport.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
+from include.skillreport.messaging.channels import CHANNELS, channel_of
+from include.skillreport.messaging.channels.channel import Channel, ChannelConfig
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
+from include.skillreport.messaging.channels.teams import TEAMS, TeamsConfig
+from include.skillreport.messaging.integrations import config_of, load_configs
 from include.skillreport.messaging.outbox import Lane
-from include.skillreport.messaging.outcome import Channel
 from tests import host_rows
 
 pytestmark = pytest.mark.tenants("A", "B")
 
-EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
 WEBHOOK = "https://prod-1.westus.logic.azure.com/workflows/1?sig=teams-very-secret"
 SLACK_WEBHOOK = "https://hooks.slack.com/services/T0/B0/slack-very-secret"
@@ -250,7 +253,7 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(
-    channel=st.sampled_from(Channel),
+    channel=st.sampled_from(list(CHANNELS.values())),
     auth=st.none() | st.text(max_size=20) | JSON.map(json.dumps),
     connection=st.none() | st.text(max_size=20) | JSON.map(json.dumps),
     endpoint_url=st.none() | st.text(max_size=10),

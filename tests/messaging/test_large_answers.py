@@ -8,15 +8,14 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from include.skillreport.batches.external_sync.directories import open_directory
-from include.skillreport.batches.external_sync.directories.base import ListingError
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.outcome import Channel, Outcome
-from tests.batches.notification.directory_rows import HASTY
+from include.skillreport.messaging.channels.directory import ListingError
+from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.teams import TEAMS
+from include.skillreport.messaging.outcome import Outcome
+from tests.batches.notification.directory_rows import HASTY, open_directory
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
 from tests.messaging.sending import Tenant, code_of, message
-
-SLACK = Channel.SLACK
 
 # Small answers that grow when they are decompressed, and answers without end.
 OVERSIZED = pytest.mark.parametrize("answer", ["bomb", "endless"])
@@ -29,7 +28,7 @@ def oversized(answer: str) -> AbstractContextManager[int]:
 
 @pytest.mark.parametrize("way", ["slack", "slack_webhook", "teams"])
 def test_a_small_answer_that_grows_takes_no_memory(tenant: Tenant, way: str) -> None:
-    channel = Channel.TEAMS if way == "teams" else SLACK
+    channel = TEAMS if way == "teams" else SLACK
     with answering(bomb()) as tenant.services.http_port, memory_within(4 * MEBIBYTE):
         result = tenant.send(getattr(tenant, way), message(channel))
 

@@ -12,9 +12,15 @@ from typing import Any
 import pytest
 
 from include.skillreport.core.network import EmailConfig
-from include.skillreport.messaging.channels.letter import address_of, is_address, letter_of, settings_problem
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.letter import (
+    address_of,
+    is_address,
+    letter_of,
+    settings_problem,
+)
 from include.skillreport.messaging.message import MessageFile
-from include.skillreport.messaging.outcome import Channel, Outcome
+from include.skillreport.messaging.outcome import Outcome
 from tests.messaging.sending import Tenant, code_of, message
 
 ID = "3f2b8a54-0c1d-4e6f-9a7b-1234567890ab"
@@ -38,7 +44,7 @@ def parsed(content: bytes) -> EmailMessage:
 
 
 def test_every_header_is_what_others_expect() -> None:
-    sent = message(Channel.EMAIL, message_id=ID, destination="taro@日本語.jp", rich="<p>本文</p>")
+    sent = message(EMAIL, message_id=ID, destination="taro@日本語.jp", rich="<p>本文</p>")
 
     letter = letter_of(sent, CONFIG)
 
@@ -64,16 +70,14 @@ def test_every_header_is_what_others_expect() -> None:
 
 
 def test_without_settings_the_envelope_has_the_from_address_and_nothing_is_offered() -> None:
-    letter = letter_of(
-        message(Channel.EMAIL), EmailConfig("mail.example.jp", 587, "報告 <no-reply@example.jp>")
-    )
+    letter = letter_of(message(EMAIL), EmailConfig("mail.example.jp", 587, "報告 <no-reply@example.jp>"))
 
     assert letter.envelope_sender == "no-reply@example.jp"
     assert {"Reply-To", "List-Unsubscribe", "List-Unsubscribe-Post"}.isdisjoint(parsed(letter.content))
 
 
 def test_a_message_id_that_fits_no_address_leaves_the_token_out() -> None:
-    letter = letter_of(message(Channel.EMAIL, message_id="1\r\nBcc: evil@example.com"), CONFIG)
+    letter = letter_of(message(EMAIL, message_id="1\r\nBcc: evil@example.com"), CONFIG)
 
     assert letter.envelope_sender == "no-reply@xn--r8jz45g.jp"
     assert {"List-Unsubscribe", "Bcc"}.isdisjoint(parsed(letter.content))
@@ -82,7 +86,7 @@ def test_a_message_id_that_fits_no_address_leaves_the_token_out() -> None:
 def test_the_server_sees_the_envelope_sender_with_the_token(tenant: Tenant) -> None:
     config = replace(tenant.email, envelope_sender="bounce+{token}@example.jp")
 
-    assert tenant.send(config, message(Channel.EMAIL, message_id=ID)).outcome is Outcome.SENT
+    assert tenant.send(config, message(EMAIL, message_id=ID)).outcome is Outcome.SENT
 
     [arrived] = tenant.services.messages
     assert arrived.headers["Return-Path"] == f"<bounce+{ID}@example.jp>"
@@ -106,7 +110,7 @@ def test_a_setting_that_cannot_be_used_is_named(tenant: Tenant, setting: str, va
     changes: dict[str, Any] = {setting: value}
     config = replace(tenant.email, **changes)
 
-    result = tenant.send(config, message(Channel.EMAIL))
+    result = tenant.send(config, message(EMAIL))
 
     assert code_of(result) == "not_configured"
     assert ("from_email" if setting == "sender" else setting) in result.detail
@@ -155,7 +159,7 @@ def test_addresses_beyond_idna_or_smtputf8_are_refused(text: str) -> None:
 
 
 def test_a_domain_goes_as_a_labels_into_the_envelope_and_the_header(tenant: Tenant) -> None:
-    tenant.send(tenant.email, message(Channel.EMAIL, destination="taro@例え.jp"))
+    tenant.send(tenant.email, message(EMAIL, destination="taro@例え.jp"))
 
     [arrived] = tenant.services.messages
     assert arrived.destination == arrived.headers["To"] == "taro@xn--r8jz45g.jp"
@@ -164,7 +168,7 @@ def test_a_domain_goes_as_a_labels_into_the_envelope_and_the_header(tenant: Tena
 def test_a_local_part_is_sent_unchanged_to_a_smtputf8_server(tenant: Tenant) -> None:
     tenant.services.offer_smtputf8()
 
-    result = tenant.send(tenant.email, message(Channel.EMAIL, destination="太郎@例え.jp"))
+    result = tenant.send(tenant.email, message(EMAIL, destination="太郎@例え.jp"))
 
     assert result.outcome is Outcome.SENT
     [arrived] = tenant.services.messages
@@ -173,9 +177,7 @@ def test_a_local_part_is_sent_unchanged_to_a_smtputf8_server(tenant: Tenant) -> 
 
 
 def test_without_smtputf8_only_this_recipient_gets_nothing(tenant: Tenant) -> None:
-    results = tenant.send_in_turn(
-        tenant.email, message(Channel.EMAIL, destination="太郎@example.jp"), message(Channel.EMAIL)
-    )
+    results = tenant.send_in_turn(tenant.email, message(EMAIL, destination="太郎@example.jp"), message(EMAIL))
 
     assert [code_of(result) for result in results] == ["smtputf8_missing", None]
     assert tenant.services.smtp_connections == 1
@@ -194,7 +196,7 @@ FILE = MessageFile(
 
 @pytest.mark.parametrize("destination", ["taro@example.jp", "太郎@example.jp"])
 def test_a_file_is_attached_with_its_name_by_rfc_2231(destination: str) -> None:
-    sent = message(Channel.EMAIL, destination=destination, text="本文\n", rich="<p>本文</p>", file=FILE)
+    sent = message(EMAIL, destination=destination, text="本文\n", rich="<p>本文</p>", file=FILE)
 
     letter = letter_of(sent, CONFIG)
 
@@ -213,7 +215,7 @@ def test_a_file_is_attached_with_its_name_by_rfc_2231(destination: str) -> None:
 
 
 def test_html_without_the_file_has_the_link_as_text() -> None:
-    sent = message(Channel.EMAIL, rich="<p>本文</p>", file=replace(FILE, content=None))
+    sent = message(EMAIL, rich="<p>本文</p>", file=replace(FILE, content=None))
 
     content = parsed(letter_of(sent, CONFIG).content)
 

@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from include.skillreport.messaging.channels import ChannelClient
-from include.skillreport.messaging.message import LineWorksConfig
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
+from include.skillreport.messaging.channels.channel import ChannelClient
+from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
+from include.skillreport.messaging.outcome import Outcome, SendResult
 from tests.messaging.sending import SECRETS, Tenant, code_of, key_pair, message
 from tests.waiting import wait_until
-
-LINE_WORKS = Channel.LINE_WORKS
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 
 from include.skillreport.core.network import OAuthConfig
-from include.skillreport.messaging.channels import ChannelClient
-from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, SendResult
+from include.skillreport.messaging.channels.channel import ChannelClient
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResult
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
-
-EMAIL = Channel.EMAIL
 
 
 def test_all_connections_share_one_token(tenant: Tenant) -> None:

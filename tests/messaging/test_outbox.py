@@ -12,17 +12,24 @@ import pytest
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outbox import LEASE, Claimed, Draft, Lane, SendAttempt
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
+from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.messaging.outbox_rows import (
+    claim_due,
     integration,
     lose_senders,
     network,
+    record_sent,
     run_notifications,
     slack,
     statuses,
@@ -31,7 +38,6 @@ from tests.messaging.outbox_rows import (
 
 pytestmark = pytest.mark.tenants("A", "B")
 
-EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
 NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
 DUE = (Status.PENDING, Status.RETRY)
@@ -73,7 +79,7 @@ def claim(
     now: datetime = NOW,
 ) -> Sequence[Claimed]:
     """Claim the due messages."""
-    return outbox.claim(connection, lane, at, count=count, owner=owner, due_before=now, now=now)
+    return claim_due(connection, lane, at, count=count, owner=owner, due_before=now, now=now)
 
 
 def record(
@@ -89,7 +95,7 @@ def record(
         SendAttempt(entry, result, transition(lane.channel, entry.attempts, result, NOW, spread=0))
         for entry in claimed
     ]
-    outbox.record(connection, lane, entries, owner=owner, now=NOW)
+    record_sent(connection, lane, entries, owner=owner, now=NOW)
 
 
 def park(
@@ -246,7 +252,7 @@ def test_two_senders_never_get_the_same_message(
 def test_messages_of_a_lost_sender_are_parked_and_e_mails_repeated(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
-    lanes = [Lane("A", channel) for channel in Channel]
+    lanes = [Lane("A", channel) for channel in CHANNELS.values()]
     put(connection, *(draft(lane.channel, lane) for lane in lanes), draft("waits", due_at=NOW + LEASE))
     ids = {lane.channel: claim(connection, lane)[0].message.message_id for lane in lanes}
 

@@ -28,11 +28,11 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.channels import connect
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.integrations import config_of
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
+from include.skillreport.messaging.outcome import Outcome, SendResult
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -79,7 +79,7 @@ def row(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_the_row_is_a_mail_server(changes: dict[str, Any], security: str) -> None:
-    config = config_of(Channel.EMAIL, row(**changes))
+    config = config_of(EMAIL, row(**changes))
 
     assert isinstance(config, EmailConfig)
     assert (config.host, config.port, config.login, config.password) == (
@@ -107,7 +107,7 @@ def test_the_row_is_a_mail_server(changes: dict[str, Any], security: str) -> Non
     ],
 )
 def test_an_incomplete_row_is_none(changes: dict[str, Any]) -> None:
-    assert config_of(Channel.EMAIL, row(**changes)) is None
+    assert config_of(EMAIL, row(**changes)) is None
 
 
 # The address ---------------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_an_incomplete_row_is_none(changes: dict[str, Any]) -> None:
 @pytest.fixture
 def config(services: StandIns) -> EmailConfig:
     """A tenant's own server at the stand-in's address."""
-    config = config_of(Channel.EMAIL, row(endpoint_url=f"127.0.0.1:{services.smtp_port}", use_tls=False))
+    config = config_of(EMAIL, row(endpoint_url=f"127.0.0.1:{services.smtp_port}", use_tls=False))
     assert isinstance(config, EmailConfig)
     return config
 
@@ -127,9 +127,9 @@ def send(config: EmailConfig, *allowed: str) -> SendResult:
     async def sent() -> SendResult:
         async with (
             guarded_session() as session,
-            aclosing(connect(config, session, allowed_hosts=allowed)) as client,
+            aclosing(EMAIL.client(config, session, allowed)) as client,
         ):
-            return await client.send(message(Channel.EMAIL))
+            return await client.send(message(EMAIL))
 
     return asyncio.run(sent())
 
@@ -381,7 +381,7 @@ def test_many_slow_servers_delay_no_other_tenant(
 
 def letter_to(tenant_id: str) -> Draft:
     """A letter that is due."""
-    return Draft(tenant_id, "letter", Channel.EMAIL, f"{tenant_id}@example.jp", "件名", "本文", NOW)
+    return Draft(tenant_id, "letter", EMAIL, f"{tenant_id}@example.jp", "件名", "本文", NOW)
 
 
 def copy_to(host: psycopg.Connection, table: str, tenant_ids: list[str]) -> None:

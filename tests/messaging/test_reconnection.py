@@ -19,9 +19,9 @@ from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.lasting_connection import LastingConnection, lasting
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.schema.deploy import upgrade
@@ -32,6 +32,7 @@ from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server
 from tests.messaging.outbox_rows import (
+    claim_due,
     make_due,
     network,
     run_notifications,
@@ -59,8 +60,7 @@ def messages(host: psycopg.Connection, connection: psycopg.Connection, services:
     slack(host, "A", services)
     due_at = datetime.now(UTC) - timedelta(hours=1)
     drafts = [
-        Draft("A", f"k{number}", Channel.SLACK, f"C{number}", "件名", "本文", due_at)
-        for number in range(MESSAGES)
+        Draft("A", f"k{number}", SLACK, f"C{number}", "件名", "本文", due_at) for number in range(MESSAGES)
     ]
     with tenant_transaction(connection, ["A"]):
         outbox.enqueue(connection, drafts, created_by="test")
@@ -116,9 +116,9 @@ def test_a_claim_whose_answer_was_lost_is_given_back(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     """The sender knows one of its three messages."""
-    claimed = outbox.claim(
+    claimed = claim_due(
         connection,
-        outbox.Lane("A", Channel.SLACK),
+        outbox.Lane("A", SLACK),
         [Status.PENDING],
         count=3,
         owner="run",
@@ -193,7 +193,7 @@ def test_a_postgresql_restart_with_200_messages_in_flight_leaves_no_doubt(
             host_rows.tenant(host, tenant_id)
             slack(host, tenant_id, services)
         drafts = [
-            Draft(tenant_id, f"k{number}", Channel.SLACK, f"{tenant_id}-{number}", "件名", "本文", due_at)
+            Draft(tenant_id, f"k{number}", SLACK, f"{tenant_id}-{number}", "件名", "本文", due_at)
             for tenant_id in tenants
             for number in range(each)
         ]

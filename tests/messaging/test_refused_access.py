@@ -11,7 +11,7 @@ import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
 from include.skillreport.core.execution.run_log import RunResult
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.throttle import Limit, Throttle
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -20,7 +20,6 @@ from tests.messaging.outbox_rows import make_due, network, run_notifications, sl
 from tests.messaging.sending import Tenant, code_of, message
 from tests.messaging.test_own_mail_server import own_server
 
-EMAIL = Channel.EMAIL
 RELAY = "554 5.7.1 <member@example.jp>: Relay access denied"
 TENANTS = ["A", "B", "C"]
 LETTERS = 10

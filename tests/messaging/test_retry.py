@@ -8,22 +8,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.outcome import (
-    Channel,
     ErrorClass,
     Outcome,
     SendResult,
-    error_table,
     failed,
 )
-from include.skillreport.messaging.retry import JITTER, MAX_ATTEMPTS, Status, Transition, backoff, transition
+from include.skillreport.messaging.retry import JITTER, Status, Transition, backoff, transition
 
 NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
-EMAIL, SLACK, TEAMS, LINE_WORKS = Channel.EMAIL, Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
-CODES = [(channel, code) for channel in Channel for code in error_table(channel)]
+CODES = [(channel, code) for channel in CHANNELS.values() for code in channel.errors]
 FINAL = {Status.SENT, Status.DEAD}
 
 
@@ -32,7 +35,7 @@ def codes_of(*wanted: ErrorClass | Outcome) -> list[tuple[Channel, str]]:
     return [
         (channel, code)
         for channel, code in CODES
-        if {error_table(channel)[code].error_class, error_table(channel)[code].outcome} & set(wanted)
+        if {channel.errors[code].error_class, channel.errors[code].outcome} & set(wanted)
     ]
 
 
@@ -51,14 +54,14 @@ def after(
 @st.composite
 def results(draw: st.DrawFn, channel: Channel) -> SendResult:
     """Whatever a channel's send may come to."""
-    code = draw(st.sampled_from([None, *error_table(channel)]))
+    code = draw(st.sampled_from([None, *channel.errors]))
     if code is None:
         return SendResult(Outcome.SENT)
     wait = draw(st.none() | st.timedeltas(timedelta(), HOUR))
     return failed(channel, code, retry_after=wait)
 
 
-CHANNEL_AND_RESULTS = st.sampled_from(Channel).flatmap(
+CHANNEL_AND_RESULTS = st.sampled_from(list(CHANNELS.values())).flatmap(
     lambda channel: st.tuples(st.just(channel), st.lists(results(channel), min_size=1, max_size=20))
 )
 
@@ -102,7 +105,7 @@ def test_a_message_is_tried_three_times_and_five_by_slack(channel: Channel, code
     assert pauses == ([1, 2, 4, 8] if channel is SLACK else [1, 2])
 
 
-@pytest.mark.parametrize("channel", Channel)
+@pytest.mark.parametrize("channel", CHANNELS.values())
 @pytest.mark.parametrize("attempts", [0, 2])
 def test_a_sent_message_is_sent_after_any_attempts(channel: Channel, attempts: int) -> None:
     step = transition(channel, attempts, SendResult(Outcome.SENT), NOW, spread=1)
@@ -127,7 +130,7 @@ def test_a_request_that_was_refused_for_its_rate_is_no_attempt(
     step = after(channel, code, attempts, spread=1)
 
     assert (step.status, step.attempts) == (Status.RETRY if attempts else Status.PENDING, attempts)
-    assert step.next_attempt_at == NOW + (error_table(channel)[code].wait or timedelta(minutes=1))
+    assert step.next_attempt_at == NOW + (channel.errors[code].wait or timedelta(minutes=1))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_a_channel_error_closes_the_channel_and_counts_an_attempt(
 ) -> None:
     step = after(channel, code, attempts)
 
-    is_last = attempts + 1 == MAX_ATTEMPTS[channel]
+    is_last = attempts + 1 == channel.attempts
     assert (step.status, step.attempts) == (Status.DEAD if is_last else Status.RETRY, attempts + 1)
     assert step.closes_channel
     assert not step.suppresses_address
@@ -173,7 +176,7 @@ def test_a_permanent_error_is_dead_at_once(channel: Channel, code: str) -> None:
     step = after(channel, code)
 
     assert (step.status, step.attempts, step.closes_channel) == (Status.DEAD, 1, False)
-    assert step.suppresses_address is (error_table(channel)[code].error_class is ErrorClass.ADDRESS)
+    assert step.suppresses_address is (channel.errors[code].error_class is ErrorClass.ADDRESS)
 
 
 @pytest.mark.parametrize(("most", "status"), [(1, Status.DEAD), (2, Status.RETRY), (None, Status.RETRY)])
@@ -183,9 +186,9 @@ def test_the_messages_own_limit_of_attempts_holds(most: int | None, status: Stat
     assert transition(SLACK, 0, result, NOW, spread=0, most_attempts=most).status is status
 
 
-@pytest.mark.parametrize("channel", Channel)
+@pytest.mark.parametrize("channel", CHANNELS.values())
 def test_no_message_may_be_tried_more_often_than_its_channel_allows(channel: Channel) -> None:
-    result, most = failed(channel, "connection_refused"), MAX_ATTEMPTS[channel]
+    result, most = failed(channel, "connection_refused"), channel.attempts
 
     assert transition(channel, most - 1, result, NOW, spread=0, most_attempts=99).status is Status.DEAD
 
@@ -218,14 +221,14 @@ def test_a_message_is_never_tried_more_often_than_it_may_be(
     for result in in_turn:
         step = transition(channel, attempts, result, now, spread=spread)
         assert step.next_attempt_at >= now
-        assert attempts <= step.attempts <= MAX_ATTEMPTS[channel]
+        assert attempts <= step.attempts <= channel.attempts
         counted += result.counts_as_attempt
         if step.status not in (Status.RETRY, Status.PENDING):
             assert step.status in FINAL | {Status.AMBIGUOUS}
             break
-        assert step.attempts < MAX_ATTEMPTS[channel]
+        assert step.attempts < channel.attempts
         attempts, now = step.attempts, step.next_attempt_at
-    assert counted == step.attempts <= MAX_ATTEMPTS[channel]
+    assert counted == step.attempts <= channel.attempts
 
 
 @settings(deadline=None)

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from include.skillreport.core.network import EmailConfig
-from include.skillreport.messaging.channels.letter import letter_of, sender_of, settings_problem
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.letter import letter_of, sender_of, settings_problem
 from include.skillreport.messaging.integrations import config_of
-from include.skillreport.messaging.outcome import Channel, Outcome
+from include.skillreport.messaging.outcome import Outcome
 from tests.messaging.sending import Tenant, code_of, message
 
 # As the administrator enters it: the display name and the address.
@@ -76,7 +77,7 @@ def test_a_refusal_says_what_is_wrong(entered: str, reason: str) -> None:
 def test_the_header_has_one_mailbox_also_for_international_recipients(
     entered: str, expected: tuple[str, str], destination: str
 ) -> None:
-    content = letter_of(message(Channel.EMAIL, destination=destination), config(entered)).content
+    content = letter_of(message(EMAIL, destination=destination), config(entered)).content
 
     [address] = read_from(content)
     assert (without_blanks(address.display_name), address.addr_spec) == (
@@ -93,7 +94,7 @@ def test_the_header_has_one_mailbox_also_for_international_recipients(
 def test_no_name_makes_a_header_or_a_mailbox_of_its_own(line_break: str, destination: str) -> None:
     entered = f'送信元", evil@example.com{line_break}Bcc: evil@example.com, "x <no-reply@example.jp>'
 
-    content = letter_of(message(Channel.EMAIL, destination=destination), config(entered)).content
+    content = letter_of(message(EMAIL, destination=destination), config(entered)).content
 
     letter = message_from_bytes(content, policy=default_policy)
     assert "Bcc" not in letter
@@ -108,13 +109,12 @@ def test_the_name_of_a_tenants_own_server_may_have_any_characters(tenant: Tenant
             "connection_config": {"from_address": "a@example.jp", "from_name": name},
         }
         row["connection_config"] = json.dumps(row["connection_config"])
-        server = config_of(Channel.EMAIL, row)
+        server = config_of(EMAIL, row)
         assert isinstance(server, EmailConfig)
 
         assert sender_of(server) == (name, "a@example.jp")
         assert (
-            tenant.send(replace(tenant.email, sender=server.sender), message(Channel.EMAIL)).outcome
-            is Outcome.SENT
+            tenant.send(replace(tenant.email, sender=server.sender), message(EMAIL)).outcome is Outcome.SENT
         )
 
     assert len(tenant.services.messages) == 4
@@ -122,7 +122,7 @@ def test_the_name_of_a_tenants_own_server_may_have_any_characters(tenant: Tenant
 
 
 def test_several_addresses_are_refused_before_the_server_is_called(tenant: Tenant) -> None:
-    result = tenant.send(replace(tenant.email, sender="a@example.jp, b@example.jp"), message(Channel.EMAIL))
+    result = tenant.send(replace(tenant.email, sender="a@example.jp, b@example.jp"), message(EMAIL))
 
     assert code_of(result) == "not_configured"
     assert "2 つ以上" in result.detail

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from include.skillreport.messaging.message import SlackConfig
-from include.skillreport.messaging.outcome import Channel, Outcome
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
+from include.skillreport.messaging.outcome import Outcome
 from local_stack.stand_ins import StandIns
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
-
-SLACK = Channel.SLACK
 
 
 def section(length: int) -> dict[str, Any]:

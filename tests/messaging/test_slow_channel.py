@@ -24,22 +24,23 @@ from include.skillreport.core.lasting_connection import LastingConnection
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging import dispatch, outbox
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.channels import connect
+from include.skillreport.messaging.channels.channel import Channel, ChannelConfig
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.client import Client as EmailClient
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
-from include.skillreport.messaging.message import ChannelConfig, SlackConfig
 from include.skillreport.messaging.outbox import Draft, Lane
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.pacing import Paces
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.sender import LaneReport, Sender
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.messaging.outbox_rows import integration, network, slack
+from tests.messaging.sending import client_of
 from tests.waiting import LIMIT_SECONDS, wait_until
 
 T = TypeVar("T")
 
-EMAIL, SLACK = Channel.EMAIL, Channel.SLACK
 
 # Before all others by its name, so that the sender comes to it first.
 SLOW = "A-slow"
@@ -65,7 +66,7 @@ def slow_services() -> Iterator[StandIns]:
 def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivery whose clients wait for as long as the test needs."""
     monkeypatch.setattr(dispatch, "guarded_session", partial(guarded_session, timeout=PATIENT))
-    monkeypatch.setattr(dispatch, "connect", partial(connect, smtp_timeout=PATIENCE))
+    monkeypatch.setattr(EmailClient, "timeout", PATIENCE)
 
 
 pytestmark = pytest.mark.tenants(*ALL)
@@ -128,8 +129,8 @@ def drain(
             paces = Paces()
             sender = Sender(
                 LastingConnection(connection),
-                lambda lane: connect(
-                    configs[lane], session, allowed_hosts=allowed_hosts, smtp_timeout=PATIENCE
+                lambda lane: client_of(
+                    configs[lane], session, allowed_hosts=allowed_hosts, patience=PATIENCE
                 ),
                 lambda lane: paces.pace(configs[lane]),
                 owner="run",

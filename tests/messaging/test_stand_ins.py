@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.slack import SLACK
 from local_stack.stand_ins import StandIns
-from tests.messaging.sending import Tenant, code_of, message
+from tests.messaging.sending import DESTINATIONS, Tenant, code_of, message
 from tests.waiting import LIMIT_SECONDS, wait_until
 
 TOKEN = "xoxb-1"
@@ -35,7 +36,7 @@ def ask(
 
 def test_the_page_shows_what_arrived_newest_first_and_harmless(tenant: Tenant) -> None:
     for text in ("最初", "<script>alert(1)</script>"):
-        tenant.send(tenant.email, message(Channel.EMAIL, subject="<b>件名</b>", text=text))
+        tenant.send(tenant.email, message(EMAIL, subject="<b>件名</b>", text=text))
 
     status, page = ask(tenant.services, "GET", "/")
 
@@ -50,13 +51,13 @@ def test_every_channels_messages_are_on_one_list_and_in_the_file(tmp_path: Path)
     record = tmp_path / "notifications.jsonl"
     with StandIns(record=record) as services:
         tenant = Tenant(services)
-        for channel in Channel:
+        for channel in DESTINATIONS:
             tenant.send(tenant.config(channel), message(channel))
         listed = json.loads(ask(services, "GET", "/messages")[1])
 
     recorded = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     assert listed == recorded
-    assert [each["channel"] for each in recorded] == list(Channel)
+    assert [each["channel"] for each in recorded] == list(DESTINATIONS)
     assert all("極秘の本文" in each["text"] and each["arrived_at"] for each in recorded)
     assert "xoxb-" not in record.read_text(encoding="utf-8")
     # A process that was killed while it wrote.
@@ -64,7 +65,7 @@ def test_every_channels_messages_are_on_one_list_and_in_the_file(tmp_path: Path)
         file.write('{"channel": "email", "text": "極'.encode()[:-1])
     with StandIns(record=record) as started_again:
         tenant = Tenant(started_again)
-        tenant.send(tenant.email, message(Channel.EMAIL))
+        tenant.send(tenant.email, message(EMAIL))
         assert json.loads(ask(started_again, "GET", "/messages")[1])[:-1] == recorded
     assert len([json.loads(line) for line in record.read_bytes().splitlines()]) == len(recorded) + 1
 
@@ -191,7 +192,7 @@ def test_the_end_does_not_wait_for_an_answer_that_takes_long() -> None:
         services.latency("email", 3_600)
         sending = [
             threads.submit(tenant.send, tenant.config(channel), message(channel))
-            for channel in (Channel.SLACK, Channel.EMAIL)
+            for channel in (SLACK, EMAIL)
         ]
         wait_until(lambda: len(services.messages) == 2, "both messages arrive")
 

@@ -10,17 +10,19 @@ import pytest
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging import outbox, suppression
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.outbox import Draft, Lane, SendAttempt
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
+from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.suppression import Reason, masked
 from tests import host_rows
+from tests.messaging.outbox_rows import claim_due, record_sent
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 ADDRESS = "taro@example.jp"
 SENT = SendResult(Outcome.SENT)
-BOUNCED = failed(Channel.EMAIL, "5.1.1")
+BOUNCED = failed(EMAIL, "5.1.1")
 
 
 class Letters:
@@ -35,12 +37,12 @@ class Letters:
         drafts = []
         for _ in range(count):
             self._sent += 1
-            drafts.append(Draft("A", f"k{self._sent}", Channel.EMAIL, "Taro@Example.jp", "件名", "本文", now))
+            drafts.append(Draft("A", f"k{self._sent}", EMAIL, "Taro@Example.jp", "件名", "本文", now))
         with tenant_transaction(self._connection, ["A"]):
             outbox.enqueue(self._connection, drafts, created_by="test")
-        return outbox.claim(
+        return claim_due(
             self._connection,
-            Lane("A", Channel.EMAIL),
+            Lane("A", EMAIL),
             [Status.PENDING],
             count=count,
             owner="test",
@@ -50,10 +52,10 @@ class Letters:
 
     def record(self, claimed: Sequence[outbox.Claimed], result: SendResult, now: datetime) -> None:
         attempts = [
-            SendAttempt(entry, result, transition(Channel.EMAIL, entry.attempts, result, now, spread=0))
+            SendAttempt(entry, result, transition(EMAIL, entry.attempts, result, now, spread=0))
             for entry in claimed
         ]
-        outbox.record(self._connection, Lane("A", Channel.EMAIL), attempts, owner="test", now=now)
+        record_sent(self._connection, Lane("A", EMAIL), attempts, owner="test", now=now)
 
     def send(self, result: SendResult, now: datetime, count: int = 1) -> str:
         """Returns the id of the (last) message."""
@@ -154,7 +156,7 @@ def test_an_accepted_letter_is_forgotten_when_it_cannot_bounce_any_more(
 def test_an_error_before_any_server_refusal_is_no_bounce(
     letters: Letters, host: psycopg.Connection, code: str
 ) -> None:
-    letters.send(failed(Channel.EMAIL, code), NOW)
+    letters.send(failed(EMAIL, code), NOW)
 
     assert host.execute("SELECT * FROM batch.suppressed_address").fetchall() == []
 

@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.skillreport.messaging.channels.teams import SIZE_LIMIT
-from include.skillreport.messaging.message import TeamsConfig
-from include.skillreport.messaging.outcome import Channel, Outcome
+from include.skillreport.messaging.channels.teams import SIZE_LIMIT, TEAMS, TeamsConfig
+from include.skillreport.messaging.outcome import Outcome
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
-
-TEAMS = Channel.TEAMS
 
 WORKFLOW = "https://prod-01.japaneast.logic.azure.com/workflows/1/triggers/manual/paths/invoke?sig=x"
 POWER_PLATFORM = "https://default1.aa.environment.api.powerplatform.com/powerautomate/workflows/1?sig=x"

@@ -11,13 +11,17 @@ import pytest
 
 from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging import pacing, throttle
-from include.skillreport.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
+from include.skillreport.messaging.channels.channel import ChannelConfig
+from include.skillreport.messaging.channels.line_works import LineWorksConfig
+from include.skillreport.messaging.channels.slack import SlackConfig
+from include.skillreport.messaging.channels.teams import TeamsConfig
 from include.skillreport.messaging.pacing import Paces, limit_of
 from include.skillreport.messaging.throttle import Learnt, Limit, Throttle
 from tests.virtual_time import VirtualTime
 
 MAIL = EmailConfig("mail.example.jp", 587, "no-reply@example.jp")
 UNKNOWN = limit_of(MAIL)
+CHANNEL_SECONDS = limit_of(SlackConfig(token="xoxb-1")).destination_seconds
 
 
 @pytest.fixture
@@ -317,8 +321,8 @@ def test_tenants_that_share_a_limit_share_a_throttle() -> None:
 
     assert paces.pace(webhook).throttle is paces.pace(replace(webhook)).throttle
     assert paces.pace(webhook).throttle is not paces.pace(other).throttle
-    assert paces.pace(webhook).channels is None
-    assert paces.pace(bot).channels is paces.pace(replace(bot)).channels is not None
+    assert paces.pace(webhook).destinations is None
+    assert paces.pace(bot).destinations is paces.pace(replace(bot)).destinations is not None
     assert paces.pace(MAIL).throttle is paces.pace(replace(MAIL, sender="other@example.jp")).throttle
     assert paces.pace(MAIL).throttle is not paces.pace(replace(MAIL, login="other")).throttle
 
@@ -336,13 +340,11 @@ def test_no_key_contains_a_secret() -> None:
     assert len({limit_of(config).key for config in configs}) == len(configs)
 
 
-@pytest.mark.parametrize(
-    ("answers", "free_in"), [(1, pacing.CHANNEL_SECONDS), (200, pacing.CHANNEL_SECONDS - 0.2)]
-)
+@pytest.mark.parametrize(("answers", "free_in"), [(1, CHANNEL_SECONDS), (200, CHANNEL_SECONDS - 0.2)])
 def test_a_slow_answer_puts_off_the_next_message_to_the_channel(
     monkeypatch: pytest.MonkeyPatch, answers: int, free_in: float
 ) -> None:
-    clock, channels = VirtualTime(), pacing.SlackChannels()
+    clock, channels = VirtualTime(), pacing.DestinationPaces(CHANNEL_SECONDS)
     clock.replace_clock(monkeypatch, pacing)
     clock.now = 1
     for number in range(answers):

@@ -13,9 +13,9 @@ from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging import outbox, throttle
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.pacing import limit_of
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
@@ -37,7 +37,7 @@ def letters(host: psycopg.Connection, connection: psycopg.Connection) -> None:
     for tenant_id in TENANTS:
         host_rows.tenant(host, tenant_id)
     drafts = [
-        Draft(address.partition("-")[0], address, Channel.EMAIL, address, "件名", "本文", due_at)
+        Draft(address.partition("-")[0], address, EMAIL, address, "件名", "本文", due_at)
         for address in EACH_ONCE
     ]
     with tenant_transaction(connection, TENANTS):

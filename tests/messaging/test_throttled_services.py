@@ -10,17 +10,18 @@ import psycopg
 import pytest
 
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.messaging import outbox, pacing
+from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels import slack as slack_channel
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.messaging.outbox_rows import integration, line_works, network, slack, statuses
 from tests.virtual_time import VirtualTime
-
-SLACK, TEAMS, LINE_WORKS = Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def test_one_channel_of_a_workspace_waits_while_the_others_go_on(
     services: StandIns,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pacing, "CHANNEL_SECONDS", 0.01)
+    monkeypatch.setattr(slack_channel, "_CHANNEL_SECONDS", 0.01)
     slack(host, "A", services)
     services.set_limit("slack_channel", 2, 2)
     put(connection, "A", SLACK, ["busy"] * 3 + [f"C{number}" for number in range(9)])

@@ -14,7 +14,7 @@ from airflow.sdk import Connection
 from skill_batch.notifiers import mail_addresses
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.channels import send_email
-from include.skillreport.messaging.channels.sender_address import (
+from include.skillreport.messaging.channels.email.sender_address import (
     AddressesHeader,
     address_with_name,
     split_sender,

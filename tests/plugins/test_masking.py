@@ -18,7 +18,10 @@ from airflow.sdk.log import mask_logs
 
 from skill_batch.masking import mask_all
 from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.messaging.message import LineWorksConfig, SlackConfig, TeamsConfig, mask_secrets
+from include.skillreport.messaging.channels.line_works import LineWorksConfig
+from include.skillreport.messaging.channels.slack import SlackConfig
+from include.skillreport.messaging.channels.teams import TeamsConfig
+from include.skillreport.messaging.message import mask_secrets
 from local_stack.stand_ins import teams_webhook_url
 
 PROJECT = Path(__file__).parents[2]

@@ -9,8 +9,10 @@ import psycopg
 import pytest
 
 from skill_batch.hooks.notification import NotificationHook
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -49,7 +51,7 @@ def workspace(host: psycopg.Connection, services: StandIns) -> None:
 
 @pytest.mark.usefixtures("workspace")
 def test_a_message_is_sent_now_and_its_event_once(hook: NotificationHook, services: StandIns) -> None:
-    arguments = ("A", Channel.SLACK, "C1", "件名", "<!channel> 本文")
+    arguments = ("A", SLACK, "C1", "件名", "<!channel> 本文")
 
     first = hook.send(*arguments, dedupe_key="other-team:1")
     second = hook.send(*arguments, dedupe_key="other-team:1")
@@ -70,10 +72,10 @@ def test_many_are_sent_together_and_each_says_where_it_is(hook: NotificationHook
 
     states = hook.send_many(
         [
-            draft("A", Channel.SLACK, "C1"),
-            draft("A", Channel.EMAIL, "nobody@example.jp"),
-            draft("B", Channel.EMAIL, "b@example.jp"),
-            draft("B", Channel.SLACK, "C1"),
+            draft("A", SLACK, "C1"),
+            draft("A", EMAIL, "nobody@example.jp"),
+            draft("B", EMAIL, "b@example.jp"),
+            draft("B", SLACK, "C1"),
         ]
     )
 
@@ -85,10 +87,10 @@ def test_many_are_sent_together_and_each_says_where_it_is(hook: NotificationHook
 def test_a_channel_is_validated_without_sending(hook: NotificationHook, services: StandIns) -> None:
     services.refuse_recipient("C2", "is_archived")
 
-    assert hook.validate("A", Channel.SLACK, ["C1"]) == []
-    assert [found.error.code for found in hook.validate("A", Channel.SLACK, ["C2"])] == ["is_archived"]
-    assert [found.error.code for found in hook.validate("B", Channel.SLACK)] == ["not_configured"]
-    assert hook.validate("B", Channel.EMAIL) == []
+    assert hook.validate("A", SLACK, ["C1"]) == []
+    assert [found.error.code for found in hook.validate("A", SLACK, ["C2"])] == ["is_archived"]
+    assert [found.error.code for found in hook.validate("B", SLACK)] == ["not_configured"]
+    assert hook.validate("B", EMAIL) == []
     assert services.messages == []
 
 

@@ -45,6 +45,7 @@ from include.skillreport.messaging.retry import Status
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
 from tests.conftest import Database, Server, copied_database
+from tests.messaging.outbox_rows import claim_due
 from tests.schema.test_host_plans import reads
 
 _SQL = Statements(Path(__file__).parents[2] / "benchmarks")
@@ -214,7 +215,7 @@ def test_messages_are_claimed_by_an_index(years: Database) -> None:
         lanes = outbox.due_lanes(tenants.connection, ["tenant-000001", "tenant-000002"], statuses, now)
         assert len(lanes) == 2
         assert outbox.has_due(tenants.connection, lanes[0], statuses, started_at=now, now=now)
-        claimed = outbox.claim(
+        claimed = claim_due(
             tenants.connection, lanes[0], statuses, count=3, owner="test", due_before=now, now=now
         )
         assert len(claimed) == 3

@@ -8,9 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, Kind, listed_items
-from include.skillreport.batches.external_sync.sync import PROVIDER_NAMES
 from include.skillreport.core.execution.digest import one_line
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels import CHANNELS
 
 # Airflow renders the text as Markdown. The tenant's name is untrusted.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
@@ -78,7 +77,7 @@ def _directory_row(item: HeldItem) -> str:
     return _row(
         item.tenant_code,
         item.tenant_name,
-        PROVIDER_NAMES[Channel(item.item_id)],
+        CHANNELS[item.item_id].service,
         f"{item.figures.get('links', 0):,}",
         f"{item.figures.get('linksToEnd', 0):,}",
         item.reason,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from include.skillreport.messaging.integrations import json_object, notification_channel
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels import EMAIL, notification_channel
+from include.skillreport.messaging.channels.channel import Channel, json_object
 from include.skillreport.messaging.reminder_names import KEYS, TRIGGERS
 
 
@@ -32,13 +32,12 @@ def destinations_for(reminder: str, settings: Iterable[Mapping[str, Any]]) -> li
         if row["setting_key"] in KEYS[reminder] or TRIGGERS.get(row["trigger_event"]) == reminder
     ]
     if not about:
-        return [(Channel.EMAIL, "")]
+        return [(EMAIL, "")]
     found: dict[tuple[Channel, str], None] = {}
     for row in about:
         channel = notification_channel(row["notification_type"])
         if not row["is_enabled"] or channel is None:
             continue
-        has_own = channel not in (Channel.EMAIL, Channel.TEAMS)
-        named = (destinations_of(row) if has_own else []) or [""]
+        named = (destinations_of(row) if channel.has_destinations else []) or [""]
         found |= dict.fromkeys((channel, destination) for destination in named)
     return list(found)

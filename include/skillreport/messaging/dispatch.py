@@ -19,16 +19,16 @@ from include.skillreport.core.lasting_connection import lasting
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.channels import ChannelClient, NotConfigured, connect
+from include.skillreport.messaging.channels import EMAIL, Channel, ChannelConfig
+from include.skillreport.messaging.channels.channel import ChannelClient, NotConfigured
 from include.skillreport.messaging.integrations import (
     configs_of,
     load_channel_rows,
     rate_limits_of,
     reopen_channels,
 )
-from include.skillreport.messaging.message import ChannelConfig, mask_secrets
+from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.outbox import Lane
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.pacing import Paces
 from include.skillreport.messaging.preferences import (
     Preferences,
@@ -98,8 +98,7 @@ def dispatch_due(
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
     # Tenants without their own mail server share the installation's.
     of_lane = {
-        lane: configs.get(lane) or (network.email if lane.channel is Channel.EMAIL else None)
-        for lane in lanes
+        lane: configs.get(lane) or (network.email if lane.channel == EMAIL else None) for lane in lanes
     }
     own_limits, paces = rate_limits_of(integrations), Paces()
     with lasting(connection) as database:
@@ -182,11 +181,11 @@ async def _drain(
                 return NotConfigured(channel)
             if isinstance(config, EmailConfig) and config.is_tenants and network.email:
                 config = replace(config, unsubscribe_address=network.email.unsubscribe_address)
-            client = connect(config, session, allowed_hosts=network.allowed_hosts)
+            client = channel.client(config, session, network.allowed_hosts)
             return await stack.enter_async_context(aclosing(client))
 
         # Tenants without their own mail server share its connections.
-        mail = await client_for(network.email, Channel.EMAIL)
+        mail = await client_for(network.email, EMAIL)
         clients = {
             lane: mail if config is network.email and config else await client_for(config, lane.channel)
             for lane, config in of_lane.items()

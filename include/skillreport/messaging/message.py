@@ -1,17 +1,14 @@
-"""Messages, and the configurations of the channels that send them."""
+"""Messages, and the secrets of the channels that send them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.channel import Channel, ChannelConfig
 from include.skillreport.messaging.secret_forms import forms_of, login_forms_of
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -57,46 +54,12 @@ class Message:
     belongs_to_contract: bool = False
 
 
-@dataclass(frozen=True)
-class SlackConfig:
-    """A bot token or an incoming webhook."""
-
-    token: str = field(default="", repr=False)
-    webhook_url: str = field(default="", repr=False)
-    base_url: str = "https://slack.com/api/"
-
-
-@dataclass(frozen=True)
-class TeamsConfig:
-    """A Workflows (Power Automate) webhook. Its query contains the secret."""
-
-    webhook_url: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class LineWorksConfig:
-    """A bot and its service account. ``domain_id`` selects the directory if a company has several."""
-
-    bot_id: str
-    client_id: str
-    client_secret: str = field(repr=False)
-    service_account: str
-    private_key: str = field(repr=False)
-    scope: str = "bot bot.message"
-    auth_url: str = "https://auth.worksmobile.com/oauth2/v2.0/token"
-    base_url: str = "https://www.worksapis.com/v1.0/"
-    domain_id: str = ""
-
-
-ChannelConfig = SlackConfig | TeamsConfig | LineWorksConfig | EmailConfig
-
-
-def secrets_of(config: DataclassInstance) -> list[str]:
+def secrets_of(config: ChannelConfig) -> list[str]:
     """The secret values of a configuration: the fields that its repr omits."""
     return [value for each in fields(config) if not each.repr and (value := getattr(config, each.name))]
 
 
-def mask_secrets(configs: Sequence[DataclassInstance], network: Network) -> None:
+def mask_secrets(configs: Iterable[ChannelConfig], network: Network) -> None:
     """Mask the secrets of these configurations and of the mail server in logs, in each form that a log can show."""
     if network.mask is None:
         return

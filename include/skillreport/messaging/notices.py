@@ -10,9 +10,9 @@ import psycopg
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
 
@@ -52,7 +52,7 @@ def notice(
     return Draft(
         tenant_id=tenant_id,
         dedupe_key=dedupe_key,
-        channel=Channel.EMAIL,
+        channel=EMAIL,
         destination=address,
         subject=rendered.subject,
         body=rendered.text,

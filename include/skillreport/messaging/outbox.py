@@ -17,10 +17,12 @@ from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import Statements, storable, tenant_transaction
 from include.skillreport.messaging import suppression
+from include.skillreport.messaging.channels import CHANNELS, EMAIL
+from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.message import Message, MessageFile
-from include.skillreport.messaging.outcome import Channel, SendResult
-from include.skillreport.messaging.retry import MAX_ATTEMPTS, Status, Transition
+from include.skillreport.messaging.outcome import SendResult
+from include.skillreport.messaging.retry import Status, Transition
 from include.skillreport.messaging.templates import literal
 
 _SQL = Statements(Path(__file__).parent)
@@ -118,31 +120,8 @@ def due_lanes(
     """The open lanes of these tenants with due messages."""
     with tenant_transaction(connection, tenant_ids):
         rows = _SQL.execute(connection, "due_lanes", statuses=list(statuses), now=now).fetchall()
-    return [Lane(tenant_id, Channel(channel)) for tenant_id, channel in rows]
-
-
-def claim(
-    connection: psycopg.Connection,
-    lane: Lane,
-    statuses: Iterable[Status],
-    *,
-    count: int,
-    owner: str,
-    due_before: datetime,
-    now: datetime,
-) -> Sequence[Claimed]:
-    """Claim up to ``count`` due messages of a lane, high priority first. The lease begins now and is committed on return."""
-    claims = exchange(
-        connection, lane, (), statuses, count=count, owner=owner, started_at=due_before, now=now
-    )
-    return claims.messages
-
-
-def record(
-    connection: psycopg.Connection, lane: Lane, sent: Sequence[SendAttempt], *, owner: str, now: datetime
-) -> None:
-    """Record the results of claimed messages; close the channel and suppress addresses where a transition says so."""
-    exchange(connection, lane, sent, (), count=0, owner=owner, started_at=now, now=now)
+    # The messages of a channel that is no longer installed wait until they are too old.
+    return [Lane(tenant_id, CHANNELS[channel]) for tenant_id, channel in rows if channel in CHANNELS]
 
 
 def exchange(
@@ -157,7 +136,7 @@ def exchange(
     now: datetime,
     busy: Collection[str] | None = None,
 ) -> Claims:
-    """``record`` results and ``claim`` the next messages, in one transaction and few round trips.
+    """Record results and claim up to ``count`` due messages of a lane, high priority first, in one transaction and few round trips.
 
     ``started_at`` is the start of the sender. Messages for that time and before are claimed if they are due at ``now``. A channel is closed
     as of the start, because the sender read its settings then. With ``busy`` destinations, or an empty collection, other destinations get
@@ -256,11 +235,10 @@ def suppressed_addresses(
 def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Status]:
     """Release the messages whose lease has expired, inside the caller's transaction; returns their new status by id.
 
-    They are parked for an operator. An e-mail may be repeated and becomes due again.
+    They are parked for an operator. A message that may be repeated becomes due again.
     """
-    rows = _SQL.execute(
-        connection, "park_crashed", now=now, most_letters=MAX_ATTEMPTS[Channel.EMAIL]
-    ).fetchall()
+    attempts = {channel: channel.attempts for channel in CHANNELS.values() if channel.may_repeat}
+    rows = _SQL.execute(connection, "park_crashed", now=now, attempts=Jsonb(attempts)).fetchall()
     mirror_to_host(connection, [message_id for message_id, _ in rows])
     return {message_id: Status(status) for message_id, status in rows}
 
@@ -288,10 +266,10 @@ def _message_row(draft: Draft) -> dict[str, Any]:
 
 def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
     subject, body, rich = row["subject"], row["body"], row["rich"]
-    channel, file = Channel(row["channel"]), _file(row)
+    channel, file = CHANNELS[row["channel"]], _file(row)
     if row["host_subject"] is not None:
         # Use the application's current text. Only e-mail can contain the file, so other channels name its location.
-        elsewhere = f"\n\n{file.unattached_text}" if file and channel is not Channel.EMAIL else ""
+        elsewhere = f"\n\n{file.unattached_text}" if file and channel != EMAIL else ""
         host_body = f"{row['host_body']}{elsewhere}"
         shown = literal(channel, row["host_subject"], host_body, is_html=row["host_is_html"])
         if (shown.subject, shown.text, shown.rich) != (subject, body, rich):
@@ -306,7 +284,7 @@ def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
         subject,
         body,
         rich,
-        file if channel is Channel.EMAIL else None,
+        file if channel == EMAIL else None,
         row["template_key"] in CONTRACT_LETTERS,
     )
     return Claimed(message, row["attempts"], row["host_log_id"], row["due_at"], row["most_attempts"])
@@ -358,7 +336,7 @@ def _record(
                 error_code=error.code,
                 now=now,
             )
-    if lane.channel is Channel.EMAIL:
+    if lane.channel == EMAIL:
         accepted = {
             entry.claimed.message.message_id: entry.claimed.message.destination
             for entry in sent

@@ -1,6 +1,6 @@
-"""The result of one send: one of four outcomes, from one table of error codes for all channels.
+"""The result of one send: one of four outcomes, from the channel's table of error codes.
 
-Clients, documentation and the tests' stand-ins all use the table (``error_codes.yaml``).
+Clients, documentation and the tests' stand-ins all use the table (``channels/<name>/errors.yaml``).
 """
 
 from __future__ import annotations
@@ -12,19 +12,12 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from include.skillreport.core.yaml_files import load_yaml
 
-_TABLE_FILE = Path(__file__).with_name("error_codes.yaml")
-
-
-class Channel(StrEnum):
-    """The kind of service that messages are sent through."""
-
-    EMAIL = "email"
-    SLACK = "slack"
-    TEAMS = "teams"
-    LINE_WORKS = "line_works"
+if TYPE_CHECKING:
+    from include.skillreport.messaging.channels.channel import Channel
 
 
 class Outcome(StrEnum):
@@ -67,11 +60,12 @@ _NO_ATTEMPTS = frozenset(
 
 @dataclass(frozen=True)
 class ErrorCode:
-    """One row of the table: the meaning of an answer.
+    """A row of a table: the meaning of an answer. ``http_*`` is an HTTP status whose answer has no listed code.
 
-    ``meaning`` is the Japanese text for operators, ``wait`` the minimum time to the next retry, ``text`` a pattern for the answer's text.
-    ``limits_connections``: a rate limit that counts connections. ``closes_after``: from this age of the message on, the error closes the
-    channel.
+    ``meaning`` is the Japanese text for operators, ``wait`` (``wait_minutes``) the minimum time to the next retry, ``text`` a pattern for
+    the answer's text. ``limits_connections`` (``limits: connections``): a rate limit that counts connections. ``closes_after``
+    (``closes_after_hours``): from this age of the message on, the error closes the channel. ``ends_by_check``: the daily check of the
+    settings reopens a channel that the error has closed.
     """
 
     code: str
@@ -82,6 +76,7 @@ class ErrorCode:
     text: re.Pattern[str] | None = None
     limits_connections: bool = False
     closes_after: timedelta | None = None
+    ends_by_check: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,9 +106,8 @@ class SendResult:
 
 
 @cache
-def error_table(channel: Channel) -> Mapping[str, ErrorCode]:
-    """The channel's codes. ``unknown`` is for codes that the table does not list."""
-    rows = load_yaml(_TABLE_FILE)[channel.value]
+def load_errors(file: Path) -> Mapping[str, ErrorCode]:
+    """The table of a channel."""
     return {
         code: ErrorCode(
             code=code,
@@ -124,16 +118,16 @@ def error_table(channel: Channel) -> Mapping[str, ErrorCode]:
             text=re.compile(row["text"], re.IGNORECASE) if "text" in row else None,
             limits_connections=row.get("limits") == "connections",
             closes_after=timedelta(hours=row["closes_after_hours"]) if "closes_after_hours" in row else None,
+            ends_by_check=row.get("ends_by_check", False),
         )
-        for code, row in rows.items()
+        for code, row in load_yaml(file).items()
     }
 
 
 def failed(
     channel: Channel, code: str, detail: str = "", *, retry_after: timedelta | None = None
 ) -> SendResult:
-    """The result for an error code. A code that the table does not list becomes the channel's ``unknown``."""
-    table = error_table(channel)
-    error = table.get(code) or table["unknown"]
+    """The result for an error code. A code that the channel's table does not list becomes its ``unknown``."""
+    error = channel.errors.get(code) or channel.errors["unknown"]
     shown = detail if error.code == code else f"{code}: {detail}" if detail else code
     return SendResult(error.outcome, error, shown, retry_after=retry_after)

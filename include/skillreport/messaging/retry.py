@@ -1,7 +1,7 @@
 """The next status of a message after a send. Pure; datetimes are aware.
 
 Source: BATCH-019-02's rules. The pause is min(60 min × 2^(n−1), 24 h) with jitter, unless the service sends Retry-After. There are at
-most 3 attempts (Slack 5), fewer if the application's row says so (max_retry_count). A send that was refused by a limit is not an
+most the attempts of the channel, fewer if the application's row says so (max_retry_count). A send that was refused by a limit is not an
 attempt, nor is a refusal of the installation, nor a letter whose file cannot be read. These are retried until the message's age reaches
 ``give_up_hours``, and contract letters without an end. Every other answer is an attempt.
 """
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, SendResult
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResult
 
 FIRST_BACKOFF = timedelta(hours=1)
 LONGEST_BACKOFF = timedelta(hours=24)
@@ -22,11 +23,6 @@ LONGEST_PROBE_PAUSE = timedelta(hours=12)
 JITTER = 0.1
 # The pause after a refusal by a rate limit, if the service does not say how long to wait.
 RATE_LIMIT_PAUSE = timedelta(minutes=1)
-
-MAX_ATTEMPTS = {Channel.EMAIL: 3, Channel.SLACK: 5, Channel.TEAMS: 3, Channel.LINE_WORKS: 3}
-
-# A repeated e-mail has the same Message-ID, and mail programs show it once. The other channels have no such key.
-_MAY_BE_REPEATED = frozenset({Channel.EMAIL})
 
 # These errors affect all messages of the tenant's channel until an administrator fixes them.
 CLOSES_CHANNEL = frozenset({ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION})
@@ -78,7 +74,7 @@ def transition(
     ``pause`` (default: a minute) is the wait after a refusal by a limit for which the service states none. ``age`` is the time since the
     message was due.
     """
-    most = min(MAX_ATTEMPTS[channel], most_attempts or MAX_ATTEMPTS[channel])
+    most = min(channel.attempts, most_attempts or channel.attempts)
     attempts += result.counts_as_attempt
     error = result.error
     closes_channel = error is not None and (
@@ -101,7 +97,7 @@ def transition(
                 now,
                 suppresses_address=error is not None and error.error_class is ErrorClass.ADDRESS,
             )
-        case Outcome.AMBIGUOUS if channel not in _MAY_BE_REPEATED:
+        case Outcome.AMBIGUOUS if not channel.may_repeat:
             return Transition(Status.AMBIGUOUS, attempts, now)
     asked = result.retry_after or (error and error.wait)
     if not result.counts_as_attempt:

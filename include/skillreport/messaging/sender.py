@@ -12,7 +12,7 @@ import asyncio
 import math
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,11 +27,12 @@ from include.skillreport.core.errors import is_about_data, reason_of
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.lasting_connection import LastingConnection
 from include.skillreport.messaging import outbox
-from include.skillreport.messaging.channels.base import ChannelClient
+from include.skillreport.messaging.channels.channel import ChannelClient
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.letter_files import with_content
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outbox import Claimed, Claims, Lane, SendAttempt
-from include.skillreport.messaging.outcome import Channel, ErrorClass, SendResult, failed
+from include.skillreport.messaging.outcome import ErrorClass, SendResult, failed
 from include.skillreport.messaging.pacing import LanePace
 from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.shared_limits import (
@@ -46,11 +47,8 @@ from include.skillreport.messaging.throttle import Throttle
 
 T = TypeVar("T")
 
-# The maximum number of a lane's messages in flight. A killed sender leaves them in doubt.
-_IN_FLIGHT = {Channel.EMAIL: 10, Channel.SLACK: 5, Channel.TEAMS: 4, Channel.LINE_WORKS: 4}
-
 # The maximum number of a channel's lanes that send at the same time, so that there are not too many open sockets.
-_LANES_AT_ONCE = dict.fromkeys(Channel, 100)
+_LANES_AT_ONCE = 100
 
 # After this many seconds, a lane gives way to other lanes that wait for the same limit.
 _TURN_SECONDS = 1.0
@@ -58,11 +56,8 @@ _TURN_SECONDS = 1.0
 # Seconds that one send may take, including all its requests. It must be well below the outbox's lease.
 SEND_LIMIT = 120
 
-# If this many messages in a row end with one of these errors, the service is unavailable. A mail server's 4xx mostly concerns one
-# recipient.
+# If this many messages in a row end with an error of the service, it is unavailable.
 _MOST_FAILURES = 3
-_SERVICE_ERRORS = dict.fromkeys(Channel, frozenset({ErrorClass.SERVICE, ErrorClass.NETWORK}))
-_SERVICE_ERRORS[Channel.EMAIL] = frozenset({ErrorClass.NETWORK})
 
 # Seconds after which a lane looks again for a message that another sender has locked.
 _LOCKED_SECONDS = 0.2
@@ -117,7 +112,7 @@ class Sender:
         self._until = time.monotonic() + seconds
         self._lanes: Sequence[Lane] = ()
         self._database_turn = asyncio.Lock()
-        self._turns = {channel: asyncio.Semaphore(lanes) for channel, lanes in _LANES_AT_ONCE.items()}
+        self._turns = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(_LANES_AT_ONCE))
         self._in_flight = set[str]()
 
     async def drain(self, lanes: Sequence[Lane]) -> list[LaneReport]:
@@ -177,14 +172,14 @@ class Sender:
         while True:
             now = time.monotonic()
             may_go_on = now < self._until and (now < turn_ends or not pace.throttle.has_waiting_lanes)
-            slots = pace.throttle.take_now(_IN_FLIGHT[lane.channel]) if may_go_on else 0
+            slots = pace.throttle.take_now(lane.channel.in_flight) if may_go_on else 0
             if not slots:
                 # Results are recorded before the lane waits.
                 await self._exchange(lane, pace, sent, 0)
                 if sent and not throttled and not await self._has_due(lane):
                     return
                 sent = ()
-                slots = await pace.throttle.take(_IN_FLIGHT[lane.channel], self._until)
+                slots = await pace.throttle.take(lane.channel.in_flight, self._until)
                 if not slots:
                     report.is_server_closed |= pace.throttle.is_shut
                     return
@@ -221,8 +216,8 @@ class Sender:
         """No message can be claimed now. Wait for the first that can; returns False if the lane has none in the run's time."""
         now = time.monotonic()
         waits = [moment - now for moment in throttled.values() if moment > now]
-        if pace.channels is not None and await self._has_due(lane):
-            waits.append(pace.channels.next_free() or _LOCKED_SECONDS)
+        if pace.destinations is not None and await self._has_due(lane):
+            waits.append(pace.destinations.next_free() or _LOCKED_SECONDS)
         for message_id in [each for each, moment in throttled.items() if moment <= now]:
             # This lane has claimed it again, or another sender has.
             del throttled[message_id]
@@ -270,7 +265,7 @@ class Sender:
         )
 
     async def _suppressed(self, lane: Lane) -> Mapping[str, Reason]:
-        if lane.channel is not Channel.EMAIL:
+        if lane.channel != EMAIL:
             return {}
         return await self._query(
             partial(outbox.suppressed_addresses, tenant_id=lane.tenant_id, now=self._clock())
@@ -353,4 +348,4 @@ def _is_refused_access(entry: SendAttempt) -> bool:
 
 def _is_service_error(entry: SendAttempt) -> bool:
     error = entry.result.error
-    return error is not None and error.error_class in _SERVICE_ERRORS[entry.claimed.message.channel]
+    return error is not None and error.error_class in entry.claimed.message.channel.service_errors

@@ -16,8 +16,8 @@ import psycopg
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
+from include.skillreport.messaging.channels import notification_channel
 from include.skillreport.messaging.destinations import destinations_for
-from include.skillreport.messaging.integrations import notification_channel
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.reminder_names import KEYS
 

@@ -13,8 +13,8 @@ import psycopg
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.yaml_files import load_yaml
-from include.skillreport.messaging.integrations import notification_channel
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels import EMAIL, notification_channel
+from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.reminder_names import KEYS
 from include.skillreport.messaging.templates import Template
 
@@ -27,7 +27,7 @@ def load_templates(
     connection: psycopg.Connection,
     keys: Sequence[str],
     languages: Mapping[str, str],
-    channel: Channel = Channel.EMAIL,
+    channel: Channel = EMAIL,
 ) -> dict[str, dict[str, Template]]:
     """The templates of the transaction's tenants for a channel, by tenant and key, in each tenant's language (``ja``, ``en``)."""
     chosen = {
@@ -46,20 +46,20 @@ def load_templates(
     )
     for row in rows:
         is_readable = row["language"] in ("ja", languages.get(row["tenant_id"]))
-        if is_readable and notification_channel(row["notification_type"]) is channel:
+        if is_readable and notification_channel(row["notification_type"]) == channel:
             chosen[row["tenant_id"]][ours[row["template_key"]]] = Template(
                 row["template_key"],
                 channel,
                 row["language"],
                 row["subject"],
                 row["body"],
-                row["is_html"] and channel is Channel.EMAIL,
+                row["is_html"] and channel == EMAIL,
                 row["is_markdown"],
             )
     return chosen
 
 
-def default_template(key: str, language: str, channel: Channel = Channel.EMAIL) -> Template:
+def default_template(key: str, language: str, channel: Channel = EMAIL) -> Template:
     """The built-in template of a reminder or a notice."""
     text = _defaults()[key][language]
     return Template(key, channel, language, text["subject"], text["body"])

@@ -67,6 +67,7 @@ class Limit:
     ``key`` identifies it and contains no secret. ``per_minute`` is the rate at the start (None: as fast as possible), ``most_per_minute``
     the maximum rate. ``burst`` is the number of messages that may follow each other at once, ``at_once`` the number of parallel sends.
     ``delays``: the service may delay its answers instead of refusing (a mail server). ``label`` names a mail server for operators.
+    ``destination_seconds``: the pause between two messages to one destination (0: none).
     """
 
     key: str
@@ -76,6 +77,7 @@ class Limit:
     at_once: int = 100
     delays: bool = False
     label: str = ""
+    destination_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from include.skillreport.batches.external_sync.sync import (
 )
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Request, Run, UnitFailure, UnitResult, Work
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
 
 _CHANGED = "この確認を出した後に、名簿か連携が変わっています"
@@ -86,7 +86,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         return outcomes
 
     def _decide(self, work: Work, tenant_id: str) -> UnitResult | UnitFailure:
-        unit = Unit(tenant_id, Channel(work.run.part), work.run.execution_id, work.run.run_date)
+        unit = Unit(tenant_id, CHANNELS[work.run.part], work.run.execution_id, work.run.run_date)
         plan = load_plan(work.connection, unit)
         if plan is not None and plan.status == SKIPPED:
             return UnitFailure(

@@ -17,7 +17,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox, suppression
-from include.skillreport.messaging.channels.letter import is_address
+from include.skillreport.messaging.channels.email.letter import is_address
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.suppression import Reason, masked

@@ -26,6 +26,7 @@ from psycopg import errors, sql
 
 from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import SchemaError, reason_of
+from include.skillreport.schema.channels import record_channels
 from include.skillreport.schema.checks.findings import Finding, refuse
 from include.skillreport.schema.checks.host import count_tenants, find_several_tenants
 from include.skillreport.schema.checks.privileges import BOARD as BOARD
@@ -81,6 +82,7 @@ def upgrade(
         refuse(filter(None, [_find_other_revision(driver)]))
         _drop_views(driver)
         _migrate(connection)
+        record_channels(driver)
         _create_views(driver, variant)
         record_present(driver)
         return variant

@@ -6,6 +6,7 @@ import psycopg
 
 from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import SchemaError
+from include.skillreport.schema.channels import find_other_channels
 from include.skillreport.schema.checks.findings import Finding, refuse, remark
 from include.skillreport.schema.checks.host import find_hidden_rows, find_several_tenants
 from include.skillreport.schema.host_contract import HostVariant, check_host
@@ -30,12 +31,14 @@ def check_deployment(connection: psycopg.Connection) -> None:
 
 
 def find_other_deployment(connection: psycopg.Connection, variant: HostVariant) -> Finding | None:
-    """Whether the last deployment was of another revision, or for another variant of the host than ``variant``."""
+    """Whether the last deployment was of another revision, for another variant of the host than ``variant``, or with other channels."""
     deployed = connection.execute("SELECT revision, host_variant FROM batch.deployment").fetchone()
     revision, views = deployed or (None, None)
     other = find_other_revision(revision)
-    if other or views == variant:
+    if other:
         return other
+    if views == variant:
+        return find_other_channels(connection)
     problem = f"スキーマ batch のビューはホストの {views} 版のものですが、ホストは {variant} 版です。"
     return remark("outdated", problem, f"{UPGRADE_HINT}。", "batch")
 

@@ -1,6 +1,8 @@
-"""The Japanese words for states and channels of messages."""
+"""The words for states and channels of messages."""
 
 from __future__ import annotations
+
+from include.skillreport.messaging.channels import CHANNELS
 
 # The filter states of the list of messages. The first ones need an operator.
 STATES = {
@@ -20,4 +22,7 @@ ALL_STATES = STATES | {
     "merged": "まとめて送信",
 }
 
-CHANNELS = {"email": "メール", "slack": "Slack", "teams": "Teams", "line_works": "LINE WORKS"}
+
+def channel_labels() -> dict[str, str]:
+    """The names of the channels."""
+    return {name: channel.label for name, channel in CHANNELS.items()}

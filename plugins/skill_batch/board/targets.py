@@ -11,7 +11,7 @@ import psycopg
 
 from skill_batch.board.actions import Action, ActionError, unknown_tenants
 from skill_batch.board.choosing import choices, tenant_ids_of
-from skill_batch.board.message_words import ALL_STATES, CHANNELS
+from skill_batch.board.message_words import ALL_STATES, channel_labels
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
 
@@ -90,7 +90,7 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **row,
         "status_name": ALL_STATES.get(row.get("status", ""), row.get("status")),
-        "channel_name": CHANNELS.get(row.get("channel", ""), row.get("channel")),
+        "channel_name": channel_labels().get(row.get("channel", ""), row.get("channel")),
     }
 
 

@@ -1,4 +1,4 @@
-"""A hook to send notifications over four channels and to check a tenant's channel, for the DAGs of this repository and of other teams."""
+"""A hook to send notifications over the channels and to check a tenant's channel, for the DAGs of this repository and of other teams."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.channels import Finding, NotConfigured, connect
+from include.skillreport.messaging.channels import CHANNELS, EMAIL
+from include.skillreport.messaging.channels.channel import Channel, ChannelConfig, Finding, NotConfigured
 from include.skillreport.messaging.integrations import load_configs
-from include.skillreport.messaging.message import ChannelConfig, mask_secrets
+from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.outbox import Draft, Lane
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.templates import literal
@@ -32,7 +32,7 @@ _SEND_SECONDS = 120
 
 
 class NotificationHook(BaseHook, Notifications):
-    """Sends messages by email, Slack, Microsoft Teams and LINE WORKS, through the outbox of the batches.
+    """Sends messages by e-mail, Slack, Microsoft Teams and LINE WORKS, through the outbox of the batches.
 
     The hook writes a message to the outbox and sends it from there, with row-level security and the rules of BATCH-019-01. A message is
     claimed before it is sent. Each ``dedupe_key`` is sent once per tenant. A message with an ambiguous answer is not sent again
@@ -42,7 +42,7 @@ class NotificationHook(BaseHook, Notifications):
     .. code-block:: python
 
         NotificationHook().send(
-            "T1", Channel.EMAIL, "admin@example.jp", "点検のお知らせ", "11 月 30 日に点検します。", dedupe_key="maintenance:2026-11-30"
+            "T1", "email", "admin@example.jp", "点検のお知らせ", "11 月 30 日に点検します。", dedupe_key="maintenance:2026-11-30"
         )
 
     :param tenant_db_conn_id: Postgres connection that acts as ``batch_tenant``.
@@ -70,7 +70,7 @@ class NotificationHook(BaseHook, Notifications):
             services = network()
         except (BatchError, psycopg.Error) as error:
             return False, reason_of(error)
-        findings = asyncio.run(validate_channel(services.email, Channel.EMAIL, (), services))
+        findings = asyncio.run(validate_channel(services.email, EMAIL, (), services))
         if findings:
             return (
                 False,
@@ -81,7 +81,7 @@ class NotificationHook(BaseHook, Notifications):
     def send(
         self,
         tenant_id: str,
-        channel: Channel,
+        channel: str,
         destination: str,
         subject: str,
         text: str,
@@ -92,18 +92,18 @@ class NotificationHook(BaseHook, Notifications):
         """Send one plain text message now; returns its status afterwards.
 
         :param tenant_id: the tenant whose channel sends.
-        :param channel: the channel.
+        :param channel: the channel, by name: ``email``, ``slack``, ``teams``, ``line_works`` or another channel of ``messaging/channels``.
         :param destination: an email address, a Slack channel or user id, or ``users/ID``, ``channels/ID`` of LINE WORKS.
         :param subject: one line. Channels without a subject show it as a heading.
         :param text: plain text.
         :param dedupe_key: names the event. A second message with the same key is not sent; returns the status of the first.
         :param priority: 1 (HIGH) to 3 (LOW).
         """
-        shown = literal(channel, subject, text)
+        shown = literal(CHANNELS[channel], subject, text)
         draft = Draft(
             tenant_id=tenant_id,
             dedupe_key=dedupe_key,
-            channel=channel,
+            channel=CHANNELS[channel],
             destination=destination,
             subject=shown.subject,
             body=shown.text,
@@ -138,21 +138,21 @@ class NotificationHook(BaseHook, Notifications):
                 found = self.statuses(connection, [draft.dedupe_key for draft in drafts])
         return [found[draft.tenant_id, draft.dedupe_key] for draft in drafts]
 
-    def validate(self, tenant_id: str, channel: Channel, destinations: Collection[str] = ()) -> list[Finding]:
+    def validate(self, tenant_id: str, channel: str, destinations: Collection[str] = ()) -> list[Finding]:
         """The problems of a tenant's channel; empty if there are none. Asks the service, and sends no message.
 
         :param tenant_id: the tenant whose channel is checked.
-        :param channel: the channel.
+        :param channel: the channel, by name.
         :param destinations: destinations to check as well, as in ``send``.
         """
         services = network()
         config: ChannelConfig | None = services.email
-        if channel is not Channel.EMAIL:
+        if channel != EMAIL:
             with self._tenant_db.transaction([tenant_id]) as connection:
-                config = load_configs(connection).get(Lane(tenant_id, channel))
+                config = load_configs(connection).get(Lane(tenant_id, CHANNELS[channel]))
         if config is not None:
             mask_secrets([config], services)
-        return asyncio.run(validate_channel(config, channel, destinations, services))
+        return asyncio.run(validate_channel(config, CHANNELS[channel], destinations, services))
 
 
 async def validate_channel(
@@ -163,6 +163,6 @@ async def validate_channel(
         return await NotConfigured(channel).validate()
     async with (
         guarded_session(services.allowed_hosts) as session,
-        aclosing(connect(config, session, allowed_hosts=services.allowed_hosts)) as client,
+        aclosing(channel.client(config, session, services.allowed_hosts)) as client,
     ):
         return await client.validate(destinations)

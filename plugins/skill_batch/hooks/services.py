@@ -14,8 +14,8 @@ from skill_batch.network import MAILBOX_CONN_ID, SMTP_CONN_ID, mail_server, mail
 from skill_batch.notifiers.channels import OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID, identify_slack
 from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.feedback.mailbox import open_mailbox
-from include.skillreport.messaging.outcome import Channel
 
 _WORKS = "接続できました"
 
@@ -51,7 +51,7 @@ class MailServerHook(_ServiceHook):
         """Log in and log out."""
         try:
             server = mail_server(self.service_conn_id)
-            findings = asyncio.run(validate_channel(server, Channel.EMAIL, (), _services(server)))
+            findings = asyncio.run(validate_channel(server, EMAIL, (), _services(server)))
         except BatchError as error:
             return False, reason_of(error)
         if findings:

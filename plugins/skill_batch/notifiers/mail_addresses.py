@@ -1,6 +1,6 @@
 """The sender and the recipients of an alert by mail: how their texts are split, and how they are written into the headers.
 
-The rule of ``include.skillreport.messaging.channels.sender_address``, which says why it is not that of the standard library. A test
+The rule of ``include.skillreport.messaging.channels.email.sender_address``, which says why it is not that of the standard library. A test
 compares both.
 The triggerer imports this module, on some platforms without ``include``.
 """

@@ -80,6 +80,7 @@ BOUNDED = (
             "account_link",
             "alembic_version",
             "applied_setting",
+            "channel",
             "channel_circuit",
             "deployment",
             "directory_account",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
+import aiohttp
 import psycopg
 
 from include.skillreport.batches.external_sync.batch import ExternalSyncBatch
-from include.skillreport.batches.external_sync.directories import Patience
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.network import Network
+from include.skillreport.messaging.channels.directory import Access, Patience, ServiceDirectory
+from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
+from include.skillreport.messaging.channels.teams import TEAMS
+from include.skillreport.messaging.channels.teams.directory import GraphConfig
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.batch_runs import run_batch
 from local_stack.stand_ins import StandInDirectory, StandIns
@@ -30,6 +35,20 @@ GRAPH_DIRECTORY = "entra-1"
 LINE_WORKS_CLIENT = "client-1"
 
 HASTY = Patience(attempts=2, first_pause=0.01, longest_pause=0.5, waits=3)
+
+
+_SERVICES = {SlackConfig: SLACK, GraphConfig: TEAMS, LineWorksConfig: LINE_WORKS}
+
+
+def open_directory(
+    config: Any,
+    session: aiohttp.ClientSession,
+    allowed_hosts: Collection[str],
+    patience: Patience,
+    **options: Any,
+) -> ServiceDirectory:
+    """The directory for some credentials."""
+    return _SERVICES[type(config)].directory(config, Access(session, allowed_hosts, patience, **options))
 
 
 def batch(patience: Patience = HASTY) -> ExternalSyncBatch:

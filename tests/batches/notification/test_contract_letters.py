@@ -16,10 +16,10 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS, USAGE_WARNING
 from include.skillreport.messaging.notices import MONTHLY_REPORT, notice
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.template_store import default_template
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -78,7 +78,7 @@ def queue(database: Database, *drafts: Draft) -> None:
 
 
 def draft(template_key: str | None, due_at: datetime, key: str = "k") -> Draft:
-    return Draft("A", key, Channel.EMAIL, PAYER, "件名", "本文", due_at, template_key=template_key)
+    return Draft("A", key, EMAIL, PAYER, "件名", "本文", due_at, template_key=template_key)
 
 
 def rows(host: psycopg.Connection, columns: str = "status, error_code") -> list[tuple[Any, ...]]:

@@ -17,12 +17,14 @@ from typing_extensions import override
 from include.skillreport.batches.scheduled_notifications import create_batch
 from include.skillreport.batches.scheduled_notifications.digests import digests
 from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
-from include.skillreport.messaging.channels.line_works import LONGEST_TEXT
-from include.skillreport.messaging.channels.slack import LONGEST_TEXT as LONGEST_SLACK_TEXT
-from include.skillreport.messaging.channels.slack import MOST_BLOCKS
-from include.skillreport.messaging.channels.teams import SIZE_LIMIT
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.line_works import LINE_WORKS, LONGEST_TEXT
+from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.slack.blocks import LONGEST_TEXT as LONGEST_SLACK_TEXT
+from include.skillreport.messaging.channels.slack.blocks import MOST_BLOCKS
+from include.skillreport.messaging.channels.teams import SIZE_LIMIT, TEAMS
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
 from include.skillreport.messaging.templates import literal
 from local_stack.batch_runs import LOCAL, run_batch
@@ -37,7 +39,7 @@ BOTH = (CERTIFICATE_EXPIRY, GOAL_DUE)
 _ids = count(1)
 
 
-def draft(number: int, channel: Channel = Channel.EMAIL, body: str = "", **changes: Any) -> Draft:
+def draft(number: int, channel: Channel = EMAIL, body: str = "", **changes: Any) -> Draft:
     """A reminder of a goal."""
     shown = literal(channel, f"件名{number}", body or f"本文{number}")
     reminder = Draft(
@@ -140,14 +142,14 @@ def test_a_page_is_one_page_whatever_the_pages_are() -> None:
 
 
 def test_slack_gets_no_more_blocks_than_it_takes() -> None:
-    messages = sent([draft(number, Channel.SLACK, "あ" * 18_000) for number in range(6)])
+    messages = sent([draft(number, SLACK, "あ" * 18_000) for number in range(6)])
 
     assert [len(each.rich) for each in messages] == [15, 15, 15]
     assert all(len(each.rich) <= MOST_BLOCKS and len(each.body) <= LONGEST_SLACK_TEXT for each in messages)
 
 
 def test_a_card_stays_below_the_size_that_teams_takes() -> None:
-    messages = sent([draft(number, Channel.TEAMS, "あ" * 3_000) for number in range(7)])
+    messages = sent([draft(number, TEAMS, "あ" * 3_000) for number in range(7)])
 
     sizes = [len(json.dumps(each.rich, ensure_ascii=False).encode()) for each in messages]
     assert len(sizes) == 3
@@ -157,7 +159,7 @@ def test_a_card_stays_below_the_size_that_teams_takes() -> None:
 
 @pytest.mark.parametrize(("length", "messages"), [(400, 2), (990, 3), (995, 5), (2_500, 5)])
 def test_line_works_gets_no_text_above_its_limit(length: int, messages: int) -> None:
-    parts = sent([replace(draft(number, Channel.LINE_WORKS), body="あ" * length) for number in range(5)])
+    parts = sent([replace(draft(number, LINE_WORKS), body="あ" * length) for number in range(5)])
 
     assert len(parts) == messages
     assert all(len(each.body) <= max(LONGEST_TEXT, length) for each in parts)
@@ -269,19 +271,18 @@ def test_a_tenant_may_want_single_letters(
 
 
 @pytest.mark.usefixtures("goals")
-@pytest.mark.parametrize("channel", [Channel.SLACK, Channel.TEAMS, Channel.LINE_WORKS])
+@pytest.mark.parametrize("channel", [SLACK, TEAMS, LINE_WORKS])
 def test_a_chat_service_takes_the_digest(
     database: Database, host: psycopg.Connection, services: StandIns, channel: Channel
 ) -> None:
-    match channel:
-        case Channel.SLACK:
-            slack(host, "A", services)
-            route(host, "SLACK", channel="C1")
-        case Channel.TEAMS:
-            route(host, "TEAMS", webhook_url=services.teams_webhook_url)
-        case _:
-            line_works(host, "A", services)
-            route(host, "LINE_WORKS", destination="users/1")
+    if channel == SLACK:
+        slack(host, "A", services)
+        route(host, "SLACK", channel="C1")
+    elif channel == TEAMS:
+        route(host, "TEAMS", webhook_url=services.teams_webhook_url)
+    else:
+        line_works(host, "A", services)
+        route(host, "LINE_WORKS", destination="users/1")
 
     (arrived,) = [each for each in run(database, services) if each.channel == channel]
 

@@ -20,7 +20,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.network import Network
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.batch_runs import open_run, process_tenants
 from local_stack.stand_ins import MISSING, StandInDirectory, StandIns
@@ -473,7 +473,7 @@ def test_applying_twice_changes_nothing_and_a_plan_of_another_world_is_refused(
     slack(host, services).pages = [[member(1), member(2)]]
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
-        unit = Unit("A", Channel.SLACK, run.execution_id, DAY)
+        unit = Unit("A", SLACK, run.execution_id, DAY)
         network = Network(allowed_hosts=services.allowed_hosts)
         assert batch().fetch(Work(run, connection, ["A"], network=network)) == {}
 

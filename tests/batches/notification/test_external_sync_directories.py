@@ -9,21 +9,29 @@ from typing import Any
 import pytest
 from aiohttp import ClientTimeout, test_utils, web
 
-from include.skillreport.batches.external_sync.credentials import DirectoryConfig, GraphConfig
-from include.skillreport.batches.external_sync.directories import calls, open_directory
-from include.skillreport.batches.external_sync.directories.base import (
+from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels import directory as calls
+from include.skillreport.messaging.channels.channel import ChannelConfig
+from include.skillreport.messaging.channels.directory import (
     Account,
     ListedChannel,
     ListingError,
+    Pace,
     Page,
+    Patience,
     Position,
     StartOverError,
     following,
 )
-from include.skillreport.batches.external_sync.directories.calls import Pace, Patience
-from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels.teams.directory import GraphConfig
 from local_stack.stand_ins import StandInDirectory, StandIns
-from tests.batches.notification.directory_rows import HASTY, graph_user, line_works_user, member
+from tests.batches.notification.directory_rows import (
+    HASTY,
+    graph_user,
+    line_works_user,
+    member,
+    open_directory,
+)
 from tests.messaging.sending import Tenant
 from tests.virtual_time import VirtualTime
 from tests.waiting import LIMIT_SECONDS
@@ -45,7 +53,7 @@ def shown(services: StandIns, service: str, **fields: Any) -> StandInDirectory:
 
 def listing(
     services: StandIns,
-    config: DirectoryConfig,
+    config: ChannelConfig,
     *,
     patience: Patience = HASTY,
     start: Position | None = None,
@@ -148,7 +156,7 @@ def test_a_passing_server_error_is_retried(tenant: Tenant, status: int) -> None:
     shown(services, "slack", pages=[[member(1)]])
     shown(services, "teams", pages=[[graph_user(1)]])
     shown(services, "line_works", pages=[[line_works_user(1)]])
-    configs: dict[str, DirectoryConfig] = {
+    configs: dict[str, ChannelConfig] = {
         "slack": tenant.slack,
         "graph": graph_config(services),
         "graph_auth": graph_config(services),
@@ -177,7 +185,7 @@ def test_a_passing_server_error_is_retried(tenant: Tenant, status: int) -> None:
 def test_a_permanent_listing_error_is_reported_without_retry_or_secrets(
     tenant: Tenant, service: str, code: str | int, reason: str
 ) -> None:
-    configs: dict[str, DirectoryConfig] = {
+    configs: dict[str, ChannelConfig] = {
         "slack": tenant.slack,
         "graph": graph_config(tenant.services),
         "line_works": tenant.line_works,

@@ -10,12 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.skillreport.batches.external_sync.directories.base import (
-    Account,
-    AccountKind,
-    AccountState,
-    ListedChannel,
-)
 from include.skillreport.batches.external_sync.plan import (
     MARKS,
     Employee,
@@ -28,7 +22,15 @@ from include.skillreport.batches.external_sync.plan import (
 )
 from include.skillreport.batches.external_sync.rules import plan_sync
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.directory import (
+    Account,
+    AccountKind,
+    AccountState,
+    ListedChannel,
+)
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.teams import TEAMS
 
 LIMITS = ExternalSyncSettings(most_ending_percent=Decimal(20), small_directory_links=50, most_ending_links=25)
 TODAY = date(2026, 11, 25)
@@ -48,7 +50,7 @@ def employee(number: int, email: str | None = "") -> Employee:
 
 
 def world(accounts: list[Account], employees: list[Employee], **values: object) -> World:
-    return replace(World(Channel.SLACK, TODAY, accounts, employees), **values)  # type: ignore[arg-type]
+    return replace(World(SLACK, TODAY, accounts, employees), **values)  # type: ignore[arg-type]
 
 
 def made(plan: SyncPlan, *kinds: EntryKind) -> list[tuple[str, str | None]]:
@@ -304,8 +306,8 @@ def test_a_setting_is_useless_when_all_its_channels_are_gone() -> None:
 
 def test_teams_and_line_works_spell_their_destinations_in_their_own_way() -> None:
     for provider, channel, spelled in (
-        (Channel.TEAMS, ListedChannel("19:c", "x", is_archived=True, parent_id="T1"), ("19:c", "T1/19:c")),
-        (Channel.LINE_WORKS, ListedChannel("R1", "x", kind="room", is_archived=True), ("channels/R1",)),
+        (TEAMS, ListedChannel("19:c", "x", is_archived=True, parent_id="T1"), ("19:c", "T1/19:c")),
+        (LINE_WORKS, ListedChannel("R1", "x", kind="room", is_archived=True), ("channels/R1",)),
     ):
         plan = plan_sync(
             world(
@@ -379,7 +381,7 @@ def applied(before: World, plan: SyncPlan) -> World:
 def test_a_sync_is_idempotent_and_comes_to_rest(
     listings: list[list[Account]], employees: list[Employee]
 ) -> None:
-    here = World(Channel.SLACK, TODAY, [], employees)
+    here = World(SLACK, TODAY, [], employees)
     for number, listing in enumerate([*listings, *[listings[-1]] * 3]):
         here = replace(here, run_date=TODAY + timedelta(days=number), accounts=listing)
         plan = plan_sync(here, LIMITS)

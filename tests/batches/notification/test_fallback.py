@@ -9,8 +9,8 @@ import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Draft, enqueue
-from include.skillreport.messaging.outcome import Channel
 from local_stack.stand_ins import Arrived, StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -147,7 +147,7 @@ def test_messages_that_the_tenant_switched_off_are_not_sent(
 ) -> None:
     closed_channel(database, host, services, "本文")
     reminder = Draft(
-        "A", "goal_due:1", Channel.SLACK, "C1", "件名", "目標", DUE.astimezone(), template_key="goal_due"
+        "A", "goal_due:1", SLACK, "C1", "件名", "目標", DUE.astimezone(), template_key="goal_due"
     )
     with tenant_transaction(connection, ["A"]):
         enqueue(connection, [reminder], created_by="test")

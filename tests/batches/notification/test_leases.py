@@ -12,13 +12,13 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import next_firing
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Draft, Lane
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import lose_senders, run_notifications, slack, statuses, waiting
+from tests.messaging.outbox_rows import claim_due, lose_senders, run_notifications, slack, statuses, waiting
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def interrupted(database: Database, host: psycopg.Connection, services: StandIns
         host_rows.tenant(host, tenant_id)
         slack(host, tenant_id, services)
     now = datetime.now(UTC)
-    drafts = [Draft("A", f"m:{number}", Channel.SLACK, f"C{number}", "", "本文", now) for number in range(2)]
+    drafts = [Draft("A", f"m:{number}", SLACK, f"C{number}", "", "本文", now) for number in range(2)]
     with database.connect("batch_tenant") as connection:
         with tenant_transaction(connection, ["A"]):
             outbox.enqueue(connection, drafts, created_by="earlier")
-        claimed = outbox.claim(
+        claimed = claim_due(
             connection,
-            Lane("A", Channel.SLACK),
+            Lane("A", SLACK),
             [Status.PENDING],
             count=2,
             owner="killed",

@@ -9,9 +9,9 @@ import pytest
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.outbox import Draft, enqueue
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.preferences import preferences_of, quiet_until
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
@@ -34,7 +34,7 @@ def test_each_tenant_has_the_quiet_hours_of_its_own_clock(
         Draft(
             tenant_id,
             key,
-            Channel.EMAIL,
+            EMAIL,
             f"{tenant_id}-{key}@example.jp",
             "件名",
             "本文",

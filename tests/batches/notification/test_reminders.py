@@ -22,9 +22,13 @@ from include.skillreport.batches.scheduled_notifications.reminders import (
     reminders,
 )
 from include.skillreport.core.database import tenant_transaction
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.line_works import LINE_WORKS
+from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.destinations import destinations_for
 from include.skillreport.messaging.outbox import Draft, enqueue
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import Template
@@ -146,7 +150,7 @@ def test_a_reminder_is_a_letter_to_the_employee() -> None:
 
     assert (draft.tenant_id, draft.channel, draft.destination, draft.due_at) == (
         "T1",
-        Channel.EMAIL,
+        EMAIL,
         "hanako@example.jp",
         DUE_AT,
     )
@@ -171,7 +175,7 @@ def test_the_built_in_templates_name_everything_in_both_languages(language: str,
     assert (template.key, template.language, template.channel) == (
         occasion.template_key,
         language,
-        Channel.EMAIL,
+        EMAIL,
     )
     assert set(template.subject).issubset(string.printable) is (language == "en")
 
@@ -193,7 +197,7 @@ def test_employees_whose_day_has_not_come_are_not_counted() -> None:
 
 
 def test_a_refused_template_is_reported_once_and_delays_no_other() -> None:
-    broken = Template(CERTIFICATE_EXPIRY, Channel.EMAIL, "ja", "件名", "{{ full_nam }}")
+    broken = Template(CERTIFICATE_EXPIRY, EMAIL, "ja", "件名", "{{ full_nam }}")
 
     result = written(
         CERTIFICATE,
@@ -211,9 +215,7 @@ def test_a_refused_template_is_reported_once_and_delays_no_other() -> None:
 
 
 def test_a_tenants_own_template_is_used_with_its_variables() -> None:
-    own = Template(
-        GOAL_DUE, Channel.EMAIL, "ja", "{{goal_title}}", "<p>{{full_name}} {{days_left}}</p>", True
-    )
+    own = Template(GOAL_DUE, EMAIL, "ja", "{{goal_title}}", "<p>{{full_name}} {{days_left}}</p>", True)
 
     (draft,) = written(replace(GOAL, variables={**GOAL.variables, "full_name": "<b>"}), days_left=1,
                        templates={GOAL_DUE: own}).drafts  # fmt: skip
@@ -225,7 +227,7 @@ APPLICATIONS = "{{employee_name}}|{{goal_title}}|{{deadline_date}}|{{remaining_d
 
 
 def test_the_applications_variables_stand_in_for_ours() -> None:
-    own = Template("goal_deadline_reminder", Channel.EMAIL, "ja", "あと{{remaining_days}}日", APPLICATIONS)
+    own = Template("goal_deadline_reminder", EMAIL, "ja", "あと{{remaining_days}}日", APPLICATIONS)
 
     result = written(GOAL, days_left=7, templates={GOAL_DUE: own})
 
@@ -238,7 +240,7 @@ def test_the_applications_variables_stand_in_for_ours() -> None:
 def test_the_designs_variables_stand_in_for_ours() -> None:
     own = Template(
         "skill_expiry",
-        Channel.EMAIL,
+        EMAIL,
         "ja",
         "{{certificationName}}",
         "{{userName}}|{{expiryDate}}|{% if daysLeft <= 7 %}{{daysLeft}}{% endif %}",
@@ -250,15 +252,15 @@ def test_the_designs_variables_stand_in_for_ours() -> None:
 
 
 def test_a_reminder_takes_the_route_of_its_kind() -> None:
-    own = Template(GOAL_DUE, Channel.SLACK, "ja", "{{goal_title}}", "{{full_name}} <{{days_left}}>")
+    own = Template(GOAL_DUE, SLACK, "ja", "{{goal_title}}", "{{full_name}} <{{days_left}}>")
 
     result = written(
         replace(GOAL, email=None), CERTIFICATE, days_left=7, routes={GOAL_DUE: [Route(own, "#goals")]}
     )
 
     assert [(draft.channel, draft.destination) for draft in result.drafts] == [
-        (Channel.SLACK, "#goals"),
-        (Channel.EMAIL, "hanako@example.jp"),
+        (SLACK, "#goals"),
+        (EMAIL, "hanako@example.jp"),
     ]
     assert "山田 太郎" in result.drafts[0].body
     # A missing address matters only to e-mail.
@@ -267,7 +269,7 @@ def test_a_reminder_takes_the_route_of_its_kind() -> None:
 
 def test_several_routes_have_keys_of_their_own_and_show_no_destination() -> None:
     mail = default_template(GOAL_DUE, "ja")
-    slack = replace(mail, channel=Channel.SLACK)
+    slack = replace(mail, channel=SLACK)
 
     found = keys(
         written(GOAL, days_left=7, routes={GOAL_DUE: [Route(mail), Route(slack, "#a"), Route(slack, "#b")]})
@@ -299,19 +301,19 @@ def setting(key: str, kind: str, *, enabled: bool = True, event: str = "", **con
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([], [(Channel.EMAIL, "")]),
-        ([setting("goal_deadline_reminder", "EMAIL", from_address="x@example.jp")], [(Channel.EMAIL, "")]),
+        ([], [(EMAIL, "")]),
+        ([setting("goal_deadline_reminder", "EMAIL", from_address="x@example.jp")], [(EMAIL, "")]),
         ([setting("goal_deadline_reminder", "EMAIL", enabled=False)], []),
         (
             [setting("goal_deadline_reminder", "SLACK", webhook_url="https://x", channel="#goals")],
-            [(Channel.SLACK, "#goals")],
+            [(SLACK, "#goals")],
         ),
-        ([setting("goal_deadline_reminder", "TEAMS")], [(Channel.TEAMS, "")]),
-        ([setting("any", "Slack", event="goal_deadline_approaching", channel="C1")], [(Channel.SLACK, "C1")]),
-        ([setting("goalReminder", "email")], [(Channel.EMAIL, "")]),
-        ([setting("goal_due", "lineWorks", destination="users/1")], [(Channel.LINE_WORKS, "users/1")]),
+        ([setting("goal_deadline_reminder", "TEAMS")], [(TEAMS, "")]),
+        ([setting("any", "Slack", event="goal_deadline_approaching", channel="C1")], [(SLACK, "C1")]),
+        ([setting("goalReminder", "email")], [(EMAIL, "")]),
+        ([setting("goal_due", "lineWorks", destination="users/1")], [(LINE_WORKS, "users/1")]),
         ([setting("goal_deadline_reminder", "PIGEON")], []),
-        ([setting("skill_update_notification", "SLACK", enabled=False)], [(Channel.EMAIL, "")]),
+        ([setting("skill_update_notification", "SLACK", enabled=False)], [(EMAIL, "")]),
         (
             [
                 setting("goal_deadline_reminder", "SLACK", channel="#a"),
@@ -319,7 +321,7 @@ def setting(key: str, kind: str, *, enabled: bool = True, event: str = "", **con
                 setting("goal_reminder", "EMAIL"),
                 setting("goalReminder", "EMAIL", enabled=False),
             ],
-            [(Channel.SLACK, "#a"), (Channel.EMAIL, "")],
+            [(SLACK, "#a"), (EMAIL, "")],
         ),
     ],
 )
@@ -327,7 +329,7 @@ def test_the_notification_settings_decide_about_the_route(
     rows: list[dict[str, Any]], expected: list[tuple[Channel, str]]
 ) -> None:
     assert destinations_for(GOAL_DUE, rows) == expected
-    assert destinations_for(CERTIFICATE_EXPIRY, rows) == [(Channel.EMAIL, "")]
+    assert destinations_for(CERTIFICATE_EXPIRY, rows) == [(EMAIL, "")]
 
 
 def test_without_events_no_message_is_written() -> None:

@@ -10,20 +10,11 @@ from typing import Any
 import aiohttp
 import psycopg
 
-from include.skillreport.batches.external_sync.credentials import (
-    PROVIDERS,
-    DirectoryConfig,
-    GraphConfig,
-    directory_config_of,
-)
-from include.skillreport.batches.external_sync.directories import Patience, open_directory
-from include.skillreport.batches.external_sync.directories.base import ListingError, is_identity
 from include.skillreport.batches.external_sync.listing import Unit, read_listing
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.batches.external_sync.sync import (
     APPLIED,
     HELD,
-    PROVIDER_NAMES,
     SKIPPED,
     SavedPlan,
     apply_plan,
@@ -37,10 +28,12 @@ from include.skillreport.core.execution.batch import Request, Run, TenantBatch, 
 from include.skillreport.core.execution.digest import Digest, listed, one_line
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels import CHANNELS, channel_of
+from include.skillreport.messaging.channels.channel import Channel, ChannelConfig, Integration
+from include.skillreport.messaging.channels.directory import Access, ListingError, Patience, is_identity
 from include.skillreport.messaging.destinations import destinations_of
-from include.skillreport.messaging.integrations import channel_of, load_integrations
-from include.skillreport.messaging.message import LineWorksConfig, mask_secrets
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.integrations import load_integrations
+from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
@@ -52,8 +45,6 @@ _CONCURRENT_DIRECTORIES = 10
 _SHOWN_ENTRIES = 1_000
 # The number of problems in the outcome that people must solve.
 _SHOWN_PROBLEMS = 30
-
-_ROOM_PREFIX = "channels/"
 
 
 class ExternalSyncBatch(TenantBatch):
@@ -88,7 +79,7 @@ class ExternalSyncBatch(TenantBatch):
         used: dict[str, set[Channel]] = {}
         for tenant_id, *names in rows:
             provider = channel_of(*names)
-            if provider in PROVIDERS:
+            if provider is not None and provider.has_directory:
                 used.setdefault(tenant_id, set()).add(provider)
         return {tenant_id: sorted(providers) for tenant_id, providers in used.items()}
 
@@ -119,17 +110,17 @@ class ExternalSyncBatch(TenantBatch):
 
     def _load_configs(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
-    ) -> dict[str, DirectoryConfig]:
+    ) -> dict[str, ChannelConfig]:
         """The tenants' credentials for the run's provider. A tenant without credentials is left out; its plan stores the reason."""
         with tenant_transaction(connection, tenant_ids):
             rows = load_integrations(connection)
-        found: dict[str, DirectoryConfig | str] = {}
+        found: dict[str, ChannelConfig | str] = {}
         for row in rows:
             provider = channel_of(row["integration_key"], row["integration_type"])
-            if provider == run.part:
+            if provider is not None and provider == run.part:
                 # If a provider has two rows, the newest row comes last and counts.
                 found[row["tenant_id"]] = directory_config_of(provider, row)
-        configs: dict[str, DirectoryConfig] = {}
+        configs: dict[str, ChannelConfig] = {}
         for tenant_id in tenant_ids:
             config = found.get(tenant_id, "外部連携が無効になったため対象外です")
             if isinstance(config, str):
@@ -142,7 +133,7 @@ class ExternalSyncBatch(TenantBatch):
         self,
         connection: psycopg.Connection,
         run: Run,
-        configs: Mapping[str, DirectoryConfig],
+        configs: Mapping[str, ChannelConfig],
         network: Network,
     ) -> dict[str, Exception]:
         errors: dict[str, Exception] = {}
@@ -150,7 +141,7 @@ class ExternalSyncBatch(TenantBatch):
         stop_at = asyncio.get_running_loop().time() + run.send_seconds
         async with guarded_session(network.allowed_hosts) as session:
 
-            async def read(tenant_id: str, config: DirectoryConfig) -> None:
+            async def read(tenant_id: str, config: ChannelConfig) -> None:
                 async with at_once:
                     try:
                         async with asyncio.timeout_at(stop_at):
@@ -174,21 +165,20 @@ class ExternalSyncBatch(TenantBatch):
         connection: psycopg.Connection,
         run: Run,
         tenant_id: str,
-        config: DirectoryConfig,
+        config: ChannelConfig,
         session: aiohttp.ClientSession,
         network: Network,
     ) -> None:
         unit = _unit(run, tenant_id)
+        service = unit.provider.directory
         with tenant_transaction(connection, [tenant_id]):
             plan = load_plan(connection, unit)
-            delta_link = _load_delta_link(connection, unit) if isinstance(config, GraphConfig) else ""
-            rooms = _load_rooms(connection, unit) if isinstance(config, LineWorksConfig) else ()
+            delta_link = _load_delta_link(connection, unit) if service.reads_changes else ""
+            rooms = _load_rooms(connection, unit, service.room_prefix) if service.room_prefix else ()
         if plan and plan.status == APPLIED:
             return
-        directory = open_directory(
-            config, session, network.allowed_hosts, self._patience, delta_link=delta_link, rooms=rooms
-        )
-        await read_listing(connection, unit, directory)
+        access = Access(session, network.allowed_hosts, self._patience, delta_link, rooms)
+        await read_listing(connection, unit, service(config, access))
         self.plan_unit(connection, unit, run)
 
     def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
@@ -213,7 +203,17 @@ class ExternalSyncBatch(TenantBatch):
 
 
 def _unit(run: Run, tenant_id: str) -> Unit:
-    return Unit(tenant_id, Channel(run.part), run.execution_id, run.run_date)
+    return Unit(tenant_id, CHANNELS[run.part], run.execution_id, run.run_date)
+
+
+def directory_config_of(provider: Channel, row: Mapping[str, Any]) -> ChannelConfig | str:
+    """A row's credentials for the directory, or a sentence that says why there are none."""
+    integration = Integration.of_row(row)
+    # The row is also used to send messages.
+    if integration.connection.get("directory_sync") is False:
+        return "設定（directory_sync）により対象外です"
+    missing = f"名簿を読む認証情報（{provider.directory.credentials}）がないため対象外です"
+    return provider.directory.config_of(integration) or missing
 
 
 def _load_delta_link(connection: psycopg.Connection, unit: Unit) -> str:
@@ -221,16 +221,16 @@ def _load_delta_link(connection: psycopg.Connection, unit: Unit) -> str:
     return str(row[0]) if row else ""
 
 
-def _load_rooms(connection: psycopg.Connection, unit: Unit) -> Collection[str]:
+def _load_rooms(connection: psycopg.Connection, unit: Unit, prefix: str) -> Collection[str]:
     """The known talk rooms: those in notification settings, and those of the last applied listing."""
     settings = _SQL.rows(connection, "load_settings", **unit.key)
     known = _SQL.rows(connection, "load_known_channels", **unit.key)
     named = {
-        destination.removeprefix(_ROOM_PREFIX)
+        destination.removeprefix(prefix)
         for setting in settings
-        if channel_of(setting["notification_type"]) is unit.provider
+        if channel_of(setting["notification_type"]) == unit.provider
         for destination in destinations_of(setting)
-        if destination.startswith(_ROOM_PREFIX)
+        if destination.startswith(prefix)
     }
     return {room for room in named if is_identity(room)} | {
         row["external_id"] for row in known if row["kind"] == "room"
@@ -239,7 +239,7 @@ def _load_rooms(connection: psycopg.Connection, unit: Unit) -> Collection[str]:
 
 def _held_line(row: tuple[Any, ...]) -> str:
     code, name, provider, reason = row
-    return f"・{one_line(f'{code} {name}')}（{PROVIDER_NAMES[Channel(provider)]}）: {reason}"
+    return f"・{one_line(f'{code} {name}')}（{CHANNELS[provider].service}）: {reason}"
 
 
 def _result(run: Run, tenant_id: str, plan: SavedPlan) -> UnitResult:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from include.skillreport.batches.external_sync.directories.base import ListedChannel
 from include.skillreport.batches.external_sync.plan import EntryKind, KnownChannel, PlanEntry, World
-from include.skillreport.messaging.outcome import Channel
 
 
 def _vanished(world: World) -> Iterator[KnownChannel]:
@@ -64,12 +62,12 @@ def setting_changes(world: World) -> Iterator[PlanEntry]:
         name
         for channel in world.channels
         if not channel.is_archived
-        for name in spellings(world.provider, channel)
+        for name in world.provider.directory.spellings(channel)
     }
     gone = {
         name: channel
         for channel in [*archived, *(known.channel for known in _vanished(world))]
-        for name in spellings(world.provider, channel) - reachable
+        for name in world.provider.directory.spellings(channel) - reachable
     }
     for setting in world.settings:
         affected = [gone[name] for name in setting.destinations if name in gone]
@@ -84,13 +82,3 @@ def setting_changes(world: World) -> Iterator[PlanEntry]:
             before={"is_enabled": True},
             after={"is_enabled": not is_useless},
         )
-
-
-def spellings(provider: Channel, channel: ListedChannel) -> frozenset[str]:
-    """The texts by which a notification setting can name a channel as its destination."""
-    match provider:
-        case Channel.SLACK:
-            return frozenset({channel.external_id, f"#{channel.name}"})
-        case Channel.LINE_WORKS:
-            return frozenset({f"channels/{channel.external_id}"})
-    return frozenset({channel.external_id, f"{channel.parent_id}/{channel.external_id}"})

@@ -12,18 +12,18 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.skillreport.batches.external_sync.directories import Directory
-from include.skillreport.batches.external_sync.directories.base import (
+from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.directory import (
     REPEATED_CURSOR,
     Account,
     ListedChannel,
     ListingError,
     Page,
     Position,
+    ServiceDirectory,
     StartOverError,
 )
-from include.skillreport.core.database import Statements, tenant_transaction
-from include.skillreport.messaging.outcome import Channel
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -61,7 +61,7 @@ class Progress:
     started_over: str = ""
 
 
-async def read_listing(connection: psycopg.Connection, unit: Unit, directory: Directory) -> None:
+async def read_listing(connection: psycopg.Connection, unit: Unit, directory: ServiceDirectory) -> None:
     """Read the missing pages of the unit's listing; each page is saved with the progress in one transaction.
 
     :raises ListingError: the listing is not complete. The pages that were read stay for another attempt of the same run.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from include.skillreport.batches.external_sync.directories.base import Account, AccountKind, AccountState
 from include.skillreport.batches.external_sync.plan import Employee, EntryKind, Link, PlanEntry, World
+from include.skillreport.messaging.channels.directory import Account, AccountKind, AccountState
 
 # Only accounts in these states are linked.
 _LINKABLE = (AccountState.ACTIVE, AccountState.ON_LEAVE)

@@ -10,8 +10,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from include.skillreport.batches.external_sync.directories.base import Account, ListedChannel
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.channels.directory import Account, ListedChannel
 
 
 class EntryKind(StrEnum):

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from include.skillreport.batches.external_sync.channel_changes import channel_changes, setting_changes
-from include.skillreport.batches.external_sync.directories.base import Account, AccountKind, AccountState
 from include.skillreport.batches.external_sync.matching import new_links
 from include.skillreport.batches.external_sync.plan import EntryKind, Link, PlanEntry, SyncPlan, World
 from include.skillreport.batches.external_sync.safety_limits import (
@@ -20,6 +19,7 @@ from include.skillreport.batches.external_sync.safety_limits import (
     too_many_links,
 )
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
+from include.skillreport.messaging.channels.directory import Account, AccountKind, AccountState
 
 # The names of the fields in the reason of an update.
 _FIELD_NAMES = {

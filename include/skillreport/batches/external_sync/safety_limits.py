@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from include.skillreport.batches.external_sync.channel_changes import spellings
-from include.skillreport.batches.external_sync.directories.base import Account
 from include.skillreport.batches.external_sync.plan import World
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
+from include.skillreport.messaging.channels.directory import Account
 
 
 def implausible(people: Sequence[Account]) -> str:
@@ -46,10 +45,11 @@ def too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
     """
     listed = {channel.external_id for channel in world.channels}
     named = {name for setting in world.settings for name in setting.destinations}
+    spelled = world.provider.directory.spellings
     at_stake = [
         each.channel.external_id
         for each in world.known_channels
-        if not each.channel.is_archived and not named.isdisjoint(spellings(world.provider, each.channel))
+        if not each.channel.is_archived and not named.isdisjoint(spelled(each.channel))
     ]
     absent = sum(external_id not in listed for external_id in at_stake)
     # A single channel can vanish if other channels are listed.

@@ -12,13 +12,6 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.skillreport.batches.external_sync.directories.base import (
-    Account,
-    AccountKind,
-    AccountState,
-    ListedChannel,
-    one_line,
-)
 from include.skillreport.batches.external_sync.listing import Unit, load_progress
 from include.skillreport.batches.external_sync.plan import (
     MARKS,
@@ -35,18 +28,22 @@ from include.skillreport.batches.external_sync.rules import plan_sync
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels import channel_of
+from include.skillreport.messaging.channels.directory import (
+    Account,
+    AccountKind,
+    AccountState,
+    ListedChannel,
+    one_line,
+)
 from include.skillreport.messaging.contract_letters import CHANNELS_GONE
 from include.skillreport.messaging.destinations import destinations_of
-from include.skillreport.messaging.integrations import channel_of
 from include.skillreport.messaging.notices import load_administrators, notice, sending_time
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.preferences import load_preferences
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)
-
-PROVIDER_NAMES = {Channel.SLACK: "Slack", Channel.TEAMS: "Microsoft Teams", Channel.LINE_WORKS: "LINE WORKS"}
 
 PLANNED, APPLIED, HELD, SKIPPED = "planned", "applied", "held", "skipped"
 
@@ -259,7 +256,7 @@ def _notify_administrator(
         unit.tenant_id,
         template[CHANNELS_GONE],
         address,
-        {"service": PROVIDER_NAMES[unit.provider], "count": len(lines), "findings": "\n".join(lines)},
+        {"service": unit.provider.service, "count": len(lines), "findings": "\n".join(lines)},
         dedupe_key=":".join(
             [CHANNELS_GONE, unit.provider, *([unit.execution_id] if disabled else []), occasion]
         ),

@@ -22,10 +22,10 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox, suppression
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.dispatch import DispatchReport
 from include.skillreport.messaging.feedback.reading import read_feedback
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
@@ -163,7 +163,7 @@ def _final_failure(
         )
     sentences += [
         f"チャネル {row['channel']} を停止しました（{row['reason']}、待機 {row['messages']} 件）。"
-        f"{_MAIL_MENDED if row['channel'] == Channel.EMAIL else _CHANNEL_MENDED}"
+        f"{_MAIL_MENDED if row['channel'] == EMAIL else _CHANNEL_MENDED}"
         for row in channels
     ]
     return UnitFailure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +12,11 @@ from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import Statements
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.channels import CHANNELS, EMAIL
+from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.notices import load_administrators
 from include.skillreport.messaging.outbox import Draft, Lane
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.switches import load_switched_off
 from include.skillreport.messaging.templates import literal
 
@@ -25,8 +25,6 @@ _SQL = Statements(Path(__file__).parent)
 # The maximum number of messages in one e-mail.
 _MOST = 50
 _RULE = "\n\n――――――――\n\n"
-
-_NAMES = {Channel.SLACK: "Slack", Channel.TEAMS: "Microsoft Teams", Channel.LINE_WORKS: "LINE WORKS"}
 
 
 def fall_back_to_mail(
@@ -56,7 +54,7 @@ def fall_back_to_mail(
     )
     by_lane: dict[Lane, list[dict[str, Any]]] = {}
     for row in rows:
-        by_lane.setdefault(Lane(row["tenant_id"], Channel(row["channel"])), []).append(row)
+        by_lane.setdefault(Lane(row["tenant_id"], CHANNELS[row["channel"]]), []).append(row)
     drafts = [
         _letter(lane, of_lane[start : start + _MOST], administrators[lane.tenant_id], now)
         for lane, of_lane in by_lane.items()
@@ -68,17 +66,17 @@ def fall_back_to_mail(
 
 def _letter(lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, now: datetime) -> Draft:
     """One e-mail with the texts of these messages."""
-    name = _NAMES[lane.channel]
+    name = lane.channel.service
     texts = [_text(lane.channel, row) for row in rows]
     shown = literal(
-        Channel.EMAIL,
+        EMAIL,
         f"{name} へ送信できなかった通知 {len(rows)} 件",
         "\n\n".join([f"{name} へ送信できないため、このメールでお知らせします。", _RULE.join(texts)]),
     )
     return Draft(
         tenant_id=lane.tenant_id,
         dedupe_key=f"fallback:{min(row['message_id'] for row in rows)}",
-        channel=Channel.EMAIL,
+        channel=EMAIL,
         destination=administrator,
         subject=shown.subject,
         body=shown.text,
@@ -91,9 +89,8 @@ def _letter(lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, n
 def _text(channel: Channel, row: Mapping[str, Any]) -> str:
     """Subject and text of a message: the application's present ones, otherwise those that were queued."""
     if row["host_subject"] is not None:
-        now = literal(Channel.EMAIL, row["host_subject"], row["host_body"], is_html=row["host_is_html"])
+        now = literal(EMAIL, row["host_subject"], row["host_body"], is_html=row["host_is_html"])
         # The e-mail to the administrator does not include the file of a letter.
         elsewhere = f"\n\n{row['unattached_text']}" if row["unattached_text"] else ""
         return f"{now.subject}\n{now.text}{elsewhere}"
-    # Slack's text begins with the subject, and its control characters are escaped.
-    return html.unescape(row["body"]) if channel is Channel.SLACK else f"{row['subject']}\n{row['body']}"
+    return channel.plain_text(row["subject"], row["body"])

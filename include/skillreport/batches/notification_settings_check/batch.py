@@ -27,14 +27,15 @@ from include.skillreport.core.execution.batch import Run, StagingBatch, UnitFail
 from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.channels import Finding, NotConfigured, connect
+from include.skillreport.messaging.channels import EMAIL, channel_of
+from include.skillreport.messaging.channels.channel import Channel, ChannelConfig, Finding, NotConfigured
 from include.skillreport.messaging.contract_letters import SETTINGS_BROKEN
 from include.skillreport.messaging.destinations import destinations_of
-from include.skillreport.messaging.integrations import channel_of, config_of, load_channel_rows
-from include.skillreport.messaging.message import ChannelConfig, SlackConfig, TeamsConfig, mask_secrets
+from include.skillreport.messaging.integrations import config_of, load_channel_rows
+from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.notices import load_administrators, notice, sending_time
 from include.skillreport.messaging.outbox import Lane
-from include.skillreport.messaging.outcome import Channel, ErrorClass, Outcome, failed
+from include.skillreport.messaging.outcome import ErrorClass, Outcome, failed
 from include.skillreport.messaging.preferences import Preferences, load_preferences, with_own_mail_server
 from include.skillreport.messaging.retry import CLOSES_CHANNEL
 from include.skillreport.messaging.settings import NotificationSettings
@@ -127,9 +128,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
             for result in results
         ]
         own_servers = {
-            channel.lane.tenant_id
-            for channel in channels
-            if channel.config and channel.lane.channel is Channel.EMAIL
+            channel.lane.tenant_id for channel in channels if channel.config and channel.lane.channel == EMAIL
         }
         if mail:
             return [
@@ -229,12 +228,11 @@ class NotificationSettingsCheckBatch(StagingBatch):
             now=datetime.now(UTC).replace(tzinfo=None),
             switch_off=switch_off,
         )
-        if answer.health == "HEALTHY" and not _is_webhook(answer.channel.config):
-            # The service has accepted these credentials. Of a webhook only the format was checked.
-            if lane.channel is Channel.EMAIL:
-                _SQL.execute(connection, "reopen_mail")
-            else:
-                _SQL.execute(connection, "reopen_channel", tenant_id=lane.tenant_id, channel=lane.channel)
+        if answer.health == "HEALTHY" and lane.channel.proves_login(answer.channel.config):
+            # The service has accepted these credentials.
+            ended = [error.code for error in lane.channel.errors.values() if error.ends_by_check]
+            about = {"tenant_id": lane.tenant_id, "channel": lane.channel}
+            _SQL.execute(connection, "reopen_channel", **about, error_codes=ended)
         return [f"{_subject(answer.channel)}: 外部連携を無効にしました（auto_disable）"] if switch_off else []
 
     def _notify(
@@ -281,9 +279,7 @@ async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_An
                 return await _validate(config, channel, named, session, network)
 
         mail, *replies = await asyncio.gather(
-            ask(network.email, Channel.EMAIL, ())
-            if network.email
-            else NotConfigured(Channel.EMAIL).validate(),
+            ask(network.email, EMAIL, ()) if network.email else NotConfigured(EMAIL).validate(),
             *(ask(channel.config, channel.lane.channel, channel.destinations) for channel in channels),
         )
     answers = [
@@ -307,7 +303,7 @@ async def _validate(
     try:
         async with (
             asyncio.timeout(_TIME_TO_ANSWER),
-            aclosing(connect(config, session, allowed_hosts=network.allowed_hosts)) as client,
+            aclosing(channel.client(config, session, network.allowed_hosts)) as client,
         ):
             return await client.validate(destinations)
     except Exception as problem:
@@ -328,7 +324,7 @@ def _load_channels(connection: psycopg.Connection, own_mail_server: Collection[s
             named = [
                 destination
                 for setting in settings[row["tenant_id"]]
-                if channel_of(setting["notification_type"]) is channel
+                if channel_of(setting["notification_type"]) == channel
                 for destination in destinations_of(setting)
             ]
             lane = Lane(row["tenant_id"], channel)
@@ -367,10 +363,6 @@ def _subject(channel: _Channel) -> str:
 def _setting_finding(channel: _Channel, finding: Finding) -> SettingFinding:
     about = "（通知設定の宛先の 1 つ）" if finding.destination else ""
     return SettingFinding(_subject(channel), finding.error.code, f"{finding.error.meaning}{about}")
-
-
-def _is_webhook(config: ChannelConfig | None) -> bool:
-    return isinstance(config, TeamsConfig) or (isinstance(config, SlackConfig) and not config.token)
 
 
 def _is_broken(finding: Finding) -> bool:

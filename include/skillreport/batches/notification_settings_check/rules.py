@@ -7,18 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.skillreport.messaging.channels.letter import is_address
-from include.skillreport.messaging.channels.line_works import LONGEST_TEXT
+from include.skillreport.messaging.channels import EMAIL, channel_of, notification_channel
+from include.skillreport.messaging.channels.channel import Channel, json_object
+from include.skillreport.messaging.channels.email.letter import is_address
 from include.skillreport.messaging.destinations import destinations_of
-from include.skillreport.messaging.integrations import (
-    channel_of,
-    config_of,
-    json_object,
-    notification_channel,
-)
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.integrations import config_of
 from include.skillreport.messaging.reminder_names import sample_of
-from include.skillreport.messaging.templates import Template, TemplateRefusedError, render, variables_of
+from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
 
 
 @dataclass(frozen=True, order=True)
@@ -103,8 +98,8 @@ def _templates(rows: Sequence[Mapping[str, Any]]) -> Iterator[SettingFinding]:
 
 
 def _template(subject: str, channel: Channel, row: Mapping[str, Any]) -> Iterator[SettingFinding]:
-    sample = row["sample_data"]
-    if json_object(sample) is None:
+    sample = json_object(row["sample_data"])
+    if sample is None:
         yield SettingFinding(subject, "bad_sample", "見本データ（sample_data）を JSON として読めません")
         return
     template = Template(
@@ -117,12 +112,12 @@ def _template(subject: str, channel: Channel, row: Mapping[str, Any]) -> Iterato
         row["is_markdown"],
     )
     try:
-        rendered = render(template, sample_of(row["template_key"], variables_of(sample)))
+        rendered = render(template, sample_of(row["template_key"], sample))
     except TemplateRefusedError as error:
         yield SettingFinding(subject, "template_refused", str(error))
         return
-    if channel is Channel.LINE_WORKS and len(rendered.text) > LONGEST_TEXT:
-        yield SettingFinding(subject, "too_long", f"見本データで {LONGEST_TEXT:,} 文字を超えます")
+    if channel.longest_text is not None and len(rendered.text) > channel.longest_text:
+        yield SettingFinding(subject, "too_long", f"見本データで {channel.longest_text:,} 文字を超えます")
 
 
 def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
@@ -133,7 +128,7 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
         channel
         for row in tenant.integrations
         if (channel := channel_of(row["integration_key"], row["integration_type"]))
-    } | {Channel.EMAIL}
+    } | {EMAIL}
     seen: Counter[tuple[object, ...]] = Counter()
     for row in tenant.settings:
         subject = f"通知設定 {row['setting_key']}"
@@ -150,7 +145,7 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
         if json_object(row["channel_config"]) is None:
             yield SettingFinding(subject, "bad_config", "宛先（channel_config）を JSON として読めません")
         destinations = destinations_of(row)
-        if channel is Channel.EMAIL:
+        if channel == EMAIL:
             yield from _mailboxes(subject, destinations, tenant.former_mailboxes)
         for event in [row["trigger_event"]] if row["trigger_event"] else []:
             for destination in destinations:

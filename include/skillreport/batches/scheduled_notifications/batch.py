@@ -31,12 +31,13 @@ from include.skillreport.core.execution.batch import (
 from include.skillreport.core.execution.business_date import naive_utc
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.reconciliation import begin_tallies
+from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import PAYMENT_REMINDER
 from include.skillreport.messaging.destinations import destinations_for
 from include.skillreport.messaging.dispatch import DispatchReport
 from include.skillreport.messaging.notices import sending_time
 from include.skillreport.messaging.outbox import Draft, Lane
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 from include.skillreport.messaging.retry import Status
@@ -199,7 +200,7 @@ def _is_held(tenant_id: str, row: Mapping[str, Any], switched_off: SwitchedOff) 
     """Whether a setting holds a notification of the application. Letters about invoices have no such setting."""
     if row["is_letter"]:
         return False
-    return row["is_held"] or Lane(tenant_id, Channel(row["channel"])) in switched_off.channels
+    return row["is_held"] or Lane(tenant_id, CHANNELS[row["channel"]]) in switched_off.channels
 
 
 def _load_routes(
@@ -234,7 +235,7 @@ def _scheduled_at(row: Mapping[str, Any]) -> datetime:
 
 
 def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime, template_key: str | None) -> Draft:
-    channel = Channel(row["channel"])
+    channel = CHANNELS[row["channel"]]
     shown = literal(channel, row["subject"], row["body"], is_html=row["is_html"])
     return Draft(
         tenant_id=tenant_id,
@@ -254,7 +255,7 @@ def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime, templ
 def _letter(reminder: Reminder, due_at: datetime) -> Draft:
     row = {
         "id": reminder.notification_id,
-        "channel": Channel.EMAIL,
+        "channel": EMAIL,
         "destination": reminder.destination,
         "subject": reminder.subject,
         "body": reminder.body,

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from include.skillreport.messaging.channels import line_works, slack, teams
+from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 
 # The maximum number of reminders in one message, so that it can still be read.
 _MOST = 10
 
 _RULE = "\n\n――――――――\n\n"
-# The parts around the content of a page. Its styles are kept.
-_AROUND = re.compile(
-    r"<!doctype[^>]*>|</?(?:html|body)\b[^>]*>|<head\b[^>]*>.*?</head\s*>", re.IGNORECASE | re.DOTALL
-)
-_BODY = re.compile(r"<body\b([^>]*)>", re.IGNORECASE)
-_STYLE = re.compile(r"<style\b[^>]*>.*?</style\s*>", re.IGNORECASE | re.DOTALL)
-# The bytes of a Teams message around the body of its card.
-_CARD_FRAME = 1_024
 _MORE = {"ja": "（ほか {} 件）", "en": " (and {} more)"}
 
 
@@ -63,17 +52,7 @@ def _parts(group: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
 
 def _fits(part: Sequence[Draft]) -> bool:
     """Whether the channel accepts these reminders as one message."""
-    text, rich = _text(part), _rich(part)
-    match part[0].channel:
-        case Channel.LINE_WORKS:
-            return len(text) <= line_works.LONGEST_TEXT
-        case Channel.SLACK:
-            return len(text) <= slack.LONGEST_TEXT and len(rich or ()) <= slack.MOST_BLOCKS
-        case Channel.TEAMS:
-            size = len(json.dumps(rich or text, ensure_ascii=False).encode())
-            return size < teams.SIZE_LIMIT - _CARD_FRAME
-        case _:
-            return True
+    return part[0].channel.fits(_text(part), _rich(part))
 
 
 def _digest(part: Sequence[Draft], language: str) -> Draft:
@@ -95,43 +74,7 @@ def _text(part: Sequence[Draft]) -> str:
     return _RULE.join(draft.body for draft in part)
 
 
-def _page(pages: Sequence[str]) -> str:
-    """One HTML page with the content of these pages, each in a ``div`` with the attributes of its body."""
-    styles = "".join(dict.fromkeys(style for page in pages for style in _STYLE.findall(page)))
-    head = f"<head>{styles}</head>" if styles else ""
-    return f"<html>{head}<body>{'<hr>'.join(map(_content, pages))}</body></html>"
-
-
-def _content(page: str) -> str:
-    body = _BODY.search(page)
-    attributes = body.group(1).rstrip("/") if body else ""
-    return f"<div{attributes}>{_STYLE.sub('', _AROUND.sub('', page)).strip()}</div>"
-
-
-def _blocks(messages: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Slack blocks with a divider between the messages."""
-    joined = [block for blocks in messages for block in ({"type": "divider"}, *blocks)]
-    return joined[1:]
-
-
-def _card(messages: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The body of an Adaptive Card with a line between the messages."""
-    return [
-        {**element, "separator": True} if place == 0 and number > 0 else element
-        for number, elements in enumerate(messages)
-        for place, element in enumerate(elements)
-    ]
-
-
-_RICH: dict[Channel, Callable[[Sequence[Any]], Any]] = {
-    Channel.EMAIL: _page,
-    Channel.SLACK: _blocks,
-    Channel.TEAMS: _card,
-}
-
-
 def _rich(part: Sequence[Draft]) -> Any:
     """The channel's own format of all messages. None if the channel has none, or if one of the messages has none."""
-    join = _RICH.get(part[0].channel)
     riches = [draft.rich for draft in part]
-    return None if join is None or any(rich is None for rich in riches) else join(riches)
+    return None if any(rich is None for rich in riches) else part[0].channel.merge(riches)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.outbox import Draft
-from include.skillreport.messaging.outcome import Channel
 from include.skillreport.messaging.reminder_names import with_all_names
 from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
 
@@ -64,7 +64,7 @@ def reminders(
             continue
         variables = with_all_names({**occasion.variables, "days_left": days_left})
         for route in routes[occasion.template_key]:
-            is_mail = route.template.channel is Channel.EMAIL
+            is_mail = route.template.channel == EMAIL
             if is_mail and not occasion.email:
                 unreachable += 1
                 continue
@@ -97,7 +97,7 @@ def reminders(
 
 def _dedupe_key(occasion: Occasion, threshold: int, route: Route) -> str:
     key = f"{occasion.template_key}:{occasion.reference}:{occasion.ends_on}:{threshold}"
-    if route.template.channel is Channel.EMAIL:
+    if route.template.channel == EMAIL:
         return key
     # Keys are logged, and a destination may be personal.
     digest = hashlib.sha256(route.destination.encode()).hexdigest()[:12]

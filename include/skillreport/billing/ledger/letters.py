@@ -20,7 +20,7 @@ from include.skillreport.billing.ledger.letter_texts import Letter, document_let
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
-from include.skillreport.messaging.channels.letter import is_address
+from include.skillreport.messaging.channels.email.letter import is_address
 from include.skillreport.messaging.contract_letters import (
     CREDIT_NOTE,
     INVOICE,

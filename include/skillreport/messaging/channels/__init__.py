@@ -1,40 +1,46 @@
-"""The clients of the services: one per tenant and channel, all with the interface ``ChannelClient``."""
+"""The channels, and how rows of the application and of schema ``batch`` name them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from importlib import import_module
 
-import aiohttp
+from include.skillreport.messaging.channels.channel import Channel as Channel
+from include.skillreport.messaging.channels.channel import ChannelConfig as ChannelConfig
+from include.skillreport.messaging.channels.email import EMAIL as EMAIL
 
-from include.skillreport.core.network import EmailConfig
-from include.skillreport.messaging.channels.base import ChannelClient, Finding, NotConfigured
-from include.skillreport.messaging.channels.email import EmailClient
-from include.skillreport.messaging.channels.line_works import LineWorksClient
-from include.skillreport.messaging.channels.slack import SlackClient
-from include.skillreport.messaging.channels.teams import TeamsClient
-from include.skillreport.messaging.message import ChannelConfig, LineWorksConfig, SlackConfig, TeamsConfig
+# The folders of the channels, in the order of lists for operators. The package "x" has the channel X.
+_FOLDERS = (
+    "email",
+    "slack",
+    "teams",
+    "line_works",
+)
 
-__all__ = ["ChannelClient", "Finding", "NotConfigured", "connect"]
+CHANNELS: dict[str, Channel] = {
+    name: getattr(import_module(f"{__name__}.{name}"), name.upper()) for name in _FOLDERS
+}
+"""The channels by name."""
 
 
-def connect(
-    config: ChannelConfig,
-    session: aiohttp.ClientSession,
-    *,
-    allowed_hosts: Collection[str] = (),
-    smtp_timeout: float = 30,
-) -> ChannelClient:
-    """The client for a configuration. It opens no connection yet; use it for all of the tenant's messages in a run.
+def letters(name: str | None) -> str:
+    """A name without case, blanks and signs: ``line-works``, ``lineWorks`` and ``LINE WORKS`` are the same."""
+    return re.sub(r"[^a-z]", "", (name or "").lower())
 
-    ``session`` is one ``guarded_session`` with the same ``allowed_hosts`` for all clients. ``smtp_timeout`` is in
-    seconds for each answer of a mail server.
-    """
-    match config:
-        case EmailConfig():
-            return EmailClient(config, timeout=smtp_timeout, allowed_hosts=allowed_hosts)
-        case SlackConfig():
-            return SlackClient(config, session, allowed_hosts)
-        case TeamsConfig():
-            return TeamsClient(config, session, allowed_hosts)
-        case LineWorksConfig():
-            return LineWorksClient(config, session, allowed_hosts)
+
+def channel_of(*names: str | None) -> Channel | None:
+    """The channel of the first known key or type of a row of SYS_IntegrationConfig, in any spelling."""
+    spelled = {spelling: channel for channel in CHANNELS.values() for spelling in channel.integrations}
+    return next((spelled[key] for key in map(letters, names) if key in spelled), None)
+
+
+def notification_channel(notification_type: str | None) -> Channel | None:
+    """The channel of a template or a notification setting. Unlike the channel of an integration, it may be e-mail."""
+    key = letters(notification_type)
+    spelled = (channel for channel in CHANNELS.values() if key in channel.spellings)
+    return next(spelled, None) or channel_of(notification_type)
+
+
+def channel_of_config(config: ChannelConfig) -> Channel:
+    """The channel that has these settings."""
+    return next(channel for channel in CHANNELS.values() if isinstance(config, channel.config_type))

@@ -14,7 +14,8 @@ import aiohttp
 from yarl import URL
 
 from include.skillreport.messaging.address_guard import RefusedAddressError, check_url, is_allowed
-from include.skillreport.messaging.outcome import Channel, SendResult, error_table, failed
+from include.skillreport.messaging.channels.channel import Channel
+from include.skillreport.messaging.outcome import SendResult, failed
 
 LONGEST_WAIT = timedelta(hours=1)
 
@@ -97,7 +98,7 @@ def refused(
 
     A 5xx that the table does not list counts as 500.
     """
-    table = error_table(channel)
+    table = channel.errors
     service_code = safe_code(code)
     detail = f"HTTP {status}"
     by_status = f"http_{status}" if f"http_{status}" in table or status < 500 else "http_500"
@@ -109,16 +110,21 @@ def refused(
 def refused_url(
     channel: Channel, url: str, allowed_hosts: Collection[str], domains: Collection[str] = ()
 ) -> SendResult | None:
-    """The result of ``check_url``; None: the URL may be called. ``domains`` are the service's domains."""
+    """The result of ``require_url``; None: the URL may be called."""
     try:
-        check_url(url, allowed_hosts)
-        host = URL(url).host or ""
-        is_of_service = any(host == domain or host.endswith(f".{domain}") for domain in domains)
-        if domains and not is_of_service and not is_allowed(url, allowed_hosts):
-            raise RefusedAddressError(f"{host} はこのサービスの URL ではありません")
+        require_url(url, allowed_hosts, domains)
     except RefusedAddressError as error:
         return unanswered(channel, error)
     return None
+
+
+def require_url(url: str, allowed_hosts: Collection[str], domains: Collection[str] = ()) -> None:
+    """:raises RefusedAddressError: the URL must not be called. ``domains`` are the service's domains."""
+    check_url(url, allowed_hosts)
+    host = URL(url).host or ""
+    is_of_service = any(host == domain or host.endswith(f".{domain}") for domain in domains)
+    if domains and not is_of_service and not is_allowed(url, allowed_hosts):
+        raise RefusedAddressError(f"{host} はこのサービスの URL ではありません")
 
 
 def safe_code(code: object) -> str:

@@ -15,9 +15,10 @@ import psycopg
 
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.messaging import outbox, suppression
-from include.skillreport.messaging.channels.letter import address_of
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.letter import address_of
 from include.skillreport.messaging.feedback.reports import Report, ReportKind
-from include.skillreport.messaging.outcome import Channel, ErrorClass, ErrorCode, error_table
+from include.skillreport.messaging.outcome import ErrorClass, ErrorCode
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.suppression import Reason
 
@@ -91,7 +92,7 @@ def error_of(status: str) -> ErrorCode:
     """The row of the error table for the status code of a DSN. A code about the sender does not close the channel, because it may be
     forged.
     """
-    table = error_table(Channel.EMAIL)
+    table = EMAIL.errors
     if status.startswith("5.7"):
         return table["policy"]
     by_code = (status, status.rpartition(".")[0], f"smtp_{status[:1]}")

@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import islice
 
 from include.skillreport.core.errors import BatchError
-from include.skillreport.messaging.channels.letter import TOKEN, address_of
+from include.skillreport.messaging.channels.email.letter import TOKEN, address_of
 
 # The id of a message, as a token in an address or in a Message-ID.
 _ID = r"[A-Za-z0-9-]{8,64}"

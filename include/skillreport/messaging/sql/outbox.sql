@@ -218,11 +218,14 @@ WHERE
     AND message.priority > 1 AND message.next_attempt_at < quiet.ends_at;
 
 -- name: park_crashed
--- Messages whose sender was lost may have arrived. An e-mail is retried, because its Message-ID is the same again.
+-- Messages whose sender was lost may have arrived. Those of the channels with attempts may be repeated.
 UPDATE batch.outbox
 SET
     status = CASE
-        WHEN channel = 'email' AND attempts + 1 < least(%(most_letters)s, most_attempts) THEN 'retry'
+        WHEN
+            %(attempts)s::jsonb ? channel
+            AND attempts + 1 < least((%(attempts)s::jsonb ->> channel)::integer, most_attempts)
+            THEN 'retry'
         ELSE 'ambiguous'
     END,
     attempts = attempts + 1,

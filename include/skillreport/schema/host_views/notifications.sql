@@ -38,16 +38,10 @@ SELECT
     notification.id,
     notification.tenant_id,
     notification.send_status,
-    CASE regexp_replace(upper(notification.notification_type), '[^A-Z]', '', 'g')
-        WHEN 'EMAIL' THEN 'email'
-        WHEN 'MAIL' THEN 'email'
-        WHEN 'SLACK' THEN 'slack'
-        WHEN 'TEAMS' THEN 'teams'
-        WHEN 'MSTEAMS' THEN 'teams'
-        WHEN 'MICROSOFTTEAMS' THEN 'teams'
-        WHEN 'LINEWORKS' THEN 'line_works'
-        WHEN 'LINE' THEN 'line_works'
-    END AS channel,
+    (
+        SELECT known.channel FROM batch.channel AS known
+        WHERE regexp_replace(lower(notification.notification_type), '[^a-z]', '', 'g') = any(known.spellings)
+    ) AS channel,
     coalesce(btrim(notification.recipient_address), '') AS destination,
     coalesce(btrim(notification.subject), '') AS subject,
     coalesce(notification.message_body, '') AS body,

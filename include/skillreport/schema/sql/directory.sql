@@ -5,7 +5,7 @@
 CREATE UNLOGGED TABLE batch.directory_listing (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
-    provider text NOT NULL CHECK (provider IN ('slack', 'teams', 'line_works')),
+    provider text NOT NULL REFERENCES batch.channel,
     step text,
     cursor text NOT NULL DEFAULT '',
     pages integer NOT NULL DEFAULT 0,
@@ -56,7 +56,7 @@ COMMENT ON TABLE batch.listed_channel IS 'Staging rows of BATCH-019-03: the chan
 
 CREATE TABLE batch.directory_sync (
     tenant_id text NOT NULL,
-    provider text NOT NULL CHECK (provider IN ('slack', 'teams', 'line_works')),
+    provider text NOT NULL REFERENCES batch.channel,
     delta_link text NOT NULL DEFAULT '',
     synced_on date,
     synced_by text,
@@ -70,7 +70,7 @@ COMMENT ON TABLE batch.directory_sync IS
 
 CREATE TABLE batch.directory_account (
     tenant_id text NOT NULL,
-    provider text NOT NULL CHECK (provider IN ('slack', 'teams', 'line_works')),
+    provider text NOT NULL REFERENCES batch.channel,
     external_id text NOT NULL,
     email text,
     is_email_verified boolean NOT NULL,
@@ -85,7 +85,7 @@ COMMENT ON TABLE batch.directory_account IS 'The accounts of the last listing th
 
 CREATE TABLE batch.directory_channel (
     tenant_id text NOT NULL,
-    provider text NOT NULL CHECK (provider IN ('slack', 'teams', 'line_works')),
+    provider text NOT NULL REFERENCES batch.channel,
     external_id text NOT NULL,
     parent_id text,
     name text,
@@ -101,7 +101,7 @@ COMMENT ON COLUMN batch.directory_channel.absent_on IS 'The day of the first lis
 
 CREATE TABLE batch.account_link (
     tenant_id text NOT NULL,
-    provider text NOT NULL CHECK (provider IN ('slack', 'teams', 'line_works')),
+    provider text NOT NULL REFERENCES batch.channel,
     external_id text NOT NULL,
     employee_id text NOT NULL,
     matched_by text NOT NULL CHECK (matched_by IN ('employee_code', 'email', 'operator')),
@@ -122,7 +122,7 @@ COMMENT ON COLUMN batch.account_link.absent_on IS
 
 CREATE TABLE batch.sync_plan (
     tenant_id text NOT NULL,
-    provider text NOT NULL CHECK (provider IN ('slack', 'teams', 'line_works')),
+    provider text NOT NULL REFERENCES batch.channel,
     execution_id text NOT NULL,
     status text NOT NULL CHECK (status IN ('planned', 'applied', 'held', 'skipped')),
     plan_hash text NOT NULL,

@@ -1,10 +1,20 @@
 -- Messages (BATCH-019): what has to reach people, once, and what keeps it from them.
 
+-- Each deployment fills it from the code's channels. A channel that the code no longer has keeps its row, without spellings.
+CREATE TABLE batch.channel (
+    channel text PRIMARY KEY,
+    spellings text[] NOT NULL
+);
+CALL batch.make_platform_table('batch.channel');
+CREATE POLICY deployer ON batch.channel TO batch_owner USING (true) WITH CHECK (true);
+COMMENT ON TABLE batch.channel IS
+'The channels that messages are sent through, with the application''s spellings (letters in lower case). A deployment writes it.';
+
 CREATE TABLE batch.outbox (
     message_id text PRIMARY KEY,
     tenant_id text NOT NULL,
     dedupe_key text NOT NULL,
-    channel text NOT NULL CHECK (channel IN ('email', 'slack', 'teams', 'line_works')),
+    channel text NOT NULL REFERENCES batch.channel,
     destination text NOT NULL,
     subject text NOT NULL,
     body text NOT NULL,
@@ -67,7 +77,7 @@ COMMENT ON COLUMN batch.outbox.dedupe_until IS
 
 CREATE TABLE batch.channel_circuit (
     tenant_id text NOT NULL,
-    channel text NOT NULL CHECK (channel IN ('email', 'slack', 'teams', 'line_works')),
+    channel text NOT NULL REFERENCES batch.channel,
     error_code text NOT NULL,
     reason text NOT NULL,
     opened_at timestamptz NOT NULL DEFAULT now(),

@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Request, Response, status
 
 from skill_batch.board.access import RightsDep
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.message_words import CHANNELS
+from skill_batch.board.message_words import channel_labels
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
@@ -123,6 +123,6 @@ def findings_page(request: Request, rights: RightsDep) -> Response:
         page=page,
         sections=sections,
         checks=CHECK_NAMES,
-        channels=CHANNELS,
+        channels=channel_labels(),
         sees_requests=rights.may_read(APPROVE_DIRECTORY_CHANGES.dag_id),
     )

@@ -15,11 +15,12 @@ from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.choosing import Choice, choices, tenant_ids_of
 from skill_batch.board.contents import MessageContent, load_content, load_suppressed_address
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
-from skill_batch.board.message_words import ALL_STATES, CHANNELS, STATES
+from skill_batch.board.message_words import ALL_STATES, STATES, channel_labels
 from skill_batch.board.pages.operations import follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
+from include.skillreport.messaging.channels import CHANNELS
 
 router = APIRouter()
 
@@ -30,7 +31,7 @@ _MOST_COUNTED = 10_000
 
 _NEED_A_PERSON = ("ambiguous", "dead", "expired")
 
-Channel = Literal["", "email", "slack", "teams", "line_works"]
+
 State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending"]
 
 
@@ -43,7 +44,7 @@ class Filters:
     """
 
     tenant: str = ""
-    channel: Channel = ""
+    channel: str = ""
     state: State = ""
     error: str = ""
     after_at: datetime | None = None
@@ -124,13 +125,15 @@ def load_messages(connection: psycopg.Connection[Any], filters: Filters, now: da
 
 def _filters(
     tenant: Annotated[str, Query(max_length=100)] = "",
-    channel: Channel = "",
+    channel: str = "",
     state: State = "",
     error: Annotated[str, Query(max_length=100)] = "",
     after_at: datetime | None = None,
     after_id: Annotated[str, Query(max_length=100)] = "",
     tenant_id: Annotated[str, Query(max_length=100)] = "",
 ) -> Filters:
+    if channel and channel not in CHANNELS:
+        raise HTTPException(status.HTTP_400_BAD_REQUEST)
     tenant = tenant.strip()
     if after_at is not None and after_at.tzinfo is None:
         after_at = after_at.replace(tzinfo=UTC)
@@ -155,7 +158,7 @@ def messages_page(
         "messages.html",
         page=page,
         states=STATES,
-        channels=CHANNELS,
+        channels=channel_labels(),
         may_operate=_may_operate(rights),
     )
 
@@ -187,7 +190,7 @@ def message_page(request: Request, rights: RightsDep, message_id: str) -> Respon
         problem=problem,
         choice=choice,
         states=ALL_STATES,
-        channels=CHANNELS,
+        channels=channel_labels(),
         may_operate=_may_operate(rights),
     )
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Request, Response, status
 from skill_batch.board.access import RightsDep
 from skill_batch.board.charts import Series, translated
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.message_words import ALL_STATES, CHANNELS
+from skill_batch.board.message_words import ALL_STATES, channel_labels
 from skill_batch.board.rendering import language_of, render, translator
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
@@ -281,7 +281,7 @@ def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response
         checks={check.value: text.name for check, text in CHECK_TEXTS.items()},
         stages={stage.value: name for stage, name in STAGE_NAMES.items()},
         states=ALL_STATES,
-        channels=CHANNELS,
+        channels=channel_labels(),
         restore=RESTORE_BACKUP.dag_id,
         invoices=OPERATE_INVOICES.dag_id,
     )

@@ -13,18 +13,7 @@ WHERE id = %(integration_id)s;
 DELETE FROM batch.channel_circuit
 WHERE
     tenant_id = %(tenant_id)s AND channel = %(channel)s
-    AND error_code IN (
-        'invalid_auth',
-        'not_authed',
-        'account_inactive',
-        'token_revoked',
-        'token_expired',
-        'token_refused',
-        'UNAUTHORIZED',
-        'http_401',
-        'not_configured',
-        'refused_address'
-    );
+    AND error_code = any(%(error_codes)s);
 
 -- name: reopen_mail
 -- The mail channels of the transaction's tenants: their mail server has just accepted a login.

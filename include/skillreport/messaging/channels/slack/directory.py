@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
-
-from include.skillreport.batches.external_sync.directories.base import (
+from include.skillreport.messaging.channels.channel import Integration
+from include.skillreport.messaging.channels.directory import (
+    LONGEST_PAGE,
+    Access,
     Account,
     AccountKind,
     AccountState,
     ListedChannel,
     ListingError,
+    Pace,
     Page,
     Position,
+    RetryableError,
+    ServiceDirectory,
     StartOverError,
     address,
+    call_with_retries,
     following,
     identity,
     items,
     one_line,
-)
-from include.skillreport.batches.external_sync.directories.calls import (
-    LONGEST_PAGE,
-    Pace,
-    Patience,
-    RetryableError,
-    call_with_retries,
     refused_for_now,
 )
-from include.skillreport.messaging.channels.exchange import Answer, refused_url, safe_code
-from include.skillreport.messaging.channels.slack import call_web_api, is_success, is_token
-from include.skillreport.messaging.message import SlackConfig
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.exchange import Answer, safe_code
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
+from include.skillreport.messaging.channels.slack.client import call_web_api, is_success, is_token
 
 _SERVICE = "Slack"
 
@@ -64,32 +61,28 @@ _RATE_CODES = ("ratelimited", "rate_limited")
 _TROUBLE_CODES = ("service_unavailable", "request_timeout", "internal_error", "fatal_error")
 
 
-class SlackDirectory:
-    """A ``Directory``: members (deactivated members stay in the list), public channels, and private channels that the bot is in."""
+class Directory(ServiceDirectory):
+    """Members (deactivated members stay in the list), public channels, and private channels that the bot is in."""
 
-    start = _MEMBERS
-    beginning = _MEMBERS
+    credentials = "bot_token"
+    start = beginning = _MEMBERS
 
-    def __init__(
-        self,
-        config: SlackConfig,
-        session: aiohttp.ClientSession,
-        allowed_hosts: Collection[str],
-        patience: Patience,
-    ) -> None:
-        if refusal := refused_url(
-            Channel.SLACK, config.base_url, allowed_hosts, ("slack.com", "slack-gov.com")
-        ):
-            raise ListingError(refusal.detail)
+    def __init__(self, config: SlackConfig, access: Access) -> None:
+        super().__init__(config, access, {config.base_url: ("slack.com", "slack-gov.com")})
         if not is_token(config.token):
             raise ListingError(f"{_CREDENTIAL}（invalid_auth）")
-        self._config = config
-        self._session = session
-        self._patience = patience
         self._paces = {"users.list": Pace(_CALLS_PER_MINUTE), "conversations.list": Pace(_CALLS_PER_MINUTE)}
 
+    @staticmethod
+    def config_of(row: Integration) -> SlackConfig | None:
+        config = SLACK.config_of(row)
+        return config if config and config.token else None
+
+    @staticmethod
+    def spellings(listed: ListedChannel) -> frozenset[str]:
+        return frozenset({listed.external_id, f"#{listed.name}"})
+
     async def page(self, at: Position) -> Page:
-        """See ``Directory``."""
         if at.step == _MEMBERS.step:
             body = await self._list("users.list", at)
             accounts = [_account(member) for member in items(body, "members", _SERVICE)]

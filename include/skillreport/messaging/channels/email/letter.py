@@ -15,7 +15,7 @@ import idna
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.network import EmailConfig
-from include.skillreport.messaging.channels.sender_address import (
+from include.skillreport.messaging.channels.email.sender_address import (
     AddressesHeader,
     address_with_name,
     split_sender,

@@ -1,4 +1,4 @@
-"""E-mail over SMTP. Absolute imports find the standard library's ``email`` in spite of this module's name."""
+"""E-mail over SMTP."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing_extensions import override
 
 from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging.address_guard import RefusedAddressError, guarded_socket
-from include.skillreport.messaging.channels.base import ChannelClient, Finding, finding
-from include.skillreport.messaging.channels.letter import (
+from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.letter import (
     SAMPLE_TOKEN,
     Letter,
     LetterTooLargeError,
@@ -27,14 +28,12 @@ from include.skillreport.messaging.channels.letter import (
     settings_problem,
     with_token,
 )
-from include.skillreport.messaging.channels.mail_login import TokenFailedError, TokenSource
+from include.skillreport.messaging.channels.email.login import TokenFailedError, TokenSource
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import (
-    Channel,
     ErrorClass,
     Outcome,
     SendResult,
-    error_table,
     failed,
 )
 
@@ -68,16 +67,16 @@ _FAILURES = (
 )
 
 
-class EmailClient(ChannelClient):
+class Client(ChannelClient):
     """A letter is the e-mail of a message. Connections are reused until ``aclose``; the caller limits their number."""
 
-    def __init__(
-        self, config: EmailConfig, *, timeout: float = 30, allowed_hosts: Collection[str] = ()
-    ) -> None:
-        """``timeout``: seconds for each answer of the server. ``allowed_hosts``: the private hosts that may be a tenant's own server."""
+    # Seconds for each answer of the server.
+    timeout = 30.0
+
+    def __init__(self, config: EmailConfig, _: object = None, allowed_hosts: Collection[str] = ()) -> None:
+        """``allowed_hosts``: the private hosts that may be a tenant's own server."""
         self._config = config
         self._allowed_hosts = allowed_hosts
-        self._timeout = timeout
         self._tokens = TokenSource(config.oauth, allowed_hosts) if config.oauth else None
         self._idle: list[aiosmtplib.SMTP] = []
 
@@ -85,7 +84,7 @@ class EmailClient(ChannelClient):
     def check(self, message: Message) -> SendResult | None:
         if refusal := self._check_settings():
             return refusal
-        return None if is_address(message.destination) else failed(Channel.EMAIL, "invalid_address")
+        return None if is_address(message.destination) else failed(EMAIL, "invalid_address")
 
     @override
     async def send(self, message: Message) -> SendResult:
@@ -120,7 +119,7 @@ class EmailClient(ChannelClient):
             self._idle.append(server)
         except _FAILURES as error:
             return finding(_not_sent(error))
-        malformed = failed(Channel.EMAIL, "invalid_address")
+        malformed = failed(EMAIL, "invalid_address")
         return [
             problem for name in destinations if not is_address(name) for problem in finding(malformed, name)
         ]
@@ -143,7 +142,7 @@ class EmailClient(ChannelClient):
             async with self._step(server):
                 # A server may delay its answer instead of refusing a letter. After a timeout it would be unknown whether the letter
                 # arrived.
-                await server.data(letter.content, timeout=_DATA_PATIENCE * self._timeout)
+                await server.data(letter.content, timeout=_DATA_PATIENCE * self.timeout)
         except _FAILURES as error:
             return _perhaps_sent(error)
         self._idle.append(server)
@@ -152,14 +151,14 @@ class EmailClient(ChannelClient):
     def _check_settings(self) -> SendResult | None:
         host = self._config.host
         if not host or host != one_line(host):
-            return failed(Channel.EMAIL, "not_configured")
+            return failed(EMAIL, "not_configured")
         if problem := settings_problem(self._config):
-            return failed(Channel.EMAIL, "not_configured", problem)
+            return failed(EMAIL, "not_configured", problem)
         if self._config.security not in _SECURITIES:
-            return failed(Channel.EMAIL, "not_configured", "security is none of tls, starttls, none")
+            return failed(EMAIL, "not_configured", "security is none of tls, starttls, none")
         is_allowed = f"{host}:{self._config.port}" in self._allowed_hosts
         if self._config.is_tenants and self._config.security == "none" and not is_allowed:
-            return failed(Channel.EMAIL, "refused_address", "TLS か STARTTLS が必要です")
+            return failed(EMAIL, "refused_address", "TLS か STARTTLS が必要です")
         return None
 
     async def _addressed(self, letter: Letter) -> aiosmtplib.SMTP:
@@ -222,7 +221,7 @@ class EmailClient(ChannelClient):
             if (
                 isinstance(error, aiosmtplib.SMTPResponseException)
                 and error.code > 0
-                and not failed(Channel.EMAIL, _code(error)).is_refused_for_rate
+                and not failed(EMAIL, _code(error)).is_refused_for_rate
             ):
                 with suppress(*_FAILURES):
                     await server.rset()
@@ -253,7 +252,7 @@ class EmailClient(ChannelClient):
         config = self._config
         connection = None
         if config.is_tenants:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 connection = await guarded_socket(config.host, config.port, self._allowed_hosts)
         server = _Server(
             # With an existing socket, the host's name is used only to check the certificate.
@@ -263,7 +262,7 @@ class EmailClient(ChannelClient):
             username=config.login or (sender_of(config)[1] if token else None),
             password=None if token else config.password or None,
             oauth_token_generator=access_token if token else None,
-            timeout=self._timeout,
+            timeout=self.timeout,
             use_tls=config.security == "tls",
             # Decide by the setting, not by the server's offer: an attacker between client and server could remove STARTTLS from the offer.
             start_tls=config.security == "starttls",
@@ -290,22 +289,22 @@ class _Server(aiosmtplib.SMTP):
 def _not_sent(error: Exception) -> SendResult:
     """The result of a failure before the letter was sent."""
     if isinstance(error, RefusedAddressError):
-        return failed(Channel.EMAIL, "refused_address", str(error))
+        return failed(EMAIL, "refused_address", str(error))
     if isinstance(error, TokenFailedError):
         return error.result
     if isinstance(error, Smtputf8MissingError):
-        return failed(Channel.EMAIL, "smtputf8_missing")
+        return failed(EMAIL, "smtputf8_missing")
     if isinstance(error, LetterTooLargeError):
-        return failed(Channel.EMAIL, "5.3.4")
+        return failed(EMAIL, "5.3.4")
     if isinstance(error, aiosmtplib.SMTPResponseException):
         code = _code(error)
         if isinstance(error, aiosmtplib.SMTPSenderRefused) and code in _TOO_LARGE:
             # The server knows the letter's size.
-            return failed(Channel.EMAIL, code, _shown(error))
+            return failed(EMAIL, code, _shown(error))
         if (
             isinstance(error, aiosmtplib.SMTPAuthenticationError)
             and error.code >= 500
-            and not failed(Channel.EMAIL, code).is_refused_for_rate
+            and not failed(EMAIL, code).is_refused_for_rate
         ):
             # "535 5.7.8" refuses the login. Without this, 5.7 would count as a refusal of the sender.
             code = "535"
@@ -314,12 +313,10 @@ def _not_sent(error: Exception) -> SendResult:
         if _blames_message(code):
             # The server knows neither recipient nor letter yet, so it refuses the installation.
             code = "5.7"
-        return failed(Channel.EMAIL, code, _shown(error))
+        return failed(EMAIL, code, _shown(error))
     if isinstance(error, ConnectionError | TimeoutError) or not isinstance(error, aiosmtplib.SMTPException):
-        return failed(Channel.EMAIL, "connection_refused", type(error).__name__)
-    return failed(
-        Channel.EMAIL, "5.7", "the server does not offer what the settings ask for (STARTTLS, AUTH)"
-    )
+        return failed(EMAIL, "connection_refused", type(error).__name__)
+    return failed(EMAIL, "5.7", "the server does not offer what the settings ask for (STARTTLS, AUTH)")
 
 
 def _perhaps_sent(error: Exception) -> SendResult:
@@ -327,13 +324,13 @@ def _perhaps_sent(error: Exception) -> SendResult:
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         return _refused_letter(error)
     code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
-    return failed(Channel.EMAIL, code, type(error).__name__)
+    return failed(EMAIL, code, type(error).__name__)
 
 
 def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
     """The refusal of one recipient or letter. A refusal by policy (5.7) concerns only this letter: the channel stays open."""
     code = _code(error)
-    return failed(Channel.EMAIL, "policy" if code == "5.7" else code, _shown(error))
+    return failed(EMAIL, "policy" if code == "5.7" else code, _shown(error))
 
 
 def _is_too_large(result: SendResult) -> bool:
@@ -345,7 +342,7 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
 
     A recipient's limit counts as the server's limit if the command named no recipient yet.
     """
-    table = error_table(Channel.EMAIL)
+    table = EMAIL.errors
     text = _QUOTED_ADDRESS.sub("", error.message)
     reply, enhanced = str(error.code), _enhanced(error)
     is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
@@ -383,4 +380,4 @@ def _shown(error: aiosmtplib.SMTPResponseException) -> str:
 
 
 def _blames_message(code: str) -> bool:
-    return error_table(Channel.EMAIL)[code].error_class in (ErrorClass.ADDRESS, ErrorClass.PAYLOAD)
+    return EMAIL.errors[code].error_class in (ErrorClass.ADDRESS, ErrorClass.PAYLOAD)

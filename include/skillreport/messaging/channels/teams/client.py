@@ -11,7 +11,7 @@ from typing_extensions import override
 from yarl import URL
 
 from include.skillreport.messaging.address_guard import is_allowed
-from include.skillreport.messaging.channels.base import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
 from include.skillreport.messaging.channels.exchange import (
     UNANSWERED,
     refused,
@@ -20,17 +20,15 @@ from include.skillreport.messaging.channels.exchange import (
     retry_after,
     unanswered,
 )
-from include.skillreport.messaging.message import Message, TeamsConfig
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
-
-# The size of a request in bytes must be below this.
-SIZE_LIMIT = 28 * 1024
+from include.skillreport.messaging.channels.teams import SIZE_LIMIT, TEAMS, TeamsConfig
+from include.skillreport.messaging.message import Message
+from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
 _WORKFLOW_HOSTS = (".logic.azure.com", ".environment.api.powerplatform.com")
 _RETIRED_HOSTS = ("webhook.office.com", "outlook.office.com", "outlook.office365.com")
 
 
-class TeamsClient(ChannelClient):
+class Client(ChannelClient):
     """The webhook is the destination. It does not report whether the workflow posts an accepted card."""
 
     def __init__(
@@ -45,7 +43,7 @@ class TeamsClient(ChannelClient):
         if refusal := self._check_settings():
             return refusal
         size = len(_body(message))
-        return failed(Channel.TEAMS, "too_large", f"{size} bytes") if size >= SIZE_LIMIT else None
+        return failed(TEAMS, "too_large", f"{size} bytes") if size >= SIZE_LIMIT else None
 
     @override
     async def send(self, message: Message) -> SendResult:
@@ -60,12 +58,12 @@ class TeamsClient(ChannelClient):
                 headers={"Content-Type": "application/json"},
             )
         except UNANSWERED as error:
-            return unanswered(Channel.TEAMS, error)
+            return unanswered(TEAMS, error)
         if answer.ok:
             return SendResult(Outcome.SENT, detail="accepted")
         problem = answer.fields.get("error")
         code = problem.get("code") if isinstance(problem, dict) else None
-        return refused(Channel.TEAMS, answer.status, code, retry_after=retry_after(answer.headers))
+        return refused(TEAMS, answer.status, code, retry_after=retry_after(answer.headers))
 
     @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
@@ -73,19 +71,19 @@ class TeamsClient(ChannelClient):
         if refusal := self._check_settings():
             return finding(refusal)
         if not URL(self._url).query.get("sig"):
-            return finding(failed(Channel.TEAMS, "http_401", "the URL has no sig"))
+            return finding(failed(TEAMS, "http_401", "the URL has no sig"))
         return []
 
     def _check_settings(self) -> SendResult | None:
         if not self._url:
-            return failed(Channel.TEAMS, "not_configured")
-        if refusal := refused_url(Channel.TEAMS, self._url, self._allowed_hosts):
+            return failed(TEAMS, "not_configured")
+        if refusal := refused_url(TEAMS, self._url, self._allowed_hosts):
             return refusal
         host = URL(self._url).host or ""
         if any(host == retired or host.endswith(f".{retired}") for retired in _RETIRED_HOSTS):
-            return failed(Channel.TEAMS, "retired_connector")
+            return failed(TEAMS, "retired_connector")
         if not host.endswith(_WORKFLOW_HOSTS) and not is_allowed(self._url, self._allowed_hosts):
-            return failed(Channel.TEAMS, "refused_address", f"{host} はワークフローの URL ではありません")
+            return failed(TEAMS, "refused_address", f"{host} はワークフローの URL ではありません")
         return None
 
 

@@ -14,7 +14,7 @@ import jwt
 from typing_extensions import override
 from yarl import URL
 
-from include.skillreport.messaging.channels.base import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
 from include.skillreport.messaging.channels.exchange import (
     UNANSWERED,
     Answer,
@@ -25,11 +25,9 @@ from include.skillreport.messaging.channels.exchange import (
     safe_code,
     unanswered,
 )
-from include.skillreport.messaging.message import LineWorksConfig, Message
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
-
-# Characters.
-LONGEST_TEXT = 2_000
+from include.skillreport.messaging.channels.line_works import LINE_WORKS, LONGEST_TEXT, LineWorksConfig
+from include.skillreport.messaging.message import Message
+from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
 _ASSERTION_LIFETIME = timedelta(hours=1)
 _LONGEST_LIFETIME_SECONDS = 86_400
@@ -39,7 +37,7 @@ _MARGIN_SECONDS = 300
 _HIGHEST_LIMIT = 100_000
 
 
-class LineWorksClient(ChannelClient):
+class Client(ChannelClient):
     """A client that reuses its access token (valid for 24 hours)."""
 
     def __init__(
@@ -55,11 +53,9 @@ class LineWorksClient(ChannelClient):
         if refusal := self._check_settings():
             return refusal
         if not _is_destination(message.destination):
-            return failed(
-                Channel.LINE_WORKS, "NOT_FOUND", "the destination is neither users/ID nor channels/ID"
-            )
+            return failed(LINE_WORKS, "NOT_FOUND", "the destination is neither users/ID nor channels/ID")
         if len(message.text) > LONGEST_TEXT:
-            return failed(Channel.LINE_WORKS, "too_long", f"{len(message.text)} characters")
+            return failed(LINE_WORKS, "too_long", f"{len(message.text)} characters")
         return None
 
     @override
@@ -83,18 +79,18 @@ class LineWorksClient(ChannelClient):
         answer = await self._call("GET", ())
         code = answer.error.code if isinstance(answer, SendResult) and answer.error else ""
         if code in ("NOT_FOUND", "http_404"):
-            return finding(failed(Channel.LINE_WORKS, "not_configured", "there is no such bot"))
+            return finding(failed(LINE_WORKS, "not_configured", "there is no such bot"))
         # Reading the bot needs a scope that sending does not need.
         may_read = not {"bot", "bot.read"}.isdisjoint(self._config.scope.split())
         if code in ("FORBIDDEN", "http_403"):
-            refusal = failed(Channel.LINE_WORKS, "no_bot_permission")
+            refusal = failed(LINE_WORKS, "no_bot_permission")
             return finding(refusal) if may_read else self._malformed(destinations)
         if isinstance(answer, SendResult):
             return finding(answer)
         return self._malformed(destinations)
 
     def _malformed(self, destinations: Collection[str]) -> list[Finding]:
-        malformed = failed(Channel.LINE_WORKS, "NOT_FOUND", "neither users/ID nor channels/ID")
+        malformed = failed(LINE_WORKS, "NOT_FOUND", "neither users/ID nor channels/ID")
         return [
             problem
             for name in destinations
@@ -104,19 +100,11 @@ class LineWorksClient(ChannelClient):
 
     def _check_settings(self) -> SendResult | None:
         config = self._config
-        if not all(
-            (
-                config.bot_id,
-                config.client_id,
-                config.client_secret,
-                config.service_account,
-                config.private_key,
-            )
-        ):
-            return failed(Channel.LINE_WORKS, "not_configured")
+        if not all(value for name, value in vars(config).items() if name != "domain_id"):
+            return failed(LINE_WORKS, "not_configured")
         return refused_url(
-            Channel.LINE_WORKS, config.auth_url, self._allowed_hosts, ("worksmobile.com",)
-        ) or refused_url(Channel.LINE_WORKS, config.base_url, self._allowed_hosts, ("worksapis.com",))
+            LINE_WORKS, config.auth_url, self._allowed_hosts, ("worksmobile.com",)
+        ) or refused_url(LINE_WORKS, config.base_url, self._allowed_hosts, ("worksapis.com",))
 
     async def _call(self, method: str, path: Sequence[str], **options: Any) -> Answer | SendResult:
         """Make one request for the bot; returns the answer of a success, otherwise the result. ``path`` has the URL's segments.
@@ -149,7 +137,7 @@ class LineWorksClient(ChannelClient):
                 **options,
             )
         except UNANSWERED as error:
-            return unanswered(Channel.LINE_WORKS, error)
+            return unanswered(LINE_WORKS, error)
 
 
 class AccessToken:
@@ -192,10 +180,10 @@ class AccessToken:
         try:
             answer = await request(self._session, "POST", self._config.auth_url, data=form)
         except UNANSWERED as error:
-            result = unanswered(Channel.LINE_WORKS, error)
+            result = unanswered(LINE_WORKS, error)
             if result.outcome is Outcome.AMBIGUOUS:
                 # Only the request for a token may have arrived. The message has not been sent.
-                return failed(Channel.LINE_WORKS, "connection_refused", f"token: {type(error).__name__}")
+                return failed(LINE_WORKS, "connection_refused", f"token: {type(error).__name__}")
             return result
         return self._token_from(answer)
 
@@ -210,7 +198,7 @@ class AccessToken:
         try:
             return jwt.encode(claims, self._config.private_key, algorithm="RS256")
         except (ValueError, TypeError, jwt.PyJWTError):
-            return failed(Channel.LINE_WORKS, "token_refused", "the private key cannot be read")
+            return failed(LINE_WORKS, "token_refused", "the private key cannot be read")
 
     def _token_from(self, answer: Answer) -> str | SendResult:
         if answer.status == 429 or answer.status >= 500:
@@ -218,7 +206,7 @@ class AccessToken:
         token = answer.fields.get("access_token")
         if not answer.ok or not isinstance(token, str) or not token.isascii() or not token.isprintable():
             detail = f"HTTP {answer.status} {safe_code(answer.fields.get('error'))}".strip()
-            return failed(Channel.LINE_WORKS, "token_refused", detail)
+            return failed(LINE_WORKS, "token_refused", detail)
         self._value = token
         self._usable_until = time.monotonic() + _seconds(answer.fields.get("expires_in")) - _MARGIN_SECONDS
         return token
@@ -226,7 +214,7 @@ class AccessToken:
 
 def _meaning(answer: Answer, code: object = None) -> SendResult:
     wait = retry_after(answer.headers, "rateLimit-reset") if answer.status == 429 else None
-    return refused(Channel.LINE_WORKS, answer.status, code, retry_after=wait)
+    return refused(LINE_WORKS, answer.status, code, retry_after=wait)
 
 
 def _stated_limit(answer: Answer) -> int | None:

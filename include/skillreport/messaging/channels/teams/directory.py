@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 from yarl import URL
 
-from include.skillreport.batches.external_sync.credentials import GraphConfig
-from include.skillreport.batches.external_sync.directories.base import (
+from include.skillreport.messaging.channels.channel import Integration
+from include.skillreport.messaging.channels.directory import (
+    LONGEST_PAGE,
     REPEATED_CURSOR,
+    Access,
     Account,
     AccountKind,
     AccountState,
     ListedChannel,
     ListingError,
+    Pace,
     Page,
     Position,
+    ServiceDirectory,
     StartOverError,
     address,
+    call_with_retries,
     identity,
     items,
     one_line,
-)
-from include.skillreport.batches.external_sync.directories.calls import (
-    LONGEST_PAGE,
-    Pace,
-    Patience,
-    call_with_retries,
     refused_for_now,
 )
-from include.skillreport.messaging.channels.exchange import Answer, refused_url, request, safe_code
-from include.skillreport.messaging.outcome import Channel
+from include.skillreport.messaging.channels.exchange import Answer, request, safe_code
 
 _SERVICE = "Microsoft Graph"
 
@@ -58,39 +56,49 @@ _BASELINE, _USERS, _CHANGES, _TEAMS = "baseline", "users", "changes", "teams"
 _EXPIRED = "前回からの変更の記録（差分トークン）が使えなくなったため、名簿を最初から読み直しました"
 
 
-class GraphDirectory:
-    """A ``Directory``: all users, or the changes since ``delta_link``; then the teams and their channels.
+@dataclass(frozen=True)
+class GraphConfig:
+    """The tenant's own application, registered in Microsoft Entra ID; ``directory_id`` is Microsoft's id of the tenant."""
+
+    directory_id: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    auth_url: str = "https://login.microsoftonline.com/"
+    base_url: str = "https://graph.microsoft.com/v1.0/"
+
+
+class Directory(ServiceDirectory):
+    """All users, or the changes since ``delta_link``; then the teams and their channels.
 
     The start of the next changes is requested before the users are listed, so that no change is lost.
     """
 
+    credentials = "tenant_id、client_id、client_secret"
+    reads_changes = True
     beginning = Position(_BASELINE)
 
-    def __init__(
-        self,
-        config: GraphConfig,
-        session: aiohttp.ClientSession,
-        allowed_hosts: Collection[str],
-        patience: Patience,
-        delta_link: str = "",
-    ) -> None:
-        for url, domain in (
-            (config.auth_url, "microsoftonline.com"),
-            (config.base_url, "graph.microsoft.com"),
-        ):
-            if refusal := refused_url(Channel.TEAMS, url, allowed_hosts, (domain,)):
-                raise ListingError(refusal.detail)
-        self._config = config
+    def __init__(self, config: GraphConfig, access: Access) -> None:
+        urls = {config.auth_url: ["microsoftonline.com"], config.base_url: ["graph.microsoft.com"]}
+        super().__init__(config, access, urls)
         self._base = URL(config.base_url)
-        self.start = Position(_CHANGES, delta_link) if self._is_own(delta_link) else self.beginning
-        self._session = session
-        self._patience = patience
+        self.start = (
+            Position(_CHANGES, access.delta_link) if self._is_own(access.delta_link) else self.beginning
+        )
         self._pace = Pace(_CALLS_PER_MINUTE)
         self._token = ""
         self._usable_until = 0.0
 
+    @staticmethod
+    def config_of(row: Integration) -> GraphConfig | None:
+        needed = [row.credential(name) for name in ("tenant_id", "client_id", "client_secret")]
+        urls = {name: value for name in ("auth_url", "base_url") if (value := row.option(f"graph_{name}"))}
+        return GraphConfig(*needed, **urls) if all(needed) else None
+
+    @staticmethod
+    def spellings(listed: ListedChannel) -> frozenset[str]:
+        return frozenset({listed.external_id, f"{listed.parent_id}/{listed.external_id}"})
+
     async def page(self, at: Position) -> Page:
-        """See ``Directory``."""
         if at.step == _BASELINE:
             body = await self._get(
                 self._url("users", "delta", **{"$deltatoken": "latest", "$select": _SELECT})

@@ -9,8 +9,9 @@ from collections.abc import Collection
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.network import OAuthConfig
 from include.skillreport.messaging.address_guard import guarded_session
+from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.exchange import UNANSWERED, Answer, request, safe_code, unanswered
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
+from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
 _LONGEST_LIFETIME_SECONDS = 86_400
 # A token is replaced before it expires, so that it does not expire during a login: this share of its lifetime, at most so many seconds.
@@ -76,7 +77,7 @@ class TokenSource:
             async with guarded_session(self._allowed_hosts) as session:
                 return await request(session, "POST", self._config.token_url, data=form)
         except UNANSWERED as error:
-            result = unanswered(Channel.EMAIL, error)
+            result = unanswered(EMAIL, error)
             if result.error and result.error.code == "refused_address":
                 raise TokenFailedError(result) from None
             # Only the request for a token may have arrived. The letter has not been sent.
@@ -88,7 +89,7 @@ class TokenSource:
         token = answer.fields.get("access_token")
         if not answer.ok or not isinstance(token, str) or not token.isascii() or not token.isprintable():
             detail = f"HTTP {answer.status} {safe_code(answer.fields.get('error'))}".strip()
-            raise TokenFailedError(failed(Channel.EMAIL, "token_refused", detail))
+            raise TokenFailedError(failed(EMAIL, "token_refused", detail))
         if self._config.mask:
             self._config.mask(token)
         lifetime = _seconds(answer.fields.get("expires_in"))
@@ -97,7 +98,7 @@ class TokenSource:
 
 
 def _unreachable(reason: str) -> TokenFailedError:
-    return TokenFailedError(failed(Channel.EMAIL, "connection_refused", f"token: {reason}"))
+    return TokenFailedError(failed(EMAIL, "connection_refused", f"token: {reason}"))
 
 
 def _seconds(value: object) -> int:

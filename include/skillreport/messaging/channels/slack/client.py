@@ -11,7 +11,7 @@ import aiohttp
 from typing_extensions import override
 from yarl import URL
 
-from include.skillreport.messaging.channels.base import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
 from include.skillreport.messaging.channels.exchange import (
     LONGEST_ANSWER,
     UNANSWERED,
@@ -22,12 +22,10 @@ from include.skillreport.messaging.channels.exchange import (
     retry_after,
     unanswered,
 )
-from include.skillreport.messaging.message import Message, SlackConfig
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult, failed
-
-LONGEST_TEXT = 40_000
-MOST_BLOCKS = 50
-LONGEST_SECTION = 3_000
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
+from include.skillreport.messaging.channels.slack.blocks import LONGEST_SECTION, LONGEST_TEXT, MOST_BLOCKS
+from include.skillreport.messaging.message import Message
+from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
 _TIMESTAMP = re.compile(r"[0-9.]{1,40}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -36,7 +34,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 _ECHO_GROWTH = 5
 
 
-class SlackClient(ChannelClient):
+class Client(ChannelClient):
     """A webhook always posts to its own Slack channel and ignores the message's destination."""
 
     def __init__(
@@ -83,7 +81,7 @@ class SlackClient(ChannelClient):
             return finding(answer)
         scopes = {name.strip() for name in str(answer.headers.get("x-oauth-scopes", "")).split(",")} - {""}
         if scopes and "chat:write" not in scopes:
-            return finding(failed(Channel.SLACK, "missing_scope", "chat:write"))
+            return finding(failed(SLACK, "missing_scope", "chat:write"))
         findings: list[Finding] = []
         for destination in destinations:
             # Users and direct messages need no check of a channel.
@@ -94,37 +92,37 @@ class SlackClient(ChannelClient):
 
     def _check_settings(self) -> SendResult | None:
         if not (self._config.token or self._webhook_url):
-            return failed(Channel.SLACK, "not_configured")
+            return failed(SLACK, "not_configured")
         if self._config.token and not is_token(self._config.token):
-            return failed(Channel.SLACK, "invalid_auth", "the token has characters that no token has")
-        return refused_url(Channel.SLACK, self._url, self._allowed_hosts, ("slack.com", "slack-gov.com"))
+            return failed(SLACK, "invalid_auth", "the token has characters that no token has")
+        return refused_url(SLACK, self._url, self._allowed_hosts, ("slack.com", "slack-gov.com"))
 
     def _check_message(self, message: Message) -> SendResult | None:
         blocks = message.rich or []
         if self._config.token and not message.destination:
-            return failed(Channel.SLACK, "channel_not_found", "no destination")
+            return failed(SLACK, "channel_not_found", "no destination")
         if not message.text and not blocks:
-            return failed(Channel.SLACK, "no_text")
+            return failed(SLACK, "no_text")
         if len(message.text) > LONGEST_TEXT:
-            return failed(Channel.SLACK, "msg_too_long", f"{len(message.text)} characters")
+            return failed(SLACK, "msg_too_long", f"{len(message.text)} characters")
         if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
-            return failed(Channel.SLACK, "invalid_blocks", "blocks are no list of objects")
+            return failed(SLACK, "invalid_blocks", "blocks are no list of objects")
         if len(blocks) > MOST_BLOCKS:
-            return failed(Channel.SLACK, "msg_blocks_too_long", f"{len(blocks)} blocks")
+            return failed(SLACK, "msg_blocks_too_long", f"{len(blocks)} blocks")
         longest = max(map(_section_length, blocks), default=0)
         if longest > LONGEST_SECTION:
-            return failed(Channel.SLACK, "msg_blocks_too_long", f"a section of {longest} characters")
+            return failed(SLACK, "msg_blocks_too_long", f"a section of {longest} characters")
         return None
 
     async def _call_webhook(self, message: Message) -> SendResult:
         try:
             answer = await request(self._session, "POST", self._webhook_url, json=_body(message))
         except UNANSWERED as error:
-            return unanswered(Channel.SLACK, error)
+            return unanswered(SLACK, error)
         if answer.ok:
             return SendResult(Outcome.SENT)
         return refused(
-            Channel.SLACK,
+            SLACK,
             answer.status,
             answer.body.decode("utf-8", "replace").strip(),
             retry_after=retry_after(answer.headers),
@@ -135,7 +133,7 @@ class SlackClient(ChannelClient):
         try:
             answer = await call_web_api(self._session, self._config, http_method, method, **options)
         except UNANSWERED as error:
-            return unanswered(Channel.SLACK, error)
+            return unanswered(SLACK, error)
         return answer if is_success(answer) else _meaning(answer)
 
     async def _check_channel(self, channel: str, may_post_to_public: bool) -> SendResult | None:
@@ -148,10 +146,10 @@ class SlackClient(ChannelClient):
         value = answer.fields.get("channel")
         details: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
         if details.get("is_archived"):
-            return failed(Channel.SLACK, "is_archived")
+            return failed(SLACK, "is_archived")
         if details.get("is_member") or (may_post_to_public and not details.get("is_private")):
             return None
-        return failed(Channel.SLACK, "not_in_channel")
+        return failed(SLACK, "not_in_channel")
 
 
 async def call_web_api(
@@ -199,8 +197,8 @@ def _meaning(answer: Answer) -> SendResult:
     fields = answer.fields
     if answer.status == 200 and not fields:
         # For example a company's login page, or an answer longer than any of Slack's.
-        return failed(Channel.SLACK, "unknown", "the answer is not Slack's")
-    return refused(Channel.SLACK, answer.status, fields.get("error"), retry_after=retry_after(answer.headers))
+        return failed(SLACK, "unknown", "the answer is not Slack's")
+    return refused(SLACK, answer.status, fields.get("error"), retry_after=retry_after(answer.headers))
 
 
 def _section_length(block: Mapping[str, Any]) -> int:

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 from yarl import URL
 
-from include.skillreport.batches.external_sync.directories.base import (
+from include.skillreport.messaging.channels.channel import Integration
+from include.skillreport.messaging.channels.directory import (
+    LONGEST_PAGE,
+    Access,
     Account,
     AccountKind,
     AccountState,
     ListedChannel,
     ListingError,
+    Pace,
     Page,
     Position,
+    RetryableError,
+    ServiceDirectory,
     address,
+    call_with_retries,
     following,
     identity,
     items,
     one_line,
-)
-from include.skillreport.batches.external_sync.directories.calls import (
-    LONGEST_PAGE,
-    Pace,
-    Patience,
-    RetryableError,
-    call_with_retries,
     refused_for_now,
 )
-from include.skillreport.messaging.channels.exchange import Answer, refused_url, request, safe_code
-from include.skillreport.messaging.channels.line_works import AccessToken
-from include.skillreport.messaging.message import LineWorksConfig
-from include.skillreport.messaging.outcome import Channel, Outcome, SendResult
+from include.skillreport.messaging.channels.exchange import Answer, request, safe_code
+from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
+from include.skillreport.messaging.channels.line_works.client import AccessToken
+from include.skillreport.messaging.outcome import Outcome, SendResult
 
 _SERVICE = "LINE WORKS"
 _SCOPE = "user.read group.read bot.read"
@@ -50,32 +49,29 @@ _GROUPS = Position("groups")
 _ROOMS = Position("rooms")
 
 
-class LineWorksDirectory:
-    """A ``Directory``: users, groups, and the known talk rooms (``channelId``) that still exist."""
+class Directory(ServiceDirectory):
+    """Users, groups, and the known talk rooms (``channelId``) that still exist."""
 
-    start = _USERS
-    beginning = _USERS
+    credentials = "bot_id、client_id、client_secret、service_account、private_key"
+    room_prefix = "channels/"
+    start = beginning = _USERS
 
-    def __init__(
-        self,
-        config: LineWorksConfig,
-        session: aiohttp.ClientSession,
-        allowed_hosts: Collection[str],
-        patience: Patience,
-        rooms: Collection[str] = (),
-    ) -> None:
-        for url, domain in ((config.auth_url, "worksmobile.com"), (config.base_url, "worksapis.com")):
-            if refusal := refused_url(Channel.LINE_WORKS, url, allowed_hosts, (domain,)):
-                raise ListingError(refusal.detail)
-        self._config = config
-        self._session = session
-        self._patience = patience
+    def __init__(self, config: LineWorksConfig, access: Access) -> None:
+        urls = {config.auth_url: ["worksmobile.com"], config.base_url: ["worksapis.com"]}
+        super().__init__(config, access, urls)
         self._paces = {step.step: Pace(_CALLS_PER_MINUTE) for step in (_USERS, _GROUPS, _ROOMS)}
-        self._rooms = sorted(rooms)
-        self._token = AccessToken(replace(config, scope=_SCOPE), session)
+        self._rooms = sorted(access.rooms)
+        self._token = AccessToken(replace(config, scope=_SCOPE), access.session)
+
+    @staticmethod
+    def config_of(row: Integration) -> LineWorksConfig | None:
+        return LINE_WORKS.config_of(row)
+
+    @staticmethod
+    def spellings(listed: ListedChannel) -> frozenset[str]:
+        return frozenset({f"{Directory.room_prefix}{listed.external_id}"})
 
     async def page(self, at: Position) -> Page:
-        """See ``Directory``."""
         if at.step == _ROOMS.step:
             return await self._rooms_after(at)
         query = {"count": _PAGE_SIZE}

@@ -1,0 +1,63 @@
+"""LINE WORKS: a bot with a service account sends to a user or a talk room.
+
+``auth_config`` has ``client_id``, ``client_secret``, ``service_account`` and ``private_key``; ``connection_config`` has ``bot_id`` and may
+have ``scope`` and, for the directory, ``domain_id``. ``auth_url`` and ``base_url`` are only for stand-ins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from typing_extensions import override
+
+from include.skillreport.messaging.channels.channel import Channel, Integration, Rendered
+from include.skillreport.messaging.throttle import Limit
+
+# Characters.
+LONGEST_TEXT = 2_000
+
+_CREDENTIALS = ("client_id", "client_secret", "service_account", "private_key")
+
+
+@dataclass(frozen=True)
+class LineWorksConfig:
+    """A bot and its service account. ``domain_id`` selects the directory if a company has several."""
+
+    bot_id: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    service_account: str
+    private_key: str = field(repr=False)
+    scope: str = "bot bot.message"
+    auth_url: str = "https://auth.worksmobile.com/oauth2/v2.0/token"
+    base_url: str = "https://www.worksapis.com/v1.0/"
+    domain_id: str = ""
+
+
+class _LineWorks(Channel):
+    label = "LINE WORKS"
+    spellings = ("lineworks", "line")
+    longest_text = LONGEST_TEXT
+    config_type = LineWorksConfig
+    has_directory = True
+
+    def config_of(self, row: Integration) -> LineWorksConfig | None:
+        bot_id = row.option("bot_id") or row.credential("bot_id")
+        needed = [bot_id, *map(row.credential, _CREDENTIALS)]
+        names = ("auth_url", "base_url", "scope", "domain_id")
+        options = {name: value for name in names if (value := row.option(name))}
+        return LineWorksConfig(*needed, **options) if all(needed) else None
+
+    @override
+    def limit(self, config: LineWorksConfig, tenant_id: str) -> Limit:
+        key = self.limit_key(config.base_url, config.bot_id, config.client_id, config.client_secret)
+        # The free plan. The paid plans allow more, which the first answer states.
+        return Limit(key, 60, at_once=4)
+
+    @override
+    def compose(self, subject: str, plain: str, marked_up: str, *, is_markdown: bool = False) -> Rendered:
+        whole = f"{subject}\n\n{plain}" if subject else plain
+        return Rendered(subject, whole if len(whole) <= LONGEST_TEXT else plain)
+
+
+LINE_WORKS = _LineWorks("line_works")

@@ -1,0 +1,30 @@
+"""A deployment with one channel more: its folder is registered, and ``upgrade`` has written it to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.schema.deploy import upgrade
+from tests.board.conftest import api_app, board
+from tests.conftest import PASSWORDS, Database
+from tests.toy_channel.service import ToyService, toy_service
+from tests.toy_channel.toy import TOY
+
+__all__ = ["api_app", "board"]
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of the toy channel in ``messaging/channels/__init__.py``."""
+    monkeypatch.setitem(CHANNELS, str(TOY), TOY)
+
+
+@pytest.fixture
+def toy(registered: None, database: Database) -> Iterator[ToyService]:  # noqa: ARG001
+    """The service of the deployed channel."""
+    upgrade(database.dsn, passwords=PASSWORDS)
+    with toy_service() as service:
+        yield service
