@@ -26,6 +26,18 @@ class Step:
     path: str | None
     text: str
 
+    def write(self, copy: Path) -> None:
+        """Write the file, or its change, into a copy of the repository. :raises ValueError: it does not fit the copy."""
+        assert self.path, "commands are no file"
+        file = copy / self.path
+        if self.kind == "diff":
+            file.write_text(_changed(file.read_text(encoding="utf-8"), self), encoding="utf-8")
+        elif file.exists():
+            raise ValueError(f"{self.path} exists already")
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self.text, encoding="utf-8")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -33,25 +45,6 @@ class Recipe:
 
     title: str
     steps: tuple[Step, ...]
-
-    def write(self, copy: Path) -> None:
-        """Write the files of the recipe into a copy of the repository. :raises ValueError: a step does not fit the copy."""
-        for step in self.steps:
-            if step.path is None:
-                continue
-            file = copy / step.path
-            if step.kind == "diff":
-                file.write_text(_changed(file.read_text(encoding="utf-8"), step), encoding="utf-8")
-            elif file.exists():
-                raise ValueError(f"{self.title}: {step.path} exists already")
-            else:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(step.text, encoding="utf-8")
-
-    @property
-    def commands(self) -> Iterator[str]:
-        """The shell scripts of the recipe."""
-        return (step.text for step in self.steps if step.kind == "sh")
 
 
 def recipes() -> list[Recipe]:
