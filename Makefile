@@ -97,7 +97,11 @@ test: $(STAMP) ## run all tests except the long ones, in several processes
 test-long: $(STAMP) ## run the tests that take minutes: deadlines, outages of Airflow
 	@$(BIN)/python -m pytest -m "long and not browser" \
 	    --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging \
-	    --ignore tests/servers
+	    --ignore tests/servers --ignore tests/recipes
+
+.PHONY: test-recipes
+test-recipes: $(STAMP) ## follow the recipes of docs/developing.md in a copy, then check and test the copy (about 15 minutes)
+	@$(BIN)/python -m pytest tests/recipes
 
 .PHONY: test-kills
 test-kills: $(STAMP) ## kill a sending worker at each of its statements (about ten minutes)

@@ -1,4 +1,4 @@
-"""The content of an image of the project, the violations that each import rule refuses, and the maximum length of files and functions."""
+"""The content of an image, the violations that each import rule refuses, and the limits of files, functions and test names."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ VIOLATIONS = {
 }
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 450, 60
+MOST_WORDS_OF_A_TEST = 12
 
 
 def test_an_import_that_breaks_a_rule_turns_the_lint_red(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_every_requirement_of_production_has_an_upper_bound_and_a_reason() -> No
         assert reason.strip(), line
 
 
-def test_the_lock_of_production_has_hashes_the_tested_versions_and_no_development_tool() -> None:
+def test_the_production_lock_has_hashes_tested_versions_and_no_development_tool() -> None:
     production, development = locked("requirements-production.lock"), locked("requirements.lock")
     assert production <= development
     names = {name for name, _ in production}
@@ -138,6 +139,17 @@ def test_no_function_of_the_product_is_too_long() -> None:
         and (node.end_lineno or 0) - node.lineno + 1 > MOST_LINES_OF_A_FUNCTION
     }
     assert too_long == set()
+
+
+def test_names_of_tests_are_short_and_do_not_begin_with_what() -> None:
+    names = {
+        f"{path.name}: {node.name}"
+        for path in (PROJECT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    }
+    assert {name for name in names if ": test_what_" in name} == set()
+    assert {name for name in names if name.partition(": ")[2].count("_") > MOST_WORDS_OF_A_TEST} == set()
 
 
 def product_files() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,6 @@ import logging
 import pytest
 
 
-def test_what_a_library_logs_is_not_in_the_output_of_a_test(capfd: pytest.CaptureFixture[str]) -> None:
+def test_logs_of_a_library_are_not_in_a_tests_output(capfd: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("alembic.runtime.migration").error("Running upgrade")
     assert capfd.readouterr() == ("", "")

@@ -63,7 +63,7 @@ class RunResult:
 
     def words(self, template: str) -> str:
         """The template with the facts of the run. A run does not record every number each time: what is missing is 0."""
-        return template.format_map(defaultdict(int, self.facts))
+        return template.format_map(defaultdict(int, {"records": self.records} | dict(self.facts)))
 
     def text(self) -> str:
         """The run and what it has recorded, for a terminal. Tables without rows are left out."""

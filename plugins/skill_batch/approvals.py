@@ -16,7 +16,7 @@ from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from typing_extensions import override
 
-from skill_batch.batch_flow import BatchFlow, BatchT, failure_alert, run_of
+from skill_batch.batch_flow import BatchFlow, failure_alert, run_of
 from skill_batch.notifiers.approval_links import ANSWER_TASK, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
 
@@ -37,7 +37,7 @@ _LONGEST_REASON = 300
 APPROVE, HOLD = "承認する", "保留のままにする"
 
 
-class ApprovalFlow(BatchFlow[BatchT]):
+class ApprovalFlow(BatchFlow):
     """The tasks of a DAG that requests an approval of what a batch holds, and applies the answer. ``spec`` is its operation."""
 
     def list_held(self) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
@@ -37,12 +37,10 @@ if TYPE_CHECKING:
 
     from skill_batch.installation import AirflowInstallation
     from include.skillreport.core.catalog import RunSpec
-    from include.skillreport.core.execution.batch import Batch, Run, Work
+    from include.skillreport.core.execution.batch import Batch, Run
     from include.skillreport.core.execution.flow import RunRequest, TaskKey
     from include.skillreport.core.execution.run_log import MappedInstance
     from include.skillreport.core.execution.sharding import Shard
-
-BatchT = TypeVar("BatchT", bound="Batch")
 
 # The parameter of a family DAG with the ids of the batches to run.
 BATCHES_PARAMETER = "batches"
@@ -52,13 +50,13 @@ _OPEN_TASK = "open_run"
 _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 
 
-class BatchFlow(Generic[BatchT]):
+class BatchFlow:
     """The tasks of one batch, in the current DAG or task group.
 
     ``create_batch`` imports the batch's code. Tasks call it; the DAG processor does not.
     """
 
-    def __init__(self, spec: RunSpec, create_batch: Callable[[AirflowInstallation], BatchT]) -> None:
+    def __init__(self, spec: RunSpec, create_batch: Callable[[AirflowInstallation], Batch]) -> None:
         self.spec = spec
         self._create_batch = create_batch
 
@@ -112,10 +110,8 @@ class BatchFlow(Generic[BatchT]):
 
         return read_mailbox(run)
 
-    def step(
-        self, run: Any, task_id: str, display_name: str, function: Callable[[BatchT, Work], None]
-    ) -> Any:
-        """Add a step of this batch that runs once for the whole run."""
+    def step(self, run: Any, task_id: str, display_name: str) -> Any:
+        """Add the batch's own step ``task_id``, which runs once for the whole run."""
 
         @task(
             task_id=task_id,
@@ -126,9 +122,7 @@ class BatchFlow(Generic[BatchT]):
             from include.skillreport.core.execution.flow import run_step
 
             batch, installation = self._batch()
-            run_step(
-                self.spec, batch, _run_now(run), lambda work: function(batch, work), installation, _task_key()
-            )
+            run_step(self.spec, batch, _run_now(run), batch.own_step(task_id), installation, _task_key())
 
         return step(run)
 
@@ -186,7 +180,7 @@ class BatchFlow(Generic[BatchT]):
 
         return close_run()
 
-    def _batch(self) -> tuple[BatchT, AirflowInstallation]:
+    def _batch(self) -> tuple[Batch, AirflowInstallation]:
         installation = _installation()
         return self._create_batch(installation), installation
 

@@ -14,11 +14,11 @@ from skill_batch.batches.tenant_monitoring import watch_runs
 from include.skillreport.core.catalog import APPROVALS, BatchSpec
 
 # The batches' own tasks before the mapped task, by the id that the registry has.
-_STEPS: Mapping[str, Callable[[BatchFlow[Any], Any], Any]] = {
+_STEPS: Mapping[str, Callable[[BatchFlow, Any], Any]] = {
     "read_logs": lambda flow, run: flow.read_logs(run),
     "read_mailbox": lambda flow, run: flow.read_mailbox(run),
-    "dump": lambda flow, run: flow.step(run, "dump", "ダンプ", lambda batch, work: batch.dump(work)),
-    "check": lambda flow, run: flow.step(run, "check", "復元検証", lambda batch, work: batch.check(work)),
+    "dump": lambda flow, run: flow.step(run, "dump", "ダンプ"),
+    "check": lambda flow, run: flow.step(run, "check", "復元検証"),
     "watch_runs": lambda _, run: watch_runs(run),
     "wait_for_usage": lambda _, run: wait_for_closed_usage(run),
 }
@@ -29,7 +29,7 @@ def add_batch(spec: BatchSpec, create_batch: Callable[[Any], Any]) -> None:
 
     :param create_batch: the function of the batch's package. A task calls it.
     """
-    flow: BatchFlow[Any] = BatchFlow(spec, create_batch)
+    flow = BatchFlow(spec, create_batch)
     run, shards = flow.open_run()
     steps = [_STEPS[task_id](flow, run) for task_id in spec.steps]
     tenants = flow.mapped_task().partial(run=run).expand(shard=shards)

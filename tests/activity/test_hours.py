@@ -129,7 +129,7 @@ def scans(host: psycopg.Connection, result: RunResult) -> dict[str, dict[str, in
 
 
 @pytest.mark.parametrize("spec", [TENANT_USAGE, STATISTICS, INACTIVE_TENANTS], ids=lambda spec: spec.id)
-def test_a_daily_batch_has_the_same_figures_from_the_hours_as_from_the_logs(
+def test_a_daily_batch_counts_the_same_from_hours_as_from_logs(
     database: Database, host: psycopg.Connection, spec: BatchSpec
 ) -> None:
     read = run(database, spec)
@@ -158,7 +158,7 @@ def test_a_daily_batch_has_the_same_figures_from_the_hours_as_from_the_logs(
             assert scans(host, shared)[table]["used"] == scans(host, read)[table]["used"] > 0
 
 
-def test_a_day_that_the_hourly_pass_has_not_read_to_its_end_is_read_from_the_logs(
+def test_a_day_that_the_hourly_pass_left_unfinished_is_read_from_logs(
     database: Database, host: psycopg.Connection
 ) -> None:
     check(database, MIDNIGHT - timedelta(hours=1))

@@ -35,9 +35,9 @@ USERS = ("application", "reader")
 _COMPILER = ["npx", "--yes", "-p", "typescript@5.9.3", "tsc", "--strict", "--noUncheckedIndexedAccess"]
 
 
-def test_the_page_repeats_the_examples() -> None:
-    blocks = re.findall(r"```ts\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks == [(EXAMPLES / name).read_text(encoding="utf-8") for name in ("route.ts", "run-batch.ts")]
+def test_the_page_links_to_the_examples() -> None:
+    linked = re.findall(r"\]\(examples/(.+?)\)", PAGE.read_text(encoding="utf-8"))
+    assert sorted(linked) == sorted(path.name for path in EXAMPLES.glob("*.ts"))
 
 
 @dataclass

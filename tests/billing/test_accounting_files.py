@@ -123,7 +123,7 @@ def test_the_lists_sums_over_the_rates_are_the_invoices_totals(invoice: Invoice)
     assert [row["税区分"] for row in found] == list(dict.fromkeys(row["税区分"] for row in found))
 
 
-def test_the_list_has_a_row_per_rate_and_takes_the_tax_out_of_prices_that_include_it() -> None:
+def test_the_list_has_a_row_per_rate_with_net_amounts() -> None:
     found = listed(entry(samples.mixed_rates(tax_included=True)))
     assert cells(found, "税区分", "税率", "税抜金額", "消費税額", "税込金額") == [
         ("課税10%", "10", "45455", "4545", "50000"),
@@ -171,7 +171,7 @@ def test_a_void_invoice_is_listed_with_amounts_of_zero() -> None:
     } == {Decimal(0)}
 
 
-def test_a_reversal_takes_back_an_invoice_of_a_closed_month_on_the_day_of_the_void() -> None:
+def test_a_reversal_negates_the_invoice_on_the_day_of_the_void() -> None:
     found = listed(entry(samples.mixed_rates(), Booking.REVERSAL))
     assert cells(found, "請求書番号", "種別", "状態", "発行日", "支払期限", "元請求書番号", "税込金額") == [
         ("INV-2026-000123", "取消", "取消", "2026-12-03", "", "INV-2026-000123", amount)
@@ -267,9 +267,7 @@ def test_the_journal_debits_the_receivable_for_sales_and_tax_of_each_rate() -> N
         (entry(samples.mixed_rates(), Booking.REVERSAL), "2026/12/03"),
     ],
 )
-def test_the_journal_of_a_credit_note_or_a_reversal_is_the_originals_with_the_sides_exchanged(
-    booked: Entry, day: str
-) -> None:
+def test_credit_notes_and_reversals_exchange_the_sides_of_the_journal(booked: Entry, day: str) -> None:
     original = rows(journal.journal(SETTINGS), entry(samples.mixed_rates()))
     taken_back = rows(journal.journal(SETTINGS), booked)
     sides = ("勘定科目", "補助科目", "部門", "税区分", "金額")
@@ -386,7 +384,7 @@ def test_the_partner_is_named_as_the_settings_ask() -> None:
 # Foreign currency --------------------------------------------------------------------------------------------------------
 
 
-def test_a_foreign_document_is_booked_in_yen_at_its_own_rate_and_names_amount_and_rate() -> None:
+def test_a_foreign_document_is_booked_in_yen_at_its_own_rate() -> None:
     booked = entry(samples.us_dollars(), yen_per_unit="1")
     (posting,) = postings(booked)
     # 1,700.24 × 151.235 = 257,135.79; the tax in yen is that of the document.
@@ -396,7 +394,7 @@ def test_a_foreign_document_is_booked_in_yen_at_its_own_rate_and_names_amount_an
     assert imported["摘要"].endswith("2026年10月分 USD 1700.24 @151.235")
 
 
-def test_without_its_own_rate_a_foreign_document_takes_that_of_its_inputs_or_month() -> None:
+def test_without_its_own_rate_a_document_takes_that_of_its_inputs() -> None:
     (posting,) = postings(entry(in_yen(samples.us_dollars()), yen_per_unit="150"))
     assert (posting.gross, posting.tax) == (Decimal(255_036), Decimal(23_184))
 
@@ -453,7 +451,7 @@ def test_every_document_balances_to_the_yen_in_journal_and_imports(
     rate=st.decimals("0.5", "500", places=3),
     states_yen=st.booleans(),
 )
-def test_the_credit_notes_that_take_all_of_a_foreign_invoice_leave_no_yen_in_any_account(
+def test_full_credit_of_a_foreign_invoice_leaves_no_yen_in_accounts(
     amounts: Sequence[tuple[TaxCategory, Decimal]],
     parts: Sequence[tuple[int, int]],
     rate: Decimal,
@@ -514,7 +512,7 @@ def _booked(found: Iterable[dict[str, str]], amount: str) -> int:
 # One pass ----------------------------------------------------------------------------------------------------------------
 
 
-def test_all_files_are_written_while_the_documents_are_read_once_and_the_streams_stay_open() -> None:
+def test_all_files_are_written_in_one_pass_over_the_documents() -> None:
     forms = [(form, BytesIO()) for form in forms_of(SETTINGS)]
     positions: list[list[int]] = []
 

@@ -30,9 +30,7 @@ def held(
     ("total", "is_held"),
     [("15000", False), ("15001", True), ("10000", False), ("5000", False), ("4999", True), ("0", True)],
 )
-def test_a_total_is_held_when_it_differs_by_more_than_the_percentage_in_either_direction(
-    total: str, is_held: bool
-) -> None:
+def test_a_total_is_held_above_the_percentage_in_either_direction(total: str, is_held: bool) -> None:
     assert (held(total, "10000") is not None) is is_held
 
 
@@ -52,7 +50,7 @@ def test_the_reason_names_both_subtotals_both_totals_and_the_change() -> None:
     )
 
 
-def test_a_short_month_counts_as_a_whole_one_and_the_reason_names_its_days() -> None:
+def test_a_short_month_is_scaled_and_the_reason_names_its_days() -> None:
     assert held("20000", "3870", days=(12, 31)) == (
         "個別明細を除く小計が前月の 3,870 JPY（31 日のうち 12 日分）から 20,000 JPY へ、1 か月分に換算して "
         "50 % を超えて変わりました（+100.1 %、請求額は 4,870 JPY から 21,000 JPY）"

@@ -1,30 +1,54 @@
-"""The five charge models, at their tiers' edges."""
+"""The amounts of the charge models, at their tiers' edges."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
-from include.skillreport.billing.pricing.charge_models import (
-    Tier,
-    graduated,
-    package,
-    percentage,
-    standard,
-    volume,
-)
+from include.skillreport.billing.pricing.charge_models import Charge
+from include.skillreport.billing.pricing.charge_models.tiers import Tier
+
+CHARGE: TypeAdapter[Any] = TypeAdapter(Charge)
+
+
+def charge(model: str, **fields: Any) -> Any:
+    """A charge as the price list has it."""
+    return CHARGE.validate_python(
+        {"name": "API", "metric": "api_calls", "aggregation": "sum", "model": model} | fields
+    )
+
+
+def amount_of(model: str, quantity: Decimal, **fields: Any) -> Decimal:
+    """The amount for a quantity of which some units may be free."""
+    made = charge(model, **fields)
+    return Decimal(made.amount(max(quantity - made.free, Decimal(0))))
+
+
+def graduated(quantity: Decimal, tiers: Sequence[Tier]) -> Decimal:
+    """The amount for a quantity with these tiers."""
+    return amount_of("graduated", quantity, tiers=tiers)
+
+
+def volume(quantity: Decimal, tiers: Sequence[Tier]) -> Decimal:
+    """The amount for a quantity with these tiers."""
+    return amount_of("volume", quantity, tiers=tiers)
+
+
+def tier(edge: object, unit: object, flat: object = 0) -> Tier:
+    """A tier up to an edge (None: without end)."""
+    return Tier.model_validate({"up_to": edge, "unit_amount": unit, "flat_amount": flat})
 
 
 def tiers(*rows: tuple[str | None, str, str]) -> list[Tier]:
     """Upper edge, price of a unit, flat amount."""
-    return [
-        Tier(None if edge is None else Decimal(edge), Decimal(unit), Decimal(flat))
-        for edge, unit, flat in rows
-    ]
+    return [tier(*row) for row in rows]
 
 
 GRADUATED = tiers(("10", "10", "2"), ("20", "5", "3"), (None, "5", "3"))
@@ -35,7 +59,7 @@ VOLUME = tiers(("100", "2", "10"), ("200", "1", "0"), (None, "0.5", "50"))
     ("quantity", "included", "amount"), [("0", "0", 0), ("12", "0", 60), ("12", "10", 10), ("9.5", "10", 0)]
 )
 def test_each_unit_above_the_included_ones_costs_the_same(quantity: str, included: str, amount: int) -> None:
-    assert standard(Decimal(quantity), unit_amount=Decimal(5), included=Decimal(included)) == amount
+    assert amount_of("standard", Decimal(quantity), unit_amount=5, included=included) == amount
 
 
 @pytest.mark.parametrize(
@@ -51,9 +75,7 @@ def test_each_unit_above_the_included_ones_costs_the_same(quantity: str, include
         ("21", "163"),
     ],
 )
-def test_graduated_prices_apply_to_each_tiers_part_and_a_tier_entered_adds_its_flat_amount(
-    quantity: str, amount: str
-) -> None:
+def test_graduated_prices_apply_per_tier_with_their_flat_amounts(quantity: str, amount: str) -> None:
     assert graduated(Decimal(quantity), GRADUATED) == Decimal(amount)
 
 
@@ -90,15 +112,13 @@ def test_one_more_unit_may_cost_less_with_volume_prices() -> None:
     ],
 )
 def test_a_package_begun_is_a_package_paid(quantity: str, free: str, amount: int) -> None:
-    charged = package(
-        Decimal(quantity), package_size=Decimal(10), package_amount=Decimal(100), free_units=Decimal(free)
-    )
-    assert charged == amount
+    prices = {"package_size": 10, "package_amount": 100, "free_units": free}
+    assert amount_of("package", Decimal(quantity), **prices) == amount
 
 
 @pytest.mark.parametrize(("quantity", "amount"), [("2.1", 3), ("2.11", 4)])
 def test_a_package_may_be_smaller_than_a_unit(quantity: str, amount: int) -> None:
-    assert package(Decimal(quantity), package_size=Decimal("0.7"), package_amount=Decimal(1)) == amount
+    assert amount_of("package", Decimal(quantity), package_size="0.7", package_amount=1) == amount
 
 
 @pytest.mark.parametrize(
@@ -111,17 +131,10 @@ def test_a_package_may_be_smaller_than_a_unit(quantity: str, amount: int) -> Non
         ("1", "0", "0.025"),
     ],
 )
-def test_a_percentage_takes_its_rate_and_a_fixed_amount_for_each_event_that_is_not_free(
-    amount: str, events: str, expected: str
-) -> None:
-    charged = percentage(
-        Decimal(amount),
-        Decimal(events),
-        rate=Decimal("2.5"),
-        fixed_amount=Decimal(30),
-        free_events=Decimal(2),
-    )
-    assert charged == Decimal(expected)
+def test_a_percentage_adds_a_fixed_amount_per_event_not_free(amount: str, events: str, expected: str) -> None:
+    share = charge("percentage", of="all", rate="2.5", fixed_amount=30, free_events=2)
+    charged = max(Decimal(events) - share.free, Decimal(0))
+    assert share.share_of(Decimal(amount)) + share.amount(charged) == Decimal(expected)
 
 
 quantities = st.decimals(0, 1000, places=2)
@@ -132,7 +145,7 @@ def rising_tiers(draw: st.DrawFn, *, flat: bool) -> list[Tier]:
     """Up to four tiers, the last one without end."""
     edges = sorted(draw(st.sets(st.decimals("0.01", 500, places=2), max_size=3)))
     amounts = st.decimals(0, 100, places=3)
-    return [Tier(edge, draw(amounts), draw(amounts) if flat else Decimal(0)) for edge in [*edges, None]]
+    return [tier(edge, draw(amounts), draw(amounts) if flat else 0) for edge in [*edges, None]]
 
 
 @given(rising_tiers(flat=True), quantities, quantities)
@@ -148,17 +161,15 @@ def test_more_units_never_cost_less_with_graduated_prices(
 @settings(deadline=None)
 def test_graduated_prices_have_no_jump_where_no_tier_has_a_flat_amount(prices: list[Tier]) -> None:
     step = Decimal("0.000001")
-    for tier, following in pairwise(prices):
-        assert tier.up_to is not None
-        assert (
-            graduated(tier.up_to + step, prices) - graduated(tier.up_to, prices)
-            == step * following.unit_amount
-        )
+    for ending, following in pairwise(prices):
+        assert ending.up_to is not None
+        jump = graduated(ending.up_to + step, prices) - graduated(ending.up_to, prices)
+        assert jump == step * following.unit_amount
 
 
 @given(rising_tiers(flat=True), quantities)
 @settings(deadline=None)
 def test_tiers_that_all_cost_the_same_are_one_standard_price(prices: list[Tier], quantity: Decimal) -> None:
-    alike = [Tier(tier.up_to, Decimal("1.5")) for tier in prices]
-    expected = standard(quantity, unit_amount=Decimal("1.5"))
+    alike = [tier(each.up_to, "1.5") for each in prices]
+    expected = amount_of("standard", quantity, unit_amount="1.5")
     assert graduated(quantity, alike) == volume(quantity, alike) == expected

@@ -112,7 +112,7 @@ def test_a_whole_month_is_the_same_whatever_is_prorated(prorate: str) -> None:
     assert [str(line.quantity), str(line.amount)] == ["210", "210"]
 
 
-def test_the_events_of_a_percentage_of_other_lines_are_prorated_as_the_charge_says() -> None:
+def test_events_of_a_percentage_of_lines_are_prorated_as_stated() -> None:
     support = charge("percentage", of="base_fee", rate=10, fixed_amount=31, prorate="amount")
     month = inputs(
         parts=(part(plan("3100", support), *LAST_10_DAYS),), usage_days=usage_days(22, 31, api_calls=1)
@@ -173,7 +173,7 @@ def test_the_difference_in_the_text_is_between_rounded_amounts() -> None:
     assert line.explanation[-1].endswith("との差額 16 JPY を加算（計算額 16 JPY）")
 
 
-def test_without_a_record_the_minimum_alone_is_charged_and_a_remark_says_so() -> None:
+def test_without_records_the_minimum_alone_is_charged_with_a_remark() -> None:
     calls = charge("standard", name="API", unit_amount=1, minimum=500)
     month = inputs(parts=(part(plan("0", calls)),), usage_days=usage_days(api_calls=None))
     invoice = price(month)
@@ -183,7 +183,7 @@ def test_without_a_record_the_minimum_alone_is_charged_and_a_remark_says_so() ->
     assert invoice.remarks == ("API 呼び出しの記録がないため、「API」は最低額だけを請求しています",)
 
 
-def test_a_percentage_of_other_lines_is_on_what_a_minimum_makes_of_them() -> None:
+def test_a_percentage_of_lines_includes_what_a_minimum_added() -> None:
     calls = charge("standard", unit_amount=1, minimum=1000)
     support = charge("percentage", name="サポート", of="usage", rate=10)
     month = inputs(parts=(part(plan("0", support, calls)),), usage_days=usage_days(api_calls=10))

@@ -130,7 +130,7 @@ def test_tax_does_not_depend_on_the_order_of_the_lines(
 
 @given(some_lines, st.booleans(), st.sampled_from(RoundingMode))
 @settings(deadline=None)
-def test_the_tax_of_a_rate_is_less_than_a_yen_from_the_exact_one(
+def test_the_tax_of_a_rate_is_within_a_yen_of_exact(
     lines: list[tuple[TaxCategory, Decimal]], included: bool, rounding: RoundingMode
 ) -> None:
     for total in totals(*lines, included=included, rounding=rounding):

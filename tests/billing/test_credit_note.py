@@ -97,7 +97,7 @@ def test_a_quantity_is_credited_at_the_lines_price() -> None:
         ([CreditedPart(2, quantity=Decimal(10**6))], "0 より大きく残りの"),
     ],
 )
-def test_what_is_not_on_the_invoice_is_not_credited(parts: list[CreditedPart], message: str) -> None:
+def test_invalid_parts_of_an_invoice_are_not_credited(parts: list[CreditedPart], message: str) -> None:
     with pytest.raises(BillingError, match=message):
         credit(samples.ordinary(), *parts)
 
@@ -126,7 +126,7 @@ def test_after_everything_nothing_is_left() -> None:
         credit(original, earlier=[credit(original)])
 
 
-def test_without_the_line_of_a_discount_no_more_than_the_rate_is_credited() -> None:
+def test_a_credit_without_the_discount_line_stays_within_the_rate() -> None:
     original = samples.ordinary()
     discounts = [line for line in original.lines if line.amount < 0]
     assert discounts, "the sample has a discount"
@@ -194,7 +194,7 @@ def test_the_tax_in_yen_of_a_part_is_at_the_originals_rate() -> None:
     st.sampled_from(RoundingMode),
 )
 @settings(deadline=None, max_examples=200)
-def test_credit_notes_for_parts_and_then_for_the_rest_cancel_the_invoice_exactly(
+def test_partial_credits_and_the_rest_cancel_the_invoice_exactly(
     original: Invoice, parts: list[tuple[int, int]], rounding: RoundingMode
 ) -> None:
     notes: list[Invoice] = []
@@ -222,7 +222,7 @@ def test_credit_notes_for_parts_and_then_for_the_rest_cancel_the_invoice_exactly
     months(), st.lists(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 100)), max_size=3), max_size=4)
 )
 @settings(deadline=None)
-def test_every_credit_note_of_any_invoice_lowers_what_is_owed_and_never_below_0(
+def test_every_credit_note_lowers_the_debt_and_never_below_0(
     month: BillingInputs, wanted: list[list[tuple[int, int]]]
 ) -> None:
     """Each part is a line, by its position, and a percentage of it."""

@@ -105,7 +105,7 @@ def test_the_total_is_shown_the_same_above_and_below(invoice: Invoice) -> None:
 
 
 @pytest.mark.parametrize("invoice", [samples.draft(), samples.many_lines(), samples.credit()])
-def test_a_sample_has_its_mark_across_each_page_and_does_not_call_itself_an_invoice(invoice: Invoice) -> None:
+def test_a_sample_is_marked_on_each_page_and_is_no_invoice(invoice: Invoice) -> None:
     texts = [page.extract_text() for page in PdfReader(BytesIO(render_pdf(invoice, sample=True))).pages]
     assert len(texts) == len(pages(invoice))
     for text in map(squeezed, texts):
@@ -115,7 +115,7 @@ def test_a_sample_has_its_mark_across_each_page_and_does_not_call_itself_an_invo
     assert not any("見本" in text for text in pages(invoice))
 
 
-def test_a_sample_as_json_begins_with_its_mark_and_is_not_read_back_as_an_invoice() -> None:
+def test_a_sample_json_is_marked_and_refused_as_an_invoice() -> None:
     content = render_json(samples.draft(), sample=True)
     document = json.loads(content)
     assert next(iter(document.items())) == ("sample", "見本（請求書ではありません）")
@@ -139,7 +139,7 @@ def test_prices_that_include_tax_say_so() -> None:
     assert "税抜" not in text
 
 
-def test_a_line_shows_its_arithmetic_and_no_digit_of_its_price_is_dropped() -> None:
+def test_a_line_shows_its_arithmetic_and_all_digits_of_its_price() -> None:
     text = shown(samples.ordinary())
     assert "利用150名、無料枠30名を除き120名、120名×800円=96,000円" in text
     assert "2,345回0.51,172" in text
@@ -167,7 +167,7 @@ def test_a_foreign_currency_has_its_decimals_and_its_tax_in_yen() -> None:
     assert "円換算" not in shown(samples.ordinary())
 
 
-def test_seventy_lines_go_over_the_pages_whole_under_a_repeated_head_with_page_numbers() -> None:
+def test_seventy_lines_run_over_pages_with_heads_and_page_numbers() -> None:
     found = pages(samples.many_lines(70))
     assert len(found) > 1
     positions = []
@@ -182,7 +182,7 @@ def test_seventy_lines_go_over_the_pages_whole_under_a_repeated_head_with_page_n
     assert positions == list(range(1, 71))
 
 
-def test_long_names_and_long_words_are_broken_and_nothing_of_them_is_cut() -> None:
+def test_long_names_and_words_are_broken_and_never_cut() -> None:
     invoice = samples.long_names()
     (page,) = pages(invoice)
     text = squeezed(page)
@@ -207,7 +207,7 @@ def test_rare_characters_survive() -> None:
 
 
 @pytest.mark.parametrize(("character", "named"), [("😀", "😀"), ("\ue000", "U\\+E000"), ("\a", "U\\+0007")])
-def test_a_character_without_a_glyph_is_named_instead_of_printed_as_a_box(character: str, named: str) -> None:
+def test_a_character_without_a_glyph_is_named_as_an_error(character: str, named: str) -> None:
     recipient = samples.RECIPIENT.model_copy(update={"name": f"青葉{character}商事"})
     with pytest.raises(BillingError, match=f"「{named}」") as caught:
         render_pdf(samples.invoice(samples.ordinary().lines, recipient=recipient))
@@ -220,7 +220,7 @@ def test_a_character_without_a_glyph_is_named_instead_of_printed_as_a_box(charac
     ["≒", "⦅", "\a", "\0", "\x1b", "\x7f", "\n", "\t", "か\u3099", "か\u309a", "e\u0301", "葛\U000e0100",
      "\u200b", "\ufeff", "\ue000", "①"],
 )  # fmt: skip
-def test_what_is_found_printable_is_what_can_be_printed(text: str) -> None:
+def test_the_check_finds_exactly_the_text_that_cannot_be_printed(text: str) -> None:
     recipient = samples.RECIPIENT.model_copy(update={"name": f"青葉{text}商事"})
     invoice = samples.invoice(samples.ordinary().lines, recipient=recipient)
 
@@ -285,7 +285,7 @@ def test_a_replacement_names_what_it_replaces() -> None:
     assert "ThisinvoicereplacesinvoiceINV-2026-000100of28October2026." in text
 
 
-def test_a_credit_note_for_a_part_has_number_date_and_reason_and_says_that_the_invoice_stays_valid() -> None:
+def test_a_partial_credit_note_states_its_reason_and_the_remaining_debt() -> None:
     text = shown(samples.part_credit(samples.ordinary(), "12345"))
     assert "対象の請求書番号INV-2026-000123（2026年11月1日発行）" in text
     assert "返還の理由10月12日の障害のため" in text
@@ -307,7 +307,7 @@ def test_a_credit_note_for_the_whole_leaves_nothing_to_pay() -> None:
 
 @pytest.mark.parametrize("language", ["ja", "en"])
 @pytest.mark.parametrize("script", samples.NAMES)
-def test_legal_names_of_the_world_are_printed_and_need_no_rendering_to_know(
+def test_legal_names_of_the_world_are_printed_and_checked_without_rendering(
     script: str, language: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     invoice = samples.named(samples.NAMES[script], language=language, country="TW")
@@ -346,7 +346,7 @@ def test_every_character_that_counts_as_printable_is_printed() -> None:
 
 
 @pytest.mark.parametrize("text", ["会\u0e48", "a\u064b", "\u0e48", "\u064b"])
-def test_a_mark_without_its_letter_is_found_before_the_invoice_has_a_number(text: str) -> None:
+def test_a_combining_mark_without_its_letter_is_found(text: str) -> None:
     assert documents._has_doubtful(text)
 
 
@@ -369,7 +369,7 @@ def test_a_draft_says_that_it_is_one() -> None:
     assert "お支払期限—" in text
 
 
-def test_the_pdf_carries_its_number_issuer_and_date_and_is_made_for_the_archive() -> None:
+def test_the_pdf_states_number_issuer_and_date_as_an_archive_file() -> None:
     pdf = render_pdf(samples.ordinary())
     metadata = PdfReader(BytesIO(pdf)).metadata
     assert metadata is not None

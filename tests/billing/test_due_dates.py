@@ -28,7 +28,7 @@ OCTOBER = Period.month_of(date(2026, 10, 1))
         (date(2026, 10, 1), date(2027, 3, 5), 1, date(2027, 3, 31)),
     ],
 )
-def test_an_invoice_is_due_at_a_months_end_but_never_before_the_month_of_issue_ends(
+def test_the_due_date_is_a_month_end_after_the_issue(
     billing_month: date, issued_on: date, months: int, due_on: date
 ) -> None:
     assert due_date(Period.month_of(billing_month), issued_on, months, "none") == due_on
@@ -49,9 +49,7 @@ def test_an_invoice_is_due_at_a_months_end_but_never_before_the_month_of_issue_e
         (date(2026, 11, 30), date(2026, 11, 30), date(2026, 11, 30)),
     ],
 )
-def test_a_due_date_that_is_no_business_day_moves_as_the_setting_says(
-    month_end: date, following: date, preceding: date
-) -> None:
+def test_a_due_date_on_a_holiday_moves_as_set(month_end: date, following: date, preceding: date) -> None:
     period = Period.month_of(month_end)
     issued_on = period.start
     moves: dict[DueDay, date] = {"next": following, "previous": preceding, "none": month_end}
@@ -92,7 +90,7 @@ def test_banks_are_open_on_other_days(open_day: date) -> None:
     st.integers(0, 12),
     st.sampled_from(["next", "previous"]),
 )
-def test_a_due_date_is_a_business_day_that_is_not_before_the_issue_nor_far_from_the_months_end(
+def test_a_due_date_is_a_business_day_near_the_month_end(
     month: date, days_later: int, months: int, moved: DueDay
 ) -> None:
     period = Period.month_of(month)

@@ -65,7 +65,7 @@ def test_one_off_lines_follow_the_minimum_and_no_discount_applies_to_them() -> N
     ]
 
 
-def test_a_one_off_line_says_what_when_how_much_and_at_which_price() -> None:
+def test_a_one_off_line_states_day_quantity_price_and_amount() -> None:
     training = one_off("12000.5", description="導入研修", quantity="1.5", unit="日")
     line = only_one_off(training).lines[0]
     assert (line.description, str(line.exact_amount), str(line.amount)) == ("導入研修", "18000.75", "18000")

@@ -27,7 +27,7 @@ def line_of(metered: tuple[MeteredDay, ...], **options: Any) -> InvoiceLine:
     return line
 
 
-def test_a_percentage_of_the_amount_and_a_fixed_amount_per_event_are_charged_on_what_is_not_free() -> None:
+def test_a_metered_percentage_charges_amount_and_events_that_are_not_free() -> None:
     line = line_of(payments("600", "400", events=2) + payments("0", first=3), **FREE)
     assert (line.kind, line.description, str(line.amount)) == (LineKind.USAGE, "決済手数料", "25")
     assert (line.metric, line.quantity, line.unit_amount) == (None, None, None)
@@ -47,7 +47,7 @@ def test_without_free_parts_and_fixed_amount_the_line_is_the_percentage() -> Non
     )
 
 
-def test_what_is_free_is_used_up_for_amounts_and_events_by_themselves() -> None:
+def test_free_amount_and_free_events_are_used_up_separately() -> None:
     assert str(line_of(payments("100", events=5), **FREE).amount) == "9"
     assert str(line_of(payments("1000", events=1), **FREE).amount) == "16"
     assert invoice_of(payments("200", events=2), **FREE).lines == ()
@@ -62,7 +62,7 @@ def test_what_is_free_is_used_up_for_amounts_and_events_by_themselves() -> None:
         ("none", "19"),
     ],
 )
-def test_what_is_free_is_prorated_unless_the_charge_says_otherwise(prorate: str | None, amount: str) -> None:
+def test_the_free_part_is_prorated_unless_the_charge_says_otherwise(prorate: str | None, amount: str) -> None:
     fields = FREE | ({"prorate": prorate} if prorate else {})
     line = line_of(payments("700", events=5, first=25), first=22, **fields)
     assert str(line.amount) == amount
@@ -82,7 +82,7 @@ def test_a_meter_without_a_row_is_a_remark_and_no_line() -> None:
     assert invoice.remarks == ("計測額（payments）の記録がないため、「決済手数料」は請求していません",)
 
 
-def test_a_part_of_the_month_without_a_row_is_named_in_the_remark() -> None:
+def test_a_part_of_the_month_without_rows_is_a_remark() -> None:
     parts = (part(plan("0", fee_on_payments()), 1, 15), part(plan("0", fee_on_payments()), 16, 31))
     invoice = price(inputs(parts=parts, metered=payments("100", first=20)))
     assert [str(line.amount) for line in invoice.lines] == ["2"]
@@ -109,11 +109,11 @@ def test_an_amount_in_another_currency_is_refused() -> None:
     assert "batch.metered_amount を直してください" in str(refusal.value)
 
 
-def test_an_amount_in_another_currency_does_not_matter_where_it_does_not_count() -> None:
+def test_another_currency_on_uncharged_days_does_not_matter() -> None:
     assert invoice_of(payments("100", currency="USD", first=5), first=6).lines == ()
 
 
-def test_a_free_amount_is_rounded_up_to_the_minor_unit_of_the_currency() -> None:
+def test_a_prorated_free_amount_is_rounded_up_to_minor_units() -> None:
     priced = part(plan("0", fee_on_payments(rate=100, free_amount=100), currency="USD"), 1, 1)
     month = inputs(
         parts=(priced,), currency="USD", metered=payments("10.00", currency="USD"), exchange_rate=yen("150")

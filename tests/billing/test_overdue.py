@@ -41,7 +41,7 @@ def test_the_latest_stage_that_is_due_is_sent_once(
     assert due_reminder(DUE, DUE + timedelta(days=days), STAGES, queued) == stage
 
 
-def test_a_stage_that_is_added_later_below_one_that_is_sent_is_not_sent() -> None:
+def test_a_reminder_stage_added_below_a_sent_one_is_not_sent() -> None:
     assert due_reminder(DUE, DUE + timedelta(days=25), (7, 14), (21,)) is None
 
 

@@ -120,7 +120,7 @@ METRICS = "active_users、storage_gb、api_calls、reports_generated のどれ�
         ("versions.0.tax_included", 1, None, "true か false にしてください（今の値は 1）"),
     ],
 )  # fmt: skip
-def test_what_does_not_hold_is_refused_with_file_line_and_place(
+def test_an_invalid_price_list_is_refused_with_file_line_and_place(
     path: str, value: object, place: str | None, words: str
 ) -> None:
     with pytest.raises(SettingsError) as refusal:
@@ -206,7 +206,7 @@ def test_the_shipped_price_list_holds_and_says_that_it_is_a_sample(monkeypatch: 
         assert all("JPY" in plan.prices for plan in version.plans.values() if plan.billable)
 
 
-def test_a_price_list_that_does_not_hold_or_is_not_there_is_named_with_its_path(
+def test_a_missing_or_invalid_price_list_is_named_with_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The path starts at the settings file that names it."""
@@ -247,7 +247,7 @@ def test_a_month_before_the_first_version_has_no_prices() -> None:
     assert refusal.value.code == "NO_PRICE_LIST"
 
 
-def test_what_a_plan_includes_is_known_without_pricing_anything() -> None:
+def test_included_quantities_of_a_plan_are_known_without_pricing() -> None:
     prices = parse(VERSION)
     october = date(2026, 10, 1)
     assert prices.included("BASIC", october) == {Metric.STORAGE_GB: Decimal(5)}
@@ -256,7 +256,7 @@ def test_what_a_plan_includes_is_known_without_pricing_anything() -> None:
     assert prices.included("BASIC", date(2026, 3, 1)) == {}
 
 
-def test_a_plan_or_a_currency_that_is_there_twice_is_refused_instead_of_guessed() -> None:
+def test_a_duplicate_plan_or_currency_is_refused() -> None:
     text = "sample: true\nversions:\n- effective_from: 2026-04-01\n  tax_included: false\n  plans:\n    A: {name: a}\n    A: {name: b}\n"
     with pytest.raises(
         SettingsError,

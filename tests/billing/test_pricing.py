@@ -189,7 +189,7 @@ def test_a_usage_line_says_quantity_unit_and_price() -> None:
     )
 
 
-def test_a_price_that_is_not_the_same_for_all_units_is_not_shown_as_a_units_price() -> None:
+def test_a_line_with_several_prices_shows_no_unit_price() -> None:
     tiers = [{"up_to": 1000, "unit_amount": "1"}, {"up_to": None, "unit_amount": "0.5"}]
     subscribed = plan("0", charge("graduated", tiers=tiers), charge("volume", tiers=tiers))
     lines = price(inputs(parts=(part(subscribed),), usage_days=usage_days(api_calls=100))).lines
@@ -203,7 +203,7 @@ def test_a_price_that_is_not_the_same_for_all_units_is_not_shown_as_a_units_pric
         charge("package", package_size="1", package_amount="1", free_units="100"),
     ],
 )
-def test_the_quantity_on_a_line_is_what_is_left_after_all_that_is_free(prices: dict[str, Any]) -> None:
+def test_the_quantity_on_a_line_excludes_all_free_units(prices: dict[str, Any]) -> None:
     (line,) = price(inputs(parts=(part(plan("0", prices)),), usage_days=usage_days(api_calls=100))).lines
     assert (str(line.quantity), str(line.amount)) == ("3000", "3000")
 
@@ -250,7 +250,7 @@ def test_a_charge_without_any_record_is_a_remark_and_no_line(absent: dict[str, A
     assert all("記録なし" in row for row in rows)
 
 
-def test_a_part_of_the_month_without_any_record_is_a_remark_and_the_other_part_is_charged() -> None:
+def test_a_part_without_records_is_a_remark_and_the_rest_charged() -> None:
     days = (*usage_days(1, 15, api_calls=None), *usage_days(16, 31, api_calls=10))
     parts = (part(plan("0", CALLS), 1, 15, "A"), part(plan("0", CALLS), 16, 31, "B"))
     invoice = price(inputs(parts=parts, usage_days=days))
@@ -261,7 +261,7 @@ def test_a_part_of_the_month_without_any_record_is_a_remark_and_the_other_part_i
     )
 
 
-def test_days_without_a_record_among_others_are_counted_in_a_remark_and_on_the_line() -> None:
+def test_days_without_records_are_counted_in_remark_and_line() -> None:
     days = (*usage_days(1, 12, api_calls=None), *usage_days(13, 31, api_calls=10))
     invoice = price(inputs(parts=(part(plan("0", CALLS)),), usage_days=days))
     (line,) = invoice.lines
@@ -293,7 +293,7 @@ def test_a_percentage_needs_no_record_but_its_events_do(fixed: str, remarks: int
     )
 
 
-def test_an_invoice_without_remarks_is_stored_as_before_and_a_credit_has_none() -> None:
+def test_remarks_are_stored_only_if_present_and_never_on_credits() -> None:
     assert "remarks" not in price(inputs()).model_dump()
     assert "remarks" not in price(inputs()).model_dump_json()
     absent = price(inputs(parts=(part(plan("10000", CALLS)),), usage_days=usage_days(api_calls=None)))
@@ -339,9 +339,7 @@ def test_every_model_prices_the_months_quantity(fields: dict[str, Any], amount: 
 
 
 @pytest.mark.parametrize(("of", "amount"), [("base_fee", "1199"), ("usage", "2480"), ("all", "3679")])
-def test_a_percentage_is_on_the_displayed_lines_of_its_plan_and_never_on_another_percentage(
-    of: str, amount: str
-) -> None:
+def test_a_percentage_applies_to_its_plans_lines_and_no_other_percentage(of: str, amount: str) -> None:
     percentages = [
         charge("percentage", of="base_fee", rate=50),
         charge("percentage", name="share", of=of, rate=62),
@@ -355,7 +353,7 @@ def test_a_percentage_is_on_the_displayed_lines_of_its_plan_and_never_on_another
     assert (str(line.amount), line.quantity, line.unit_amount) == (amount, None, None)
 
 
-def test_storage_is_charged_by_its_average_rounded_up_to_a_tenth_of_a_gigabyte() -> None:
+def test_storage_is_charged_by_its_average_rounded_up_to_a_tenth() -> None:
     storage = charge("standard", "storage_gb", unit_amount="100")
     days = (*usage_days(1, 16, storage_gb=10), *usage_days(17, 31, storage_gb=20))
     (line,) = price(inputs(parts=(part(plan("0", storage)),), usage_days=days)).lines
@@ -418,7 +416,7 @@ def test_allowances_are_prorated_and_rounded_up_in_the_tenants_favour() -> None:
     assert [str(quantity) for quantity in quantities] == ["1016", "1083"]
 
 
-def test_a_level_less_what_is_free_is_priced_for_the_month_and_prorated_by_days() -> None:
+def test_a_level_above_the_free_quantity_is_prorated_by_days() -> None:
     subscribed = plan("0", USERS, included={"active_users": "10"})
     parts = (part(subscribed, 1, 15, "A"), part(subscribed, 16, 31, "B"))
     first, second = price(inputs(parts=parts, usage_days=usage_days(active_users=30))).lines
@@ -436,7 +434,7 @@ def test_a_level_less_what_is_free_is_priced_for_the_month_and_prorated_by_days(
         charge("percentage", "active_users", of="base_fee", rate=0, fixed_amount="500", free_events="10"),
     ],
 )
-def test_what_a_charge_itself_gives_free_is_prorated_like_what_the_plan_includes(
+def test_free_units_of_a_charge_are_prorated_like_included_ones(
     prices: dict[str, Any],
 ) -> None:
     parts = (part(plan("0", prices), 1, 15, "A"), part(plan("0", prices), 16, 31, "B"))
@@ -510,14 +508,14 @@ def test_an_amount_off_is_spread_over_the_tax_rates_by_their_sums() -> None:
     ]
 
 
-def test_a_second_amount_off_takes_what_the_first_has_left_and_no_more() -> None:
+def test_a_second_amount_off_takes_only_the_rest() -> None:
     invoice = price(with_fixed_discounts(["29", "100"], standard="10", reduced="10", exempt="10"))
     assert amount_of(invoice, FIXED) == -30
     assert amounts(invoice.lines, COMMITMENT) == []
 
 
 @pytest.mark.parametrize("rounding", RoundingMode)
-def test_an_amount_off_with_a_fraction_of_a_yen_leaves_no_tax_rate_below_0(rounding: RoundingMode) -> None:
+def test_a_fractional_amount_off_leaves_no_tax_rate_below_0(rounding: RoundingMode) -> None:
     discounted = with_fixed_discounts(["10.5"], standard="10", reduced="1")
     totals = price(discounted.model_copy(update={"rounding": rounding})).tax_totals
     assert [str(total.taxable_amount) for total in totals if total.taxable_amount < 0] == []
@@ -532,7 +530,7 @@ def test_an_amount_off_with_a_fraction_of_a_yen_leaves_no_tax_rate_below_0(round
         (date(2026, 1, 1), date(2026, 10, 10), False),
     ],
 )
-def test_a_discount_applies_in_full_where_it_is_valid_on_one_of_the_tenants_days(
+def test_a_discount_valid_on_any_billed_day_applies_in_full(
     valid_from: date, valid_to: date | None, applies: bool
 ) -> None:
     discount = amount_off("1000", valid_from=valid_from, valid_to=valid_to)
@@ -545,7 +543,7 @@ def test_a_discount_applies_in_full_where_it_is_valid_on_one_of_the_tenants_days
 
 
 @pytest.mark.parametrize(("minimum", "difference"), [("10001", ["1"]), ("10000", []), ("9000", [])])
-def test_what_is_missing_to_the_minimum_is_one_line(minimum: str, difference: list[str]) -> None:
+def test_the_difference_to_the_minimum_commitment_is_one_line(minimum: str, difference: list[str]) -> None:
     invoice = price(inputs(parts=(part(plan(minimum_commitment=minimum)),)))
     assert amounts(invoice.lines, COMMITMENT) == difference
 
@@ -629,7 +627,7 @@ def test_the_days_of_each_commitment_are_explained() -> None:
     assert (str(line.amount), line.service_from.day, line.service_to.day) == ("1670", 1, 24)
 
 
-def test_a_commitment_for_all_of_the_month_is_explained_as_what_it_is() -> None:
+def test_a_commitment_for_the_whole_month_is_explained() -> None:
     line = calculate(inputs(commitments=(own_minimum("25000"),))).lines[-1]
     assert line.explanation == (
         "個別契約の最低利用料金 月額 25,000 JPY",
@@ -637,7 +635,7 @@ def test_a_commitment_for_all_of_the_month_is_explained_as_what_it_is() -> None:
     )
 
 
-def test_what_is_missing_to_the_minimum_is_taxed_like_the_last_plan() -> None:
+def test_the_line_for_the_minimum_is_taxed_like_the_last_plan() -> None:
     parts = (part(plan(tax="exempt"), 1, 15, "A"), part(plan(tax="reduced"), 16, 31, "B"))
     invoice = price(inputs(parts=parts, commitments=(own_minimum("20000"),)))
     assert [line.tax_category for line in invoice.lines] == [EXEMPT, REDUCED, REDUCED]
@@ -653,7 +651,7 @@ def test_days_that_are_not_closed_are_named() -> None:
     assert "使用量が締まっていない日があります（2 日: 2026-10-03、2026-10-17）" in str(refusal)
 
 
-def test_of_many_days_that_are_not_closed_ten_are_named_and_the_rest_counted() -> None:
+def test_of_many_unclosed_days_ten_are_named_and_the_rest_counted() -> None:
     refusal = refusal_of(usage_days=usage_days(1, 20))
     assert "（11 日: 2026-10-21、" in str(refusal)
     assert "、2026-10-30 ほか 1 日）" in str(refusal)
@@ -692,7 +690,7 @@ def test_a_commitment_in_another_currency_is_refused() -> None:
     assert "最低利用料金の通貨 USD がテナントの通貨 JPY と違います" in str(refusal)
 
 
-def test_a_commitment_in_another_currency_does_not_matter_where_it_counts_for_no_day() -> None:
+def test_a_foreign_commitment_for_no_billed_day_does_not_matter() -> None:
     parts = (part(plan(), 1, 10),)
     dollars = own_minimum("10", currency="USD", **october(11))
     yen_until_the_10th = own_minimum("31000", **october(1, 10))
@@ -737,7 +735,7 @@ def test_the_tax_in_yen_is_on_the_exact_amount_in_yen(
     assert yen_tax(invoice) == expected
 
 
-def test_tax_that_a_foreign_price_includes_is_taken_out_of_the_yen_too() -> None:
+def test_included_tax_of_a_foreign_price_is_removed_in_yen_too() -> None:
     invoice = price(in_dollars("110.00", "151", tax_included=True))
     assert sums(invoice) == ["110.00", "10.00", "110.00"]
     assert yen_tax(invoice) == ["16610", "1510"]
@@ -811,7 +809,7 @@ def test_a_credit_cancels_the_exact_amounts_to_their_last_decimal() -> None:
     assert str(samples.draft_credit(original).lines[0].exact_amount) == "-1935.483870967741935483870967741935"
 
 
-def test_a_credit_refers_to_its_original_and_has_no_number_and_dates_yet() -> None:
+def test_a_draft_credit_refers_to_its_original_without_number_and_dates() -> None:
     original = samples.ordinary()
     credit = samples.draft_credit(original)
     assert (credit.kind, credit.number, credit.original_number) == (

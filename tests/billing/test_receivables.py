@@ -36,7 +36,7 @@ def test_an_amount_ages_from_the_day_after_its_due_date(days: int, age: Age) -> 
     assert age_of(open_invoice(1), DUE + timedelta(days=days)) is age
 
 
-def test_what_is_owed_back_has_no_age_and_without_a_due_date_nothing_is_overdue() -> None:
+def test_a_credit_balance_or_missing_due_date_is_never_overdue() -> None:
     assert age_of(open_invoice(-1), date(2027, 12, 31)) is Age.OWED_BACK
     assert age_of(open_invoice(1, None), date(2027, 12, 31)) is Age.NOT_DUE
 

@@ -67,7 +67,7 @@ def test_the_same_storage_on_every_day_is_that_storage_and_never_thirtyfold(aggr
     ("stored", "gigabytes"),
     [(0, "0.0"), (1, "0.1"), (536_870_912, "0.5"), (536_870_913, "0.6"), (1_073_741_824, "1.0")],
 )
-def test_one_byte_more_than_a_tenth_of_a_gigabyte_is_the_next_tenth(stored: int, gigabytes: str) -> None:
+def test_one_byte_above_a_tenth_of_a_gigabyte_counts_the_next(stored: int, gigabytes: str) -> None:
     day = usage_days(1, 1)[0].model_copy(update={"storage_bytes": stored})
     assert quantity([day], Metric.STORAGE_GB, Aggregation.AVERAGE) == gigabytes
 
@@ -118,7 +118,7 @@ month_of_bytes = st.lists(st.integers(0, 10**13), min_size=31, max_size=31)
 
 @given(month_of_bytes)
 @settings(deadline=None)
-def test_the_average_of_a_whole_month_is_the_exact_mean_rounded_up_to_a_tenth(stored: list[int]) -> None:
+def test_the_average_of_a_month_is_rounded_up_to_a_tenth(stored: list[int]) -> None:
     days = [
         UsageDay(
             usage_date=date(2026, 10, day),

@@ -79,7 +79,7 @@ def test_a_form_of_another_site_changes_nothing(board: Board) -> None:
     assert board.api("GET", "/dags/operate_invoices/dagRuns").json()["total_entries"] == before
 
 
-def test_a_page_of_the_board_is_embedded_only_by_airflow_and_runs_only_its_own_scripts(board: Board) -> None:
+def test_a_board_page_is_framed_by_airflow_and_runs_own_scripts(board: Board) -> None:
     policy = board.get("/").headers["Content-Security-Policy"]
     assert "frame-ancestors 'self'" in policy
     assert "script-src 'self';" in policy

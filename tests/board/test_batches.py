@@ -66,7 +66,7 @@ def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> 
     assert 'name="tenants"' not in board.get(f"/operations/{LOG_CLEANUP.dag_id}/dry_run").text
 
 
-def test_the_runs_are_paged_and_charted_with_failures_marked_and_the_usual_duration(
+def test_runs_are_paged_and_charted_with_failures_and_usual_duration(
     board: Board, host: psycopg.Connection, database: Database
 ) -> None:
     for night in range(PAGE_RUNS + 1):
@@ -139,7 +139,7 @@ def test_the_newest_run_has_its_failures_notes_slowest_tasks_and_readings(
     assert slowest.index("CODE-B") < slowest.index("CODE-C") < slowest.index("CODE-A")
 
 
-def test_a_shard_names_its_tenants_and_a_shard_of_an_earlier_version_names_none(
+def test_a_shard_names_its_tenants_unless_of_an_earlier_version(
     host: psycopg.Connection, database: Database
 ) -> None:
     execution_id = run(host, TENANT_USAGE)

@@ -153,7 +153,7 @@ def test_alerts_to_one_person_stand_apart(board: Board, host: psycopg.Connection
     assert to_persons == [f"dry run {number:02} → &lt;keiri&gt;" for number in range(20)]
 
 
-def test_alerts_are_shown_to_who_may_read_their_dag_and_name_what_has_not_got_them(
+def test_alerts_need_the_right_to_their_dag_and_name_unsent_channels(
     board: Board, host: psycopg.Connection
 ) -> None:
     for channel, delivered, error in (

@@ -181,7 +181,7 @@ def test_an_incident_is_shown_for_a_week_after_its_end(board: Board, host: psyco
         ([("skipped", "2 days"), ("applied", "1 day")], None),
     ],
 )
-def test_a_directory_is_held_until_a_plan_is_applied_however_long_that_takes(
+def test_a_directory_stays_held_until_a_plan_is_applied(
     board: Board, host: psycopg.Connection, plans: list[tuple[str, str]], shown: str | None
 ) -> None:
     tenant(host, "gone", status="DELETED")

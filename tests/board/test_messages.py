@@ -209,9 +209,7 @@ def words_of(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_reopening_lists_all_closed_channels_of_the_tenant_and_is_never_about_all_tenants(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_reopening_lists_all_closed_channels_of_the_tenant(board: Board, host: psycopg.Connection) -> None:
     close_channel(host, "A", "slack", "トークンの取り消し")
     close_channel(host, "A", "teams", "<b>停止</b>")
     close_channel(host, "B", "slack", "他社の理由")
@@ -236,7 +234,7 @@ def test_a_dialog_counts_all_chosen_messages(board: Board, host: psycopg.Connect
     assert dialog.count("<li>") == 50
 
 
-def test_stopping_the_reminders_of_all_months_says_so_and_a_code_wins_over_an_id(
+def test_stopping_all_reminders_says_so_and_a_code_precedes_an_id(
     board: Board, host: psycopg.Connection
 ) -> None:
     # Its code is the id of A.
@@ -314,7 +312,7 @@ def test_operations_name_the_id_if_several_tenants_share_the_code(
 
 
 @pytest.mark.parametrize("refusal", ["稼働中でない", "同じコード", "アプリにない"])
-def test_what_no_operation_can_work_on_has_no_checkbox_and_no_button_and_says_why(
+def test_a_row_that_no_operation_accepts_has_no_button(
     board: Board, host: psycopg.Connection, refusal: str
 ) -> None:
     match refusal:

@@ -31,7 +31,7 @@ def _runs(board: Board, dag_id: str) -> list[dict[str, Any]]:
     return list(answer.json()["dag_runs"])
 
 
-def test_every_operation_of_the_forms_has_a_dialog_that_says_what_it_does(board: Board) -> None:
+def test_every_operation_has_a_dialog_that_states_its_effect(board: Board) -> None:
     from skill_batch.board import actions
 
     names = [(spec.dag_id, each.name) for spec, form in actions._FORMS.items() for each in form.operations]
@@ -174,7 +174,7 @@ def test_a_paused_dag_is_named_before_and_after(board: Board, company: str) -> N
     assert "一時停止中" not in board.get("/operations/operate_notifications/list").text
 
 
-def test_the_dry_run_of_a_paused_batch_says_first_that_unpausing_starts_a_real_run(board: Board) -> None:
+def test_a_dry_run_of_a_paused_batch_warns_about_unpausing(board: Board) -> None:
     dag_id, path = SCHEDULED_NOTIFICATIONS.dag_id, f"/operations/{SCHEDULED_NOTIFICATIONS.dag_id}/dry_run"
     warning = (
         f"DAG {dag_id} は一時停止中です。再開すると、動かなかった予定の 1 回が本番で動き、送信もします。"

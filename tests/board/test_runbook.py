@@ -15,7 +15,7 @@ DAG_FILES = [next((PROJECT / "dags").glob(f"*/{spec.dag_id}.py")) for spec in BA
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
-def test_every_batch_says_whether_it_may_wait_where_to_look_and_how_to_run_it_again(file: Path) -> None:
+def test_every_batch_states_waiting_places_to_look_and_rerun(file: Path) -> None:
     documentation = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
     titles = [step.title for step in parse_steps(documentation or "")]
     assert {"朝まで待てるか", "どこを見るか", "再実行"} <= set(titles)

@@ -190,9 +190,7 @@ def _everything_of(host: psycopg.Connection, tenant_id: str, marker: str) -> Non
     )
 
 
-def test_the_search_finds_parts_of_codes_ids_and_names_and_says_how_many(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_the_search_finds_parts_of_codes_ids_and_names(board: Board, host: psycopg.Connection) -> None:
     tenant(host, "id-100%", tenant_code="X1", tenant_name="カブシキガイシャ")
     for number in range(55):
         tenant(host, f"many-{number:02}", tenant_code=f"M{number:02}", tenant_name="多数の会社")

@@ -198,7 +198,7 @@ def test_a_hidden_tab_asks_nothing(site: Site) -> None:
         assert asked == []
 
 
-def test_a_page_that_cannot_be_refreshed_stays_and_says_how_old_it_is(site: Site) -> None:
+def test_a_page_that_cannot_refresh_stays_and_shows_its_age(site: Site) -> None:
     with site.signed_in("reader") as page:
         page.goto(f"{site.url}/batch-board/")
         page.route("**/batch-board/", lambda route: route.fulfill(status=503, body="down"))
@@ -218,9 +218,7 @@ def _tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"{name} is not reached by the keyboard")
 
 
-def test_a_held_invoice_is_approved_by_the_accountant_and_refused_to_a_reader(
-    site: Site, database: Database
-) -> None:
+def test_an_accountant_approves_a_held_invoice_and_a_reader_may_not(site: Site, database: Database) -> None:
     with database.connect() as host:
         jump(database, host)
     api = replace(site.api, dag_id=TENANT_BILLING.dag_id)

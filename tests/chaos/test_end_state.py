@@ -289,7 +289,7 @@ def test_rows_are_json_whatever_is_replaced_in_them(world: World) -> None:
     assert "'read': '<rows>', 'used': 6" in shown
 
 
-def test_a_message_in_flight_is_found_if_its_key_has_the_id_of_another(world: World) -> None:
+def test_a_message_in_flight_is_found_although_its_key_has_an_id(world: World) -> None:
     key = "fallback:11111111-1111-4111-8111-111111111111"
     outbox_message(world.host, key)
     reference = world.end_state()
@@ -416,9 +416,7 @@ def test_a_digest_of_another_file_is_noticed(world: World, reference: EndState) 
     assert "batch.invoice_document: 1 missing" in differences(reference, world.end_state())
 
 
-def test_a_lost_line_and_a_doubled_position_of_a_sorted_list_are_noticed(
-    world: World, reference: EndState
-) -> None:
+def test_lost_and_doubled_lines_of_sorted_files_are_found(world: World, reference: EndState) -> None:
     path = world.storage / "accounting/2026-11/moneyforward-2026-11.csv"
     content = path.read_bytes()
     for wrong in (content[: content.rindex(b"2,2026")], content.replace(b"2,2026", b"1,2026")):
@@ -486,7 +484,7 @@ def test_an_alert_without_a_failure_is_noticed(world: World, reference: EndState
     ]
 
 
-def test_an_alert_to_the_person_who_has_triggered_an_operation_is_no_message_to_a_tenant(
+def test_an_alert_to_the_triggering_person_is_no_message_to_tenants(
     world: World, reference: EndState
 ) -> None:
     text = "バッチ実行失敗: APPROVE-INVOICES"
@@ -522,7 +520,7 @@ def test_a_marked_alert_comes_once_for_each_unmarked_one() -> None:
     assert differences(alerted(), alerted(ALERT, marked, marked), more_failures=1) != []
 
 
-def test_a_failed_attempt_sends_a_result_and_a_digest_and_no_other_alert() -> None:
+def test_a_failed_attempt_sends_result_and_digest_and_nothing_else() -> None:
     digest = Arrived("slack", "#batch-alerts", "請求の確認事項（3 件）\n1\n2\n3")
     shorter = replace(digest, text="請求の確認事項（1 件）\n1")
     result = Arrived("alerts", "", "バッチ実行結果: BATCH-003 failed（1 件中 0 件成功）")
@@ -561,7 +559,7 @@ def test_a_message_in_doubt_without_an_alert_is_noticed() -> None:
     ]
 
 
-def test_only_the_alerts_of_the_run_that_sends_waiting_alerts_are_left_out(
+def test_only_alerts_of_the_run_that_sends_waiting_ones_are_excluded(
     world: World, reference: EndState
 ) -> None:
     link = f"http://127.0.0.1/dags/batch_019_02/runs/{LATER_RUN}"

@@ -27,7 +27,7 @@ INSTANTS = st.datetimes(
 
 
 @given(DAYS)
-def test_every_japanese_day_is_24_hours_from_1500_utc_of_the_day_before(day: date) -> None:
+def test_a_japanese_day_is_24_hours_from_1500_utc(day: date) -> None:
     bounds = utc_bounds(day)
     assert bounds.start == datetime(day.year, day.month, day.day) - timedelta(hours=9)
     assert (bounds.start.hour, bounds.start.minute, bounds.start.tzinfo) == (15, 0, None)
@@ -101,9 +101,7 @@ def test_a_daily_batchs_period_is_the_day_itself(works_on: WorksOn) -> None:
         (date(2000, 2, 10), date(2000, 2, 1), date(2000, 2, 29)),
     ],
 )
-def test_a_monthly_batchs_period_is_the_whole_month_of_whatever_day_names_it(
-    day: date, first: date, last: date
-) -> None:
+def test_a_monthly_period_is_the_whole_month_of_any_day(day: date, first: date, last: date) -> None:
     assert period_of(day, WorksOn.PREVIOUS_MONTH) == (first, last)
 
 
@@ -115,7 +113,7 @@ def test_a_period_may_be_closed_from_midnight_in_japan_on(works_on: WorksOn) -> 
         require_past(last_day, works_on, datetime(2026, 10, 31, 14, 59, 59, tzinfo=UTC))
 
 
-def test_a_runs_own_day_may_be_worked_on_from_its_beginning_in_japan_on() -> None:
+def test_a_run_may_work_on_its_own_japanese_day_once_begun() -> None:
     today = date(2026, 10, 31)
     require_past(today, WorksOn.RUN_DATE, datetime(2026, 10, 30, 15, 0, tzinfo=UTC))
     with pytest.raises(ParameterError, match=r"2026-10-31 は日本時間でまだ始まっていません.*business_date"):
@@ -123,7 +121,7 @@ def test_a_runs_own_day_may_be_worked_on_from_its_beginning_in_japan_on() -> Non
 
 
 @given(DAYS, st.sampled_from(WorksOn), INSTANTS)
-def test_a_period_is_refused_exactly_while_its_last_day_is_not_over_and_a_runs_own_until_it_begins(
+def test_a_period_is_refused_until_its_last_day_is_over(
     last_day: date, works_on: WorksOn, now: datetime
 ) -> None:
     bounds = utc_bounds(last_day)

@@ -113,7 +113,7 @@ def test_a_lock_that_is_not_to_be_had_passes(server: Server, connection: psycopg
     assert (code_of(error), is_recoverable(error), is_about_data(error)) == ("55P03", True, False)
 
 
-def test_a_lost_connection_passes_when_it_breaks_and_as_long_as_it_is_used(
+def test_a_lost_connection_is_recoverable_at_and_after_the_break(
     server: Server, connection: psycopg.Connection
 ) -> None:
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as other:

@@ -154,7 +154,7 @@ def test_the_log_records_the_version_of_the_code(
 
 
 @pytest.mark.parametrize("triggered_by", [None, "keiri@example.jp"])
-def test_the_log_records_who_triggered_the_run_and_how_often_it_was_cleared(
+def test_the_log_records_who_triggered_and_how_often_cleared(
     host: psycopg.Connection, installation: Installation, triggered_by: str | None
 ) -> None:
     open_run(installation, triggered_by=triggered_by, attempt=2)
@@ -162,7 +162,7 @@ def test_the_log_records_who_triggered_the_run_and_how_often_it_was_cleared(
     assert log_rows(host, "triggered_by, attempt, status") == [(triggered_by, 2, "running")]
 
 
-def test_opening_closes_what_ended_runs_and_the_same_run_have_left_and_no_living_one(
+def test_opening_closes_rows_of_ended_runs_and_no_living_one(
     host: psycopg.Connection, installation: Installation
 ) -> None:
     for run_id in ("alive", "ended", "again", "stuck"):
@@ -197,7 +197,7 @@ def test_a_refused_form_leaves_no_row_and_closes_none(
     assert log_rows(host) == [("ended", "running")]
 
 
-def test_a_month_that_is_not_over_is_not_due_in_a_run_of_many_and_refused_alone(
+def test_an_unfinished_month_is_not_due_among_many_and_refused_alone(
     host: psycopg.Connection, installation: Installation
 ) -> None:
     november = {"business_date": "2026-11-01"}
@@ -217,7 +217,7 @@ def test_a_month_that_is_not_over_is_not_due_in_a_run_of_many_and_refused_alone(
     ("create", "missing"),
     [(Writing, "no store"), (Finishing, "no store"), (Sending, "no mail server")],
 )
-def test_what_is_missing_shows_before_anything_is_written_and_a_dry_run_does_not_need_it(
+def test_a_missing_service_stops_real_runs_before_writing(
     host: psycopg.Connection, installation: Installation, create: Callable[[], Batch], missing: str
 ) -> None:
     open_run(installation, create(), "dry", parameters={"dry_run": True})
@@ -293,7 +293,7 @@ def test_a_shard_whose_tenants_are_not_recorded_says_what_to_do(
         flow.process_shard(TENANT_USAGE, Plain(), run, shards[0], installation, TaskKey("process", 0))
 
 
-def test_a_shard_that_is_cleared_later_works_on_its_date_and_is_dated_on_the_day_of_its_work(
+def test_a_shard_cleared_later_keeps_its_business_date(
     installation: Installation,
 ) -> None:
     dates = []
@@ -332,7 +332,7 @@ def test_another_tenant_status_is_logged_and_noted_once_in_the_tenants_result(
 # Closing ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_digest_that_cannot_be_reported_is_rolled_back_also_of_a_failed_run_and_a_dry_run_has_none(
+def test_a_failed_digest_is_rolled_back_and_a_dry_run_has_none(
     host: psycopg.Connection, installation: Installation
 ) -> None:
     reporting = replace(installation, reports=True)
@@ -348,7 +348,7 @@ def test_a_digest_that_cannot_be_reported_is_rolled_back_also_of_a_failed_run_an
     assert log_rows(host, marked) == [("failed", True), ("completed", False)]
 
 
-def test_instances_that_are_lost_fail_a_run_whose_outcomes_are_of_an_earlier_attempt(
+def test_lost_instances_fail_a_run_with_outcomes_of_earlier_attempts(
     installation: Installation,
 ) -> None:
     run = processed(installation, Plain())
@@ -362,7 +362,7 @@ def test_instances_that_are_lost_fail_a_run_whose_outcomes_are_of_an_earlier_att
     assert "process [T1]、process [T2] が失敗しました。テナントの結果は成功です" in str(closed.failure)
 
 
-def test_an_instance_that_left_a_failed_tenant_is_not_reported_as_lost_too(
+def test_an_instance_with_a_failed_tenant_is_not_reported_as_lost(
     installation: Installation,
 ) -> None:
     run, shards = open_run(installation)
@@ -377,7 +377,7 @@ def test_an_instance_that_left_a_failed_tenant_is_not_reported_as_lost_too(
     assert "no memory" in str(closed.failure)
 
 
-def test_a_run_whose_step_failed_before_or_after_the_tenants_is_closed_with_that_reason(
+def test_a_run_with_a_failed_step_is_closed_with_its_reason(
     installation: Installation, tmp_path: Path
 ) -> None:
     with_store = replace(installation, object_store=ObjectStore(tmp_path))
@@ -407,3 +407,8 @@ def test_a_task_for_a_step_that_the_batch_lacks_is_an_error(
     run, _ = open_run(installation)
     with pytest.raises(WiringError, match=missing):
         step(TENANT_USAGE, batch, run, installation, TaskKey("read"))
+
+
+def test_an_own_step_that_the_batch_lacks_is_an_error() -> None:
+    with pytest.raises(WiringError, match="Plain には処理 dump がありません"):
+        Plain().own_step("dump")

@@ -103,9 +103,7 @@ def test_after_an_error_in_the_block_nothing_is_left_of_it(
     assert store.read(KEY) == b"before"
 
 
-def test_a_directory_in_the_place_of_the_file_is_an_error_and_leaves_nothing(
-    store: ObjectStore, root: Path
-) -> None:
+def test_a_directory_in_place_of_the_file_is_an_error(store: ObjectStore, root: Path) -> None:
     (root / KEY).mkdir(parents=True)
 
     with pytest.raises(IsADirectoryError):
@@ -141,7 +139,7 @@ def test_writers_at_once_end_with_one_whole_file(store: ObjectStore, root: Path)
     assert files(root) == [KEY]
 
 
-def test_a_full_disk_is_named_once_with_what_to_do_and_leaves_nothing(store: ObjectStore, root: Path) -> None:
+def test_a_full_disk_is_named_with_advice_and_leaves_nothing(store: ObjectStore, root: Path) -> None:
     store.write(KEY, b"before")
     with (
         pytest.raises(NoSpaceError) as caught,
@@ -215,7 +213,7 @@ def test_an_object_store_needs_no_name_for_what_is_unfinished(s3: S3Server) -> N
     assert bucket.location(KEY) == f"s3://{BUCKET}/batch/{KEY}"
 
 
-def test_after_an_error_in_the_block_an_object_store_still_has_what_was_there_before(s3: S3Server) -> None:
+def test_an_error_in_the_block_keeps_the_former_object(s3: S3Server) -> None:
     bucket = ObjectStore(s3.path("batch"))
     bucket.write(KEY, b"before")
 
@@ -267,7 +265,7 @@ def test_an_object_store_that_is_full_is_named_with_what_to_do(
     assert s3.names() == []
 
 
-def test_what_another_task_has_written_since_is_seen(s3: S3Server) -> None:
+def test_objects_written_by_another_task_are_seen(s3: S3Server) -> None:
     here, there = ObjectStore(s3.path("batch")), ObjectStore(s3.path("batch"))
     assert (here.names("a"), here.exists("a/two")) == ([], False)
     there.write("a/one", b"1")
@@ -279,7 +277,7 @@ def test_what_another_task_has_written_since_is_seen(s3: S3Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "object store"])
-def test_what_is_stored_can_be_listed_read_and_deleted(kind: str, root: Path, s3: S3Server) -> None:
+def test_stored_objects_can_be_listed_read_and_deleted(kind: str, root: Path, s3: S3Server) -> None:
     store = ObjectStore(root if kind == "folder" else s3.path("batch"))
     for name in ("a/one", "a/b/two", "c"):
         store.write(name, name.encode())

@@ -18,14 +18,14 @@ from include.skillreport.core.execution.parameters import (
 )
 
 
-def test_an_empty_form_means_the_runs_own_date_all_tenants_and_a_real_run() -> None:
+def test_an_empty_form_means_own_date_all_tenants_and_real_run() -> None:
     assert parse_parameters({}) == RunParameters(None, (), False)
     assert parse_parameters({"business_date": None, "tenants": None, "dry_run": None}) == parse_parameters({})
     assert parse_parameters({"business_date": "", "tenants": [], "dry_run": False}) == parse_parameters({})
     assert parse_parameters({"tenants": ["", " 　"]}) == parse_parameters({})
 
 
-def test_a_filled_form_is_taken_as_it_is_and_other_batches_parameters_are_left_alone() -> None:
+def test_a_filled_form_is_kept_and_other_parameters_are_ignored() -> None:
     form = {
         "business_date": "2028-02-29",
         "tenants": ["HD001", "株式会社"],
@@ -58,7 +58,7 @@ def test_codes_lose_blanks_around_them_and_repetitions_but_not_their_order() -> 
         ["2026-10-31"],
     ],
 )
-def test_what_is_no_date_is_refused_with_the_value_and_the_form_expected(value: object) -> None:
+def test_an_invalid_date_is_refused_with_value_and_expected_form(value: object) -> None:
     with pytest.raises(ParameterError) as raised:
         parse_parameters({"business_date": value})
     assert "business_date" in str(raised.value)
@@ -83,7 +83,7 @@ def test_whatever_is_taken_for_a_date_is_spelled_like_one(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["HD001", 1, ["HD001", 2], [None], {"code": "HD001"}, [["HD001"]]])
-def test_what_is_no_list_of_codes_is_refused_with_the_value_and_the_form_expected(value: Any) -> None:
+def test_an_invalid_list_of_codes_is_refused_with_the_value(value: Any) -> None:
     with pytest.raises(ParameterError) as raised:
         parse_parameters({"tenants": value})
     assert "tenants" in str(raised.value)
@@ -92,7 +92,7 @@ def test_what_is_no_list_of_codes_is_refused_with_the_value_and_the_form_expecte
 
 
 @pytest.mark.parametrize("value", ["true", "false", "", 0, 1, []])
-def test_what_is_no_boolean_is_refused_so_that_no_dry_run_becomes_a_real_one(value: object) -> None:
+def test_an_invalid_boolean_is_refused_so_no_dry_run_turns_real(value: object) -> None:
     with pytest.raises(ParameterError) as raised:
         parse_parameters({"dry_run": value})
     assert "dry_run" in str(raised.value)

@@ -97,7 +97,7 @@ def test_a_part_that_was_not_done_is_a_failure(
     assert [reason.partition("（")[0] for reason in reasons] == [f"red: {lost}", lost]
 
 
-def test_services_are_asked_in_a_dry_run_too_and_only_for_who_is_left(
+def test_a_dry_run_asks_services_for_the_remaining_tenants(
     platform: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     run, batch = replace(open_run(platform), dry_run=True, part="blue"), ColourBatch()
@@ -107,7 +107,7 @@ def test_services_are_asked_in_a_dry_run_too_and_only_for_who_is_left(
     assert (batch.asked, len(report.results)) == (["T1"], 1)
 
 
-def test_each_part_is_an_instance_of_its_own_and_above_the_limit_a_shard_has_one_part() -> None:
+def test_parts_have_own_instances_and_above_the_limit_own_shards() -> None:
     few = ExecutionSettings(max_mapped_tenants=3, shards=2, tenants_per_shard=9)
     assert shard_tenants([T1, T2], few, PARTS) == {
         Shard(0, "T1 blue", "blue"): ["T1"],

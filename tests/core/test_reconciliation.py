@@ -149,7 +149,7 @@ def test_beyond_the_threshold_a_run_is_partial_and_says_why(
     assert logged == (status, "。".join(map(str, result.problems)) or None)
 
 
-def test_a_cleared_run_tallies_anew_and_a_mended_account_ends_its_partial_state(
+def test_a_cleared_run_counts_anew_and_a_mended_account_completes_it(
     database: Database, host: psycopg.Connection
 ) -> None:
     for number in range(11):
@@ -237,7 +237,7 @@ def test_remarks_about_one_tenant_are_in_its_outcome(database: Database, host: p
     assert closed == [("A", 1, 0, 0, 2), ("B", 1, 0, 0, 0), ("default-tenant", 0, 0, 1, 0)]
 
 
-def test_a_table_without_a_row_ever_is_no_source_and_an_emptied_one_is_silent(
+def test_a_table_never_filled_is_no_source_and_emptied_is_silent(
     database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.audit(host, "user A", NOON)

@@ -201,7 +201,7 @@ def test_tenants_that_are_not_active_are_all_named_with_their_status(
 # Opening ---------------------------------------------------------------------------------------------------------------
 
 
-def test_opening_writes_a_running_row_and_a_pending_outcome_for_each_expected_tenant(
+def test_opening_writes_a_running_row_and_pending_outcomes(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     parameters = {"tenants": ["HD001"], "business_date": None}
@@ -244,7 +244,7 @@ def test_two_runs_of_one_batch_and_date_are_two_rows(
 # Closing ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_whose_tenants_all_succeeded_is_completed_with_the_sum_of_their_figures(
+def test_a_run_of_succeeded_tenants_is_completed_with_summed_figures(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     run = open_run(platform, "t1", "t2")
@@ -276,7 +276,7 @@ def test_a_run_whose_tenants_all_succeeded_is_completed_with_the_sum_of_their_fi
     }
 
 
-def test_a_run_with_a_failed_tenant_is_partial_and_names_it_by_code_name_and_reason(
+def test_a_run_with_failed_tenants_is_partial_and_names_them(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "t1", tenant_code="HD001", tenant_name="山田商事")
@@ -341,7 +341,7 @@ def test_an_unprocessed_tenant_has_failed(host: psycopg.Connection, platform: ps
     ]
 
 
-def test_why_a_shards_task_failed_is_kept_for_its_tenants_without_a_result(
+def test_a_shards_failure_is_kept_for_tenants_without_a_result(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     run = open_run(platform, "t1", "t2", "t3")
@@ -397,7 +397,7 @@ def test_a_run_for_no_tenant_at_all_is_completed(
 
 
 @pytest.mark.parametrize(("succeeded", "status"), [(True, "partial"), (False, "failed")])
-def test_a_run_with_a_failed_step_is_not_completed_and_keeps_the_steps_error(
+def test_a_run_with_a_failed_step_keeps_the_error(
     host: psycopg.Connection, platform: psycopg.Connection, succeeded: bool, status: str
 ) -> None:
     run = open_run(platform, "t1")
@@ -413,7 +413,7 @@ def test_a_run_without_tenants_whose_step_failed_is_failed(platform: psycopg.Con
     assert close_execution(platform, open_run(platform), "ログ読込が失敗しました").status == "failed"
 
 
-def test_closing_again_after_a_repair_completes_the_run_and_keeps_its_first_duration(
+def test_closing_after_a_repair_completes_the_run_with_its_first_duration(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     run = open_run(platform, "t1", "t2")
@@ -443,7 +443,7 @@ def test_closing_again_after_a_repair_completes_the_run_and_keeps_its_first_dura
     assert metrics == [(first.execution_seconds, 17)]
 
 
-def test_the_runs_performance_sums_cpu_time_and_takes_the_highest_memory_of_its_tasks(
+def test_performance_sums_cpu_time_and_takes_the_highest_memory(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     run, other = open_run(platform, "t1"), open_run(platform, "t1")
@@ -568,7 +568,7 @@ def test_a_row_whose_run_has_ended_in_airflow_is_an_orphan() -> None:
     assert "ログを閉じずに終わっていました" in str(orphan(alive=False))
 
 
-def test_a_row_whose_run_says_running_is_an_orphan_after_twice_its_time_limit() -> None:
+def test_a_running_row_is_an_orphan_after_twice_its_limit() -> None:
     assert orphan(started=timedelta(hours=2)) is None
     assert "1:00:00" in str(orphan(started=timedelta(hours=2, seconds=1)))
 
@@ -577,7 +577,7 @@ def test_a_row_whose_run_may_still_be_working_is_left_alone() -> None:
     assert orphan() is None
 
 
-def test_a_run_of_the_same_name_in_another_dag_is_not_the_one_that_opens_again() -> None:
+def test_a_run_of_another_dag_with_this_name_is_not_reopened() -> None:
     reason = orphan_reason(
         RunningExecution("x", "family", "now", NOW, timedelta(0)),
         reopened_by=("dag", "now"),

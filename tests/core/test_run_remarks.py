@@ -39,7 +39,7 @@ def hours_ago(*hours: int, reported: int | None = None, fine: int | None = None)
         (UNANSWERED, hours_ago(1, 2, 3, 4, reported=1), False),
     ],
 )
-def test_a_problem_is_reported_when_an_operator_must_act_and_once_a_day(
+def test_a_problem_that_needs_an_operator_is_reported_once_a_day(
     remark: RunRemark, earlier: list[EarlierRemark], expected: bool
 ) -> None:
     assert is_reported(remark, earlier, NOW) is expected

@@ -72,7 +72,7 @@ def test_the_last_firings_are_those_of_japanese_time(
     assert firings_before(cron, now.astimezone(UTC), 2) == expected
 
 
-def test_a_firing_without_a_run_is_missed_after_a_quarter_of_an_hour() -> None:
+def test_a_firing_without_a_run_is_missed_after_15_minutes() -> None:
     existing = runs(japan(2026, 11, 24, 1, 30))
     assert missed_by(japan(2026, 11, 25, 1, 44), existing) == []
     assert missed_by(japan(2026, 11, 25, 1, 45), existing) == [("BATCH-018-01", japan(2026, 11, 25, 1, 30))]
@@ -90,7 +90,7 @@ def test_a_batch_that_was_never_scheduled_is_no_news() -> None:
 
 
 @pytest.mark.parametrize("days", [2, 14, 400])
-def test_an_outage_of_any_length_is_missed_from_its_begin_to_the_last_firing(days: int) -> None:
+def test_an_outage_of_any_length_is_missed_until_its_last_firing(days: int) -> None:
     before = japan(2026, 11, 25, 1, 30) - timedelta(days=days)
     (missed,) = missed_starts([TENANT_USAGE], japan(2026, 11, 25, 12), runs(before))
     assert (missed.fired_at[0], missed.fired_at[-1]) == (
@@ -100,7 +100,7 @@ def test_an_outage_of_any_length_is_missed_from_its_begin_to_the_last_firing(day
     assert (len(missed.fired_at), missed.started_before, missed.started_after) == (days, before, None)
 
 
-def test_after_a_long_outage_the_firings_before_the_one_that_airflow_made_up_for_are_missed() -> None:
+def test_firings_before_the_one_that_airflow_caught_up_are_missed() -> None:
     (missed,) = missed_starts([TENANT_USAGE], japan(2026, 11, 23, 10), runs(*daily(9, 23)))
     assert missed.fired_at == tuple(daily(*range(10, 23)))
     assert (missed.started_before, missed.started_after) == (*daily(9), *daily(23))
@@ -113,7 +113,7 @@ def test_an_hourly_batch_is_not_forgotten_after_a_day() -> None:
     assert missed.fired_at == tuple(hourly(last + timedelta(hours=1), 48))
 
 
-def test_a_gap_of_an_hourly_batch_is_found_until_a_day_after_its_end() -> None:
+def test_a_gap_of_an_hourly_batch_is_reported_for_a_day() -> None:
     before, after = japan(2026, 11, 10, 4, 30), hourly(japan(2026, 11, 20, 4, 30), 48)
     existing = Runs({NOTIFICATION_RETRY: {before, *after}})
     (missed,) = missed_starts([NOTIFICATION_RETRY], japan(2026, 11, 21, 3), existing)

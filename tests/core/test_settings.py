@@ -90,7 +90,7 @@ def shown(value: object) -> str:
         ("billing.issuer.name", 5),
     ],
 )
-def test_a_value_that_does_not_hold_is_named_with_file_setting_and_value(path: str, value: object) -> None:
+def test_an_invalid_value_is_named_with_file_and_setting(path: str, value: object) -> None:
     with pytest.raises(SettingsError) as raised:
         parse_settings(changed(path, value), "settings.yaml")
     assert re.fullmatch(
@@ -209,9 +209,7 @@ def test_an_issuer_is_never_mixed_with_the_sample(own: Path) -> None:
         ("billing: {}\nbilling: {}", "{own} の 2 行目: キー 'billing' が 2 回あります（1 回目は 1 行目）"),
     ],
 )  # fmt: skip
-def test_what_does_not_hold_in_the_own_file_is_named_with_that_file(
-    own: Path, text: str, complaint: str
-) -> None:
+def test_an_invalid_own_file_is_named_with_line_and_setting(own: Path, text: str, complaint: str) -> None:
     own.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError) as raised:
         load_settings()
@@ -261,9 +259,7 @@ def test_a_tenants_own_values_replace_the_defaults_and_leave_the_others() -> Non
         ("no_such_setting", "1"),
     ],
 )
-def test_a_tenants_value_that_does_not_hold_is_named_with_its_key_and_value(
-    key: str, value: str | None
-) -> None:
+def test_a_tenants_invalid_value_is_named_with_its_key(key: str, value: str | None) -> None:
     with pytest.raises(SettingsError) as raised:
         usage().overridden({key: value})
     assert f"batch.usage.{key}: " in str(raised.value)

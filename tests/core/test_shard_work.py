@@ -79,7 +79,7 @@ class SeatBatch(StagingBatch):
         return [UnitResult(tenant_id, {"seats": seats}, records=1) for tenant_id, seats, _ in rows]
 
 
-def test_one_broken_tenant_among_fifty_fails_alone_and_the_others_rows_are_committed(
+def test_a_broken_tenant_among_fifty_fails_alone(
     host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     ids = plant_tenants(host, 50)
@@ -141,7 +141,7 @@ def test_several_broken_tenants_fail_each_under_its_own_name(
     ] == broken
 
 
-def test_a_tenant_that_cannot_be_prepared_fails_at_its_own_turn_with_the_true_reason(
+def test_a_tenant_that_cannot_be_prepared_fails_at_its_own_turn(
     host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     ids = plant_tenants(host, 8)
@@ -166,7 +166,7 @@ def test_a_tenant_that_cannot_be_prepared_fails_at_its_own_turn_with_the_true_re
     assert outcomes(host, run)[ids[2]] == ("success", {"seats": 10}, None, None, 2)
 
 
-def test_processing_the_same_shard_again_leaves_the_same_rows_and_counts_the_attempt(
+def test_a_repeated_shard_leaves_the_same_rows_and_counts_attempts(
     host: psycopg.Connection, platform: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     ids = plant_tenants(host, 5)
@@ -197,7 +197,7 @@ def test_an_error_that_concerns_everybody_is_raised_at_once_and_leaves_nothing(
     assert {outcome[0] for outcome in outcomes(host, run).values()} == {"pending"}
 
 
-def test_a_connection_that_breaks_in_the_middle_leaves_no_half_written_tenant_and_the_next_try_finishes(
+def test_a_connection_lost_in_the_middle_leaves_no_half_written_tenant(
     shared_database: Database, host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     ids = plant_tenants(host, 6)
@@ -248,7 +248,7 @@ def test_a_dry_run_writes_outcomes_and_nothing_else(
     assert outcomes(host, run) == expected | {ids[4]: ("failed", {}, "22012", DIVISION, 1)}
 
 
-def test_two_tries_of_the_same_shard_at_once_end_with_one_set_of_rows(
+def test_two_concurrent_tries_of_a_shard_leave_one_set_of_rows(
     shared_database: Database, host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     ids = plant_tenants(host, 20)
@@ -282,7 +282,7 @@ def test_a_shard_without_tenants_asks_the_batch_for_nothing(
     assert (batch.prepared, batch.processed) == ([], [])
 
 
-def test_the_error_of_a_shard_names_each_failed_tenant_and_is_recoverable_if_one_of_them_is() -> None:
+def test_a_shard_error_names_tenants_and_is_recoverable_if_one_is() -> None:
     permanent = UnitFailure("T1", "22012", "division by zero", recoverable=False)
     passing = UnitFailure("T2", "40001", "could not serialize", recoverable=True)
 

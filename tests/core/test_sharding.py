@@ -87,7 +87,7 @@ def test_up_to_the_limit_a_shard_is_one_tenant_under_its_code() -> None:
     assert shard_tenants(tenants(2), settings) == {Shard(0, "CODE0"): ["id-0"], Shard(1, "CODE1"): ["id-1"]}
 
 
-def test_above_the_limit_a_shard_is_labelled_with_its_first_and_last_tenant_and_their_number() -> None:
+def test_above_the_limit_a_shard_is_labelled_by_first_and_last() -> None:
     settings = ExecutionSettings(max_mapped_tenants=4, shards=2, tenants_per_shard=10)
     assert shard_tenants(tenants(5), settings) == {
         Shard(0, "CODE0 – CODE2 (3)"): ["id-0", "id-1", "id-2"],
@@ -110,7 +110,7 @@ def test_the_deployed_settings_stay_below_the_limits_of_airflow_and_of_xcom(coun
     assert len(json.dumps([asdict(shard) for shard in shards])) < 100_000
 
 
-def test_a_label_fits_into_airflows_column_and_keeps_both_ends_of_a_range() -> None:
+def test_a_label_fits_its_column_and_keeps_both_ends() -> None:
     long = [Tenant(f"id-{name}", name * 300, name) for name in ("a", "b", "c")]
     settings = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=3)
 

@@ -32,7 +32,7 @@ def runs(runs: DagRuns, tmp_path: Path) -> DagRuns:
     return runs
 
 
-def test_a_batch_starts_the_run_that_asks_and_does_not_wait_for_it(
+def test_a_batch_starts_the_approval_run_without_waiting_for_it(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:

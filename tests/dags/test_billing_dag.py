@@ -56,7 +56,7 @@ def numbers(database: Database) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.mark.usefixtures("tenants")
-def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothing(
+def test_a_second_billing_run_of_the_month_changes_nothing(
     runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
     first = runs.test(DAG_ID, RUN_DATE)
@@ -88,7 +88,7 @@ def test_the_run_of_the_first_invoices_last_month_and_a_second_run_changes_nothi
     assert slack.messages == []
 
 
-def test_a_tenant_with_an_open_day_is_named_with_the_day_and_invoiced_once_it_is_closed(
+def test_a_tenant_with_an_open_day_is_named_and_invoiced_later(
     runs: DagRuns, database: Database, slack: StandIns, tenants: list[str]
 ) -> None:
     with database.connect() as host:
@@ -130,7 +130,7 @@ def test_a_dry_run_explains_the_calculation_in_the_log_and_writes_nothing(
 
 
 @pytest.mark.usefixtures("tenants")
-def test_without_a_place_for_files_nothing_is_invoiced_and_the_alert_says_what_is_missing(
+def test_without_file_storage_nothing_is_invoiced_and_the_alert_says_why(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     runs.set_variable("batch_storage_url", None)
@@ -144,7 +144,7 @@ def test_without_a_place_for_files_nothing_is_invoiced_and_the_alert_says_what_i
 
 
 @pytest.mark.usefixtures("tenants")
-def test_with_the_shipped_samples_nothing_is_invoiced_and_the_operators_read_once_what_to_do(
+def test_shipped_samples_invoice_nothing_and_operators_get_one_message(
     runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
     runs.environment.delenv(SETTINGS_VARIABLE)
@@ -176,7 +176,7 @@ def test_with_the_shipped_samples_nothing_is_invoiced_and_the_operators_read_onc
         ({"action": "void", "tenants": ["T001"]}, "パラメータ action は、この DAG のフォームにありません"),
     ],
 )
-def test_an_operation_whose_form_does_not_fit_is_refused_before_anything_is_written(
+def test_an_operation_with_an_unsuitable_form_is_refused_before_writing(
     runs: DagRuns, database: Database, slack: StandIns, conf: dict[str, Any], problem: str
 ) -> None:
     done = runs.test("operate_invoices", RUN_DATE, **conf)

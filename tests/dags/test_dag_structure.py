@@ -75,7 +75,7 @@ def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: 
         assert all(isinstance(task.retry_policy, RecoverableErrorsOnly) for task in dag.tasks)
 
 
-def test_an_approval_waits_for_an_answer_without_any_limit_and_asks_before_it_opens_a_run(
+def test_an_approval_waits_without_limit_before_it_opens_a_run(
     dags: dict[str, DAG],
 ) -> None:
     assert OPEN_APPROVALS > 1
@@ -90,7 +90,7 @@ def test_an_approval_waits_for_an_answer_without_any_limit_and_asks_before_it_op
         assert dag.task_dict["open_run"].upstream_task_ids == {"record_answer"}
 
 
-def test_a_batch_asks_people_between_its_tenants_and_its_result_which_alone_decides_the_run(
+def test_approval_is_asked_after_the_tenants_and_close_run_decides(
     dags: dict[str, DAG],
 ) -> None:
     asking = {
@@ -132,7 +132,7 @@ def test_each_dag_maps_the_task_that_the_registry_names(dags: dict[str, DAG]) ->
         assert [task.task_id for task in dags[spec.dag_id].tasks if task.is_mapped] == [spec.mapped_task]
 
 
-def test_a_batch_in_its_family_dag_has_the_tasks_of_its_own_dag(dags: dict[str, DAG]) -> None:
+def test_a_batch_has_the_same_tasks_in_its_family_dag(dags: dict[str, DAG]) -> None:
     for spec in BATCHES:
         own = {name: task.upstream_task_ids for name, task in dags[spec.dag_id].task_dict.items()}
         prefix = f"{spec.slug}."
@@ -175,7 +175,7 @@ def test_an_operations_form_has_the_fields_of_its_operations_under_their_titles(
     }
 
 
-def test_batches_have_no_operation_in_their_form_and_name_no_operation_as_their_own(
+def test_batch_forms_have_only_their_own_parameters_and_no_operation(
     dags: dict[str, DAG],
 ) -> None:
     own = {
@@ -197,7 +197,7 @@ def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])
 
 
-def test_the_form_of_a_scheduled_dag_says_first_that_unpausing_starts_a_real_run(
+def test_the_form_of_a_scheduled_dag_warns_first_about_unpausing(
     dags: dict[str, DAG],
 ) -> None:
     """Airflow's form unpauses a paused DAG by a box that is ticked at first. Airflow then starts the last missed run."""

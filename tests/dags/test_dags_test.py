@@ -43,7 +43,7 @@ def log_of_runs(database: Database) -> list[tuple[str, date]]:
 
 
 @pytest.mark.exclusive
-def test_after_a_kill_of_the_whole_tree_two_runs_at_once_leave_one_set_of_rows(
+def test_after_a_kill_two_concurrent_runs_leave_one_set_of_rows(
     installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
     day = date(2026, 10, 31)

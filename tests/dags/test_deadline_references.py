@@ -75,12 +75,12 @@ def test_time_counts_from_the_queue_and_not_at_all_for_backfills(
     assert begins(session, run(session, run_type=run_type)) == begins_at
 
 
-def test_a_run_that_was_asked_for_a_later_time_has_its_time_from_then_on(session: Session) -> None:
+def test_a_run_asked_for_a_later_time_counts_from_then(session: Session) -> None:
     later = QUEUED_AT + timedelta(hours=3)
     assert begins(session, run(session, run_after=later)) == later
 
 
-def test_the_usual_end_is_one_and_a_half_times_the_average_of_the_last_twenty(session: Session) -> None:
+def test_the_usual_end_is_150_percent_of_the_last_twenty(session: Session) -> None:
     past(session, [9_000] * 10 + [60] * 19 + [80])
     assert usual_end(session, run(session)) == QUEUED_AT + timedelta(seconds=1.5 * 61)
 
@@ -102,9 +102,7 @@ def test_four_runs_say_nothing_about_what_is_usual(session: Session, runs: int, 
         {"conf": {"tenants": ["T001"]}},
     ],
 )
-def test_what_was_no_ordinary_run_is_no_measure_and_has_none(
-    session: Session, values: dict[str, Any]
-) -> None:
+def test_unusual_runs_are_no_measure_and_have_no_usual_end(session: Session, values: dict[str, Any]) -> None:
     past(session, [60] * 5)
     past(session, [9_000] * 20, **values)
     assert usual_end(session, run(session)) == QUEUED_AT + timedelta(seconds=90)

@@ -138,7 +138,7 @@ def remember_runs(metadata: str, database: Database, seconds: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.exclusive
-def test_late_and_slow_runs_are_reported_once_while_they_run_whatever_is_killed(
+def test_late_and_slow_runs_are_reported_once_despite_kills(
     airflow: AirflowInstallation,
     migrated_metadata: str,
     server: Server,
@@ -285,7 +285,7 @@ with DAG("plain", deadline=late_deadline("X", "X", "HIGH", timedelta(hours=1))):
 
 @pytest.mark.long
 @pytest.mark.exclusive
-def test_airflow_still_needs_our_dag_class_for_the_test_of_a_dag_with_deadlines(
+def test_airflow_still_needs_our_dag_class_to_test_deadlines(
     airflow: AirflowInstallation, tmp_path: Path
 ) -> None:
     """If this test fails, Airflow is fixed, and ``BatchDag`` can be deleted."""

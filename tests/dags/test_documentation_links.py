@@ -36,7 +36,7 @@ def test_without_a_site_there_is_no_link(dags: dict[str, DAG]) -> None:
     assert [dag_id for dag_id, dag in dags.items() if "詳しい説明" in str(dag.doc_md)] == []
 
 
-def test_an_address_that_is_none_is_an_import_error_that_names_the_setting(
+def test_an_invalid_site_address_is_an_import_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(SITE_VARIABLE, "javascript:alert(1)")

@@ -71,7 +71,7 @@ def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
         assert secret not in done.log
 
 
-def test_without_a_mail_server_nothing_is_opened_and_the_alert_names_the_connection(
+def test_without_a_mail_server_nothing_opens_and_the_alert_says_so(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:

@@ -89,7 +89,7 @@ class Proxy:
 
 
 @pytest.mark.usefixtures("one_tenant")
-def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_run(
+def test_a_run_survives_an_api_server_away_during_a_connection_lookup(
     airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
 ) -> None:
     # As batch_platform open_run has three connections, and read_logs has one; aggregate_usage has the fifth before it looks for
@@ -121,7 +121,7 @@ def test_an_api_server_that_is_away_when_a_task_asks_for_a_connection_costs_no_r
 
 
 @pytest.mark.usefixtures("one_tenant")
-def test_a_step_that_is_killed_on_its_last_try_is_reported_at_once_by_close_run(
+def test_a_step_killed_on_its_last_try_is_reported_by_close_run(
     airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
 ) -> None:
     with running_airflow(airflow, database, slack, tmp_path, unused_port, NO_SCHEDULE) as api:

@@ -154,7 +154,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     )
 
 
-def test_the_person_who_triggered_a_lost_run_is_mailed_and_the_operators_are_not(
+def test_the_user_of_a_lost_run_is_mailed_and_operators_not(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     runs.set_connection("ops_email", email_connection(slack, people={"keiri": "hanako@example.jp"}))

@@ -149,7 +149,7 @@ def test_the_run_of_a_killed_close_run_is_reported_once(
     assert any(line.startswith("ほかのエラー: close_run: タスクのプロセスが停止した") for line in by_dag)
 
 
-def test_a_lost_worker_is_reported_once_by_the_callbacks_of_task_and_dag(
+def test_a_lost_worker_is_reported_once_by_the_callbacks(
     api: Api, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:

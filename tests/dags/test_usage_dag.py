@@ -144,7 +144,7 @@ def test_a_malformed_date_is_refused_before_anything_runs(runs: DagRuns, databas
 
 
 @pytest.mark.usefixtures("tenants")
-def test_a_parameter_that_the_form_does_not_have_is_named_in_one_alert_and_nothing_is_written(
+def test_an_unknown_parameter_is_named_in_one_alert_before_writing(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     """Among them an operation of another batch, which a family's form does not have."""
@@ -167,7 +167,7 @@ def test_a_parameter_that_the_form_does_not_have_is_named_in_one_alert_and_nothi
 
 
 @pytest.mark.usefixtures("tenants")
-def test_an_unknown_tenant_code_is_named_in_one_alert_and_nothing_is_written(
+def test_an_unknown_tenant_code_is_named_in_one_alert_before_writing(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     done = runs.test(DAG_ID, RUN_DATE, tenants=["T001", "T9", "../../etc"])
@@ -180,7 +180,7 @@ def test_an_unknown_tenant_code_is_named_in_one_alert_and_nothing_is_written(
 
 
 @pytest.mark.usefixtures("tenants")
-def test_a_missing_host_column_is_named_in_one_alert_and_nothing_is_written(
+def test_a_missing_host_column_is_named_in_one_alert_before_writing(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
@@ -195,7 +195,7 @@ def test_a_missing_host_column_is_named_in_one_alert_and_nothing_is_written(
 
 
 @pytest.mark.usefixtures("tenants")
-def test_a_log_that_cannot_be_read_at_all_fails_the_run_with_one_alert_that_says_why(
+def test_an_unreadable_log_fails_the_run_with_one_alert(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with database.connect() as host:
@@ -224,7 +224,7 @@ def test_a_missing_connection_is_named_in_one_alert(runs: DagRuns, slack: StandI
 
 @pytest.mark.usefixtures("tenants")
 @pytest.mark.parametrize("role", ["batch_platform", "batch_tenant"])
-def test_a_login_that_is_no_member_of_its_role_is_named_with_the_grant_before_anything_is_written(
+def test_a_login_without_its_role_is_named_with_the_missing_grant(
     runs: DagRuns, database: Database, slack: StandIns, role: str
 ) -> None:
     # The longest name that PostgreSQL takes: the alert must hold it twice.
@@ -294,7 +294,7 @@ def test_a_day_that_is_closed_stays_when_the_host_no_longer_fits(
 
 
 @pytest.mark.usefixtures("tenants")
-def test_a_database_that_is_down_is_tried_three_times_and_then_named_in_one_alert(
+def test_a_database_that_is_down_is_tried_three_times_then_reported(
     runs: DagRuns, database: Database, slack: StandIns, unused_port: int
 ) -> None:
     down = f"postgres://batch_platform:x@127.0.0.1:{unused_port}/{database.name}"

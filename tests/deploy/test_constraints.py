@@ -39,7 +39,7 @@ def test_the_wheel_admits_the_airflow_of_the_list(constraints: Path) -> None:
     assert airflow.specifier.contains(constraints.name.split("-")[1])
 
 
-def test_the_list_of_the_page_for_mwaa_is_here_and_pins_every_package_of_the_page() -> None:
+def test_the_constraints_of_mwaa_pin_every_package_of_its_page() -> None:
     ((version, python),) = re.findall(r"/constraints-([\d.]+)/constraints-([\d.]+)\.txt", MWAA)
     pins = pins_of(Path(__file__).with_name(f"airflow-{version}-python{python}.constraints.txt"))
     (block,) = re.findall(r"requirements\.txt <<'END'\n(.*?)^END$", MWAA, flags=re.DOTALL | re.MULTILINE)

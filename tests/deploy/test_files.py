@@ -120,7 +120,7 @@ def test_every_option_of_airflow_in_the_values_exists() -> None:
     assert load(HELM / "values.yaml")["config"]["logging"]["secret_mask_adapter"] == ADAPTER
 
 
-def test_the_pod_of_a_task_has_the_image_the_environment_and_the_folders_of_the_values() -> None:
+def test_the_pod_of_a_task_matches_the_helm_values() -> None:
     values, pod = load(HELM / "values.yaml"), load(HELM / "pod_template.yaml")
     (container,) = pod["spec"]["containers"]
     assert (pod["apiVersion"], pod["kind"], pod["spec"]["restartPolicy"]) == ("v1", "Pod", "Never")

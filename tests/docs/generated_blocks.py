@@ -11,14 +11,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
+import yaml
 
 from skill_batch.metrics import METRICS, PREFIX
 from skill_batch.notifiers.alert_kinds import ALERT_KINDS
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
+from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
 from include.skillreport.core.settings import default_files
 from include.skillreport.messaging.channels import CHANNELS
@@ -30,6 +32,8 @@ DOCS = PROJECT / "docs"
 PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
 
 _BLOCK = re.compile(r"(?<=<!-- generated: )(\S+)(?: (\S+))?( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+# A page that a recipe shows is renewed when somebody has written it.
+_PAGE_IN_A_PAGE = re.compile(r"(^````.*?^````$)", re.MULTILINE | re.DOTALL)
 _SNAPSHOTS = PROJECT / "tests" / "dags" / "snapshots"
 _AIRFLOW_SETTINGS = PROJECT / "airflow_settings.yaml"
 
@@ -39,6 +43,9 @@ FORMS: Mapping[str, OperationForm] = {
     "restore_backup": RESTORE,
     "undo_settings_sync": UNDO,
 }
+
+# Every batch has these fields: docs/manual-runs.md.
+_FIELDS_OF_ALL = {"business_date", "tenants", "dry_run"}
 
 _WORKS_ON = {
     WorksOn.YESTERDAY: "the day before the run's date",
@@ -55,7 +62,8 @@ def renewed(page: Path, connection: psycopg.Connection) -> str:
         content = _BLOCKS[name](*([argument] if argument else []), **_context(name, page, connection))
         return f"{name}{f' {argument}' if argument else ''}{ending}\n{content}\n\n"
 
-    return _BLOCK.sub(block, page.read_text(encoding="utf-8"))
+    parts = _PAGE_IN_A_PAGE.split(page.read_text(encoding="utf-8"))
+    return "".join(part if index % 2 else _BLOCK.sub(block, part) for index, part in enumerate(parts))
 
 
 def page_of(spec: BatchSpec) -> Path:
@@ -105,14 +113,25 @@ def _batch(batch_id: str) -> str:
         ("Time limit of a run", _duration(spec.time_limit)),
         ("Retries of a task", str(spec.retries)),
         ("Severity of a failed run", spec.run_severity.name),
-        (
-            "Form",
-            ", ".join(f"「{field['title']}」 `{name}`" for name, field in _params(spec.dag_id).items()),
-        ),
     ]
+    own = {name: field for name, field in _params(spec.dag_id).items() if name not in _FIELDS_OF_ALL}
+    if own:
+        rows.append(
+            (
+                "Own field of its form",
+                ", ".join(f"「{field['title']}」 `{name}`" for name, field in own.items()),
+            )
+        )
     if operations:
         rows.append(("Operations", ", ".join(f"`{operation.dag_id}`" for operation in operations)))
     return _table(("Name", spec.name), rows)
+
+
+def _charge_models() -> str:
+    return _table(
+        ("model", "amount"),
+        [(f"`{get_args(each.model_fields['model'].annotation)[0]}`", each.rule) for each in CHARGE_MODELS],
+    )
 
 
 def _operations() -> str:
@@ -145,15 +164,18 @@ def _operation(dag_id: str) -> str:
     )
 
 
-def _settings(section: str | None = None) -> str:
-    """The section of the defaults with the comments above it, or all sections."""
-    pattern = re.compile(rf"(?:^#.*\n)*^{section or '[a-z_]+'}:\n(?:(?:[ ].*)?\n)*", flags=re.MULTILINE)
-    sections = [
-        found.strip()
-        for file in default_files()
-        for found in pattern.findall(file.read_text(encoding="utf-8"))
-    ]
-    return "```yaml\n{}\n```".format("\n\n".join(sections))
+def _settings() -> str:
+    """Each section with the beginning of its comment, the names in it, and its file."""
+    rows = []
+    for file in default_files():
+        text = file.read_text(encoding="utf-8")
+        for comment, section in re.findall(r"((?:^#.*\n)+)^([a-z_]+):$", text, flags=re.MULTILINE):
+            about = " ".join(comment.replace("#", " ").split()).partition(". ")[0]
+            names = ", ".join(f"`{name}`" for name in yaml.safe_load(text)[section])
+            rows.append(
+                (f"`{section}`", about.rstrip("."), names, f"`{file.relative_to(PROJECT).as_posix()}`")
+            )
+    return _table(("Section", "For", "Settings", "File"), rows)
 
 
 def _connections() -> str:
@@ -189,7 +211,7 @@ def _tables(*, connection: psycopg.Connection) -> str:
     ).fetchall()
     return _table(
         ("Table", "What it holds", "Kept"),
-        [(f"`batch.{name}`", _in_cell(comment or ""), _kept(name)) for name, comment in rows],
+        [(f"`batch.{name}`", _first_sentence(comment or ""), _kept(name)) for name, comment in rows],
     )
 
 
@@ -215,10 +237,6 @@ def _alerts() -> str:
     )
 
 
-def _example(name: str) -> str:
-    return f"```python\n{(DOCS / 'examples' / name).read_text(encoding='utf-8')}```"
-
-
 def _metrics() -> str:
     return _table(
         ("Name", "Kind", "Unit", "What"),
@@ -240,8 +258,8 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-def _in_cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split()).partition(". ")[0].rstrip(".").replace("|", "\\|")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -263,9 +281,9 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "alerts": _alerts,
     "batch": _batch,
     "batches": _batches,
+    "charge_models": _charge_models,
     "connections": _connections,
     "dags": _dags,
-    "example": _example,
     "metrics": _metrics,
     "operation": _operation,
     "operations": _operations,

@@ -38,7 +38,7 @@ def test_every_statement_of_the_pages_runs_as_it_is_written(database: Database) 
                 connection.execute(statement.encode())
 
 
-def test_the_page_of_the_log_cleanup_has_the_classes_and_days_of_the_settings() -> None:
+def test_the_log_cleanup_page_has_the_days_of_the_settings() -> None:
     page = (DOCS / "batches/batch-002.md").read_text(encoding="utf-8")
     settings = LogCleanupSettings.load()
     listed = {

@@ -93,7 +93,7 @@ def test_everything_runs_on_the_newest_interpreter_that_can_make_the_environment
     assert sorted(line.split(" -m ")[2].split()[0] for line in tests) == ["long", "not"]
 
 
-def test_an_interpreter_without_a_package_for_it_and_a_dead_name_are_passed_over(
+def test_an_unusable_interpreter_is_skipped_with_a_message(
     checkout: CiCheckout,
 ) -> None:
     checkout.has_dead("python3.79")
@@ -117,7 +117,7 @@ def test_the_system_s_interpreter_is_found_behind_a_dead_name(checkout: CiChecko
     assert f"» .venv has Python 3.79.0 {checkout.path}/python3.79\n" in done.stdout
 
 
-def test_an_environment_of_another_interpreter_is_made_anew_and_a_fitting_one_stays(
+def test_an_environment_of_another_interpreter_is_made_anew(
     checkout: CiCheckout,
 ) -> None:
     checkout.has(OLDEST)

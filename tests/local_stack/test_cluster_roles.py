@@ -48,7 +48,7 @@ def stack(somebodys_server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("role", ["batch_owner", "batch_tenant", "batch_platform", "batch_backup"])
-def test_the_local_stack_refuses_a_server_with_a_role_that_it_did_not_make(
+def test_the_local_stack_refuses_a_server_with_foreign_roles(
     admin: psycopg.Connection, stack: LocalStack, role: str
 ) -> None:
     admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'of production'")

@@ -147,7 +147,7 @@ def test_an_ended_demo_starts_no_command(tmp_path: Path) -> None:
         command.run_dag(DEMO_RUNS[0], tmp_path / "log")
 
 
-def test_a_port_in_use_is_reported_before_the_page_of_the_last_demo_is_deleted(
+def test_a_port_in_use_is_reported_before_the_page_is_deleted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(PORT_OFFSET, str(free_offset(tmp_path)))

@@ -133,7 +133,7 @@ def content_hashes(dsn: str) -> dict[str, str]:
     return hashes
 
 
-def test_the_same_shape_gives_the_same_bytes_in_another_process_and_time_zone(
+def test_the_same_shape_gives_the_same_bytes_in_any_process(
     new_database: NewDatabase,
 ) -> None:
     here, there = new_database(), new_database()
@@ -249,7 +249,7 @@ def test_one_tenant_has_ten_thousand_employees_and_one_has_none(demo: psycopg.Co
     assert ("tenant_1793372400000", 0) in heads
 
 
-def test_storage_stands_above_95_percent_for_one_tenant_and_between_80_and_95_for_another(
+def test_one_tenant_uses_storage_above_95_percent_and_another_above_80(
     demo: psycopg.Connection,
 ) -> None:
     people = People(demo)

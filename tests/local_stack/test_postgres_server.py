@@ -174,7 +174,7 @@ def test_data_survive_when_every_process_of_the_server_is_killed(durable_server:
     assert kept_row(server) == "髙橋﨑"
 
 
-def test_a_backend_that_outlives_its_killed_postmaster_is_ended_before_the_next_start(
+def test_a_backend_of_a_killed_postmaster_is_ended_before_the_start(
     durable_server: EmbeddedPostgres,
 ) -> None:
     server = durable_server
@@ -193,7 +193,7 @@ def test_a_backend_that_outlives_its_killed_postmaster_is_ended_before_the_next_
     busy.close()
 
 
-def test_a_stale_process_id_that_now_belongs_to_another_process_is_no_obstacle(
+def test_a_stale_process_id_of_another_process_is_no_obstacle(
     durable_server: EmbeddedPostgres,
 ) -> None:
     server = durable_server
@@ -228,7 +228,7 @@ def test_a_cluster_whose_creation_was_interrupted_is_made_anew(new_server: Embed
     assert not half_made.exists()
 
 
-def test_a_start_killed_while_it_creates_the_cluster_is_made_good_by_the_next(
+def test_a_start_killed_while_creating_the_cluster_is_completed_later(
     new_server: EmbeddedPostgres,
 ) -> None:
     starter = multiprocessing.Process(target=start_in, args=(new_server.directory,))
@@ -273,7 +273,7 @@ def test_of_two_concurrent_starts_one_starts_and_the_other_finds_it_running(
     assert log.count("starting PostgreSQL") == 1
 
 
-def test_the_server_outlives_the_process_that_started_it_and_keeps_no_pipe_open(
+def test_the_server_outlives_its_starter_and_keeps_no_pipe_open(
     new_server: EmbeddedPostgres,
 ) -> None:
     command = f"from {__name__} import *; start_in(Path({str(new_server.directory)!r}))"
@@ -360,7 +360,7 @@ def test_a_socket_directory_that_others_may_enter_is_refused(server: EmbeddedPos
 
 
 @needs_root
-def test_root_runs_the_server_as_nobody_even_from_programs_and_data_below_a_closed_directory(
+def test_root_runs_the_server_as_nobody_below_a_closed_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = tmp_path / "closed"

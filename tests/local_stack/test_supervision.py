@@ -136,7 +136,7 @@ def test_only_the_process_that_was_killed_restarts(
     assert alive([pid for other in NAMES for pid in children(tmp_path, other)]) == []
 
 
-def test_a_process_that_ends_again_and_again_ends_all_with_the_last_lines_of_its_log(
+def test_a_process_that_keeps_ending_ends_all_with_its_log(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     said: list[str] = []
@@ -163,7 +163,7 @@ def test_a_process_that_had_started_well_begins_anew(
         watch_until(airflow, lambda: len(said) > 6, "it is restarted every time")
 
 
-def test_what_a_killed_supervisor_leaves_is_ended(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_processes_of_a_killed_supervisor_are_ended(environment: dict[str, str], tmp_path: Path) -> None:
     airflow = SupervisedAirflow(environment, tmp_path, print)
     airflow.__enter__()
     groups = list(airflow.pids.values())

@@ -210,9 +210,7 @@ def test_a_name_without_address_is_a_failure_of_the_network(answer: list[str] | 
         ("https://hook.example.com\\@10.0.0.1/secret", "形式が正しくありません"),
     ],
 )
-def test_a_url_that_is_not_plainly_https_is_refused_with_a_reason_but_never_shown(
-    url: str, reason: str
-) -> None:
+def test_a_url_that_is_not_https_is_refused_without_showing_it(url: str, reason: str) -> None:
     with pytest.raises(RefusedAddressError, match=reason) as refusal:
         check_url(url)
 
@@ -266,7 +264,7 @@ def test_an_allowed_name_may_point_inside(services: StandIns) -> None:
     assert get(url, resolver=Names(**{"stand-ins_test": ["127.0.0.1"]}), allowed_hosts=[name]) == 200
 
 
-def test_what_is_allowed_is_one_port_of_one_host(services: StandIns) -> None:
+def test_an_allowed_address_is_one_port_of_one_host(services: StandIns) -> None:
     other = services.http_port + 1
     allowed = [f"127.0.0.1:{other}", f"localhost:{services.http_port}", "[::1]:8080"]
 

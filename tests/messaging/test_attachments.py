@@ -112,7 +112,7 @@ def file_of(arrived: Arrived) -> Mapping[str, Any]:
     return file
 
 
-def test_the_mail_carries_the_bytes_of_the_store_and_says_so_at_its_end(
+def test_the_mail_has_the_stored_file_and_says_so(
     database: Database, host: psycopg.Connection, services: StandIns, store: ObjectStore
 ) -> None:
     letter_id = letter(host, store)
@@ -147,7 +147,7 @@ def test_the_files_of_many_letters_and_of_two_tenants_never_mix(
     }
 
 
-def test_a_file_that_is_too_large_for_the_setting_is_not_read_and_the_mail_says_where_it_is(
+def test_a_file_too_large_for_the_setting_is_linked_instead(
     database: Database, host: psycopg.Connection, services: StandIns, store: ObjectStore
 ) -> None:
     letter_id = letter(host, store, is_attached=False)
@@ -243,7 +243,7 @@ def block(store: ObjectStore, key: str) -> None:
 @pytest.mark.parametrize(
     ("harm", "code"), [(lose, "file_missing"), (alter, "file_altered"), (block, "store_unreadable")]
 )
-def test_a_file_that_cannot_be_read_costs_no_attempt_and_the_letter_goes_when_it_is_back(
+def test_an_unreadable_file_costs_no_attempt_and_delays_its_letter(
     database: Database, host: psycopg.Connection, services: StandIns, store: ObjectStore, harm: Any, code: str
 ) -> None:
     letter_id = letter(host, store)
@@ -279,7 +279,7 @@ def test_without_a_store_only_letters_with_a_file_wait(
     assert state(host, letter_id) == ("pending", 0, "store_unreadable")
 
 
-def test_an_attempt_that_failed_is_not_forgotten_when_the_file_is_missing_afterwards(
+def test_a_failed_attempt_still_counts_when_the_file_goes_missing(
     database: Database, host: psycopg.Connection, services: StandIns, store: ObjectStore
 ) -> None:
     letter_id = letter(host, store)
@@ -295,7 +295,7 @@ def test_an_attempt_that_failed_is_not_forgotten_when_the_file_is_missing_afterw
 # The mail server's limit ----------------------------------------------------------------------------------------------
 
 
-def test_a_letter_above_the_limit_that_the_server_states_goes_without_its_file(
+def test_a_letter_above_the_servers_limit_is_sent_without_its_file(
     database: Database, host: psycopg.Connection, services: StandIns, store: ObjectStore
 ) -> None:
     services.limit_letter_size(10_000)
@@ -313,7 +313,7 @@ def test_a_letter_above_the_limit_that_the_server_states_goes_without_its_file(
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("code", ["5.3.4", "5.2.3", "552"])
-def test_a_letter_that_the_server_refuses_for_its_size_goes_without_its_file(
+def test_a_letter_refused_for_its_size_is_sent_without_its_file(
     database: Database,
     host: psycopg.Connection,
     services: StandIns,
@@ -356,7 +356,7 @@ def test_a_letter_that_moves_to_another_channel_says_where_the_file_is(
     assert "書類は https://invoices.example/1 にあります。" in post.text
 
 
-def test_a_letter_whose_channel_stays_closed_says_to_the_administrator_where_the_file_is(
+def test_the_fallback_letter_of_a_closed_channel_links_the_file(
     database: Database, host: psycopg.Connection, services: StandIns, store: ObjectStore
 ) -> None:
     slack(host, "A", services)

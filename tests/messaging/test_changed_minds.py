@@ -82,7 +82,7 @@ def test_a_deleted_notification_is_withdrawn(
     assert statuses(host) == {("email", "withdrawn"): 1}
 
 
-def test_what_was_cancelled_while_it_was_sent_stays_cancelled(
+def test_a_message_cancelled_while_being_sent_stays_cancelled(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     log_id = waiting(host, "A")
@@ -147,7 +147,7 @@ def test_a_notification_that_moved_to_another_channel_goes_there(
     assert statuses(host) == {("slack", "sent"): 1}
 
 
-def test_a_notification_that_was_put_off_by_the_application_waits_for_its_time(
+def test_a_notification_postponed_by_the_application_waits_for_its_time(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     log_id = put_off(database, host, services)
@@ -265,7 +265,7 @@ def test_a_switch_holds_also_during_a_run(
     assert statuses(host) == {("slack", "sent"): 5, ("slack", "pending"): 3}
 
 
-def test_what_is_switched_on_again_expires_as_any_other(
+def test_a_notification_switched_on_again_expires_like_any_other(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     """It was held, and then its channel was closed."""
@@ -298,7 +298,7 @@ def test_a_letter_about_an_invoice_is_sent_whatever_setting_it_names(
     assert len(services.messages) == 1
 
 
-def test_a_letter_about_an_invoice_is_sent_however_late_and_another_notification_expires(
+def test_an_invoice_letter_is_sent_late_and_other_notifications_expire(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     days_ago = DUE - timedelta(days=5)
@@ -389,7 +389,7 @@ def test_a_letter_about_an_invoice_has_no_switch(
     assert len(services.messages) == 1
 
 
-def test_what_was_held_until_it_is_too_late_is_withdrawn_and_no_failure(
+def test_a_held_message_that_becomes_too_old_is_withdrawn(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     put_off(database, host, services)

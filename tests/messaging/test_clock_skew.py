@@ -79,7 +79,7 @@ def park(database: Database, name: str) -> int:
         return len(outbox.park_crashed(connection, now(CLOCKS[name])))
 
 
-def test_nothing_is_sent_twice_or_parked_and_the_times_of_retries_are_sane(
+def test_skewed_clocks_neither_repeat_nor_park_messages(
     shared_database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     services.latency("slack", 0.05)
@@ -112,7 +112,7 @@ def test_nothing_is_sent_twice_or_parked_and_the_times_of_retries_are_sane(
     assert set(arrived.values()) == {1}
 
 
-def test_a_channel_that_a_sender_ahead_of_time_closed_reopens_when_its_settings_are_changed(
+def test_a_channel_closed_by_a_fast_clock_reopens_on_new_settings(
     shared_database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     services.fail_next("slack", "invalid_auth", times=5 * len(TENANTS))

@@ -346,16 +346,14 @@ def test_no_row_is_expected_that_the_table_does_not_have() -> None:
 
 
 @pytest.mark.parametrize("channel", [SLACK, TEAMS])
-def test_a_server_error_that_is_not_listed_leaves_open_whether_the_message_arrived(
-    tenant: Tenant, channel: Channel
-) -> None:
+def test_an_unlisted_server_error_leaves_the_delivery_uncertain(tenant: Tenant, channel: Channel) -> None:
     result = answered(tenant, channel, "http_520")
 
     assert (result.outcome, result.error and result.error.code) == (AMBIGUOUS, "http_500")
     assert "520" in result.detail
 
 
-def test_an_unknown_code_is_shown_but_an_echo_of_the_message_is_not(tenant: Tenant) -> None:
+def test_an_unknown_code_is_shown_and_an_echoed_message_not(tenant: Tenant) -> None:
     new = answered(tenant, SLACK, "brand_new_error")
     echo = answered_by_webhook(tenant, SLACK, "cannot post 極秘の本文")
 
@@ -365,7 +363,7 @@ def test_an_unknown_code_is_shown_but_an_echo_of_the_message_is_not(tenant: Tena
 
 
 @pytest.mark.parametrize("channel", list(DESTINATIONS))
-def test_what_was_never_answered_had_arrived_all_the_same(tenant: Tenant, channel: Channel) -> None:
+def test_a_lost_answer_is_ambiguous_although_the_message_arrived(tenant: Tenant, channel: Channel) -> None:
     tenant.services.drop_connection(channel)
 
     results = tenant.send_in_turn(tenant.config(channel), message(channel), message(channel))
@@ -395,9 +393,7 @@ def test_messages_at_once_share_what_is_connected(tenant: Tenant, channel: Chann
         http("application/json", b"not gzip", "Content-Encoding: gzip\r\n"),
     ],
 )
-def test_an_answer_that_breaks_off_or_is_none_leaves_open_whether_the_message_arrived(
-    tenant: Tenant, channel: Channel, raw: bytes
-) -> None:
+def test_a_broken_answer_leaves_the_delivery_uncertain(tenant: Tenant, channel: Channel, raw: bytes) -> None:
     with answering(raw) as tenant.services.http_port:
         assert code_of(_send(tenant, channel)) == "connection_lost"
 
@@ -424,7 +420,7 @@ def test_an_answer_is_not_read_beyond_what_an_answer_can_be(tenant: Tenant) -> N
         assert _send(tenant, TEAMS).outcome is Outcome.SENT
 
 
-def test_a_failures_own_words_are_not_shown_for_they_may_hold_the_url() -> None:
+def test_the_text_of_a_failure_is_hidden_because_of_the_url() -> None:
     late = aiohttp.ConnectionTimeoutError("Connection timeout to host https://hook.example.com/?sig=secret")
 
     assert unanswered(TEAMS, late).detail == "ConnectionTimeoutError"
@@ -453,9 +449,7 @@ class TestTheTimeToComeBack:
             ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_WAIT),
         ],
     )
-    def test_of_a_date_long_ago_is_now_and_of_one_far_off_an_hour(
-        self, header: str, expected: timedelta
-    ) -> None:
+    def test_past_dates_mean_now_and_far_dates_an_hour(self, header: str, expected: timedelta) -> None:
         assert retry_after({"Retry-After": header}) == expected
 
     @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_the_token_in_the_recipient_counts_more_than_the_returned_message_id() -
 
 
 @pytest.mark.parametrize("action", ["delayed", "relayed", "delivered", "expanded", ""])
-def test_what_has_not_failed_is_no_bounce(action: str) -> None:
+def test_a_report_without_failure_is_no_bounce(action: str) -> None:
     assert report_in(dsn(action=action), ADDRESSES).kind is ReportKind.DELIVERY
 
 
@@ -69,7 +69,7 @@ def test_an_internationalised_notification_is_read_too() -> None:
     )
 
 
-def test_a_bounce_that_is_cut_off_is_read_as_far_as_it_goes() -> None:
+def test_a_truncated_bounce_is_read_as_far_as_possible() -> None:
     bounce = dsn(to=f"bounce+{ID}@example.jp")
 
     report = report_in(bounce[: bounce.index(b"Undelivered Message Headers")], ADDRESSES)

@@ -43,7 +43,7 @@ DEEP = "[" * 100_000
     ],
     ids=lambda body: body[:30],
 )
-def test_what_python_itself_refuses_is_refused(body: str) -> None:
+def test_templates_too_deep_for_python_are_refused(body: str) -> None:
     with pytest.raises(TemplateRefusedError):
         written(body, name="a")
 
@@ -65,7 +65,7 @@ def test_plain_text_of_a_page_is_what_a_reader_sees(page: str, text: str) -> Non
     assert written(page, is_html=True).text == text
 
 
-def test_a_long_subject_is_cut_and_not_dropped_and_an_empty_one_left_out() -> None:
+def test_a_long_subject_is_cut_and_an_empty_one_omitted() -> None:
     blocks = literal(SLACK, "あ" * 200, "本文").rich
     assert isinstance(blocks, list)
     assert blocks[0]["text"]["text"] == "あ" * 149 + "…"
@@ -176,7 +176,7 @@ def test_a_channel_that_only_the_type_names_opens_again(
     assert statuses(host) == {("slack", "sent"): 1}
 
 
-def test_what_waits_in_the_outbox_is_not_shown_as_expired(
+def test_messages_waiting_in_the_outbox_are_not_shown_as_expired(
     shared_database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with StandIns() as services:

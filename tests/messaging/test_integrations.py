@@ -289,9 +289,7 @@ def test_every_channel_of_a_tenant_is_found(host: psycopg.Connection, connection
     }
 
 
-def test_of_two_rows_for_a_channel_the_one_that_was_changed_last_counts(
-    host: psycopg.Connection, connection: psycopg.Connection
-) -> None:
+def test_the_newest_row_of_a_channel_counts(host: psycopg.Connection, connection: psycopg.Connection) -> None:
     integration(host, "A", "slack", {"bot_token": "xoxb-new"}, updated_at=datetime(2026, 10, 2))
     integration(host, "A", "Slack", {"bot_token": "xoxb-old"}, updated_at=datetime(2026, 10, 1))
     integration(host, "A", "teams", endpoint_url="https://old", updated_at=datetime(2026, 10, 1))
@@ -303,7 +301,7 @@ def test_of_two_rows_for_a_channel_the_one_that_was_changed_last_counts(
     }
 
 
-def test_a_newer_row_that_is_of_no_use_takes_no_older_ones_place(
+def test_an_unusable_newer_row_does_not_replace_an_older_one(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     integration(host, "A", "slack", SLACK_AUTH)

@@ -154,7 +154,7 @@ def test_a_domain_is_sent_as_a_labels_of_idna_2008(entered: str, sent: str) -> N
         "@例え.jp",
     ],
 )
-def test_what_idna_or_smtputf8_do_not_allow_is_no_address(text: str) -> None:
+def test_addresses_beyond_idna_or_smtputf8_are_refused(text: str) -> None:
     assert not is_address(text)
 
 
@@ -165,7 +165,7 @@ def test_a_domain_goes_as_a_labels_into_the_envelope_and_the_header(tenant: Tena
     assert arrived.destination == arrived.headers["To"] == "taro@xn--r8jz45g.jp"
 
 
-def test_a_local_part_is_sent_as_it_is_to_a_server_with_smtputf8(tenant: Tenant) -> None:
+def test_a_local_part_is_sent_unchanged_to_a_smtputf8_server(tenant: Tenant) -> None:
     tenant.services.offer_smtputf8()
 
     result = tenant.send(tenant.email, message(EMAIL, destination="太郎@例え.jp"))
@@ -195,7 +195,7 @@ FILE = MessageFile(
 
 
 @pytest.mark.parametrize("destination", ["taro@example.jp", "太郎@example.jp"])
-def test_a_file_is_an_attachment_beside_text_and_html_with_its_name_by_rfc_2231(destination: str) -> None:
+def test_a_file_is_attached_with_its_name_by_rfc_2231(destination: str) -> None:
     sent = message(EMAIL, destination=destination, text="本文\n", rich="<p>本文</p>", file=FILE)
 
     letter = letter_of(sent, CONFIG)

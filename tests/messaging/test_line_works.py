@@ -28,9 +28,7 @@ from tests.waiting import wait_until
         "users/山田 太郎",
     ],
 )
-def test_a_message_arrives_at_the_user_or_talk_room_however_its_id_is_written(
-    tenant: Tenant, destination: str
-) -> None:
+def test_a_message_reaches_user_or_room_however_the_id_is_written(tenant: Tenant, destination: str) -> None:
     result = tenant.send(tenant.line_works, message(LINE_WORKS, destination=destination))
 
     [arrived] = tenant.services.messages
@@ -174,12 +172,12 @@ class TestTheDailyCheck:
 
         assert (found.error.code, found.detail) == ("not_configured", "there is no such bot")
 
-    def test_does_not_hold_a_scope_against_a_bot_that_it_needs_for_asking_only(self, tenant: Tenant) -> None:
+    def test_does_not_require_a_scope_that_only_asking_needs(self, tenant: Tenant) -> None:
         tenant.services.refuse_recipient("2000001", "FORBIDDEN")
 
         assert tenant.validate(replace(tenant.line_works, scope="bot.message")) == []
 
-    def test_finds_a_bot_that_the_scope_should_show_and_that_is_kept_from_us(self, tenant: Tenant) -> None:
+    def test_finds_a_bot_that_the_scope_should_show(self, tenant: Tenant) -> None:
         tenant.services.refuse_recipient("2000001", "FORBIDDEN")
 
         [found] = tenant.validate(tenant.line_works)

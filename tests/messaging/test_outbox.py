@@ -153,7 +153,7 @@ def test_two_at_once_put_the_same_message_in_once(
         assert (first, second.result(timeout=60)) == (2, 1)
 
 
-def test_what_one_takes_back_the_other_puts_in(
+def test_a_key_rolled_back_by_one_transaction_is_inserted_by_another(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection, another: psycopg.Connection
 ) -> None:
     with ThreadPoolExecutor(1) as threads:
@@ -198,7 +198,7 @@ def test_high_comes_before_medium_before_low_and_then_the_oldest(
     assert keys(host, claim(connection)) == ["low new"]
 
 
-def test_what_was_put_off_comes_after_what_has_waited_longer(
+def test_a_postponed_message_comes_after_those_that_waited_longer(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     for name, hours in (("first", 3), ("second", 2)):
@@ -249,7 +249,7 @@ def test_two_senders_never_get_the_same_message(
 # Leases --------------------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_lost_sender_had_in_flight_is_parked_and_its_letters_are_repeated(
+def test_messages_of_a_lost_sender_are_parked_and_e_mails_repeated(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     lanes = [Lane("A", channel) for channel in CHANNELS.values()]
@@ -271,7 +271,9 @@ def test_what_a_lost_sender_had_in_flight_is_parked_and_its_letters_are_repeated
     assert park(connection, NOW + timedelta(days=1)) == {}
 
 
-def test_what_is_parked_is_not_taken_again(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+def test_a_parked_message_is_not_claimed_again(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
     letter = Lane("A", EMAIL)
     put(connection, draft("post"), draft("letter", letter))
     claim(connection)
@@ -285,7 +287,7 @@ def test_what_is_parked_is_not_taken_again(host: psycopg.Connection, connection:
     assert again.attempts == 1
 
 
-def test_a_sender_that_lost_the_lease_can_only_record_that_the_message_has_arrived(
+def test_a_sender_without_its_lease_can_record_only_an_arrival(
     host: psycopg.Connection, connection: psycopg.Connection, another: psycopg.Connection
 ) -> None:
     letter = Lane("A", EMAIL)
@@ -307,7 +309,9 @@ def test_a_sender_that_lost_the_lease_can_only_record_that_the_message_has_arriv
     assert state(host, "letter") == ("sent", 2, None, None)
 
 
-def test_what_is_recorded_twice_counts_once(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+def test_a_result_recorded_twice_counts_once(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
     put(connection, draft("k1"))
     claimed = claim(connection)
 
@@ -445,7 +449,7 @@ def shown(host: psycopg.Connection, log_id: str) -> tuple[str, int, str | None, 
     ],
     ids=lambda value: value.error.code if isinstance(value, SendResult) and value.error else None,
 )
-def test_what_became_of_a_message_is_shown_in_the_applications_own_row(
+def test_the_result_of_a_message_is_shown_in_the_applications_row(
     host: psycopg.Connection,
     connection: psycopg.Connection,
     result: SendResult,

@@ -335,7 +335,7 @@ def test_a_server_that_accepts_the_login_again_opens_the_tenants_mail(
     assert recipients(own) == ["a@example.jp"]
 
 
-def test_a_broken_server_of_the_operators_is_no_failure_of_a_tenant_with_its_own(
+def test_a_broken_operators_mail_server_fails_no_tenant_with_its_own(
     database: Database, host: psycopg.Connection, services: StandIns, own: StandIns, unused_port: int
 ) -> None:
     own_server(host, own)

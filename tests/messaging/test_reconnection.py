@@ -183,7 +183,7 @@ def own_database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.mark.long
-def test_a_restart_of_postgresql_while_200_messages_are_in_flight_leaves_none_in_doubt(
+def test_a_postgresql_restart_with_200_messages_in_flight_leaves_no_doubt(
     own_database: Database, services: StandIns, tmp_path: Path
 ) -> None:
     tenants, each = [f"T{number:02}" for number in range(40)], 5
@@ -226,7 +226,7 @@ def test_a_restart_of_postgresql_while_200_messages_are_in_flight_leaves_none_in
     assert sum(report.total(Status.SENT) for report in reports.values()) == len(drafts)
 
 
-def test_a_new_connection_has_the_role_and_the_settings_of_the_lost_one(
+def test_a_new_connection_has_the_role_and_settings_of_the_old(
     connection: psycopg.Connection, host: psycopg.Connection
 ) -> None:
     connection.execute("SET statement_timeout = '12345ms'")

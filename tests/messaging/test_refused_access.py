@@ -51,7 +51,7 @@ LETTERS = 10
         ),
     ],
 )
-def test_a_refusal_of_the_installation_is_no_attempt_and_no_fault_of_the_recipient(
+def test_a_refusal_of_the_installation_is_no_attempt(
     tenant: Tenant, command: str, reply: str, code: str
 ) -> None:
     tenant.services.fail_next("email", reply, command=command)
@@ -146,7 +146,7 @@ def quarter_of_an_hour_later(host: psycopg.Connection) -> None:
 
 
 @pytest.mark.usefixtures("letters")
-def test_the_server_is_closed_for_all_tenants_with_one_alert_and_a_probe_reopens_it(
+def test_a_refusing_server_is_closed_with_one_alert_until_a_probe(
     database: Database, host: psycopg.Connection, refusing: StandIns
 ) -> None:
     told = run(database, refusing, SCHEDULED_NOTIFICATIONS)
@@ -197,7 +197,7 @@ def test_the_letter_that_closed_the_server_leaves_the_next_probe_to_another(
 
 
 @pytest.mark.usefixtures("letters")
-def test_an_accepted_probe_reopens_the_server_and_the_next_closing_is_reported_at_once(
+def test_an_accepted_probe_reopens_the_server_and_closing_is_reported_again(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     services.fail_next("email", RELAY, command="RCPT", times=1)

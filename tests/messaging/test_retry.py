@@ -107,7 +107,7 @@ def test_a_message_is_tried_three_times_and_five_by_slack(channel: Channel, code
 
 @pytest.mark.parametrize("channel", CHANNELS.values())
 @pytest.mark.parametrize("attempts", [0, 2])
-def test_what_was_sent_is_sent(channel: Channel, attempts: int) -> None:
+def test_a_sent_message_is_sent_after_any_attempts(channel: Channel, attempts: int) -> None:
     step = transition(channel, attempts, SendResult(Outcome.SENT), NOW, spread=1)
 
     assert step == Transition(Status.SENT, attempts + 1, NOW)
@@ -144,7 +144,7 @@ def test_a_mail_server_that_asks_for_less_is_given_its_time(code: str, minutes: 
     ("channel", "code"), codes_of(ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION), ids=str
 )
 @pytest.mark.parametrize("attempts", [0, 2])
-def test_what_is_wrong_with_the_channel_closes_it_and_uses_up_an_attempt(
+def test_a_channel_error_closes_the_channel_and_counts_an_attempt(
     channel: Channel, code: str, attempts: int
 ) -> None:
     step = after(channel, code, attempts)
@@ -156,7 +156,7 @@ def test_what_is_wrong_with_the_channel_closes_it_and_uses_up_an_attempt(
 
 
 @pytest.mark.parametrize(("channel", "code"), codes_of(Outcome.AMBIGUOUS), ids=str)
-def test_what_may_have_arrived_is_parked_or_in_a_letter_repeated(channel: Channel, code: str) -> None:
+def test_an_uncertain_message_is_parked_or_repeated_as_e_mail(channel: Channel, code: str) -> None:
     step = after(channel, code)
 
     if channel is EMAIL:
@@ -172,7 +172,7 @@ def test_what_may_have_arrived_is_parked_or_in_a_letter_repeated(channel: Channe
     sorted(set(codes_of(Outcome.PERMANENT)) - set(codes_of(ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION))),
     ids=str,
 )
-def test_what_no_other_try_will_help_is_dead_at_once(channel: Channel, code: str) -> None:
+def test_a_permanent_error_is_dead_at_once(channel: Channel, code: str) -> None:
     step = after(channel, code)
 
     assert (step.status, step.attempts, step.closes_channel) == (Status.DEAD, 1, False)

@@ -58,9 +58,7 @@ def config(sender: str) -> EmailConfig:
 
 
 @pytest.mark.parametrize(("entered", "expected"), SENDERS.items())
-def test_the_last_angle_brackets_are_the_address_and_all_before_them_is_the_name(
-    entered: str, expected: tuple[str, str]
-) -> None:
+def test_the_last_angle_brackets_hold_the_senders_address(entered: str, expected: tuple[str, str]) -> None:
     assert settings_problem(config(entered)) == ""
     assert sender_of(config(entered)) == expected
 

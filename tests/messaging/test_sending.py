@@ -25,7 +25,7 @@ def shown(host: psycopg.Connection, log_id: str) -> tuple[str, int, str | None]:
     return row
 
 
-def test_what_is_due_arrives_once_and_a_second_run_sends_nothing(
+def test_due_messages_arrive_once_and_a_second_run_sends_nothing(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -45,7 +45,7 @@ def test_what_is_due_arrives_once_and_a_second_run_sends_nothing(
     assert shown(host, post) == ("SUCCESS", 1, None)
 
 
-def test_what_failed_for_the_moment_is_sent_by_the_hourly_run(
+def test_a_transient_failure_is_sent_by_the_hourly_run(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -88,7 +88,7 @@ def test_a_revoked_token_closes_the_channel_and_nothing_is_lost(
     assert statuses(host) == {("slack", "sent"): 21}
 
 
-def test_what_waited_for_more_than_a_day_is_not_sent_and_says_so(
+def test_a_message_that_waited_more_than_a_day_expires(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -114,7 +114,7 @@ def test_a_dry_run_puts_nothing_into_the_outbox_and_sends_nothing(
     assert shown(host, log_id) == ("PENDING", 0, None)
 
 
-def test_a_post_that_may_have_arrived_is_parked_reported_once_and_decided_by_an_operator(
+def test_an_uncertain_post_is_reported_once_and_decided_by_an_operator(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -155,7 +155,7 @@ def test_an_address_that_does_not_exist_is_not_written_to_again(
     assert shown(host, second) == ("FAILED", 1, "suppressed")
 
 
-def test_reminders_go_out_once_per_threshold_and_make_up_for_a_missed_day(
+def test_reminders_are_sent_once_per_threshold_and_after_missed_days(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")

@@ -62,7 +62,7 @@ def test_with_a_token_the_webhook_is_not_used(tenant: Tenant) -> None:
         ({"destination": ""}, "channel_not_found"),
     ],
 )
-def test_what_slack_would_refuse_is_not_even_sent(
+def test_a_message_that_slack_would_refuse_is_not_sent(
     tenant: Tenant, changes: dict[str, Any], code: str | None
 ) -> None:
     sent = message(SLACK, **changes)
@@ -163,7 +163,7 @@ class TestTheDailyCheck:
 
         assert tenant.validate(tenant.slack, "C0123456789") == []
 
-    def test_does_not_hold_a_scope_against_a_bot_that_it_needs_for_looking_only(self, tenant: Tenant) -> None:
+    def test_does_not_require_a_scope_that_only_looking_needs(self, tenant: Tenant) -> None:
         tenant.services.refuse_recipient("C0123456789", "missing_scope")
 
         assert tenant.validate(tenant.slack, "C0123456789") == []

@@ -137,7 +137,7 @@ def test_a_relay_that_accepts_everything_first_ends_no_row(letters: Letters) -> 
     assert letters.is_suppressed(NOW + 10_000 * DAY)
 
 
-def test_an_accepted_letter_is_forgotten_with_the_row_when_it_cannot_bounce_any_more(
+def test_an_accepted_letter_is_forgotten_when_it_cannot_bounce_any_more(
     letters: Letters, host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     letters.send(BOUNCED, NOW)
@@ -153,7 +153,9 @@ def test_an_accepted_letter_is_forgotten_with_the_row_when_it_cannot_bounce_any_
 
 
 @pytest.mark.parametrize("code", ["suppressed", "invalid_address"])
-def test_what_no_server_refused_is_no_bounce(letters: Letters, host: psycopg.Connection, code: str) -> None:
+def test_an_error_before_any_server_refusal_is_no_bounce(
+    letters: Letters, host: psycopg.Connection, code: str
+) -> None:
     letters.send(failed(EMAIL, code), NOW)
 
     assert host.execute("SELECT * FROM batch.suppressed_address").fetchall() == []

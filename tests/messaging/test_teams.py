@@ -38,7 +38,7 @@ def test_a_body_of_the_templates_own_takes_the_plain_ones_place(tenant: Tenant) 
     assert tenant.services.messages[0].rich["body"] == body
 
 
-def test_a_card_of_the_limits_size_is_not_sent_and_one_below_is(tenant: Tenant) -> None:
+def test_a_card_at_the_size_limit_is_refused_and_smaller_ones_sent(tenant: Tenant) -> None:
     tenant.send(tenant.teams, message(TEAMS, rich=[text_block("")]))
     frame = int(tenant.services.messages[0].headers["Content-Length"])
 

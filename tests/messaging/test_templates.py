@@ -149,7 +149,7 @@ def test_a_few_filters_and_tests_are_there(body: str, expected: str) -> None:
     assert rendered.text == expected
 
 
-def test_a_condition_sees_the_value_and_not_what_a_channel_makes_of_it() -> None:
+def test_a_condition_sees_the_value_before_escaping() -> None:
     assert "一致" in sections(written("{% if name == 'R&D' %}一致{% endif %}", SLACK, name="R&D"))
 
 
@@ -266,7 +266,7 @@ def test_whatever_else_a_template_tries_is_refused(body: str) -> None:
         written(body, is_html=True, name="taro")
 
 
-def test_what_a_branch_that_is_not_taken_holds_is_refused_as_well() -> None:
+def test_forbidden_code_in_a_branch_not_taken_is_refused() -> None:
     with pytest.raises(TemplateRefusedError, match="For"):
         written("{% if false %}{% for a in b %}{% endfor %}{% endif %}")
 
@@ -295,7 +295,7 @@ def test_a_megabyte_is_refused(body: str, in_subject: bool) -> None:
         written(text, subject=subject, name="あ" * 1_000_000)
 
 
-def test_what_becomes_long_by_escaping_alone_is_refused_too() -> None:
+def test_text_that_is_too_long_only_by_escaping_is_refused() -> None:
     with pytest.raises(TemplateRefusedError, match="40,000 文字"):
         written("{{ name }}", SLACK, name="&" * 20_000)
 
@@ -372,7 +372,7 @@ def test_a_value_is_taken_literally_by_an_adaptive_card() -> None:
     assert rendered.text == "**[銀行](http://evil.example) *_`#**"
 
 
-def test_a_value_is_text_in_an_html_letter_and_in_the_plain_text_made_from_it() -> None:
+def test_a_value_is_escaped_in_html_and_plain_in_text() -> None:
     rendered = written('<p title="{{ name }}">{{ name }}</p>', is_html=True, name='"><script>x</script>&')
 
     escaped = "&quot;&gt;&lt;script&gt;x&lt;/script&gt;&amp;"
@@ -395,7 +395,7 @@ def test_line_works_has_plain_text_only() -> None:
     assert (rendered.text, rendered.rich) == ("件名\n\n<R&D> *です*", None)
 
 
-def test_the_subject_gives_way_where_line_works_would_refuse_the_text_for_its_length() -> None:
+def test_the_subject_is_dropped_when_line_works_text_is_too_long() -> None:
     assert literal(LINE_WORKS, "件名", "長" * 1_996).text == "件名\n\n" + "長" * 1_996
     assert literal(LINE_WORKS, "件名", "長" * 1_997).text == "長" * 1_997
 
@@ -497,7 +497,7 @@ def test_a_text_that_is_no_template_is_shown_as_it_is(body: str) -> None:
     assert len(letter.subject.splitlines()) <= 1
 
 
-def test_a_page_of_the_applications_own_is_a_letter_as_it_is_and_text_elsewhere() -> None:
+def test_an_applications_html_is_sent_unchanged_by_mail_and_as_text_elsewhere() -> None:
     page = "<p>R&amp;D 様</p><p>&lt;必須&gt;<br>明日まで</p>"
     text = "R&D 様\n<必須>\n明日まで"
 

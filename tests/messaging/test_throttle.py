@@ -181,7 +181,7 @@ def test_a_known_rate_is_kept_for_the_first_half_minute(clock: VirtualTime) -> N
     assert pace.per_minute == pytest.approx(600, rel=0.1)
 
 
-def test_a_service_that_counts_bursts_and_states_short_waits_sets_the_pace_itself(clock: VirtualTime) -> None:
+def test_a_service_with_short_bursts_determines_its_pace(clock: VirtualTime) -> None:
     pace = Throttle(Limit("x", per_minute=600))
 
     for _ in range(20):
@@ -212,7 +212,7 @@ def test_a_confirmed_limit_is_not_halved_again(clock: VirtualTime) -> None:
     assert pace.per_minute == pytest.approx(0.95 * 570 / 2, rel=0.01)
 
 
-def test_what_was_sent_before_the_first_refusal_is_not_owed(clock: VirtualTime) -> None:
+def test_messages_sent_before_the_first_refusal_are_not_owed(clock: VirtualTime) -> None:
     pace = Throttle(UNKNOWN)
     for _ in range(6_000):
         send_one(pace, clock, 0.1)
@@ -304,7 +304,7 @@ def test_a_lane_does_not_wait_beyond_its_time(clock: VirtualTime) -> None:
     assert clock.now == 0
 
 
-def test_what_is_recalled_stays_within_the_settings(clock: VirtualTime) -> None:
+def test_a_recalled_pace_stays_within_the_settings(clock: VirtualTime) -> None:
     pace = Throttle(Limit("x", per_minute=60, most_per_minute=60, at_once=5))
 
     pace.recall(Learnt(per_minute=600, at_once=100, blocked_seconds=7))

@@ -129,7 +129,7 @@ def test_a_server_that_delays_its_answers_gets_fewer_letters_at_once(
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_server_that_takes_nothing_is_asked_less_and_less_and_costs_no_attempt(
+def test_a_server_that_accepts_nothing_is_asked_less_and_costs_no_attempt(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
     services.limit_smtp_connections(0)
@@ -162,7 +162,7 @@ def test_there_are_never_more_connections_than_the_settings_allow(
 
 
 @pytest.mark.usefixtures("letters")
-def test_what_was_learnt_the_next_run_knows(
+def test_the_next_run_knows_the_learnt_pace(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
     services.limit_smtp_connections(3)

@@ -211,7 +211,7 @@ def test_a_refused_destination_ends_its_own_message_and_the_others_go_on(
     assert host.execute("SELECT error_code FROM batch.outbox WHERE status = 'dead'").fetchall() == [(code,)]
 
 
-def test_a_message_that_closes_its_channel_each_time_is_dead_in_the_end(
+def test_a_message_that_always_closes_its_channel_dies(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
     slack(host, "A", services)
@@ -225,7 +225,7 @@ def test_a_message_that_closes_its_channel_each_time_is_dead_in_the_end(
     assert statuses(host) == {("slack", "dead"): 1}
 
 
-def test_one_failure_of_a_service_does_not_end_a_lane_that_sends_one_by_one(
+def test_one_service_failure_does_not_end_a_serial_lane(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns, virtual_time: VirtualTime
 ) -> None:
     line_works(host, "A", services)

@@ -69,7 +69,7 @@ def approve(
     return answer(database, request, APPROVE_INVOICES, invoice_approval(LOCAL), option, *codes, **options)  # type: ignore[arg-type]
 
 
-def test_the_request_lists_the_held_invoices_with_both_months_amounts_and_the_reason(
+def test_the_request_lists_held_invoices_with_both_amounts_and_reason(
     database: Database, host: psycopg.Connection, request_: ApprovalRequest
 ) -> None:
     subject, body = text_of(database, request_)
@@ -82,7 +82,7 @@ def test_the_request_lists_the_held_invoices_with_both_months_amounts_and_the_re
     assert "| C |" not in body
 
 
-def test_an_answer_for_all_finalises_every_listed_invoice_in_the_name_of_the_person(
+def test_an_answer_for_all_finalizes_every_listed_invoice(
     database: Database, host: psycopg.Connection, request_: ApprovalRequest, store: ObjectStore
 ) -> None:
     result = approve(database, request_, note="確認済み", store=store)
@@ -272,7 +272,7 @@ def test_a_cleared_run_with_another_list_supersedes_the_request(
     assert {invoice(host, name)["status"] for name in HELD} == {"finalized"}
 
 
-def test_a_request_that_airflow_refuses_to_show_leaves_the_run_as_it_is_and_the_older_request_open(
+def test_a_request_refused_by_airflow_leaves_the_run_and_older_request(
     database: Database, host: psycopg.Connection, request_: ApprovalRequest
 ) -> None:
     host.execute("UPDATE batch.usage_day SET active_users = 40, revision = 2 WHERE tenant_id = 'A'")

@@ -92,7 +92,7 @@ def test_a_line_that_is_retried_is_entered_once(database: Database, host: psycop
     assert len(entered(host)) == 1
 
 
-def test_a_line_of_a_final_month_is_refused_with_the_month_that_is_open(
+def test_a_line_of_a_final_month_is_refused_with_the_open_month(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -145,7 +145,7 @@ def test_a_line_that_rounds_to_nothing_in_its_currency_is_refused(
 
 
 @pytest.mark.parametrize("number", ["1e30", "0.0000001", "NaN"])
-def test_a_line_of_sql_with_an_impossible_number_fails_its_tenant_by_name(
+def test_a_line_with_an_impossible_number_fails_its_tenant_by_name(
     database: Database, host: psycopg.Connection, number: str
 ) -> None:
     for tenant_id in ("A", "B"):
@@ -186,7 +186,7 @@ def test_a_line_is_removed_once_and_its_content_is_kept(database: Database, host
     assert "「初期設定の作業費」はありません" in reasons(remove(database))["A"]
 
 
-def test_one_of_several_lines_of_a_text_is_removed_by_its_day_or_id(
+def test_one_of_several_equal_lines_is_removed_by_day_or_id(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -206,7 +206,7 @@ def test_one_of_several_lines_of_a_text_is_removed_by_its_day_or_id(
     assert [row[1] for row in entered(host)] == [date(2026, 10, 15)]
 
 
-def test_a_line_of_a_final_invoice_stays_and_a_line_that_came_too_late_is_removed(
+def test_a_line_of_a_final_invoice_stays_and_a_late_one_goes(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -300,7 +300,7 @@ def test_a_difference_is_carried_once_and_a_later_one_by_itself(
 
 
 @pytest.mark.parametrize("operation", ["void", "reissue", "credit"])
-def test_an_invoice_whose_difference_is_carried_is_not_taken_back(
+def test_an_invoice_with_a_carried_difference_cannot_be_voided_or_credited(
     database: Database, host: psycopg.Connection, operation: str
 ) -> None:
     customer(host, "A", months=())

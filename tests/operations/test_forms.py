@@ -103,7 +103,7 @@ def needed_values(operation: Operation) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("form", "operation"), operations())
-def test_an_operation_is_chosen_with_what_it_needs_and_with_all_that_it_takes(
+def test_an_operation_is_chosen_with_its_needed_and_optional_fields(
     form: OperationForm, operation: Operation
 ) -> None:
     least = needed_values(operation)
@@ -127,7 +127,7 @@ def test_a_field_that_an_operation_needs_is_asked_for_by_name(
 
 
 @pytest.mark.parametrize(("form", "operation", "field"), fields(used=False))
-def test_a_field_of_another_operation_is_refused_with_the_operations_that_use_it(
+def test_a_field_of_another_operation_is_refused_with_its_users(
     form: OperationForm, operation: Operation, field: str
 ) -> None:
     with pytest.raises(ParameterError) as refused:

@@ -47,7 +47,9 @@ def test_a_month_is_handed_over_without_naming_a_tenant(
     ]
 
 
-def test_what_happens_later_changes_no_file_of_the_month(database: Database, store: ObjectStore) -> None:
+def test_later_documents_change_no_file_of_a_handed_over_month(
+    database: Database, store: ObjectStore
+) -> None:
     hand_over(database, store)
     before = {
         name: content for name, content in files(store).items() if name.startswith("accounting/2026-11/")
@@ -77,7 +79,7 @@ def test_a_day_that_is_none_is_refused_before_anything_happens(
         hand_over(database, store, "11月")
 
 
-def test_the_first_hand_over_closes_all_earlier_months_if_the_operator_gives_a_reason(
+def test_the_first_hand_over_closes_earlier_months_with_a_reason(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     january = date(2027, 1, 1)

@@ -68,7 +68,7 @@ def test_an_explanation_goes_down_to_the_closed_days_and_changes_nothing(
     assert everything_written(host) == rows
 
 
-def test_an_explanation_numbers_the_lines_as_the_paper_does_and_shows_those_of_nothing_too(
+def test_an_explanation_numbers_lines_like_the_paper_and_shows_zero_lines(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=())
@@ -108,7 +108,7 @@ def test_an_explanation_writes_no_file_not_even_one_that_is_missing(
 
 @pytest.mark.usefixtures("jump")
 @pytest.mark.parametrize("name", ["HD001", " HD001 ", "A"])
-def test_an_invoice_that_is_approved_by_code_or_id_is_finalised_and_the_others_stay_held(
+def test_an_approval_by_code_or_id_finalizes_only_its_invoice(
     database: Database, host: psycopg.Connection, name: str
 ) -> None:
     run_billing(database)
@@ -126,9 +126,7 @@ def test_an_invoice_that_is_approved_by_code_or_id_is_finalised_and_the_others_s
 
 
 @pytest.mark.usefixtures("jump")
-def test_an_approval_is_recorded_only_for_the_tenant_that_would_have_been_held(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_an_approval_is_recorded_only_for_a_held_tenant(database: Database, host: psycopg.Connection) -> None:
     result = operate(database, "approve", "HD001", "C", shards=1)
 
     assert {row["tenant_id"]: row["approved_by"] for row in invoices(host)} == {
@@ -137,7 +135,7 @@ def test_an_approval_is_recorded_only_for_the_tenant_that_would_have_been_held(
     }
 
 
-def test_an_invoice_that_is_held_for_rows_that_name_no_person_is_approved_unchanged(
+def test_an_invoice_held_for_unplaced_rows_is_approved_unchanged(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=())
@@ -214,7 +212,7 @@ def test_an_approval_leaves_a_finalised_invoice_as_it_is(
 
 
 @pytest.mark.usefixtures("jump")
-def test_an_approval_is_of_the_draft_that_was_held_and_of_no_other(
+def test_an_approval_applies_only_to_the_draft_that_was_held(
     database: Database, host: psycopg.Connection
 ) -> None:
     run_billing(database)
@@ -318,7 +316,7 @@ def test_a_reissue_that_comes_to_no_new_invoice_leaves_the_old_one(
     assert everything_written(host) == rows
 
 
-def test_a_reissue_that_would_be_held_leaves_the_issued_invoice_until_it_is_approved(
+def test_a_reissue_that_would_be_held_keeps_the_issued_invoice(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A", months=(SEPTEMBER, MONTH), contact_email="a@example.jp")
@@ -398,7 +396,7 @@ def test_a_form_that_does_not_hold_is_refused_before_anything_happens(
 # Voiding and crediting -------------------------------------------------------------------------------------------------
 
 
-def test_a_voided_invoice_keeps_its_number_and_its_month_may_be_billed_again(
+def test_a_void_invoice_keeps_its_number_and_its_month_reopens(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -449,7 +447,7 @@ def test_a_paid_invoice_is_not_voided(database: Database, host: psycopg.Connecti
 
 
 @pytest.mark.parametrize("billing_status", ["INVOICED", "PAID"])
-def test_a_credit_cancels_the_invoice_exactly_and_its_month_may_be_billed_again(
+def test_a_credit_cancels_the_invoice_exactly_and_its_month_reopens(
     database: Database, host: psycopg.Connection, store: ObjectStore, billing_status: str
 ) -> None:
     customer(host, "A", months=())
@@ -543,7 +541,7 @@ def test_one_tenant_that_cannot_be_operated_on_fails_alone(
     assert {row["status"] for row in invoices(host)} == {"void"}
 
 
-def test_a_dry_run_takes_nothing_back(database: Database, host: psycopg.Connection) -> None:
+def test_a_dry_run_voids_credits_and_reissues_nothing(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A")
     run_billing(database)
     rows = everything_written(host)
@@ -572,7 +570,7 @@ def test_a_letter_that_waits_is_withdrawn_with_its_invoice(
 
 
 @pytest.mark.parametrize(("send_status", "withdrawn"), [("PENDING", True), ("SENT", False)])
-def test_a_credit_withdraws_the_letter_of_its_original_unless_it_has_been_sent(
+def test_a_credit_withdraws_the_letter_of_its_original_unless_sent(
     database: Database, host: psycopg.Connection, send_status: str, withdrawn: bool
 ) -> None:
     for tenant_id in ("A", "B"):
@@ -650,7 +648,7 @@ def test_another_void_voids_the_next_invoice(database: Database, host: psycopg.C
     assert states(host) == [("void", "INV-2026-10-001"), ("void", "INV-2026-10-002")]
 
 
-def test_a_void_of_a_held_draft_says_the_same_when_it_is_retried(
+def test_a_void_of_a_held_draft_repeats_its_result_when_retried(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=(SEPTEMBER,))
@@ -665,7 +663,7 @@ def test_a_void_of_a_held_draft_says_the_same_when_it_is_retried(
     assert everything_written(host) == rows
 
 
-def test_a_credit_that_is_retried_is_the_same_credit_and_its_files_are_written_then(
+def test_a_retried_credit_is_the_same_and_writes_its_files(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A")
@@ -697,9 +695,7 @@ def test_a_credit_that_is_retried_does_not_turn_to_the_next_invoice(
     assert sum(row["total"] for row in invoices(host, "A")) == Decimal(11_000)
 
 
-def test_what_one_tenants_run_has_taken_back_stops_no_other_tenant(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_a_void_of_one_tenant_in_a_run_stops_no_other(database: Database, host: psycopg.Connection) -> None:
     for tenant_id in ("A", "B"):
         customer(host, tenant_id)
     run_billing(database)

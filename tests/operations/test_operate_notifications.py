@@ -47,7 +47,7 @@ def shown(host: psycopg.Connection) -> list[str]:
     return [status for (status,) in rows]
 
 
-def test_the_list_says_what_waits_and_why_and_no_address_and_no_text(
+def test_the_list_shows_waiting_messages_and_reasons_without_addresses_or_texts(
     database: Database, host: psycopg.Connection, services: StandIns, parked: str
 ) -> None:
     waiting(host, "A", "SLACK", recipient_address="C2")

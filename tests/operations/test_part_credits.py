@@ -75,7 +75,7 @@ def test_a_part_of_a_line_is_credited_and_the_invoice_stays(
     assert "invoices/2026-10/CRN-2026-10-001.pdf" in files(store)
 
 
-def test_credit_notes_for_parts_and_then_for_the_rest_take_all_of_it_and_its_tax(
+def test_partial_credits_and_the_rest_credit_all_with_its_tax(
     database: Database, host: psycopg.Connection
 ) -> None:
     part_credit(database, "1=1005")
@@ -169,7 +169,7 @@ def test_the_database_refuses_credit_notes_that_exceed_the_invoice(host: psycopg
         host.execute("UPDATE batch.invoice SET credited_total = total + 1")
 
 
-def test_the_credit_notes_of_a_foreign_invoice_cancel_its_yen_in_the_accountants_files(
+def test_credits_of_a_foreign_invoice_cancel_its_yen_in_accounting(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "B", "STANDARD", currency_code="USD")

@@ -122,7 +122,7 @@ def test_one_transfer_may_pay_several_invoices(
     assert paid(host) == {"A": 11000, "B": 11000, "C": 0}
 
 
-def test_one_line_that_cannot_be_recorded_stops_the_whole_file_before_the_run(
+def test_one_invalid_line_stops_the_whole_file_before_the_run(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     put(store, row(1), row(2, currency="USD"), row(9), row(3, day="2027-01-01"))
@@ -217,7 +217,7 @@ def open_import(database: Database, store: ObjectStore) -> Any:
         return open_run(OPERATE_INVOICES, invoice_operations(LOCAL), request, installation)[0]
 
 
-def test_what_an_interrupted_import_has_done_stays_and_a_retry_does_the_rest(
+def test_an_interrupted_import_keeps_its_payments_and_a_retry_completes_it(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     put(store, row(1), row(2), row(3))
@@ -232,7 +232,7 @@ def test_what_an_interrupted_import_has_done_stays_and_a_retry_does_the_rest(
     assert host.execute("SELECT count(*) FROM batch.payment").fetchone() == (3,)
 
 
-def test_a_tenant_whose_invoice_was_voided_meanwhile_fails_and_the_others_are_recorded(
+def test_a_tenant_whose_invoice_was_voided_meanwhile_fails_alone(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     put(store, row(1), row(2))

@@ -84,7 +84,7 @@ def move(reference: str = "F-1", target: str = SECOND, **values: str) -> dict[st
 # The day of a payment ------------------------------------------------------------------------------------------------
 
 
-def test_an_invoice_can_be_paid_from_the_issue_date_of_the_first_one_that_it_replaces(
+def test_a_replacement_can_be_paid_from_the_first_issue_date(
     database: Database, host: psycopg.Connection
 ) -> None:
     replace_first(database)
@@ -107,7 +107,7 @@ def test_the_chain_has_all_invoices_that_were_replaced(database: Database, host:
 # Moving --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_payment_of_a_credited_invoice_is_moved_to_the_one_that_replaces_it(
+def test_a_payment_of_a_credited_invoice_moves_to_its_replacement(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     operate(database, "record_payment", values=PAID)
@@ -194,7 +194,7 @@ def test_a_reference_that_the_other_invoice_has_is_not_moved(
 # Refunds -------------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_credited_invoice_was_paid_is_paid_back_once(
+def test_a_payment_of_a_credited_invoice_is_refunded_once(
     database: Database, host: psycopg.Connection
 ) -> None:
     operate(database, "record_payment", values=PAID)
@@ -224,7 +224,7 @@ def test_only_what_is_overpaid_is_paid_back(database: Database, host: psycopg.Co
     assert shown(host, FIRST) == ("PAID", datetime(2026, 11, 27))
 
 
-def test_a_refund_that_was_entered_by_mistake_is_taken_back_before_its_payment(
+def test_a_mistaken_refund_is_reversed_before_its_payment(
     database: Database, host: psycopg.Connection
 ) -> None:
     operate(database, "record_payment", values=PAID)
@@ -267,7 +267,7 @@ def test_of_one_reference_on_several_invoices_the_number_is_asked_for(
     assert paid(host) == {FIRST: 11000, SECOND: 11000}
 
 
-def test_the_number_selects_the_payment_that_is_taken_back(
+def test_the_invoice_number_selects_the_payment_to_reverse(
     database: Database, host: psycopg.Connection
 ) -> None:
     operate(database, "record_payment", values=PAID)

@@ -191,7 +191,7 @@ def test_an_impossible_payment_is_refused_by_name(
     assert payments(host) == []
 
 
-def test_values_that_cannot_be_read_and_several_tenants_are_refused_before_the_run(
+def test_unreadable_values_or_several_tenants_are_refused_before_the_run(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "B")
@@ -254,7 +254,7 @@ def test_a_tenant_that_the_application_has_deleted_still_pays(
 # Taking a payment back -----------------------------------------------------------------------------------------------
 
 
-def test_a_payment_that_is_taken_back_makes_the_row_invoiced_again(
+def test_a_reversed_payment_makes_the_row_invoiced_again(
     database: Database, host: psycopg.Connection
 ) -> None:
     pay(database)
@@ -268,7 +268,7 @@ def test_a_payment_that_is_taken_back_makes_the_row_invoiced_again(
     assert payment["reversal_reason"] == "誤り"
 
 
-def test_a_payment_is_taken_back_once(database: Database, host: psycopg.Connection) -> None:
+def test_a_payment_is_reversed_once(database: Database, host: psycopg.Connection) -> None:
     pay(database, "5000")
     run = open_operation(database, "reverse_payment", reason="誤り", values={"paid_reference": "F-1"})
 
@@ -280,13 +280,11 @@ def test_a_payment_is_taken_back_once(database: Database, host: psycopg.Connecti
     assert invoice(host, "A")["paid_total"] == 0
 
 
-def test_an_unknown_reference_cannot_be_taken_back(database: Database) -> None:
+def test_an_unknown_reference_cannot_be_reversed(database: Database) -> None:
     assert "2026-10 の請求書に、参照番号 'X' の入金はありません" in reasons(take_back(database, "X"))["A"]
 
 
-def test_a_payment_that_was_taken_back_needs_another_reference(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_a_reversed_payment_needs_another_reference(database: Database, host: psycopg.Connection) -> None:
     pay(database)
     take_back(database)
 
@@ -320,7 +318,7 @@ def test_the_applications_own_note_stays_before_ours(database: Database, host: p
 
 
 @pytest.mark.parametrize("operation", ["void", "reissue"])
-def test_an_invoice_with_a_payment_is_not_taken_back(
+def test_an_invoice_with_a_payment_cannot_be_voided_or_reissued(
     database: Database, host: psycopg.Connection, operation: str
 ) -> None:
     pay(database, "1")
@@ -342,7 +340,7 @@ def test_a_void_invoice_cannot_be_paid(database: Database, connection: psycopg.C
         record(connection)
 
 
-def test_a_credit_of_the_rest_settles_an_invoice_that_is_paid_in_part(
+def test_a_credit_of_the_rest_settles_a_partly_paid_invoice(
     database: Database, host: psycopg.Connection
 ) -> None:
     pay(database, "5500")
@@ -378,7 +376,7 @@ def void(connection: psycopg.Connection) -> None:
         (void, record, "取消済みのため、入金を記録できません", "void"),
     ],
 )
-def test_of_a_payment_and_a_void_at_the_same_time_the_second_is_refused(
+def test_of_a_concurrent_payment_and_void_the_second_is_refused(
     database: Database,
     host: psycopg.Connection,
     connection: psycopg.Connection,

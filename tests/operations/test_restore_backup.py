@@ -56,7 +56,7 @@ def runs(database: Database) -> int:
         )
 
 
-def test_a_tenant_is_restored_beside_its_live_rows_or_over_them_and_no_other_tenant_is_touched(
+def test_a_restore_beside_or_over_live_rows_touches_no_other_tenant(
     backups: Backups, caplog: pytest.LogCaptureFixture
 ) -> None:
     before, others = of_tenant(backups.database, "A"), of_tenant(backups.database, HOSTILE)
@@ -98,7 +98,7 @@ def test_a_tenant_is_restored_beside_its_live_rows_or_over_them_and_no_other_ten
     assert rows == (None, 2)
 
 
-def test_a_tenant_whose_files_are_damaged_fails_alone_and_a_changed_manifest_fails_all(
+def test_damaged_files_fail_their_tenant_and_a_changed_manifest_all(
     backups: Backups,
 ) -> None:
     folder = backups.root / "backups" / backups.take()
@@ -129,7 +129,7 @@ def test_the_newest_backup_is_restored_unless_another_is_named(backups: Backups)
     assert (newest["A"]["merged"], named["A"]["merged"]) == (0, 2)
 
 
-def test_the_whole_database_is_restored_into_a_new_one_and_never_over_one(backups: Backups) -> None:
+def test_the_whole_database_is_restored_only_into_a_new_one(backups: Backups) -> None:
     expected = of_tenant(backups.database, "A")
     backups.take()
     copy = Database(f"{backups.database.name}_copy", backups.database.server)
@@ -166,7 +166,7 @@ def test_only_a_superuser_restores_owners_and_privileges(backups: Backups) -> No
             admin.execute(f"DROP ROLE {role}")
 
 
-def test_what_cannot_be_restored_is_refused_before_the_run_opens(backups: Backups) -> None:
+def test_an_impossible_restore_is_refused_before_the_run_opens(backups: Backups) -> None:
     with pytest.raises(ParameterError, match="検証済みのバックアップが保存先にまだありません"):
         backups.restore("compare", "A")
     backup_id = backups.take()
@@ -188,7 +188,7 @@ class Killed(BaseException):
     """As a SIGKILL: nothing after it runs."""
 
 
-def test_a_kill_between_two_tenants_leaves_them_pending_and_another_run_ends_it(
+def test_another_run_completes_a_restore_killed_between_two_tenants(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backups.take()

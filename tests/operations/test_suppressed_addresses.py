@@ -50,7 +50,7 @@ def left(host: psycopg.Connection) -> list[tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("suppressed")
-def test_the_list_says_why_and_until_when_and_hides_the_rest_of_an_address(database: Database) -> None:
+def test_the_list_shows_reason_and_end_and_hides_the_address(database: Database) -> None:
     head, hanako, taro = listing(database)
 
     assert head == "送信を止めた宛先 2 件"

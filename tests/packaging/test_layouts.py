@@ -83,7 +83,7 @@ def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(
     assert stored == (1,)
 
 
-def test_scheduler_and_triggerer_register_the_deadlines_with_the_plugins_folder_or_the_wheel_alone(
+def test_scheduler_and_triggerer_register_deadlines_from_plugins_or_wheel(
     installed: Installed, tmp_path: Path
 ) -> None:
     (tmp_path / "nothing").mkdir()
@@ -202,7 +202,7 @@ def test_an_editable_installation_is_no_wheel(metadata: str, tmp_path: Path) -> 
     assert (found["plugins"], found["dags"]) == (["skill_batch"], DAG_IDS)
 
 
-def test_a_dag_file_of_another_version_than_the_wheel_refuses_to_run_and_a_new_one_runs(
+def test_a_dag_file_of_another_version_refuses_to_run(
     with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path
 ) -> None:
     layout = Layout.dags_only(tmp_path / "project")

@@ -73,7 +73,7 @@ def test_critical_goes_to_slack_and_mail_and_the_rest_to_slack(services: StandIn
     assert services_of(services) == ["slack", "slack", "email"]
 
 
-def test_the_mail_says_the_same_as_text_and_html_and_keeps_markup_from_the_data(services: StandIns) -> None:
+def test_mail_says_the_same_as_text_and_html_and_escapes_data(services: StandIns) -> None:
     send_alert(alert("CRITICAL"), "a", load_channels())
     slack, mail = services.messages
     assert mail.subject == "[CRITICAL] バッチ実行失敗: BATCH-018-02"
@@ -100,7 +100,7 @@ def test_alerts_with_one_key_are_sent_once_even_at_the_same_time(services: Stand
     assert sorted(services_of(services)) == ["email", "slack"]
 
 
-def test_what_slack_refuses_arrives_later_once_and_says_when_it_arose(
+def test_an_alert_that_slack_refused_arrives_later_once_with_its_time(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     services.fail_next("slack", 503)
@@ -166,7 +166,7 @@ def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
     assert services.messages[-1].text.startswith("（再送）バッチ実行失敗")
 
 
-def test_what_slack_took_without_an_answer_is_repeated_once_and_says_so(
+def test_an_alert_without_an_answer_is_repeated_once_and_says_so(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     services.drop_connection("slack")

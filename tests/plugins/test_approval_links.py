@@ -43,7 +43,7 @@ def test_a_request_that_is_not_shown_has_no_link_and_a_reason() -> None:
     assert "DAG がありません。DAG approve_invoices を手で実行" in approval_problem(refused)
 
 
-def test_a_request_of_a_paused_dag_has_its_link_and_says_what_to_do() -> None:
+def test_a_request_of_a_paused_dag_has_link_and_advice() -> None:
     paused = ASKED | {"is_paused": True}
     assert len(approval_links(paused)) == 1
     assert "DAG approve_invoices が一時停止中" in approval_problem(paused)

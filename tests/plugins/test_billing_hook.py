@@ -70,9 +70,7 @@ def test_a_connection_that_is_missing_is_named(hook: BillingHook, monkeypatch: p
     assert message.startswith("Airflow の接続 'batch_platform_db' が定義されていません")
 
 
-def test_the_tenants_of_a_month_are_those_in_use_and_those_that_still_owe_it(
-    hook: BillingHook, host: psycopg.Connection
-) -> None:
+def test_tenants_of_a_month_are_in_use_or_owe_it(hook: BillingHook, host: psycopg.Connection) -> None:
     customer(host, "A", tenant_code="CODE-A", tenant_name="青葉商事")
     customer(host, "B", months=(), status="EXPIRED", contract_end_date=datetime(2026, 10, 9))
     customer(host, "C", months=(), status="EXPIRED", contract_end_date=datetime(2026, 9, 9))
@@ -87,9 +85,7 @@ def test_the_tenants_of_a_month_are_those_in_use_and_those_that_still_owe_it(
     assert [tenant.id for tenant in hook.billable_tenants(SEPTEMBER)] == ["A", "B", "C", "D"]
 
 
-def test_a_tenant_is_found_by_its_code_and_else_by_its_id_whatever_its_status(
-    hook: BillingHook, host: psycopg.Connection
-) -> None:
+def test_a_tenant_is_found_by_code_then_id_in_any_status(hook: BillingHook, host: psycopg.Connection) -> None:
     customer(host, "A", tenant_code="B")
     customer(host, "B", tenant_code="HD001", status="deleted")
 
@@ -113,7 +109,7 @@ def test_only_a_tenant_that_exists_or_has_invoices_has_a_transaction(
         pass
 
 
-def test_a_transaction_has_one_tenants_invoices_and_is_rolled_back_after_an_error(
+def test_a_transaction_has_one_tenants_invoices_and_rolls_back_on_errors(
     hook: BillingHook, host: psycopg.Connection
 ) -> None:
     for tenant_id in ("A", "B"):

@@ -52,7 +52,7 @@ def test_a_connection_type_names_the_hook_that_reads_it(hook: type) -> None:
     assert set(TYPES) == {each.conn_type for each in HOOKS}
 
 
-def test_the_fields_of_the_form_over_http_are_the_extras_that_its_channel_reads() -> None:
+def test_the_http_forms_fields_are_the_extras_of_its_channel() -> None:
     assert set(TYPES["skill_batch_alert_http"]["conn-fields"]) == http_channel.OUR_EXTRAS
 
 

@@ -107,7 +107,7 @@ def test_the_person_who_triggered_a_dry_run_is_mailed(
     assert message.text.splitlines()[2] == "実行した人: taro（ドライラン）"
 
 
-def test_a_late_operation_alerts_the_person_and_a_late_real_run_the_operators(services: StandIns) -> None:
+def test_a_late_operation_alerts_the_person_and_a_run_the_operators(services: StandIns) -> None:
     run = {"triggering_user_name": "taro", "conf": {"dry_run": False}}
     late_operation(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, **run))
     late(context(LIMIT_SECONDS + 5, LIMIT_SECONDS, **run, dag_run_id="another"))

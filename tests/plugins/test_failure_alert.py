@@ -126,7 +126,7 @@ UNPLACED = RunProblem(
 REFUSED = RunProblem("受信箱を読めません: ログインが拒否されました", "接続 'batch_mailbox' を直してください")
 
 
-def test_a_problem_of_the_whole_run_is_the_error_with_its_own_remedy(slack: StandIns) -> None:
+def test_a_problem_of_the_whole_run_is_the_error_with_remedy(slack: StandIns) -> None:
     alert()(context(failed_run([], 7, problems=(UNPLACED, REFUSED))))
 
     (message,) = slack.messages

@@ -71,7 +71,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
 @pytest.mark.parametrize(
     "answer", [outage(), outage(500), outage(503), OSError("broken pipe")], ids=["away", "500", "503", "lost"]
 )
-def test_what_could_not_be_asked_is_recoverable_and_says_so(
+def test_an_unanswered_request_to_airflow_is_recoverable(
     supervisor: Supervisor, ask: Any, answer: Exception
 ) -> None:
     supervisor.answers = [answer]
@@ -83,7 +83,7 @@ def test_what_could_not_be_asked_is_recoverable_and_says_so(
     assert not is_about_data(caught.value)
 
 
-def test_what_airflow_does_not_define_is_missing(supervisor: Supervisor) -> None:
+def test_an_undefined_connection_or_variable_is_missing(supervisor: Supervisor) -> None:
     supervisor.answers = [ABSENT]
     assert find_connection("batch_smtp") is None
     with pytest.raises(ConnectionMissingError, match="'batch_platform_db' が定義されていません"):
@@ -124,7 +124,7 @@ def test_a_secrets_manager_that_fails_is_no_absence(
         find_connection("batch_smtp")
 
 
-def test_an_alert_goes_on_without_the_channels_that_could_not_be_asked_for(
+def test_an_alert_is_sent_without_channels_that_could_not_be_read(
     supervisor: Supervisor, caplog: pytest.LogCaptureFixture
 ) -> None:
     supervisor.answers = [outage()]

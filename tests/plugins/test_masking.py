@@ -74,7 +74,7 @@ def test_many_secrets_cost_one_pattern_and_not_one_each(monkeypatch: pytest.Monk
     assert masked(f"a {many[0]} b {many[-1]}") == "a *** b ***"
 
 
-def test_a_webhook_is_masked_whole_and_in_the_parts_that_a_client_logs() -> None:
+def test_a_webhook_is_masked_whole_and_in_its_logged_parts() -> None:
     url = teams_webhook_url("https://prod-01.japaneast.logic.azure.com/").replace(
         "sig=", "sig=a%2Bb%2F0123456789"
     )

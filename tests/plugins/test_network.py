@@ -49,7 +49,7 @@ def test_the_extra_says_what_a_letter_carries(monkeypatch: pytest.MonkeyPatch) -
         ("unsubscribe_address", "unsubscribe@example.jp"),
     ],
 )
-def test_what_cannot_be_used_is_an_error_that_names_it(
+def test_an_unusable_extra_of_the_mail_server_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     smtp(monkeypatch, **{name: value})

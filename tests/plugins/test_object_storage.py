@@ -58,7 +58,7 @@ def test_an_error_in_the_block_leaves_nothing_in_the_store(storage: Path) -> Non
     assert [path.name for path in (storage / "a").iterdir()] == ["b.txt"]
 
 
-def test_a_directory_in_the_place_of_a_file_is_an_error_and_no_success(storage: Path) -> None:
+def test_a_directory_in_place_of_a_file_is_an_error(storage: Path) -> None:
     in_the_way = storage / "a/b.txt"
     in_the_way.mkdir(parents=True)
 
@@ -110,7 +110,7 @@ def test_the_connection_in_the_url_opens_a_bucket(bucket: S3Server) -> None:
     assert bucket.names() == []
 
 
-def test_a_bucket_that_is_not_there_is_an_error_and_is_not_made(
+def test_a_missing_bucket_is_an_error_and_not_created(
     bucket: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", f"s3://{connection_of(bucket)}@skill-reprot/batch")

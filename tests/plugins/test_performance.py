@@ -38,7 +38,7 @@ def test_a_run_of_half_a_minute_is_never_slow() -> None:
     assert slowness(Decimal(31), [Decimal(0)] * 5) is None
 
 
-def test_history_is_the_last_twenty_comparable_runs_of_the_batch_without_the_current_one(
+def test_history_has_the_last_twenty_comparable_runs_without_the_current(
     shared_database: Database,
 ) -> None:
     with shared_database.connect("batch_platform") as platform:

@@ -90,7 +90,7 @@ def test_a_failed_operation_is_mailed_to_the_person_who_triggered_it(services: S
     assert "エラー: settings.yaml が読めません。" in lines
 
 
-def test_a_failed_dry_run_of_a_critical_batch_is_mailed_to_that_person_only(services: StandIns) -> None:
+def test_a_failed_dry_run_is_mailed_to_its_person_only(services: StandIns) -> None:
     fail(TENANT_BILLING, "taro@example.com", DRY_RUN)
 
     assert arrived(services) == [("email", "taro@example.com")]
@@ -106,7 +106,9 @@ def test_without_an_address_the_operators_read_in_slack_who_it_was(services: Sta
 
 
 @pytest.mark.parametrize("started_by", [None, "taro@example.com"])
-def test_what_follows_an_answer_is_mailed_to_who_answered(services: StandIns, started_by: str | None) -> None:
+def test_a_failure_after_an_answer_is_mailed_to_the_person_who_answered(
+    services: StandIns, started_by: str | None
+) -> None:
     fail(
         APPROVE_INVOICES,
         started_by,
@@ -274,7 +276,7 @@ def _no_code(_: object) -> Batch:
     raise AssertionError("the test runs no task")
 
 
-def test_a_request_that_fails_does_not_hold_the_list_of_failed_tenants_back(services: StandIns) -> None:
+def test_a_failed_request_does_not_withhold_the_list_of_failed_tenants(services: StandIns) -> None:
     with DAG("request"):
         request = BatchFlow(TENANT_BILLING, _no_code).request_approval().operator
     fail(TENANT_BILLING, None, None, callback=request.on_failure_callback[0])

@@ -75,7 +75,7 @@ def listed(result: RecordedResult | RunResult) -> tuple[object, ...]:
     )
 
 
-def test_the_list_is_that_of_close_run_before_and_after_it_has_closed_the_run(
+def test_the_list_is_the_same_before_and_after_close_run(
     platform: psycopg.Connection,
 ) -> None:
     run = opened(platform)

@@ -148,7 +148,7 @@ def test_a_role_that_is_not_deployed_is_named_with_the_command(
         PlatformDbHook().get_conn()
 
 
-def test_a_backend_that_is_lost_while_it_takes_on_the_role_may_be_tried_again(
+def test_a_backend_lost_while_taking_its_role_may_be_retried(
     connected: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with cut_at(b"SET ROLE", connected.server.host, connected.server.port) as port:
@@ -176,7 +176,7 @@ def pooled(connected: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dat
 
 
 @pytest.mark.usefixtures("pooled")
-def test_a_transaction_of_tenants_is_refused_if_another_connection_has_changed_its_role() -> None:
+def test_a_transaction_is_refused_if_another_connection_changed_its_role() -> None:
     with TenantDbHook().connect() as tenants, PlatformDbHook().connect():
         assert tenants.execute("SELECT current_user").fetchone() == ("batch_platform",)
         with (

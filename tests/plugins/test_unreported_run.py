@@ -165,9 +165,7 @@ def test_each_batch_of_a_family_is_reported_by_itself(slack: StandIns, states: d
     assert "usage.close_run を下流ごと消去（Clear）" in message.text
 
 
-def test_a_failure_that_an_operator_has_cleared_meanwhile_is_not_reported_for_another_batch(
-    slack: StandIns, states: dict[str, str]
-) -> None:
+def test_a_cleared_failure_is_not_reported_for_another_batch(slack: StandIns, states: dict[str, str]) -> None:
     states |= {"sync.close_run": "success", "usage.close_run": "queued"}
     told_by_task()
 

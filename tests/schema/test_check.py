@@ -161,7 +161,7 @@ def test_only_tenants_that_are_not_deleted_need_a_tenant_column(make_host: MakeH
     assert "2 テナント" in finding.text
 
 
-def test_tenants_that_only_rows_name_are_remarked_on_by_table_with_their_rows(host: Database) -> None:
+def test_tenants_that_only_rows_name_are_remarked_by_table(host: Database) -> None:
     with host.connect() as connection:
         host_rows.tenant(connection, "T1")
         for tenant_id, rows in {
@@ -225,7 +225,7 @@ def test_codes_that_several_employees_share_are_remarked_on(database: Database) 
     assert text.startswith("1 個の従業員コード（'shared'）を、合わせて 2 人の従業員が持っています")
 
 
-def test_rows_that_belong_to_no_tenant_are_remarked_on_by_column_and_reason(database: Database) -> None:
+def test_rows_of_no_tenant_are_remarked_by_column_and_reason(database: Database) -> None:
     with database.connect() as connection:
         host_rows.tenant(connection, "T1")
         host_rows.user(connection, "T1", "known")
@@ -263,7 +263,7 @@ def test_rows_that_belong_to_no_tenant_are_remarked_on_by_column_and_reason(data
     )
 
 
-def test_a_key_that_screens_write_for_everybody_is_remarked_on_also_when_it_is_a_real_code(
+def test_a_key_that_screens_write_for_everybody_is_remarked(
     database: Database,
 ) -> None:
     with database.connect() as connection:
@@ -277,7 +277,7 @@ def test_a_key_that_screens_write_for_everybody_is_remarked_on_also_when_it_is_a
     assert text.startswith("HIS_AuditLog.user_id の 1 行は '000001' を持ちます。")
 
 
-def test_a_source_without_a_row_is_remarked_on_with_the_figures_that_are_absent(database: Database) -> None:
+def test_a_source_without_rows_is_remarked_with_its_absent_figures(database: Database) -> None:
     with database.connect() as connection:
         sources = [name for (name,) in connection.execute("SELECT source FROM batch.all_host_source")]
         assert len(texts(database.dsn, "no-source")) == len(sources)
@@ -312,7 +312,7 @@ def test_a_deployer_that_is_no_superuser_checks_the_people_too(server: Server, d
 # Row-level security ---------------------------------------------------------------------------------------------------
 
 
-def test_row_level_security_is_an_error_until_the_views_see_every_row_again(database: Database) -> None:
+def test_row_level_security_is_an_error_until_views_see_all(database: Database) -> None:
     with database.connect() as connection:
         host_rows.tenant(connection, "T1")
         connection.execute('ALTER TABLE "MST_Tenant" ENABLE ROW LEVEL SECURITY')
@@ -337,16 +337,14 @@ def test_row_level_security_is_an_error_until_the_views_see_every_row_again(data
         "TO pg_monitor USING (true)",
     ],
 )
-def test_a_policy_that_does_not_show_and_take_every_row_to_batch_owner_is_no_remedy(
-    database: Database, policy: str
-) -> None:
+def test_a_policy_that_hides_rows_from_batch_owner_is_no_remedy(database: Database, policy: str) -> None:
     with database.connect() as connection:
         connection.execute('ALTER TABLE "MST_Tenant" ENABLE ROW LEVEL SECURITY')
         connection.execute(f'CREATE POLICY partly ON "MST_Tenant" {policy}')
     assert codes(check(database.dsn)) == [("row-security", "MST_Tenant")]
 
 
-def test_row_level_security_does_not_hide_rows_from_a_role_that_bypasses_it(database: Database) -> None:
+def test_row_level_security_hides_nothing_from_a_role_that_bypasses_it(database: Database) -> None:
     with database.connect() as connection:
         connection.execute('ALTER TABLE "MST_Tenant" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY')
         connection.execute("ALTER ROLE batch_owner BYPASSRLS")
@@ -446,9 +444,7 @@ def login(database: Database) -> Iterator[str]:
 
 
 @pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may trust its clients")
-def test_a_login_that_is_no_member_of_its_role_is_named_with_the_grant(
-    database: Database, login: str
-) -> None:
+def test_a_login_without_its_role_is_named_with_the_grant(database: Database, login: str) -> None:
     name = psycopg.conninfo.conninfo_to_dict(login)["user"]
 
     (finding,) = check(database.dsn, logins={PLATFORM: login}).findings
@@ -495,7 +491,7 @@ def test_a_deployment_through_neons_pooler_is_refused_before_it_connects() -> No
 
 @pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may want TLS")
 @pytest.mark.parametrize("refuses", [True, False])
-def test_a_pooler_in_session_mode_fits_the_batches_but_neither_the_deployment_nor_the_backup(
+def test_a_session_pooler_suits_batches_but_not_deployment_or_backup(
     database: Database, login: str, *, refuses: bool
 ) -> None:
     with session_pooler(database.server.host, database.server.port, refuses=refuses) as port:
@@ -594,7 +590,7 @@ def test_a_pg_dump_that_cannot_back_up_this_server_is_a_remark(
 # The deployment -------------------------------------------------------------------------------------------------------
 
 
-def test_views_that_are_detached_or_for_another_host_are_remarks_with_the_command_to_run(
+def test_detached_or_outdated_views_are_remarks_with_the_command(
     database: Database, base_database: Database
 ) -> None:
     detach(database.dsn)

@@ -59,7 +59,7 @@ def test_deploying_again_changes_neither_the_schema_nor_a_row(database: Database
         assert _rows(connection) == rows
 
 
-def test_deploying_again_mends_views_and_takes_back_privileges_beyond_the_contract(
+def test_deploying_again_restores_views_and_revokes_excess_privileges(
     database: Database,
 ) -> None:
     with database.connect() as connection:
@@ -151,9 +151,7 @@ def test_two_deployers_at_once_both_succeed_and_leave_one_schema(host: Database)
         assert snapshot(connection) == schema
 
 
-def test_a_deployment_of_another_database_that_is_changing_the_same_role_is_waited_for(
-    host: Database, server: Server
-) -> None:
+def test_a_deployment_waits_for_another_that_changes_the_same_role(host: Database, server: Server) -> None:
     with (
         ThreadPoolExecutor() as threads,
         psycopg.connect(server.dsn("postgres")) as other,
@@ -211,7 +209,7 @@ def test_the_check_asks_for_a_deployment_where_there_is_none(host: Database) -> 
         check_deployment(connection)
 
 
-def test_the_check_asks_for_a_deployment_when_the_last_one_left_no_trace(database: Database) -> None:
+def test_the_check_asks_for_a_deployment_when_no_trace_is_left(database: Database) -> None:
     with database.connect() as connection:
         connection.execute("DELETE FROM batch.deployment")
     with (
@@ -231,7 +229,7 @@ def test_the_check_names_a_column_that_the_host_renamed_after_the_deployment(dat
         check_deployment(platform)
 
 
-def test_after_the_hosts_multi_tenant_migration_the_check_asks_for_an_upgrade_which_then_uses_its_columns(
+def test_after_the_hosts_multi_tenant_migration_an_upgrade_is_needed(
     base_database: Database,
 ) -> None:
     with base_database.connect() as host, base_database.connect(PLATFORM) as platform:
@@ -250,7 +248,7 @@ def test_after_the_hosts_multi_tenant_migration_the_check_asks_for_an_upgrade_wh
         ).fetchall() == [("u2", "T2")]
 
 
-def test_the_check_refuses_a_second_tenant_that_appears_before_the_hosts_multi_tenant_migration(
+def test_the_check_refuses_a_second_tenant_before_the_hosts_migration(
     base_database: Database,
 ) -> None:
     with base_database.connect() as host, base_database.connect(PLATFORM) as platform:
@@ -264,7 +262,7 @@ def test_the_check_refuses_a_second_tenant_that_appears_before_the_hosts_multi_t
             check_deployment(platform)
 
 
-def test_the_check_refuses_a_host_whose_row_level_security_hides_rows_from_the_views(
+def test_the_check_refuses_row_level_security_that_hides_rows(
     database: Database,
 ) -> None:
     with database.connect() as host, database.connect(PLATFORM) as platform:
@@ -290,7 +288,7 @@ def test_the_check_refuses_a_multi_tenant_migration_that_stopped_half_way(base_d
 
 @pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may trust its clients")
 @pytest.mark.parametrize("role", [TENANT, PLATFORM])
-def test_a_role_logs_in_over_tcp_with_its_password_and_with_no_other(database: Database, role: str) -> None:
+def test_a_role_logs_in_over_tcp_with_its_password_only(database: Database, role: str) -> None:
     with psycopg.connect(database.airflow_connection(role)) as connection:
         assert connection.execute("SELECT current_user").fetchone() == (role,)
 
@@ -313,7 +311,7 @@ def test_a_new_password_replaces_the_old_one(database: Database) -> None:
 # A managed server ------------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_refuses_hashes_when_the_deployment_commits_is_answered_with_the_flag(
+def test_a_server_that_refuses_hashes_gets_advice_to_use_plain_passwords(
     database: Database,
 ) -> None:
     with database.connect() as connection:
@@ -375,7 +373,7 @@ def test_plain_passwords_are_hashed_by_the_server(
 
 
 @pytest.mark.parametrize("plain_passwords", [False, True])
-def test_on_a_server_without_our_roles_the_owner_of_the_hosts_tables_deploys_with_createrole_alone(
+def test_the_owner_of_host_tables_deploys_with_createrole_alone(
     tmp_path_factory: pytest.TempPathFactory, *, plain_passwords: bool
 ) -> None:
     server = EmbeddedPostgres(tmp_path_factory.mktemp("fresh"), durable=False)
@@ -416,9 +414,7 @@ def test_on_a_server_without_our_roles_the_owner_of_the_hosts_tables_deploys_wit
         server.reset()
 
 
-def test_a_deployer_who_may_not_act_as_the_roles_owner_learns_the_missing_grant(
-    server: Server, deployer: str
-) -> None:
+def test_a_deployer_without_the_roles_learns_the_missing_grant(server: Server, deployer: str) -> None:
     with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:
         before = snapshot(admin)
         dsn = as_deployer(server.dsn(deployer), deployer)
@@ -441,7 +437,7 @@ def test_a_deployer_who_may_not_act_as_the_roles_owner_learns_the_missing_grant(
         assert upgrade(dsn, passwords=PASSWORDS) is HostVariant.MULTI_TENANT
 
 
-def test_a_member_of_batch_owner_deploys_without_createrole_when_no_password_is_to_be_set(
+def test_a_member_of_batch_owner_deploys_without_createrole_and_passwords(
     server: Server, deployer: str
 ) -> None:
     with psycopg.connect(server.dsn(deployer), autocommit=True) as admin:

@@ -21,7 +21,7 @@ ALTER_COLUMN = 'ALTER TABLE "MST_Tenant" ALTER COLUMN tenant_name SET DATA TYPE 
 
 
 @pytest.mark.parametrize("fixture", ["database", "base_database"])
-def test_between_detach_and_attach_the_host_can_alter_a_column_that_a_view_uses(
+def test_a_detached_host_can_alter_a_column_that_views_use(
     fixture: str, request: pytest.FixtureRequest
 ) -> None:
     deployed: Database = request.getfixturevalue(fixture)
@@ -69,7 +69,7 @@ def test_upgrade_attaches_too(database: Database) -> None:
         assert snapshot(host) == before
 
 
-def test_attach_refuses_a_host_that_has_lost_a_column_and_names_the_order_of_the_commands(
+def test_attach_refuses_a_host_without_a_column_and_names_the_order(
     database: Database,
 ) -> None:
     detach(database.dsn)
@@ -106,7 +106,7 @@ def test_a_database_without_our_schema_is_named_as_such(
         command(host.dsn)
 
 
-def test_a_foreign_view_on_a_batch_view_stays_and_keeps_the_batch_view(database: Database) -> None:
+def test_a_foreign_view_on_a_batch_view_stays_and_keeps_it(database: Database) -> None:
     with database.connect() as connection:
         connection.execute("CREATE VIEW public.tenant_report AS SELECT tenant_code FROM batch.all_tenant")
         before = snapshot(connection)

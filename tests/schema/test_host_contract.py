@@ -104,7 +104,7 @@ def test_figures_of_a_host_with_other_widths_keep_their_python_types(host: Datab
         )
 
 
-def test_columns_of_the_multi_tenant_migration_are_not_asked_of_a_host_before_it(make_host: MakeHost) -> None:
+def test_columns_of_the_multi_tenant_migration_are_not_required_before_it(make_host: MakeHost) -> None:
     with make_host(HostVariant.BASE).connect() as connection:
         assert check_host(connection) is HostVariant.BASE
 
@@ -116,7 +116,7 @@ def test_columns_of_the_multi_tenant_migration_are_not_asked_of_a_host_before_it
             check_host(connection)
 
 
-def test_a_table_of_the_right_name_in_another_schema_is_not_the_hosts(host: Database) -> None:
+def test_a_table_of_this_name_in_another_schema_does_not_count(host: Database) -> None:
     with host.connect() as connection:
         connection.execute("CREATE SCHEMA elsewhere")
         connection.execute('ALTER TABLE "MST_Tenant" SET SCHEMA elsewhere')

@@ -168,7 +168,7 @@ def test_named_indexes_are_created_and_recorded(database: Database, owner: psyco
     assert create(database, TOKENS) == []
 
 
-def test_what_an_interrupted_creation_has_left_is_named_with_its_removal(
+def test_an_interrupted_index_creation_is_named_with_its_removal(
     database: Database, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_requests(owner)

@@ -120,7 +120,7 @@ def test_no_view_shows_a_time_that_python_cannot_represent(host: psycopg.Connect
     assert unreadable == []
 
 
-def test_an_end_that_is_no_date_is_no_end_and_the_rest_compares_as_before(host: psycopg.Connection) -> None:
+def test_an_end_that_is_no_date_means_no_end(host: psycopg.Connection) -> None:
     for value in NO_DATES:
         edge = date(1, 12, 31) if value.endswith("BC") or value.startswith("-") else date(9999, 1, 1)
         bound = datetime(edge.year, edge.month, edge.day)

@@ -226,7 +226,7 @@ def test_a_delete_removes_no_other_tenants_row(
             assert _tenants_of(tenant, name) == [B], name
 
 
-def test_an_upsert_on_a_key_without_the_tenant_cannot_take_over_another_tenants_row(
+def test_an_upsert_without_the_tenant_key_cannot_take_another_tenants_row(
     admin: psycopg.Connection, tenant: psycopg.Connection
 ) -> None:
     tried = 0
@@ -309,7 +309,7 @@ def test_batch_platform_has_no_privilege_on_the_hosts_own_tables(deployed: psyco
     assert {schema for schema, _ in _accessible(deployed, "batch_platform")} == {"batch"}
 
 
-def test_every_view_that_batch_tenant_may_read_is_a_barrier_and_checks_what_is_written(
+def test_every_view_for_batch_tenant_is_a_barrier_with_check_option(
     deployed: psycopg.Connection,
 ) -> None:
     views = deployed.execute(
@@ -343,9 +343,7 @@ def test_the_roles_have_no_power_beyond_their_grants(deployed: psycopg.Connectio
 
 
 @pytest.mark.parametrize("role", ["batch_tenant", "batch_platform"])
-def test_a_working_role_can_neither_create_in_a_schema_nor_run_code_as_the_owner(
-    deployed: psycopg.Connection, role: str
-) -> None:
+def test_a_working_role_cannot_create_or_run_code_as_owner(deployed: psycopg.Connection, role: str) -> None:
     creatable = deployed.execute(
         "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND has_schema_privilege(%s, oid, 'CREATE')",
         [role],
@@ -422,7 +420,7 @@ def test_the_database_understands_the_context_as_exactly_the_ids_given(
 
 
 @pytest.mark.parametrize("tenant_id", ["", "\x1f", f"{A}\x1f{B}", "\0", "a\0"])
-def test_an_id_that_would_widen_or_empty_the_context_is_refused_before_anything_is_sent(
+def test_an_id_that_would_widen_or_empty_the_context_is_refused(
     tenant: psycopg.Connection, tenant_id: str
 ) -> None:
     with pytest.raises(ValueError, match="cannot be a tenant id"), tenant_transaction(tenant, [A, tenant_id]):

@@ -117,9 +117,7 @@ def test_login_ids_that_differ_only_in_blanks_identify_no_person(
         keep_people(platform)
 
 
-def test_an_id_decides_before_a_code_and_a_code_before_a_user_id(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_an_id_precedes_a_code_and_a_code_a_user_id(database: Database, host: psycopg.Connection) -> None:
     employee(host, "k1", "c1", "A")
     employee(host, "e2", "k1", "B")
     employee(host, "e3", "u9", "B")
@@ -149,7 +147,7 @@ def test_a_code_of_several_employees_identifies_no_person_unless_a_login_does(
     assert owner(database, "000002") == ("emp B", "B", None)
 
 
-def test_an_account_without_an_employee_counts_only_where_its_row_states_a_tenant(
+def test_an_account_without_an_employee_counts_by_its_stated_tenant(
     database: Database, host: psycopg.Connection
 ) -> None:
     account(host, "forgotten", employee_id="nobody")
@@ -186,9 +184,7 @@ def test_rows_of_a_placeholder_are_unplaced_and_the_system_is_no_person(
     assert owner(database, "USER000001") == ("emp_001", "A", None)
 
 
-def test_the_stated_tenant_counts_only_without_a_person_and_only_if_it_exists(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_the_stated_tenant_counts_only_without_a_person(database: Database, host: psycopg.Connection) -> None:
     employee(host, "e", "c", "A")
 
     assert place(database, "c", "B") == ("person", "A")

@@ -139,7 +139,7 @@ def test_a_dump_of_an_older_version_is_restored_into_a_newer_one(
 
 
 @pytest.mark.parametrize("source", [17], indirect=True)
-def test_a_dump_of_a_newer_version_is_refused_by_a_server_before_17(
+def test_a_server_before_17_refuses_a_dump_of_a_newer_version(
     source: str, debian_servers: DebianServers, tmp_path: Path
 ) -> None:
     before = databases(debian_servers(15))
@@ -159,7 +159,7 @@ def with_roles() -> Iterator[Server]:
         yield Server(url, "127.0.0.1", urlsplit(url).port or 0)
 
 
-def test_a_dump_of_18_is_restored_into_17_unless_it_has_what_17_lacks(
+def test_a_dump_of_18_restores_into_17_unless_17_lacks_something(
     database: Database, with_roles: Server, tmp_path: Path
 ) -> None:
     before = databases(with_roles)

@@ -20,8 +20,9 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs, ExtraCharge, MeteredDay, PricedPart
 from include.skillreport.billing.money import RoundingMode
 from include.skillreport.billing.periods import Period, PlanChange, PlanPart, plan_parts
+from include.skillreport.billing.pricing.charge_models.metered_percentage import MeteredPercentageCharge
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
-from include.skillreport.billing.pricing.price_list import MeteredPercentageCharge, Plan, PriceListVersion
+from include.skillreport.billing.pricing.price_list import Plan, PriceListVersion
 from include.skillreport.billing.pricing.usage import UsageDay
 from include.skillreport.billing.settings import BillingSettings, IssuerSettings
 from include.skillreport.core.database import Statements

@@ -6,7 +6,7 @@ A package with settings has two files. ``settings.py`` has a ``Section`` for eac
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -166,7 +166,7 @@ def _load(own_file: str | None) -> Settings:
 
 def _validated(document: Node, own: Mapping[str, Node]) -> Settings:
     classes = section_classes()
-    defaults = dict(_defaults())
+    defaults = _defaults()
     merged = {each.key: _of_section(each, defaults[each.key], own.get(each.key)) for each in classes}
     fields = {each.key: (each, ...) for each in classes}
     whole = create_model("Settings", __base__=Part, **fields)  # type: ignore[call-overload]
@@ -174,11 +174,14 @@ def _validated(document: Node, own: Mapping[str, Node]) -> Settings:
     return Settings({each.key: getattr(sections, each.key) for each in classes})
 
 
-def _defaults() -> Iterator[tuple[str, Node]]:
+def _defaults() -> dict[str, Node]:
+    found: dict[str, Node] = {}
     for file in default_files():
         content = read_yaml(read_text(file), str(file)).content
         assert isinstance(content, dict), f"{file} has sections"
-        yield from content.items()
+        assert not content.keys() & found.keys(), f"{file} has a section of another package"
+        found |= content
+    return found
 
 
 def _of_section(section: type[Section], default: Node, own: Node | None) -> Node:

@@ -84,7 +84,7 @@ def close_orphans(database: Database) -> None:
             assert run_log.close_orphan(platform, execution.execution_id, reason)
 
 
-def test_an_export_holds_a_tenants_rows_whatever_string_type_its_tenant_column_has(backups: Backups) -> None:
+def test_an_export_has_the_tenants_rows_for_any_string_column_type(backups: Backups) -> None:
     """The host's multi-tenant migration made these columns VARCHAR(255); its other tenant columns are TEXT."""
     expected = {
         "MST_CareerPlan": 2,
@@ -112,7 +112,7 @@ def test_an_export_holds_a_tenants_rows_whatever_string_type_its_tenant_column_h
     assert {table: exported.get(table) for table in expected} == expected
 
 
-def test_a_backup_is_one_snapshot_and_a_tenants_restore_gives_back_exactly_its_rows(
+def test_a_backup_is_one_snapshot_that_restores_exactly_the_tenants_rows(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, tenant_ids = backups.open()
@@ -319,7 +319,7 @@ class NearlyFullStore(ObjectStore):
         return 1000
 
 
-def test_without_room_the_place_and_the_bytes_are_named_and_nothing_is_begun(
+def test_without_room_the_error_names_place_and_bytes_and_nothing_starts(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = backups.open()
@@ -387,7 +387,7 @@ def test_the_local_need_follows_the_largest_tables_and_not_the_database() -> Non
     assert small.spool_bytes(4) == 1010 + 505
 
 
-def test_a_killed_dump_keeps_others_out_until_its_run_is_closed_and_is_tidied_up_then(
+def test_a_killed_dump_blocks_others_until_its_run_is_closed(
     backups: Backups,
 ) -> None:
     killed, _ = backups.open()
@@ -425,7 +425,7 @@ def test_a_killed_dump_keeps_others_out_until_its_run_is_closed_and_is_tidied_up
         backups.first_steps(killed)
 
 
-def test_a_merge_writes_the_columns_of_the_backup_only_and_stops_at_another_tenants_key(
+def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
     backups: Backups,
 ) -> None:
     backup_id = backups.take()
@@ -476,7 +476,7 @@ def test_a_merge_writes_the_columns_of_the_backup_only_and_stops_at_another_tena
         assert host.execute(people).fetchall() == before != merged
 
 
-def test_a_restored_database_takes_the_stores_backups_into_its_ledger_and_loses_none(
+def test_a_restored_database_registers_the_backups_of_the_store(
     backups: Backups, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = backups.take(TODAY - timedelta(days=1))
@@ -532,7 +532,7 @@ class DyingStore(ObjectStore):
         super().delete(key)
 
 
-def test_retention_deletes_what_it_must_and_a_kill_in_between_leaves_nothing_behind(
+def test_retention_deletes_old_backups_and_finishes_after_a_kill(
     backups: Backups, caplog: pytest.LogCaptureFixture
 ) -> None:
     backups.settings = backups.settings.model_copy(
@@ -610,7 +610,7 @@ def status_of(database: Database) -> dict[str, str]:
         return dict(connection.execute("SELECT backup_id, status FROM batch.backup").fetchall())
 
 
-def test_a_login_that_does_not_see_all_rows_is_refused_and_a_small_one_suffices(
+def test_a_login_without_bypassrls_is_refused_and_a_small_one_suffices(
     backups: Backups, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     role = f"backup_{os.urandom(4).hex()}"
@@ -649,7 +649,7 @@ def test_a_login_that_does_not_see_all_rows_is_refused_and_a_small_one_suffices(
             admin.execute(f"DROP ROLE {role}")
 
 
-def test_a_bucket_takes_backups_and_gives_them_back_and_lets_old_ones_go(
+def test_a_bucket_stores_and_restores_backups_and_deletes_old_ones(
     backups: Backups, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backups.root = s3.path("batch")

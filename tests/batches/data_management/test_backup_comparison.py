@@ -71,7 +71,7 @@ def test_a_manifest_of_an_earlier_version_is_read() -> None:
     ]
 
 
-def test_a_backup_compares_half_the_tables_and_the_next_one_the_other_half(
+def test_each_backup_compares_the_half_of_the_tables_not_compared_before(
     database: Database,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -50,7 +50,7 @@ def test_the_servers_own_version_is_chosen_and_then_the_next_newer_one(
     assert find_programs(named, server) == str(tmp_path / layout.format(chosen))
 
 
-def test_a_folder_that_is_not_one_of_a_version_stands_for_itself_only(tmp_path: Path) -> None:
+def test_a_folder_without_version_layout_serves_its_own_version_only(tmp_path: Path) -> None:
     install(tmp_path, 15, 18)
     own = install(tmp_path, 18, layout="own{}/programs")
     assert find_programs(own, 18) == own
@@ -85,7 +85,7 @@ def test_a_program_of_another_machine_does_not_count(tmp_path: Path) -> None:
         ((15, 17), 16, "（見つかった版: 15、17）。PostgreSQL 16 のクライアントを入れ"),
     ],
 )
-def test_without_a_suitable_version_the_installed_ones_and_the_one_to_install_are_named(
+def test_without_a_suitable_version_the_error_names_installed_and_needed_ones(
     tmp_path: Path, installed: tuple[int, ...], server: int, sentence: str
 ) -> None:
     with pytest.raises(UnsuitableProgramsError, match=sentence) as refusal:
@@ -94,7 +94,7 @@ def test_without_a_suitable_version_the_installed_ones_and_the_one_to_install_ar
     assert "Variable 'batch_postgres_bin'" in str(refusal.value)
 
 
-def test_an_unsuitable_version_is_refused_alike_by_the_check_and_before_a_run_opens(
+def test_an_unsuitable_version_is_refused_by_the_check_and_the_run(
     database: Database, tmp_path: Path
 ) -> None:
     named = install(tmp_path, 12, 14)
@@ -108,7 +108,7 @@ def test_an_unsuitable_version_is_refused_alike_by_the_check_and_before_a_run_op
     assert not backups.root.exists()
 
 
-def test_a_dump_of_a_newer_version_is_refused_before_a_database_is_created(
+def test_a_newer_dump_format_is_refused_before_a_database_is_created(
     database: Database, tmp_path: Path
 ) -> None:
     """The third byte of the version in the table of contents counts up when pg_dump changes its format."""

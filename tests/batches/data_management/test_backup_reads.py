@@ -175,7 +175,7 @@ def test_a_shard_connects_once_for_all_its_tenants(backups: Backups, monkeypatch
     assert backups.close(run).status == "completed"
 
 
-def test_a_restore_by_an_old_time_counts_new_rows_of_other_tables_whenever_they_were_written(
+def test_a_restore_counts_new_rows_of_other_tables_whatever_their_time(
     backups: Backups,
 ) -> None:
     """Only a log's rows are written once; the application may give an old row of another table to the tenant."""

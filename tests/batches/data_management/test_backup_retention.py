@@ -42,7 +42,7 @@ def test_a_hundred_nights_leave_exactly_the_set() -> None:
     ]
 
 
-def test_of_one_day_the_last_stays_and_a_years_turn_keeps_iso_weeks_apart() -> None:
+def test_the_last_backup_of_a_day_stays_and_iso_weeks_count() -> None:
     first, second = taken(date(2026, 12, 31)), taken(date(2026, 12, 31), 2)
     later = [taken(date(2027, 1, day)) for day in range(1, 11)]
     kept = backups_to_keep([first, second, *later], SETTINGS)
@@ -51,7 +51,7 @@ def test_of_one_day_the_last_stays_and_a_years_turn_keeps_iso_weeks_apart() -> N
     assert "BKP_20270103_001" in kept  # ISO week 2026-W53 ends on 3 January
 
 
-def test_what_was_verified_last_stays_however_old_its_business_date_is() -> None:
+def test_the_last_verified_backup_stays_however_old_its_business_date_is() -> None:
     nights = [taken(date(2026, 11, day)) for day in range(1, 6)]
     caught_up = taken(date(2026, 6, 1), verified_on=date(2026, 11, 6))
     kept = backups_to_keep([*nights, caught_up], RetentionSettings(daily=1, weekly=0, monthly=0))

@@ -161,7 +161,7 @@ def test_pg_dump_does_not_wait_behind_a_migration(
     migration.join()
 
 
-def test_a_snapshot_gives_up_on_a_table_that_stays_locked_and_names_it(database: Database) -> None:
+def test_a_snapshot_gives_up_on_a_locked_table_and_names_it(database: Database) -> None:
     server = DatabaseServer(database.dsn, BIN)
     with altering(database), server.connect() as connection:
         with (
@@ -177,7 +177,7 @@ def test_a_snapshot_gives_up_on_a_table_that_stays_locked_and_names_it(database:
         assert snapshot
 
 
-def test_a_table_that_appears_before_the_snapshot_is_locked_in_the_next_attempt(database: Database) -> None:
+def test_a_table_created_before_the_snapshot_is_locked_by_the_retry(database: Database) -> None:
     """The first attempt waits for a lock while the migration creates another table and ends."""
     server, drop = DatabaseServer(database.dsn, BIN), Migration(database, "DROP TABLE appeared")
     with server.connect() as connection, ExitStack() as stack:

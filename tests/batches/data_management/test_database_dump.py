@@ -98,9 +98,7 @@ def endless(tmp_path: Path) -> str:
     return programs(tmp_path / "bin", f'{BIN}/pg_dump "$@"\necho $$ > {tmp_path}/pid\nsleep 1000')
 
 
-def test_each_file_is_stored_and_deleted_when_pg_dump_has_finished_it_and_pg_dump_waits_for_room(
-    wide: DatabaseServer, tmp_path: Path
-) -> None:
+def test_finished_files_are_stored_and_pg_dump_waits_for_room(wide: DatabaseServer, tmp_path: Path) -> None:
     folder = tmp_path / "dump"
     store = WatchedStore(tmp_path / "store", folder)
 
@@ -130,9 +128,7 @@ class RefusingStore(ObjectStore):
 
 
 @pytest.mark.usefixtures("wide")
-def test_a_file_that_cannot_be_stored_ends_pg_dump_at_once_and_is_the_error(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_file_that_cannot_be_stored_ends_pg_dump_with_its_error(database: Database, tmp_path: Path) -> None:
     server = DatabaseServer(database.dsn, endless(tmp_path))
     with pytest.raises(OSError, match="No space left"):
         dump(server, RefusingStore(tmp_path / "store"), tmp_path / "dump")
@@ -249,9 +245,7 @@ with server.connect() as connection, exported_snapshot(connection) as snapshot:
 
 
 @pytest.mark.usefixtures("wide")
-def test_the_death_of_pg_dump_is_the_error_even_while_its_workers_live(
-    database: Database, tmp_path: Path
-) -> None:
+def test_the_death_of_pg_dump_is_the_error_while_workers_live(database: Database, tmp_path: Path) -> None:
     # The sleep keeps the pipe of the output open, like a worker in the middle of a large table.
     folder = programs(tmp_path / "bin", "sleep 1000 &\necho 'pg_dump: error: out of luck'\nkill -9 $$")
     with pytest.raises(BackupError, match=r"シグナル 9 で強制終了.*out of luck"):

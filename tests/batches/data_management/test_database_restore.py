@@ -172,9 +172,7 @@ def test_only_a_few_files_are_local_at_a_time(database: Database, tmp_path: Path
         server.drop(copy)
 
 
-def test_a_file_without_an_entry_and_an_entry_without_its_file_are_named(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_file_or_an_entry_without_its_counterpart_is_named(database: Database, tmp_path: Path) -> None:
     with database.connect() as host:
         host.execute("CREATE TABLE public.kept AS SELECT 1 AS one")
     server = DatabaseServer(database.dsn, BIN)

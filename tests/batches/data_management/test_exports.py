@@ -122,7 +122,7 @@ def test_a_row_of_an_inherited_table_goes_only_to_its_tenant(backups: Backups) -
     assert (a["SYS_SystemLog"], b["SYS_SystemLog"]) == (1, 2)
 
 
-def test_a_restore_brings_back_only_a_person_and_all_rows_that_name_them(backups: Backups) -> None:
+def test_a_restore_of_one_person_brings_all_rows_that_name_them(backups: Backups) -> None:
     backup_id = backups.take()
     with backups.database.connect() as host:
 

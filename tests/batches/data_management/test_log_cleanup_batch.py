@@ -386,7 +386,7 @@ def test_many_rows_go_in_chunks_and_none_keeps_the_application_from_writing(
     assert left == (1, 0)
 
 
-def test_what_the_demo_plants_shows_every_case(
+def test_the_demo_plants_every_case_of_the_cleanup(
     shared_database: Database, logs: Path, store: ObjectStore
 ) -> None:
     plant_log_files(logs)

@@ -172,7 +172,7 @@ def letters(host: psycopg.Connection) -> list[tuple[str, str, str, str]]:
     ).fetchall()
 
 
-def test_workbook_pdf_and_letter_say_the_same_and_hold_whatever_names_there_are(
+def test_workbook_pdf_and_letter_show_the_same_figures_and_any_name(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
     tenant(host, "../../etc", tenant_code="TKH/1 髙", tenant_name="髙橋﨑ホールディングス")
@@ -472,7 +472,7 @@ def test_a_letter_that_waits_gets_the_figures_of_the_repeated_report(
         "status = 'pending', decided_by = 'an operator'",  # after it had been in doubt
     ],
 )
-def test_a_letter_that_may_have_been_sent_stays_and_no_second_one_is_sent(
+def test_a_letter_that_may_have_been_sent_is_not_sent_again(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path, became: str
 ) -> None:
     tenant(host, "T1")
@@ -484,7 +484,7 @@ def test_a_letter_that_may_have_been_sent_stays_and_no_second_one_is_sent(
     assert logins_of_letter_and_workbook(host, tmp_path) == ("62", 93)
 
 
-def test_missing_days_of_the_previous_month_are_named_on_the_front_page_and_in_the_letter(
+def test_missing_days_of_the_previous_month_are_named_in_every_document(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
     tenant(host, "T1")
@@ -502,7 +502,7 @@ def test_missing_days_of_the_previous_month_are_named_on_the_front_page_and_in_t
     assert "ログイン数 310 20 +290 — " in re.sub(r"\s+", " ", front)
 
 
-def test_levels_of_fewer_than_five_people_are_in_none_of_workbook_pdf_and_letter(
+def test_levels_of_fewer_than_five_people_are_hidden_in_every_document(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
     tenant(host, "T1")
@@ -726,7 +726,7 @@ def _die_after_the_workbook(database: Database, a_run: Run, root: Path) -> None:
     work_on(database, a_run, WatchedStore(root, die), "T1", "T2")
 
 
-def test_a_worker_that_dies_between_file_and_row_leaves_a_report_that_its_next_try_completes(
+def test_a_retry_completes_the_report_of_a_worker_that_died(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
     for tenant_id in ("T1", "T2"):
@@ -793,7 +793,7 @@ def test_runs_and_tries_at_once_take_turns_and_leave_one_whole_report(
     assert_recorded_as_it_lies(host, tmp_path)
 
 
-def test_a_tenant_s_files_hold_nothing_of_another_s_and_lie_in_a_folder_of_its_own(
+def test_a_tenants_files_hold_nothing_of_another_tenant(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
     """Alike in everything that could lead from one to the other: the codes of people, the folders' readable parts."""

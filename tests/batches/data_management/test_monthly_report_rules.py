@@ -252,7 +252,7 @@ def test_days_without_a_record_are_left_out_counted_and_make_no_growth() -> None
         assert growth_text(report(*whole, *october).figure("api_calls")) == growth
 
 
-def test_an_error_rate_without_calls_is_none_and_without_a_record_is_absent() -> None:
+def test_an_error_rate_without_calls_is_none_and_without_records_absent() -> None:
     assert report(day(MONTH, api_calls=0)).figure("error_rate").current is None
     absent = report(day(MONTH, api_calls=None, api_errors=None))
     assert absent.figure("error_rate").current is NotShown.NO_RECORD
@@ -290,7 +290,7 @@ def test_a_mean_is_rounded_once() -> None:
     assert made.figure("mean_level").current == made.categories[0].mean_level == Decimal("2.34")
 
 
-def test_the_fiscal_year_s_error_rate_is_that_of_the_sums_and_is_called_so() -> None:
+def test_the_fiscal_years_error_rate_is_calculated_from_sums() -> None:
     made = report(
         *days_between(*SEPTEMBER, api_calls=100),
         *days_between(*OCTOBER, api_calls=10_000, api_errors=500),
@@ -304,7 +304,7 @@ def test_the_fiscal_year_s_error_rate_is_that_of_the_sums_and_is_called_so() -> 
         assert {figure.fiscal_kind for figure in made.figures} <= words(language)["columns"].keys()
 
 
-def test_a_state_is_that_of_the_last_day_with_data_and_a_rate_is_of_the_sums() -> None:
+def test_a_month_takes_its_last_state_and_the_rate_of_sums() -> None:
     made = report(
         day(date(2026, 10, 1), users_total=9, api_calls=100, api_errors=10, users_active=3),
         day(date(2026, 10, 30), users_total=8, api_calls=900, api_errors=0, users_active=4),

@@ -324,8 +324,6 @@ def test_the_longest_retention_is_within_the_calendar(owner: psycopg.Connection)
         ("log_cleanup: {row_days: {login_day: 399}}", "login_day"),
     ],
 )
-def test_a_settings_file_can_name_no_other_rows_and_no_time_that_a_batch_still_reads(
-    text: str, problem: str
-) -> None:
+def test_a_settings_file_cannot_shorten_retention_that_a_batch_still_needs(text: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         parse_settings(text, "own.yaml")

@@ -125,7 +125,7 @@ def requirement(host: psycopg.Connection, job: str, item: str, level: int) -> No
     )
 
 
-def test_a_day_is_counted_once_and_agrees_with_the_usage_of_the_same_day(
+def test_a_day_counts_each_row_once_and_agrees_with_its_usage(
     shared_database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "T1")
@@ -419,7 +419,7 @@ def test_the_saved_groups_never_reveal_fewer_than_five_people(
     assert met == {"not broken down", "with a rest", "all apart"}
 
 
-def test_one_tenants_broken_rows_stop_no_other_tenant_and_a_dry_run_writes_nothing(
+def test_a_tenants_broken_rows_fail_alone_and_a_dry_run_writes_nothing(
     shared_database: Database, host: psycopg.Connection
 ) -> None:
     for tenant_id in ("T1", "T2", "T3"):
@@ -499,7 +499,7 @@ def _die(database: Database, a_run: Run) -> None:
     work_on(database, a_run, "T1", batch=_DiesBeforeItsCommit())
 
 
-def test_a_worker_that_dies_leaves_the_day_as_it_was_and_its_next_try_completes_it(
+def test_a_retry_completes_the_day_of_a_worker_that_died(
     shared_database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "T1")
@@ -524,7 +524,7 @@ def test_a_worker_that_dies_leaves_the_day_as_it_was_and_its_next_try_completes_
     assert groups(host, "department") == [("D", 5, 6)]
 
 
-def test_two_runs_of_a_day_at_once_leave_one_whole_day_and_forget_no_login(
+def test_two_concurrent_runs_of_a_day_keep_all_rows_and_logins(
     shared_database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "T1")

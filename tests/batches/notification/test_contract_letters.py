@@ -122,7 +122,7 @@ def test_a_complaint_or_a_bounce_stops_a_letter_and_this_is_reported(
     assert "送信できなかった通知 1 件" in told.failed_tenants[0].reason
 
 
-def test_a_letter_never_expires_and_is_reported_once_a_day_until_it_is_sent(
+def test_a_contract_letter_never_expires_and_is_reported_daily_until_sent(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -157,7 +157,7 @@ def test_a_letter_never_expires_and_is_reported_once_a_day_until_it_is_sent(
     assert (sent.status, rows(host)) == ("completed", [("sent", None), ("expired", "expired")])
 
 
-def test_a_letter_that_was_reported_as_waiting_is_reported_again_when_it_fails(
+def test_a_letter_reported_as_waiting_is_reported_again_when_it_fails(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -173,7 +173,7 @@ def test_a_letter_that_was_reported_as_waiting_is_reported_again_when_it_fails(
     assert "送信できなかった通知 1 件" in told.failed_tenants[0].reason
 
 
-def test_a_letter_that_was_reported_as_waiting_is_reported_again_when_its_sender_is_lost(
+def test_a_letter_reported_as_waiting_is_reported_again_after_sender_loss(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -246,7 +246,7 @@ def test_documents_voids_and_payment_reminders_are_letters_of_their_kinds(
         {*CONTRACT_LETTERS, MONTHLY_REPORT} - {"invoice", "credit_note", "invoice_void", "payment_reminder"}
     ),
 )
-def test_a_notice_is_a_letter_of_the_contract_if_the_list_says_so(key: str) -> None:
+def test_a_notice_becomes_a_contract_letter_if_the_list_says_so(key: str) -> None:
     written = notice(
         "A", default_template(key, "ja"), PAYER, VARIABLES, dedupe_key="k", due_at=datetime.now(UTC)
     )

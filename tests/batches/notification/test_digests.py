@@ -229,7 +229,7 @@ def route(host: psycopg.Connection, kind: str, **config: str) -> None:
 
 
 @pytest.mark.usefixtures("goals")
-def test_each_person_gets_one_letter_a_day_and_each_goal_is_reminded_once(
+def test_each_person_gets_one_digest_a_day_with_each_goal_once(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     letters = {arrived.destination: arrived for arrived in run(database, services)}

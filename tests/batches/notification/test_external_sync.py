@@ -53,7 +53,7 @@ AFTER = DAY + timedelta(days=2)
 _numbers = count(1)
 
 
-def test_a_listing_goes_on_past_an_empty_page_and_ends_at_an_empty_cursor(
+def test_a_listing_continues_past_an_empty_page_to_an_empty_cursor(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     employees(host, range(1, 4))
@@ -195,7 +195,7 @@ def test_kinds_of_accounts_are_distinguished_and_only_reachable_members_are_link
     assert outcome(host, "teams")["details"]["suspended"] == 1
 
 
-def test_a_changed_address_under_the_same_account_is_an_update_and_not_another_link(
+def test_a_changed_address_of_an_account_updates_its_link(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     employees(host, [1, 2])
@@ -315,7 +315,7 @@ def test_many_links_never_end_at_once(
         assert [status for *_, status in links(host)].count("inactive") == absent
 
 
-def test_an_account_that_comes_back_keeps_its_link_and_one_that_comes_back_later_gets_it_again(
+def test_an_account_that_returns_keeps_or_regains_its_link(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     employees(host, [1, 2])
@@ -383,7 +383,7 @@ def test_an_expired_delta_token_starts_over_ends_no_link_and_is_reported(
     assert ("G0003", "A-E3", "inactive") in links(host)
 
 
-def test_a_renamed_channel_is_the_same_one_and_an_archived_one_ends_its_notification_setting(
+def test_a_renamed_channel_stays_and_an_archived_one_disables_its_setting(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     employees(host, [1])
@@ -586,7 +586,7 @@ def test_a_worker_that_is_killed_while_it_applies_leaves_nothing_half_done(
     assert (directory.calls, len(links(host))) == ([], 3)
 
 
-def test_a_mark_that_the_service_has_forgotten_meanwhile_makes_the_listing_begin_again(
+def test_a_listing_starts_again_when_the_service_has_forgotten_its_cursor(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     employees(host, [1, 2])
@@ -674,7 +674,7 @@ def test_an_account_without_a_usable_id_makes_the_listing_incomplete(
     assert (links(host), outcome(host)["error"]) == ([], "ID の正しくない利用者が一覧にあります")
 
 
-def test_no_address_no_name_and_no_secret_is_in_what_a_run_says(
+def test_a_run_reports_no_address_no_name_and_no_secret(
     database: Database, host: psycopg.Connection, services: StandIns, caplog: pytest.LogCaptureFixture
 ) -> None:
     employees(host, [1, 2])
@@ -739,7 +739,7 @@ def test_the_override_is_a_flag_for_tenants_that_are_named(
         max_size=3,
     )
 )
-def test_whatever_was_listed_before_the_same_listing_again_and_again_comes_to_rest(
+def test_the_same_listing_repeated_changes_nothing_after_any_earlier_listings(
     database: Database,
     host: psycopg.Connection,
     services: StandIns,

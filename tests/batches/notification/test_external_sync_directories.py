@@ -128,9 +128,7 @@ def test_calls_beyond_the_pace_wait_their_turn(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("asked", "ends"), [(0, False), ("Sun, 01 Nov 2020 00:00:00 GMT", False), (3600, True)]
 )
-def test_a_client_waits_as_long_as_the_service_asks_up_to_a_limit(
-    tenant: Tenant, asked: int | str, ends: bool
-) -> None:
+def test_a_client_waits_as_long_as_asked_up_to_a_limit(tenant: Tenant, asked: int | str, ends: bool) -> None:
     shown(tenant.services, "slack", pages=[[member(1)]])
     tenant.services.fail_next("slack", "ratelimited", times=2, retry_after=asked)
 
@@ -153,7 +151,7 @@ def test_a_service_that_only_ever_says_wait_is_given_up(tenant: Tenant) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_what_passes_is_tried_again(tenant: Tenant, status: int) -> None:
+def test_a_passing_server_error_is_retried(tenant: Tenant, status: int) -> None:
     services = tenant.services
     shown(services, "slack", pages=[[member(1)]])
     shown(services, "teams", pages=[[graph_user(1)]])
@@ -184,7 +182,7 @@ def test_what_passes_is_tried_again(tenant: Tenant, status: int) -> None:
         ("line_works_auth", "invalid_client", "トークンを取得できません"),
     ],
 )
-def test_what_no_other_try_mends_is_said_at_once_without_secrets(
+def test_a_permanent_listing_error_is_reported_without_retry_or_secrets(
     tenant: Tenant, service: str, code: str | int, reason: str
 ) -> None:
     configs: dict[str, ChannelConfig] = {
@@ -317,7 +315,7 @@ def test_an_answer_that_is_none_makes_the_listing_incomplete(tenant: Tenant, bod
         asyncio.run(read())
 
 
-def test_the_channels_of_a_team_whose_pages_form_a_cycle_make_the_listing_incomplete(tenant: Tenant) -> None:
+def test_a_cycle_in_the_pages_of_team_channels_fails_the_listing(tenant: Tenant) -> None:
     team = {"id": "T1", "displayName": "チーム", "channels": [], "is_endless": True}
     shown(tenant.services, "teams", pages=[[graph_user(1)]], channels=[team])
 

@@ -112,7 +112,7 @@ def test_an_account_that_is_listed_twice_with_the_same_values_is_linked(
 
 @pytest.mark.parametrize("difference", ["other_address", "gone"])
 @pytest.mark.parametrize("in_one_page", [True, False])
-def test_an_account_that_is_listed_with_different_values_changes_nothing_and_is_reported(
+def test_an_account_listed_twice_with_different_values_is_reported_and_unchanged(
     shared_database: Database,
     host: psycopg.Connection,
     services: StandIns,

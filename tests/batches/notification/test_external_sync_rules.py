@@ -85,7 +85,7 @@ def test_the_employee_code_comes_before_the_address_and_the_link_before_both() -
         ([account(1, employee_code="000001"), account(2, employee_code="000001")], [employee(1)]),
     ],
 )
-def test_what_is_not_unique_on_both_sides_is_reported(
+def test_an_account_or_employee_that_is_not_unique_is_reported(
     accounts: list[Account], employees: list[Employee]
 ) -> None:
     plan = plan_sync(world(accounts, employees), LIMITS)
@@ -119,7 +119,7 @@ def test_an_address_whatever_its_case_is_the_same() -> None:
     assert linked(plan) == [("U1", "E1")]
 
 
-def test_an_account_that_was_made_anew_waits_until_the_old_one_is_gone() -> None:
+def test_a_recreated_account_waits_until_the_old_one_is_gone() -> None:
     old = Link("OLD", "E1", absent_on=YESTERDAY, account=account(1, external_id="OLD"))
     fresh = [account(1)]
 
@@ -191,7 +191,7 @@ def test_two_listings_of_one_day_may_have_seen_one_outage() -> None:
     )
 
 
-def test_a_listing_that_was_held_is_the_first_of_two_for_an_operator_only() -> None:
+def test_a_held_listing_counts_as_first_absence_for_an_operator_only() -> None:
     everybody = [Link(f"U{number}", f"E{number}") for number in range(100)]
     listed = [account(number) for number in range(80)]
     held = plan_sync(world([account(99)], [], links=everybody), LIMITS)
@@ -257,7 +257,7 @@ def test_a_listing_that_began_again_ends_no_channel() -> None:
 
 
 @pytest.mark.parametrize("is_archived", [True, False])
-def test_a_setting_stays_that_names_a_channel_by_a_name_which_another_one_has_now(is_archived: bool) -> None:
+def test_a_setting_by_channel_name_stays_when_another_channel_has_it(is_archived: bool) -> None:
     old = ListedChannel("C1", "alerts", is_archived=is_archived)
     here = world(
         [account(1)],

@@ -65,7 +65,7 @@ def retry(database: Database, services: StandIns) -> list[Arrived]:
     return services.messages[before:]
 
 
-def test_the_administrator_gets_the_messages_in_one_letter_after_the_hours_and_once(
+def test_the_administrator_gets_undeliverable_messages_in_one_letter_after_the_hours(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     first, second = closed_channel(database, host, services, "本文 <1> & 2", "次の本文")

@@ -62,7 +62,7 @@ def noted(host: psycopg.Connection) -> dict[str, tuple[str, int, list[str]]]:
 
 
 @pytest.mark.parametrize("spec", [SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY], ids=lambda spec: spec.id)
-def test_messages_under_the_lease_of_a_killed_sender_are_a_remark_of_a_successful_run(
+def test_messages_leased_by_a_killed_sender_are_a_remark_of_success(
     database: Database,
     host: psycopg.Connection,
     services: StandIns,

@@ -212,7 +212,7 @@ def staged(host: psycopg.Connection) -> int:
 # Deleted and kept rows -----------------------------------------------------------------------------------------------------
 
 
-def test_what_finished_before_the_90th_japanese_day_before_the_run_goes(
+def test_messages_that_finished_before_the_90th_japanese_day_are_deleted(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     host_rows.tenant(host, "A")
@@ -361,7 +361,7 @@ class Undeletable(ObjectStore):
 
 
 @pytest.mark.parametrize("value", ["0", "999999"])
-def test_a_retention_that_does_not_hold_is_reported_and_the_installations_one_used(
+def test_an_invalid_retention_is_reported_and_the_default_used(
     database: Database, host: psycopg.Connection, store: ObjectStore, value: str
 ) -> None:
     host_rows.tenant(host, "A")
@@ -407,7 +407,7 @@ def test_the_statement_that_archives_knows_the_same_statuses_as_the_view(host: p
     assert set(row[0].split("'")[1::2]) == {*listed.split("'")[1::2], "SKIPPED"}
 
 
-def test_a_notification_that_was_never_sent_is_as_old_as_its_last_change(
+def test_an_unsent_notification_is_as_old_as_its_last_change(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     host_rows.tenant(host, "A")
@@ -438,7 +438,7 @@ def test_a_notification_whose_message_is_not_finished_stays_with_it(
     assert outcome(host, result.execution_id)["records"] == 0
 
 
-def test_messages_are_deleted_with_or_after_their_notification_and_stay_while_their_event_may_recur(
+def test_messages_are_deleted_with_their_notification_unless_their_event_may_recur(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     host_rows.tenant(host, "A")
@@ -624,7 +624,7 @@ def flip(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("ending", [".jsonl.gz", ".manifest.json"])
 @pytest.mark.parametrize("fault", [flip, lambda content: content[:-1]], ids=["flipped", "cut off"])
-def test_a_file_that_is_not_read_back_as_it_was_written_costs_no_row(
+def test_a_file_that_reads_back_differently_deletes_no_row(
     database: Database,
     host: psycopg.Connection,
     store: ObjectStore,
@@ -664,7 +664,7 @@ def test_no_row_goes_before_all_files_are_verified(
     assert ids(host) == rows
 
 
-def test_a_file_that_breaks_while_rows_are_deleted_keeps_the_rows_that_only_it_has(
+def test_a_file_that_breaks_during_deletion_keeps_its_rows(
     database: Database, host: psycopg.Connection, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = many(host, 30)
@@ -683,7 +683,7 @@ def test_a_file_that_breaks_while_rows_are_deleted_keeps_the_rows_that_only_it_h
     assert set(archived(store)) == rows
 
 
-def test_a_file_that_is_gone_when_it_is_read_back_costs_no_row(
+def test_a_file_that_vanishes_before_it_is_read_deletes_no_row(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     host_rows.tenant(host, "A")
@@ -818,7 +818,7 @@ def test_a_kill_loses_nothing_and_the_next_try_does_the_rest(
         }
 
 
-def test_what_is_written_again_after_a_kill_is_the_same_file(
+def test_a_retry_after_a_kill_writes_the_same_files(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     many(host, 10)

@@ -36,7 +36,7 @@ def parked(database: Database, host: psycopg.Connection, services: StandIns) -> 
     return ambiguous(database, host, services)
 
 
-def test_a_closed_channel_is_reported_once_with_its_waiting_messages_and_reopened_by_the_operator(
+def test_a_closed_channel_is_reported_once_and_reopened_by_the_operator(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.tenant(host, "A")
@@ -59,7 +59,7 @@ def test_a_closed_channel_is_reported_once_with_its_waiting_messages_and_reopene
     assert len(services.messages) == 3
 
 
-def test_a_report_that_was_cut_off_is_made_again_by_the_same_run_and_by_no_other(
+def test_a_report_cut_off_is_repeated_by_the_same_run_only(
     database: Database, services: StandIns, parked: str
 ) -> None:
     batch = create_batch(LOCAL)

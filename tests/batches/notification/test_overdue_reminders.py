@@ -106,7 +106,7 @@ def retry(database: Database, host: psycopg.Connection, services: StandIns) -> N
     notify(database, services, SEVENTH, spec=NOTIFICATION_RETRY)
 
 
-def test_a_reminder_is_sent_seven_and_twenty_one_days_after_the_due_date(
+def test_reminders_are_sent_7_and_21_days_after_the_due_date(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     sent = {}
@@ -224,7 +224,7 @@ def test_a_dry_run_counts_the_reminders_and_sends_none(
     assert services.messages == []
 
 
-def test_without_an_address_the_outcome_says_so_every_day_and_the_reminder_follows(
+def test_without_an_address_the_outcome_repeats_it_until_a_reminder_follows(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host.execute('UPDATE "MST_Tenant" SET contact_email = NULL, admin_email = NULL')
@@ -271,7 +271,7 @@ SETTLED = [paid_by_the_application, paid_here, voided, credited, stopped, tenant
 
 
 @pytest.mark.parametrize("settle", SETTLED)
-def test_what_is_settled_or_stopped_has_no_reminder(
+def test_a_settled_or_stopped_invoice_has_no_reminder(
     database: Database,
     host: psycopg.Connection,
     services: StandIns,
@@ -316,7 +316,7 @@ def test_a_reminder_that_waits_is_not_sent_after_its_invoice_is_settled(
     assert statuses(host) == {("email", "withdrawn"): 1}
 
 
-def test_a_part_payment_lowers_the_amount_of_the_next_reminder_and_withdraws_the_one_that_waits(
+def test_a_part_payment_lowers_the_next_reminder_and_withdraws_the_waiting(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     put_off(services)
@@ -421,7 +421,7 @@ def test_the_last_invoice_of_a_tenant_that_has_left_is_sent(
     assert [message.destination for message in services.messages] == ["keiri@customer.example"]
 
 
-def test_a_customer_with_a_credit_balance_that_covers_the_invoice_is_not_reminded(
+def test_a_credit_balance_that_covers_the_invoice_stops_its_reminder(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     pay(database)

@@ -132,7 +132,7 @@ def test_goals_have_thresholds_of_their_own() -> None:
     ]
 
 
-def test_a_second_run_writes_the_same_keys_and_a_new_end_other_ones() -> None:
+def test_a_second_run_repeats_keys_unless_the_certificate_has_a_new_end() -> None:
     renewed = replace(CERTIFICATE, ends_on=ENDS_ON + timedelta(1))
 
     assert keys(written(CERTIFICATE)) == keys(written(CERTIFICATE))

@@ -308,7 +308,7 @@ def test_line_works_is_asked_for_its_token_and_its_bot(
     assert found(host) == [("接続先 line_works", "not_configured")]
 
 
-def test_what_the_rows_themselves_say_is_found(
+def test_invalid_settings_and_templates_in_rows_are_found(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     host_rows.user(host, "A", "gone")
@@ -523,7 +523,7 @@ def test_another_tenants_settings_stay_out(
     assert host.execute("SELECT DISTINCT tenant_id FROM batch.outbox").fetchall() == [("A",)]
 
 
-def test_a_webhook_that_was_closed_is_not_opened_by_looking_at_its_url(
+def test_looking_at_the_url_does_not_reopen_a_closed_webhook(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     integration(host, "A", "slack", auth={"webhook_url": services.slack_webhook_url})

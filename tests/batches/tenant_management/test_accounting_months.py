@@ -93,7 +93,7 @@ def stamp(host: psycopg.Connection, number: str, voided_at: datetime) -> None:
 # Months ------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_document_belongs_to_the_month_of_its_date_whatever_month_it_bills(
+def test_a_document_belongs_to_the_accounting_month_of_its_date(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A", months=(MONTH, NOVEMBER))
@@ -117,7 +117,7 @@ def test_a_document_belongs_to_the_month_of_its_date_whatever_month_it_bills(
     ]
 
 
-def test_an_invoice_voided_while_its_month_is_open_counts_as_zero_and_is_not_imported(
+def test_an_invoice_voided_in_its_open_month_counts_as_zero(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A")
@@ -143,7 +143,7 @@ def test_a_run_that_touches_nothing_writes_the_month_of_its_date(
     assert listed(store, "2026-12") == []
 
 
-def test_a_foreign_document_without_a_rate_takes_the_newest_of_its_month_or_names_the_table(
+def test_a_foreign_document_without_rate_takes_the_newest_of_its_month(
     database: Database,
     host: psycopg.Connection,
     platform: psycopg.Connection,
@@ -304,7 +304,7 @@ def test_nothing_changes_a_file_that_is_handed_over(
     ]
 
 
-def test_documents_made_after_the_hand_over_are_dated_in_the_first_open_month(
+def test_documents_made_after_the_hand_over_date_in_the_open_month(
     database: Database,
     host: psycopg.Connection,
     store: ObjectStore,
@@ -324,7 +324,7 @@ def test_documents_made_after_the_hand_over_are_dated_in_the_first_open_month(
     assert [row["issued_on"] for row in invoices(host, "A")] == [FIRST_OF_NOVEMBER, DECEMBER, DECEMBER]
 
 
-def test_an_invoice_voided_after_the_hand_over_is_reversed_in_the_month_of_the_void(
+def test_a_void_after_the_hand_over_is_reversed_in_its_month(
     database: Database,
     host: psycopg.Connection,
     platform: psycopg.Connection,
@@ -350,7 +350,7 @@ def test_an_invoice_voided_after_the_hand_over_is_reversed_in_the_month_of_the_v
     assert [row["発行日"] for row in rows(store, "2026-12")] == ["2026-12-03"]
 
 
-def test_a_void_is_reversed_too_if_its_month_was_closed_together_with_a_later_one(
+def test_a_void_is_reversed_when_its_month_closed_with_a_later_one(
     database: Database,
     host: psycopg.Connection,
     platform: psycopg.Connection,
@@ -420,7 +420,7 @@ def _in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[Bas
     return thread, failed
 
 
-def test_a_hand_over_waits_for_a_document_that_is_being_finalised_and_contains_it(
+def test_a_hand_over_waits_for_a_document_that_is_being_finalized(
     database: Database,
     host: psycopg.Connection,
     connection: psycopg.Connection,
@@ -462,7 +462,7 @@ def test_a_hand_over_waits_for_a_void_and_counts_it(
     assert reversals.fetchall() == []
 
 
-def test_a_document_that_waits_for_a_hand_over_is_refused_or_dated_after_it(
+def test_a_document_waiting_for_a_hand_over_is_refused_or_redated(
     database: Database,
     host: psycopg.Connection,
     platform: psycopg.Connection,
@@ -505,7 +505,7 @@ def test_a_document_that_waits_for_a_hand_over_is_refused_or_dated_after_it(
 # Search (電子帳簿保存法) ------------------------------------------------------------------------------------------------------
 
 
-def test_documents_are_found_by_date_amount_and_counterparty_and_void_ones_keep_their_amount(
+def test_documents_are_found_by_date_amount_and_counterparty_with_void_ones(
     database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A", tenant_name="青葉商事")

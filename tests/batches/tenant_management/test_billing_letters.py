@@ -78,7 +78,7 @@ def test_the_letter_names_number_amount_and_due_date(host: psycopg.Connection) -
         assert expected in text
 
 
-def test_an_unsent_letter_is_withdrawn_with_its_invoice_and_no_letter_is_sent(
+def test_an_unsent_letter_is_withdrawn_with_its_void_invoice(
     database: Database, host: psycopg.Connection
 ) -> None:
     operate(database, "void", reason="訂正")
@@ -170,7 +170,7 @@ def test_a_credit_note_has_its_letter_with_the_reason(
     )
 
 
-def test_a_credit_note_for_a_part_leaves_the_letter_of_the_invoice_alone(
+def test_a_partial_credit_leaves_the_letter_of_the_invoice(
     database: Database, host: psycopg.Connection
 ) -> None:
     operate(database, "part_credit", reason="障害", values={"credit_lines": ["1=100"]})
@@ -180,7 +180,7 @@ def test_a_credit_note_for_a_part_leaves_the_letter_of_the_invoice_alone(
     assert "返還後の残額 10,890 JPY（税込）をお支払いください" in body(host, CREDIT)
 
 
-def test_a_void_is_announced_also_if_the_row_of_the_letter_is_gone(
+def test_a_void_is_announced_when_the_row_of_its_letter_is_gone(
     database: Database, host: psycopg.Connection
 ) -> None:
     host.execute('DELETE FROM "HIS_NotificationLog"')
@@ -201,7 +201,7 @@ def test_a_credit_note_says_that_its_invoice_was_not_sent(
     )
 
 
-def test_a_reissue_over_0_without_an_address_reports_that_no_letter_is_sent(
+def test_a_reissue_of_zero_without_address_reports_the_missing_letter(
     database: Database, host: psycopg.Connection
 ) -> None:
     sent(host)

@@ -25,7 +25,7 @@ from tests.batches.tenant_management.billing_rows import (
 from tests.conftest import Database
 
 
-def test_a_run_that_is_retried_says_again_what_it_has_billed_and_its_totals_stay(
+def test_a_retried_run_repeats_its_report_and_keeps_its_totals(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A", contact_email="a@example.jp")
@@ -68,7 +68,7 @@ def test_an_attempt_after_the_invoice_has_the_outcome_of_the_first(
     assert process(database, run).results == [first]
 
 
-def test_a_month_of_nothing_to_pay_is_that_again_when_it_is_retried(
+def test_a_month_with_nothing_to_pay_is_the_same_when_retried(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -81,7 +81,7 @@ def test_a_month_of_nothing_to_pay_is_that_again_when_it_is_retried(
     assert everything_written(host) == rows
 
 
-def test_a_retry_does_not_take_the_invoice_of_another_run_for_its_own(
+def test_a_retry_does_not_claim_the_invoice_of_another_run(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")

@@ -75,7 +75,7 @@ def close_again(host: psycopg.Connection, tenant_id: str, figures: LiteralString
 # Usage that changed ----------------------------------------------------------------------------------------------------
 
 
-def test_a_final_month_whose_usage_was_closed_again_is_named_with_days_and_difference(
+def test_usage_closed_again_after_finalization_is_reported_with_days_and_difference(
     database: Database, host: psycopg.Connection, report: Report
 ) -> None:
     for tenant_id, code in (("A", "HD001"), ("B", "B")):
@@ -127,7 +127,7 @@ def test_a_difference_that_is_carried_or_billed_anew_is_not_reported_again(
     assert report() == []
 
 
-def test_a_day_that_was_missing_and_is_closed_late_is_a_difference_too(
+def test_a_missing_day_that_is_closed_late_is_a_difference(
     database: Database, host: psycopg.Connection, report: Report
 ) -> None:
     customer(host, "A", months=())
@@ -140,7 +140,7 @@ def test_a_day_that_was_missing_and_is_closed_late_is_a_difference_too(
     assert "締め直された日 10/3（1 日）。請求額 11,000 JPY は、今の使用量では 16,500 JPY" in line
 
 
-def test_the_last_day_closed_again_in_the_afternoon_after_billing_is_a_difference(
+def test_the_last_day_closed_again_after_billing_is_a_difference(
     database: Database, host: psycopg.Connection, report: Report
 ) -> None:
     customer(host, "A", months=())
@@ -203,7 +203,7 @@ def test_a_difference_that_ends_below_0_is_named_and_stops_no_report(
 # Who is not billed -----------------------------------------------------------------------------------------------------
 
 
-def test_a_tenant_that_the_application_has_deleted_is_named_with_its_unbilled_months(
+def test_a_tenant_deleted_by_the_application_is_reported_with_unbilled_months(
     database: Database, host: psycopg.Connection, report: Report
 ) -> None:
     customer(host, "A")
@@ -291,7 +291,7 @@ def test_a_line_of_an_invoice_that_was_credited_is_billed(
     assert not any("個別明細" in line for line in lines)
 
 
-def test_a_month_that_was_never_run_and_one_that_is_held_are_named(
+def test_a_month_never_run_and_a_held_month_are_reported(
     database: Database, host: psycopg.Connection, report: Report
 ) -> None:
     july, august, september = (date(2026, month, 1) for month in (7, 8, 9))
@@ -328,7 +328,7 @@ def test_without_a_first_month_nothing_is_billed_and_the_settings_still_load(
 
 
 @pytest.mark.usefixtures("billing_begins_in_november")
-def test_a_missed_tick_for_a_month_before_the_first_one_is_skipped_with_a_reason(
+def test_a_missed_tick_before_the_first_billing_month_is_skipped(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -341,7 +341,7 @@ def test_a_missed_tick_for_a_month_before_the_first_one_is_skipped_with_a_reason
 
 
 @pytest.mark.usefixtures("billing_begins_in_november")
-def test_a_month_before_the_first_one_is_priced_by_a_dry_run_and_otherwise_refused(
+def test_a_month_before_the_first_is_priced_in_dry_runs_only(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=(billing_rows.MONTH, NOVEMBER))
@@ -360,7 +360,7 @@ def test_a_month_before_the_first_one_is_priced_by_a_dry_run_and_otherwise_refus
 # The comparison --------------------------------------------------------------------------------------------------------
 
 
-def test_a_customers_second_month_is_compared_with_the_whole_month_of_its_first(
+def test_a_second_month_is_compared_with_the_whole_first_month(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(
@@ -378,7 +378,7 @@ def test_a_customers_second_month_is_compared_with_the_whole_month_of_its_first(
     assert invoice(host, "A", NOVEMBER)["total"] == 11_000
 
 
-def test_a_total_that_is_held_after_a_short_month_names_both_figures_and_the_days(
+def test_a_jump_after_a_short_month_names_both_figures_and_days(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", contract_start_date=datetime(2026, 10, 19, 15))

@@ -163,9 +163,7 @@ def everything_written(host: psycopg.Connection) -> list[Any]:
 # Days and stages -------------------------------------------------------------------------------------------------------
 
 
-def test_the_stages_of_last_activity_29_30_59_60_89_and_90_days_ago(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_inactivity_stages_begin_on_days_30_60_and_90(database: Database, host: psycopg.Connection) -> None:
     for days in (29, 30, 59, 60, 89, 90):
         tenant(host, f"{days}", days)
     tenant(host, "created yesterday", created_at=NOON - timedelta(days=1))
@@ -290,7 +288,7 @@ def test_logins_and_edits_of_accounts_are_activity(database: Database, host: psy
     )
 
 
-def test_requests_batches_and_failed_logins_are_none_and_unknown_people_count_for_the_tenant_they_state(
+def test_requests_batches_and_failed_logins_are_no_activity(
     database: Database, host: psycopg.Connection
 ) -> None:
     requests = tenant(host, "requests", 90)
@@ -327,7 +325,7 @@ def test_another_tenants_people_do_not_count(database: Database, host: psycopg.C
     assert stages(host) == {"A": "critical", "B": "none"}
 
 
-def test_what_the_host_has_forgotten_since_is_remembered(
+def test_activity_is_remembered_after_the_host_has_deleted_it(
     database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.audit(host, tenant(host, "log cleaned"), NOON - timedelta(days=40))
@@ -398,7 +396,7 @@ def test_trials_are_left_out_unless_a_setting_says_otherwise(
     assert [tenant_id for tenant_id, _ in letters(host)] == ["asked for"]
 
 
-def test_a_tenant_that_changes_to_trial_loses_its_stage_and_is_not_notified_again_afterwards(
+def test_a_tenant_changed_to_trial_and_back_is_not_notified_again(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host, "A", 70)
@@ -478,7 +476,7 @@ _DAYS_AROUND_STAGES = {
     [_DAYS_AROUND_STAGES, pytest.param(set(range(132)), marks=pytest.mark.long)],
     ids=["days around the stages", "each day"],
 )
-def test_run_daily_each_stage_is_notified_once_until_a_user_is_active_again(
+def test_each_stage_is_notified_once_until_a_user_is_active_again(
     database: Database, host: psycopg.Connection, days: set[int]
 ) -> None:
     user = tenant(host, "A", 28)
@@ -528,7 +526,7 @@ def test_after_a_long_outage_a_stage_of_a_new_period_is_notified(
     assert details(host, "A")["newStage"] == 1
 
 
-def test_the_same_day_twice_changes_not_a_single_value_and_says_the_same(
+def test_a_second_run_of_a_day_changes_and_reports_the_same(
     database: Database, host: psycopg.Connection
 ) -> None:
     for days in (10, 30, 60, 90):
@@ -561,7 +559,7 @@ def test_a_run_for_an_older_day_changes_nothing_and_sends_no_notification(
     assert details(host, "away") == details(host, "away") | {"stage": "warning", "newStage": 0}
 
 
-def test_a_run_that_catches_up_does_not_write_to_people_who_are_back(
+def test_a_late_run_does_not_notify_tenants_that_are_active_again(
     database: Database, host: psycopg.Connection
 ) -> None:
     user = tenant(host, "A", 90)
@@ -648,7 +646,7 @@ def test_a_run_that_meets_another_goes_on_from_where_that_one_ends(
 # Letters ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_contact_reads_how_long_since_when_and_what_to_do_at_nine(
+def test_the_contact_is_told_days_date_and_action_at_nine(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host, "A", 60, tenant_name="さくら商事", admin_email="admin@a.example.jp")
@@ -840,7 +838,7 @@ def test_only_the_chosen_tenants_are_judged(database: Database, host: psycopg.Co
         ("all_tenant_setting", "setting_value", "(1 / length(left(tenant_id, 0)))::text"),
     ],
 )
-def test_whichever_view_a_tenant_breaks_the_others_are_judged_and_it_succeeds_when_mended(
+def test_a_tenant_that_breaks_a_view_fails_alone_until_mended(
     database: Database, host: psycopg.Connection, view: str, column: str, broken: LiteralString
 ) -> None:
     for tenant_id in ("A", "B", "C", "D"):

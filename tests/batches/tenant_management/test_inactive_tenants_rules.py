@@ -47,9 +47,7 @@ def test_a_stage_begins_on_its_day(days: int, stage: Stage) -> None:
 @given(
     st.lists(st.integers(1, 4_000), min_size=3, max_size=3, unique=True).map(sorted), st.integers(0, 5_000)
 )
-def test_a_stage_never_falls_as_days_pass_and_each_begins_exactly_at_its_setting(
-    thresholds: list[int], days: int
-) -> None:
+def test_stages_rise_with_days_and_begin_exactly_at_their_settings(thresholds: list[int], days: int) -> None:
     attention, warning, critical = thresholds
     settings = InactivitySettings(
         attention_days=attention, warning_days=warning, critical_days=critical, include_trial=False
@@ -92,7 +90,7 @@ def test_every_day_adds_one(since: date, days: int) -> None:
         (DAY, None, DAY),
     ],
 )
-def test_the_later_of_what_is_seen_and_known_counts_up_to_the_business_date(
+def test_the_latest_activity_counts_up_to_the_business_date(
     seen: date | None, known: date | None, latest: date | None
 ) -> None:
     assert latest_activity(seen, known, DAY) == latest
@@ -142,7 +140,7 @@ def test_the_steps_between_two_judgements(
 
 
 @given(st.sampled_from(Stage), st.sampled_from(Stage), st.booleans(), st.booleans())
-def test_the_steps_lead_from_the_one_stage_to_the_other_and_only_inactivity_raises(
+def test_steps_lead_between_stages_and_only_inactivity_raises_one(
     before: Stage, now: Stage, was_active_since: bool, is_excluded: bool
 ) -> None:
     stage = before
@@ -165,7 +163,7 @@ def test_the_steps_lead_from_the_one_stage_to_the_other_and_only_inactivity_rais
         {"no_such_setting": "1"},
     ],
 )
-def test_days_that_do_not_rise_and_values_that_do_not_hold_are_refused_by_name(
+def test_invalid_or_unordered_days_are_refused_by_name(
     overrides: dict[str, str | None],
 ) -> None:
     with pytest.raises(SettingsError, match=r"batch\.inactivity") as raised:

@@ -305,7 +305,7 @@ def test_two_recalculations_at_once_void_the_invoice_once_and_issue_one(
     ("first", "second"),
     [("void", "credit"), ("credit", "void"), ("credit", "credit"), ("void", "void")],
 )
-def test_two_operators_at_once_take_an_invoice_back_once(
+def test_two_concurrent_operators_void_or_credit_an_invoice_once(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection, first: str, second: str
 ) -> None:
     customer(host, "A")
@@ -429,7 +429,7 @@ def test_an_invoice_that_is_paid_while_it_is_voided_stands(
     assert everything_written(host) == rows
 
 
-def test_a_void_that_comes_second_does_not_say_that_the_invoice_is_paid(
+def test_a_second_void_does_not_claim_that_the_invoice_is_paid(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -533,7 +533,7 @@ def test_a_voided_number_is_never_given_again(
 # Stored content ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_read_back_is_what_was_calculated(
+def test_a_stored_invoice_is_read_as_it_was_calculated(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     customer(host, "A", "STANDARD", months=(), currency_code="USD")
@@ -609,7 +609,7 @@ def test_tenants_of_a_transaction_are_settled_together_each_on_its_own_days(
 
 
 @pytest.mark.parametrize("reason", ["", " ", "　"])
-def test_nothing_is_taken_back_without_a_reason(
+def test_no_void_credit_or_reissue_without_a_reason(
     host: psycopg.Connection, connection: psycopg.Connection, reason: str
 ) -> None:
     customer(host, "A")
@@ -625,7 +625,7 @@ def test_nothing_is_taken_back_without_a_reason(
     assert everything_written(host) == rows
 
 
-def test_what_was_taken_back_is_not_taken_back_again(
+def test_a_void_or_credited_invoice_cannot_be_voided_or_credited_again(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     for tenant_id in ("A", "B"):
@@ -712,7 +712,7 @@ def test_another_tenants_invoice_does_not_exist(
         assert find_invoice(connection, "INV-2026-10-001").tenant_id == "A"
 
 
-def test_another_tenants_invoice_cannot_be_taken_back_even_by_who_holds_it(
+def test_another_tenants_invoice_cannot_be_voided_or_credited(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     for tenant_id in ("A", "B"):
@@ -764,7 +764,7 @@ FROZEN = {
 
 
 @pytest.mark.parametrize("status", ["finalized", "sent", "void"])
-def test_an_invoice_with_a_number_never_changes_and_never_goes_not_even_by_a_superuser(
+def test_a_numbered_invoice_cannot_be_changed_or_deleted_by_a_superuser(
     host: psycopg.Connection, connection: psycopg.Connection, status: str
 ) -> None:
     customer(host, "A")
@@ -825,7 +825,7 @@ def test_a_credited_invoice_stays_credited_and_every_invoice_keeps_its_id(
 
 
 @pytest.mark.parametrize("credit_status", [None, "draft", "void"])
-def test_an_invoice_without_a_credit_that_is_final_is_not_credited_not_even_by_a_superuser(
+def test_an_invoice_cannot_be_credited_without_a_final_credit_note(
     host: psycopg.Connection, connection: psycopg.Connection, credit_status: str | None
 ) -> None:
     customer(host, "A")
@@ -859,7 +859,7 @@ def test_an_invoice_without_a_credit_that_is_final_is_not_credited_not_even_by_a
     assert everything_written(host) == rows
 
 
-def test_an_invoice_is_not_void_without_a_reason_and_the_name_of_who_did_it(
+def test_a_void_needs_a_reason_and_the_name_of_its_author(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -873,7 +873,7 @@ def test_an_invoice_is_not_void_without_a_reason_and_the_name_of_who_did_it(
     assert everything_written(host) == rows
 
 
-def test_the_owner_of_the_tables_reads_invoices_for_the_guard_and_changes_none(
+def test_the_owner_of_the_tables_reads_invoices_and_changes_none(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     customer(host, "A")

@@ -152,9 +152,7 @@ def test_the_table_refuses_amounts_that_cannot_be_charged(
         payments(host, "A", 1, **({"amount": "1"} | values))
 
 
-def test_a_tenant_abroad_gets_english_words_without_tax_and_its_one_off_line(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_a_tenant_abroad_gets_english_words_and_no_tax(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A")
     billing_profile(host, "A", language="en", country="SG", recipient_name="Merlion Pte. Ltd.")
     insert(
@@ -182,7 +180,7 @@ def test_a_tenant_abroad_gets_english_words_without_tax_and_its_one_off_line(
     assert {line.tax_category.value for line in issued.lines} == {"not_taxable"}
 
 
-def test_a_deduction_that_is_more_than_the_month_stops_the_invoice_with_what_to_do(
+def test_a_deduction_above_the_month_stops_the_invoice_with_advice(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")

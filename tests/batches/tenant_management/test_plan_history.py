@@ -51,7 +51,7 @@ def history(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[Any, .
         ({"created_at": datetime(2026, 11, 5)}, DAY),
     ],
 )
-def test_a_tenant_seen_for_the_first_time_has_had_its_plan_since_its_contract_began(
+def test_a_new_tenant_has_had_its_plan_since_its_contract_began(
     database: Database, host: psycopg.Connection, dates: dict[str, datetime], since: date
 ) -> None:
     host_rows.tenant(host, "A", subscription_plan=" basic ", **dates)
@@ -63,7 +63,7 @@ def test_a_tenant_seen_for_the_first_time_has_had_its_plan_since_its_contract_be
     assert recorded == (result.execution_id,)
 
 
-def test_a_tenant_whose_days_were_closed_before_anybody_kept_plans_has_had_its_plan_since_the_first_of_them(
+def test_a_tenant_without_plan_history_has_its_plan_since_first_closing(
     database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", created_at=datetime(2026, 11, 20))
@@ -96,9 +96,7 @@ def test_the_same_day_twice_changes_nothing(database: Database, host: psycopg.Co
     assert host.execute("TABLE batch.plan_change").fetchall() == rows
 
 
-def test_the_last_run_of_a_day_has_the_last_word_on_its_plan(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_the_last_run_of_a_day_decides_its_plan(database: Database, host: psycopg.Connection) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
     run_usage(database, date(2026, 10, 30))
     for plan in ("STANDARD", "PREMIUM"):
@@ -185,7 +183,7 @@ def test_the_first_run_adds_nothing_to_an_entered_history(
     )
 
 
-def test_what_an_accountant_has_entered_stands_however_often_the_host_is_looked_at(
+def test_a_plan_entered_by_an_accountant_is_never_overwritten(
     database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
@@ -199,7 +197,7 @@ def test_what_an_accountant_has_entered_stands_however_often_the_host_is_looked_
     assert host.execute("TABLE batch.plan_change").fetchall() == entered
 
 
-def test_what_an_accountant_has_entered_for_a_day_goes_before_what_the_host_shows_on_it(
+def test_a_plan_entered_by_an_accountant_precedes_the_plan_of_the_host(
     database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
@@ -226,7 +224,7 @@ def test_what_an_accountant_has_entered_for_a_day_goes_before_what_the_host_show
         (datetime(2026, 11, 20), NEXT_DAY),
     ],
 )
-def test_a_change_holds_from_the_day_on_which_the_host_changed_it_and_never_after_the_run(
+def test_a_plan_change_holds_from_its_day_and_never_after_the_run(
     database: Database, host: psycopg.Connection, updated_at: datetime, since: date
 ) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
@@ -238,7 +236,7 @@ def test_a_change_holds_from_the_day_on_which_the_host_changed_it_and_never_afte
     assert history(host) == [(date(2026, 4, 1), "BASIC"), (since, "PREMIUM")]
 
 
-def test_a_change_just_after_midnight_on_the_1st_is_not_billed_in_the_month_before(
+def test_a_plan_change_on_the_1st_does_not_affect_last_month(
     database: Database, host: psycopg.Connection
 ) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
@@ -269,9 +267,7 @@ def test_the_second_change_of_a_day_is_not_lost(database: Database, host: psycop
     assert history(host)[-1][1] == "PREMIUM"
 
 
-def test_a_plan_seen_is_kept_with_its_day_and_an_old_day_does_not_replace_it(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_an_older_day_does_not_replace_the_plan_seen(database: Database, host: psycopg.Connection) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC", contract_start_date=datetime(2026, 4, 1))
     run_usage(database, date(2026, 10, 30))
     subscribe(host, subscription_plan="STANDARD")

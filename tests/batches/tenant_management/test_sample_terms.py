@@ -83,14 +83,14 @@ def shipped_terms(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.delenv(SETTINGS_VARIABLE)
 
 
-def test_what_is_shipped_is_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_terms_are_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_terms().samples == ""
     monkeypatch.delenv(SETTINGS_VARIABLE)
     assert load_terms().samples == BOTH
 
 
 @pytest.mark.parametrize("create", [create_batch, invoice_operations, invoice_approval])
-def test_without_the_settings_file_that_is_named_there_is_no_batch_to_open_a_run_of(
+def test_without_the_named_settings_file_no_batch_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Callable[[OffersBilling], object]
 ) -> None:
     monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "own.yaml"))
@@ -237,7 +237,7 @@ def test_the_ledger_itself_refuses_every_caller(
     assert numbers(host) == ["INV-2026-10-001"]
 
 
-def test_what_would_keep_a_draft_from_being_finalised_is_said_all_the_same(
+def test_reasons_against_finalization_are_reported_for_a_sample_draft_too(
     database: Database, host: psycopg.Connection, shipped_terms: Callable[[], None]
 ) -> None:
     customer(host, "A")

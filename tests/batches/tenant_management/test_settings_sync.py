@@ -124,7 +124,7 @@ def test_a_plan_change_moves_what_is_still_as_applied(database: Database, host: 
     )
 
 
-def test_settings_that_are_right_already_are_adopted_and_follow_the_plan_from_then_on(
+def test_correct_settings_are_adopted_and_follow_the_plan_afterwards(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)

@@ -328,7 +328,7 @@ def test_people_and_machines() -> None:
         (None, "a", DataType.STRING, False),
     ],
 )
-def test_what_means_the_same_is_no_difference(
+def test_values_with_the_same_meaning_are_no_difference(
     one: str | None, other: str | None, data_type: DataType, is_same: bool
 ) -> None:
     assert same_value(one, other, data_type) is is_same

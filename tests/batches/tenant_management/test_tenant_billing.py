@@ -114,7 +114,7 @@ def test_the_applications_row_has_the_amounts_and_the_japanese_dates_at_midnight
     )
 
 
-def test_what_the_host_has_no_record_of_is_a_remark_and_no_line(
+def test_a_figure_without_records_is_a_remark_and_not_a_line(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A", months=())
@@ -263,7 +263,7 @@ def test_free_and_trial_tenants_get_no_invoice_and_use_up_no_number(
         assert outcome["notes"] == ["請求対象の契約がありません（無料・試用のプラン）"]
 
 
-def test_the_days_after_a_trial_are_billed_and_those_of_it_need_not_be_closed(
+def test_days_after_a_trial_are_billed_without_closed_trial_days(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=())
@@ -303,7 +303,7 @@ def test_a_total_of_nothing_is_closed_without_number_documents_or_letter(
     assert outcomes(host, again)["A"]["details"] == {"settlement": "already finalized"}
 
 
-def test_an_invoice_is_dated_on_the_day_of_the_run_but_never_before_its_month_is_over(
+def test_an_invoice_is_dated_on_the_run_but_after_its_month(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -417,9 +417,7 @@ def test_an_operator_may_bill_the_days_that_are_closed(database: Database, host:
     assert (billed["inputs"]["allow_incomplete"], len(billed["inputs"]["usage_days"])) == (True, 30)
 
 
-def test_a_month_without_a_single_closed_day_is_not_billed_whatever_is_allowed(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_a_month_without_any_closed_day_is_never_billed(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A", months=())
 
     result = run_billing(database, parameters={"allow_incomplete": True})
@@ -510,7 +508,7 @@ def _created_before_all_time(host: psycopg.Connection) -> None:
         (_created_before_all_time, 0, "CONTRACT_START_UNKNOWN", "契約開始日が日付ではありません"),
     ],
 )  # fmt: skip
-def test_a_tenant_that_cannot_be_billed_fails_alone_with_the_reason_and_nothing_is_guessed(
+def test_a_tenant_that_cannot_be_billed_fails_alone_with_the_reason(
     database: Database,
     host: psycopg.Connection,
     break_tenant: Callable[[psycopg.Connection], None],
@@ -575,7 +573,7 @@ def test_a_contract_whose_end_is_no_date_does_not_end(
     assert invoice(host, "A")["total"] == 11_000
 
 
-def test_a_tenant_that_left_in_the_month_before_its_days_were_closed_is_not_forgotten(
+def test_a_tenant_that_left_with_unclosed_days_is_reported(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=(), status="EXPIRED", contract_end_date=datetime(2026, 10, 2, 14, 59))
@@ -630,7 +628,7 @@ def test_tenants_that_left_before_the_month_are_not_in_the_run(
         run_billing(database, codes=["A"])
 
 
-def test_a_contract_that_ended_before_the_month_is_not_billed_though_the_tenant_is_active(
+def test_a_contract_ended_before_the_month_is_not_billed(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", contract_end_date=datetime(2026, 9, 30, 14, 59))
@@ -664,7 +662,7 @@ def test_a_contract_that_ended_before_the_month_is_not_billed_though_the_tenant_
     ],
 )
 @pytest.mark.parametrize("figure", ["active_users", "api_calls"])
-def test_an_active_tenant_that_used_the_product_outside_its_contract_is_not_passed_over(
+def test_usage_outside_the_contract_of_an_active_tenant_is_an_error(
     database: Database, host: psycopg.Connection, contract: dict[str, Any], reason: str, figure: str
 ) -> None:
     customer(host, "A", months=(), **contract)
@@ -702,9 +700,7 @@ def test_files_that_lie_there_after_the_contract_are_no_use_of_it(
     assert outcomes(host, result)["A"]["details"]["settlement"] == "not billable"
 
 
-def test_the_last_days_of_a_tenant_that_left_are_closed_by_the_usage_batch_and_billed(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_the_last_days_of_a_tenant_that_left_are_billed(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A", months=(), status="EXPIRED", contract_end_date=datetime(2026, 10, 15, 14, 59))
     billing_rows.close_month(host, "A", last=13)
     for day in (14, 15, 16):
@@ -730,7 +726,7 @@ def test_a_tenant_that_was_created_after_the_month_owes_nothing_for_it(
     assert invoices(host) == []
 
 
-def test_a_tenant_without_a_contract_day_is_billed_from_the_day_of_its_creation(
+def test_without_a_contract_day_billing_starts_at_the_tenants_creation(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=(), created_at=datetime(2026, 10, 21, 15, 0))
@@ -742,7 +738,7 @@ def test_a_tenant_without_a_contract_day_is_billed_from_the_day_of_its_creation(
     assert (line["amount"], line["service_from"]) == ("3225", "2026-10-22")
 
 
-def test_the_plan_that_the_host_shows_is_no_guess_at_an_earlier_one(
+def test_the_current_plan_is_not_assumed_for_an_earlier_month(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", "PREMIUM")
@@ -775,7 +771,7 @@ def jump(database: Database, host: psycopg.Connection) -> None:
 
 
 @pytest.mark.usefixtures("jump")
-def test_a_total_that_jumps_is_held_as_a_draft_and_the_operator_gets_the_action(
+def test_a_jump_is_held_as_a_draft_with_the_approval_operation(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     result = run_billing(database, store=store)
@@ -822,7 +818,7 @@ def test_a_draft_is_calculated_anew_by_the_next_run(database: Database, host: ps
 
 
 @pytest.mark.parametrize("gap", ["no run", "void", "credited"])
-def test_a_month_without_an_invoice_does_not_hide_the_jump_from_the_month_before_it(
+def test_a_jump_is_compared_with_the_last_month_with_an_invoice(
     database: Database, host: psycopg.Connection, gap: str
 ) -> None:
     august = date(2026, 8, 1)
@@ -863,7 +859,7 @@ def test_the_month_after_an_invoice_over_nothing_is_held(
 UNPLACED = "利用者を特定できない操作が 24 件（読み取り 310 件の 7.7 %）あり、利用者数に含めていません"
 
 
-def test_a_tenant_with_too_many_rows_that_name_no_person_is_held_and_the_others_continue(
+def test_too_many_rows_without_a_person_hold_only_their_tenant(
     database: Database, host: psycopg.Connection
 ) -> None:
     for tenant_id in ("A", "B", "C"):
@@ -889,7 +885,7 @@ def test_a_tenant_with_too_many_rows_that_name_no_person_is_held_and_the_others_
     assert numbers(host) == ["INV-2026-10-001", "INV-2026-10-002"]
 
 
-def test_a_tenant_with_too_many_accounts_without_an_employee_on_a_day_is_held(
+def test_too_many_accounts_without_an_employee_hold_their_tenant(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=())
@@ -902,7 +898,7 @@ def test_a_tenant_with_too_many_accounts_without_an_employee_on_a_day_is_held(
 
 
 @pytest.mark.usefixtures("jump")
-def test_a_total_that_jumps_and_rows_that_name_no_person_are_both_reported(
+def test_a_jump_and_rows_without_a_person_are_both_reported(
     database: Database, host: psycopg.Connection
 ) -> None:
     host.execute("UPDATE batch.usage_day SET read_events = 10, unplaced_events = 1 WHERE tenant_id = 'A'")
@@ -941,7 +937,7 @@ def test_days_that_are_closed_again_with_every_row_placed_are_billed(
         (None, {"contact_email": " ", "admin_email": "admin@example.jp"}, "admin@example.jp"),
     ],
 )
-def test_the_billing_contact_gets_one_letter_at_nine_on_the_day_of_issue(
+def test_the_billing_contact_gets_one_letter_at_nine_on_issue(
     database: Database,
     host: psycopg.Connection,
     profile: str | None,
@@ -972,7 +968,7 @@ def test_the_billing_contact_gets_one_letter_at_nine_on_the_day_of_issue(
     assert "ご利用料金" not in body
 
 
-def test_without_an_address_there_is_no_letter_and_the_invoice_is_issued_all_the_same(
+def test_without_an_address_the_invoice_is_issued_and_the_letter_missing(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", contact_email=None)
@@ -989,7 +985,7 @@ def test_without_an_address_there_is_no_letter_and_the_invoice_is_issued_all_the
 # The files ---------------------------------------------------------------------------------------------------------------
 
 
-def test_an_invoice_is_kept_as_pdf_and_json_and_the_month_as_csv(
+def test_an_invoice_is_stored_as_pdf_and_json_with_monthly_csv(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A")
@@ -1035,7 +1031,7 @@ def test_an_invoice_is_kept_as_pdf_and_json_and_the_month_as_csv(
     assert row.startswith("INV-2026-10-001,請求,確定,2026-11-01,2026-11-30,2026-10-01,2026-10-31,A,A,JPY")
 
 
-def test_the_accounting_file_lists_all_numbers_in_their_order_void_ones_and_credits_too(
+def test_the_accounting_file_lists_all_numbers_with_void_ones_and_credits(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     for tenant_id in ("A", "B", "C"):
@@ -1057,7 +1053,7 @@ def test_the_accounting_file_lists_all_numbers_in_their_order_void_ones_and_cred
 
 
 @pytest.mark.parametrize("broken_format", ["pdf", "json"])
-def test_a_file_that_cannot_be_written_fails_its_tenant_only_and_the_next_run_writes_it(
+def test_a_failed_file_fails_its_tenant_and_is_written_later(
     database: Database,
     host: psycopg.Connection,
     store: ObjectStore,
@@ -1264,7 +1260,7 @@ def test_a_shards_report_names_the_failures_as_not_recoverable(
     assert (failure.unit_id, failure.code, failure.recoverable) == ("A", "UNKNOWN_PLAN", False)
 
 
-def test_a_draft_of_a_tenant_that_owes_nothing_any_more_is_taken_back(
+def test_a_draft_is_voided_when_its_tenant_owes_nothing_any_more(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A", months=(SEPTEMBER, MONTH))

@@ -210,7 +210,7 @@ def everything_written(host: psycopg.Connection) -> list[Any]:
 # Measuring --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_run_measures_four_weeks_and_finds_what_is_unusual_at_once(
+def test_the_first_run_measures_four_weeks_and_finds_anomalies(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -240,7 +240,7 @@ def test_the_usual_value_is_none(database: Database, host: psycopg.Connection) -
     [((100, 100, 100, 100), 100), ((), 250), ((120, 118), 250), ((120, 118, 125, 122), 0)],
     ids=["MAD 0", "no history", "two weeks", "zero traffic"],
 )
-def test_what_says_nothing_is_no_incident(
+def test_too_little_history_or_no_traffic_is_no_incident(
     database: Database, host: psycopg.Connection, past: tuple[int, ...], calls: int
 ) -> None:
     tenant(host)
@@ -342,9 +342,7 @@ def test_hours_before_the_log_begins_are_a_gap_and_no_quiet_time(
     assert newest(host, "details")["breaching"] == []
 
 
-def test_what_was_logged_late_is_counted_by_the_next_run(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_rows_logged_late_are_counted_by_the_next_run(database: Database, host: psycopg.Connection) -> None:
     tenant(host)
     traffic(host, TEN, 100)
     check(database)
@@ -353,7 +351,7 @@ def test_what_was_logged_late_is_counted_by_the_next_run(
     assert measured(host)[TEN - HOUR] == (105, 0, 0)
 
 
-def test_measures_are_kept_for_five_weeks_those_of_tenants_that_have_left_too(
+def test_measures_are_kept_five_weeks_for_departed_tenants_too(
     database: Database, host: psycopg.Connection
 ) -> None:
     for tenant_id in ("T001", "T002"):
@@ -374,7 +372,7 @@ def test_measures_are_kept_for_five_weeks_those_of_tenants_that_have_left_too(
 # Incidents and their reports ---------------------------------------------------------------------------------------------
 
 
-def test_an_incident_is_reported_at_its_opening_and_at_its_end_with_its_calculation(
+def test_an_incident_is_reported_at_begin_and_end_with_its_calculation(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host, tenant_name="㈱髙橋")
@@ -398,9 +396,7 @@ def test_an_incident_is_reported_at_its_opening_and_at_its_end_with_its_calculat
     assert incidents(host) == [("T001", "error_rate", "critical", 11, 15)]
 
 
-def test_a_value_that_flips_every_hour_opens_one_incident_and_is_reported_once(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_a_value_that_flips_hourly_opens_one_incident(database: Database, host: psycopg.Connection) -> None:
     tenant(host)
     digests = []
     for hour in range(12):
@@ -737,9 +733,7 @@ def insert(host: psycopg.Connection, table: str, **values: Any) -> None:
     )
 
 
-def test_a_batch_is_failing_until_a_later_run_has_succeeded_for_the_tenant(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_a_batch_is_failing_until_a_later_run_succeeds(database: Database, host: psycopg.Connection) -> None:
     tenant(host)
     tenant(host, "T002")
     execution(host, "usage 1", TENANT_USAGE.id, "failed", TEN - 30 * HOUR)
@@ -758,7 +752,7 @@ def test_a_batch_is_failing_until_a_later_run_has_succeeded_for_the_tenant(
     assert newest(host, "details")["breaching"] == []
 
 
-def test_a_tenant_that_a_failed_run_has_not_processed_is_failing_unless_the_run_was_reopened(
+def test_a_tenant_a_failed_run_skipped_is_failing_unless_reopened(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
@@ -814,7 +808,7 @@ def test_messages_that_wait_too_long_are_counted_once(database: Database, host: 
     )
 
 
-def test_quotas_are_those_of_contract_and_plan_and_of_the_tenants_own_settings(
+def test_quotas_come_from_contract_plan_and_tenant_settings(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host, max_storage_gb=1, subscription_plan="STANDARD")
@@ -839,7 +833,7 @@ def test_quotas_are_those_of_contract_and_plan_and_of_the_tenants_own_settings(
     ]
 
 
-def test_a_tenants_own_thresholds_hold_for_it_alone_and_one_that_does_not_hold_is_named(
+def test_a_tenants_thresholds_apply_to_it_and_invalid_ones_are_named(
     database: Database, host: psycopg.Connection
 ) -> None:
     for tenant_id in ("T001", "T002", "T003"):
@@ -880,7 +874,7 @@ def test_one_tenant_whose_rows_break_the_pass_fails_alone(
 # Orphans ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_whose_run_has_ended_is_closed_and_reported_once_and_a_running_one_stays(
+def test_a_row_whose_run_has_ended_is_closed_and_reported_once(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)

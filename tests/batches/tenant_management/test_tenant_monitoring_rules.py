@@ -106,16 +106,14 @@ def test_the_modified_z_score_is_0_6745_times_the_distance_in_mads(
     assert f"{found.z:.2f}" == z
 
 
-def test_a_mad_of_zero_is_replaced_by_a_share_of_the_median_or_one() -> None:
+def test_a_mad_of_zero_is_replaced_by_a_share_or_one() -> None:
     assert scored(100, [100] * 4).z == 0
     assert scored(110, [100] * 4).spread == 5
     assert scored(3, [0] * 4).spread == 1
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=10), st.integers(0, 10_000))
-def test_the_score_never_divides_by_zero_and_has_the_sign_of_the_distance(
-    history: list[int], value: int
-) -> None:
+def test_the_score_never_divides_by_zero_and_keeps_its_sign(history: list[int], value: int) -> None:
     found = scored(value, history)
     assert (found.z > 0, found.z < 0) == (value > found.median, value < found.median)
 
@@ -124,12 +122,12 @@ def days(hour: datetime) -> list[date]:
     return [usual.date() for usual in usual_hours(hour)]
 
 
-def test_the_usual_hours_are_the_same_hour_of_the_same_weekday_in_four_weeks() -> None:
+def test_usual_hours_are_the_same_weekday_hour_of_four_weeks() -> None:
     assert usual_hours(HOUR) == [HOUR - timedelta(weeks=weeks) for weeks in (1, 2, 3, 4)]
     assert HOUR not in usual_hours(HOUR)
 
 
-def test_a_holiday_is_held_against_sundays_and_holidays_and_left_out_of_its_weekday() -> None:
+def test_a_holiday_is_compared_with_sundays_and_holidays_only() -> None:
     labour_thanksgiving_day = datetime(2026, 11, 23, 9, tzinfo=TOKYO)  # a Monday
     assert days(labour_thanksgiving_day) == [
         date(2026, 11, 22),
@@ -165,7 +163,7 @@ def test_weeks_are_counted_back_from_the_hour() -> None:
         (31, 250, Severity.CRITICAL),
     ],
 )
-def test_an_error_rate_of_5_percent_warns_and_one_of_10_is_critical(
+def test_an_error_rate_warns_at_5_and_is_critical_at_10(
     errors: int, calls: int, severity: Severity | None
 ) -> None:
     found = breach(Check.ERROR_RATE, figures(measure(calls, errors)))
@@ -182,9 +180,7 @@ def test_a_breach_carries_its_arithmetic() -> None:
 
 
 @pytest.mark.parametrize(("mean_ms", "severity"), [(2_999, None), (3_000, "warning"), (10_000, "critical")])
-def test_a_mean_response_time_of_3_seconds_warns_and_one_of_10_is_critical(
-    mean_ms: int, severity: str | None
-) -> None:
+def test_a_response_time_warns_at_3_seconds_and_critical_at_10(mean_ms: int, severity: str | None) -> None:
     found = breach(Check.RESPONSE_TIME, figures(measure(20, mean_ms=mean_ms)))
     assert (found and found.severity) == severity
 
@@ -252,7 +248,7 @@ def test_a_number_of_calls_far_from_the_usual_is_an_anomaly(
         (40, (4, 5, 6, 5)),  # too few to matter
     ],
 )
-def test_what_is_no_anomaly(calls: int, past: tuple[int, ...]) -> None:
+def test_small_or_usual_differences_are_no_anomaly(calls: int, past: tuple[int, ...]) -> None:
     assert breach(Check.API_CALLS, figures(measure(calls), calls_of(*past))) is None
 
 
@@ -263,7 +259,7 @@ def test_under_three_weeks_of_history_only_fixed_limits_apply(past: tuple[int, .
     assert results[Check.ERROR_RATE] is not None
 
 
-def test_a_rate_that_is_far_above_the_tenants_own_warns_below_the_fixed_limit() -> None:
+def test_a_rate_far_above_usual_warns_below_the_fixed_limit() -> None:
     past = [measure(1_000, errors) for errors in (5, 6, 5, 4)]
     found = breach(Check.ERROR_RATE, figures(measure(1_000, 45), past))
     assert found is not None
@@ -282,7 +278,7 @@ def test_hours_with_too_few_calls_are_no_usual_rate() -> None:
     assert breach(Check.ERROR_RATE, figures(measure(1_000, 40), past)) is None
 
 
-def test_a_fixed_limit_and_an_anomaly_are_one_breach_with_the_limits_words() -> None:
+def test_a_limit_and_an_anomaly_together_are_one_breach() -> None:
     past = [measure(1_000, errors) for errors in (5, 6, 5, 4)]
     found = breach(Check.ERROR_RATE, figures(measure(1_000, 124), past))
     assert found == Breach(Severity.CRITICAL, "エラー率 12.4 % = 124 / 1,000 件（警戒 5 %、重大 10 %）")
@@ -324,7 +320,7 @@ def test_failing_batches_are_named_with_their_reasons() -> None:
     )
 
 
-def test_a_message_is_stuck_after_hours_that_differ_for_our_outbox_and_the_applications_log() -> None:
+def test_a_message_is_stuck_after_hours_that_depend_on_its_source() -> None:
     fresh = [
         WaitingMessages(is_ours=True, hours=11, messages=9),
         WaitingMessages(is_ours=False, hours=25, messages=9),
@@ -344,7 +340,7 @@ def test_a_message_is_stuck_after_hours_that_differ_for_our_outbox_and_the_appli
 @pytest.mark.parametrize(
     ("days_left", "severity"), [(31, None), (30, "warning"), (0, "warning"), (-1, "critical")]
 )
-def test_a_contract_warns_30_days_before_its_end_and_is_critical_after_it(
+def test_a_contract_warns_30_days_before_its_end_and_critical_after(
     days_left: int, severity: str | None
 ) -> None:
     end = HOUR.date() + timedelta(days=days_left)
@@ -463,7 +459,7 @@ def test_three_clean_checks_in_a_row_close_it(results: str, is_closed: bool) -> 
     assert (incident.closed_at is not None) is is_closed
 
 
-def test_trouble_of_a_tenant_that_is_used_for_two_hours_a_day_is_reported_at_begin_and_end() -> None:
+def test_trouble_of_two_hours_a_day_is_reported_at_begin_and_end() -> None:
     day = "{}" + " " * 22
     assert len(openings(day.format("w-") + day.format("ww"))) == 1
     incident = last(day.format("ww") + day.format("--") + day.format("--"))
@@ -478,7 +474,7 @@ def test_a_value_that_flips_every_hour_is_one_incident() -> None:
     assert incident.closed_at is None
 
 
-def test_what_is_back_soon_after_it_was_closed_is_the_same_incident() -> None:
+def test_a_breach_soon_after_closing_reopens_the_same_incident() -> None:
     opened_at = HOUR + timedelta(hours=1)
     assert openings("ww---ww") == [(1, opened_at, 0), (6, opened_at, 1)]
     later = "ww---" + "-" * 6 + "ww"
@@ -493,7 +489,7 @@ def test_the_severity_rises_and_never_falls_while_it_is_open() -> None:
 
 
 @given(st.text("wc- ", max_size=60))
-def test_an_incident_is_never_opened_by_a_clean_check_nor_closed_by_a_breach(results: str) -> None:
+def test_a_clean_check_opens_no_incident_and_a_breach_closes_none(results: str) -> None:
     before: Incident | None = None
     for hour, incident in play(results):
         was_open = before is not None and before.closed_at is None
@@ -550,7 +546,7 @@ def test_the_worst_come_first_ten_are_named_and_the_rest_is_counted() -> None:
     assert lines[14:] == ["継続中 ほか 1 件"]
 
 
-def test_what_became_worse_is_back_over_or_goes_on_says_so() -> None:
+def test_worse_reopened_closed_and_continuing_incidents_are_marked() -> None:
     lines = digest_lines(
         News(
             AT,
@@ -577,7 +573,7 @@ def test_what_became_worse_is_back_over_or_goes_on_says_so() -> None:
     ]
 
 
-def test_a_platform_incident_comes_first_with_what_to_do_and_says_that_the_tenants_own_are_silent() -> None:
+def test_a_platform_incident_comes_first_and_silences_the_tenants_own() -> None:
     evidence = "エラー率: 40 % = 200 / 500 テナント（30 % 超で全体障害。T001、T002 ほか）"
     began = PlatformNews(What.OPENED, Check.ERROR_RATE, evidence, AT, None)
     assert digest_lines(News(AT, [began], [news(check=Check.STORAGE_QUOTA)], []))[:3] == [
@@ -592,7 +588,7 @@ def test_a_platform_incident_comes_first_with_what_to_do_and_says_that_the_tenan
     ]
 
 
-def test_critical_is_what_has_begun_or_is_over_and_not_what_goes_on() -> None:
+def test_begun_and_ended_incidents_are_critical_and_continuing_ones_not() -> None:
     began, goes_on, ended = (
         PlatformNews(what, Check.ERROR_RATE, "…", AT, None)
         for what in (What.OPENED, What.REMINDER, What.CLOSED)
@@ -609,7 +605,7 @@ def test_critical_is_what_has_begun_or_is_over_and_not_what_goes_on() -> None:
     assert not News(AT, [goes_on], [news(What.REMINDER), *warnings], ["【孤立した実行】…"]).is_critical
 
 
-def test_a_tenants_name_makes_no_line_of_its_own_and_hides_no_other() -> None:
+def test_a_tenants_name_makes_no_line_and_hides_none() -> None:
     (_, line, _) = digest_lines(News(AT, [], [news(code="T\n1", tenant_name="偽の\n行 " + "長" * 200)], []))
     assert line.startswith("【重大】T 1 偽の 行 長")
     assert len(line) < 100

@@ -426,9 +426,7 @@ def test_the_months_calls_add_up_over_the_closed_days(database: Database, host: 
     assert warned == [(DAY, 4, 5)]
 
 
-def test_a_day_above_twice_the_mean_of_the_closed_days_before_is_flagged(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_a_day_above_twice_the_usual_mean_is_flagged(database: Database, host: psycopg.Connection) -> None:
     host_rows.tenant(host, "A")
     host_rows.insert(
         host,
@@ -462,7 +460,7 @@ def test_a_day_above_twice_the_mean_of_the_closed_days_before_is_flagged(
         ("surge_history_days", "7"),
     ],
 )
-def test_a_tenant_setting_that_does_not_hold_is_reported_and_the_day_closes_with_the_defaults(
+def test_an_invalid_tenant_setting_is_reported_and_the_default_used(
     database: Database, host: psycopg.Connection, key: str, value: str | None
 ) -> None:
     host_rows.tenant(host, "A", max_storage_gb=1)

@@ -63,7 +63,7 @@ def unreported(platform: psycopg.Connection) -> list[tuple[str, int]]:
     ]
 
 
-def test_an_alert_of_another_batch_of_the_same_run_says_nothing_about_this_one(
+def test_an_alert_of_another_batch_does_not_count_for_this_one(
     platform: psycopg.Connection,
 ) -> None:
     for spec in (SCHEDULED_NOTIFICATIONS, EXTERNAL_SYNC, TENANT_BILLING):
@@ -73,7 +73,7 @@ def test_an_alert_of_another_batch_of_the_same_run_says_nothing_about_this_one(
     assert unreported(platform) == [(SCHEDULED_NOTIFICATIONS.id, 0), (TENANT_BILLING.id, 0)]
 
 
-def test_an_alert_from_before_a_clear_says_nothing_about_the_failure_after_it(
+def test_an_alert_before_a_clear_does_not_count_for_later_failures(
     platform: psycopg.Connection,
 ) -> None:
     run = fail(platform, TENANT_BILLING)
@@ -126,7 +126,7 @@ def test_a_failure_from_before_the_attempts_were_kept_is_left_alone(platform: ps
     assert unreported(platform) == []
 
 
-def test_a_cleared_run_that_was_not_closed_again_is_listed_until_it_is_closed(
+def test_a_cleared_run_is_listed_until_it_is_closed_again(
     platform: psycopg.Connection,
 ) -> None:
     run = fail(platform, TENANT_BILLING)
@@ -148,7 +148,7 @@ def test_a_cleared_run_that_was_not_closed_again_is_listed_until_it_is_closed(
     assert unclosed() == []
 
 
-def test_a_run_that_is_done_again_from_its_beginning_leaves_no_reopened_row(
+def test_a_run_repeated_from_its_beginning_leaves_no_reopened_row(
     platform: psycopg.Connection,
 ) -> None:
     run = fail(platform, TENANT_BILLING)
@@ -173,7 +173,7 @@ def test_an_orphan_that_was_reported_says_nothing_about_a_failure_after_it(
     assert unreported(platform) == [(TENANT_BILLING.id, 1)]
 
 
-def test_a_dry_run_owes_an_alert_only_to_the_user_who_triggered_it(platform: psycopg.Connection) -> None:
+def test_a_dry_run_owes_an_alert_only_to_its_user(platform: psycopg.Connection) -> None:
     later = datetime.now(UTC) + LATER
     for user in (None, "keiri"):
         run = fail(platform, TENANT_BILLING, run_id=f"dry {user}", dry_run=True, triggered_by=user)

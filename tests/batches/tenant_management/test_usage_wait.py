@@ -61,7 +61,7 @@ def test_only_the_day_after_the_month_in_japan_is_worth_waiting(opened: datetime
     assert is_worth_waiting(state, OCTOBER, opened, LONGEST) is worth
 
 
-def test_the_longest_wait_counts_from_the_opening_of_the_run_in_any_time_zone() -> None:
+def test_the_longest_wait_counts_from_opening_in_any_time_zone() -> None:
     opened = OPENED.astimezone(tz=None)
     assert is_worth_waiting(UsageState(1, False, opened), OCTOBER, OPENED, timedelta(seconds=1))
     assert not is_worth_waiting(UsageState(1, False, opened), OCTOBER, OPENED, timedelta(0))

@@ -62,7 +62,7 @@ def test_storage_is_held_against_gigabytes_of_1024_cubed() -> None:
     ]
 
 
-def test_the_administrator_is_notified_at_80_percent_and_the_operators_too_at_95() -> None:
+def test_the_administrator_is_warned_at_80_percent_and_operators_at_95() -> None:
     found = usage_warnings(DAY, figures(month_api_calls=96), settings(api_calls_per_month=100))
     assert [warning.audience for warning in found] == [
         ("tenant_administrator",),
@@ -93,7 +93,7 @@ def test_a_surge_needs_a_week_of_closed_days(days: int, flagged: bool) -> None:
     assert bool(usage_warnings(DAY, usage, settings())) is flagged
 
 
-def test_a_tenant_that_was_idle_all_the_time_before_has_no_mean_to_be_above() -> None:
+def test_an_idle_tenant_has_no_mean_and_no_surge_warning() -> None:
     usage = figures(api_calls=1000, means={"api_calls": Decimal(0)}, history_days=28)
     assert usage_warnings(DAY, usage, settings()) == ()
 

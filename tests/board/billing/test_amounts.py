@@ -123,9 +123,7 @@ def test_a_held_draft_that_cannot_be_finalised_says_both_reasons(
     assert "確定できない理由" not in board.get(f"/invoices/{ids['B']}").text
 
 
-def test_a_month_without_an_amount_is_final_and_has_no_letter_to_send(
-    changed: psycopg.Connection, ids: dict[str, str]
-) -> None:
+def test_a_zero_invoice_is_final_and_has_no_letter(changed: psycopg.Connection, ids: dict[str, str]) -> None:
     changed.execute("ALTER TABLE batch.invoice DISABLE TRIGGER USER")
     changed.execute(
         "UPDATE batch.invoice SET total = 0, number = null, due_on = null WHERE invoice_id = %s",

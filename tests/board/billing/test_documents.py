@@ -94,7 +94,7 @@ def test_full_width_numbers_are_searched_like_ascii_ones(board: Board) -> None:
     assert "CRN-2026-10-" in board.get("/documents?amount_to=−1").text
 
 
-def test_the_pages_say_that_a_counterparty_is_searched_by_the_beginning_of_its_name(board: Board) -> None:
+def test_pages_say_that_counterparties_are_searched_by_beginning(board: Board) -> None:
     for path in ("/documents", "/receivables"):
         assert "名前の先頭が一致" in board.get(path).text
 

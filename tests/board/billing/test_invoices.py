@@ -72,7 +72,7 @@ def test_a_held_invoice_shows_both_months_and_the_reason(board: Board, reader: p
     assert f"<td>{second.row['hold_reason']}</td>" in text
 
 
-def test_the_open_request_says_what_is_out_of_date_and_leads_to_airflow(
+def test_the_open_request_shows_outdated_items_and_links_to_airflow(
     board: Board, reader: psycopg.Connection
 ) -> None:
     (request,) = load_month(reader, MONTH).requests

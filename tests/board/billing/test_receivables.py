@@ -61,7 +61,7 @@ def test_the_number_is_that_of_the_listed_invoices(reader: psycopg.Connection) -
             assert page.total == len(page.listed), (age, counterparty)
 
 
-def test_what_is_owed_back_is_apart(host: psycopg.Connection, reader: psycopg.Connection) -> None:
+def test_credit_balances_are_listed_apart(host: psycopg.Connection, reader: psycopg.Connection) -> None:
     with host.transaction(force_rollback=True):
         host.execute("UPDATE batch.invoice SET paid_total = 20000 WHERE tenant_id = 'EVIL'")
         host.execute("SET LOCAL ROLE batch_board")

@@ -23,6 +23,8 @@ from include.skillreport.billing.money import (
 )
 from include.skillreport.billing.periods import Period, prorate
 from include.skillreport.billing.pricing.charge_lines import ChargeLines
+from include.skillreport.billing.pricing.charge_models import Charge
+from include.skillreport.billing.pricing.charge_models.percentage import PercentageCharge
 from include.skillreport.billing.pricing.commitments import committed_days, minimum_of
 from include.skillreport.billing.pricing.consumption_tax import (
     TaxCategory,
@@ -31,7 +33,6 @@ from include.skillreport.billing.pricing.consumption_tax import (
     tax_of,
     tax_totals,
 )
-from include.skillreport.billing.pricing.price_list import Charge, PercentageCharge
 from include.skillreport.billing.pricing.usage import Metric
 from include.skillreport.billing.pricing.wording import words_in
 

@@ -14,13 +14,10 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs, DiscountKind, MeteredDay, PricedPart
 from include.skillreport.billing.money import minor_unit, round_to_minor_unit
 from include.skillreport.billing.periods import prorate
-from include.skillreport.billing.pricing.price_list import (
-    Charge,
-    MeteredPercentageCharge,
-    MetricCharge,
-    PercentageCharge,
-    Prorate,
-)
+from include.skillreport.billing.pricing.charge_models import Charge
+from include.skillreport.billing.pricing.charge_models.base import MetricCharge, NamedCharge, Prorate
+from include.skillreport.billing.pricing.charge_models.metered_percentage import MeteredPercentageCharge
+from include.skillreport.billing.pricing.charge_models.percentage import PercentageCharge
 from include.skillreport.billing.pricing.usage import Metric, quantity_of, round_up
 from include.skillreport.billing.pricing.wording import Words
 
@@ -89,7 +86,7 @@ class ChargeLines:
                 steps.append(words.days_closed_again(revised))
             if free:
                 steps.append(words.free_quantity(metric, free, quantity))
-        model = words.models[charge.model]
+        model = words.model(charge)
         if isinstance(charge, PercentageCharge):
             model += f" {words.percent_of(basis, charge.rate)}"
         steps.append(model)
@@ -121,7 +118,7 @@ class ChargeLines:
             self._included(charge, charge.free_events, Decimal(1)),
         )
         amount, events = (max(used - unpaid, _ZERO) for used, unpaid in zip(metered, free, strict=True))
-        model = f"{words.models[charge.model]} {words.percent_of(amount, charge.rate)}"
+        model = f"{words.model(charge)} {words.percent_of(amount, charge.rate)}"
         if charge.fixed_amount:
             model += f" + {words.per_event(events, charge.fixed_amount)}"
         steps = [words.metered(charge.meter, *metered, len(rows))]
@@ -138,7 +135,7 @@ class ChargeLines:
                     "batch.metered_amount を直してください",
                 )
 
-    def _at_least(self, charge: Charge, minimum: Decimal, line: ChargeLine) -> ChargeLine:
+    def _at_least(self, charge: NamedCharge, minimum: Decimal, line: ChargeLine) -> ChargeLine:
         """The line with at least the charge's minimum. The text has the difference between the rounded amounts."""
         is_prorated = self._prorates_amount(charge)
         least = prorate(minimum, self._days, self._words.month_days) if is_prorated else minimum
@@ -161,7 +158,7 @@ class ChargeLines:
                 monthly += discount.value
         return self._included(charge, monthly, charge.step)
 
-    def _included(self, charge: Charge, monthly: Decimal, step: Decimal) -> Decimal:
+    def _included(self, charge: NamedCharge, monthly: Decimal, step: Decimal) -> Decimal:
         """The free quantity in the part of the month, rounded up to the step in the tenant's favour."""
         if not monthly:
             return _ZERO
@@ -169,7 +166,7 @@ class ChargeLines:
         share = Fraction(self._days, self._words.month_days) if is_prorated else 1
         return round_up(Fraction(monthly) * share, step)
 
-    def _prorates_amount(self, charge: Charge) -> bool:
+    def _prorates_amount(self, charge: NamedCharge) -> bool:
         return charge.proration is Prorate.AMOUNT and not self._is_whole_month
 
     def _rounded(self, amount: Decimal) -> Decimal:
@@ -189,7 +186,7 @@ class ChargeLines:
         else:
             self._remark_on_no_record(charge, label)
 
-    def _remark_on_no_record(self, charge: Charge, label: str) -> None:
+    def _remark_on_no_record(self, charge: NamedCharge, label: str) -> None:
         words = self._words
         remark = words.no_record if charge.minimum is None else words.minimum_only
         self.remarks.append(remark(label, words.charge(words.name(charge), self._part)))

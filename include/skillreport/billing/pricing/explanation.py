@@ -9,7 +9,7 @@ from fractions import Fraction
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine
 from include.skillreport.billing.inputs import BillingInputs, PricedPart
 from include.skillreport.billing.pricing.calculation import calculate
-from include.skillreport.billing.pricing.price_list import MeteredPercentageCharge
+from include.skillreport.billing.pricing.charge_models.metered_percentage import MeteredPercentageCharge
 from include.skillreport.billing.pricing.usage import Metric
 from include.skillreport.billing.pricing.wording import Japanese
 

@@ -257,11 +257,6 @@ class Batch:
     def discard(self, work: Work) -> None:
         """Delete the rows that only the run's own steps needed, when the run closes."""
 
-    @property
-    def needs_store(self) -> bool:
-        """Whether it writes files."""
-        return self.has(Batch.write_files) or self.has(Batch.finish)
-
     def has(self, step: Callable[..., Any]) -> bool:
         """Whether it overrides this step of ``Batch``."""
         return getattr(type(self), step.__name__) is not step
@@ -270,10 +265,20 @@ class Batch:
         """:raises WiringError: it does not override these steps of ``Batch``."""
         missing = "、".join(step.__name__ for step in steps if not self.has(step))
         if missing:
-            raise WiringError(
-                f"{type(self).__name__} には処理 {missing} がありません。登録簿（catalog.py）の steps からこのタスクを除くか、"
-                "処理を加えてください。"
-            )
+            raise self._lacks(missing)
+
+    def own_step(self, name: str) -> Callable[[Work], None]:
+        """Its method ``name``, a step that other batches do not have. :raises WiringError: it has no such method."""
+        step: Callable[[Work], None] | None = getattr(self, name, None)
+        if step is None:
+            raise self._lacks(name)
+        return step
+
+    def _lacks(self, steps: str) -> WiringError:
+        return WiringError(
+            f"{type(self).__name__} には処理 {steps} がありません。登録簿（catalog.py）の steps からこのタスクを除くか、"
+            "処理を加えてください。"
+        )
 
 
 class TenantBatch(Batch, ABC):

@@ -391,7 +391,7 @@ def _resources(
     batch: Batch, installation: Installation, *, dry_run: bool
 ) -> tuple[ObjectStore | None, Network | None]:
     """The object store and the network, if the batch's steps need them."""
-    writes = batch.needs_store and not dry_run
+    writes = (batch.has(Batch.write_files) or batch.has(Batch.finish)) and not dry_run
     sends = batch.has(Batch.send) and not dry_run
     store = None
     if writes:

@@ -102,12 +102,13 @@ def forget_indexes(dsn: str, names: Sequence[str]) -> None:
 
 
 def _states(connection: psycopg.Connection, indexes: Sequence[HostIndex] = HOST_INDEXES) -> list[IndexState]:
-    """:raises SchemaError: the database has none of the application's tables."""
-    if not index_states(connection):
+    """The states in the order of ``indexes``. :raises SchemaError: the database has none of the application's tables."""
+    states = {state.index: state for state in index_states(connection)}
+    if not states:
         raise SchemaError(
             f"データベース {connection.info.dbname} にアプリケーションの表がありません。接続先を確認してください。"
         )
-    return index_states(connection, indexes)
+    return [states[index] for index in indexes if index in states]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.pricing.charge_models.base import NamedCharge
 from include.skillreport.billing.pricing.usage import Aggregation, Metric
 from include.skillreport.billing.pricing.wording.words import Named, Words, number
 
@@ -34,15 +35,11 @@ class English(Words):
         Aggregation.AVERAGE: "Average",
         Aggregation.LATEST: "Last day's figure",
     }
-    models: ClassVar[Mapping[str, str]] = {
-        "standard": "Price per unit",
-        "graduated": "Graduated price (each tier's part at the tier's price)",
-        "volume": "Volume price (the whole quantity at the price of its tier)",
-        "package": "Price per package (a package used in part counts in full)",
-        "percentage": "Percentage",
-        "metered_percentage": "Percentage",
-    }
     commitment = "Difference to the minimum commitment"
+
+    @override
+    def model(self, charge: NamedCharge) -> str:
+        return charge.model_name.en
 
     @override
     def name(self, named: Named) -> str:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.pricing.charge_models.base import NamedCharge
 from include.skillreport.billing.pricing.usage import Aggregation, Metric
 from include.skillreport.billing.pricing.wording.words import Named, Words, number
 
@@ -34,15 +35,11 @@ class Japanese(Words):
         Aggregation.AVERAGE: "平均",
         Aggregation.LATEST: "末日",
     }
-    models: ClassVar[Mapping[str, str]] = {
-        "standard": "従量料金",
-        "graduated": "段階料金（各段階の数量に各段階の単価）",
-        "volume": "数量別料金（全数量に該当段階の単価）",
-        "package": "セット料金（端数は 1 セット）",
-        "percentage": "割合料金",
-        "metered_percentage": "割合料金",
-    }
     commitment = "最低利用料金との差額"
+
+    @override
+    def model(self, charge: NamedCharge) -> str:
+        return charge.model_name.ja
 
     @override
     def name(self, named: Named) -> str:

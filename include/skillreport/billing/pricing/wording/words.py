@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 
 from include.skillreport.billing.money import storable
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.pricing.charge_models.base import NamedCharge
 from include.skillreport.billing.pricing.usage import Aggregation, Metric
 
 
@@ -40,8 +41,6 @@ class Words(ABC):
     metrics: ClassVar[Mapping[Metric, str]]
     units: ClassVar[Mapping[Metric, str]]
     aggregations: ClassVar[Mapping[Aggregation, str]]
-    # The name of each charge model in the explanation of a line.
-    models: ClassVar[Mapping[str, str]]
     commitment: ClassVar[str]
 
     def money(self, amount: Decimal) -> str:
@@ -71,6 +70,10 @@ class Words(ABC):
         """A discount with its percentage."""
 
     # Steps of an explanation ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def model(self, charge: NamedCharge) -> str:
+        """The charge model."""
 
     @abstractmethod
     def monthly(self, amount: Decimal) -> str:

@@ -21,7 +21,7 @@ from tests.conftest import Database
 
 
 @pytest.fixture(params=["void", "credit", "part_credits"])
-def taken_back(
+def voided_or_credited(
     request: pytest.FixtureRequest, database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     """A's October was voided or credited in full. B's is billed."""
@@ -37,7 +37,7 @@ def taken_back(
         operate(database, request.param, reason="解約", store=store)
 
 
-@pytest.mark.usefixtures("taken_back")
+@pytest.mark.usefixtures("voided_or_credited")
 def test_a_run_for_all_tenants_skips_the_month_and_reports_the_number(
     database: Database,
     host: psycopg.Connection,
@@ -61,14 +61,14 @@ def test_a_run_for_all_tenants_skips_the_month_and_reports_the_number(
     assert f"・A: {remark}" in caplog.messages
 
 
-@pytest.mark.usefixtures("taken_back")
+@pytest.mark.usefixtures("voided_or_credited")
 def test_a_dry_run_for_all_tenants_says_the_same(database: Database, host: psycopg.Connection) -> None:
     result = run_billing(database, dry_run=True)
 
     assert outcomes(host, result)["A"]["details"]["settlement"] == "taken back"
 
 
-@pytest.mark.usefixtures("taken_back")
+@pytest.mark.usefixtures("voided_or_credited")
 def test_a_run_that_names_the_tenant_bills_the_month_again(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_run_that_names_the_tenant_bills_the_month_again(
     assert states(host)[-1] == ("finalized", "INV-2026-10-003")
 
 
-def test_a_held_draft_of_a_named_run_goes_on_in_a_run_for_all_tenants(
+def test_a_held_draft_continues_in_a_run_for_all_tenants(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")

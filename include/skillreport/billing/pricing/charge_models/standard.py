@@ -1,0 +1,36 @@
+"""The charge model ``standard``."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from typing_extensions import override
+
+from include.skillreport.billing.pricing.charge_models.base import Amount, MetricCharge, ModelName
+from include.skillreport.core.setting_types import Quantity
+
+
+class StandardCharge(MetricCharge):
+    """One price for each unit above the included units."""
+
+    model_name = ModelName(ja="従量料金", en="Price per unit")
+    rule = "q × `unit_amount`; `included` units are free"
+
+    model: Literal["standard"]
+    unit_amount: Amount
+    included: Quantity = Decimal(0)
+
+    @property
+    @override
+    def free(self) -> Decimal:
+        return self.included
+
+    @override
+    def amount(self, quantity: Decimal) -> Decimal:
+        return quantity * self.unit_amount
+
+    @property
+    @override
+    def single_price(self) -> Decimal | None:
+        return self.unit_amount

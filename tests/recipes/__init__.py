@@ -1,0 +1,1 @@
+"""The recipes of docs/developing.md, followed to the letter."""

@@ -1,0 +1,91 @@
+"""The recipes of docs/developing.md: their parts fit the repository, and a copy that follows all of them passes its own checks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.airflow_installation import PROJECT
+from tests.recipes.recipe import Recipe, recipes
+
+# The checks of a copy, as a developer starts them.
+CHECKS = "make lint\nmake test\n"
+
+# Far from the ports of a developer's own stack.
+PORT_OFFSET = "6200"
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """The files that git knows, in a repository of their own with the environment of this one."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, check=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # With its time: a lock file that is newer than the environment would be installed again.
+        shutil.copy2(PROJECT / name, target)
+    (folder / ".venv").symlink_to(PROJECT / ".venv")
+    (folder / ".gitconfig").write_text("[user]\nname = developer\nemail = developer@example.jp\n")
+    return folder
+
+
+def run(script: str, folder: Path) -> None:
+    """Run the commands in the folder like a developer; the test fails with their output."""
+    environment = os.environ | {
+        "SKILL_BATCH_PORT_OFFSET": PORT_OFFSET,
+        "GIT_CONFIG_GLOBAL": str(folder / ".gitconfig"),
+        "PATH": f"{PROJECT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
+    # A suite in a suite has its own workers, and its own answers to these.
+    for name in [*filter(lambda each: each.startswith("PYTEST_"), environment), "UPDATE_SNAPSHOTS"]:
+        environment.pop(name, None)
+    ended = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{script}\n{ended.stdout[-20_000:]}"
+
+
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.title)
+def test_each_part_of_a_recipe_fits_the_repository(recipe: Recipe, tmp_path: Path) -> None:
+    for step in recipe.steps:
+        if step.kind == "diff" and step.path and not (tmp_path / step.path).exists():
+            (tmp_path / step.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / step.path, tmp_path / step.path)
+        elif step.path:
+            assert step.kind == "diff" or not (PROJECT / step.path).exists()
+    recipe.write(tmp_path)
+
+
+def test_a_change_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    batch = recipes()[0]
+    registry = next(step.path for step in batch.steps if step.path)
+    (tmp_path / registry).parent.mkdir(parents=True)
+    (tmp_path / registry).write_text("nothing\n")
+    with pytest.raises(ValueError, match=r"catalog\.py has these lines 0 times"):
+        batch.write(tmp_path)
+
+
+@pytest.mark.long
+def test_a_copy_that_follows_all_recipes_passes_its_checks(tmp_path: Path) -> None:
+    copy = copy_of_the_project(tmp_path)
+    run("git init --quiet", copy)
+    for recipe in recipes():
+        recipe.write(copy)
+    run("git add --all\ngit commit --quiet --message 'Follow the recipes'\n", copy)
+    try:
+        for recipe in recipes():
+            for commands in recipe.commands:
+                run(commands, copy)
+    finally:
+        run("make db-stop", copy)
+    run("git add --all\ngit commit --quiet --message 'Renew snapshots' --allow-empty\n", copy)
+    run(CHECKS, copy)
