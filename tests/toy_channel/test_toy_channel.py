@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -25,6 +26,8 @@ from tests import host_rows
 from tests.board.conftest import Board
 from tests.conftest import PASSWORDS, Database
 from tests.messaging.outbox_rows import make_due, run_notifications, statuses, waiting
+from tests.recipes.recipe import recipes
+from tests.toy_channel import toy as toy_package
 from tests.toy_channel.service import KEY, ToyService
 
 pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
@@ -150,6 +153,21 @@ def test_the_board_filters_by_the_channel_and_names_it(
     assert '<option value="toy" selected>Toy Chat</option>' in page.text
     assert "<td>Toy Chat</td>" in page.text
     assert "メールアドレスの形式" not in page.text
+
+
+def test_the_recipe_for_a_channel_is_this_channel() -> None:
+    (recipe,) = [each for each in recipes() if each.title == "Add a channel"]
+    of_recipe = {
+        Path(step.path or "").name: step.text for step in recipe.steps if "/toy/" in (step.path or "")
+    }
+    here = {
+        file.name: file.read_text(encoding="utf-8") for file in Path(toy_package.__file__).parent.glob("*.*")
+    }
+    assert of_recipe.keys() == here.keys()
+    for name, text in here.items():
+        moved = text.replace("tests.toy_channel.toy", "include.skillreport.messaging.channels.toy")
+        # Imports are sorted by the name of the package.
+        assert sorted(moved.splitlines()) == sorted(of_recipe[name].splitlines()), name
 
 
 def test_a_deployment_without_the_channel_refuses_to_run(
