@@ -21,23 +21,16 @@ from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
 from include.skillreport.core.settings import default_files
-from include.skillreport.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
+from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 from tests.batches.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
 
 DOCS = PROJECT / "docs"
 PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
 
-_BLOCK = re.compile(r"(?<=<!-- generated: )(\S+)(?: (\S+))?( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(?<=<!-- generated: )(\S+)((?: \S+)*)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _SNAPSHOTS = PROJECT / "tests" / "dags" / "snapshots"
 _AIRFLOW_SETTINGS = PROJECT / "airflow_settings.yaml"
-
-FORMS: Mapping[str, OperationForm] = {
-    "operate_invoices": INVOICES,
-    "operate_notifications": NOTIFICATIONS,
-    "restore_backup": RESTORE,
-    "undo_settings_sync": UNDO,
-}
 
 _WORKS_ON = {
     WorksOn.YESTERDAY: "the day before the run's date",
@@ -50,9 +43,9 @@ def renewed(page: Path, connection: psycopg.Connection) -> str:
     """The text of the page with its blocks generated again. The database has the schema."""
 
     def block(match: re.Match[str]) -> str:
-        name, argument, ending = match.groups()
-        content = _BLOCKS[name](*([argument] if argument else []), **_context(name, page, connection))
-        return f"{name}{f' {argument}' if argument else ''}{ending}\n{content}\n\n"
+        name, arguments, ending = match.groups()
+        content = _BLOCKS[name](*arguments.split(), **_context(name, page, connection))
+        return f"{name}{arguments}{ending}\n{content}\n\n"
 
     return _BLOCK.sub(block, page.read_text(encoding="utf-8"))
 
@@ -130,18 +123,16 @@ def _operations_of(spec: OperationSpec) -> list[str]:
 
 
 def _operation(dag_id: str) -> str:
-    form = FORMS[dag_id]
+    return FORMS[dag_id].table()
 
-    def fields(names: Sequence[str]) -> str:
-        return "、".join(f"「{form.titles[name]}」 `{name}`" for name in names) or "–"
 
-    return _table(
-        ("操作", "値", "必須の欄", "任意の欄"),
-        [
-            (operation.label, f"`{operation.name}`", fields(operation.needs), fields(operation.takes))
-            for operation in form.operations
-        ],
-    )
+def _operation_call(dag_id: str, name: str) -> str:
+    """The request that starts an operation with the examples of all its fields."""
+    (operation,) = (each for each in FORMS[dag_id].operations if each.name == name)
+    examples = {field: each.example for field, each in operation.fields().items()}
+    conf = FORMS[dag_id].entered({"operation": name} | examples).values() | {"business_date": "2026-10-01"}
+    body = json.dumps({"logical_date": None, "conf": conf}, ensure_ascii=False, indent=2)
+    return f"```bash\nairflow_api -X POST \"$AIRFLOW_URL/api/v2/dags/{dag_id}/dagRuns\" -d '{body}' |\n  jq .state\n```"
 
 
 def _settings(section: str | None = None) -> str:
@@ -257,6 +248,7 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "example": _example,
     "metrics": _metrics,
     "operation": _operation,
+    "operation_call": _operation_call,
     "operations": _operations,
     "settings": _settings,
     "tables": _tables,

@@ -193,7 +193,7 @@ def test_a_kill_between_two_tenants_leaves_them_pending_and_another_run_ends_it(
 ) -> None:
     backups.take()
     change_rows_of_a(backups.database)
-    restore_one = "include.skillreport.operations.restore_backup.restore_one_tenant"
+    restore_one = "include.skillreport.operations.restore_backup.batch.restore_one_tenant"
 
     def die(*_: object, **__: object) -> None:
         raise Killed
