@@ -42,23 +42,23 @@ BATCH-019-03 外部システム連携が適用を保留した名簿（アカウ�
 from airflow.sdk import chain
 
 from skill_batch.approvals import ApprovalFlow, request_param
-from skill_batch.dag_factory import operation_dag, tenants_param
+from skill_batch.dag_factory import approval_dag
+from skill_batch.forms import tenants_param
 from include.skillreport.core.catalog import APPROVE_DIRECTORY_CHANGES
-from include.skillreport.operations import directory_approval
+from include.skillreport.operations.approve_directory_changes import create_batch
 
 
-@operation_dag(
+@approval_dag(
     APPROVE_DIRECTORY_CHANGES,
     doc_md=__doc__,
     params={
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら保留中のすべて。"),
         "request": request_param(),
     },
-    waits_for_people=True,
 )
 def approve_directory_changes() -> None:
     """Ask a person about the held directory changes, then apply those that are approved."""
-    flow = ApprovalFlow(APPROVE_DIRECTORY_CHANGES, directory_approval)
+    flow = ApprovalFlow(APPROVE_DIRECTORY_CHANGES, create_batch)
     list_held, ask, record_answer = flow.list_held(), flow.ask(), flow.record_answer()
     run, shards = flow.open_run()
     apply_changes = flow.mapped_task().partial(run=run).expand(shard=shards)

@@ -37,33 +37,26 @@ BATCH-018-02 テナント課金計算が保留にした請求書を、経理の�
 * **誰が答えられるか**: Required Actions の編集権限がある利用者（FAB なら User 以上）。Viewer は見るだけです。
 """
 
-from airflow.sdk import Param, chain
+from airflow.sdk import chain
 
 from skill_batch.approvals import ApprovalFlow, request_param
-from skill_batch.dag_factory import operation_dag, tenants_param
+from skill_batch.dag_factory import approval_dag
+from skill_batch.forms import tenants_param
 from include.skillreport.core.catalog import APPROVE_INVOICES
-from include.skillreport.operations import invoice_approval
+from include.skillreport.operations.approve_invoices import create_batch
 
 
-@operation_dag(
+@approval_dag(
     APPROVE_INVOICES,
     doc_md=__doc__,
     params={
-        "business_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="業務日（対象月）",
-            description="請求の対象月のどれか 1 日（日本時間、YYYY-MM-DD）。空欄なら前月。",
-        ),
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら保留中のすべて。"),
         "request": request_param(),
     },
-    waits_for_people=True,
 )
 def approve_invoices() -> None:
     """Ask a person about the held invoices, then finalise those that are approved."""
-    flow = ApprovalFlow(APPROVE_INVOICES, invoice_approval)
+    flow = ApprovalFlow(APPROVE_INVOICES, create_batch)
     list_held, ask, record_answer = flow.list_held(), flow.ask(), flow.record_answer()
     run, shards = flow.open_run()
     approve_invoice = flow.mapped_task().partial(run=run).expand(shard=shards)

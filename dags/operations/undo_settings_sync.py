@@ -22,31 +22,18 @@ BATCH-018-05 テナント設定同期の 1 回の実行が変えた設定を、�
 * **バッチのページ**: DAG `batch_018_05_settings_sync`
 """
 
-from airflow.sdk import Param, chain
+from airflow.sdk import chain
 
 from skill_batch.batch_flow import BatchFlow
-from skill_batch.dag_factory import operation_dag, tenants_param
-from include.skillreport.core.catalog import UNDO_SETTINGS_SYNC
-from include.skillreport.operations import settings_sync_undo
+from skill_batch.dag_factory import operation_dag
+from include.skillreport.operations.undo_settings_sync import create_batch
+from include.skillreport.operations.undo_settings_sync.form import FORM
 
 
-@operation_dag(
-    UNDO_SETTINGS_SYNC,
-    doc_md=__doc__,
-    params={
-        "execution": Param(
-            "",
-            type=["null", "string"],
-            title="取り消す実行",
-            description="取り消す実行の実行ID（BATCH-018-05_…）。必須です。DAG batch_018_05_settings_sync の "
-            "その実行の sync_settings のログと、batch.setting_change にあります。",
-        ),
-        "tenants": tenants_param("取り消すテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
-    },
-)
+@operation_dag(FORM, doc_md=__doc__)
 def undo_settings_sync() -> None:
     """Check the changes of the run, then undo them for each tenant."""
-    flow = BatchFlow(UNDO_SETTINGS_SYNC, settings_sync_undo)
+    flow = BatchFlow(FORM.spec, create_batch)
     run, shards = flow.open_run()
     undo_changes = flow.mapped_task().partial(run=run).expand(shard=shards)
     chain(undo_changes, flow.close_run())

@@ -17,8 +17,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 from typing_extensions import override
 
 from skill_batch.batch_flow import BatchFlow, failure_alert, run_of
+from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import ANSWER_TASK, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
+from include.skillreport.operations.form import Field
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,19 +67,8 @@ class ApprovalFlow(BatchFlow):
             body="{{ ti.xcom_pull(task_ids='list_held')['body'] }}",
             options=[APPROVE, HOLD],
             params={
-                "tenants": Param(
-                    [],
-                    type=["null", "array"],
-                    items={"type": "string"},
-                    title="テナントコード",
-                    description="承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。",
-                ),
-                "note": Param(
-                    "",
-                    type=["null", "string"],
-                    title="理由・メモ",
-                    description="答えと一緒に記録に残ります。",
-                ),
+                "tenants": tenants_param("承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。"),
+                "note": field_param(Field("理由・メモ", "答えと一緒に記録に残ります。")),
             },
             # Airflow would apply a time limit to the wait.
             execution_timeout=None,
@@ -212,11 +203,11 @@ class ApprovalFlow(BatchFlow):
 
 def request_param() -> Param:
     """The field of the form that names a request. A batch fills it in."""
-    return Param(
-        None,
-        type=["null", "string"],
-        title="確認のID",
-        description="バッチが確認を出すときに使います。人が実行するときは空欄のままにしてください。今保留中のものを確認します。",
+    return field_param(
+        Field(
+            "確認のID",
+            "バッチが確認を出すときに使います。人が実行するときは空欄のままにしてください。今保留中のものを確認します。",
+        )
     )
 
 

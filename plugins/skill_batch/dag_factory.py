@@ -15,6 +15,7 @@ from airflow.sdk.configuration import conf
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.batch_graph import add_batch, add_group
 from skill_batch.deadlines import deadlines_of, late_deadline
+from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
@@ -25,10 +26,12 @@ from include.skillreport.core.catalog import (
     OperationSpec,
     RunSpec,
     Severity,
+    WorksOn,
 )
+from include.skillreport.operations.form import Day, Flag
 
 if TYPE_CHECKING:
-    from include.skillreport.operations.forms import OperationForm
+    from include.skillreport.operations.form import OperationForm
 
 # Raised here, the error becomes an import error of every DAG, which operators see in the UI.
 refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
@@ -133,14 +136,27 @@ def family_dag(
     return dag
 
 
-def operation_dag(
+def operation_dag(form: OperationForm, doc_md: str | None) -> Callable[[Callable[[], None]], DAG]:
+    """Decorate a wiring function: the DAG of a form, without a schedule. In its page, a table of the operations replaces
+    ``{operations}``.
+    """
+    params = {name: field_param(each, form.section(name)) for name, each in form.fields.items()}
+    page = (doc_md or "").replace("{operations}", form.table())
+    return _operation_dag(form.spec, page, _choice(form) | _month(form.spec) | params)
+
+
+def approval_dag(
+    spec: OperationSpec, doc_md: str | None, params: Mapping[str, Param]
+) -> Callable[[Callable[[], None]], DAG]:
+    """Decorate a wiring function: the DAG of an approval. A run may last for days, several runs may wait at the same time, and there is no
+    deadline. ``params`` are the fields of its own form.
+    """
+    return _operation_dag(spec, doc_md, {**_month(spec), **params}, waits_for_people=True)
+
+
+def _operation_dag(
     spec: OperationSpec, doc_md: str | None, params: Mapping[str, Param], *, waits_for_people: bool = False
 ) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the DAG of an operation, without a schedule. ``params`` is its form, without ``dry_run``.
-
-    ``waits_for_people``: a run may last for days, several runs may wait at the same time, and there is no deadline.
-    """
-
     def build(wiring: Callable[[], None]) -> DAG:
         refuse_other_dag_file(Path(wiring.__code__.co_filename))
         late = late_deadline(
@@ -167,29 +183,21 @@ def operation_dag(
     return build
 
 
-def operation_param(spec: OperationSpec, form: OperationForm) -> Param:
-    """The first field of the form, which selects the operation."""
-    return Param(
+def _choice(form: OperationForm) -> dict[str, Param]:
+    """The first field of the form, which selects the operation, unless there is only one."""
+    if not form.has_choice:
+        return {}
+    batch = form.spec.batch
+    operation = Param(
         form.operations[0].name,
         type="string",
-        enum=[operation.name for operation in form.operations],
-        values_display={operation.name: operation.label for operation in form.operations},
+        enum=[each.name for each in form.operations],
+        values_display={each.name: each.label for each in form.operations},
         title="操作",
         description="下の各欄は、見出しの操作だけが使います。ほかの操作の欄に値があると、何もせずに止まります。"
-        f"対象は {spec.batch.id} の結果です（DAG {spec.batch.dag_id}）。",
+        f"対象は {batch.id} の結果です（DAG {batch.dag_id}）。",
     )
-
-
-def tenants_param(description: str, section: str | None = None) -> Param:
-    """The field for tenant codes."""
-    return Param(
-        [],
-        type=["null", "array"],  # the form sends null for an empty field
-        items={"type": "string"},
-        title="テナントコード",
-        description=description,
-        section=section,
-    )
+    return {"operation": operation}
 
 
 def _common(doc_md: str | None, page: str) -> dict[str, Any]:
@@ -228,12 +236,8 @@ def _default_args(spec: RunSpec) -> dict[str, Any]:
 
 def _parameters(warning: str = "") -> dict[str, Param]:
     return {
-        "business_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="業務日",
-            description="処理対象の日付（日本時間、YYYY-MM-DD）。空欄なら実行日時から決まります。",
+        "business_date": field_param(
+            Day("業務日", "処理対象の日付（日本時間、YYYY-MM-DD）。空欄なら実行日時から決まります。")
         ),
         "tenants": tenants_param("処理するテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
         "dry_run": _dry_run(warning),
@@ -248,13 +252,17 @@ def _warning_of_dry_run(spec: BatchSpec) -> str:
     )
 
 
+def _month(spec: OperationSpec) -> dict[str, Param]:
+    """The field for the month of an operation that works on a month."""
+    if spec.works_on is not WorksOn.PREVIOUS_MONTH:
+        return {}
+    field = Day("業務日（対象月）", "請求の対象月のどれか 1 日（日本時間、YYYY-MM-DD）。空欄なら前月。")
+    return {"business_date": field_param(field)}
+
+
 def _dry_run(warning: str = "") -> Param:
-    return Param(
-        False,
-        type="boolean",
-        title="ドライラン",
-        description=f"{warning}計算だけ行い、実行ログ以外には何も書き込まず、何も送信しません。",
-    )
+    description = f"{warning}計算だけ行い、実行ログ以外には何も書き込まず、何も送信しません。"
+    return field_param(Flag("ドライラン", description))
 
 
 def _batches(specs: Sequence[BatchSpec]) -> Param:

@@ -223,7 +223,7 @@ def test_reopening_lists_all_closed_channels_of_the_tenant(board: Board, host: p
     assert "他社の理由" not in dialog
     emptied = board.post(path, {"tenants": " "})
     assert emptied.status_code == 422
-    assert "「テナントコード」を入力してください" in emptied.text
+    assert "「テナントコード」（tenants）が必要です" in emptied.text
 
 
 def test_a_dialog_counts_all_chosen_messages(board: Board, host: psycopg.Connection) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
-from skill_batch.board.actions import Action, ActionError, find_action
+from skill_batch.board.actions import Action, find_action
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.operations.forms import FORMS
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.host_rows import tenant
+
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -32,9 +36,7 @@ def _runs(board: Board, dag_id: str) -> list[dict[str, Any]]:
 
 
 def test_every_operation_has_a_dialog_that_states_its_effect(board: Board) -> None:
-    from skill_batch.board import actions
-
-    names = [(spec.dag_id, each.name) for spec, form in actions._FORMS.items() for each in form.operations]
+    names = [(dag_id, each.name) for dag_id, form in FORMS.items() for each in form.operations]
     assert {dag_id for dag_id, _ in names} <= {spec.dag_id for spec in OPERATIONS}
     for dag_id, name in names:
         dialog = board.get(f"/operations/{dag_id}/{name}", params={"tenants": company})
@@ -70,7 +72,7 @@ def test_an_operation_starts_as_the_user_with_the_values_of_the_dialog(board: Bo
 def test_nothing_starts_with_a_missing_value_or_an_unknown_tenant(board: Board, company: str) -> None:
     before = len(_runs(board, "operate_invoices"))
     for fields, problem in (
-        ({"tenants": company}, "「理由」を入力してください"),
+        ({"tenants": company}, "「理由」（reason）が必要です"),
         ({"tenants": "NOBODY", "reason": "x"}, "テナントコード NOBODY は存在しません"),
         ({"tenants": company, "reason": "x", "business_date": "June"}, "YYYY-MM-DD"),
         ({"tenants": company, "reason": "x" * 3_000}, "長すぎます"),
@@ -84,6 +86,99 @@ def test_nothing_starts_with_a_missing_value_or_an_unknown_tenant(board: Board, 
         in board.post("/operations/operate_notifications/resend", forged).text
     )
     assert len(_runs(board, "operate_invoices")) == before
+
+
+PAYMENT = {
+    "paid_on": "2026-10-05",
+    "paid_amount": "1000",
+    "paid_method": "銀行振込",
+    "paid_reference": "Ｒ－１",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "conf"),
+    [
+        ("record_payment", PAYMENT | {"paid_amount": "１０００"}, PAYMENT),
+        ("record_payment", PAYMENT | {"paid_amount": " 1,000 "}, PAYMENT),
+        ("record_payment", PAYMENT | {"paid_on": "２０２６－１０－０５"}, PAYMENT),
+        (
+            "move_payment",
+            {"reason": "誤り", "paid_reference": "Ｒ－１", "paid_to": "ＩＮＶ－２０２６－１１－００１"},
+            {"reason": "誤り", "paid_reference": "Ｒ－１", "paid_to": "INV-2026-11-001"},
+        ),
+        (
+            "part_credit",
+            {"reason": "障害", "credit_lines": "２＝１，５００\n3=2X"},
+            {"reason": "障害", "credit_lines": ["2=1500", "3=2x"]},
+        ),
+    ],
+)
+def test_full_width_digits_and_codes_start_a_run_with_usual_ones(
+    board: Board, company: str, name: str, fields: dict[str, str], conf: dict[str, Any]
+) -> None:
+    wide = {"tenants": "ＣＯＤＥ－Ａ", "business_date": "２０２６-０６-０１", **fields}
+    answer = board.post(f"/operations/operate_invoices/{name}", wide)
+    assert answer.status_code == 200, answer.text
+    assert _runs(board, "operate_invoices")[0]["conf"] == {
+        "operation": name,
+        "tenants": [company],
+        "business_date": "2026-06-01",
+        **conf,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "problem"),
+    [
+        ("record_payment", PAYMENT | {"paid_amount": "1,00"}, "「入金額」（paid_amount）の"),
+        ("record_payment", PAYMENT | {"paid_amount": "千円"}, "「入金額」（paid_amount）の"),
+        ("record_payment", PAYMENT | {"paid_on": "2026-02-30"}, "「入金日」（paid_on）の"),
+        ("record_payment", PAYMENT | {"paid_on": "1026-10-05"}, "「入金日」（paid_on）の"),
+        ("record_payment", PAYMENT | {"tenants": "CODE-A\nB"}, "「テナントコード」（tenants）に 1 件だけ"),
+        ("void", {"reason": "x", "business_date": "2999-01-01"}, "業務日（business_date）"),
+        ("part_credit", {"reason": "x", "credit_lines": "2-1500"}, "「返還する明細」（credit_lines）の"),
+        ("import_payments", {"payment_file": "../a.csv"}, "「入金ファイル」（payment_file）の"),
+        (
+            "extra_line",
+            {"line_date": "2126-01-01", "line_text": "x", "line_price": "1"},
+            "「利用日」（line_date）の",
+        ),
+        (
+            "extra_line",
+            {"line_date": "2026-01-01", "line_text": "x", "line_price": "0"},
+            "「単価」（line_price）",
+        ),
+        ("void", {"reason": "a\x00b"}, "「理由」"),
+        ("void", {"reason": "a", "tenants": "\x00"}, "「テナントコード」"),
+    ],
+)
+def test_a_value_that_the_run_would_refuse_starts_no_run(
+    board: Board, company: str, name: str, fields: dict[str, str], problem: str
+) -> None:
+    before = len(_runs(board, "operate_invoices"))
+    given = {} if name == "import_payments" else {"tenants": company}
+    answer = board.post(f"/operations/operate_invoices/{name}", given | fields)
+    assert answer.status_code == 422, answer.text
+    assert problem in answer.text
+    assert len(_runs(board, "operate_invoices")) == before
+
+
+@pytest.mark.parametrize("dag_id", FORMS)
+def test_a_button_gives_its_run_only_fields_of_the_dags_form(board: Board, dag_id: str) -> None:
+    params = board.api("GET", f"/dags/{dag_id}/details").json()["params"]
+    for operation in FORMS[dag_id].operations:
+        action = find_action(dag_id, operation.name)
+        assert action is not None
+        texts = {
+            name: ["on" if field.input == "flag" else "\n".join(field.example)]
+            if field.input in ("flag", "lines")
+            else [field.example]
+            for name, field in action.fields.items()
+        }
+        conf = action.conf(texts, NOW)
+        assert conf.keys() - params.keys() == set()
+        assert conf.keys() - {"operation"} == action.fields.keys()
 
 
 def test_a_tenant_that_the_application_has_deleted_can_still_pay(board: Board, database: Database) -> None:
@@ -100,6 +195,8 @@ def test_a_tenant_that_the_application_has_deleted_can_still_pay(board: Board, d
     path = "/operations/operate_invoices/record_payment"
     assert board.post(path, {"tenants": "CODE-GONE", **payment}).status_code == 200
     assert board.post(path, {"tenants": "CODE-NEVER", **payment}).status_code == 422
+    void = {"tenants": "CODE-GONE", "reason": "x", "business_date": "2026-09-01"}
+    assert board.post("/operations/operate_invoices/void", void).status_code == 422
 
 
 def test_the_dry_run_of_a_batch_can_never_be_a_real_one(board: Board, company: str) -> None:
@@ -204,12 +301,12 @@ def test_a_form_that_is_too_large_or_of_unknown_length_is_refused(board: Board) 
 def test_values_of_a_dialog_are_checked_by_their_kind() -> None:
     action = find_action("operate_notifications", "resend")
     assert isinstance(action, Action)
-    assert action.conf({"messages": ["a\n b \n\n", "c"]}) == {
+    assert action.conf({"messages": ["a\n b \n\n", "c"]}, NOW) == {
         "operation": "resend",
         "messages": ["a", "b", "c"],
     }
-    with pytest.raises(ActionError, match="200 件まで"):
-        action.conf({"messages": ["\n".join(map(str, range(201)))]})
+    with pytest.raises(ParameterError, match="200 件まで"):
+        action.conf({"messages": ["\n".join(map(str, range(201)))]}, NOW)
 
 
 def _failed_run(board: Board, metadata_url: str, dag_id: str, mapped: dict[int, str]) -> str:

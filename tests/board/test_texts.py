@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 from skill_batch.board import actions, choosing, invoice_words, message_words, rendering
-from skill_batch.board.pages import documents, invoice, invoices, receivables
+from skill_batch.board.pages import documents, invoice, receivables
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
-from include.skillreport.operations.forms import TAX_CATEGORIES
+from include.skillreport.operations.forms import FORMS
+from include.skillreport.operations.operate_invoices.form import TAX_CATEGORIES
 from tests.board.conftest import Board
 
 _HERE = Path(rendering.__file__).parent
@@ -32,7 +33,6 @@ def _texts_of_templates() -> set[str]:
 def _texts_of_pages() -> set[str]:
     named = (
         message_words.ALL_STATES,
-        invoices.ACTIONS,
         invoice.RESULTS,
         documents.KINDS,
     )
@@ -43,14 +43,19 @@ def _texts_of_pages() -> set[str]:
 
 def _texts_of_actions() -> set[str]:
     found: set[str] = {*TAX_CATEGORIES.values()}
-    for spec, form in actions._FORMS.items():
+    for dag_id, form in FORMS.items():
         for operation in form.operations:
-            action = actions.find_action(spec.dag_id, operation.name)
+            action = actions.find_action(dag_id, operation.name)
             assert action is not None
-            found |= {action.title, action.effect, *(field.title for field in action.fields)}
+            found |= {
+                action.title,
+                operation.button,
+                action.effect,
+                *(field.title for field in action.fields.values()),
+            }
     dry_run = actions.find_action("batch_003_statistics", "dry_run")
     assert dry_run is not None
-    return found | {dry_run.title, dry_run.effect, *(field.title for field in dry_run.fields)}
+    return found | {dry_run.title, dry_run.effect, *(field.title for field in dry_run.fields.values())}
 
 
 def _texts_of_modules() -> set[str]:

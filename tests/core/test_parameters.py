@@ -9,13 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.parameters import (
-    EARLIEST_BUSINESS_DATE,
-    RunParameters,
-    parse_parameters,
-    require_known,
-)
+from include.skillreport.core.execution.parameters import RunParameters, parse_parameters, require_known
 
 
 def test_an_empty_form_means_own_date_all_tenants_and_real_run() -> None:

@@ -159,8 +159,16 @@ def test_a_host_without_tenants_selects_none(platform: psycopg.Connection) -> No
         (["HD001", "HD001"], ["t1"]),
         (["t2"], ["t2"]),
         (["t1", "HD001"], ["t1"]),
+        (["ＨＤ００２", "ｔ３"], ["t2", "t3"]),
     ],
-    ids=["one", "in the order of the ids", "a code twice", "an id instead of a code", "id and code of one"],
+    ids=[
+        "one",
+        "in the order of the ids",
+        "a code twice",
+        "an id instead of a code",
+        "id and code of one",
+        "in full-width letters",
+    ],
 )
 def test_tenants_are_chosen_by_code_or_id(
     host: psycopg.Connection, platform: psycopg.Connection, asked: list[str], selected: list[str]
@@ -173,6 +181,20 @@ def test_tenants_are_chosen_by_code_or_id(
 
     assert [tenant.id for tenant in selection.tenants] == selected
     assert selection.left_out == []
+
+
+def test_a_code_with_full_width_letters_selects_its_own_tenant_first(
+    host: psycopg.Connection, platform: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "t1", tenant_code="HD001")
+    host_rows.tenant(host, "t2", tenant_code="ＨＤ００１")
+
+    for code, selected in (
+        ("HD001", "t1"),
+        ("ＨＤ００１", "t2"),
+        ("Ｈ\N{FULLWIDTH LATIN CAPITAL LETTER D}001", "t1"),
+    ):
+        assert [tenant.id for tenant in select_tenants(platform, [code]).tenants] == [selected]
 
 
 def test_unknown_codes_are_all_named(host: psycopg.Connection, platform: psycopg.Connection) -> None:

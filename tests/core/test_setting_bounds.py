@@ -19,11 +19,10 @@ from include.skillreport.__main__ import main
 from include.skillreport.batches.settings_sync.plan_settings import PLAN_SETTINGS_FILE, PlanSettings
 from include.skillreport.billing.pricing.price_list import PriceList
 from include.skillreport.billing.settings import UsageSettings
-from include.skillreport.core.errors import ParameterError, SettingsError
+from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.setting_types import Range
 from include.skillreport.core.settings import Settings, default_files, parse_settings, section_classes
 from include.skillreport.core.yaml_files import load_yaml
-from include.skillreport.operations.form_values import day_of
 from local_stack.stack import DEMO_SETTINGS
 
 
@@ -171,18 +170,6 @@ def test_no_field_has_a_bare_number_boolean_or_date() -> None:
     ]
     assert Counter(bare) == Counter(guards)
     assert {int, Decimal, bool, date} <= set(guards)
-
-
-@pytest.mark.parametrize("field", ["line_date", "paid_on", "accounting_month"])
-@pytest.mark.parametrize(
-    "text", ["20261101", "2026-W44-6", "0001-01-01", "1999-12-31", "2026-11-31", "9" * 5000]
-)
-def test_a_day_of_a_form_has_one_form_and_an_earliest_day(field: str, text: str) -> None:
-    with pytest.raises(
-        ParameterError, match=rf"（{field}）の .* は使えません。2000-01-01 以降の日付を YYYY-MM-DD"
-    ):
-        day_of({field: text}, field)
-    assert day_of({field: "2026-11-30"}, field) == date(2026, 11, 30)
 
 
 @pytest.mark.parametrize("jobs", ["0", "33", "-1", "many", "9" * 5000])

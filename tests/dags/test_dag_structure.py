@@ -20,7 +20,8 @@ from airflow.sdk import DAG, CronTriggerTimetable
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
 from include.skillreport.core.catalog import APPROVALS, BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
-from include.skillreport.operations import answers, forms
+from include.skillreport.operations import answers
+from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 
 SNAPSHOTS = Path(__file__).with_name("snapshots")
@@ -149,30 +150,19 @@ def test_a_batch_has_the_same_tasks_in_its_family_dag(dags: dict[str, DAG]) -> N
         assert in_family in (own, {})
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "form"),
-    [
-        ("operate_invoices", forms.INVOICES),
-        ("operate_notifications", forms.NOTIFICATIONS),
-        ("restore_backup", forms.RESTORE),
-        ("undo_settings_sync", forms.UNDO),
-    ],
-)
-def test_an_operations_form_has_the_fields_of_its_operations_under_their_titles(
-    dags: dict[str, DAG], dag_id: str, form: forms.OperationForm
+@pytest.mark.parametrize("dag_id", FORMS)
+def test_an_operations_dag_has_the_fields_and_the_table_of_its_form(
+    dags: dict[str, DAG], dag_id: str
 ) -> None:
-    params = dags[dag_id].params
-    assert set(params) - {"operation", "business_date", "dry_run"} == set(form.titles)
-    assert {name: params.get_param(name).schema["title"] for name in form.titles} == form.titles
-    if "operation" in params:
-        assert params.get_param("operation").schema["enum"] == [each.name for each in form.operations]
+    dag, form = dags[dag_id], FORMS[dag_id]
+    assert set(dag.params) - {"operation", "business_date", "dry_run"} == set(form.fields)
     # A field that only some operations use is below a heading that names them.
-    users = {
-        name: [each for each in form.operations if name in (*each.needs, *each.takes)] for name in form.titles
+    assert {name for name in form.fields if dag.params.get_param(name).schema.get("section")} == {
+        name for name in form.fields if len(form.users(name)) < len(form.operations)
     }
-    assert {name for name in form.titles if params.get_param(name).schema.get("section")} == {
-        name for name in form.titles if len(users[name]) < len(form.operations)
-    }
+    assert dag.doc_md is not None
+    assert "{operations}" not in dag.doc_md
+    assert ("operation" in dag.params) == (form.table() in dag.doc_md) == (len(form.operations) > 1)
 
 
 def test_batch_forms_have_only_their_own_parameters_and_no_operation(

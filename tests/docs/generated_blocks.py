@@ -24,25 +24,18 @@ from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
 from include.skillreport.core.settings import default_files
 from include.skillreport.messaging.channels import CHANNELS
-from include.skillreport.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
+from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 from tests.batches.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
 
 DOCS = PROJECT / "docs"
 PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
 
-_BLOCK = re.compile(r"(?<=<!-- generated: )(\S+)(?: (\S+))?( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(?<=<!-- generated: )(\S+)((?: \S+)*)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 # A page that a recipe shows is renewed when somebody has written it.
 _PAGE_IN_A_PAGE = re.compile(r"(^````.*?^````$)", re.MULTILINE | re.DOTALL)
 _SNAPSHOTS = PROJECT / "tests" / "dags" / "snapshots"
 _AIRFLOW_SETTINGS = PROJECT / "airflow_settings.yaml"
-
-FORMS: Mapping[str, OperationForm] = {
-    "operate_invoices": INVOICES,
-    "operate_notifications": NOTIFICATIONS,
-    "restore_backup": RESTORE,
-    "undo_settings_sync": UNDO,
-}
 
 # Every batch has these fields: docs/manual-runs.md.
 _FIELDS_OF_ALL = {"business_date", "tenants", "dry_run"}
@@ -58,9 +51,9 @@ def renewed(page: Path, connection: psycopg.Connection) -> str:
     """The text of the page with its blocks generated again. The database has the schema."""
 
     def block(match: re.Match[str]) -> str:
-        name, argument, ending = match.groups()
-        content = _BLOCKS[name](*([argument] if argument else []), **_context(name, page, connection))
-        return f"{name}{f' {argument}' if argument else ''}{ending}\n{content}\n\n"
+        name, arguments, ending = match.groups()
+        content = _BLOCKS[name](*arguments.split(), **_context(name, page, connection))
+        return f"{name}{arguments}{ending}\n{content}\n\n"
 
     parts = _PAGE_IN_A_PAGE.split(page.read_text(encoding="utf-8"))
     return "".join(part if index % 2 else _BLOCK.sub(block, part) for index, part in enumerate(parts))
@@ -150,18 +143,16 @@ def _operations_of(spec: OperationSpec) -> list[str]:
 
 
 def _operation(dag_id: str) -> str:
-    form = FORMS[dag_id]
+    return FORMS[dag_id].table()
 
-    def fields(names: Sequence[str]) -> str:
-        return "、".join(f"「{form.titles[name]}」 `{name}`" for name in names) or "–"
 
-    return _table(
-        ("操作", "値", "必須の欄", "任意の欄"),
-        [
-            (operation.label, f"`{operation.name}`", fields(operation.needs), fields(operation.takes))
-            for operation in form.operations
-        ],
-    )
+def _operation_call(dag_id: str, name: str) -> str:
+    """The request that starts an operation with the examples of all its fields."""
+    (operation,) = (each for each in FORMS[dag_id].operations if each.name == name)
+    examples = {field: each.example for field, each in operation.fields().items()}
+    conf = FORMS[dag_id].entered({"operation": name} | examples).values() | {"business_date": "2026-10-01"}
+    body = json.dumps({"logical_date": None, "conf": conf}, ensure_ascii=False, indent=2)
+    return f"```bash\nairflow_api -X POST \"$AIRFLOW_URL/api/v2/dags/{dag_id}/dagRuns\" -d '{body}' |\n  jq .state\n```"
 
 
 def _settings() -> str:
@@ -286,6 +277,7 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "dags": _dags,
     "metrics": _metrics,
     "operation": _operation,
+    "operation_call": _operation_call,
     "operations": _operations,
     "settings": _settings,
     "tables": _tables,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from tests.airflow_installation import PROJECT
@@ -39,12 +40,17 @@ def test_the_readme_is_short() -> None:
     assert len((PROJECT / "README.md").read_text(encoding="utf-8").split()) < MOST_WORDS
 
 
+def _text(page: Path) -> str:
+    """The text of a page, without the pages that its recipes show."""
+    return re.sub(r"^````.*?^````$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
 def test_no_page_leads_out_of_the_documentation() -> None:
     # The site has only the pages.
     leading_out = [
         (page.name, link)
         for page in DOCS.rglob("*.md")
-        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8"))
+        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", _text(page))
         if not (page.parent / link).resolve().is_relative_to(DOCS)
     ]
     assert leading_out == []

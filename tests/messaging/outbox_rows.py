@@ -18,7 +18,7 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging.outbox import Claimed, Lane, SendAttempt, exchange
 from include.skillreport.messaging.retry import Status
-from include.skillreport.operations import notification_operations
+from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns
 from tests import host_rows

@@ -15,7 +15,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.settings import NotificationSettings
-from include.skillreport.operations.approve_directory_changes import DirectoryApproval
+from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from local_stack.stand_ins import StandInDirectory, StandIns
 from tests import host_rows
 from tests.batches.notification.directory_rows import DAY, HASTY, employees, links, member, run_sync, slack

@@ -15,7 +15,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
-from include.skillreport.operations import invoice_approval
+from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from local_stack.batch_runs import LOCAL, process_tenants
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (

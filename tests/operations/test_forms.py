@@ -8,72 +8,20 @@ from typing import Any
 
 import pytest
 
+from include.skillreport.core.catalog import APPROVALS, OPERATIONS
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.operations.forms import (
-    INVOICES,
-    NOTIFICATIONS,
-    RESTORE,
-    UNDO,
-    Operation,
-    OperationForm,
-)
+from include.skillreport.operations.form import Operation, OperationForm
+from include.skillreport.operations.forms import FORMS
 
-FORMS = {"invoices": INVOICES, "notifications": NOTIFICATIONS, "restore": RESTORE, "undo": UNDO}
+INVOICES = FORMS["operate_invoices"]
 
-# A value of each field as the form gives it, and the ways in which the field can be empty.
-FILLED: dict[str, Any] = {
-    "accept_change": True,
-    "accounting_month": "2026-10-01",
-    "addresses": ["a@example.jp"],
-    "allow_incomplete": True,
-    "backup": "BKP_20261101_001",
-    "credit_lines": ["1=100"],
-    "every_month": True,
-    "execution": "BATCH-018-05_x",
-    "line_date": "2026-10-31",
-    "line_price": "5000",
-    "line_quantity": "2",
-    "line_tax": "standard",
-    "line_text": "作業費",
-    "line_unit": "時間",
-    "messages": ["m1"],
-    "paid_amount": "11000",
-    "paid_invoice": "INV-2026-10-001",
-    "paid_method": "銀行振込",
-    "paid_on": "2026-11-30",
-    "paid_reference": "F-1",
-    "paid_to": "INV-2026-10-002",
-    "payment_file": "2026-11.csv",
-    "reason": "訂正",
-    "target": "copy",
-    "tenants": ["A"],
-}
+# The ways in which a field can be empty, by the input of the dialog.
 EMPTY: dict[str, list[Any]] = {
-    "accept_change": [None, False],
-    "accounting_month": [None, "", " 　"],
-    "addresses": [None, [], ["", " 　"]],
-    "allow_incomplete": [None, False],
-    "backup": [None, "", " 　"],
-    "credit_lines": [None, [], ["", " 　"]],
-    "every_month": [None, False],
-    "execution": [None, "", " 　"],
-    "line_date": [None, "", " 　"],
-    "line_price": [None, "", " 　"],
-    "line_quantity": [None, "", " 　"],
-    "line_tax": [None, "", " 　"],
-    "line_text": [None, "", " 　"],
-    "line_unit": [None, "", " 　"],
-    "messages": [None, [], ["", " 　"]],
-    "paid_amount": [None, "", " 　"],
-    "paid_invoice": [None, "", " 　"],
-    "paid_method": [None, "", " 　"],
-    "paid_on": [None, "", " 　"],
-    "paid_reference": [None, "", " 　"],
-    "paid_to": [None, "", " 　"],
-    "payment_file": [None, "", " 　"],
-    "reason": [None, "", " 　"],
-    "target": [None, "", " 　"],
-    "tenants": [None, [], ["", " 　"]],
+    "choice": [None, "", " 　"],
+    "date": [None, "", " 　"],
+    "flag": [None, False],
+    "lines": [None, [], ["", " 　"]],
+    "text": [None, "", " 　"],
 }
 
 
@@ -90,78 +38,98 @@ def fields(*, used: bool | None = None, needed: bool | None = None) -> Iterator[
     """Every field of every operation, as far as the operation uses or needs it."""
     for name, form in FORMS.items():
         for operation in form.operations:
-            for field in form.titles:
-                is_needed = field in operation.needs
-                is_used = is_needed or field in operation.takes
+            for field in form.fields:
+                is_used = field in operation.fields()
+                is_needed = field in operation.fields(required=True)
                 if used in (None, is_used) and needed in (None, is_needed):
                     yield pytest.param(form, operation, field, id=f"{name} {operation.name} {field}")
 
 
-def needed_values(operation: Operation) -> dict[str, Any]:
+def values(operation: type[Operation], *, required: bool | None = None) -> dict[str, Any]:
+    """The form with the examples of the operation's fields."""
+    examples = {name: field.example for name, field in operation.fields(required=required).items()}
+    return {"operation": operation.name} | examples
+
+
+def needed_values(operation: type[Operation]) -> dict[str, Any]:
     """The form with the least that the operation needs."""
-    return {"operation": operation.name} | {field: FILLED[field] for field in operation.needs}
+    return values(operation, required=True)
+
+
+def test_every_operation_that_is_no_approval_has_a_form() -> None:
+    assert [*FORMS] == [spec.dag_id for spec in OPERATIONS if spec not in APPROVALS.values()]
 
 
 @pytest.mark.parametrize(("form", "operation"), operations())
 def test_an_operation_is_chosen_with_its_needed_and_optional_fields(
-    form: OperationForm, operation: Operation
+    form: OperationForm, operation: type[Operation]
 ) -> None:
-    least = needed_values(operation)
+    for entered_values in (needed_values(operation), values(operation)):
+        entered = form.entered(entered_values)
+        assert type(entered) is operation
+        # The run's options and the conf of the board's run are JSON values.
+        assert form.entered(entered.values()) == entered
+    assert set(values(operation)) == {"operation", *operation.fields()}
 
-    assert form.chosen(least) is operation
-    assert form.chosen(least | {field: FILLED[field] for field in operation.takes}) is operation
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_field_has_the_same_description_in_all_operations(form: OperationForm) -> None:
+    for operation in form.operations:
+        for name, field in operation.fields().items():
+            assert field is form.fields[name]
 
 
 @pytest.mark.parametrize(("form", "operation", "field"), fields(needed=True))
 def test_a_field_that_an_operation_needs_is_asked_for_by_name(
-    form: OperationForm, operation: Operation, field: str
+    form: OperationForm, operation: type[Operation], field: str
 ) -> None:
-    complaint = f"操作「{operation.title}」には「{form.titles[field]}」（{field}）が必要です。"
-    for blank in EMPTY[field]:
+    complaint = f"操作「{operation.title}」には「{form.fields[field].title}」（{field}）が必要です。"
+    for blank in EMPTY[form.fields[field].input]:
         with pytest.raises(ParameterError, match=re.escape(complaint)):
-            form.chosen(needed_values(operation) | {field: blank})
-    values = needed_values(operation)
-    del values[field]
+            form.entered(needed_values(operation) | {field: blank})
+    given = needed_values(operation)
+    del given[field]
     with pytest.raises(ParameterError, match=re.escape(complaint)):
-        form.chosen(values)
+        form.entered(given)
 
 
 @pytest.mark.parametrize(("form", "operation", "field"), fields(used=False))
 def test_a_field_of_another_operation_is_refused_with_its_users(
-    form: OperationForm, operation: Operation, field: str
+    form: OperationForm, operation: type[Operation], field: str
 ) -> None:
     with pytest.raises(ParameterError) as refused:
-        form.chosen(needed_values(operation) | {field: FILLED[field]})
+        form.entered(needed_values(operation) | {field: form.fields[field].example})
 
     text = str(refused.value)
-    assert f"「{form.titles[field]}」（{field}）は操作「{operation.title}」では使いません。" in text
-    users = [each.title for each in form.operations if field in (*each.needs, *each.takes)]
+    assert f"「{form.fields[field].title}」（{field}）は操作「{operation.title}」では使いません。" in text
+    users = [each.title for each in form.operations if field in each.fields()]
     assert users
     assert all(f"「{user}」" in text for user in users)
 
 
 @pytest.mark.parametrize(("form", "operation", "field"), fields(needed=False))
-def test_a_blank_field_is_no_value(form: OperationForm, operation: Operation, field: str) -> None:
-    for blank in EMPTY[field]:
-        assert form.chosen(needed_values(operation) | {field: blank}) is operation
+def test_a_blank_field_is_no_value(form: OperationForm, operation: type[Operation], field: str) -> None:
+    least = needed_values(operation)
+    for blank in EMPTY[form.fields[field].input]:
+        assert form.entered(least | {field: blank}) == form.entered(least)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_an_unknown_operation_is_refused_with_those_that_there_are(form: OperationForm) -> None:
     names = "、".join(operation.name for operation in form.operations)
     with pytest.raises(ParameterError, match=f"「操作」（operation）'erase' は使えません。{names} のどれか"):
-        form.chosen({"operation": "erase"})
+        form.entered({"operation": "erase"})
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_without_an_operation_the_first_one_is_chosen(form: OperationForm) -> None:
     first = form.operations[0]
-    values = needed_values(first)
+    given = needed_values(first)
 
     for empty in (None, ""):
-        assert form.chosen(values | {"operation": empty}) is first
-    del values["operation"]
-    assert form.chosen(values) is first
+        assert type(form.entered(given | {"operation": empty})) is first
+    del given["operation"]
+    assert type(form.entered(given)) is first
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -173,5 +141,12 @@ def test_an_operation_that_only_reads_is_the_default(form: OperationForm) -> Non
 
 
 def test_a_field_of_the_frame_is_no_field_of_an_operation() -> None:
-    values = {"operation": "explain", "tenants": ["A"], "business_date": "2026-10-01", "dry_run": True}
-    assert INVOICES.chosen(values).name == "explain"
+    given = {"operation": "explain", "tenants": ["A"], "business_date": "2026-10-01", "dry_run": True}
+    assert INVOICES.entered(given).values() == {"operation": "explain", "tenants": ["A"]}
+
+
+def test_the_board_asks_for_a_tenant_where_none_means_all() -> None:
+    notifications = FORMS["operate_notifications"]
+    assert notifications.entered({"operation": "reopen"}).values() == {"operation": "reopen"}
+    with pytest.raises(ParameterError, match="「テナントコード」（tenants）が必要です"):
+        notifications.entered({"operation": "reopen"}, on_board=True)

@@ -14,7 +14,7 @@ import pytest
 from include.skillreport.core.catalog import OPERATE_INVOICES
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.operations import invoice_operations
+from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, open_run
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
@@ -107,7 +107,7 @@ def test_an_explanation_writes_no_file_not_even_one_that_is_missing(
 
 
 @pytest.mark.usefixtures("jump")
-@pytest.mark.parametrize("name", ["HD001", " HD001 ", "A"])
+@pytest.mark.parametrize("name", ["HD001", " HD001 ", "ＨＤ００１", "A"])
 def test_an_approval_by_code_or_id_finalizes_only_its_invoice(
     database: Database, host: psycopg.Connection, name: str
 ) -> None:

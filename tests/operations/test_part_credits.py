@@ -138,9 +138,7 @@ def test_a_deduction_is_credited_with_the_lines_that_it_reduces(
     assert everything_written(host) == rows
 
 
-@pytest.mark.parametrize(
-    "line", ["1", "1=-5", "一=5", "1=5y", "=5", "1=1,5", "１=5", "1=２", "1=1e3", "1=1000000000000000"]
-)
+@pytest.mark.parametrize("line", ["1", "1=-5", "一=5", "1=5y", "=5", "1=1,5", "1=1e3", "1=1000000000000000"])
 def test_a_part_that_cannot_be_read_is_refused_before_anything_happens(database: Database, line: str) -> None:
     with pytest.raises(ParameterError, match="credit_lines"):
         part_credit(database, line)

@@ -13,7 +13,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest, open_run
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.operations import invoice_operations
+from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.batches.tenant_management.billing_rows import (
     customer,

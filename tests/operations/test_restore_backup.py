@@ -193,7 +193,7 @@ def test_another_run_completes_a_restore_killed_between_two_tenants(
 ) -> None:
     backups.take()
     change_rows_of_a(backups.database)
-    restore_one = "include.skillreport.operations.restore_backup.restore_one_tenant"
+    restore_one = "include.skillreport.operations.restore_backup.batch.restore_one_tenant"
 
     def die(*_: object, **__: object) -> None:
         raise Killed

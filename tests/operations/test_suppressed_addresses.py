@@ -12,7 +12,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.messaging import suppression
 from include.skillreport.messaging.suppression import Reason
-from include.skillreport.operations import notification_operations
+from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
 from tests import host_rows

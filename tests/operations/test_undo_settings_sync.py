@@ -13,7 +13,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.run_log import RunResult
-from include.skillreport.operations import settings_sync_undo
+from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.batches.tenant_management.settings_rows import (
     BASIC,

@@ -10,7 +10,9 @@ from airflow.sdk import BaseSensorOperator, Param
 from typing_extensions import override
 
 from skill_batch.batch_flow import failure_alert, run_of
+from skill_batch.forms import field_param
 from include.skillreport.core.catalog import TENANT_BILLING
+from include.skillreport.operations.operate_invoices.form import Approve
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -72,12 +74,6 @@ def wait_for_closed_usage(run: Any) -> Any:
     return sensor.output
 
 
-def allow_incomplete(section: str | None = None) -> Param:
+def allow_incomplete() -> Param:
     """The form field that allows billing although some days are not closed."""
-    return Param(
-        False,
-        type="boolean",
-        title="未締め日を許す",
-        description="使用量が締まっていない日があっても、締まっている日だけで請求します。",
-        section=section,
-    )
+    return field_param(Approve.fields()["allow_incomplete"])

@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 import psycopg
 
-from skill_batch.board.actions import Action, ActionError, unknown_tenants
+from skill_batch.board.actions import Action, unknown_tenants
 from skill_batch.board.choosing import choices, tenant_ids_of
 from skill_batch.board.message_words import ALL_STATES, channel_labels
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
+from include.skillreport.core.database import has_control_characters
+from include.skillreport.core.entered import plain
+from include.skillreport.core.errors import ParameterError
 
 # A dialog shows this many lines.
 MOST = 50
-
-# If the form has the flag "every_month", these operations work on all invoices of a tenant.
-_OF_EVERY_MONTH = ("stop_reminders", "allow_reminders")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def describe_targets(
         return _targets("channels", _SQL.rows(connection, "described_channels", tenant_ids=tenant_ids))
     if action.spec is not OPERATE_INVOICES:
         return None
-    if action.name in _OF_EVERY_MONTH and list(values.get("every_month", ()))[-1:] == ["on"]:
+    if list(values.get("every_month", ()))[-1:] == ["on"]:
         return _targets("tenants", _SQL.rows(connection, "described_tenants", tenant_ids=tenant_ids))
     period_start = _month(values.get("business_date", ()), today)
     return _targets(
@@ -66,14 +66,14 @@ def describe_targets(
 def tenants_of_messages(connection: psycopg.Connection[Any], message_ids: Sequence[str]) -> list[str]:
     """The value of a form's field "tenants" that selects exactly the tenants that have these messages.
 
-    :raises ActionError: the operation cannot work on one of these tenants.
+    :raises ParameterError: the operation cannot work on one of these tenants.
     """
     rows = _SQL.rows(connection, "described_messages", message_ids=list(message_ids))
     codes = {str(row["tenant_id"]): str(row["tenant_code"]) for row in rows}
     found = choices(connection, list(codes))
     for tenant_id, choice in found.items():
         if choice.refusal:
-            raise ActionError(
+            raise ParameterError(
                 f"テナント {codes[tenant_id]}: {choice.refusal}。このテナントの通知を選択から外してください。"
             )
     return sorted(str(choice.chosen_as) for choice in found.values())
@@ -95,12 +95,14 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lines(values: Mapping[str, Sequence[str]], name: str) -> list[str]:
-    return [line.strip() for text in values.get(name, ()) for line in text.splitlines() if line.strip()]
+    """The lines of a field that the database can contain."""
+    lines = [line.strip() for text in values.get(name, ()) for line in text.splitlines()]
+    return [line for line in lines if line and not has_control_characters(line)]
 
 
 def _month(given: Sequence[str], today: date) -> date:
     """The first day of the month in the form, or of the previous month. The operation has the same rule."""
     try:
-        return date.fromisoformat(given[-1]).replace(day=1)
+        return date.fromisoformat(plain(given[-1])).replace(day=1)
     except (IndexError, ValueError):
         return (today.replace(day=1) - timedelta(days=1)).replace(day=1)

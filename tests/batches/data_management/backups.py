@@ -28,7 +28,7 @@ from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult, close_execution
 from include.skillreport.core.postgres_programs import BIN_VARIABLE, find_programs
-from include.skillreport.operations.restore_backup import BackupRestore
+from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests import host_rows

@@ -12,8 +12,8 @@ import pytest
 from include.skillreport.batches.log_cleanup import rows
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, count_old, delete_old
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
+from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.errors import SettingsError
-from include.skillreport.core.execution.parameters import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.setting_types import LONGEST_DAYS
 from include.skillreport.core.settings import parse_settings
 from tests.conftest import Database

@@ -23,7 +23,7 @@ from include.skillreport.core.execution.object_store import ObjectStore, full_di
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport
-from include.skillreport.operations import invoice_operations
+from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database

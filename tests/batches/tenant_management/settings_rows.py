@@ -13,7 +13,7 @@ from include.skillreport.batches.settings_sync.plan_settings import load_plan_se
 from include.skillreport.core.catalog import SETTINGS_SYNC, UNDO_SETTINGS_SYNC
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
-from include.skillreport.operations import settings_sync_undo
+from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, run_batch
 from tests import host_rows
 from tests.conftest import Database

@@ -27,7 +27,8 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from include.skillreport.operations import invoice_approval, invoice_operations
+from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
+from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, open_run
 from local_stack.stack import DEMO_SETTINGS
 from tests.batches.tenant_management import billing_rows

@@ -14,9 +14,9 @@ from psycopg.rows import dict_row
 
 from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
-from include.skillreport.core.execution.parameters import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare

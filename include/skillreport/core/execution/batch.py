@@ -45,6 +45,11 @@ class Run:
     attempt: int = 0
 
     @property
+    def person(self) -> str:
+        """The person who enters data: the user who triggered the run, otherwise the run."""
+        return self.triggered_by or self.execution_id
+
+    @property
     def is_repeated(self) -> bool:
         """Whether a user triggered or cleared the run. Such a run reads the application's rows again, because they may have changed."""
         return self.triggered_by is not None or self.attempt > 0

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, entered_day
 from include.skillreport.core.errors import ParameterError
-
-# No data exists before this date, and a year such as 0001 is a typing error.
-EARLIEST_BUSINESS_DATE = date(2000, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -32,18 +30,6 @@ def parse_parameters(values: Mapping[str, Any]) -> RunParameters:
         tenants=_codes(values.get("tenants")),
         dry_run=_flag(values.get("dry_run")),
     )
-
-
-def entered_day(value: object) -> date | None:
-    """The day in a field of a form, or None if it is none in the form YYYY-MM-DD, or is before ``EARLIEST_BUSINESS_DATE``."""
-    if not isinstance(value, str):
-        return None
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
-        return None
-    # date.fromisoformat() also accepts 20261031 and 2026-W44-6.
-    return day if day.isoformat() == value and day >= EARLIEST_BUSINESS_DATE else None
 
 
 def require_known(given: Iterable[str], form: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 
 from include.skillreport.core.database import Statements, is_tenant_id
+from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.sharding import Tenant, Unit
 
@@ -40,7 +41,7 @@ def select_tenants(
     further: Collection[str] = (),
     vanished: Sequence[Tenant] = (),
 ) -> TenantSelection:
-    """The active tenants, or the active tenants with these codes. A code that no tenant has may be a tenant id.
+    """The active tenants, or the active tenants with these codes. A code that no tenant has may be a tenant id, or in full-width letters.
 
     ``further`` are the ids of tenants that count as active. ``vanished`` tenants, which the application has deleted, count as active too.
     :raises ParameterError: names the unknown codes, and the tenants that are not active with their status.
@@ -65,7 +66,9 @@ def select_tenants(
             differing=differing,
         )
 
-    found = {code: by_code.get(code) or by_id.get(code, []) for code in codes}
+    # The exact spelling comes first: another tenant may have the same code in full-width letters.
+    named = {**by_id, **by_code}
+    found = {code: named.get(code) or named.get(plain(code), []) for code in codes}
     missing = [code for code, entries in found.items() if not entries]
     if missing:
         raise ParameterError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -23,6 +22,7 @@ from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS, index_cells
 from include.skillreport.billing.money import entered_number
 from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.entered import plain
 from include.skillreport.core.execution.business_date import JAPAN
 
 router = APIRouter()
@@ -38,15 +38,10 @@ Kind = Literal["", "invoice", "credit"]
 def _entered_amount(value: Any) -> Any:
     if value in (None, ""):
         return None
-    number = entered_number(_normalised(str(value)))
+    number = entered_number(plain(str(value)))
     if number is None:
         raise ValueError("no number")
     return number
-
-
-def _normalised(text: str) -> str:
-    """The text without the full-width forms of digits, letters and signs."""
-    return unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-").strip()
 
 
 def _entered_day(value: Any) -> Any:
@@ -164,7 +159,7 @@ def _criteria(
             f"円の金額の範囲が逆です（{amount_from:,f} から {amount_to:,f} まで）",
         )
     return Criteria(
-        date_from, date_to, amount_from, amount_to, counterparty.strip(), _normalised(number), kind, page
+        date_from, date_to, amount_from, amount_to, counterparty.strip(), plain(number), kind, page
     )
 
 

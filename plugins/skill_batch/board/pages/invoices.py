@@ -20,7 +20,7 @@ from include.skillreport.approvals.requests import HOLDS
 from include.skillreport.billing.periods import Period
 from include.skillreport.core.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.operations.forms import TAX_CATEGORIES
+from include.skillreport.operations.operate_invoices.form import FORM, TAX_CATEGORIES
 
 router = APIRouter()
 
@@ -30,17 +30,8 @@ _MOST_REQUESTS = 20
 
 State = Literal["", "held", "draft", "finalized", "zero", "credit_note", "credited", "void"]
 
-# The operations on one invoice, with the texts of their buttons.
-ACTIONS = {
-    "explain": "内訳",
-    "approve": "承認",
-    "record_payment": "入金の記録",
-    "record_refund": "返金の記録",
-    "part_credit": "一部の返還",
-    "credit": "返還",
-    "reissue": "再発行",
-    "void": "取消",
-}
+# The operations by name. Their buttons have their texts.
+ACTIONS = {operation.name: operation for operation in FORM.operations}
 
 Row = Mapping[str, Any]
 
@@ -155,7 +146,12 @@ def possible_actions(invoice: Row) -> list[str]:
         "reissue": is_open and is_final and can_be_taken_back,
         "void": is_open and can_be_taken_back,
     }
-    return [name for name in ACTIONS if possible[name]]
+    return [name for name, is_possible in possible.items() if is_possible]
+
+
+def payment_action(open_amount: Decimal) -> str:
+    """The name of the operation that settles an open amount."""
+    return "record_payment" if open_amount > 0 else "record_refund"
 
 
 def is_live_invoice(document: Row) -> bool:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
 from skill_batch.board.access import Rights, RightsDep, from_this_page
-from skill_batch.board.actions import Action, ActionError, find_action, unknown_messages, unknown_tenants
+from skill_batch.board.actions import Action, find_action, known_tenants, unknown_messages
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, tenants_of_messages
-from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES
+from include.skillreport.core.catalog import BATCHES
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 
 router = APIRouter()
@@ -51,7 +52,7 @@ def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response
     """The dialog of an action. The query contains the values that the page provides."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
-    values = {each.name: request.query_params.getlist(each.name) for each in action.fields}
+    values = {each: request.query_params.getlist(each) for each in action.fields}
     return _dialog(request, rights, action, values)
 
 
@@ -60,11 +61,11 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
     """Start the action's run as the user, and show its progress."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
-    values = {each.name: [str(value) for value in form.getlist(each.name)] for each in action.fields}
+    values = {each: [str(value) for value in form.getlist(each)] for each in action.fields}
     try:
-        conf = action.conf(values)
+        conf = action.conf(values, datetime.now(UTC))
         _complete(request.app.state.database, action, conf)
-    except ActionError as error:
+    except ParameterError as error:
         return _dialog(request, rights, action, values, str(error))
     run = AirflowApi(request).start(dag_id, conf)
     return follow_run(request, rights, dag_id, run["dag_run_id"])
@@ -189,19 +190,20 @@ def _dialog(
 def _complete(database: BoardDatabase, action: Action, conf: dict[str, Any]) -> None:
     """Check that tenants and messages exist, and add the tenants of messages: without them the run is for all tenants.
 
-    :raises ActionError: names tenants or messages that do not exist.
+    :raises ParameterError: names tenants or messages that do not exist.
     """
     with database.read() as connection:
-        tenants = unknown_tenants(
-            connection, conf.get("tenants", []), takes_former=action.spec is OPERATE_INVOICES
-        )
+        if conf.get("tenants"):
+            conf["tenants"] = known_tenants(
+                connection,
+                conf["tenants"],
+                takes_former=bool(action.operation and action.operation.takes_former),
+            )
         messages = unknown_messages(connection, conf.get("messages", []))
         if conf.get("messages") and not conf.get("tenants"):
             conf["tenants"] = tenants_of_messages(connection, conf["messages"])
-    if tenants:
-        raise ActionError(f"テナントコード {'、'.join(tenants[:5])} は存在しません。")
     if messages:
-        raise ActionError(f"メッセージ {'、'.join(messages[:5])} は存在しません。")
+        raise ParameterError(f"メッセージ {'、'.join(messages[:5])} は存在しません。")
 
 
 def _key(instance: Mapping[str, Any]) -> str:

@@ -6,10 +6,8 @@ Payments and refunds are recorded, reversed, moved to another invoice, or import
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
-from datetime import date
-from decimal import Decimal
-from typing import Any, Literal
+from collections.abc import Collection
+from typing import Literal
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.overdue_letters import allow_reminders, stop_reminders
@@ -34,48 +32,8 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Tenant
-from include.skillreport.operations.form_values import day_of, number_of, text_of
-from include.skillreport.operations.forms import INVOICES, Operation
-
-IMPORT = "import_payments"
-
-# Operations that also work on invoices of tenants that have left.
-PAYMENT_OPERATIONS = (
-    "record_payment",
-    "reverse_payment",
-    "move_payment",
-    "record_refund",
-    "stop_reminders",
-    "allow_reminders",
-)
-
-# Operations on the payments of one invoice, which belongs to one tenant.
-_OF_ONE_TENANT = ("record_payment", "move_payment", "record_refund")
-
-# The folder of the payment files in the object store.
-_FOLDER = "payments"
-
-
-def payment_options(request: Request, operation: Operation) -> dict[str, Any]:
-    """The fields of an operation on payments as JSON values.
-
-    :raises ParameterError: there is not exactly one tenant, or a value cannot be read.
-    """
-    values = request.values
-    if operation.name in _OF_ONE_TENANT and len(request.codes) != 1:
-        raise ParameterError(
-            f"操作「{operation.title}」では「テナントコード」（tenants）に 1 件だけ指定してください。入金は請求書 1 件ずつ記録します。"
-        )
-    options: dict[str, Any] = {
-        field: text_of(values, field) for field in ("paid_reference", "paid_to", "paid_invoice")
-    }
-    if operation.name in ("record_payment", "record_refund"):
-        options |= {
-            "paid_on": day_of(values, "paid_on").isoformat(),
-            "paid_amount": f"{number_of(values, 'paid_amount'):f}",
-            "paid_method": text_of(values, "paid_method"),
-        }
-    return options
+from include.skillreport.operations.form import Operation
+from include.skillreport.operations.operate_invoices import form
 
 
 def former_payers(request: Request) -> Collection[str]:
@@ -88,7 +46,7 @@ def vanished(request: Request) -> list[Tenant]:
     return [Tenant(*each) for each in vanished_payers(request.platform)]
 
 
-def record(work: Work, tenant_id: str, person: str) -> UnitResult:
+def record(_: Billing, work: Work, entered: form.RecordPayment, tenant_id: str) -> UnitResult:
     """Record a payment of the month's invoice."""
     run = work.run
     invoice = invoice_of_month(work.connection, tenant_id, Period.month_of(run.business_date)).invoice
@@ -99,24 +57,24 @@ def record(work: Work, tenant_id: str, person: str) -> UnitResult:
         )
     (recorded,) = record_payments(
         work.connection,
-        [_entered(work, invoice.number, invoice.currency, "payment")],
+        [_payment(entered, invoice.number, invoice.currency, "payment")],
         source="operation",
         today=run.run_date,
-        entered_by=person,
+        entered_by=run.person,
         execution_id=run.execution_id,
     )
     return _result(tenant_id, "paid", [recorded])
 
 
-def refund(billing: Billing, work: Work, tenant_id: str, person: str) -> UnitResult:
+def refund(billing: Billing, work: Work, entered: form.RecordRefund, tenant_id: str) -> UnitResult:
     """Record a refund of the month's overpaid invoice, which may be credited."""
     run = work.run
-    period, reference = Period.month_of(run.business_date), run.options["paid_reference"]
+    period = Period.month_of(run.business_date)
     numbers = (
-        [run.options["paid_invoice"]]
-        if run.options["paid_invoice"]
+        [entered.paid_invoice]
+        if entered.paid_invoice
         # A second attempt finds the refund, although its invoice may not be overpaid any more.
-        else refunded_invoices(work.connection, tenant_id, period, reference)
+        else refunded_invoices(work.connection, tenant_id, period, entered.paid_reference)
         or overpaid_invoices(work.connection, tenant_id, period)
     )
     if not numbers:
@@ -136,27 +94,27 @@ def refund(billing: Billing, work: Work, tenant_id: str, person: str) -> UnitRes
         )
     recorded = record_refund(
         work.connection,
-        _entered(work, numbers[0], stored.invoice.currency, "refund"),
-        run.options["reason"],
+        _payment(entered, numbers[0], stored.invoice.currency, "refund"),
+        entered.reason,
         today=run.run_date,
-        entered_by=person,
+        entered_by=run.person,
         execution_id=run.execution_id,
     )
     return _result(tenant_id, "refunded", [recorded])
 
 
-def move(work: Work, tenant_id: str, person: str) -> UnitResult:
+def move(_: Billing, work: Work, entered: form.MovePayment, tenant_id: str) -> UnitResult:
     """Move the payment with the reference from the month's invoice to another invoice of the tenant."""
     run = work.run
     source, target = move_payment(
         work.connection,
         tenant_id,
         Period.month_of(run.business_date),
-        run.options["paid_reference"],
-        run.options["paid_to"],
-        run.options["reason"],
-        number=run.options["paid_invoice"] or None,
-        moved_by=person,
+        entered.paid_reference,
+        entered.paid_to,
+        entered.reason,
+        number=entered.paid_invoice or None,
+        moved_by=run.person,
         execution_id=run.execution_id,
     )
     notes = [f"請求書 {source.number} の入金を請求書 {target.number} へ付け替えました"]
@@ -171,17 +129,17 @@ def move(work: Work, tenant_id: str, person: str) -> UnitResult:
     )
 
 
-def reverse(work: Work, tenant_id: str, person: str) -> UnitResult:
+def reverse(_: Billing, work: Work, entered: form.ReversePayment, tenant_id: str) -> UnitResult:
     """Reverse the payment or the refund of the month with the reference."""
     run = work.run
     taken_back = reverse_payment(
         work.connection,
         tenant_id,
         Period.month_of(run.business_date),
-        run.options["paid_reference"],
-        run.options["reason"],
-        number=run.options["paid_invoice"] or None,
-        reversed_by=person,
+        entered.paid_reference,
+        entered.reason,
+        number=entered.paid_invoice or None,
+        reversed_by=run.person,
         execution_id=run.execution_id,
     )
     state = "過入金" if taken_back.open_amount < 0 else "未入金"
@@ -192,31 +150,17 @@ def reverse(work: Work, tenant_id: str, person: str) -> UnitResult:
     return UnitResult(tenant_id, {"reversed": [taken_back.number]}, 1, notes=(note,))
 
 
-def _entered(work: Work, number: str, currency: str, kind: Literal["payment", "refund"]) -> Payment:
-    """The payment or refund of the form."""
-    options = work.run.options
-    return Payment(
-        number,
-        date.fromisoformat(options["paid_on"]),
-        Decimal(options["paid_amount"]),
-        currency,
-        options["paid_method"],
-        options["paid_reference"],
-        kind,
-    )
-
-
-def stop(work: Work, tenant_id: str, person: str) -> UnitResult:
+def stop(_: Billing, work: Work, entered: form.StopReminders, tenant_id: str) -> UnitResult:
     """Put the month's invoice, or the tenant, on the stop list of the reminders."""
-    invoice_id, name = _stopped(work, tenant_id)
-    is_new = stop_reminders(work.connection, tenant_id, invoice_id, work.run.options["reason"], person)
+    invoice_id, name = _stopped(work, entered, tenant_id)
+    is_new = stop_reminders(work.connection, tenant_id, invoice_id, entered.reason, work.run.person)
     notes = () if is_new else (f"{name}の督促はすでに止めています。理由は前のままです",)
     return UnitResult(tenant_id, {"reminders_stopped": name}, int(is_new), notes=notes)
 
 
-def allow(work: Work, tenant_id: str, _: str) -> UnitResult:
+def allow(_: Billing, work: Work, entered: form.AllowReminders, tenant_id: str) -> UnitResult:
     """Take the month's invoice, or the tenant, off the stop list of the reminders."""
-    invoice_id, name = _stopped(work, tenant_id)
+    invoice_id, name = _stopped(work, entered, tenant_id)
     was_stopped = allow_reminders(work.connection, tenant_id, invoice_id)
     notes = (
         () if was_stopped else (f"{name}の督促は止めていません。対象月と「すべての月」を確認してください",)
@@ -224,37 +168,36 @@ def allow(work: Work, tenant_id: str, _: str) -> UnitResult:
     return UnitResult(tenant_id, {"reminders_allowed": name}, int(was_stopped), notes=notes)
 
 
-def tenants_of_file(request: Request) -> list[str]:
+def tenants_of_file(request: Request, entered: Operation) -> list[str]:
     """The ids of the tenants of the invoices in the payment file. The whole file is checked first.
 
     :raises ParameterError: the file cannot be read, or a line cannot be recorded.
     """
-    name = _file_name(request.values)
-    rows, _ = _read(request.files, name)
+    assert isinstance(entered, form.ImportPayments)
+    rows, _ = _read(request.files, entered.payment_file)
     payments = [row.payment for row in rows]
     payables = find_payables(request.platform, {payment.number for payment in payments})
     recorded = find_recorded(request.platform, payments)
     assert request.run_date is not None, "a run that is opened has its date"
-    require_recordable(rows, name, payables, recorded, request.run_date)
+    require_recordable(rows, entered.payment_file, payables, recorded, request.run_date)
     return sorted({payables[payment.number].tenant_id for payment in payments})
 
 
-def file_options(request: Request) -> dict[str, Any]:
-    """The file's name and the SHA-256 of its content, so that a shard detects changed content."""
-    name = _file_name(request.values)
-    return {"payment_file": name, "payment_digest": _read(request.files, name)[1]}
+def digest_of(files: ObjectStore, entered: form.ImportPayments) -> str:
+    """The SHA-256 of the file's content, so that a shard detects changed content."""
+    return _read(files, entered.payment_file)[1]
 
 
-def import_file(work: Work, person: str) -> list[Outcome]:
+def import_file(work: Work, entered: form.ImportPayments) -> list[Outcome]:
     """Record the file's payments of these tenants. If one payment of a tenant fails, no payment of this tenant is recorded.
 
     :raises ParameterError: the file has changed since the run was opened.
     """
-    name = work.run.options["payment_file"]
+    name = entered.payment_file
     rows, digest = _read(work.files, name)
     if digest != work.run.options["payment_digest"]:
         raise ParameterError(
-            f"入金ファイル '{name}' が、この実行を始めたあとに変わりました。操作「入金ファイルの取込み」をもう一度実行してください。"
+            f"入金ファイル '{name}' が、この実行を始めたあとに変わりました。操作「{entered.title}」をもう一度実行してください。"
         )
     # Row-level security shows the invoices of these tenants only.
     payables = find_payables(work.connection, {row.payment.number for row in rows})
@@ -263,10 +206,10 @@ def import_file(work: Work, person: str) -> list[Outcome]:
         payable = payables.get(row.payment.number)
         if payable:
             of_tenant[payable.tenant_id].append(row.payment)
-    return [_import_tenant(work, tenant_id, payments, person) for tenant_id, payments in of_tenant.items()]
+    return [_import_tenant(work, tenant_id, payments) for tenant_id, payments in of_tenant.items()]
 
 
-def _import_tenant(work: Work, tenant_id: str, payments: list[Payment], person: str) -> Outcome:
+def _import_tenant(work: Work, tenant_id: str, payments: list[Payment]) -> Outcome:
     try:
         with work.connection.transaction():
             recorded = record_payments(
@@ -274,7 +217,7 @@ def _import_tenant(work: Work, tenant_id: str, payments: list[Payment], person: 
                 payments,
                 source="file",
                 today=work.run.run_date,
-                entered_by=person,
+                entered_by=work.run.person,
                 execution_id=work.run.execution_id,
             )
     except BillingError as error:
@@ -292,30 +235,36 @@ def _result(tenant_id: str, verb: str, recorded: list[RecordedPayment]) -> UnitR
     )
 
 
-def _stopped(work: Work, tenant_id: str) -> tuple[str | None, str]:
+def _payment(
+    entered: form.RecordPayment, number: str, currency: str, kind: Literal["payment", "refund"]
+) -> Payment:
+    """The entered payment or refund of an invoice."""
+    return Payment(
+        number,
+        entered.paid_on,
+        entered.paid_amount,
+        currency,
+        entered.paid_method,
+        entered.paid_reference,
+        kind,
+    )
+
+
+def _stopped(work: Work, entered: form.ReminderOperation, tenant_id: str) -> tuple[str | None, str]:
     """The id of the invoice, or None for the whole tenant, and its name in messages."""
-    if work.run.options["every_month"]:
+    if entered.every_month:
         return None, "テナントのすべての請求書"
     stored = invoice_of_month(work.connection, tenant_id, Period.month_of(work.run.business_date))
     return stored.invoice_id, invoice_label(stored.invoice.number)
 
 
-def _file_name(values: Mapping[str, Any]) -> str:
-    name = str(values["payment_file"]).strip()
-    if name.startswith(".") or ".." in name or any(part in name for part in ("/", "\\", "\0")):
-        raise ParameterError(
-            f"「{INVOICES.titles['payment_file']}」（payment_file）の {name!r} は使えません。"
-            f"保存先の {_FOLDER}/ にあるファイルの名前だけを、フォルダーなしで指定してください。"
-        )
-    return name
-
-
 def _read(store: ObjectStore, name: str) -> tuple[list[FileRow], str]:
     """The payments of the file, and the SHA-256 of its content (hex)."""
+    key = f"{form.PAYMENTS}/{name}"
     try:
-        content = store.read(f"{_FOLDER}/{name}")
+        content = store.read(key)
     except (FileNotFoundError, IsADirectoryError):
         raise ParameterError(
-            f"入金ファイル '{name}' が保存先の {_FOLDER}/ にありません。{store.location(f'{_FOLDER}/{name}')} に置いてください。"
+            f"入金ファイル '{name}' が保存先の {form.PAYMENTS}/ にありません。{store.location(key)} に置いてください。"
         ) from None
     return parse_payments(content, name), hashlib.sha256(content).hexdigest()

@@ -18,7 +18,8 @@ from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.core.execution.tenant_selection import select_tenants
-from include.skillreport.operations.forms import RESTORE
+from include.skillreport.operations.restore_backup import form
+from include.skillreport.operations.restore_backup.form import FORM
 
 log = logging.getLogger(__name__)
 
@@ -31,29 +32,28 @@ class BackupRestore(UnitBatch):
 
     def units(self, request: Request) -> Sequence[Unit]:
         """The tenants, also inactive ones, or the new database."""
-        if RESTORE.chosen(request.values).name == "new_database":
-            target = str(request.values["target"]).strip()
+        entered = FORM.entered(request.values, request.run_date)
+        if isinstance(entered, form.NewDatabase):
+            target = entered.target
             return [Unit(f"database {target}", target, f"新しいデータベース {target}")]
         return select_tenants(request.platform, request.codes, all_tenants(request.platform)).tenants
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``operation``, the ``backup`` to restore (by default the newest), and the new database's name as ``target``.
+        """The operation and its values, with the ``backup`` to restore: by default the newest.
 
         :raises ParameterError: there is no such backup. :raises BackupError: the login or the tools are not suitable.
         """
         self._access.check()
-        return {
-            "operation": RESTORE.chosen(request.values).name,
-            "backup": self._backup(request.platform, str(request.values.get("backup") or "").strip()),
-            "target": str(request.values.get("target") or "").strip(),
-        }
+        options = FORM.entered(request.values).values()
+        return {**options, "backup": self._backup(request.platform, options.get("backup", ""))}
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
         """Restore a tenant in one transaction, or the whole database."""
-        options = work.run.options
-        packer = self._access.packer(self._access.store(), options["backup"])
-        sha256 = manifest_sha256(work.connection, options["backup"])
-        if options["operation"] == "new_database":
+        entered = FORM.entered(work.run.options)
+        assert isinstance(entered, form.Restore)
+        packer = self._access.packer(self._access.store(), entered.backup)
+        sha256 = manifest_sha256(work.connection, entered.backup)
+        if isinstance(entered, form.NewDatabase):
             if not work.run.dry_run:
                 server = self._access.server()
                 if not server.is_superuser():
@@ -63,12 +63,12 @@ class BackupRestore(UnitBatch):
                     )
                 dump = entry_of(packer.read_manifest(MANIFEST, sha256), DUMP_MANIFEST)
                 manifest = restore_database(
-                    server, packer, options["target"], self._access.settings.jobs, sha256=dump
+                    server, packer, entered.target, self._access.settings.jobs, sha256=dump
                 )
                 log.info(
                     "%s is restored into the database %s: %s",
-                    options["backup"],
-                    options["target"],
+                    entered.backup,
+                    entered.target,
                     comparison_sentence(manifest),
                 )
             return UnitResult(unit_id, {"restored": int(not work.run.dry_run)}, records=0)
@@ -78,7 +78,7 @@ class BackupRestore(UnitBatch):
                 packer,
                 unit_id,
                 manifest_sha256=sha256,
-                merged=options["operation"] == "merge",
+                merged=isinstance(entered, form.Merge),
                 kept=not work.run.dry_run,
             )
         return UnitResult(
@@ -91,7 +91,7 @@ class BackupRestore(UnitBatch):
                 "merged": done.merged_rows or 0,
             },
             records=done.rows,
-            report=(f"{unit_id}（{options['backup']}）", *done.lines()),
+            report=(f"{unit_id}（{entered.backup}）", *done.lines()),
         )
 
     def _backup(self, platform: psycopg.Connection, backup_id: str) -> str:

@@ -17,11 +17,11 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox, suppression
-from include.skillreport.messaging.channels.email.letter import is_address
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.suppression import Reason, masked
-from include.skillreport.operations.forms import NOTIFICATIONS
+from include.skillreport.operations.operate_notifications import form
+from include.skillreport.operations.operate_notifications.form import FORM
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -30,7 +30,7 @@ _LISTED = 200
 
 _REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCRIBE: "配信停止の依頼"}
 
-_DECISIONS = {"resend": Status.PENDING, "discard": Status.DISCARDED, "mark_sent": Status.SENT}
+_DECISIONS = {form.Resend: Status.PENDING, form.Discard: Status.DISCARDED, form.MarkSent: Status.SENT}
 
 
 class NotificationOperations(TenantBatch):
@@ -40,49 +40,51 @@ class NotificationOperations(TenantBatch):
         self._retry = NotificationRetryBatch(notifications)
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``operation``, the ids of its ``messages``, and its ``addresses``.
+        """The operation and its values.
 
         :raises ParameterError: a message needs no decision, or an address is not suppressed.
         """
-        operation = NOTIFICATIONS.chosen(request.values)
-        addresses = _addresses(request, must_be_suppressed=operation.name == "lift")
-        messages = [str(each).strip() for each in request.values.get("messages") or [] if str(each).strip()]
-        about = {"message_ids": messages, "tenant_ids": request.tenant_ids}
-        rows = _SQL.execute(request.platform, "undecidable", **about).fetchall()
-        if rows:
-            named = "、".join(
-                f"{message_id}（{status or '対象のテナントにありません'}）" for message_id, status in rows
-            )
-            raise ParameterError(f"この通知は決められません: {named}。操作「一覧」で確認してください。")
-        return {"operation": operation.name, "messages": messages, "addresses": addresses}
+        entered = FORM.entered(request.values, request.run_date)
+        if isinstance(entered, form.Lift):
+            _require_suppressed(request, entered.addresses)
+        if isinstance(entered, form.Decision):
+            about = {"message_ids": list(entered.messages), "tenant_ids": request.tenant_ids}
+            rows = _SQL.execute(request.platform, "undecidable", **about).fetchall()
+            if rows:
+                named = "、".join(
+                    f"{message_id}（{status or '対象のテナントにありません'}）" for message_id, status in rows
+                )
+                raise ParameterError(f"この通知は決められません: {named}。操作「一覧」で確認してください。")
+        return entered.values()
 
     def process(self, work: Work) -> list[UnitResult]:
         """List the unfinished messages or the suppressed addresses, or record the operator's decision."""
-        operation, addresses = work.run.options["operation"], work.run.options["addresses"]
-        if operation == "list":
+        entered = FORM.entered(work.run.options)
+        if isinstance(entered, form.List):
             return _reported(work, _listings(work.connection), "待機中の通知はありません")
-        if operation == "list_suppressed":
-            return _reported(work, _suppressions(work.connection, addresses), "送信を止めた宛先はありません")
-        if operation == "lift":
-            lifted = [(tenant_id,) for tenant_id in suppression.lift(work.connection, addresses)]
-            return _counted(work.tenant_ids, "lifted", lifted)
-        if operation == "reopen":
+        if isinstance(entered, form.ListSuppressed):
+            lines = _suppressions(work.connection, entered.addresses)
+            return _reported(work, lines, "送信を止めた宛先はありません")
+        if isinstance(entered, form.Lift):
+            lifted = suppression.lift(work.connection, entered.addresses)
+            return _counted(work.tenant_ids, "lifted", [(tenant_id,) for tenant_id in lifted])
+        if not isinstance(entered, form.Decision):
             opened = _SQL.execute(work.connection, "reopen_channels").fetchall()
             return _counted(work.tenant_ids, "reopened", opened)
         decided = _SQL.execute(
             work.connection,
             "decide",
-            message_ids=work.run.options["messages"],
-            status=_DECISIONS[operation],
+            message_ids=list(entered.messages),
+            status=_DECISIONS[type(entered)],
             now=datetime.now(UTC),
             execution_id=work.run.execution_id,
         ).fetchall()
         outbox.mirror_to_host(work.connection, [message_id for _, message_id in decided])
-        return _counted(work.tenant_ids, operation, decided)
+        return _counted(work.tenant_ids, entered.name, decided)
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
         """After ``resend`` or ``reopen``, send the messages that are due, as BATCH-019-02 does."""
-        if work.run.options["operation"] not in ("resend", "reopen"):
+        if FORM.chosen(work.run.options) not in (form.Resend, form.Reopen):
             return results
         return self._retry.send(work, results)
 
@@ -99,25 +101,14 @@ def _reported(work: Work, lines: Mapping[str, tuple[str, ...]], nothing: str) ->
     ]
 
 
-def _addresses(request: Request, *, must_be_suppressed: bool) -> list[str]:
-    """The addresses of the form. The errors mask them, because they are logged."""
-    addresses = [str(each).strip() for each in request.values.get("addresses") or [] if str(each).strip()]
-    malformed = [masked(each) for each in addresses if not is_address(each)]
-    if malformed:
+def _require_suppressed(request: Request, addresses: Sequence[str]) -> None:
+    """:raises ParameterError: an address is not suppressed. It is masked, because errors are logged."""
+    absent = suppression.not_suppressed(request.platform, request.tenant_ids, addresses, datetime.now(UTC))
+    if absent:
         raise ParameterError(
-            f"「メールアドレス」（addresses）の {'、'.join(malformed)} はメールアドレスではありません。1 行に 1 件、"
-            "表示名を付けずに指定してください。"
+            f"対象のテナントで送信を止めていない宛先があります: {'、'.join(map(masked, absent))}。"
+            "操作「送信を止めた宛先の一覧」で確認してください。"
         )
-    if must_be_suppressed:
-        absent = suppression.not_suppressed(
-            request.platform, request.tenant_ids, addresses, datetime.now(UTC)
-        )
-        if absent:
-            raise ParameterError(
-                f"対象のテナントで送信を止めていない宛先があります: {'、'.join(map(masked, absent))}。"
-                "操作「送信を止めた宛先の一覧」で確認してください。"
-            )
-    return addresses
 
 
 def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:

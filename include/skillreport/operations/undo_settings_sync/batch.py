@@ -18,7 +18,7 @@ from include.skillreport.batches.settings_sync.validation import Severity
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Request, Run, TenantBatch, UnitResult, Work
-from include.skillreport.operations.forms import UNDO
+from include.skillreport.operations.undo_settings_sync.form import FORM
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -31,8 +31,8 @@ class SettingsSyncUndo(TenantBatch):
 
     def options(self, request: Request) -> dict[str, Any]:
         """``execution``: the run to undo. :raises ParameterError: there is nothing to undo; the message contains the reason."""
-        UNDO.chosen(request.values)
-        execution = str(request.values["execution"]).strip()
+        options = FORM.entered(request.values, request.run_date).values()
+        execution = options["execution"]
         row = _SQL.row(
             request.platform, "count_changes", execution_id=execution, tenant_ids=request.tenant_ids
         )
@@ -45,7 +45,7 @@ class SettingsSyncUndo(TenantBatch):
             raise ParameterError(f"実行 {execution!r} が対象のテナントの設定を変えた記録はありません。")
         if not not_undone:
             raise ParameterError(f"実行 {execution!r} の変更はすべて取り消し済みです。")
-        return {"execution": execution}
+        return options
 
     def process(self, work: Work) -> list[UnitResult]:
         """Restore the tenants' settings."""

@@ -1,0 +1,26 @@
+"""Texts and days that people enter. DAG files load this module."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import date
+
+# No data exists before this date, and a year such as 0001 is a typing error.
+EARLIEST_BUSINESS_DATE = date(2000, 1, 1)
+
+
+def plain(text: str) -> str:
+    """The text with the usual digits, letters and signs instead of their full-width forms, and without blanks around it."""
+    return unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-").strip()
+
+
+def entered_day(value: object) -> date | None:
+    """The day in a field of a form, or None if it is none in the form YYYY-MM-DD, or is before ``EARLIEST_BUSINESS_DATE``."""
+    if not isinstance(value, str):
+        return None
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        return None
+    # date.fromisoformat() also accepts 20261031 and 2026-W44-6.
+    return day if day.isoformat() == value and day >= EARLIEST_BUSINESS_DATE else None

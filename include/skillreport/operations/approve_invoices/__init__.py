@@ -1,0 +1,16 @@
+"""Finalise the held invoices that a person has approved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.skillreport.billing.service import OffersBilling
+    from include.skillreport.operations.approve_invoices.batch import InvoiceApproval
+
+
+def create_batch(installation: OffersBilling) -> InvoiceApproval:
+    """The approval with the billing of the installation. A task calls this; parsing a DAG file loads nothing."""
+    from include.skillreport.operations.approve_invoices.batch import InvoiceApproval
+
+    return InvoiceApproval(installation.billing().check_terms())

@@ -1,0 +1,316 @@
+"""The description of an operation: its texts and its typed fields.
+
+Airflow's form, the check of its values, the board's dialog and the tables of the documentation are made from it. Airflow's forms have no
+conditional fields. They show all fields, grouped by operation, and a run refuses a value that belongs to another operation.
+
+DAG files import this module, so it loads the database driver only to read values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, entered_day, plain
+
+if TYPE_CHECKING:
+    from include.skillreport.core.catalog import OperationSpec
+    from include.skillreport.core.errors import ParameterError
+
+
+class Field:
+    """A field of a form, as a part of an ``Annotated`` type. This class is a text in one line; the subclasses have other values.
+
+    ``example`` is a value in the form. ``problem`` says what is wrong with a value that was read, as the rest of a sentence that begins
+    with the field's name; empty: nothing. ``choices`` are the values of a ``Choice``, with their labels.
+    """
+
+    # The input of the board's dialog.
+    input: Literal["text", "date", "lines", "flag", "choice"] = "text"
+    example: Any = ""
+
+    def __init__(
+        self,
+        title: str,
+        description: str = "",
+        *,
+        example: Any = None,
+        problem: Callable[[Any], str] = lambda _: "",
+        choices: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.title, self.description, self.choices = title, description, choices
+        self.problem = problem
+        self.example = example or self.example
+
+    def read(self, value: Any) -> Any:
+        """The value that was entered. :raises ValueError: it cannot be read; the message is the rest of a sentence, as ``problem``."""
+        from include.skillreport.core.database import has_control_characters
+        from include.skillreport.core.execution.digest import one_line
+
+        text = one_line(str(value))
+        if has_control_characters(text):
+            raise ValueError("に使えない制御文字があります。入力し直してください。")
+        return text
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read the value before the type checks it."""
+
+        def check(value: Any) -> Any:
+            read = self.read(value)
+            if problem := self.problem(read):
+                raise ValueError(problem)
+            return read
+
+        return core_schema.no_info_before_validator_function(check, handler(source))
+
+
+class Code(Field):
+    """An id or the number of a document. Full-width letters and digits count as the usual ones."""
+
+    def read(self, value: Any) -> str:
+        return plain(super().read(value))
+
+
+class Number(Field):
+    """A number of up to 15 digits and 6 decimals. Full-width digits count as the usual ones."""
+
+    example = "11000"
+
+    def read(self, value: Any) -> Decimal:
+        from include.skillreport.billing.money import entered_number
+
+        number = entered_number(plain(str(value)))
+        if number is None:
+            raise ValueError(
+                f"の {str(value)[:40]!r} は数ではありません。半角の数字（整数部 15 桁、小数部 6 桁まで）で指定してください。"
+            )
+        return number
+
+
+class Day(Field):
+    """A day (Asia/Tokyo)."""
+
+    input = "date"
+    example = "2026-10-31"
+
+    def read(self, value: Any) -> date:
+        day = entered_day(plain(str(value)))
+        if day is None:
+            raise ValueError(
+                f"の {value!r} は使えません。{EARLIEST_BUSINESS_DATE} 以降の日付を YYYY-MM-DD で指定してください。"
+            )
+        return day
+
+
+class Month(Day):
+    """A month, entered as one of its days. The value is its first day."""
+
+    def read(self, value: Any) -> date:
+        return super().read(value).replace(day=1)
+
+
+class Lines(Field):
+    """Texts, one in a line. The value is a tuple."""
+
+    input = "lines"
+    example = ("TKH-DSN",)
+
+    def read(self, value: Any) -> tuple[Any, ...]:
+        lines = value if isinstance(value, list | tuple) else [value]
+        return tuple(self.read_line(line) for line in lines if str(line).strip())
+
+    def read_line(self, line: Any) -> Any:
+        """The value of a line. :raises ValueError: it cannot be read."""
+        return super().read(line)
+
+
+class Codes(Lines):
+    """Ids, one in a line. Full-width letters and digits count as the usual ones."""
+
+    def read_line(self, line: Any) -> str:
+        return plain(super().read_line(line))
+
+
+class Flag(Field):
+    """Yes or no."""
+
+    input = "flag"
+    example = True
+
+    def read(self, value: Any) -> Any:
+        return value
+
+
+class Choice(Field):
+    """One of ``choices``."""
+
+    input = "choice"
+
+    def read(self, value: Any) -> Any:
+        if value not in self.choices:
+            raise ValueError(
+                f"の {value!r} は使えません。{'、'.join(self.choices)} のどれかを指定してください。"
+            )
+        return value
+
+
+class Operation(BaseModel):
+    """One choice of a form, with the values that were entered. A subclass describes the operation.
+
+    Its docstring is ``effect``: what the operation changes, in Japanese. Its fields have a ``Field`` each; one with a default is optional.
+    ``takes_former``: it works on tenants that have left or that the application has deleted, too. The board also requires the fields in
+    ``needed_on_board``. ``label`` is the text in the form, ``button`` the text of the operation's button on the board.
+    """
+
+    # Parsing a DAG file builds no validators.
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    label: ClassVar[str]
+    button: ClassVar[str]
+    effect: ClassVar[str]
+    is_read_only: ClassVar[bool]
+    takes_former: ClassVar[bool] = False
+    needed_on_board: ClassVar[tuple[str, ...]] = ()
+
+    def values(self) -> dict[str, Any]:
+        """The values as JSON. ``OperationForm.entered`` reads them again."""
+        return {"operation": self.name, **self.model_dump(mode="json", exclude_defaults=True)}
+
+    def check(self, today: date, /) -> None:
+        """Check the values on the day (Asia/Tokyo) on which they are entered. :raises ParameterError: a value cannot be used."""
+
+    @classmethod
+    def fields(cls, *, required: bool | None = None) -> dict[str, Field]:
+        """The fields by name: all, or only the required or the optional ones."""
+        infos = cls.model_fields.items()
+        return {name: _field(info) for name, info in infos if required in (None, info.is_required())}
+
+
+OperationT = TypeVar("OperationT", bound=Operation)
+
+
+class OperationForm:
+    """The form of an operation's DAG: its operations. The first one is the default."""
+
+    def __init__(self, spec: OperationSpec) -> None:
+        self.spec = spec
+        self.operations: list[type[Operation]] = []
+
+    def add(
+        self, name: str, title: str, *, button: str = "", is_read_only: bool = False
+    ) -> Callable[[type[OperationT]], type[OperationT]]:
+        """Decorate the class of an operation: it is the next choice of the form. ``button`` is its title unless it is given."""
+
+        def added(operation: type[OperationT]) -> type[OperationT]:
+            operation.name, operation.title, operation.button = name, title, button or title
+            operation.label = f"{title}（読み取りのみ）" if is_read_only else title
+            operation.effect = "".join(line.strip() for line in (operation.__doc__ or "").splitlines())
+            operation.is_read_only = is_read_only
+            self.operations.append(operation)
+            return operation
+
+        return added
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether the form has the field "operation"."""
+        return len(self.operations) > 1
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The fields of all operations by name, in the order of the form."""
+        return {name: each for operation in self.operations for name, each in operation.fields().items()}
+
+    def users(self, name: str) -> list[type[Operation]]:
+        """The operations that use the field."""
+        return [operation for operation in self.operations if name in operation.fields()]
+
+    def section(self, name: str) -> str | None:
+        """The heading of a field in the form: the operations that use it. None: all do."""
+        others = [each.title for each in self.operations if name not in each.fields()]
+        if len(others) * 4 < len(self.operations):
+            return f"{'・'.join(others)} 以外のすべて" if others else None
+        return "・".join(each.title for each in self.users(name))
+
+    def chosen(self, values: Mapping[str, Any]) -> type[Operation]:
+        """The operation that the form's values select. :raises ParameterError: it is unknown."""
+        name = str(values.get("operation") or self.operations[0].name)
+        for operation in self.operations:
+            if operation.name == name:
+                return operation
+        names = "、".join(operation.name for operation in self.operations)
+        raise refusal(f"「操作」（operation）{name!r} は使えません。{names} のどれかを指定してください。")
+
+    def entered(
+        self, values: Mapping[str, Any], today: date | None = None, *, on_board: bool = False
+    ) -> Operation:
+        """The operation with its values. ``today`` is the day (Asia/Tokyo) on which they are entered, or None if they were checked before.
+
+        :raises ParameterError: the operation is unknown, a required field is empty, a field of another operation has a value, or a value
+            cannot be used. The message names the field.
+        """
+        operation = self.chosen(values)
+        fields = operation.fields()
+        for name in (*operation.fields(required=True), *(operation.needed_on_board if on_board else ())):
+            if is_empty(values.get(name)):
+                raise refusal(
+                    f"操作「{operation.title}」には「{fields[name].title}」（{name}）が必要です。指定してください。"
+                )
+        given = {name: values[name] for name in self.fields if not is_empty(values.get(name))}
+        for name in given:
+            if name not in fields:
+                users = "・".join(f"「{user.title}」" for user in self.users(name))
+                raise refusal(
+                    f"「{self.fields[name].title}」（{name}）は操作「{operation.title}」では使いません。"
+                    f"空欄にするか、「操作」を {users} のどれかにしてください。"
+                )
+        try:
+            entered = operation.model_validate(given)
+        except ValidationError as error:
+            found = error.errors()[0]
+            name = str(found["loc"][0])
+            problem = found.get("ctx", {}).get("error") or f"の {found['input']!r} は使えません。"
+            raise refusal(f"「{fields[name].title}」（{name}）{problem}") from None
+        if today:
+            entered.check(today)
+        return entered
+
+    def table(self) -> str:
+        """The operations with their fields and effects, in Markdown."""
+        rows = [("操作", "値", "必須の欄", "任意の欄", "何が変わるか"), ("---",) * 5]
+        for each in self.operations:
+            needed, optional = (_listed(each.fields(required=required)) for required in (True, False))
+            rows.append((each.label, f"`{each.name}`", needed, optional, each.effect))
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def is_empty(value: object) -> bool:
+    """Whether a field of a form has no value."""
+    if isinstance(value, list | tuple):
+        return not any(str(each).strip() for each in value)
+    return value is None or value is False or not str(value).strip()
+
+
+def refusal(text: str) -> ParameterError:
+    """The error of a value that cannot be used."""
+    from include.skillreport.core.errors import ParameterError
+
+    return ParameterError(text)
+
+
+def _field(info: Any) -> Field:
+    # The parts of "Annotated[…] | None" are one level deeper.
+    inner = (part for each in get_args(info.annotation) for part in getattr(each, "__metadata__", ()))
+    return next(part for part in (*info.metadata, *inner) if isinstance(part, Field))
+
+
+def _listed(fields: Mapping[str, Field]) -> str:
+    return "、".join(f"「{each.title}」 `{name}`" for name, each in fields.items()) or "–"

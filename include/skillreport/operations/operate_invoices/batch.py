@@ -1,0 +1,143 @@
+"""Operations of an accountant on invoices: the steps of their run, and the work of each operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.settlement import Instructions
+from include.skillreport.billing.outcomes import outcome_of
+from include.skillreport.billing.service import Billing
+from include.skillreport.core.execution.batch import (
+    Outcome,
+    Request,
+    Run,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.sharding import Tenant
+from include.skillreport.operations.form import Operation
+from include.skillreport.operations.operate_invoices import form, invoices, one_off_lines, payments
+from include.skillreport.operations.operate_invoices.form import FORM
+
+# The work of each operation that works tenant by tenant: it gets the billing, the step's work, the entered values and a tenant's id.
+_WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]] = {
+    form.Explain: invoices.explain,
+    form.Void: invoices.void,
+    form.Credit: invoices.credit,
+    form.PartCredit: invoices.credit,
+    form.ExtraLine: one_off_lines.enter,
+    form.RemoveLine: one_off_lines.remove,
+    form.Carry: invoices.carry,
+    form.RecordPayment: payments.record,
+    form.ReversePayment: payments.reverse,
+    form.MovePayment: payments.move,
+    form.RecordRefund: payments.refund,
+    form.StopReminders: payments.stop,
+    form.AllowReminders: payments.allow,
+}
+
+
+class InvoiceOperations(TenantBatch):
+    """One operation on the month's invoice of each named tenant. ``business_date`` is a day of that month.
+
+    An import of payments takes its tenants from the invoices in the file.
+    """
+
+    def __init__(self, billing: Billing) -> None:
+        self._billing = billing
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """The operation and its values, and the digest of a payment file."""
+        entered = FORM.entered(request.values, request.run_date)
+        if isinstance(entered, form.ImportPayments):
+            return {**entered.values(), "payment_digest": payments.digest_of(request.files, entered)}
+        return entered.values()
+
+    def needs_nobody(self, request: Request) -> bool:
+        """Whether the operation works on the files of all tenants."""
+        return FORM.chosen(request.values) is form.HandOver
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """The tenants that left in the month or later and must pay for it. For payments and reminders, all that have an invoice of it."""
+        if FORM.chosen(request.values).takes_former:
+            return payments.former_payers(request)
+        return self._billing.former_tenants(request.platform, request.business_date)
+
+    def found_tenants(self, request: Request) -> Collection[str] | None:
+        """The tenants of the invoices in a payment file. The whole file is checked first."""
+        if FORM.chosen(request.values) is not form.ImportPayments:
+            return None
+        return payments.tenants_of_file(request, FORM.entered(request.values))
+
+    def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
+        """For payments and reminders, the tenants that the application has deleted. Their invoices can be paid."""
+        return payments.vanished(request) if FORM.chosen(request.values).takes_former else ()
+
+    def reads_files(self, run: Run) -> bool:
+        """Whether the operation imports a file."""
+        return FORM.chosen(run.options) is form.ImportPayments
+
+    def process(self, work: Work) -> list[Outcome]:
+        """Do the operation for each tenant. If an invoice does not allow it, this tenant fails."""
+        entered = FORM.entered(work.run.options)
+        if isinstance(entered, form.ImportPayments):
+            return payments.import_file(work, entered)
+        if isinstance(entered, form.Approve | form.Reissue):
+            return self._settle(work, entered)
+        return [self._operate(work, entered, tenant_id) for tenant_id in work.tenant_ids]
+
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Write the documents of the tenant's month that have no file."""
+        operation = FORM.chosen(work.run.options)
+        if not operation.is_read_only and operation is not form.ImportPayments:
+            self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
+
+    def finish(self, work: Work) -> None:
+        """Write the index of the month's documents and the accountant's files, which contain all tenants. Or hand the month over."""
+        entered, run = FORM.entered(work.run.options), work.run
+        if isinstance(entered, form.HandOver):
+            self._billing.hand_over(
+                work.connection,
+                entered.accounting_month,
+                run_date=run.run_date,
+                actor=run.person,
+                execution_id=run.execution_id,
+                store=work.files,
+                # The reason states that the accountant has the earlier months' documents. The run's options contain it.
+                closes_earlier=bool(entered.reason),
+            )
+        elif not entered.is_read_only:
+            self._billing.write_accounting_files(
+                work.connection,
+                run.business_date,
+                run_date=run.run_date,
+                execution_id=run.execution_id,
+                store=work.files,
+            )
+
+    def _settle(self, work: Work, entered: form.Approve | form.Reissue) -> list[Outcome]:
+        run = work.run
+        reissue = entered if isinstance(entered, form.Reissue) else None
+        instructions = Instructions(
+            issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
+            actor=run.execution_id,
+            resumable=True,
+            allow_incomplete=entered.allow_incomplete,
+            recalculate=reissue is not None,
+            reason=reissue.reason if reissue else "",
+            approved=() if reissue and not reissue.accept_change else work.tenant_ids,
+        )
+        # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
+        bill = self._billing.price if run.dry_run and not reissue else self._billing.settle
+        return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
+
+    def _operate(self, work: Work, entered: Operation, tenant_id: str) -> Outcome:
+        """Do one tenant's operation. A later attempt finds it done, and does not change another invoice."""
+        try:
+            return _WORK[type(entered)](self._billing, work, entered, tenant_id)
+        except BillingError as error:
+            return UnitFailure(tenant_id, error.code, str(error), recoverable=False)

@@ -1,0 +1,98 @@
+"""Operations on messages, channels and suppressed addresses: their texts and fields. The DAG file imports this module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS
+from include.skillreport.operations.form import Codes, Lines, Operation, OperationForm
+
+FORM = OperationForm(OPERATE_NOTIFICATIONS)
+
+
+def _addresses_problem(addresses: Sequence[str]) -> str:
+    """Which addresses are none. They are masked, because the errors are logged."""
+    from include.skillreport.messaging.channels.email.letter import is_address
+    from include.skillreport.messaging.suppression import masked
+
+    malformed = "、".join(masked(each) for each in addresses if not is_address(each))
+    return malformed and (
+        f"の {malformed} はメールアドレスではありません。1 行に 1 件、表示名を付けずに指定してください。"
+    )
+
+
+Tenants = Annotated[
+    tuple[str, ...],
+    Lines("テナントコード", "操作するテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
+]
+Messages = Annotated[
+    tuple[str, ...],
+    Codes(
+        "メッセージID", "通知のID（1行に1件）。必須です。「一覧」に出ます。", example=("4f0c7d1e-2b7a-4c55",)
+    ),
+]
+Addresses = Annotated[
+    tuple[str, ...],
+    Lines(
+        "メールアドレス",
+        "宛先（1行に1件）。再開には必須です。一覧では、指定した宛先だけを伏せずに出します。",
+        example=("taro@example.jp",),
+        problem=_addresses_problem,
+    ),
+]
+
+
+@FORM.add("list", "一覧", is_read_only=True)
+class List(Operation):
+    """何も変わりません。実行のログに、待機・保留・失敗の通知が出ます。"""
+
+    tenants: Tenants = ()
+
+
+class Decision(Operation):
+    """What becomes of the selected messages."""
+
+    messages: Messages
+    tenants: Tenants = ()
+
+
+@FORM.add("resend", "選んだ通知の再送")
+class Resend(Decision):
+    """送信待ちに戻して送信します。停止中のチャネルも再開します。"""
+
+
+@FORM.add("discard", "選んだ通知の破棄")
+class Discard(Decision):
+    """この通知はもう送信しません。"""
+
+
+@FORM.add("mark_sent", "選んだ通知を送信済みにする")
+class MarkSent(Decision):
+    """届いたものとして記録し、もう送信しません。"""
+
+
+@FORM.add("reopen", "停止中のチャネルの再開")
+class Reopen(Operation):
+    """停止中のチャネルをすべて再開し、待機中の通知を送信します。"""
+
+    # An empty list would reopen the channels of all tenants.
+    needed_on_board = ("tenants",)
+
+    tenants: Tenants = ()
+
+
+@FORM.add("list_suppressed", "送信を止めた宛先の一覧", is_read_only=True)
+class ListSuppressed(Operation):
+    """何も変わりません。送信を止めた宛先が実行のログに出ます。"""
+
+    tenants: Tenants = ()
+    addresses: Addresses = ()
+
+
+@FORM.add("lift", "送信を止めた宛先の再開")
+class Lift(Operation):
+    """次の通知から、その宛先に送信します。"""
+
+    tenants: Tenants
+    addresses: Addresses

@@ -1,0 +1,57 @@
+"""Restore from a backup: the texts and fields of its operations. The DAG file imports this module."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from include.skillreport.core.catalog import RESTORE_BACKUP
+from include.skillreport.operations.form import Code, Field, Lines, Operation, OperationForm
+
+FORM = OperationForm(RESTORE_BACKUP)
+
+Backup = Annotated[
+    str,
+    Code(
+        "バックアップID",
+        "復元するバックアップ（BKP_YYYYMMDD_NNN）。空欄なら最新の検証済みのもの。",
+        example="BKP_20261101_001",
+    ),
+]
+Tenants = Annotated[
+    tuple[str, ...], Lines("テナントコード", "復元するテナントのコード（1行に1件）。必須です。")
+]
+Target = Annotated[
+    str,
+    Field(
+        "復元先データベース",
+        "新しいデータベースの名前。必須です。既にある名前は使えません。",
+        example="skillreport_restored",
+    ),
+]
+
+
+class Restore(Operation):
+    """A restore of the named backup, or of the newest one."""
+
+    backup: Backup = ""
+
+
+@FORM.add("compare", "テナントの復元と比較")
+class Compare(Restore):
+    """別のスキーマに復元して、現在の行との違いをログに出します。現在の行は変わりません。"""
+
+    tenants: Tenants
+
+
+@FORM.add("merge", "テナントの復元と反映")
+class Merge(Restore):
+    """復元した行を現在の表に反映します。先に「テナントの復元と比較」で違いを確認してください。"""
+
+    tenants: Tenants
+
+
+@FORM.add("new_database", "新しいデータベースへの全体の復元")
+class NewDatabase(Restore):
+    """新しいデータベースを作り、全体を復元します。スーパーユーザーの接続が必要です。"""
+
+    target: Target

@@ -1,0 +1,17 @@
+"""Undo the changes of a run of BATCH-018-05."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.skillreport.core.execution.installation import Installation
+    from include.skillreport.operations.undo_settings_sync.batch import SettingsSyncUndo
+
+
+def create_batch(_: Installation) -> SettingsSyncUndo:
+    """The undo with the settings of the plans. A task calls this; parsing a DAG file loads nothing."""
+    from include.skillreport.batches.settings_sync.plan_settings import load_plan_settings
+    from include.skillreport.operations.undo_settings_sync.batch import SettingsSyncUndo
+
+    return SettingsSyncUndo(load_plan_settings())

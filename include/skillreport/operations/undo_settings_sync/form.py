@@ -1,0 +1,29 @@
+"""Undo a run of BATCH-018-05: the texts and fields of its form. The DAG file imports this module."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from include.skillreport.core.catalog import UNDO_SETTINGS_SYNC
+from include.skillreport.operations.form import Code, Lines, Operation, OperationForm
+
+FORM = OperationForm(UNDO_SETTINGS_SYNC)
+
+
+@FORM.add("undo", "取り消し")
+class Undo(Operation):
+    """その実行が変えた設定を元の値に戻します。その後に変わった設定は戻しません。"""
+
+    execution: Annotated[
+        str,
+        Code(
+            "取り消す実行",
+            "取り消す実行の実行ID（BATCH-018-05_…）。必須です。DAG batch_018_05_settings_sync の "
+            "その実行の sync_settings のログと、batch.setting_change にあります。",
+            example="BATCH-018-05_20261101_2533da8f",
+        ),
+    ]
+    tenants: Annotated[
+        tuple[str, ...],
+        Lines("テナントコード", "取り消すテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
+    ] = ()
