@@ -434,18 +434,6 @@ def test_a_held_draft_can_be_voided_and_takes_no_number(database: Database, host
     assert host_billing(host, dropped["invoice_id"])["billing_status"] == "CANCELLED"
 
 
-def test_a_paid_invoice_is_not_voided(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    run_billing(database)
-    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID'""")
-    rows = everything_written(host)
-
-    result = operate(database, "void", reason="誤り")
-
-    assert outcomes(host, result)["A"]["error_code"] == "ALREADY_PAID"
-    assert everything_written(host) == rows
-
-
 @pytest.mark.parametrize("billing_status", ["INVOICED", "PAID"])
 def test_a_credit_cancels_the_invoice_exactly_and_its_month_reopens(
     database: Database, host: psycopg.Connection, store: ObjectStore, billing_status: str
@@ -551,22 +539,6 @@ def test_a_dry_run_voids_credits_and_reissues_nothing(database: Database, host: 
     assert operate(database, "approve", dry_run=True).status == "completed"
 
     assert everything_written(host) == rows
-
-
-def test_a_letter_that_waits_is_withdrawn_with_its_invoice(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A", contact_email="keiri@a.example")
-    run_billing(database)
-    operate(database, "reissue", reason="訂正")
-
-    letters = host.execute(
-        """SELECT is_deleted, subject FROM "HIS_NotificationLog" ORDER BY subject"""
-    ).fetchall()
-    assert [(withdrawn, subject[-15:]) for withdrawn, subject in letters] == [
-        (True, "INV-2026-10-001"),
-        (False, "INV-2026-10-002"),
-    ]
 
 
 @pytest.mark.parametrize(("send_status", "withdrawn"), [("PENDING", True), ("SENT", False)])

@@ -144,39 +144,6 @@ def test_a_figure_without_records_is_a_remark_and_not_a_line(
     assert "0回" not in text
 
 
-def test_days_without_a_record_are_counted_and_the_others_are_billed(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A", months=())
-    billing_rows.without_records(host, "A", last=27)
-
-    result = run_billing(database)
-
-    # Of the last four days: 12 GB on average, and 200,000 calls.
-    assert [line["amount"] for line in invoice(host, "A")["content"]["lines"]] == [
-        "10000",
-        "2500",
-        "200",
-        "2000",
-    ]
-    assert outcomes(host, result)["A"]["notes"] == [
-        "ストレージの記録のない日が 27 日あり、「追加ストレージ」は記録のある日だけで計算しています",
-        "API 呼び出しの記録のない日が 27 日あり、「API 呼び出し（1 万回単位）」は記録のある日だけで計算しています",
-    ]
-
-
-def test_a_commitment_that_begins_after_the_contract_ended_is_not_charged(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A", status="EXPIRED", contract_end_date=datetime(2026, 10, 10, 14, 59))
-    billing_rows.commitment(host, "A", 310_000, valid_from=date(2026, 10, 20))
-
-    run_billing(database)
-
-    billed = invoice(host, "A")
-    assert (billed["number"], billed["total"]) == ("INV-2026-10-001", 3_547)  # 10,000 x 10/31, and tax
-
-
 def test_every_commitment_of_the_month_counts_for_its_own_days(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -211,24 +178,6 @@ def test_a_foreign_currency_is_billed_with_its_tax_in_yen(
     assert (in_yen["taxable_amount"], in_yen["tax_amount"]) == ("30050", "3005")
     assert billed["content"]["yen_tax"]["rate_date"] == "2026-10-30"
     assert host_billing(host, billed["invoice_id"])["tax_amount"] == Decimal("20.00")
-
-
-def test_a_plan_change_in_the_month_makes_one_base_line_per_plan(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A", "STANDARD")
-    billing_rows.plan_change(host, "A", date(2026, 4, 1), "BASIC")
-    billing_rows.plan_change(host, "A", date(2026, 10, 11), "STANDARD")
-
-    run_billing(database)
-
-    lines = invoice(host, "A")["content"]["lines"]
-    assert [
-        (line["description"], line["amount"], line["service_from"], line["service_to"]) for line in lines
-    ] == [
-        ("ベーシックプラン 基本料金", "3225", "2026-10-01", "2026-10-10"),
-        ("スタンダードプラン 基本料金", "20322", "2026-10-11", "2026-10-31"),
-    ]
 
 
 def test_a_plan_that_began_after_the_month_does_not_price_it(
@@ -354,17 +303,6 @@ def test_days_that_were_closed_again_change_no_finalised_invoice(
     assert run_billing(database).status == "completed"
 
     assert everything_written(host) == rows
-
-
-def test_each_month_has_numbers_of_its_own(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A", months=(MONTH, NOVEMBER))
-    customer(host, "B", months=(MONTH, NOVEMBER))
-
-    run_billing(database)
-    run_billing(database, NOVEMBER)
-
-    assert numbers(host) == ["INV-2026-10-001", "INV-2026-10-002"]
-    assert numbers(host, NOVEMBER) == ["INV-2026-11-001", "INV-2026-11-002"]
 
 
 def test_the_business_date_may_be_any_day_of_the_month(database: Database, host: psycopg.Connection) -> None:
