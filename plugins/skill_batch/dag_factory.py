@@ -26,6 +26,7 @@ from include.skillreport.core.catalog import (
     RunSpec,
     Severity,
 )
+from include.skillreport.core.failure_kinds import runbook_of
 
 if TYPE_CHECKING:
     from include.skillreport.operations.forms import OperationForm
@@ -39,6 +40,8 @@ TIME_ZONE = "Asia/Tokyo"
 START_DATE = pendulum.datetime(2026, 4, 1, tz=TIME_ZONE)
 
 OWNER = "skill-report-batches"
+
+_RUNBOOK = "### 障害対応\n"
 
 # The environment variable of the processes that parse DAG files. Its value is the address of the site that `make docs` builds. The pages of
 # the DAGs in Airflow's UI link to it.
@@ -92,7 +95,7 @@ def batch_dag(
         default_args=_default_args(spec),
         on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
         deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
-        **_common(doc_md, f"batches/{spec.id.lower()}"),
+        **_common(doc_md, f"batches/{spec.id.lower()}", runbook_of(spec)),
     ) as dag:
         add_batch(spec, create_batch)
     return dag
@@ -124,7 +127,7 @@ def family_dag(
             max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
             sum((spec.time_limit for spec in specs), timedelta()),
         ),
-        **_common(doc_md, "operating"),
+        **_common(doc_md, "operating", runbook_of(*specs)),
     ) as dag:
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():
@@ -146,7 +149,7 @@ def operation_dag(
         late = late_deadline(
             spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=True
         )
-        settings = _common(doc_md, f"batches/{spec.batch.id.lower()}") | (
+        settings = _common(doc_md, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
             {"max_active_runs": OPEN_APPROVALS} if waits_for_people else {}
         )
         with BatchDag(
@@ -192,20 +195,26 @@ def tenants_param(description: str, section: str | None = None) -> Param:
     )
 
 
-def _common(doc_md: str | None, page: str) -> dict[str, Any]:
+def _common(doc_md: str | None, page: str, runbook: str) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
         # Missed runs are not started after downtime. Run them with the family DAG, one date at a time.
         "catchup": False,
         "max_active_runs": 1,
-        "doc_md": _with_link(doc_md, page),
+        "doc_md": _with_link(_with_runbook(doc_md, runbook), page),
     }
 
 
-def _with_link(doc_md: str | None, page: str) -> str | None:
+def _with_runbook(doc_md: str | None, runbook: str) -> str:
+    """The operators' page with the items of its section 障害対応 that come from the kinds of failure, before its own items."""
+    page, heading, own = (doc_md or "").partition(_RUNBOOK)
+    return f"{page.rstrip()}\n\n{heading or _RUNBOOK}{runbook}{own}"
+
+
+def _with_link(doc_md: str, page: str) -> str:
     """The operators' page of a DAG. If the site has an address, it links to a page of the documentation (its path without suffix)."""
     site = os.environ.get(SITE_VARIABLE, "").strip().rstrip("/")
-    if not (site and doc_md):
+    if not site:
         return doc_md
     if not site.startswith(("https://", "http://")):
         raise ValueError(

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import pytest
 
 from skill_batch.board.runbook import Step, parse_steps
-from include.skillreport.core.catalog import BATCHES
-from local_stack.stack import PROJECT
-
-DAG_FILES = [next((PROJECT / "dags").glob(f"*/{spec.dag_id}.py")) for spec in BATCHES]
+from include.skillreport.core.catalog import RUN_SPECS, RunSpec
+from include.skillreport.core.failure_kinds import own_kinds, runbook_of
 
 
-@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
-def test_every_batch_says_whether_it_may_wait_where_to_look_and_how_to_run_it_again(file: Path) -> None:
-    documentation = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
-    titles = [step.title for step in parse_steps(documentation or "")]
-    assert {"朝まで待てるか", "どこを見るか", "再実行"} <= set(titles)
+@pytest.mark.parametrize("spec", RUN_SPECS.values(), ids=lambda spec: spec.id)
+def test_every_runbook_says_whether_it_can_wait_and_what_to_do(spec: RunSpec) -> None:
+    waits, where, actions = parse_steps(f"### 障害対応\n{runbook_of(spec)}")
+    assert (waits.title, where.title, actions.title) == ("朝まで待てるか", "どこを見るか", "対処")
+    assert waits.text == spec.can_wait
+    assert spec.mapped_task in where.text
+    assert len(actions.cases) == len(own_kinds(spec)) + 1
 
 
 def test_a_point_has_its_cases_and_no_marks() -> None:

@@ -29,7 +29,7 @@ from skill_batch.notifiers.triggering_user import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import psycopg
     from airflow.sdk import Context
@@ -64,6 +64,7 @@ class FailureAlert(BaseNotifier):
 
     :param severity: how urgent the failure is: the name of an ``include.skillreport.core.catalog.Severity``.
     :param mapped_task: the id of the mapped task, which an operator clears.
+    :param kind_of: the kind of a failure (``include.skillreport.core.failure_kinds.FailureKind``), from its error or code; None: killed.
     :param is_operation: whether the DAG is an operation, whose alerts go to the user who triggered it.
     :param is_approval: whether the DAG requests an approval. After the answer, its alerts go to the user who answered.
     :param event: the first word of the alert's key. Alerts of one attempt with different events are all sent.
@@ -75,6 +76,7 @@ class FailureAlert(BaseNotifier):
         batch_name: str,
         severity: str,
         mapped_task: str,
+        kind_of: Callable[[BaseException | str | None], Any],
         *,
         is_operation: bool = False,
         is_approval: bool = False,
@@ -85,6 +87,7 @@ class FailureAlert(BaseNotifier):
         self.batch_name = batch_name
         self.severity = severity
         self.mapped_task = mapped_task
+        self.kind_of = kind_of
         self.is_operation = is_operation
         self.is_approval = is_approval
         self.event = event
@@ -109,12 +112,12 @@ class FailureAlert(BaseNotifier):
         # would hang until the DAG processor kills it, together with the next callbacks of this file. The alert's key prevents a second
         # alert.
         if is_sent and error is not None:
-            self._mark_reported(context)
+            self._mark_reported(context, error)
 
-    def _mark_reported(self, context: Context) -> None:
-        """Push a mark for ``close_run``. If a failed step has no mark, ``close_run`` sends the alert."""
+    def _mark_reported(self, context: Context, error: BaseException | str) -> None:
+        """Push the kind of the failure for ``close_run``. If a failed step has pushed none, ``close_run`` sends the alert."""
         try:
-            context["ti"].xcom_push(REPORTED_KEY, True)
+            context["ti"].xcom_push(REPORTED_KEY, self.kind_of(error).name)
         except Exception as error:
             self.log.warning("The alert could not be marked: %s", error)
 
@@ -143,18 +146,19 @@ class FailureAlert(BaseNotifier):
         listed = "、".join(failed_tasks[:LISTED_TENANTS])
         more = len(failed_tasks) - LISTED_TENANTS
         last = next((name for name in failed_tasks if name.endswith(_LAST_TASK)), None)
-        alert = Alert(
-            title=FAILED_RUN.title(self.batch_id),
-            lines=(
-                f"{self.batch_name}（重要度 {severity_for(user, self.severity)}）",
+        step = last or next(iter(failed_tasks), _LAST_TASK)
+        alert = failed_run_alert(
+            self.batch_id,
+            self.batch_name,
+            severity_for(user, self.severity),
+            (
                 f"実行ID: {context['run_id']}",
                 f"エラー: 実行が失敗し、どのタスクも理由を通知していません。{_KILLED_OR_MARKED}",
                 f"失敗したタスク: {listed or '不明'}{f' ほか {more} 件' if more > 0 else ''}",
                 *([_succeeded(result)] if result else []),
             ),
-            actions=(_what_to_do(None, last or next(iter(failed_tasks), _LAST_TASK)),),
-            links=run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else ""),
-            severity=severity_for(user, self.severity),
+            [(self.kind_of(None), f"この実行の {step} ")],
+            run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else ""),
         )
         return address_to(user, alert)
 
@@ -187,17 +191,17 @@ class FailureAlert(BaseNotifier):
         )
         links = run_links(ti.dag_id, ti.run_id, log_url)
         if result is None or not (error or result.failed_tenants):
-            return Alert(
-                title=FAILED_RUN.title(self.batch_id),
-                lines=(
-                    f"{self.batch_name}（重要度 {severity}）",
+            return failed_run_alert(
+                self.batch_id,
+                self.batch_name,
+                severity,
+                (
                     f"実行ID: {ti.run_id}",
                     f"エラー: {_reason(error)}",
                     *([_succeeded(result)] if result else []),
                 ),
-                actions=(_what_to_do(error, getattr(error, "step", ti.task_id)),),
-                links=links,
-                severity=severity,
+                [(self.kind_of(error), f"この実行の {getattr(error, 'step', ti.task_id)} ")],
+                links,
             )
         return self._result_alert(severity, result, links, approval_of(ti))
 
@@ -206,6 +210,7 @@ class FailureAlert(BaseNotifier):
             self.batch_name,
             severity,
             self.mapped_task,
+            self.kind_of,
             result,
             (*links, *approval_links(asked)),
             approval_problem(asked),
@@ -254,12 +259,30 @@ def _reason(error: Any) -> str:
     return shorten(str(error), _RUN_REASON_LIMIT)
 
 
-def _what_to_do(error: Any, task_id: str) -> str:
-    if type(error).__name__ == "ParameterError":
-        return "対処: パラメータを直して Trigger し直してください。この実行を消去（Clear）しても、同じパラメータのままです。"
-    return (
-        f"対処: 原因を取り除き、画面でこの実行の {task_id} を下流ごと消去（Clear）してください。"
-        "再実行しても二重に処理されません。"
+def failed_run_alert(
+    batch_id: str,
+    batch_name: str,
+    severity: str,
+    lines: Sequence[str],
+    kinds: Sequence[tuple[Any, str]],
+    links: Links,
+    tenants: tuple[str, ...] = (),
+) -> Alert:
+    """The alert about a failed run. ``kinds`` are the kinds of its failures, each with what failed."""
+    names = tuple(dict.fromkeys(kind.name for kind, _ in kinds))
+    remedies = dict.fromkeys(
+        f"対処{f'（{kind.meaning}）' if len(names) > 1 else ''}: {kind.remedy(failed)}"
+        for kind, failed in kinds
+    )
+    waits = dict.fromkeys(f"朝まで待てるか: {kind.waits}" for kind, _ in kinds)
+    return Alert(
+        title=FAILED_RUN.title(batch_id),
+        lines=(f"{batch_name}（重要度 {severity}）", *lines),
+        tenants=tenants,
+        actions=(*remedies, *waits),
+        links=links,
+        severity=severity,
+        kinds=names,
     )
 
 
@@ -267,26 +290,27 @@ def result_alert(
     batch_name: str,
     severity: str,
     mapped_task: str,
+    kind_of: Callable[[BaseException | str | None], Any],
     result: Any,
     links: Links,
     remark: str = "",
 ) -> Alert:
     """The alert about a closed run with failures. ``result`` is a ``RunResult`` of the execution log."""
     first, *others = _errors(result)
-    return Alert(
-        title=FAILED_RUN.title(result.batch_id),
-        lines=(
-            f"{batch_name}（重要度 {severity}）",
+    return failed_run_alert(
+        result.batch_id,
+        batch_name,
+        severity,
+        (
             f"実行ID: {result.execution_id}",
             f"業務日: {result.business_date:%Y-%m-%d}",
             f"エラー: {first}",
             *(f"ほかのエラー: {error}" for error in others),
             *([remark] if remark else []),
         ),
-        tenants=_failed_tenants(result),
-        actions=tuple(f"対処: {action}" for action in _actions(result, mapped_task)),
-        links=links,
-        severity=severity,
+        _kinds(result, mapped_task, kind_of),
+        links,
+        _failed_tenants(result),
     )
 
 
@@ -318,15 +342,13 @@ def _failed_tenants(result: Any) -> tuple[str, ...]:
     return ("失敗したテナント:", *listed) if listed else ()
 
 
-def _actions(result: Any, mapped_task: str) -> list[str]:
-    """The remedy of each kind of error, in the order of the errors."""
-    remedies = [f"{each.remedy}。" for each in result.problems if each.remedy]
-    if result.failed_tenants:
-        cleared = f"失敗したテナントの {mapped_task} だけを下流ごと消去（Clear）してください。成功したテナントの結果はそのまま残ります。"
-    elif result.error or not remedies:
-        cleared = (
-            "最初に失敗したタスクを下流ごと消去（Clear）してください。再実行しても二重に処理されません。"
-        )
-    else:
-        return remedies
-    return [f"原因を取り除き、画面で{cleared}", *remedies]
+def _kinds(
+    result: Any, mapped_task: str, kind_of: Callable[[BaseException | str | None], Any]
+) -> list[tuple[Any, str]]:
+    """The kinds of the failures with what failed, in the order of the errors."""
+    codes = dict.fromkeys(code for tenant in result.failed_tenants for code in tenant.error_codes)
+    kinds = [(kind_of(code), f"失敗したテナントの {mapped_task} だけ") for code in codes]
+    # A clear of the tenants' instances clears the other failed tasks, too.
+    if result.error and not any(kind.clear for kind, _ in kinds):
+        kinds.append((kind_of(result.error_code), "最初に失敗したタスク"))
+    return kinds + [(kind_of(problem.code), "") for problem in result.problems]

@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordedFailure:
-    """A tenant that did not succeed."""
+    """A tenant that did not succeed, with the codes of its failures."""
 
     code: str
     name: str
     reason: str
+    error_codes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class RecordedResult:
     total_tenants: int
     failed_tenants: tuple[RecordedFailure, ...]
     error: str | None = None
+    # ``close_run`` was killed: ``include.skillreport.core.failure_kinds.NO_RESULT``.
+    error_code: str = "NO_RESULT"
     recorded_reason: str | None = None
     # Always empty: ``close_run`` determines the problems of the whole run, and it was killed.
     problems: tuple[()] = ()
@@ -85,5 +88,11 @@ def recorded_result(
         return None
     failed = tuple(RecordedFailure(*failure) for failure in failures)
     return RecordedResult(
-        execution_id, batch_id, business_date, total, failed, error, None if failed else recorded_reason
+        execution_id,
+        batch_id,
+        business_date,
+        total,
+        failed,
+        error,
+        recorded_reason=None if failed else recorded_reason,
     )

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.failures import FailureGroup, load_failures
+from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import render
 from skill_batch.board.runbook import RUNBOOKS
 from skill_batch.board.runs import (
@@ -37,6 +37,7 @@ from include.skillreport.core.catalog import (
     OperationSpec,
     RunSpec,
 )
+from include.skillreport.core.failure_kinds import FailureKind
 
 router = APIRouter()
 
@@ -69,6 +70,11 @@ class Failure:
     spec: BatchSpec
     cell: RunCell
     groups: Sequence[FailureGroup]
+
+    @property
+    def kinds(self) -> Sequence[FailureKind]:
+        """The kinds of its failures."""
+        return kinds_of_run(self.spec, self.cell.row["codes"], self.groups)
 
 
 @dataclass(frozen=True)
