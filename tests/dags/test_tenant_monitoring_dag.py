@@ -129,7 +129,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     assert "通知の前にワーカーが止まったため" in untold.text
     assert unclosed.text.startswith("バッチ実行失敗: BATCH-018-01")
     assert "消去（Clear）してやり直した実行が、結果をまとめる前に止まりました" in unclosed.text
-    assert "この実行の close_run を消去（Clear）" in unclosed.text
+    assert "この実行の close_run を下流ごと消去（Clear）" in unclosed.text
     lines = digest.text.splitlines()
     assert lines[:3] == [
         "テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",

@@ -20,6 +20,7 @@ from skill_batch.notifiers.alert_kinds import ALERT_KINDS
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
+from include.skillreport.core.failure_kinds import failure_kinds
 from include.skillreport.core.settings import default_files
 from include.skillreport.operations.forms import INVOICES, NOTIFICATIONS, RESTORE, UNDO, OperationForm
 from tests.airflow_installation import PROJECT
@@ -214,6 +215,28 @@ def _alerts() -> str:
     )
 
 
+def _waits() -> str:
+    return _table(("バッチ", "待てるか"), [(f"{spec.id} {spec.name}", spec.can_wait) for spec in BATCHES])
+
+
+def _failures(batch_id: str | None = None) -> str:
+    """All kinds of failure, or those that only this batch and few others have."""
+    kinds = [kind for kind in failure_kinds() if batch_id is None or batch_id in kind.of]
+    return _table(
+        ("種類", "対象", "朝まで待てるか", "対処", "知らせる相手"),
+        [
+            (
+                kind.meaning,
+                "、".join(kind.of) or "すべて",
+                kind.waits or "バッチによる",
+                kind.remedy().format(batch="そのバッチ"),
+                kind.told,
+            )
+            for kind in kinds
+        ],
+    )
+
+
 def _example(name: str) -> str:
     return f"```python\n{(DOCS / 'examples' / name).read_text(encoding='utf-8')}```"
 
@@ -255,10 +278,12 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "connections": _connections,
     "dags": _dags,
     "example": _example,
+    "failures": _failures,
     "metrics": _metrics,
     "operation": _operation,
     "operations": _operations,
     "settings": _settings,
     "tables": _tables,
     "variables": _variables,
+    "waits": _waits,
 }
