@@ -36,14 +36,15 @@ class FailureKind:
     clear: str = ""
     waits: str = ""
     page: str = ""
-    told: str = "運用担当（操作とドライランは、実行した人）"
+    told: str = "運用担当"
 
     def remedy(self, failed: str = "失敗したインスタンス") -> str:
         """What an operator does. ``failed`` names what failed and is cleared, if a clear of it helps."""
         if not self.clear:
             return self.action
-        cleared = failed if self.clear == FAILED else f"この実行の {self.clear} "
-        return f"{self.action}{cleared}を下流ごと消去（Clear）してください。二重に処理されません。"
+        if self.clear == FAILED:
+            return f"{self.action}{failed}を下流ごと消去（Clear）してください。二重に処理されません。"
+        return f"{self.action}この実行の {self.clear} を下流ごと消去（Clear）してください。"
 
 
 @cache
@@ -94,4 +95,6 @@ def runbook_of(*specs: RunSpec) -> str:
 
 def _of(kind: FailureKind, spec: RunSpec) -> FailureKind:
     batch = spec.batch if isinstance(spec, OperationSpec) else spec
-    return replace(kind, waits=kind.waits or spec.can_wait, action=kind.action.format(batch=batch.dag_id))
+    return replace(
+        kind, waits=kind.waits or spec.can_wait, action=kind.action.format(batch=f"DAG {batch.dag_id}")
+    )
