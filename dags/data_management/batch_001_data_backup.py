@@ -29,7 +29,7 @@
 ### 出力
 `backups/BKP_YYYYMMDD_NNN/`（`dump/`、`tenants/`、`manifest.json`）、`batch.backup`、`SYS_BackupHistory`
 
-### 障害対応
+### ヒント
 * **別の実行がバックアップ中のとき**: 強制終了された実行は、次の `open_run` が失敗として閉じます（強制終了した
   `airflow dags test` は 4 時間後）。
 * **戻す**: DAG `restore_backup` で、テナントを比べてから反映するか、全体を新しいデータベースに復元します。Airflow が動かないときは

@@ -16,7 +16,7 @@
 保存先の `reports/（テナント）/YYYY-MM/月次レポート_（テナントコード）_YYYY-MM`（`.xlsx`、`.pdf`）、`HIS_ReportGeneration`、
 `batch.monthly_report`、`batch.monthly_report_file`、`batch.outbox`（管理者へのメール、09:00 に送信）
 
-### 障害対応
+### ヒント
 * **このバッチの理由**:
     * *PDF を作れません* — Excel は保存し、知らせてあります。消去すると PDF が加わり、メールは増えません。
     * *統計のない日があります（警告）* — 失敗ではなく、表紙に日付が出ます。埋めるなら、その日で BATCH-003 を実行してから、この DAG を

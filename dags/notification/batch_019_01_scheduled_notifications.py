@@ -17,7 +17,7 @@
 ### 出力
 `batch.outbox`、`batch.overdue_reminder`、`HIS_NotificationLog`（送信結果）、`batch.channel_circuit`（停止したチャネル）
 
-### 障害対応
+### ヒント
 * **送れなかった通知**: DAG `operate_notifications` の操作「一覧」に出ます。
 """
 

@@ -20,7 +20,7 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 `batch.account_link`（連携）、`batch.directory_account`・`batch.directory_channel`（名簿の写し）、`batch.sync_plan`（計画と理由）、
 `batch.directory_change`（変更の履歴）、`batch.directory_sync`、`MST_NotificationSettings`（`is_enabled`）、`batch.outbox`
 
-### 障害対応
+### ヒント
 * **このバッチの理由**:
     * *トークン・権限がない* — テナントの管理者に、アプリの権限の追加を依頼してください。名簿を使わないなら、外部連携の
       `connection_config` に `"directory_sync": false`。

@@ -16,7 +16,7 @@
 ### 出力
 保存先の `notification_log/テナント/業務日/`（`*.jsonl.gz` と `*.manifest.json`）、`HIS_NotificationLog` と `batch.outbox`（削除）
 
-### 障害対応
+### ヒント
 * **削除されない行**: PENDING・SENDING・RETRY の行、送信箱で送信が終わっていない通知、重複防止にまだ必要な送信箱の行、処理中に
   変更された行（次の回に処理）。確認できていない行も削除しません。
 * **探すとき**: 目録（`*.manifest.json`）にテナント・期間・行数・sha256 があります。目録に載っていないファイルは、途中で止まった

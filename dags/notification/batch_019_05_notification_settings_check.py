@@ -18,7 +18,7 @@
 `batch.setting_finding`、`SYS_IntegrationConfig`（`health_status`、`last_health_check`）。新しく見つかった問題は、テナントの管理者へのメールとして
 `batch.outbox` に入り、9 時に BATCH-019-01 が送ります。
 
-### 障害対応
+### ヒント
 * **赤くならないもの**: テナントの設定の問題（ログに出ます）と、テナント自身のメールサーバーの問題。そのテナントのメールだけが停止します。
 """
 

@@ -24,7 +24,7 @@ BATCH-018-02 テナント課金計算が保留にした請求書を、経理の�
 `batch.approval_request` と `batch.approval_item`（確認と答え）、`batch.invoice`（`approved_by` に答えた人）、`HIS_TenantBilling`、保存先の
 `invoices/YYYY-MM/` と `accounting/YYYY-MM/`、`batch.execution_log`。
 
-### 障害対応
+### ヒント
 * **もう一度尋ねたとき**: 画面の一覧は前のままです。承認の前に、必ず今の請求書と比べ直します。
 * **確認が画面に出ない**: この DAG が一時停止中です。再開してください。新しく置いた DAG は停止しています。
 * **誰が答えられるか**: Required Actions の編集権限がある利用者（FAB なら User 以上）。Viewer は見るだけです。

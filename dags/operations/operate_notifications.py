@@ -24,7 +24,7 @@ BATCH-019-02 通知失敗リトライが送れなかった通知と、停止し�
 `batch.outbox`、`batch.channel_circuit`、`batch.suppressed_address`、`HIS_NotificationLog`、
 `batch.execution_log`（`triggered_by` に実行した人）
 
-### 障害対応
+### ヒント
 * **バッチのページ**: DAG `batch_019_02_notification_retry`
 """
 

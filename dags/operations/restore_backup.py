@@ -21,7 +21,7 @@ BATCH-001 データバックアップが取ったバックアップから、テ�
 ### 出力
 スキーマ `restored_…` または新しいデータベース、`batch.execution_log`（`triggered_by` に実行した人）
 
-### 障害対応
+### ヒント
 * **途中で失敗したとき**: 途中まで復元したものは残りません。
 * **Airflow が動かないとき**: `docs/batches/batch-001.md` のコマンドで復元します。
 * **バッチのページ**: DAG `batch_001_data_backup`

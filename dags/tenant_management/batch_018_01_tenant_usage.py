@@ -17,7 +17,7 @@
 `SYS_TenantUsage`（画面用、MB 単位）、`batch.usage_day`（締め済みの日、課金用）、`batch.usage_warning`（容量・API の
 80 % / 95 %、平常の 200 % 超）、`batch.login_day`
 
-### 障害対応
+### ヒント
 * **過去日の再集計**: Trigger で業務日とテナントコードを指定します。人が起動した実行は、アプリのログを読み直します。
 """
 

@@ -26,7 +26,7 @@
 `batch.hourly_measure`（1 時間ごとの値、5 週間）、`batch.monitored_tenant`、`batch.incident`（テナントの異常）、`batch.platform_check` と
 `batch.platform_incident`（全体障害）、`batch.orphan_notice`（孤立した実行の知らせ）
 
-### 障害対応
+### ヒント
 * **知らせの内容**: `close_run` のログ。今の異常は `SELECT * FROM batch.incident WHERE closed_at IS NULL`。
 * **止まっていた時間**: 次の回が測り、後からは判定も通知もしません。過去の業務日を指定すると、その日の最後の 1 時間の結果が実行ログに
   残るだけです。

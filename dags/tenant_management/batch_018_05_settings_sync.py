@@ -18,7 +18,7 @@
 ### 出力
 `MST_TenantSettings`、`batch.applied_setting`、`batch.setting_change`（変更の履歴: 前後の値、理由、実行）、`batch.setting_plan`
 
-### 障害対応
+### ヒント
 * **人が見るべきこと**: `sync_settings` のログの警告と `batch.tenant_outcome` の `notes`。件数は `details` にあります。運用担当者への
   通知は問題ごとに 1 回で、直ってから再び起きればまた知らせます。届けられなかったものは次の実行が知らせます。
   `plan_settings.yaml` が見本（`sample: true`）の間は、プランとの差は知らせません。

@@ -41,8 +41,6 @@ START_DATE = pendulum.datetime(2026, 4, 1, tz=TIME_ZONE)
 
 OWNER = "skill-report-batches"
 
-_RUNBOOK = "### 障害対応\n"
-
 # The environment variable of the processes that parse DAG files. Its value is the address of the site that `make docs` builds. The pages of
 # the DAGs in Airflow's UI link to it.
 SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
@@ -201,14 +199,8 @@ def _common(doc_md: str | None, page: str, runbook: str) -> dict[str, Any]:
         # Missed runs are not started after downtime. Run them with the family DAG, one date at a time.
         "catchup": False,
         "max_active_runs": 1,
-        "doc_md": _with_link(_with_runbook(doc_md, runbook), page),
+        "doc_md": _with_link(f"{doc_md}\n\n### 障害対応\n{runbook}", page),
     }
-
-
-def _with_runbook(doc_md: str | None, runbook: str) -> str:
-    """The operators' page with the items of its section 障害対応 that come from the kinds of failure, before its own items."""
-    page, heading, own = (doc_md or "").partition(_RUNBOOK)
-    return f"{page.rstrip()}\n\n{heading or _RUNBOOK}{runbook}{own}"
 
 
 def _with_link(doc_md: str, page: str) -> str:

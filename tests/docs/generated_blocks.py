@@ -229,7 +229,7 @@ def _failures(batch_id: str | None = None) -> str:
                 kind.meaning,
                 "、".join(kind.of) or "すべて",
                 kind.waits or "バッチによる",
-                kind.remedy().format(batch="そのバッチの DAG "),
+                kind.remedy(),
                 kind.told,
             )
             for kind in kinds

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from functools import partial
 
 import psycopg
 import pytest
 
-from skill_batch.notifiers.failure_alert import is_closing, result_alert
+from skill_batch.batch_flow import failure_alert
+from skill_batch.notifiers.failure_alert import is_closing
 from skill_batch.notifiers.recorded_result import RecordedResult, recorded_result
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.errors import SettingsError
@@ -22,7 +22,6 @@ from include.skillreport.core.execution.run_log import (
     open_execution,
 )
 from include.skillreport.core.execution.sharding import Shard
-from include.skillreport.core.failure_kinds import kind_of
 from tests import host_rows
 from tests.conftest import Database
 
@@ -69,9 +68,7 @@ def recorded(platform: psycopg.Connection) -> RecordedResult:
 
 def listed(result: RecordedResult | RunResult) -> tuple[object, ...]:
     """What the alert shows of the result, without the error of close_run and the words about a killed task."""
-    alert = result_alert(
-        "バッチ", "HIGH", TENANT_USAGE.mapped_task, partial(kind_of, TENANT_USAGE), result, ()
-    )
+    alert = failure_alert(TENANT_USAGE).of_result(None, result, ())
     lines = tuple(line for line in alert.lines if not line.startswith("ほかのエラー"))
     return (
         lines,

@@ -7,6 +7,7 @@ select its kind. Tenants' outcomes, the errors of steps and the problems of a wh
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -31,8 +32,8 @@ class FailureKind:
     name: str
     meaning: str
     action: str
-    codes: tuple[str, ...]
-    of: tuple[str, ...] = ()
+    codes: Sequence[str]
+    of: Sequence[str] = ()
     clear: str = ""
     waits: str = ""
     page: str = ""
@@ -49,12 +50,9 @@ class FailureKind:
 
 @cache
 def failure_kinds() -> tuple[FailureKind, ...]:
-    """All kinds, in the order in which a code is looked up."""
+    """All kinds, in the order in which a code is looked up. The last one has every other code."""
     rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    return tuple(
-        FailureKind(**{**row, "name": name, "codes": tuple(row["codes"]), "of": tuple(row.get("of", ()))})
-        for name, row in rows.items()
-    )
+    return tuple(FailureKind(name, **row) for name, row in rows.items())
 
 
 def own_kinds(spec: RunSpec) -> list[FailureKind]:
@@ -64,13 +62,10 @@ def own_kinds(spec: RunSpec) -> list[FailureKind]:
 
 def kind_of(spec: RunSpec, failure: BaseException | str | None) -> FailureKind:
     """The kind of a failure in a run of ``spec``: of an error, of a code or the name of a kind, or (None) of a task that was killed."""
-    code = failure if isinstance(failure, str) else NO_RESULT
-    if isinstance(failure, BaseException):
-        from include.skillreport.core.errors import (
-            code_of,  # not when Airflow parses a DAG: it imports the database driver
-        )
+    # Not at the top: it imports the database driver, and Airflow imports this module when it parses a DAG.
+    from include.skillreport.core.errors import code_of
 
-        code = code_of(failure)
+    code = code_of(failure) if isinstance(failure, BaseException) else failure or NO_RESULT
     return next(
         _of(kind, spec)
         for kind in failure_kinds()
@@ -83,7 +78,7 @@ def runbook_of(*specs: RunSpec) -> str:
     """The items of the section 障害対応 that every DAG has, in Markdown. A family's DAG has several batches."""
     spec, *others = specs
     failed = "赤いグループの中の赤いタスク" if others else f"赤い `{spec.mapped_task}` のインスタンス"
-    kinds = [*(kind for each in specs for kind in own_kinds(each)), kind_of(spec, "cause")]
+    kinds = [*(kind for each in specs for kind in own_kinds(each)), failure_kinds()[-1]]
     cases = "".join(f"    * *{kind.meaning}* — {kind.remedy()}\n" for kind in kinds)
     return (
         f"* **朝まで待てるか**: {OperationSpec.can_wait if others else spec.can_wait}\n"
@@ -94,7 +89,4 @@ def runbook_of(*specs: RunSpec) -> str:
 
 
 def _of(kind: FailureKind, spec: RunSpec) -> FailureKind:
-    batch = spec.batch if isinstance(spec, OperationSpec) else spec
-    return replace(
-        kind, waits=kind.waits or spec.can_wait, action=kind.action.format(batch=f"DAG {batch.dag_id}")
-    )
+    return replace(kind, waits=kind.waits or spec.can_wait)

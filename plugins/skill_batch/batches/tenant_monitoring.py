@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
@@ -20,11 +19,11 @@ from skill_batch.notifiers.alert_kinds import MISSED_RUN
 from skill_batch.notifiers.alert_outbox import send_alert
 from skill_batch.notifiers.channels import Channels, load_channels
 from skill_batch.notifiers.deadline_alert import late_alert
-from skill_batch.notifiers.failure_alert import failed_run_alert, failure_key, result_alert
+from skill_batch.notifiers.failure_alert import failure_key
 from skill_batch.notifiers.run_links import run_links
 from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, severity_for, triggering_user
 from include.skillreport.core.catalog import TENANT_MONITORING, OperationSpec
-from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED, kind_of
+from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,17 +110,14 @@ def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[s
     alerts = []
     for failure in unreported_failures(platform, now):
         user = _user_of(failure.spec, failure)
-        alert = result_alert(
-            failure.spec.name,
-            severity_for(user, failure.spec.run_severity.name),
-            failure.spec.mapped_task,
-            partial(kind_of, failure.spec),
+        alert = failure_alert(failure.spec).of_result(
+            user,
             failure.result,
             run_links(failure.dag_id, failure.run_id),
-            "通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
+            remark="通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
         )
         key = failure_key(failure.dag_id, failure.run_id, failure.spec.id, failure.attempt)
-        alerts.append((key, address_to(user, alert)))
+        alerts.append((key, alert))
     return alerts
 
 
@@ -156,16 +152,12 @@ def _orphan_alert(spec: RunSpec, execution: RunningExecution, reason: str) -> tu
 def _lost_run_alert(
     spec: RunSpec, execution: RunningExecution | UnclosedExecution, error: str, code: str
 ) -> Alert:
-    user = _user_of(spec, execution)
-    alert = failed_run_alert(
-        spec.id,
-        spec.name,
-        severity_for(user, spec.run_severity.name),
+    return failure_alert(spec).of_failures(
+        _user_of(spec, execution),
         (f"実行ID: {execution.execution_id}", f"エラー: {error}"),
-        [(kind_of(spec, code), "")],
+        [(code, "")],
         run_links(execution.dag_id, execution.run_id),
     )
-    return address_to(user, alert)
 
 
 def _late_alert(spec: RunSpec, execution: RunningExecution, elapsed: timedelta) -> tuple[str, Alert]:

@@ -101,7 +101,7 @@ class Links:
         return f"{self.board}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
     def dag(self, dag_id: str) -> str:
-        """The DAG in Airflow's UI; its documentation is the runbook."""
+        """The DAG in Airflow's UI; its documentation has hints that only this batch has."""
         return f"{self.airflow}/dags/{quote(dag_id, safe='')}"
 
     def run(self, dag_id: str, run_id: str) -> str:

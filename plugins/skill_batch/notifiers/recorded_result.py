@@ -40,11 +40,11 @@ class RecordedResult:
     total_tenants: int
     failed_tenants: tuple[RecordedFailure, ...]
     error: str | None = None
-    # ``close_run`` was killed: ``include.skillreport.core.failure_kinds.NO_RESULT``.
-    error_code: str = "NO_RESULT"
     recorded_reason: str | None = None
     # Always empty: ``close_run`` determines the problems of the whole run, and it was killed.
     problems: tuple[()] = ()
+    # ``include.skillreport.core.failure_kinds.NO_RESULT``
+    error_code: str = "NO_RESULT"
 
     @property
     def success_count(self) -> int:
@@ -88,11 +88,5 @@ def recorded_result(
         return None
     failed = tuple(RecordedFailure(*failure) for failure in failures)
     return RecordedResult(
-        execution_id,
-        batch_id,
-        business_date,
-        total,
-        failed,
-        error,
-        recorded_reason=None if failed else recorded_reason,
+        execution_id, batch_id, business_date, total, failed, error, None if failed else recorded_reason
     )

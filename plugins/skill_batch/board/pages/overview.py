@@ -17,7 +17,6 @@ from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import render
-from skill_batch.board.runbook import RUNBOOKS
 from skill_batch.board.runs import (
     Progress,
     RunCell,
@@ -227,7 +226,6 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
         "overview.html",
         overview=overview,
         stopped=_stopped(api, database, overview.now),
-        steps={failure.spec.id: RUNBOOKS.steps(failure.spec.dag_id, api) for failure in overview.failures},
     )
 
 

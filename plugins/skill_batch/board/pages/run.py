@@ -16,7 +16,6 @@ from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
-from skill_batch.board.runbook import RUNBOOKS
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import RUN_SPECS, RunSpec
@@ -124,7 +123,6 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
         executions=executions,
         alerts=alerts,
         reported=_reported_kinds(alerts),
-        steps=RUNBOOKS.steps(dag_id, api),
     )
 
 
