@@ -4,7 +4,8 @@ SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation,
     nullif(run.chosen_tenants, '[]') AS chosen_tenants, run.status, run.started_at, run.ended_at, run.total_tenants,
     run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by, run.version, run.result,
-    run.result -> 'codes' AS codes, metric.execution_seconds, metric.cpu_seconds, metric.peak_memory_bytes, metric.records_processed
+    run.result -> 'codes' AS codes, metric.execution_seconds, metric.cpu_seconds, metric.peak_memory_bytes,
+    metric.records_processed
 FROM batch.board_run AS run
 LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id
 WHERE run.dag_id = %(dag_id)s AND run.run_id = %(run_id)s
